@@ -1,0 +1,235 @@
+//! What an analyst reports, in the JSON that logs, API and sinks share.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::media::StreamName;
+
+/// How bad it is, worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Critical,
+    High,
+    Medium,
+    Low,
+    Info,
+}
+
+impl Severity {
+    pub const ALL: [Self; 5] = [
+        Self::Critical,
+        Self::High,
+        Self::Medium,
+        Self::Low,
+        Self::Info,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What it is about. The list is closed: models answer with one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    SecretExposure,
+    PersonalData,
+    SuspiciousCommand,
+    MalwareIndicator,
+    Phishing,
+    Misconfiguration,
+    Policy,
+    Vulnerability,
+    Availability,
+    Performance,
+    Compliance,
+    Anomaly,
+    AiAbuse,
+    Architecture,
+    PromptInjection,
+    Intrusion,
+    Other,
+}
+
+impl Category {
+    pub const ALL: [Self; 17] = [
+        Self::SecretExposure,
+        Self::PersonalData,
+        Self::SuspiciousCommand,
+        Self::MalwareIndicator,
+        Self::Phishing,
+        Self::Misconfiguration,
+        Self::Policy,
+        Self::Vulnerability,
+        Self::Availability,
+        Self::Performance,
+        Self::Compliance,
+        Self::Anomaly,
+        Self::AiAbuse,
+        Self::Architecture,
+        Self::PromptInjection,
+        Self::Intrusion,
+        Self::Other,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SecretExposure => "secret_exposure",
+            Self::PersonalData => "personal_data",
+            Self::SuspiciousCommand => "suspicious_command",
+            Self::MalwareIndicator => "malware_indicator",
+            Self::Phishing => "phishing",
+            Self::Misconfiguration => "misconfiguration",
+            Self::Policy => "policy",
+            Self::Vulnerability => "vulnerability",
+            Self::Availability => "availability",
+            Self::Performance => "performance",
+            Self::Compliance => "compliance",
+            Self::Anomaly => "anomaly",
+            Self::AiAbuse => "ai_abuse",
+            Self::Architecture => "architecture",
+            Self::PromptInjection => "prompt_injection",
+            Self::Intrusion => "intrusion",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What proves it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Copied from the screen, secrets masked; empty when purely visual.
+    pub quote: String,
+    /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    #[serde(rename = "box")]
+    pub bounds: Option<[u16; 4]>,
+    /// Whether the quote stands on the screen; `None` while nobody checked.
+    pub grounded: Option<bool>,
+}
+
+/// The substance of a finding, as a model gives it: everything but who saw it,
+/// where and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    pub severity: Severity,
+    /// 0 to 1.
+    pub confidence: f32,
+    pub category: Category,
+    pub title: String,
+    pub detail: String,
+    pub evidence: Vec<Evidence>,
+    /// ATT&CK technique ids, for instance `T1552.001`.
+    pub mitre: Vec<String>,
+    pub recommended_action: String,
+}
+
+/// The frame a finding was made on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameRef {
+    pub seq: u64,
+    /// Milliseconds on the stream's own clock.
+    pub pts_ms: i64,
+    /// Of the JPEG as stored or sent, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// The model that made a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRef {
+    pub provider: String,
+    pub name: String,
+    /// As the model itself reported it, which may differ from `name`.
+    pub version: String,
+}
+
+/// One finding of one analyst: a line of `findings.jsonl`, an item of
+/// `/api/findings`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// UUIDv7 (RFC 9562, section 5.7): sorts by time of publication.
+    pub id: Uuid,
+    /// The incident it belongs to; null while there is none.
+    pub incident: Option<Uuid>,
+    pub agent: String,
+    #[serde(with = "stream_name")]
+    pub stream: StreamName,
+    /// When the picture was captured, UTC.
+    pub observed_at: Timestamp,
+    pub frame: FrameRef,
+    pub severity: Severity,
+    pub confidence: f32,
+    pub category: Category,
+    pub title: String,
+    pub detail: String,
+    pub evidence: Vec<Evidence>,
+    pub mitre: Vec<String>,
+    pub recommended_action: String,
+    pub model: ModelRef,
+}
+
+impl Finding {
+    pub fn new(
+        agent: &str,
+        stream: StreamName,
+        observed_at: Timestamp,
+        frame: FrameRef,
+        observation: Observation,
+        model: ModelRef,
+    ) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            incident: None,
+            agent: agent.to_owned(),
+            stream,
+            observed_at,
+            frame,
+            severity: observation.severity,
+            confidence: observation.confidence,
+            category: observation.category,
+            title: observation.title,
+            detail: observation.detail,
+            evidence: observation.evidence,
+            mitre: observation.mitre,
+            recommended_action: observation.recommended_action,
+            model,
+        }
+    }
+}
+
+mod stream_name {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::media::StreamName;
+
+    pub(super) fn serialize<S: Serializer>(name: &StreamName, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StreamName, D::Error> {
+        let name = String::deserialize(from)?;
+        StreamName::new(&name).map_err(D::Error::custom)
+    }
+}

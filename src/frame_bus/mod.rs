@@ -1,0 +1,251 @@
+//! Where decoded pictures meet those who look at them.
+//!
+//! Per live stream the bus holds the newest frame and the last few whose text
+//! was read; whoever looks takes what is newest and skips the rest. Each frame
+//! carries a `scene` number that only moves when the picture really changed,
+//! so that nobody pays twice for the same screen.
+
+mod gate;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::media::{EncodeJpeg, Frame, MediaTime, Picture, StreamName};
+use gate::Gate;
+
+/// Reading takes seconds, looking every ten: three frames span a look.
+const READS_KEPT: usize = 3;
+/// Names whose frame counter is remembered after they went off the air.
+const NAMES_KEPT: usize = 1024;
+
+/// All live streams' pictures. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FrameBus {
+    inner: Arc<Bus>,
+}
+
+#[derive(Debug)]
+struct Bus {
+    slots: Mutex<HashMap<StreamName, Slot>>,
+    /// Counts frames, readings, arrivals and departures.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Publishers that hold this slot: two for a moment when one hands over.
+    publishers: usize,
+    frames: u64,
+    newest: Option<Arc<Frame>>,
+    reads: VecDeque<Arc<Frame>>,
+}
+
+impl Default for FrameBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameBus {
+    pub fn new() -> Self {
+        let inner = Bus {
+            slots: Mutex::default(),
+            changes: watch::Sender::new(0),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Opens a stream's place on the bus, for whoever decodes it.
+    pub fn open(&self, stream: &StreamName, encode: EncodeJpeg) -> FramePublisher {
+        let mut slots = lock(&self.inner.slots);
+        if slots.len() >= NAMES_KEPT {
+            slots.retain(|_, slot| slot.publishers > 0);
+        }
+        slots.entry(stream.clone()).or_default().publishers += 1;
+        drop(slots);
+        self.note_change();
+        FramePublisher {
+            bus: self.clone(),
+            stream: stream.clone(),
+            encode,
+            gate: Gate::default(),
+        }
+    }
+
+    /// Streams on the air, by name.
+    pub fn live(&self) -> Vec<StreamName> {
+        let slots = lock(&self.inner.slots);
+        let live = slots.iter().filter(|(_, slot)| slot.publishers > 0);
+        let mut names: Vec<_> = live.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// The newest frame of a live stream.
+    pub fn newest(&self, stream: &StreamName) -> Option<Arc<Frame>> {
+        lock(&self.inner.slots).get(stream)?.newest.clone()
+    }
+
+    /// The frames of a live stream whose text was read, newer than `seq`,
+    /// oldest first; at most the last three.
+    pub fn reads_after(&self, stream: &StreamName, seq: Option<u64>) -> Vec<Arc<Frame>> {
+        let slots = lock(&self.inner.slots);
+        let reads = slots.get(stream).into_iter().flat_map(|slot| &slot.reads);
+        reads
+            .filter(|frame| seq.is_none_or(|seq| frame.seq > seq))
+            .cloned()
+            .collect()
+    }
+
+    /// Puts a frame back with the text that was read on it.
+    pub fn publish_read(&self, frame: Arc<Frame>) {
+        {
+            let mut slots = lock(&self.inner.slots);
+            // Read too late: the stream has gone meanwhile.
+            let Some(slot) = slots
+                .get_mut(&frame.stream)
+                .filter(|slot| slot.publishers > 0)
+            else {
+                return;
+            };
+            slot.reads.push_back(frame);
+            while slot.reads.len() > READS_KEPT {
+                slot.reads.pop_front();
+            }
+        }
+        self.note_change();
+    }
+
+    /// Changes with every frame, every reading, and when a stream comes or
+    /// goes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    fn note_change(&self) {
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// One decoder's place on the bus. Dropping it takes the stream's pictures
+/// away.
+#[derive(Debug)]
+pub struct FramePublisher {
+    bus: FrameBus,
+    stream: StreamName,
+    encode: EncodeJpeg,
+    gate: Gate,
+}
+
+impl FramePublisher {
+    /// Costs about a millisecond at 1080p: the comparison with the scene.
+    pub fn publish(
+        &mut self,
+        picture: Picture,
+        pts: MediaTime,
+        captured_at: Timestamp,
+    ) -> Arc<Frame> {
+        let changed = self.gate.changed(&picture);
+        let frame = {
+            let mut slots = lock(&self.bus.inner.slots);
+            let slot = slots.entry(self.stream.clone()).or_default();
+            slot.frames += 1;
+            let seq = slot.frames;
+            let scene = match &slot.newest {
+                Some(newest) if !changed => newest.scene,
+                _ => seq,
+            };
+            let mut frame = Frame::new(
+                self.stream.clone(),
+                seq,
+                pts,
+                captured_at,
+                Arc::new(picture),
+                self.encode,
+            );
+            frame.scene = scene;
+            let frame = Arc::new(frame);
+            slot.newest = Some(Arc::clone(&frame));
+            frame
+        };
+        self.bus.note_change();
+        frame
+    }
+}
+
+impl Drop for FramePublisher {
+    fn drop(&mut self) {
+        if let Some(slot) = lock(&self.bus.inner.slots).get_mut(&self.stream) {
+            slot.publishers = slot.publishers.saturating_sub(1);
+            if slot.publishers == 0 {
+                slot.newest = None;
+                slot.reads.clear();
+            }
+        }
+        self.bus.note_change();
+    }
+}
+
+/// A poisoned lock only says that some thread panicked while holding it; every
+/// section here leaves the data whole at each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn picture(shade: u8) -> Picture {
+        Picture {
+            width: 64,
+            height: 64,
+            y: vec![shade; 64 * 64],
+            u: vec![128; 32 * 32],
+            v: vec![128; 32 * 32],
+        }
+    }
+
+    fn name() -> StreamName {
+        StreamName::new("team").expect("valid")
+    }
+
+    #[test]
+    fn a_scene_lasts_as_long_as_the_picture() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let now = Timestamp::UNIX_EPOCH;
+        let first = publisher.publish(picture(10), MediaTime(0), now);
+        let second = publisher.publish(picture(11), MediaTime(1), now);
+        let third = publisher.publish(picture(200), MediaTime(2), now);
+        assert_eq!((first.seq, second.seq, third.seq), (1, 2, 3));
+        assert_eq!(first.scene, second.scene);
+        assert_ne!(second.scene, third.scene);
+    }
+
+    #[test]
+    fn pictures_go_with_the_stream_and_the_count_stays() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let frame = publisher.publish(picture(10), MediaTime(0), Timestamp::UNIX_EPOCH);
+        bus.publish_read(Arc::new(frame.with_text(Arc::from([]))));
+        assert_eq!(bus.live(), [name()]);
+        assert_eq!(bus.reads_after(&name(), None).len(), 1);
+        assert_eq!(bus.reads_after(&name(), Some(1)).len(), 0);
+        drop(publisher);
+        assert!(bus.live().is_empty());
+        assert!(bus.newest(&name()).is_none());
+        bus.publish_read(frame);
+        assert!(bus.reads_after(&name(), None).is_empty());
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let frame = publisher.publish(picture(10), MediaTime(0), Timestamp::UNIX_EPOCH);
+        assert_eq!(frame.seq, 2);
+    }
+}

@@ -1,0 +1,43 @@
+//! Watchtower: a shared screen comes in over RTMP, a panel of AI analysts
+//! looks at it, and what they find goes out with proof.
+//!
+//! ```text
+//! Zoom / OBS / ffmpeg
+//!    | RTMP
+//!  rtmp ------> StreamHub ---> av (one decode thread per stream)
+//!  (session)    (encoded)          |
+//!                                  v  Frame
+//!                              FrameBus <---> vision (reads the screen's text, once for all)
+//!                                  |
+//!                                  v
+//!                               agents ---> models (Gemini | offline rules)
+//!                                  |
+//!                                  v  Finding
+//!                             FindingsBus (durable first, then fan out)
+//!                                  |
+//!                 logs/findings.jsonl, logs/<agent>.log, console (HTTP, SSE)
+//! ```
+//!
+//! # The one rule
+//!
+//! Three layers, and imports only ever point downwards:
+//!
+//! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
+//!   [`model`], [`masking`], [`metrics`].
+//! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
+//!   [`findings_bus`], [`roster`].
+//! - **Edges** touch the outside; they import words and meeting points and
+//!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
+//!   [`console`].
+//!
+//! Only [`app`] knows everyone, and nobody imports [`app`] but the command
+//! line. Each heavy dependency is named in one room. `tests/architecture.rs`
+//! holds all of this against the code.
+
+pub mod frame_bus;
+pub mod stream_hub;
+
+pub mod finding;
+pub mod media;
+pub mod metrics;
+pub mod model;

@@ -1,0 +1,273 @@
+//! What is counted, under the names `/metrics` shows them by.
+//!
+//! One struct, handed to whoever counts; no global registry, so that two
+//! servers in one process (the tests) don't add up. Labels come from closed
+//! sets or from validated names: nothing a publisher or a screen says can grow
+//! them.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::finding::Severity;
+use crate::model::Outcome;
+
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Live streams.
+    pub streams: Gauge,
+    answers: Family<AnswerLabels, Counter>,
+    findings: Family<FindingLabels, Counter>,
+    dropped: Family<WhereLabel, Counter>,
+    rtmp_connections: Family<EndLabel, Counter>,
+    /// RTMP connections open now.
+    pub rtmp_open: Gauge,
+    /// Payload bytes of audio and video received over RTMP.
+    pub rtmp_bytes: Counter,
+    /// Pictures decoded.
+    pub frames: Counter,
+    /// Coded pictures that could not be decoded.
+    pub broken_pictures: Counter,
+    /// Seconds of CPU spent on reading text.
+    pub ocr_cpu_seconds: Counter<f64, AtomicU64>,
+    /// Frames whose text was read.
+    pub ocr_frames: Counter,
+    tokens: Family<TokenLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    agent: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    agent: String,
+    severity: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhereLabel {
+    r#where: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabel {
+    end: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    agent: String,
+    kind: &'static str,
+}
+
+/// Where something was dropped rather than let pile up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// Coded units a decoder was too slow for.
+    Decoder,
+    /// Frames an agent skipped because a newer one was there.
+    Agent,
+    /// Findings of a model that made no sense.
+    Finding,
+    /// Events a console client was too slow for.
+    Events,
+    /// Media messages a publisher sent that could not be used.
+    Media,
+}
+
+impl Dropped {
+    pub const ALL: [Self; 5] = [
+        Self::Decoder,
+        Self::Agent,
+        Self::Finding,
+        Self::Events,
+        Self::Media,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decoder => "decoder",
+            Self::Agent => "agent",
+            Self::Finding => "finding",
+            Self::Events => "events",
+            Self::Media => "media",
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("watchtower"),
+            streams: Gauge::default(),
+            answers: Family::default(),
+            findings: Family::default(),
+            dropped: Family::default(),
+            rtmp_connections: Family::default(),
+            rtmp_open: Gauge::default(),
+            rtmp_bytes: Counter::default(),
+            frames: Counter::default(),
+            broken_pictures: Counter::default(),
+            ocr_cpu_seconds: Counter::default(),
+            ocr_frames: Counter::default(),
+            tokens: Family::default(),
+        };
+        // The text format appends `_total` to a counter's name by itself.
+        let r = &mut metrics.registry;
+        r.register("streams", "Live streams", metrics.streams.clone());
+        r.register(
+            "model_answers",
+            "Answers of models by outcome",
+            metrics.answers.clone(),
+        );
+        r.register("findings", "Findings published", metrics.findings.clone());
+        r.register(
+            "dropped",
+            "Items dropped rather than let pile up",
+            metrics.dropped.clone(),
+        );
+        r.register(
+            "rtmp_connections",
+            "RTMP connections by how they ended",
+            metrics.rtmp_connections.clone(),
+        );
+        r.register(
+            "rtmp_connections_open",
+            "RTMP connections open now",
+            metrics.rtmp_open.clone(),
+        );
+        r.register(
+            "rtmp_media_bytes",
+            "Payload bytes of audio and video received",
+            metrics.rtmp_bytes.clone(),
+        );
+        r.register("frames", "Pictures decoded", metrics.frames.clone());
+        r.register(
+            "broken_pictures",
+            "Coded pictures that could not be decoded",
+            metrics.broken_pictures.clone(),
+        );
+        r.register(
+            "ocr_cpu_seconds",
+            "CPU seconds spent on reading text",
+            metrics.ocr_cpu_seconds.clone(),
+        );
+        r.register(
+            "ocr_frames",
+            "Frames whose text was read",
+            metrics.ocr_frames.clone(),
+        );
+        r.register(
+            "model_tokens",
+            "Tokens as models reported them",
+            metrics.tokens.clone(),
+        );
+        for place in Dropped::ALL {
+            metrics.dropped(place, 0);
+        }
+        metrics
+    }
+
+    /// Makes an agent's series exist from the start, so that a zero can be
+    /// told from a name that is not there.
+    pub fn introduce_agent(&self, agent: &str) {
+        for outcome in Outcome::ALL {
+            drop(self.answers.get_or_create(&answer_labels(agent, outcome)));
+        }
+        for severity in Severity::ALL {
+            drop(
+                self.findings
+                    .get_or_create(&finding_labels(agent, severity)),
+            );
+        }
+    }
+
+    pub fn answer(&self, agent: &str, outcome: Outcome) {
+        self.answers
+            .get_or_create(&answer_labels(agent, outcome))
+            .inc();
+    }
+
+    pub fn finding(&self, agent: &str, severity: Severity) {
+        self.findings
+            .get_or_create(&finding_labels(agent, severity))
+            .inc();
+    }
+
+    pub fn dropped(&self, place: Dropped, count: u64) {
+        self.dropped
+            .get_or_create(&WhereLabel {
+                r#where: place.as_str(),
+            })
+            .inc_by(count);
+    }
+
+    /// `end` says how the connection ended in a word of a closed set.
+    pub fn rtmp_connection(&self, end: &'static str) {
+        self.rtmp_connections.get_or_create(&EndLabel { end }).inc();
+    }
+
+    pub fn tokens(&self, agent: &str, kind: &'static str, count: u64) {
+        let labels = TokenLabels {
+            agent: agent.to_owned(),
+            kind,
+        };
+        self.tokens.get_or_create(&labels).inc_by(count);
+    }
+
+    /// The OpenMetrics text (version 1.0.0).
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("writing to a String does not fail");
+        page
+    }
+}
+
+fn answer_labels(agent: &str, outcome: Outcome) -> AnswerLabels {
+    AnswerLabels {
+        agent: agent.to_owned(),
+        outcome: outcome.as_str(),
+    }
+}
+
+fn finding_labels(agent: &str, severity: Severity) -> FindingLabels {
+    FindingLabels {
+        agent: agent.to_owned(),
+        severity: severity.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_what_the_contract_names() {
+        let metrics = Metrics::new();
+        metrics.introduce_agent("SecOps");
+        metrics.answer("SecOps", Outcome::NoAnswer);
+        let page = metrics.render();
+        for line in [
+            "watchtower_model_answers_total{agent=\"SecOps\",outcome=\"no_answer\"} 1",
+            "watchtower_findings_total{agent=\"SecOps\",severity=\"critical\"} 0",
+            "watchtower_dropped_total{where=\"decoder\"} 0",
+            "watchtower_streams 0",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+}

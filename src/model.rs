@@ -1,0 +1,166 @@
+//! The seam to whatever does the thinking: one question, one answer, and the
+//! honest names of everything in between.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::finding::{ModelRef, Observation};
+use crate::media::Frame;
+
+/// Who looks: the part of an agent's configuration that a model sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Persona {
+    pub name: String,
+    pub personality: String,
+    pub focus: String,
+    /// Concrete things to look for.
+    pub indicators: Vec<String>,
+}
+
+/// One question to a model.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub persona: Arc<Persona>,
+    /// Of one stream, oldest first, never empty. One frame for a model of
+    /// [`Appetite::Newest`].
+    pub frames: Vec<Arc<Frame>>,
+}
+
+/// Which frames a model wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appetite {
+    /// The newest picture; what came in between is skipped.
+    Newest,
+    /// Every frame whose text was read since the last look.
+    EveryRead,
+}
+
+/// What a model charges for, as it reported it; zero when it did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    /// Answer and thoughts together: both are billed as output.
+    pub output_tokens: u64,
+}
+
+/// Observations on one frame.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub frame: Arc<Frame>,
+    pub observation: Observation,
+}
+
+/// A model's answer: it looked, and this is what it saw, maybe nothing.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub seen: Vec<Seen>,
+    /// Findings thrown away because they did not make sense.
+    pub dropped: u32,
+    pub usage: Usage,
+    pub model: ModelRef,
+}
+
+/// Why there is no answer. Never to be read as "nothing to report".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The model was reached and said nothing usable: empty, cut off, not
+    /// JSON, of another shape.
+    #[error("no answer: {reason}")]
+    NoAnswer { reason: String },
+    /// The model declined this picture or prompt. Asking again unchanged is
+    /// no use.
+    #[error("refused: {reason}")]
+    Refused { reason: String },
+    /// Over a quota. `retry_after` is what the server asked for; `exhausted`
+    /// when waiting minutes won't help (a quota per day, or none at all).
+    #[error("rate limited: {reason}")]
+    RateLimited {
+        reason: String,
+        retry_after: Option<Duration>,
+        exhausted: bool,
+    },
+    /// Server or connection trouble that may pass.
+    #[error("{reason}")]
+    Transient { reason: String },
+    /// Will not work until somebody changes something.
+    #[error("{reason}")]
+    Fatal { kind: Fatal, reason: String },
+}
+
+/// What somebody has to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fatal {
+    /// The key is wrong, revoked, or not allowed to do this.
+    Key,
+    /// The model name is unknown, or gone.
+    Model,
+    /// The request itself was not accepted.
+    Request,
+}
+
+/// The label `outcome` of `watchtower_model_answers_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Findings,
+    Nothing,
+    NoAnswer,
+    Refused,
+    RateLimited,
+    Transient,
+    Fatal,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 7] = [
+        Self::Findings,
+        Self::Nothing,
+        Self::NoAnswer,
+        Self::Refused,
+        Self::RateLimited,
+        Self::Transient,
+        Self::Fatal,
+    ];
+
+    pub fn of(result: &Result<Answer, Failure>) -> Self {
+        match result {
+            Ok(answer) if answer.seen.is_empty() => Self::Nothing,
+            Ok(_) => Self::Findings,
+            Err(Failure::NoAnswer { .. }) => Self::NoAnswer,
+            Err(Failure::Refused { .. }) => Self::Refused,
+            Err(Failure::RateLimited { .. }) => Self::RateLimited,
+            Err(Failure::Transient { .. }) => Self::Transient,
+            Err(Failure::Fatal { .. }) => Self::Fatal,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Findings => "findings",
+            Self::Nothing => "nothing",
+            Self::NoAnswer => "no_answer",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::Transient => "transient",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
+/// Something that can be asked what it sees.
+pub trait Model: fmt::Debug + Send + Sync {
+    /// Provider and name as configured, version as far as known.
+    fn identity(&self) -> ModelRef;
+
+    fn appetite(&self) -> Appetite;
+
+    /// One attempt; retries, waiting and breaking the circuit are the
+    /// caller's.
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+    /// Finds out whether it would answer (key, name, reachability) at the
+    /// least cost, and says so in a few words.
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>>;
+}
