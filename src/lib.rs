@@ -37,6 +37,7 @@
 pub mod frame_bus;
 pub mod stream_hub;
 
+pub mod config;
 pub mod finding;
 pub mod media;
 pub mod metrics;

@@ -1,0 +1,147 @@
+//! What the server was told: flags, environment, `agents.toml` and
+//! `watchtower.toml`, read once and checked whole.
+//!
+//! Every fault of a file is reported at once, each with its path. Secrets come
+//! from the environment alone and are kept in [`Secret`].
+
+mod fault;
+mod panel;
+mod secret;
+mod section;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::Table;
+
+pub use fault::{Fault, Faults};
+pub use panel::{AgentConfig, ModelConfig, Panel, Provider, log_name};
+pub use secret::Secret;
+pub use settings::{HttpSettings, OcrSettings, RtmpSettings, Settings};
+
+/// Where to listen and where things lie: the flags of `serve`.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub config: PathBuf,
+    pub settings: PathBuf,
+    pub rtmp: SocketAddr,
+    pub http: SocketAddr,
+    pub logs: PathBuf,
+    pub models: PathBuf,
+}
+
+/// What only the environment may say.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    pub stream_key: Option<Secret>,
+    pub console_token: Option<Secret>,
+    pub api_key: Option<Secret>,
+    /// Not secret, but of the same place.
+    pub gemini_base_url: Option<String>,
+}
+
+impl Secrets {
+    pub fn from_env() -> Self {
+        let get = |name: &str| std::env::var(name).ok();
+        let secret = |name: &str| get(name).as_deref().and_then(Secret::new);
+        Self {
+            stream_key: secret("WATCHTOWER_STREAM_KEY"),
+            console_token: secret("WATCHTOWER_CONSOLE_TOKEN"),
+            api_key: secret("GOOGLE_API_KEY").or_else(|| secret("GEMINI_API_KEY")),
+            gemini_base_url: get("GOOGLE_GEMINI_BASE_URL").filter(|url| !url.trim().is_empty()),
+        }
+    }
+}
+
+/// The whole configuration, valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub places: Places,
+    pub settings: Settings,
+    pub panel: Panel,
+    pub secrets: Secrets,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("failed to read {}: {source}; {hint}", file.display())]
+    Read {
+        file: PathBuf,
+        source: std::io::Error,
+        hint: &'static str,
+    },
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// Both files have faults.
+    #[error("{0}\n{1}")]
+    Both(Faults, Faults),
+}
+
+impl Config {
+    pub fn load(places: Places, secrets: Secrets) -> Result<Self, ConfigError> {
+        let panel = read(&places.config)?.ok_or_else(|| ConfigError::Read {
+            file: places.config.clone(),
+            source: std::io::ErrorKind::NotFound.into(),
+            hint: "copy agents.toml from the project, or name yours with --config",
+        })?;
+        let settings = read(&places.settings)?.unwrap_or_default();
+        let panel = Panel::parse(&panel, &places.config.display().to_string());
+        let settings = Settings::parse(&settings, &places.settings.display().to_string());
+        match (panel, settings) {
+            (Ok(panel), Ok(settings)) => Ok(Self {
+                places,
+                settings,
+                panel,
+                secrets,
+            }),
+            (Err(panel), Ok(_)) => Err(panel.into()),
+            (Ok(_), Err(settings)) => Err(settings.into()),
+            (Err(panel), Err(settings)) => Err(ConfigError::Both(panel, settings)),
+        }
+    }
+
+    /// Who answers an agent that names no model of its own.
+    pub fn default_provider(&self) -> Provider {
+        let by_key = match self.secrets.api_key {
+            Some(_) => Provider::Gemini,
+            None => Provider::Offline,
+        };
+        self.panel.model.provider.unwrap_or(by_key)
+    }
+
+    /// Whether anyone needs the screen's text, and so the OCR model.
+    pub fn reads_text(&self) -> bool {
+        let default = self.default_provider();
+        self.panel
+            .enabled()
+            .any(|agent| agent.provider(default) == Provider::Offline)
+    }
+}
+
+fn read(file: &Path) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Read {
+            file: file.to_owned(),
+            source,
+            hint: "expected a readable UTF-8 text file",
+        }),
+    }
+}
+
+/// A syntax error is the one fault that hides all others.
+fn parse_table(text: &str, file: &str) -> Result<Table, Faults> {
+    text.parse::<Table>().map_err(|error| {
+        let line = error.span().map(|span| {
+            text.get(..span.start)
+                .map_or(1, |before| before.lines().count().max(1))
+        });
+        let place = line.map(|line| format!("line {line}")).unwrap_or_default();
+        let mut faults = Faults::new(file);
+        faults.add(place, format!("is not TOML: {}", error.message().trim()));
+        faults
+    })
+}

@@ -1,0 +1,226 @@
+//! Reads a TOML table key by key, noting every fault on the way instead of
+//! stopping at the first. What nobody asked for is an unknown key.
+
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::Faults;
+
+pub(super) struct Section<'a> {
+    table: Table,
+    path: String,
+    known: Vec<&'static str>,
+    faults: &'a mut Faults,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(table: Table, path: impl Into<String>, faults: &'a mut Faults) -> Self {
+        Self {
+            table,
+            path: path.into(),
+            known: Vec::new(),
+            faults,
+        }
+    }
+
+    /// A sub-table; an empty one when it isn't there.
+    pub(super) fn section(&mut self, key: &'static str) -> Section<'_> {
+        let path = self.path_of(key);
+        let table = match self.take(key) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(other) => self.wrong(key, &other, "a table").unwrap_or_default(),
+        };
+        Section::new(table, path, self.faults)
+    }
+
+    /// An array of tables (`[[key]]`).
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Table> {
+        match self.take(key) {
+            None => Vec::new(),
+            Some(Value::Array(items)) if items.iter().all(Value::is_table) => {
+                let tables = items.into_iter().map(|item| match item {
+                    Value::Table(table) => table,
+                    _ => Table::new(),
+                });
+                tables.collect()
+            }
+            Some(other) => self
+                .wrong(key, &other, "an array of tables ([[...]])")
+                .unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        match self.take(key)? {
+            Value::String(text) => Some(text),
+            other => self.wrong(key, &other, "a string"),
+        }
+    }
+
+    /// A string that must be there and not be blank.
+    pub(super) fn required_text(&mut self, key: &'static str) -> String {
+        let there = self.table.contains_key(key);
+        let text = self.text(key);
+        match text {
+            Some(text) if !text.trim().is_empty() => return text.trim().to_owned(),
+            Some(text) => self.fault(key, format!("must not be blank, got {text:?}")),
+            None if !there => self.fault(key, "is missing"),
+            None => {}
+        }
+        String::new()
+    }
+
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        let value = self.take(key)?;
+        let Value::Array(items) = value else {
+            return self.wrong(key, &value, "an array of strings");
+        };
+        let mut texts = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            match item {
+                Value::String(text) => texts.push(text),
+                other => {
+                    let path = format!("{}[{index}]", self.path_of(key));
+                    self.faults
+                        .add(path, format!("must be a string, got {}", show(&other)));
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        match self.take(key)? {
+            Value::Boolean(flag) => Some(flag),
+            other => self.wrong(key, &other, "true or false"),
+        }
+    }
+
+    pub(super) fn integer(&mut self, key: &'static str, least: i64, most: i64) -> Option<i64> {
+        match self.take(key)? {
+            Value::Integer(number) if (least..=most).contains(&number) => Some(number),
+            other => self.wrong(
+                key,
+                &other,
+                &format!("a whole number from {least} to {most}"),
+            ),
+        }
+    }
+
+    pub(super) fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
+        let value = self.take(key)?;
+        let number = match value {
+            Value::Float(number) => Some(number),
+            // Exact: both bounds are far below 2^53.
+            Value::Integer(number) => Some(number as f64),
+            _ => None,
+        };
+        match number.filter(|number| (least..=most).contains(number)) {
+            Some(number) => Some(number),
+            None => self.wrong(key, &value, &format!("a number from {least} to {most}")),
+        }
+    }
+
+    /// A span such as `"10s"`, `"1m 30s"` or `"500ms"`.
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
+        let value = self.take(key)?;
+        let Value::String(text) = &value else {
+            return self.wrong(key, &value, "a duration such as \"10s\"");
+        };
+        let Ok(span) = humantime::parse_duration(text) else {
+            return self.wrong(key, &value, "a duration such as \"10s\"");
+        };
+        let show = humantime::format_duration;
+        if span < least {
+            self.fault(
+                key,
+                format!("must be at least {}, got {}", show(least), text.trim()),
+            );
+            return None;
+        }
+        if span > most {
+            self.fault(
+                key,
+                format!("must be at most {}, got {}", show(most), text.trim()),
+            );
+            return None;
+        }
+        Some(span)
+    }
+
+    /// One of a closed set of words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        let value = self.take(key)?;
+        let found = value
+            .as_str()
+            .and_then(|text| choices.iter().find(|(word, _)| *word == text));
+        if let Some((_, choice)) = found {
+            return Some(*choice);
+        }
+        let words: Vec<_> = choices
+            .iter()
+            .map(|(word, _)| format!("{word:?}"))
+            .collect();
+        self.wrong(key, &value, &words.join(" or "))
+    }
+
+    pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
+        let path = self.path_of(key);
+        self.faults.add(path, message);
+    }
+
+    /// To be called last: whatever is left was not asked for.
+    pub(super) fn finish(self) {
+        for key in self.table.keys() {
+            let path = join(&self.path, key);
+            let known = self.known.join(", ");
+            self.faults
+                .add(path, format!("unknown key; known here: {known}"));
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn wrong<T>(&mut self, key: &str, value: &Value, expected: &str) -> Option<T> {
+        self.fault(key, format!("must be {expected}, got {}", show(value)));
+        None
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "an array".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
+        Value::String(text) => {
+            let short: String = text.chars().take(60).collect();
+            format!("{short:?}")
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,143 @@
+//! `watchtower.toml`: how the server behaves. The file may be absent.
+
+use std::time::Duration;
+
+use super::section::Section;
+use super::{Faults, parse_table};
+
+/// All of `watchtower.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub rtmp: RtmpSettings,
+    pub http: HttpSettings,
+    pub ocr: OcrSettings,
+}
+
+/// `[rtmp]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct RtmpSettings {
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    pub handshake_timeout: Duration,
+    pub idle_timeout: Duration,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HttpSettings {
+    /// Origins (RFC 6454) whose pages may call the API from a browser.
+    pub allowed_origins: Vec<String>,
+}
+
+/// `[ocr]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct OcrSettings {
+    /// Share of one core that reading the screen may take, averaged.
+    pub cpu_budget: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::parse("", "watchtower.toml").expect("an empty file is valid")
+    }
+}
+
+impl Settings {
+    /// Reads the text of a `watchtower.toml`; `file` only names it in faults.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Faults> {
+        let mut faults = Faults::new(file);
+        let table = parse_table(text, file)?;
+        let mut root = Section::new(table, "", &mut faults);
+        let rtmp = rtmp(root.section("rtmp"));
+        let http = http(root.section("http"));
+        let ocr = ocr(root.section("ocr"));
+        root.finish();
+        if faults.is_empty() {
+            Ok(Self { rtmp, http, ocr })
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+fn rtmp(mut s: Section<'_>) -> RtmpSettings {
+    let second = Duration::from_secs(1);
+    let minute = Duration::from_secs(60);
+    let settings = RtmpSettings {
+        max_connections: s
+            .integer("max_connections", 1, 65_536)
+            .map_or(1024, |n| n as usize),
+        max_connections_per_address: s
+            .integer("max_connections_per_address", 1, 65_536)
+            .map_or(256, |n| n as usize),
+        handshake_timeout: s
+            .duration("handshake_timeout", second, 5 * minute)
+            .unwrap_or(10 * second),
+        idle_timeout: s
+            .duration("idle_timeout", second, 60 * minute)
+            .unwrap_or(15 * second),
+    };
+    s.finish();
+    settings
+}
+
+fn http(mut s: Section<'_>) -> HttpSettings {
+    let allowed_origins = s.texts("allowed_origins").unwrap_or_default();
+    for (index, origin) in allowed_origins.iter().enumerate() {
+        if !is_origin(origin) {
+            let expected = "must be scheme://host or scheme://host:port without a path";
+            s.fault(
+                &format!("allowed_origins[{index}]"),
+                format!("{expected}, got {origin:?}"),
+            );
+        }
+    }
+    s.finish();
+    HttpSettings { allowed_origins }
+}
+
+fn ocr(mut s: Section<'_>) -> OcrSettings {
+    let settings = OcrSettings {
+        cpu_budget: s.number("cpu_budget", 0.05, 1.0).unwrap_or(0.5),
+    };
+    s.finish();
+    settings
+}
+
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' ']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_says_the_defaults() {
+        let text = include_str!("../../watchtower.toml");
+        let sample = Settings::parse(text, "watchtower.toml").unwrap();
+        assert_eq!(sample, Settings::default());
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let faults = Settings::parse(
+            r#"
+            verbose = true
+            ocr = 3
+            [rtmp]
+            max_connections = -1
+            idle_timeout = "1d"
+            port = 1935
+            [http]
+            allowed_origins = ["https://console.example", "example.com", "https://x/y"]
+            "#,
+            "watchtower.toml",
+        )
+        .unwrap_err();
+        insta::assert_snapshot!(faults);
+    }
+}
