@@ -1,5 +1,6 @@
 //! What an analyst reports, in the JSON that logs, API and sinks share.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -219,6 +220,27 @@ impl Finding {
     }
 }
 
+/// Text of a screen or a model as a terminal may show it: on one line, without
+/// control characters (so no ANSI sequence survives) and without the marks
+/// that turn the direction of writing.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let kept = text.chars().filter_map(|c| match c {
+        '\n' | '\r' | '\t' => Some(' '),
+        c if is_unprintable(c) => None,
+        c => Some(c),
+    });
+    Cow::Owned(kept.collect())
+}
+
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || ('\u{e0000}'..='\u{e007f}').contains(&c)
+}
+
 mod stream_name {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
@@ -231,5 +253,56 @@ mod stream_name {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StreamName, D::Error> {
         let name = String::deserialize(from)?;
         StreamName::new(&name).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_steer_a_terminal_is_gone() {
+        assert_eq!(printable("plain ünïcode ✓"), "plain ünïcode ✓");
+        assert_eq!(printable("a\x1b[2Jb\nc\td\u{9b}31m"), "a[2Jb c d31m");
+        assert_eq!(printable("user\u{202e}gpj.exe\u{200b}"), "usergpj.exe");
+    }
+
+    #[test]
+    fn a_finding_is_written_as_the_contract_says() {
+        let observation = Observation {
+            severity: Severity::High,
+            confidence: 0.5,
+            category: Category::SecretExposure,
+            title: "t".to_owned(),
+            detail: "d".to_owned(),
+            evidence: vec![Evidence {
+                quote: "q".to_owned(),
+                bounds: Some([1, 2, 3, 4]),
+                grounded: None,
+            }],
+            mitre: vec!["T1552.001".to_owned()],
+            recommended_action: "a".to_owned(),
+        };
+        let frame = FrameRef {
+            seq: 1,
+            pts_ms: 40,
+            sha256: "00".to_owned(),
+        };
+        let model = ModelRef {
+            provider: "p".to_owned(),
+            name: "n".to_owned(),
+            version: "v".to_owned(),
+        };
+        let stream = StreamName::new("team").unwrap();
+        let mut finding = Finding::new(
+            "SecOps",
+            stream,
+            Timestamp::UNIX_EPOCH,
+            frame,
+            observation,
+            model,
+        );
+        finding.id = Uuid::nil();
+        insta::assert_json_snapshot!(finding);
     }
 }

