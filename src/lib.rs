@@ -34,6 +34,10 @@
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
 //! holds all of this against the code.
 
+pub mod cli;
+
+pub mod console;
+
 pub mod findings_bus;
 pub mod frame_bus;
 pub mod roster;

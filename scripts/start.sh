@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and starts Watchtower.
+#
+#   scripts/start.sh           waits for Zoom or OBS
+#   scripts/start.sh --demo    streams the sample in demo/ into itself
+#
+# In a terminal with tmux the server and one pane per agent's log open; else
+# everything goes to the standard output. Ctrl-C ends it.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf 'start: %s\n' "$*"; }
+die() { printf 'start: %s\n' "$*" >&2; exit 1; }
+
+demo=false
+case ${1:-} in
+  '') ;;
+  --demo) demo=true ;;
+  *) die "unknown argument '$1'; expected --demo or nothing" ;;
+esac
+
+# NAME DEFAULT: what the server itself would read, from environment or .env.
+setting() {
+  local value=${!1:-}
+  if [ -z "$value" ] && [ -r .env ]; then
+    value=$(sed -n "s/^[[:space:]]*\(export[[:space:]]\+\)\?$1=//p" .env | tail -n 1 | tr -d "\"'\r" | sed 's/[[:space:]]*$//')
+  fi
+  printf '%s' "${value:-$2}"
+}
+
+scripts/setup.sh
+command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+say "building (minutes the first time)"
+cargo build --release --locked
+watchtower="${CARGO_TARGET_DIR:-$root/target}/release/watchtower"
+
+new_key=
+if $demo; then
+  # The sample comes from this machine, so nobody else needs to get in.
+  WATCHTOWER_RTMP=$(setting WATCHTOWER_RTMP 127.0.0.1:1935)
+  export WATCHTOWER_RTMP
+elif [ -z "$(setting WATCHTOWER_STREAM_KEY '')" ]; then
+  new_key=$(od -An -N 24 -tx1 /dev/urandom | tr -d ' \n')
+  # Never readable by others, not even for a moment.
+  (umask 077; touch .env)
+  chmod 600 .env
+  sed -i '/^[[:space:]]*WATCHTOWER_STREAM_KEY=[[:space:]]*$/d' .env
+  [ -z "$(tail -c 1 .env)" ] || echo >>.env
+  printf 'WATCHTOWER_STREAM_KEY=%s\n' "$new_key" >>.env
+fi
+
+rtmp=$(setting WATCHTOWER_RTMP 0.0.0.0:1935)
+http=$(setting WATCHTOWER_HTTP 127.0.0.1:8080)
+logs=$(setting WATCHTOWER_LOGS logs)
+port=${rtmp##*:}
+local_rtmp=127.0.0.1:$port
+case $rtmp in 0.0.0.0:* | '[::]':*) ;; *) local_rtmp=$rtmp ;; esac
+case $http in 0.0.0.0:* | '[::]':*) http=127.0.0.1:${http##*:} ;; esac
+
+if [ -n "$new_key" ]; then
+  addresses=$(hostname -I 2>/dev/null | tr ' ' '\n' | grep . | paste -sd ' ' || true)
+  cat <<TEXT
+
+A stream key was made and written to .env (mode 0600). It is shown only now.
+
+  Zoom, "Live Streaming" -> "Custom Live Streaming Service":
+    Stream URL   rtmp://HOST:$port/live/team
+    Stream key   $new_key
+    Page URL     any https address; Zoom insists on one
+  OBS, Settings -> Stream -> Service "Custom...":
+    Server       rtmp://HOST:$port/live/team
+    Stream key   $new_key
+
+HOST is this machine. Zoom pushes from its cloud, so there it must be a public
+address, a forwarded port or a TCP tunnel; OBS in the same network may use
+one of: ${addresses:-127.0.0.1}
+
+TEXT
+  if [ -t 0 ] && [ -t 1 ]; then
+    read -r -p "Press Enter when you have copied it. " _
+  fi
+fi
+
+publish=("$watchtower" publish demo/demo.mp4 --to "rtmp://$local_rtmp/live/demo" --loop)
+
+healthy() { # waits for the server, while PID ($1, if given) lives
+  for _ in $(seq 150); do
+    curl --silent --fail --max-time 1 "http://$http/healthz" >/dev/null 2>&1 && return 0
+    [ -z "${1:-}" ] || kill -0 "$1" 2>/dev/null || return 1
+    sleep 0.2
+  done
+  return 1
+}
+
+if [ -t 0 ] && [ -t 1 ] && [ -z "${TMUX:-}" ] && command -v tmux >/dev/null; then
+  session=watchtower
+  ! tmux has-session -t "=$session" 2>/dev/null || die "a tmux session '$session' is already there: tmux attach -t $session"
+  # The session ends with the server; what it said last can be read before.
+  tmux new-session -d -s "$session" -n panel -x "$(tput cols)" -y "$(tput lines)" \
+    "'$watchtower' serve || { echo; echo 'The server failed; Enter closes.'; read -r _; }; tmux kill-session -t '=$session'"
+  tmux set-option -t "$session" mouse on >/dev/null
+  if healthy; then
+    token=$(setting WATCHTOWER_CONSOLE_TOKEN '')
+    # The header goes by standard input, so that no process list shows it.
+    agents=$(printf 'header = "Authorization: Bearer %s"\n' "${token:-none}" |
+      curl --silent --config - "http://$http/api/agents" |
+      python3 -c 'import json, sys; print("\n".join(a["name"].lower() for a in json.load(sys.stdin)["items"] if a["enabled"]))')
+    for agent in $agents; do
+      tmux split-window -d -t "=$session:panel" "tail -n 40 -F '$logs/$agent.log'" || break
+      tmux select-layout -t "=$session:panel" tiled >/dev/null
+    done
+    tmux select-layout -t "=$session:panel" tiled >/dev/null
+    if $demo; then
+      tmux new-window -d -t "=$session" -n sample "$(printf '%q ' "${publish[@]}")"
+    fi
+  fi
+  exec tmux attach -t "=$session"
+fi
+
+# Process groups of their own: Ctrl-C reaches this script alone, which passes it
+# on once (the server takes a second signal as "at once").
+set -m
+"$watchtower" serve &
+server=$!
+sample=
+stopping=false
+stop() {
+  stopping=true
+  [ -z "$sample" ] || kill -TERM "$sample" 2>/dev/null || true
+  kill -TERM "$server" 2>/dev/null || true
+}
+trap stop INT TERM
+if $demo && healthy "$server"; then
+  say "streaming demo/demo.mp4; findings show below and in $logs/"
+  "${publish[@]}" &
+  sample=$!
+fi
+code=0
+wait "$server" || code=$?
+if $stopping; then
+  # The signal only interrupted the wait.
+  code=0
+  wait "$server" || code=$?
+fi
+if [ -n "$sample" ]; then
+  kill -TERM "$sample" 2>/dev/null || true
+  wait "$sample" 2>/dev/null || true
+fi
+exit "$code"

@@ -1,0 +1,167 @@
+//! The command line: flags, their twins in the environment, and what each
+//! command prints.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Places;
+
+/// Live screen share in over RTMP, a panel of AI analysts in front of it,
+/// findings with proof out.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take streams in and let the panel look at them.
+    Serve(PlacesArgs),
+    /// Tell whether everything `serve` needs is in order; exit 1 if not.
+    Check(PlacesArgs),
+    /// Push a media file (H.264, AAC) over RTMP in real time. The stream key
+    /// comes from WATCHTOWER_STREAM_KEY.
+    Publish(PublishArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PlacesArgs {
+    /// Who looks at the screen.
+    #[arg(
+        long,
+        env = "WATCHTOWER_CONFIG",
+        default_value = "agents.toml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    /// How the server behaves; may be absent.
+    #[arg(
+        long,
+        env = "WATCHTOWER_SETTINGS",
+        default_value = "watchtower.toml",
+        value_name = "FILE"
+    )]
+    settings: PathBuf,
+    /// Where publishers connect.
+    #[arg(
+        long,
+        env = "WATCHTOWER_RTMP",
+        default_value = "0.0.0.0:1935",
+        value_name = "ADDRESS"
+    )]
+    rtmp: SocketAddr,
+    /// Where the API and console answer. Beyond loopback it needs
+    /// WATCHTOWER_CONSOLE_TOKEN.
+    #[arg(
+        long,
+        env = "WATCHTOWER_HTTP",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    http: SocketAddr,
+    /// Where viewers' media will flow over WebRTC; taken, not used yet.
+    #[arg(
+        long,
+        env = "WATCHTOWER_WEBRTC",
+        default_value = "0.0.0.0:8189",
+        value_name = "ADDRESS"
+    )]
+    webrtc: SocketAddr,
+    /// The address viewers reach this machine by, if it is behind NAT; taken,
+    /// not used yet.
+    #[arg(long, env = "WATCHTOWER_PUBLIC_ADDRESS", value_name = "ADDRESS")]
+    public_address: Option<String>,
+    /// Where the database and evidence will lie; taken, not used yet.
+    #[arg(
+        long,
+        env = "WATCHTOWER_DATA",
+        default_value = "data",
+        value_name = "FOLDER"
+    )]
+    data: PathBuf,
+    /// Where findings.jsonl and the agents' logs lie.
+    #[arg(
+        long,
+        env = "WATCHTOWER_LOGS",
+        default_value = "logs",
+        value_name = "FOLDER"
+    )]
+    logs: PathBuf,
+    /// Where the OCR model lies (scripts/fetch-models.sh gets it).
+    #[arg(
+        long,
+        env = "WATCHTOWER_MODELS",
+        default_value = "models",
+        value_name = "FOLDER"
+    )]
+    models: PathBuf,
+}
+
+impl From<PlacesArgs> for Places {
+    fn from(args: PlacesArgs) -> Self {
+        Self {
+            config: args.config,
+            settings: args.settings,
+            rtmp: args.rtmp,
+            http: args.http,
+            logs: args.logs,
+            models: args.models,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// What to push, for instance demo/demo.mp4.
+    pub file: PathBuf,
+    /// Where to, without the key: rtmp://HOST:1935/live/NAME
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// Start again at the end of the file, until stopped.
+    #[arg(long = "loop")]
+    pub looping: bool,
+}
+
+/// Reads `.env` in the working directory, if there is one. The error never
+/// shows the line it is about: there may be a secret on it.
+pub fn load_env_file() -> Result<(), String> {
+    let file = Path::new(".env");
+    if !file.exists() {
+        return Ok(());
+    }
+    dotenvy::from_path(file).map_err(|error| match error {
+        dotenvy::Error::Io(error) => format!("failed to read .env: {error}"),
+        _ => "failed to read .env: every line must be NAME=value or a # comment; quote values with spaces".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_serve_has_its_twin() {
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        let flags: Vec<_> = serve
+            .get_arguments()
+            .filter_map(|arg| Some((arg.get_long()?, arg.get_env()?)))
+            .collect();
+        assert_eq!(flags.len(), 9);
+        for (flag, env) in flags {
+            let twin = format!("WATCHTOWER_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(env.to_str(), Some(twin.as_str()));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Who may ask.
+//!
+//! With a token everyone needs it, from this machine too. Without one only
+//! requests that plainly come from this machine pass: their `Host` is a
+//! loopback name (which stops DNS rebinding), no proxy or tunnel has touched
+//! them, and they come from no other site's page.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+use crate::config::Secret;
+
+#[derive(Debug)]
+pub(super) struct Access {
+    token: Option<Secret>,
+    origins: Vec<String>,
+}
+
+impl Access {
+    pub(super) fn new(token: Option<Secret>, origins: Vec<String>) -> Self {
+        Self { token, origins }
+    }
+
+    fn check(&self, headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), Problem> {
+        let Some(token) = &self.token else {
+            return self.check_local(headers, authority);
+        };
+        let bearer = headers.get(header::AUTHORIZATION).and_then(bearer);
+        match bearer {
+            Some(given) if same(given, token) => Ok(()),
+            Some(_) => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong")),
+            None => Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "expected Authorization: Bearer TOKEN",
+            )),
+        }
+    }
+
+    fn check_local(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&Authority>,
+    ) -> Result<(), Problem> {
+        let refuse = |why: &str| {
+            let detail =
+                format!("{why}; set WATCHTOWER_CONSOLE_TOKEN to allow more than this machine");
+            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        };
+        let forwarded = headers.keys().any(|name| {
+            let name = name.as_str();
+            name == "forwarded" || name == "via" || name.starts_with("x-forwarded-")
+        });
+        if forwarded {
+            return refuse("the request came through a proxy or tunnel");
+        }
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let host = host
+            .or(authority.map(Authority::as_str))
+            .unwrap_or_default();
+        if !is_loopback(host) {
+            return refuse("the request's Host is not this machine's");
+        }
+        match headers.get(header::ORIGIN) {
+            Some(origin) if !self.is_own(origin, host) && !self.allows(origin) => {
+                refuse("the request comes from another site's page")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Our own page, whatever the scheme a browser reached it by.
+    fn is_own(&self, origin: &HeaderValue, host: &str) -> bool {
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    }
+
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        self.origins
+            .iter()
+            .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+}
+
+pub(super) async fn guard(
+    State(access): State<Arc<Access>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = request
+        .headers()
+        .get(header::ORIGIN)
+        .filter(|origin| access.allows(origin))
+        .cloned();
+    // A preflight carries no token; it tells nothing but what is allowed.
+    let preflight = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && origin.is_some();
+    let mut response = if preflight {
+        let allowed = [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "authorization, last-event-id",
+            ),
+            (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        ];
+        (StatusCode::NO_CONTENT, allowed).into_response()
+    } else {
+        match access.check(request.headers(), request.uri().authority()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    // What is allowed depends on who asks.
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"watchtower\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// In constant time, whatever the lengths.
+fn same(given: &str, token: &Secret) -> bool {
+    let digest = |text: &str| Sha256::digest(text.as_bytes());
+    digest(given).ct_eq(&digest(token.expose())).into()
+}
+
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    // A user part would make a URL's host look like another's.
+    !host.contains('@')
+        && (name.eq_ignore_ascii_case("localhost")
+            || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                header::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_passes() {
+        let access = Access::new(None, vec!["https://console.example".to_owned()]);
+        let passes =
+            |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
+        assert!(passes(&[("host", "localhost:8080")]));
+        assert!(passes(&[("host", "127.0.0.1:8080")]));
+        assert!(passes(&[("host", "[::1]:8080")]));
+        assert!(passes(&[
+            ("host", "127.0.0.1:8080"),
+            ("origin", "http://127.0.0.1:8080")
+        ]));
+        assert!(passes(&[
+            ("host", "localhost"),
+            ("origin", "https://console.example")
+        ]));
+        assert!(!passes(&[]));
+        assert!(!passes(&[("host", "evil.example")]));
+        assert!(!passes(&[("host", "localhost.evil.example")]));
+        assert!(!passes(&[("host", "localhost@evil.example")]));
+        assert!(!passes(&[("host", "evil@localhost")]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("origin", "http://evil.example")
+        ]));
+        assert!(!passes(&[("host", "localhost"), ("origin", "null")]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("forwarded", "for=192.0.2.1")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("x-forwarded-for", "192.0.2.1")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("x-forwarded-proto", "https")
+        ]));
+        assert!(!passes(&[("host", "localhost"), ("via", "1.1 tunnel")]));
+    }
+
+    #[test]
+    fn with_a_token_everyone_needs_it() {
+        let access = Access::new(Secret::new("s3cret-token"), vec![]);
+        let passes =
+            |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
+        assert!(passes(&[
+            ("host", "tower.example"),
+            ("authorization", "Bearer s3cret-token")
+        ]));
+        assert!(passes(&[
+            ("host", "tower.example"),
+            ("authorization", "bearer s3cret-token")
+        ]));
+        assert!(!passes(&[("host", "localhost")]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("authorization", "Bearer s3cret-toke")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("authorization", "Basic s3cret-token")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("authorization", "s3cret-token")
+        ]));
+    }
+}

@@ -1,0 +1,137 @@
+//! The JSON lists and the stills.
+
+use std::cmp::Reverse;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::AppState;
+use super::problem::Problem;
+use crate::finding::Severity;
+use crate::findings_bus;
+use crate::media::StreamName;
+use crate::roster::AgentStatus;
+use crate::stream_hub::StreamInfo;
+
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 1000;
+
+/// What every list answers: newest first, with the cursor of the next page.
+#[derive(Debug, Serialize)]
+pub(super) struct List<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+/// Live streams, the newest first.
+pub(super) async fn streams(State(state): State<AppState>) -> Json<List<Value>> {
+    let mut streams = state.views.hub.streams();
+    streams.sort_by_key(|stream| Reverse(stream.since));
+    let item = |info: &StreamInfo| {
+        let frame = state.views.frames.newest(&info.name);
+        json!({
+            "name": info.name.as_str(),
+            "since": info.since,
+            "width": info.size.map(|(width, _)| width),
+            "height": info.size.map(|(_, height)| height),
+            "video_units": info.totals.video_units,
+            "audio_units": info.totals.audio_units,
+            "keyframes": info.totals.keyframes,
+            "bytes": info.totals.bytes,
+            "frame": frame.map(|frame| json!({
+                "seq": frame.seq,
+                "pts_ms": frame.pts.ms(),
+                "captured_at": frame.captured_at,
+            })),
+        })
+    };
+    let items = streams.iter().map(item).collect();
+    Json(List { items, next: None })
+}
+
+/// The panel, in the order of `agents.toml`.
+pub(super) async fn agents(State(state): State<AppState>) -> Json<List<AgentStatus>> {
+    Json(List {
+        items: state.views.roster.agents(),
+        next: None,
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FindingsQuery {
+    agent: Option<String>,
+    stream: Option<String>,
+    /// This bad or worse.
+    severity: Option<Severity>,
+    /// `next` of the page before.
+    cursor: Option<Uuid>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn findings(
+    State(state): State<AppState>,
+    query: Result<Query<FindingsQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) =
+        query.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        let detail = format!("limit must be from 1 to {LARGEST_PAGE}, got {limit}");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    let page = state.views.findings.page(&findings_bus::Query {
+        agent: query.agent,
+        stream: query.stream,
+        severity: query.severity,
+        before: query.cursor,
+        limit,
+    });
+    let items: Vec<_> = page.items.iter().map(AsRef::as_ref).collect();
+    Ok(Json(List {
+        items,
+        next: page.next.map(|id| id.to_string()),
+    })
+    .into_response())
+}
+
+/// The newest picture of a stream, encoded when asked for.
+pub(super) async fn latest_still(
+    State(state): State<AppState>,
+    Path(stream): Path<String>,
+) -> Result<Response, Problem> {
+    let frame = StreamName::new(&stream)
+        .ok()
+        .and_then(|name| state.views.frames.newest(&name));
+    let Some(frame) = frame else {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no live stream of that name has a picture",
+        ));
+    };
+    let (seq, pts_ms) = (frame.seq, frame.pts.ms());
+    let still = tokio::task::spawn_blocking(move || frame.still()).await;
+    let still = still
+        .map_err(|error| error.to_string())
+        .and_then(|still| still.map_err(|error| error.to_string()));
+    let still = still.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (header::ETAG, format!("\"{}\"", still.sha256)),
+        (
+            header::HeaderName::from_static("x-frame-seq"),
+            seq.to_string(),
+        ),
+        (
+            header::HeaderName::from_static("x-frame-pts-ms"),
+            pts_ms.to_string(),
+        ),
+    ];
+    Ok((headers, still.jpeg).into_response())
+}

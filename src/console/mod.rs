@@ -1,0 +1,142 @@
+//! The HTTP edge: health, metrics, the JSON API and its event stream.
+//!
+//! Everything but `/healthz` stands behind [`access`]. Errors are
+//! `application/problem+json` (RFC 9457). This edge only reads the meeting
+//! points; it changes nothing.
+
+mod access;
+mod api;
+mod events;
+mod problem;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Secret;
+use crate::findings_bus::FindingsBus;
+use crate::frame_bus::FrameBus;
+use crate::metrics::Metrics;
+use crate::roster::Roster;
+use crate::stream_hub::StreamHub;
+use access::Access;
+use problem::Problem;
+
+/// Where to listen and whom to let in.
+#[derive(Debug, Clone)]
+pub struct ConsoleSettings {
+    pub address: SocketAddr,
+    pub token: Option<Secret>,
+    /// Origins whose pages may call the API, beside our own.
+    pub allowed_origins: Vec<String>,
+}
+
+/// What the console shows.
+#[derive(Debug, Clone)]
+pub struct Views {
+    pub hub: StreamHub,
+    pub frames: FrameBus,
+    pub findings: FindingsBus,
+    pub roster: Roster,
+    pub metrics: Arc<Metrics>,
+    /// True once everything is open, false again while draining.
+    pub ready: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Clone)]
+struct AppState {
+    views: Views,
+    /// Ends the event streams, which would else hold up the drain.
+    shutdown: CancellationToken,
+}
+
+/// The bound server.
+#[derive(Debug)]
+pub struct Console {
+    listener: TcpListener,
+    settings: ConsoleSettings,
+}
+
+impl Console {
+    /// Refuses to listen beyond this machine without a token.
+    pub async fn bind(settings: ConsoleSettings) -> io::Result<Self> {
+        if settings.token.is_none() && !settings.address.ip().is_loopback() {
+            let why = "without WATCHTOWER_CONSOLE_TOKEN only a loopback address is allowed";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        let listener = TcpListener::bind(settings.address).await?;
+        Ok(Self { listener, settings })
+    }
+
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown`, then finishes the requests under way.
+    pub async fn run(self, views: Views, shutdown: CancellationToken) -> io::Result<()> {
+        let access = Access::new(self.settings.token, self.settings.allowed_origins);
+        let state = AppState {
+            views,
+            shutdown: shutdown.clone(),
+        };
+        let router = router(state, access);
+        axum::serve(self.listener, router)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
+    }
+}
+
+fn router(state: AppState, access: Access) -> Router {
+    Router::new()
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/streams", get(api::streams))
+        .route("/api/agents", get(api::agents))
+        .route("/api/findings", get(api::findings))
+        .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
+        .route("/api/events", get(events::events))
+        .fallback(no_such_page)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(
+            Arc::new(access),
+            access::guard,
+        ))
+        // Outside the guard: a probe has no token.
+        .route("/healthz", get(healthz))
+        .with_state(state)
+}
+
+async fn healthz() -> &'static str {
+    "ok"
+}
+
+async fn readyz(State(state): State<AppState>) -> Response {
+    if state.views.ready.load(Ordering::Relaxed) {
+        "ready".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response()
+    }
+}
+
+async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], state.views.metrics.render())
+}
+
+async fn no_such_page() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no such page")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this page takes GET only")
+}
