@@ -1,0 +1,5 @@
+//! What the person running Watchtower decides.
+
+mod secret;
+
+pub use secret::Secret;
