@@ -249,3 +249,169 @@ fn fourcc_name(fourcc: &[u8]) -> &'static str {
         _ => "unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// x264's record for 640x360, Baseline.
+    const RECORD: &[u8] = b"\x01\x42\xc0\x1e\xff\xe1\x00\x19\x67\x42\xc0\x1e\xd9\x00\xa0\x2f\
+        \xf9\x70\x11\x00\x00\x03\x00\x01\x00\x00\x03\x00\x3c\x0f\x16\x2e\x48\x01\x00\x05\x68\
+        \xcb\x83\xcb\x20";
+    const IDR: &[u8] = &[0, 0, 0, 2, 0x65, 1];
+    const SLICE: &[u8] = &[0, 0, 0, 2, 0x41, 1];
+
+    fn tag(head: &[u8], rest: &[u8]) -> Bytes {
+        [head, rest].concat().into()
+    }
+
+    fn configured() -> Demuxer {
+        let mut demuxer = Demuxer::default();
+        let config = tag(&[0x17, 0, 0, 0, 0], RECORD);
+        assert!(demuxer.video(0, &config).expect("valid").is_none());
+        demuxer
+    }
+
+    fn picture(demuxer: &mut Demuxer, time: u32, body: &Bytes) -> AccessUnit {
+        match demuxer.video(time, body).expect("valid") {
+            Some(MediaUnit::Video(unit)) => unit,
+            other => panic!("expected a picture, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn pictures_carry_their_times_and_configuration() {
+        let mut demuxer = configured();
+        let unit = picture(&mut demuxer, 40, &tag(&[0x17, 1, 0, 0, 80], IDR));
+        assert!(unit.keyframe);
+        assert_eq!((unit.dts.ms(), unit.pts.ms()), (40, 120));
+        assert_eq!((unit.config.width, unit.config.height), (640, 360));
+        assert_eq!(unit.avcc, IDR);
+        let unit = picture(&mut demuxer, 80, &tag(&[0x27, 1, 0xff, 0xff, 0xd8], SLICE));
+        assert!(!unit.keyframe);
+        assert_eq!((unit.dts.ms(), unit.pts.ms()), (80, 40));
+    }
+
+    #[test]
+    fn enhanced_rtmp_with_avc1_is_h264() {
+        let mut demuxer = Demuxer::default();
+        let config = tag(b"\x90avc1", RECORD);
+        assert!(demuxer.video(0, &config).expect("valid").is_none());
+        let unit = picture(&mut demuxer, 0, &tag(b"\x91avc1\0\0\x28", IDR));
+        assert_eq!((unit.keyframe, unit.pts.ms()), (true, 40));
+        let unit = picture(&mut demuxer, 40, &tag(b"\xa3avc1", SLICE));
+        assert_eq!((unit.keyframe, unit.pts.ms()), (false, 40));
+    }
+
+    #[test]
+    fn a_keyframe_is_what_can_be_started_from() {
+        // Periodic intra refresh: the mark is all there is.
+        let mut demuxer = configured();
+        assert!(picture(&mut demuxer, 0, &tag(&[0x17, 1, 0, 0, 0], SLICE)).keyframe);
+        // An IDR picture counts, marked or not; after one, a mark alone doesn't.
+        assert!(picture(&mut demuxer, 1, &tag(&[0x27, 1, 0, 0, 0], IDR)).keyframe);
+        assert!(!picture(&mut demuxer, 2, &tag(&[0x17, 1, 0, 0, 0], SLICE)).keyframe);
+    }
+
+    #[test]
+    fn a_change_of_configuration_rides_on_the_units() {
+        let mut demuxer = configured();
+        let before = picture(&mut demuxer, 0, &tag(&[0x17, 1, 0, 0, 0], IDR)).config;
+        let again = tag(&[0x17, 0, 0, 0, 0], RECORD);
+        demuxer.video(1, &again).expect("valid");
+        let same = picture(&mut demuxer, 1, &tag(&[0x17, 1, 0, 0, 0], IDR)).config;
+        assert!(Arc::ptr_eq(&before, &same));
+        let mut other = RECORD.to_vec();
+        other[4] = 0xfd;
+        demuxer
+            .video(2, &tag(&[0x17, 0, 0, 0, 0], &other))
+            .expect("valid");
+        let changed = picture(&mut demuxer, 2, &tag(&[0x17, 1, 0, 0, 0], &IDR[2..])).config;
+        assert_eq!(changed.nal_length_size, 2);
+    }
+
+    #[test]
+    fn video_that_can_not_be_used_says_why() {
+        let fault = |body: &[u8]| configured().video(0, &Bytes::copy_from_slice(body)).err();
+        let picture = tag(&[0x17, 1, 0, 0, 0], IDR);
+        let bare = Demuxer::default().video(0, &picture).err();
+        assert_eq!(bare, Some(Fault::NoVideoConfig));
+        assert_eq!(fault(&[0x1c, 0]), Some(Fault::VideoCodec("H.265")));
+        assert_eq!(fault(b"\x90hvc1"), Some(Fault::VideoCodec("H.265")));
+        assert_eq!(fault(b"\x90????"), Some(Fault::VideoCodec("unknown")));
+        assert_eq!(fault(b"\x90hv"), Some(Fault::Truncated));
+        assert_eq!(fault(&[0x17, 1, 0]), Some(Fault::Truncated));
+        assert_eq!(fault(&[0x17, 1, 0, 0, 0]), Some(Fault::Truncated));
+        assert_eq!(
+            fault(&[0x17, 1, 0, 0, 0, 0, 0, 0, 9, 0x65]),
+            Some(Fault::Truncated)
+        );
+        assert_eq!(
+            fault(&[0x17, 0, 0, 0, 0, 1, 2]),
+            Some(Fault::Config(BadConfig::Record))
+        );
+        for harmless in [
+            &[][..],
+            &[0x57, 0],
+            &[0x17, 2, 0, 0, 0],
+            b"\x92avc1",
+            b"\xd0",
+        ] {
+            assert_eq!(fault(harmless), None, "{harmless:?}");
+        }
+    }
+
+    #[test]
+    fn audio_is_aac() {
+        let mut demuxer = Demuxer::default();
+        let sound = Bytes::from_static(&[0xaf, 1, 7, 7]);
+        assert_eq!(demuxer.audio(0, &sound).err(), Some(Fault::NoAudioConfig));
+        let config = Bytes::from_static(&[0xaf, 0, 0x12, 0x10]);
+        assert!(demuxer.audio(0, &config).expect("valid").is_none());
+        match demuxer.audio(23, &sound).expect("valid") {
+            Some(MediaUnit::Audio(unit)) => {
+                assert_eq!(unit.pts.ms(), 23);
+                assert_eq!(
+                    (&unit.config[..], &unit.aac[..]),
+                    (&[0x12, 0x10][..], &[7, 7][..])
+                );
+            }
+            other => panic!("expected sound, got {other:?}"),
+        }
+        let enhanced = Bytes::from_static(b"\x91mp4a\x01\x02");
+        assert!(demuxer.audio(46, &enhanced).expect("valid").is_some());
+        let mut fault = |body: &'static [u8]| demuxer.audio(50, &Bytes::from_static(body)).err();
+        assert_eq!(fault(b"\x91Opus\x01"), Some(Fault::AudioCodec("Opus")));
+        assert_eq!(fault(&[0x2f, 1]), Some(Fault::AudioCodec("MP3")));
+        assert_eq!(fault(&[0xaf]), Some(Fault::Truncated));
+        assert_eq!(fault(&[0xaf, 0]), Some(Fault::Truncated));
+        assert_eq!(fault(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_tags_panic(
+            tags in prop::collection::vec(
+                (
+                    any::<bool>(),
+                    any::<u32>(),
+                    prop_oneof![Just(0x17_u8), Just(0x27), Just(0x90), Just(0xaf), any::<u8>()],
+                    prop::collection::vec(prop_oneof![0_u8..3, any::<u8>()], 0..40),
+                ),
+                0..20,
+            ),
+        ) {
+            let mut demuxer = configured();
+            for (video, time, first, rest) in tags {
+                let body = tag(&[first], &rest);
+                let _ = if video {
+                    demuxer.video(time, &body)
+                } else {
+                    demuxer.audio(time, &body)
+                };
+            }
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! A publisher that behaves, to stand beside one that doesn't: it counts what
 //! it sent, and a subscriber counts what came out.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,8 +11,12 @@ use watchtower::stream_hub::{Received, Subscriber};
 use super::rtmp_client::{AUDIO, Client, VIDEO};
 use super::{KEY, RtmpServer};
 
-/// x264's parameter sets for 320x240, Baseline.
-pub const AVC_RECORD: &[u8] = &[];
+/// x264's parameter sets for 640x360, Baseline.
+pub const AVC_RECORD: &[u8] = &[
+    0x01, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0x00, 0x19, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x2f,
+    0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x3c, 0x0f, 0x16, 0x2e,
+    0x48, 0x01, 0x00, 0x05, 0x68, 0xcb, 0x83, 0xcb, 0x20,
+];
 
 /// The FLV tag body of an H.264 configuration.
 pub fn video_config() -> Vec<u8> {
@@ -65,18 +68,6 @@ impl Healthy {
             .await
             .expect("a healthy publisher is accepted");
         let subscriber = server.subscribe(name).await;
-        let (stop, stopped) = oneshot::channel();
-        Self {
-            stop,
-            publishing: tokio::spawn(publish(client, stopped)),
-            receiving: tokio::spawn(receive(subscriber)),
-        }
-    }
-
-    pub async fn start_on(address: SocketAddr, name: &str, subscriber: Subscriber) -> Self {
-        let client = Client::publish(address, &format!("live/{name}"), KEY)
-            .await
-            .expect("a healthy publisher is accepted");
         let (stop, stopped) = oneshot::channel();
         Self {
             stop,

@@ -227,8 +227,12 @@ impl ChunkReader {
                 });
             }
         }
-        let left = stream.length - stream.partial.len();
-        self.open = Some((index, left.min(self.chunk_size)));
+        let left = (stream.length - stream.partial.len()).min(self.chunk_size);
+        if self.unfinished + left > self.limits.unfinished {
+            let limit = self.limits.unfinished;
+            return Err(ChunkError::TooMuchUnfinished { limit });
+        }
+        self.open = Some((index, left));
         let _ = self.input.split_to(size);
         Ok(true)
     }
@@ -246,10 +250,6 @@ impl ChunkReader {
                 let take = left.min(self.input.len());
                 if take == 0 && left > 0 {
                     return Ok(None);
-                }
-                if self.unfinished + take > self.limits.unfinished {
-                    let limit = self.limits.unfinished;
-                    return Err(ChunkError::TooMuchUnfinished { limit });
                 }
                 if stream.partial.is_empty() {
                     stream.partial.reserve(stream.length.min(FIRST_RESERVE));

@@ -8,6 +8,9 @@
 //! `rml_rtmp`'s own session panics or overflows the stack on input anyone can
 //! send before it has shown a key.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
