@@ -37,6 +37,7 @@
 pub mod cli;
 
 pub mod console;
+pub mod rtmp;
 
 pub mod findings_bus;
 pub mod frame_bus;
