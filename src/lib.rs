@@ -34,6 +34,8 @@
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
 //! holds all of this against the code.
 
+pub mod av;
+
 pub mod frame_bus;
 pub mod stream_hub;
 
