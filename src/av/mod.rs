@@ -23,6 +23,7 @@ mod decode;
 mod h264;
 mod jpeg;
 mod pace;
+mod publish;
 mod session;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ use ffmpeg_next as ff;
 
 pub use decode::{Decoder, Ended, OpenError};
 pub use jpeg::encode_jpeg;
+pub use publish::{PublishError, Report, UrlError, publish};
 
 /// Everything here calls this first; further calls cost nothing.
 fn init() {
