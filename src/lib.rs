@@ -36,6 +36,7 @@
 
 pub mod cli;
 
+pub mod av;
 pub mod console;
 pub mod rtmp;
 
