@@ -92,7 +92,7 @@ async fn http_and_tls() {
 
 #[tokio::test]
 async fn half_a_handshake() {
-    let server = RtmpServer::with(|settings| settings.handshake = Duration::from_secs(1)).await;
+    let server = RtmpServer::with(|settings| settings.handshake = Duration::from_secs(3)).await;
     let healthy = Healthy::start(&server, NAME).await;
     let mut waiting = Vec::new();
     for bytes in [&b""[..], &[3], &[3; 1000], &[3; 1537], &[3; 2000]] {
@@ -108,14 +108,14 @@ async fn half_a_handshake() {
         closed(&mut socket).await;
     }
     silent.closed().await;
-    log::line_with(&["RTMP connection closed", "no handshake within 1s"]).await;
-    log::line_with(&["RTMP connection closed", "nothing published within 1s"]).await;
+    log::line_with(&["RTMP connection closed", "no handshake within 3s"]).await;
+    log::line_with(&["RTMP connection closed", "nothing published within 3s"]).await;
     unharmed(&server, healthy).await;
 }
 
 #[tokio::test]
 async fn a_publisher_that_falls_silent_is_reaped() {
-    let server = RtmpServer::with(|settings| settings.idle = Duration::from_secs(1)).await;
+    let server = RtmpServer::with(|settings| settings.idle = Duration::from_secs(3)).await;
     let healthy = Healthy::start(&server, NAME).await;
     let mut client = publisher(&server, "silent").await;
     client
@@ -124,7 +124,7 @@ async fn a_publisher_that_falls_silent_is_reaped() {
         .expect("sent");
     client.closed().await;
     server.ended("silent").await;
-    log::line_with(&["stream=\"silent\"", "nothing came for 1s"]).await;
+    log::line_with(&["stream=\"silent\"", "nothing came for 3s"]).await;
     unharmed(&server, healthy).await;
 }
 
@@ -313,7 +313,7 @@ async fn a_hundred_thousand_create_streams() {
 
 #[tokio::test]
 async fn commands_whose_answers_are_never_read() {
-    let server = RtmpServer::with(|settings| settings.idle = Duration::from_secs(1)).await;
+    let server = RtmpServer::with(|settings| settings.idle = Duration::from_secs(3)).await;
     let healthy = Healthy::start(&server, NAME).await;
     let mut client = publisher(&server, "deaf").await;
     let ping = chunks(2, 4, 0, &[0, 6, 0, 0, 0, 1], 128).repeat(10_000);

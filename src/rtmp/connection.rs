@@ -134,7 +134,8 @@ pub(super) struct Connection {
     /// The name this connection last published under.
     stream: Option<String>,
     told_encoder: bool,
-    told_fault: bool,
+    /// Faults that were logged: each kind once.
+    told: Vec<Fault>,
 }
 
 /// An accepted publisher.
@@ -163,7 +164,7 @@ impl Connection {
             live: None,
             stream: None,
             told_encoder: false,
-            told_fault: false,
+            told: Vec::new(),
         }
     }
 
@@ -291,7 +292,7 @@ impl Connection {
             Event::Video(message) => self.on_media(&message, Demuxer::video),
             Event::Audio(message) => self.on_media(&message, Demuxer::audio),
             Event::Metadata(metadata) => {
-                self.on_metadata(metadata);
+                self.on_metadata(&metadata);
                 Ok(())
             }
             Event::Unpublish => {
@@ -367,7 +368,7 @@ impl Connection {
         Ok(())
     }
 
-    fn on_metadata(&mut self, metadata: Metadata) {
+    fn on_metadata(&mut self, metadata: &Metadata) {
         if self.live.is_some() && !std::mem::replace(&mut self.told_encoder, true) {
             info!(peer = %self.peer, stream = self.stream, encoder = ?metadata.encoder, "RTMP metadata");
         }
@@ -397,11 +398,12 @@ impl Connection {
             }
             Err(fault) => {
                 self.shared.metrics.dropped(Dropped::Media, 1);
-                if !std::mem::replace(&mut self.told_fault, true) {
+                if !self.told.contains(&fault) {
+                    self.told.push(fault);
                     warn!(
                         peer = %self.peer,
                         stream = self.stream,
-                        "dropping media that can't be used, now and again from here on: {fault}"
+                        "some of the media can't be used and is dropped: {fault}"
                     );
                 }
                 Ok(())

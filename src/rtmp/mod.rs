@@ -22,6 +22,8 @@ mod clock;
 mod connection;
 mod flood;
 pub mod flv;
+#[doc(hidden)]
+pub mod fuzz;
 mod server;
 pub mod session;
 

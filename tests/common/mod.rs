@@ -13,7 +13,7 @@ pub mod healthy;
 pub mod log;
 pub mod rtmp_client;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl RtmpServer {
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         log::capture();
-        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
+        let mut settings = Settings::new((Ipv4Addr::LOCALHOST, 0).into());
         settings.stream_key = Secret::new(KEY);
         change(&mut settings);
         let hub = StreamHub::new();

@@ -16,7 +16,7 @@ const INITIAL_CHUNK_SIZE: usize = 128;
 const MAX_CHUNK_SIZE: usize = 0xff_ffff;
 /// In a 24-bit field: the real value follows in 32 bits (section 5.3.1.3).
 const EXTENDED: u32 = 0xff_ffff;
-/// Room a message is given before its bytes have come.
+/// Room a chunk is given before its bytes have come.
 const FIRST_RESERVE: usize = 16 << 10;
 
 const SET_CHUNK_SIZE: u8 = 1;
@@ -251,9 +251,8 @@ impl ChunkReader {
                 if take == 0 && left > 0 {
                     return Ok(None);
                 }
-                if stream.partial.is_empty() {
-                    stream.partial.reserve(stream.length.min(FIRST_RESERVE));
-                }
+                // The chunk, not what the message claims: room for what comes.
+                stream.partial.reserve(left.min(FIRST_RESERVE));
                 stream.partial.extend_from_slice(&self.input[..take]);
                 let _ = self.input.split_to(take);
                 self.unfinished += take;

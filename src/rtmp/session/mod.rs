@@ -2,44 +2,43 @@
 //! handshake, `connect`, `createStream`, `publish`, then media.
 //!
 //! Without I/O: bytes go in, events come out, and what is to be sent piles up
-//! until taken. This is the only file that names `rml_rtmp`, and that crate
-//! does only what it is safe for: the handshake, and writing our own messages.
+//! until taken. This folder alone names `rml_rtmp`, and that crate does only
+//! what it is safe for: the handshake, and writing our own messages.
 //! What a peer says is read by [`ChunkReader`] and [`amf`] alone, because
 //! `rml_rtmp`'s own session panics or overflows the stack on input anyone can
 //! send before it has shown a key.
 
+mod greeting;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use rml_rtmp::chunk_io::ChunkSerializer;
-use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
-use rml_rtmp::messages::{
-    MessagePayload, PeerBandwidthLimitType, RtmpMessage, UserControlEventType,
-};
+use rml_rtmp::messages::{PeerBandwidthLimitType, RtmpMessage, UserControlEventType};
 use rml_rtmp::time::RtmpTimestamp;
 
+use self::greeting::Greeting;
+use self::writer::{Writer, status};
 use super::aggregate::Aggregate;
 use super::amf::{self, AmfError, Value};
 use super::chunk::{ChunkError, ChunkReader, Limits, Message};
 
-/// What we may hold for a peer that has not shown a key: `connect` and
-/// metadata take less than 2 KiB. With 1,024 connections that is 128 MiB.
+/// What we may hold for a peer that has not shown a key: a `connect` takes
+/// less than 2 KiB. With 1,024 connections and buffers that grow by doubling
+/// that is 256 MiB at the very most.
 const BEFORE_PUBLISH: Limits = Limits {
     message: 64 << 10,
     chunk_streams: 64,
     unfinished: 128 << 10,
 };
-/// Longest command or data message; 20 KB of metadata were seen once.
+/// Longest command or data message; metadata takes about 1 KiB.
 const MAX_CONTROL: usize = 256 << 10;
 /// Message streams of one connection; encoders make one.
 const MAX_STREAMS: u32 = 16;
 /// Bytes either side may send before it wants an acknowledgement.
 const WINDOW: u32 = 2_500_000;
-/// Chunk size of what we send: every reply fits into one chunk.
-const SEND_CHUNK_SIZE: u32 = 4096;
 /// Texts a peer gives itself are cut to so many characters for the log.
 const SHOWN: usize = 64;
 
@@ -152,15 +151,14 @@ enum State {
 /// A server's session with one client.
 pub struct Session {
     state: State,
-    handshake: Handshake,
+    greeting: Greeting,
     reader: ChunkReader,
     aggregate: Option<Aggregate>,
     streams: u32,
     received: u64,
     acknowledged: u64,
     window: u64,
-    serializer: ChunkSerializer,
-    output: Vec<u8>,
+    writer: Writer,
     /// What may be held once the publisher has shown its key.
     limits: Limits,
 }
@@ -179,15 +177,14 @@ impl Session {
     pub fn new(limits: Limits) -> Self {
         Self {
             state: State::Handshake,
-            handshake: Handshake::new(PeerType::Server),
+            greeting: Greeting::new(),
             reader: ChunkReader::new(BEFORE_PUBLISH),
             aggregate: None,
             streams: 0,
             received: 0,
             acknowledged: 0,
             window: u64::from(WINDOW),
-            serializer: ChunkSerializer::new(),
-            output: Vec::new(),
+            writer: Writer::new(),
             limits,
         }
     }
@@ -218,7 +215,7 @@ impl Session {
 
     /// What is to be sent, in order.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
+        self.writer.take()
     }
 
     /// The next event, or `None` until more bytes have come.
@@ -247,27 +244,12 @@ impl Session {
     }
 
     fn shake(&mut self) -> Result<(), SessionError> {
-        let input = self.reader.input();
-        if self.received == input.len() as u64 {
-            recognise(input)?;
-        }
-        let input = input.split();
-        let processed = self
-            .handshake
-            .process_bytes(&input)
-            .map_err(|_| SessionError::NotRtmp)?;
-        match processed {
-            HandshakeProcessResult::InProgress { response_bytes } => {
-                self.output.extend(response_bytes);
-            }
-            HandshakeProcessResult::Completed {
-                response_bytes,
-                remaining_bytes,
-            } => {
-                self.output.extend(response_bytes);
-                self.reader.push(&remaining_bytes);
-                self.state = State::Fresh;
-            }
+        let input = self.reader.input().split();
+        let (response, rest) = self.greeting.advance(&input)?;
+        self.writer.raw(response);
+        if let Some(rest) = rest {
+            self.reader.push(&rest);
+            self.state = State::Fresh;
         }
         Ok(())
     }
@@ -313,7 +295,8 @@ impl Session {
                 }
                 self.streams += 1;
                 let id = Value::Number(f64::from(self.streams));
-                self.reply(0, "_result", transaction, [Value::Null, id])?;
+                self.writer
+                    .reply("_result", transaction, [Value::Null, id])?;
                 Ok(None)
             }
             "publish" => {
@@ -361,16 +344,13 @@ impl Session {
 
     pub fn accept_connect(&mut self, connect: &Connect) -> Result<(), SessionError> {
         self.state = State::Connected;
-        self.control(RtmpMessage::WindowAcknowledgement { size: WINDOW })?;
-        self.control(RtmpMessage::SetPeerBandwidth {
+        self.writer
+            .control(RtmpMessage::WindowAcknowledgement { size: WINDOW })?;
+        self.writer.control(RtmpMessage::SetPeerBandwidth {
             size: WINDOW,
             limit_type: PeerBandwidthLimitType::Dynamic,
         })?;
-        let packet = self
-            .serializer
-            .set_max_chunk_size(SEND_CHUNK_SIZE, RtmpTimestamp::new(0))
-            .map_err(|_| SessionError::Reply)?;
-        self.output.extend(packet.bytes);
+        self.writer.enlarge_chunks()?;
         let server = Value::Object(vec![
             ("fmsVer".to_owned(), Value::string("FMS/3,0,1,123")),
             ("capabilities".to_owned(), Value::Number(31.0)),
@@ -378,7 +358,8 @@ impl Session {
         let mut info = status("status", "NetConnection.Connect.Success", "connected");
         info.push(("objectEncoding".to_owned(), Value::Number(0.0)));
         let info = Value::Object(info);
-        self.reply(0, "_result", connect.transaction, [server, info])
+        self.writer
+            .reply("_result", connect.transaction, [server, info])
     }
 
     pub fn refuse_connect(
@@ -388,20 +369,22 @@ impl Session {
         why: &str,
     ) -> Result<(), SessionError> {
         let info = Value::Object(status("error", code, why));
-        self.reply(0, "_error", connect.transaction, [Value::Null, info])
+        self.writer
+            .reply("_error", connect.transaction, [Value::Null, info])
     }
 
     pub fn accept_publish(&mut self, publish: &Publish) -> Result<(), SessionError> {
         self.state = State::Publishing;
         self.reader.set_limits(self.limits);
-        self.control(RtmpMessage::UserControl {
+        self.writer.control(RtmpMessage::UserControl {
             event_type: UserControlEventType::StreamBegin,
             stream_id: Some(publish.stream_id),
             buffer_length: None,
             timestamp: None,
         })?;
-        let info = Value::Object(status("status", "NetStream.Publish.Start", "publishing"));
-        self.reply(publish.stream_id, "onStatus", 0.0, [Value::Null, info])
+        let (code, text) = ("NetStream.Publish.Start", "publishing");
+        self.writer
+            .on_status(publish.stream_id, "status", code, text)
     }
 
     /// Says why there will be no stream; the connection should then be closed.
@@ -412,8 +395,7 @@ impl Session {
         why: &str,
     ) -> Result<(), SessionError> {
         let stream_id = publish.map_or(1, |publish| publish.stream_id);
-        let info = Value::Object(status("error", code, why));
-        self.reply(stream_id, "onStatus", 0.0, [Value::Null, info])
+        self.writer.on_status(stream_id, "error", code, why)
     }
 
     /// Section 7.1.7; of the events a client may send only the ping matters.
@@ -422,7 +404,7 @@ impl Session {
         if payload.get(..2) == Some(PING_REQUEST)
             && let Some(time) = leading_u32(&payload[2..])
         {
-            self.control(RtmpMessage::UserControl {
+            self.writer.control(RtmpMessage::UserControl {
                 event_type: UserControlEventType::PingResponse,
                 stream_id: None,
                 buffer_length: None,
@@ -436,69 +418,11 @@ impl Session {
     fn acknowledge(&mut self) -> Result<(), SessionError> {
         if self.received - self.acknowledged >= self.window {
             self.acknowledged = self.received;
-            self.control(RtmpMessage::Acknowledgement {
+            self.writer.control(RtmpMessage::Acknowledgement {
                 sequence_number: self.received as u32,
             })?;
         }
         Ok(())
-    }
-
-    fn reply(
-        &mut self,
-        stream_id: u32,
-        name: &str,
-        transaction: f64,
-        arguments: [Value; 2],
-    ) -> Result<(), SessionError> {
-        let [first, second] = arguments;
-        let values = [
-            Value::string(name),
-            Value::Number(transaction),
-            first,
-            second,
-        ];
-        let payload = MessagePayload {
-            timestamp: RtmpTimestamp::new(0),
-            type_id: kind::COMMAND,
-            message_stream_id: stream_id,
-            data: amf::encode(&values).into(),
-        };
-        self.send(&payload)
-    }
-
-    fn control(&mut self, message: RtmpMessage) -> Result<(), SessionError> {
-        let payload = message
-            .into_message_payload(RtmpTimestamp::new(0), 0)
-            .map_err(|_| SessionError::Reply)?;
-        self.send(&payload)
-    }
-
-    fn send(&mut self, payload: &MessagePayload) -> Result<(), SessionError> {
-        let packet = self
-            .serializer
-            .serialize(payload, false, false)
-            .map_err(|_| SessionError::Reply)?;
-        self.output.extend(packet.bytes);
-        Ok(())
-    }
-}
-
-/// Tells what else people point at an RTMP port from its first bytes.
-fn recognise(first: &[u8]) -> Result<(), SessionError> {
-    const METHODS: [&[u8]; 7] = [
-        b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"PRI ",
-    ];
-    match first {
-        [] | [3, ..] => Ok(()),
-        [0x16, 3, ..] | [0x16] => Err(SessionError::Tls),
-        [6 | 8 | 9, ..] => Err(SessionError::Rtmpe),
-        _ if METHODS
-            .iter()
-            .any(|method| method.starts_with(first) || first.starts_with(method)) =>
-        {
-            Err(SessionError::Http)
-        }
-        _ => Err(SessionError::NotRtmp),
     }
 }
 
@@ -538,14 +462,6 @@ fn control_values(message: &Message) -> Result<Vec<Value>, SessionError> {
         _ => &message.payload[..],
     };
     Ok(amf::decode(bytes)?)
-}
-
-fn status(level: &str, code: &str, description: &str) -> Vec<(String, Value)> {
-    vec![
-        ("level".to_owned(), Value::string(level)),
-        ("code".to_owned(), Value::string(code)),
-        ("description".to_owned(), Value::string(description)),
-    ]
 }
 
 fn leading_u32(payload: &[u8]) -> Option<u32> {
