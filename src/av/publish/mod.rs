@@ -6,6 +6,7 @@
 
 mod output;
 mod target;
+mod track;
 
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,8 @@ use tokio_util::sync::CancellationToken;
 use output::Output;
 use target::Target;
 pub use target::UrlError;
+use track::{Progress, Track};
 
-/// FLV counts milliseconds.
-const MILLISECONDS: ff::Rational = ff::Rational(1, 1000);
 /// Between two looks at whether we are wanted still.
 const NAP: Duration = Duration::from_millis(50);
 /// Unreadable packets in a row that make a file unreadable.
@@ -116,49 +116,6 @@ struct Player {
     cancel: CancellationToken,
 }
 
-/// One stream of the file and where it stands.
-struct Track {
-    input: usize,
-    output: usize,
-    time_base: ff::Rational,
-    /// How many packets early decoding runs: B-frames.
-    delay: i64,
-    /// Decoding time of the last packet as the file has it, in milliseconds.
-    last_stamp: Option<i64>,
-    /// Of the first packet, without the loop's offset, in milliseconds.
-    first: Option<i64>,
-    /// Of the last packet written.
-    last_dts: Option<i64>,
-    /// Length of the last packet, for those that don't say.
-    duration: i64,
-}
-
-/// How far the publication is.
-struct Progress {
-    begin: Instant,
-    /// What is added to the file's times in this loop, in milliseconds.
-    offset: i64,
-    /// End of the latest packet so far.
-    end: i64,
-    loops: u64,
-    bytes: u64,
-}
-
-impl Progress {
-    fn report(&self, cancelled: bool) -> Report {
-        Report {
-            played: self.played(),
-            loops: self.loops,
-            bytes: self.bytes,
-            cancelled,
-        }
-    }
-
-    fn played(&self) -> Duration {
-        Duration::from_millis(self.end.max(0).unsigned_abs())
-    }
-}
-
 enum Pass {
     Ended,
     Cancelled,
@@ -168,13 +125,7 @@ impl Player {
     fn run(&self) -> Result<Report, PublishError> {
         let mut input = self.open_file()?;
         let mut tracks = self.tracks(&input)?;
-        let mut progress = Progress {
-            begin: Instant::now(),
-            offset: 0,
-            end: 0,
-            loops: 0,
-            bytes: 0,
-        };
+        let mut progress = Progress::new();
         let Some(mut output) = self.connect(&input, &mut tracks)? else {
             return Ok(progress.report(true));
         };
@@ -185,15 +136,9 @@ impl Player {
                 Pass::Cancelled => break true,
                 Pass::Ended => progress.loops += 1,
             }
-            let length = tracks
-                .iter()
-                .filter_map(|track| track.length(&progress))
-                .max();
-            let Some(length) = length.filter(|length| self.looping && *length > 0) else {
+            if !self.looping || !progress.next_loop(&mut tracks) {
                 break false;
-            };
-            progress.offset += length;
-            tracks.iter_mut().for_each(|track| track.last_stamp = None);
+            }
             // Opened anew rather than rewound: that works for every container.
             input = self.open_file()?;
         };
@@ -296,16 +241,7 @@ impl Player {
                     expected,
                 });
             }
-            tracks.push(Track {
-                input: stream.index(),
-                output: 0,
-                time_base: stream.time_base(),
-                delay: decoding_delay(&stream.parameters()),
-                last_stamp: None,
-                first: None,
-                last_dts: None,
-                duration: 0,
-            });
+            tracks.push(Track::new(&stream));
         }
         match input.streams().best(ff::media::Type::Video) {
             Some(_) => Ok(tracks),
@@ -352,61 +288,6 @@ impl Player {
         }
         false
     }
-}
-
-impl Track {
-    /// Gives the packet its place in the publication; false if it has none.
-    ///
-    /// Times count from the first packet of the file (`base`), and each loop
-    /// is put behind the last by the length of the longest track, so that none
-    /// overlaps itself.
-    fn place(
-        &mut self,
-        packet: &mut ff::Packet,
-        base: &mut Option<i64>,
-        progress: &mut Progress,
-    ) -> bool {
-        packet.rescale_ts(self.time_base, MILLISECONDS);
-        let Some(stamp) = packet.dts().or_else(|| self.guess(packet)) else {
-            return false;
-        };
-        self.last_stamp = Some(stamp);
-        let base = *base.get_or_insert(stamp);
-        self.first.get_or_insert(stamp - base);
-        let floor = self.last_dts.map_or(0, |last| last + 1);
-        let dts = (stamp - base + progress.offset).max(floor);
-        let pts = packet.pts().unwrap_or(stamp) - base + progress.offset;
-        if packet.duration() > 0 {
-            self.duration = packet.duration();
-        } else if let Some(last) = self.last_dts {
-            self.duration = dts - last;
-        }
-        packet.set_dts(Some(dts));
-        packet.set_pts(Some(pts.max(dts)));
-        self.last_dts = Some(dts);
-        progress.end = progress.end.max(dts + self.duration);
-        true
-    }
-
-    /// Matroska has no decoding times, and FFmpeg finds them out only some
-    /// packets into the file.
-    fn guess(&self, packet: &ff::Packet) -> Option<i64> {
-        match self.last_stamp {
-            Some(last) => Some(last + packet.duration()),
-            None => Some(packet.pts()? - self.delay * packet.duration()),
-        }
-    }
-
-    /// Of what was played of it in this loop.
-    fn length(&self, progress: &Progress) -> Option<i64> {
-        Some(self.last_dts? + self.duration - progress.offset - self.first?)
-    }
-}
-
-fn decoding_delay(parameters: &ff::codec::Parameters) -> i64 {
-    // SAFETY: the wrapper points to live parameters; the field is an integer.
-    let delay = unsafe { (*parameters.as_ptr()).video_delay };
-    i64::from(delay)
 }
 
 fn unreachable_because(error: ff::Error) -> Option<String> {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use ffmpeg_next::Rescale;
 use tempfile::TempDir;
 
+use super::track::MILLISECONDS;
 use super::*;
 use crate::av::clips;
 

@@ -1,0 +1,150 @@
+//! When each packet is due: the file's times on one line that only goes
+//! forward, over all its loops. Milliseconds, as FLV counts them.
+
+use std::time::{Duration, Instant};
+
+use ffmpeg_next as ff;
+
+use super::Report;
+
+pub(super) const MILLISECONDS: ff::Rational = ff::Rational(1, 1000);
+
+/// One stream of the file and where it stands.
+pub(super) struct Track {
+    /// Index in the file.
+    pub(super) input: usize,
+    /// Index in the publication.
+    pub(super) output: usize,
+    time_base: ff::Rational,
+    /// How many packets early decoding runs: B-frames.
+    delay: i64,
+    /// Decoding time of the last packet as the file has it, in milliseconds.
+    last_stamp: Option<i64>,
+    /// Of the first packet, without the loop's offset, in milliseconds.
+    first: Option<i64>,
+    /// Of the last packet written.
+    last_dts: Option<i64>,
+    /// Length of the last packet, for those that don't say.
+    duration: i64,
+}
+
+/// How far the publication is.
+pub(super) struct Progress {
+    pub(super) begin: Instant,
+    /// What is added to the file's times in this loop, in milliseconds.
+    offset: i64,
+    /// End of the latest packet so far.
+    end: i64,
+    pub(super) loops: u64,
+    pub(super) bytes: u64,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            begin: Instant::now(),
+            offset: 0,
+            end: 0,
+            loops: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Puts the next loop behind this one by the length of the longest track,
+    /// so that none overlaps itself; false when nothing was played.
+    pub(super) fn next_loop(&mut self, tracks: &mut [Track]) -> bool {
+        let lengths = tracks.iter().filter_map(|track| track.length(self));
+        let length = lengths.max().unwrap_or_default();
+        self.offset = self.offset.saturating_add(length.max(0));
+        tracks.iter_mut().for_each(|track| track.last_stamp = None);
+        length > 0
+    }
+
+    pub(super) fn report(&self, cancelled: bool) -> Report {
+        Report {
+            played: self.played(),
+            loops: self.loops,
+            bytes: self.bytes,
+            cancelled,
+        }
+    }
+
+    pub(super) fn played(&self) -> Duration {
+        Duration::from_millis(self.end.max(0).unsigned_abs())
+    }
+}
+
+impl Track {
+    pub(super) fn new(stream: &ff::Stream<'_>) -> Self {
+        Self {
+            input: stream.index(),
+            output: 0,
+            time_base: stream.time_base(),
+            delay: decoding_delay(&stream.parameters()),
+            last_stamp: None,
+            first: None,
+            last_dts: None,
+            duration: 0,
+        }
+    }
+
+    /// Gives the packet its place in the publication; false if it has none.
+    /// Times count from the first packet of the file, `base`.
+    ///
+    /// Saturating, because a file may claim any time at all.
+    pub(super) fn place(
+        &mut self,
+        packet: &mut ff::Packet,
+        base: &mut Option<i64>,
+        progress: &mut Progress,
+    ) -> bool {
+        packet.rescale_ts(self.time_base, MILLISECONDS);
+        let Some(stamp) = packet.dts().or_else(|| self.guess(packet)) else {
+            return false;
+        };
+        self.last_stamp = Some(stamp);
+        let base = *base.get_or_insert(stamp);
+        self.first.get_or_insert(stamp.saturating_sub(base));
+        let placed = |stamp: i64| stamp.saturating_sub(base).saturating_add(progress.offset);
+        let floor = self.last_dts.map_or(0, |last| last.saturating_add(1));
+        let dts = placed(stamp).max(floor);
+        let pts = placed(packet.pts().unwrap_or(stamp)).max(dts);
+        if packet.duration() > 0 {
+            self.duration = packet.duration();
+        } else if let Some(last) = self.last_dts {
+            self.duration = dts.saturating_sub(last);
+        }
+        packet.set_dts(Some(dts));
+        packet.set_pts(Some(pts));
+        self.last_dts = Some(dts);
+        progress.end = progress.end.max(dts.saturating_add(self.duration));
+        true
+    }
+
+    /// Matroska has no decoding times, and FFmpeg finds them out only some
+    /// packets into the file.
+    fn guess(&self, packet: &ff::Packet) -> Option<i64> {
+        match self.last_stamp {
+            Some(last) => Some(last.saturating_add(packet.duration())),
+            None => {
+                let early = self.delay.saturating_mul(packet.duration());
+                Some(packet.pts()?.saturating_sub(early))
+            }
+        }
+    }
+
+    /// Of what was played of it in this loop.
+    fn length(&self, progress: &Progress) -> Option<i64> {
+        let end = self.last_dts?.saturating_add(self.duration);
+        Some(
+            end.saturating_sub(progress.offset)
+                .saturating_sub(self.first?),
+        )
+    }
+}
+
+fn decoding_delay(parameters: &ff::codec::Parameters) -> i64 {
+    // SAFETY: the wrapper points to live parameters; the field is an integer.
+    let delay = unsafe { (*parameters.as_ptr()).video_delay };
+    i64::from(delay)
+}
