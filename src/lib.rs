@@ -36,7 +36,9 @@
 
 pub mod cli;
 
+pub mod agents;
 pub mod console;
+pub mod models;
 
 pub mod findings_bus;
 pub mod frame_bus;
