@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use support::gemini::{FakeGemini, Reply, bad_key, fixture, jpeg_size};
+use watchtower::agents::{Governor, GovernorSettings};
 use watchtower::config::{Panel, Secret};
 use watchtower::media::{EncodeError, Frame, MediaTime, Picture, StreamName};
 use watchtower::model::{Answer, Failure, Fatal, Look, Model as _, Outcome, Persona};
@@ -410,6 +411,27 @@ async fn a_server_that_isn_t_there_is_trouble_that_may_pass() {
     let gemini = Gemini::new(settings).unwrap();
     let expected = Expected::Transient("failed to connect to 127.0.0.1: ");
     assert_expected("nobody", expected, &gemini.look(&look()).await);
+}
+
+#[tokio::test]
+async fn with_a_governor_a_429_is_waited_out_and_an_error_backed_off() {
+    for (name, least) in [("resp-429-then-ok", 2.5), ("resp-503-then-ok", 0.0)] {
+        let server = FakeGemini::start().await;
+        server.script("", Reply::fixture(name));
+        let gemini = gemini(&server);
+        let governor = Governor::new(GovernorSettings::default());
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            let permit = governor.admit(|_| ()).await;
+            let result = gemini.look(&look()).await;
+            permit.settle(&result);
+            outcomes.push(Outcome::of(&result));
+        }
+        assert_eq!(outcomes[1], Outcome::Findings, "{name}");
+        let requests = server.requests();
+        let between = requests[1].at - requests[0].at;
+        assert!(between >= Duration::from_secs_f64(least), "{between:?}");
+    }
 }
 
 /// The fields of a message and of the messages in it, as paths.

@@ -69,9 +69,9 @@ fn observation(item: &Value) -> Option<Observation> {
     let title = text(item, "title", MAX_TITLE);
     let confidence = item.get("confidence")?.as_f64().filter(|c| c.is_finite())?;
     Some(Observation {
-        severity: word(item, "severity").and_then(severity)?,
+        severity: severity(&word(item, "severity"))?,
         confidence: confidence.clamp(0.0, 1.0) as f32,
-        category: word(item, "category").map_or(Category::Other, category),
+        category: category(&word(item, "category")),
         title: Some(title).filter(|title| !title.is_empty())?,
         detail: text(item, "detail", MAX_TEXT),
         evidence: evidence(item),
@@ -80,17 +80,19 @@ fn observation(item: &Value) -> Option<Observation> {
     })
 }
 
-fn severity(word: String) -> Option<Severity> {
+fn severity(word: &str) -> Option<Severity> {
     Severity::ALL.into_iter().find(|s| s.as_str() == word)
 }
 
-fn category(word: String) -> Category {
+fn category(word: &str) -> Category {
     let known = Category::ALL.into_iter().find(|c| c.as_str() == word);
     known.unwrap_or(Category::Other)
 }
 
-fn word(item: &Value, field: &str) -> Option<String> {
-    Some(item.get(field)?.as_str()?.trim().to_lowercase())
+/// Lower case; empty when it isn't there.
+fn word(item: &Value, field: &str) -> String {
+    let word = item.get(field).and_then(Value::as_str).unwrap_or_default();
+    word.trim().to_lowercase()
 }
 
 /// Printable, on one line, within bounds; empty when it isn't there.
