@@ -38,17 +38,6 @@ enum Why {
     Exhausted,
 }
 
-impl Why {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Breaker => "circuit open",
-            Self::Key => "key refused, trying again in",
-            Self::Model => "model not found, trying again in",
-            Self::Exhausted => "quota exhausted, trying again in",
-        }
-    }
-}
-
 /// A wait with its reason.
 #[derive(Debug, Clone)]
 struct Pause {
@@ -276,8 +265,14 @@ impl Closed {
     fn wait(&self, until: Option<Instant>, now: Instant) -> Wait {
         let words = match until {
             Some(until) => {
-                let left = Left(until - now);
-                format!("{} {left}: {}", self.why.words(), self.reason)
+                let (left, reason) = (Left(until - now), &self.reason);
+                match self.why {
+                    Why::Breaker => format!("circuit open {left}: {reason}"),
+                    // Their reasons say what was refused.
+                    Why::Key | Why::Model | Why::Exhausted => {
+                        format!("{reason}; trying again in {left}")
+                    }
+                }
             }
             None => format!("waiting for one request to try again: {}", self.reason),
         };

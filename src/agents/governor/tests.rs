@@ -357,14 +357,8 @@ async fn it_says_what_it_waits_for() {
         ]
     );
     let key = heard(vec![key()]).await;
-    assert_eq!(
-        key[0],
-        "key refused, trying again in 60 s: key refused (401)"
-    );
-    assert_eq!(
-        key[11],
-        "key refused, trying again in 5 s: key refused (401)"
-    );
+    assert_eq!(key[0], "key refused (401); trying again in 60 s");
+    assert_eq!(key[11], "key refused (401); trying again in 5 s");
     let quota = heard(vec![limited(Some(10 * SECOND))]).await;
     assert!(
         ["waiting 10 s", "waiting 11 s", "waiting 12 s"].contains(&&quota[0][..12]),
@@ -373,8 +367,7 @@ async fn it_says_what_it_waits_for() {
     assert!(quota[0].ends_with(": over the quota"), "{quota:?}");
     let long = heard(vec![exhausted()]).await;
     assert!(
-        long[0].starts_with("quota exhausted, trying again in 1")
-            && long[0].ends_with(" min: used up"),
+        long[0].starts_with("used up; trying again in 1") && long[0].ends_with(" min"),
         "{long:?}"
     );
 

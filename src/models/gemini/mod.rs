@@ -13,6 +13,7 @@
 mod answer;
 mod endpoint;
 mod http;
+mod question;
 mod reply;
 mod resend;
 mod shot;
@@ -34,11 +35,12 @@ use crate::models::prompt;
 use endpoint::Endpoint;
 pub use endpoint::{SettingsError, base_url_of};
 use http::Http;
+use question::Question;
 use reply::{Reply, Turn};
 use resend::Resends;
 use shot::Shot;
 use trouble::{Refusal, Trouble};
-use wire::{Content, GenerationConfig, ModelInfo, Part, Request, ThinkingConfig};
+use wire::ModelInfo;
 
 const PROVIDER: &str = "gemini";
 
@@ -108,7 +110,7 @@ impl Gemini {
             text: prompt::question(&frame),
             shot: Arc::new(blocking(move || Shot::take(frame)).await?),
             max_output_tokens: self.settings.max_output_tokens,
-            thinking: thinking(&self.settings.model),
+            thinks: question::knows_thinking_levels(&self.settings.model),
             schema: !self.schema_refused.load(Ordering::Relaxed),
             token: None,
         };
@@ -282,73 +284,6 @@ impl Model for Gemini {
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
         Box::pin(self.ask_for_itself())
     }
-}
-
-/// Everything a request is made of.
-#[derive(Clone)]
-struct Question {
-    system: String,
-    text: String,
-    shot: Arc<Shot>,
-    max_output_tokens: u32,
-    thinking: Option<ThinkingConfig>,
-    schema: bool,
-    /// Of the answer to be continued.
-    token: Option<String>,
-}
-
-impl Question {
-    fn body(&self) -> Result<Vec<u8>, Failure> {
-        let mut asked = vec![
-            Part::InlineData {
-                mime_type: "image/jpeg",
-                data: &self.shot.base64,
-            },
-            Part::Text(&self.text),
-        ];
-        let in_words;
-        if !self.schema {
-            in_words = format!(
-                "Answer with one JSON object of this schema: {}",
-                wire::schema()
-            );
-            asked.push(Part::Text(&in_words));
-        }
-        let request = Request {
-            system_instruction: Content {
-                role: "user",
-                parts: vec![Part::Text(&self.system)],
-            },
-            contents: [Content {
-                role: "user",
-                parts: asked,
-            }],
-            generation_config: GenerationConfig {
-                response_mime_type: "application/json",
-                response_schema: self.schema.then(wire::schema),
-                max_output_tokens: self.max_output_tokens,
-                thinking_config: self.thinking,
-                // Text of 11 pixels has to stay legible.
-                media_resolution: "MEDIA_RESOLUTION_HIGH",
-            },
-            safety_settings: wire::SAFETY,
-            store: false,
-            continuation_token: self.token.as_deref(),
-        };
-        serde_json::to_vec(&request)
-            .map_err(|error| Failure::fatal(Fatal::Request, format!("no request: {error}")))
-    }
-}
-
-/// Little thinking is enough to read a screen. The models before 3 know no
-/// levels and refuse a request that names one.
-fn thinking(model: &str) -> Option<ThinkingConfig> {
-    let old = ["gemini-1", "gemini-2"]
-        .iter()
-        .any(|old| model.starts_with(old));
-    (!old).then_some(ThinkingConfig {
-        thinking_level: "LOW",
-    })
 }
 
 fn sum(one: Usage, other: Usage) -> Usage {
