@@ -2,44 +2,39 @@
 //! recorded response becomes, and what every request holds.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+mod common;
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use common::gemini::{FakeGemini, Reply, bad_key, fixture, jpeg_size};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use support::gemini::{FakeGemini, Reply, bad_key, fixture, jpeg_size};
+use tokio::io::AsyncWriteExt as _;
 use watchtower::agents::{Governor, GovernorSettings};
+use watchtower::av::encode_jpeg;
 use watchtower::config::{Panel, Secret};
-use watchtower::media::{EncodeError, Frame, MediaTime, Picture, StreamName};
+use watchtower::media::{Frame, MediaTime, Picture, StreamName};
 use watchtower::model::{Answer, Failure, Fatal, Look, Model as _, Outcome, Persona};
 use watchtower::models::gemini::{Gemini, GeminiSettings};
 
 const KEY: &str = "AQ.not-a-real-key-0123456789";
 
-/// A whole JPEG of 1920x1080, as the decoder's pictures are.
-const SCREEN: &[u8] = include_bytes!("fixtures/gemini/screen.jpg");
-
-/// A picture of that size; the JPEG says so in a comment, so that each size
-/// has its own.
-fn encode(picture: &Picture) -> Result<Bytes, EncodeError> {
-    let note = format!("{}x{}", picture.width, picture.height);
-    let length = u16::try_from(note.len() + 2).unwrap().to_be_bytes();
-    let comment = [&[0xff, 0xfe][..], &length, note.as_bytes()].concat();
-    Ok([&SCREEN[..2], &comment, &SCREEN[2..]].concat().into())
-}
-
-fn frame() -> Arc<Frame> {
+/// A picture of that size with something on it.
+fn frame_of(width: u32, height: u32) -> Arc<Frame> {
+    let plane = |width: u32, height: u32| {
+        let sample = |at: u32| ((at % width) ^ (at / width)) as u8;
+        (0..width * height).map(sample).collect::<Vec<_>>()
+    };
     let picture = Picture {
-        width: 64,
-        height: 32,
-        y: vec![0; 64 * 32],
-        u: vec![128; 32 * 16],
-        v: vec![128; 32 * 16],
+        width,
+        height,
+        y: plane(width, height),
+        u: plane(width / 2, height / 2),
+        v: plane(width / 2, height / 2),
     };
     Arc::new(Frame::new(
         StreamName::new("team").unwrap(),
@@ -47,8 +42,29 @@ fn frame() -> Arc<Frame> {
         MediaTime(0),
         "2026-11-22T10:00:00Z".parse::<Timestamp>().unwrap(),
         Arc::new(picture),
-        encode,
+        encode_jpeg,
     ))
+}
+
+fn frame() -> Arc<Frame> {
+    frame_of(64, 32)
+}
+
+/// The picture's samples, as FFmpeg's own program reads them.
+async fn decoded(jpeg: Vec<u8>) -> Vec<u8> {
+    let mut ffmpeg = tokio::process::Command::new("ffmpeg")
+        .args([
+            "-v", "error", "-f", "mjpeg", "-i", "-", "-f", "rawvideo", "-",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = ffmpeg.stdin.take().unwrap();
+    tokio::spawn(async move { stdin.write_all(&jpeg).await.unwrap() });
+    let output = ffmpeg.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    output.stdout
 }
 
 fn panel() -> Panel {
@@ -368,7 +384,7 @@ async fn a_picture_too_big_is_halved_and_the_finding_names_what_was_sent() {
     let (result, server) = look_once([first("resp-err-413-html"), good()]).await;
     let requests = server.requests();
     let sent = requests[1].jpeg();
-    assert_eq!(sent, encode(&frame().picture.halved()).unwrap());
+    assert_eq!(sent, encode_jpeg(&frame().picture.halved()).unwrap());
     assert_ne!(sent, requests[0].jpeg());
     let seen = &result.unwrap().seen[0];
     let sum: String = Sha256::digest(&sent)
@@ -455,7 +471,7 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
     for agent in &panel.agents {
         let look = Look {
             persona: Arc::clone(&agent.persona),
-            frames: vec![frame()],
+            frames: vec![frame_of(1920, 1080)],
         };
         gemini.look(&look).await.unwrap();
     }
@@ -476,11 +492,12 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
             assert_eq!(is_told(&other.persona), itself, "{system}");
             assert_eq!(system.contains(other.name()), itself, "{system}");
         }
-        assert_eq!(request.jpeg(), encode(&frame().picture).unwrap());
         assert_eq!(jpeg_size(&request.jpeg()), Some((1920, 1080)));
         assert!(request.text().contains("\"team\" at 2026-11-22T10:00:00Z"));
         assert_eq!(request.body["store"], json!(false));
     }
+    let samples = decoded(requests[0].jpeg()).await;
+    assert_eq!(samples.len(), 1920 * 1080 * 3 / 2);
     let mut body = requests[0].body.clone();
     body["systemInstruction"]["parts"][0]["text"] = json!("(persona)");
     body["contents"][0]["parts"][0]["inlineData"]["data"] = json!("(jpeg)");

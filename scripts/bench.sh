@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Measures what docs/performance.md quotes: CPU seconds and memory of a real
+# server under real publishers, and the benchmarks of the parts.
+#
+#   scripts/bench.sh            everything
+#   scripts/bench.sh ingest     one 1080p30 stream, five agents
+#   scripts/bench.sh many       fifty publishers at 500 kb/s
+#   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
+#
+# CPU is the server's own, from the kernel, in per cent of one core. Machines
+# differ: compare ratios of one run.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+which=${1:-all}
+seconds=${SECONDS_MEASURED:-40}
+
+die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
+case $which in all | ingest | many | parts) ;; *) die "unknown argument '$which'; expected ingest, many or parts" ;; esac
+
+work=$(mktemp -d)
+started=()
+cleanup() {
+  for pid in "${started[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+serve() { # AGENTS.TOML
+  : >"$work/output"
+  env -i PATH="$PATH" HOME="$work" NO_COLOR=1 WATCHTOWER_MODELS="${WATCHTOWER_MODELS:-$root/models}" \
+    "$watchtower" serve --config "$1" --settings "$work/none.toml" --rtmp 127.0.0.1:0 --http 127.0.0.1:0 \
+    --logs "$work/logs" >"$work/output" 2>&1 &
+  server=$!
+  started+=("$server")
+  for _ in $(seq 100); do
+    rtmp=$(sed -n 's/.*RTMP listening on //p' "$work/output")
+    http=$(sed -n 's/.*HTTP listening on //p' "$work/output")
+    [ -z "$rtmp" ] || [ -z "$http" ] || return 0
+    sleep 0.1
+  done
+  cat "$work/output" >&2
+  die 'the server did not start'
+}
+
+ticks() { awk '{ print $14 + $15 }' "/proc/$server/stat"; }
+ocr() { curl -s "$http/metrics" | awk '/^watchtower_ocr_cpu_seconds_total/ { print $2; found = 1 } END { if (!found) print 0 }'; }
+
+measure() { # TITLE
+  local ticks0 ocr0 ticks1 ocr1 rss
+  ticks0=$(ticks) ocr0=$(ocr)
+  sleep "$seconds"
+  ticks1=$(ticks) ocr1=$(ocr)
+  rss=$(awk '/^VmRSS:/ { print int($2 / 1024) }' "/proc/$server/status")
+  awk -v title="$1" -v t="$((ticks1 - ticks0))" -v hz="$(getconf CLK_TCK)" -v s="$seconds" -v o="$ocr1" -v o0="$ocr0" -v rss="$rss" \
+    'BEGIN { cpu = t / hz; ocr = o - o0; printf "%-44s %6.2f %% of a core, OCR apart %6.2f %%, %d MiB\n", title, (cpu - ocr) / s * 100, ocr / s * 100, rss }'
+}
+
+clip() { # NAME SIZE RATE BITRATE SECONDS
+  ffmpeg -nostdin -hide_banner -loglevel error -y -f lavfi -i "testsrc2=size=$2:rate=$3" -f lavfi -i sine=frequency=440 -t "$5" \
+    -c:v libx264 -preset veryfast -bf 0 -b:v "$4" -maxrate "$4" -bufsize "$4" -g $(($3 * 2)) -sc_threshold 0 \
+    -pix_fmt yuv420p -c:a aac "$work/$1.flv"
+}
+
+push() { # CLIP NAME
+  ffmpeg -nostdin -hide_banner -loglevel error -re -stream_loop -1 -i "$work/$1.flv" -c copy -f flv "rtmp://$rtmp/live/$2" &
+  started+=("$!")
+}
+
+stop() {
+  for pid in "${started[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  started=()
+}
+
+if [ "$which" != parts ]; then
+  cargo build --release --locked --quiet
+  watchtower=${CARGO_TARGET_DIR:-$root/target}/release/watchtower
+  : >"$work/nobody.toml"
+fi
+
+if [ "$which" = all ] || [ "$which" = ingest ]; then
+  clip full 1920x1080 30 2500k 20
+  for agents in nobody five; do
+    case $agents in nobody) config=$work/nobody.toml ;; five) config=agents.toml ;; esac
+    serve "$config"
+    push full bench
+    sleep 10
+    measure "1080p30 2.5 Mb/s, $agents looking"
+    stop
+  done
+fi
+
+if [ "$which" = all ] || [ "$which" = many ]; then
+  clip small 640x360 30 500k 20
+  serve "$work/nobody.toml"
+  for n in $(seq 50); do push small "bench-$n"; done
+  sleep 15
+  live=$(curl -s "$http/metrics" | awk '/^watchtower_streams / { print $2 }')
+  measure "50 x 500 kb/s ($live live)"
+  stop
+fi
+
+if [ "$which" = all ] || [ "$which" = parts ]; then
+  cargo bench --locked
+fi

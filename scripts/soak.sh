@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Long runs: a publisher that reconnects every 5 s, then a server that is
+# killed again and again while findings flow.
+#
+#   scripts/soak.sh           an hour of reconnects, a hundred kills
+#   scripts/soak.sh --short   a minute and three, for scripts/test.sh
+#
+# Fails when the server's memory grows, when it ends by itself, or when a log
+# holds anything but whole lines. WATCHTOWER names the binary; by default the
+# one cargo builds.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf 'soak: %s\n' "$*"; }
+die() { printf 'soak: %s\n' "$*" >&2; exit 1; }
+
+case ${1:-} in
+  '') reconnects=720 kills=100 ;;
+  --short) reconnects=12 kills=3 ;;
+  *) die "unknown argument '$1'; expected --short or nothing" ;;
+esac
+
+if [ -z "${WATCHTOWER:-}" ]; then
+  cargo build --locked --quiet
+  WATCHTOWER=${CARGO_TARGET_DIR:-$root/target}/debug/watchtower
+fi
+
+work=$(mktemp -d)
+server=
+cleanup() {
+  [ -z "$server" ] || { kill -KILL "$server" 2>/dev/null && wait "$server" 2>/dev/null; } || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+start() { # starts a server on free ports; sets server, rtmp
+  : >"$work/output"
+  env -i PATH="$PATH" HOME="$work" WATCHTOWER_MODELS="${WATCHTOWER_MODELS:-$root/models}" NO_COLOR=1 \
+    "$WATCHTOWER" serve --config "$1" --settings "$work/none.toml" --rtmp 127.0.0.1:0 --http 127.0.0.1:0 \
+    --logs "$work/logs" >"$work/output" 2>&1 &
+  server=$!
+  for _ in $(seq 100); do
+    rtmp=$(sed -n 's/.*RTMP listening on //p' "$work/output")
+    [ -z "$rtmp" ] || return 0
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$work/output" >&2
+  die 'the server did not start'
+}
+
+rss() { awk '/^VmRSS:/ { print $2 }' "/proc/$server/status"; }
+
+push() { # SECONDS of the sample
+  ffmpeg -nostdin -hide_banner -loglevel error -re -stream_loop -1 -i demo/demo.mp4 -t "$1" -c copy \
+    -f flv "rtmp://$rtmp/live/soak" || true
+}
+
+say "$reconnects reconnects of 5 s"
+: >"$work/nobody.toml"
+start "$work/nobody.toml"
+warm=0
+for round in $(seq "$reconnects"); do
+  push 5
+  kill -0 "$server" 2>/dev/null || { tail -n 40 "$work/output" >&2; die "the server ended in round $round"; }
+  # The first rounds fill windows and allocator pools.
+  [ "$round" -ne 4 ] || warm=$(rss)
+done
+end=$(rss)
+say "memory: $warm kB after 4 reconnects, $end kB after $reconnects"
+# A leak of one stream's 8 MiB window in any round would exceed this.
+[ "$end" -le $((warm + warm / 10 + 16384)) ] || die "memory grew from $warm kB to $end kB"
+! grep -q panicked "$work/output" || die "the server panicked: $(grep panicked "$work/output" | head -n 3)"
+kill -TERM "$server"
+wait "$server" || die "the server exited with $?"
+server=
+
+say "$kills kills while findings flow"
+for round in $(seq "$kills"); do
+  start agents.toml
+  push 12 &
+  pusher=$!
+  # Long enough for the first screen to be read; a little different each time.
+  sleep "$((9 + round % 3)).$((RANDOM % 10))"
+  kill -KILL "$server"
+  wait "$server" 2>/dev/null || true
+  server=
+  wait "$pusher" || true
+  [ -s "$work/logs/findings.jsonl" ] || continue
+  python3 - "$work/logs/findings.jsonl" <<'PYTHON'
+import json, sys
+seen = set()
+with open(sys.argv[1], "rb") as lines:
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            # Never acknowledged; the next start removes it.
+            break
+        finding = json.loads(line)
+        assert finding["id"] not in seen, f"line {number}: {finding['id']} stands twice"
+        seen.add(finding["id"])
+PYTHON
+done
+[ -s "$work/logs/findings.jsonl" ] || die 'no finding was ever written'
+say "$(wc -l <"$work/logs/findings.jsonl") findings, every line whole, none twice"

@@ -1,0 +1,163 @@
+//! FFmpeg's H.264 decoder, fed access units from memory.
+
+use std::collections::VecDeque;
+use std::ptr;
+
+use bytes::Bytes;
+use ffmpeg_next as ff;
+use ffmpeg_next::codec::{Context, discard::Discard, packet, threading};
+use ffmpeg_next::ffi;
+use jiff::Timestamp;
+
+use crate::media::{AccessUnit, AvcConfig, MediaTime};
+
+/// No level allows a larger picture (ITU-T H.264, table A-1: level 6.2 has a
+/// MaxFS of 139,264 macroblocks); said to the decoder, so that a parameter set
+/// which lies allocates nothing.
+pub(super) const MAX_PIXELS: u64 = 139_264 * 256;
+/// A stream has at most 16 pictures under way; the rest are pictures that
+/// broke and never came out.
+const ARRIVALS_KEPT: usize = 64;
+
+pub(super) struct H264 {
+    decoder: ff::decoder::Video,
+    record: Bytes,
+    /// Presentation times of the units under way and when they came.
+    arrivals: VecDeque<(i64, Timestamp)>,
+}
+
+/// A picture in whatever format the stream has.
+pub(super) struct Decoded {
+    pub(super) frame: ff::frame::Video,
+    pub(super) pts: MediaTime,
+    pub(super) captured_at: Timestamp,
+    /// Parts of it were made up.
+    pub(super) damaged: bool,
+}
+
+impl H264 {
+    /// One thread: frame threads would delay every picture by one, and a
+    /// stream in keyframe mode has nothing to share out.
+    pub(super) fn open(config: &AvcConfig) -> Result<Self, ff::Error> {
+        let codec = ff::decoder::find(ff::codec::Id::H264).ok_or(ff::Error::DecoderNotFound)?;
+        let mut context = Context::new_with_codec(codec);
+        set_extradata(&mut context, &config.record)?;
+        context.set_threading(threading::Config {
+            kind: threading::Type::Slice,
+            count: 1,
+            ..threading::Config::default()
+        });
+        let mut options = ff::Dictionary::new();
+        options.set("max_pixels", &MAX_PIXELS.to_string());
+        let decoder = context.decoder().open_as_with(codec, options)?.video()?;
+        Ok(Self {
+            decoder,
+            record: config.record.clone(),
+            arrivals: VecDeque::new(),
+        })
+    }
+
+    /// Whether the decoder was opened for just this configuration.
+    pub(super) fn fits(&self, config: &AvcConfig) -> bool {
+        self.record == config.record
+    }
+
+    /// Leaves out pictures no other refers to, which harms none.
+    pub(super) fn skip_unreferenced(&mut self, skip: bool) {
+        self.decoder.skip_frame(if skip {
+            Discard::NonReference
+        } else {
+            Discard::Default
+        });
+    }
+
+    pub(super) fn send(&mut self, unit: &AccessUnit, at: Timestamp) -> Result<(), ff::Error> {
+        // An empty packet would mean the end of the stream to the decoder.
+        if unit.avcc.is_empty() || i32::try_from(unit.avcc.len()).is_err() {
+            return Err(ff::Error::InvalidData);
+        }
+        let mut packet = ff::Packet::copy(&unit.avcc);
+        packet.set_pts(Some(unit.pts.0));
+        packet.set_dts(Some(unit.dts.0));
+        if unit.keyframe {
+            packet.set_flags(packet::Flags::KEY);
+        }
+        if self.arrivals.len() >= ARRIVALS_KEPT {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back((unit.pts.0, at));
+        self.decoder.send_packet(&packet)
+    }
+
+    /// The next picture in order of presentation; `None` when the decoder
+    /// wants more units first.
+    pub(super) fn receive(&mut self) -> Result<Option<Decoded>, ff::Error> {
+        let mut frame = ff::frame::Video::empty();
+        match self.decoder.receive_frame(&mut frame) {
+            Ok(()) => {}
+            Err(
+                ff::Error::Eof
+                | ff::Error::Other {
+                    errno: ff::error::EAGAIN,
+                },
+            ) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let pts = frame.pts().unwrap_or_default();
+        let arrival = self.arrivals.iter().position(|(of, _)| *of == pts);
+        let captured_at = arrival
+            .and_then(|index| self.arrivals.remove(index))
+            .map_or_else(Timestamp::now, |(_, at)| at);
+        Ok(Some(Decoded {
+            pts: MediaTime(pts),
+            captured_at,
+            damaged: damaged(&frame),
+            frame,
+        }))
+    }
+
+    /// Makes the decoder hand out what it holds back for reordering. It takes
+    /// nothing more until [`H264::flush`].
+    pub(super) fn drain(&mut self) -> Result<(), ff::Error> {
+        self.decoder.send_eof()
+    }
+
+    /// Forgets every picture; a keyframe has to come next.
+    pub(super) fn flush(&mut self) {
+        self.decoder.flush();
+        self.arrivals.clear();
+    }
+}
+
+fn damaged(frame: &ff::frame::Video) -> bool {
+    // SAFETY: a frame wrapper always points to a live AVFrame; both fields are
+    // plain integers.
+    let (flags, errors) = unsafe {
+        let frame = frame.as_ptr();
+        ((*frame).flags, (*frame).decode_error_flags)
+    };
+    flags & ffi::AV_FRAME_FLAG_CORRUPT != 0 || errors != 0
+}
+
+/// Gives a codec context that is not open yet its out-of-band header.
+fn set_extradata(context: &mut Context, record: &[u8]) -> Result<(), ff::Error> {
+    let no_memory = ff::Error::Other {
+        errno: ff::error::ENOMEM,
+    };
+    let padding = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;
+    let size = i32::try_from(record.len()).map_err(|_| no_memory)?;
+    // SAFETY: the buffer is the record's length plus the zeroed padding that
+    // FFmpeg's bit readers may read; it comes from FFmpeg's allocator and the
+    // context, alive and not open yet, takes it over and frees it.
+    unsafe {
+        let copy = ffi::av_mallocz(record.len() + padding).cast::<u8>();
+        if copy.is_null() {
+            return Err(no_memory);
+        }
+        ptr::copy_nonoverlapping(record.as_ptr(), copy, record.len());
+        let context = context.as_mut_ptr();
+        (*context).extradata = copy;
+        (*context).extradata_size = size;
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Codecs and containers: the only room that names FFmpeg.
+//!
+//! Owns decoding (one thread per stream, from units on the stream hub to
+//! pictures on the frame bus), stills, and publishing a file over RTMP for
+//! demonstrations and tests. Does not own what a picture is looked at for, nor
+//! the RTMP server.
+//!
+//! ```text
+//! Subscriber -> decode (thread) -> session -> pace      what to decode
+//!                                     |
+//!                                     +-----> h264      access unit -> frame
+//!                                     +-----> convert   frame -> Picture, only when published
+//!                                     v
+//!                               FramePublisher
+//! ```
+//!
+//! FFmpeg's own log is silenced: it would write to stderr past ours, and its
+//! lines carry URLs with keys in them. What matters comes back as errors.
+
+mod colour;
+mod convert;
+mod decode;
+mod h264;
+mod jpeg;
+mod pace;
+mod publish;
+mod session;
+
+#[cfg(test)]
+mod clips;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Once;
+
+use ffmpeg_next as ff;
+
+pub use decode::{Decoder, Ended, OpenError};
+pub use jpeg::encode_jpeg;
+pub use publish::{PublishError, Report, UrlError, publish};
+
+/// Everything here calls this first; further calls cost nothing.
+fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Fails in no version of FFmpeg.
+        let _ = ff::init();
+        ff::log::set_level(ff::log::Level::Quiet);
+    });
+}
+
+/// What FFmpeg has to bring along, by name, and whether this one does.
+pub fn capabilities() -> Vec<(&'static str, bool)> {
+    init();
+    use ff::codec::Id;
+    vec![
+        ("h264 decoder", ff::decoder::find(Id::H264).is_some()),
+        ("aac decoder", ff::decoder::find(Id::AAC).is_some()),
+        ("mjpeg encoder", ff::encoder::find(Id::MJPEG).is_some()),
+    ]
+}

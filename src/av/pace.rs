@@ -1,0 +1,249 @@
+//! How much of a stream has to be decoded: only its keyframes, or all of it.
+//!
+//! A keyframe decodes alone, so a stream whose keyframes come often enough for
+//! the fastest analyst costs almost nothing. Decoding starts in full, because
+//! the interval is not known yet, and the choice is made anew at each
+//! keyframe; one that is overdue is answered by decoding what was held back
+//! since the last.
+//!
+//! Three things keep it from flapping. An interval serves while it is no
+//! longer than the fastest analyst's; a keyframe is overdue only a quarter
+//! later. And after each disappointment it takes twice as many good intervals
+//! to be trusted again.
+//!
+//! Pure: times come in, a verdict goes out.
+
+use std::time::{Duration, Instant};
+
+use crate::media::MediaTime;
+
+/// Good intervals asked for at most before keyframes are trusted again.
+const MOST_PROOF: u32 = 16;
+/// Good intervals in keyframe mode after which old disappointments are
+/// forgotten.
+const CALM: u32 = 16;
+
+/// What is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Every picture others refer to.
+    Full,
+    /// Keyframes alone.
+    Keyframes,
+}
+
+/// When a unit came, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) dts: MediaTime,
+    pub(super) at: Instant,
+}
+
+impl Moment {
+    /// The longer of the two distances: a burst is told by its timestamps,
+    /// timestamps that stand still or go back by the wall clock.
+    fn since(self, earlier: Self) -> Duration {
+        let media = self.dts.ms().saturating_sub(earlier.dts.ms()).max(0);
+        Duration::from_millis(media.unsigned_abs()).max(self.at.duration_since(earlier.at))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    mode: Mode,
+    keyframe: Option<Moment>,
+    /// Intervals in a row that served the fastest analyst.
+    good: u32,
+    /// How many of them it takes to leave full mode.
+    proof: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Full,
+            keyframe: None,
+            good: 0,
+            proof: 1,
+        }
+    }
+}
+
+impl Pace {
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The mode for a keyframe and what follows it.
+    pub(super) fn keyframe(&mut self, now: Moment, fastest: Duration) -> Mode {
+        let interval = self.keyframe.replace(now).map(|last| now.since(last));
+        match interval {
+            Some(interval) if interval <= fastest => self.good = self.good.saturating_add(1),
+            Some(_) => self.good = 0,
+            None => {}
+        }
+        match self.mode {
+            Mode::Full if self.good >= self.proof => {
+                self.mode = Mode::Keyframes;
+                self.good = 0;
+            }
+            Mode::Keyframes if self.good >= CALM => self.proof = 1,
+            Mode::Keyframes if interval.is_some_and(|interval| overdue(interval, fastest)) => {
+                self.disappointed();
+            }
+            Mode::Full | Mode::Keyframes => {}
+        }
+        self.mode
+    }
+
+    /// The mode for a unit that is no keyframe. From keyframes to full it
+    /// turns when the next keyframe is overdue: whatever was held back since
+    /// the last is wanted then.
+    pub(super) fn other(&mut self, now: Moment, fastest: Duration) -> Mode {
+        let late = |last: Moment| overdue(now.since(last), fastest);
+        if self.mode == Mode::Keyframes && self.keyframe.is_none_or(late) {
+            self.disappointed();
+        }
+        self.mode
+    }
+
+    /// Goes on in full: keyframes did not serve.
+    pub(super) fn disappointed(&mut self) {
+        self.mode = Mode::Full;
+        self.good = 0;
+        self.proof = (self.proof * 2).min(MOST_PROOF);
+    }
+
+    /// Forgets the last keyframe, whose distance to the next says nothing:
+    /// units were lost in between, or another publisher came.
+    pub(super) fn interrupted(&mut self) {
+        self.keyframe = None;
+    }
+}
+
+fn overdue(elapsed: Duration, fastest: Duration) -> bool {
+    elapsed > fastest.saturating_add(fastest / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Feeds units at 10 a second, keyframes every `interval` of them, and
+    /// returns in how many of them the mode was full.
+    struct Feed {
+        pace: Pace,
+        start: Instant,
+        unit: u32,
+        switches: u32,
+    }
+
+    impl Feed {
+        fn new() -> Self {
+            Self {
+                pace: Pace::default(),
+                start: Instant::now(),
+                unit: 0,
+                switches: 0,
+            }
+        }
+
+        fn run(&mut self, units: u32, interval: u32, fastest: Duration) -> u32 {
+            let mut full = 0;
+            for n in 0..units {
+                let now = Moment {
+                    dts: MediaTime::from_ms(i64::from(self.unit) * 100),
+                    at: self.start + self.unit * SECOND / 10,
+                };
+                self.unit += 1;
+                let before = self.pace.mode();
+                let mode = if n % interval == 0 {
+                    self.pace.keyframe(now, fastest)
+                } else {
+                    self.pace.other(now, fastest)
+                };
+                self.switches += u32::from(mode != before);
+                full += u32::from(mode == Mode::Full);
+            }
+            full
+        }
+    }
+
+    #[test]
+    fn keyframes_alone_serve_a_slow_analyst() {
+        let mut feed = Feed::new();
+        // The first interval is measured in full, no more.
+        assert_eq!(feed.run(600, 20, 10 * SECOND), 20);
+        assert_eq!(feed.switches, 1);
+    }
+
+    #[test]
+    fn an_interval_of_just_the_analysts_own_serves() {
+        let mut feed = Feed::new();
+        assert_eq!(feed.run(1000, 100, 10 * SECOND), 100);
+    }
+
+    #[test]
+    fn a_long_interval_is_decoded_in_full() {
+        let mut feed = Feed::new();
+        assert_eq!(feed.run(1000, 200, SECOND), 1000);
+        assert_eq!(feed.switches, 0);
+    }
+
+    #[test]
+    fn a_keyframe_that_never_comes_is_missed_in_time() {
+        let mut feed = Feed::new();
+        feed.run(100, 20, 2 * SECOND);
+        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+        // Overdue a quarter after the analyst's two seconds.
+        let full = feed.run(1000, 1000, 2 * SECOND);
+        assert_eq!(full, 1000 - 26);
+    }
+
+    #[test]
+    fn a_hot_reload_counts_at_once() {
+        let mut feed = Feed::new();
+        feed.run(400, 80, 10 * SECOND);
+        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+        assert_eq!(feed.run(80, 80, SECOND), 80);
+        assert_eq!(feed.pace.mode(), Mode::Full);
+        feed.run(400, 80, 10 * SECOND);
+        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+    }
+
+    #[test]
+    fn an_encoder_that_cannot_decide_does_not_make_it_flap() {
+        let mut feed = Feed::new();
+        // Two short groups, then a long one, for an hour.
+        for _ in 0..360 {
+            feed.run(10, 10, 2 * SECOND);
+            feed.run(10, 10, 2 * SECOND);
+            feed.run(80, 80, 2 * SECOND);
+        }
+        assert!(feed.switches <= 8, "{}", feed.switches);
+        assert_eq!(feed.pace.mode(), Mode::Full);
+        // Calmed down, it is trusted again.
+        feed.run(1000, 10, 2 * SECOND);
+        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+    }
+
+    #[test]
+    fn timestamps_that_jump_or_stand_still_are_survived() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let mut at = |ms: i64, seconds: u32| {
+            let now = Moment {
+                dts: MediaTime::from_ms(ms),
+                at: start + seconds * SECOND,
+            };
+            pace.keyframe(now, 10 * SECOND)
+        };
+        assert_eq!(at(0, 0), Mode::Full);
+        assert_eq!(at(i64::MAX / 100, 1), Mode::Full);
+        assert_eq!(at(i64::MIN / 100, 2), Mode::Keyframes);
+        assert_eq!(at(i64::MIN / 100, 3), Mode::Keyframes);
+        assert_eq!(at(i64::MIN / 100, 33), Mode::Full);
+    }
+}

@@ -1,0 +1,429 @@
+//! Plays a media file to an RTMP server as if it were live: no re-encoding, at
+//! the speed of its own timestamps, over and over if wanted.
+//!
+//! The key appears in no log line and no error, and libavformat's own log is
+//! silent ([`av`](crate::av)).
+
+mod output;
+mod target;
+
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ffmpeg_next as ff;
+use ffmpeg_next::codec::Id;
+use ffmpeg_next::format::context::Input;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use output::Output;
+use target::Target;
+pub use target::UrlError;
+
+/// FLV counts milliseconds.
+const MILLISECONDS: ff::Rational = ff::Rational(1, 1000);
+/// Between two looks at whether we are wanted still.
+const NAP: Duration = Duration::from_millis(50);
+/// Unreadable packets in a row that make a file unreadable.
+const BAD_PACKETS: u32 = 100;
+
+/// What was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Of stream time.
+    pub played: Duration,
+    /// How often the file was played to its end.
+    pub loops: u64,
+    /// Payload of audio and video.
+    pub bytes: u64,
+    /// Stopped from outside rather than by the end of the file.
+    pub cancelled: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error("failed to read {}: {reason}", file.display())]
+    File { file: PathBuf, reason: String },
+    #[error("{} has no video, expected H.264", file.display())]
+    NoVideo { file: PathBuf },
+    #[error("the {kind} of {} is {codec}, expected {expected}: convert it first", file.display())]
+    Codec {
+        file: PathBuf,
+        kind: &'static str,
+        codec: &'static str,
+        expected: &'static str,
+    },
+    #[error("failed to reach {address}: {reason}")]
+    Unreachable { address: String, reason: String },
+    #[error(
+        "{address} did not take the stream: is it an RTMP server, and are stream name and key right?"
+    )]
+    Refused { address: String },
+    #[error("{address} closed the connection after {} s of the stream", played.as_secs())]
+    Closed { address: String, played: Duration },
+    #[error("{address} stopped answering after {} s of the stream", played.as_secs())]
+    Stalled { address: String, played: Duration },
+    #[error("failed to start the publishing thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Publishes `file` (H.264, and AAC or no sound, in whatever container) to
+/// `rtmp://host[:port]/live/NAME`. A `key` is published as
+/// `rtmp://host/live/NAME/KEY`.
+///
+/// Returns at the end of the file, unless `looping`; soon after `cancel`, the
+/// stream ended in order; and with the first error. Dropping the future
+/// cancels too.
+pub async fn publish(
+    file: &Path,
+    url: &str,
+    key: Option<&str>,
+    looping: bool,
+    cancel: &CancellationToken,
+) -> Result<Report, PublishError> {
+    super::init();
+    let target = Target::new(url, key)?;
+    let cancel = cancel.child_token();
+    let _cancel_on_drop = cancel.clone().drop_guard();
+    let player = Player {
+        file: file.to_owned(),
+        target,
+        looping,
+        cancel,
+    };
+    let (done, result) = oneshot::channel();
+    thread::Builder::new()
+        .name("publish".to_owned())
+        .spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = done.send(player.run());
+        })
+        .map_err(PublishError::Thread)?;
+    result.await.unwrap_or_else(|_| {
+        let panicked = std::io::Error::other("it panicked");
+        Err(PublishError::Thread(panicked))
+    })
+}
+
+struct Player {
+    file: PathBuf,
+    target: Target,
+    looping: bool,
+    cancel: CancellationToken,
+}
+
+/// One stream of the file and where it stands.
+struct Track {
+    input: usize,
+    output: usize,
+    time_base: ff::Rational,
+    /// How many packets early decoding runs: B-frames.
+    delay: i64,
+    /// Decoding time of the last packet as the file has it, in milliseconds.
+    last_stamp: Option<i64>,
+    /// Of the first packet, without the loop's offset, in milliseconds.
+    first: Option<i64>,
+    /// Of the last packet written.
+    last_dts: Option<i64>,
+    /// Length of the last packet, for those that don't say.
+    duration: i64,
+}
+
+/// How far the publication is.
+struct Progress {
+    begin: Instant,
+    /// What is added to the file's times in this loop, in milliseconds.
+    offset: i64,
+    /// End of the latest packet so far.
+    end: i64,
+    loops: u64,
+    bytes: u64,
+}
+
+impl Progress {
+    fn report(&self, cancelled: bool) -> Report {
+        Report {
+            played: self.played(),
+            loops: self.loops,
+            bytes: self.bytes,
+            cancelled,
+        }
+    }
+
+    fn played(&self) -> Duration {
+        Duration::from_millis(self.end.max(0).unsigned_abs())
+    }
+}
+
+enum Pass {
+    Ended,
+    Cancelled,
+}
+
+impl Player {
+    fn run(&self) -> Result<Report, PublishError> {
+        let mut input = self.open_file()?;
+        let mut tracks = self.tracks(&input)?;
+        let mut progress = Progress {
+            begin: Instant::now(),
+            offset: 0,
+            end: 0,
+            loops: 0,
+            bytes: 0,
+        };
+        let Some(mut output) = self.connect(&input, &mut tracks)? else {
+            return Ok(progress.report(true));
+        };
+        tracing::info!(address = self.target.address(), "publishing");
+        progress.begin = Instant::now();
+        let cancelled = loop {
+            match self.play(&mut input, &mut output, &mut tracks, &mut progress)? {
+                Pass::Cancelled => break true,
+                Pass::Ended => progress.loops += 1,
+            }
+            let length = tracks
+                .iter()
+                .filter_map(|track| track.length(&progress))
+                .max();
+            let Some(length) = length.filter(|length| self.looping && *length > 0) else {
+                break false;
+            };
+            progress.offset += length;
+            tracks.iter_mut().for_each(|track| track.last_stamp = None);
+            // Opened anew rather than rewound: that works for every container.
+            input = self.open_file()?;
+        };
+        // The stream is over whether or not the goodbye arrives.
+        let _ = output.finish();
+        Ok(progress.report(cancelled))
+    }
+
+    /// One time through the file.
+    fn play(
+        &self,
+        input: &mut Input,
+        output: &mut Output,
+        tracks: &mut [Track],
+        progress: &mut Progress,
+    ) -> Result<Pass, PublishError> {
+        let mut base = None;
+        let mut bad = 0;
+        loop {
+            let mut packet = ff::Packet::empty();
+            match packet.read(input) {
+                Ok(()) => bad = 0,
+                Err(ff::Error::Eof) => return Ok(Pass::Ended),
+                Err(error) => {
+                    bad += 1;
+                    if bad >= BAD_PACKETS {
+                        return Err(self.file_error(error.to_string()));
+                    }
+                    continue;
+                }
+            }
+            let Some(track) = tracks.iter_mut().find(|t| t.input == packet.stream()) else {
+                continue;
+            };
+            if !track.place(&mut packet, &mut base, progress) {
+                continue;
+            }
+            let dts = packet.dts().unwrap_or_default().max(0).unsigned_abs();
+            if !self.sleep_until(progress.begin + Duration::from_millis(dts)) {
+                return Ok(Pass::Cancelled);
+            }
+            packet.set_stream(track.output);
+            packet.set_position(-1);
+            progress.bytes += packet.size() as u64;
+            if let Err(error) = output.write(&packet) {
+                if self.cancel.is_cancelled() {
+                    return Ok(Pass::Cancelled);
+                }
+                let (address, played) = (self.target.address(), progress.played());
+                return Err(if error == ff::Error::Exit {
+                    PublishError::Stalled { address, played }
+                } else {
+                    PublishError::Closed { address, played }
+                });
+            }
+        }
+    }
+
+    fn open_file(&self) -> Result<Input, PublishError> {
+        // FFmpeg's own words for these are poor.
+        if let Err(error) = std::fs::File::open(&self.file) {
+            return Err(self.file_error(error.to_string()));
+        }
+        let path = self.file.to_str().filter(|path| !path.contains('\0'));
+        let path = path.ok_or_else(|| self.file_error("its name is not UTF-8".to_owned()))?;
+        let mut options = ff::Dictionary::new();
+        // A playlist must not make us fetch what it names.
+        options.set("protocol_whitelist", "file");
+        ff::format::input_with_dictionary(&format!("file:{path}"), options).map_err(|error| {
+            self.file_error(match error {
+                ff::Error::InvalidData => "it is no media file".to_owned(),
+                error => error.to_string(),
+            })
+        })
+    }
+
+    fn file_error(&self, reason: String) -> PublishError {
+        PublishError::File {
+            file: self.file.clone(),
+            reason,
+        }
+    }
+
+    /// The best video and, if there is one, the best audio.
+    fn tracks(&self, input: &Input) -> Result<Vec<Track>, PublishError> {
+        let mut tracks = Vec::new();
+        for (medium, kind, id, expected) in [
+            (ff::media::Type::Video, "video", Id::H264, "H.264"),
+            (ff::media::Type::Audio, "audio", Id::AAC, "AAC"),
+        ] {
+            let Some(stream) = input.streams().best(medium) else {
+                continue;
+            };
+            let codec = stream.parameters().id();
+            if codec != id {
+                return Err(PublishError::Codec {
+                    file: self.file.clone(),
+                    kind,
+                    codec: codec.name(),
+                    expected,
+                });
+            }
+            tracks.push(Track {
+                input: stream.index(),
+                output: 0,
+                time_base: stream.time_base(),
+                delay: decoding_delay(&stream.parameters()),
+                last_stamp: None,
+                first: None,
+                last_dts: None,
+                duration: 0,
+            });
+        }
+        match input.streams().best(ff::media::Type::Video) {
+            Some(_) => Ok(tracks),
+            None => Err(PublishError::NoVideo {
+                file: self.file.clone(),
+            }),
+        }
+    }
+
+    /// `None` when cancelled meanwhile.
+    fn connect(&self, input: &Input, tracks: &mut [Track]) -> Result<Option<Output>, PublishError> {
+        let address = self.target.address();
+        // FFmpeg has one error for a name that doesn't resolve and a
+        // connection that was closed.
+        if let Err(error) = address.to_socket_addrs() {
+            let reason = error.to_string();
+            return Err(PublishError::Unreachable { address, reason });
+        }
+        let opened = Output::open(&self.target, self.cancel.clone()).and_then(|mut output| {
+            for track in tracks {
+                let stream = input.stream(track.input).ok_or(ff::Error::StreamNotFound)?;
+                track.output = output.add(stream.parameters())?;
+            }
+            output.start().map(|()| output)
+        });
+        match opened {
+            Ok(output) => Ok(Some(output)),
+            Err(_) if self.cancel.is_cancelled() => Ok(None),
+            Err(error) => Err(match unreachable_because(error) {
+                Some(reason) => PublishError::Unreachable { address, reason },
+                None => PublishError::Refused { address },
+            }),
+        }
+    }
+
+    /// False when cancelled meanwhile.
+    fn sleep_until(&self, time: Instant) -> bool {
+        while !self.cancel.is_cancelled() {
+            let left = time.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(NAP));
+        }
+        false
+    }
+}
+
+impl Track {
+    /// Gives the packet its place in the publication; false if it has none.
+    ///
+    /// Times count from the first packet of the file (`base`), and each loop
+    /// is put behind the last by the length of the longest track, so that none
+    /// overlaps itself.
+    fn place(
+        &mut self,
+        packet: &mut ff::Packet,
+        base: &mut Option<i64>,
+        progress: &mut Progress,
+    ) -> bool {
+        packet.rescale_ts(self.time_base, MILLISECONDS);
+        let Some(stamp) = packet.dts().or_else(|| self.guess(packet)) else {
+            return false;
+        };
+        self.last_stamp = Some(stamp);
+        let base = *base.get_or_insert(stamp);
+        self.first.get_or_insert(stamp - base);
+        let floor = self.last_dts.map_or(0, |last| last + 1);
+        let dts = (stamp - base + progress.offset).max(floor);
+        let pts = packet.pts().unwrap_or(stamp) - base + progress.offset;
+        if packet.duration() > 0 {
+            self.duration = packet.duration();
+        } else if let Some(last) = self.last_dts {
+            self.duration = dts - last;
+        }
+        packet.set_dts(Some(dts));
+        packet.set_pts(Some(pts.max(dts)));
+        self.last_dts = Some(dts);
+        progress.end = progress.end.max(dts + self.duration);
+        true
+    }
+
+    /// Matroska has no decoding times, and FFmpeg finds them out only some
+    /// packets into the file.
+    fn guess(&self, packet: &ff::Packet) -> Option<i64> {
+        match self.last_stamp {
+            Some(last) => Some(last + packet.duration()),
+            None => Some(packet.pts()? - self.delay * packet.duration()),
+        }
+    }
+
+    /// Of what was played of it in this loop.
+    fn length(&self, progress: &Progress) -> Option<i64> {
+        Some(self.last_dts? + self.duration - progress.offset - self.first?)
+    }
+}
+
+fn decoding_delay(parameters: &ff::codec::Parameters) -> i64 {
+    // SAFETY: the wrapper points to live parameters; the field is an integer.
+    let delay = unsafe { (*parameters.as_ptr()).video_delay };
+    i64::from(delay)
+}
+
+fn unreachable_because(error: ff::Error) -> Option<String> {
+    use ff::error as errno;
+    let reason = match error {
+        ff::Error::Other { errno } => match errno {
+            errno::ECONNREFUSED => "connection refused, nothing listens there",
+            errno::ETIMEDOUT => "no answer",
+            errno::EHOSTUNREACH | errno::ENETUNREACH => "no route to it",
+            _ => return None,
+        },
+        ff::Error::Exit => "no answer within 10 s",
+        ff::Error::ProtocolNotFound => "this FFmpeg cannot speak that protocol",
+        _ => return None,
+    };
+    Some(reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The way out: FFmpeg's FLV muxer over its RTMP protocol, on a leash.
+
+use std::ffi::{CString, c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ffmpeg_next as ff;
+use ffmpeg_next::codec::Parameters;
+use ffmpeg_next::ffi;
+use ffmpeg_next::format::context;
+use tokio_util::sync::CancellationToken;
+
+use super::target::Target;
+
+/// To connect, shake hands and be let in.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// For one packet: a server that takes none for this long is gone.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+/// To say goodbye, cancelled or not.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+pub(super) struct Output {
+    // Before the leash: closing the context still asks it.
+    context: context::Output,
+    leash: Box<Leash>,
+}
+
+/// What FFmpeg asks while it waits for the network: go on waiting?
+struct Leash {
+    cancel: CancellationToken,
+    start: Instant,
+    /// Milliseconds from `start`.
+    deadline: AtomicU64,
+    closing: AtomicBool,
+}
+
+impl Leash {
+    fn allow(&self, time: Duration) {
+        let deadline = (self.start.elapsed() + time).as_millis();
+        self.deadline.store(
+            u64::try_from(deadline).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+    }
+
+    fn pulled(&self) -> bool {
+        let deadline = self.deadline.load(Ordering::Relaxed);
+        let cancelled = self.cancel.is_cancelled() && !self.closing.load(Ordering::Relaxed);
+        cancelled || self.start.elapsed().as_millis() > u128::from(deadline)
+    }
+}
+
+/// FFmpeg's interrupt callback.
+extern "C" fn pulled(leash: *mut c_void) -> c_int {
+    // SAFETY: `Output` sets the pointer to its own boxed leash, which it keeps
+    // until after the context is closed; all access to it is shared.
+    let leash = unsafe { &*leash.cast::<Leash>() };
+    c_int::from(leash.pulled())
+}
+
+impl Output {
+    /// Connects and starts publishing; blocks until the server agrees.
+    pub(super) fn open(target: &Target, cancel: CancellationToken) -> Result<Self, ff::Error> {
+        let leash = Box::new(Leash {
+            cancel,
+            start: Instant::now(),
+            deadline: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+        });
+        leash.allow(OPEN_WITHIN);
+        let invalid = ff::Error::Other {
+            errno: ff::error::EINVAL,
+        };
+        let url = CString::new(target.url()).map_err(|_| invalid)?;
+        let mut options = ff::Dictionary::new();
+        options.set("rtmp_app", &target.app);
+        options.set("rtmp_playpath", &target.play_path);
+        let interrupt = ffi::AVIOInterruptCB {
+            callback: Some(pulled),
+            opaque: ptr::from_ref(&*leash).cast_mut().cast(),
+        };
+        // SAFETY: FFmpeg allocates the context and reports failure by its
+        // result or a null pointer; the wrapper then owns it, closes its `pb`
+        // (null until opened) and frees it. `url` and `interrupt` outlive the
+        // calls, which copy them; `options` is FFmpeg's own dictionary, handed
+        // back to be freed. The leash lives in a box that `Output` keeps.
+        let context = unsafe {
+            let mut context = ptr::null_mut();
+            let made = ffi::avformat_alloc_output_context2(
+                &raw mut context,
+                ptr::null_mut(),
+                c"flv".as_ptr(),
+                ptr::null(),
+            );
+            if made < 0 || context.is_null() {
+                return Err(ff::Error::MuxerNotFound);
+            }
+            (*context).interrupt_callback = interrupt;
+            let output = context::Output::wrap(context);
+            let mut raw_options = options.disown();
+            let opened = ffi::avio_open2(
+                &raw mut (*context).pb,
+                url.as_ptr(),
+                ffi::AVIO_FLAG_WRITE,
+                &raw const interrupt,
+                &raw mut raw_options,
+            );
+            drop(ff::Dictionary::own(raw_options));
+            if opened < 0 {
+                return Err(ff::Error::from(opened));
+            }
+            output
+        };
+        Ok(Self { context, leash })
+    }
+
+    /// A stream of the same kind; its index.
+    pub(super) fn add(&mut self, parameters: Parameters) -> Result<usize, ff::Error> {
+        let mut stream = self.context.add_stream(ff::codec::Id::None)?;
+        stream.set_parameters(parameters);
+        // SAFETY: the parameters belong to the stream just made. The tag is
+        // the source container's; zero lets the muxer choose its own.
+        unsafe { (*stream.parameters().as_mut_ptr()).codec_tag = 0 };
+        Ok(stream.index())
+    }
+
+    pub(super) fn start(&mut self) -> Result<(), ff::Error> {
+        let mut options = ff::Dictionary::new();
+        // A packet must not wait in a buffer for the next.
+        options.set("flush_packets", "1");
+        // There is no way back to fill them in.
+        options.set("flvflags", "no_duration_filesize");
+        self.leash.allow(WRITE_WITHIN);
+        self.context.write_header_with(options).map(drop)
+    }
+
+    pub(super) fn write(&mut self, packet: &ff::Packet) -> Result<(), ff::Error> {
+        self.leash.allow(WRITE_WITHIN);
+        packet.write(&mut self.context).map(drop)
+    }
+
+    /// Ends the stream in order.
+    pub(super) fn finish(mut self) -> Result<(), ff::Error> {
+        self.leash.closing.store(true, Ordering::Relaxed);
+        self.leash.allow(CLOSE_WITHIN);
+        self.context.write_trailer()
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // Closing sends what RTMP sends at the end.
+        self.leash.closing.store(true, Ordering::Relaxed);
+        self.leash.allow(CLOSE_WITHIN);
+    }
+}

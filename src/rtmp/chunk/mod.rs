@@ -1,0 +1,365 @@
+//! Chunks to messages (RTMP 1.0, sections 5.3 and 5.4).
+//!
+//! Owns reassembly per chunk stream, the two messages that concern it alone
+//! (Set Chunk Size, Abort) and every limit on what a peer may make us hold.
+//! Owns no socket: bytes are pushed in, messages pulled out, and however the
+//! bytes are split the same messages come out.
+
+#[cfg(test)]
+mod tests;
+
+use bytes::{Bytes, BytesMut};
+
+/// Section 5.4.1: the size before anything else was said.
+const INITIAL_CHUNK_SIZE: usize = 128;
+/// No message is longer, so no chunk need be (section 5.4.1).
+const MAX_CHUNK_SIZE: usize = 0xff_ffff;
+/// In a 24-bit field: the real value follows in 32 bits (section 5.3.1.3).
+const EXTENDED: u32 = 0xff_ffff;
+/// Room a message is given before its bytes have come.
+const FIRST_RESERVE: usize = 16 << 10;
+
+const SET_CHUNK_SIZE: u8 = 1;
+const ABORT: u8 = 2;
+
+/// How much one connection may make us hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of one message.
+    pub message: usize,
+    /// Chunk streams that were ever used.
+    pub chunk_streams: usize,
+    /// Bytes of all unfinished messages together.
+    pub unfinished: usize,
+}
+
+impl Default for Limits {
+    /// 8 MiB is 2 s of 30 Mb/s in one picture; OBS, ffmpeg and librtmp use at
+    /// most six chunk streams; unfinished at the same time are two in practice.
+    fn default() -> Self {
+        Self {
+            message: 8 << 20,
+            chunk_streams: 64,
+            unfinished: 16 << 20,
+        }
+    }
+}
+
+/// A whole message. Its payload shares the read buffer where it lay in one
+/// chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Milliseconds, modulo 2^32.
+    pub timestamp: u32,
+    pub kind: u8,
+    pub stream_id: u32,
+    pub payload: Bytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    #[error("a message of {size} bytes is longer than the {limit} allowed")]
+    MessageTooLong { size: usize, limit: usize },
+    #[error("more than {limit} chunk streams")]
+    TooManyChunkStreams { limit: usize },
+    #[error("more than {limit} bytes in unfinished messages")]
+    TooMuchUnfinished { limit: usize },
+    #[error("a chunk refers to a chunk stream that was never begun")]
+    NoPreviousChunk,
+    #[error("a chunk size of {size}, must be 1 to 2147483647")]
+    BadChunkSize { size: u32 },
+    #[error("a control message of {size} bytes, must be 4")]
+    BadControlMessage { size: usize },
+}
+
+/// The read side of one connection's chunk layer.
+#[derive(Debug)]
+pub struct ChunkReader {
+    limits: Limits,
+    input: BytesMut,
+    chunk_size: usize,
+    streams: Vec<ChunkStream>,
+    /// The chunk whose payload is being read: index in `streams`, bytes left.
+    open: Option<(usize, usize)>,
+    /// Bytes held in `partial` of all `streams`.
+    unfinished: usize,
+    failed: Option<ChunkError>,
+}
+
+#[derive(Debug, Default)]
+struct ChunkStream {
+    id: u32,
+    timestamp: u32,
+    /// Added when a message begins with a header of type 3.
+    delta: u32,
+    length: usize,
+    kind: u8,
+    stream_id: u32,
+    /// The 32 bits that followed the last header with a timestamp field.
+    extended: Option<u32>,
+    partial: BytesMut,
+}
+
+impl ChunkReader {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            input: BytesMut::new(),
+            chunk_size: INITIAL_CHUNK_SIZE,
+            streams: Vec::new(),
+            open: None,
+            unfinished: 0,
+            failed: None,
+        }
+    }
+
+    /// Takes effect with the next chunk.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Where a socket may read to directly; only ever append to it.
+    pub fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    /// The next whole message, or `None` until more bytes were pushed. After
+    /// an error the position in the stream is lost: it is returned for ever.
+    pub fn pull(&mut self) -> Result<Option<Message>, ChunkError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let pulled = self.advance();
+        if let Err(error) = &pulled {
+            self.failed = Some(error.clone());
+            self.input = BytesMut::new();
+            self.streams = Vec::new();
+        }
+        pulled
+    }
+
+    fn advance(&mut self) -> Result<Option<Message>, ChunkError> {
+        loop {
+            if self.open.is_none() && !self.begin_chunk()? {
+                return Ok(None);
+            }
+            let Some(message) = self.read_payload()? else {
+                if self.open.is_some() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            match message.kind {
+                SET_CHUNK_SIZE => self.set_chunk_size(&message.payload)?,
+                ABORT => self.abort(&message.payload)?,
+                _ => return Ok(Some(message)),
+            }
+        }
+    }
+
+    /// Reads one chunk header; `false` when it is not all there yet.
+    fn begin_chunk(&mut self) -> Result<bool, ChunkError> {
+        let Some(header) = Header::parse(&self.input) else {
+            return Ok(false);
+        };
+        let found = self
+            .streams
+            .iter()
+            .position(|s| s.id == header.chunk_stream);
+        let index = match found {
+            Some(index) => index,
+            // librtmp sends its first ping with a header of type 1.
+            None if header.format <= 1 => {
+                if self.streams.len() == self.limits.chunk_streams {
+                    let limit = self.limits.chunk_streams;
+                    return Err(ChunkError::TooManyChunkStreams { limit });
+                }
+                self.streams.push(ChunkStream {
+                    id: header.chunk_stream,
+                    ..ChunkStream::default()
+                });
+                self.streams.len() - 1
+            }
+            None => return Err(ChunkError::NoPreviousChunk),
+        };
+        let stream = &mut self.streams[index];
+        let mut size = header.size;
+        if header.format == 3 {
+            // Some encoders leave the extended timestamp out here, some repeat
+            // the field, some give the absolute time: take four bytes as one
+            // only if they say what it would say.
+            if let Some(extended) = stream.extended {
+                let Some(next) = self.input.get(size..size + 4) else {
+                    return Ok(false);
+                };
+                let next = u32::from_be_bytes([next[0], next[1], next[2], next[3]]);
+                if next == extended || next == stream.timestamp {
+                    size += 4;
+                }
+            }
+            if stream.partial.is_empty() {
+                stream.timestamp = stream.timestamp.wrapping_add(stream.delta);
+            }
+        } else {
+            // A new header amid a message gives the old one up.
+            self.unfinished -= stream.partial.len();
+            stream.partial = BytesMut::new();
+            stream.extended = header.extended;
+            stream.delta = header.time;
+            stream.timestamp = match header.format {
+                0 => header.time,
+                _ => stream.timestamp.wrapping_add(header.time),
+            };
+            if let Some((length, kind)) = header.length_and_kind {
+                (stream.length, stream.kind) = (length, kind);
+            }
+            if let Some(stream_id) = header.stream_id {
+                stream.stream_id = stream_id;
+            }
+            if stream.length > self.limits.message {
+                return Err(ChunkError::MessageTooLong {
+                    size: stream.length,
+                    limit: self.limits.message,
+                });
+            }
+        }
+        let left = (stream.length - stream.partial.len()).min(self.chunk_size);
+        if self.unfinished + left > self.limits.unfinished {
+            let limit = self.limits.unfinished;
+            return Err(ChunkError::TooMuchUnfinished { limit });
+        }
+        self.open = Some((index, left));
+        let _ = self.input.split_to(size);
+        Ok(true)
+    }
+
+    /// Takes what there is of the open chunk; a message when it was the last.
+    fn read_payload(&mut self) -> Result<Option<Message>, ChunkError> {
+        let Some((index, left)) = self.open else {
+            return Ok(None);
+        };
+        let stream = &mut self.streams[index];
+        let payload =
+            if stream.partial.is_empty() && left == stream.length && left <= self.input.len() {
+                self.input.split_to(left).freeze()
+            } else {
+                let take = left.min(self.input.len());
+                if take == 0 && left > 0 {
+                    return Ok(None);
+                }
+                if stream.partial.is_empty() {
+                    stream.partial.reserve(stream.length.min(FIRST_RESERVE));
+                }
+                stream.partial.extend_from_slice(&self.input[..take]);
+                let _ = self.input.split_to(take);
+                self.unfinished += take;
+                self.open = (take < left).then_some((index, left - take));
+                if stream.partial.len() < stream.length {
+                    return Ok(None);
+                }
+                self.unfinished -= stream.length;
+                std::mem::take(&mut stream.partial).freeze()
+            };
+        self.open = None;
+        Ok(Some(Message {
+            timestamp: stream.timestamp,
+            kind: stream.kind,
+            stream_id: stream.stream_id,
+            payload,
+        }))
+    }
+
+    fn set_chunk_size(&mut self, payload: &[u8]) -> Result<(), ChunkError> {
+        let size = control_value(payload)?;
+        if size == 0 || size > i32::MAX as u32 {
+            return Err(ChunkError::BadChunkSize { size });
+        }
+        self.chunk_size = (size as usize).min(MAX_CHUNK_SIZE);
+        Ok(())
+    }
+
+    fn abort(&mut self, payload: &[u8]) -> Result<(), ChunkError> {
+        let id = control_value(payload)?;
+        if let Some(stream) = self.streams.iter_mut().find(|s| s.id == id) {
+            self.unfinished -= stream.partial.len();
+            stream.partial = BytesMut::new();
+        }
+        Ok(())
+    }
+}
+
+fn control_value(payload: &[u8]) -> Result<u32, ChunkError> {
+    match payload {
+        [a, b, c, d, ..] => Ok(u32::from_be_bytes([*a, *b, *c, *d])),
+        _ => Err(ChunkError::BadControlMessage {
+            size: payload.len(),
+        }),
+    }
+}
+
+/// A chunk header as it stands in the bytes.
+#[derive(Debug)]
+struct Header {
+    format: u8,
+    chunk_stream: u32,
+    /// The timestamp (type 0) or its delta (types 1 and 2); 0 for type 3.
+    time: u32,
+    extended: Option<u32>,
+    length_and_kind: Option<(usize, u8)>,
+    stream_id: Option<u32>,
+    /// Bytes read.
+    size: usize,
+}
+
+impl Header {
+    fn parse(input: &[u8]) -> Option<Self> {
+        let first = *input.first()?;
+        let (chunk_stream, mut at) = match first & 0x3f {
+            0 => (u32::from(*input.get(1)?) + 64, 2),
+            1 => {
+                let (low, high) = (*input.get(1)?, *input.get(2)?);
+                (u32::from(high) * 256 + u32::from(low) + 64, 3)
+            }
+            id => (u32::from(id), 1),
+        };
+        let mut header = Self {
+            format: first >> 6,
+            chunk_stream,
+            time: 0,
+            extended: None,
+            length_and_kind: None,
+            stream_id: None,
+            size: at,
+        };
+        if header.format < 3 {
+            header.time = u24(input.get(at..at + 3)?);
+            at += 3;
+        }
+        if header.format < 2 {
+            let field = input.get(at..at + 4)?;
+            header.length_and_kind = Some((u24(field) as usize, field[3]));
+            at += 4;
+        }
+        if header.format < 1 {
+            let field = input.get(at..at + 4)?;
+            header.stream_id = Some(u32::from_le_bytes([field[0], field[1], field[2], field[3]]));
+            at += 4;
+        }
+        if header.time == EXTENDED {
+            let field = input.get(at..at + 4)?;
+            header.time = u32::from_be_bytes([field[0], field[1], field[2], field[3]]);
+            header.extended = Some(header.time);
+            at += 4;
+        }
+        header.size = at;
+        Some(header)
+    }
+}
+
+fn u24(bytes: &[u8]) -> u32 {
+    u32::from(bytes[0]) << 16 | u32::from(bytes[1]) << 8 | u32::from(bytes[2])
+}

@@ -1,0 +1,28 @@
+//! RTMP ingest: from a publisher's socket to access units in the hub.
+//!
+//! Owns the listener, one task per connection, the protocol and the rules of
+//! who may publish. Owns nothing of what happens to the media afterwards.
+//!
+//! ```text
+//! TcpStream -> Connection -> Session -> ChunkReader     messages
+//!                  |            `-----> amf             commands
+//!                  |-> Access                           who may, under which name
+//!                  `-> flv::Demuxer -> hub Publisher    audio and video
+//! ```
+//!
+//! Everything below `Connection` is free of I/O and is fuzzed as it stands.
+
+mod access;
+mod admission;
+mod aggregate;
+pub mod amf;
+pub mod avc;
+pub mod chunk;
+mod clock;
+mod connection;
+mod flood;
+pub mod flv;
+mod server;
+pub mod session;
+
+pub use server::{Server, Settings};

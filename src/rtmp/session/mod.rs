@@ -1,0 +1,558 @@
+//! One publisher's side of the conversation (RTMP 1.0, sections 5.2 and 7):
+//! handshake, `connect`, `createStream`, `publish`, then media.
+//!
+//! Without I/O: bytes go in, events come out, and what is to be sent piles up
+//! until taken. This is the only file that names `rml_rtmp`, and that crate
+//! does only what it is safe for: the handshake, and writing our own messages.
+//! What a peer says is read by [`ChunkReader`] and [`amf`] alone, because
+//! `rml_rtmp`'s own session panics or overflows the stack on input anyone can
+//! send before it has shown a key.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use rml_rtmp::chunk_io::ChunkSerializer;
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rml_rtmp::messages::{
+    MessagePayload, PeerBandwidthLimitType, RtmpMessage, UserControlEventType,
+};
+use rml_rtmp::time::RtmpTimestamp;
+
+use super::aggregate::Aggregate;
+use super::amf::{self, AmfError, Value};
+use super::chunk::{ChunkError, ChunkReader, Limits, Message};
+
+/// What we may hold for a peer that has not shown a key: `connect` and
+/// metadata take less than 2 KiB. With 1,024 connections that is 128 MiB.
+const BEFORE_PUBLISH: Limits = Limits {
+    message: 64 << 10,
+    chunk_streams: 64,
+    unfinished: 128 << 10,
+};
+/// Longest command or data message; 20 KB of metadata were seen once.
+const MAX_CONTROL: usize = 256 << 10;
+/// Message streams of one connection; encoders make one.
+const MAX_STREAMS: u32 = 16;
+/// Bytes either side may send before it wants an acknowledgement.
+const WINDOW: u32 = 2_500_000;
+/// Chunk size of what we send: every reply fits into one chunk.
+const SEND_CHUNK_SIZE: u32 = 4096;
+/// Texts a peer gives itself are cut to so many characters for the log.
+const SHOWN: usize = 64;
+
+/// Message types (section 5.4, 7.1 and 7.2).
+mod kind {
+    pub(super) const USER_CONTROL: u8 = 4;
+    pub(super) const WINDOW_SIZE: u8 = 5;
+    pub(super) const AUDIO: u8 = 8;
+    pub(super) const VIDEO: u8 = 9;
+    pub(super) const DATA_AMF3: u8 = 15;
+    pub(super) const COMMAND_AMF3: u8 = 17;
+    pub(super) const DATA: u8 = 18;
+    pub(super) const COMMAND: u8 = 20;
+    pub(super) const AGGREGATE: u8 = 22;
+}
+
+/// What happened, in the order it did.
+#[derive(Debug)]
+pub enum Event {
+    /// Answer with [`Session::accept_connect`] or [`Session::refuse_connect`].
+    Connect(Connect),
+    /// Answer with [`Session::accept_publish`] or [`Session::refuse_stream`].
+    Publish(Publish),
+    Video(Message),
+    Audio(Message),
+    Metadata(Metadata),
+    /// The publisher ended its stream in so many words.
+    Unpublish,
+    /// A player came to the wrong door.
+    Play,
+}
+
+/// What a client says of itself. `tcUrl` is left out: keys end up in it.
+#[derive(Debug)]
+pub struct Connect {
+    pub app: Text,
+    pub flash_ver: Option<String>,
+    /// The names of all properties.
+    pub properties: Vec<String>,
+    transaction: f64,
+}
+
+#[derive(Debug)]
+pub struct Publish {
+    /// In the place of the key, for most encoders.
+    pub name: Text,
+    stream_id: u32,
+}
+
+#[derive(Debug)]
+pub struct Metadata {
+    pub encoder: Option<String>,
+}
+
+/// A text that may hold the stream key: `Debug` hides it.
+pub struct Text(pub String);
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<hidden>")
+    }
+}
+
+/// Why a conversation can't go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    #[error("that is HTTP, not RTMP")]
+    Http,
+    #[error("that is TLS, not RTMP: an rtmps:// address needs a TLS proxy in front")]
+    Tls,
+    #[error("that is encrypted RTMP (RTMPE), which is not supported")]
+    Rtmpe,
+    #[error("that is not RTMP")]
+    NotRtmp,
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    #[error(transparent)]
+    Amf(#[from] AmfError),
+    #[error("a command of {size} bytes is longer than the {MAX_CONTROL} allowed")]
+    ControlTooLong { size: usize },
+    #[error("connect came without an app")]
+    NoApp,
+    #[error("{0} came out of turn")]
+    OutOfTurn(&'static str),
+    #[error("more than {MAX_STREAMS} message streams")]
+    TooManyStreams,
+    #[error("a reply could not be written")]
+    Reply,
+}
+
+impl SessionError {
+    /// Whether the peer speaks another protocol altogether.
+    pub fn is_other_protocol(&self) -> bool {
+        matches!(self, Self::Http | Self::Tls | Self::Rtmpe | Self::NotRtmp)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Handshake,
+    Fresh,
+    /// `connect` was handed out as an event.
+    Connecting,
+    Connected,
+    /// `publish` was handed out as an event.
+    Asking,
+    Publishing,
+}
+
+/// A server's session with one client.
+pub struct Session {
+    state: State,
+    handshake: Handshake,
+    reader: ChunkReader,
+    aggregate: Option<Aggregate>,
+    streams: u32,
+    received: u64,
+    acknowledged: u64,
+    window: u64,
+    serializer: ChunkSerializer,
+    output: Vec<u8>,
+    /// What may be held once the publisher has shown its key.
+    limits: Limits,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// `limits` count from the moment a publisher is accepted.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            state: State::Handshake,
+            handshake: Handshake::new(PeerType::Server),
+            reader: ChunkReader::new(BEFORE_PUBLISH),
+            aggregate: None,
+            streams: 0,
+            received: 0,
+            acknowledged: 0,
+            window: u64::from(WINDOW),
+            serializer: ChunkSerializer::new(),
+            output: Vec::new(),
+            limits,
+        }
+    }
+
+    /// Where a socket may append what it reads; then say how much by
+    /// [`received`](Self::received).
+    pub fn input(&mut self) -> &mut BytesMut {
+        self.reader.input()
+    }
+
+    pub fn received(&mut self, count: usize) {
+        self.received += count as u64;
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reader.push(bytes);
+        self.received(bytes.len());
+    }
+
+    /// Bytes received since the beginning.
+    pub fn total_received(&self) -> u64 {
+        self.received
+    }
+
+    pub fn handshake_done(&self) -> bool {
+        self.state != State::Handshake
+    }
+
+    /// What is to be sent, in order.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// The next event, or `None` until more bytes have come.
+    pub fn event(&mut self) -> Result<Option<Event>, SessionError> {
+        if self.state == State::Handshake {
+            self.shake()?;
+            if self.state == State::Handshake {
+                return Ok(None);
+            }
+        }
+        loop {
+            while let Some(message) = self.aggregate.as_mut().and_then(Aggregate::next) {
+                if let Some(event) = self.media(message) {
+                    return Ok(Some(event));
+                }
+            }
+            self.aggregate = None;
+            let Some(message) = self.reader.pull()? else {
+                self.acknowledge()?;
+                return Ok(None);
+            };
+            if let Some(event) = self.message(message)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    fn shake(&mut self) -> Result<(), SessionError> {
+        let input = self.reader.input();
+        if self.received == input.len() as u64 {
+            recognise(input)?;
+        }
+        let input = input.split();
+        let processed = self
+            .handshake
+            .process_bytes(&input)
+            .map_err(|_| SessionError::NotRtmp)?;
+        match processed {
+            HandshakeProcessResult::InProgress { response_bytes } => {
+                self.output.extend(response_bytes);
+            }
+            HandshakeProcessResult::Completed {
+                response_bytes,
+                remaining_bytes,
+            } => {
+                self.output.extend(response_bytes);
+                self.reader.push(&remaining_bytes);
+                self.state = State::Fresh;
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message) -> Result<Option<Event>, SessionError> {
+        match message.kind {
+            kind::AUDIO | kind::VIDEO => Ok(self.media(message)),
+            kind::AGGREGATE => {
+                self.aggregate = Some(Aggregate::new(&message));
+                Ok(None)
+            }
+            kind::COMMAND | kind::COMMAND_AMF3 => self.command(&message),
+            kind::DATA | kind::DATA_AMF3 => data(&message),
+            kind::WINDOW_SIZE => {
+                if let Some(size) = leading_u32(&message.payload).filter(|size| *size > 0) {
+                    self.window = u64::from(size);
+                }
+                Ok(None)
+            }
+            kind::USER_CONTROL => self.user_control(&message.payload),
+            _ => Ok(None),
+        }
+    }
+
+    /// Media counts only between `publish` and its end.
+    fn media(&self, message: Message) -> Option<Event> {
+        match (self.state, message.kind) {
+            (State::Publishing, kind::VIDEO) => Some(Event::Video(message)),
+            (State::Publishing, kind::AUDIO) => Some(Event::Audio(message)),
+            _ => None,
+        }
+    }
+
+    fn command(&mut self, message: &Message) -> Result<Option<Event>, SessionError> {
+        let values = control_values(message)?;
+        let name = values.first().and_then(Value::as_str).unwrap_or_default();
+        let transaction = values.get(1).and_then(Value::as_number).unwrap_or_default();
+        match name {
+            "connect" => self.connect(transaction, values.get(2)).map(Some),
+            "createStream" => {
+                if self.streams == MAX_STREAMS {
+                    return Err(SessionError::TooManyStreams);
+                }
+                self.streams += 1;
+                let id = Value::Number(f64::from(self.streams));
+                self.reply(0, "_result", transaction, [Value::Null, id])?;
+                Ok(None)
+            }
+            "publish" => {
+                if self.state != State::Connected {
+                    return Err(SessionError::OutOfTurn("publish"));
+                }
+                self.state = State::Asking;
+                let name = values.get(3).and_then(Value::as_str).unwrap_or_default();
+                Ok(Some(Event::Publish(Publish {
+                    name: Text(name.to_owned()),
+                    stream_id: message.stream_id,
+                })))
+            }
+            "deleteStream" | "closeStream" if self.state == State::Publishing => {
+                self.state = State::Connected;
+                Ok(Some(Event::Unpublish))
+            }
+            "play" | "play2" => Ok(Some(Event::Play)),
+            // releaseStream, FCPublish, FCUnpublish, _checkbw and whatever
+            // else an encoder says: nobody waits for an answer.
+            _ => Ok(None),
+        }
+    }
+
+    fn connect(&mut self, transaction: f64, object: Option<&Value>) -> Result<Event, SessionError> {
+        if self.state != State::Fresh {
+            return Err(SessionError::OutOfTurn("connect"));
+        }
+        let object = object.unwrap_or(&Value::Null);
+        let app = object.get("app").and_then(Value::as_str);
+        let app = app.ok_or(SessionError::NoApp)?;
+        self.state = State::Connecting;
+        Ok(Event::Connect(Connect {
+            app: Text(app.to_owned()),
+            flash_ver: object.get("flashVer").and_then(Value::as_str).map(shown),
+            properties: object
+                .properties()
+                .iter()
+                .take(32)
+                .map(|(name, _)| shown(name))
+                .collect(),
+            transaction,
+        }))
+    }
+
+    pub fn accept_connect(&mut self, connect: &Connect) -> Result<(), SessionError> {
+        self.state = State::Connected;
+        self.control(RtmpMessage::WindowAcknowledgement { size: WINDOW })?;
+        self.control(RtmpMessage::SetPeerBandwidth {
+            size: WINDOW,
+            limit_type: PeerBandwidthLimitType::Dynamic,
+        })?;
+        let packet = self
+            .serializer
+            .set_max_chunk_size(SEND_CHUNK_SIZE, RtmpTimestamp::new(0))
+            .map_err(|_| SessionError::Reply)?;
+        self.output.extend(packet.bytes);
+        let server = Value::Object(vec![
+            ("fmsVer".to_owned(), Value::string("FMS/3,0,1,123")),
+            ("capabilities".to_owned(), Value::Number(31.0)),
+        ]);
+        let mut info = status("status", "NetConnection.Connect.Success", "connected");
+        info.push(("objectEncoding".to_owned(), Value::Number(0.0)));
+        let info = Value::Object(info);
+        self.reply(0, "_result", connect.transaction, [server, info])
+    }
+
+    pub fn refuse_connect(
+        &mut self,
+        connect: &Connect,
+        code: &str,
+        why: &str,
+    ) -> Result<(), SessionError> {
+        let info = Value::Object(status("error", code, why));
+        self.reply(0, "_error", connect.transaction, [Value::Null, info])
+    }
+
+    pub fn accept_publish(&mut self, publish: &Publish) -> Result<(), SessionError> {
+        self.state = State::Publishing;
+        self.reader.set_limits(self.limits);
+        self.control(RtmpMessage::UserControl {
+            event_type: UserControlEventType::StreamBegin,
+            stream_id: Some(publish.stream_id),
+            buffer_length: None,
+            timestamp: None,
+        })?;
+        let info = Value::Object(status("status", "NetStream.Publish.Start", "publishing"));
+        self.reply(publish.stream_id, "onStatus", 0.0, [Value::Null, info])
+    }
+
+    /// Says why there will be no stream; the connection should then be closed.
+    pub fn refuse_stream(
+        &mut self,
+        publish: Option<&Publish>,
+        code: &str,
+        why: &str,
+    ) -> Result<(), SessionError> {
+        let stream_id = publish.map_or(1, |publish| publish.stream_id);
+        let info = Value::Object(status("error", code, why));
+        self.reply(stream_id, "onStatus", 0.0, [Value::Null, info])
+    }
+
+    /// Section 7.1.7; of the events a client may send only the ping matters.
+    fn user_control(&mut self, payload: &Bytes) -> Result<Option<Event>, SessionError> {
+        const PING_REQUEST: &[u8] = &[0, 6];
+        if payload.get(..2) == Some(PING_REQUEST)
+            && let Some(time) = leading_u32(&payload[2..])
+        {
+            self.control(RtmpMessage::UserControl {
+                event_type: UserControlEventType::PingResponse,
+                stream_id: None,
+                buffer_length: None,
+                timestamp: Some(RtmpTimestamp::new(time)),
+            })?;
+        }
+        Ok(None)
+    }
+
+    /// Section 5.4.3: the total so far, modulo 2^32, once per window.
+    fn acknowledge(&mut self) -> Result<(), SessionError> {
+        if self.received - self.acknowledged >= self.window {
+            self.acknowledged = self.received;
+            self.control(RtmpMessage::Acknowledgement {
+                sequence_number: self.received as u32,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn reply(
+        &mut self,
+        stream_id: u32,
+        name: &str,
+        transaction: f64,
+        arguments: [Value; 2],
+    ) -> Result<(), SessionError> {
+        let [first, second] = arguments;
+        let values = [
+            Value::string(name),
+            Value::Number(transaction),
+            first,
+            second,
+        ];
+        let payload = MessagePayload {
+            timestamp: RtmpTimestamp::new(0),
+            type_id: kind::COMMAND,
+            message_stream_id: stream_id,
+            data: amf::encode(&values).into(),
+        };
+        self.send(&payload)
+    }
+
+    fn control(&mut self, message: RtmpMessage) -> Result<(), SessionError> {
+        let payload = message
+            .into_message_payload(RtmpTimestamp::new(0), 0)
+            .map_err(|_| SessionError::Reply)?;
+        self.send(&payload)
+    }
+
+    fn send(&mut self, payload: &MessagePayload) -> Result<(), SessionError> {
+        let packet = self
+            .serializer
+            .serialize(payload, false, false)
+            .map_err(|_| SessionError::Reply)?;
+        self.output.extend(packet.bytes);
+        Ok(())
+    }
+}
+
+/// Tells what else people point at an RTMP port from its first bytes.
+fn recognise(first: &[u8]) -> Result<(), SessionError> {
+    const METHODS: [&[u8]; 7] = [
+        b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"PRI ",
+    ];
+    match first {
+        [] | [3, ..] => Ok(()),
+        [0x16, 3, ..] | [0x16] => Err(SessionError::Tls),
+        [6 | 8 | 9, ..] => Err(SessionError::Rtmpe),
+        _ if METHODS
+            .iter()
+            .any(|method| method.starts_with(first) || first.starts_with(method)) =>
+        {
+            Err(SessionError::Http)
+        }
+        _ => Err(SessionError::NotRtmp),
+    }
+}
+
+/// Metadata comes as `@setDataFrame`, `onMetaData`, values - or with any of
+/// these missing. Only what bounds memory makes it an error.
+fn data(message: &Message) -> Result<Option<Event>, SessionError> {
+    let values = match control_values(message) {
+        Ok(values) => values,
+        Err(SessionError::Amf(AmfError::Truncated | AmfError::UnknownMarker(_))) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut values = values.iter();
+    let mut name = values.next().and_then(Value::as_str);
+    if name == Some("@setDataFrame") {
+        name = values.next().and_then(Value::as_str);
+    }
+    Ok((name == Some("onMetaData")).then(|| {
+        let encoder = values.next().and_then(|values| values.get("encoder"));
+        Event::Metadata(Metadata {
+            encoder: encoder.and_then(Value::as_str).map(shown),
+        })
+    }))
+}
+
+/// The values of a command or data message. Those marked as AMF3 are AMF0
+/// behind a zero byte in practice.
+fn control_values(message: &Message) -> Result<Vec<Value>, SessionError> {
+    let size = message.payload.len();
+    if size > MAX_CONTROL {
+        return Err(SessionError::ControlTooLong { size });
+    }
+    let amf3 = matches!(message.kind, kind::COMMAND_AMF3 | kind::DATA_AMF3);
+    let bytes = match message.payload.strip_prefix(&[0]) {
+        Some(rest) if amf3 => rest,
+        _ => &message.payload[..],
+    };
+    Ok(amf::decode(bytes)?)
+}
+
+fn status(level: &str, code: &str, description: &str) -> Vec<(String, Value)> {
+    vec![
+        ("level".to_owned(), Value::string(level)),
+        ("code".to_owned(), Value::string(code)),
+        ("description".to_owned(), Value::string(description)),
+    ]
+}
+
+fn leading_u32(payload: &[u8]) -> Option<u32> {
+    let field = payload.get(..4)?;
+    Some(u32::from_be_bytes([field[0], field[1], field[2], field[3]]))
+}
+
+fn shown(text: impl AsRef<str>) -> String {
+    text.as_ref().chars().take(SHOWN).collect()
+}

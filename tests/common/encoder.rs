@@ -1,0 +1,75 @@
+//! Real encoders as child processes: test picture, H.264 and AAC.
+
+use std::process::{Child, Command, Stdio};
+
+/// Killed when dropped.
+pub struct Encoder {
+    child: Child,
+}
+
+impl Encoder {
+    /// ffmpeg at 25 frames a second with a keyframe every second; `extra` goes
+    /// in front of the output.
+    pub fn ffmpeg(url: &str, extra: &[&str]) -> Self {
+        Self::spawn(
+            Command::new("ffmpeg")
+                .args(["-v", "error", "-nostdin", "-re"])
+                .args(["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25"])
+                .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"])
+                .args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "25"])
+                .args(["-pix_fmt", "yuv420p", "-c:a", "aac"])
+                .args(extra)
+                .args(["-f", "flv", url]),
+        )
+    }
+
+    /// GStreamer with this sink, `rtmp2sink` or `rtmpsink`, and so many frames.
+    pub fn gstreamer(sink: &str, url: &str, frames: u32) -> Self {
+        // 44,100 samples in 1,024s are 43 buffers a second.
+        let buffers = frames * 43 / 25;
+        let pipeline = format!(
+            "flvmux streamable=true name=mux ! {sink} location={url} \
+             videotestsrc is-live=true num-buffers={frames} \
+             ! video/x-raw,width=320,height=240,framerate=25/1 \
+             ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 \
+             ! video/x-h264,profile=baseline ! h264parse ! mux. \
+             audiotestsrc is-live=true num-buffers={buffers} ! audio/x-raw,rate=44100,channels=2 \
+             ! avenc_aac ! aacparse ! mux."
+        );
+        Self::spawn(
+            Command::new("gst-launch-1.0")
+                .arg("--quiet")
+                .args(pipeline.split_whitespace()),
+        )
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("failed to start {command:?}: {error}"));
+        Self { child }
+    }
+
+    /// Waits for it to end by itself; whether it was content.
+    pub async fn wait(mut self) -> bool {
+        tokio::task::spawn_blocking(move || {
+            let status = self.child.wait().expect("a child of ours");
+            status.success()
+        })
+        .await
+        .expect("waiting does not panic")
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,142 @@
+//! What black-box tests share: a server on a port of its own, real encoders
+//! as child processes, a raw RTMP client, and the log as it was written.
+//! Everything stops when dropped.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part of this"
+)]
+
+pub mod encoder;
+pub mod gemini;
+pub mod healthy;
+pub mod log;
+pub mod rtmp_client;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use watchtower::config::Secret;
+use watchtower::media::{MediaUnit, StreamName};
+use watchtower::metrics::Metrics;
+use watchtower::rtmp::{Server, Settings};
+use watchtower::stream_hub::{Received, StreamHub, Subscriber};
+
+/// Longer than anything takes on a loaded machine; no test waits it out.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An RTMP server in this process.
+pub struct RtmpServer {
+    pub address: SocketAddr,
+    pub hub: StreamHub,
+    pub metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+}
+
+impl RtmpServer {
+    /// With the key `k3y-of-tests`, and deadlines as in production.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        log::capture();
+        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
+        settings.stream_key = Secret::new(KEY);
+        change(&mut settings);
+        let hub = StreamHub::new();
+        let metrics = Arc::new(Metrics::new());
+        let server = Server::bind(settings, hub.clone(), Arc::clone(&metrics))
+            .await
+            .expect("a free port");
+        let address = server.local_addr();
+        let shutdown = CancellationToken::new();
+        tokio::spawn(server.run(shutdown.clone()));
+        Self {
+            address,
+            hub,
+            metrics,
+            shutdown,
+        }
+    }
+
+    /// Where an encoder publishes `name`, key included.
+    pub fn url(&self, name: &str) -> String {
+        format!("rtmp://{}/live/{name}/{KEY}", self.address)
+    }
+
+    /// Waits for the stream to begin.
+    pub async fn subscribe(&self, name: &str) -> Subscriber {
+        let name = StreamName::new(name).expect("a valid name");
+        eventually(&format!("stream {name} to begin"), || {
+            self.hub.subscribe(&name)
+        })
+        .await
+    }
+
+    pub async fn ended(&self, name: &str) {
+        let name = StreamName::new(name).expect("a valid name");
+        eventually(&format!("stream {name} to end"), || {
+            self.hub.subscribe(&name).is_none().then_some(())
+        })
+        .await;
+    }
+
+    /// A number of the metrics page.
+    pub fn metric(&self, series: &str) -> f64 {
+        let page = self.metrics.render();
+        page.lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+            .map_or(0.0, |number| number.parse().expect("a number"))
+    }
+
+    pub async fn metric_reaches(&self, series: &str, least: f64) {
+        eventually(&format!("{series} to reach {least}"), || {
+            (self.metric(series) >= least).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for RtmpServer {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// The stream key of servers under test; looked for in every log line.
+pub const KEY: &str = "k3y-of-tests";
+
+/// Polls until there is a value; fails after [`PATIENCE`].
+pub async fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = poll() {
+            return value;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain for {what}\n{}",
+            log::text()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The next units up to a count; fails if any was lost or the stream ends.
+pub async fn take(subscriber: &mut Subscriber, count: usize) -> Vec<MediaUnit> {
+    let mut units = Vec::new();
+    while units.len() < count {
+        let received = tokio::time::timeout(PATIENCE, subscriber.recv())
+            .await
+            .unwrap_or_else(|_| panic!("no unit for {PATIENCE:?}\n{}", log::text()));
+        match received {
+            Some(Received::Unit(unit)) => units.push(unit),
+            other => panic!("after {} units: {other:?}\n{}", units.len(), log::text()),
+        }
+    }
+    units
+}
