@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use common::gemini::{FakeGemini, Reply, bad_key, fixture, jpeg_size};
 use jiff::Timestamp;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
@@ -19,7 +20,7 @@ use watchtower::av::encode_jpeg;
 use watchtower::config::{Panel, Secret};
 use watchtower::media::{Frame, MediaTime, Picture, StreamName};
 use watchtower::model::{Answer, Failure, Fatal, Look, Model as _, Outcome, Persona};
-use watchtower::models::gemini::{Gemini, GeminiSettings};
+use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
 
 const KEY: &str = "AQ.not-a-real-key-0123456789";
 
@@ -339,6 +340,25 @@ async fn out_of_tokens_is_asked_again_with_twice_as_many_and_all_are_billed() {
 }
 
 #[tokio::test]
+async fn no_more_tokens_are_asked_for_than_a_model_can_write() {
+    let server = FakeGemini::start().await;
+    server.otherwise(first("resp-max-tokens-empty"));
+    for (cap, requests) in [(40_000, 2), (65_536, 1)] {
+        let before = server.requests().len();
+        let settings = GeminiSettings {
+            max_output_tokens: cap,
+            ..settings(&server)
+        };
+        let result = Gemini::new(settings).unwrap().look(&look()).await;
+        assert_expected("cut off", Expected::NoAnswer("raise"), &result);
+        let sent = server.requests().split_off(before);
+        assert_eq!(sent.len(), requests);
+        let last = &sent[requests - 1].body["generationConfig"]["maxOutputTokens"];
+        assert_eq!(*last, 65_536);
+    }
+}
+
+#[tokio::test]
 async fn a_continuation_sends_the_token_back_with_the_same_question() {
     let (_, server) = look_once(Reply::fixture("resp-continuation")).await;
     let requests = server.requests();
@@ -594,6 +614,25 @@ async fn a_probe_tries_key_and_model_without_a_picture() {
         assert!(matches!(failure, Failure::NoAnswer { .. }), "{failure:?}");
     }
     assert_eq!(server.faults(), Vec::<String>::new());
+}
+
+proptest! {
+    /// Recorded responses, damaged: whatever they become, nothing panics.
+    #[test]
+    fn a_damaged_response_is_survived(
+        at in any::<prop::sample::Index>(),
+        cut in 0..40_usize,
+        put in prop::collection::vec(any::<u8>(), 0..40),
+        which in prop::sample::select(expectations().into_keys().collect::<Vec<_>>()),
+    ) {
+        for reply in fixture(which).as_array().into_iter().flatten() {
+            let mut bytes = reply["body"].to_string().into_bytes();
+            let from = at.index(bytes.len());
+            let to = (from + cut).min(bytes.len());
+            bytes.splice(from..to, put.clone());
+            read_anything(&bytes);
+        }
+    }
 }
 
 #[test]

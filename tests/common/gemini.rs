@@ -1,6 +1,7 @@
 //! A Gemini that answers by script and judges what it is asked as strictly as
 //! Google would: an unknown field is a 400, a missing key a 403. What it saw
 //! and what it held against it stays readable.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;

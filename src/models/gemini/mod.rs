@@ -159,8 +159,8 @@ impl Gemini {
                     continue;
                 }
                 Turn::Silent if resends.silent() => {}
-                Turn::CutOff if resends.cut_off() => {
-                    question.max_output_tokens = question.max_output_tokens.saturating_mul(2);
+                Turn::CutOff if question.can_have_more_tokens() && resends.cut_off() => {
+                    question.double_tokens();
                 }
                 Turn::Malformed if resends.malformed() => {}
                 Turn::Refused(reason) => return Err(Failure::Refused { reason }),

@@ -6,6 +6,9 @@ use super::shot::Shot;
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
 use crate::model::{Failure, Fatal};
 
+/// What current models can write; more is refused.
+const MOST_OUTPUT_TOKENS: u32 = 65_536;
+
 /// Everything a request is made of.
 #[derive(Clone)]
 pub(super) struct Question {
@@ -22,6 +25,17 @@ pub(super) struct Question {
 }
 
 impl Question {
+    pub(super) fn can_have_more_tokens(&self) -> bool {
+        self.max_output_tokens < MOST_OUTPUT_TOKENS
+    }
+
+    pub(super) fn double_tokens(&mut self) {
+        self.max_output_tokens = self
+            .max_output_tokens
+            .saturating_mul(2)
+            .min(MOST_OUTPUT_TOKENS);
+    }
+
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let mut asked = vec![
