@@ -36,8 +36,10 @@
 
 pub mod cli;
 
+pub mod agents;
 pub mod av;
 pub mod console;
+pub mod models;
 pub mod rtmp;
 
 pub mod findings_bus;

@@ -187,6 +187,37 @@ impl fmt::Debug for Picture {
     }
 }
 
+impl Picture {
+    /// Half as wide and half as high, each sample the mean of four.
+    pub fn halved(&self) -> Self {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
+        Self {
+            width: half_width as u32,
+            height: half_height as u32,
+            y: halve(&self.y, width, height),
+            u: halve(&self.u, half_width, half_height),
+            v: halve(&self.v, half_width, half_height),
+        }
+    }
+}
+
+/// At an odd edge the last sample counts twice.
+fn halve(plane: &[u8], width: usize, height: usize) -> Vec<u8> {
+    let mut half = Vec::with_capacity(width.div_ceil(2) * height.div_ceil(2));
+    for y in (0..height).step_by(2) {
+        let upper = &plane[y * width..][..width];
+        let lower = &plane[(y + 1).min(height - 1) * width..][..width];
+        for x in (0..width).step_by(2) {
+            let next = (x + 1).min(width - 1);
+            let sum = [upper[x], upper[next], lower[x], lower[next]];
+            // The mean of four bytes is a byte.
+            half.push((sum.map(u32::from).iter().sum::<u32>() / 4) as u8);
+        }
+    }
+    half
+}
+
 /// A compressed still and the name it is known by.
 #[derive(Debug, Clone)]
 pub struct Still {
@@ -264,6 +295,22 @@ impl Frame {
         }
     }
 
+    /// The same moment at half the size, for whoever cannot take it whole. It
+    /// has a still of its own, and no text: that was read off the whole one.
+    pub fn halved(&self) -> Self {
+        Self {
+            stream: self.stream.clone(),
+            seq: self.seq,
+            scene: self.scene,
+            pts: self.pts,
+            captured_at: self.captured_at,
+            picture: Arc::new(self.picture.halved()),
+            still: Arc::default(),
+            encode: self.encode,
+            text: None,
+        }
+    }
+
     /// The frame as a JPEG at native resolution, encoded when first asked for
     /// and only then. Costs about 15 ms of CPU at 1080p: call it off the async
     /// workers.
@@ -318,6 +365,26 @@ mod tests {
         assert_eq!(timeline.unwrap_ms(10), i64::from(u32::MAX) + 11);
         assert_eq!(timeline.unwrap_ms(u32::MAX), i64::from(u32::MAX));
         assert_eq!(timeline.unwrap_ms(0), i64::from(u32::MAX) + 1);
+    }
+
+    #[test]
+    fn a_picture_halves_down_to_one_sample() {
+        let picture = Picture {
+            width: 3,
+            height: 2,
+            y: vec![0, 4, 9, 8, 12, 11],
+            u: vec![100, 102],
+            v: vec![255, 255],
+        };
+        let half = picture.halved();
+        assert_eq!((half.width, half.height), (2, 1));
+        assert_eq!(
+            (half.y.clone(), half.u.clone(), half.v.clone()),
+            (vec![6, 10], vec![101], vec![255])
+        );
+        let quarter = half.halved();
+        assert_eq!((quarter.width, quarter.height), (1, 1));
+        assert_eq!(quarter.halved(), quarter);
     }
 
     #[test]

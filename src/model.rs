@@ -67,9 +67,10 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The model was reached and said nothing usable: empty, cut off, not
-    /// JSON, of another shape.
+    /// JSON, of another shape. `dropped` counts findings that were there and
+    /// made no sense, when none did.
     #[error("no answer: {reason}")]
-    NoAnswer { reason: String },
+    NoAnswer { reason: String, dropped: u32 },
     /// The model declined this picture or prompt. Asking again unchanged is
     /// no use.
     #[error("refused: {reason}")]
@@ -88,6 +89,22 @@ pub enum Failure {
     /// Will not work until somebody changes something.
     #[error("{reason}")]
     Fatal { kind: Fatal, reason: String },
+}
+
+impl Failure {
+    pub fn no_answer(reason: impl Into<String>) -> Self {
+        Self::NoAnswer {
+            reason: reason.into(),
+            dropped: 0,
+        }
+    }
+
+    pub fn fatal(kind: Fatal, reason: impl Into<String>) -> Self {
+        Self::Fatal {
+            kind,
+            reason: reason.into(),
+        }
+    }
 }
 
 /// What somebody has to change.
@@ -156,8 +173,8 @@ pub trait Model: fmt::Debug + Send + Sync {
 
     fn appetite(&self) -> Appetite;
 
-    /// One attempt; retries, waiting and breaking the circuit are the
-    /// caller's.
+    /// One attempt, with the few immediate resends a provider's documents
+    /// prescribe; waiting, retrying and breaking the circuit are the caller's.
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>>;
 
     /// Finds out whether it would answer (key, name, reachability) at the

@@ -9,6 +9,7 @@
 )]
 
 pub mod encoder;
+pub mod gemini;
 pub mod healthy;
 pub mod log;
 pub mod rtmp_client;

@@ -1,0 +1,5 @@
+//! The analysts.
+
+mod governor;
+
+pub use governor::{Governor, GovernorSettings, Permit};

@@ -1,0 +1,437 @@
+//! From the text a model wrote to observations that can be relied on.
+//!
+//! No I/O. A text that is not an answer is an error and never an empty list;
+//! of an answer, findings that make no sense are dropped and counted one by
+//! one, and the rest is brought within bounds.
+
+use serde_json::Value;
+
+use crate::finding::{Category, Evidence, Observation, Severity, printable};
+use crate::models::prompt::MAX_FINDINGS;
+
+/// Characters each text may have; what is longer ends in an ellipsis.
+const MAX_TITLE: usize = 80;
+const MAX_TEXT: usize = 1000;
+const MAX_QUOTE: usize = 500;
+const MAX_TECHNIQUES: usize = 8;
+
+/// What an answer held.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Findings {
+    pub observations: Vec<Observation>,
+    pub dropped: u32,
+}
+
+/// Why a text is no answer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("the answer is not JSON")]
+    NotJson,
+    #[error("the answer is not of the asked shape")]
+    Shape,
+    #[error("none of the {0} findings in the answer makes sense")]
+    AllDropped(u32),
+}
+
+pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
+    let answer: Value = serde_json::from_str(unfenced(text)).map_err(|_| Unusable::NotJson)?;
+    let items = answer.get("findings").and_then(Value::as_array);
+    let items = items.ok_or(Unusable::Shape)?;
+    let mut observations: Vec<_> = items.iter().filter_map(observation).collect();
+    observations.truncate(MAX_FINDINGS);
+    let dropped = u32::try_from(items.len() - observations.len()).unwrap_or(u32::MAX);
+    if observations.is_empty() && dropped > 0 {
+        return Err(Unusable::AllDropped(dropped));
+    }
+    Ok(Findings {
+        observations,
+        dropped,
+    })
+}
+
+/// The inside of a Markdown fence, when the whole text is one fence.
+fn unfenced(text: &str) -> &str {
+    let text = text.trim();
+    let inside = text
+        .strip_prefix("```")
+        .and_then(|rest| rest.strip_suffix("```"))
+        .filter(|inside| !inside.contains("```"));
+    match inside.and_then(|inside| inside.split_once('\n')) {
+        // The first line names the language, if anything.
+        Some((language, body)) if language.trim().chars().all(char::is_alphanumeric) => body,
+        _ => text,
+    }
+}
+
+/// A finding needs a severity, a confidence and a title; all else has a
+/// harmless default.
+fn observation(item: &Value) -> Option<Observation> {
+    let title = text(item, "title", MAX_TITLE);
+    let confidence = item.get("confidence")?.as_f64().filter(|c| c.is_finite())?;
+    Some(Observation {
+        severity: severity(&word(item, "severity"))?,
+        confidence: confidence.clamp(0.0, 1.0) as f32,
+        category: category(&word(item, "category")),
+        title: Some(title).filter(|title| !title.is_empty())?,
+        detail: text(item, "detail", MAX_TEXT),
+        evidence: evidence(item),
+        mitre: techniques(item),
+        recommended_action: text(item, "recommended_action", MAX_TEXT),
+    })
+}
+
+fn severity(word: &str) -> Option<Severity> {
+    Severity::ALL.into_iter().find(|s| s.as_str() == word)
+}
+
+fn category(word: &str) -> Category {
+    let known = Category::ALL.into_iter().find(|c| c.as_str() == word);
+    known.unwrap_or(Category::Other)
+}
+
+/// Lower case; empty when it isn't there.
+fn word(item: &Value, field: &str) -> String {
+    let word = item.get(field).and_then(Value::as_str).unwrap_or_default();
+    word.trim().to_lowercase()
+}
+
+/// Printable, on one line, within bounds; empty when it isn't there.
+fn text(item: &Value, field: &str, longest: usize) -> String {
+    let text = item.get(field).and_then(Value::as_str).unwrap_or_default();
+    // TODO(masking): `mask_secrets` belongs here, before the cut: half a
+    // secret looks like none.
+    shortened(&printable(text), longest)
+}
+
+/// Trimmed, and cut to `longest` characters where it is longer.
+pub(super) fn shortened(text: &str, longest: usize) -> String {
+    let text = text.trim();
+    if text.chars().nth(longest).is_none() {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(longest - 1).collect();
+    format!("{}…", kept.trim_end())
+}
+
+fn evidence(item: &Value) -> Vec<Evidence> {
+    let quote = text(item, "evidence", MAX_QUOTE);
+    let bounds = item.get("box_2d").and_then(bounds);
+    if quote.is_empty() && bounds.is_none() {
+        return Vec::new();
+    }
+    vec![Evidence {
+        quote,
+        bounds,
+        grounded: None,
+    }]
+}
+
+/// Four whole numbers of 0 to 1000 that span a box; models write `[0,0,0,0]`
+/// when they mean none.
+fn bounds(value: &Value) -> Option<[u16; 4]> {
+    let sides = value.as_array()?.iter().map(|side| {
+        let side = side.as_f64().filter(|s| s.fract() == 0.0)?;
+        (0.0..=1000.0).contains(&side).then_some(side as u16)
+    });
+    let sides: Vec<u16> = sides.collect::<Option<_>>()?;
+    let [ymin, xmin, ymax, xmax] = *sides.as_slice() else {
+        return None;
+    };
+    (ymin < ymax && xmin < xmax).then_some([ymin, xmin, ymax, xmax])
+}
+
+fn techniques(item: &Value) -> Vec<String> {
+    let named = item.get("mitre_techniques").and_then(Value::as_array);
+    let mut ids: Vec<String> = Vec::new();
+    for name in named.into_iter().flatten().filter_map(Value::as_str) {
+        let id = name.trim();
+        if is_technique(id) && !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
+        }
+    }
+    ids.truncate(MAX_TECHNIQUES);
+    ids
+}
+
+/// `T1552` or `T1552.001`
+fn is_technique(id: &str) -> bool {
+    let digits =
+        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let Some(number) = id.strip_prefix('T') else {
+        return false;
+    };
+    match number.split_once('.') {
+        Some((technique, sub)) => digits(technique, 4) && digits(sub, 3),
+        None => digits(number, 4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn good() -> Value {
+        json!({
+            "evidence": "export TOKEN=abc", "box_2d": [120, 40, 180, 610],
+            "category": "secret_exposure", "title": "Token on screen", "detail": "d",
+            "mitre_techniques": ["T1552.001"], "severity": "high", "confidence": 0.82,
+            "recommended_action": "Rotate it."
+        })
+    }
+
+    fn one(change: impl FnOnce(&mut Value)) -> Result<Findings, Unusable> {
+        let mut finding = good();
+        change(&mut finding);
+        parse(&json!({ "findings": [finding] }).to_string())
+    }
+
+    fn kept(change: impl FnOnce(&mut Value)) -> Observation {
+        let mut findings = one(change).expect("usable");
+        assert_eq!(findings.dropped, 0);
+        findings.observations.remove(0)
+    }
+
+    #[test]
+    fn a_good_finding_comes_through_whole() {
+        assert_eq!(
+            kept(|_| {}),
+            Observation {
+                severity: Severity::High,
+                confidence: 0.82,
+                category: Category::SecretExposure,
+                title: "Token on screen".to_owned(),
+                detail: "d".to_owned(),
+                evidence: vec![Evidence {
+                    quote: "export TOKEN=abc".to_owned(),
+                    bounds: Some([120, 40, 180, 610]),
+                    grounded: None,
+                }],
+                mitre: vec!["T1552.001".to_owned()],
+                recommended_action: "Rotate it.".to_owned(),
+            }
+        );
+    }
+
+    #[test]
+    fn only_an_empty_list_is_nothing() {
+        assert_eq!(parse(r#"{"findings":[]}"#), Ok(Findings::default()));
+        assert_eq!(
+            parse(r#" {"findings":[],"note":"all quiet"} "#),
+            Ok(Findings::default())
+        );
+        for (text, why) in [
+            ("", Unusable::NotJson),
+            ("nothing to report", Unusable::NotJson),
+            (r#"{"findings":["#, Unusable::NotJson),
+            (r#"{"findings":[]} {"findings":[]}"#, Unusable::NotJson),
+            (r#"Here: ```{"findings":[]}```"#, Unusable::NotJson),
+            ("{}", Unusable::Shape),
+            ("[]", Unusable::Shape),
+            ("null", Unusable::Shape),
+            (r#"{"findings":null}"#, Unusable::Shape),
+            (r#"{"findings":{}}"#, Unusable::Shape),
+            (r#"{"Findings":[]}"#, Unusable::Shape),
+            (r#"{"findings":[1,"x"]}"#, Unusable::AllDropped(2)),
+        ] {
+            assert_eq!(parse(text), Err(why), "{text:?}");
+        }
+        let deep = "[".repeat(100_000);
+        assert_eq!(parse(&deep), Err(Unusable::NotJson));
+    }
+
+    #[test]
+    fn a_fence_is_taken_off_only_when_it_is_all_there_is() {
+        for fenced in [
+            "```json\n{\"findings\":[]}\n```",
+            "```\n{\"findings\":[]}\n```",
+            "\n ```JSON\n{\"findings\":[]}```\n",
+        ] {
+            assert_eq!(parse(fenced), Ok(Findings::default()), "{fenced:?}");
+        }
+        for other in [
+            "Sure:\n```json\n{\"findings\":[]}\n```",
+            "```json\n{\"findings\":[]}\n``` done",
+            "```json\n{\"findings\":[]}\n```\n```json\n{}\n```",
+            "```",
+            "``````",
+            "```json```",
+        ] {
+            assert_eq!(parse(other), Err(Unusable::NotJson), "{other:?}");
+        }
+        let inside = kept(|f| f["evidence"] = json!("```sh\nrm -rf /\n```"));
+        assert_eq!(inside.evidence[0].quote, "```sh rm -rf / ```");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_dropped_and_counted() {
+        let bad = [
+            json!({"severity": "catastrophic"}),
+            json!({"severity": null}),
+            json!({"confidence": "very"}),
+            json!({"confidence": null}),
+            json!({"title": ""}),
+            json!({"title": "\u{1b}\u{200b} "}),
+            json!({"title": 7}),
+        ];
+        for change in bad {
+            let result = one(|finding| {
+                for (field, value) in change.as_object().unwrap() {
+                    finding[field] = value.clone();
+                }
+            });
+            assert_eq!(result, Err(Unusable::AllDropped(1)), "{change}");
+        }
+        let mixed = json!({"findings": [good(), {"title": "no more"}, 5, good()]});
+        let findings = parse(&mixed.to_string()).unwrap();
+        assert_eq!((findings.observations.len(), findings.dropped), (2, 2));
+    }
+
+    #[test]
+    fn more_than_asked_for_is_dropped_and_counted() {
+        let many = json!({"findings": vec![good(); MAX_FINDINGS + 3]});
+        let findings = parse(&many.to_string()).unwrap();
+        assert_eq!(
+            (findings.observations.len(), findings.dropped),
+            (MAX_FINDINGS, 3)
+        );
+    }
+
+    #[test]
+    fn values_are_brought_within_bounds() {
+        assert_eq!(kept(|f| f["confidence"] = json!(82)).confidence, 1.0);
+        assert_eq!(kept(|f| f["confidence"] = json!(-0.5)).confidence, 0.0);
+        assert_eq!(
+            kept(|f| f["severity"] = json!(" HIGH ")).severity,
+            Severity::High
+        );
+        assert_eq!(
+            kept(|f| f["category"] = json!("brand_new")).category,
+            Category::Other
+        );
+        let long = kept(|f| f["title"] = json!("é".repeat(81)));
+        assert_eq!(long.title.chars().count(), MAX_TITLE);
+        assert!(long.title.ends_with('…'));
+        let exact = kept(|f| f["title"] = json!("é".repeat(80)));
+        assert!(!exact.title.ends_with('…'));
+        let wordy = kept(|f| f["detail"] = json!("x".repeat(1 << 16)));
+        assert_eq!(wordy.detail.chars().count(), MAX_TEXT);
+        let steered = kept(|f| f["title"] = json!("a\u{1b}]0;pwn\u{7}\nb\u{202e}c"));
+        assert_eq!(steered.title, "a]0;pwn bc");
+    }
+
+    #[test]
+    fn a_box_is_four_numbers_that_span_something() {
+        for (given, expected) in [
+            (json!([0, 0, 1000, 1000]), Some([0, 0, 1000, 1000])),
+            (json!([1.0, 2.0, 3.0, 4.0]), Some([1, 2, 3, 4])),
+            (json!([]), None),
+            (json!([0, 0, 0, 0]), None),
+            (json!([1, 2, 3]), None),
+            (json!([1, 2, 3, 4, 5]), None),
+            (json!([180, 40, 120, 610]), None),
+            (json!([0, 0, 1001, 10]), None),
+            (json!([-1, 0, 10, 10]), None),
+            (json!([0, 0, "10", 10]), None),
+            (json!("120,40,180,610"), None),
+        ] {
+            let observation = kept(|f| f["box_2d"] = given.clone());
+            assert_eq!(observation.evidence[0].bounds, expected, "{given}");
+        }
+        let nowhere = kept(|f| {
+            f["box_2d"] = json!([]);
+            f["evidence"] = json!("");
+        });
+        assert_eq!(nowhere.evidence, []);
+    }
+
+    #[test]
+    fn only_technique_ids_stay() {
+        let given = json!([
+            "T1552.001",
+            " T1110 ",
+            "T1110",
+            "t1110",
+            "T11",
+            "TA0001",
+            "T1552.1",
+            "T1552.001x",
+            5,
+            null
+        ]);
+        assert_eq!(
+            kept(|f| f["mitre_techniques"] = given).mitre,
+            ["T1552.001", "T1110"]
+        );
+        assert_eq!(
+            kept(|f| f["mitre_techniques"] = json!("T1110")).mitre,
+            Vec::<String>::new()
+        );
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,90}".prop_map(Value::from),
+            prop::sample::select(vec!["high", "info", "other", "T1110"]).prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            let field = prop_oneof![
+                prop::sample::select(vec![
+                    "findings",
+                    "severity",
+                    "confidence",
+                    "title",
+                    "box_2d",
+                    "evidence",
+                    "mitre_techniques",
+                    "category",
+                ])
+                .prop_map(str::to_owned),
+                ".{0,8}",
+            ];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..12).prop_map(Value::from),
+                prop::collection::vec((field, inner), 0..9)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_answer_what_is_kept_is_within_bounds(
+            items in prop::collection::vec(any_json(), 0..12),
+            title in ".{0,200}",
+            confidence: f64,
+        ) {
+            let mut items = items;
+            items.push(json!({"severity": "low", "title": title, "confidence": confidence}));
+            let count = items.len();
+            let answer = json!({ "findings": items }).to_string();
+            match parse(&answer) {
+                Ok(findings) => {
+                    prop_assert_eq!(findings.observations.len() + findings.dropped as usize, count);
+                    prop_assert!(!findings.observations.is_empty());
+                    for seen in findings.observations {
+                        prop_assert!((0.0..=1.0).contains(&seen.confidence));
+                        prop_assert!((1..=MAX_TITLE).contains(&seen.title.chars().count()));
+                        prop_assert_eq!(&*printable(&seen.title), &seen.title);
+                    }
+                }
+                Err(why) => prop_assert_eq!(why, Unusable::AllDropped(count as u32)),
+            }
+        }
+
+        #[test]
+        fn no_json_and_no_text_panics(value in any_json(), text: String) {
+            let _ = parse(&value.to_string());
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Where requests go. Refuses whatever would show the key to somebody else.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+const GOOGLE: &str = "https://generativelanguage.googleapis.com";
+
+/// Why there is no client for these settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    // The address itself is left out where it may hold a password.
+    #[error("base URL of the Gemini API is not a URL: {0}")]
+    NotUrl(String),
+    #[error("base URL of the Gemini API must begin with https:// (or http:// to this machine)")]
+    Scheme,
+    #[error(
+        "base URL of the Gemini API is http:// to {0}, which would send key and pictures in the clear: use https://, or set allow_http = true"
+    )]
+    Plain(String),
+    #[error("base URL of the Gemini API must have no user, password, query or fragment")]
+    Extras,
+    #[error("{what} must be letters, digits and . _ - only, got {value:?}")]
+    Name { what: &'static str, value: String },
+    #[error("the key holds characters no key has: set GOOGLE_API_KEY again")]
+    Key,
+    #[error("failed to set up TLS: {0}")]
+    Tls(String),
+}
+
+/// The two addresses of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub generate: Url,
+    pub info: Url,
+    /// On this machine: no proxy may stand in between.
+    pub loopback: bool,
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        base_url: Option<&str>,
+        allow_http: bool,
+        api_version: &str,
+        model: &str,
+    ) -> Result<Self, SettingsError> {
+        let base = base_url_of(base_url.unwrap_or(GOOGLE), allow_http)?;
+        for (what, value) in [("api_version", api_version), ("the model's name", model)] {
+            if !is_path_segment(value) {
+                let value = value.to_owned();
+                return Err(SettingsError::Name { what, value });
+            }
+        }
+        let at = |last: &str| {
+            let mut url = base.clone();
+            url.path_segments_mut()
+                .expect("http and https addresses have a path")
+                .pop_if_empty()
+                .extend([api_version, "models", last]);
+            url
+        };
+        Ok(Self {
+            generate: at(&format!("{model}:generateContent")),
+            info: at(model),
+            loopback: is_loopback(&base),
+        })
+    }
+}
+
+/// Reads a base URL: `https://`, or plain `http://` to this machine or where
+/// allowed. A path is kept; a slash at the end makes no difference.
+pub fn base_url_of(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
+    let url = Url::parse(text.trim()).map_err(|error| SettingsError::NotUrl(error.to_string()))?;
+    let extras = !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some();
+    if extras {
+        return Err(SettingsError::Extras);
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allow_http || is_loopback(&url) => Ok(url),
+        "http" => {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            Err(SettingsError::Plain(host))
+        }
+        _ => Err(SettingsError::Scheme),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn is_path_segment(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    !text.is_empty() && text != "." && text != ".." && text.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generate(base: &str) -> Result<String, SettingsError> {
+        let endpoint = Endpoint::new(Some(base), false, "v1beta", "gemini-3.8-flash")?;
+        Ok(endpoint.generate.to_string())
+    }
+
+    #[test]
+    fn the_prefix_stays_and_a_slash_makes_no_difference() {
+        let path = "v1beta/models/gemini-3.8-flash:generateContent";
+        for (base, expected) in [
+            ("https://example.org", "https://example.org/"),
+            (" https://example.org/ ", "https://example.org/"),
+            ("https://example.org/a/b", "https://example.org/a/b/"),
+            ("https://example.org/a/b/", "https://example.org/a/b/"),
+            ("http://127.0.0.1:8099", "http://127.0.0.1:8099/"),
+            ("http://127.9.9.9/", "http://127.9.9.9/"),
+            ("http://[::1]:1/x", "http://[::1]:1/x/"),
+            ("http://LOCALHOST:1", "http://localhost:1/"),
+        ] {
+            assert_eq!(generate(base), Ok(format!("{expected}{path}")), "{base}");
+        }
+        let google = Endpoint::new(None, false, "v1", "m").unwrap();
+        assert_eq!(
+            google.info.as_str(),
+            "https://generativelanguage.googleapis.com/v1/models/m"
+        );
+        assert!(!google.loopback);
+    }
+
+    #[test]
+    fn what_would_give_the_key_away_is_refused() {
+        for base in [
+            "",
+            "example.org",
+            "ftp://example.org",
+            "file:///etc/passwd",
+            "http://example.org",
+            "http://localhost.example.org",
+            "http://127.0.0.1.example.org",
+            "http://192.168.0.1",
+            "https://user:pass@example.org",
+            "https://example.org/?key=1",
+            "https://example.org/#x",
+        ] {
+            assert!(generate(base).is_err(), "{base}");
+        }
+        assert!(base_url_of("http://gateway.internal", true).is_ok());
+        assert!(base_url_of("ftp://gateway.internal", true).is_err());
+        for name in ["", "..", "a/b", "a?key=1", "a b", "ä"] {
+            let model = Endpoint::new(None, false, "v1beta", name);
+            assert!(model.is_err(), "{name:?}");
+            assert!(Endpoint::new(None, false, name, "m").is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_do_and_show_no_password() {
+        let texts = ["http://example.org", "ftp://x", "https://user:pass@x", "x"]
+            .map(|base| generate(base).unwrap_err().to_string());
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+}

@@ -1,0 +1,343 @@
+//! Google Gemini over plain REST.
+//!
+//! Owns the wire format and what its answers and errors mean. It knows no
+//! waiting: whatever has to be tried again later is a
+//! [`Failure`](crate::model::Failure) for the caller, whose governor decides.
+//! The few resends that Google's documents prescribe happen here, at once and
+//! each at most once (see [`Resends`]); they run inside the caller's one
+//! permit, so they never add to what is in flight.
+//!
+//! The key goes into one header marked sensitive and nowhere else; redirects
+//! are not followed, because they would carry it along.
+
+mod answer;
+mod endpoint;
+mod http;
+mod question;
+mod reply;
+mod resend;
+mod shot;
+mod trouble;
+mod wire;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::config::Secret;
+use crate::finding::ModelRef;
+use crate::media::{EncodeError, Frame};
+use crate::model::{Answer, Appetite, Failure, Fatal, Look, Model, Seen, Usage};
+use crate::models::prompt;
+use endpoint::Endpoint;
+pub use endpoint::{SettingsError, base_url_of};
+use http::Http;
+use question::Question;
+use reply::{Reply, Turn};
+use resend::Resends;
+use shot::Shot;
+use trouble::{Refusal, Trouble};
+use wire::ModelInfo;
+
+const PROVIDER: &str = "gemini";
+
+/// How to reach which model.
+#[derive(Debug, Clone)]
+pub struct GeminiSettings {
+    pub key: Secret,
+    /// Google's own when `None`.
+    pub base_url: Option<String>,
+    /// The version in the path.
+    pub api_version: String,
+    pub model: String,
+    /// Plain `http://` to other machines than this one.
+    pub allow_http: bool,
+    /// For one request and its whole response.
+    pub timeout: Duration,
+    /// Thoughts count too: below 4096 they may leave nothing for the answer.
+    pub max_output_tokens: u32,
+}
+
+impl GeminiSettings {
+    pub fn new(key: Secret) -> Self {
+        Self {
+            key,
+            base_url: None,
+            api_version: "v1beta".to_owned(),
+            model: "gemini-3.8-flash".to_owned(),
+            allow_http: false,
+            timeout: Duration::from_secs(60),
+            max_output_tokens: 8192,
+        }
+    }
+}
+
+/// A client for one model.
+#[derive(Debug)]
+pub struct Gemini {
+    http: Http,
+    settings: GeminiSettings,
+    /// As the model last called itself.
+    version: Mutex<String>,
+    /// The server once refused the schema: it is described in words instead.
+    schema_refused: AtomicBool,
+}
+
+impl Gemini {
+    pub fn new(settings: GeminiSettings) -> Result<Self, SettingsError> {
+        let endpoint = Endpoint::new(
+            settings.base_url.as_deref(),
+            settings.allow_http,
+            &settings.api_version,
+            &settings.model,
+        )?;
+        Ok(Self {
+            http: Http::new(endpoint, &settings.key, settings.timeout)?,
+            settings,
+            version: Mutex::default(),
+            schema_refused: AtomicBool::new(false),
+        })
+    }
+
+    async fn ask(&self, look: &Look) -> Result<Answer, Failure> {
+        let frame = look.frames.last().map(Arc::clone);
+        let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
+        let mut question = Question {
+            system: prompt::system(&look.persona),
+            text: prompt::question(&frame),
+            shot: Arc::new(blocking(move || Shot::take(frame)).await?),
+            max_output_tokens: self.settings.max_output_tokens,
+            thinks: question::knows_thinking_levels(&self.settings.model),
+            schema: !self.schema_refused.load(Ordering::Relaxed),
+            token: None,
+        };
+        let mut resends = Resends::new(Instant::now() + self.settings.timeout);
+        let mut usage = Usage::default();
+        let mut said = String::new();
+        loop {
+            let reply = match self.send(&question).await {
+                Ok(reply) => reply,
+                Err(Trouble::Failed(failure)) => return Err(failure),
+                Err(Trouble::SchemaRefused) if resends.without_schema() => {
+                    tracing::warn!(model = %self.settings.model, "the server can't serve the answer schema, describing it in words from now on");
+                    self.schema_refused.store(true, Ordering::Relaxed);
+                    question.schema = false;
+                    continue;
+                }
+                Err(Trouble::SchemaRefused) => {
+                    let reason =
+                        "the request was not accepted (400): too many states, without a schema too";
+                    return Err(Failure::fatal(Fatal::Request, reason));
+                }
+                Err(Trouble::TooBig) if resends.smaller() => {
+                    let shot = Arc::clone(&question.shot);
+                    question.shot = Arc::new(blocking(move || Shot::smaller(&shot.frame)).await?);
+                    continue;
+                }
+                Err(Trouble::TooBig) => {
+                    let reason =
+                        "the request was not accepted (413): too big, at half the size too";
+                    return Err(Failure::fatal(Fatal::Request, reason));
+                }
+            };
+            usage = sum(usage, reply.usage);
+            if let Some(version) = reply.model_version {
+                self.remember(version);
+            }
+            // Whatever makes the model start over makes what it said void.
+            match reply.turn {
+                Turn::Said(text) => {
+                    said.push_str(&text);
+                    return self.conclude(&said, &question.shot.frame, usage);
+                }
+                Turn::More { text, token } if resends.continued() => {
+                    said.push_str(&text);
+                    question.token = Some(token);
+                    continue;
+                }
+                Turn::Silent if resends.silent() => {}
+                Turn::CutOff if question.can_have_more_tokens() && resends.cut_off() => {
+                    question.double_tokens();
+                }
+                Turn::Malformed if resends.malformed() => {}
+                Turn::Refused(reason) => return Err(Failure::Refused { reason }),
+                Turn::Unusable(reason) => return Err(Failure::no_answer(reason)),
+                turn @ (Turn::Silent | Turn::CutOff | Turn::Malformed | Turn::More { .. }) => {
+                    return Err(Failure::no_answer(resend::gave_up(&turn)));
+                }
+            }
+            said.clear();
+            question.token = None;
+        }
+    }
+
+    async fn send(&self, question: &Question) -> Result<Reply, Trouble> {
+        let parts = question.clone();
+        // Megabytes of base64 to write: not on an async worker.
+        let body = blocking(move || parts.body())
+            .await
+            .map_err(Trouble::Failed)?;
+        let response = self.http.post(body).await.map_err(Trouble::Failed)?;
+        if response.status == 200 {
+            return Ok(Reply::read(&response.body));
+        }
+        Err(self.refusal(&response).read())
+    }
+
+    fn refusal<'a>(&'a self, response: &'a http::Response) -> Refusal<'a> {
+        Refusal {
+            status: response.status,
+            retry_after: response.retry_after.as_deref(),
+            body: &response.body,
+            model: &self.settings.model,
+            key: self.settings.key.expose(),
+            now: jiff::Timestamp::now(),
+        }
+    }
+
+    fn conclude(&self, said: &str, frame: &Arc<Frame>, usage: Usage) -> Result<Answer, Failure> {
+        let findings = answer::parse(said).map_err(|unusable| Failure::NoAnswer {
+            reason: unusable.to_string(),
+            dropped: match unusable {
+                answer::Unusable::AllDropped(count) => count,
+                answer::Unusable::NotJson | answer::Unusable::Shape => 0,
+            },
+        })?;
+        let seen = findings.observations.into_iter().map(|observation| Seen {
+            frame: Arc::clone(frame),
+            observation,
+        });
+        Ok(Answer {
+            seen: seen.collect(),
+            dropped: findings.dropped,
+            usage,
+            model: self.identity(),
+        })
+    }
+
+    /// Models are rerouted silently, so a change is worth a line.
+    fn remember(&self, version: String) {
+        let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != version {
+            tracing::info!(model = %self.settings.model, %version, "answered by");
+            *known = version;
+        }
+    }
+
+    async fn ask_for_itself(&self) -> Result<String, Failure> {
+        let response = self.http.get_info().await?;
+        let model = &self.settings.model;
+        if response.status != 200 {
+            return Err(match self.refusal(&response).read() {
+                Trouble::Failed(failure) => failure,
+                Trouble::TooBig | Trouble::SchemaRefused => Failure::fatal(
+                    Fatal::Request,
+                    "the question for the model was not accepted",
+                ),
+            });
+        }
+        let info: ModelInfo = serde_json::from_slice(&response.body).map_err(|_| {
+            Failure::no_answer(
+                "what came is not of this API: a proxy or captive portal in between?",
+            )
+        })?;
+        if info.name.is_none() {
+            return Err(Failure::no_answer("what came does not describe a model"));
+        }
+        let generates = |methods: &Vec<String>| methods.iter().any(|m| m == "generateContent");
+        if !info
+            .supported_generation_methods
+            .as_ref()
+            .is_none_or(generates)
+        {
+            let reason = format!("model {model} does not generate content: choose another model");
+            return Err(Failure::fatal(Fatal::Model, reason));
+        }
+        Ok(match info.input_token_limit {
+            Some(limit) => format!("key accepted, {model} takes {limit} tokens"),
+            None => format!("key accepted, {model} is there"),
+        })
+    }
+}
+
+impl Model for Gemini {
+    fn identity(&self) -> ModelRef {
+        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        ModelRef {
+            provider: PROVIDER.to_owned(),
+            name: self.settings.model.clone(),
+            version: version.clone(),
+        }
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite::Newest
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(self.ask(look))
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(self.ask_for_itself())
+    }
+}
+
+fn sum(one: Usage, other: Usage) -> Usage {
+    Usage {
+        prompt_tokens: one.prompt_tokens.saturating_add(other.prompt_tokens),
+        output_tokens: one.output_tokens.saturating_add(other.output_tokens),
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        Self::fatal(Fatal::Request, error.to_string())
+    }
+}
+
+/// Runs what costs CPU off the async workers.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: Into<Failure> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => Err(Failure::fatal(
+            Fatal::Request,
+            format!("the picture could not be prepared: {}", reason_of(&error)),
+        )),
+    }
+}
+
+fn reason_of(error: &tokio::task::JoinError) -> &'static str {
+    if error.is_cancelled() {
+        "shutting down"
+    } else {
+        "its encoder failed"
+    }
+}
+
+/// Everything that reads bytes of the server's, for the fuzzer.
+#[doc(hidden)]
+pub fn read_anything(bytes: &[u8]) {
+    if let Turn::Said(text) | Turn::More { text, .. } = Reply::read(bytes).turn {
+        let _ = answer::parse(&text);
+    }
+    let _ = answer::parse(&String::from_utf8_lossy(bytes));
+    for status in [302, 400, 403, 404, 413, 429, 503] {
+        let refusal = Refusal {
+            status,
+            retry_after: std::str::from_utf8(bytes).ok(),
+            body: bytes,
+            model: "model",
+            key: "key",
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let _ = refusal.read();
+    }
+}

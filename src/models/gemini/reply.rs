@@ -1,0 +1,212 @@
+//! What one response with status 200 amounts to. No I/O.
+
+use super::answer::shortened;
+use super::wire::{Candidate, Response};
+use crate::finding::printable;
+use crate::model::Usage;
+
+/// The meaning of one response.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The model finished; the text still has to be an answer.
+    Said(String),
+    /// Finished without a word. Known to happen; asking again helps.
+    Silent,
+    /// Out of tokens, in the middle of the answer or before it.
+    CutOff,
+    /// The server saw that the model's answer was broken.
+    Malformed,
+    /// There is more, for whoever sends the token back.
+    More { text: String, token: String },
+    /// Picture, prompt or answer were blocked.
+    Refused(String),
+    /// Not a response of this API, or one without any content.
+    Unusable(String),
+}
+
+/// One response, read.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub turn: Turn,
+    pub usage: Usage,
+    /// Printable and short.
+    pub model_version: Option<String>,
+}
+
+impl Reply {
+    pub(super) fn read(body: &[u8]) -> Self {
+        let response: Response = match serde_json::from_slice(body) {
+            Ok(response) => response,
+            Err(_) => {
+                return Self {
+                    turn: Turn::Unusable(not_a_response(body)),
+                    usage: Usage::default(),
+                    model_version: None,
+                };
+            }
+        };
+        let usage = response.usage_metadata.as_ref();
+        let count = |tokens: Option<u64>| tokens.unwrap_or(0);
+        let usage = usage.map_or_else(Usage::default, |u| Usage {
+            prompt_tokens: count(u.prompt_token_count),
+            output_tokens: count(u.candidates_token_count)
+                .saturating_add(count(u.thoughts_token_count)),
+        });
+        let model_version = response.model_version.as_deref();
+        Self {
+            usage,
+            model_version: model_version
+                .map(word)
+                .filter(|version| !version.is_empty()),
+            turn: turn(response),
+        }
+    }
+}
+
+fn turn(response: Response) -> Turn {
+    let block = response.prompt_feedback.and_then(|f| f.block_reason);
+    if let Some(reason) = block {
+        return Turn::Refused(format!("the prompt was blocked ({})", word(&reason)));
+    }
+    let Some(candidate) = response.candidates.into_iter().flatten().next() else {
+        return Turn::Unusable(match response.error {
+            Some(_) => "an error came with status 200".to_owned(),
+            None => "the response holds no candidate".to_owned(),
+        });
+    };
+    let text = said(&candidate);
+    match candidate.finish_reason.as_deref() {
+        Some("MAX_TOKENS") => Turn::CutOff,
+        Some("MALFORMED_RESPONSE") => Turn::Malformed,
+        Some("CONTINUATION") => match candidate.continuation_token {
+            Some(token) if !token.is_empty() => Turn::More { text, token },
+            _ => Turn::Unusable("the answer has to be continued, but no token came".to_owned()),
+        },
+        Some(
+            reason @ ("SAFETY"
+            | "RECITATION"
+            | "LANGUAGE"
+            | "BLOCKLIST"
+            | "PROHIBITED_CONTENT"
+            | "SPII"
+            | "OTHER"
+            | "ESCALATION"
+            | "PUP_LIMITED_DISABLED"
+            | "IMAGE_SAFETY"),
+        ) => Turn::Refused(format!("the model stopped ({reason})")),
+        // A reason nobody has heard of yet: the text decides.
+        Some(reason) if reason != "STOP" && text.trim().is_empty() => Turn::Unusable(format!(
+            "the model stopped without a word ({})",
+            word(reason)
+        )),
+        _ if text.trim().is_empty() => Turn::Silent,
+        _ => Turn::Said(text),
+    }
+}
+
+/// All parts but the thoughts, joined.
+fn said(candidate: &Candidate) -> String {
+    let parts = candidate.content.as_ref().and_then(|c| c.parts.as_ref());
+    let spoken = parts
+        .into_iter()
+        .flatten()
+        .filter(|part| part.thought != Some(true));
+    spoken.filter_map(|part| part.text.as_deref()).collect()
+}
+
+fn not_a_response(body: &[u8]) -> String {
+    let start = body.trim_ascii_start();
+    let what = match start.first() {
+        None => "an empty body",
+        Some(b'<') => "a web page: a proxy or captive portal in between?",
+        Some(b'd') if start.starts_with(b"data:") => "an event stream that was not asked for",
+        Some(_) => "not a response of this API",
+    };
+    format!("what came is {what}")
+}
+
+/// An identifier of the server's, fit to be shown.
+fn word(text: &str) -> String {
+    shortened(&printable(text), 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn finish(reason: &str, text: &str) -> Turn {
+        let body = json!({"candidates": [{
+            "finishReason": reason, "content": {"parts": [{"text": text}]}
+        }]});
+        Reply::read(body.to_string().as_bytes()).turn
+    }
+
+    #[test]
+    fn every_known_refusal_is_one() {
+        for reason in [
+            "SAFETY",
+            "RECITATION",
+            "LANGUAGE",
+            "BLOCKLIST",
+            "PROHIBITED_CONTENT",
+            "SPII",
+            "OTHER",
+            "ESCALATION",
+            "PUP_LIMITED_DISABLED",
+        ] {
+            let refused = Turn::Refused(format!("the model stopped ({reason})"));
+            // Whatever was said before it was cut off is no answer.
+            assert_eq!(finish(reason, "{\"findings\":[]}"), refused);
+        }
+    }
+
+    #[test]
+    fn an_unknown_reason_is_judged_by_its_text() {
+        assert_eq!(finish("NEW", "x"), Turn::Said("x".to_owned()));
+        let unusable = "the model stopped without a word (NEW)".to_owned();
+        assert_eq!(finish("NEW\u{1b}", " "), Turn::Unusable(unusable));
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let body = br#"{"candidates":[{"content":{"parts":[{"text":"x","thought":null},{"functionCall":{}}]},
+            "finishReason":null}],"promptFeedback":{"blockReason":null},"usageMetadata":null}"#;
+        assert_eq!(Reply::read(body).turn, Turn::Said("x".to_owned()));
+    }
+
+    #[test]
+    fn thoughts_are_billed_as_output() {
+        let body = json!({"usageMetadata": {
+            "promptTokenCount": 5, "candidatesTokenCount": 2, "thoughtsTokenCount": 3
+        }});
+        let usage = Reply::read(body.to_string().as_bytes()).usage;
+        assert_eq!((usage.prompt_tokens, usage.output_tokens), (5, 5));
+    }
+
+    #[test]
+    fn what_is_no_response_is_named() {
+        for (body, what) in [
+            ("", "what came is an empty body"),
+            (
+                "data: {\"candidates\":[]}\r\n\r\n",
+                "what came is an event stream that was not asked for",
+            ),
+            ("[]", "what came is not a response of this API"),
+            ("{}", "the response holds no candidate"),
+            ("{\"error\":{}}", "an error came with status 200"),
+        ] {
+            let turn = Reply::read(body.as_bytes()).turn;
+            assert_eq!(turn, Turn::Unusable(what.to_owned()), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = Reply::read(&bytes);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The picture as it is sent.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::media::{EncodeError, Frame};
+
+/// A JPEG of this many bytes makes a request of just under 4 MB, the largest
+/// that has never been refused.
+const MAX_JPEG: usize = 2_950_000;
+
+/// One picture in the form a request carries it.
+pub(super) struct Shot {
+    /// Whose still it is: the frame itself, or a smaller version of it.
+    pub frame: Arc<Frame>,
+    pub base64: String,
+}
+
+impl Shot {
+    /// At native resolution if it fits, else halved until it does. Costs CPU:
+    /// call it off the async workers.
+    pub(super) fn take(frame: Arc<Frame>) -> Result<Self, EncodeError> {
+        let still = frame.still()?;
+        if still.jpeg.len() > MAX_JPEG && can_shrink(&frame) {
+            return Self::smaller(&frame);
+        }
+        Ok(Self {
+            base64: STANDARD.encode(&still.jpeg),
+            frame,
+        })
+    }
+
+    /// At half the size, and half of that until it fits.
+    pub(super) fn smaller(frame: &Frame) -> Result<Self, EncodeError> {
+        Self::take(Arc::new(frame.halved()))
+    }
+}
+
+fn can_shrink(frame: &Frame) -> bool {
+    frame.picture.width > 2 && frame.picture.height > 2
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::media::{MediaTime, Picture, StreamName};
+
+    /// As many bytes as the picture has samples.
+    fn frame(width: u32, height: u32) -> Arc<Frame> {
+        let plane = |w: u32, h: u32| vec![0; (w * h) as usize];
+        let picture = Picture {
+            width,
+            height,
+            y: plane(width, height),
+            u: plane(width.div_ceil(2), height.div_ceil(2)),
+            v: plane(width.div_ceil(2), height.div_ceil(2)),
+        };
+        Arc::new(Frame::new(
+            StreamName::new("team").unwrap(),
+            7,
+            MediaTime(0),
+            Timestamp::UNIX_EPOCH,
+            Arc::new(picture),
+            |picture| Ok(Bytes::from(picture.y.clone())),
+        ))
+    }
+
+    #[test]
+    fn what_fits_goes_out_as_it_is() {
+        let whole = frame(1920, 1080);
+        let shot = Shot::take(Arc::clone(&whole)).unwrap();
+        assert!(Arc::ptr_eq(&shot.frame, &whole));
+        assert_eq!(shot.base64.len(), (1920 * 1080_usize).div_ceil(3) * 4);
+    }
+
+    #[test]
+    fn what_is_too_big_shrinks_until_it_fits_and_keeps_its_name() {
+        let shot = Shot::take(frame(8000, 4000)).unwrap();
+        assert_eq!((shot.frame.picture.width, shot.frame.seq), (2000, 7));
+        assert!(shot.base64.len() < 4_000_000);
+        let sum = shot.frame.still().unwrap().sha256;
+        assert_ne!(sum, frame(8000, 4000).still().unwrap().sha256);
+    }
+}

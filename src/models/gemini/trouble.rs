@@ -1,0 +1,327 @@
+//! What a response with another status than 200 means, and what to do about
+//! it. No I/O.
+//!
+//! The texts name what to do. They never hold the key, and of what the server
+//! said only a short, printable piece.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::answer::shortened;
+use super::wire::Status;
+use crate::finding::printable;
+use crate::model::{Failure, Fatal};
+
+/// Characters of the server's own words that are repeated.
+const MAX_SERVER_TEXT: usize = 200;
+/// No advice to wait is believed beyond this.
+const LONGEST_ADVICE: Duration = Duration::from_secs(24 * 3600);
+
+/// Why a request did not succeed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The picture has to be smaller.
+    TooBig,
+    /// The server cannot serve the answer schema.
+    SchemaRefused,
+    Failed(Failure),
+}
+
+/// A response that is no success.
+#[derive(Debug)]
+pub(super) struct Refusal<'a> {
+    pub status: u16,
+    /// The header of that name.
+    pub retry_after: Option<&'a str>,
+    pub body: &'a [u8],
+    /// Who was asked, for the text.
+    pub model: &'a str,
+    /// To be cut out of whatever the server says.
+    pub key: &'a str,
+    pub now: Timestamp,
+}
+
+impl Refusal<'_> {
+    pub(super) fn read(&self) -> Trouble {
+        let error = status_of(self.body);
+        let message = error.message.as_deref().unwrap_or_default();
+        let said = self.said(message);
+        let failure = match self.status {
+            413 => return Trouble::TooBig,
+            400 if message.to_lowercase().contains("too many states") => {
+                return Trouble::SchemaRefused;
+            }
+            400 if has_reason(&error, "API_KEY_INVALID") => key_refused(self.status, &said),
+            400 if error.status.as_deref() == Some("FAILED_PRECONDITION") => Failure::fatal(
+                Fatal::Key,
+                format!(
+                    "not served here (400){said}: the free tier is not offered in every region, enable billing for the key's project"
+                ),
+            ),
+            401 | 403 => key_refused(self.status, &said),
+            404 => Failure::fatal(
+                Fatal::Model,
+                format!(
+                    "model {} not found (404){said}: check its name and api_version in agents.toml",
+                    self.model
+                ),
+            ),
+            429 => self.rate_limited(&error, message, &said),
+            300..=399 => Failure::Transient {
+                reason: format!(
+                    "redirected ({}) instead of answered, which is not followed: check the base URL, or a captive portal is in between",
+                    self.status
+                ),
+            },
+            408 | 500..=599 => Failure::Transient {
+                reason: format!("server trouble ({}){said}", self.status),
+            },
+            status => Failure::fatal(
+                Fatal::Request,
+                format!("the request was not accepted ({status}){said}"),
+            ),
+        };
+        Trouble::Failed(failure)
+    }
+
+    fn rate_limited(&self, error: &Status, message: &str, said: &str) -> Failure {
+        let quotas = error.details.iter().flatten();
+        let mut quotas = quotas.flat_map(|detail| detail.violations.iter().flatten());
+        let per_day = quotas.any(|v| {
+            v.quota_id
+                .as_deref()
+                .is_some_and(|id| id.contains("PerDay"))
+        });
+        let none = has_limit_zero(message);
+        let reason = if none {
+            format!(
+                "the key's tier has no quota for {} (limit: 0): enable billing or choose another model",
+                self.model
+            )
+        } else if per_day {
+            "the quota per day is used up: it starts anew at midnight Pacific time".to_owned()
+        } else {
+            format!("over the quota (429){said}")
+        };
+        Failure::RateLimited {
+            reason,
+            retry_after: self.retry_after(error),
+            exhausted: none || per_day,
+        }
+    }
+
+    /// The longer of what body and header say.
+    fn retry_after(&self, error: &Status) -> Option<Duration> {
+        let details = error.details.iter().flatten();
+        let advised = details.filter_map(|detail| seconds(detail.retry_delay.as_deref()?));
+        let header = self.retry_after.and_then(|text| {
+            let text = text.trim();
+            text.parse().ok().map(Duration::from_secs).or_else(|| {
+                let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+                Duration::try_from(until.duration_since(self.now)).ok()
+            })
+        });
+        advised
+            .chain(header)
+            .max()
+            .map(|advice| advice.min(LONGEST_ADVICE))
+    }
+
+    /// The server's words as an appendix: `: "..."`, or nothing.
+    fn said(&self, message: &str) -> String {
+        let mut message = message.to_owned();
+        if !self.key.is_empty() {
+            message = message.replace(self.key, "<key>");
+        }
+        match shortened(&printable(&message), MAX_SERVER_TEXT) {
+            text if text.is_empty() => String::new(),
+            text => format!(", the server says \"{text}\""),
+        }
+    }
+}
+
+fn key_refused(status: u16, said: &str) -> Failure {
+    let reason = format!("key refused ({status}){said}: set a valid GOOGLE_API_KEY");
+    Failure::fatal(Fatal::Key, reason)
+}
+
+/// The `error` of the body, also when it came wrapped in an array; empty when
+/// there is none.
+fn status_of(body: &[u8]) -> Status {
+    let read = || -> Option<Status> {
+        let mut body: Value = serde_json::from_slice(body).ok()?;
+        if let Some(first) = body.get_mut(0) {
+            body = first.take();
+        }
+        serde_json::from_value(body.get_mut("error")?.take()).ok()
+    };
+    read().unwrap_or_default()
+}
+
+fn has_reason(error: &Status, reason: &str) -> bool {
+    let mut details = error.details.iter().flatten();
+    details.any(|detail| detail.reason.as_deref() == Some(reason))
+}
+
+/// Whether the message names a limit of 0, and not of 0.5 or 05.
+fn has_limit_zero(message: &str) -> bool {
+    message.match_indices("limit: 0").any(|(at, found)| {
+        let mut rest = message[at + found.len()..].chars();
+        match rest.next() {
+            Some('.') => !rest.next().is_some_and(|c| c.is_ascii_digit()),
+            next => !next.is_some_and(|c| c.is_ascii_digit()),
+        }
+    })
+}
+
+/// A protobuf duration: `2.5s`.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.trim().strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal<'a>(status: u16, body: &'a [u8], retry_after: Option<&'a str>) -> Refusal<'a> {
+        Refusal {
+            status,
+            retry_after,
+            body,
+            model: "gemini-3.8-flash",
+            key: "AQ.secret",
+            now: "1994-11-06T08:49:07Z".parse().unwrap(),
+        }
+    }
+
+    fn failure(status: u16, body: &Value) -> Failure {
+        match refusal(status, body.to_string().as_bytes(), None).read() {
+            Trouble::Failed(failure) => failure,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn limited(body: &Value, header: Option<&str>) -> (Option<Duration>, bool) {
+        match refusal(429, body.to_string().as_bytes(), header).read() {
+            Trouble::Failed(Failure::RateLimited {
+                retry_after,
+                exhausted,
+                ..
+            }) => (retry_after, exhausted),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_text_says_what_to_do() {
+        let say = |status, message: &str, code: &str| {
+            let body = json!({"error": {"message": message, "status": code}});
+            failure(status, &body).to_string()
+        };
+        let texts = [
+            say(400, "Invalid JSON payload received.", "INVALID_ARGUMENT"),
+            say(
+                400,
+                "User location is not supported.",
+                "FAILED_PRECONDITION",
+            ),
+            say(401, "", "UNAUTHENTICATED"),
+            say(403, "Reported as leaked.", "PERMISSION_DENIED"),
+            say(404, "models/x is not found.", "NOT_FOUND"),
+            say(418, "", ""),
+            say(429, "Slow down.", "RESOURCE_EXHAUSTED"),
+            say(
+                429,
+                "Quota exceeded, limit: 0, model: x",
+                "RESOURCE_EXHAUSTED",
+            ),
+            say(503, "Overloaded.", "UNAVAILABLE"),
+            say(302, "", ""),
+        ];
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+
+    #[test]
+    fn the_server_s_words_are_bounded_and_hold_no_key() {
+        let message = format!("key AQ.secret\u{1b}[31m {}", "x".repeat(5000));
+        for status in [400, 401, 403, 404, 429, 500] {
+            let text = failure(status, &json!({"error": {"message": message}})).to_string();
+            assert!(!text.contains("AQ.secret"), "{text}");
+            assert!(!text.contains('\u{1b}'), "{text}");
+            assert!(text.chars().count() < MAX_SERVER_TEXT + 150, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_longest_advice_counts() {
+        let body = |delay: &str| json!({"error": {"details": [{"retryDelay": delay}]}});
+        let s = Duration::from_secs_f64;
+        for (body, header, expected) in [
+            (body("45.837906927s"), None, Some(s(45.837_906_927))),
+            (body("0s"), None, Some(s(0.0))),
+            (body("2.5s"), Some("7"), Some(s(7.0))),
+            (body("2.5s"), Some("1"), Some(s(2.5))),
+            (json!({}), Some(" 2 "), Some(s(2.0))),
+            (
+                json!({}),
+                Some("Sun, 06 Nov 1994 08:49:37 GMT"),
+                Some(s(30.0)),
+            ),
+            (json!({}), Some("Sun, 06 Nov 1994 08:00:00 GMT"), None),
+            (json!({}), Some("soon"), None),
+            (body("1e300s"), None, None),
+            (body("-3s"), None, None),
+            (body("NaNs"), None, None),
+            (body("99999999s"), None, Some(LONGEST_ADVICE)),
+        ] {
+            assert_eq!(
+                limited(&body, header),
+                (expected, false),
+                "{body} {header:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_quota_that_waiting_minutes_does_not_bring_back() {
+        let quota = |id: &str| json!([{"error": {"details": [{"violations": [{"quotaId": id}]}]}}]);
+        assert!(
+            limited(
+                &quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"),
+                None
+            )
+            .1
+        );
+        assert!(!limited(&quota("GenerateRequestsPerMinutePerProjectPerModel"), None).1);
+        for (message, exhausted) in [
+            ("limit: 0", true),
+            ("limit: 0, model: x", true),
+            ("limit: 0. Please", true),
+            ("limit: 0.5 per second", false),
+            ("limit: 05", false),
+            ("limit: 10", false),
+        ] {
+            let body = json!({"error": {"message": message}});
+            assert_eq!(limited(&body, None).1, exhausted, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_schema_too_big_is_not_a_broken_request() {
+        let body = br#"{"error":{"message":"The specified schema produces a constraint that has too many states for serving."}}"#;
+        assert_eq!(refusal(400, body, None).read(), Trouble::SchemaRefused);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(status: u16, bytes: Vec<u8>, header: Option<String>) {
+            let _ = refusal(status, &bytes, header.as_deref()).read();
+        }
+    }
+}

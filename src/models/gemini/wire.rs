@@ -1,0 +1,222 @@
+//! What travels: the JSON of `models.generateContent`, as far as we use it.
+//!
+//! Requests are written in camelCase with standard base64. Of responses every
+//! field is optional and what is unknown is ignored: new fields and enum
+//! values appear without notice.
+
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::finding::{Category, Severity};
+use crate::models::prompt::MAX_FINDINGS;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Request<'a> {
+    pub system_instruction: Content<'a>,
+    pub contents: [Content<'a>; 1],
+    pub generation_config: GenerationConfig<'a>,
+    pub safety_settings: [SafetySetting; 1],
+    /// Always false: paid projects otherwise keep the pictures.
+    pub store: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continuation_token: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Content<'a> {
+    pub role: &'static str,
+    pub parts: Vec<Part<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Part<'a> {
+    Text(&'a str),
+    #[serde(rename_all = "camelCase")]
+    InlineData {
+        mime_type: &'static str,
+        data: &'a str,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GenerationConfig<'a> {
+    pub response_mime_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_schema: Option<&'a Value>,
+    pub max_output_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking_config: Option<ThinkingConfig>,
+    pub media_resolution: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ThinkingConfig {
+    pub thinking_level: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SafetySetting {
+    pub category: &'static str,
+    pub threshold: &'static str,
+}
+
+/// A security screen shows malware and attacks all day long.
+pub(super) const SAFETY: [SafetySetting; 1] = [SafetySetting {
+    category: "HARM_CATEGORY_DANGEROUS_CONTENT",
+    threshold: "BLOCK_NONE",
+}];
+
+/// The schema of an answer. No bounds, patterns or long enums beyond need:
+/// they make the server refuse it ("too many states"); [`super::answer`]
+/// checks everything anyway.
+pub(super) fn schema() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let order = json!([
+            "evidence",
+            "box_2d",
+            "category",
+            "title",
+            "detail",
+            "mitre_techniques",
+            "severity",
+            "confidence",
+            "recommended_action"
+        ]);
+        json!({
+            "type": "OBJECT",
+            "properties": {"findings": {
+                "type": "ARRAY",
+                "maxItems": MAX_FINDINGS,
+                "items": {
+                    "type": "OBJECT",
+                    "properties": {
+                        "evidence": {"type": "STRING", "description": "Text copied exactly from the screen or audio; empty if the finding is purely visual."},
+                        "box_2d": {
+                            "type": "ARRAY",
+                            "description": "[ymin, xmin, ymax, xmax], integers 0-1000 relative to the image; empty if not localised.",
+                            "items": {"type": "INTEGER"}
+                        },
+                        "category": {"type": "STRING", "enum": Category::ALL.map(Category::as_str)},
+                        "title": {"type": "STRING", "description": "At most 80 characters."},
+                        "detail": {"type": "STRING", "description": "One or two sentences."},
+                        "mitre_techniques": {
+                            "type": "ARRAY",
+                            "items": {"type": "STRING", "description": "ATT&CK id such as T1552.001"}
+                        },
+                        "severity": {"type": "STRING", "enum": Severity::ALL.map(Severity::as_str)},
+                        "confidence": {"type": "NUMBER", "description": "0 to 1"},
+                        "recommended_action": {"type": "STRING"}
+                    },
+                    "required": order,
+                    "propertyOrdering": order
+                }
+            }},
+            "required": ["findings"]
+        })
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Response {
+    pub candidates: Option<Vec<Candidate>>,
+    pub prompt_feedback: Option<PromptFeedback>,
+    pub usage_metadata: Option<UsageMetadata>,
+    pub model_version: Option<String>,
+    /// Some proxies answer 200 with an error inside.
+    pub error: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Candidate {
+    pub content: Option<ResponseContent>,
+    /// A plain text, because new reasons come without notice.
+    pub finish_reason: Option<String>,
+    pub continuation_token: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ResponseContent {
+    pub parts: Option<Vec<ResponsePart>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ResponsePart {
+    pub text: Option<String>,
+    pub thought: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PromptFeedback {
+    pub block_reason: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UsageMetadata {
+    pub prompt_token_count: Option<u64>,
+    pub candidates_token_count: Option<u64>,
+    pub thoughts_token_count: Option<u64>,
+}
+
+/// Of `GET models/{model}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ModelInfo {
+    pub name: Option<String>,
+    pub input_token_limit: Option<u64>,
+    pub supported_generation_methods: Option<Vec<String>>,
+}
+
+/// The `error` of a response (google.rpc.Status).
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Status {
+    pub message: Option<String>,
+    pub status: Option<String>,
+    pub details: Option<Vec<Detail>>,
+}
+
+/// Any of the details of google.rpc.Status: RetryInfo, QuotaFailure, ErrorInfo.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Detail {
+    pub retry_delay: Option<String>,
+    pub violations: Option<Vec<Violation>>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Violation {
+    pub quota_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contract's schema, field for field; only the categories grew.
+    #[test]
+    fn the_schema_is_the_contract_s_with_more_categories() {
+        let file =
+            include_str!("../../../tests/fixtures/gemini/schema-proposed-responseSchema.json");
+        let mut contract: Value = serde_json::from_str(file).unwrap();
+        let path = "/properties/findings/items/properties/category/enum";
+        let categories = contract.pointer_mut(path).unwrap();
+        let ours = schema().pointer(path).unwrap().as_array().unwrap();
+        for category in categories.as_array().unwrap() {
+            assert!(ours.contains(category), "{category} is gone");
+        }
+        *categories = json!(ours);
+        assert_eq!(*schema(), contract);
+    }
+}

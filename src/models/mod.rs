@@ -1,0 +1,4 @@
+//! Who thinks: one room per provider behind [`crate::model::Model`].
+
+pub mod gemini;
+pub mod prompt;
