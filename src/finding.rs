@@ -241,16 +241,16 @@ fn is_unprintable(c: char) -> bool {
         || ('\u{e0000}'..='\u{e007f}').contains(&c)
 }
 
-mod stream_name {
+pub(crate) mod stream_name {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     use crate::media::StreamName;
 
-    pub(super) fn serialize<S: Serializer>(name: &StreamName, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(name: &StreamName, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(name.as_str())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StreamName, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StreamName, D::Error> {
         let name = String::deserialize(from)?;
         StreamName::new(&name).map_err(D::Error::custom)
     }

