@@ -75,7 +75,7 @@ pub struct PlacesArgs {
     /// not used yet.
     #[arg(long, env = "WATCHTOWER_PUBLIC_ADDRESS", value_name = "ADDRESS")]
     public_address: Option<String>,
-    /// Where the database and evidence will lie; taken, not used yet.
+    /// Where the database and evidence lie.
     #[arg(
         long,
         env = "WATCHTOWER_DATA",
@@ -108,6 +108,7 @@ impl From<PlacesArgs> for Places {
             settings: args.settings,
             rtmp: args.rtmp,
             http: args.http,
+            data: args.data,
             logs: args.logs,
             models: args.models,
         }

@@ -220,6 +220,37 @@ impl Finding {
     }
 }
 
+/// Most characters of a finding's texts: far more than a person reads, far
+/// less than a broken model may write.
+const MOST_TITLE: usize = 300;
+const MOST_TEXT: usize = 8000;
+const MOST_QUOTE: usize = 2000;
+const MOST_ITEMS: usize = 32;
+
+impl Finding {
+    /// Cuts what is far longer than it should be, visibly.
+    pub fn bound(&mut self) {
+        cut(&mut self.title, MOST_TITLE);
+        cut(&mut self.detail, MOST_TEXT);
+        cut(&mut self.recommended_action, MOST_TEXT);
+        self.evidence.truncate(MOST_ITEMS);
+        for piece in &mut self.evidence {
+            cut(&mut piece.quote, MOST_QUOTE);
+        }
+        self.mitre.truncate(MOST_ITEMS);
+        for id in &mut self.mitre {
+            cut(id, MOST_TITLE);
+        }
+    }
+}
+
+fn cut(text: &mut String, most: usize) {
+    if let Some((at, _)) = text.char_indices().nth(most) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
 /// Text of a screen or a model as a terminal may show it: on one line, without
 /// control characters (so no ANSI sequence survives) and without the marks
 /// that turn the direction of writing.

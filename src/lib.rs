@@ -13,7 +13,7 @@
 //!                               agents ---> models (Gemini | offline rules)
 //!                                  |
 //!                                  v  Finding
-//!                             FindingsBus (durable first, then fan out)
+//!                             FindingsBus + store (durable first, then fan out)
 //!                                  |
 //!                 logs/findings.jsonl, logs/<agent>.log, console (HTTP, SSE)
 //! ```
@@ -25,7 +25,7 @@
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
 //!   [`incident`], [`model`], [`masking`], [`metrics`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
-//!   [`findings_bus`], [`roster`].
+//!   [`store`], [`roster`]; and [`findings_bus`], which stands on [`store`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
 //!   [`console`].
@@ -45,6 +45,7 @@ pub mod rtmp;
 pub mod findings_bus;
 pub mod frame_bus;
 pub mod roster;
+pub mod store;
 pub mod stream_hub;
 
 pub mod config;

@@ -11,6 +11,7 @@ pub struct Settings {
     pub rtmp: RtmpSettings,
     pub http: HttpSettings,
     pub ocr: OcrSettings,
+    pub store: StoreSettings,
 }
 
 /// `[rtmp]`
@@ -36,6 +37,26 @@ pub struct OcrSettings {
     pub cpu_budget: f64,
 }
 
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Findings older than this are removed.
+    pub keep: Duration,
+    /// Database and evidence together; the oldest findings go first.
+    pub max_bytes: u64,
+    /// An incident not seen for so long speaks up when it is seen again, and
+    /// is reopened if it was closed.
+    pub quiet_time: Duration,
+    /// Whether stills are kept as evidence.
+    pub keep_stills: bool,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Settings::default().store
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self::parse("", "watchtower.toml").expect("an empty file is valid")
@@ -51,9 +72,15 @@ impl Settings {
         let rtmp = rtmp(root.section("rtmp"));
         let http = http(root.section("http"));
         let ocr = ocr(root.section("ocr"));
+        let store = store(root.section("store"));
         root.finish();
         if faults.is_empty() {
-            Ok(Self { rtmp, http, ocr })
+            Ok(Self {
+                rtmp,
+                http,
+                ocr,
+                store,
+            })
         } else {
             Err(faults)
         }
@@ -104,6 +131,26 @@ fn ocr(mut s: Section<'_>) -> OcrSettings {
     settings
 }
 
+fn store(mut s: Section<'_>) -> StoreSettings {
+    let minute = Duration::from_secs(60);
+    let day = 24 * 60 * minute;
+    let settings = StoreSettings {
+        keep: s
+            .duration("keep", 60 * minute, 3650 * day)
+            .unwrap_or(90 * day),
+        max_bytes: s
+            .integer("max_megabytes", 16, 100_000_000)
+            .map_or(10_000, |n| n as u64)
+            * 1_000_000,
+        quiet_time: s
+            .duration("quiet_time", minute, 30 * day)
+            .unwrap_or(30 * minute),
+        keep_stills: s.flag("keep_stills").unwrap_or(true),
+    };
+    s.finish();
+    settings
+}
+
 fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
@@ -134,6 +181,10 @@ mod tests {
             port = 1935
             [http]
             allowed_origins = ["https://console.example", "example.com", "https://x/y"]
+            [store]
+            keep = "5m"
+            max_megabytes = 1
+            keep_stills = "yes"
             "#,
             "watchtower.toml",
         )

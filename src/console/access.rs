@@ -113,10 +113,10 @@ pub(super) async fn guard(
         && origin.is_some();
     let mut response = if preflight {
         let allowed = [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "authorization, last-event-id",
+                "authorization, content-type, if-match, last-event-id",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ];

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::problem::Problem;
-use crate::finding::Severity;
-use crate::findings_bus;
+use crate::finding::{Finding, Severity};
 use crate::media::StreamName;
 use crate::roster::AgentStatus;
+use crate::store::FindingQuery;
 use crate::stream_hub::StreamInfo;
 
 const PAGE: usize = 50;
@@ -25,8 +25,22 @@ const LARGEST_PAGE: usize = 1000;
 /// What every list answers: newest first, with the cursor of the next page.
 #[derive(Debug, Serialize)]
 pub(super) struct List<T> {
-    items: Vec<T>,
-    next: Option<String>,
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
+}
+
+pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+pub(super) fn page_size(asked: Option<usize>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(PAGE);
+    if (1..=LARGEST_PAGE).contains(&limit) {
+        Ok(limit)
+    } else {
+        let detail = format!("limit must be from 1 to {LARGEST_PAGE}, got {limit}");
+        Err(bad_request(detail))
+    }
 }
 
 /// Live streams, the newest first.
@@ -68,37 +82,32 @@ pub(super) async fn agents(State(state): State<AppState>) -> Json<List<AgentStat
 pub(super) struct FindingsQuery {
     agent: Option<String>,
     stream: Option<String>,
+    incident: Option<Uuid>,
     /// This bad or worse.
     severity: Option<Severity>,
     /// `next` of the page before.
-    cursor: Option<Uuid>,
+    cursor: Option<u64>,
     limit: Option<usize>,
 }
 
 pub(super) async fn findings(
     State(state): State<AppState>,
     query: Result<Query<FindingsQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(query) =
-        query.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        let detail = format!("limit must be from 1 to {LARGEST_PAGE}, got {limit}");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
-    let page = state.views.findings.page(&findings_bus::Query {
+) -> Result<Json<List<Finding>>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let page = state.views.findings.page(FindingQuery {
         agent: query.agent,
         stream: query.stream,
+        incident: query.incident,
         severity: query.severity,
         before: query.cursor,
-        limit,
+        limit: page_size(query.limit)?,
     });
-    let items: Vec<_> = page.items.iter().map(AsRef::as_ref).collect();
+    let page = page.await?;
     Ok(Json(List {
-        items,
-        next: page.next.map(|id| id.to_string()),
-    })
-    .into_response())
+        items: page.items,
+        next: page.next.map(|seq| seq.to_string()),
+    }))
 }
 
 /// The newest picture of a stream, encoded when asked for.

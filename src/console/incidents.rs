@@ -1,0 +1,371 @@
+//! Incidents, what people decide about them, and what was learned from that.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::AppState;
+use super::api::{List, bad_request, page_size};
+use super::problem::Problem;
+use crate::finding::{Category, Finding, Severity};
+use crate::incident::{Change, Decision, Incident, Lesson, Status};
+use crate::store::{
+    Dossier, FindingQuery, IncidentQuery, Place, Refusal, Sort, StoreError, Verdict,
+};
+
+/// Findings shown with their incident; the rest by `/api/findings?incident=`.
+const FINDINGS: usize = 50;
+const LONGEST_NAME: usize = 100;
+const LONGEST_WHY: usize = 2000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IncidentsQuery {
+    /// Any of these, with commas between them.
+    status: Option<String>,
+    category: Option<String>,
+    stream: Option<String>,
+    agent: Option<String>,
+    /// This bad or worse.
+    severity: Option<Severity>,
+    /// Seen at or after (RFC 3339).
+    since: Option<Timestamp>,
+    sort: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    query: Result<Query<IncidentsQuery>, QueryRejection>,
+) -> Result<Json<List<Incident>>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let sort = match query.sort.as_deref().unwrap_or("last_seen") {
+        "last_seen" => Sort::LastSeen,
+        "first_seen" => Sort::FirstSeen,
+        "severity" => Sort::Severity,
+        "count" => Sort::Count,
+        other => {
+            let known = "last_seen, first_seen, severity or count";
+            return Err(bad_request(format!("sort must be {known}, got {other:?}")));
+        }
+    };
+    let after = match query.cursor.as_deref() {
+        Some(cursor) => Some(
+            place(cursor, sort)
+                .ok_or_else(|| bad_request("cursor must be `next` of a page of the same sort"))?,
+        ),
+        None => None,
+    };
+    let page = state.views.findings.incidents(IncidentQuery {
+        sort,
+        status: any_of(
+            "status",
+            query.status.as_deref(),
+            &Status::ALL,
+            Status::as_str,
+        )?,
+        category: any_of(
+            "category",
+            query.category.as_deref(),
+            &Category::ALL,
+            Category::as_str,
+        )?,
+        stream: query.stream,
+        agent: query.agent,
+        severity: query.severity,
+        since: query.since,
+        after,
+        limit: page_size(query.limit)?,
+    });
+    let page = page.await?;
+    Ok(Json(List {
+        items: page.items,
+        next: page.next.map(|place| cursor(place, sort)),
+    }))
+}
+
+fn any_of<T: Copy>(
+    key: &str,
+    given: Option<&str>,
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<Vec<T>, Problem> {
+    let given = given
+        .unwrap_or_default()
+        .split(',')
+        .filter(|word| !word.is_empty());
+    let known = |word: &str| {
+        let found = all.iter().copied().find(|one| name(*one) == word);
+        found.ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|one| name(*one)).collect();
+            bad_request(format!(
+                "{key} must be any of {}, got {word:?}",
+                names.join(", ")
+            ))
+        })
+    };
+    given.map(known).collect()
+}
+
+fn letter(sort: Sort) -> char {
+    match sort {
+        Sort::LastSeen => 'l',
+        Sort::FirstSeen => 'f',
+        Sort::Severity => 's',
+        Sort::Count => 'c',
+    }
+}
+
+fn cursor(place: Place, sort: Sort) -> String {
+    format!(
+        "{}{}_{}_{}",
+        letter(sort),
+        place.severity,
+        place.key,
+        place.seq
+    )
+}
+
+fn place(cursor: &str, sort: Sort) -> Option<Place> {
+    let mut parts = cursor.strip_prefix(letter(sort))?.splitn(3, '_');
+    let mut part = || parts.next()?.parse().ok();
+    Some(Place {
+        severity: part()?,
+        key: part()?,
+        seq: part()?,
+    })
+}
+
+/// An incident with all that hangs on it. Its own fields stand at the top, as
+/// in the list.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    incident: Incident,
+    version: u64,
+    decisions: Vec<Decision>,
+    best_evidence: Option<Value>,
+    stills: Vec<Value>,
+    lesson: Option<Lesson>,
+    findings: List<Finding>,
+}
+
+pub(super) async fn one(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = incident_id(&id)?;
+    let bus = &state.views.findings;
+    let dossier = bus.incident(id).await?;
+    let dossier = dossier.ok_or_else(|| no_incident(id))?;
+    let findings = bus.page(FindingQuery {
+        incident: Some(id),
+        limit: FINDINGS,
+        ..FindingQuery::default()
+    });
+    let findings = findings.await?;
+    let version = dossier.version;
+    let shown = shown(
+        dossier,
+        List {
+            items: findings.items,
+            next: findings.next.map(|seq| seq.to_string()),
+        },
+    );
+    Ok(([(header::ETAG, etag(version))], Json(shown)).into_response())
+}
+
+fn shown(dossier: Dossier, findings: List<Finding>) -> Shown {
+    let stills = dossier.stills.iter().map(|still| {
+        json!({
+            "moment": still.moment,
+            "seen_at": still.seen_at,
+            "finding": still.finding,
+            "sha256": still.sha256,
+            "url": format!("/api/evidence/{}.jpg", still.sha256),
+        })
+    });
+    let best = dossier.proof.map(|proof| {
+        json!({
+            "finding": proof.finding,
+            "confidence": proof.confidence,
+            "quote": proof.shown.quote,
+            "box": proof.shown.bounds,
+            "grounded": proof.shown.grounded,
+        })
+    });
+    Shown {
+        stills: stills.collect(),
+        incident: dossier.incident,
+        version: dossier.version,
+        decisions: dossier.decisions,
+        best_evidence: best,
+        lesson: dossier.lesson,
+        findings,
+    }
+}
+
+/// What a person sends to decide about an incident.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusBody {
+    status: Status,
+    by: String,
+    #[serde(default)]
+    why: String,
+    #[serde(default)]
+    false_positive: bool,
+    /// As last seen; `If-Match` says the same.
+    version: Option<u64>,
+}
+
+pub(super) async fn set_status(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<StatusBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id = incident_id(&id)?;
+    let Json(body) =
+        body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    let verdict = verdict(id, body, &headers)?;
+    let change: Change = state.views.findings.decide(verdict).await?;
+    let version = change.version;
+    Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
+}
+
+fn verdict(id: Uuid, body: StatusBody, headers: &HeaderMap) -> Result<Verdict, Problem> {
+    let (by, why) = (body.by.trim(), body.why.trim());
+    if by.is_empty() || by.chars().count() > LONGEST_NAME {
+        let expected = format!("by must say who decides, in 1 to {LONGEST_NAME} characters");
+        return Err(bad_request(expected));
+    }
+    if by.eq_ignore_ascii_case(Decision::WATCHTOWER) {
+        return Err(bad_request(
+            "by must be a person: that name is the server's own",
+        ));
+    }
+    if why.chars().count() > LONGEST_WHY {
+        return Err(bad_request(format!(
+            "why must have at most {LONGEST_WHY} characters"
+        )));
+    }
+    if body.status == Status::Closed && why.is_empty() {
+        return Err(bad_request("why must say why it is closed"));
+    }
+    if body.false_positive && body.status != Status::Closed {
+        return Err(bad_request("false_positive goes with status closed only"));
+    }
+    let tag = match headers.get(header::IF_MATCH) {
+        None => None,
+        Some(tag) if tag == "*" => None,
+        Some(tag) => {
+            let text = tag.to_str().unwrap_or_default().trim_matches('"');
+            let version = text.parse::<u64>();
+            Some(version.map_err(|_| bad_request("If-Match must be the ETag of the incident"))?)
+        }
+    };
+    Ok(Verdict {
+        incident: id,
+        status: body.status,
+        by: by.to_owned(),
+        why: why.to_owned(),
+        false_positive: body.false_positive,
+        version: tag.or(body.version),
+    })
+}
+
+/// A picture kept as evidence. It goes by its sum, so it never changes.
+pub(super) async fn evidence(
+    State(state): State<AppState>,
+    Path(file): Path<String>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such evidence");
+    let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
+    let jpeg = state
+        .views
+        .findings
+        .still(sha256)
+        .await?
+        .ok_or_else(missing)?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (header::ETAG, format!("\"{sha256}\"")),
+    ];
+    Ok((headers, jpeg).into_response())
+}
+
+pub(super) async fn lessons(State(state): State<AppState>) -> Result<Json<List<Lesson>>, Problem> {
+    let items = state.views.findings.lessons().await?;
+    Ok(Json(List { items, next: None }))
+}
+
+pub(super) async fn unlearn(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id = id
+        .parse()
+        .map_err(|_| bad_request("a lesson's id is a UUID"))?;
+    state.views.findings.unlearn(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn incident_id(id: &str) -> Result<Uuid, Problem> {
+    id.parse()
+        .map_err(|_| bad_request("an incident's id is a UUID"))
+}
+
+fn no_incident(id: Uuid) -> Problem {
+    Refusal::NoIncident(id).into()
+}
+
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::NoIncident(_) | Refusal::NoLesson(_) => StatusCode::NOT_FOUND,
+            Refusal::Stale { .. } | Refusal::Already { .. } | Refusal::TooManyLessons(_) => {
+                StatusCode::CONFLICT
+            }
+            Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_belongs_to_its_sort() {
+        let here = Place {
+            severity: 4,
+            key: -17,
+            seq: 9,
+        };
+        let text = cursor(here, Sort::Severity);
+        assert_eq!(place(&text, Sort::Severity), Some(here));
+        assert_eq!(place(&text, Sort::Count), None);
+        for broken in ["", "s", "s4", "s4_1", "s4_1_x", "s4_1_2_3"] {
+            assert_eq!(place(broken, Sort::Severity), None, "{broken}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
+use crate::media::StreamName;
+
+fn finding(agent: &str, severity: Severity, title: &str) -> Finding {
+    let observation = Observation {
+        severity,
+        confidence: 0.9,
+        category: Category::Intrusion,
+        title: title.to_owned(),
+        detail: "Six failures in a minute.".to_owned(),
+        evidence: vec![Evidence {
+            quote: "Failed password for root\u{1b}[31m".to_owned(),
+            bounds: Some([10, 20, 30, 40]),
+            grounded: Some(true),
+        }],
+        mitre: vec!["T1110".to_owned()],
+        recommended_action: "Block the address.".to_owned(),
+    };
+    let frame = FrameRef {
+        seq: 7,
+        pts_ms: 12_300,
+        sha256: "ab".repeat(32),
+    };
+    let model = ModelRef {
+        provider: "offline".to_owned(),
+        name: "rules".to_owned(),
+        version: "1".to_owned(),
+    };
+    let stream = StreamName::new("team").unwrap();
+    let at = Timestamp::UNIX_EPOCH;
+    Finding::new(agent, stream, at, frame, observation, model)
+}
+
+fn open(dir: &Path, agents: &[String]) -> (FindingsBus, JoinHandle<()>) {
+    FindingsBus::open(&dir.join("data"), dir, agents, &StoreSettings::default()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_published_stands_in_both_files_and_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, writer) = open(dir.path(), &["SecOps".to_owned()]);
+    let mut heard = bus.subscribe();
+    bus.note("SecOps", "key refused").await;
+    let published = bus
+        .publish(finding("SecOps", Severity::High, "Brute force"))
+        .await
+        .unwrap();
+    assert!(published.incident.is_some());
+    let jsonl = std::fs::read_to_string(dir.path().join("findings.jsonl")).unwrap();
+    assert_eq!(serde_json::from_str::<Finding>(&jsonl).unwrap(), *published);
+    let log = std::fs::read_to_string(dir.path().join("secops.log")).unwrap();
+    assert!(
+        log.contains("key refused") && log.contains("Brute force"),
+        "{log}"
+    );
+    assert!(!log.contains('\u{1b}'), "{log:?}");
+    assert_eq!(heard.recv().await.unwrap().id, published.id);
+    drop(bus);
+    writer.join().unwrap();
+}
+
+#[tokio::test]
+async fn repeats_stand_in_a_log_as_a_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, _) = open(dir.path(), &[]);
+    for _ in 0..20 {
+        bus.publish(finding("SecOps", Severity::High, "Brute force"))
+            .await
+            .unwrap();
+    }
+    bus.publish(finding("DevOps", Severity::High, "Logins fail"))
+        .await
+        .unwrap();
+    bus.publish(finding("SecOps", Severity::Critical, "They are in"))
+        .await
+        .unwrap();
+    let id = bus.incidents(IncidentQuery {
+        limit: 9,
+        ..IncidentQuery::default()
+    });
+    let id = id.await.unwrap().items[0].id.to_string();
+    let read = |name: &str| {
+        let log = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        log.replace(&id, "ID")
+    };
+    insta::assert_snapshot!(format!(
+        "{}----\n{}",
+        read("secops.log"),
+        read("devops.log")
+    ));
+}
+
+#[tokio::test]
+async fn a_reader_of_findings_resumes_at_its_cursor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, writer) = open(dir.path(), &[]);
+    for n in 0..3 {
+        bus.publish(finding("SecOps", Severity::High, &n.to_string()))
+            .await
+            .unwrap();
+    }
+    assert_eq!(bus.cursor("siem").await.unwrap(), 0);
+    let (seq, _) = bus.findings_after(0, 2).await.unwrap()[1];
+    bus.advance("siem", seq).await.unwrap();
+    drop(bus);
+    tokio::task::spawn_blocking(|| writer.join().unwrap())
+        .await
+        .unwrap();
+    let (bus, _) = open(dir.path(), &[]);
+    let cursor = bus.cursor("siem").await.unwrap();
+    let rest = bus.findings_after(cursor, 10).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0].1.title, "2");
+}

@@ -1,0 +1,227 @@
+//! The record: findings, incidents, decisions, lessons, evidence, cursors, and
+//! the text that stood on the screen, in one SQLite database (write-ahead log)
+//! in the data folder, stills beside it under their SHA-256.
+//!
+//! This room alone knows SQLite. It owns what is written and when it is
+//! durable, not who hears of it: that is [`crate::findings_bus`], which owns
+//! the one thread that calls [`Writer`]. [`Readers`] may be asked by anyone
+//! off the async workers; readers never wait for the writer.
+
+mod decide;
+mod evidence;
+mod incidents;
+mod known;
+mod open;
+mod read;
+mod record;
+mod retention;
+mod row;
+mod schema;
+mod writer;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::finding::{Category, Finding, Severity};
+use crate::incident::{Change, Decision, Incident, Lesson, Proof, Status};
+use crate::media::Still;
+
+pub use open::{OpenError, open};
+pub use read::Readers;
+pub use retention::Swept;
+pub use writer::Writer;
+
+/// The store could not do it; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to use {file}: {reason}")]
+pub struct StoreError {
+    pub file: String,
+    pub reason: String,
+}
+
+/// A finding and the picture it was made on, as it may be kept.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub finding: Finding,
+    /// Kept when this is its incident's first or worst moment. Whoever hands
+    /// it in has masked what it knows to be secret: nothing is painted here.
+    pub still: Option<Still>,
+}
+
+impl From<Finding> for Publication {
+    fn from(finding: Finding) -> Self {
+        Self {
+            finding,
+            still: None,
+        }
+    }
+}
+
+/// A person's decision about an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub incident: Uuid,
+    pub status: Status,
+    pub by: String,
+    pub why: String,
+    /// With [`Status::Closed`]: its like is no news from now on.
+    pub false_positive: bool,
+    /// What it was decided on; `None` decides on whatever it is by now.
+    pub version: Option<u64>,
+}
+
+/// Something to be written.
+#[derive(Debug, Clone)]
+pub enum Write {
+    Record(Box<Publication>),
+    Decide(Verdict),
+    /// A lesson that no longer holds.
+    Unlearn(Uuid),
+    /// How far a named reader of findings has got.
+    Advance {
+        name: String,
+        seq: u64,
+        place: u64,
+    },
+}
+
+/// What was written, and is durable.
+#[derive(Debug, Clone)]
+pub enum Written {
+    Recorded(Recorded),
+    Decided(Change),
+    Unlearned,
+    Advanced,
+}
+
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Its place in the order of publication.
+    pub seq: u64,
+    /// With its incident.
+    pub finding: Arc<Finding>,
+    /// `None` when this very finding was recorded before.
+    pub change: Option<Change>,
+    /// Findings of this agent in this incident so far.
+    pub own_count: u64,
+}
+
+/// Why something was not written, though the store could.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no incident {0}")]
+    NoIncident(Uuid),
+    #[error("there is no lesson {0}")]
+    NoLesson(Uuid),
+    #[error(
+        "somebody was faster: the incident has changed to version {version} since; look at it again"
+    )]
+    Stale { version: u64 },
+    #[error("the incident is {status} already, by {by} at {at}: {why}")]
+    Already {
+        status: Status,
+        by: String,
+        at: Timestamp,
+        why: String,
+    },
+    #[error("there are {0} lessons already; remove those that no longer hold")]
+    TooManyLessons(usize),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where a listener is: the last finding and the last change of an incident it
+/// has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    pub seq: u64,
+    pub revision: u64,
+}
+
+/// Which findings to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct FindingQuery {
+    pub agent: Option<String>,
+    pub stream: Option<String>,
+    pub incident: Option<Uuid>,
+    /// This bad or worse.
+    pub severity: Option<Severity>,
+    /// Only what was published before this one.
+    pub before: Option<u64>,
+    pub limit: usize,
+}
+
+/// What incidents are ordered by, the most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    #[default]
+    LastSeen,
+    FirstSeen,
+    /// Worst first, then by when it was last seen.
+    Severity,
+    Count,
+}
+
+/// Which incidents to list.
+#[derive(Debug, Clone, Default)]
+pub struct IncidentQuery {
+    pub sort: Sort,
+    /// Any of these; empty: all.
+    pub status: Vec<Status>,
+    pub category: Vec<Category>,
+    pub stream: Option<String>,
+    pub agent: Option<String>,
+    /// This bad or worse.
+    pub severity: Option<Severity>,
+    /// Seen at or after.
+    pub since: Option<Timestamp>,
+    /// `next` of the page before, of the same sort.
+    pub after: Option<Place>,
+    pub limit: usize,
+}
+
+/// A place in a sorted list of incidents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub severity: i64,
+    pub key: i64,
+    pub seq: i64,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T, P> {
+    pub items: Vec<T>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<P>,
+}
+
+/// All there is to say about one incident but its findings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dossier {
+    pub incident: Incident,
+    pub version: u64,
+    /// Oldest first.
+    pub decisions: Vec<Decision>,
+    pub proof: Option<Proof>,
+    pub stills: Vec<KeptStill>,
+    /// The lesson that quiets it.
+    pub lesson: Option<Lesson>,
+}
+
+/// A picture kept as evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeptStill {
+    /// `first` or `worst`.
+    pub moment: &'static str,
+    pub sha256: String,
+    /// The finding that was made on it.
+    pub finding: Uuid,
+    pub seen_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests;

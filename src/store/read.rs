@@ -1,0 +1,209 @@
+//! Reading while the writer writes: a few connections of their own, each
+//! seeing the store as it was when its query began.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params_from_iter};
+
+use super::evidence;
+use super::{FindingQuery, Page, StoreError, row};
+use crate::finding::{Finding, Severity};
+
+/// Connections kept open for the next query.
+const IDLE: usize = 4;
+
+/// Cheap to clone. Every method blocks: call it off the async workers.
+#[derive(Debug, Clone)]
+pub struct Readers {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: PathBuf,
+    pictures: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(file: PathBuf, pictures: PathBuf) -> Self {
+        let inner = Inner {
+            file,
+            pictures,
+            idle: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    pub(super) fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let idle = self.idle().pop();
+        let db = idle.map_or_else(|| self.connect(), Ok);
+        let answer = db.and_then(|db| {
+            let answer = query(&db)?;
+            let mut idle = self.idle();
+            if idle.len() < IDLE {
+                idle.push(db);
+            }
+            Ok(answer)
+        });
+        answer.map_err(|error| StoreError {
+            file: self.inner.file.display().to_string(),
+            reason: error.to_string(),
+        })
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&self.inner.file, flags)?;
+        db.busy_timeout(Duration::from_secs(2))?;
+        db.pragma_update(None, "cache_size", -16_000)?;
+        db.set_prepared_statement_cache_capacity(32);
+        Ok(db)
+    }
+
+    /// Newest first, in the order of publication.
+    pub fn findings(&self, query: &FindingQuery) -> Result<Page<Finding, u64>, StoreError> {
+        self.with(|db| findings(db, query))
+    }
+
+    /// Published after that place, oldest first, each with its own.
+    pub fn findings_after(
+        &self,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Finding)>, StoreError> {
+        self.with(|db| {
+            let mut after = db.prepare_cached(
+                "SELECT seq, json FROM findings WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let found = after.query_map([clamp(seq), limit as i64], |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row::json(row, 1)?))
+            })?;
+            found.collect()
+        })
+    }
+
+    /// The place of a finding in the order of publication.
+    pub fn seq_of(&self, finding: uuid::Uuid) -> Result<Option<u64>, StoreError> {
+        self.with(|db| {
+            let mut find = db.prepare_cached("SELECT seq FROM findings WHERE id = ?1")?;
+            let seq = find.query_row([finding.as_bytes()], |row| row.get::<_, i64>(0));
+            Ok(seq.optional()?.map(|seq| seq as u64))
+        })
+    }
+
+    /// How far a named reader has got, and the place it noted with it.
+    pub fn cursor(&self, name: &str) -> Result<Option<(u64, u64)>, StoreError> {
+        self.with(|db| {
+            let mut find = db.prepare_cached("SELECT seq, place FROM cursors WHERE name = ?1")?;
+            let cursor = find.query_row([name], |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+            });
+            cursor.optional()
+        })
+    }
+
+    /// The bytes of a kept still; `None` for one there is not.
+    pub fn still(&self, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        if !evidence::is_sha256(sha256) {
+            return Ok(None);
+        }
+        let kept = self.with(|db| {
+            db.prepare_cached("SELECT 1 FROM evidence WHERE sha256 = ?1")?
+                .exists([sha256])
+        })?;
+        if !kept {
+            return Ok(None);
+        }
+        let file = evidence::file(&self.inner.pictures, sha256);
+        match std::fs::read(&file) {
+            Ok(jpeg) => Ok(Some(jpeg)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError {
+                file: file.display().to_string(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+/// A place that a client may have made up.
+pub(super) fn clamp(place: u64) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+fn findings(db: &Connection, query: &FindingQuery) -> rusqlite::Result<Page<Finding, u64>> {
+    let mut filter = String::from("seq < ?1");
+    let mut values = vec![Value::Integer(query.before.map_or(i64::MAX, clamp))];
+    let limit = query.limit as i64 + 1;
+    values.push(Value::Integer(limit));
+    let mut equal = |column: &str, value: Value| {
+        values.push(value);
+        filter.push_str(&format!(" AND {column} = ?{}", values.len()));
+    };
+    if let Some(agent) = &query.agent {
+        equal("agent", Value::Text(agent.clone()));
+    }
+    if let Some(stream) = &query.stream {
+        equal("stream", Value::Text(stream.clone()));
+    }
+    if let Some(incident) = query.incident {
+        let mut find = db.prepare_cached("SELECT seq FROM incidents WHERE id = ?1")?;
+        let seq = find.query_row([incident.as_bytes()], |row| row.get(0));
+        let Some(seq) = seq.optional()? else {
+            return Ok(Page {
+                items: vec![],
+                next: None,
+            });
+        };
+        equal("incident", Value::Integer(seq));
+    }
+    let by_severity = query.incident.is_none()
+        && (query.severity.is_some() || query.agent.is_some() || query.stream.is_some());
+    let newest = if by_severity {
+        // Each severity has its own stretch of the index, newest first; their
+        // heads together hold the newest of all.
+        let least = row::badness(query.severity.unwrap_or(Severity::Info));
+        let heads = (least..=4).map(|severity| {
+            format!(
+                "SELECT seq FROM (SELECT seq FROM findings WHERE {filter} AND severity = {severity}
+                   ORDER BY seq DESC LIMIT ?2)"
+            )
+        });
+        heads.collect::<Vec<_>>().join(" UNION ALL ")
+    } else {
+        let least = query.severity.map_or(0, row::badness);
+        format!(
+            "SELECT seq FROM findings WHERE {filter} AND severity >= {least}
+             ORDER BY seq DESC LIMIT ?2"
+        )
+    };
+    let sql = format!(
+        "SELECT seq, json FROM findings WHERE seq IN ({newest}) ORDER BY seq DESC LIMIT ?2"
+    );
+    let mut list = db.prepare_cached(&sql)?;
+    let found = list.query_map(params_from_iter(values), |row| {
+        Ok((row.get::<_, i64>(0)? as u64, row::json(row, 1)?))
+    })?;
+    let mut found: Vec<(u64, Finding)> = found.collect::<rusqlite::Result<_>>()?;
+    let more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let next = found.last().filter(|_| more).map(|(seq, _)| *seq);
+    let items = found.into_iter().map(|(_, finding)| finding).collect();
+    Ok(Page { items, next })
+}

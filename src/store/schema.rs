@@ -1,0 +1,183 @@
+//! The tables, and how a database of an older version becomes one of this.
+
+use rusqlite::{Connection, Transaction};
+
+/// `WTCH`: marks the file as ours (`PRAGMA application_id`).
+pub(super) const APPLICATION: i32 = 0x5754_4348;
+
+/// Each brings the schema from its index to the next. Never change one that
+/// was released: add another.
+const MIGRATIONS: [&str; 1] = [FIRST];
+
+pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
+
+/// Times are nanoseconds of the Unix epoch, ids the 16 bytes of a UUID,
+/// severities 0 (info) to 4 (critical), statuses 0 (new) to 2 (closed).
+///
+/// The wide indexes on incidents let a list be filtered and sorted without
+/// touching the rows it does not show.
+const FIRST: &str = "
+CREATE TABLE incidents (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  stream TEXT NOT NULL,
+  category TEXT NOT NULL,
+  title TEXT NOT NULL,
+  severity INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen INTEGER NOT NULL,
+  agents TEXT NOT NULL,
+  entities TEXT NOT NULL,
+  grounded INTEGER,
+  opinions TEXT NOT NULL,
+  -- The quote that proves it best.
+  proof TEXT,
+  -- Counts changes over all incidents; where listeners resume.
+  revision INTEGER NOT NULL,
+  -- Counts what a decision must not overlook.
+  version INTEGER NOT NULL,
+  -- The lesson that quiets it.
+  lesson INTEGER,
+  -- Its lesson was removed: the next finding reopens it.
+  reopens INTEGER NOT NULL DEFAULT 0,
+  -- How often new evidence spoke up.
+  told INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX incidents_by_last ON incidents (last_seen, seq, status, severity, category, stream, agents);
+CREATE INDEX incidents_by_first ON incidents (first_seen, seq, status, severity, category, stream, agents, last_seen);
+CREATE INDEX incidents_by_severity ON incidents (severity, last_seen, seq, status, category, stream, agents);
+CREATE INDEX incidents_by_count ON incidents (count, seq, status, severity, category, stream, agents, last_seen);
+CREATE INDEX incidents_by_revision ON incidents (revision);
+
+-- What an incident is about, and the keys it is found by.
+CREATE TABLE subjects (
+  incident INTEGER PRIMARY KEY REFERENCES incidents ON DELETE CASCADE,
+  json TEXT NOT NULL
+) STRICT;
+CREATE TABLE subject_keys (
+  key INTEGER NOT NULL,
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+  PRIMARY KEY (key, incident)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subject_keys_by_incident ON subject_keys (incident);
+
+CREATE TABLE incident_agents (
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+  agent TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  PRIMARY KEY (incident, agent)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE decisions (
+  seq INTEGER PRIMARY KEY,
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+  status INTEGER NOT NULL,
+  decided_by TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  why TEXT NOT NULL,
+  false_positive INTEGER NOT NULL
+) STRICT;
+CREATE INDEX decisions_by_incident ON decisions (incident);
+
+CREATE TABLE lessons (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  -- The incident may be gone; the lesson stays.
+  incident BLOB NOT NULL,
+  title TEXT NOT NULL,
+  severity INTEGER NOT NULL,
+  learned_by TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  why TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  quieted INTEGER NOT NULL,
+  last_quieted INTEGER
+) STRICT;
+
+CREATE TABLE findings (
+  -- The order of publication; never used twice.
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  incident INTEGER NOT NULL REFERENCES incidents,
+  agent TEXT NOT NULL COLLATE NOCASE,
+  stream TEXT NOT NULL,
+  severity INTEGER NOT NULL,
+  stored_at INTEGER NOT NULL,
+  json TEXT NOT NULL
+) STRICT;
+CREATE INDEX findings_by_incident ON findings (incident, seq);
+CREATE INDEX findings_by_severity ON findings (severity, seq);
+CREATE INDEX findings_by_agent ON findings (agent, severity, seq);
+CREATE INDEX findings_by_stream ON findings (stream, severity, seq);
+CREATE INDEX findings_by_both ON findings (stream, agent, severity, seq);
+
+-- Files in the evidence folder.
+CREATE TABLE evidence (
+  sha256 TEXT PRIMARY KEY,
+  bytes INTEGER NOT NULL,
+  stored_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- moment: 0 the incident's first, 1 its worst.
+CREATE TABLE stills (
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+  moment INTEGER NOT NULL,
+  finding INTEGER NOT NULL REFERENCES findings ON DELETE CASCADE,
+  sha256 TEXT NOT NULL REFERENCES evidence,
+  PRIMARY KEY (incident, moment)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX stills_by_finding ON stills (finding);
+CREATE INDEX stills_by_sha256 ON stills (sha256);
+
+-- How far each reader of findings has got (sinks, findings.jsonl).
+CREATE TABLE cursors (
+  name TEXT PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  place INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What stood on the screen. Nobody fills it yet.
+CREATE VIRTUAL TABLE screen_text USING fts5 (
+  text, stream UNINDEXED, observed_at UNINDEXED, frame_seq UNINDEXED, pts_ms UNINDEXED
+);
+";
+
+/// What a file turned out to be.
+pub(super) enum Age {
+    Empty,
+    /// Of this version or an older one.
+    Known(i32),
+    Newer(i32),
+    Foreign,
+}
+
+pub(super) fn age(db: &Connection) -> rusqlite::Result<Age> {
+    let version: i32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (application, version) {
+        (0, 0) if tables == 0 => Age::Empty,
+        (APPLICATION, version) if version > NEWEST => Age::Newer(version),
+        (APPLICATION, version) if version >= 0 => Age::Known(version),
+        _ => Age::Foreign,
+    })
+}
+
+/// All steps or none.
+pub(super) fn migrate(db: &mut Connection, from: i32) -> rusqlite::Result<()> {
+    if from >= NEWEST {
+        return Ok(());
+    }
+    let step = db.transaction()?;
+    for migration in MIGRATIONS.iter().skip(from.max(0) as usize) {
+        step.execute_batch(migration)?;
+    }
+    mark(&step)?;
+    step.commit()
+}
+
+fn mark(step: &Transaction<'_>) -> rusqlite::Result<()> {
+    step.pragma_update(None, "application_id", APPLICATION)?;
+    step.pragma_update(None, "user_version", NEWEST)
+}

@@ -1,0 +1,182 @@
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::config::StoreSettings;
+use crate::finding::{Evidence, FrameRef, ModelRef, Observation};
+use crate::media::StreamName;
+
+fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
+    let observation = Observation {
+        severity: Severity::High,
+        confidence: 0.9,
+        category: Category::Intrusion,
+        title: "Failed logins".to_owned(),
+        detail: String::new(),
+        evidence: vec![Evidence {
+            quote: quote.to_owned(),
+            bounds: None,
+            grounded: Some(true),
+        }],
+        mitre: vec![],
+        recommended_action: String::new(),
+    };
+    let frame = FrameRef {
+        seq: 1,
+        pts_ms: 0,
+        sha256: String::new(),
+    };
+    let model = ModelRef {
+        provider: "p".to_owned(),
+        name: "n".to_owned(),
+        version: "v".to_owned(),
+    };
+    let stream = StreamName::new("team").unwrap();
+    let at = Timestamp::UNIX_EPOCH;
+    let finding = Finding::new("SecOps", stream, at, frame, observation, model);
+    let still = Still {
+        jpeg: Bytes::from_static(jpeg),
+        sha256: String::new(),
+    };
+    Write::Record(Box::new(Publication {
+        finding,
+        still: Some(still),
+    }))
+}
+
+fn open_at(dir: &Path) -> (Writer, Readers) {
+    open(dir, &StoreSettings::default()).unwrap()
+}
+
+fn pictures(dir: &Path) -> usize {
+    std::fs::read_dir(dir.join("evidence")).unwrap().count()
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let first = writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    assert!(first[0].is_ok());
+    let before = writer.position();
+    let pages: i64 = writer
+        .db
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    let limit = |writer: &Writer, pages: i64| {
+        let set = format!("PRAGMA max_page_count = {pages}");
+        writer.db.query_row(&set, [], |_| Ok(())).unwrap();
+    };
+    limit(&writer, pages);
+    let long = format!("Failed password for b from 192.0.2.2 {}", "x".repeat(9000));
+    let jobs = [publication(&long, b"two"), publication(&long, b"three")];
+    for result in writer.write(&jobs) {
+        let error = result.unwrap_err().to_string();
+        assert!(
+            error.contains("full") && error.contains("make room"),
+            "{error}"
+        );
+    }
+    assert_eq!(writer.position(), before);
+    assert_eq!(pictures(dir.path()), 1);
+    limit(&writer, 1 << 30);
+    assert!(writer.write(&jobs).iter().all(Result::is_ok));
+    let all = readers.findings_after(0, 10).unwrap();
+    assert_eq!(all.len(), 3);
+}
+
+#[test]
+fn one_that_cannot_be_written_keeps_no_other_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer
+        .db
+        .execute_batch(
+            "CREATE TEMP TRIGGER picky BEFORE INSERT ON findings WHEN new.json LIKE '%cursed%'
+             BEGIN SELECT RAISE(ABORT, 'cursed'); END",
+        )
+        .unwrap();
+    let results = writer.write(&[
+        publication("Failed password for a from 192.0.2.1", b"one"),
+        publication("a cursed line from 192.0.2.2", b"two"),
+        publication("Failed password for c from 192.0.2.3", b"three"),
+    ]);
+    let fine: Vec<_> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(fine, [true, false, true]);
+    assert_eq!(readers.findings_after(0, 10).unwrap().len(), 2);
+    let list = readers.incidents(&IncidentQuery {
+        limit: 10,
+        ..IncidentQuery::default()
+    });
+    assert_eq!(list.unwrap().items.len(), 2);
+    assert_eq!(pictures(dir.path()), 2);
+}
+
+#[test]
+fn stills_that_nothing_refers_to_are_cleared_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"kept")]);
+    let orphan = writer.evidence.put(b"written, never committed").unwrap();
+    assert_eq!(readers.still(&orphan).unwrap(), None);
+    assert_eq!(pictures(dir.path()), 2);
+    drop((writer, readers));
+    drop(open_at(dir.path()));
+    assert_eq!(pictures(dir.path()), 1);
+}
+
+#[test]
+fn stills_are_not_kept_unless_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        keep_stills: false,
+        ..StoreSettings::default()
+    };
+    let (mut writer, _) = open(dir.path(), &settings).unwrap();
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    assert_eq!(pictures(dir.path()), 0);
+}
+
+#[test]
+fn places_are_never_used_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        keep: std::time::Duration::ZERO,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    let before = writer.position();
+    let swept = writer.sweep().unwrap();
+    assert_eq!((swept.findings, swept.incidents, swept.stills), (1, 1, 1));
+    drop((writer, readers));
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    assert_eq!(writer.position().seq, before.seq);
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"two")]);
+    assert!(writer.position() > before);
+    assert_eq!(readers.findings_after(before.seq, 9).unwrap().len(), 1);
+    assert_eq!(readers.changed_after(before.revision, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn the_text_of_screens_can_be_searched() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_at(dir.path());
+    writer
+        .db
+        .execute_batch(
+            "INSERT INTO screen_text (text, stream) VALUES ('Failed password for admin', 'team');
+             INSERT INTO screen_text (text, stream) VALUES ('All systems operational', 'team')",
+        )
+        .unwrap();
+    let found: String = writer
+        .db
+        .query_row(
+            "SELECT text FROM screen_text WHERE screen_text MATCH 'password'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(found, "Failed password for admin");
+}

@@ -1,0 +1,217 @@
+//! The one that writes: what waits is written in one transaction, so that a
+//! burst costs one sync.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use uuid::Uuid;
+
+use super::evidence::EvidenceFolder;
+use super::known::Cache;
+use super::record::KnownLesson;
+use super::{Position, Refusal, StoreError, Write, Written};
+use crate::config::StoreSettings;
+
+/// Belongs to one thread, which is not an async worker.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) db: Connection,
+    file: String,
+    pub(super) evidence: EvidenceFolder,
+    pub(super) settings: StoreSettings,
+    pub(super) cache: Cache,
+    pub(super) lessons: Vec<KnownLesson>,
+    /// The newest finding and the newest change, committed or under way.
+    pub(super) position: Position,
+    /// Stills that nothing refers to once the transaction is committed.
+    pub(super) unneeded: Vec<String>,
+    /// Stills written in this transaction.
+    pub(super) added: Vec<String>,
+    /// Keeps every other process out.
+    _lock: File,
+}
+
+impl Writer {
+    pub(super) fn new(
+        db: Connection,
+        file: &Path,
+        evidence: EvidenceFolder,
+        settings: StoreSettings,
+        lock: File,
+    ) -> rusqlite::Result<Self> {
+        let mut writer = Self {
+            db,
+            file: PathBuf::from(file).display().to_string(),
+            evidence,
+            settings,
+            cache: Cache::default(),
+            lessons: Vec::new(),
+            position: Position::default(),
+            unneeded: Vec::new(),
+            added: Vec::new(),
+            _lock: lock,
+        };
+        writer.read_back()?;
+        writer.clear_evidence()?;
+        Ok(writer)
+    }
+
+    /// The newest finding and the newest change there are.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Writes all of it; what could be written is durable on return. One that
+    /// can't be written does not keep the others out.
+    pub fn write(&mut self, jobs: &[Write]) -> Vec<Result<Written, Refusal>> {
+        if jobs.is_empty() {
+            return Vec::new();
+        }
+        match self.transaction(|writer| jobs.iter().map(|job| writer.apply(job)).collect()) {
+            Ok(written) => written,
+            // The disk, or another program's lock: it would hit each of them.
+            Err(error) if jobs.len() == 1 || is_everyones(&error) => {
+                let error = self.error(&error);
+                jobs.iter().map(|_| Err(error.clone().into())).collect()
+            }
+            Err(_) => jobs
+                .iter()
+                .map(|job| {
+                    let written = self.transaction(|writer| writer.apply(job));
+                    written.unwrap_or_else(|error| Err(self.error(&error).into()))
+                })
+                .collect(),
+        }
+    }
+
+    fn apply(&mut self, job: &Write) -> rusqlite::Result<Result<Written, Refusal>> {
+        match job {
+            Write::Record(publication) => {
+                let recorded = self.record(&publication.finding, publication.still.as_ref())?;
+                Ok(Ok(Written::Recorded(recorded)))
+            }
+            Write::Decide(verdict) => Ok(self.decide(verdict)?.map(Written::Decided)),
+            Write::Unlearn(lesson) => self.unlearn(*lesson),
+            Write::Advance { name, seq, place } => {
+                self.advance(name, *seq, *place)?;
+                Ok(Ok(Written::Advanced))
+            }
+        }
+    }
+
+    fn unlearn(&mut self, id: Uuid) -> rusqlite::Result<Result<Written, Refusal>> {
+        let Some(lesson) = self.lessons.iter().find(|lesson| lesson.id == id) else {
+            return Ok(Err(Refusal::NoLesson(id)));
+        };
+        let seq = lesson.seq;
+        self.remove_lesson(seq)?;
+        Ok(Ok(Written::Unlearned))
+    }
+
+    fn advance(&self, name: &str, seq: u64, place: u64) -> rusqlite::Result<()> {
+        let mut advance = self.db.prepare_cached(
+            "INSERT INTO cursors (name, seq, place) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET seq = ?2, place = ?3",
+        )?;
+        advance.execute(params![name, seq as i64, place as i64])?;
+        Ok(())
+    }
+
+    /// All of it or nothing, in the database, in memory and in the evidence
+    /// folder alike.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let before = self.position;
+        let done = self.db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let done = work(self)?;
+            self.db.execute_batch("COMMIT")?;
+            Ok(done)
+        });
+        match done {
+            Ok(done) => {
+                self.added.clear();
+                for sha256 in std::mem::take(&mut self.unneeded) {
+                    self.evidence.remove(&sha256);
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                // A full disk may have ended the transaction by itself.
+                if !self.db.is_autocommit() {
+                    drop(self.db.execute_batch("ROLLBACK"));
+                }
+                self.cache.clear();
+                self.position = before;
+                self.unneeded.clear();
+                for sha256 in std::mem::take(&mut self.added) {
+                    self.evidence.remove(&sha256);
+                }
+                // What can't be read back now is as it was, or is read when it
+                // is used.
+                drop(self.read_back());
+                Err(error)
+            }
+        }
+    }
+
+    fn read_back(&mut self) -> rusqlite::Result<()> {
+        self.lessons = KnownLesson::all(&self.db)?;
+        // What retention removed stays counted: a listener may be beyond it.
+        let last = "SELECT seq FROM sqlite_sequence WHERE name = 'findings'";
+        let seq: Option<i64> = self.db.query_row(last, [], |row| row.get(0)).optional()?;
+        let newest = "SELECT max(revision) FROM incidents";
+        let revision: Option<i64> = self.db.query_row(newest, [], |row| row.get(0))?;
+        let here = Position {
+            seq: seq.unwrap_or_default() as u64,
+            revision: revision.unwrap_or_default() as u64,
+        };
+        self.position.seq = here.seq;
+        self.position.revision = self.position.revision.max(here.revision);
+        Ok(())
+    }
+
+    fn clear_evidence(&self) -> rusqlite::Result<()> {
+        let mut find = self
+            .db
+            .prepare("SELECT 1 FROM evidence WHERE sha256 = ?1")?;
+        let cleared = self
+            .evidence
+            .clear(|sha256| find.exists([sha256]).unwrap_or(true));
+        if let Err(error) = cleared {
+            tracing::warn!(%error, "failed to look through the evidence folder");
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_revision(&mut self) -> u64 {
+        self.position.revision += 1;
+        self.position.revision
+    }
+
+    pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let hint = if full { "; make room on the disk" } else { "" };
+        StoreError {
+            file: self.file.clone(),
+            reason: format!("{error}{hint}"),
+        }
+    }
+}
+
+fn is_everyones(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::OutOfMemory
+        )
+    )
+}

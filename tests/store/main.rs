@@ -1,0 +1,9 @@
+//! The store and its incidents as the rest of the house meets them: a bus, and
+//! a console on a port of its own.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod api;
+mod bad_input;
+mod durability;
+mod panel;
+mod room;

@@ -1,0 +1,245 @@
+//! A bus with a console in front of it, in a folder of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use watchtower::config::StoreSettings;
+use watchtower::console::{Console, ConsoleSettings, Views};
+use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
+use watchtower::findings_bus::FindingsBus;
+use watchtower::frame_bus::FrameBus;
+use watchtower::media::{Still, StreamName};
+use watchtower::metrics::Metrics;
+use watchtower::roster::Roster;
+use watchtower::store::Publication;
+use watchtower::stream_hub::StreamHub;
+
+pub(crate) struct Room {
+    pub(crate) dir: TempDir,
+    pub(crate) bus: FindingsBus,
+    writer: JoinHandle<()>,
+    base: String,
+    client: Client,
+    shutdown: CancellationToken,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+pub(crate) fn open(dir: &Path, settings: &StoreSettings) -> (FindingsBus, JoinHandle<()>) {
+    FindingsBus::open(&dir.join("data"), &dir.join("logs"), &[], settings).unwrap()
+}
+
+impl Room {
+    pub(crate) async fn new() -> Self {
+        Self::with(StoreSettings::default()).await
+    }
+
+    pub(crate) async fn with(settings: StoreSettings) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    async fn at(dir: TempDir, settings: StoreSettings) -> Self {
+        let (bus, writer) = open(dir.path(), &settings);
+        let console = Console::bind(ConsoleSettings {
+            address: "127.0.0.1:0".parse().unwrap(),
+            token: None,
+            allowed_origins: vec![],
+        });
+        let console = console.await.unwrap();
+        let base = format!("http://{}", console.local_addr().unwrap());
+        let views = Views {
+            hub: StreamHub::new(),
+            frames: FrameBus::new(),
+            findings: bus.clone(),
+            roster: Roster::new(vec![]),
+            metrics: Arc::new(Metrics::new()),
+            ready: Arc::new(AtomicBool::new(true)),
+        };
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(console.run(views, shutdown.clone()));
+        Self {
+            dir,
+            bus,
+            writer,
+            base,
+            client: Client::builder().no_proxy().build().unwrap(),
+            shutdown,
+            server,
+        }
+    }
+
+    /// Ends it in an orderly way and opens the same folder again.
+    pub(crate) async fn restarted(self, settings: StoreSettings) -> Self {
+        self.shutdown.cancel();
+        self.server.await.unwrap().unwrap();
+        drop(self.bus);
+        let writer = self.writer;
+        tokio::task::spawn_blocking(move || writer.join().unwrap())
+            .await
+            .unwrap();
+        Self::at(self.dir, settings).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client
+            .get(format!("{}{path}", self.base))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        let status = response.status();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    /// The incidents of a list, by title.
+    pub(crate) async fn titles(&self, path: &str) -> Vec<String> {
+        let list = self.json(path).await;
+        let items = list["items"].as_array().unwrap();
+        let title = |item: &Value| item["title"].as_str().unwrap().to_owned();
+        items.iter().map(title).collect()
+    }
+
+    pub(crate) async fn set_status(&self, id: &str, body: Value) -> (StatusCode, Value) {
+        let url = format!("{}/api/incidents/{id}/status", self.base);
+        let response = self.client.post(url).json(&body).send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Reads the event stream until `enough` of its events are there.
+    pub(crate) async fn events(&self, last: Option<&str>, enough: usize) -> Vec<Told> {
+        let mut request = self.client.get(format!("{}/api/events", self.base));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let mut response = request.send().await.unwrap();
+        let mut text = String::new();
+        let read = async {
+            loop {
+                let told = parse(&text);
+                if told.len() >= enough {
+                    return told;
+                }
+                let chunk = response.chunk().await.unwrap().unwrap();
+                text.push_str(std::str::from_utf8(&chunk).unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), read)
+            .await
+            .unwrap_or_else(|_| panic!("too few events"))
+    }
+}
+
+/// A `finding` or `incident` event.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) data: Value,
+}
+
+fn parse(text: &str) -> Vec<Told> {
+    let whole = text.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
+    let blocks = whole.split("\n\n").filter_map(|block| {
+        let field = |name: &str| {
+            block
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        };
+        Some(Told {
+            id: field("id")?.to_owned(),
+            kind: field("event")?.to_owned(),
+            data: serde_json::from_str(field("data")?).ok()?,
+        })
+    });
+    blocks.collect()
+}
+
+/// What one agent says about one thing.
+#[derive(Debug, Clone)]
+pub(crate) struct Report<'a> {
+    pub(crate) agent: &'a str,
+    pub(crate) severity: Severity,
+    pub(crate) category: Category,
+    pub(crate) title: &'a str,
+    pub(crate) quotes: &'a [&'a str],
+    pub(crate) at: Timestamp,
+}
+
+pub(crate) const FAILED: &str = "Failed password for admin from 203.0.113.45 port 51502 ssh2";
+
+impl Default for Report<'_> {
+    fn default() -> Self {
+        Self {
+            agent: "SecOps",
+            severity: Severity::High,
+            category: Category::Intrusion,
+            title: "Burst of failed logins for admin",
+            quotes: &[FAILED],
+            at: "2026-11-23T09:00:00Z".parse().unwrap(),
+        }
+    }
+}
+
+impl Report<'_> {
+    pub(crate) fn finding(&self) -> Finding {
+        let evidence = self.quotes.iter().map(|quote| Evidence {
+            quote: (*quote).to_owned(),
+            bounds: Some([10, 20, 30, 40]),
+            grounded: Some(true),
+        });
+        let observation = Observation {
+            severity: self.severity,
+            confidence: 0.9,
+            category: self.category,
+            title: self.title.to_owned(),
+            detail: format!("{} says so.", self.agent),
+            evidence: evidence.collect(),
+            mitre: vec![],
+            recommended_action: "Look into it.".to_owned(),
+        };
+        let frame = FrameRef {
+            seq: 7,
+            pts_ms: 12_300,
+            sha256: "ab".repeat(32),
+        };
+        let model = ModelRef {
+            provider: "fake".to_owned(),
+            name: "parrot".to_owned(),
+            version: "1".to_owned(),
+        };
+        let stream = StreamName::new("team").unwrap();
+        Finding::new(self.agent, stream, self.at, frame, observation, model)
+    }
+
+    pub(crate) fn with_still(&self, jpeg: &'static [u8]) -> Publication {
+        Publication {
+            finding: self.finding(),
+            still: Some(Still {
+                jpeg: Bytes::from_static(jpeg),
+                sha256: String::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn later(&self, minutes: i64) -> Self {
+        let at = self.at + jiff::SignedDuration::from_mins(minutes);
+        Self { at, ..self.clone() }
+    }
+}
