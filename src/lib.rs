@@ -34,6 +34,7 @@
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
 //! holds all of this against the code.
 
+pub mod app;
 pub mod cli;
 
 pub mod agents;
@@ -41,6 +42,7 @@ pub mod av;
 pub mod console;
 pub mod models;
 pub mod rtmp;
+pub mod vision;
 
 pub mod findings_bus;
 pub mod frame_bus;
@@ -49,6 +51,7 @@ pub mod stream_hub;
 
 pub mod config;
 pub mod finding;
+pub mod masking;
 pub mod media;
 pub mod metrics;
 pub mod model;

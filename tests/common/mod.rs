@@ -13,6 +13,7 @@ pub mod gemini;
 pub mod healthy;
 pub mod log;
 pub mod rtmp_client;
+pub mod serve;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
