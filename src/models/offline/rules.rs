@@ -46,8 +46,13 @@ pub enum RulesError {
         file: PathBuf,
         source: std::io::Error,
     },
-    #[error(transparent)]
-    Faults(#[from] Faults),
+    #[error("{}", show(.0))]
+    Faults(Vec<Faults>),
+}
+
+fn show(files: &[Faults]) -> String {
+    let files = files.iter().map(ToString::to_string);
+    files.collect::<Vec<_>>().join("\n")
 }
 
 /// All rules of all files, ready to be applied.
@@ -152,9 +157,13 @@ impl Rules {
             version: String::new(),
         };
         let mut sum = Sha256::new();
+        let mut faults = Vec::new();
         for (name, text) in &texts {
-            rules.add(name, text)?;
+            faults.extend(rules.add(name, text).err());
             sum.update(text);
+        }
+        if !faults.is_empty() {
+            return Err(RulesError::Faults(faults));
         }
         let sum = sum.finalize();
         rules.version = format!(
@@ -317,17 +326,19 @@ impl Rule {
                 nearest
             });
         }
-        matches.retain(|found| {
-            found.number.as_ref().is_none_or(|(_, number)| {
-                self.above.is_none_or(|least| *number > least)
-                    && self.below.is_none_or(|most| *number < most)
-            })
-        });
+        matches.retain(|found| self.fits(found.number.as_ref()));
         if matches.len() < self.at_least {
             Vec::new()
         } else {
             matches
         }
+    }
+
+    fn fits(&self, number: Option<&(String, f64)>) -> bool {
+        number.is_none_or(|(_, number)| {
+            self.above.is_none_or(|least| *number > least)
+                && self.below.is_none_or(|most| *number < most)
+        })
     }
 
     fn match_row(&self, screen: &Screen, index: usize) -> Option<Match> {
@@ -352,6 +363,10 @@ impl Rule {
                     Some(group) => Some((group.as_str().to_owned(), number(group.as_str())?)),
                     None => None,
                 };
+                // Under a label the first value counts, whatever it is.
+                if self.label.is_none() && !self.fits(number.as_ref()) {
+                    return None;
+                }
                 let mut with = with.clone();
                 if let Some(label) = &self.label {
                     with.push(screen.label_above(index, part, label, REACH)?);

@@ -11,6 +11,7 @@ use crate::media::{Rect, TextLine};
 
 /// Readings less sure than this are icons and specks more often than words.
 const SURE: f32 = 0.5;
+const SURE_DIGIT: f32 = 0.8;
 /// Between two cells of a row.
 const GAP: &str = "  ";
 /// Marks and icons in front of a line are left out of a quote up to here.
@@ -53,10 +54,7 @@ impl Screen {
             rows: Vec::new(),
         };
         let mut band: Option<Rect> = None;
-        let legible = lines
-            .iter()
-            .filter(|line| line.confidence >= SURE && line.text.chars().count() > 1);
-        for line in legible {
+        for line in lines.iter().filter(|line| is_legible(line)) {
             let middle = line.rect.y + line.rect.height / 2;
             let beside = band.is_some_and(|band| (band.y..band.y + band.height).contains(&middle));
             if !beside {
@@ -162,6 +160,16 @@ impl Screen {
             of(rect.y + rect.height, self.height),
             of(rect.x + rect.width, self.width),
         ]
+    }
+}
+
+/// A single character is an icon, unless it is surely a digit.
+fn is_legible(line: &TextLine) -> bool {
+    let mut characters = line.text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(only), None) => only.is_ascii_digit() && line.confidence >= SURE_DIGIT,
+        (Some(_), Some(_)) => line.confidence >= SURE,
+        (None, _) => false,
     }
 }
 
