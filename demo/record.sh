@@ -27,13 +27,13 @@ pad='0.05*(sin(2*PI*110*t)*(0.7+0.3*sin(2*PI*t/13))+0.8*sin(2*PI*164.81*t)*(0.6+
 left="$pad+0.5*sin(2*PI*220*t)*(0.5+0.5*sin(2*PI*t/6.5)))"
 right="$pad+0.5*sin(2*PI*277.18*t)*(0.5+0.5*sin(2*PI*t/7.8)))"
 
-echo "Recording $seconds s at $fps frames a second (some minutes)"
+echo "Recording $seconds s at $fps frames a second (about a minute)"
 python3 "$here/record.py" "$chromium" "$tmp/profile" |
   ffmpeg -hide_banner -loglevel error -y \
     -f image2pipe -c:v png -framerate "$fps" -i - \
     -f lavfi -i "aevalsrc='$left|$right':s=48000:d=$seconds" \
     -vf "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p" \
-    -c:v libx264 -preset veryslow -tune animation -crf "29" -profile:v high -bf 0 \
+    -c:v libx264 -preset veryslow -tune stillimage -crf 32 -profile:v high -level 4.1 -bf 0 \
     -g $((2 * fps)) -keyint_min $((2 * fps)) -sc_threshold 0 \
     -color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv \
     -c:a aac -b:a 40k -ar 48000 -ac 2 \

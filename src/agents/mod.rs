@@ -59,6 +59,8 @@ pub async fn run(members: Vec<Member>, meeting: Meeting, shutdown: CancellationT
             tracing::error!(agent, %error, "an agent's supervisor failed");
         }
     }
+    // With nobody on the panel there is still a shutdown to wait for.
+    shutdown.cancelled().await;
 }
 
 /// Starts the agent again when it fails, ever more slowly.
