@@ -216,10 +216,12 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
             (server.json("/api/streams").await["items"] == serde_json::json!([])).then_some(())
         })
         .await;
-    assert_eq!(
-        server.get("/api/frames/demo/latest.jpg").await.status(),
-        404
-    );
+    server
+        .until("the still's end", async |server| {
+            let answer = server.get("/api/frames/demo/latest.jpg").await;
+            (answer.status() == 404).then_some(())
+        })
+        .await;
 
     // With an event stream open and nothing to wait for, it ends at once.
     let asked = Instant::now();
@@ -327,7 +329,7 @@ async fn what_stands_in_the_way_is_said_in_a_line() {
             &["absent.toml", "--config"],
         ),
         (
-            Setup::new().agents("[model]\nprovider = \"gemini\""),
+            Setup::new().agents(&format!("[model]\nprovider = \"gemini\"\n{SMALL_PANEL}")),
             &["GOOGLE_API_KEY", "offline"],
         ),
     ];

@@ -265,6 +265,8 @@ async fn supervise(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     tokio::select! {
+        // First: a task that ends because it was told to is no failure.
+        biased;
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = essential.join_next() => match ended {
             Ok((task, Ok(()))) => bail!("{task} ended by itself"),

@@ -59,6 +59,9 @@ fn status(agent: &AgentConfig, provider: Provider, model: &ModelConfig) -> Agent
     }
 }
 
+/// A model, and who limits the asking of it.
+type Thinker = (Arc<dyn Model>, Option<Arc<Governor>>);
+
 /// Makes models, and sees to it that those who ask the same model share its
 /// governor, that all share the lanes, and that those who apply rules share
 /// the rules.
@@ -77,11 +80,7 @@ impl<'a> Makers<'a> {
         }
     }
 
-    fn make(
-        &mut self,
-        agent: &AgentConfig,
-        provider: Provider,
-    ) -> anyhow::Result<(Arc<dyn Model>, Option<Arc<Governor>>)> {
+    fn make(&mut self, agent: &AgentConfig, provider: Provider) -> anyhow::Result<Thinker> {
         match provider {
             Provider::Offline => Ok((Arc::new(Offline::new(self.rules()?, &agent.persona)), None)),
             Provider::Gemini => {

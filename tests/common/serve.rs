@@ -1,5 +1,6 @@
 //! A real `watchtower serve` in a folder of its own, on ports of its own,
 //! stopped when dropped.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
