@@ -1,6 +1,5 @@
 //! The whole panel with Gemini: a real server and publisher, and a model that
 //! speaks Google's wire format on this machine.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

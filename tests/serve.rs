@@ -34,8 +34,14 @@ fn on_screen(pts_ms: i64) -> Vec<String> {
             .unwrap();
     let duration = labels["duration_s"].as_f64().unwrap();
     let at = (pts_ms as f64 / 1000.0) % duration;
-    let within =
-        |span: &Value| span["start"].as_f64().unwrap() <= at && at < span["end"].as_f64().unwrap();
+    // The labels are to the second.
+    let within = |span: &Value| {
+        let (start, end) = (
+            span["start"].as_f64().unwrap(),
+            span["end"].as_f64().unwrap(),
+        );
+        start - 1.0 <= at && at < end + 1.0
+    };
     let strings = |of: &Value| {
         let strings = of["strings"].as_array().cloned().unwrap_or_default();
         strings
