@@ -53,13 +53,13 @@ struct Section<'a> {
     codecs: Vec<(&'a str, &'a str)>,
     parameters: Vec<(&'a str, &'a str)>,
     fragment: Option<&'a str>,
-    password: bool,
+    password: Option<&'a str>,
     fingerprint: bool,
     setup: Option<&'a str>,
 }
 
 impl Offer {
-    pub fn parse(text: &str) -> Result<Self, Unmet> {
+    pub fn parse<'a>(text: &'a str) -> Result<Self, Unmet> {
         let mut lines = text.lines();
         if lines.next() != Some("v=0") {
             return Err(Unmet::NotSdp);
@@ -86,10 +86,11 @@ impl Offer {
         if !video.takes_h264() {
             return Err(Unmet::NoH264);
         }
-        let fragment = video.fragment.or(session.fragment).ok_or(Unmet::NoIce)?;
-        if !video.password && !session.password {
-            return Err(Unmet::NoIce);
-        }
+        // All goes over the transport of the first section (RFC 8843, section
+        // 7.2), whatever the others say they would use alone.
+        let first = |of: fn(&Section<'a>) -> Option<&'a str>| sections.iter().find_map(of);
+        let fragment = first(|section| section.fragment).ok_or(Unmet::NoIce)?;
+        let password = first(|section| section.password).ok_or(Unmet::NoIce)?;
         if !video.fingerprint && !session.fingerprint {
             return Err(Unmet::NoFingerprint);
         }
@@ -103,7 +104,7 @@ impl Offer {
                 && section.has_codec("opus/48000/2")
         });
         Ok(Self {
-            sdp: without_candidates(text),
+            sdp: cleaned(text, fragment, password),
             fragment: fragment.to_owned(),
             audio,
         })
@@ -129,7 +130,7 @@ impl<'a> Section<'a> {
             "rtpmap" => self.codecs.extend(value.split_once(' ')),
             "fmtp" => self.parameters.extend(value.split_once(' ')),
             "ice-ufrag" => self.fragment = Some(value),
-            "ice-pwd" => self.password = true,
+            "ice-pwd" => self.password = Some(value),
             "fingerprint" => {
                 let hash = value.split(' ').next().unwrap_or_default();
                 self.fingerprint |= HASHES.iter().any(|known| known.eq_ignore_ascii_case(hash));
@@ -178,12 +179,20 @@ fn is_playable(parameters: &str) -> bool {
     value("packetization-mode") == Some("1") && baseline
 }
 
-fn without_candidates(sdp: &str) -> String {
+/// Without candidates, and with the same ICE credentials throughout: webrtc
+/// takes no others.
+fn cleaned(sdp: &str, fragment: &str, password: &str) -> String {
     let mut kept = String::with_capacity(sdp.len());
     for line in sdp.lines() {
-        if !line.starts_with("a=candidate:") && !line.starts_with("a=end-of-candidates") {
-            kept.push_str(line);
-            kept.push_str("\r\n");
+        if line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates") {
+            continue;
+        }
+        if line.starts_with("a=ice-ufrag:") {
+            let _ = write!(kept, "a=ice-ufrag:{fragment}\r\n");
+        } else if line.starts_with("a=ice-pwd:") {
+            let _ = write!(kept, "a=ice-pwd:{password}\r\n");
+        } else {
+            let _ = write!(kept, "{line}\r\n");
         }
     }
     kept

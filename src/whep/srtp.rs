@@ -101,3 +101,61 @@ fn xor(into: &mut [u8], bytes: &[u8]) {
         *into ^= byte;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rtc::crypto::default_provider;
+    use rtc::srtp::context::Context;
+    use rtc::srtp::protection_profile::ProtectionProfile;
+
+    use super::*;
+    use crate::whep::secrets::Tap;
+
+    /// Lets the family's own context derive its keys under the tap, protects
+    /// with what the tap heard, and opens with the context.
+    fn round_trip(profile: ProtectionProfile) {
+        let master: Vec<u8> = (1..=16).collect();
+        let salt: Vec<u8> = (100..).take(profile.salt_len()).collect();
+        let provider = default_provider().expect("ring is built in");
+        let tap = Tap::new(provider.clone());
+        let context = |crypto: &dyn RTCCrypto| {
+            Context::new(&master, &salt, profile, None, None, crypto).expect("valid keys")
+        };
+        drop(context(&tap));
+        // The other direction, derived second, must not be mistaken for ours.
+        let other = Context::new(&[9; 16], &salt, profile, None, None, &tap);
+        drop(other.expect("valid keys"));
+
+        let keys = tap.take().expect("heard");
+        assert!(tap.take().is_none());
+        let mut protector = Protector::new(&keys, provider.crypto()).expect("valid keys");
+        let mut receiver = context(provider.crypto());
+        // Across the sequence number's wrap, so that the rollover counts.
+        for index in 0xfff0..0x1_0010u64 {
+            let mut buffer = b"before".to_vec();
+            let start = buffer.len();
+            let [.., high, low] = index.to_be_bytes();
+            buffer.extend([0x80, 0xe6, high, low, 0, 0, 0, 1, 1, 2, 3, 4]);
+            buffer.extend(b"payload");
+            let plain = buffer[start..].to_vec();
+            protector
+                .protect(&mut buffer, start, 0x0102_0304, index)
+                .expect("protected");
+            assert_eq!(buffer.len(), start + plain.len() + protector.tag_length());
+            let opened = receiver.decrypt_rtp(&buffer[start..]).expect("authentic");
+            assert_eq!(opened[..], plain);
+        }
+    }
+
+    #[test]
+    fn the_family_opens_what_was_protected_with_the_keys_heard() {
+        round_trip(ProtectionProfile::AeadAes128Gcm);
+        round_trip(ProtectionProfile::Aes128CmHmacSha1_80);
+    }
+
+    #[test]
+    fn nothing_heard_is_no_key() {
+        let provider = default_provider().expect("ring is built in");
+        assert!(Tap::new(provider).take().is_none());
+    }
+}

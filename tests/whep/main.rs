@@ -3,6 +3,7 @@
 
 mod chromium;
 mod clip;
+mod independent;
 mod refusals;
 mod server;
 
