@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::{Clock, Timebase};
 use super::history::History;
-use super::outlet::{Full, Outlet};
+use super::outlet::Outlet;
 use super::packetizer;
 use super::port::Port;
 use super::viewer::{Sent, Viewer};
@@ -264,7 +264,7 @@ impl Fan {
             let place = (self.turn + step) % count;
             match self.viewers[place].pump(&self.history, outlet, now) {
                 Ok(sent) => total.add(sent),
-                Err(Full) => {
+                Err(_) => {
                     self.turn = place;
                     total.pending = true;
                     break;

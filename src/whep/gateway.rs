@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use axum::http::StatusCode;
 use rtc::crypto::RTCCryptoProvider;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -20,6 +21,7 @@ use super::offer::{self, Offer};
 use super::peer::{Peer, PeerContext, PeerError};
 use super::port::Port;
 use super::problem::Problem;
+use super::tcp;
 use crate::config::WebrtcSettings;
 use crate::media::StreamName;
 use crate::metrics::Metrics;
@@ -51,6 +53,7 @@ pub struct Gateway {
 struct Inner {
     settings: WebrtcSettings,
     public: Vec<IpAddr>,
+    listener: TcpListener,
     peers: PeerContext,
     fans: Mutex<HashMap<StreamName, Weak<FanHandle>>>,
     fan_context: FanContext,
@@ -107,8 +110,7 @@ impl Gateway {
             Some(name) => resolve(name).await?,
             None => Vec::new(),
         };
-        let port = Port::bind(settings.address, Arc::clone(&crypto), Arc::clone(&metrics))?;
-        let port = Arc::new(port);
+        let (port, listener) = bind_both(settings.address, &crypto, &metrics).await?;
         let certificate = certificate(&*crypto)?;
         let inner = Inner {
             public,
@@ -120,6 +122,7 @@ impl Gateway {
                 metrics,
                 transcode: settings.webrtc.transcode,
             },
+            listener,
             peers: PeerContext {
                 port,
                 certificate,
@@ -149,6 +152,7 @@ impl Gateway {
         let port = Arc::clone(&self.inner.peers.port);
         tokio::select! {
             () = port.receive() => tracing::error!("the WebRTC port failed"),
+            () = tcp::accept(&self.inner.listener, &port) => {}
             () = shutdown.cancelled() => {}
         }
         self.inner.shutdown.cancel();
@@ -374,6 +378,25 @@ fn secret(bytes: usize) -> String {
     (0..bytes)
         .map(|_| format!("{:02x}", rand::random::<u8>()))
         .collect()
+}
+
+/// UDP and TCP on the same port number. If any number would do, one that is
+/// free for both has to be found.
+async fn bind_both(
+    address: SocketAddr,
+    crypto: &Arc<dyn RTCCryptoProvider>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<(Arc<Port>, TcpListener)> {
+    let mut tries = if address.port() == 0 { 16 } else { 1 };
+    loop {
+        tries -= 1;
+        let port = Port::bind(address, Arc::clone(crypto), Arc::clone(metrics))?;
+        match TcpListener::bind(port.local_addr()).await {
+            Ok(listener) => return Ok((Arc::new(port), listener)),
+            Err(error) if tries == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
 }
 
 async fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {

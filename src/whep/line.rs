@@ -19,7 +19,7 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
-use super::port::Port;
+use super::port::{Path, Port};
 use super::stun::{self, Protocol, Stun};
 
 /// Datagrams waiting for a session. A viewer sends some ten a second; more
@@ -41,7 +41,7 @@ pub(super) struct Line {
     heard: AtomicU64,
     inbox: Mutex<Inbox>,
     /// Where media goes: where webrtc last sent something other than STUN.
-    peer: Mutex<Option<SocketAddr>>,
+    peer: Mutex<Option<(SocketAddr, Path)>>,
 }
 
 #[derive(Debug, Default)]
@@ -84,8 +84,17 @@ impl Line {
         &self.password
     }
 
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        *lock(&self.peer)
+    /// The way media goes, once there is one.
+    pub(super) fn path(&self) -> Option<Path> {
+        lock(&self.peer).as_ref().map(|(_, path)| path.clone())
+    }
+
+    /// Media goes this way from now on.
+    fn follow(&self, address: SocketAddr, path: &Path) {
+        let mut peer = lock(&self.peer);
+        if peer.as_ref().is_none_or(|(known, _)| *known != address) {
+            *peer = Some((address, path.clone()));
+        }
     }
 
     /// How long nothing has come.
@@ -171,16 +180,12 @@ impl AsyncUdpSocket for Wire {
     /// Never pending: what the socket has no room for is lost, as on any
     /// network, and DTLS and RTCP repeat themselves.
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let path = self.port.path(transmit.destination);
         if stun::protocol(transmit.contents) != Protocol::Stun {
-            let mut peer = lock(&self.line.peer);
-            if *peer != Some(transmit.destination) {
-                *peer = Some(transmit.destination);
-            }
+            self.line.follow(transmit.destination, &path);
         }
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
-        let _ = self
-            .port
-            .send(transmit.destination, transmit.contents, segment);
+        let _ = self.port.send(&path, transmit.contents, segment);
         Poll::Ready(Ok(transmit.contents.len()))
     }
 

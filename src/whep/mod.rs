@@ -32,6 +32,7 @@ mod problem;
 mod secrets;
 mod srtp;
 pub mod stun;
+mod tcp;
 mod viewer;
 
 pub use gateway::{Gateway, GatewaySettings};

@@ -224,10 +224,13 @@ fn candidates(sdp: &mut String, addresses: &[IpAddr], port: u16) {
         // UDP before TCP, and the earlier address before the later.
         let nth = u32::try_from(nth).unwrap_or(u32::MAX).min(8191);
         let udp = 126 << 24 | (65_535 - nth) << 8 | 255;
+        let tcp = 90 << 24 | (65_535 - nth) << 8 | 255;
         let _ = write!(
             sdp,
-            "a=candidate:{} 1 udp {udp} {ip} {port} typ host\r\n",
-            2 * nth + 1
+            "a=candidate:{} 1 udp {udp} {ip} {port} typ host\r\n\
+             a=candidate:{} 1 tcp {tcp} {ip} {port} typ host tcptype passive\r\n",
+            2 * nth + 1,
+            2 * nth + 2
         );
     }
 }
@@ -301,7 +304,10 @@ mod tests {
         let lines: Vec<_> = sdp.lines().filter(|l| l.contains("candidate:")).collect();
         assert_eq!(
             lines,
-            ["a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host"]
+            [
+                "a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host",
+                "a=candidate:2 1 tcp 1526726655 192.0.2.1 8189 typ host tcptype passive"
+            ]
         );
     }
 

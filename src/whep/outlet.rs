@@ -4,15 +4,20 @@ use std::io;
 
 use super::line::Line;
 use super::packetizer::Packet;
-use super::port::Port;
+use super::port::{Path, Port};
 use super::srtp::{LONGEST_TAG, Protector, RTP_HEADER};
 
 /// The kernel's limit on what one send may hold, all segments together.
 const MOST_BYTES: usize = 65_000;
 
-/// The socket has no room now.
+/// There is no room now, and who has to wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) enum Full {
+    /// The socket all share.
+    Port,
+    /// This viewer's own connection.
+    Viewer,
+}
 
 /// The way out of the fan-out loop, with the one buffer all batches share.
 pub(super) struct Outlet<'a> {
@@ -95,14 +100,17 @@ impl Batch<'_> {
     /// What the network refuses is lost, as on the way; only a full socket is
     /// worth another try.
     pub(super) fn send(self) -> Result<(), Full> {
-        let Some(peer) = self.line.peer() else {
+        let Some(path) = self.line.path() else {
             return Ok(());
         };
         if self.broken || self.count == 0 {
             return Ok(());
         }
-        match self.port.send(peer, self.buffer, self.segment) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Full),
+        match (self.port.send(&path, self.buffer, self.segment), path) {
+            (Err(error), path) if error.kind() == io::ErrorKind::WouldBlock => match path {
+                Path::Udp(_) => Err(Full::Port),
+                Path::Tcp(_) => Err(Full::Viewer),
+            },
             _ => Ok(()),
         }
     }

@@ -21,6 +21,7 @@ use webrtc::runtime::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState
 
 use super::line::Line;
 use super::stun::{self, Protocol, Stun};
+use super::tcp::Pipe;
 use crate::metrics::{Dropped, Metrics};
 
 /// A keyframe for a hundred viewers is 15 MB; the kernel grants what its
@@ -43,6 +44,15 @@ pub(super) struct Port {
 struct Table {
     by_fragment: HashMap<String, Arc<Line>>,
     by_address: HashMap<SocketAddr, Arc<Line>>,
+    /// Connections by the address of their other end.
+    pipes: HashMap<SocketAddr, Pipe>,
+}
+
+/// A way to a viewer.
+#[derive(Debug, Clone)]
+pub(super) enum Path {
+    Udp(SocketAddr),
+    Tcp(Pipe),
 }
 
 impl std::fmt::Debug for Port {
@@ -106,7 +116,11 @@ impl Port {
 
     /// Sends packets of `segment` bytes each (the last may be shorter) in one
     /// system call. At most [`most_segments`](Self::most_segments).
-    pub(super) fn send(&self, to: SocketAddr, packets: &[u8], segment: usize) -> io::Result<()> {
+    pub(super) fn send(&self, path: &Path, packets: &[u8], segment: usize) -> io::Result<()> {
+        let to = match path {
+            Path::Udp(to) => *to,
+            Path::Tcp(pipe) => return pipe.send(packets, segment),
+        };
         let transmit = Transmit {
             destination: to,
             ecn: None,
@@ -118,6 +132,29 @@ impl Port {
             self.state
                 .try_send(UdpSockRef::from(&self.socket), &transmit)
         })
+    }
+
+    /// The way to an address viewers have sent from.
+    pub(super) fn path(&self, to: SocketAddr) -> Path {
+        match self.read().pipes.get(&to) {
+            Some(pipe) => Path::Tcp(pipe.clone()),
+            None => Path::Udp(to),
+        }
+    }
+
+    /// Takes note of a connection; false when its address is taken.
+    pub(super) fn plug(&self, from: SocketAddr, pipe: Pipe) -> bool {
+        let mut table = self.write();
+        if table.by_address.contains_key(&from) {
+            return false;
+        }
+        table.pipes.insert(from, pipe).is_none()
+    }
+
+    pub(super) fn unplug(&self, from: SocketAddr) {
+        let mut table = self.write();
+        table.pipes.remove(&from);
+        table.by_address.remove(&from);
     }
 
     pub(super) fn add(&self, line: &Arc<Line>) {
@@ -193,13 +230,15 @@ impl Port {
         }
     }
 
-    pub(super) fn deliver(&self, datagram: &[u8], from: SocketAddr) {
+    /// False when nobody takes it, which is counted.
+    pub(super) fn deliver(&self, datagram: &[u8], from: SocketAddr) -> bool {
         let taken = self
             .claim(datagram, from)
             .is_some_and(|line| line.put(Bytes::copy_from_slice(datagram), from));
         if !taken {
             self.metrics.dropped(Dropped::Datagram, 1);
         }
+        taken
     }
 
     fn learn(&self, from: SocketAddr, line: &Arc<Line>) {

@@ -259,7 +259,7 @@ impl Viewer {
         }
         // What was sent is counted even if the socket is full now.
         match result {
-            Err(Full) if sent.packets == 0 => Err(Full),
+            Err(Full::Port) if sent.packets == 0 => Err(Full::Port),
             _ => Ok(sent),
         }
     }

@@ -138,3 +138,28 @@ async fn a_publisher_that_returns_finds_its_viewers() {
     assert_eq!(seen.0["state"], "connected");
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chromium_plays_over_tcp_alone() {
+    let server = Server::start(10).await;
+    let clip = Arc::new(Recipe::default().make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    browser.run("watch('team', 'tcp')").await;
+    let first = browser
+        .until(10, "decoded frames", |seen| {
+            seen.video("framesDecoded") > 30.0
+        })
+        .await;
+    assert_eq!(first.0["tcp"], true, "{first:#?}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let second = browser.look().await;
+    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
+    let rate = (second.video("framesDecoded") - first.video("framesDecoded")) / seconds;
+    assert!(
+        (rate - f64::from(FPS)).abs() < 1.5,
+        "{rate} frames a second"
+    );
+    browser.close().await;
+}
