@@ -14,7 +14,7 @@ pub(crate) const FPS: u32 = 30;
 const OPUS_PACKET: Duration = Duration::from_millis(20);
 
 pub(crate) struct Clip {
-    units: Vec<AccessUnit>,
+    pub(crate) units: Vec<AccessUnit>,
     opus: Vec<Bytes>,
 }
 
