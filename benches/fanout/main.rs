@@ -109,6 +109,7 @@ fn zoom() -> Recipe {
         group: 60,
         bitrate: "2500k",
         profile: "high",
+        b_frames: 0,
     }
 }
 

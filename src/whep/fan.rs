@@ -18,7 +18,7 @@ use super::packetizer;
 use super::port::Port;
 use super::viewer::{Sent, Viewer};
 use crate::config::Transcode;
-use crate::media::{AccessUnit, MediaUnit, StreamName};
+use crate::media::{AccessUnit, MediaTime, MediaUnit, StreamName};
 use crate::metrics::{Dropped, Metrics};
 use crate::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::stream_hub::{Received, StreamHub, Subscriber};
@@ -77,6 +77,9 @@ struct Fan {
     /// Where the next round begins, so that a full socket hurts all alike.
     turn: usize,
     playable: Playable,
+    /// What lay between decoding and showing the first picture; where it
+    /// changes, pictures are shown in another order than sent.
+    composition: Option<i64>,
 }
 
 /// Where pictures are taken from.
@@ -126,6 +129,7 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
         pending: false,
         turn: 0,
         playable: Playable::Source,
+        composition: None,
     };
     let ended = handle.ended.clone().drop_guard();
     tokio::spawn(async move {
@@ -171,6 +175,7 @@ impl Fan {
                         tracing::info!(stream = %self.name, "signal back");
                         self.timebase.restart();
                         self.playable = Playable::Source;
+                        self.composition = None;
                     }
                     News::Over => return,
                 },
@@ -225,10 +230,13 @@ impl Fan {
         }
     }
 
-    /// Whether to show the stream's own picture. Pictures shown in another
-    /// order than sent (B-frames) are what browsers stumble over.
+    /// Whether to show the stream's own picture. Pictures sent in another
+    /// order than shown (B-frames) are what browsers stumble over.
     fn takes_source(&mut self, unit: &AccessUnit) -> bool {
-        let reordered = unit.pts != unit.dts;
+        let offset = unit.pts.0 - unit.dts.0;
+        let first = *self.composition.get_or_insert(offset);
+        // Rounding to milliseconds moves it by one either way.
+        let reordered = (offset - first).abs() > 5 * MediaTime::TICKS_PER_MS;
         if reordered
             && self.context.transcode == Transcode::Auto
             && matches!(self.playable, Playable::Source)

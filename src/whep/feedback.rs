@@ -13,7 +13,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
 /// Sequence numbers taken from one NACK packet; more is no repair but a flood.
-const MOST_MISSING: usize = 512;
+pub(super) const MOST_MISSING: usize = 512;
 
 /// What a viewer says about what it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]

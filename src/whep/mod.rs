@@ -19,19 +19,20 @@
 mod clock;
 mod fan;
 mod feedback;
+pub mod fuzz;
 mod gateway;
 mod handlers;
 mod history;
 mod line;
-pub mod offer;
+mod offer;
 mod outlet;
-pub mod packetizer;
+mod packetizer;
 mod peer;
 mod port;
 mod problem;
 mod secrets;
 mod srtp;
-pub mod stun;
+mod stun;
 mod tcp;
 mod viewer;
 

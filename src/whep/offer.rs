@@ -9,25 +9,25 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A browser's offer for one video and one audio track is 6 kB; with all its
 /// codecs, candidates and extensions 20 kB.
-pub const MOST_BYTES: usize = 64 << 10;
+pub(super) const MOST_BYTES: usize = 64 << 10;
 const MOST_MEDIA: usize = 16;
 /// What fingerprints are made with (RFC 8122, section 5), the weak ones apart.
 const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
 
 /// An offer that can be met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
+pub(super) struct Offer {
     /// Without candidates: viewers come to us, we never go to them.
-    pub sdp: String,
+    pub(super) sdp: String,
     /// The caller's ICE user fragment.
-    pub fragment: String,
+    pub(super) fragment: String,
     /// Opus is wanted too.
-    pub audio: bool,
+    pub(super) audio: bool,
 }
 
 /// Why an offer can't be met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unmet {
+pub(super) enum Unmet {
     #[error("not a session description: expected v=0 in the first line")]
     NotSdp,
     #[error("more than {MOST_MEDIA} media sections")]
@@ -59,7 +59,7 @@ struct Section<'a> {
 }
 
 impl Offer {
-    pub fn parse<'a>(text: &'a str) -> Result<Self, Unmet> {
+    pub(super) fn parse<'a>(text: &'a str) -> Result<Self, Unmet> {
         let mut lines = text.lines();
         if lines.next() != Some("v=0") {
             return Err(Unmet::NotSdp);
@@ -200,7 +200,7 @@ fn cleaned(sdp: &str, fragment: &str, password: &str) -> String {
 
 /// The answer with the candidates that really lead here, in every section that
 /// had one: over UDP, and over TCP for networks that let nothing else through.
-pub fn with_candidates(answer: &str, addresses: &[IpAddr], port: u16) -> String {
+pub(super) fn with_candidates(answer: &str, addresses: &[IpAddr], port: u16) -> String {
     let mut sdp = String::with_capacity(answer.len() + 512);
     let mut done = false;
     for line in answer.lines() {
@@ -236,7 +236,11 @@ fn candidates(sdp: &mut String, addresses: &[IpAddr], port: u16) {
 }
 
 /// Where viewers are told to come to.
-pub fn advertised(local: SocketAddr, public: &[IpAddr], own: Vec<IpAddr>) -> (Vec<IpAddr>, u16) {
+pub(super) fn advertised(
+    local: SocketAddr,
+    public: &[IpAddr],
+    own: Vec<IpAddr>,
+) -> (Vec<IpAddr>, u16) {
     let mut addresses = public.to_vec();
     for ip in own {
         if !addresses.contains(&ip) {

@@ -9,7 +9,7 @@ use crate::media::AccessUnit;
 
 /// With header and the longest tag a packet is 1,200 bytes, which every path
 /// carries that carries WebRTC at all.
-pub const MAX_PAYLOAD: usize = 1172;
+pub(super) const MAX_PAYLOAD: usize = 1172;
 
 const TYPE: u8 = 0x1f;
 const IMPORTANCE: u8 = 0x60;
@@ -25,16 +25,16 @@ const FU_HEADER: usize = 2;
 
 /// One RTP packet without its header: what all viewers of a stream share.
 #[derive(Debug, Clone)]
-pub struct Packet {
+pub(super) struct Packet {
     head: [u8; FU_HEADER],
     head_length: u8,
     body: Bytes,
     /// The last of its picture.
-    pub marker: bool,
+    pub(super) marker: bool,
 }
 
 impl Packet {
-    pub fn whole(body: Bytes, marker: bool) -> Self {
+    pub(super) fn whole(body: Bytes, marker: bool) -> Self {
         Self {
             head: [0; FU_HEADER],
             head_length: 0,
@@ -52,15 +52,11 @@ impl Packet {
         }
     }
 
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a packet is never empty: empty NAL units are skipped"
-    )]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         usize::from(self.head_length) + self.body.len()
     }
 
-    pub fn write_to(&self, buffer: &mut Vec<u8>) {
+    pub(super) fn write_to(&self, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(&self.head[..usize::from(self.head_length)]);
         buffer.extend_from_slice(&self.body);
     }
@@ -68,7 +64,7 @@ impl Packet {
 
 /// A keyframe carries its parameter sets; delimiters and filler stay behind.
 /// A unit cut short gives what there is of it.
-pub fn packetize(unit: &AccessUnit) -> Vec<Packet> {
+pub(super) fn packetize(unit: &AccessUnit) -> Vec<Packet> {
     let mut packets = Packets::default();
     if unit.keyframe {
         packets.add(unit.config.sps.clone());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -22,7 +22,7 @@ use super::port::Port;
 /// viewer at once.
 const PIPE_BYTES: usize = 256 << 10;
 /// A viewer sends checks, handshakes and feedback; all fit into a datagram.
-const MOST_FRAME: usize = 2048;
+pub(super) const MOST_FRAME: usize = 2048;
 /// A viewer checks its connection as soon as it stands, and every 2.5 s later.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
@@ -78,8 +78,8 @@ async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &Por
 }
 
 /// False when the frame is longer than any viewer's.
-async fn read_frame(
-    reader: &mut BufReader<OwnedReadHalf>,
+pub(super) async fn read_frame(
+    reader: &mut (impl AsyncRead + Unpin),
     frame: &mut Vec<u8>,
 ) -> io::Result<bool> {
     let length = usize::from(reader.read_u16().await?);

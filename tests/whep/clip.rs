@@ -26,6 +26,7 @@ pub(crate) struct Recipe {
     pub(crate) group: u32,
     pub(crate) bitrate: &'static str,
     pub(crate) profile: &'static str,
+    pub(crate) b_frames: u32,
 }
 
 impl Default for Recipe {
@@ -36,6 +37,7 @@ impl Default for Recipe {
             group: 60,
             bitrate: "1500k",
             profile: "high",
+            b_frames: 0,
         }
     }
 }
@@ -47,6 +49,7 @@ impl Recipe {
         let audio = folder.path().join("clip.ogg");
         let picture = format!("testsrc2=size={}:rate={FPS}", self.size);
         let group = self.group.to_string();
+        let b_frames = self.b_frames.to_string();
         ffmpeg(
             &[
                 "-f",
@@ -64,7 +67,9 @@ impl Recipe {
                 "-profile:v",
                 self.profile,
                 "-bf",
-                "0",
+                &b_frames,
+                "-x264-params",
+                "b-adapt=0:b-pyramid=none",
                 "-b:v",
                 self.bitrate,
                 "-maxrate",
@@ -99,7 +104,11 @@ impl Recipe {
             &audio,
         );
         Clip {
-            units: access_units(&std::fs::read(video).expect("ffmpeg wrote it")),
+            units: access_units(
+                &std::fs::read(video).expect("ffmpeg wrote it"),
+                self.group,
+                self.b_frames,
+            ),
             opus: opus_packets(&std::fs::read(audio).expect("ffmpeg wrote it")),
         }
     }
@@ -117,7 +126,7 @@ fn ffmpeg(input: &[&str], output: &[&str], file: &Path) {
 }
 
 /// Annex B to access units: each begins with a delimiter.
-fn access_units(stream: &[u8]) -> Vec<AccessUnit> {
+fn access_units(stream: &[u8], group: u32, b_frames: u32) -> Vec<AccessUnit> {
     let mut sps = Bytes::new();
     let mut pps = Bytes::new();
     let mut pictures: Vec<(bool, Vec<u8>)> = Vec::new();
@@ -143,10 +152,18 @@ fn access_units(stream: &[u8]) -> Vec<AccessUnit> {
         height: 720,
     });
     let units = pictures.into_iter().enumerate().map(|(nth, picture)| {
-        let time = MediaTime(nth as i64 * 90_000 / i64::from(FPS));
+        let nth = nth as i64;
+        let time = |nth: i64| MediaTime(nth * 90_000 / i64::from(FPS));
+        // A fixed pattern: each anchor is sent before the B-frames it follows.
+        let b_frames = i64::from(b_frames);
+        let shown = match (nth % i64::from(group), b_frames) {
+            (0, _) | (_, 0) => nth,
+            (within, _) if (within - 1) % (b_frames + 1) == 0 => nth + b_frames,
+            _ => nth - 1,
+        };
         AccessUnit {
-            pts: time,
-            dts: time,
+            pts: time(shown + i64::from(b_frames > 0)),
+            dts: time(nth),
             keyframe: picture.0,
             config: Arc::clone(&config),
             avcc: picture.1.into(),

@@ -15,6 +15,8 @@ use chromium::Chromium;
 use clip::{FPS, Recipe};
 use relay::Relay;
 use server::Server;
+use watchtower::media::StreamName;
+use watchtower::renditions::{Demanded, Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chromium_plays_picture_and_sound_at_full_rate() {
@@ -162,4 +164,85 @@ async fn chromium_plays_over_tcp_alone() {
         "{rate} frames a second"
     );
     browser.close().await;
+}
+
+/// OBS' default: a keyframe every 8.3 s. A viewer in the middle of that gets
+/// its picture at once all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_group_of_pictures_still_starts_at_once() {
+    let server = Server::start(10).await;
+    let recipe = Recipe {
+        seconds: 10,
+        group: 250,
+        bitrate: "2500k",
+        ..Recipe::default()
+    };
+    let clip = Arc::new(recipe.make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    browser.run("watch('team')").await;
+    let seen = browser
+        .until(3, "first picture", |seen| seen.0["firstPicture"].is_f64())
+        .await;
+    let first = seen.0["firstPicture"].as_f64().expect("a time");
+    let at_once = seen.video("framesReceived");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let seen = browser.look().await;
+    println!(
+        "first picture after {first:.0} ms, {at_once} frames at once, {} freezes, {} dropped, {} ms buffered a frame",
+        seen.video("freezeCount"),
+        seen.video("framesDropped"),
+        1000.0 * seen.video("jitterBufferDelay") / seen.video("jitterBufferEmittedCount"),
+    );
+    assert!(first < 1500.0, "{first} ms");
+    assert!(seen.video("totalFreezesDuration") < 1.0);
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_with_b_frames_is_played_from_its_twin() {
+    let server = Server::start(10).await;
+    let b_frames = Recipe {
+        b_frames: 2,
+        ..Recipe::default()
+    };
+    let _source = Arc::new(b_frames.make()).play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    let watched = Demanded {
+        stream: StreamName::new("team").expect("valid"),
+        kind: Kind::Video,
+    };
+    assert!(!server.renditions.demands().contains(&watched));
+    browser.run("watch('team')").await;
+    let mut changes = server.renditions.changes();
+    let demanded = changes.wait_for(|_| server.renditions.demands().contains(&watched));
+    tokio::time::timeout(Duration::from_secs(2), demanded)
+        .await
+        .expect("the twin is asked for")
+        .expect("alive");
+
+    // What the room of codecs will do, without the codec.
+    let twin = Arc::new(Recipe::default().make());
+    let _twin = twin.play(server.renditions.video(), &server.renditions, "team");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let first = browser.look().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let second = browser.look().await;
+    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
+    let rate = (second.video("framesDecoded") - first.video("framesDecoded")) / seconds;
+    assert!(
+        (rate - f64::from(FPS)).abs() < 1.5,
+        "{rate} frames a second"
+    );
+    // The tab goes without a word; its demand goes with it.
+    browser.close().await;
+    server.wait_for("watchtower_viewers", 0.0, 10).await;
+    let gone = changes.wait_for(|_| server.renditions.demands().is_empty());
+    tokio::time::timeout(Duration::from_secs(2), gone)
+        .await
+        .expect("the twin is asked for no more")
+        .expect("alive");
 }
