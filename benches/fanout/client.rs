@@ -22,12 +22,11 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
-/// What our server calls H.264 in every answer to this client.
-const VIDEO: u8 = 102;
-
 /// What one viewer has seen.
 #[derive(Debug, Default)]
 struct Seen {
+    /// What the answer calls H.264.
+    video: u8,
     packets: u64,
     missing: u64,
     next: Option<u16>,
@@ -115,6 +114,7 @@ impl Crowd {
         for viewer in &self.viewers {
             let mut seen = viewer.seen();
             *seen = Seen {
+                video: seen.video,
                 next: seen.next,
                 first_picture: seen.first_picture,
                 ..Seen::default()
@@ -216,6 +216,7 @@ impl Viewer {
             assert!(matches!(answer.status().as_u16(), 429 | 503), "{answer:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
+        seen.lock().expect("not poisoned").video = video_payload_type(&answer);
         let answer = RTCSessionDescription::answer(answer).expect("an answer");
         connection
             .set_remote_description(answer)
@@ -236,7 +237,7 @@ impl Viewer {
 
 impl Seen {
     fn note(&mut self, packet: &[u8]) {
-        if packet.len() < 12 || packet[1] & 0x7f != VIDEO {
+        if packet.len() < 12 || packet[1] & 0x7f != self.video {
             return;
         }
         let sequence = u16::from_be_bytes([packet[2], packet[3]]);
@@ -254,6 +255,15 @@ impl Seen {
             self.pictures.push(now);
         }
     }
+}
+
+fn video_payload_type(answer: &str) -> u8 {
+    let video = answer
+        .lines()
+        .find(|line| line.starts_with("m=video"))
+        .expect("a video section");
+    let first = video.split(' ').nth(3).expect("a payload type");
+    first.parse().expect("a number")
 }
 
 /// Percentiles of milliseconds.

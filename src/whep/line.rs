@@ -90,7 +90,7 @@ impl Line {
     }
 
     /// Media goes this way from now on.
-    fn follow(&self, address: SocketAddr, path: &Path) {
+    pub(super) fn follow(&self, address: SocketAddr, path: &Path) {
         let mut peer = lock(&self.peer);
         if peer.as_ref().is_none_or(|(known, _)| *known != address) {
             *peer = Some((address, path.clone()));

@@ -128,10 +128,10 @@ impl Port {
             segment_size: (segment < packets.len()).then_some(segment),
             src_ip: None,
         };
-        self.socket.try_io(Interest::WRITABLE, || {
-            self.state
-                .try_send(UdpSockRef::from(&self.socket), &transmit)
-        })
+        // Nobody waits for room here (what is paced comes again by itself), so
+        // tokio's readiness is not asked.
+        self.state
+            .try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
     /// The way to an address viewers have sent from.

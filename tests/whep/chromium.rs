@@ -25,7 +25,8 @@ impl Chromium {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
+            // With its browser in a group of their own, which Drop ends.
+            .process_group(0)
             .spawn()
             .expect("chromedriver is installed");
         let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
@@ -108,9 +109,20 @@ impl Chromium {
         panic!("no {what} within {seconds} s: {seen:#?}");
     }
 
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(self) {
         let _ = self.client.delete(&self.session).send().await;
-        let _ = self.driver.kill().await;
+    }
+}
+
+impl Drop for Chromium {
+    /// A test that fails leaves no browser behind either.
+    fn drop(&mut self) {
+        let group = self.driver.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = group {
+            // SAFETY: takes two integers; the group is the one spawned above,
+            // whose leader has not been waited for, so its id is still its own.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
     }
 }
 
