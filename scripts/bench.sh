@@ -5,6 +5,7 @@
 #   scripts/bench.sh            everything
 #   scripts/bench.sh ingest     one 1080p30 stream, five agents
 #   scripts/bench.sh many       fifty publishers at 500 kb/s
+#   scripts/bench.sh fanout     WebRTC viewers per core, joins, latency, memory
 #   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
 #
 # CPU is the server's own, from the kernel, in per cent of one core. Machines
@@ -17,7 +18,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | parts) ;; *) die "unknown argument '$which'; expected ingest, many or parts" ;; esac
+case $which in all | ingest | many | fanout | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -75,7 +76,7 @@ stop() {
   started=()
 }
 
-if [ "$which" != parts ]; then
+if [ "$which" != parts ] && [ "$which" != fanout ]; then
   cargo build --release --locked --quiet
   watchtower=${CARGO_TARGET_DIR:-$root/target}/release/watchtower
   : >"$work/nobody.toml"
@@ -101,6 +102,37 @@ if [ "$which" = all ] || [ "$which" = many ]; then
   live=$(curl -s "$http/metrics" | awk '/^watchtower_streams / { print $2 }')
   measure "50 x 500 kb/s ($live live)"
   stop
+fi
+
+if [ "$which" = all ] || [ "$which" = fanout ]; then
+  # Each side has a core of its own; 1080p30 at 2.5 Mb/s with sound.
+  fanout=$(cargo bench --locked --bench fanout --no-run 2>&1 | sed -n 's/.*(\(.*fanout-[0-9a-f]*\)).*/\1/p')
+  [ -x "$fanout" ] || die 'the fan-out benchmark was not built'
+  ulimit -n "$(ulimit -Hn)"
+  last=$(($(nproc) - 1))
+  taskset -c 0 "$fanout" sendto 5
+  for viewers in ${VIEWERS:-100 300 600 1000}; do
+    taskset -c 0 "$fanout" server 600 >"$work/fanout" 2>&1 &
+    server=$!
+    started+=("$server")
+    for _ in $(seq 600); do
+      http=$(sed -n 's/^listening //p' "$work/fanout")
+      [ -z "$http" ] || break
+      sleep 0.1
+    done
+    # Past the first group of pictures.
+    sleep 3
+    taskset -c "$last" "$fanout" client "$http" "$viewers" "$seconds"
+    # The last full seconds with everybody there.
+    awk -v all="$viewers" '$1 == "viewers" && $2 == all { n++; line[n] = $0; cpu[n] = $4; packets[n] = $6; rss = $8 }
+      END {
+        for (i = 4; i < n; i++) { c += cpu[i]; p += packets[i]; m++ }
+        if (m) printf "%s viewers: %.1f %% of a core, %.3f %% each, %.2f us a packet, %.0f packets/s, RSS %.1f MB\n", all, c / m, c / m / all, 1e4 * c / p, p / m, rss
+      }' "$work/fanout"
+    stop
+  done
+  "$fanout" latency "${LATENCY_VIEWERS:-100}"
+  "$fanout" churn 1000
 fi
 
 if [ "$which" = all ] || [ "$which" = parts ]; then

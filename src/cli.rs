@@ -63,7 +63,7 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     http: SocketAddr,
-    /// Where viewers' media will flow over WebRTC; taken, not used yet.
+    /// Where viewers' media flows over WebRTC, on UDP and TCP alike.
     #[arg(
         long,
         env = "WATCHTOWER_WEBRTC",
@@ -71,8 +71,7 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     webrtc: SocketAddr,
-    /// The address viewers reach this machine by, if it is behind NAT; taken,
-    /// not used yet.
+    /// The address or name viewers reach this machine by, if it is behind NAT.
     #[arg(long, env = "WATCHTOWER_PUBLIC_ADDRESS", value_name = "ADDRESS")]
     public_address: Option<String>,
     /// Where the database and evidence will lie; taken, not used yet.
@@ -108,6 +107,8 @@ impl From<PlacesArgs> for Places {
             settings: args.settings,
             rtmp: args.rtmp,
             http: args.http,
+            webrtc: args.webrtc,
+            public_address: args.public_address,
             logs: args.logs,
             models: args.models,
         }

@@ -4,8 +4,10 @@
 //! ```text
 //! Zoom / OBS / ffmpeg
 //!    | RTMP
-//!  rtmp ------> StreamHub ---> av (one decode thread per stream)
-//!  (session)    (encoded)          |
+//!  rtmp ------> StreamHub ---> whep ---> WebRTC viewers
+//!  (session)    (encoded) |
+//!                         +--> av (one decode thread per stream)
+//!                                  |
 //!                                  v  Frame
 //!                              FrameBus <---> vision (reads the screen's text, once for all)
 //!                                  |
@@ -25,10 +27,10 @@
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
 //!   [`model`], [`masking`], [`metrics`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
-//!   [`findings_bus`], [`roster`].
+//!   [`findings_bus`], [`renditions`], [`roster`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
-//!   [`console`].
+//!   [`console`], [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
@@ -43,9 +45,11 @@ pub mod console;
 pub mod models;
 pub mod rtmp;
 pub mod vision;
+pub mod whep;
 
 pub mod findings_bus;
 pub mod frame_bus;
+pub mod renditions;
 pub mod roster;
 pub mod stream_hub;
 

@@ -38,6 +38,22 @@ pub struct Metrics {
     /// Frames whose text was read.
     pub ocr_frames: Counter,
     tokens: Family<TokenLabels, Counter>,
+    /// Viewers connected now.
+    pub viewers: Gauge,
+    whep_answers: Family<StatusLabel, Counter>,
+    /// RTP packets sent to viewers, retransmissions included.
+    pub viewer_packets: Counter,
+    /// What those packets held, without their headers.
+    pub viewer_bytes: Counter,
+    /// RTP packets sent again because a viewer missed them.
+    pub retransmits: Counter,
+    /// Groups of pictures sent again because a viewer lost the picture.
+    pub replays: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,15 +97,22 @@ pub enum Dropped {
     Events,
     /// Media messages a publisher sent that could not be used.
     Media,
+    /// Pictures a viewer was too slow for.
+    Viewer,
+    /// Datagrams at the WebRTC port that belong to no session, or to one that
+    /// does not read them.
+    Datagram,
 }
 
 impl Dropped {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Decoder,
         Self::Agent,
         Self::Finding,
         Self::Events,
         Self::Media,
+        Self::Viewer,
+        Self::Datagram,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -99,6 +122,8 @@ impl Dropped {
             Self::Finding => "finding",
             Self::Events => "events",
             Self::Media => "media",
+            Self::Viewer => "viewer",
+            Self::Datagram => "datagram",
         }
     }
 }
@@ -125,6 +150,12 @@ impl Metrics {
             ocr_cpu_seconds: Counter::default(),
             ocr_frames: Counter::default(),
             tokens: Family::default(),
+            viewers: Gauge::default(),
+            whep_answers: Family::default(),
+            viewer_packets: Counter::default(),
+            viewer_bytes: Counter::default(),
+            retransmits: Counter::default(),
+            replays: Counter::default(),
         };
         // The text format appends `_total` to a counter's name by itself.
         let r = &mut metrics.registry;
@@ -176,6 +207,32 @@ impl Metrics {
             "Tokens as models reported them",
             metrics.tokens.clone(),
         );
+        r.register("viewers", "Viewers connected now", metrics.viewers.clone());
+        r.register(
+            "whep_answers",
+            "Answers to WHEP requests by HTTP status",
+            metrics.whep_answers.clone(),
+        );
+        r.register(
+            "viewer_packets",
+            "RTP packets sent to viewers",
+            metrics.viewer_packets.clone(),
+        );
+        r.register(
+            "viewer_bytes",
+            "RTP payload bytes sent to viewers",
+            metrics.viewer_bytes.clone(),
+        );
+        r.register(
+            "retransmits",
+            "RTP packets sent again because a viewer missed them",
+            metrics.retransmits.clone(),
+        );
+        r.register(
+            "replays",
+            "Groups of pictures sent again because a viewer lost the picture",
+            metrics.replays.clone(),
+        );
         for place in Dropped::ALL {
             metrics.dropped(place, 0);
         }
@@ -219,6 +276,12 @@ impl Metrics {
     /// `end` says how the connection ended in a word of a closed set.
     pub fn rtmp_connection(&self, end: &'static str) {
         self.rtmp_connections.get_or_create(&EndLabel { end }).inc();
+    }
+
+    pub fn whep_answer(&self, status: u16) {
+        self.whep_answers
+            .get_or_create(&StatusLabel { status })
+            .inc();
     }
 
     pub fn tokens(&self, agent: &str, kind: &'static str, count: u64) {
@@ -266,6 +329,7 @@ mod tests {
             "watchtower_findings_total{agent=\"SecOps\",severity=\"critical\"} 0",
             "watchtower_dropped_total{where=\"decoder\"} 0",
             "watchtower_streams 0",
+            "watchtower_viewers 0",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }

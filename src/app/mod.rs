@@ -33,10 +33,12 @@ use crate::finding::{Finding, printable};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::metrics::Metrics;
+use crate::renditions::Renditions;
 use crate::roster::Roster;
 use crate::rtmp;
 use crate::stream_hub::StreamHub;
 use crate::vision::{Ocr, Reader};
+use crate::whep;
 
 /// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -96,6 +98,7 @@ pub struct App {
     config: Config,
     rtmp: rtmp::Server,
     console: Console,
+    gateway: whep::Gateway,
     hub: StreamHub,
     frames: FrameBus,
     findings: FindingsBus,
@@ -112,6 +115,7 @@ pub struct App {
 pub struct Addresses {
     pub rtmp: SocketAddr,
     pub http: SocketAddr,
+    pub webrtc: SocketAddr,
 }
 
 impl App {
@@ -144,6 +148,17 @@ impl App {
         let console = console
             .await
             .with_context(|| format!("failed to listen for HTTP on {address} (--http)"))?;
+        let address = config.places.webrtc;
+        let settings = whep::GatewaySettings {
+            address,
+            public_address: config.places.public_address.clone(),
+            webrtc: config.settings.webrtc.clone(),
+        };
+        let renditions = Renditions::new();
+        let gateway = whep::Gateway::bind(settings, hub.clone(), renditions, Arc::clone(&metrics));
+        let gateway = gateway
+            .await
+            .with_context(|| format!("failed to open {address} for WebRTC (--webrtc)"))?;
         let address = config.places.rtmp;
         let rtmp = rtmp::Server::bind(
             panel::rtmp_settings(&config),
@@ -157,6 +172,7 @@ impl App {
             config,
             rtmp,
             console,
+            gateway,
             hub,
             frames,
             findings,
@@ -172,6 +188,7 @@ impl App {
         Ok(Addresses {
             rtmp: self.rtmp.local_addr(),
             http: self.console.local_addr()?,
+            webrtc: self.gateway.local_addr(),
         })
     }
 
@@ -204,8 +221,12 @@ impl App {
         essential.spawn(name("rtmp", done(self.rtmp.run(sources.clone()))));
         essential.spawn(name(
             "console",
-            served(self.console.run(views, sources.clone())),
+            served(
+                self.console
+                    .run(views, whep::router(self.gateway.clone()), sources.clone()),
+            ),
         ));
+        essential.spawn(name("webrtc", done(self.gateway.run(sources.clone()))));
         essential.spawn(name(
             "agents",
             done(agents::run(self.members, meeting, sources.clone())),
@@ -245,6 +266,7 @@ impl App {
     fn announce(&self, addresses: Addresses) {
         tracing::info!("RTMP listening on {}", addresses.rtmp);
         tracing::info!("HTTP listening on http://{}", addresses.http);
+        tracing::info!("WebRTC listening on {} (UDP and TCP)", addresses.webrtc);
         for agent in self.roster.agents() {
             tracing::info!(
                 agent = agent.name,

@@ -18,7 +18,7 @@ use toml::Table;
 pub use fault::{Fault, Faults};
 pub use panel::{AgentConfig, ModelConfig, Panel, Provider, log_name};
 pub use secret::Secret;
-pub use settings::{HttpSettings, OcrSettings, RtmpSettings, Settings};
+pub use settings::{HttpSettings, OcrSettings, RtmpSettings, Settings, Transcode, WebrtcSettings};
 
 /// Where to listen and where things lie: the flags of `serve`.
 #[derive(Debug, Clone)]
@@ -27,6 +27,10 @@ pub struct Places {
     pub settings: PathBuf,
     pub rtmp: SocketAddr,
     pub http: SocketAddr,
+    /// Where viewers' media flows, over UDP and TCP alike.
+    pub webrtc: SocketAddr,
+    /// The address or host name viewers reach `webrtc` by, behind NAT.
+    pub public_address: Option<String>,
     pub logs: PathBuf,
     pub models: PathBuf,
 }

@@ -11,6 +11,7 @@ pub struct Settings {
     pub rtmp: RtmpSettings,
     pub http: HttpSettings,
     pub ocr: OcrSettings,
+    pub webrtc: WebrtcSettings,
 }
 
 /// `[rtmp]`
@@ -36,6 +37,22 @@ pub struct OcrSettings {
     pub cpu_budget: f64,
 }
 
+/// `[webrtc]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebrtcSettings {
+    /// Viewers at the same time, of all streams.
+    pub max_viewers: usize,
+    pub transcode: Transcode,
+}
+
+/// Whether what browsers can't play is made playable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transcode {
+    /// Where it is needed, and while somebody watches.
+    Auto,
+    Never,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self::parse("", "watchtower.toml").expect("an empty file is valid")
@@ -51,9 +68,15 @@ impl Settings {
         let rtmp = rtmp(root.section("rtmp"));
         let http = http(root.section("http"));
         let ocr = ocr(root.section("ocr"));
+        let webrtc = webrtc(root.section("webrtc"));
         root.finish();
         if faults.is_empty() {
-            Ok(Self { rtmp, http, ocr })
+            Ok(Self {
+                rtmp,
+                http,
+                ocr,
+                webrtc,
+            })
         } else {
             Err(faults)
         }
@@ -104,6 +127,18 @@ fn ocr(mut s: Section<'_>) -> OcrSettings {
     settings
 }
 
+fn webrtc(mut s: Section<'_>) -> WebrtcSettings {
+    let words = [("auto", Transcode::Auto), ("never", Transcode::Never)];
+    let settings = WebrtcSettings {
+        max_viewers: s
+            .integer("max_viewers", 1, 100_000)
+            .map_or(1000, |n| n as usize),
+        transcode: s.choice("transcode", &words).unwrap_or(Transcode::Auto),
+    };
+    s.finish();
+    settings
+}
+
 fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
@@ -134,6 +169,9 @@ mod tests {
             port = 1935
             [http]
             allowed_origins = ["https://console.example", "example.com", "https://x/y"]
+            [webrtc]
+            max_viewers = 0
+            transcode = "always"
             "#,
             "watchtower.toml",
         )

@@ -113,10 +113,13 @@ pub(super) async fn guard(
         && origin.is_some();
     let mut response = if preflight {
         let allowed = [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+            (
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                "GET, POST, PATCH, DELETE",
+            ),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "authorization, last-event-id",
+                "authorization, content-type, if-match, last-event-id",
             ),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ];
@@ -130,6 +133,9 @@ pub(super) async fn guard(
     let headers = response.headers_mut();
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        // A WHEP client on another page needs to see where its session is.
+        let exposed = HeaderValue::from_static("location, etag, retry-after");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     // What is allowed depends on who asks.
     headers.append(header::VARY, HeaderValue::from_static("origin"));

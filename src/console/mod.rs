@@ -83,21 +83,27 @@ impl Console {
     }
 
     /// Serves until `shutdown`, then finishes the requests under way.
-    pub async fn run(self, views: Views, shutdown: CancellationToken) -> io::Result<()> {
+    /// `beside` are other edges' pages, which stand behind the same guard.
+    pub async fn run(
+        self,
+        views: Views,
+        beside: Router,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
         let access = Access::new(self.settings.token, self.settings.allowed_origins);
         let state = AppState {
             views,
             shutdown: shutdown.clone(),
         };
-        let router = router(state, access);
+        let router = router(state, beside, access);
         axum::serve(self.listener, router)
             .with_graceful_shutdown(shutdown.cancelled_owned())
             .await
     }
 }
 
-fn router(state: AppState, access: Access) -> Router {
-    Router::new()
+fn router(state: AppState, beside: Router, access: Access) -> Router {
+    let pages = Router::new()
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/streams", get(api::streams))
@@ -105,6 +111,9 @@ fn router(state: AppState, access: Access) -> Router {
         .route("/api/findings", get(api::findings))
         .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
         .route("/api/events", get(events::events))
+        .with_state(state);
+    pages
+        .merge(beside)
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(
@@ -113,7 +122,6 @@ fn router(state: AppState, access: Access) -> Router {
         ))
         // Outside the guard: a probe has no token.
         .route("/healthz", get(healthz))
-        .with_state(state)
 }
 
 async fn healthz() -> &'static str {

@@ -1,0 +1,150 @@
+//! A real Chromium, driven by chromedriver (W3C WebDriver).
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+pub(crate) struct Chromium {
+    driver: Child,
+    client: reqwest::Client,
+    session: String,
+    _profile: TempDir,
+}
+
+/// What a viewer's page saw.
+#[derive(Debug)]
+pub(crate) struct Seen(pub(crate) Value);
+
+impl Chromium {
+    pub(crate) async fn start() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // With its browser in a group of their own, which Drop ends.
+            .process_group(0)
+            .spawn()
+            .expect("chromedriver is installed");
+        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+        let port = loop {
+            let line = lines
+                .next_line()
+                .await
+                .expect("readable")
+                .expect("it says its port");
+            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        let profile = tempfile::tempdir().expect("a temporary folder");
+        let flags = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--autoplay-policy=no-user-gesture-required",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client");
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {"args": flags},
+        }}});
+        let base = format!("http://127.0.0.1:{port}/session");
+        let answer = post(&client, &base, &wanted).await;
+        let id = answer["sessionId"].as_str().expect("a session").to_owned();
+        Self {
+            driver,
+            client,
+            session: format!("{base}/{id}"),
+            _profile: profile,
+        }
+    }
+
+    pub(crate) async fn open(&self, url: &str) {
+        post(
+            &self.client,
+            &format!("{}/url", self.session),
+            &json!({"url": url}),
+        )
+        .await;
+    }
+
+    /// Runs a script; a promise is waited for.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        let body = json!({"script": format!("return {script}"), "args": []});
+        post(
+            &self.client,
+            &format!("{}/execute/sync", self.session),
+            &body,
+        )
+        .await
+    }
+
+    pub(crate) async fn look(&self) -> Seen {
+        Seen(self.run("look()").await)
+    }
+
+    /// Waits until a look shows what it should.
+    pub(crate) async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+        let mut seen = self.look().await;
+        for _ in 0..seconds * 10 {
+            if is(&seen) {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            seen = self.look().await;
+        }
+        panic!("no {what} within {seconds} s: {seen:#?}");
+    }
+
+    pub(crate) async fn close(self) {
+        let _ = self.client.delete(&self.session).send().await;
+    }
+}
+
+impl Drop for Chromium {
+    /// A test that fails leaves no browser behind either.
+    fn drop(&mut self) {
+        let group = self.driver.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = group {
+            // SAFETY: takes two integers; the group is the one spawned above,
+            // whose leader has not been waited for, so its id is still its own.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+    }
+}
+
+async fn post(client: &reqwest::Client, url: &str, body: &Value) -> Value {
+    let answer = client
+        .post(url)
+        .json(body)
+        .send()
+        .await
+        .expect("chromedriver answers");
+    let answer: Value = answer.json().await.expect("JSON");
+    let value = answer["value"].clone();
+    assert!(value.get("error").is_none(), "{url}: {value:#}");
+    value
+}
+
+impl Seen {
+    pub(crate) fn video(&self, what: &str) -> f64 {
+        self.0["video"][what].as_f64().unwrap_or(0.0)
+    }
+
+    pub(crate) fn audio(&self, what: &str) -> f64 {
+        self.0["audio"][what].as_f64().unwrap_or(0.0)
+    }
+}
