@@ -108,6 +108,7 @@ pub fn command(name: &str, folder: &Path) -> Command {
         .env("WATCHTOWER_MODELS", models())
         .env("WATCHTOWER_RTMP", "127.0.0.1:0")
         .env("WATCHTOWER_HTTP", "127.0.0.1:0")
+        .env("WATCHTOWER_WEBRTC", "127.0.0.1:0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
