@@ -186,7 +186,7 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
     // The stream's name and a finding come down the event stream.
     let heard = async {
         let mut text = String::new();
-        while !(text.contains("event: finding") && text.contains("data: [\"demo\"]")) {
+        while !(text.contains("event: finding") && text.contains(r#"{"name":"demo","state":"live"}"#)) {
             let chunk = events.chunk().await.unwrap().expect("it stays open");
             text += &String::from_utf8_lossy(&chunk);
         }
@@ -217,6 +217,15 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
     assert_eq!(server.get("/nowhere").await.status(), 404);
 
     drop(publisher);
+    server
+        .until("the loss of the signal", async |server| {
+            let streams = server.json("/api/streams").await;
+            (streams["items"][0]["state"] == "signal_lost").then_some(())
+        })
+        .await;
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("watchtower_streams 0"), "{metrics}");
+    // It waits 30 s for its publisher.
     server
         .until("the stream's end", async |server| {
             (server.json("/api/streams").await["items"] == serde_json::json!([])).then_some(())

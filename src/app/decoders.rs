@@ -33,7 +33,8 @@ pub(super) async fn run(
     loop {
         changes.borrow_and_update();
         let live = hub.streams();
-        metrics.streams.set(live.len() as i64);
+        let with_signal = live.iter().filter(|info| info.lost_since.is_none());
+        metrics.streams.set(with_signal.count() as i64);
         for info in live {
             if running.insert(info.name.clone()) {
                 let work = decode(

@@ -122,7 +122,7 @@ impl App {
     /// Opens everything, or says in one line what stands in the way.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
-        let hub = StreamHub::new();
+        let hub = StreamHub::holding();
         let frames = FrameBus::new();
         let (members, roster) = panel::build(&config)?;
         let names: Vec<_> = config
@@ -227,6 +227,12 @@ impl App {
             ),
         ));
         essential.spawn(name("webrtc", done(self.gateway.run(sources.clone()))));
+        let hub = self.hub.clone();
+        let closing = sources.clone();
+        essential.spawn(name(
+            "streams",
+            done(async move { hub.expire(closing).await }),
+        ));
         essential.spawn(name(
             "agents",
             done(agents::run(self.members, meeting, sources.clone())),

@@ -126,6 +126,13 @@ impl Session {
         self.astray = true;
     }
 
+    /// Another publisher's units follow, beginning with a keyframe; what the
+    /// last one's left in the decoder comes out first.
+    pub(super) fn restarted(&mut self, now: Now) {
+        self.leave(now);
+        self.pace.interrupted();
+    }
+
     /// When [`Session::publish_due`] has something to do, should no unit come
     /// before.
     pub(super) fn due(&self, fastest: Duration) -> Option<Instant> {

@@ -29,7 +29,7 @@ pub(super) struct List<T> {
     next: Option<String>,
 }
 
-/// Live streams, the newest first.
+/// The streams there are, the newest first.
 pub(super) async fn streams(State(state): State<AppState>) -> Json<List<Value>> {
     let mut streams = state.views.hub.streams();
     streams.sort_by_key(|stream| Reverse(stream.since));
@@ -37,7 +37,9 @@ pub(super) async fn streams(State(state): State<AppState>) -> Json<List<Value>> 
         let frame = state.views.frames.newest(&info.name);
         json!({
             "name": info.name.as_str(),
+            "state": state_of(info),
             "since": info.since,
+            "lost_since": info.lost_since,
             "width": info.size.map(|(width, _)| width),
             "height": info.size.map(|(_, height)| height),
             "video_units": info.totals.video_units,
@@ -53,6 +55,14 @@ pub(super) async fn streams(State(state): State<AppState>) -> Json<List<Value>> 
     };
     let items = streams.iter().map(item).collect();
     Json(List { items, next: None })
+}
+
+/// `signal_lost`: the publisher is gone and may return, as the hub holds.
+pub(super) fn state_of(stream: &StreamInfo) -> &'static str {
+    match stream.lost_since {
+        None => "live",
+        Some(_) => "signal_lost",
+    }
 }
 
 /// The panel, in the order of `agents.toml`.

@@ -2,8 +2,8 @@
 //! 9.2, server-sent events).
 //!
 //! Three kinds of event: `finding` (a finding, its id as the event's),
-//! `agents` (the panel, whenever a state changed) and `streams` (the names of
-//! the live ones). A client that comes back with `Last-Event-ID` gets the
+//! `agents` (the panel, whenever a state changed) and `streams` (each with
+//! its name and state: `live` or `signal_lost`). A client that comes back with `Last-Event-ID` gets the
 //! findings it missed, as far as they are still in memory.
 
 use std::collections::HashSet;
@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::AppState;
+use super::api::state_of;
 use crate::finding::Finding;
 use crate::metrics::Dropped;
 
@@ -117,15 +118,13 @@ fn agents(state: &AppState) -> Event {
 }
 
 fn live(state: &AppState) -> Event {
-    let names: Vec<_> = state
-        .views
-        .hub
-        .streams()
+    let streams = state.views.hub.streams();
+    let items: Vec<_> = streams
         .iter()
-        .map(|info| info.name.to_string())
+        .map(|info| json!({"name": info.name.as_str(), "state": state_of(info)}))
         .collect();
     Event::default()
         .event("streams")
-        .json_data(json!(names))
-        .expect("names are plain data")
+        .json_data(items)
+        .expect("a name and a state are plain data")
 }

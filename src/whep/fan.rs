@@ -16,6 +16,7 @@ use super::history::History;
 use super::outlet::Outlet;
 use super::packetizer;
 use super::port::Port;
+use super::slate;
 use super::viewer::{Sent, Viewer};
 use crate::config::Transcode;
 use crate::media::{AccessUnit, MediaTime, MediaUnit, StreamName};
@@ -23,8 +24,9 @@ use crate::metrics::{Dropped, Metrics};
 use crate::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::stream_hub::{Received, StreamHub, Subscriber};
 
-/// How long viewers wait for a publisher to return.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the picture that says that there is no signal is repeated, for
+/// those who come in then.
+const SLATE_EVERY: Duration = Duration::from_secs(1);
 /// How often what the pace or a full socket held back goes on.
 const TICK: Duration = Duration::from_millis(2);
 /// Feedback waiting for the loop. What finds no room is repeated by its
@@ -80,6 +82,8 @@ struct Fan {
     /// What lay between decoding and showing the first picture; where it
     /// changes, pictures are shown in another order than sent.
     composition: Option<i64>,
+    /// The publisher is gone, and the slate is shown.
+    lost: bool,
 }
 
 /// Where pictures are taken from.
@@ -93,21 +97,6 @@ enum Playable {
         subscriber: Option<Subscriber>,
         shown: bool,
     },
-}
-
-enum Source {
-    Live(Subscriber),
-    Gone {
-        changes: watch::Receiver<u64>,
-        until: tokio::time::Instant,
-    },
-}
-
-enum News {
-    Received(Received),
-    Gone,
-    Back,
-    Over,
 }
 
 /// Starts the fan-out; `None` when no such stream is live.
@@ -130,17 +119,18 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
         turn: 0,
         playable: Playable::Source,
         composition: None,
+        lost: false,
     };
     let ended = handle.ended.clone().drop_guard();
     tokio::spawn(async move {
-        fan.run(Source::Live(subscriber), receiver).await;
+        fan.run(subscriber, receiver).await;
         drop(ended);
     });
     Some(handle)
 }
 
 impl Fan {
-    async fn run(mut self, mut source: Source, mut orders: mpsc::Receiver<Order>) {
+    async fn run(mut self, mut source: Subscriber, mut orders: mpsc::Receiver<Order>) {
         let port = Arc::clone(&self.context.port);
         let mut outlet = Outlet::new(&port);
         let renditions = self.context.renditions.clone();
@@ -151,6 +141,8 @@ impl Fan {
             .then(|| renditions.demand(&self.name, Kind::Audio));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut slate = tokio::time::interval(SLATE_EVERY);
+        slate.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -158,28 +150,37 @@ impl Fan {
                     Some(order) => self.obey(order, &mut outlet),
                     None => return,
                 },
-                news = source.next(&self.context.hub, &self.name) => match news {
-                    News::Received(Received::Unit(MediaUnit::Video(unit))) => {
+                received = source.recv() => match received {
+                    Some(Received::Unit(MediaUnit::Video(unit))) => {
                         if self.takes_source(&unit) {
                             self.show(&unit);
                             self.pump(&mut outlet).await;
                         }
                     }
-                    News::Received(Received::Unit(MediaUnit::Audio(_))) => {}
+                    Some(Received::Unit(MediaUnit::Audio(_))) => {}
                     // The next picture is a keyframe, so viewers just go on.
-                    News::Received(Received::Lost(count)) => {
+                    Some(Received::Lost(count)) => {
                         self.context.metrics.dropped(Dropped::Viewer, count);
                     }
-                    News::Gone => tracing::info!(stream = %self.name, "signal lost; viewers wait"),
-                    News::Back => {
-                        tracing::info!(stream = %self.name, "signal back");
+                    Some(Received::SignalLost) => {
+                        tracing::debug!(stream = %self.name, "signal lost; viewers see the slate");
+                        self.lost = true;
+                        slate.reset_immediately();
+                    }
+                    Some(Received::Restarted) => {
+                        tracing::debug!(stream = %self.name, "another publisher, or one that is back");
+                        self.lost = false;
                         self.timebase.restart();
                         self.playable = Playable::Source;
                         self.composition = None;
                     }
-                    News::Over => return,
+                    None => return,
                 },
-                unit = self.playable.next(&renditions, &self.name) => {
+                _ = slate.tick(), if self.lost => {
+                    self.show_slate();
+                    self.pump(&mut outlet).await;
+                }
+                unit = self.playable.next(&renditions, &self.name), if !self.lost => {
                     self.show(&unit);
                     self.pump(&mut outlet).await;
                 },
@@ -262,6 +263,16 @@ impl Fan {
             .push(packetizer::packetize(unit), unit.keyframe, time, now);
     }
 
+    fn show_slate(&mut self) {
+        let now = Instant::now();
+        // Its time is that of the wall, behind what was shown last.
+        self.timebase.restart();
+        self.timebase.note(MediaTime(0), now);
+        self.clock.note(&self.timebase);
+        let time = self.timebase.video(MediaTime(0));
+        self.history.push(slate::packets(), true, time, now);
+    }
+
     /// Lets every viewer have what is due.
     async fn pump(&mut self, outlet: &mut Outlet<'_>) {
         let now = Instant::now();
@@ -322,44 +333,6 @@ impl Drop for Fan {
     fn drop(&mut self) {
         let count = i64::try_from(self.viewers.len()).unwrap_or(i64::MAX);
         self.context.metrics.viewers.dec_by(count);
-    }
-}
-
-impl Source {
-    /// Cancel safe.
-    async fn next(&mut self, hub: &StreamHub, name: &StreamName) -> News {
-        match self {
-            Self::Live(subscriber) => match subscriber.recv().await {
-                Some(received) => News::Received(received),
-                None => {
-                    *self = Self::Gone {
-                        changes: hub.changes(),
-                        until: tokio::time::Instant::now() + PATIENCE,
-                    };
-                    News::Gone
-                }
-            },
-            Self::Gone { changes, until } => {
-                let back = async {
-                    loop {
-                        changes.borrow_and_update();
-                        if let Some(subscriber) = hub.subscribe(name) {
-                            return subscriber;
-                        }
-                        if changes.changed().await.is_err() {
-                            std::future::pending::<()>().await;
-                        }
-                    }
-                };
-                match tokio::time::timeout_at(*until, back).await {
-                    Ok(subscriber) => {
-                        *self = Self::Live(subscriber);
-                        News::Back
-                    }
-                    Err(_) => News::Over,
-                }
-            }
-        }
     }
 }
 

@@ -31,6 +31,7 @@ mod peer;
 mod port;
 mod problem;
 mod secrets;
+mod slate;
 mod srtp;
 mod stun;
 mod tcp;

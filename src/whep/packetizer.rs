@@ -80,6 +80,15 @@ pub(super) fn packetize(unit: &AccessUnit) -> Vec<Packet> {
     packets.finish()
 }
 
+/// One picture from its NAL units, parameter sets among them.
+pub(super) fn packetize_nals(nals: impl IntoIterator<Item = Bytes>) -> Vec<Packet> {
+    let mut packets = Packets::default();
+    for nal in nals {
+        packets.add(nal);
+    }
+    packets.finish()
+}
+
 #[derive(Default)]
 struct Packets {
     done: Vec<Packet>,

@@ -125,7 +125,7 @@ async fn receive(mut subscriber: Subscriber) -> Vec<u32> {
     while let Some(received) = subscriber.recv().await {
         match received {
             Received::Unit(unit) => marks.push(mark(&unit)),
-            Received::Lost(count) => panic!("{count} units lost"),
+            other => panic!("{other:?} in a stream that is healthy"),
         }
     }
     marks

@@ -109,6 +109,17 @@ impl Chromium {
         panic!("no {what} within {seconds} s: {seen:#?}");
     }
 
+    /// Waits until an expression of the page is true.
+    pub(crate) async fn until_true(&self, seconds: u64, expression: &str) {
+        for _ in 0..seconds * 10 {
+            if self.run(expression).await == true {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("not within {seconds} s: {expression}");
+    }
+
     pub(crate) async fn close(self) {
         let _ = self.client.delete(&self.session).send().await;
     }

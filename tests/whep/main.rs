@@ -118,27 +118,38 @@ async fn losses_are_mended_and_a_gap_is_overcome() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_that_returns_finds_its_viewers() {
     let server = Server::start(10).await;
-    let clip = Arc::new(Recipe::default().make());
+    let recipe = Recipe {
+        size: "854x480",
+        ..Recipe::default()
+    };
+    let clip = Arc::new(recipe.make());
     let playing = clip.play(&server.hub, &server.renditions, "team");
-    let browser = Chromium::start().await;
-    browser.open(&format!("http://{}/", server.http)).await;
+    let [browser, late] = [Chromium::start().await, Chromium::start().await];
+    for browser in [&browser, &late] {
+        browser.open(&format!("http://{}/", server.http)).await;
+    }
     browser.run("watch('team')").await;
-    browser
-        .until(10, "decoded frames", |seen| {
-            seen.video("framesDecoded") > 60.0
-        })
-        .await;
+    browser.until_true(10, "video.videoWidth === 854").await;
     drop(playing);
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    let before = browser.look().await.video("framesDecoded");
+    // The slate is the one picture of its size.
+    browser.until_true(5, "video.videoWidth === 1280").await;
+    // Who comes now is let in, and sees it too.
+    late.run("watch('team')").await;
+    late.until_true(5, "video.videoWidth === 1280").await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
     let _playing = clip.play(&server.hub, &server.renditions, "team");
-    let seen = browser
-        .until(5, "picture of the new publisher", |seen| {
-            seen.video("framesDecoded") > before + 60.0
-        })
-        .await;
-    assert_eq!(seen.0["state"], "connected");
+    for browser in [&browser, &late] {
+        browser.until_true(5, "video.videoWidth === 854").await;
+        let before = browser.look().await.video("framesDecoded");
+        let seen = browser
+            .until(5, "pictures of the new publisher", |seen| {
+                seen.video("framesDecoded") > before + 60.0
+            })
+            .await;
+        assert_eq!(seen.0["state"], "connected");
+    }
     browser.close().await;
+    late.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

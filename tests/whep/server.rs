@@ -25,7 +25,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(max_viewers: usize) -> Self {
-        let hub = StreamHub::new();
+        let hub = StreamHub::holding();
         let renditions = Renditions::new();
         let metrics = Arc::new(Metrics::new());
         let settings = GatewaySettings {
