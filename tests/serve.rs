@@ -186,7 +186,9 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
     // The stream's name and a finding come down the event stream.
     let heard = async {
         let mut text = String::new();
-        while !(text.contains("event: finding") && text.contains(r#"{"name":"demo","state":"live"}"#)) {
+        while !(text.contains("event: finding")
+            && text.contains(r#"{"name":"demo","state":"live"}"#))
+        {
             let chunk = events.chunk().await.unwrap().expect("it stays open");
             text += &String::from_utf8_lossy(&chunk);
         }

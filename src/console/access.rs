@@ -3,7 +3,8 @@
 //! With a token everyone needs it, from this machine too. Without one only
 //! requests that plainly come from this machine pass: their `Host` is a
 //! loopback name (which stops DNS rebinding), no proxy or tunnel has touched
-//! them, and they come from no other site's page.
+//! them, and they come from no other site's page. A browser that has signed in
+//! ([`login`](super::login)) shows its cookie instead of the token.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::login::{self, Guesses};
+use super::page;
 use super::problem::Problem;
 use crate::config::Secret;
 
@@ -23,11 +26,42 @@ use crate::config::Secret;
 pub(super) struct Access {
     token: Option<Secret>,
     origins: Vec<String>,
+    /// Browsers reach us by TLS alone.
+    secure: bool,
+    pub(super) guesses: Guesses,
 }
 
 impl Access {
-    pub(super) fn new(token: Option<Secret>, origins: Vec<String>) -> Self {
-        Self { token, origins }
+    pub(super) fn new(token: Option<Secret>, origins: Vec<String>, secure: bool) -> Self {
+        Self {
+            token,
+            origins,
+            secure,
+            guesses: Guesses::default(),
+        }
+    }
+
+    pub(super) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    pub(super) fn accepts(&self, given: &str) -> bool {
+        self.token.as_ref().is_some_and(|token| same(given, token))
+    }
+
+    /// Whether a page of ours sent it, as far as a browser says.
+    pub(super) fn is_same_site(&self, headers: &HeaderMap) -> bool {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        match headers.get(header::ORIGIN) {
+            Some(origin) => self.is_own(origin, host.unwrap_or_default()),
+            None => true,
+        }
     }
 
     fn check(&self, headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), Problem> {
@@ -38,6 +72,14 @@ impl Access {
         match bearer {
             Some(given) if same(given, token) => Ok(()),
             Some(_) => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong")),
+            // A cookie comes along with whatever a browser is made to send.
+            None if login::is_signed_in(headers, token) => match self.is_same_site(headers) {
+                true => Ok(()),
+                false => Err(Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "the request comes from another site's page",
+                )),
+            },
             None => Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "expected Authorization: Bearer TOKEN",
@@ -127,6 +169,9 @@ pub(super) async fn guard(
     } else {
         match access.check(request.headers(), request.uri().authority()) {
             Ok(()) => next.run(request).await,
+            Err(problem) if wants_page(&request) && problem.is_unauthorized() => {
+                (StatusCode::UNAUTHORIZED, page::login(None)).into_response()
+            }
             Err(problem) => problem.into_response(),
         }
     };
@@ -151,6 +196,16 @@ pub(super) async fn guard(
             .insert(header::WWW_AUTHENTICATE, scheme);
     }
     response
+}
+
+/// A person opened the page in a browser.
+fn wants_page(request: &Request) -> bool {
+    let accepted = request.headers().get(header::ACCEPT);
+    request.method() == Method::GET
+        && request.uri().path() == "/"
+        && accepted
+            .and_then(|kinds| kinds.to_str().ok())
+            .is_some_and(|kinds| kinds.contains("text/html"))
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {
@@ -194,7 +249,7 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_passes() {
-        let access = Access::new(None, vec!["https://console.example".to_owned()]);
+        let access = Access::new(None, vec!["https://console.example".to_owned()], false);
         let passes =
             |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
         assert!(passes(&[("host", "localhost:8080")]));
@@ -235,7 +290,7 @@ mod tests {
 
     #[test]
     fn with_a_token_everyone_needs_it() {
-        let access = Access::new(Secret::new("s3cret-token"), vec![]);
+        let access = Access::new(Secret::new("s3cret-token"), vec![], false);
         let passes =
             |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
         assert!(passes(&[

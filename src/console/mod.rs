@@ -1,4 +1,5 @@
-//! The HTTP edge: health, metrics, the JSON API and its event stream.
+//! The HTTP edge: the watching page, health, metrics, the JSON API and its
+//! event stream.
 //!
 //! Everything but `/healthz` stands behind [`access`]. Errors are
 //! `application/problem+json` (RFC 9457). This edge only reads the meeting
@@ -7,6 +8,8 @@
 mod access;
 mod api;
 mod events;
+mod login;
+mod page;
 mod problem;
 
 use std::io;
@@ -90,7 +93,7 @@ impl Console {
         beside: Router,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let access = Access::new(self.settings.token, self.settings.allowed_origins);
+        let access = Access::new(self.settings.token, self.settings.allowed_origins, false);
         let state = AppState {
             views,
             shutdown: shutdown.clone(),
@@ -103,7 +106,9 @@ impl Console {
 }
 
 fn router(state: AppState, beside: Router, access: Access) -> Router {
+    let access = Arc::new(access);
     let pages = Router::new()
+        .merge(page::router())
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/streams", get(api::streams))
@@ -117,9 +122,11 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(
-            Arc::new(access),
+            Arc::clone(&access),
             access::guard,
         ))
+        // Outside the guard: it is the way in.
+        .merge(login::router(access))
         // Outside the guard: a probe has no token.
         .route("/healthz", get(healthz))
 }

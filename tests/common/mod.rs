@@ -8,6 +8,7 @@
     reason = "each test binary uses its own part of this"
 )]
 
+pub mod chromium;
 pub mod encoder;
 pub mod gemini;
 pub mod healthy;

@@ -1,6 +1,12 @@
 //! The WebRTC room from outside: a stream in the hub, a real browser at the
 //! other end.
 
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with other tests, which use more of it"
+)]
+#[path = "../common/chromium.rs"]
 mod chromium;
 mod clip;
 mod independent;

@@ -3,12 +3,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-pub(crate) struct Chromium {
+pub struct Chromium {
     driver: Child,
     client: reqwest::Client,
     session: String,
@@ -17,10 +18,10 @@ pub(crate) struct Chromium {
 
 /// What a viewer's page saw.
 #[derive(Debug)]
-pub(crate) struct Seen(pub(crate) Value);
+pub struct Seen(pub Value);
 
 impl Chromium {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -72,7 +73,7 @@ impl Chromium {
         }
     }
 
-    pub(crate) async fn open(&self, url: &str) {
+    pub async fn open(&self, url: &str) {
         post(
             &self.client,
             &format!("{}/url", self.session),
@@ -81,8 +82,28 @@ impl Chromium {
         .await;
     }
 
+    /// Runs a script in every page before the page's own.
+    pub async fn prepare(&self, script: &str) {
+        let body = json!({
+            "cmd": "Page.addScriptToEvaluateOnNewDocument",
+            "params": {"source": script},
+        });
+        let url = format!("{}/goog/cdp/execute", self.session);
+        post(&self.client, &url, &body).await;
+    }
+
+    /// What is to be seen, as a PNG file.
+    pub async fn screenshot(&self) -> Vec<u8> {
+        let url = format!("{}/screenshot", self.session);
+        let answer = self.client.get(url).send().await.expect("it answers");
+        let answer: Value = answer.json().await.expect("JSON");
+        base64::engine::general_purpose::STANDARD
+            .decode(answer["value"].as_str().expect("a picture"))
+            .expect("base64")
+    }
+
     /// Runs a script; a promise is waited for.
-    pub(crate) async fn run(&self, script: &str) -> Value {
+    pub async fn run(&self, script: &str) -> Value {
         let body = json!({"script": format!("return {script}"), "args": []});
         post(
             &self.client,
@@ -92,12 +113,12 @@ impl Chromium {
         .await
     }
 
-    pub(crate) async fn look(&self) -> Seen {
+    pub async fn look(&self) -> Seen {
         Seen(self.run("look()").await)
     }
 
     /// Waits until a look shows what it should.
-    pub(crate) async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+    pub async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
         let mut seen = self.look().await;
         for _ in 0..seconds * 10 {
             if is(&seen) {
@@ -110,7 +131,7 @@ impl Chromium {
     }
 
     /// Waits until an expression of the page is true.
-    pub(crate) async fn until_true(&self, seconds: u64, expression: &str) {
+    pub async fn until_true(&self, seconds: u64, expression: &str) {
         for _ in 0..seconds * 10 {
             if self.run(expression).await == true {
                 return;
@@ -120,7 +141,7 @@ impl Chromium {
         panic!("not within {seconds} s: {expression}");
     }
 
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         let _ = self.client.delete(&self.session).send().await;
     }
 }
@@ -151,11 +172,11 @@ async fn post(client: &reqwest::Client, url: &str, body: &Value) -> Value {
 }
 
 impl Seen {
-    pub(crate) fn video(&self, what: &str) -> f64 {
+    pub fn video(&self, what: &str) -> f64 {
         self.0["video"][what].as_f64().unwrap_or(0.0)
     }
 
-    pub(crate) fn audio(&self, what: &str) -> f64 {
+    pub fn audio(&self, what: &str) -> f64 {
         self.0["audio"][what].as_f64().unwrap_or(0.0)
     }
 }
