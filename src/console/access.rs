@@ -179,7 +179,7 @@ pub(super) async fn guard(
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         // A WHEP client on another page needs to see where its session is.
-        let exposed = HeaderValue::from_static("location, etag, retry-after");
+        let exposed = HeaderValue::from_static("location, etag, retry-after, x-watchtower-behind");
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     // What is allowed depends on who asks.

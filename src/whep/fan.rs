@@ -63,6 +63,8 @@ pub(super) struct FanContext {
 pub(super) struct FanHandle {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) clock: Arc<Clock>,
+    /// See [`History::still_since`].
+    pub(super) still_since: watch::Receiver<Option<Instant>>,
     /// The stream has ended and did not come back.
     pub(super) ended: CancellationToken,
 }
@@ -71,6 +73,7 @@ struct Fan {
     name: StreamName,
     context: FanContext,
     clock: Arc<Clock>,
+    still_since: watch::Sender<Option<Instant>>,
     timebase: Timebase,
     history: History,
     viewers: Vec<Viewer>,
@@ -103,8 +106,10 @@ enum Playable {
 pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle> {
     let subscriber = context.hub.subscribe(name)?;
     let (orders, receiver) = mpsc::channel(ORDERS);
+    let still_since = watch::Sender::new(None);
     let handle = FanHandle {
         orders,
+        still_since: still_since.subscribe(),
         clock: Arc::default(),
         ended: CancellationToken::new(),
     };
@@ -112,6 +117,7 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
         name: name.clone(),
         context,
         clock: Arc::clone(&handle.clock),
+        still_since,
         timebase: Timebase::default(),
         history: History::default(),
         viewers: Vec::new(),
@@ -261,6 +267,10 @@ impl Fan {
         let time = self.timebase.video(unit.pts);
         self.history
             .push(packetizer::packetize(unit), unit.keyframe, time, now);
+        self.still_since.send_if_modified(|known| {
+            let now = self.history.still_since();
+            std::mem::replace(known, now) != now
+        });
     }
 
     fn show_slate(&mut self) {

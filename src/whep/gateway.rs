@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use rtc::crypto::RTCCryptoProvider;
@@ -90,6 +90,9 @@ pub(super) struct Answer {
     pub(super) session: String,
     pub(super) etag: String,
     pub(super) sdp: String,
+    /// How old the picture is that the viewer will see until the next
+    /// keyframe; none if it begins at the live edge.
+    pub(super) behind: Option<Duration>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -203,6 +206,7 @@ impl Gateway {
             session: guard.session.clone(),
             etag: guard.etag.clone(),
             sdp,
+            behind: fan.still_since.borrow().map(|since| since.elapsed()),
         };
         self.spawn(peer, fan, guard, wire, token);
         Ok(answer)

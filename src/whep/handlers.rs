@@ -17,6 +17,9 @@ use super::offer;
 use super::problem::Problem;
 
 const SDP: &str = "application/sdp";
+/// How many seconds old the picture is that a viewer begins with and keeps
+/// until the next keyframe. Absent where it begins at the live edge.
+const BEHIND: &str = "x-watchtower-behind";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// The room's pages, to be merged behind the access guard.
@@ -55,6 +58,9 @@ async fn create(
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
             headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
+            if let Some(behind) = answer.behind {
+                headers.insert(BEHIND, HeaderValue::from(behind.as_secs().max(1)));
+            }
             let location = format!("/whep/{stream}/{}", answer.session);
             let etag = format!("\"{}\"", answer.etag);
             for (name, value) in [(header::LOCATION, location), (header::ETAG, etag)] {

@@ -19,6 +19,11 @@ const MOST_PARCELS: usize = 1024;
 /// two, and a group may just have begun.
 const LOOK_BACK: Duration = Duration::from_secs(1);
 
+/// The largest group a viewer is given at once: a third of a second at the
+/// pace viewers are served at. Playing it squeezed takes the viewer's decoder
+/// well under a second, however long it lasted.
+const MOST_AT_ONCE: usize = 4 << 20;
+
 /// One picture's packets.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -46,7 +51,10 @@ pub(super) struct History {
     bytes: usize,
     next_number: u64,
     next_index: u64,
-    keyframe: Option<u64>,
+    /// Kept though all after it may be gone: a still is better than nothing.
+    keyframe: Option<Arc<Parcel>>,
+    /// Bytes since the keyframe, that included.
+    group_bytes: usize,
 }
 
 impl History {
@@ -63,13 +71,16 @@ impl History {
             packets,
             at,
         };
+        let parcel = Arc::new(parcel);
         if keyframe {
-            self.keyframe = Some(parcel.number);
+            self.keyframe = Some(Arc::clone(&parcel));
+            self.group_bytes = 0;
         }
         self.next_number += 1;
         self.next_index = parcel.end();
         self.bytes += parcel.bytes;
-        self.parcels.push_back(Arc::new(parcel));
+        self.group_bytes += parcel.bytes;
+        self.parcels.push_back(parcel);
         while self.is_too_long(at) {
             let Some(gone) = self.parcels.pop_front() else {
                 break;
@@ -82,7 +93,8 @@ impl History {
         let Some(oldest) = self.parcels.front() else {
             return false;
         };
-        let needless = self.keyframe.is_some_and(|key| oldest.number < key)
+        let key = self.keyframe.as_ref();
+        let needless = key.is_some_and(|key| oldest.number < key.number)
             && now.saturating_duration_since(oldest.at) > LOOK_BACK;
         needless
             || self.parcels.len() > MOST_PARCELS
@@ -100,20 +112,39 @@ impl History {
 
     pub(super) fn get(&self, number: u64) -> Option<&Arc<Parcel>> {
         let oldest = self.parcels.front()?.number;
-        let offset = usize::try_from(number.checked_sub(oldest)?).ok()?;
-        self.parcels.get(offset)
+        match number.checked_sub(oldest) {
+            Some(offset) => self.parcels.get(usize::try_from(offset).ok()?),
+            None => self.keyframe.as_ref().filter(|key| key.number == number),
+        }
     }
 
-    /// The newest keyframe, unless it is gone already.
     pub(super) fn keyframe(&self) -> Option<&Arc<Parcel>> {
-        self.get(self.keyframe?)
+        self.keyframe.as_ref()
+    }
+
+    /// Whether all since the keyframe is there and may go out at once.
+    pub(super) fn is_group_whole(&self) -> bool {
+        let (Some(key), Some(oldest)) = (&self.keyframe, self.parcels.front()) else {
+            return false;
+        };
+        oldest.number <= key.number && self.group_bytes <= MOST_AT_ONCE
+    }
+
+    /// When the picture came that a new viewer begins with and keeps until the
+    /// next keyframe; none if it begins at the live edge.
+    pub(super) fn still_since(&self) -> Option<Instant> {
+        let key = self.keyframe.as_ref().filter(|_| !self.is_group_whole())?;
+        Some(key.at)
     }
 
     /// The picture a packet belongs to, and which of its packets it is.
     pub(super) fn find(&self, index: u64) -> Option<(&Arc<Parcel>, usize)> {
         let after = self.parcels.partition_point(|p| p.first <= index);
-        let parcel = self.parcels.get(after.checked_sub(1)?)?;
-        let offset = usize::try_from(index - parcel.first).ok()?;
+        let parcel = match after.checked_sub(1) {
+            Some(place) => self.parcels.get(place)?,
+            None => self.keyframe.as_ref()?,
+        };
+        let offset = usize::try_from(index.checked_sub(parcel.first)?).ok()?;
         (offset < parcel.packets.len()).then_some((parcel, offset))
     }
 }
@@ -153,8 +184,11 @@ mod tests {
             history.push(packets(10, 1000), false, 0, now);
         }
         assert!(history.bytes <= MOST_BYTES && history.parcels.len() <= MOST_PARCELS);
-        assert!(history.keyframe().is_none());
-        assert!(history.find(0).is_none());
+        // The keyframe alone is left of its group.
+        assert!(!history.is_group_whole());
+        assert_eq!(history.keyframe().expect("kept").number, 0);
+        assert!(history.get(0).is_some() && history.get(1).is_none());
+        assert!(history.find(0).is_some() && history.find(1).is_none());
     }
 
     #[test]

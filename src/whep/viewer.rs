@@ -116,6 +116,8 @@ pub(super) struct Viewer {
     place: Place,
     run: Run,
     squeeze: Option<Squeeze>,
+    /// Of this group only the keyframe goes out.
+    still: bool,
     behind_since: Option<Instant>,
     replayed: Option<Instant>,
     /// Bytes that may go now, and when that was so.
@@ -156,6 +158,7 @@ impl Viewer {
             audio,
             place: Place::Waiting { from: 0 },
             squeeze: None,
+            still: false,
             behind_since: None,
             replayed: None,
             allowance: BURST_BYTES,
@@ -165,7 +168,9 @@ impl Viewer {
     }
 
     /// Starts at the newest keyframe, the pictures since then squeezed up to
-    /// the live edge; waits for a keyframe if there is none.
+    /// the live edge; waits for a keyframe if there is none. Of a group too
+    /// large to go out at once it gets the keyframe, and then waits for the
+    /// next.
     pub(super) fn start(&mut self, history: &History) {
         let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
             self.place = Place::Waiting {
@@ -173,6 +178,11 @@ impl Viewer {
             };
             return;
         };
+        if !history.is_group_whole() {
+            self.begin_run(key, None);
+            self.still = true;
+            return;
+        }
         let older = u32::try_from(newest.number - key.number).unwrap_or(u32::MAX);
         let squeeze = Squeeze {
             from: key.number,
@@ -196,7 +206,7 @@ impl Viewer {
         let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
             return false;
         };
-        if recent || self.place != live {
+        if recent || self.place != live || !history.is_group_whole() {
             return false;
         }
         let pictures = u32::try_from(newest.number - key.number + 1).unwrap_or(u32::MAX);
@@ -230,6 +240,7 @@ impl Viewer {
             base: self.video.next,
         };
         self.squeeze = squeeze;
+        self.still = false;
     }
 
     /// Sends what is due, as far as pace and socket allow.
@@ -281,16 +292,17 @@ impl Viewer {
             self.allowance = self.allowance.saturating_sub(bytes);
             sent.packets += count as u64;
             sent.bytes += bytes as u64;
-            self.place = if packet + count == parcel.packets.len() {
-                Place::At {
+            let done = packet + count == parcel.packets.len();
+            self.place = match done {
+                true if self.still => Place::Waiting { from: number + 1 },
+                true => Place::At {
                     number: number + 1,
                     packet: 0,
-                }
-            } else {
-                Place::At {
+                },
+                false => Place::At {
                     number,
                     packet: packet + count,
-                }
+                },
             };
         }
         self.video.tally.add(sent.packets, sent.bytes);
@@ -419,7 +431,7 @@ impl Viewer {
         }
         self.behind_since = None;
         match history.keyframe() {
-            Some(key) if key.number > number => {
+            Some(key) if key.number > number && history.is_group_whole() => {
                 self.begin_run(key, None);
                 key.number - number
             }
@@ -524,6 +536,16 @@ mod tests {
                 .push(packets, keyframe, 3600 * self.pictures, self.now);
         }
 
+        /// A picture of 10 kB.
+        fn push_large(&mut self) {
+            self.pictures += 1;
+            self.now += Duration::from_millis(40);
+            let body = Bytes::from(vec![1; 1000]);
+            let packets = (1..=10).map(|nth| Packet::whole(body.clone(), nth == 10));
+            let time = 3600 * self.pictures;
+            self.history.push(packets.collect(), false, time, self.now);
+        }
+
         fn pump(&mut self) -> Sent {
             let mut outlet = Outlet::new(&self.port);
             let sent = self.viewer.pump(&self.history, &mut outlet, self.now);
@@ -594,6 +616,24 @@ mod tests {
             again.iter().map(|packet| packet.0).collect::<Vec<_>>(),
             [5001, 5003]
         );
+    }
+
+    #[tokio::test]
+    async fn of_a_group_too_large_the_keyframe_comes_first_and_then_the_next() {
+        let mut rig = Rig::new();
+        rig.push(true, 2);
+        for _ in 0..500 {
+            rig.push_large();
+        }
+        assert!(!rig.history.is_group_whole());
+        rig.viewer.start(&rig.history);
+        assert_eq!(rig.pump().packets, 2);
+        assert_eq!(rig.pump().packets, 0);
+        rig.push(false, 1);
+        assert_eq!(rig.pump().packets, 0);
+        rig.push(true, 3);
+        rig.push(false, 1);
+        assert_eq!(rig.pump().packets, 4);
     }
 
     #[tokio::test]

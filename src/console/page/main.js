@@ -54,7 +54,7 @@ function showState() {
   const stream = streams.find(({ name }) => name === at('streams').value);
   let [is, text] = ['', 'no stream: publish one over RTMP'];
   if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for the publisher'];
-  else if (stream && playing.state === 'live') [is, text] = ['live', 'live'];
+  else if (stream && playing.state === 'live') [is, text] = ['live', ['live', playing.why].filter(Boolean).join(': ')];
   else if (stream && playing.state === 'waiting') text = `${playing.why}; trying again`;
   else if (stream) text = 'connecting';
   at('state').dataset.is = is;

@@ -11,6 +11,7 @@ export class Player extends EventTarget {
   #stream = null;
   #connection = null;
   #session = null;
+  #note = '';
   #pause = FIRST_PAUSE;
   #timer = 0;
 
@@ -60,6 +61,8 @@ export class Player extends EventTarget {
     });
     if (response.status === 201) {
       this.#session = response.headers.get('location');
+      const behind = response.headers.get('x-watchtower-behind');
+      this.#note = behind ? `the picture is ${behind} s old until the next keyframe` : '';
       return response.text();
     }
     const wait = Number(response.headers.get('retry-after'));
@@ -74,7 +77,7 @@ export class Player extends EventTarget {
     switch (connection.connectionState) {
       case 'connected':
         this.#pause = FIRST_PAUSE;
-        this.#tell('live');
+        this.#tell('live', this.#note);
         break;
       case 'disconnected':
         this.#timer = setTimeout(() => this.#again('the connection was lost'), GAP);
