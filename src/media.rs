@@ -111,6 +111,30 @@ pub struct AvcConfig {
     pub height: u32,
 }
 
+impl AvcConfig {
+    /// For NAL units behind four bytes of length. The parameter sets must not
+    /// be empty nor longer than 65,535 bytes.
+    pub fn of(sps: Bytes, pps: Bytes, width: u32, height: u32) -> Self {
+        let mut record = vec![1];
+        record.extend(sps.iter().skip(1).take(3));
+        // Four bytes of length, one SPS; the other bits are reserved ones.
+        record.extend([0xff, 0xe1]);
+        record.extend((sps.len() as u16).to_be_bytes());
+        record.extend(&sps);
+        record.push(1);
+        record.extend((pps.len() as u16).to_be_bytes());
+        record.extend(&pps);
+        Self {
+            record: record.into(),
+            sps,
+            pps,
+            nal_length_size: 4,
+            width,
+            height,
+        }
+    }
+}
+
 /// One coded picture with the configuration it needs, so that a change of
 /// parameter sets can't be taken in the wrong order.
 #[derive(Debug, Clone)]

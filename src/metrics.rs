@@ -6,6 +6,7 @@
 //! them.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -49,6 +50,11 @@ pub struct Metrics {
     pub retransmits: Counter,
     /// Groups of pictures sent again because a viewer lost the picture.
     pub replays: Counter,
+    /// Renditions being made for browsers now, of sound and of pictures.
+    pub transcodes: Gauge,
+    transcode_cpu: Family<KindLabel, Counter<f64, AtomicU64>>,
+    /// Pictures encoded for browsers.
+    pub transcoded_frames: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +85,11 @@ struct EndLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
     agent: String,
     kind: &'static str,
@@ -99,19 +110,23 @@ pub enum Dropped {
     Media,
     /// Pictures a viewer was too slow for.
     Viewer,
+    /// Coded units a transcode was too slow for, or skipped on its way to the
+    /// live edge.
+    Transcoder,
     /// Datagrams at the WebRTC port that belong to no session, or to one that
     /// does not read them.
     Datagram,
 }
 
 impl Dropped {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Decoder,
         Self::Agent,
         Self::Finding,
         Self::Events,
         Self::Media,
         Self::Viewer,
+        Self::Transcoder,
         Self::Datagram,
     ];
 
@@ -123,6 +138,7 @@ impl Dropped {
             Self::Events => "events",
             Self::Media => "media",
             Self::Viewer => "viewer",
+            Self::Transcoder => "transcoder",
             Self::Datagram => "datagram",
         }
     }
@@ -156,6 +172,9 @@ impl Metrics {
             viewer_bytes: Counter::default(),
             retransmits: Counter::default(),
             replays: Counter::default(),
+            transcodes: Gauge::default(),
+            transcode_cpu: Family::default(),
+            transcoded_frames: Counter::default(),
         };
         // The text format appends `_total` to a counter's name by itself.
         let r = &mut metrics.registry;
@@ -233,6 +252,21 @@ impl Metrics {
             "Groups of pictures sent again because a viewer lost the picture",
             metrics.replays.clone(),
         );
+        r.register(
+            "transcodes",
+            "Renditions being made for browsers now",
+            metrics.transcodes.clone(),
+        );
+        r.register(
+            "transcode_cpu_seconds",
+            "CPU seconds spent on renditions",
+            metrics.transcode_cpu.clone(),
+        );
+        r.register(
+            "transcoded_frames",
+            "Pictures encoded for browsers",
+            metrics.transcoded_frames.clone(),
+        );
         for place in Dropped::ALL {
             metrics.dropped(place, 0);
         }
@@ -282,6 +316,13 @@ impl Metrics {
         self.whep_answers
             .get_or_create(&StatusLabel { status })
             .inc();
+    }
+
+    /// `kind` is "audio" or "video".
+    pub fn transcode_cpu(&self, kind: &'static str, spent: Duration) {
+        self.transcode_cpu
+            .get_or_create(&KindLabel { kind })
+            .inc_by(spent.as_secs_f64());
     }
 
     pub fn tokens(&self, agent: &str, kind: &'static str, count: u64) {

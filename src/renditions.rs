@@ -18,7 +18,7 @@
 //! The supplier decides nothing about need and the consumer nothing about how:
 //! with nobody to supply, a demand simply stays unanswered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -36,6 +36,15 @@ const AUDIO_QUEUE: usize = 64;
 pub enum Kind {
     Video,
     Audio,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
 }
 
 /// A rendition somebody waits for or watches.
@@ -66,6 +75,8 @@ struct Inner {
     /// How many hold each demand.
     demands: Mutex<BTreeMap<Demanded, usize>>,
     changes: watch::Sender<u64>,
+    /// Streams whose playable pictures are to have a keyframe soon.
+    keyframes: Mutex<HashSet<StreamName>>,
 }
 
 impl Default for Renditions {
@@ -81,6 +92,7 @@ impl Renditions {
             audio: Mutex::default(),
             demands: Mutex::default(),
             changes: watch::Sender::new(0),
+            keyframes: Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -116,6 +128,17 @@ impl Renditions {
     /// Where playable pictures are published and subscribed to.
     pub fn video(&self) -> &StreamHub {
         &self.inner.video
+    }
+
+    /// Asks for a keyframe in the playable pictures: a viewer has lost its
+    /// picture.
+    pub fn request_keyframe(&self, stream: &StreamName) {
+        lock(&self.inner.keyframes).insert(stream.clone());
+    }
+
+    /// Whether one was asked for since the last call.
+    pub fn take_keyframe_request(&self, stream: &StreamName) -> bool {
+        lock(&self.inner.keyframes).remove(stream)
     }
 
     /// Hands a packet of playable sound to whoever listens now. Never waits.
@@ -156,6 +179,7 @@ impl Drop for Demand {
             *holders -= 1;
             if *holders == 0 {
                 demands.remove(&self.demanded);
+                self.renditions.take_keyframe_request(&self.demanded.stream);
             }
         }
         drop(demands);

@@ -486,6 +486,14 @@ impl Subscriber {
         }
     }
 
+    /// How many units are there to be received at once.
+    pub fn waiting(&self) -> u64 {
+        match self.cursor {
+            Cursor::At(index) => self.tail.borrow().next.saturating_sub(index),
+            Cursor::AwaitKeyframe(_) => 0,
+        }
+    }
+
     fn take(&mut self) -> Option<Received> {
         let window = lock(&self.stream.window);
         if let Cursor::AwaitKeyframe(from) = self.cursor {

@@ -49,6 +49,9 @@ async fn pictures(browser: &Chromium) -> Seen {
 
 /// Picture and sound for some seconds: the source's rate, and not silence.
 async fn plays(browser: &Chromium, rate: f64, what: &str) {
+    if browser.run("video.muted").await == true {
+        browser.run("document.querySelector('#sound').click()").await;
+    }
     let first = pictures(browser).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     let second = browser.look().await;
@@ -99,6 +102,51 @@ async fn the_page_plays_picture_and_sound_and_shows_findings() {
         std::fs::write(file, browser.screenshot().await).unwrap();
     }
     browser.close().await;
+}
+
+/// What OBS and Zoom send, and what browsers can't play as it comes.
+#[tokio::test]
+async fn the_page_plays_what_encoders_send() {
+    let server = Setup::new().agents("").start().await;
+    let zoom = "-profile:v high -bf 0 -ar 48000 -b:a 128k";
+    let obs = "-preset veryfast -profile:v high -bf 2 -x264-params b-adapt=0 -ar 48000 -g 250";
+    let cases = [("zoom", zoom), ("obs", obs)];
+    let mut publishers = Vec::new();
+    for (name, options) in cases {
+        let options: Vec<_> = options.split(' ').collect();
+        let url = server.rtmp_url(&format!("live/{name}"));
+        publishers.push(Encoder::ffmpeg(&url, &options));
+    }
+    server
+        .until("the streams", async |server| {
+            let streams = server.json("/api/streams").await;
+            (streams["items"].as_array()?.len() == cases.len()).then_some(())
+        })
+        .await;
+    let browser = open(&server, "").await;
+    for (name, _) in cases {
+        browser
+            .open(&server.http_url(&format!("/healthz#{name}")))
+            .await;
+        browser.open(&server.http_url(&format!("/#{name}"))).await;
+        let chosen = format!("document.querySelector('#streams').value === '{name}'");
+        browser.until_true(10, &chosen).await;
+        plays(&browser, 25.0, name).await;
+    }
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    let cost: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("watchtower_transcode"))
+        .collect();
+    println!("{}", cost.join("\n"));
+    // They run while somebody watches, and no longer.
+    browser.close().await;
+    server
+        .until("the end of the transcodes", async |server| {
+            let metrics = server.get("/metrics").await.text().await.unwrap();
+            metrics.contains("watchtower_transcodes 0\n").then_some(())
+        })
+        .await;
 }
 
 #[tokio::test]

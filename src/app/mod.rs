@@ -99,6 +99,7 @@ pub struct App {
     rtmp: rtmp::Server,
     console: Console,
     gateway: whep::Gateway,
+    renditions: Renditions,
     hub: StreamHub,
     frames: FrameBus,
     findings: FindingsBus,
@@ -155,7 +156,12 @@ impl App {
             webrtc: config.settings.webrtc.clone(),
         };
         let renditions = Renditions::new();
-        let gateway = whep::Gateway::bind(settings, hub.clone(), renditions, Arc::clone(&metrics));
+        let gateway = whep::Gateway::bind(
+            settings,
+            hub.clone(),
+            renditions.clone(),
+            Arc::clone(&metrics),
+        );
         let gateway = gateway
             .await
             .with_context(|| format!("failed to open {address} for WebRTC (--webrtc)"))?;
@@ -173,6 +179,7 @@ impl App {
             rtmp,
             console,
             gateway,
+            renditions,
             hub,
             frames,
             findings,
@@ -227,6 +234,15 @@ impl App {
             ),
         ));
         essential.spawn(name("webrtc", done(self.gateway.run(sources.clone()))));
+        essential.spawn(name(
+            "transcodes",
+            done(av::supply(
+                self.hub.clone(),
+                self.renditions,
+                Arc::clone(&self.metrics),
+                sources.clone(),
+            )),
+        ));
         let hub = self.hub.clone();
         let closing = sources.clone();
         essential.spawn(name(

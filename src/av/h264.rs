@@ -140,7 +140,7 @@ fn damaged(frame: &ff::frame::Video) -> bool {
 }
 
 /// Gives a codec context that is not open yet its out-of-band header.
-fn set_extradata(context: &mut Context, record: &[u8]) -> Result<(), ff::Error> {
+pub(super) fn set_extradata(context: &mut Context, record: &[u8]) -> Result<(), ff::Error> {
     let no_memory = ff::Error::Other {
         errno: ff::error::ENOMEM,
     };

@@ -1,8 +1,8 @@
 //! Codecs and containers: the only room that names FFmpeg.
 //!
 //! Owns decoding (one thread per stream, from units on the stream hub to
-//! pictures on the frame bus), stills, and publishing a file over RTMP for
-//! demonstrations and tests. Does not own what a picture is looked at for, nor
+//! pictures on the frame bus), stills, what browsers can't play made playable,
+//! and publishing a file over RTMP for demonstrations and tests. Does not own what a picture is looked at for, nor
 //! the RTMP server.
 //!
 //! ```text
@@ -25,6 +25,7 @@ mod jpeg;
 mod pace;
 mod publish;
 mod session;
+mod transcode;
 
 #[cfg(test)]
 mod clips;
@@ -38,6 +39,7 @@ use ffmpeg_next as ff;
 pub use decode::{Decoder, Ended, OpenError};
 pub use jpeg::encode_jpeg;
 pub use publish::{PublishError, Report, UrlError, publish};
+pub use transcode::supply;
 
 /// Everything here calls this first; further calls cost nothing.
 fn init() {
@@ -57,5 +59,10 @@ pub fn capabilities() -> Vec<(&'static str, bool)> {
         ("h264 decoder", ff::decoder::find(Id::H264).is_some()),
         ("aac decoder", ff::decoder::find(Id::AAC).is_some()),
         ("mjpeg encoder", ff::encoder::find(Id::MJPEG).is_some()),
+        ("opus encoder", ff::encoder::find(Id::OPUS).is_some()),
+        (
+            "libx264 encoder",
+            ff::encoder::find_by_name("libx264").is_some(),
+        ),
     ]
 }

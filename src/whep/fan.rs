@@ -226,6 +226,9 @@ impl Fan {
                     self.context.metrics.viewer_packets.inc_by(count);
                 }
             }
+            Order::PictureLost(_) if self.shows_twin() => {
+                self.context.renditions.request_keyframe(&self.name);
+            }
             Order::PictureLost(id) => {
                 if let Some(place) = self.place(id)
                     && self.viewers[place].replay(&self.history, now)
@@ -257,7 +260,11 @@ impl Fan {
                 shown: false,
             };
         }
-        !matches!(self.playable, Playable::Twin { shown: true, .. })
+        !self.shows_twin()
+    }
+
+    fn shows_twin(&self) -> bool {
+        matches!(self.playable, Playable::Twin { shown: true, .. })
     }
 
     fn show(&mut self, unit: &AccessUnit) {
