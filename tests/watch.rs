@@ -1,6 +1,5 @@
 //! The page on `/` in a real browser: ffmpeg publishes to the real server,
 //! Chromium watches.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
