@@ -282,7 +282,7 @@ async fn what_is_no_tls_is_closed_in_time_and_told_sparingly() {
     let turned = took.iter().filter(|took| **took < Duration::from_secs(1));
     assert!((10..=13).contains(&turned.count()), "{took:?}");
     let late = Duration::from_millis(1800)..Duration::from_secs(5);
-    let late = took.iter().filter(|took| late.contains(took));
+    let late = took.iter().filter(|took| late.contains(*took));
     assert!((17..=20).contains(&late.count()), "{took:?}");
 
     // A flood at both doors.
