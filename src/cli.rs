@@ -54,7 +54,11 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     rtmp: SocketAddr,
-    /// Where the API and console answer. Beyond loopback it needs
+    /// Where publishers connect encrypted (RTMPS), for instance 0.0.0.0:1936.
+    /// Needs [tls] in watchtower.toml.
+    #[arg(long, env = "WATCHTOWER_RTMPS", value_name = "ADDRESS")]
+    rtmps: Option<SocketAddr>,
+    /// Where the API and console answer; HTTPS with [tls] in watchtower.toml. Beyond loopback it needs
     /// WATCHTOWER_CONSOLE_TOKEN.
     #[arg(
         long,
@@ -106,6 +110,7 @@ impl From<PlacesArgs> for Places {
             config: args.config,
             settings: args.settings,
             rtmp: args.rtmp,
+            rtmps: args.rtmps,
             http: args.http,
             webrtc: args.webrtc,
             public_address: args.public_address,
@@ -159,7 +164,7 @@ mod tests {
             .get_arguments()
             .filter_map(|arg| Some((arg.get_long()?, arg.get_env()?)))
             .collect();
-        assert_eq!(flags.len(), 9);
+        assert_eq!(flags.len(), 10);
         for (flag, env) in flags {
             let twin = format!("WATCHTOWER_{}", flag.to_uppercase().replace('-', "_"));
             assert_eq!(env.to_str(), Some(twin.as_str()));

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const WORDS: [&str; 6] = ["config", "finding", "masking", "media", "metrics", "model"];
-const MEETING_POINTS: [&str; 5] = [
+const MEETING_POINTS: [&str; 6] = [
     "findings_bus",
     "frame_bus",
     "renditions",
     "roster",
     "stream_hub",
+    "tls",
 ];
 const EDGES: [&str; 7] = [
     "agents", "av", "console", "models", "rtmp", "vision", "whep",
@@ -20,7 +21,7 @@ const EDGES: [&str; 7] = [
 const TOP: [&str; 4] = ["app", "cli", "lib", "main"];
 
 /// Each heavy dependency and the places that may name it.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("rml_rtmp", &["src/rtmp/"]),
     ("ffmpeg_next", &["src/av/"]),
     ("rten", &["src/vision/"]),
@@ -30,6 +31,9 @@ const ROOMS: [(&str, &[&str]); 8] = [
     // WHEP is HTTP too, and answers for itself.
     ("axum", &["src/console/", "src/whep/"]),
     ("reqwest", &["src/models/"]),
+    ("tokio_rustls", &["src/tls/"]),
+    ("rustls", &["src/tls/"]),
+    ("x509_parser", &["src/tls/"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

@@ -2,19 +2,28 @@
 
 use std::fmt::Display;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::panel;
 use crate::agents::Member;
 use crate::av;
-use crate::config::{Config, Places, Provider, Secrets};
+use crate::config::{Config, Places, Provider, Secrets, TlsSettings};
+use crate::tls::Tls;
 use crate::vision::Ocr;
 
 /// One line of the table.
 struct Row {
     what: String,
-    verdict: Result<String, String>,
+    verdict: Verdict,
+}
+
+enum Verdict {
+    Good(String),
+    /// Works, and should not stay so.
+    Doubtful(String),
+    Fault(String),
 }
 
 /// Prints the table; failure when any line is a fault.
@@ -28,8 +37,9 @@ pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
     let mut faults = 0;
     for Row { what, verdict } in &rows {
         let (mark, text) = match verdict {
-            Ok(text) => ("ok", text),
-            Err(text) => {
+            Verdict::Good(text) => ("ok", text),
+            Verdict::Doubtful(text) => ("warn", text),
+            Verdict::Fault(text) => {
                 faults += 1;
                 ("FAULT", text)
             }
@@ -52,6 +62,9 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
         row("HTTP port", http(&places, &secrets)),
         row("log folder", writable(&places.logs)),
     ];
+    if let Some(address) = places.rtmps {
+        rows.insert(1, row("RTMPS port", free(address)));
+    }
     rows.push(row(
         "stream key",
         Ok::<_, String>(match secrets.stream_key {
@@ -75,6 +88,9 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
             return rows;
         }
     };
+    if let Some(settings) = &config.settings.tls {
+        rows.extend(certificate(settings));
+    }
     let enabled = config.panel.enabled().count();
     rows.push(row(
         "configuration",
@@ -122,10 +138,41 @@ async fn probe(config: &Config, members: &[Member]) -> Vec<Row> {
 fn row<T: Display, E: Display>(what: &str, verdict: Result<T, E>) -> Row {
     Row {
         what: what.to_owned(),
-        verdict: verdict
-            .map(|text| text.to_string())
-            .map_err(|error| error.to_string()),
+        verdict: match verdict {
+            Ok(text) => Verdict::Good(text.to_string()),
+            Err(error) => Verdict::Fault(error.to_string()),
+        },
     }
+}
+
+fn certificate(settings: &TlsSettings) -> Vec<Row> {
+    let tls = match Tls::open(settings.clone()) {
+        Ok(tls) => tls,
+        Err(error) => return vec![row("certificate", Err::<&str, _>(error))],
+    };
+    let certificate = tls.certificate();
+    let verdict = if certificate.is_over() {
+        Verdict::Fault(certificate.to_string())
+    } else if certificate.ends_soon() {
+        Verdict::Doubtful(format!("{certificate}: renew it"))
+    } else {
+        Verdict::Good(certificate.to_string())
+    };
+    let mut rows = vec![Row {
+        what: "certificate".to_owned(),
+        verdict,
+    }];
+    let mode = std::fs::metadata(&settings.key).map_or(0, |file| file.mode() & 0o777);
+    if mode & 0o007 != 0 {
+        let file = settings.key.display();
+        rows.push(Row {
+            what: "private key".to_owned(),
+            verdict: Verdict::Doubtful(format!(
+                "everyone on this machine can get at {file} (mode {mode:04o}): chmod 640"
+            )),
+        });
+    }
+    rows
 }
 
 fn free(address: std::net::SocketAddr) -> Result<String, String> {

@@ -37,6 +37,7 @@ use crate::renditions::Renditions;
 use crate::roster::Roster;
 use crate::rtmp;
 use crate::stream_hub::StreamHub;
+use crate::tls::Tls;
 use crate::vision::{Ocr, Reader};
 use crate::whep;
 
@@ -96,6 +97,7 @@ fn shutdown_signal() -> anyhow::Result<CancellationToken> {
 #[derive(Debug)]
 pub struct App {
     config: Config,
+    tls: Option<Tls>,
     rtmp: rtmp::Server,
     console: Console,
     gateway: whep::Gateway,
@@ -115,6 +117,7 @@ pub struct App {
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
     pub rtmp: SocketAddr,
+    pub rtmps: Option<SocketAddr>,
     pub http: SocketAddr,
     pub webrtc: SocketAddr,
 }
@@ -140,11 +143,13 @@ impl App {
         } else {
             None
         };
+        let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
         let address = config.places.http;
         let console = Console::bind(ConsoleSettings {
             address,
             token: config.secrets.console_token.clone(),
             allowed_origins: config.settings.http.allowed_origins.clone(),
+            tls: tls.as_ref().map(|tls| tls.acceptor(&["http/1.1"])),
         });
         let console = console
             .await
@@ -165,17 +170,15 @@ impl App {
         let gateway = gateway
             .await
             .with_context(|| format!("failed to open {address} for WebRTC (--webrtc)"))?;
-        let address = config.places.rtmp;
         let rtmp = rtmp::Server::bind(
-            panel::rtmp_settings(&config),
+            panel::rtmp_settings(&config, tls.as_ref()),
             hub.clone(),
             Arc::clone(&metrics),
         );
-        let rtmp = rtmp
-            .await
-            .with_context(|| format!("failed to listen for RTMP on {address} (--rtmp)"))?;
+        let rtmp = rtmp.await?;
         Ok(Self {
             config,
+            tls,
             rtmp,
             console,
             gateway,
@@ -194,6 +197,7 @@ impl App {
     pub fn addresses(&self) -> std::io::Result<Addresses> {
         Ok(Addresses {
             rtmp: self.rtmp.local_addr(),
+            rtmps: self.rtmp.secure_addr(),
             http: self.console.local_addr()?,
             webrtc: self.gateway.local_addr(),
         })
@@ -263,6 +267,9 @@ impl App {
                 sources.clone(),
             )),
         ));
+        if let Some(tls) = self.tls {
+            essential.spawn(name("tls", done(tls.run(sources.clone()))));
+        }
         if let Some(reader) = self.reader {
             essential.spawn(name("reader", done(reader.run(sources.clone()))));
         }
@@ -287,8 +294,15 @@ impl App {
 
     fn announce(&self, addresses: Addresses) {
         tracing::info!("RTMP listening on {}", addresses.rtmp);
-        tracing::info!("HTTP listening on http://{}", addresses.http);
+        if let Some(address) = addresses.rtmps {
+            tracing::info!("RTMPS listening on {address}");
+        }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        tracing::info!("HTTP listening on {scheme}://{}", addresses.http);
         tracing::info!("WebRTC listening on {} (UDP and TCP)", addresses.webrtc);
+        if let Some(tls) = &self.tls {
+            tracing::info!("certificate in use: {}", tls.certificate());
+        }
         for agent in self.roster.agents() {
             tracing::info!(
                 agent = agent.name,

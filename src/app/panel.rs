@@ -13,6 +13,7 @@ use crate::models::gemini::{Gemini, GeminiSettings};
 use crate::models::offline::{Offline, Rules};
 use crate::roster::{AgentStatus, Roster};
 use crate::rtmp;
+use crate::tls::Tls;
 
 /// The enabled agents with their models, and everyone's first status.
 pub(super) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster)> {
@@ -147,9 +148,10 @@ pub(super) fn gemini(config: &Config, name: &str) -> anyhow::Result<Gemini> {
     Ok(Gemini::new(settings)?)
 }
 
-pub(super) fn rtmp_settings(config: &Config) -> rtmp::Settings {
+pub(super) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> rtmp::Settings {
     let settings = &config.settings.rtmp;
     rtmp::Settings {
+        secure: config.places.rtmps.zip(tls.map(|tls| tls.acceptor(&[]))),
         stream_key: config.secrets.stream_key.clone(),
         per_address: settings.max_connections_per_address,
         connections: settings.max_connections,

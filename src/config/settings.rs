@@ -1,5 +1,6 @@
 //! `watchtower.toml`: how the server behaves. The file may be absent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::Section;
@@ -12,6 +13,8 @@ pub struct Settings {
     pub http: HttpSettings,
     pub ocr: OcrSettings,
     pub webrtc: WebrtcSettings,
+    /// Without it nothing is encrypted but the viewers' media.
+    pub tls: Option<TlsSettings>,
 }
 
 /// `[rtmp]`
@@ -45,6 +48,15 @@ pub struct WebrtcSettings {
     pub transcode: Transcode,
 }
 
+/// `[tls]`: two PEM files, relative to the working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The server's certificate first, then those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key, without a passphrase.
+    pub key: PathBuf,
+}
+
 /// Whether what browsers can't play is made playable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transcode {
@@ -69,6 +81,7 @@ impl Settings {
         let http = http(root.section("http"));
         let ocr = ocr(root.section("ocr"));
         let webrtc = webrtc(root.section("webrtc"));
+        let tls = tls(root.section("tls"));
         root.finish();
         if faults.is_empty() {
             Ok(Self {
@@ -76,6 +89,7 @@ impl Settings {
                 http,
                 ocr,
                 webrtc,
+                tls,
             })
         } else {
             Err(faults)
@@ -139,6 +153,30 @@ fn webrtc(mut s: Section<'_>) -> WebrtcSettings {
     settings
 }
 
+fn tls(mut s: Section<'_>) -> Option<TlsSettings> {
+    let mut file = |key| {
+        let file = s.text(key)?;
+        if file.trim().is_empty() {
+            s.fault(key, format!("must name a file, got {file:?}"));
+        }
+        Some(PathBuf::from(file))
+    };
+    let settings = match (file("certificate"), file("key")) {
+        (Some(certificate), Some(key)) => Some(TlsSettings { certificate, key }),
+        (Some(_), None) => {
+            s.fault("key", "is missing: the certificate needs its key");
+            None
+        }
+        (None, Some(_)) => {
+            s.fault("certificate", "is missing: the key needs its certificate");
+            None
+        }
+        (None, None) => None,
+    };
+    s.finish();
+    settings
+}
+
 fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
@@ -172,6 +210,9 @@ mod tests {
             [webrtc]
             max_viewers = 0
             transcode = "always"
+            [tls]
+            certificate = "fullchain.pem"
+            private = "privkey.pem"
             "#,
             "watchtower.toml",
         )

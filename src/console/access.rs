@@ -121,12 +121,14 @@ impl Access {
         }
     }
 
-    /// Our own page, whatever the scheme a browser reached it by.
+    /// Our own page. Unencrypted we can't tell whether something in front of
+    /// us encrypts; encrypted, a page by `http://` is never ours.
     fn is_own(&self, origin: &HeaderValue, host: &str) -> bool {
         let origin = origin.to_str().unwrap_or_default();
-        let authority = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
+        let authority = match origin.strip_prefix("https://") {
+            None if !self.secure => origin.strip_prefix("http://"),
+            authority => authority,
+        };
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     }
 
@@ -286,6 +288,18 @@ mod tests {
             ("x-forwarded-proto", "https")
         ]));
         assert!(!passes(&[("host", "localhost"), ("via", "1.1 tunnel")]));
+    }
+
+    #[test]
+    fn encrypted_only_an_encrypted_page_is_ours() {
+        let access = Access::new(None, vec![], true);
+        let passes = |origin: &'static str| {
+            let pairs = [("host", "localhost:8080"), ("origin", origin)];
+            access.check(&headers(&pairs), None).is_ok()
+        };
+        assert!(passes("https://localhost:8080"));
+        assert!(!passes("http://localhost:8080"));
+        assert!(!passes("https://localhost:8081"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod events;
+mod https;
 mod login;
 mod page;
 mod problem;
@@ -32,7 +33,9 @@ use crate::frame_bus::FrameBus;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 use crate::stream_hub::StreamHub;
+use crate::tls;
 use access::Access;
+use https::Https;
 use problem::Problem;
 
 /// Where to listen and whom to let in.
@@ -42,6 +45,8 @@ pub struct ConsoleSettings {
     pub token: Option<Secret>,
     /// Origins whose pages may call the API, beside our own.
     pub allowed_origins: Vec<String>,
+    /// With it HTTPS is spoken, and nothing else.
+    pub tls: Option<tls::Acceptor>,
 }
 
 /// What the console shows.
@@ -93,15 +98,31 @@ impl Console {
         beside: Router,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
-        let access = Access::new(self.settings.token, self.settings.allowed_origins, false);
+        let ConsoleSettings {
+            token,
+            allowed_origins,
+            tls,
+            ..
+        } = self.settings;
+        let access = Access::new(token, allowed_origins, tls.is_some());
         let state = AppState {
             views,
             shutdown: shutdown.clone(),
         };
         let router = router(state, beside, access);
-        axum::serve(self.listener, router)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
+        let shutdown = shutdown.cancelled_owned();
+        match tls {
+            None => {
+                axum::serve(self.listener, router)
+                    .with_graceful_shutdown(shutdown)
+                    .await
+            }
+            Some(acceptor) => {
+                axum::serve(Https::new(self.listener, acceptor), router)
+                    .with_graceful_shutdown(shutdown)
+                    .await
+            }
+        }
     }
 }
 

@@ -27,4 +27,4 @@ pub mod fuzz;
 mod server;
 pub mod session;
 
-pub use server::{Server, Settings};
+pub use server::{BindError, Server, Settings};

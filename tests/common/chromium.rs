@@ -22,6 +22,11 @@ pub struct Seen(pub Value);
 
 impl Chromium {
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these flags more.
+    pub async fn with(more: &[&str]) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -54,6 +59,7 @@ impl Chromium {
             "--autoplay-policy=no-user-gesture-required",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
+        let flags = [&flags[..], more].concat();
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(60))

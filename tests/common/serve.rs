@@ -86,11 +86,15 @@ impl Setup {
             child,
             output,
             rtmp: SocketAddr::from(([127, 0, 0, 1], 0)),
+            scheme: String::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
         };
         server.rtmp = server.address("RTMP listening on ").await;
-        server.http = server.address("HTTP listening on http://").await;
+        let line = server.said("HTTP listening on ").await;
+        let (before, _) = line.split_once("://").unwrap();
+        server.scheme = before.rsplit(' ').next().unwrap().to_owned();
+        server.http = server.address("://").await;
         server
     }
 }
@@ -133,6 +137,8 @@ pub struct Server {
     pub rtmp: SocketAddr,
     pub http: SocketAddr,
     pub client: reqwest::Client,
+    /// `http` or `https`.
+    scheme: String,
     child: Child,
     output: Output,
 }
@@ -143,7 +149,7 @@ impl Server {
     }
 
     pub fn http_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.http)
+        format!("{}://{}{path}", self.scheme, self.http)
     }
 
     pub fn log(&self, name: &str) -> String {
@@ -211,7 +217,7 @@ impl Server {
             .unwrap()
     }
 
-    async fn address(&self, before: &str) -> SocketAddr {
+    pub async fn address(&self, before: &str) -> SocketAddr {
         let line = self.said(before).await;
         let text = line.split(before).nth(1).unwrap().trim();
         text.parse()
