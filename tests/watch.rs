@@ -50,7 +50,9 @@ async fn pictures(browser: &Chromium) -> Seen {
 /// Picture and sound for some seconds: the source's rate, and not silence.
 async fn plays(browser: &Chromium, rate: f64, what: &str) {
     if browser.run("video.muted").await == true {
-        browser.run("document.querySelector('#sound').click()").await;
+        browser
+            .run("document.querySelector('#sound').click()")
+            .await;
     }
     let first = pictures(browser).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
