@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::media::{MediaUnit, StreamName};
+use crate::media::{MediaUnit, StreamName, VideoConfig};
 
 /// At 30 frames and 47 AAC frames a second 2,048 units are 26 s; OBS' default
 /// of 8.3 s between keyframes fits three times over.
@@ -113,8 +113,8 @@ pub struct StreamInfo {
     pub name: StreamName,
     pub since: Timestamp,
     pub totals: Totals,
-    /// Luma samples, once a video configuration has come.
-    pub size: Option<(u32, u32)>,
+    /// Of the newest picture.
+    pub video: Option<Arc<VideoConfig>>,
     /// Since when its publisher is gone, if it is.
     pub lost_since: Option<Timestamp>,
 }
@@ -264,6 +264,12 @@ impl StreamHub {
         })
     }
 
+    /// One stream at a glance.
+    pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
+        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        Some(stream.info())
+    }
+
     /// All streams by name, those that wait for their publishers too.
     pub fn streams(&self) -> Vec<StreamInfo> {
         let streams: Vec<_> = lock(&self.inner.streams).values().cloned().collect();
@@ -302,15 +308,15 @@ impl Stream {
 
     fn info(&self) -> StreamInfo {
         let window = lock(&self.window);
-        let size = window.units.iter().rev().find_map(|(_, unit)| match unit {
-            MediaUnit::Video(unit) => Some((unit.config.width, unit.config.height)),
+        let video = window.units.iter().rev().find_map(|(_, unit)| match unit {
+            MediaUnit::Video(unit) => Some(Arc::clone(&unit.config)),
             MediaUnit::Audio(_) => None,
         });
         StreamInfo {
             name: self.name.clone(),
             since: self.since,
             totals: window.totals,
-            size,
+            video,
             lost_since: window.tenure.lost.map(|(_, since)| since),
         }
     }
@@ -534,27 +540,20 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::media::{AccessUnit, AvcConfig, MediaTime};
+    use crate::media::{AccessUnit, MediaTime, VideoConfig};
 
     fn name() -> StreamName {
         StreamName::new("team").expect("valid")
     }
 
     fn unit(ms: i64, keyframe: bool, size: usize) -> MediaUnit {
-        let config = AvcConfig {
-            record: Bytes::new(),
-            sps: Bytes::new(),
-            pps: Bytes::new(),
-            nal_length_size: 4,
-            width: 16,
-            height: 16,
-        };
+        let config = VideoConfig::playable(Bytes::new(), Bytes::new(), 16, 16);
         MediaUnit::Video(AccessUnit {
             pts: MediaTime::from_ms(ms),
             dts: MediaTime::from_ms(ms),
             keyframe,
             config: Arc::new(config),
-            avcc: Bytes::from(vec![0; size]),
+            data: Bytes::from(vec![0; size]),
         })
     }
 

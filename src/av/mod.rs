@@ -8,7 +8,7 @@
 //! ```text
 //! Subscriber -> decode (thread) -> session -> pace      what to decode
 //!                                     |
-//!                                     +-----> h264      access unit -> frame
+//!                                     +-----> video     access unit -> frame
 //!                                     +-----> convert   frame -> Picture, only when published
 //!                                     v
 //!                               FramePublisher
@@ -20,12 +20,12 @@
 mod colour;
 mod convert;
 mod decode;
-mod h264;
 mod jpeg;
 mod pace;
 mod publish;
 mod session;
 mod transcode;
+mod video;
 
 #[cfg(test)]
 mod clips;
@@ -35,6 +35,8 @@ mod tests;
 use std::sync::Once;
 
 use ffmpeg_next as ff;
+
+use crate::media::VideoCodec;
 
 pub use decode::{Decoder, Ended, OpenError};
 pub use jpeg::encode_jpeg;
@@ -56,7 +58,15 @@ pub fn capabilities() -> Vec<(&'static str, bool)> {
     init();
     use ff::codec::Id;
     vec![
-        ("h264 decoder", ff::decoder::find(Id::H264).is_some()),
+        (
+            "h264 decoder",
+            video::decoder_of(VideoCodec::H264).is_some(),
+        ),
+        (
+            "hevc decoder",
+            video::decoder_of(VideoCodec::Hevc).is_some(),
+        ),
+        ("av1 decoder", video::decoder_of(VideoCodec::Av1).is_some()),
         ("aac decoder", ff::decoder::find(Id::AAC).is_some()),
         ("mjpeg encoder", ff::encoder::find(Id::MJPEG).is_some()),
         ("opus encoder", ff::encoder::find(Id::OPUS).is_some()),

@@ -19,7 +19,7 @@ use super::port::Port;
 use super::slate;
 use super::viewer::{Sent, Viewer};
 use crate::config::Transcode;
-use crate::media::{AccessUnit, MediaTime, MediaUnit, StreamName};
+use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, StreamName};
 use crate::metrics::{Dropped, Metrics};
 use crate::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::stream_hub::{Received, StreamHub, Subscriber};
@@ -240,18 +240,24 @@ impl Fan {
         }
     }
 
-    /// Whether to show the stream's own picture. Pictures sent in another
-    /// order than shown (B-frames) are what browsers stumble over.
+    /// Whether to show the stream's own picture. Where browsers would stumble
+    /// over it, its twin is asked for, and until that is there keyframes alone
+    /// are shown, or nothing if not even they can be.
     fn takes_source(&mut self, unit: &AccessUnit) -> bool {
         let offset = unit.pts.0 - unit.dts.0;
         let first = *self.composition.get_or_insert(offset);
         // Rounding to milliseconds moves it by one either way.
         let reordered = (offset - first).abs() > 5 * MediaTime::TICKS_PER_MS;
-        if reordered
+        let why = match unit.config.playback {
+            Playback::Never(why) => Some(why),
+            Playback::Reordered => Some("B-frames"),
+            Playback::Plays => reordered.then_some("B-frames"),
+        };
+        if let Some(why) = why
             && self.context.transcode == Transcode::Auto
             && matches!(self.playable, Playable::Source)
         {
-            tracing::info!(stream = %self.name, "has B-frames; asking for a playable twin");
+            tracing::info!(stream = %self.name, why, "asking for a playable twin");
             let renditions = &self.context.renditions;
             self.playable = Playable::Twin {
                 _demand: renditions.demand(&self.name, Kind::Video),
@@ -260,7 +266,11 @@ impl Fan {
                 shown: false,
             };
         }
-        !self.shows_twin()
+        let shows_alone = match unit.config.playback {
+            Playback::Never(_) => false,
+            _ => unit.keyframe || matches!(self.playable, Playable::Source),
+        };
+        shows_alone && !self.shows_twin()
     }
 
     fn shows_twin(&self) -> bool {

@@ -11,7 +11,7 @@ use super::offer::Offer;
 use super::packetizer::{self, MAX_PAYLOAD};
 use super::stun::{self, Stun};
 use super::tcp;
-use crate::media::{AccessUnit, AvcConfig, MediaTime};
+use crate::media::{AccessUnit, MediaTime, VideoConfig};
 
 /// A datagram at the port: a check names somebody who stands in it.
 pub fn stun(data: &[u8]) {
@@ -37,20 +37,17 @@ pub fn packetizer(data: &[u8]) {
     let Some((kind, avcc)) = data.split_first() else {
         return;
     };
-    let config = AvcConfig {
-        record: Bytes::new(),
-        sps: Bytes::from_static(&[0x67, 1, 2, 3]),
-        pps: Bytes::from_static(&[0x68, 4]),
+    let (sps, pps) = (&[0x67, 1, 2, 3][..], &[0x68, 4][..]);
+    let config = VideoConfig {
         nal_length_size: kind >> 1 & 3,
-        width: 16,
-        height: 16,
+        ..VideoConfig::playable(Bytes::from_static(sps), Bytes::from_static(pps), 16, 16)
     };
     let packets = packetizer::packetize(&AccessUnit {
         pts: MediaTime(0),
         dts: MediaTime(0),
         keyframe: kind & 1 == 1,
         config: Arc::new(config),
-        avcc: Bytes::copy_from_slice(avcc),
+        data: Bytes::copy_from_slice(avcc),
     });
     for (nth, packet) in packets.iter().enumerate() {
         assert!((1..=MAX_PAYLOAD).contains(&packet.len()));

@@ -22,8 +22,8 @@ use super::peer::{Peer, PeerContext, PeerError};
 use super::port::Port;
 use super::problem::Problem;
 use super::tcp;
-use crate::config::WebrtcSettings;
-use crate::media::StreamName;
+use crate::config::{Transcode, WebrtcSettings};
+use crate::media::{Playback, StreamName};
 use crate::metrics::Metrics;
 use crate::renditions::Renditions;
 use crate::stream_hub::StreamHub;
@@ -176,6 +176,7 @@ impl Gateway {
         near: bool,
     ) -> Result<Answer, Problem> {
         let name = StreamName::new(stream).map_err(|_| no_such_stream())?;
+        self.check_playable(&name)?;
         let fan = self.fan(&name).ok_or_else(no_such_stream)?;
         let offer = Offer::parse(offer)
             .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()))?;
@@ -258,6 +259,22 @@ impl Gateway {
             drop((guard, wire));
         };
         self.inner.tasks.spawn(life.instrument(span));
+    }
+
+    /// Where nothing is transcoded, says so before a viewer waits for a picture
+    /// that never comes.
+    fn check_playable(&self, name: &StreamName) -> Result<(), Problem> {
+        let context = &self.inner.fan_context;
+        let video = context.hub.stream(name).and_then(|stream| stream.video);
+        match video.map(|video| video.playback) {
+            Some(Playback::Never(what)) if context.transcode == Transcode::Never => {
+                let why = format!(
+                    "browsers don't play {what}, and webrtc.transcode is \"never\" in watchtower.toml"
+                );
+                Err(Problem::new(StatusCode::NOT_ACCEPTABLE, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The fan-out of a stream, started if need be.

@@ -176,7 +176,7 @@ struct Nals {
 impl Nals {
     fn new(unit: &AccessUnit) -> Self {
         Self {
-            rest: unit.avcc.clone(),
+            rest: unit.data.clone(),
             length_size: usize::from(unit.config.nal_length_size).clamp(1, 4),
         }
     }
@@ -204,32 +204,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::{AvcConfig, MediaTime};
+    use crate::media::{MediaTime, VideoConfig};
 
     fn unit(keyframe: bool, nals: &[Vec<u8>]) -> AccessUnit {
-        let mut avcc = Vec::new();
+        let mut data = Vec::new();
         for nal in nals {
-            avcc.extend(u32::try_from(nal.len()).expect("short").to_be_bytes());
-            avcc.extend(nal);
+            data.extend(u32::try_from(nal.len()).expect("short").to_be_bytes());
+            data.extend(nal);
         }
-        raw(keyframe, avcc)
+        raw(keyframe, data)
     }
 
-    fn raw(keyframe: bool, avcc: Vec<u8>) -> AccessUnit {
-        let config = AvcConfig {
-            record: Bytes::new(),
-            sps: Bytes::from_static(&[0x67, 1, 2, 3]),
-            pps: Bytes::from_static(&[0x68, 4]),
-            nal_length_size: 4,
-            width: 16,
-            height: 16,
-        };
+    fn raw(keyframe: bool, data: Vec<u8>) -> AccessUnit {
+        let config = VideoConfig::playable(
+            Bytes::from_static(&[0x67, 1, 2, 3]),
+            Bytes::from_static(&[0x68, 4]),
+            16,
+            16,
+        );
         AccessUnit {
             pts: MediaTime(0),
             dts: MediaTime(0),
             keyframe,
             config: Arc::new(config),
-            avcc: avcc.into(),
+            data: data.into(),
         }
     }
 
@@ -303,8 +301,8 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(avcc in proptest::collection::vec(any::<u8>(), 0..300)) {
-            packetize(&raw(true, avcc));
+        fn no_bytes_panic(data in proptest::collection::vec(any::<u8>(), 0..300)) {
+            packetize(&raw(true, data));
         }
     }
 }

@@ -47,7 +47,7 @@ pub fn audio(mark: u32) -> Vec<u8> {
 /// The mark at the end of a unit made above.
 pub fn mark(unit: &MediaUnit) -> u32 {
     let bytes = match unit {
-        MediaUnit::Video(unit) => &unit.avcc,
+        MediaUnit::Video(unit) => &unit.data,
         MediaUnit::Audio(unit) => &unit.aac,
     };
     let mark = bytes.last_chunk().expect("four bytes at the end");

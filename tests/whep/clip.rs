@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use watchtower::media::{AccessUnit, AvcConfig, MediaTime, MediaUnit, StreamName};
+use watchtower::media::{AccessUnit, MediaTime, MediaUnit, StreamName, VideoConfig};
 use watchtower::renditions::{OpusPacket, Renditions};
 use watchtower::stream_hub::StreamHub;
 
@@ -143,14 +143,7 @@ fn access_units(stream: &[u8], group: u32, b_frames: u32) -> Vec<AccessUnit> {
             }
         }
     }
-    let config = Arc::new(AvcConfig {
-        record: Bytes::new(),
-        sps,
-        pps,
-        nal_length_size: 4,
-        width: 1280,
-        height: 720,
-    });
+    let config = Arc::new(VideoConfig::playable(sps, pps, 1280, 720));
     let units = pictures.into_iter().enumerate().map(|(nth, picture)| {
         let nth = nth as i64;
         let time = |nth: i64| MediaTime(nth * 90_000 / i64::from(FPS));
@@ -166,7 +159,7 @@ fn access_units(stream: &[u8], group: u32, b_frames: u32) -> Vec<AccessUnit> {
             dts: time(nth),
             keyframe: picture.0,
             config: Arc::clone(&config),
-            avcc: picture.1.into(),
+            data: picture.1.into(),
         }
     });
     units.collect()

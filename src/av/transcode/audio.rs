@@ -10,7 +10,7 @@ use ffmpeg_next::format::sample::{Sample, Type};
 use ffmpeg_next::software::resampling;
 
 use super::worker::Transcoder;
-use crate::av::h264::set_extradata;
+use crate::av::video::set_extradata;
 use crate::media::{AudioUnit, MediaTime, MediaUnit, StreamName};
 use crate::renditions::{OpusPacket, Renditions};
 

@@ -9,7 +9,7 @@ use super::video::ToH264;
 use super::worker::Transcoder;
 use super::*;
 use crate::av::clips;
-use crate::av::h264::H264;
+use crate::av::video::VideoDecoder;
 use crate::media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, StreamName};
 use crate::renditions::{Kind, OpusPacket};
 use crate::stream_hub::Received;
@@ -169,7 +169,7 @@ fn whatever_the_source_the_twin_plays_everywhere() {
         // Constrained Baseline (ITU-T H.264, section A.2.1.1).
         assert_eq!(config.sps[1], 66, "{format}");
         assert_eq!(config.sps[2] & 0x40, 0x40, "{format}");
-        let mut decoder = H264::open(config).expect("a decoder");
+        let mut decoder = VideoDecoder::open(config).expect("a decoder");
         decoder.send(&twin[0], Timestamp::now()).expect("sound");
         decoder.drain().expect("drained");
         let picture = decoder.receive().expect("decodable").expect("a picture");

@@ -12,8 +12,8 @@ use ffmpeg_next::software::scaling::{self, Flags};
 use jiff::Timestamp;
 
 use super::worker::Transcoder;
-use crate::av::h264::{Decoded, H264};
-use crate::media::{AccessUnit, AvcConfig, MediaTime, MediaUnit, StreamName};
+use crate::av::video::{Decoded, VideoDecoder};
+use crate::media::{AccessUnit, MediaTime, MediaUnit, StreamName, VideoConfig};
 use crate::metrics::Metrics;
 use crate::renditions::Renditions;
 use crate::stream_hub::Publisher;
@@ -35,7 +35,7 @@ pub(super) struct ToH264 {
     metrics: Arc<Metrics>,
     /// The twin stands while it has pictures; without them it is not there.
     twin: Option<Publisher>,
-    decoder: Option<H264>,
+    decoder: Option<VideoDecoder>,
     encoder: Option<X264>,
     /// Nothing can be decoded before the next keyframe.
     astray: bool,
@@ -87,7 +87,7 @@ impl Transcoder for ToH264 {
             Some(known) => known,
             None => {
                 self.astray = true;
-                H264::open(&unit.config)?
+                VideoDecoder::open(&unit.config)?
             }
         };
         let decoder = self.decoder.insert(decoder);
@@ -141,7 +141,7 @@ struct X264 {
     kind: Kind,
     /// To 8 bit 4:2:0, where the picture is something else.
     scaler: Option<scaling::Context>,
-    config: Option<Arc<AvcConfig>>,
+    config: Option<Arc<VideoConfig>>,
     keyframe_at: Option<i64>,
     last: Option<i64>,
 }
@@ -278,14 +278,14 @@ impl X264 {
                 .is_none_or(|known| known.sps != sps || known.pps != pps)
         {
             let (width, height) = (self.kind.width & !1, self.kind.height & !1);
-            self.config = Some(Arc::new(AvcConfig::of(sps, pps, width, height)));
+            self.config = Some(Arc::new(VideoConfig::playable(sps, pps, width, height)));
         }
         Some(AccessUnit {
             pts,
             dts: pts,
             keyframe: packet.is_key(),
             config: Arc::clone(self.config.as_ref()?),
-            avcc: avcc.into(),
+            data: avcc.into(),
         })
     }
 }
