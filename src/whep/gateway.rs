@@ -110,7 +110,7 @@ impl Gateway {
     ) -> io::Result<Self> {
         let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
         let public = match &settings.public_address {
-            Some(name) => resolve(name).await?,
+            Some(name) => resolve(name, settings.address).await?,
             None => Vec::new(),
         };
         let (port, listener) = bind_both(settings.address, &crypto, &metrics).await?;
@@ -403,14 +403,18 @@ async fn bind_both(
     }
 }
 
-async fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
+/// An IPv4 socket can't be reached by a name's IPv6 addresses.
+async fn resolve(name: &str, local: SocketAddr) -> io::Result<Vec<IpAddr>> {
     if let Ok(ip) = name.parse() {
         return Ok(vec![ip]);
     }
     let found = tokio::net::lookup_host((name, 0)).await?;
-    let addresses: Vec<_> = found.map(|address| address.ip()).collect();
+    let addresses: Vec<_> = found
+        .map(|address| address.ip())
+        .filter(|ip| local.is_ipv6() || ip.is_ipv4())
+        .collect();
     if addresses.is_empty() {
-        let why = format!("the public address {name:?} has no IP address");
+        let why = format!("the public address {name:?} has no IP address that fits {local}");
         return Err(io::Error::new(io::ErrorKind::NotFound, why));
     }
     Ok(addresses)
