@@ -395,7 +395,7 @@ async fn bind_both(
     loop {
         tries -= 1;
         let port = Port::bind(address, Arc::clone(crypto), Arc::clone(metrics))?;
-        match TcpListener::bind(port.local_addr()).await {
+        match tcp::listen(port.local_addr()) {
             Ok(listener) => return Ok((Arc::new(port), listener)),
             Err(error) if tries == 0 => return Err(error),
             Err(_) => {}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::watch;
 
 #[derive(Clone)]
@@ -133,7 +133,10 @@ impl TcpRelay {
         let watching = stalled.subscribe();
         tokio::spawn(async move {
             while let Ok((viewer, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(server).await else {
+                // Small, so that a stall is felt at the other end soon.
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(64 << 10).expect("a size");
+                let Ok(server) = socket.connect(server).await else {
                     return;
                 };
                 let (mut from_viewer, mut to_viewer) = viewer.into_split();
