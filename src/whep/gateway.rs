@@ -34,6 +34,8 @@ const MOST_PENDING: usize = 256;
 /// Answers a second, and at once: an answer costs about a millisecond.
 const ANSWERS_PER_SECOND: f64 = 100.0;
 const ANSWER_BURST: f64 = 200.0;
+/// Between two lines about viewers that could not be taken in.
+const COMPLAINTS: Duration = Duration::from_secs(1);
 
 /// Where viewers come in and what they may cost.
 #[derive(Debug, Clone)]
@@ -60,6 +62,8 @@ struct Inner {
     sessions: Mutex<Sessions>,
     next_id: AtomicU64,
     bucket: Mutex<Bucket>,
+    /// When the log last heard of a viewer that could not be taken in.
+    complained: Mutex<Option<Instant>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -138,6 +142,7 @@ impl Gateway {
                 tokens: ANSWER_BURST,
                 at: Instant::now(),
             }),
+            complained: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
@@ -191,7 +196,7 @@ impl Gateway {
                         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
                     }
                     PeerError::Setup(_) | PeerError::Gathering => {
-                        tracing::warn!(%error, "a viewer could not be taken in");
+                        self.complain(&error);
                         Problem::new(
                             StatusCode::INTERNAL_SERVER_ERROR,
                             "out of order; see the log",
@@ -210,6 +215,16 @@ impl Gateway {
         };
         self.spawn(peer, fan, guard, wire, token);
         Ok(answer)
+    }
+
+    /// At most once a second, however many ask: what is wrong here, such as no
+    /// file descriptors left, is wrong for all of them.
+    fn complain(&self, error: &PeerError) {
+        let mut last = lock(&self.inner.complained);
+        if last.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
+            *last = Some(Instant::now());
+            tracing::warn!(%error, "viewers could not be taken in");
+        }
     }
 
     /// Ends a session; false if there is none of that name for that stream.
