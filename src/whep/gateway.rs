@@ -34,6 +34,8 @@ const MOST_PENDING: usize = 256;
 /// Answers a second, and at once: an answer costs about a millisecond.
 const ANSWERS_PER_SECOND: f64 = 100.0;
 const ANSWER_BURST: f64 = 200.0;
+/// Between two lines about viewers that could not be taken in.
+const COMPLAINTS: Duration = Duration::from_secs(1);
 
 /// Where viewers come in and what they may cost.
 #[derive(Debug, Clone)]
@@ -60,6 +62,8 @@ struct Inner {
     sessions: Mutex<Sessions>,
     next_id: AtomicU64,
     bucket: Mutex<Bucket>,
+    /// When the log last heard of a viewer that could not be taken in.
+    complained: Mutex<Option<Instant>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -110,7 +114,7 @@ impl Gateway {
     ) -> io::Result<Self> {
         let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
         let public = match &settings.public_address {
-            Some(name) => resolve(name).await?,
+            Some(name) => resolve(name, settings.address).await?,
             None => Vec::new(),
         };
         let (port, listener) = bind_both(settings.address, &crypto, &metrics).await?;
@@ -138,6 +142,7 @@ impl Gateway {
                 tokens: ANSWER_BURST,
                 at: Instant::now(),
             }),
+            complained: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
@@ -192,7 +197,7 @@ impl Gateway {
                         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
                     }
                     PeerError::Setup(_) | PeerError::Gathering => {
-                        tracing::warn!(%error, "a viewer could not be taken in");
+                        self.complain(&error);
                         Problem::new(
                             StatusCode::INTERNAL_SERVER_ERROR,
                             "out of order; see the log",
@@ -211,6 +216,16 @@ impl Gateway {
         };
         self.spawn(peer, fan, guard, wire, token);
         Ok(answer)
+    }
+
+    /// At most once a second, however many ask: what is wrong here, such as no
+    /// file descriptors left, is wrong for all of them.
+    fn complain(&self, error: &PeerError) {
+        let mut last = lock(&self.inner.complained);
+        if last.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
+            *last = Some(Instant::now());
+            tracing::warn!(%error, "viewers could not be taken in");
+        }
     }
 
     /// Ends a session; false if there is none of that name for that stream.
@@ -412,7 +427,7 @@ async fn bind_both(
     loop {
         tries -= 1;
         let port = Port::bind(address, Arc::clone(crypto), Arc::clone(metrics))?;
-        match TcpListener::bind(port.local_addr()).await {
+        match tcp::listen(port.local_addr()) {
             Ok(listener) => return Ok((Arc::new(port), listener)),
             Err(error) if tries == 0 => return Err(error),
             Err(_) => {}
@@ -420,14 +435,18 @@ async fn bind_both(
     }
 }
 
-async fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
+/// An IPv4 socket can't be reached by a name's IPv6 addresses.
+async fn resolve(name: &str, local: SocketAddr) -> io::Result<Vec<IpAddr>> {
     if let Ok(ip) = name.parse() {
         return Ok(vec![ip]);
     }
     let found = tokio::net::lookup_host((name, 0)).await?;
-    let addresses: Vec<_> = found.map(|address| address.ip()).collect();
+    let addresses: Vec<_> = found
+        .map(|address| address.ip())
+        .filter(|ip| local.is_ipv6() || ip.is_ipv4())
+        .collect();
     if addresses.is_empty() {
-        let why = format!("the public address {name:?} has no IP address");
+        let why = format!("the public address {name:?} has no IP address that fits {local}");
         return Err(io::Error::new(io::ErrorKind::NotFound, why));
     }
     Ok(addresses)

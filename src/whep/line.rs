@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ pub(super) struct Line {
     inbox: Mutex<Inbox>,
     /// Where media goes: where webrtc last sent something other than STUN.
     peer: Mutex<Option<(SocketAddr, Path)>>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +73,7 @@ impl Line {
             heard: AtomicU64::new(0),
             inbox: Mutex::default(),
             peer: Mutex::default(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -105,6 +107,14 @@ impl Line {
 
     pub(super) fn is_alive(&self) -> bool {
         self.silence() < SILENCE
+    }
+
+    /// Whether DTLS was closed. webrtc tells nobody that the viewer did (a
+    /// closed transport leaves a connection connected in the W3C's table), but
+    /// answers it with an alert of its own, which is what we see. Nobody
+    /// without the session's keys can bring that about.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Notes an address of the viewer; returns the one it had to give up.
@@ -183,6 +193,9 @@ impl AsyncUdpSocket for Wire {
         let path = self.port.path(transmit.destination);
         if stun::protocol(transmit.contents) != Protocol::Stun {
             self.line.follow(transmit.destination, &path);
+        }
+        if stun::is_encrypted_alert(transmit.contents) {
+            self.line.closed.store(true, Ordering::Relaxed);
         }
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
         let _ = self.port.send(&path, transmit.contents, segment);

@@ -317,6 +317,9 @@ impl Peer {
                 },
                 () = fan.ended.cancelled() => return "stream ended",
                 _ = checks.tick() => {
+                    if self.line.is_closed() {
+                        return "closed by the viewer";
+                    }
                     if !self.line.is_alive() {
                         return "silent";
                     }

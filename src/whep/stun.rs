@@ -67,6 +67,12 @@ fn username(mut attributes: &[u8]) -> Option<&str> {
     None
 }
 
+/// A DTLS record of type alert behind the handshake's end, where the epoch is
+/// no longer 0 (RFC 6347, section 4.1).
+pub(super) fn is_encrypted_alert(datagram: &[u8]) -> bool {
+    matches!(datagram, [21, _, _, high, low, ..] if [*high, *low] != [0, 0])
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -95,6 +101,10 @@ mod tests {
         assert_eq!(protocol(&bytes), Protocol::Stun);
         assert_eq!(protocol(&[22, 254, 253]), Protocol::Dtls);
         assert_eq!(protocol(&[0x80, 200]), Protocol::Rtp);
+        assert!(is_encrypted_alert(&[21, 254, 253, 0, 1, 0, 0, 0]));
+        assert!(!is_encrypted_alert(&[21, 254, 253, 0, 0, 0, 0, 0]));
+        assert!(!is_encrypted_alert(&[22, 254, 253, 0, 1, 0, 0, 0]));
+        assert!(!is_encrypted_alert(&[21, 254, 253]));
         assert_eq!(protocol(&[]), Protocol::Other);
     }
 

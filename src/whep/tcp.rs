@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -21,6 +21,11 @@ use super::port::Port;
 /// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
 /// viewer at once.
 const PIPE_BYTES: usize = 256 << 10;
+/// What the kernel may hold of it besides. Left to itself it takes megabytes
+/// for a viewer that does not read, which are many seconds behind when it does.
+const KERNEL_BYTES: u32 = 256 << 10;
+/// Connections the kernel may keep until they are accepted.
+const BACKLOG: u32 = 1024;
 /// A viewer sends checks, handshakes and feedback; all fit into a datagram.
 pub(super) const MOST_FRAME: usize = 2048;
 /// A viewer checks its connection as soon as it stands, and every 2.5 s later.
@@ -28,6 +33,18 @@ const FIRST_FRAME: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// Connections at the same time, with and without a session.
 const MOST_CONNECTIONS: usize = 2048;
+
+/// Connections inherit the listener's bounds.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(KERNEL_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Accepts until dropped.
 pub(super) async fn accept(listener: &TcpListener, port: &Arc<Port>) {

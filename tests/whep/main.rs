@@ -9,7 +9,9 @@
 #[path = "../common/chromium.rs"]
 mod chromium;
 mod clip;
+mod hostile;
 mod independent;
+mod reach;
 mod refusals;
 mod relay;
 mod server;

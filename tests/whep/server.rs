@@ -25,12 +25,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(max_viewers: usize) -> Self {
+        Self::on("127.0.0.1:0", None, max_viewers).await
+    }
+
+    /// Media on this address, HTTP on the same but for the port.
+    pub(crate) async fn on(address: &str, public: Option<&str>, max_viewers: usize) -> Self {
         let hub = StreamHub::holding();
         let renditions = Renditions::new();
         let metrics = Arc::new(Metrics::new());
         let settings = GatewaySettings {
-            address: "127.0.0.1:0".parse().expect("an address"),
-            public_address: None,
+            address: address.parse().expect("an address"),
+            public_address: public.map(ToOwned::to_owned),
             webrtc: WebrtcSettings {
                 max_viewers,
                 transcode: Transcode::Auto,
@@ -49,7 +54,7 @@ impl Server {
         let router = Router::new()
             .route("/", page)
             .merge(whep::router(gateway.clone()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let listener = TcpListener::bind(address).await.expect("bound");
         let http = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
         tokio::spawn(gateway.run(shutdown.clone()));
