@@ -27,7 +27,7 @@
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
 //!   [`model`], [`masking`], [`metrics`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
-//!   [`findings_bus`], [`renditions`], [`roster`], [`tls`].
+//!   [`findings_bus`], [`roster`], [`tls`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
 //!   [`console`], [`whep`].
@@ -49,7 +49,6 @@ pub mod whep;
 
 pub mod findings_bus;
 pub mod frame_bus;
-pub mod renditions;
 pub mod roster;
 pub mod stream_hub;
 pub mod tls;

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use watchtower::config::{Transcode, WebrtcSettings};
 use watchtower::media::{MediaUnit, StreamName};
 use watchtower::metrics::Metrics;
-use watchtower::renditions::Renditions;
 use watchtower::stream_hub::StreamHub;
+use watchtower::stream_hub::renditions::Renditions;
 use watchtower::whep::{self, Gateway, GatewaySettings};
 
 use client::Crowd;

@@ -21,7 +21,7 @@ use super::viewer::{Sent, Viewer};
 use crate::config::Transcode;
 use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, StreamName};
 use crate::metrics::{Dropped, Metrics};
-use crate::renditions::{Demand, Kind, OpusPacket, Renditions};
+use crate::stream_hub::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::stream_hub::{Received, StreamHub, Subscriber};
 
 /// How often the picture that says that there is no signal is repeated, for

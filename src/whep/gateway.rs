@@ -25,8 +25,8 @@ use super::tcp;
 use crate::config::{Transcode, WebrtcSettings};
 use crate::media::{Playback, StreamName};
 use crate::metrics::Metrics;
-use crate::renditions::Renditions;
 use crate::stream_hub::StreamHub;
+use crate::stream_hub::renditions::Renditions;
 
 /// Viewers between their answer and their first picture. Each holds some
 /// 100 kB until it has shaken hands or its time is up.

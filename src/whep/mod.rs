@@ -14,7 +14,7 @@
 //!
 //! Only this room names the `webrtc` and `rtc` crates. It owns viewers and
 //! their packets; it decides nothing about who may ask (the console's guard)
-//! and re-encodes nothing (see [`crate::renditions`]).
+//! and re-encodes nothing (see [`crate::stream_hub::renditions`]).
 
 mod clock;
 mod fan;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use watchtower::media::{AccessUnit, MediaTime, MediaUnit, StreamName, VideoConfig};
-use watchtower::renditions::{OpusPacket, Renditions};
 use watchtower::stream_hub::StreamHub;
+use watchtower::stream_hub::renditions::{OpusPacket, Renditions};
 
 pub(crate) const FPS: u32 = 30;
 const OPUS_PACKET: Duration = Duration::from_millis(20);

@@ -24,7 +24,7 @@ use clip::{FPS, Recipe};
 use relay::Relay;
 use server::Server;
 use watchtower::media::StreamName;
-use watchtower::renditions::{Demanded, Kind};
+use watchtower::stream_hub::renditions::{Demanded, Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chromium_plays_picture_and_sound_at_full_rate() {

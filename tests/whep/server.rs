@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use watchtower::config::{Transcode, WebrtcSettings};
 use watchtower::metrics::Metrics;
-use watchtower::renditions::Renditions;
 use watchtower::stream_hub::StreamHub;
+use watchtower::stream_hub::renditions::Renditions;
 use watchtower::whep::{self, Gateway, GatewaySettings};
 
 pub(crate) struct Server {

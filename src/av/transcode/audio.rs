@@ -12,7 +12,7 @@ use ffmpeg_next::software::resampling;
 use super::worker::Transcoder;
 use crate::av::video::set_extradata;
 use crate::media::{AudioUnit, MediaTime, MediaUnit, StreamName};
-use crate::renditions::{OpusPacket, Renditions};
+use crate::stream_hub::renditions::{OpusPacket, Renditions};
 
 const RATE: u32 = 48_000;
 const CHANNELS: usize = 2;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Owns how a rendition is made; whether one is needed is the watcher's
-//! question (see [`crate::renditions`]).
+//! question (see [`crate::stream_hub::renditions`]).
 
 mod audio;
 mod video;
@@ -25,8 +25,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::renditions::{Demanded, Renditions};
 use crate::stream_hub::StreamHub;
+use crate::stream_hub::renditions::{Demanded, Renditions};
 use worker::Ended;
 
 /// Before a transcode that failed is started again.

@@ -11,8 +11,8 @@ use super::*;
 use crate::av::clips;
 use crate::av::video::VideoDecoder;
 use crate::media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, StreamName};
-use crate::renditions::{Kind, OpusPacket};
 use crate::stream_hub::Received;
+use crate::stream_hub::renditions::{Kind, OpusPacket};
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
 

@@ -15,8 +15,8 @@ use super::worker::Transcoder;
 use crate::av::video::{Decoded, VideoDecoder};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, StreamName, VideoConfig};
 use crate::metrics::Metrics;
-use crate::renditions::Renditions;
 use crate::stream_hub::Publisher;
+use crate::stream_hub::renditions::Renditions;
 
 /// Between two keyframes nobody asked for.
 const KEYFRAME_EVERY: i64 = 2000 * MediaTime::TICKS_PER_MS;

@@ -14,7 +14,7 @@ use super::audio::ToOpus;
 use super::video::ToH264;
 use crate::media::MediaUnit;
 use crate::metrics::{Dropped, Metrics};
-use crate::renditions::{Demanded, Kind, Renditions};
+use crate::stream_hub::renditions::{Demanded, Kind, Renditions};
 use crate::stream_hub::{Received, Subscriber};
 
 /// Units waiting beyond which a transcode only decodes, to come back to the

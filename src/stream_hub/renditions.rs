@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
+use super::StreamHub;
 use crate::media::{MediaTime, StreamName};
-use crate::stream_hub::StreamHub;
 
 /// At 20 ms a packet 64 are 1.3 s: a consumer further behind has stalled, and
 /// sound that late is of no use to it.
