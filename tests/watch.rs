@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::chromium::{Chromium, Seen};
 use common::encoder::Encoder;
+use common::enhanced::{Codec, Publisher};
 use common::serve::{Server, Setup};
 
 /// Looks over the page's shoulder: its connections, and their statistics.
@@ -112,13 +113,15 @@ async fn the_page_plays_what_encoders_send() {
     let server = Setup::new().agents("").start().await;
     let zoom = "-profile:v high -bf 0 -ar 48000 -b:a 128k";
     let obs = "-preset veryfast -profile:v high -bf 2 -x264-params b-adapt=0 -ar 48000 -g 250";
-    let cases = [("zoom", zoom), ("obs", obs)];
+    let cases = ["zoom", "obs", "hevc", "av1"];
     let mut publishers = Vec::new();
-    for (name, options) in cases {
+    for (name, options) in cases.into_iter().zip([zoom, obs]) {
         let options: Vec<_> = options.split(' ').collect();
         let url = server.rtmp_url(&format!("live/{name}"));
         publishers.push(Encoder::ffmpeg(&url, &options));
     }
+    let _hevc = Publisher::start(server.rtmp, "hevc", Codec::Hevc);
+    let _av1 = Publisher::start(server.rtmp, "av1", Codec::Av1);
     server
         .until("the streams", async |server| {
             let streams = server.json("/api/streams").await;
@@ -126,7 +129,7 @@ async fn the_page_plays_what_encoders_send() {
         })
         .await;
     let browser = open(&server, "").await;
-    for (name, _) in cases {
+    for name in cases {
         browser
             .open(&server.http_url(&format!("/healthz#{name}")))
             .await;

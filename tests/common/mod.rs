@@ -10,6 +10,7 @@
 
 pub mod chromium;
 pub mod encoder;
+pub mod enhanced;
 pub mod gemini;
 pub mod healthy;
 pub mod log;
