@@ -128,6 +128,15 @@ async fn the_page_plays_what_encoders_send() {
             (streams["items"].as_array()?.len() == cases.len()).then_some(())
         })
         .await;
+    // The analysts' decoder takes them all.
+    for name in cases {
+        let still = format!("/api/frames/{name}/latest.jpg");
+        server
+            .until("a still", async |server| {
+                (server.get(&still).await.status() == 200).then_some(())
+            })
+            .await;
+    }
     let browser = open(&server, "").await;
     for name in cases {
         browser
@@ -152,6 +161,38 @@ async fn the_page_plays_what_encoders_send() {
             metrics.contains("watchtower_transcodes 0\n").then_some(())
         })
         .await;
+}
+
+/// With nothing transcoded a viewer is told so, not left waiting.
+#[tokio::test]
+async fn without_transcoding_what_can_not_play_is_refused() {
+    let setup = Setup::new()
+        .agents("")
+        .settings("[webrtc]\ntranscode = \"never\"");
+    let server = setup.start().await;
+    let _hevc = Publisher::start(server.rtmp, "hevc", Codec::Hevc);
+    server
+        .until("a picture", async |server| {
+            let streams = server.json("/api/streams").await;
+            (streams["items"][0]["codec"] == "HEVC").then_some(())
+        })
+        .await;
+    let answer = server
+        .client
+        .post(server.http_url("/whep/hevc"))
+        .header("content-type", "application/sdp")
+        .body(include_str!("whep/offer.sdp"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 406);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: serde_json::Value = answer.json().await.unwrap();
+    let why = problem["detail"].as_str().unwrap();
+    assert!(
+        why.contains("HEVC") && why.contains("webrtc.transcode"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
