@@ -56,6 +56,7 @@ impl Chromium {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            "--window-size=1440,900",
             "--autoplay-policy=no-user-gesture-required",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
