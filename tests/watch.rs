@@ -102,6 +102,7 @@ async fn the_page_plays_picture_and_sound_and_shows_findings() {
         .await;
     assert_eq!(browser.run("video.muted").await, false);
     if let Some(file) = std::env::var_os("WATCHTOWER_SCREENSHOT") {
+        tokio::time::sleep(Duration::from_secs(25)).await;
         std::fs::write(file, browser.screenshot().await).unwrap();
     }
     browser.close().await;
@@ -213,6 +214,7 @@ async fn the_page_goes_on_when_the_publisher_returns() {
     let mut publisher = Encoder::ffmpeg(&url, &["-bf", "0"]);
     let browser = open(&server, "").await;
     plays(&browser, 25.0, "before the kill").await;
+    let before = server.json("/api/streams").await["items"][0].clone();
     publisher.kill();
     let lost = "document.querySelector('#state').textContent.startsWith('signal lost')";
     browser.until_true(20, lost).await;
@@ -226,6 +228,10 @@ async fn the_page_goes_on_when_the_publisher_returns() {
         1,
         "no new connection"
     );
+    // For the analysts too it is the same stream, going on.
+    let after = server.json("/api/streams").await["items"][0].clone();
+    assert_eq!(after["since"], before["since"]);
+    assert!(after["frame"]["seq"].as_u64() > before["frame"]["seq"].as_u64());
     browser.close().await;
 }
 
