@@ -143,7 +143,7 @@ stop() {
 }
 trap stop INT TERM
 if $demo && healthy "$server"; then
-  say "streaming demo/demo.mp4; findings show below and in $logs/"
+  say "streaming demo/demo.mp4; findings show below and in $logs/, the picture at $scheme://$http/"
   "${publish[@]}" &
   sample=$!
 fi
