@@ -17,7 +17,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use watchtower::av::{Decoder, encode_jpeg};
 use watchtower::frame_bus::FrameBus;
-use watchtower::media::{AccessUnit, AvcConfig, MediaTime, MediaUnit, Picture, StreamName};
+use watchtower::media::{
+    AccessUnit, MediaTime, MediaUnit, Picture, Playback, StreamName, VideoCodec, VideoConfig,
+};
 use watchtower::metrics::Metrics;
 use watchtower::stream_hub::{Publisher, StreamHub};
 
@@ -57,8 +59,10 @@ fn units(flv: &[u8]) -> Vec<AccessUnit> {
         let body = &rest[11..11 + size];
         match (rest[0], body) {
             (9, [_, 0, _, _, _, record @ ..]) => {
-                config = Some(Arc::new(AvcConfig {
+                config = Some(Arc::new(VideoConfig {
                     record: Bytes::copy_from_slice(record),
+                    codec: VideoCodec::H264,
+                    playback: Playback::Plays,
                     sps: Bytes::new(),
                     pps: Bytes::new(),
                     nal_length_size: 4,
@@ -71,7 +75,7 @@ fn units(flv: &[u8]) -> Vec<AccessUnit> {
                 dts: MediaTime::from_ms(dts),
                 keyframe: kind >> 4 == 1,
                 config: Arc::clone(config.as_ref().expect("a sequence header")),
-                avcc: Bytes::copy_from_slice(avcc),
+                data: Bytes::copy_from_slice(avcc),
             }),
             _ => {}
         }

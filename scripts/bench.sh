@@ -5,6 +5,8 @@
 #   scripts/bench.sh            everything
 #   scripts/bench.sh ingest     one 1080p30 stream, five agents
 #   scripts/bench.sh many       fifty publishers at 500 kb/s
+#   scripts/bench.sh fanout     WebRTC viewers per core, joins, latency, memory
+#   scripts/bench.sh transcode  what it costs to make a stream playable
 #   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
 #
 # CPU is the server's own, from the kernel, in per cent of one core. Machines
@@ -17,7 +19,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | parts) ;; *) die "unknown argument '$which'; expected ingest, many or parts" ;; esac
+case $which in all | ingest | many | fanout | transcode | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, transcode or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -32,7 +34,7 @@ serve() { # AGENTS.TOML
   : >"$work/output"
   env -i PATH="$PATH" HOME="$work" NO_COLOR=1 WATCHTOWER_MODELS="${WATCHTOWER_MODELS:-$root/models}" \
     "$watchtower" serve --config "$1" --settings "$work/none.toml" --rtmp 127.0.0.1:0 --http 127.0.0.1:0 \
-    --logs "$work/logs" >"$work/output" 2>&1 &
+    --webrtc 127.0.0.1:0 --logs "$work/logs" >"$work/output" 2>&1 &
   server=$!
   started+=("$server")
   for _ in $(seq 100); do
@@ -58,9 +60,13 @@ measure() { # TITLE
     'BEGIN { cpu = t / hz; ocr = o - o0; printf "%-44s %6.2f %% of a core, OCR apart %6.2f %%, %d MiB\n", title, (cpu - ocr) / s * 100, ocr / s * 100, rss }'
 }
 
-clip() { # NAME SIZE RATE BITRATE SECONDS
+spent() { # KIND
+  curl -s "$http/metrics" | awk -v kind="kind=\"$1\"" 'index($0, "watchtower_transcode_cpu_seconds_total") == 1 && index($0, kind) { print $2; found = 1 } END { if (!found) print 0 }'
+}
+
+clip() { # NAME SIZE RATE BITRATE SECONDS [B-FRAMES]
   ffmpeg -nostdin -hide_banner -loglevel error -y -f lavfi -i "testsrc2=size=$2:rate=$3" -f lavfi -i sine=frequency=440 -t "$5" \
-    -c:v libx264 -preset veryfast -bf 0 -b:v "$4" -maxrate "$4" -bufsize "$4" -g $(($3 * 2)) -sc_threshold 0 \
+    -c:v libx264 -preset veryfast -bf "${6:-0}" -b:v "$4" -maxrate "$4" -bufsize "$4" -g $(($3 * 2)) -sc_threshold 0 \
     -pix_fmt yuv420p -c:a aac "$work/$1.flv"
 }
 
@@ -75,7 +81,7 @@ stop() {
   started=()
 }
 
-if [ "$which" != parts ]; then
+if [ "$which" != parts ] && [ "$which" != fanout ]; then
   cargo build --release --locked --quiet
   watchtower=${CARGO_TARGET_DIR:-$root/target}/release/watchtower
   : >"$work/nobody.toml"
@@ -100,6 +106,55 @@ if [ "$which" = all ] || [ "$which" = many ]; then
   sleep 15
   live=$(curl -s "$http/metrics" | awk '/^watchtower_streams / { print $2 }')
   measure "50 x 500 kb/s ($live live)"
+  stop
+fi
+
+if [ "$which" = all ] || [ "$which" = fanout ]; then
+  # Each side has a core of its own; 1080p30 at 2.5 Mb/s with sound.
+  fanout=$(cargo bench --locked --bench fanout --no-run 2>&1 | sed -n 's/.*(\(.*fanout-[0-9a-f]*\)).*/\1/p')
+  [ -x "$fanout" ] || die 'the fan-out benchmark was not built'
+  ulimit -n "$(ulimit -Hn)"
+  last=$(($(nproc) - 1))
+  taskset -c 0 "$fanout" sendto 5
+  for viewers in ${VIEWERS:-100 300 600 1000}; do
+    taskset -c 0 "$fanout" server 600 >"$work/fanout" 2>&1 &
+    server=$!
+    started+=("$server")
+    for _ in $(seq 600); do
+      http=$(sed -n 's/^listening //p' "$work/fanout")
+      [ -z "$http" ] || break
+      sleep 0.1
+    done
+    # Past the first group of pictures.
+    sleep 3
+    taskset -c "$last" "$fanout" client "$http" "$viewers" "$seconds"
+    # The last full seconds with everybody there.
+    awk -v all="$viewers" '$1 == "viewers" && $2 == all { n++; line[n] = $0; cpu[n] = $4; packets[n] = $6; rss = $8 }
+      END {
+        for (i = 4; i < n; i++) { c += cpu[i]; p += packets[i]; m++ }
+        if (m) printf "%s viewers: %.1f %% of a core, %.3f %% each, %.2f us a packet, %.0f packets/s, RSS %.1f MB\n", all, c / m, c / m / all, 1e4 * c / p, p / m, rss
+      }' "$work/fanout"
+    stop
+  done
+  "$fanout" latency "${LATENCY_VIEWERS:-100}"
+  "$fanout" churn 1000
+fi
+
+if [ "$which" = all ] || [ "$which" = transcode ]; then
+  fanout=$(cargo bench --locked --bench fanout --no-run 2>&1 | sed -n 's/.*(\(.*fanout-[0-9a-f]*\)).*/\1/p')
+  [ -x "$fanout" ] || die 'the fan-out benchmark was not built'
+  clip reordered 1920x1080 30 2500k 20 2
+  serve "$work/nobody.toml"
+  push reordered bench
+  sleep 5
+  "$fanout" client "${http#*//}" 1 "$((seconds + 10))" >/dev/null &
+  started+=("$!")
+  sleep 5
+  video=$(spent video) audio=$(spent audio)
+  measure '1080p30 2.5 Mb/s with B-frames, one viewer'
+  printf 'of that: pictures %s, sound %s %% of a core\n' \
+    "$(awk -v a="$video" -v b="$(spent video)" -v s="$seconds" 'BEGIN { printf "%.1f", (b - a) / s * 100 }')" \
+    "$(awk -v a="$audio" -v b="$(spent audio)" -v s="$seconds" 'BEGIN { printf "%.1f", (b - a) / s * 100 }')"
   stop
 fi
 

@@ -23,7 +23,8 @@ case ${1:-} in
   --tests)
     # publishers and viewers of the black-box tests
     packages+=(ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-      gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav procps)
+      gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav procps
+      chromium chromium-driver python3-aiortc)
     ;;
   *) die "unknown argument '$1'; expected --tests or nothing" ;;
 esac

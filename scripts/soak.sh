@@ -53,8 +53,9 @@ start() { # starts a server on free ports; sets server, rtmp
 
 rss() { awk '/^VmRSS:/ { print $2 }' "/proc/$server/status"; }
 
-push() { # SECONDS of the sample
-  ffmpeg -nostdin -hide_banner -loglevel error -re -stream_loop -1 -i demo/demo.mp4 -t "$1" -c copy \
+push() { # SECONDS of the sample, FROM its start
+  # What it says when the server goes away is no news.
+  ffmpeg -nostdin -hide_banner -loglevel quiet -re -ss "${2:-0}" -i demo/demo.mp4 -t "$1" -c copy \
     -f flv "rtmp://$rtmp/live/soak" || true
 }
 
@@ -80,9 +81,10 @@ server=
 say "$kills kills while findings flow"
 for round in $(seq "$kills"); do
   start agents.toml
-  push 12 &
+  # From where the trouble begins, so that every screen is worth a finding.
+  push 12 18 &
   pusher=$!
-  # Long enough for the first screen to be read; a little different each time.
+  # Long enough for screens to be read; a little different each time.
   sleep "$((9 + round % 3)).$((RANDOM % 10))"
   kill -KILL "$server"
   wait "$server" 2>/dev/null || true

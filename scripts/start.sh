@@ -85,9 +85,19 @@ fi
 
 publish=("$watchtower" publish demo/demo.mp4 --to "rtmp://$local_rtmp/live/demo" --loop)
 
+# Asks this machine's own server, whose certificate is for another name.
+ask() { # PATH [CURL ARGUMENT...]
+  local path=$1
+  shift
+  curl --silent --fail --insecure --max-time 2 "$@" "$scheme://$http$path"
+}
+
+scheme=https
 healthy() { # waits for the server, while PID ($1, if given) lives
   for _ in $(seq 150); do
-    curl --silent --fail --max-time 1 "http://$http/healthz" >/dev/null 2>&1 && return 0
+    for scheme in https http; do
+      ask /healthz >/dev/null 2>&1 && return 0
+    done
     [ -z "${1:-}" ] || kill -0 "$1" 2>/dev/null || return 1
     sleep 0.2
   done
@@ -105,7 +115,7 @@ if [ -t 0 ] && [ -t 1 ] && [ -z "${TMUX:-}" ] && command -v tmux >/dev/null; the
     token=$(setting WATCHTOWER_CONSOLE_TOKEN '')
     # The header goes by standard input, so that no process list shows it.
     agents=$(printf 'header = "Authorization: Bearer %s"\n' "${token:-none}" |
-      curl --silent --config - "http://$http/api/agents" |
+      ask /api/agents --config - |
       python3 -c 'import json, sys; print("\n".join(a["name"].lower() for a in json.load(sys.stdin)["items"] if a["enabled"]))')
     for agent in $agents; do
       tmux split-window -d -t "=$session:panel" "tail -n 40 -F '$logs/$agent.log'" || break
@@ -133,7 +143,7 @@ stop() {
 }
 trap stop INT TERM
 if $demo && healthy "$server"; then
-  say "streaming demo/demo.mp4; findings show below and in $logs/"
+  say "streaming demo/demo.mp4; findings show below and in $logs/, the picture at $scheme://$http/"
   "${publish[@]}" &
   sample=$!
 fi

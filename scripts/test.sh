@@ -19,4 +19,5 @@ for script in scripts/*.sh demo/*.sh .ci/run; do bash -n "$script"; done
 step 'tests'
 cargo test --locked
 step 'soak, shortened'
-scripts/soak.sh --short
+# The tests have built the server already.
+WATCHTOWER=${CARGO_TARGET_DIR:-$root/target}/debug/watchtower scripts/soak.sh --short

@@ -54,7 +54,11 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     rtmp: SocketAddr,
-    /// Where the API and console answer. Beyond loopback it needs
+    /// Where publishers connect encrypted (RTMPS), for instance 0.0.0.0:1936.
+    /// Needs [tls] in watchtower.toml.
+    #[arg(long, env = "WATCHTOWER_RTMPS", value_name = "ADDRESS")]
+    rtmps: Option<SocketAddr>,
+    /// Where the API and console answer; HTTPS with [tls] in watchtower.toml. Beyond loopback it needs
     /// WATCHTOWER_CONSOLE_TOKEN.
     #[arg(
         long,
@@ -63,7 +67,7 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     http: SocketAddr,
-    /// Where viewers' media will flow over WebRTC; taken, not used yet.
+    /// Where viewers' media flows over WebRTC, on UDP and TCP alike.
     #[arg(
         long,
         env = "WATCHTOWER_WEBRTC",
@@ -71,8 +75,7 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     webrtc: SocketAddr,
-    /// The address viewers reach this machine by, if it is behind NAT; taken,
-    /// not used yet.
+    /// The address or name viewers reach this machine by, if it is behind NAT.
     #[arg(long, env = "WATCHTOWER_PUBLIC_ADDRESS", value_name = "ADDRESS")]
     public_address: Option<String>,
     /// Where the database and evidence lie.
@@ -107,8 +110,11 @@ impl From<PlacesArgs> for Places {
             config: args.config,
             settings: args.settings,
             rtmp: args.rtmp,
+            rtmps: args.rtmps,
             http: args.http,
             data: args.data,
+            webrtc: args.webrtc,
+            public_address: args.public_address,
             logs: args.logs,
             models: args.models,
         }
@@ -159,7 +165,7 @@ mod tests {
             .get_arguments()
             .filter_map(|arg| Some((arg.get_long()?, arg.get_env()?)))
             .collect();
-        assert_eq!(flags.len(), 9);
+        assert_eq!(flags.len(), 10);
         for (flag, env) in flags {
             let twin = format!("WATCHTOWER_{}", flag.to_uppercase().replace('-', "_"));
             assert_eq!(env.to_str(), Some(twin.as_str()));

@@ -4,8 +4,10 @@
 //! ```text
 //! Zoom / OBS / ffmpeg
 //!    | RTMP
-//!  rtmp ------> StreamHub ---> av (one decode thread per stream)
-//!  (session)    (encoded)          |
+//!  rtmp ------> StreamHub ---> whep ---> WebRTC viewers
+//!  (session)    (encoded) |
+//!                         +--> av (one decode thread per stream)
+//!                                  |
 //!                                  v  Frame
 //!                              FrameBus <---> vision (reads the screen's text, once for all)
 //!                                  |
@@ -25,15 +27,17 @@
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
 //!   [`incident`], [`model`], [`masking`], [`metrics`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
-//!   [`store`], [`roster`]; and [`findings_bus`], which stands on [`store`].
+//!   [`store`], [`roster`], [`tls`]; and [`findings_bus`], which stands on
+//!   [`store`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
-//!   [`console`].
+//!   [`console`], [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
 //! holds all of this against the code.
 
+pub mod app;
 pub mod cli;
 
 pub mod agents;
@@ -41,16 +45,20 @@ pub mod av;
 pub mod console;
 pub mod models;
 pub mod rtmp;
+pub mod vision;
+pub mod whep;
 
 pub mod findings_bus;
 pub mod frame_bus;
 pub mod roster;
 pub mod store;
 pub mod stream_hub;
+pub mod tls;
 
 pub mod config;
 pub mod finding;
 pub mod incident;
+pub mod masking;
 pub mod media;
 pub mod metrics;
 pub mod model;

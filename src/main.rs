@@ -1,1 +1,41 @@
-fn main() {}
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+use watchtower::cli::Cli;
+
+fn main() -> ExitCode {
+    // Before any thread is there: it sets environment variables.
+    if let Err(reason) = watchtower::cli::load_env_file() {
+        eprintln!("watchtower: {reason}");
+        return ExitCode::FAILURE;
+    }
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(terminal)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("watchtower: failed to start the async runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(watchtower::app::execute(cli.command));
+    // What still blocks a thread after the drain must not hold up the exit.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("watchtower: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -96,19 +96,85 @@ impl Timeline {
     }
 }
 
-/// Decoder configuration of an H.264 stream, from its
-/// AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1).
+/// How pictures are coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VideoCodec {
+    /// ITU-T H.264.
+    H264,
+    /// ITU-T H.265.
+    Hevc,
+    /// AOMedia's AV1.
+    Av1,
+}
+
+impl VideoCodec {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::H264 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
+        }
+    }
+}
+
+/// What browsers make of a stream over WebRTC (RFC 7742, section 6.2), as far
+/// as its configuration tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Playback {
+    /// It plays, unless its pictures turn out to be sent in another order than
+    /// shown.
+    Plays,
+    /// Its pictures are sent in another order than shown (B-frames), over
+    /// which browsers stumble.
+    Reordered,
+    /// No picture of it can be shown; why.
+    Never(&'static str),
+}
+
+/// Decoder configuration of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AvcConfig {
-    /// The record as it came: what a decoder takes as extradata.
+pub struct VideoConfig {
+    pub codec: VideoCodec,
+    /// The record as it came, which is what a decoder takes as extradata: that
+    /// of ISO/IEC 14496-15, section 5.3.3.1 (H.264) or 8.3.3.1 (HEVC), or of
+    /// AV1's ISO media file binding, section 2.3.
     pub record: Bytes,
+    /// H.264's parameter sets; empty for other codecs.
     pub sps: Bytes,
     pub pps: Bytes,
-    /// Bytes of the length in front of each NAL unit: 1, 2 or 4.
+    /// Bytes of the length in front of each NAL unit: 1, 2 or 4. AV1 has no
+    /// NAL units: 0.
     pub nal_length_size: u8,
     /// Luma samples after cropping.
     pub width: u32,
     pub height: u32,
+    pub playback: Playback,
+}
+
+impl VideoConfig {
+    /// Of H.264 that browsers play, NAL units behind four bytes of length. The
+    /// parameter sets must not be empty nor longer than 65,535 bytes.
+    pub fn playable(sps: Bytes, pps: Bytes, width: u32, height: u32) -> Self {
+        let mut record = vec![1];
+        record.extend(sps.iter().skip(1).take(3));
+        // Four bytes of length, one SPS; the other bits are reserved ones.
+        record.extend([0xff, 0xe1]);
+        record.extend((sps.len() as u16).to_be_bytes());
+        record.extend(&sps);
+        record.push(1);
+        record.extend((pps.len() as u16).to_be_bytes());
+        record.extend(&pps);
+        Self {
+            codec: VideoCodec::H264,
+            record: record.into(),
+            sps,
+            pps,
+            nal_length_size: 4,
+            width,
+            height,
+            playback: Playback::Plays,
+        }
+    }
 }
 
 /// One coded picture with the configuration it needs, so that a change of
@@ -117,11 +183,12 @@ pub struct AvcConfig {
 pub struct AccessUnit {
     pub pts: MediaTime,
     pub dts: MediaTime,
-    /// An IDR picture: decoding can start here.
+    /// Decoding can start here.
     pub keyframe: bool,
-    pub config: Arc<AvcConfig>,
-    /// NAL units, each behind its length (`config.nal_length_size` bytes).
-    pub avcc: Bytes,
+    pub config: Arc<VideoConfig>,
+    /// NAL units, each behind its length (`config.nal_length_size` bytes), or
+    /// AV1's OBUs (low-overhead format, AV1 specification, section 5.2).
+    pub data: Bytes,
 }
 
 /// One coded AAC frame with its AudioSpecificConfig (ISO/IEC 14496-3).
@@ -143,7 +210,7 @@ impl MediaUnit {
     /// Payload bytes.
     pub fn size(&self) -> usize {
         match self {
-            Self::Video(unit) => unit.avcc.len(),
+            Self::Video(unit) => unit.data.len(),
             Self::Audio(unit) => unit.aac.len(),
         }
     }
@@ -202,6 +269,33 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// The picture with those rectangles black, as far as they lie in it.
+    pub fn without(&self, covered: &[Rect]) -> Self {
+        let mut picture = self.clone();
+        let (width, height) = (self.width, self.height);
+        for rect in covered {
+            let right = rect.x.saturating_add(rect.width).min(width);
+            let bottom = rect.y.saturating_add(rect.height).min(height);
+            let (left, top) = (rect.x.min(right), rect.y.min(bottom));
+            fill(&mut picture.y, width, (left, right), (top, bottom), 0);
+            let half = width.div_ceil(2);
+            let (across, down) = ((left / 2, right.div_ceil(2)), (top / 2, bottom.div_ceil(2)));
+            // Without colour.
+            fill(&mut picture.u, half, across, down, 128);
+            fill(&mut picture.v, half, across, down, 128);
+        }
+        picture
+    }
+}
+
+fn fill(plane: &mut [u8], width: u32, across: (u32, u32), down: (u32, u32), value: u8) {
+    for y in down.0..down.1 {
+        let row = (y * width) as usize;
+        plane[row + across.0 as usize..row + across.1 as usize].fill(value);
+    }
+}
+
 /// At an odd edge the last sample counts twice.
 fn halve(plane: &[u8], width: usize, height: usize) -> Vec<u8> {
     let mut half = Vec::with_capacity(width.div_ceil(2) * height.div_ceil(2));
@@ -224,6 +318,15 @@ pub struct Still {
     pub jpeg: Bytes,
     /// SHA-256 of `jpeg`, lower-case hexadecimal.
     pub sha256: String,
+}
+
+impl Still {
+    fn of(jpeg: Bytes) -> Self {
+        Self {
+            sha256: hex(&Sha256::digest(&jpeg)),
+            jpeg,
+        }
+    }
 }
 
 /// Encodes a picture as a baseline JPEG of the same size. Given to each frame
@@ -315,14 +418,13 @@ impl Frame {
     /// and only then. Costs about 15 ms of CPU at 1080p: call it off the async
     /// workers.
     pub fn still(&self) -> Result<Still, EncodeError> {
-        self.still
-            .get_or_init(|| {
-                (self.encode)(&self.picture).map(|jpeg| Still {
-                    sha256: hex(&Sha256::digest(&jpeg)),
-                    jpeg,
-                })
-            })
-            .clone()
+        let make = || (self.encode)(&self.picture).map(Still::of);
+        self.still.get_or_init(make).clone()
+    }
+
+    /// The same with some of it black. Encoded each time it is asked for.
+    pub fn still_without(&self, covered: &[Rect]) -> Result<Still, EncodeError> {
+        (self.encode)(&self.picture.without(covered)).map(Still::of)
     }
 }
 

@@ -6,6 +6,7 @@
 //! them.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -38,6 +39,27 @@ pub struct Metrics {
     /// Frames whose text was read.
     pub ocr_frames: Counter,
     tokens: Family<TokenLabels, Counter>,
+    /// Viewers connected now.
+    pub viewers: Gauge,
+    whep_answers: Family<StatusLabel, Counter>,
+    /// RTP packets sent to viewers, retransmissions included.
+    pub viewer_packets: Counter,
+    /// What those packets held, without their headers.
+    pub viewer_bytes: Counter,
+    /// RTP packets sent again because a viewer missed them.
+    pub retransmits: Counter,
+    /// Groups of pictures sent again because a viewer lost the picture.
+    pub replays: Counter,
+    /// Renditions being made for browsers now, of sound and of pictures.
+    pub transcodes: Gauge,
+    transcode_cpu: Family<KindLabel, Counter<f64, AtomicU64>>,
+    /// Pictures encoded for browsers.
+    pub transcoded_frames: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +85,11 @@ struct EndLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
     agent: String,
     kind: &'static str,
@@ -81,15 +108,26 @@ pub enum Dropped {
     Events,
     /// Media messages a publisher sent that could not be used.
     Media,
+    /// Pictures a viewer was too slow for.
+    Viewer,
+    /// Coded units a transcode was too slow for, or skipped on its way to the
+    /// live edge.
+    Transcoder,
+    /// Datagrams at the WebRTC port that belong to no session, or to one that
+    /// does not read them.
+    Datagram,
 }
 
 impl Dropped {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Decoder,
         Self::Agent,
         Self::Finding,
         Self::Events,
         Self::Media,
+        Self::Viewer,
+        Self::Transcoder,
+        Self::Datagram,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -99,6 +137,9 @@ impl Dropped {
             Self::Finding => "finding",
             Self::Events => "events",
             Self::Media => "media",
+            Self::Viewer => "viewer",
+            Self::Transcoder => "transcoder",
+            Self::Datagram => "datagram",
         }
     }
 }
@@ -125,6 +166,15 @@ impl Metrics {
             ocr_cpu_seconds: Counter::default(),
             ocr_frames: Counter::default(),
             tokens: Family::default(),
+            viewers: Gauge::default(),
+            whep_answers: Family::default(),
+            viewer_packets: Counter::default(),
+            viewer_bytes: Counter::default(),
+            retransmits: Counter::default(),
+            replays: Counter::default(),
+            transcodes: Gauge::default(),
+            transcode_cpu: Family::default(),
+            transcoded_frames: Counter::default(),
         };
         // The text format appends `_total` to a counter's name by itself.
         let r = &mut metrics.registry;
@@ -176,6 +226,47 @@ impl Metrics {
             "Tokens as models reported them",
             metrics.tokens.clone(),
         );
+        r.register("viewers", "Viewers connected now", metrics.viewers.clone());
+        r.register(
+            "whep_answers",
+            "Answers to WHEP requests by HTTP status",
+            metrics.whep_answers.clone(),
+        );
+        r.register(
+            "viewer_packets",
+            "RTP packets sent to viewers",
+            metrics.viewer_packets.clone(),
+        );
+        r.register(
+            "viewer_bytes",
+            "RTP payload bytes sent to viewers",
+            metrics.viewer_bytes.clone(),
+        );
+        r.register(
+            "retransmits",
+            "RTP packets sent again because a viewer missed them",
+            metrics.retransmits.clone(),
+        );
+        r.register(
+            "replays",
+            "Groups of pictures sent again because a viewer lost the picture",
+            metrics.replays.clone(),
+        );
+        r.register(
+            "transcodes",
+            "Renditions being made for browsers now",
+            metrics.transcodes.clone(),
+        );
+        r.register(
+            "transcode_cpu_seconds",
+            "CPU seconds spent on renditions",
+            metrics.transcode_cpu.clone(),
+        );
+        r.register(
+            "transcoded_frames",
+            "Pictures encoded for browsers",
+            metrics.transcoded_frames.clone(),
+        );
         for place in Dropped::ALL {
             metrics.dropped(place, 0);
         }
@@ -219,6 +310,19 @@ impl Metrics {
     /// `end` says how the connection ended in a word of a closed set.
     pub fn rtmp_connection(&self, end: &'static str) {
         self.rtmp_connections.get_or_create(&EndLabel { end }).inc();
+    }
+
+    pub fn whep_answer(&self, status: u16) {
+        self.whep_answers
+            .get_or_create(&StatusLabel { status })
+            .inc();
+    }
+
+    /// `kind` is "audio" or "video".
+    pub fn transcode_cpu(&self, kind: &'static str, spent: Duration) {
+        self.transcode_cpu
+            .get_or_create(&KindLabel { kind })
+            .inc_by(spent.as_secs_f64());
     }
 
     pub fn tokens(&self, agent: &str, kind: &'static str, count: u64) {
@@ -266,6 +370,7 @@ mod tests {
             "watchtower_findings_total{agent=\"SecOps\",severity=\"critical\"} 0",
             "watchtower_dropped_total{where=\"decoder\"} 0",
             "watchtower_streams 0",
+            "watchtower_viewers 0",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }

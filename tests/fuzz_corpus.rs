@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use watchtower::rtmp::fuzz;
+use watchtower::whep::fuzz as whep;
 
 /// Mutations of each corpus file.
 const MUTATIONS: u64 = 300;
@@ -92,4 +93,29 @@ fn flv_tag() {
 #[test]
 fn avc_config() {
     run("avc_config", fuzz::avc_config);
+}
+
+#[test]
+fn whep_stun() {
+    run("whep_stun", whep::stun);
+}
+
+#[test]
+fn whep_offer() {
+    run("whep_offer", whep::offer);
+}
+
+#[test]
+fn whep_packetizer() {
+    run("whep_packetizer", whep::packetizer);
+}
+
+#[test]
+fn whep_rtcp() {
+    run("whep_rtcp", whep::rtcp);
+}
+
+#[test]
+fn whep_tcp() {
+    run("whep_tcp", whep::tcp);
 }

@@ -142,7 +142,7 @@ fn the_finding() -> Value {
         "severity": "high", "confidence": 0.82_f32, "category": "secret_exposure",
         "title": "Plaintext token on screen",
         "detail": "A bearer token is visible in a terminal.",
-        "evidence": [{"quote": "export TOKEN=abc123", "box": [120, 40, 180, 610], "grounded": null}],
+        "evidence": [{"quote": "export TOKEN=…(masked)", "box": [120, 40, 180, 610], "grounded": null}],
         "mitre": ["T1552.001"], "recommended_action": "Rotate the token."
     })
 }

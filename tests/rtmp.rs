@@ -38,7 +38,7 @@ async fn rest(mut subscriber: Subscriber) -> Vec<MediaUnit> {
     while let Some(received) = subscriber.recv().await {
         match received {
             Received::Unit(unit) => units.push(unit),
-            Received::Lost(count) => panic!("{count} units lost"),
+            other => panic!("{other:?} in a stream that is healthy"),
         }
     }
     units

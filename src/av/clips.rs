@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ffmpeg_next as ff;
 
-use crate::media::{AccessUnit, AvcConfig, MediaTime};
+use crate::media::{AccessUnit, MediaTime, Playback, VideoCodec, VideoConfig};
 
 /// Runs `ffmpeg <args> <out>`.
 pub(super) fn make(args: &str, out: &Path) {
@@ -49,8 +49,10 @@ pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
         let parameters = parameters.as_ptr();
         let size = usize::try_from((*parameters).extradata_size).expect("a size");
         let record = std::slice::from_raw_parts((*parameters).extradata, size);
-        Arc::new(AvcConfig {
+        Arc::new(VideoConfig {
             record: Bytes::copy_from_slice(record),
+            codec: VideoCodec::H264,
+            playback: Playback::Plays,
             sps: Bytes::new(),
             pps: Bytes::new(),
             nal_length_size: 4,
@@ -73,7 +75,7 @@ pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
             dts: time(packet.dts().or(packet.pts())),
             keyframe: packet.is_key(),
             config: Arc::clone(&config),
-            avcc: Bytes::copy_from_slice(packet.data().expect("a payload")),
+            data: Bytes::copy_from_slice(packet.data().expect("a payload")),
         });
     }
     units

@@ -12,7 +12,7 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling::{self, Flags};
 
 use super::colour::{Matrix, Plane, Source, to_jfif};
-use super::h264::MAX_PIXELS;
+use super::video::MAX_PIXELS;
 use crate::media::Picture;
 
 /// Samples; what the analysts' models and a JPEG can still take.

@@ -128,6 +128,13 @@ impl Worker {
                 }
                 Event::Received(Some(Received::Unit(MediaUnit::Audio(_)))) => {}
                 Event::Received(Some(Received::Lost(count))) => self.session.lost(count, now),
+                Event::Received(Some(Received::SignalLost)) => {
+                    tracing::warn!("signal lost; waiting for the publisher to return");
+                }
+                Event::Received(Some(Received::Restarted)) => {
+                    tracing::info!("signal back");
+                    self.session.restarted(now);
+                }
                 Event::Due => self.session.publish_due(now, fastest),
                 Event::Received(None) => return Ended::StreamOver,
                 Event::Stop => return Ended::Stopped,

@@ -1,14 +1,14 @@
 //! Codecs and containers: the only room that names FFmpeg.
 //!
 //! Owns decoding (one thread per stream, from units on the stream hub to
-//! pictures on the frame bus), stills, and publishing a file over RTMP for
-//! demonstrations and tests. Does not own what a picture is looked at for, nor
+//! pictures on the frame bus), stills, what browsers can't play made playable,
+//! and publishing a file over RTMP for demonstrations and tests. Does not own what a picture is looked at for, nor
 //! the RTMP server.
 //!
 //! ```text
 //! Subscriber -> decode (thread) -> session -> pace      what to decode
 //!                                     |
-//!                                     +-----> h264      access unit -> frame
+//!                                     +-----> video     access unit -> frame
 //!                                     +-----> convert   frame -> Picture, only when published
 //!                                     v
 //!                               FramePublisher
@@ -20,11 +20,12 @@
 mod colour;
 mod convert;
 mod decode;
-mod h264;
 mod jpeg;
 mod pace;
 mod publish;
 mod session;
+mod transcode;
+mod video;
 
 #[cfg(test)]
 mod clips;
@@ -35,9 +36,12 @@ use std::sync::Once;
 
 use ffmpeg_next as ff;
 
+use crate::media::VideoCodec;
+
 pub use decode::{Decoder, Ended, OpenError};
 pub use jpeg::encode_jpeg;
 pub use publish::{PublishError, Report, UrlError, publish};
+pub use transcode::supply;
 
 /// Everything here calls this first; further calls cost nothing.
 fn init() {
@@ -54,8 +58,21 @@ pub fn capabilities() -> Vec<(&'static str, bool)> {
     init();
     use ff::codec::Id;
     vec![
-        ("h264 decoder", ff::decoder::find(Id::H264).is_some()),
+        (
+            "h264 decoder",
+            video::decoder_of(VideoCodec::H264).is_some(),
+        ),
+        (
+            "hevc decoder",
+            video::decoder_of(VideoCodec::Hevc).is_some(),
+        ),
+        ("av1 decoder", video::decoder_of(VideoCodec::Av1).is_some()),
         ("aac decoder", ff::decoder::find(Id::AAC).is_some()),
         ("mjpeg encoder", ff::encoder::find(Id::MJPEG).is_some()),
+        ("opus encoder", ff::encoder::find(Id::OPUS).is_some()),
+        (
+            "libx264 encoder",
+            ff::encoder::find_by_name("libx264").is_some(),
+        ),
     ]
 }

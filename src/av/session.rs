@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::convert::{self, Converter};
-use super::h264::{Decoded, H264};
 use super::pace::{Mode, Moment, Pace};
+use super::video::{Decoded, VideoDecoder};
 use crate::frame_bus::FramePublisher;
 use crate::media::AccessUnit;
 use crate::metrics::{Dropped, Metrics};
@@ -52,7 +52,7 @@ pub(super) struct Session {
     frames: FramePublisher,
     metrics: Arc<Metrics>,
     converter: Converter,
-    decoder: Option<H264>,
+    decoder: Option<VideoDecoder>,
     pace: Pace,
     /// Everything since the last keyframe, that one included; empty in full
     /// mode.
@@ -124,6 +124,13 @@ impl Session {
         self.release();
         self.pace.interrupted();
         self.astray = true;
+    }
+
+    /// Another publisher's units follow, beginning with a keyframe; what the
+    /// last one's left in the decoder comes out first.
+    pub(super) fn restarted(&mut self, now: Now) {
+        self.leave(now);
+        self.pace.interrupted();
     }
 
     /// When [`Session::publish_due`] has something to do, should no unit come
@@ -201,7 +208,7 @@ impl Session {
     }
 
     fn hold(&mut self, held: Held) {
-        self.held_bytes += held.unit.avcc.len();
+        self.held_bytes += held.unit.data.len();
         self.held.push_back(held);
     }
 
@@ -237,7 +244,7 @@ impl Session {
                 });
                 return false;
             }
-            match H264::open(config) {
+            match VideoDecoder::open(config) {
                 Ok(decoder) => self.decoder = Some(decoder),
                 Err(error) => {
                     self.broken(now, || format!("failed to open a decoder: {error}"));

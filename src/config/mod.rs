@@ -18,7 +18,10 @@ use toml::Table;
 pub use fault::{Fault, Faults};
 pub use panel::{AgentConfig, ModelConfig, Panel, Provider, log_name};
 pub use secret::Secret;
-pub use settings::{HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings};
+pub use settings::{
+    HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
+    WebrtcSettings,
+};
 
 /// Where to listen and where things lie: the flags of `serve`.
 #[derive(Debug, Clone)]
@@ -26,8 +29,14 @@ pub struct Places {
     pub config: PathBuf,
     pub settings: PathBuf,
     pub rtmp: SocketAddr,
+    /// Where encrypted publishers connect; needs `[tls]`.
+    pub rtmps: Option<SocketAddr>,
     pub http: SocketAddr,
     pub data: PathBuf,
+    /// Where viewers' media flows, over UDP and TCP alike.
+    pub webrtc: SocketAddr,
+    /// The address or host name viewers reach `webrtc` by, behind NAT.
+    pub public_address: Option<String>,
     pub logs: PathBuf,
     pub models: PathBuf,
 }
@@ -78,6 +87,14 @@ pub enum ConfigError {
     /// Both files have faults.
     #[error("{0}\n{1}")]
     Both(Faults, Faults),
+    #[error(
+        "--rtmps {address} needs a certificate: name certificate and key in [tls] of {}",
+        settings.display()
+    )]
+    RtmpsWithoutTls {
+        address: SocketAddr,
+        settings: PathBuf,
+    },
 }
 
 impl Config {
@@ -91,12 +108,18 @@ impl Config {
         let panel = Panel::parse(&panel, &places.config.display().to_string());
         let settings = Settings::parse(&settings, &places.settings.display().to_string());
         match (panel, settings) {
-            (Ok(panel), Ok(settings)) => Ok(Self {
-                places,
-                settings,
-                panel,
-                secrets,
-            }),
+            (Ok(panel), Ok(settings)) => match (places.rtmps, &settings.tls) {
+                (Some(address), None) => Err(ConfigError::RtmpsWithoutTls {
+                    address,
+                    settings: places.settings,
+                }),
+                _ => Ok(Self {
+                    places,
+                    settings,
+                    panel,
+                    secrets,
+                }),
+            },
             (Err(panel), Ok(_)) => Err(panel.into()),
             (Ok(_), Err(settings)) => Err(settings.into()),
             (Err(panel), Err(settings)) => Err(ConfigError::Both(panel, settings)),

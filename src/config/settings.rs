@@ -1,5 +1,6 @@
 //! `watchtower.toml`: how the server behaves. The file may be absent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::Section;
@@ -12,6 +13,9 @@ pub struct Settings {
     pub http: HttpSettings,
     pub ocr: OcrSettings,
     pub store: StoreSettings,
+    pub webrtc: WebrtcSettings,
+    /// Without it nothing is encrypted but the viewers' media.
+    pub tls: Option<TlsSettings>,
 }
 
 /// `[rtmp]`
@@ -57,6 +61,31 @@ impl Default for StoreSettings {
     }
 }
 
+/// `[webrtc]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebrtcSettings {
+    /// Viewers at the same time, of all streams.
+    pub max_viewers: usize,
+    pub transcode: Transcode,
+}
+
+/// `[tls]`: two PEM files, relative to the working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The server's certificate first, then those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key, without a passphrase.
+    pub key: PathBuf,
+}
+
+/// Whether what browsers can't play is made playable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transcode {
+    /// Where it is needed, and while somebody watches.
+    Auto,
+    Never,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self::parse("", "watchtower.toml").expect("an empty file is valid")
@@ -73,6 +102,8 @@ impl Settings {
         let http = http(root.section("http"));
         let ocr = ocr(root.section("ocr"));
         let store = store(root.section("store"));
+        let webrtc = webrtc(root.section("webrtc"));
+        let tls = tls(root.section("tls"));
         root.finish();
         if faults.is_empty() {
             Ok(Self {
@@ -80,6 +111,8 @@ impl Settings {
                 http,
                 ocr,
                 store,
+                webrtc,
+                tls,
             })
         } else {
             Err(faults)
@@ -151,6 +184,42 @@ fn store(mut s: Section<'_>) -> StoreSettings {
     settings
 }
 
+fn webrtc(mut s: Section<'_>) -> WebrtcSettings {
+    let words = [("auto", Transcode::Auto), ("never", Transcode::Never)];
+    let settings = WebrtcSettings {
+        max_viewers: s
+            .integer("max_viewers", 1, 100_000)
+            .map_or(1000, |n| n as usize),
+        transcode: s.choice("transcode", &words).unwrap_or(Transcode::Auto),
+    };
+    s.finish();
+    settings
+}
+
+fn tls(mut s: Section<'_>) -> Option<TlsSettings> {
+    let mut file = |key| {
+        let file = s.text(key)?;
+        if file.trim().is_empty() {
+            s.fault(key, format!("must name a file, got {file:?}"));
+        }
+        Some(PathBuf::from(file))
+    };
+    let settings = match (file("certificate"), file("key")) {
+        (Some(certificate), Some(key)) => Some(TlsSettings { certificate, key }),
+        (Some(_), None) => {
+            s.fault("key", "is missing: the certificate needs its key");
+            None
+        }
+        (None, Some(_)) => {
+            s.fault("certificate", "is missing: the key needs its certificate");
+            None
+        }
+        (None, None) => None,
+    };
+    s.finish();
+    settings
+}
+
 fn is_origin(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
@@ -185,6 +254,12 @@ mod tests {
             keep = "5m"
             max_megabytes = 1
             keep_stills = "yes"
+            [webrtc]
+            max_viewers = 0
+            transcode = "always"
+            [tls]
+            certificate = "fullchain.pem"
+            private = "privkey.pem"
             "#,
             "watchtower.toml",
         )

@@ -3,7 +3,8 @@
 //! With a token everyone needs it, from this machine too. Without one only
 //! requests that plainly come from this machine pass: their `Host` is a
 //! loopback name (which stops DNS rebinding), no proxy or tunnel has touched
-//! them, and they come from no other site's page.
+//! them, and they come from no other site's page. A browser that has signed in
+//! ([`login`](super::login)) shows its cookie instead of the token.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::login::{self, Guesses};
+use super::page;
 use super::problem::Problem;
 use crate::config::Secret;
 
@@ -23,11 +26,42 @@ use crate::config::Secret;
 pub(super) struct Access {
     token: Option<Secret>,
     origins: Vec<String>,
+    /// Browsers reach us by TLS alone.
+    secure: bool,
+    pub(super) guesses: Guesses,
 }
 
 impl Access {
-    pub(super) fn new(token: Option<Secret>, origins: Vec<String>) -> Self {
-        Self { token, origins }
+    pub(super) fn new(token: Option<Secret>, origins: Vec<String>, secure: bool) -> Self {
+        Self {
+            token,
+            origins,
+            secure,
+            guesses: Guesses::default(),
+        }
+    }
+
+    pub(super) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    pub(super) fn accepts(&self, given: &str) -> bool {
+        self.token.as_ref().is_some_and(|token| same(given, token))
+    }
+
+    /// Whether a page of ours sent it, as far as a browser says.
+    pub(super) fn is_same_site(&self, headers: &HeaderMap) -> bool {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        match headers.get(header::ORIGIN) {
+            Some(origin) => self.is_own(origin, host.unwrap_or_default()),
+            None => true,
+        }
     }
 
     fn check(&self, headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), Problem> {
@@ -38,6 +72,14 @@ impl Access {
         match bearer {
             Some(given) if same(given, token) => Ok(()),
             Some(_) => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong")),
+            // A cookie comes along with whatever a browser is made to send.
+            None if login::is_signed_in(headers, token) => match self.is_same_site(headers) {
+                true => Ok(()),
+                false => Err(Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "the request comes from another site's page",
+                )),
+            },
             None => Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "expected Authorization: Bearer TOKEN",
@@ -79,12 +121,14 @@ impl Access {
         }
     }
 
-    /// Our own page, whatever the scheme a browser reached it by.
+    /// Our own page. Unencrypted we can't tell whether something in front of
+    /// us encrypts; encrypted, a page by `http://` is never ours.
     fn is_own(&self, origin: &HeaderValue, host: &str) -> bool {
         let origin = origin.to_str().unwrap_or_default();
-        let authority = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
+        let authority = match origin.strip_prefix("https://") {
+            None if !self.secure => origin.strip_prefix("http://"),
+            authority => authority,
+        };
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     }
 
@@ -113,7 +157,10 @@ pub(super) async fn guard(
         && origin.is_some();
     let mut response = if preflight {
         let allowed = [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
+            (
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                "GET, POST, PATCH, DELETE",
+            ),
             (
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 "authorization, content-type, if-match, last-event-id",
@@ -124,12 +171,18 @@ pub(super) async fn guard(
     } else {
         match access.check(request.headers(), request.uri().authority()) {
             Ok(()) => next.run(request).await,
+            Err(problem) if wants_page(&request) && problem.is_unauthorized() => {
+                (StatusCode::UNAUTHORIZED, page::login(None)).into_response()
+            }
             Err(problem) => problem.into_response(),
         }
     };
     let headers = response.headers_mut();
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        // A WHEP client on another page needs to see where its session is.
+        let exposed = HeaderValue::from_static("location, etag, retry-after, x-watchtower-behind");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
     // What is allowed depends on who asks.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
@@ -145,6 +198,16 @@ pub(super) async fn guard(
             .insert(header::WWW_AUTHENTICATE, scheme);
     }
     response
+}
+
+/// A person opened the page in a browser.
+fn wants_page(request: &Request) -> bool {
+    let accepted = request.headers().get(header::ACCEPT);
+    request.method() == Method::GET
+        && request.uri().path() == "/"
+        && accepted
+            .and_then(|kinds| kinds.to_str().ok())
+            .is_some_and(|kinds| kinds.contains("text/html"))
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {
@@ -188,7 +251,7 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_passes() {
-        let access = Access::new(None, vec!["https://console.example".to_owned()]);
+        let access = Access::new(None, vec!["https://console.example".to_owned()], false);
         let passes =
             |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
         assert!(passes(&[("host", "localhost:8080")]));
@@ -228,8 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn encrypted_only_an_encrypted_page_is_ours() {
+        let access = Access::new(None, vec![], true);
+        let passes = |origin: &'static str| {
+            let pairs = [("host", "localhost:8080"), ("origin", origin)];
+            access.check(&headers(&pairs), None).is_ok()
+        };
+        assert!(passes("https://localhost:8080"));
+        assert!(!passes("http://localhost:8080"));
+        assert!(!passes("https://localhost:8081"));
+    }
+
+    #[test]
     fn with_a_token_everyone_needs_it() {
-        let access = Access::new(Secret::new("s3cret-token"), vec![]);
+        let access = Access::new(Secret::new("s3cret-token"), vec![], false);
         let passes =
             |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
         assert!(passes(&[

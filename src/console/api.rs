@@ -43,7 +43,7 @@ pub(super) fn page_size(asked: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// Live streams, the newest first.
+/// The streams there are, the newest first.
 pub(super) async fn streams(State(state): State<AppState>) -> Json<List<Value>> {
     let mut streams = state.views.hub.streams();
     streams.sort_by_key(|stream| Reverse(stream.since));
@@ -51,9 +51,12 @@ pub(super) async fn streams(State(state): State<AppState>) -> Json<List<Value>> 
         let frame = state.views.frames.newest(&info.name);
         json!({
             "name": info.name.as_str(),
+            "state": state_of(info),
             "since": info.since,
-            "width": info.size.map(|(width, _)| width),
-            "height": info.size.map(|(_, height)| height),
+            "lost_since": info.lost_since,
+            "codec": info.video.as_ref().map(|video| video.codec.as_str()),
+            "width": info.video.as_ref().map(|video| video.width),
+            "height": info.video.as_ref().map(|video| video.height),
             "video_units": info.totals.video_units,
             "audio_units": info.totals.audio_units,
             "keyframes": info.totals.keyframes,
@@ -67,6 +70,14 @@ pub(super) async fn streams(State(state): State<AppState>) -> Json<List<Value>> 
     };
     let items = streams.iter().map(item).collect();
     Json(List { items, next: None })
+}
+
+/// `signal_lost`: the publisher is gone and may return, as the hub holds.
+pub(super) fn state_of(stream: &StreamInfo) -> &'static str {
+    match stream.lost_since {
+        None => "live",
+        Some(_) => "signal_lost",
+    }
 }
 
 /// The panel, in the order of `agents.toml`.

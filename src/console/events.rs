@@ -3,7 +3,8 @@
 //!
 //! Four kinds of event: `finding` (a finding), `incident` (a change of an
 //! incident, and the incident as it is after it), `agents` (the panel, whenever
-//! a state changed) and `streams` (the names of the live ones).
+//! a state changed) and `streams` (each with its name and state: `live` or
+//! `signal_lost`).
 //!
 //! The id of a finding or incident event is a place in both orders,
 //! `FINDING-CHANGE`. A client that comes back with `Last-Event-ID` gets every
@@ -25,6 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::AppState;
+use super::api::state_of;
 use crate::findings_bus::Event;
 use crate::store::Position;
 
@@ -196,8 +198,11 @@ impl Feed {
 
     async fn live(&self) -> Result<(), Gone> {
         let streams = self.state.views.hub.streams();
-        let names: Vec<_> = streams.iter().map(|info| info.name.to_string()).collect();
-        self.send(sse::Event::default().event("streams").json_data(names))
+        let items: Vec<_> = streams
+            .iter()
+            .map(|info| json!({"name": info.name.as_str(), "state": state_of(info)}))
+            .collect();
+        self.send(sse::Event::default().event("streams").json_data(items))
             .await
     }
 

@@ -1,4 +1,5 @@
-//! The HTTP edge: health, metrics, the JSON API and its event stream.
+//! The HTTP edge: the watching page, health, metrics, the JSON API and its
+//! event stream.
 //!
 //! Everything but `/healthz` stands behind [`access`]. Errors are
 //! `application/problem+json` (RFC 9457). This edge reads the meeting points;
@@ -7,7 +8,10 @@
 mod access;
 mod api;
 mod events;
+mod https;
 mod incidents;
+mod login;
+mod page;
 mod problem;
 
 use std::io;
@@ -30,7 +34,9 @@ use crate::frame_bus::FrameBus;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 use crate::stream_hub::StreamHub;
+use crate::tls;
 use access::Access;
+use https::Https;
 use problem::Problem;
 
 /// Far more than anybody has to say about an incident.
@@ -43,6 +49,8 @@ pub struct ConsoleSettings {
     pub token: Option<Secret>,
     /// Origins whose pages may call the API, beside our own.
     pub allowed_origins: Vec<String>,
+    /// With it HTTPS is spoken, and nothing else.
+    pub tls: Option<tls::Acceptor>,
 }
 
 /// What the console shows.
@@ -87,21 +95,45 @@ impl Console {
     }
 
     /// Serves until `shutdown`, then finishes the requests under way.
-    pub async fn run(self, views: Views, shutdown: CancellationToken) -> io::Result<()> {
-        let access = Access::new(self.settings.token, self.settings.allowed_origins);
+    /// `beside` are other edges' pages, which stand behind the same guard.
+    pub async fn run(
+        self,
+        views: Views,
+        beside: Router,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        let ConsoleSettings {
+            token,
+            allowed_origins,
+            tls,
+            ..
+        } = self.settings;
+        let access = Access::new(token, allowed_origins, tls.is_some());
         let state = AppState {
             views,
             shutdown: shutdown.clone(),
         };
-        let router = router(state, access);
-        axum::serve(self.listener, router)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
+        let router = router(state, beside, access);
+        let shutdown = shutdown.cancelled_owned();
+        match tls {
+            None => {
+                axum::serve(self.listener, router)
+                    .with_graceful_shutdown(shutdown)
+                    .await
+            }
+            Some(acceptor) => {
+                axum::serve(Https::new(self.listener, acceptor), router)
+                    .with_graceful_shutdown(shutdown)
+                    .await
+            }
+        }
     }
 }
 
-fn router(state: AppState, access: Access) -> Router {
-    Router::new()
+fn router(state: AppState, beside: Router, access: Access) -> Router {
+    let access = Arc::new(access);
+    let pages = Router::new()
+        .merge(page::router())
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/streams", get(api::streams))
@@ -115,16 +147,20 @@ fn router(state: AppState, access: Access) -> Router {
         .route("/api/lessons/{id}", delete(incidents::unlearn))
         .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
         .route("/api/events", get(events::events))
+        .with_state(state);
+    pages
+        .merge(beside)
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(
-            Arc::new(access),
+            Arc::clone(&access),
             access::guard,
         ))
+        // Outside the guard: it is the way in.
+        .merge(login::router(access))
         // Outside the guard: a probe has no token.
         .route("/healthz", get(healthz))
-        .with_state(state)
 }
 
 async fn healthz() -> &'static str {

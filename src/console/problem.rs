@@ -16,6 +16,10 @@ impl Problem {
             detail: detail.into(),
         }
     }
+
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
 }
 
 impl IntoResponse for Problem {

@@ -1,4 +1,5 @@
 //! Who thinks: one room per provider behind [`crate::model::Model`].
 
 pub mod gemini;
+pub mod offline;
 pub mod prompt;

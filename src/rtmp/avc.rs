@@ -4,46 +4,46 @@
 
 use bytes::Bytes;
 
-use crate::media::AvcConfig;
+use super::bits::{Bits, unescape};
+use super::codec::{BadConfig, is_size};
+use crate::media::{Playback, VideoCodec, VideoConfig};
 
-/// H.264's largest level (6.2) allows 16,384 luma samples a side at most.
-const LONGEST_SIDE: u32 = 16_384;
 const NAL_SPS: u8 = 7;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadConfig {
-    #[error("the H.264 configuration record is cut short or of another version")]
-    Record,
-    #[error("the H.264 configuration record holds no parameter sets")]
-    NoParameterSets,
-    #[error("the H.264 sequence parameter set makes no sense")]
-    Sps,
-}
+const NAL_IDR: u8 = 5;
+const BASELINE: u32 = 66;
+const EXTENDED: u32 = 88;
 
 /// Reads the record; the first of several parameter sets of a kind counts.
-pub fn parse_config(record: &Bytes) -> Result<AvcConfig, BadConfig> {
+pub(super) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     let mut at = Slices { record, at: 0 };
-    let head = at.take(5).ok_or(BadConfig::Record)?;
+    let bad = BadConfig::Record("H.264");
+    let head = at.take(5).ok_or(bad)?;
     if head[0] != 1 {
-        return Err(BadConfig::Record);
+        return Err(bad);
     }
     let nal_length_size = (head[4] & 3) + 1;
     if nal_length_size == 3 {
-        return Err(BadConfig::Record);
+        return Err(bad);
     }
-    let sps = at.sets(0x1f).ok_or(BadConfig::Record)?;
-    let pps = at.sets(0xff).ok_or(BadConfig::Record)?;
+    let sps = at.sets(0x1f).ok_or(bad)?;
+    let pps = at.sets(0xff).ok_or(bad)?;
     let (Some(sps), Some(pps)) = (sps, pps) else {
-        return Err(BadConfig::NoParameterSets);
+        return Err(BadConfig::NoParameterSets("H.264"));
     };
-    let (width, height) = picture_size(&sps).ok_or(BadConfig::Sps)?;
-    Ok(AvcConfig {
+    let Sps {
+        width,
+        height,
+        playback,
+    } = parse_sps(&sps).ok_or(BadConfig::Sps("H.264"))?;
+    Ok(VideoConfig {
+        codec: VideoCodec::H264,
         record: record.clone(),
         sps,
         pps,
         nal_length_size,
         width,
         height,
+        playback,
     })
 }
 
@@ -81,8 +81,8 @@ impl Slices<'_> {
 
 /// The NAL units of an access unit, each without its length. Ends with `None`
 /// in place of a unit that is cut short.
-pub fn nal_units(avcc: &[u8], length_size: u8) -> impl Iterator<Item = Option<&[u8]>> {
-    let mut rest = avcc;
+pub(super) fn nal_units(data: &[u8], length_size: u8) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut rest = data;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
@@ -101,21 +101,32 @@ fn take_nal(bytes: &[u8], length_size: usize) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
-/// Luma samples after cropping.
-pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
+/// Whether decoding can start at a NAL unit.
+pub(super) fn is_keyframe(nal: &[u8]) -> bool {
+    nal.first().is_some_and(|byte| byte & 0x1f == NAL_IDR)
+}
+
+/// What is wanted of a sequence parameter set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sps {
+    /// Luma samples after cropping.
+    width: u32,
+    height: u32,
+    playback: Playback,
+}
+
+pub(super) fn parse_sps(sps: &[u8]) -> Option<Sps> {
     if sps.first()? & 0x1f != NAL_SPS {
         return None;
     }
     let payload = unescape(&sps[1..]);
-    let mut bits = Bits {
-        bytes: &payload,
-        at: 0,
-    };
+    let mut bits = Bits::new(&payload);
     let profile = bits.read(8)?;
     bits.read(16)?; // constraint flags, level
     bits.golomb()?; // seq_parameter_set_id
     let mut chroma_format = 1;
     let mut separate_planes = false;
+    let mut deeper = 0;
     if matches!(
         profile,
         100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
@@ -127,8 +138,8 @@ pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
         if chroma_format == 3 {
             separate_planes = bits.flag()?;
         }
-        bits.golomb()?; // bit_depth_luma_minus8
-        bits.golomb()?; // bit_depth_chroma_minus8
+        // Luma's and chroma's bits a sample, minus 8.
+        deeper = bits.golomb()?.max(bits.golomb()?);
         bits.flag()?; // qpprime_y_zero_transform_bypass_flag
         if bits.flag()? {
             for list in 0..if chroma_format == 3 { 12 } else { 8 } {
@@ -139,7 +150,8 @@ pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
         }
     }
     bits.golomb()?; // log2_max_frame_num_minus4
-    match bits.golomb()? {
+    let order_type = bits.golomb()?;
+    match order_type {
         0 => {
             bits.golomb()?; // log2_max_pic_order_cnt_lsb_minus4
         }
@@ -184,8 +196,27 @@ pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
     let width = width.checked_sub(left.checked_add(right)?.checked_mul(unit_x)?)?;
     let across = top.checked_add(bottom)?.checked_mul(unit_y * fields)?;
     let height = height.checked_sub(across)?;
-    let fits = |side: u32| (1..=LONGEST_SIDE).contains(&side);
-    (fits(width) && fits(height)).then_some((width, height))
+    if !is_size(width, height) {
+        return None;
+    }
+    // With order type 2 the two orders are the same (section 8.2.1.3).
+    let reordered = profile != BASELINE
+        && order_type != 2
+        && bits.flag().unwrap_or(false)
+        && reorders(&mut bits).unwrap_or(false);
+    let playback = match () {
+        () if profile == EXTENDED => Playback::Never("H.264 Extended profile"),
+        () if chroma_format != 1 => Playback::Never("H.264 with other chroma than 4:2:0"),
+        () if deeper > 0 => Playback::Never("H.264 with more than 8 bits a sample"),
+        () if !frames_only => Playback::Never("interlaced H.264"),
+        () if reordered => Playback::Reordered,
+        () => Playback::Plays,
+    };
+    Some(Sps {
+        width,
+        height,
+        playback,
+    })
 }
 
 /// Section 7.3.2.1.1.1.
@@ -210,54 +241,61 @@ fn skip_scaling_list(bits: &mut Bits<'_>, size: usize) -> Option<()> {
     Some(())
 }
 
-/// Takes out the emulation prevention bytes (section 7.3.1).
-fn unescape(nal: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(nal.len());
-    let mut zeros = 0;
-    for byte in nal {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        payload.push(*byte);
+/// Annex E.2.1: whether pictures come in another order than they are shown.
+/// `None` if the encoder does not say.
+fn reorders(bits: &mut Bits<'_>) -> Option<bool> {
+    const EXTENDED_SAR: u32 = 255;
+    if bits.flag()? && bits.read(8)? == EXTENDED_SAR {
+        bits.skip(32)?;
     }
-    payload
+    if bits.flag()? {
+        bits.flag()?; // overscan_appropriate_flag
+    }
+    if bits.flag()? {
+        bits.read(4)?; // video_format, video_full_range_flag
+        if bits.flag()? {
+            bits.skip(24)?; // primaries, transfer, matrix
+        }
+    }
+    if bits.flag()? {
+        bits.golomb()?; // chroma_sample_loc_type_top_field
+        bits.golomb()?; // chroma_sample_loc_type_bottom_field
+    }
+    if bits.flag()? {
+        bits.skip(65)?; // num_units_in_tick, time_scale, fixed_frame_rate_flag
+    }
+    let nal_hrd = bits.flag()?;
+    if nal_hrd {
+        skip_hrd(bits)?;
+    }
+    let vcl_hrd = bits.flag()?;
+    if vcl_hrd {
+        skip_hrd(bits)?;
+    }
+    if nal_hrd || vcl_hrd {
+        bits.flag()?; // low_delay_hrd_flag
+    }
+    bits.flag()?; // pic_struct_present_flag
+    if !bits.flag()? {
+        return None;
+    }
+    bits.flag()?; // motion_vectors_over_pic_boundaries_flag
+    for _ in 0..4 {
+        bits.golomb()?; // largest picture, macroblock and motion vectors
+    }
+    Some(bits.golomb()? > 0) // max_num_reorder_frames
 }
 
-struct Bits<'a> {
-    bytes: &'a [u8],
-    /// In bits.
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn flag(&mut self) -> Option<bool> {
-        let byte = self.bytes.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(bit == 1)
+/// Annex E.1.2.
+fn skip_hrd(bits: &mut Bits<'_>) -> Option<()> {
+    let count = bits.golomb()?.checked_add(1).filter(|count| *count <= 32)?;
+    bits.read(8)?; // bit_rate_scale, cpb_size_scale
+    for _ in 0..count {
+        bits.golomb()?; // bit_rate_value_minus1
+        bits.golomb()?; // cpb_size_value_minus1
+        bits.flag()?; // cbr_flag
     }
-
-    fn read(&mut self, count: u32) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            value = value << 1 | u32::from(self.flag()?);
-        }
-        Some(value)
-    }
-
-    /// An unsigned Exp-Golomb code (section 9.1).
-    fn golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while !self.flag()? {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
-        }
-        Some((1_u32 << zeros) - 1 + self.read(zeros)?)
-    }
+    bits.skip(20) // lengths of delays and of the time offset
 }
 
 #[cfg(test)]
@@ -265,13 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn hex(text: &str) -> Bytes {
-        text.as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
-    }
+    use crate::rtmp::codec::tests::hex;
 
     /// Written by x264: 1920x1080, High, cropped from 1088 lines.
     const HIGH_1080: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";
@@ -288,8 +320,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_off_the_sps() {
-        assert_eq!(picture_size(&hex(HIGH_1080)), Some((1920, 1080)));
-        assert_eq!(picture_size(&hex(BASELINE_360)), Some((640, 360)));
+        let size = |sps| parse_sps(&hex(sps)).map(|sps| (sps.width, sps.height));
+        assert_eq!(size(HIGH_1080), Some((1920, 1080)));
+        assert_eq!(size(BASELINE_360), Some((640, 360)));
     }
 
     #[test]
@@ -313,7 +346,10 @@ mod tests {
     #[test]
     fn a_record_without_sets_is_an_error() {
         let record = Bytes::from_static(&[1, 0x64, 0, 0x28, 0xff, 0xe0, 0]);
-        assert_eq!(parse_config(&record), Err(BadConfig::NoParameterSets));
+        assert_eq!(
+            parse_config(&record),
+            Err(BadConfig::NoParameterSets("H.264"))
+        );
     }
 
     #[test]
@@ -326,17 +362,17 @@ mod tests {
     proptest! {
         #[test]
         fn no_sps_panics(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = picture_size(&bytes);
+            let _ = parse_sps(&bytes);
             let mut sps = vec![0x67];
             sps.extend(bytes);
-            let _ = picture_size(&sps);
+            let _ = parse_sps(&sps);
         }
 
         #[test]
         fn no_damaged_sps_panics(at in 1_usize..27, byte: u8) {
             let mut sps = hex(HIGH_1080).to_vec();
             sps[at] = byte;
-            let _ = picture_size(&sps);
+            let _ = parse_sps(&sps);
         }
     }
 }

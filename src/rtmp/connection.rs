@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -22,6 +21,7 @@ use super::session::{Connect, Event, Metadata, Publish, Session, SessionError};
 use crate::media::MediaUnit;
 use crate::metrics::Dropped;
 use crate::stream_hub::Publisher;
+use crate::tls::HandshakeError;
 
 /// One read takes a keyframe of a few hundred kB in a handful of calls.
 const READ_BUFFER: usize = 64 << 10;
@@ -49,6 +49,7 @@ pub(super) enum End {
     Play,
     Codec(Fault),
     Session(SessionError),
+    Tls(HandshakeError),
     Io(io::Error),
 }
 
@@ -59,13 +60,15 @@ impl End {
             Self::Eof { .. } | Self::Unpublished => "ended",
             Self::Replaced => "replaced",
             Self::Shutdown => "shutdown",
-            Self::HandshakeLate(_) | Self::PublishLate(_) => "late",
+            Self::HandshakeLate(_) => "late",
+            Self::PublishLate(_) => "never_published",
             Self::Idle(_) => "idle",
             Self::Refused(refusal) if refusal.is_guess() => "wrong_key",
             Self::Refused(_) | Self::Play => "refused",
             Self::Codec(_) => "codec",
             Self::Session(error) if error.is_other_protocol() => "not_rtmp",
             Self::Session(_) => "protocol",
+            Self::Tls(_) => "tls",
             Self::Io(_) => "lost",
         }
     }
@@ -95,6 +98,10 @@ impl fmt::Display for End {
             Self::Play => f.write_str("it wants to play, but streams are only taken in here"),
             Self::Codec(fault) => fault.fmt(f),
             Self::Session(error) => error.fmt(f),
+            Self::Tls(error @ HandshakeError::NotTls(_)) => {
+                write!(f, "{error}; this address takes rtmps:// only")
+            }
+            Self::Tls(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -110,17 +117,18 @@ impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // How several encoders hang up.
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                Self::Eof { publishing: false }
-            }
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::Eof { publishing: false },
             _ => Self::Io(error),
         }
     }
 }
 
+/// Over TCP, bare or encrypted.
 #[derive(Debug)]
-pub(super) struct Connection {
-    socket: TcpStream,
+pub(super) struct Connection<S> {
+    socket: S,
     peer: SocketAddr,
     place: Place,
     shared: Arc<Shared>,
@@ -145,12 +153,13 @@ struct Live {
     demuxer: Demuxer,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
-        socket: TcpStream,
+        socket: S,
         peer: SocketAddr,
         place: Place,
         shared: Arc<Shared>,
+        opened: Instant,
     ) -> Self {
         Self {
             socket,
@@ -158,7 +167,7 @@ impl Connection {
             place,
             session: Session::new(shared.settings.limits),
             shared,
-            opened: Instant::now(),
+            opened,
             shaken: None,
             connect: None,
             live: None,
@@ -193,7 +202,6 @@ impl Connection {
 
     /// Runs until something ends the connection.
     async fn serve(&mut self) -> End {
-        let _ = self.socket.set_nodelay(true);
         loop {
             if let Err(end) = self.handle_events().await {
                 return end;
@@ -279,7 +287,12 @@ impl Connection {
             return Ok(());
         }
         let idle = self.shared.settings.idle;
-        match timeout(idle, self.socket.write_all(&output)).await {
+        let written = timeout(idle, async {
+            self.socket.write_all(&output).await?;
+            // TLS may still hold some of it.
+            self.socket.flush().await
+        });
+        match written.await {
             Ok(written) => Ok(written?),
             Err(_) => Err(End::Idle(idle)),
         }

@@ -1,26 +1,27 @@
 //! FLV tag bodies (Adobe Flash Video File Format 10.1, annex E; Enhanced RTMP
-//! v2 for FourCC codecs) to media units. H.264 and AAC; pure, no I/O.
+//! v2 for FourCC codecs) to media units. H.264, HEVC, AV1 and AAC;
+//! pure, no I/O.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::avc::{self, BadConfig};
 use super::clock::{Clock, Track};
-use crate::media::{AccessUnit, AudioUnit, AvcConfig, MediaTime, MediaUnit};
+use super::codec::{self, BadConfig};
+use super::{avc, hevc};
+use crate::media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, VideoCodec, VideoConfig};
 
 const AVC: u8 = 7;
 const AAC: u8 = 10;
 /// Enhanced RTMP: the audio format that says a FourCC follows.
 const FOURCC_AUDIO: u8 = 9;
-const NAL_IDR: u8 = 5;
 /// A picture is shown at most this long after it is decoded; more is nonsense.
 const LONGEST_COMPOSITION_MS: i32 = 10_000;
 
 /// Why a media message could not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("video codec {0} is not supported, send H.264")]
+    #[error("video codec {0} is not supported, send H.264, HEVC or AV1")]
     VideoCodec(&'static str),
     #[error("audio codec {0} is not supported, send AAC")]
     AudioCodec(&'static str),
@@ -38,16 +39,20 @@ pub enum Fault {
 #[derive(Debug, Default)]
 pub struct Demuxer {
     clock: Clock,
-    video: Option<Arc<AvcConfig>>,
+    video: Option<Arc<VideoConfig>>,
     audio: Option<Bytes>,
-    /// Whether an IDR picture was ever seen.
-    idr_seen: bool,
+    /// Whether a picture that decoding can start at was ever seen.
+    start_seen: bool,
 }
 
 /// What a video tag holds, whichever header it came with.
-enum Avc {
-    Config(Bytes),
-    Pictures { composition_ms: i32, avcc: Bytes },
+enum Content {
+    Config(VideoCodec, Bytes),
+    Pictures {
+        codec: VideoCodec,
+        composition_ms: i32,
+        data: Bytes,
+    },
     Nothing,
 }
 
@@ -64,21 +69,26 @@ impl Demuxer {
             (first >> 4 & 7, enhanced_video(first, body)?)
         };
         match content {
-            Avc::Nothing => Ok(None),
-            Avc::Config(record) => {
+            Content::Nothing => Ok(None),
+            Content::Config(codec, record) => {
                 // Copied, so that it doesn't hold a read buffer for hours.
-                let config = avc::parse_config(&Bytes::copy_from_slice(&record))?;
+                let config = codec::parse_config(codec, &Bytes::copy_from_slice(&record))?;
                 if self.video.as_deref() != Some(&config) {
+                    self.start_seen &= self.video.as_ref().is_some_and(|was| was.codec == codec);
                     self.video = Some(Arc::new(config));
                 }
                 Ok(None)
             }
-            Avc::Pictures {
+            Content::Pictures {
+                codec,
                 composition_ms,
-                avcc,
-            } => self
-                .pictures(timestamp, marked == 1, composition_ms, avcc)
-                .map(Some),
+                data,
+            } => {
+                let config = self.video.clone().filter(|known| known.codec == codec);
+                let config = config.ok_or(Fault::NoVideoConfig)?;
+                self.pictures(timestamp, marked == 1, composition_ms, config, data)
+                    .map(Some)
+            }
         }
     }
 
@@ -87,32 +97,22 @@ impl Demuxer {
         timestamp: u32,
         marked: bool,
         composition_ms: i32,
-        avcc: Bytes,
+        config: Arc<VideoConfig>,
+        data: Bytes,
     ) -> Result<MediaUnit, Fault> {
-        let config = self.video.as_ref().ok_or(Fault::NoVideoConfig)?;
-        let mut idr = false;
-        let mut any = false;
-        for nal in avc::nal_units(&avcc, config.nal_length_size) {
-            let nal = nal.ok_or(Fault::Truncated)?;
-            if let Some(header) = nal.first() {
-                any = true;
-                idr |= header & 0x1f == NAL_IDR;
-            }
-        }
-        if !any {
-            return Err(Fault::Truncated);
-        }
-        self.idr_seen |= idr;
+        let start = start_in(&config, &data)?;
+        self.start_seen |= start == Some(true);
         let dts = self.clock.at(Track::Video, timestamp);
         let shift = composition_ms.clamp(-LONGEST_COMPOSITION_MS, LONGEST_COMPOSITION_MS);
         Ok(MediaUnit::Video(AccessUnit {
             pts: MediaTime(dts.0 + i64::from(shift) * MediaTime::TICKS_PER_MS),
             dts,
-            // With periodic intra refresh there is never an IDR picture: then
-            // the encoder's mark is the best there is.
-            keyframe: idr || (marked && !self.idr_seen),
-            config: Arc::clone(config),
-            avcc,
+            // With periodic intra refresh there is never a picture to start
+            // at, and AV1's can't be told from outside: then the encoder's
+            // mark is the best there is.
+            keyframe: start == Some(true) || (marked && !self.start_seen),
+            config,
+            data,
         }))
     }
 
@@ -152,11 +152,32 @@ impl Demuxer {
     }
 }
 
+/// Whether decoding can start at a unit; `None` where only the tag can tell.
+fn start_in(config: &VideoConfig, data: &[u8]) -> Result<Option<bool>, Fault> {
+    let is_keyframe = match config.codec {
+        VideoCodec::H264 => avc::is_keyframe,
+        VideoCodec::Hevc => hevc::is_keyframe,
+        VideoCodec::Av1 if data.is_empty() => return Err(Fault::Truncated),
+        VideoCodec::Av1 => return Ok(None),
+    };
+    let (mut start, mut any) = (false, false);
+    for nal in avc::nal_units(data, config.nal_length_size) {
+        let nal = nal.ok_or(Fault::Truncated)?;
+        any |= !nal.is_empty();
+        start |= is_keyframe(nal);
+    }
+    if any {
+        Ok(Some(start))
+    } else {
+        Err(Fault::Truncated)
+    }
+}
+
 /// Annex E.4.3.1.
-fn legacy_video(first: u8, body: &Bytes) -> Result<Avc, Fault> {
+fn legacy_video(first: u8, body: &Bytes) -> Result<Content, Fault> {
     // Frame type 5 is a command to the player of old.
     if first >> 4 == 5 {
-        return Ok(Avc::Nothing);
+        return Ok(Content::Nothing);
     }
     if first & 0x0f != AVC {
         return Err(Fault::VideoCodec(video_name(first & 0x0f)));
@@ -164,19 +185,20 @@ fn legacy_video(first: u8, body: &Bytes) -> Result<Avc, Fault> {
     let head = body.get(..5).ok_or(Fault::Truncated)?;
     let rest = body.slice(5..);
     Ok(match head[1] {
-        0 => Avc::Config(rest),
-        1 => Avc::Pictures {
+        0 => Content::Config(VideoCodec::H264, rest),
+        1 => Content::Pictures {
+            codec: VideoCodec::H264,
             composition_ms: signed_24(&head[2..]),
-            avcc: rest,
+            data: rest,
         },
-        _ => Avc::Nothing,
+        _ => Content::Nothing,
     })
 }
 
 /// Enhanced RTMP v2, "Enhanced Video".
-fn enhanced_video(first: u8, body: &Bytes) -> Result<Avc, Fault> {
+fn enhanced_video(first: u8, body: &Bytes) -> Result<Content, Fault> {
     if first >> 4 & 7 == 5 {
-        return Ok(Avc::Nothing);
+        return Ok(Content::Nothing);
     }
     match first & 0x0f {
         6 => return Err(Fault::VideoCodec("multitrack")),
@@ -184,24 +206,30 @@ fn enhanced_video(first: u8, body: &Bytes) -> Result<Avc, Fault> {
         _ => {}
     }
     let fourcc = body.get(1..5).ok_or(Fault::Truncated)?;
-    if fourcc != b"avc1" {
-        return Err(Fault::VideoCodec(fourcc_name(fourcc)));
-    }
+    let codec = match fourcc {
+        b"avc1" => VideoCodec::H264,
+        b"hvc1" => VideoCodec::Hevc,
+        b"av01" => VideoCodec::Av1,
+        other => return Err(Fault::VideoCodec(fourcc_name(other))),
+    };
     let rest = body.slice(5..);
-    Ok(match first & 0x0f {
-        0 => Avc::Config(rest),
-        1 => {
+    Ok(match (first & 0x0f, codec) {
+        (0, _) => Content::Config(codec, rest),
+        // AV1 is sent in the order it is shown.
+        (1 | 3, VideoCodec::Av1) | (3, _) => Content::Pictures {
+            codec,
+            composition_ms: 0,
+            data: rest,
+        },
+        (1, _) => {
             let composition = rest.get(..3).ok_or(Fault::Truncated)?;
-            Avc::Pictures {
+            Content::Pictures {
+                codec,
                 composition_ms: signed_24(composition),
-                avcc: rest.slice(3..),
+                data: rest.slice(3..),
             }
         }
-        3 => Avc::Pictures {
-            composition_ms: 0,
-            avcc: rest,
-        },
-        _ => Avc::Nothing,
+        _ => Content::Nothing,
     })
 }
 
@@ -237,9 +265,7 @@ fn audio_name(id: u8) -> &'static str {
 
 fn fourcc_name(fourcc: &[u8]) -> &'static str {
     match fourcc {
-        b"hvc1" => "H.265",
         b"vvc1" => "H.266",
-        b"av01" => "AV1",
         b"vp08" => "VP8",
         b"vp09" => "VP9",
         b"Opus" => "Opus",
@@ -288,7 +314,7 @@ mod tests {
         assert!(unit.keyframe);
         assert_eq!((unit.dts.ms(), unit.pts.ms()), (40, 120));
         assert_eq!((unit.config.width, unit.config.height), (640, 360));
-        assert_eq!(unit.avcc, IDR);
+        assert_eq!(unit.data, IDR);
         let unit = picture(&mut demuxer, 80, &tag(&[0x27, 1, 0xff, 0xff, 0xd8], SLICE));
         assert!(!unit.keyframe);
         assert_eq!((unit.dts.ms(), unit.pts.ms()), (80, 40));
@@ -339,7 +365,7 @@ mod tests {
         let bare = Demuxer::default().video(0, &picture).err();
         assert_eq!(bare, Some(Fault::NoVideoConfig));
         assert_eq!(fault(&[0x1c, 0]), Some(Fault::VideoCodec("H.265")));
-        assert_eq!(fault(b"\x90hvc1"), Some(Fault::VideoCodec("H.265")));
+        assert_eq!(fault(b"\x90vp09"), Some(Fault::VideoCodec("VP9")));
         assert_eq!(fault(b"\x90????"), Some(Fault::VideoCodec("unknown")));
         assert_eq!(fault(b"\x90hv"), Some(Fault::Truncated));
         assert_eq!(fault(&[0x17, 1, 0]), Some(Fault::Truncated));
@@ -350,7 +376,7 @@ mod tests {
         );
         assert_eq!(
             fault(&[0x17, 0, 0, 0, 0, 1, 2]),
-            Some(Fault::Config(BadConfig::Record))
+            Some(Fault::Config(BadConfig::Record("H.264")))
         );
         for harmless in [
             &[][..],

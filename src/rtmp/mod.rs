@@ -16,15 +16,19 @@ mod access;
 mod admission;
 mod aggregate;
 pub mod amf;
-pub mod avc;
+mod av1;
+mod avc;
+mod bits;
 pub mod chunk;
 mod clock;
+mod codec;
 mod connection;
 mod flood;
 pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+mod hevc;
 mod server;
 pub mod session;
 
-pub use server::{Server, Settings};
+pub use server::{BindError, Server, Settings};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -19,6 +19,7 @@ use super::flood::Flood;
 use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::stream_hub::StreamHub;
+use crate::tls::{self, HandshakeError};
 
 /// After the listener failed (no file descriptors left, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -27,13 +28,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub address: SocketAddr,
+    /// Where publishers connect over TLS, and how the handshake is made.
+    pub secure: Option<(SocketAddr, tls::Acceptor)>,
     /// Without one only this machine may publish.
     pub stream_key: Option<Secret>,
     /// Open connections of one address, and of all.
     pub per_address: usize,
     pub connections: usize,
-    /// From accepting the socket to the end of the handshake, and once more
-    /// from there to an accepted `publish`.
+    /// From accepting the socket to the end of the handshake, that of TLS
+    /// included, and once more from there to an accepted `publish`.
     pub handshake: Duration,
     /// Longest silence.
     pub idle: Duration,
@@ -45,6 +48,7 @@ impl Settings {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            secure: None,
             stream_key: None,
             per_address: 256,
             connections: 1024,
@@ -65,31 +69,63 @@ pub(super) struct Shared {
     flood: Flood,
 }
 
-/// A bound listener that does not accept yet.
+/// Bound listeners that do not accept yet.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    plain: Door,
+    secure: Option<Door>,
     admission: Arc<Admission>,
     shared: Arc<Shared>,
 }
 
+/// A way in; what counts and caps connections is the same for all.
+#[derive(Debug)]
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<tls::Acceptor>,
+}
+
+impl Door {
+    async fn bind(address: SocketAddr, tls: Option<tls::Acceptor>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            address,
+            tls,
+        })
+    }
+}
+
 impl Server {
+    /// An error says which of the addresses is not free.
     pub async fn bind(
         settings: Settings,
         hub: StreamHub,
         metrics: Arc<Metrics>,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(settings.address).await?;
-        let address = listener.local_addr()?;
+    ) -> Result<Self, BindError> {
+        let bind = async |flag, address, tls| {
+            let door = Door::bind(address, tls).await;
+            door.map_err(|source| BindError {
+                flag,
+                address,
+                source,
+            })
+        };
+        let plain = bind("--rtmp", settings.address, None).await?;
+        let secure = match settings.secure.clone() {
+            Some((address, tls)) => Some(bind("--rtmps", address, Some(tls)).await?),
+            None => None,
+        };
         let caps = Caps {
             per_address: settings.per_address,
             total: settings.connections,
         };
         let access = Access::new(settings.stream_key.as_ref());
         Ok(Self {
-            listener,
-            address,
+            plain,
+            secure,
             admission: Arc::new(Admission::new(caps)),
             shared: Arc::new(Shared {
                 settings,
@@ -103,7 +139,12 @@ impl Server {
 
     /// With the port the system chose, if it was left to it.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.plain.address
+    }
+
+    /// The same of RTMPS, if that is on.
+    pub fn secure_addr(&self) -> Option<SocketAddr> {
+        self.secure.as_ref().map(|door| door.address)
     }
 
     /// Takes publishers until `shutdown`; then their connections are closed,
@@ -116,23 +157,25 @@ impl Server {
             );
         }
         let mut connections = JoinSet::new();
-        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut second = time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((socket, peer)) => self.admit(socket, peer, &mut connections, &shutdown),
+                (accepted, tls) = self.accept() => match accepted {
+                    Ok((socket, peer)) => {
+                        self.admit(socket, peer, tls, &mut connections, &shutdown);
+                    }
                     Err(error) => {
                         warn!(%error, "failed to accept an RTMP connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
                 Some(ended) = connections.join_next() => self.contain(ended),
                 _ = second.tick() => self.shared.sum_up(),
             }
         }
-        drop(self.listener);
+        drop((self.plain, self.secure));
         while let Some(ended) = connections.join_next().await {
             if let Err(error) = ended {
                 error!(%error, "an RTMP connection panicked");
@@ -141,10 +184,23 @@ impl Server {
         self.shared.sum_up();
     }
 
+    /// The next connection through either door.
+    async fn accept(&self) -> (io::Result<(TcpStream, SocketAddr)>, Option<tls::Acceptor>) {
+        let Some(secure) = &self.secure else {
+            return (self.plain.listener.accept().await, None);
+        };
+        tokio::select! {
+            accepted = self.plain.listener.accept() => (accepted, None),
+            accepted = secure.listener.accept() => (accepted, secure.tls.clone()),
+        }
+    }
+
+    /// The caps hold before anything is spent on a handshake.
     fn admit(
         &self,
         socket: TcpStream,
         peer: SocketAddr,
+        tls: Option<tls::Acceptor>,
         connections: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) {
@@ -154,11 +210,31 @@ impl Server {
         };
         // A guard, so that a panic can't leave the gauge too high.
         let open = Open::new(&self.shared);
-        let connection = Connection::new(socket, peer, place, Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
         let shutdown = shutdown.clone();
+        let opened = time::Instant::now();
         connections.spawn(async move {
             let _open = open;
-            connection.run(&shutdown).await;
+            let _ = socket.set_nodelay(true);
+            let Some(tls) = tls else {
+                let connection = Connection::new(socket, peer, place, shared, opened);
+                return connection.run(&shutdown).await;
+            };
+            match shared.encrypt(socket, &tls, opened, &shutdown).await {
+                Ok(stream) => {
+                    let connection = Connection::new(stream, peer, place, shared, opened);
+                    connection.run(&shutdown).await;
+                }
+                Err(end) => {
+                    let summary = Summary {
+                        peer,
+                        stream: None,
+                        duration: opened.elapsed(),
+                        bytes: 0,
+                    };
+                    shared.ended(&summary, &end);
+                }
+            }
         });
     }
 
@@ -173,6 +249,26 @@ impl Server {
 }
 
 impl Shared {
+    async fn encrypt(
+        &self,
+        socket: TcpStream,
+        tls: &tls::Acceptor,
+        opened: time::Instant,
+        shutdown: &CancellationToken,
+    ) -> Result<tls::Stream, End> {
+        let limit = self.settings.handshake;
+        let handshake = time::timeout_at(opened + limit, tls.accept(socket));
+        tokio::select! {
+            made = handshake => match made {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(HandshakeError::HungUp)) => Err(End::Eof { publishing: false }),
+                Ok(Err(error)) => Err(End::Tls(error)),
+                Err(_) => Err(End::HandshakeLate(limit)),
+            },
+            () = shutdown.cancelled() => Err(End::Shutdown),
+        }
+    }
+
     fn turned_away(&self, peer: SocketAddr, turned: Turned) {
         self.metrics.rtmp_connection("turned_away");
         if self.flood.admits(peer.ip(), "turned_away") {
@@ -207,6 +303,15 @@ impl Shared {
             warn!("... and {count} more like this ({end}) from {from} in the last second");
         }
     }
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to listen for RTMP on {address} ({flag})")]
+pub struct BindError {
+    flag: &'static str,
+    address: SocketAddr,
+    source: io::Error,
 }
 
 /// What the line about an ended connection says of it.

@@ -328,10 +328,11 @@ impl Writer {
         if new {
             self.added.push(sha256.clone());
         }
-        let mut old = self
+        let old: Option<String> = self
             .db
-            .prepare_cached("SELECT sha256 FROM stills WHERE incident = ?1 AND moment = 1")?;
-        let old: Option<String> = old.query_row([known.seq], |row| row.get(0)).optional()?;
+            .prepare_cached("SELECT sha256 FROM stills WHERE incident = ?1 AND moment = 1")?
+            .query_row([known.seq], |row| row.get(0))
+            .optional()?;
         self.db
             .prepare_cached(
                 "INSERT OR IGNORE INTO stills (incident, moment, finding, sha256) VALUES (?1, 0, ?2, ?3)",

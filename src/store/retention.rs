@@ -39,10 +39,9 @@ impl Writer {
         let keep = i64::try_from(self.settings.keep.as_nanos()).unwrap_or(i64::MAX);
         let since = row::nanos(Timestamp::now()).saturating_sub(keep);
         let too_much = self.size()? > self.settings.max_bytes;
-        let mut oldest = self.db.prepare_cached(
-            "SELECT seq, incident, stored_at FROM findings ORDER BY seq LIMIT ?1",
-        )?;
-        let oldest: Vec<(i64, i64, i64)> = oldest
+        let oldest: Vec<(i64, i64, i64)> = self
+            .db
+            .prepare_cached("SELECT seq, incident, stored_at FROM findings ORDER BY seq LIMIT ?1")?
             .query_map([STEP], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         let mut swept = Swept::default();
@@ -60,10 +59,9 @@ impl Writer {
     }
 
     fn remove_finding(&mut self, seq: i64) -> rusqlite::Result<u64> {
-        let mut stills = self
+        let stills: Vec<String> = self
             .db
-            .prepare_cached("SELECT DISTINCT sha256 FROM stills WHERE finding = ?1")?;
-        let stills: Vec<String> = stills
+            .prepare_cached("SELECT DISTINCT sha256 FROM stills WHERE finding = ?1")?
             .query_map([seq], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         self.db

@@ -1,5 +1,6 @@
 //! Real encoders as child processes: test picture, H.264 and AAC.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Killed when dropped.
@@ -21,6 +22,21 @@ impl Encoder {
                 .args(extra)
                 .args(["-f", "flv", url]),
         )
+    }
+
+    /// ffmpeg playing a file as it is, in real time, again and again.
+    pub fn file(file: &Path, url: &str) -> Self {
+        Self::spawn(
+            Command::new("ffmpeg")
+                .args(["-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i"])
+                .arg(file)
+                .args(["-c", "copy", "-f", "flv", url]),
+        )
+    }
+
+    /// The project's own clip.
+    pub fn demo(url: &str) -> Self {
+        Self::file(&demo(), url)
     }
 
     /// GStreamer with this sink, `rtmp2sink` or `rtmpsink`, and so many frames.
@@ -72,4 +88,8 @@ impl Drop for Encoder {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+pub fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/demo.mp4")
 }

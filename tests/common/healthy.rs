@@ -47,7 +47,7 @@ pub fn audio(mark: u32) -> Vec<u8> {
 /// The mark at the end of a unit made above.
 pub fn mark(unit: &MediaUnit) -> u32 {
     let bytes = match unit {
-        MediaUnit::Video(unit) => &unit.avcc,
+        MediaUnit::Video(unit) => &unit.data,
         MediaUnit::Audio(unit) => &unit.aac,
     };
     let mark = bytes.last_chunk().expect("four bytes at the end");
@@ -125,7 +125,7 @@ async fn receive(mut subscriber: Subscriber) -> Vec<u32> {
     while let Some(received) = subscriber.recv().await {
         match received {
             Received::Unit(unit) => marks.push(mark(&unit)),
-            Received::Lost(count) => panic!("{count} units lost"),
+            other => panic!("{other:?} in a stream that is healthy"),
         }
     }
     marks

@@ -8,11 +8,14 @@
     reason = "each test binary uses its own part of this"
 )]
 
+pub mod chromium;
 pub mod encoder;
+pub mod enhanced;
 pub mod gemini;
 pub mod healthy;
 pub mod log;
 pub mod rtmp_client;
+pub mod serve;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

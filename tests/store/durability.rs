@@ -55,8 +55,8 @@ async fn kill_9_loses_nothing_and_shows_nothing_twice() {
     let folder = dir.path().to_owned();
     let mut acknowledged: HashSet<String> = HashSet::new();
     for kill in 0..kills {
-        let folder = folder.clone();
-        let acks = tokio::task::spawn_blocking(move || killed(&folder, 30 + kill * 37 % 250));
+        let theirs = folder.clone();
+        let acks = tokio::task::spawn_blocking(move || killed(&theirs, 30 + kill * 37 % 250));
         acknowledged.extend(acks.await.unwrap());
         check(&folder, &acknowledged).await;
     }

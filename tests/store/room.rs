@@ -52,6 +52,7 @@ impl Room {
             address: "127.0.0.1:0".parse().unwrap(),
             token: None,
             allowed_origins: vec![],
+            tls: None,
         });
         let console = console.await.unwrap();
         let base = format!("http://{}", console.local_addr().unwrap());
@@ -64,7 +65,7 @@ impl Room {
             ready: Arc::new(AtomicBool::new(true)),
         };
         let shutdown = CancellationToken::new();
-        let server = tokio::spawn(console.run(views, shutdown.clone()));
+        let server = tokio::spawn(console.run(views, axum::Router::new(), shutdown.clone()));
         Self {
             dir,
             bus,

@@ -160,7 +160,7 @@ fn a_broken_unit_costs_pictures_up_to_the_next_keyframe() {
         for (n, unit) in clip.iter_mut().enumerate() {
             // The third to the tenth second; everything but the first bytes.
             if (30..100).contains(&n) {
-                unit.avcc = corrupted(&unit.avcc, n as u64);
+                unit.data = corrupted(&unit.data, n as u64);
             }
         }
         bench.run(&clip, fastest);
@@ -198,9 +198,9 @@ fn nothing_a_publisher_sends_breaks_the_session() {
         for unit in &mut clip {
             seed = random(seed);
             match seed % 29 {
-                0..3 => unit.avcc = Bytes::new(),
-                3..6 => unit.avcc = unit.avcc.slice(..(seed >> 8) as usize % unit.avcc.len()),
-                6..10 => unit.avcc = corrupted(&unit.avcc, seed),
+                0..3 => unit.data = Bytes::new(),
+                3..6 => unit.data = unit.data.slice(..(seed >> 8) as usize % unit.data.len()),
+                6..10 => unit.data = corrupted(&unit.data, seed),
                 10 => {
                     let mut config = (*unit.config).clone();
                     config.record = corrupted(&config.record, seed);

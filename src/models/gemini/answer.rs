@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use crate::finding::{Category, Evidence, Observation, Severity, printable};
+use crate::masking::mask_secrets;
 use crate::models::prompt::MAX_FINDINGS;
 
 /// Characters each text may have; what is longer ends in an ellipsis.
@@ -98,9 +99,8 @@ fn word(item: &Value, field: &str) -> String {
 /// Printable, on one line, within bounds; empty when it isn't there.
 fn text(item: &Value, field: &str, longest: usize) -> String {
     let text = item.get(field).and_then(Value::as_str).unwrap_or_default();
-    // TODO(masking): `mask_secrets` belongs here, before the cut: half a
-    // secret looks like none.
-    shortened(&printable(text), longest)
+    // Masked before the cut: half a secret looks like none.
+    shortened(&mask_secrets(&printable(text)), longest)
 }
 
 /// Trimmed, and cut to `longest` characters where it is longer.

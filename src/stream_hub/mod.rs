@@ -6,18 +6,29 @@
 //! keyframe, or waits for the next, and learns how many units it lost. A slow
 //! subscriber costs nobody else anything.
 //!
+//! A stream outlives its publisher by [`HOLD`], if the hub is a
+//! [`holding`](StreamHub::holding) one: its subscribers learn that the signal
+//! is lost, and when a publisher is back, that its times start anew. Then the
+//! stream ends.
+//!
 //! One window per stream serves both as the queue of every subscriber and as
 //! the cache of the current group of pictures. It is bounded in units and in
 //! bytes whatever the publisher sends.
 
+pub mod renditions;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::media::{MediaUnit, StreamName};
+use crate::media::{MediaUnit, StreamName, VideoConfig};
 
 /// At 30 frames and 47 AAC frames a second 2,048 units are 26 s; OBS' default
 /// of 8.3 s between keyframes fits three times over.
@@ -25,7 +36,11 @@ const WINDOW_UNITS: usize = 2048;
 /// 8.3 s at 8 Mb/s: a whole group of pictures at more than what Zoom sends.
 const WINDOW_BYTES: usize = 8 << 20;
 
-/// All live streams. Cheap to clone.
+/// How long a stream waits for its publisher to return: a dropped connection
+/// is noticed after 15 s, and encoders try again every few seconds.
+pub const HOLD: Duration = Duration::from_secs(30);
+
+/// All streams. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StreamHub {
     inner: Arc<Hub>,
@@ -33,8 +48,9 @@ pub struct StreamHub {
 
 #[derive(Debug)]
 struct Hub {
+    hold: Duration,
     streams: Mutex<HashMap<StreamName, Arc<Stream>>>,
-    /// Counts arrivals and departures.
+    /// Counts whenever a stream begins, ends, loses its signal or has it back.
     changes: watch::Sender<u64>,
 }
 
@@ -43,32 +59,47 @@ struct Stream {
     name: StreamName,
     since: Timestamp,
     window: Mutex<Window>,
-    /// Index behind the newest unit; closed when the stream ends.
     tail: watch::Sender<Tail>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tail {
+    /// Index behind the newest unit.
     next: u64,
-    ended: bool,
+    signal: Signal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    There,
+    Lost,
+    /// Closed for good.
+    Over,
 }
 
 #[derive(Debug, Default)]
 struct Window {
-    units: VecDeque<MediaUnit>,
+    /// With the id of the publisher each came from.
+    units: VecDeque<(u64, MediaUnit)>,
     /// Index of `units[0]`.
     first: u64,
     bytes: usize,
     /// Index of the newest keyframe, which may have left the window.
     keyframe: Option<u64>,
-    publisher: Option<Tenure>,
+    /// Who has the stream, or had it last.
+    tenure: Tenure,
     totals: Totals,
 }
 
-#[derive(Debug)]
+/// One publisher's time with the stream.
+#[derive(Debug, Default)]
 struct Tenure {
     id: u64,
     replaced: CancellationToken,
+    /// Since when the publisher is gone.
+    lost: Option<(Instant, Timestamp)>,
+    /// It has sent a keyframe.
+    keyed: bool,
 }
 
 /// What has come in since the stream began, over all its publishers.
@@ -86,8 +117,10 @@ pub struct StreamInfo {
     pub name: StreamName,
     pub since: Timestamp,
     pub totals: Totals,
-    /// Luma samples, once a video configuration has come.
-    pub size: Option<(u32, u32)>,
+    /// Of the newest picture.
+    pub video: Option<Arc<VideoConfig>>,
+    /// Since when its publisher is gone, if it is.
+    pub lost_since: Option<Timestamp>,
 }
 
 impl Default for StreamHub {
@@ -97,8 +130,20 @@ impl Default for StreamHub {
 }
 
 impl StreamHub {
+    /// Streams end with their publishers.
     pub fn new() -> Self {
+        Self::with_hold(Duration::ZERO)
+    }
+
+    /// Streams wait [`HOLD`] for their publishers to return; somebody has to
+    /// [`expire`](Self::expire) those that wait in vain.
+    pub fn holding() -> Self {
+        Self::with_hold(HOLD)
+    }
+
+    fn with_hold(hold: Duration) -> Self {
         let inner = Hub {
+            hold,
             streams: Mutex::default(),
             changes: watch::Sender::new(0),
         };
@@ -107,37 +152,35 @@ impl StreamHub {
         }
     }
 
-    /// Starts the stream, or takes it over from the publisher that has it:
-    /// its subscribers stay, the old publisher's pushes fail from now on.
+    /// Starts the stream, or takes it over from the publisher that has it or
+    /// had it: its subscribers stay, the old publisher's pushes fail from now
+    /// on.
     pub fn publish(&self, name: &StreamName) -> Publisher {
         let replaced = CancellationToken::new();
         // Held until the tenure stands, so that the old publisher can't end
         // the stream in between.
         let mut streams = lock(&self.inner.streams);
+        let mut begun = false;
         let stream = Arc::clone(streams.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Stream {
-                name: name.clone(),
-                since: Timestamp::now(),
-                window: Mutex::default(),
-                tail: watch::Sender::new(Tail {
-                    next: 0,
-                    ended: false,
-                }),
-            })
+            begun = true;
+            Arc::new(Stream::new(name))
         }));
-        let (id, old) = {
+        let (id, old, next) = {
             let mut window = lock(&stream.window);
-            let id = window.publisher.as_ref().map_or(0, |tenure| tenure.id + 1);
+            let id = window.tenure.id + 1;
             let tenure = Tenure {
                 id,
                 replaced: replaced.clone(),
+                ..Tenure::default()
             };
-            (id, window.publisher.replace(tenure))
+            let old = std::mem::replace(&mut window.tenure, tenure);
+            (id, old, window.next())
         };
         drop(streams);
-        match old {
-            Some(old) => old.replaced.cancel(),
-            None => self.note_change(),
+        old.replaced.cancel();
+        if begun || old.lost.is_some() {
+            stream.tell(next, Signal::There);
+            self.note_change();
         }
         Publisher {
             hub: self.clone(),
@@ -147,13 +190,72 @@ impl StreamHub {
         }
     }
 
-    /// `None` when no such stream is live.
+    /// Ends streams that have waited long enough for their publishers, until
+    /// `closing`; then all that have none, and the hub waits no more.
+    pub async fn expire(&self, closing: CancellationToken) {
+        let mut changes = self.changes();
+        loop {
+            changes.borrow_and_update();
+            let due = self.end_lost(Instant::now());
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = timer => {}
+                _ = changes.changed() => {}
+                () = closing.cancelled() => break,
+            }
+        }
+        loop {
+            changes.borrow_and_update();
+            self.end_lost(Instant::now() + self.inner.hold);
+            if lock(&self.inner.streams).is_empty() || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends what is due at `now`; tells when the next will be.
+    fn end_lost(&self, now: Instant) -> Option<Instant> {
+        let mut next = None;
+        let mut ended = Vec::new();
+        let mut streams = lock(&self.inner.streams);
+        streams.retain(|_, stream| {
+            let window = lock(&stream.window);
+            let Some((since, _)) = window.tenure.lost else {
+                return true;
+            };
+            let due = since + self.inner.hold;
+            if due > now {
+                next = Some(next.map_or(due, |next: Instant| next.min(due)));
+                return true;
+            }
+            ended.push((Arc::clone(stream), window.next()));
+            false
+        });
+        drop(streams);
+        for (stream, next) in &ended {
+            stream.tell(*next, Signal::Over);
+        }
+        if !ended.is_empty() {
+            self.note_change();
+        }
+        next
+    }
+
+    /// `None` when there is no such stream. One whose publisher is gone is
+    /// still there while it waits.
     pub fn subscribe(&self, name: &StreamName) -> Option<Subscriber> {
         let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
         let tail = stream.tail.subscribe();
         let window = lock(&stream.window);
         let cursor = match window.keyframe {
-            Some(index) if index >= window.first => Cursor::At(index),
+            Some(index) if index >= window.first && window.tenure.lost.is_none() => {
+                Cursor::At(index)
+            }
             _ => Cursor::AwaitKeyframe(window.next()),
         };
         drop(window);
@@ -161,10 +263,18 @@ impl StreamHub {
             stream,
             tail,
             cursor,
+            publisher: None,
+            told_lost: false,
         })
     }
 
-    /// Live streams by name.
+    /// One stream at a glance.
+    pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
+        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        Some(stream.info())
+    }
+
+    /// All streams by name, those that wait for their publishers too.
     pub fn streams(&self) -> Vec<StreamInfo> {
         let streams: Vec<_> = lock(&self.inner.streams).values().cloned().collect();
         let mut infos: Vec<_> = streams.iter().map(|stream| stream.info()).collect();
@@ -172,7 +282,8 @@ impl StreamHub {
         infos
     }
 
-    /// Changes whenever a stream begins or ends.
+    /// Changes whenever a stream begins, ends, loses its signal or has it
+    /// back.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }
@@ -183,17 +294,34 @@ impl StreamHub {
 }
 
 impl Stream {
+    fn new(name: &StreamName) -> Self {
+        Self {
+            name: name.clone(),
+            since: Timestamp::now(),
+            window: Mutex::default(),
+            tail: watch::Sender::new(Tail {
+                next: 0,
+                signal: Signal::There,
+            }),
+        }
+    }
+
+    fn tell(&self, next: u64, signal: Signal) {
+        self.tail.send_replace(Tail { next, signal });
+    }
+
     fn info(&self) -> StreamInfo {
         let window = lock(&self.window);
-        let size = window.units.iter().rev().find_map(|unit| match unit {
-            MediaUnit::Video(unit) => Some((unit.config.width, unit.config.height)),
+        let video = window.units.iter().rev().find_map(|(_, unit)| match unit {
+            MediaUnit::Video(unit) => Some(Arc::clone(&unit.config)),
             MediaUnit::Audio(_) => None,
         });
         StreamInfo {
             name: self.name.clone(),
             since: self.since,
             totals: window.totals,
-            size,
+            video,
+            lost_since: window.tenure.lost.map(|(_, since)| since),
         }
     }
 }
@@ -212,15 +340,16 @@ impl Window {
                 if video.keyframe {
                     self.totals.keyframes += 1;
                     self.keyframe = Some(self.next());
+                    self.tenure.keyed = true;
                 }
             }
             MediaUnit::Audio(_) => self.totals.audio_units += 1,
         }
-        self.units.push_back(unit);
+        self.units.push_back((self.tenure.id, unit));
         self.bytes += size;
         while self.units.len() > WINDOW_UNITS || (self.bytes > WINDOW_BYTES && self.units.len() > 1)
         {
-            let Some(gone) = self.units.pop_front() else {
+            let Some((_, gone)) = self.units.pop_front() else {
                 break;
             };
             self.bytes -= gone.size();
@@ -228,14 +357,14 @@ impl Window {
         }
     }
 
-    fn get(&self, index: u64) -> Option<&MediaUnit> {
+    fn get(&self, index: u64) -> Option<&(u64, MediaUnit)> {
         let offset = index.checked_sub(self.first)?;
         self.units.get(usize::try_from(offset).ok()?)
     }
 }
 
-/// The right to push to a stream. Dropping it ends the stream, unless another
-/// publisher has taken over.
+/// The right to push to a stream. Dropping it leaves the stream without a
+/// signal, unless another publisher has taken over.
 #[derive(Debug)]
 pub struct Publisher {
     hub: StreamHub,
@@ -250,17 +379,22 @@ pub struct Publisher {
 pub struct Replaced;
 
 impl Publisher {
-    /// Never waits.
+    /// Never waits. Pictures before the publisher's first keyframe are left
+    /// out: nobody could decode them.
     pub fn push(&self, unit: MediaUnit) -> Result<(), Replaced> {
-        let next = {
-            let mut window = lock(&self.stream.window);
-            if !self.holds(&window) {
-                return Err(Replaced);
-            }
-            window.push(unit);
-            window.next()
+        // The tail is told under the lock, so that it never goes back.
+        let mut window = lock(&self.stream.window);
+        if !self.holds(&window) {
+            return Err(Replaced);
+        }
+        let early = match &unit {
+            MediaUnit::Video(unit) => !unit.keyframe && !window.tenure.keyed,
+            MediaUnit::Audio(_) => false,
         };
-        self.stream.tail.send_replace(Tail { next, ended: false });
+        if !early {
+            window.push(unit);
+            self.stream.tell(window.next(), Signal::There);
+        }
         Ok(())
     }
 
@@ -274,10 +408,7 @@ impl Publisher {
     }
 
     fn holds(&self, window: &Window) -> bool {
-        window
-            .publisher
-            .as_ref()
-            .is_some_and(|tenure| tenure.id == self.id)
+        window.tenure.id == self.id
     }
 }
 
@@ -290,12 +421,16 @@ impl Drop for Publisher {
         if !self.holds(&window) {
             return;
         }
-        window.publisher = None;
-        streams.remove(&self.stream.name);
-        let next = window.next();
+        window.tenure.lost = Some((Instant::now(), Timestamp::now()));
+        let signal = if self.hub.inner.hold.is_zero() {
+            streams.remove(&self.stream.name);
+            Signal::Over
+        } else {
+            Signal::Lost
+        };
+        self.stream.tell(window.next(), signal);
         drop(window);
         drop(streams);
-        self.stream.tail.send_replace(Tail { next, ended: true });
         self.hub.note_change();
     }
 }
@@ -313,6 +448,12 @@ pub enum Received {
     Unit(MediaUnit),
     /// So many units were lost; the next video unit is a keyframe.
     Lost(u64),
+    /// The publisher is gone; all it sent has been received.
+    SignalLost,
+    /// What comes now is another publisher's, or of one that has returned: its
+    /// times have nothing to do with those before, and its first video unit is
+    /// a keyframe.
+    Restarted,
 }
 
 /// One consumer's place in a stream.
@@ -321,6 +462,9 @@ pub struct Subscriber {
     stream: Arc<Stream>,
     tail: watch::Receiver<Tail>,
     cursor: Cursor,
+    /// Whose units were received last.
+    publisher: Option<u64>,
+    told_lost: bool,
 }
 
 impl Subscriber {
@@ -338,9 +482,25 @@ impl Subscriber {
             if let Some(received) = self.take() {
                 return Some(received);
             }
-            if tail.ended || self.tail.changed().await.is_err() {
+            match tail.signal {
+                Signal::Over => return None,
+                Signal::Lost if !self.told_lost => {
+                    self.told_lost = true;
+                    return Some(Received::SignalLost);
+                }
+                Signal::Lost | Signal::There => {}
+            }
+            if self.tail.changed().await.is_err() {
                 return None;
             }
+        }
+    }
+
+    /// How many units are there to be received at once.
+    pub fn waiting(&self) -> u64 {
+        match self.cursor {
+            Cursor::At(index) => self.tail.borrow().next.saturating_sub(index),
+            Cursor::AwaitKeyframe(_) => 0,
         }
     }
 
@@ -361,9 +521,15 @@ impl Subscriber {
             self.cursor = resume.map_or(Cursor::AwaitKeyframe(to), Cursor::At);
             return Some(Received::Lost(to - index));
         }
-        let unit = window.get(index)?.clone();
+        let (publisher, unit) = window.get(index)?;
+        let before = self.publisher.replace(*publisher);
+        // Who was told of a loss hears of the return, if it never had a unit.
+        let was_lost = std::mem::take(&mut self.told_lost);
+        if before.map_or(was_lost, |before| before != *publisher) {
+            return Some(Received::Restarted);
+        }
         self.cursor = Cursor::At(index + 1);
-        Some(Received::Unit(unit))
+        Some(Received::Unit(unit.clone()))
     }
 }
 
@@ -371,115 +537,4 @@ impl Subscriber {
 /// section here leaves the data whole at each step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::media::{AccessUnit, AvcConfig, MediaTime};
-
-    fn name() -> StreamName {
-        StreamName::new("team").expect("valid")
-    }
-
-    fn unit(ms: i64, keyframe: bool, size: usize) -> MediaUnit {
-        let config = AvcConfig {
-            record: Bytes::new(),
-            sps: Bytes::new(),
-            pps: Bytes::new(),
-            nal_length_size: 4,
-            width: 16,
-            height: 16,
-        };
-        MediaUnit::Video(AccessUnit {
-            pts: MediaTime::from_ms(ms),
-            dts: MediaTime::from_ms(ms),
-            keyframe,
-            config: Arc::new(config),
-            avcc: Bytes::from(vec![0; size]),
-        })
-    }
-
-    async fn next_ms(subscriber: &mut Subscriber) -> i64 {
-        match subscriber.recv().await {
-            Some(Received::Unit(MediaUnit::Video(unit))) => unit.pts.ms(),
-            other => panic!("expected a unit, got {other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_late_subscriber_starts_at_the_newest_keyframe() {
-        let hub = StreamHub::new();
-        let publisher = hub.publish(&name());
-        for ms in 0..10 {
-            publisher
-                .push(unit(ms, ms % 4 == 0, 1))
-                .expect("still ours");
-        }
-        let mut subscriber = hub.subscribe(&name()).expect("live");
-        assert_eq!(next_ms(&mut subscriber).await, 8);
-        assert_eq!(next_ms(&mut subscriber).await, 9);
-        drop(publisher);
-        assert!(subscriber.recv().await.is_none());
-        assert!(hub.subscribe(&name()).is_none());
-    }
-
-    #[tokio::test]
-    async fn nothing_is_handed_out_before_a_keyframe() {
-        let hub = StreamHub::new();
-        let publisher = hub.publish(&name());
-        publisher.push(unit(0, false, 1)).expect("still ours");
-        let mut subscriber = hub.subscribe(&name()).expect("live");
-        publisher.push(unit(1, false, 1)).expect("still ours");
-        publisher.push(unit(2, true, 1)).expect("still ours");
-        assert_eq!(next_ms(&mut subscriber).await, 2);
-    }
-
-    #[tokio::test]
-    async fn a_slow_subscriber_goes_on_at_a_keyframe_and_learns_what_it_lost() {
-        let hub = StreamHub::new();
-        let publisher = hub.publish(&name());
-        publisher.push(unit(0, true, 1)).expect("still ours");
-        let mut subscriber = hub.subscribe(&name()).expect("live");
-        assert_eq!(next_ms(&mut subscriber).await, 0);
-        for ms in 1..=3000 {
-            publisher.push(unit(ms, ms == 2500, 1)).expect("still ours");
-        }
-        match subscriber.recv().await {
-            Some(Received::Lost(count)) => assert_eq!(count, 2499),
-            other => panic!("expected a loss, got {other:?}"),
-        }
-        assert_eq!(next_ms(&mut subscriber).await, 2500);
-    }
-
-    #[tokio::test]
-    async fn the_window_is_bounded_in_bytes_though_no_keyframe_ever_comes() {
-        let hub = StreamHub::new();
-        let publisher = hub.publish(&name());
-        for ms in 0..100 {
-            publisher
-                .push(unit(ms, false, 1 << 20))
-                .expect("still ours");
-        }
-        let held = lock(&publisher.stream.window).bytes;
-        assert!(held <= WINDOW_BYTES, "{held}");
-    }
-
-    #[tokio::test]
-    async fn a_new_publisher_takes_over_and_subscribers_stay() {
-        let hub = StreamHub::new();
-        let old = hub.publish(&name());
-        old.push(unit(0, true, 1)).expect("still ours");
-        let mut subscriber = hub.subscribe(&name()).expect("live");
-        assert_eq!(next_ms(&mut subscriber).await, 0);
-        let new = hub.publish(&name());
-        assert!(old.replaced().is_cancelled());
-        assert_eq!(old.push(unit(1, false, 1)), Err(Replaced));
-        drop(old);
-        new.push(unit(2, true, 1)).expect("still ours");
-        assert_eq!(next_ms(&mut subscriber).await, 2);
-        assert_eq!(hub.streams().len(), 1);
-    }
 }

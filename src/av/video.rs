@@ -1,4 +1,4 @@
-//! FFmpeg's H.264 decoder, fed access units from memory.
+//! FFmpeg's video decoders, fed access units from memory.
 
 use std::collections::VecDeque;
 use std::ptr;
@@ -9,7 +9,7 @@ use ffmpeg_next::codec::{Context, discard::Discard, packet, threading};
 use ffmpeg_next::ffi;
 use jiff::Timestamp;
 
-use crate::media::{AccessUnit, AvcConfig, MediaTime};
+use crate::media::{AccessUnit, MediaTime, VideoCodec, VideoConfig};
 
 /// No level allows a larger picture (ITU-T H.264, table A-1: level 6.2 has a
 /// MaxFS of 139,264 macroblocks); said to the decoder, so that a parameter set
@@ -19,7 +19,7 @@ pub(super) const MAX_PIXELS: u64 = 139_264 * 256;
 /// broke and never came out.
 const ARRIVALS_KEPT: usize = 64;
 
-pub(super) struct H264 {
+pub(super) struct VideoDecoder {
     decoder: ff::decoder::Video,
     record: Bytes,
     /// Presentation times of the units under way and when they came.
@@ -35,11 +35,11 @@ pub(super) struct Decoded {
     pub(super) damaged: bool,
 }
 
-impl H264 {
+impl VideoDecoder {
     /// One thread: frame threads would delay every picture by one, and a
     /// stream in keyframe mode has nothing to share out.
-    pub(super) fn open(config: &AvcConfig) -> Result<Self, ff::Error> {
-        let codec = ff::decoder::find(ff::codec::Id::H264).ok_or(ff::Error::DecoderNotFound)?;
+    pub(super) fn open(config: &VideoConfig) -> Result<Self, ff::Error> {
+        let codec = decoder_of(config.codec).ok_or(ff::Error::DecoderNotFound)?;
         let mut context = Context::new_with_codec(codec);
         set_extradata(&mut context, &config.record)?;
         context.set_threading(threading::Config {
@@ -58,7 +58,7 @@ impl H264 {
     }
 
     /// Whether the decoder was opened for just this configuration.
-    pub(super) fn fits(&self, config: &AvcConfig) -> bool {
+    pub(super) fn fits(&self, config: &VideoConfig) -> bool {
         self.record == config.record
     }
 
@@ -73,10 +73,10 @@ impl H264 {
 
     pub(super) fn send(&mut self, unit: &AccessUnit, at: Timestamp) -> Result<(), ff::Error> {
         // An empty packet would mean the end of the stream to the decoder.
-        if unit.avcc.is_empty() || i32::try_from(unit.avcc.len()).is_err() {
+        if unit.data.is_empty() || i32::try_from(unit.data.len()).is_err() {
             return Err(ff::Error::InvalidData);
         }
-        let mut packet = ff::Packet::copy(&unit.avcc);
+        let mut packet = ff::Packet::copy(&unit.data);
         packet.set_pts(Some(unit.pts.0));
         packet.set_dts(Some(unit.dts.0));
         if unit.keyframe {
@@ -117,7 +117,7 @@ impl H264 {
     }
 
     /// Makes the decoder hand out what it holds back for reordering. It takes
-    /// nothing more until [`H264::flush`].
+    /// nothing more until [`VideoDecoder::flush`].
     pub(super) fn drain(&mut self) -> Result<(), ff::Error> {
         self.decoder.send_eof()
     }
@@ -127,6 +127,15 @@ impl H264 {
         self.decoder.flush();
         self.arrivals.clear();
     }
+}
+
+/// FFmpeg's decoder of a codec, if it was built with one.
+pub(super) fn decoder_of(codec: VideoCodec) -> Option<ff::Codec> {
+    ff::decoder::find(match codec {
+        VideoCodec::H264 => ff::codec::Id::H264,
+        VideoCodec::Hevc => ff::codec::Id::HEVC,
+        VideoCodec::Av1 => ff::codec::Id::AV1,
+    })
 }
 
 fn damaged(frame: &ff::frame::Video) -> bool {
@@ -140,7 +149,7 @@ fn damaged(frame: &ff::frame::Video) -> bool {
 }
 
 /// Gives a codec context that is not open yet its out-of-band header.
-fn set_extradata(context: &mut Context, record: &[u8]) -> Result<(), ff::Error> {
+pub(super) fn set_extradata(context: &mut Context, record: &[u8]) -> Result<(), ff::Error> {
     let no_memory = ff::Error::Other {
         errno: ff::error::ENOMEM,
     };

@@ -1,0 +1,379 @@
+//! A crowd of viewers in one process: real ICE and DTLS, but what comes is
+//! only counted, by header, before any of it is decrypted.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use tokio_util::sync::CancellationToken;
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCIceGatheringState, RTCSessionDescription, Registry, SettingEngineBuilder,
+};
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
+    TokioRuntime, Transmit,
+};
+
+/// What one viewer has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// What the answer calls H.264.
+    video: u8,
+    packets: u64,
+    missing: u64,
+    next: Option<u16>,
+    first_picture: Option<Instant>,
+    /// When the last packet of each picture came.
+    pictures: Vec<Instant>,
+}
+
+type Shared = Arc<Mutex<Seen>>;
+
+struct Viewer {
+    connection: Arc<dyn PeerConnection>,
+    seen: Shared,
+    asked: Instant,
+    location: String,
+}
+
+pub(crate) struct Crowd {
+    viewers: Vec<Viewer>,
+    base: String,
+    http: reqwest::Client,
+    begun: Instant,
+}
+
+struct Gathered(CancellationToken);
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Gathered {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.0.cancel();
+        }
+    }
+}
+
+impl Crowd {
+    /// One after the other, `pause` between them.
+    pub(crate) async fn join(server: SocketAddr, count: usize, pause: Duration) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
+        let base = format!("http://{server}");
+        let mut viewers = Vec::with_capacity(count);
+        for _ in 0..count {
+            viewers.push(Viewer::join(&http, &base).await);
+            tokio::time::sleep(pause).await;
+        }
+        let mut crowd = Self {
+            viewers,
+            base,
+            http,
+            begun: Instant::now(),
+        };
+        crowd.wait_for_pictures().await;
+        crowd
+    }
+
+    async fn wait_for_pictures(&mut self) {
+        for _ in 0..100 {
+            let all = self
+                .viewers
+                .iter()
+                .all(|viewer| viewer.seen().first_picture.is_some());
+            if all {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("not all have a picture");
+    }
+
+    /// From the request to the last packet of the first keyframe.
+    pub(crate) fn joins(&self) -> String {
+        let times = self.viewers.iter().filter_map(|viewer| {
+            let at = viewer.seen().first_picture?;
+            Some((at - viewer.asked).as_secs_f64() * 1000.0)
+        });
+        format!("request to keyframe {}", Spread::of(times.collect()))
+    }
+
+    /// Counts from here.
+    pub(crate) fn begin(&mut self) {
+        self.begun = Instant::now();
+        for viewer in &self.viewers {
+            let mut seen = viewer.seen();
+            *seen = Seen {
+                video: seen.video,
+                next: seen.next,
+                first_picture: seen.first_picture,
+                ..Seen::default()
+            };
+        }
+    }
+
+    pub(crate) fn end(&self) -> String {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let (mut packets, mut missing) = (0, 0);
+        let mut rates = Vec::new();
+        for viewer in &self.viewers {
+            let seen = viewer.seen();
+            packets += seen.packets;
+            missing += seen.missing;
+            rates.push(seen.pictures.len() as f64 / seconds);
+        }
+        let slowest = rates.iter().copied().fold(f64::MAX, f64::min);
+        format!(
+            "{packets} packets in {seconds:.1} s, {missing} missing, slowest viewer {slowest:.1} pictures a second"
+        )
+    }
+
+    /// From each push to its last packet's arrival.
+    pub(crate) fn latencies(&self, pushed: &[Instant]) -> String {
+        let mut times = Vec::new();
+        for viewer in &self.viewers {
+            let seen = viewer.seen();
+            assert_eq!(seen.pictures.len(), pushed.len(), "a picture was lost");
+            let pairs = seen.pictures.iter().zip(pushed);
+            times.extend(pairs.map(|(came, went)| (*came - *went).as_secs_f64() * 1000.0));
+        }
+        format!("push to arrival {}", Spread::of(times))
+    }
+
+    pub(crate) async fn leave(self) {
+        for viewer in self.viewers {
+            let url = format!("{}{}", self.base, viewer.location);
+            let _ = self.http.delete(url).send().await;
+            let _ = viewer.connection.close().await;
+        }
+    }
+}
+
+impl Viewer {
+    async fn join(http: &reqwest::Client, base: &str) -> Self {
+        let seen = Shared::default();
+        let gathered = CancellationToken::new();
+        let mut engine = MediaEngine::default();
+        engine.register_default_codecs().expect("codecs");
+        let connection = PeerConnectionBuilder::new()
+            .with_media_engine(engine)
+            .with_setting_engine(
+                SettingEngineBuilder::new()
+                    .with_include_loopback_candidate(true)
+                    .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+                    // Its own default of 200 ms would be all that is measured;
+                    // a browser checks at once and every 50 ms.
+                    .with_ice_connection_attempts(Some(Duration::from_millis(5)), None)
+                    .build(),
+            )
+            .with_interceptor_registry(Registry::new())
+            .with_handler(Arc::new(Gathered(gathered.clone())))
+            .with_runtime(Arc::new(Counting(Arc::clone(&seen), TokioRuntime)))
+            .with_udp_addrs(vec!["127.0.0.1:0"])
+            .build()
+            .await
+            .expect("a connection");
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
+            let init = RTCRtpTransceiverInit {
+                direction: RTCRtpTransceiverDirection::Recvonly,
+                ..RTCRtpTransceiverInit::default()
+            };
+            connection
+                .add_transceiver_from_kind(kind, Some(init))
+                .await
+                .expect("a transceiver");
+        }
+        let offer = connection.create_offer(None).await.expect("an offer");
+        connection
+            .set_local_description(offer)
+            .await
+            .expect("described");
+        gathered.cancelled().await;
+        let offer = connection.local_description().await.expect("described");
+        let (location, answer, asked) = loop {
+            let asked = Instant::now();
+            let request = http
+                .post(format!("{base}/whep/bench"))
+                .header("content-type", "application/sdp");
+            let answer = request
+                .body(offer.sdp.clone())
+                .send()
+                .await
+                .expect("an answer");
+            if answer.status() == 201 {
+                let location = answer.headers()["location"].to_str().expect("text");
+                let location = location.to_owned();
+                break (location, answer.text().await.expect("text"), asked);
+            }
+            assert!(matches!(answer.status().as_u16(), 429 | 503), "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        seen.lock().expect("not poisoned").video = video_payload_type(&answer);
+        let answer = RTCSessionDescription::answer(answer).expect("an answer");
+        connection
+            .set_remote_description(answer)
+            .await
+            .expect("described");
+        Self {
+            connection,
+            seen,
+            asked,
+            location,
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("not poisoned")
+    }
+}
+
+impl Seen {
+    fn note(&mut self, packet: &[u8]) {
+        if packet.len() < 12 || packet[1] & 0x7f != self.video {
+            return;
+        }
+        let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+        self.packets += 1;
+        if let Some(next) = self.next {
+            let gap = sequence.wrapping_sub(next);
+            if gap < 0x8000 {
+                self.missing += u64::from(gap);
+            }
+        }
+        self.next = Some(sequence.wrapping_add(1));
+        if packet[1] & 0x80 != 0 {
+            let now = Instant::now();
+            self.first_picture.get_or_insert(now);
+            self.pictures.push(now);
+        }
+    }
+}
+
+fn video_payload_type(answer: &str) -> u8 {
+    let video = answer
+        .lines()
+        .find(|line| line.starts_with("m=video"))
+        .expect("a video section");
+    let first = video.split(' ').nth(3).expect("a payload type");
+    first.parse().expect("a number")
+}
+
+/// Percentiles of milliseconds.
+struct Spread(Vec<f64>);
+
+impl Spread {
+    fn of(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        Self(times)
+    }
+
+    fn at(&self, share: f64) -> f64 {
+        let last = self.0.len().saturating_sub(1);
+        self.0
+            .get((share * last as f64) as usize)
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p95, p99, most] = [0.5, 0.95, 0.99, 1.0].map(|share| self.at(share));
+        write!(f, "p50 {p50:.1} p95 {p95:.1} p99 {p99:.1} max {most:.1} ms")
+    }
+}
+
+/// Tokio with sockets that keep media to themselves.
+#[derive(Debug)]
+struct Counting(Shared, TokioRuntime);
+
+#[derive(Debug)]
+struct CountingSocket(Shared, Arc<dyn AsyncUdpSocket>);
+
+impl AsyncUdpSocket for CountingSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.1.local_addr()
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        self.1.poll_send(cx, transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let count = ready!(self.1.poll_recv(cx, &mut buffers[..1], &mut metas[..1]))?;
+            let meta = metas[0];
+            let data = &buffers[0][..meta.len];
+            // RTCP and RTP share the first byte (RFC 5761, section 4).
+            let media =
+                data.len() > 1 && (128..192).contains(&data[0]) && !(192..224).contains(&data[1]);
+            if !media {
+                return Poll::Ready(Ok(count));
+            }
+            let mut seen = self.0.lock().expect("not poisoned");
+            for packet in data.chunks(meta.stride.max(1)) {
+                seen.note(packet);
+            }
+        }
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.1.max_gro_segments()
+    }
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl Runtime for Counting {
+    fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+        self.1.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let socket = self.1.wrap_udp_socket(socket)?;
+        Ok(Arc::new(CountingSocket(Arc::clone(&self.0), socket)))
+    }
+
+    fn wrap_tcp_listener(
+        &self,
+        listener: std::net::TcpListener,
+    ) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        self.1.wrap_tcp_listener(listener)
+    }
+
+    fn connect_tcp<'a>(&'a self, to: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+        self.1.connect_tcp(to)
+    }
+
+    fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
+        self.1.resolve_host(host)
+    }
+
+    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+        self.1.sleep(duration)
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.1.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.1.block_on(future);
+    }
+}

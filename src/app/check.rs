@@ -1,0 +1,202 @@
+//! `watchtower check`: whether everything `serve` needs is in order.
+
+use std::fmt::Display;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::panel;
+use crate::agents::Member;
+use crate::av;
+use crate::config::{Config, Places, Provider, Secrets, TlsSettings};
+use crate::tls::Tls;
+use crate::vision::Ocr;
+
+/// One line of the table.
+struct Row {
+    what: String,
+    verdict: Verdict,
+}
+
+enum Verdict {
+    Good(String),
+    /// Works, and should not stay so.
+    Doubtful(String),
+    Fault(String),
+}
+
+/// Prints the table; failure when any line is a fault.
+pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
+    let rows = rows(places, secrets).await;
+    let width = rows
+        .iter()
+        .map(|row| row.what.len())
+        .max()
+        .unwrap_or_default();
+    let mut faults = 0;
+    for Row { what, verdict } in &rows {
+        let (mark, text) = match verdict {
+            Verdict::Good(text) => ("ok", text),
+            Verdict::Doubtful(text) => ("warn", text),
+            Verdict::Fault(text) => {
+                faults += 1;
+                ("FAULT", text)
+            }
+        };
+        let indent = format!("\n{:width$}", "", width = width + 9);
+        println!("{what:<width$}  {mark:<5}  {}", text.replace('\n', &indent));
+    }
+    if faults == 0 {
+        println!("all in order");
+        ExitCode::SUCCESS
+    } else {
+        println!("{faults} fault{}", if faults == 1 { "" } else { "s" });
+        ExitCode::FAILURE
+    }
+}
+
+async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
+    let mut rows = vec![
+        row("RTMP port", free(places.rtmp)),
+        row("HTTP port", http(&places, &secrets)),
+        row("log folder", writable(&places.logs)),
+    ];
+    if let Some(address) = places.rtmps {
+        rows.insert(1, row("RTMPS port", free(address)));
+    }
+    rows.push(row(
+        "stream key",
+        Ok::<_, String>(match secrets.stream_key {
+            Some(_) => "set",
+            None => "not set: only this machine may publish",
+        }),
+    ));
+    rows.extend(av::capabilities().into_iter().map(|(codec, there)| {
+        let verdict = if there {
+            Ok("there")
+        } else {
+            Err("FFmpeg was built without it")
+        };
+        row(codec, verdict)
+    }));
+    let models = places.models.clone();
+    let config = match Config::load(places, secrets) {
+        Ok(config) => config,
+        Err(error) => {
+            rows.push(row("configuration", Err::<&str, _>(error)));
+            return rows;
+        }
+    };
+    if let Some(settings) = &config.settings.tls {
+        rows.extend(certificate(settings));
+    }
+    let enabled = config.panel.enabled().count();
+    rows.push(row(
+        "configuration",
+        Ok::<_, String>(format!(
+            "{enabled} of {} agents enabled",
+            config.panel.agents.len()
+        )),
+    ));
+    rows.push(row(
+        "OCR model",
+        if config.reads_text() {
+            Ocr::load(&models)
+                .map(|_| format!("in {}", models.display()))
+                .map_err(|error| error.to_string())
+        } else {
+            Ok("not needed".to_owned())
+        },
+    ));
+    match panel::build(&config) {
+        Ok((members, _)) => rows.extend(probe(&config, &members).await),
+        Err(error) => rows.push(row("models", Err::<&str, _>(format!("{error:#}")))),
+    }
+    rows
+}
+
+/// Each model once, whoever shares it.
+async fn probe(config: &Config, members: &[Member]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut seen = Vec::new();
+    for member in members {
+        let identity = member.model.identity();
+        let provider = member.config.provider(config.default_provider());
+        let what = match provider {
+            Provider::Gemini => format!("{} {}", identity.provider, identity.name),
+            Provider::Offline => "offline rules".to_owned(),
+        };
+        if !seen.contains(&what) {
+            rows.push(row(&what, member.model.probe().await));
+            seen.push(what);
+        }
+    }
+    rows
+}
+
+fn row<T: Display, E: Display>(what: &str, verdict: Result<T, E>) -> Row {
+    Row {
+        what: what.to_owned(),
+        verdict: match verdict {
+            Ok(text) => Verdict::Good(text.to_string()),
+            Err(error) => Verdict::Fault(error.to_string()),
+        },
+    }
+}
+
+fn certificate(settings: &TlsSettings) -> Vec<Row> {
+    let tls = match Tls::open(settings.clone()) {
+        Ok(tls) => tls,
+        Err(error) => return vec![row("certificate", Err::<&str, _>(error))],
+    };
+    let certificate = tls.certificate();
+    let verdict = if certificate.is_over() {
+        Verdict::Fault(certificate.to_string())
+    } else if certificate.ends_soon() {
+        Verdict::Doubtful(format!("{certificate}: renew it"))
+    } else {
+        Verdict::Good(certificate.to_string())
+    };
+    let mut rows = vec![Row {
+        what: "certificate".to_owned(),
+        verdict,
+    }];
+    let mode = std::fs::metadata(&settings.key).map_or(0, |file| file.mode() & 0o777);
+    if mode & 0o007 != 0 {
+        let file = settings.key.display();
+        rows.push(Row {
+            what: "private key".to_owned(),
+            verdict: Verdict::Doubtful(format!(
+                "everyone on this machine can get at {file} (mode {mode:04o}): chmod 640"
+            )),
+        });
+    }
+    rows
+}
+
+fn free(address: std::net::SocketAddr) -> Result<String, String> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(error) => Err(format!("{address}: {error}")),
+    }
+}
+
+fn http(places: &Places, secrets: &Secrets) -> Result<String, String> {
+    if secrets.console_token.is_none() && !places.http.ip().is_loopback() {
+        return Err(format!(
+            "{}: beyond loopback WATCHTOWER_CONSOLE_TOKEN must be set",
+            places.http
+        ));
+    }
+    free(places.http)
+}
+
+fn writable(folder: &Path) -> Result<String, String> {
+    let fault = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(fault)?;
+    let probe = folder.join(".watchtower-check");
+    std::fs::write(&probe, "").map_err(fault)?;
+    std::fs::remove_file(&probe).map_err(fault)?;
+    Ok(format!("{} is writable", folder.display()))
+}

@@ -1,0 +1,389 @@
+//! Everything put together: [`App::bind`] opens, [`App::run`] supervises and
+//! drains.
+//!
+//! The drain follows the flow. Sources are cancelled first (publishers, API
+//! clients, agents); decoders end with their streams, the writer of findings
+//! when the last who could publish is gone. What is not done after
+//! [`DRAIN`] is left behind.
+
+mod check;
+mod decoders;
+mod panel;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::agents;
+use crate::agents::{Meeting, Member};
+use crate::av;
+use crate::cli::{Command, PublishArgs};
+use crate::config::{Config, Secret, Secrets};
+use crate::console::{Console, ConsoleSettings, Views};
+use crate::finding::{Finding, printable};
+use crate::findings_bus::FindingsBus;
+use crate::frame_bus::FrameBus;
+use crate::metrics::Metrics;
+use crate::roster::Roster;
+use crate::rtmp;
+use crate::stream_hub::StreamHub;
+use crate::stream_hub::renditions::Renditions;
+use crate::tls::Tls;
+use crate::vision::{Ocr, Reader};
+use crate::whep;
+
+/// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// Runs one command of the command line.
+pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    let secrets = Secrets::from_env();
+    match command {
+        Command::Serve(places) => {
+            let config = Config::load(places.into(), secrets)?;
+            let app = App::bind(config).await?;
+            app.run(shutdown_signal()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check(places) => Ok(check::run(places.into(), secrets).await),
+        Command::Publish(args) => publish(args, secrets).await,
+    }
+}
+
+async fn publish(args: PublishArgs, secrets: Secrets) -> anyhow::Result<ExitCode> {
+    let stop = shutdown_signal()?;
+    let key = secrets.stream_key.as_ref().map(Secret::expose);
+    let report = av::publish(&args.file, &args.to, key, args.looping, &stop).await?;
+    tracing::info!(
+        seconds = report.played.as_secs(),
+        loops = report.loops,
+        bytes = report.bytes,
+        "published"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Cancelled by the first SIGINT or SIGTERM; the second one exits at once.
+fn shutdown_signal() -> anyhow::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if cancelled.is_cancelled() {
+                std::process::exit(130);
+            }
+            cancelled.cancel();
+        }
+    });
+    Ok(token)
+}
+
+/// A server with all its doors open and nobody let in yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    tls: Option<Tls>,
+    rtmp: rtmp::Server,
+    console: Console,
+    gateway: whep::Gateway,
+    renditions: Renditions,
+    hub: StreamHub,
+    frames: FrameBus,
+    findings: FindingsBus,
+    writer: JoinHandle<()>,
+    members: Vec<Member>,
+    roster: Roster,
+    metrics: Arc<Metrics>,
+    reader: Option<Reader>,
+}
+
+/// Where the server really listens, which differs from what was asked for
+/// when that was port 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub rtmp: SocketAddr,
+    pub rtmps: Option<SocketAddr>,
+    pub http: SocketAddr,
+    pub webrtc: SocketAddr,
+}
+
+impl App {
+    /// Opens everything, or says in one line what stands in the way.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let hub = StreamHub::holding();
+        let frames = FrameBus::new();
+        let (members, roster) = panel::build(&config)?;
+        let names: Vec<_> = config
+            .panel
+            .enabled()
+            .map(|agent| agent.name().to_owned())
+            .collect();
+        let (findings, writer) = FindingsBus::open(
+            &config.places.data,
+            &config.places.logs,
+            &names,
+            &config.settings.store,
+        )?;
+        let reader = if config.reads_text() {
+            let ocr = Ocr::load(&config.places.models)?;
+            let budget = config.settings.ocr.cpu_budget;
+            let metrics = Arc::clone(&metrics);
+            Some(Reader::new(ocr, frames.clone(), metrics, budget))
+        } else {
+            None
+        };
+        let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
+        let address = config.places.http;
+        let console = Console::bind(ConsoleSettings {
+            address,
+            token: config.secrets.console_token.clone(),
+            allowed_origins: config.settings.http.allowed_origins.clone(),
+            tls: tls.as_ref().map(|tls| tls.acceptor(&["http/1.1"])),
+        });
+        let console = console
+            .await
+            .with_context(|| format!("failed to listen for HTTP on {address} (--http)"))?;
+        let address = config.places.webrtc;
+        let settings = whep::GatewaySettings {
+            address,
+            public_address: config.places.public_address.clone(),
+            webrtc: config.settings.webrtc.clone(),
+        };
+        let renditions = Renditions::new();
+        let gateway = whep::Gateway::bind(
+            settings,
+            hub.clone(),
+            renditions.clone(),
+            Arc::clone(&metrics),
+        );
+        let gateway = gateway
+            .await
+            .with_context(|| format!("failed to open {address} for WebRTC (--webrtc)"))?;
+        let rtmp = rtmp::Server::bind(
+            panel::rtmp_settings(&config, tls.as_ref()),
+            hub.clone(),
+            Arc::clone(&metrics),
+        );
+        let rtmp = rtmp.await?;
+        Ok(Self {
+            config,
+            tls,
+            rtmp,
+            console,
+            gateway,
+            renditions,
+            hub,
+            frames,
+            findings,
+            writer,
+            members,
+            roster,
+            metrics,
+            reader,
+        })
+    }
+
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            rtmp: self.rtmp.local_addr(),
+            rtmps: self.rtmp.secure_addr(),
+            http: self.console.local_addr()?,
+            webrtc: self.gateway.local_addr(),
+        })
+    }
+
+    /// Serves until `shutdown`; an error means that something essential
+    /// ended before.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let addresses = self
+            .addresses()
+            .context("failed to read the addresses listened on")?;
+        self.announce(addresses);
+        let ready = Arc::new(AtomicBool::new(true));
+        let views = Views {
+            hub: self.hub.clone(),
+            frames: self.frames.clone(),
+            findings: self.findings.clone(),
+            roster: self.roster.clone(),
+            metrics: Arc::clone(&self.metrics),
+            ready: Arc::clone(&ready),
+        };
+        let meeting = Meeting {
+            frames: self.frames.clone(),
+            findings: self.findings.clone(),
+            roster: self.roster,
+            metrics: Arc::clone(&self.metrics),
+        };
+        let fastest = self.config.panel.fastest();
+        // Sources end when told to; the rest when its sources have.
+        let sources = shutdown.child_token();
+        let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
+        essential.spawn(name("rtmp", done(self.rtmp.run(sources.clone()))));
+        essential.spawn(name(
+            "console",
+            served(
+                self.console
+                    .run(views, whep::router(self.gateway.clone()), sources.clone()),
+            ),
+        ));
+        essential.spawn(name("webrtc", done(self.gateway.run(sources.clone()))));
+        essential.spawn(name(
+            "transcodes",
+            done(av::supply(
+                self.hub.clone(),
+                self.renditions,
+                Arc::clone(&self.metrics),
+                sources.clone(),
+            )),
+        ));
+        let hub = self.hub.clone();
+        let closing = sources.clone();
+        essential.spawn(name(
+            "streams",
+            done(async move { hub.expire(closing).await }),
+        ));
+        essential.spawn(name(
+            "agents",
+            done(agents::run(self.members, meeting, sources.clone())),
+        ));
+        essential.spawn(name(
+            "decoders",
+            done(decoders::run(
+                self.hub,
+                self.frames,
+                self.metrics,
+                fastest,
+                sources.clone(),
+            )),
+        ));
+        if let Some(tls) = self.tls {
+            essential.spawn(name("tls", done(tls.run(sources.clone()))));
+        }
+        if let Some(reader) = self.reader {
+            essential.spawn(name("reader", done(reader.run(sources.clone()))));
+        }
+        let lines = tokio::spawn(print_findings(self.findings));
+        let failure = supervise(&mut essential, &shutdown).await;
+        ready.store(false, Ordering::Relaxed);
+        tracing::info!("draining");
+        sources.cancel();
+        let drain = async {
+            while essential.join_next().await.is_some() {}
+            // It holds the last way to publish.
+            lines.abort();
+            let _ = lines.await;
+            let _ = tokio::task::spawn_blocking(|| self.writer.join()).await;
+        };
+        if tokio::time::timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!("not everything had ended after {} s", DRAIN.as_secs());
+        }
+        tracing::info!("ended");
+        failure
+    }
+
+    fn announce(&self, addresses: Addresses) {
+        tracing::info!("RTMP listening on {}", addresses.rtmp);
+        if let Some(address) = addresses.rtmps {
+            tracing::info!("RTMPS listening on {address}");
+        }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        tracing::info!("HTTP listening on {scheme}://{}", addresses.http);
+        tracing::info!("WebRTC listening on {} (UDP and TCP)", addresses.webrtc);
+        if let Some(tls) = &self.tls {
+            tracing::info!("certificate in use: {}", tls.certificate());
+        }
+        for agent in self.roster.agents() {
+            tracing::info!(
+                agent = agent.name,
+                provider = agent.provider,
+                model = agent.model,
+                "on the panel"
+            );
+        }
+        if self.members.is_empty() {
+            tracing::info!("no agent is enabled: streams are taken in, nobody looks at them");
+        }
+    }
+}
+
+/// Waits for the signal, or for something essential to end before it.
+async fn supervise(
+    essential: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        // First: a task that ends because it was told to is no failure.
+        biased;
+        () = shutdown.cancelled() => Ok(()),
+        Some(ended) = essential.join_next() => match ended {
+            Ok((task, Ok(()))) => bail!("{task} ended by itself"),
+            Ok((task, Err(error))) => Err(error.context(format!("{task} failed"))),
+            Err(error) => Err(error).context("an essential task panicked"),
+        },
+    }
+}
+
+async fn name(
+    task: &'static str,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> (&'static str, anyhow::Result<()>) {
+    (task, work.await)
+}
+
+async fn done(work: impl Future<Output = ()>) -> anyhow::Result<()> {
+    work.await;
+    Ok(())
+}
+
+async fn served(work: impl Future<Output = std::io::Result<()>>) -> anyhow::Result<()> {
+    Ok(work.await?)
+}
+
+/// A line each on the server's own output.
+async fn print_findings(findings: FindingsBus) {
+    let mut heard = findings.subscribe();
+    drop(findings);
+    loop {
+        match heard.recv().await {
+            Ok(finding) => tracing::info!(target: "finding", "{}", line(&finding)),
+            Err(RecvError::Lagged(count)) => {
+                tracing::warn!(
+                    count,
+                    "findings came too fast to print; all are in findings.jsonl"
+                );
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let quote = finding
+        .evidence
+        .iter()
+        .find(|evidence| !evidence.quote.is_empty());
+    let quote = quote
+        .map(|evidence| format!(" | {}", printable(&evidence.quote)))
+        .unwrap_or_default();
+    let (agent, stream, title) = (&finding.agent, &finding.stream, printable(&finding.title));
+    format!(
+        "{} {agent} {stream}: {title}{quote}",
+        finding.severity.as_str().to_uppercase()
+    )
+}

@@ -1,0 +1,129 @@
+//! What was said about a stream and still stands on its screen.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::finding::Severity;
+
+/// Looks something has to be gone for before it is news again, as long as the
+/// rest of the screen is the same: OCR misses a line now and then.
+const GONE_FOR: u32 = 2;
+/// A screen that shares fewer of its rows with the last one is another screen:
+/// what was gone at the first look is gone.
+const SAME_SCREEN: f64 = 0.3;
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    rows: HashSet<String>,
+    said: HashMap<String, Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    count: usize,
+    severity: Severity,
+    /// Looks since it was last on the screen.
+    gone: u32,
+}
+
+impl Memory {
+    /// Begins a look at a screen with these rows.
+    pub(super) fn turn_to(&mut self, rows: HashSet<String>) {
+        let shared = rows.intersection(&self.rows).count() as f64;
+        let same = shared >= SAME_SCREEN * rows.len().min(self.rows.len()) as f64;
+        let patience = if same { GONE_FOR } else { 1 };
+        // Seen at the last look: gone is 1 now, and 0 again if it is here.
+        self.said.retain(|_, said| {
+            said.gone += 1;
+            said.gone <= patience
+        });
+        self.rows = rows;
+    }
+
+    /// Whether it is new, has doubled or got worse since it was last said.
+    pub(super) fn is_news(&mut self, key: &str, count: usize, severity: Severity) -> bool {
+        match self.said.get_mut(key) {
+            None => {
+                self.said.insert(
+                    key.to_owned(),
+                    Said {
+                        count,
+                        severity,
+                        gone: 0,
+                    },
+                );
+                true
+            }
+            Some(said) => {
+                said.gone = 0;
+                let grown = count >= 2 * said.count || severity < said.severity;
+                if grown {
+                    said.count = count;
+                    said.severity = severity;
+                }
+                grown
+            }
+        }
+    }
+}
+
+/// Letters and digits only, with those OCR takes for one another made one.
+pub(super) fn folded(text: &str) -> String {
+    let kept = text
+        .chars()
+        .flat_map(char::to_lowercase)
+        .filter(|c| c.is_alphanumeric())
+        .map(|c| match c {
+            'o' => '0',
+            'l' | 'i' => '1',
+            's' => '5',
+            c => c,
+        });
+    kept.collect::<String>().replace("rn", "m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(texts: &[&str]) -> HashSet<String> {
+        texts.iter().map(|text| folded(text)).collect()
+    }
+
+    #[test]
+    fn it_speaks_once_while_something_stays_and_again_when_it_returns() {
+        let mut memory = Memory::default();
+        let page = ["a", "b", "c", "d"];
+        for (look, on_screen, news) in [
+            (1, true, true),
+            (2, true, false),
+            (3, false, false),
+            (4, true, false),
+            (5, true, false),
+        ] {
+            memory.turn_to(rows(&page));
+            assert_eq!(
+                on_screen && memory.is_news("key", 1, Severity::High),
+                news,
+                "look {look}"
+            );
+        }
+        memory.turn_to(rows(&["w", "x", "y", "z"]));
+        memory.turn_to(rows(&page));
+        assert!(memory.is_news("key", 1, Severity::High));
+    }
+
+    #[test]
+    fn growth_is_news() {
+        let mut memory = Memory::default();
+        memory.turn_to(rows(&["a"]));
+        assert!(memory.is_news("key", 5, Severity::Medium));
+        assert!(!memory.is_news("key", 9, Severity::Medium));
+        assert!(memory.is_news("key", 10, Severity::Medium));
+        assert!(memory.is_news("key", 10, Severity::High));
+    }
+
+    #[test]
+    fn confusions_fold_together() {
+        assert_eq!(folded("P0D-l00 morn"), folded("POD-I0O mom"));
+    }
+}

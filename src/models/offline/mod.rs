@@ -1,0 +1,264 @@
+//! The offline analyst: rules over the text of the screen, on this machine.
+//!
+//! It says plainly that it is rule-based: `model.provider` is `offline`, and
+//! each finding names its rule. It speaks when something comes up or grows,
+//! not at every look: what it has said stays said until it has left the
+//! screen.
+
+mod memory;
+mod rules;
+mod screen;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aho_corasick::AhoCorasick;
+use futures_util::future::BoxFuture;
+
+use crate::finding::{Category, Evidence, ModelRef, Observation, Severity};
+use crate::masking::mask_secrets;
+use crate::media::{Frame, StreamName};
+use crate::model::{Answer, Appetite, Failure, Look, Model, Persona, Seen, Usage};
+use memory::{Memory, folded};
+use rules::{Match, Rule};
+pub use rules::{Rules, RulesError};
+use screen::Screen;
+
+/// Quotes of one finding.
+const QUOTES: usize = 5;
+/// Findings of one rule on one screen, when it reports each subject apart.
+const SUBJECTS: usize = 3;
+/// A rule is sure of its words, not of what they mean.
+const CONFIDENCE: f32 = 0.8;
+
+/// One persona's rules.
+#[derive(Debug)]
+pub struct Offline {
+    rules: Arc<Rules>,
+    agent: String,
+    /// The persona's own indicators, looked for word for word.
+    indicators: Vec<String>,
+    finder: AhoCorasick,
+    memories: Mutex<HashMap<StreamName, Memory>>,
+}
+
+impl Offline {
+    pub fn new(rules: Arc<Rules>, persona: &Persona) -> Self {
+        let indicators = persona.indicators.clone();
+        let finder = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(&indicators);
+        Self {
+            rules,
+            agent: persona.name.clone(),
+            // Too large for any automaton: then none is looked for.
+            finder: finder.unwrap_or_else(|_| none()),
+            indicators,
+            memories: Mutex::default(),
+        }
+    }
+
+    /// What is new on a frame.
+    fn observe(&self, frame: &Frame) -> Vec<Observation> {
+        let lines = frame.text.as_deref().unwrap_or_default();
+        let screen = Screen::new(lines, frame.picture.width, frame.picture.height);
+        let reports = self.reports(&screen);
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = memories.entry(frame.stream.clone()).or_default();
+        let words = screen.rows.iter().map(|row| folded(&row.text));
+        memory.turn_to(words.collect());
+        let fresh = reports.into_iter().filter(|report| {
+            memory.is_news(&report.key, report.count, report.observation.severity)
+        });
+        fresh.map(|report| report.observation).collect()
+    }
+
+    fn reports(&self, screen: &Screen) -> Vec<Report> {
+        let mine = self
+            .rules
+            .rules
+            .iter()
+            .filter(|rule| rule.is_for(&self.agent));
+        let mut reports: Vec<_> = mine.flat_map(|rule| report(rule, screen)).collect();
+        reports.extend(self.indicators_on(screen));
+        reports
+    }
+
+    fn indicators_on(&self, screen: &Screen) -> Vec<Report> {
+        let mut found: Vec<Report> = Vec::new();
+        for (index, row) in screen.rows.iter().enumerate() {
+            for hit in self.finder.find_iter(&row.text) {
+                let phrase = &self.indicators[hit.pattern().as_usize()];
+                let key = format!("indicator {}", folded(phrase));
+                if phrase.trim().is_empty() || found.iter().any(|report| report.key == key) {
+                    continue;
+                }
+                let observation = Observation {
+                    severity: Severity::Low,
+                    confidence: CONFIDENCE * row.confidence,
+                    category: Category::Other,
+                    title: clip(&format!("On screen: {phrase}"), 80),
+                    detail: "Rule `indicator`: words this analyst was told to look for stand on the screen.".to_owned(),
+                    evidence: vec![screen.evidence(index, (hit.start(), hit.end()))],
+                    mitre: Vec::new(),
+                    recommended_action: "Look at the screen and judge what it means.".to_owned(),
+                };
+                found.push(Report {
+                    key,
+                    count: 1,
+                    observation,
+                });
+            }
+        }
+        found
+    }
+}
+
+/// One thing a rule has to say.
+struct Report {
+    /// What it is about, whatever the OCR made of it.
+    key: String,
+    count: usize,
+    observation: Observation,
+}
+
+fn report(rule: &Rule, screen: &Screen) -> Vec<Report> {
+    let matches = rule.matches(screen);
+    if matches.is_empty() {
+        return Vec::new();
+    }
+    if !rule.each {
+        return vec![one_report(rule, screen, &matches, &rule.id)];
+    }
+    let mut groups: Vec<(String, Vec<Match>)> = Vec::new();
+    for found in matches {
+        let subject = if found.what.is_empty() {
+            &screen.rows[found.row].text
+        } else {
+            &found.what
+        };
+        let key = format!("{} {}", rule.id, folded(subject));
+        match groups.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, group)) => group.push(found),
+            None => groups.push((key, vec![found])),
+        }
+    }
+    groups.truncate(SUBJECTS);
+    groups
+        .iter()
+        .map(|(key, group)| one_report(rule, screen, group, key))
+        .collect()
+}
+
+fn one_report(rule: &Rule, screen: &Screen, matches: &[Match], key: &str) -> Report {
+    let mut evidence: Vec<Evidence> = Vec::new();
+    for found in matches {
+        for (row, part) in std::iter::once(&(found.row, found.part)).chain(&found.with) {
+            let item = screen.evidence(*row, *part);
+            if evidence.len() < QUOTES && !evidence.iter().any(|other| other.bounds == item.bounds)
+            {
+                evidence.push(item);
+            }
+        }
+    }
+    for item in &mut evidence {
+        item.quote = mask_secrets(&item.quote).into_owned();
+    }
+    // The highest number is the one worth naming.
+    let by_number = |found: &&Match| found.number.as_ref().map_or(0.0, |(_, number)| *number);
+    let worst = matches
+        .iter()
+        .max_by(|a, b| by_number(a).total_cmp(&by_number(b)));
+    let fill = |template: &str| fill(template, worst, matches.len());
+    let sure = matches
+        .iter()
+        .map(|found| screen.rows[found.row].confidence)
+        .fold(0.0, f32::max);
+    let observation = Observation {
+        severity: rule.severity,
+        confidence: CONFIDENCE * sure,
+        category: rule.category,
+        title: clip(&fill(&rule.title), 80),
+        detail: format!("Rule `{}`: {}", rule.id, fill(&rule.detail)),
+        evidence,
+        mitre: rule.mitre.clone(),
+        recommended_action: fill(&rule.action),
+    };
+    Report {
+        key: key.to_owned(),
+        count: matches.len(),
+        observation,
+    }
+}
+
+/// `{what}`, `{n}` and `{count}`, secrets masked.
+fn fill(template: &str, found: Option<&Match>, count: usize) -> String {
+    let what = found.map_or("", |found| found.what.as_str());
+    let what: Cow<'_, str> = if what.is_empty() {
+        "it".into()
+    } else {
+        mask_secrets(what)
+    };
+    let number = found
+        .and_then(|found| found.number.as_ref())
+        .map_or("", |(text, _)| text.as_str());
+    let what = clip(&what, 60);
+    template
+        .replace("{what}", &what)
+        .replace("{n}", number)
+        .replace("{count}", &count.to_string())
+}
+
+fn none() -> AhoCorasick {
+    AhoCorasick::new::<[&str; 0], &str>([]).expect("a set of nothing is small enough")
+}
+
+fn clip(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    kept.push('…');
+    kept
+}
+
+impl Model for Offline {
+    fn identity(&self) -> ModelRef {
+        ModelRef {
+            provider: "offline".to_owned(),
+            name: "rules".to_owned(),
+            version: self.rules.version.clone(),
+        }
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite::EveryRead
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        // Milliseconds of work; nothing to wait for.
+        let mut seen = Vec::new();
+        for frame in &look.frames {
+            let observations = self.observe(frame).into_iter();
+            seen.extend(observations.map(|observation| Seen {
+                frame: Arc::clone(frame),
+                observation,
+            }));
+        }
+        let answer = Answer {
+            seen,
+            dropped: 0,
+            usage: Usage::default(),
+            model: self.identity(),
+        };
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(std::future::ready(Ok(self.rules.version.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! The text of a screen as rules see it: rows of cells.
+//!
+//! A row joins what stands beside each other, from the left, with two spaces
+//! between cells, so that a pattern can tell words from columns. What stands
+//! above what is kept too: a panel has its label over its value.
+
+use regex::Regex;
+
+use crate::finding::Evidence;
+use crate::media::{Rect, TextLine};
+
+/// Readings less sure than this are icons and specks more often than words.
+const SURE: f32 = 0.5;
+const SURE_DIGIT: f32 = 0.8;
+/// Between two cells of a row.
+const GAP: &str = "  ";
+/// Marks and icons in front of a line are left out of a quote up to here.
+const ICON_CHARACTERS: usize = 4;
+const LONGEST_QUOTE: usize = 200;
+
+/// From and to, in bytes of a row's text.
+pub(super) type Part = (usize, usize);
+
+/// The text of one frame.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    width: u32,
+    height: u32,
+    pub(super) rows: Vec<Row>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    pub(super) text: String,
+    cells: Vec<Cell>,
+    /// Mean of its cells.
+    pub(super) confidence: f32,
+}
+
+#[derive(Debug)]
+struct Cell {
+    /// In bytes of the row's text.
+    start: usize,
+    end: usize,
+    rect: Rect,
+}
+
+impl Screen {
+    /// Lines in reading order, as read on a picture of this size.
+    pub(super) fn new(lines: &[TextLine], width: u32, height: u32) -> Self {
+        let mut screen = Self {
+            width,
+            height,
+            rows: Vec::new(),
+        };
+        let mut band: Option<Rect> = None;
+        for line in lines.iter().filter(|line| is_legible(line)) {
+            let middle = line.rect.y + line.rect.height / 2;
+            let beside = band.is_some_and(|band| (band.y..band.y + band.height).contains(&middle));
+            if !beside {
+                screen.rows.push(Row::default());
+                band = Some(line.rect);
+            }
+            let row = screen.rows.last_mut().expect("the first line begins a row");
+            row.push(line);
+        }
+        screen
+    }
+
+    /// A screen drawn in characters, for the examples of rules: each line a
+    /// row, cells apart by two spaces or more.
+    pub(super) fn drawn(text: &str) -> Self {
+        const CHARACTER: u32 = 10;
+        const LINE: u32 = 24;
+        let mut lines = Vec::new();
+        for (y, row) in (0..).zip(text.lines()) {
+            let mut x = 0;
+            for part in row.split(GAP) {
+                let cell = part.trim_start();
+                let indent = part.chars().count() - cell.chars().count();
+                if !cell.is_empty() {
+                    let rect = Rect {
+                        x: (x + indent as u32) * CHARACTER,
+                        y: y * LINE,
+                        width: cell.chars().count() as u32 * CHARACTER,
+                        height: LINE - 4,
+                    };
+                    lines.push(TextLine {
+                        text: cell.trim_end().to_owned(),
+                        rect,
+                        confidence: 1.0,
+                    });
+                }
+                x += (part.chars().count() + GAP.len()) as u32;
+            }
+        }
+        Self::new(&lines, 1920, 1080)
+    }
+
+    /// The cell that matches and stands above the given part of a row, in its
+    /// column and at most `reach` of its own heights away.
+    pub(super) fn label_above(
+        &self,
+        row: usize,
+        part: Part,
+        label: &Regex,
+        reach: u32,
+    ) -> Option<(usize, Part)> {
+        let value = self.rows[row].rect(part)?;
+        self.rows[..row]
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(index, above)| {
+                let cell = above.cells.iter().find(|cell| {
+                    let near = value.y.saturating_sub(cell.rect.y + cell.rect.height)
+                        <= reach * cell.rect.height;
+                    let overlaps = cell.rect.x < value.x + value.width
+                        && value.x < cell.rect.x + cell.rect.width;
+                    near && overlaps && label.is_match(&above.text[cell.start..cell.end])
+                })?;
+                Some((index, (cell.start, cell.end)))
+            })
+    }
+
+    /// The cells a match touches, as evidence. `grounded` is true: it was read
+    /// off this very frame.
+    pub(super) fn evidence(&self, row: usize, part: Part) -> Evidence {
+        let row = &self.rows[row];
+        let touched = row.touched(part);
+        let first = touched.first().map_or(part.0, |cell| cell.start);
+        let start = if part.0.saturating_sub(first) <= ICON_CHARACTERS {
+            part.0.max(first)
+        } else {
+            first
+        };
+        let end = touched.last().map_or(part.1, |cell| cell.end);
+        let words = row.text[start..end].split_whitespace();
+        let quote: String = words
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .take(LONGEST_QUOTE)
+            .collect();
+        Evidence {
+            quote,
+            bounds: row.rect(part).map(|rect| self.thousandths(rect)),
+            grounded: Some(true),
+        }
+    }
+
+    fn thousandths(&self, rect: Rect) -> [u16; 4] {
+        // At most 1000 by the clamp.
+        let of = |part: u32, whole: u32| {
+            (u64::from(part) * 1000 / u64::from(whole.max(1))).min(1000) as u16
+        };
+        [
+            of(rect.y, self.height),
+            of(rect.x, self.width),
+            of(rect.y + rect.height, self.height),
+            of(rect.x + rect.width, self.width),
+        ]
+    }
+}
+
+/// A single character is an icon, unless it is surely a digit.
+fn is_legible(line: &TextLine) -> bool {
+    let mut characters = line.text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(only), None) => only.is_ascii_digit() && line.confidence >= SURE_DIGIT,
+        (Some(_), Some(_)) => line.confidence >= SURE,
+        (None, _) => false,
+    }
+}
+
+impl Row {
+    fn push(&mut self, line: &TextLine) {
+        if !self.cells.is_empty() {
+            self.text += GAP;
+        }
+        let start = self.text.len();
+        self.text += &line.text;
+        let count = self.cells.len() as f32;
+        self.confidence = (self.confidence * count + line.confidence) / (count + 1.0);
+        self.cells.push(Cell {
+            start,
+            end: self.text.len(),
+            rect: line.rect,
+        });
+    }
+
+    fn touched(&self, part: Part) -> Vec<&Cell> {
+        self.cells
+            .iter()
+            .filter(|cell| cell.start < part.1 && part.0 < cell.end)
+            .collect()
+    }
+
+    /// Around the cells touched.
+    fn rect(&self, part: Part) -> Option<Rect> {
+        let rects = self.touched(part).into_iter().map(|cell| cell.rect);
+        rects.reduce(|a, b| {
+            let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+            let right = (a.x + a.width).max(b.x + b.width);
+            let bottom = (a.y + a.height).max(b.y + b.height);
+            Rect {
+                x,
+                y,
+                width: right - x,
+                height: bottom - y,
+            }
+        })
+    }
+
+    /// The first cell, which in a table names what the row is about.
+    pub(super) fn first_cell(&self) -> &str {
+        self.cells
+            .first()
+            .map_or("", |cell| &self.text[cell.start..cell.end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_screen_has_rows_cells_and_columns() {
+        let screen = Screen::drawn("Service   Fault rate\ncheckout  66.67%\ncart      0.1%");
+        let texts: Vec<_> = screen.rows.iter().map(|row| row.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            ["Service  Fault rate", "checkout  66.67%", "cart  0.1%"]
+        );
+        let label = Regex::new("^Fault rate$").unwrap();
+        let value = |row: usize| {
+            screen.rows[row]
+                .text
+                .rfind("  ")
+                .map(|at| (at + 2, screen.rows[row].text.len()))
+                .unwrap()
+        };
+        assert_eq!(
+            screen.label_above(1, value(1), &label, 12),
+            Some((0, (9, 19)))
+        );
+        assert_eq!(
+            screen.label_above(2, value(2), &label, 12),
+            Some((0, (9, 19)))
+        );
+        assert_eq!(screen.label_above(2, value(2), &label, 0), None);
+        assert_eq!(screen.label_above(2, (0, 4), &label, 12), None);
+        assert_eq!(screen.rows[1].first_cell(), "checkout");
+    }
+
+    #[test]
+    fn a_quote_is_the_cells_touched_without_the_icon_in_front() {
+        let line = |text: &str, x, width| TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x,
+                y: 108,
+                width,
+                height: 20,
+            },
+            confidence: 0.9,
+        };
+        let screen = Screen::new(
+            &[
+                line("Fail", 0, 96),
+                line("39 S3 bucket is public", 192, 960),
+            ],
+            1920,
+            1080,
+        );
+        let at = screen.rows[0].text.find("S3").unwrap();
+        let evidence = screen.evidence(0, (at, at + 9));
+        assert_eq!(evidence.quote, "S3 bucket is public");
+        assert_eq!(evidence.bounds, Some([100, 100, 118, 600]));
+    }
+}

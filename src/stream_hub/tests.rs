@@ -1,0 +1,154 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::media::{AccessUnit, MediaTime, VideoConfig};
+
+fn name() -> StreamName {
+    StreamName::new("team").expect("valid")
+}
+
+fn unit(ms: i64, keyframe: bool, size: usize) -> MediaUnit {
+    let config = VideoConfig::playable(Bytes::new(), Bytes::new(), 16, 16);
+    MediaUnit::Video(AccessUnit {
+        pts: MediaTime::from_ms(ms),
+        dts: MediaTime::from_ms(ms),
+        keyframe,
+        config: Arc::new(config),
+        data: Bytes::from(vec![0; size]),
+    })
+}
+
+async fn next_ms(subscriber: &mut Subscriber) -> i64 {
+    match subscriber.recv().await {
+        Some(Received::Unit(MediaUnit::Video(unit))) => unit.pts.ms(),
+        other => panic!("expected a unit, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_late_subscriber_starts_at_the_newest_keyframe() {
+    let hub = StreamHub::new();
+    let publisher = hub.publish(&name());
+    for ms in 0..10 {
+        publisher
+            .push(unit(ms, ms % 4 == 0, 1))
+            .expect("still ours");
+    }
+    let mut subscriber = hub.subscribe(&name()).expect("live");
+    assert_eq!(next_ms(&mut subscriber).await, 8);
+    assert_eq!(next_ms(&mut subscriber).await, 9);
+    drop(publisher);
+    assert!(subscriber.recv().await.is_none());
+    assert!(hub.subscribe(&name()).is_none());
+}
+
+#[tokio::test]
+async fn nothing_is_handed_out_before_a_keyframe() {
+    let hub = StreamHub::new();
+    let publisher = hub.publish(&name());
+    publisher.push(unit(0, false, 1)).expect("still ours");
+    let mut subscriber = hub.subscribe(&name()).expect("live");
+    publisher.push(unit(1, false, 1)).expect("still ours");
+    publisher.push(unit(2, true, 1)).expect("still ours");
+    assert_eq!(next_ms(&mut subscriber).await, 2);
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_goes_on_at_a_keyframe_and_learns_what_it_lost() {
+    let hub = StreamHub::new();
+    let publisher = hub.publish(&name());
+    publisher.push(unit(0, true, 1)).expect("still ours");
+    let mut subscriber = hub.subscribe(&name()).expect("live");
+    assert_eq!(next_ms(&mut subscriber).await, 0);
+    for ms in 1..=3000 {
+        publisher.push(unit(ms, ms == 2500, 1)).expect("still ours");
+    }
+    match subscriber.recv().await {
+        Some(Received::Lost(count)) => assert_eq!(count, 2499),
+        other => panic!("expected a loss, got {other:?}"),
+    }
+    assert_eq!(next_ms(&mut subscriber).await, 2500);
+}
+
+#[tokio::test]
+async fn the_window_is_bounded_in_bytes_though_no_keyframe_ever_comes() {
+    let hub = StreamHub::new();
+    let publisher = hub.publish(&name());
+    for ms in 0..100 {
+        publisher
+            .push(unit(ms, false, 1 << 20))
+            .expect("still ours");
+    }
+    let held = lock(&publisher.stream.window).bytes;
+    assert!(held <= WINDOW_BYTES, "{held}");
+}
+
+#[tokio::test]
+async fn a_new_publisher_takes_over_and_subscribers_stay() {
+    let hub = StreamHub::new();
+    let old = hub.publish(&name());
+    old.push(unit(0, true, 1)).expect("still ours");
+    let mut subscriber = hub.subscribe(&name()).expect("live");
+    assert_eq!(next_ms(&mut subscriber).await, 0);
+    let new = hub.publish(&name());
+    assert!(old.replaced().is_cancelled());
+    assert_eq!(old.push(unit(1, false, 1)), Err(Replaced));
+    drop(old);
+    new.push(unit(1, false, 1)).expect("still ours");
+    new.push(unit(2, true, 1)).expect("still ours");
+    let received = subscriber.recv().await;
+    assert!(matches!(received, Some(Received::Restarted)));
+    assert_eq!(next_ms(&mut subscriber).await, 2);
+    assert_eq!(hub.streams().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_waits_for_its_publisher_to_return() {
+    let hub = StreamHub::holding();
+    let publisher = hub.publish(&name());
+    publisher.push(unit(0, true, 1)).expect("still ours");
+    let mut subscriber = hub.subscribe(&name()).expect("live");
+    assert_eq!(next_ms(&mut subscriber).await, 0);
+    drop(publisher);
+    let received = subscriber.recv().await;
+    assert!(matches!(received, Some(Received::SignalLost)));
+    assert!(hub.streams()[0].lost_since.is_some());
+    let mut late = hub.subscribe(&name()).expect("held");
+    assert!(matches!(late.recv().await, Some(Received::SignalLost)));
+
+    let publisher = hub.publish(&name());
+    assert!(hub.streams()[0].lost_since.is_none());
+    publisher.push(unit(5, true, 1)).expect("still ours");
+    for subscriber in [&mut subscriber, &mut late] {
+        let received = subscriber.recv().await;
+        assert!(matches!(received, Some(Received::Restarted)));
+        assert_eq!(next_ms(subscriber).await, 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_nobody_returns_to_ends() {
+    let hub = StreamHub::holding();
+    let closing = CancellationToken::new();
+    let expiry = tokio::spawn({
+        let (hub, closing) = (hub.clone(), closing.clone());
+        async move { hub.expire(closing).await }
+    });
+    let publisher = hub.publish(&name());
+    let mut subscriber = hub.subscribe(&name()).expect("live");
+    drop(publisher);
+    let lost = Instant::now();
+    let received = subscriber.recv().await;
+    assert!(matches!(received, Some(Received::SignalLost)));
+    assert!(subscriber.recv().await.is_none());
+    assert_eq!(lost.elapsed().as_secs(), HOLD.as_secs());
+    assert!(hub.streams().is_empty());
+
+    // And when all is closed nothing waits any more.
+    let publisher = hub.publish(&name());
+    closing.cancel();
+    drop(publisher);
+    expiry.await.expect("no panic");
+    assert_eq!(lost.elapsed().as_secs(), HOLD.as_secs());
+    assert!(hub.subscribe(&name()).is_none());
+}

@@ -1,0 +1,62 @@
+use std::fmt;
+use std::io;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// An encrypted connection.
+pub type Stream = TlsStream<TcpStream>;
+
+/// The first byte of every TLS connection: a handshake record (RFC 8446,
+/// section 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// Makes the handshake, always with the newest certificate.
+#[derive(Clone)]
+pub struct Acceptor(TlsAcceptor);
+
+/// Why there is no encrypted connection.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// Untouched, so that it can be answered in its own protocol.
+    #[error("it does not speak TLS")]
+    NotTls(TcpStream),
+    #[error("it hung up during the TLS handshake")]
+    HungUp,
+    #[error("the TLS handshake failed: {0}")]
+    Failed(io::Error),
+}
+
+impl Acceptor {
+    pub(super) fn new(acceptor: TlsAcceptor) -> Self {
+        Self(acceptor)
+    }
+
+    /// Takes as long as the peer does: the caller sets the deadline.
+    pub async fn accept(&self, socket: TcpStream) -> Result<Stream, HandshakeError> {
+        let mut first = [0];
+        match socket.peek(&mut first).await? {
+            0 => return Err(HandshakeError::HungUp),
+            _ if first[0] != HANDSHAKE_RECORD => return Err(HandshakeError::NotTls(socket)),
+            _ => {}
+        }
+        Ok(self.0.accept(socket).await?)
+    }
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionReset | UnexpectedEof => Self::HungUp,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor(..)")
+    }
+}

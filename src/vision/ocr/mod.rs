@@ -1,0 +1,157 @@
+//! PP-OCRv6-tiny (Apache-2.0) on rten: a detector that paints where text
+//! stands, and a recogniser that reads one line at a time.
+//!
+//! Works on one thread of its own, at low priority; `nice` is the thread's.
+
+mod detect;
+mod recognise;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::{Rgb, RgbImage};
+use rten::{Model, RunOptions, ThreadPool};
+use rten_tensor::prelude::*;
+use rten_tensor::{NdTensor, Tensor};
+
+use crate::media::{Picture, TextLine};
+use detect::Detector;
+use recognise::Recogniser;
+
+/// Smaller pictures hold no line of text.
+const SMALLEST: u32 = 8;
+
+/// The OCR model is not there, or not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("failed to read the OCR model {}: {source}; scripts/fetch-models.sh gets it", file.display())]
+    Read {
+        file: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{} is not the OCR model expected: {reason}; scripts/fetch-models.sh gets it", file.display())]
+    Model { file: PathBuf, reason: String },
+}
+
+/// The picture could not be read: a fault of the model, not of the picture.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to run the OCR model: {0}")]
+pub struct ReadError(String);
+
+/// The two models and the thread they run on.
+#[derive(Debug)]
+pub struct Ocr {
+    detector: Detector,
+    recogniser: Recogniser,
+    thread: Arc<ThreadPool>,
+}
+
+impl Ocr {
+    /// Loads `det.onnx` and `rec.onnx` from a folder.
+    pub fn load(folder: &Path) -> Result<Self, LoadError> {
+        // More would not read faster than the budget allows.
+        let thread = Arc::new(ThreadPool::with_num_threads(1));
+        thread.run(lower_priority);
+        Ok(Self {
+            detector: Detector::new(Network::load(&folder.join("det.onnx"), &thread)?),
+            recogniser: Recogniser::new(Network::load(&folder.join("rec.onnx"), &thread)?),
+            thread,
+        })
+    }
+
+    /// Runs a piece of work on the models' own thread.
+    pub(super) fn on_thread<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.thread.run(work)
+    }
+
+    /// The lines of text on a picture, in reading order. `known` may already
+    /// know what a line says, given where it stands; it is asked before the
+    /// recogniser, which is most of the cost.
+    pub fn read(
+        &self,
+        picture: &Picture,
+        mut known: impl FnMut(&crate::media::Rect) -> Option<TextLine>,
+    ) -> Result<Vec<TextLine>, ReadError> {
+        if picture.width < SMALLEST || picture.height < SMALLEST {
+            return Ok(Vec::new());
+        }
+        let image = rgb(picture);
+        let mut lines = Vec::new();
+        for rect in self.detector.detect(&image)? {
+            let line = match known(&rect) {
+                Some(line) => line,
+                None => self.recogniser.read(&image, rect)?,
+            };
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+}
+
+/// One ONNX graph with one input and one output.
+#[derive(Debug)]
+struct Network {
+    model: Model,
+    thread: Arc<ThreadPool>,
+}
+
+impl Network {
+    fn load(file: &Path, thread: &Arc<ThreadPool>) -> Result<Self, LoadError> {
+        let file = file.to_owned();
+        let bytes = match std::fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(LoadError::Read { file, source }),
+        };
+        match Model::load(bytes) {
+            Ok(model) => Ok(Self {
+                model,
+                thread: Arc::clone(thread),
+            }),
+            Err(error) => Err(LoadError::Model {
+                file,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// One picture in, channels first; the batch dimension is added here.
+    fn run(&self, input: &NdTensor<f32, 4>) -> Result<Tensor<f32>, ReadError> {
+        let mut options = RunOptions::default();
+        options.thread_pool = Some(Arc::clone(&self.thread));
+        let output = self.model.run_one(input.view().into(), Some(options));
+        let output = output.map_err(|error| ReadError(error.to_string()))?;
+        output
+            .try_into()
+            .map_err(|_| ReadError("the output is not a tensor of floats".to_owned()))
+    }
+}
+
+/// From JFIF's YCbCr (full range, BT.601), chroma repeated two by two.
+fn rgb(picture: &Picture) -> RgbImage {
+    let width = picture.width as usize;
+    let chroma = width.div_ceil(2);
+    RgbImage::from_fn(picture.width, picture.height, |x, y| {
+        let (x, y) = (x as usize, y as usize);
+        let at = (y / 2) * chroma + x / 2;
+        let luma = i32::from(picture.y[y * width + x]);
+        let (cb, cr) = (
+            i32::from(picture.u[at]) - 128,
+            i32::from(picture.v[at]) - 128,
+        );
+        // Fixed point with 16 bits: 1.402, 0.344136, 0.714136, 1.772.
+        let channel = |offset: i32| (luma + ((offset + 32_768) >> 16)).clamp(0, 255) as u8;
+        Rgb([
+            channel(91_881 * cr),
+            channel(-22_554 * cb - 46_802 * cr),
+            channel(116_130 * cb),
+        ])
+    })
+}
+
+fn lower_priority() {
+    // SAFETY: setpriority takes numbers only; 0 is the calling thread on Linux.
+    let lowered = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+    if lowered != 0 {
+        tracing::warn!("failed to lower the priority of the thread that reads the screen");
+    }
+}

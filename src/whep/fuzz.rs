@@ -1,0 +1,78 @@
+//! What the fuzz targets call, and `tests/fuzz_corpus.rs` on stable Rust: each
+//! takes any bytes and must neither panic nor break its promise.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+
+use super::feedback::{self, Feedback};
+use super::offer::Offer;
+use super::packetizer::{self, MAX_PAYLOAD};
+use super::stun::{self, Stun};
+use super::tcp;
+use crate::media::{AccessUnit, MediaTime, VideoConfig};
+
+/// A datagram at the port: a check names somebody who stands in it.
+pub fn stun(data: &[u8]) {
+    stun::protocol(data);
+    if let Some(Stun::BindingRequest { local }) = stun::stun(data) {
+        assert!(data.len() > local.len());
+    }
+}
+
+/// An offer: what is taken is taken again after cleaning, and names no place
+/// we would have to go to.
+pub fn offer(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(offer) = Offer::parse(&text) {
+        assert!(!offer.sdp.contains("\na=candidate:"));
+        assert_eq!(Offer::parse(&offer.sdp), Ok(offer));
+    }
+}
+
+/// An access unit: packets are never too long, and the last one alone ends the
+/// picture.
+pub fn packetizer(data: &[u8]) {
+    let Some((kind, avcc)) = data.split_first() else {
+        return;
+    };
+    let (sps, pps) = (&[0x67, 1, 2, 3][..], &[0x68, 4][..]);
+    let config = VideoConfig {
+        nal_length_size: kind >> 1 & 3,
+        ..VideoConfig::playable(Bytes::from_static(sps), Bytes::from_static(pps), 16, 16)
+    };
+    let packets = packetizer::packetize(&AccessUnit {
+        pts: MediaTime(0),
+        dts: MediaTime(0),
+        keyframe: kind & 1 == 1,
+        config: Arc::new(config),
+        data: Bytes::copy_from_slice(avcc),
+    });
+    for (nth, packet) in packets.iter().enumerate() {
+        assert!((1..=MAX_PAYLOAD).contains(&packet.len()));
+        assert_eq!(packet.marker, nth + 1 == packets.len());
+    }
+}
+
+/// Decrypted RTCP: no packet asks for more than we mean to repair.
+pub fn rtcp(data: &[u8]) {
+    let mut data = data;
+    let Ok(packets) = rtc::rtcp::packet::unmarshal(&mut data) else {
+        return;
+    };
+    for packet in packets {
+        if let Some(Feedback::Missing(sequences)) = Feedback::of(packet.as_ref()) {
+            assert!(sequences.len() <= feedback::MOST_MISSING);
+        }
+    }
+}
+
+/// What comes over a TCP connection: whole frames, none too long.
+pub fn tcp(data: &[u8]) {
+    let mut reader = data;
+    let mut frame = Vec::new();
+    while let Some(Ok(true)) = tcp::read_frame(&mut reader, &mut frame).now_or_never() {
+        assert!(frame.len() <= tcp::MOST_FRAME);
+    }
+}

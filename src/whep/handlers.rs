@@ -1,0 +1,190 @@
+//! WHEP over HTTP (draft-ietf-wish-whep; its sibling for ingest is RFC 9725).
+//!
+//! Everything that can be refused is refused before a session exists. Who may
+//! ask at all was settled before a request gets here.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use std::net::IpAddr;
+
+use super::Gateway;
+use super::offer;
+use super::problem::Problem;
+
+const SDP: &str = "application/sdp";
+/// How many seconds old the picture is that a viewer begins with and keeps
+/// until the next keyframe. Absent where it begins at the live edge.
+const BEHIND: &str = "x-watchtower-behind";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// The room's pages, to be merged behind the access guard.
+pub fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/whep/{stream}", post(create).options(options))
+        .route(
+            "/whep/{stream}/{session}",
+            axum::routing::patch(trickle).delete(end).options(options),
+        )
+        .layer(DefaultBodyLimit::max(offer::MOST_BYTES))
+        .with_state(gateway)
+}
+
+async fn create(
+    State(gateway): State<Gateway>,
+    Path(stream): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let created = async {
+        if !is(&headers, SDP) {
+            return Err(expected(SDP));
+        }
+        if !accepts_sdp(&headers) {
+            let why = format!("the answer is {SDP}, which Accept leaves out");
+            return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, why));
+        }
+        let body = body.map_err(|refusal| Problem::new(refusal.status(), refusal.body_text()))?;
+        let offer = text(&body)?;
+        gateway.answer(&stream, offer, is_near(&headers)).await
+    };
+    let response = match created.await {
+        Ok(answer) => {
+            let mut response = (StatusCode::CREATED, answer.sdp).into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
+            headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
+            if let Some(behind) = answer.behind {
+                headers.insert(BEHIND, HeaderValue::from(behind.as_secs().max(1)));
+            }
+            let location = format!("/whep/{stream}/{}", answer.session);
+            let etag = format!("\"{}\"", answer.etag);
+            for (name, value) in [(header::LOCATION, location), (header::ETAG, etag)] {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    headers.insert(name, value);
+                }
+            }
+            response
+        }
+        Err(problem) => problem.into_response(),
+    };
+    counted(&gateway, response)
+}
+
+/// Takes more of the viewer's candidates and needs none: it comes to us, and
+/// we never go to it, least of all over TCP.
+async fn trickle(
+    State(gateway): State<Gateway>,
+    Path((stream, session)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let taken = || {
+        let (etag, remote) = gateway
+            .session(&stream, &session)
+            .ok_or_else(no_such_session)?;
+        if !is(&headers, FRAGMENT) {
+            return Err(expected(FRAGMENT));
+        }
+        let wanted = headers.get(header::IF_MATCH);
+        if let Some(wanted) = wanted
+            && wanted != "*"
+            && *wanted != format!("\"{etag}\"")
+        {
+            let why = "the session has another entity tag";
+            return Err(Problem::new(StatusCode::PRECONDITION_FAILED, why));
+        }
+        let body = body.map_err(|refusal| Problem::new(refusal.status(), refusal.body_text()))?;
+        let restarted = text(&body)?
+            .lines()
+            .filter_map(|line| line.strip_prefix("a=ice-ufrag:"))
+            .any(|fragment| fragment != remote);
+        if restarted {
+            let why = "ICE restarts are not supported: end the session and start another";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+        }
+        Ok(StatusCode::NO_CONTENT)
+    };
+    let response = taken().into_response();
+    counted(&gateway, response)
+}
+
+async fn end(
+    State(gateway): State<Gateway>,
+    Path((stream, session)): Path<(String, String)>,
+) -> Response {
+    let response = if gateway.end(&stream, &session) {
+        StatusCode::OK.into_response()
+    } else {
+        no_such_session().into_response()
+    };
+    counted(&gateway, response)
+}
+
+async fn options() -> Response {
+    let headers = [
+        ("accept-post", SDP),
+        ("accept-patch", FRAGMENT),
+        ("allow", "POST, PATCH, DELETE, OPTIONS"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+fn counted(gateway: &Gateway, response: Response) -> Response {
+    gateway.metrics().whep_answer(response.status().as_u16());
+    response
+}
+
+/// Whether the body is said to be of that type.
+fn is(headers: &HeaderMap, wanted: &str) -> bool {
+    let said = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    said.and_then(|said| said.split(';').next())
+        .is_some_and(|said| said.trim().eq_ignore_ascii_case(wanted))
+}
+
+fn accepts_sdp(headers: &HeaderMap) -> bool {
+    let mut ranges = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .map(str::trim)
+        .peekable();
+    ranges.peek().is_none()
+        || ranges.any(|range| matches!(range, "*/*" | "application/*" | "application/sdp"))
+}
+
+/// Whether the request was made to this machine's loopback address, so that
+/// its media may take that way too.
+fn is_near(headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .and_then(|host| host.parse::<Authority>().ok());
+    host.is_some_and(|authority| {
+        let name = authority.host().trim_matches(['[', ']']);
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    })
+}
+
+fn text(body: &Bytes) -> Result<&str, Problem> {
+    std::str::from_utf8(body)
+        .map_err(|_| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not UTF-8"))
+}
+
+fn expected(kind: &str) -> Problem {
+    let why = format!("expected Content-Type: {kind}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
+}
+
+fn no_such_session() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no such session")
+}

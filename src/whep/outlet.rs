@@ -1,0 +1,117 @@
+//! Where finished packets gather until they leave together.
+
+use std::io;
+
+use super::line::Line;
+use super::packetizer::Packet;
+use super::port::{Path, Port};
+use super::srtp::{LONGEST_TAG, Protector, RTP_HEADER};
+
+/// The kernel's limit on what one send may hold, all segments together.
+const MOST_BYTES: usize = 65_000;
+
+/// There is no room now, and who has to wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// The socket all share.
+    Port,
+    /// This viewer's own connection.
+    Viewer,
+}
+
+/// The way out of the fan-out loop, with the one buffer all batches share.
+pub(super) struct Outlet<'a> {
+    port: &'a Port,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Outlet<'a> {
+    pub(super) fn new(port: &'a Port) -> Self {
+        Self {
+            port,
+            buffer: Vec::with_capacity(MOST_BYTES + 2048),
+        }
+    }
+
+    /// A new batch for one viewer.
+    pub(super) fn batch<'b>(&'b mut self, line: &'b Line, tag: usize) -> Batch<'b> {
+        self.buffer.clear();
+        Batch {
+            port: self.port,
+            line,
+            overhead: RTP_HEADER + tag,
+            most: self.port.most_segments(),
+            buffer: &mut self.buffer,
+            segment: 0,
+            count: 0,
+            closed: false,
+            broken: false,
+        }
+    }
+}
+
+/// Packets of one size, the last of them perhaps shorter: what the kernel
+/// takes in one call (UDP GSO).
+pub(super) struct Batch<'a> {
+    port: &'a Port,
+    line: &'a Line,
+    buffer: &'a mut Vec<u8>,
+    overhead: usize,
+    most: usize,
+    segment: usize,
+    count: usize,
+    closed: bool,
+    broken: bool,
+}
+
+impl Batch<'_> {
+    /// Whether a packet with that much payload may still join.
+    pub(super) fn has_room(&self, payload: usize) -> bool {
+        let size = self.overhead + payload;
+        self.count == 0
+            || !self.closed
+                && size <= self.segment
+                && self.count < self.most
+                && self.buffer.len() + size <= MOST_BYTES
+    }
+
+    pub(super) fn add(
+        &mut self,
+        header: &[u8; RTP_HEADER],
+        packet: &Packet,
+        protector: &mut Protector,
+        ssrc: u32,
+        index: u64,
+    ) {
+        let start = self.buffer.len();
+        self.buffer.reserve(RTP_HEADER + packet.len() + LONGEST_TAG);
+        self.buffer.extend_from_slice(header);
+        packet.write_to(self.buffer);
+        // Only a nonce of the wrong length could fail; never send it in clear.
+        self.broken |= protector.protect(self.buffer, start, ssrc, index).is_err();
+        let size = self.buffer.len() - start;
+        if self.count == 0 {
+            self.segment = size;
+        }
+        self.closed = size < self.segment;
+        self.count += 1;
+    }
+
+    /// What the network refuses is lost, as on the way; only a full socket is
+    /// worth another try.
+    pub(super) fn send(self) -> Result<(), Full> {
+        let Some(path) = self.line.path() else {
+            return Ok(());
+        };
+        if self.broken || self.count == 0 {
+            return Ok(());
+        }
+        match (self.port.send(&path, self.buffer, self.segment), path) {
+            (Err(error), path) if error.kind() == io::ErrorKind::WouldBlock => match path {
+                Path::Udp(_) => Err(Full::Port),
+                Path::Tcp(_) => Err(Full::Viewer),
+            },
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! ICE over TCP (RFC 6544) for networks that let no UDP through: the same port
+//! number, the same sessions.
+//!
+//! Frames (RFC 4571) are treated like datagrams from the connection's address;
+//! what goes back waits in a bounded [`Pipe`]. We only ever accept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use super::port::Port;
+
+/// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
+/// viewer at once.
+const PIPE_BYTES: usize = 256 << 10;
+/// What the kernel may hold of it besides. Left to itself it takes megabytes
+/// for a viewer that does not read, which are many seconds behind when it does.
+const KERNEL_BYTES: u32 = 256 << 10;
+/// Connections the kernel may keep until they are accepted.
+const BACKLOG: u32 = 1024;
+/// A viewer sends checks, handshakes and feedback; all fit into a datagram.
+pub(super) const MOST_FRAME: usize = 2048;
+/// A viewer checks its connection as soon as it stands, and every 2.5 s later.
+const FIRST_FRAME: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(15);
+/// Connections at the same time, with and without a session.
+const MOST_CONNECTIONS: usize = 2048;
+
+/// Connections inherit the listener's bounds.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(KERNEL_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until dropped.
+pub(super) async fn accept(listener: &TcpListener, port: &Arc<Port>) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, from)) = listener.accept().await else {
+            // Out of file descriptors, most likely: it passes.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        // With no place left the connection is closed here.
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let port = Arc::clone(port);
+            connections.spawn(async move {
+                serve(stream, from, &port).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, from: SocketAddr, port: &Arc<Port>) {
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    let (pipe, queue) = Pipe::new();
+    let Some(_plugged) = Plugged::new(port, from, pipe.clone()) else {
+        return;
+    };
+    tokio::select! {
+        () = read(BufReader::new(reader), from, port) => {}
+        () = write(writer, queue, &pipe) => {}
+    }
+}
+
+/// Ends with the connection, with the first that is not a viewer's, and with
+/// one that has fallen silent.
+async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &Port) {
+    let mut frame = Vec::new();
+    let mut patience = FIRST_FRAME;
+    while let Ok(Ok(true)) = timeout(patience, read_frame(&mut reader, &mut frame)).await {
+        if !port.deliver(&frame, from) && patience == FIRST_FRAME {
+            return;
+        }
+        patience = SILENCE;
+    }
+}
+
+/// False when the frame is longer than any viewer's.
+pub(super) async fn read_frame(
+    reader: &mut (impl AsyncRead + Unpin),
+    frame: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let length = usize::from(reader.read_u16().await?);
+    if length > MOST_FRAME {
+        return Ok(false);
+    }
+    frame.resize(length, 0);
+    reader.read_exact(frame).await?;
+    Ok(true)
+}
+
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    pipe: &Pipe,
+) {
+    while let Some(frames) = queue.recv().await {
+        if writer.write_all(&frames).await.is_err() {
+            return;
+        }
+        pipe.waiting.fetch_sub(frames.len(), Ordering::Relaxed);
+    }
+}
+
+/// What waits to be written to one connection. Bounded in bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Pipe {
+    queue: mpsc::UnboundedSender<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Pipe {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Vec<u8>>) {
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let pipe = Self {
+            queue,
+            waiting: Arc::default(),
+        };
+        (pipe, receiver)
+    }
+
+    /// Takes packets of `segment` bytes each, the last perhaps shorter;
+    /// `WouldBlock` when too much waits already.
+    pub(super) fn send(&self, packets: &[u8], segment: usize) -> io::Result<()> {
+        let count = packets.len().div_ceil(segment.max(1));
+        let size = packets.len() + 2 * count;
+        if self.waiting.load(Ordering::Relaxed) + size > PIPE_BYTES {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut frames = Vec::with_capacity(size);
+        for packet in packets.chunks(segment.max(1)) {
+            let length = u16::try_from(packet.len()).map_err(io::Error::other)?;
+            frames.extend_from_slice(&length.to_be_bytes());
+            frames.extend_from_slice(packet);
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        self.queue
+            .send(frames)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// A pipe the port knows, until dropped.
+struct Plugged<'a> {
+    port: &'a Port,
+    from: SocketAddr,
+}
+
+impl<'a> Plugged<'a> {
+    /// `None` when that very address is somebody's over UDP.
+    fn new(port: &'a Port, from: SocketAddr, pipe: Pipe) -> Option<Self> {
+        port.plug(from, pipe).then_some(Self { port, from })
+    }
+}
+
+impl Drop for Plugged<'_> {
+    fn drop(&mut self) {
+        self.port.unplug(self.from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_frames_packets_and_is_bounded() {
+        let (pipe, mut queue) = Pipe::new();
+        pipe.send(&[1, 1, 1, 2, 2], 3).expect("room");
+        let frames = queue.try_recv().expect("sent");
+        assert_eq!(frames, [0, 3, 1, 1, 1, 0, 2, 2, 2]);
+        let mut taken = 0;
+        while pipe.send(&[0; 60_000], 1200).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, 4);
+    }
+}

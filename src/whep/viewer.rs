@@ -1,0 +1,467 @@
+//! One viewer's place in a stream, and its packets' way out.
+//!
+//! The shared packets get their header here, are protected straight into the
+//! buffer they leave from, and go in as few system calls as their sizes allow.
+//!
+//! A *run* maps the shared packet indices to this viewer's own 48-bit packet
+//! index one to one: index = base + (shared - first). Within a run a packet
+//! always looks the same, so a retransmission is byte for byte what was sent
+//! before. Whenever pictures are skipped or repeated a new run begins behind
+//! everything sent so far, so that no index is ever used for two packets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::history::{History, Parcel};
+use super::line::Line;
+use super::outlet::{Full, Outlet};
+use super::srtp::Protector;
+
+/// Pace of what a viewer gets at most: 100 Mb/s carries a 400 kB keyframe in
+/// 32 ms, and what a viewer's network has no room for comes again by NACK.
+const PACE_BYTES_PER_MS: usize = 12_500;
+/// What may go at once: all but the largest pictures of a 1080p screen.
+const BURST_BYTES: usize = 96 << 10;
+/// A viewer that has been behind for longer skips to a keyframe.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A viewer asks again until it has its picture; what is on its way already
+/// must not be sent twice.
+const REPLAY_PAUSE: Duration = Duration::from_millis(300);
+/// Packets sent again, a second and at most at once.
+const RETRANSMITS_PER_MS: f64 = 1.0;
+const RETRANSMIT_BURST: f64 = 1000.0;
+/// Between two squeezed pictures: 1 ms.
+const SQUEEZED: u32 = 90;
+
+/// What was sent of one track, for its sender reports (RFC 3550, section
+/// 6.4.1).
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Added to the stream's time, so that it starts anywhere (RFC 3550,
+    /// section 5.1).
+    pub(super) time_offset: u32,
+    pub(super) packets: AtomicU32,
+    pub(super) octets: AtomicU32,
+}
+
+/// One RTP stream to one viewer.
+#[derive(Debug)]
+pub(super) struct Leg {
+    ssrc: u32,
+    payload_type: u8,
+    pub(super) tally: Arc<Tally>,
+    /// The packet index after the newest one sent.
+    next: u64,
+}
+
+impl Leg {
+    pub(super) fn new(ssrc: u32, payload_type: u8, time_offset: u32, first: u16) -> Self {
+        Self {
+            ssrc,
+            payload_type,
+            tally: Arc::new(Tally {
+                time_offset,
+                ..Tally::default()
+            }),
+            // Below the middle, so that a reordered first packet can't look as
+            // if the counter had wrapped (RFC 3711, section 3.3.1).
+            next: u64::from(first & 0x7fff),
+        }
+    }
+
+    fn header(&self, index: u64, marker: bool, time: u32) -> [u8; 12] {
+        let [.., s0, s1] = index.to_be_bytes();
+        let [t0, t1, t2, t3] = time.wrapping_add(self.tally.time_offset).to_be_bytes();
+        let [a, b, c, d] = self.ssrc.to_be_bytes();
+        let kind = u8::from(marker) << 7 | self.payload_type;
+        [0x80, kind, s0, s1, t0, t1, t2, t3, a, b, c, d]
+    }
+}
+
+/// Where a viewer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nothing goes out before a keyframe of this number or later.
+    Waiting { from: u64 },
+    /// The next packet to go out: picture and offset in it.
+    At { number: u64, packet: usize },
+}
+
+/// A one-to-one map of shared packet indices to this viewer's.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: u64,
+    base: u64,
+}
+
+/// Pictures whose times are moved together so that they play in a blink.
+#[derive(Debug, Clone, Copy)]
+struct Squeeze {
+    from: u64,
+    /// The first picture with its own time.
+    until: u64,
+    first_time: u32,
+    step: u32,
+}
+
+pub(super) struct Viewer {
+    pub(super) id: u64,
+    pub(super) line: Arc<Line>,
+    protector: Protector,
+    video: Leg,
+    audio: Option<Leg>,
+    place: Place,
+    run: Run,
+    squeeze: Option<Squeeze>,
+    /// Of this group only the keyframe goes out.
+    still: bool,
+    behind_since: Option<Instant>,
+    replayed: Option<Instant>,
+    /// Bytes that may go now, and when that was so.
+    allowance: usize,
+    retransmits: f64,
+    refilled: Instant,
+}
+
+/// What a round of sending came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    /// Pictures skipped.
+    pub(super) skipped: u64,
+    /// There is more to send.
+    pub(super) pending: bool,
+}
+
+impl Viewer {
+    pub(super) fn new(
+        id: u64,
+        line: Arc<Line>,
+        protector: Protector,
+        video: Leg,
+        audio: Option<Leg>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            line,
+            protector,
+            run: Run {
+                first: 0,
+                base: video.next,
+            },
+            video,
+            audio,
+            place: Place::Waiting { from: 0 },
+            squeeze: None,
+            still: false,
+            behind_since: None,
+            replayed: None,
+            allowance: BURST_BYTES,
+            retransmits: RETRANSMIT_BURST,
+            refilled: now,
+        }
+    }
+
+    /// Starts at the newest keyframe, the pictures since then squeezed up to
+    /// the live edge; waits for a keyframe if there is none. Of a group too
+    /// large to go out at once it gets the keyframe, and then waits for the
+    /// next.
+    pub(super) fn start(&mut self, history: &History) {
+        let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
+            self.place = Place::Waiting {
+                from: history.next_number(),
+            };
+            return;
+        };
+        if !history.is_group_whole() {
+            self.begin_run(key, None);
+            self.still = true;
+            return;
+        }
+        let older = u32::try_from(newest.number - key.number).unwrap_or(u32::MAX);
+        let squeeze = Squeeze {
+            from: key.number,
+            until: history.next_number(),
+            first_time: newest.time.wrapping_sub(older.wrapping_mul(SQUEEZED)),
+            step: SQUEEZED,
+        };
+        self.begin_run(key, Some(squeeze));
+    }
+
+    /// Brings back a lost picture: the group again under new indices, its
+    /// times between the newest picture's and the next one's.
+    pub(super) fn replay(&mut self, history: &History, now: Instant) -> bool {
+        let live = Place::At {
+            number: history.next_number(),
+            packet: 0,
+        };
+        let recent = self
+            .replayed
+            .is_some_and(|at| now.saturating_duration_since(at) < REPLAY_PAUSE);
+        let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
+            return false;
+        };
+        if recent || self.place != live || !history.is_group_whole() {
+            return false;
+        }
+        let pictures = u32::try_from(newest.number - key.number + 1).unwrap_or(u32::MAX);
+        let before = history.get(newest.number.saturating_sub(1));
+        let interval = before.map_or(SQUEEZED, |before| newest.time.wrapping_sub(before.time));
+        // A step backwards or a long pause says nothing about the next one.
+        let interval = if interval > 90_000 {
+            SQUEEZED
+        } else {
+            interval
+        };
+        let step = (interval / pictures.saturating_add(1)).max(1);
+        let squeeze = Squeeze {
+            from: key.number,
+            until: history.next_number(),
+            first_time: newest.time.wrapping_add(step),
+            step,
+        };
+        self.replayed = Some(now);
+        self.begin_run(key, Some(squeeze));
+        true
+    }
+
+    fn begin_run(&mut self, at: &Parcel, squeeze: Option<Squeeze>) {
+        self.place = Place::At {
+            number: at.number,
+            packet: 0,
+        };
+        self.run = Run {
+            first: at.first,
+            base: self.video.next,
+        };
+        self.squeeze = squeeze;
+        self.still = false;
+    }
+
+    /// Sends what is due, as far as pace and socket allow.
+    pub(super) fn pump(
+        &mut self,
+        history: &History,
+        outlet: &mut Outlet<'_>,
+        now: Instant,
+    ) -> Result<Sent, Full> {
+        self.refill(now);
+        let mut sent = Sent {
+            skipped: self.skip_if_slow(history, now),
+            ..Sent::default()
+        };
+        if let Place::Waiting { from } = self.place {
+            match history.keyframe() {
+                Some(key) if key.number >= from => self.begin_run(key, None),
+                _ => return Ok(sent),
+            }
+        }
+        let result = self.advance(history, outlet, &mut sent);
+        sent.pending = self.is_behind(history);
+        if !sent.pending {
+            self.behind_since = None;
+        } else if self.behind_since.is_none() {
+            self.behind_since = Some(now);
+        }
+        // What was sent is counted even if the socket is full now.
+        match result {
+            Err(Full::Port) if sent.packets == 0 => Err(Full::Port),
+            _ => Ok(sent),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        history: &History,
+        outlet: &mut Outlet<'_>,
+        sent: &mut Sent,
+    ) -> Result<(), Full> {
+        while let Place::At { number, packet } = self.place
+            && self.allowance > 0
+            && let Some(parcel) = history.get(number)
+        {
+            let rest = parcel.packets.len() - packet;
+            let (count, bytes) = self.send(parcel, packet, rest, outlet)?;
+            self.video.next =
+                self.run.base + (parcel.first - self.run.first) + (packet + count) as u64;
+            self.allowance = self.allowance.saturating_sub(bytes);
+            sent.packets += count as u64;
+            sent.bytes += bytes as u64;
+            let done = packet + count == parcel.packets.len();
+            self.place = match done {
+                true if self.still => Place::Waiting { from: number + 1 },
+                true => Place::At {
+                    number: number + 1,
+                    packet: 0,
+                },
+                false => Place::At {
+                    number,
+                    packet: packet + count,
+                },
+            };
+        }
+        self.video.tally.add(sent.packets, sent.bytes);
+        Ok(())
+    }
+
+    /// Sends some of a picture's packets: one batch of them. Returns how many,
+    /// and their payload bytes.
+    fn send(
+        &mut self,
+        parcel: &Parcel,
+        from: usize,
+        most: usize,
+        outlet: &mut Outlet<'_>,
+    ) -> Result<(usize, usize), Full> {
+        let time = self.time(parcel);
+        let index = self.run.base + (parcel.first - self.run.first) + from as u64;
+        let mut batch = outlet.batch(&self.line, self.protector.tag_length());
+        let (mut count, mut bytes) = (0, 0);
+        for packet in parcel.packets[from..].iter().take(most) {
+            if !batch.has_room(packet.len()) {
+                break;
+            }
+            let index = index + count as u64;
+            let header = self.video.header(index, packet.marker, time);
+            batch.add(&header, packet, &mut self.protector, self.video.ssrc, index);
+            count += 1;
+            bytes += packet.len();
+        }
+        batch.send()?;
+        Ok((count, bytes))
+    }
+
+    /// Sends a packet of sound. Its loss is not mended: what came late would
+    /// be of no use.
+    pub(super) fn send_audio(
+        &mut self,
+        packet: &Bytes,
+        time: u32,
+        outlet: &mut Outlet<'_>,
+    ) -> Option<Sent> {
+        let leg = self.audio.as_mut()?;
+        let header = leg.header(leg.next, false, time);
+        let mut batch = outlet.batch(&self.line, self.protector.tag_length());
+        let packet = super::packetizer::Packet::whole(packet.clone(), false);
+        batch.add(&header, &packet, &mut self.protector, leg.ssrc, leg.next);
+        // The index is used up even if the packet is lost here.
+        leg.next += 1;
+        batch.send().ok()?;
+        let bytes = packet.len() as u64;
+        leg.tally.add(1, bytes);
+        Some(Sent {
+            packets: 1,
+            bytes,
+            ..Sent::default()
+        })
+    }
+
+    /// Sends packets again that were sent in this run. Returns how many.
+    pub(super) fn retransmit(
+        &mut self,
+        missing: &[u16],
+        history: &History,
+        outlet: &mut Outlet<'_>,
+        now: Instant,
+    ) -> u64 {
+        self.refill(now);
+        let mut count = 0;
+        for sequence in missing {
+            if self.retransmits < 1.0 {
+                break;
+            }
+            let Some(shared) = self.shared_index(*sequence) else {
+                continue;
+            };
+            if let Some((parcel, offset)) = history.find(shared) {
+                let parcel = Arc::clone(parcel);
+                if self.send(&parcel, offset, 1, outlet).is_err() {
+                    break;
+                }
+                self.retransmits -= 1.0;
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// The shared index of the newest packet of this run sent under that
+    /// sequence number.
+    fn shared_index(&self, sequence: u16) -> Option<u64> {
+        let newest = self.video.next.checked_sub(1)?;
+        // The low half, which is what a sequence number is.
+        let back = (newest as u16).wrapping_sub(sequence);
+        let index = newest.checked_sub(u64::from(back))?;
+        Some(self.run.first + index.checked_sub(self.run.base)?)
+    }
+
+    fn time(&self, parcel: &Parcel) -> u32 {
+        match self.squeeze {
+            Some(squeeze) if (squeeze.from..squeeze.until).contains(&parcel.number) => {
+                let nth = (parcel.number - squeeze.from) as u32;
+                squeeze
+                    .first_time
+                    .wrapping_add(nth.wrapping_mul(squeeze.step))
+            }
+            _ => parcel.time,
+        }
+    }
+
+    fn is_behind(&self, history: &History) -> bool {
+        matches!(self.place, Place::At { number, .. } if number < history.next_number())
+    }
+
+    /// A viewer behind for too long, or whose next picture is gone, goes on at
+    /// a keyframe. Returns how many pictures it misses.
+    fn skip_if_slow(&mut self, history: &History, now: Instant) -> u64 {
+        let Place::At { number, .. } = self.place else {
+            return 0;
+        };
+        let gone = number < history.next_number() && history.get(number).is_none();
+        let slow = self
+            .behind_since
+            .is_some_and(|since| now.saturating_duration_since(since) > PATIENCE);
+        if !gone && !slow {
+            return 0;
+        }
+        self.behind_since = None;
+        match history.keyframe() {
+            Some(key) if key.number > number && history.is_group_whole() => {
+                self.begin_run(key, None);
+                key.number - number
+            }
+            _ => {
+                let from = history.next_number();
+                self.place = Place::Waiting { from };
+                from - number
+            }
+        }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let ms = now.saturating_duration_since(self.refilled).as_secs_f64() * 1000.0;
+        if ms < 1.0 {
+            return;
+        }
+        self.refilled = now;
+        let bytes = (ms * PACE_BYTES_PER_MS as f64) as usize;
+        self.allowance = (self.allowance + bytes).min(BURST_BYTES);
+        self.retransmits = (self.retransmits + ms * RETRANSMITS_PER_MS).min(RETRANSMIT_BURST);
+    }
+}
+
+impl Tally {
+    fn add(&self, packets: u64, octets: u64) {
+        // Both wrap by definition.
+        self.packets.fetch_add(packets as u32, Ordering::Relaxed);
+        self.octets.fetch_add(octets as u32, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! A real Chromium, driven by chromedriver (W3C WebDriver).
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+pub struct Chromium {
+    driver: Child,
+    client: reqwest::Client,
+    session: String,
+    _profile: TempDir,
+}
+
+/// What a viewer's page saw.
+#[derive(Debug)]
+pub struct Seen(pub Value);
+
+impl Chromium {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these flags more.
+    pub async fn with(more: &[&str]) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // With its browser in a group of their own, which Drop ends.
+            .process_group(0)
+            .spawn()
+            .expect("chromedriver is installed");
+        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+        let port = loop {
+            let line = lines
+                .next_line()
+                .await
+                .expect("readable")
+                .expect("it says its port");
+            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        let profile = tempfile::tempdir().expect("a temporary folder");
+        let flags = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1440,900",
+            "--autoplay-policy=no-user-gesture-required",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let flags = [&flags[..], more].concat();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client");
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {"args": flags},
+        }}});
+        let base = format!("http://127.0.0.1:{port}/session");
+        let answer = post(&client, &base, &wanted).await;
+        let id = answer["sessionId"].as_str().expect("a session").to_owned();
+        Self {
+            driver,
+            client,
+            session: format!("{base}/{id}"),
+            _profile: profile,
+        }
+    }
+
+    pub async fn open(&self, url: &str) {
+        post(
+            &self.client,
+            &format!("{}/url", self.session),
+            &json!({"url": url}),
+        )
+        .await;
+    }
+
+    /// Runs a script in every page before the page's own.
+    pub async fn prepare(&self, script: &str) {
+        let body = json!({
+            "cmd": "Page.addScriptToEvaluateOnNewDocument",
+            "params": {"source": script},
+        });
+        let url = format!("{}/goog/cdp/execute", self.session);
+        post(&self.client, &url, &body).await;
+    }
+
+    /// What is to be seen, as a PNG file.
+    pub async fn screenshot(&self) -> Vec<u8> {
+        let url = format!("{}/screenshot", self.session);
+        let answer = self.client.get(url).send().await.expect("it answers");
+        let answer: Value = answer.json().await.expect("JSON");
+        base64::engine::general_purpose::STANDARD
+            .decode(answer["value"].as_str().expect("a picture"))
+            .expect("base64")
+    }
+
+    /// Runs a script; a promise is waited for.
+    pub async fn run(&self, script: &str) -> Value {
+        let body = json!({"script": format!("return {script}"), "args": []});
+        post(
+            &self.client,
+            &format!("{}/execute/sync", self.session),
+            &body,
+        )
+        .await
+    }
+
+    pub async fn look(&self) -> Seen {
+        Seen(self.run("look()").await)
+    }
+
+    /// Waits until a look shows what it should.
+    pub async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+        let mut seen = self.look().await;
+        for _ in 0..seconds * 10 {
+            if is(&seen) {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            seen = self.look().await;
+        }
+        panic!("no {what} within {seconds} s: {seen:#?}");
+    }
+
+    /// Waits until an expression of the page is true.
+    pub async fn until_true(&self, seconds: u64, expression: &str) {
+        for _ in 0..seconds * 10 {
+            if self.run(expression).await == true {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("not within {seconds} s: {expression}");
+    }
+
+    pub async fn close(self) {
+        let _ = self.client.delete(&self.session).send().await;
+    }
+}
+
+impl Drop for Chromium {
+    /// A test that fails leaves no browser behind either.
+    fn drop(&mut self) {
+        let group = self.driver.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = group {
+            // SAFETY: takes two integers; the group is the one spawned above,
+            // whose leader has not been waited for, so its id is still its own.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+    }
+}
+
+async fn post(client: &reqwest::Client, url: &str, body: &Value) -> Value {
+    let answer = client
+        .post(url)
+        .json(body)
+        .send()
+        .await
+        .expect("chromedriver answers");
+    let answer: Value = answer.json().await.expect("JSON");
+    let value = answer["value"].clone();
+    assert!(value.get("error").is_none(), "{url}: {value:#}");
+    value
+}
+
+impl Seen {
+    pub fn video(&self, what: &str) -> f64 {
+        self.0["video"][what].as_f64().unwrap_or(0.0)
+    }
+
+    pub fn audio(&self, what: &str) -> f64 {
+        self.0["audio"][what].as_f64().unwrap_or(0.0)
+    }
+}

@@ -1,0 +1,236 @@
+//! A publisher of HEVC and AV1 by enhanced RTMP, which Debian's ffmpeg can't
+//! send: ffmpeg encodes the pictures and a tone, the tags are made here.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::rtmp_client::{AUDIO, Client, VIDEO};
+
+const FPS: u32 = 25;
+const AUDIO_SPECIFIC_CONFIG: [u8; 2] = [0x11, 0x90];
+
+#[derive(Debug, Clone, Copy)]
+pub enum Codec {
+    Hevc,
+    Av1,
+}
+
+/// Four seconds, again and again, until dropped.
+pub struct Publisher(JoinHandle<()>);
+
+impl Publisher {
+    pub fn start(server: SocketAddr, name: &str, codec: Codec) -> Self {
+        let name = name.to_owned();
+        Self(tokio::spawn(async move {
+            let clip = tokio::task::spawn_blocking(move || Clip::make(codec));
+            let clip = clip.await.expect("a clip");
+            clip.publish(server, &name).await;
+        }))
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Clip {
+    fourcc: &'static [u8; 4],
+    record: Vec<u8>,
+    /// In the form the tags carry, and whether it is a keyframe.
+    pictures: Vec<(bool, Vec<u8>)>,
+    /// AAC frames at 48 kHz.
+    sound: Vec<Vec<u8>>,
+}
+
+impl Clip {
+    fn make(codec: Codec) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (video, audio) = (folder.path().join("video"), folder.path().join("audio"));
+        let picture = format!("-f lavfi -i testsrc2=size=640x360:rate={FPS} -t 4");
+        let options = match codec {
+            Codec::Hevc => {
+                "-c:v libx265 -preset ultrafast -x265-params \
+                 aud=1:bframes=0:keyint=50:log-level=none -f hevc"
+            }
+            Codec::Av1 => "-c:v libsvtav1 -preset 12 -g 50 -f obu",
+        };
+        ffmpeg(&format!("{picture} {options}"), &video);
+        let tone = "-f lavfi -i sine=frequency=440:sample_rate=48000 -t 4 -ac 2";
+        ffmpeg(&format!("{tone} -c:a aac -f adts"), &audio);
+        let stream = std::fs::read(&video).expect("made");
+        let (fourcc, record, pictures) = match codec {
+            Codec::Hevc => hevc(&stream),
+            Codec::Av1 => av1(&stream),
+        };
+        assert!(pictures.len() >= 90 && pictures[0].0, "{}", pictures.len());
+        Self {
+            fourcc,
+            record,
+            pictures,
+            sound: adts(&std::fs::read(&audio).expect("made")),
+        }
+    }
+
+    async fn publish(&self, server: SocketAddr, name: &str) {
+        let mut client = Client::publish(server, "live", name)
+            .await
+            .expect("accepted");
+        client.set_chunk_size(65_536).await.expect("sent");
+        let head = |frame: u8, packet: u8| {
+            let mut tag = vec![0x80 | frame << 4 | packet];
+            tag.extend(self.fourcc);
+            tag
+        };
+        let config = [head(1, 0), self.record.clone()].concat();
+        client.message(6, VIDEO, 0, &config).await.expect("sent");
+        let config = [&[0xaf, 0][..], &AUDIO_SPECIFIC_CONFIG].concat();
+        client.message(4, AUDIO, 0, &config).await.expect("sent");
+        let begun = tokio::time::Instant::now();
+        let mut sound = self.sound.iter().cycle().enumerate().peekable();
+        for (nth, (keyframe, data)) in self.pictures.iter().cycle().enumerate() {
+            let ms = nth as u64 * 1000 / u64::from(FPS);
+            tokio::time::sleep_until(begun + Duration::from_millis(ms)).await;
+            while let Some((count, frame)) = sound.next_if(|(n, _)| *n as u64 * 64 / 3 <= ms) {
+                let at = count as u64 * 64 / 3;
+                let tag = [&[0xaf, 1][..], frame].concat();
+                if client.message(4, AUDIO, at as u32, &tag).await.is_err() {
+                    return;
+                }
+            }
+            // "Coded frames X": shown when decoded.
+            let tag = [head(if *keyframe { 1 } else { 2 }, 3), data.clone()].concat();
+            if client.message(6, VIDEO, ms as u32, &tag).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn ffmpeg(arguments: &str, into: &Path) {
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-y"])
+        .args(arguments.split_whitespace())
+        .arg(into)
+        .status()
+        .expect("ffmpeg is installed");
+    assert!(status.success(), "ffmpeg {arguments}");
+}
+
+type Pictures = Vec<(bool, Vec<u8>)>;
+
+/// From Annex B; the record is that of ISO/IEC 14496-15, section 8.3.3.1.
+fn hevc(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, Pictures) {
+    const DELIMITER: u8 = 35;
+    let mut sets: Vec<(u8, Vec<u8>)> = Vec::new();
+    let mut pictures: Pictures = Vec::new();
+    for nal in annex_b(stream) {
+        let kind = nal[0] >> 1 & 0x3f;
+        match kind {
+            DELIMITER => pictures.push((false, Vec::new())),
+            32..=34 if sets.iter().any(|(known, _)| *known == kind) => {}
+            32..=34 => sets.push((kind, nal.to_vec())),
+            _ => {
+                let (keyframe, data) = pictures.last_mut().expect("a delimiter first");
+                *keyframe |= (16..24).contains(&kind);
+                data.extend((nal.len() as u32).to_be_bytes());
+                data.extend(nal);
+            }
+        }
+    }
+    let sps = &sets.iter().find(|(kind, _)| *kind == 33).expect("an SPS").1;
+    let mut record = vec![1];
+    // general_profile_space to general_level_idc stand alike in both.
+    record.extend(&sps[3..15]);
+    record.extend([
+        0xf0,
+        0,
+        0xfc,
+        0xfd,
+        0xf8,
+        0xf8,
+        0,
+        0,
+        0x0f,
+        sets.len() as u8,
+    ]);
+    for (kind, set) in &sets {
+        record.extend([0x80 | kind, 0, 1]);
+        record.extend((set.len() as u16).to_be_bytes());
+        record.extend(set);
+    }
+    (b"hvc1", record, pictures)
+}
+
+fn annex_b(stream: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<_> = (0..stream.len().saturating_sub(2))
+        .filter(|at| stream[*at..at + 3] == [0, 0, 1])
+        .collect();
+    let ends: Vec<_> = starts
+        .iter()
+        .skip(1)
+        .copied()
+        .chain([stream.len()])
+        .collect();
+    let nal = |(start, end): (&usize, usize)| {
+        let nal = &stream[start + 3..end];
+        nal.strip_suffix(&[0]).unwrap_or(nal)
+    };
+    starts.iter().zip(ends).map(nal).collect()
+}
+
+/// From the low-overhead format: a temporal delimiter begins each picture and
+/// is left out of the tags.
+fn av1(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, Pictures) {
+    const SEQUENCE_HEADER: u8 = 1;
+    const DELIMITER: u8 = 2;
+    let mut record = vec![0x81, 0, 0x0c, 0];
+    let mut pictures: Pictures = Vec::new();
+    let mut rest = stream;
+    while let Some(head) = rest.first() {
+        let kind = head >> 3 & 0xf;
+        let extended = usize::from(head >> 2 & 1);
+        let (mut size, mut at) = (0, 1 + extended);
+        loop {
+            let byte = rest[at];
+            size |= usize::from(byte & 0x7f) << (7 * (at - 1 - extended));
+            at += 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let (unit, next) = rest.split_at(at + size);
+        rest = next;
+        if kind == DELIMITER {
+            pictures.push((false, Vec::new()));
+            continue;
+        }
+        let (keyframe, data) = pictures.last_mut().expect("a delimiter first");
+        // Written in front of keyframes alone.
+        *keyframe |= kind == SEQUENCE_HEADER;
+        data.extend(unit);
+        if kind == SEQUENCE_HEADER && record.len() == 4 {
+            record.extend(unit);
+        }
+    }
+    (b"av01", record, pictures)
+}
+
+/// The frames without their headers (ISO/IEC 14496-3, section 1.A.2).
+fn adts(mut stream: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while stream.len() > 7 {
+        let length = usize::from(stream[3] & 3) << 11
+            | usize::from(stream[4]) << 3
+            | usize::from(stream[5] >> 5);
+        let head = if stream[1] & 1 == 1 { 7 } else { 9 };
+        frames.push(stream[head..length].to_vec());
+        stream = &stream[length..];
+    }
+    frames
+}

@@ -1,0 +1,293 @@
+//! The page on `/` in a real browser: ffmpeg publishes to the real server,
+//! Chromium watches.
+
+mod common;
+
+use std::time::Duration;
+
+use common::chromium::{Chromium, Seen};
+use common::encoder::Encoder;
+use common::enhanced::{Codec, Publisher};
+use common::serve::{Server, Setup};
+
+/// Looks over the page's shoulder: its connections, and their statistics.
+const LOOK: &str = r"
+    const Real = RTCPeerConnection;
+    window.connections = [];
+    window.RTCPeerConnection = class extends Real {
+      constructor(...args) { super(...args); connections.push(this); }
+      setRemoteDescription(answer) {
+        let { type, sdp } = answer;
+        if (window.WITHOUT_UDP) sdp = sdp.replace(/a=candidate:.* udp .*\r\n/g, '');
+        return super.setRemoteDescription({ type, sdp });
+      }
+    };
+    window.look = async () => {
+      const seen = { connections: connections.length };
+      for (const report of (await connections.at(-1)?.getStats() ?? new Map()).values()) {
+        if (report.type === 'inbound-rtp') seen[report.kind] = report;
+        if (report.type === 'candidate-pair' && report.nominated) seen.pair = report;
+        if (report.type === 'local-candidate' && report.protocol === 'tcp') seen.tcp = true;
+      }
+      return seen;
+    };
+";
+
+async fn open(server: &Server, prelude: &str) -> Chromium {
+    let browser = Chromium::start().await;
+    browser.prepare(&format!("{prelude};{LOOK}")).await;
+    browser.open(&server.http_url("/")).await;
+    browser
+}
+
+async fn pictures(browser: &Chromium) -> Seen {
+    browser
+        .until(20, "decoded pictures", |seen| {
+            seen.video("framesDecoded") > 50.0
+        })
+        .await
+}
+
+/// Picture and sound for some seconds: the source's rate, and not silence.
+async fn plays(browser: &Chromium, rate: f64, what: &str) {
+    if browser.run("video.muted").await == true {
+        browser
+            .run("document.querySelector('#sound').click()")
+            .await;
+    }
+    let first = pictures(browser).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let second = browser.look().await;
+    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
+    let seen = (second.video("framesDecoded") - first.video("framesDecoded")) / seconds;
+    println!(
+        "{what}: {seen:.1} pictures a second, {} freezes, sound energy {:.4}",
+        second.video("freezeCount"),
+        second.audio("totalAudioEnergy") - first.audio("totalAudioEnergy"),
+    );
+    assert!((seen - rate).abs() < 0.1 * rate, "{what}: {seen} a second");
+    let energy = second.audio("totalAudioEnergy") - first.audio("totalAudioEnergy");
+    assert!(energy > 0.0, "{what} is silent: {second:#?}");
+}
+
+#[tokio::test]
+async fn the_page_plays_picture_and_sound_and_shows_findings() {
+    let server = Setup::new().start().await;
+    let _publisher = Encoder::demo(&server.rtmp_url("live/team"));
+    let browser = open(&server, "").await;
+    pictures(&browser).await;
+    browser
+        .until_true(5, "document.querySelector('#state').textContent === 'live'")
+        .await;
+    browser
+        .until_true(5, "document.querySelector('#streams').value === 'team'")
+        .await;
+    let agents = "document.querySelectorAll('#agents li').length === 5";
+    browser.until_true(5, agents).await;
+    // What the API lists is what the page shows.
+    let shown = "document.querySelector('#findings h3')?.textContent?.length > 0";
+    browser.until_true(60, shown).await;
+    let newest = browser
+        .run("fetch('/api/findings?limit=1').then((r) => r.json())")
+        .await;
+    let title = newest["items"][0]["title"].as_str().unwrap().to_owned();
+    let titles = format!(
+        "[...document.querySelectorAll('#findings h3')].some((t) => t.textContent === {})",
+        serde_json::to_string(&title).unwrap()
+    );
+    browser.until_true(5, &titles).await;
+    assert_eq!(browser.run("video.muted").await, true);
+    browser
+        .run("document.querySelector('#sound').click()")
+        .await;
+    assert_eq!(browser.run("video.muted").await, false);
+    if let Some(file) = std::env::var_os("WATCHTOWER_SCREENSHOT") {
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        std::fs::write(file, browser.screenshot().await).unwrap();
+    }
+    browser.close().await;
+}
+
+/// What OBS and Zoom send, and what browsers can't play as it comes.
+#[tokio::test]
+async fn the_page_plays_what_encoders_send() {
+    let server = Setup::new().agents("").start().await;
+    let zoom = "-profile:v high -bf 0 -ar 48000 -b:a 128k";
+    let obs = "-preset veryfast -profile:v high -bf 2 -x264-params b-adapt=0 -ar 48000 -g 250";
+    let cases = ["zoom", "obs", "hevc", "av1"];
+    let mut publishers = Vec::new();
+    for (name, options) in cases.into_iter().zip([zoom, obs]) {
+        let options: Vec<_> = options.split(' ').collect();
+        let url = server.rtmp_url(&format!("live/{name}"));
+        publishers.push(Encoder::ffmpeg(&url, &options));
+    }
+    let _hevc = Publisher::start(server.rtmp, "hevc", Codec::Hevc);
+    let _av1 = Publisher::start(server.rtmp, "av1", Codec::Av1);
+    server
+        .until("the streams", async |server| {
+            let streams = server.json("/api/streams").await;
+            (streams["items"].as_array()?.len() == cases.len()).then_some(())
+        })
+        .await;
+    // The analysts' decoder takes them all.
+    for name in cases {
+        let still = format!("/api/frames/{name}/latest.jpg");
+        server
+            .until("a still", async |server| {
+                (server.get(&still).await.status() == 200).then_some(())
+            })
+            .await;
+    }
+    let browser = open(&server, "").await;
+    for name in cases {
+        browser
+            .open(&server.http_url(&format!("/healthz#{name}")))
+            .await;
+        browser.open(&server.http_url(&format!("/#{name}"))).await;
+        let chosen = format!("document.querySelector('#streams').value === '{name}'");
+        browser.until_true(10, &chosen).await;
+        plays(&browser, 25.0, name).await;
+    }
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    let cost: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("watchtower_transcode"))
+        .collect();
+    println!("{}", cost.join("\n"));
+    // They run while somebody watches, and no longer.
+    browser.close().await;
+    server
+        .until("the end of the transcodes", async |server| {
+            let metrics = server.get("/metrics").await.text().await.unwrap();
+            metrics.contains("watchtower_transcodes 0\n").then_some(())
+        })
+        .await;
+}
+
+/// With nothing transcoded a viewer is told so, not left waiting.
+#[tokio::test]
+async fn without_transcoding_what_can_not_play_is_refused() {
+    let setup = Setup::new()
+        .agents("")
+        .settings("[webrtc]\ntranscode = \"never\"");
+    let server = setup.start().await;
+    let _hevc = Publisher::start(server.rtmp, "hevc", Codec::Hevc);
+    server
+        .until("a picture", async |server| {
+            let streams = server.json("/api/streams").await;
+            (streams["items"][0]["codec"] == "HEVC").then_some(())
+        })
+        .await;
+    let answer = server
+        .client
+        .post(server.http_url("/whep/hevc"))
+        .header("content-type", "application/sdp")
+        .body(include_str!("whep/offer.sdp"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 406);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: serde_json::Value = answer.json().await.unwrap();
+    let why = problem["detail"].as_str().unwrap();
+    assert!(
+        why.contains("HEVC") && why.contains("webrtc.transcode"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn the_page_takes_tcp_where_udp_does_not_get_through() {
+    let server = Setup::new().agents("").start().await;
+    let _publisher = Encoder::ffmpeg(&server.rtmp_url("live/team"), &["-bf", "0"]);
+    let browser = open(&server, "window.WITHOUT_UDP = true").await;
+    plays(&browser, 25.0, "over TCP").await;
+    assert_eq!(browser.look().await.0["tcp"], true);
+    browser.close().await;
+}
+
+/// A publisher that is killed and comes back, without a reload.
+#[tokio::test]
+async fn the_page_goes_on_when_the_publisher_returns() {
+    let server = Setup::new().agents("").start().await;
+    let url = server.rtmp_url("live/team");
+    let mut publisher = Encoder::ffmpeg(&url, &["-bf", "0"]);
+    let browser = open(&server, "").await;
+    plays(&browser, 25.0, "before the kill").await;
+    let before = server.json("/api/streams").await["items"][0].clone();
+    publisher.kill();
+    let lost = "document.querySelector('#state').textContent.startsWith('signal lost')";
+    browser.until_true(20, lost).await;
+    browser.until_true(5, "video.videoWidth === 1280").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let _publisher = Encoder::ffmpeg(&url, &["-bf", "0"]);
+    browser.until_true(20, "video.videoWidth === 320").await;
+    plays(&browser, 25.0, "after the return").await;
+    assert_eq!(
+        browser.look().await.0["connections"],
+        1,
+        "no new connection"
+    );
+    // For the analysts too it is the same stream, going on.
+    let after = server.json("/api/streams").await["items"][0].clone();
+    assert_eq!(after["since"], before["since"]);
+    assert!(after["frame"]["seq"].as_u64() > before["frame"]["seq"].as_u64());
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn with_a_token_the_page_asks_for_it_once() {
+    const TOKEN: &str = "t0ken-5e6f7a8b";
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let setup = Setup::new()
+        .agents("")
+        .env("WATCHTOWER_CONSOLE_TOKEN", TOKEN);
+    let mut server = setup.start().await;
+    let browser = open(&server, "").await;
+    assert_eq!(browser.run("document.title").await, "Watchtower: sign in");
+    let give = |token: &str| {
+        format!("(document.querySelector('#token').value = '{token}', document.forms[0].submit())")
+    };
+    browser.run(&give("wrong")).await;
+    browser
+        .until_true(
+            10,
+            "document.querySelector('[role=alert]')?.textContent === 'That is not the token.'",
+        )
+        .await;
+    browser.run(&give(TOKEN)).await;
+    browser
+        .until_true(10, "document.title === 'Watchtower'")
+        .await;
+    assert_eq!(browser.run("document.cookie").await, "", "HttpOnly");
+    browser
+        .until_true(
+            10,
+            "document.querySelector('#state').textContent.startsWith('no stream')",
+        )
+        .await;
+    // Another site's page can't make the browser's cookie work for it.
+    let answer = server
+        .client
+        .post(server.http_url("/login"))
+        .header("origin", "https://other.example")
+        .header("content-type", FORM)
+        .body(format!("token={TOKEN}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 403);
+    // Guessing is slowed down.
+    let mut statuses = Vec::new();
+    for _ in 0..15 {
+        let guess = server.client.post(server.http_url("/login"));
+        let guess = guess.header("content-type", FORM).body("token=guess");
+        let guess = guess.send().await.unwrap();
+        statuses.push(guess.status().as_u16());
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+    browser.close().await;
+    server.signal("-TERM");
+    assert!(server.wait().await.success());
+    assert!(!server.output().contains(TOKEN));
+}

@@ -1,0 +1,55 @@
+"""An independent WHEP client (aiortc): counts what it decrypts and decodes.
+
+usage: independent.py URL SECONDS
+"""
+
+import array
+import asyncio
+import json
+import sys
+import urllib.error
+import urllib.request
+
+import av
+from aiortc import RTCPeerConnection, RTCSessionDescription
+
+
+async def main(url, seconds):
+    av.logging.set_level(av.logging.PANIC)
+    seen = {"video": 0, "audio": 0, "loudest": 0, "width": 0}
+    connection = RTCPeerConnection()
+    connection.addTransceiver("video", direction="recvonly")
+    connection.addTransceiver("audio", direction="recvonly")
+
+    async def take(track):
+        while True:
+            frame = await track.recv()
+            seen[track.kind] += 1
+            if track.kind == "audio":
+                seen["loudest"] = max(seen["loudest"], max(array.array("h", bytes(frame.planes[0]))))
+            else:
+                seen["width"] = frame.width
+
+    takers = []
+    connection.on("track", lambda track: takers.append(asyncio.ensure_future(take(track))))
+    await connection.setLocalDescription(await connection.createOffer())
+    request = urllib.request.Request(
+        url,
+        data=connection.localDescription.sdp.encode(),
+        headers={"content-type": "application/sdp"},
+    )
+    loop = asyncio.get_event_loop()
+    try:
+        answer = await loop.run_in_executor(None, urllib.request.urlopen, request)
+    except urllib.error.HTTPError as refusal:
+        sys.exit(refusal.read().decode())
+    sdp = answer.read().decode()
+    await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
+    await asyncio.sleep(seconds)
+    await connection.close()
+    for taker in takers:
+        taker.cancel()
+    print(json.dumps(seen))
+
+
+asyncio.run(main(sys.argv[1], float(sys.argv[2])))

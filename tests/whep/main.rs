@@ -1,0 +1,267 @@
+//! The WebRTC room from outside: a stream in the hub, a real browser at the
+//! other end.
+
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with other tests, which use more of it"
+)]
+#[path = "../common/chromium.rs"]
+mod chromium;
+mod clip;
+mod hostile;
+mod independent;
+mod reach;
+mod refusals;
+mod relay;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chromium::Chromium;
+use clip::{FPS, Recipe};
+use relay::Relay;
+use server::Server;
+use watchtower::media::StreamName;
+use watchtower::stream_hub::renditions::{Demanded, Kind};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chromium_plays_picture_and_sound_at_full_rate() {
+    let server = Server::start(10).await;
+    let clip = Arc::new(Recipe::default().make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    let location = browser.run("watch('team')").await;
+    assert!(
+        location
+            .as_str()
+            .expect("a Location")
+            .starts_with("/whep/team/")
+    );
+
+    let first = browser
+        .until(10, "decoded frames", |seen| {
+            seen.video("framesDecoded") > 30.0
+        })
+        .await;
+    println!("first picture after {} ms", first.0["firstPicture"]);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let second = browser.look().await;
+    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
+    let rate = (second.video("framesDecoded") - first.video("framesDecoded")) / seconds;
+    println!("{rate} frames a second over {seconds} s");
+    assert!(
+        (rate - f64::from(FPS)).abs() < 1.5,
+        "{rate} frames a second"
+    );
+    assert!(second.audio("totalAudioEnergy") > 0.0);
+    assert_eq!(second.video("freezeCount"), 0.0);
+    assert_eq!(server.metric("watchtower_viewers"), 1.0);
+
+    let url = format!("http://{}{}", server.http, location.as_str().expect("text"));
+    let client = reqwest::Client::new();
+    let gone = client.delete(&url).send().await.expect("an answer");
+    assert_eq!(gone.status(), 200);
+    server.wait_for("watchtower_viewers", 0.0, 5).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn losses_are_mended_and_a_gap_is_overcome() {
+    let server = Server::start(10).await;
+    let clip = Arc::new(Recipe::default().make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let relay = Relay::start(server.media).await;
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    let port = relay.address.port();
+    browser.run(&format!("watch('team', {port})")).await;
+    let first = browser
+        .until(10, "decoded frames", |seen| {
+            seen.video("framesDecoded") > 30.0
+        })
+        .await;
+
+    relay.lose(20);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    relay.lose(0);
+    let second = browser.look().await;
+    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
+    let frames = second.video("framesDecoded") - first.video("framesDecoded");
+    let due = seconds * f64::from(FPS);
+    println!(
+        "2 % loss: {frames} of {due:.0} frames, {} freezes of {} s, {} NACKs, {} PLIs, {} sent again",
+        second.video("freezeCount"),
+        second.video("totalFreezesDuration"),
+        second.video("nackCount"),
+        second.video("pliCount"),
+        server.metric("watchtower_retransmits_total"),
+    );
+    assert!(relay.lost.load(std::sync::atomic::Ordering::Relaxed) > 20);
+    assert!(frames >= 0.95 * due, "{frames} of {due} frames");
+    assert!(second.video("totalFreezesDuration") < 1.0);
+
+    // Longer than what the cache holds for repair, shorter than the patience.
+    relay.lose(1000);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    relay.lose(0);
+    let back = std::time::Instant::now();
+    let decoded = browser.look().await.video("framesDecoded");
+    browser
+        .until(5, "picture after the gap", |seen| {
+            seen.video("framesDecoded") > decoded + 30.0
+        })
+        .await;
+    println!(
+        "4 s gap: 30 frames more after {:?}, {} replays",
+        back.elapsed(),
+        server.metric("watchtower_replays_total")
+    );
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_returns_finds_its_viewers() {
+    let server = Server::start(10).await;
+    let recipe = Recipe {
+        size: "854x480",
+        ..Recipe::default()
+    };
+    let clip = Arc::new(recipe.make());
+    let playing = clip.play(&server.hub, &server.renditions, "team");
+    let [browser, late] = [Chromium::start().await, Chromium::start().await];
+    for browser in [&browser, &late] {
+        browser.open(&format!("http://{}/", server.http)).await;
+    }
+    browser.run("watch('team')").await;
+    browser.until_true(10, "video.videoWidth === 854").await;
+    drop(playing);
+    // The slate is the one picture of its size.
+    browser.until_true(5, "video.videoWidth === 1280").await;
+    // Who comes now is let in, and sees it too.
+    late.run("watch('team')").await;
+    late.until_true(5, "video.videoWidth === 1280").await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    for browser in [&browser, &late] {
+        browser.until_true(5, "video.videoWidth === 854").await;
+        let before = browser.look().await.video("framesDecoded");
+        let seen = browser
+            .until(5, "pictures of the new publisher", |seen| {
+                seen.video("framesDecoded") > before + 60.0
+            })
+            .await;
+        assert_eq!(seen.0["state"], "connected");
+    }
+    browser.close().await;
+    late.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chromium_plays_over_tcp_alone() {
+    let server = Server::start(10).await;
+    let clip = Arc::new(Recipe::default().make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    browser.run("watch('team', 'tcp')").await;
+    let first = browser
+        .until(10, "decoded frames", |seen| {
+            seen.video("framesDecoded") > 30.0
+        })
+        .await;
+    assert_eq!(first.0["tcp"], true, "{first:#?}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let second = browser.look().await;
+    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
+    let rate = (second.video("framesDecoded") - first.video("framesDecoded")) / seconds;
+    assert!(
+        (rate - f64::from(FPS)).abs() < 1.5,
+        "{rate} frames a second"
+    );
+    browser.close().await;
+}
+
+/// OBS' default: a keyframe every 8.3 s. A viewer in the middle of that gets
+/// its picture at once all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_group_of_pictures_still_starts_at_once() {
+    let server = Server::start(10).await;
+    let recipe = Recipe {
+        seconds: 10,
+        group: 250,
+        bitrate: "2500k",
+        ..Recipe::default()
+    };
+    let clip = Arc::new(recipe.make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    browser.run("watch('team')").await;
+    let seen = browser
+        .until(3, "first picture", |seen| seen.0["firstPicture"].is_f64())
+        .await;
+    let first = seen.0["firstPicture"].as_f64().expect("a time");
+    let at_once = seen.video("framesReceived");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let seen = browser.look().await;
+    println!(
+        "first picture after {first:.0} ms, {at_once} frames at once, {} freezes, {} dropped, {} ms buffered a frame",
+        seen.video("freezeCount"),
+        seen.video("framesDropped"),
+        1000.0 * seen.video("jitterBufferDelay") / seen.video("jitterBufferEmittedCount"),
+    );
+    assert!(first < 1500.0, "{first} ms");
+    assert!(seen.video("totalFreezesDuration") < 1.0);
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_with_b_frames_is_played_from_its_twin() {
+    let server = Server::start(10).await;
+    let b_frames = Recipe {
+        b_frames: 2,
+        ..Recipe::default()
+    };
+    let _source = Arc::new(b_frames.make()).play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    let watched = Demanded {
+        stream: StreamName::new("team").expect("valid"),
+        kind: Kind::Video,
+    };
+    assert!(!server.renditions.demands().contains(&watched));
+    browser.run("watch('team')").await;
+    let mut changes = server.renditions.changes();
+    let demanded = changes.wait_for(|_| server.renditions.demands().contains(&watched));
+    tokio::time::timeout(Duration::from_secs(2), demanded)
+        .await
+        .expect("the twin is asked for")
+        .expect("alive");
+
+    // What the room of codecs will do, without the codec.
+    let twin = Arc::new(Recipe::default().make());
+    let _twin = twin.play(server.renditions.video(), &server.renditions, "team");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let first = browser.look().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let second = browser.look().await;
+    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
+    let rate = (second.video("framesDecoded") - first.video("framesDecoded")) / seconds;
+    assert!(
+        (rate - f64::from(FPS)).abs() < 1.5,
+        "{rate} frames a second"
+    );
+    // The tab goes without a word; its demand goes with it.
+    browser.close().await;
+    server.wait_for("watchtower_viewers", 0.0, 10).await;
+    let gone = changes.wait_for(|_| server.renditions.demands().is_empty());
+    tokio::time::timeout(Duration::from_secs(2), gone)
+        .await
+        .expect("the twin is asked for no more")
+        .expect("alive");
+}

@@ -1,0 +1,70 @@
+//! Ways to the server: what the answer says of them, and IPv6.
+
+use std::sync::Arc;
+
+use crate::chromium::Chromium;
+use crate::clip::Recipe;
+use crate::refusals::OFFER;
+use crate::server::Server;
+
+/// The addresses in the answer's candidates, to a viewer from elsewhere.
+async fn candidates(public: Option<&str>) -> Vec<String> {
+    let server = Server::on("0.0.0.0:0", public, 10).await;
+    let recipe = Recipe {
+        size: "320x180",
+        seconds: 2,
+        ..Recipe::default()
+    };
+    let _playing = Arc::new(recipe.make()).play(&server.hub, &server.renditions, "team");
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let request = client
+        .post(format!("http://127.0.0.1:{}/whep/team", server.http.port()))
+        .header("content-type", "application/sdp")
+        .header("host", "tower.example");
+    let answer = request.body(OFFER).send().await.expect("an answer");
+    assert_eq!(answer.status(), 201);
+    let sdp = answer.text().await.expect("text");
+    let port = server.media.port().to_string();
+    let mut addresses = Vec::new();
+    for line in sdp.lines().filter(|line| line.starts_with("a=candidate:")) {
+        let words: Vec<_> = line.split(' ').collect();
+        assert_eq!(words[5], port, "{line}");
+        addresses.push(words[4].to_owned());
+    }
+    addresses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_address_comes_first_in_the_answer() {
+    let own = candidates(None).await;
+    assert!(!own.contains(&"192.0.2.7".to_owned()));
+    let by_address = candidates(Some("192.0.2.7")).await;
+    assert_eq!(by_address[0], "192.0.2.7");
+    assert!(own.iter().all(|own| by_address.contains(own)));
+    // A name; of its addresses those an IPv4 socket can be reached by.
+    let by_name = candidates(Some("localhost")).await;
+    assert_eq!(by_name[0], "127.0.0.1");
+    assert!(
+        by_name.iter().all(|address| !address.contains(':')),
+        "{by_name:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chromium_plays_over_ipv6() {
+    let server = Server::on("[::1]:0", None, 10).await;
+    let clip = Arc::new(Recipe::default().make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", server.http)).await;
+    browser.run("watch('team')").await;
+    browser
+        .until(10, "decoded frames over IPv6", |seen| {
+            seen.video("framesDecoded") > 60.0
+        })
+        .await;
+    browser.close().await;
+}

@@ -1,0 +1,167 @@
+//! A UDP relay between server and viewer that loses what it is told to.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
+use tokio::sync::watch;
+
+#[derive(Clone)]
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    /// Of a thousand packets towards the viewer, how many are lost.
+    loss: Arc<AtomicU32>,
+    pub(crate) lost: Arc<AtomicU64>,
+    /// What the viewer sent, the newest last.
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// How many more datagrams of DTLS get through to the server.
+    dtls: Arc<AtomicU32>,
+    /// Nothing gets through to the server.
+    cut: Arc<AtomicBool>,
+    far: Arc<UdpSocket>,
+}
+
+/// More than a handshake and some seconds of feedback.
+const REMEMBERED: usize = 400;
+
+impl Relay {
+    pub(crate) async fn start(server: SocketAddr) -> Self {
+        let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("bound"));
+        let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("bound"));
+        far.connect(server).await.expect("connected");
+        let relay = Self {
+            address: near.local_addr().expect("bound"),
+            loss: Arc::default(),
+            lost: Arc::default(),
+            heard: Arc::default(),
+            dtls: Arc::new(AtomicU32::new(u32::MAX)),
+            cut: Arc::default(),
+            far: Arc::clone(&far),
+        };
+        let viewer: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
+        let (inward, outward) = (Arc::clone(&near), Arc::clone(&far));
+        let seen = Arc::clone(&viewer);
+        let state = relay.clone();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 2048];
+            while let Ok((length, from)) = inward.recv_from(&mut buffer).await {
+                *seen.lock().expect("not poisoned") = Some(from);
+                if state.lets_through(&buffer[..length]) {
+                    let _ = outward.send(&buffer[..length]).await;
+                }
+            }
+        });
+        let state = relay.clone();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 2048];
+            loop {
+                let Ok(length) = far.recv(&mut buffer).await else {
+                    continue;
+                };
+                if rand::random_range(0..1000) < state.loss.load(Ordering::Relaxed) {
+                    state.lost.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                let to = *viewer.lock().expect("not poisoned");
+                if let Some(to) = to {
+                    let _ = near.send_to(&buffer[..length], to).await;
+                }
+            }
+        });
+        relay
+    }
+
+    fn lets_through(&self, datagram: &[u8]) -> bool {
+        let mut heard = self.heard.lock().expect("not poisoned");
+        if heard.len() >= REMEMBERED {
+            heard.remove(0);
+        }
+        heard.push(datagram.to_vec());
+        if is_dtls(datagram) {
+            let left = |left: u32| left.checked_sub(1);
+            let taken = self
+                .dtls
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+            return taken.is_ok();
+        }
+        !self.cut.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn heard(&self) -> Vec<Vec<u8>> {
+        self.heard.lock().expect("not poisoned").clone()
+    }
+
+    /// Sends from the address the server knows as the viewer's.
+    pub(crate) async fn inject(&self, datagram: &[u8]) {
+        self.far.send(datagram).await.expect("loopback");
+    }
+
+    pub(crate) fn dtls_left(&self, count: u32) {
+        self.dtls.store(count, Ordering::Relaxed);
+    }
+
+    /// As if the viewer's cable were pulled.
+    pub(crate) fn cut(&self) {
+        self.dtls_left(0);
+        self.lose(1000);
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lose(&self, per_thousand: u32) {
+        self.loss.store(per_thousand, Ordering::Relaxed);
+    }
+}
+
+/// RFC 7983, section 7.
+pub(crate) fn is_dtls(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(20..=63))
+}
+
+/// A TCP relay whose way towards the viewer can be stopped up.
+pub(crate) struct TcpRelay {
+    pub(crate) port: u16,
+    stalled: watch::Sender<bool>,
+}
+
+impl TcpRelay {
+    pub(crate) async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("bound").port();
+        let stalled = watch::Sender::new(false);
+        let watching = stalled.subscribe();
+        tokio::spawn(async move {
+            while let Ok((viewer, _)) = listener.accept().await {
+                // Small, so that a stall is felt at the other end soon.
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(64 << 10).expect("a size");
+                let Ok(server) = socket.connect(server).await else {
+                    return;
+                };
+                let (mut from_viewer, mut to_viewer) = viewer.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut from_viewer, &mut to_server).await;
+                });
+                let mut stalled = watching.clone();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 4096];
+                    while stalled.wait_for(|stalled| !stalled).await.is_ok() {
+                        let Ok(length @ 1..) = from_server.read(&mut buffer).await else {
+                            return;
+                        };
+                        if to_viewer.write_all(&buffer[..length]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, stalled }
+    }
+
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+}

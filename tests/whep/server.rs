@@ -1,0 +1,101 @@
+//! A server of the room alone, on ports of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use watchtower::config::{Transcode, WebrtcSettings};
+use watchtower::metrics::Metrics;
+use watchtower::stream_hub::StreamHub;
+use watchtower::stream_hub::renditions::Renditions;
+use watchtower::whep::{self, Gateway, GatewaySettings};
+
+pub(crate) struct Server {
+    pub(crate) http: SocketAddr,
+    pub(crate) media: SocketAddr,
+    pub(crate) hub: StreamHub,
+    pub(crate) renditions: Renditions,
+    pub(crate) metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    pub(crate) async fn start(max_viewers: usize) -> Self {
+        Self::on("127.0.0.1:0", None, max_viewers).await
+    }
+
+    /// Media on this address, HTTP on the same but for the port.
+    pub(crate) async fn on(address: &str, public: Option<&str>, max_viewers: usize) -> Self {
+        let hub = StreamHub::holding();
+        let renditions = Renditions::new();
+        let metrics = Arc::new(Metrics::new());
+        let settings = GatewaySettings {
+            address: address.parse().expect("an address"),
+            public_address: public.map(ToOwned::to_owned),
+            webrtc: WebrtcSettings {
+                max_viewers,
+                transcode: Transcode::Auto,
+            },
+        };
+        let gateway = Gateway::bind(
+            settings,
+            hub.clone(),
+            renditions.clone(),
+            Arc::clone(&metrics),
+        )
+        .await
+        .expect("bound");
+        let media = gateway.local_addr();
+        let page = get(|| async { Html(include_str!("page.html")) });
+        let router = Router::new()
+            .route("/", page)
+            .merge(whep::router(gateway.clone()));
+        let listener = TcpListener::bind(address).await.expect("bound");
+        let http = listener.local_addr().expect("bound");
+        let shutdown = CancellationToken::new();
+        tokio::spawn(gateway.run(shutdown.clone()));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self {
+            http,
+            media,
+            hub,
+            renditions,
+            metrics,
+            shutdown,
+        }
+    }
+
+    /// A line of `/metrics`.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let page = self.metrics.render();
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+            .unwrap_or_else(|| panic!("{name} is missing in\n{page}"));
+        line.parse().expect("a number")
+    }
+
+    /// Waits until a metric is what it should be.
+    pub(crate) async fn wait_for(&self, name: &str, wanted: f64, seconds: u64) {
+        for _ in 0..seconds * 20 {
+            if self.metric(name) == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!(
+            "{name} is {} after {seconds} s, not {wanted}",
+            self.metric(name)
+        );
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
