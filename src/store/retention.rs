@@ -89,6 +89,12 @@ impl Writer {
                 .prepare_cached("SELECT 1 FROM findings WHERE incident = ?1 LIMIT 1")?;
             if left.query_row([seq], |_| Ok(())).optional()?.is_none() {
                 self.db
+                    .prepare_cached(
+                        "UPDATE removed SET revision = max(revision, coalesce(
+                         (SELECT revision FROM incidents WHERE seq = ?1), 0))",
+                    )?
+                    .execute([seq])?;
+                self.db
                     .prepare_cached("DELETE FROM incidents WHERE seq = ?1")?
                     .execute([seq])?;
                 swept.incidents += 1;

@@ -50,6 +50,9 @@ CREATE INDEX incidents_by_first ON incidents (first_seen, seq, status, severity,
 CREATE INDEX incidents_by_severity ON incidents (severity, last_seen, seq, status, category, stream, agents);
 CREATE INDEX incidents_by_count ON incidents (count, seq, status, severity, category, stream, agents, last_seen);
 CREATE INDEX incidents_by_revision ON incidents (revision);
+-- The highest revision of what retention removed.
+CREATE TABLE removed (revision INTEGER NOT NULL) STRICT;
+INSERT INTO removed VALUES (0);
 
 -- What an incident is about, and the keys it is found by.
 CREATE TABLE subjects (

@@ -162,7 +162,9 @@ impl Writer {
         // What retention removed stays counted: a listener may be beyond it.
         let last = "SELECT seq FROM sqlite_sequence WHERE name = 'findings'";
         let seq: Option<i64> = self.db.query_row(last, [], |row| row.get(0)).optional()?;
-        let newest = "SELECT max(revision) FROM incidents";
+        let newest = "SELECT max(revision) FROM
+                      (SELECT max(revision) AS revision FROM incidents
+                       UNION ALL SELECT revision FROM removed)";
         let revision: Option<i64> = self.db.query_row(newest, [], |row| row.get(0))?;
         let here = Position {
             seq: seq.unwrap_or_default() as u64,
