@@ -34,7 +34,7 @@ serve() { # AGENTS.TOML
   : >"$work/output"
   env -i PATH="$PATH" HOME="$work" NO_COLOR=1 WATCHTOWER_MODELS="${WATCHTOWER_MODELS:-$root/models}" \
     "$watchtower" serve --config "$1" --settings "$work/none.toml" --rtmp 127.0.0.1:0 --http 127.0.0.1:0 \
-    --webrtc 127.0.0.1:0 --logs "$work/logs" >"$work/output" 2>&1 &
+    --webrtc 127.0.0.1:0 --data "$work/data" --logs "$work/logs" >"$work/output" 2>&1 &
   server=$!
   started+=("$server")
   for _ in $(seq 100); do

@@ -39,7 +39,7 @@ start() { # starts a server on free ports; sets server, rtmp
   : >"$work/output"
   env -i PATH="$PATH" HOME="$work" WATCHTOWER_MODELS="${WATCHTOWER_MODELS:-$root/models}" NO_COLOR=1 \
     "$WATCHTOWER" serve --config "$1" --settings "$work/none.toml" --rtmp 127.0.0.1:0 --http 127.0.0.1:0 \
-    --logs "$work/logs" >"$work/output" 2>&1 &
+    --webrtc 127.0.0.1:0 --data "$work/data" --logs "$work/logs" >"$work/output" 2>&1 &
   server=$!
   for _ in $(seq 100); do
     rtmp=$(sed -n 's/.*RTMP listening on //p' "$work/output")
@@ -77,6 +77,10 @@ say "memory: $warm kB after 4 reconnects, $end kB after $reconnects"
 kill -TERM "$server"
 wait "$server" || die "the server exited with $?"
 server=
+
+say "$kills kills of a writer: nothing acknowledged is missing, nothing twice"
+WATCHTOWER_KILLS=$kills cargo test --locked --quiet --test store kill_9 >"$work/output" 2>&1 ||
+  { tail -n 40 "$work/output" >&2; die 'a kill lost a finding'; }
 
 say "$kills kills while findings flow"
 for round in $(seq "$kills"); do
