@@ -25,11 +25,13 @@
 //! Three layers, and imports only ever point downwards:
 //!
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
-//!   [`model`], [`masking`], [`metrics`].
+//!   [`model`], [`masking`], [`metrics`], [`bits`], [`h264`], [`bearer`],
+//!   [`backoff`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
 //!   [`findings_bus`], [`roster`], [`tls`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
+//!   [`report`],
 //!   [`console`], [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
@@ -43,6 +45,7 @@ pub mod agents;
 pub mod av;
 pub mod console;
 pub mod models;
+pub mod report;
 pub mod rtmp;
 pub mod vision;
 pub mod whep;
@@ -53,8 +56,12 @@ pub mod roster;
 pub mod stream_hub;
 pub mod tls;
 
+pub mod backoff;
+pub mod bearer;
+pub mod bits;
 pub mod config;
 pub mod finding;
+pub mod h264;
 pub mod masking;
 pub mod media;
 pub mod metrics;

@@ -2,13 +2,14 @@
 //! event stream.
 //!
 //! Everything but `/healthz` stands behind [`access`]. Errors are
-//! `application/problem+json` (RFC 9457). This edge only reads the meeting
-//! points; it changes nothing.
+//! `application/problem+json` (RFC 9457). This edge reads the meeting points;
+//! the one thing it adds to them is what remote agents report ([`intake`]).
 
 mod access;
 mod api;
 mod events;
 mod https;
+mod intake;
 mod login;
 mod page;
 mod problem;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -66,6 +67,8 @@ struct AppState {
     views: Views,
     /// Ends the event streams, which would else hold up the drain.
     shutdown: CancellationToken,
+    /// Held while a reported finding is stored.
+    reports: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The bound server.
@@ -108,6 +111,7 @@ impl Console {
         let state = AppState {
             views,
             shutdown: shutdown.clone(),
+            reports: Arc::default(),
         };
         let router = router(state, beside, access);
         let shutdown = shutdown.cancelled_owned();
@@ -134,7 +138,12 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/streams", get(api::streams))
         .route("/api/agents", get(api::agents))
-        .route("/api/findings", get(api::findings))
+        .route(
+            "/api/findings",
+            get(api::findings)
+                .post(intake::report)
+                .layer(DefaultBodyLimit::max(intake::LARGEST_BODY)),
+        )
         .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
         .route("/api/events", get(events::events))
         .with_state(state);
@@ -174,5 +183,8 @@ async fn no_such_page() -> Problem {
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this page takes GET only")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this page does not take that method",
+    )
 }

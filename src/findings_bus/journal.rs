@@ -1,7 +1,7 @@
 //! `findings.jsonl`: one finding a line, whole lines only.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +28,14 @@ impl Journal {
             .append(true)
             .create(true)
             .open(path)?;
+        // Two who write would tear each other's lines.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another watchtower writes there; give each a folder of its own",
+            ),
+        })?;
         let len = whole_lines(&mut file)?;
         file.set_len(len)?;
         let from = len.saturating_sub(TAIL_BYTES);

@@ -300,12 +300,15 @@ mod tests {
         use std::io::Write as _;
         let dir = tempfile::tempdir().unwrap();
         let agents = ["SecOps".to_owned()];
-        let (bus, _) = FindingsBus::open(dir.path(), &agents).unwrap();
+        let (bus, writer) = FindingsBus::open(dir.path(), &agents).unwrap();
+        let busy = FindingsBus::open(dir.path(), &agents).unwrap_err();
+        assert!(busy.to_string().contains("another watchtower"), "{busy}");
         let first = bus
             .publish(finding("SecOps", Severity::High, "one"))
             .await
             .unwrap();
         drop(bus);
+        writer.join().unwrap();
         let file = dir.path().join("findings.jsonl");
         let mut jsonl = std::fs::OpenOptions::new()
             .append(true)
