@@ -20,6 +20,10 @@
 //!                 logs/findings.jsonl, logs/<agent>.log, console (HTTP, SSE)
 //! ```
 //!
+//! A remote agent (`watchtower agent`) is the same house with other ends:
+//! [`whep::client`] publishes on its hub what another server sends, and
+//! [`report`] posts its findings to that server's console.
+//!
 //! # The one rule
 //!
 //! Three layers, and imports only ever point downwards:
