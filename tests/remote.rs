@@ -281,9 +281,12 @@ async fn a_reported_finding_is_checked_cleaned_and_stored_once() {
     assert_eq!(server.findings().len(), 1);
 }
 
-/// A stranger's HTTP server: what it was asked, and with which token.
+/// A request's method and what it showed to get in.
+type Ask = (String, Option<String>);
+
+/// What a stranger's HTTP server was asked.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<(String, Option<String>)>>>);
+struct Asked(Arc<Mutex<Vec<Ask>>>);
 
 async fn stranger(
     answer: impl Fn() -> Response + Clone + Send + Sync + 'static,

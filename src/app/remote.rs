@@ -15,7 +15,7 @@ use super::{DRAIN, decoders, done, name, panel, print_findings, supervise};
 use crate::agents::{self, Meeting};
 use crate::bearer::{Bearer, address, shown};
 use crate::cli::AgentArgs;
-use crate::config::{Config, Panel, Places, Secrets};
+use crate::config::{AgentConfig, Config, Panel, Places, Secrets};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::media::StreamName;
@@ -144,7 +144,7 @@ pub(super) async fn run(
 
 /// Only the persona asked for, on whatever comes, enabled or not.
 fn alone(panel: &mut Panel, persona: &str, file: &std::path::Path) -> anyhow::Result<()> {
-    let names: Vec<_> = panel.agents.iter().map(|agent| agent.name()).collect();
+    let names: Vec<_> = panel.agents.iter().map(AgentConfig::name).collect();
     let names = names.join(", ");
     panel
         .agents
