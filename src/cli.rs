@@ -26,6 +26,56 @@ pub enum Command {
     /// Push a media file (H.264, AAC) over RTMP in real time. The stream key
     /// comes from WATCHTOWER_STREAM_KEY.
     Publish(PublishArgs),
+    /// Run one persona here on a stream of another server, over WebRTC (WHEP).
+    /// The server's token comes from WATCHTOWER_CONSOLE_TOKEN.
+    Agent(AgentArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// Who looks: a name of agents.toml, enabled there or not.
+    #[arg(long, env = "WATCHTOWER_PERSONA", value_name = "NAME")]
+    pub persona: String,
+    /// What to look at, for instance http://host:8080/whep/team. The token is
+    /// sent there.
+    #[arg(long, env = "WATCHTOWER_WHEP", value_name = "URL")]
+    pub whep: String,
+    /// The Watchtower to tell what was found, for instance http://host:8080.
+    /// The token is sent there.
+    #[arg(long, env = "WATCHTOWER_REPORT", value_name = "URL")]
+    pub report: Option<String>,
+    /// Where the personas are described.
+    #[arg(
+        long,
+        env = "WATCHTOWER_CONFIG",
+        default_value = "agents.toml",
+        value_name = "FILE"
+    )]
+    pub config: PathBuf,
+    /// How it behaves; may be absent.
+    #[arg(
+        long,
+        env = "WATCHTOWER_SETTINGS",
+        default_value = "watchtower.toml",
+        value_name = "FILE"
+    )]
+    pub settings: PathBuf,
+    /// Where findings.jsonl and the agent's log lie; a folder for each process.
+    #[arg(
+        long,
+        env = "WATCHTOWER_LOGS",
+        default_value = "logs",
+        value_name = "FOLDER"
+    )]
+    pub logs: PathBuf,
+    /// Where the OCR model lies (scripts/fetch-models.sh gets it).
+    #[arg(
+        long,
+        env = "WATCHTOWER_MODELS",
+        default_value = "models",
+        value_name = "FOLDER"
+    )]
+    pub models: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -158,17 +208,19 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_of_serve_has_its_twin() {
+    fn every_flag_of_serve_and_agent_has_its_twin() {
         let cli = Cli::command();
-        let serve = cli.find_subcommand("serve").unwrap();
-        let flags: Vec<_> = serve
-            .get_arguments()
-            .filter_map(|arg| Some((arg.get_long()?, arg.get_env()?)))
-            .collect();
-        assert_eq!(flags.len(), 10);
-        for (flag, env) in flags {
-            let twin = format!("WATCHTOWER_{}", flag.to_uppercase().replace('-', "_"));
-            assert_eq!(env.to_str(), Some(twin.as_str()));
+        for (command, count) in [("serve", 10), ("agent", 7)] {
+            let command = cli.find_subcommand(command).unwrap();
+            let flags: Vec<_> = command
+                .get_arguments()
+                .filter_map(|arg| Some((arg.get_long()?, arg.get_env()?)))
+                .collect();
+            assert_eq!(flags.len(), count);
+            for (flag, env) in flags {
+                let twin = format!("WATCHTOWER_{}", flag.to_uppercase().replace('-', "_"));
+                assert_eq!(env.to_str(), Some(twin.as_str()));
+            }
         }
     }
 }

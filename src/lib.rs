@@ -20,18 +20,23 @@
 //!                 logs/findings.jsonl, logs/<agent>.log, console (HTTP, SSE)
 //! ```
 //!
+//! A remote agent (`watchtower agent`) is the same house with other ends:
+//! [`whep::client`] publishes on its hub what another server sends, and
+//! [`report`] posts its findings to that server's console.
+//!
 //! # The one rule
 //!
 //! Three layers, and imports only ever point downwards:
 //!
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
-//!   [`incident`], [`model`], [`masking`], [`metrics`].
+//!   [`incident`], [`model`], [`masking`], [`metrics`], [`bits`], [`h264`],
+//!   [`bearer`], [`backoff`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
 //!   [`store`], [`roster`], [`tls`]; and [`findings_bus`], which stands on
 //!   [`store`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
-//!   [`console`], [`whep`].
+//!   [`report`], [`console`], [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
@@ -44,6 +49,7 @@ pub mod agents;
 pub mod av;
 pub mod console;
 pub mod models;
+pub mod report;
 pub mod rtmp;
 pub mod vision;
 pub mod whep;
@@ -55,8 +61,12 @@ pub mod store;
 pub mod stream_hub;
 pub mod tls;
 
+pub mod backoff;
+pub mod bearer;
+pub mod bits;
 pub mod config;
 pub mod finding;
+pub mod h264;
 pub mod incident;
 pub mod masking;
 pub mod media;

@@ -117,6 +117,15 @@ impl VideoCodec {
     }
 }
 
+/// What the largest levels of all codecs allow a side at most, in samples.
+const LONGEST_SIDE: u32 = 16_384;
+
+/// Whether a picture of any codec may be so large.
+pub fn is_size(width: u32, height: u32) -> bool {
+    let fits = |side: u32| (1..=LONGEST_SIDE).contains(&side);
+    fits(width) && fits(height)
+}
+
 /// What browsers make of a stream over WebRTC (RFC 7742, section 6.2), as far
 /// as its configuration tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

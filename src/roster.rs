@@ -1,4 +1,4 @@
-//! Who is on the panel and what each is doing right now, in words.
+//! Who is on the panel, here or on another machine, and what each is doing right now, in words.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,25 @@ pub struct AgentStatus {
     pub findings: u64,
     pub last_look: Option<Timestamp>,
     pub last_outcome: Option<&'static str>,
+    /// When an agent on another machine last reported; null for our own.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// Agents on other machines that are remembered.
+const MOST_REMOTE: usize = 64;
+const REMOTE: &str = "remote";
+
+/// Why an agent on another machine may not report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    #[error(
+        "an agent of that name works on this server; rename one of the two, or disable ours in agents.toml"
+    )]
+    Ours,
+    #[error(
+        "{MOST_REMOTE} agents on other machines have reported already, which is all this server remembers"
+    )]
+    Full,
 }
 
 /// The panel. Cheap to clone.
@@ -41,7 +60,7 @@ struct Inner {
 }
 
 impl Roster {
-    /// In the order of `agents.toml`, which stays.
+    /// In the order of `agents.toml`, which stays; agents on other machines follow.
     pub fn new(agents: Vec<AgentStatus>) -> Self {
         let inner = Inner {
             agents: Mutex::new(agents),
@@ -81,6 +100,66 @@ impl Roster {
         status.findings += findings;
         status.last_look = Some(Timestamp::now());
         status.last_outcome = Some(outcome);
+    }
+
+    /// Lets an agent on another machine report, under a name that none of our
+    /// own enabled agents has; case does not tell names apart.
+    pub fn remote(&self, agent: &str, provider: &str, model: &str) -> Result<(), NotAdmitted> {
+        let mut agents = self.lock();
+        let known = agents
+            .iter_mut()
+            .find(|status| status.name.eq_ignore_ascii_case(agent));
+        match known {
+            Some(status) if status.enabled => return Err(NotAdmitted::Ours),
+            Some(status) if status.state == REMOTE => {
+                provider.clone_into(&mut status.provider);
+                model.clone_into(&mut status.model);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let remote = agents.iter().filter(|status| status.state == REMOTE);
+        if remote.count() >= MOST_REMOTE {
+            return Err(NotAdmitted::Full);
+        }
+        let status = AgentStatus {
+            name: agent.to_owned(),
+            enabled: false,
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            interval_ms: 0,
+            streams: Vec::new(),
+            state: REMOTE.to_owned(),
+            since: Timestamp::now(),
+            looks: 0,
+            findings: 0,
+            last_look: None,
+            last_outcome: None,
+            last_seen: None,
+        };
+        // In the place of one that is not enabled here.
+        match agents
+            .iter_mut()
+            .find(|status| status.name.eq_ignore_ascii_case(agent))
+        {
+            Some(known) => *known = status,
+            None => agents.push(status),
+        }
+        drop(agents);
+        self.inner.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// Counts a finding an agent on another machine has reported.
+    pub fn reported(&self, agent: &str) {
+        let mut agents = self.lock();
+        let remote = agents
+            .iter_mut()
+            .find(|status| status.state == REMOTE && status.name.eq_ignore_ascii_case(agent));
+        if let Some(status) = remote {
+            status.findings += 1;
+            status.last_seen = Some(Timestamp::now());
+        }
     }
 
     /// Changes with every change of state.

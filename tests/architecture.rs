@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const WORDS: [&str; 7] = [
-    "config", "finding", "incident", "masking", "media", "metrics", "model",
+const WORDS: [&str; 11] = [
+    "backoff", "bearer", "bits", "config", "finding", "h264", "incident", "masking", "media",
+    "metrics", "model",
 ];
 const MEETING_POINTS: [&str; 6] = [
     "findings_bus",
@@ -16,8 +17,8 @@ const MEETING_POINTS: [&str; 6] = [
     "stream_hub",
     "tls",
 ];
-const EDGES: [&str; 7] = [
-    "agents", "av", "console", "models", "rtmp", "vision", "whep",
+const EDGES: [&str; 8] = [
+    "agents", "av", "console", "models", "report", "rtmp", "vision", "whep",
 ];
 /// They know everyone; nobody imports them.
 const TOP: [&str; 4] = ["app", "cli", "lib", "main"];
@@ -33,7 +34,10 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("rtc", &["src/whep/"]),
     // WHEP is HTTP too, and answers for itself.
     ("axum", &["src/console/", "src/whep/"]),
-    ("reqwest", &["src/models/"]),
+    (
+        "reqwest",
+        &["src/models/", "src/report/", "src/whep/client/"],
+    ),
     ("tokio_rustls", &["src/tls/"]),
     ("rustls", &["src/tls/"]),
     ("x509_parser", &["src/tls/"]),

@@ -119,3 +119,8 @@ fn whep_rtcp() {
 fn whep_tcp() {
     run("whep_tcp", whep::tcp);
 }
+
+#[test]
+fn whep_depacketizer() {
+    run("whep_depacketizer", whep::depacketizer);
+}

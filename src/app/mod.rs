@@ -9,6 +9,7 @@
 mod check;
 mod decoders;
 mod panel;
+mod remote;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -56,6 +57,10 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check(places) => Ok(check::run(places.into(), secrets).await),
         Command::Publish(args) => publish(args, secrets).await,
+        Command::Agent(args) => {
+            remote::run(args, secrets, shutdown_signal()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

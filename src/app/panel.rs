@@ -57,6 +57,7 @@ fn status(agent: &AgentConfig, provider: Provider, model: &ModelConfig) -> Agent
         findings: 0,
         last_look: None,
         last_outcome: None,
+        last_seen: None,
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub use fault::{Fault, Faults};
-pub use panel::{AgentConfig, ModelConfig, Panel, Provider, log_name};
+pub use panel::{AgentConfig, ModelConfig, Panel, Provider, is_agent_name, log_name};
 pub use secret::Secret;
 pub use settings::{
     HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,

@@ -227,7 +227,7 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
 }
 
 /// It names a log file, a metric's label and a tmux pane.
-fn is_agent_name(name: &str) -> bool {
+pub fn is_agent_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name
             .bytes()

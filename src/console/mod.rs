@@ -3,13 +3,15 @@
 //!
 //! Everything but `/healthz` stands behind [`access`]. Errors are
 //! `application/problem+json` (RFC 9457). This edge reads the meeting points;
-//! all it changes is what people decide about incidents.
+//! all it changes is what people decide about incidents, and what remote
+//! agents report ([`intake`]).
 
 mod access;
 mod api;
 mod events;
 mod https;
 mod incidents;
+mod intake;
 mod login;
 mod page;
 mod problem;
@@ -70,6 +72,8 @@ struct AppState {
     views: Views,
     /// Ends the event streams, which would else hold up the drain.
     shutdown: CancellationToken,
+    /// Held while a reported finding is stored.
+    reports: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The bound server.
@@ -112,6 +116,7 @@ impl Console {
         let state = AppState {
             views,
             shutdown: shutdown.clone(),
+            reports: Arc::default(),
         };
         let router = router(state, beside, access);
         let shutdown = shutdown.cancelled_owned();
@@ -138,7 +143,12 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/streams", get(api::streams))
         .route("/api/agents", get(api::agents))
-        .route("/api/findings", get(api::findings))
+        .route(
+            "/api/findings",
+            get(api::findings)
+                .post(intake::report)
+                .layer(DefaultBodyLimit::max(intake::LARGEST_BODY)),
+        )
         .route("/api/incidents", get(incidents::list))
         .route("/api/incidents/{id}", get(incidents::one))
         .route("/api/incidents/{id}/status", post(incidents::set_status))

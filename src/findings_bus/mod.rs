@@ -224,6 +224,11 @@ impl FindingsBus {
             .await
     }
 
+    pub async fn finding(&self, id: Uuid) -> Result<Option<Finding>, StoreError> {
+        let found = self.read(move |store| store.finding(id)).await?;
+        Ok(found.map(|(_, finding)| finding))
+    }
+
     pub async fn seq_of(&self, finding: Uuid) -> Result<Option<u64>, StoreError> {
         self.read(move |store| store.seq_of(finding)).await
     }

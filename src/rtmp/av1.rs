@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
-use super::bits::Bits;
-use super::codec::{BadConfig, is_size};
-use crate::media::{Playback, VideoCodec, VideoConfig};
+use super::codec::BadConfig;
+use crate::bits::Bits;
+use crate::media::{Playback, VideoCodec, VideoConfig, is_size};
 
 /// Marker bit and version 1.
 const HEAD: u8 = 0x81;

@@ -5,9 +5,6 @@ use bytes::Bytes;
 use super::{av1, avc, hevc};
 use crate::media::{VideoCodec, VideoConfig};
 
-/// What the largest levels of all three allow a side at most.
-const LONGEST_SIDE: u32 = 16_384;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
     #[error("the {0} configuration record is cut short or of another version")]
@@ -24,11 +21,6 @@ pub(super) fn parse_config(codec: VideoCodec, record: &Bytes) -> Result<VideoCon
         VideoCodec::Hevc => hevc::parse_config(record),
         VideoCodec::Av1 => av1::parse_config(record),
     }
-}
-
-pub(super) fn is_size(width: u32, height: u32) -> bool {
-    let fits = |side: u32| (1..=LONGEST_SIDE).contains(&side);
-    fits(width) && fits(height)
 }
 
 #[cfg(test)]

@@ -117,5 +117,5 @@ pub fn avc_config(data: &[u8]) {
             assert!(nal.len() <= data.len());
         }
     }
-    let _ = avc::parse_sps(data);
+    let _ = crate::h264::parse_sps(data);
 }

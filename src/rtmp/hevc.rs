@@ -4,9 +4,9 @@
 
 use bytes::Bytes;
 
-use super::bits::{Bits, unescape};
-use super::codec::{BadConfig, is_size};
-use crate::media::{Playback, VideoCodec, VideoConfig};
+use super::codec::BadConfig;
+use crate::bits::{Bits, unescape};
+use crate::media::{Playback, VideoCodec, VideoConfig, is_size};
 
 const NAL_SPS: u8 = 33;
 /// IRAP pictures (table 7-1): decoding can start at each.

@@ -18,7 +18,6 @@ mod aggregate;
 pub mod amf;
 mod av1;
 mod avc;
-mod bits;
 pub mod chunk;
 mod clock;
 mod codec;

@@ -99,6 +99,18 @@ impl Readers {
     }
 
     /// The place of a finding in the order of publication.
+    /// A finding and its place.
+    pub fn finding(&self, id: uuid::Uuid) -> Result<Option<(u64, Finding)>, StoreError> {
+        let Some(seq) = self.seq_of(id)? else {
+            return Ok(None);
+        };
+        let found = self.findings_after(seq.saturating_sub(1), 1)?;
+        Ok(found
+            .into_iter()
+            .next()
+            .filter(|(_, finding)| finding.id == id))
+    }
+
     pub fn seq_of(&self, finding: uuid::Uuid) -> Result<Option<u64>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached("SELECT seq FROM findings WHERE id = ?1")?;

@@ -2,10 +2,12 @@
 //! takes any bytes and must neither panic nor break its promise.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
+use super::client::{Depacketizer, Ordered, Reorder, RtpPacket};
 use super::feedback::{self, Feedback};
 use super::offer::Offer;
 use super::packetizer::{self, MAX_PAYLOAD};
@@ -74,5 +76,42 @@ pub fn tcp(data: &[u8]) {
     let mut frame = Vec::new();
     while let Some(Ok(true)) = tcp::read_frame(&mut reader, &mut frame).now_or_never() {
         assert!(frame.len() <= tcp::MOST_FRAME);
+    }
+}
+
+/// RTP packets of a stranger, each behind its length, sequence, time and
+/// marker: what comes out are whole NAL units, the first of a keyframe.
+pub fn depacketizer(data: &[u8]) {
+    let start = Instant::now();
+    let mut reorder = Reorder::default();
+    let mut depacketizer = Depacketizer::default();
+    let mut began = false;
+    let mut rest = data;
+    while let Some(([length, sequence, time, flags], tail)) = rest.split_first_chunk::<4>() {
+        let (payload, tail) = tail.split_at(usize::from(*length).min(tail.len()));
+        rest = tail;
+        let packet = RtpPacket {
+            sequence: u16::from(*sequence) | u16::from(flags >> 4) << 8,
+            timestamp: u32::from(*time) << 24,
+            marker: flags & 1 == 1,
+            payload: Bytes::copy_from_slice(payload),
+        };
+        let now = start + Duration::from_millis(u64::from(*time));
+        let ordered: Vec<Ordered> = reorder.push(packet, now);
+        for unit in ordered
+            .into_iter()
+            .flat_map(|ordered| depacketizer.push(ordered))
+        {
+            let Some(unit) = unit else { continue };
+            assert!(began || unit.keyframe);
+            began = true;
+            let mut nals = &unit.data[..];
+            while let Some((size, after)) = nals.split_first_chunk::<4>() {
+                let size = u32::from_be_bytes(*size) as usize;
+                assert!((1..=after.len()).contains(&size));
+                nals = &after[size..];
+            }
+            assert!(nals.is_empty());
+        }
     }
 }

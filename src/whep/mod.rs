@@ -12,10 +12,13 @@
 //!                     +--------- port (one UDP socket) --------> viewers
 //! ```
 //!
+//! [`client`] is the other end: it receives from such a server, ours or not.
+//!
 //! Only this room names the `webrtc` and `rtc` crates. It owns viewers and
 //! their packets; it decides nothing about who may ask (the console's guard)
 //! and re-encodes nothing (see [`crate::stream_hub::renditions`]).
 
+pub mod client;
 mod clock;
 mod fan;
 mod feedback;

@@ -417,7 +417,7 @@ fn media_engine() -> Result<MediaEngine, Error> {
 
 /// What every browser decodes (RFC 7742, section 6.2); in fact they take High
 /// profile under this name too.
-fn h264() -> RTCRtpCodec {
+pub(super) fn h264() -> RTCRtpCodec {
     let feedback = |kind: &str, parameter: &str| RTCPFeedback {
         typ: kind.to_owned(),
         parameter: parameter.to_owned(),

@@ -139,6 +139,7 @@ fn room(model: Arc<Scripted>) -> Room {
         findings: 0,
         last_look: None,
         last_outcome: None,
+        last_seen: None,
     };
     let meeting = Meeting {
         frames: FrameBus::new(),

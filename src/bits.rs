@@ -2,7 +2,7 @@
 
 /// Takes out the emulation prevention bytes (ITU-T H.264, section 7.3.1; H.265,
 /// section 7.3.1.1).
-pub(super) fn unescape(nal: &[u8]) -> Vec<u8> {
+pub fn unescape(nal: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(nal.len());
     let mut zeros = 0;
     for byte in nal {
@@ -17,18 +17,19 @@ pub(super) fn unescape(nal: &[u8]) -> Vec<u8> {
 }
 
 /// Every reading is `None` behind the end.
-pub(super) struct Bits<'a> {
+#[derive(Debug)]
+pub struct Bits<'a> {
     bytes: &'a [u8],
     /// In bits.
     at: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub fn flag(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.at / 8)?;
         let bit = byte >> (7 - self.at % 8) & 1;
         self.at += 1;
@@ -36,7 +37,7 @@ impl<'a> Bits<'a> {
     }
 
     /// At most 32 bits.
-    pub(super) fn read(&mut self, count: u32) -> Option<u32> {
+    pub fn read(&mut self, count: u32) -> Option<u32> {
         let mut value = 0;
         for _ in 0..count {
             value = value << 1 | u32::from(self.flag()?);
@@ -44,14 +45,14 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    pub(super) fn skip(&mut self, count: usize) -> Option<()> {
+    pub fn skip(&mut self, count: usize) -> Option<()> {
         self.at = self.at.checked_add(count)?;
         (self.at <= self.bytes.len() * 8).then_some(())
     }
 
     /// An unsigned Exp-Golomb code (ITU-T H.264, section 9.1), which AV1 calls
     /// `uvlc` (section 4.10.3).
-    pub(super) fn golomb(&mut self) -> Option<u32> {
+    pub fn golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
