@@ -33,7 +33,7 @@ impl AgentLogs {
     }
 
     /// What is news stands here in full; of what repeats itself only a count,
-    /// at 5, 10, 20, 50, 100 and so on.
+    /// at 2, 3, 5, 10, 20, 50, 100 and so on.
     pub(super) fn finding(&mut self, finding: &Finding, change: &Change, own_count: u64) {
         if change.loud {
             let text = block(finding) + &standing(change);
@@ -155,13 +155,14 @@ fn again(finding: &Finding, change: &Change, own_count: u64) -> String {
     )
 }
 
-/// 5, 10, 20, 50, 100, ...
+/// 2, 3, 5, 10, 20, 50, 100, ...: the first repeats may say something of their
+/// own, then the count is what tells.
 fn is_round(count: u64) -> bool {
     let mut head = count;
     while head >= 10 && head.is_multiple_of(10) {
         head /= 10;
     }
-    count >= 5 && matches!(head, 1 | 2 | 5)
+    count == 3 || count >= 2 && matches!(head, 1 | 2 | 5)
 }
 
 /// RFC 3339 in whole seconds, UTC.
