@@ -235,13 +235,13 @@ pub(super) async fn set_status(
     let id = incident_id(&id)?;
     let Json(body) =
         body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
-    let verdict = verdict(id, body, &headers)?;
+    let verdict = verdict(id, &body, &headers)?;
     let change: Change = state.views.findings.decide(verdict).await?;
     let version = change.version;
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
 
-fn verdict(id: Uuid, body: StatusBody, headers: &HeaderMap) -> Result<Verdict, Problem> {
+fn verdict(id: Uuid, body: &StatusBody, headers: &HeaderMap) -> Result<Verdict, Problem> {
     let (by, why) = (body.by.trim(), body.why.trim());
     if by.is_empty() || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must say who decides, in 1 to {LONGEST_NAME} characters");

@@ -138,7 +138,7 @@ impl Export {
     }
 
     /// How far the file has got, when that is worth noting.
-    pub(super) fn to_note(&mut self, closing: bool) -> Option<(u64, u64)> {
+    pub(super) fn due_note(&mut self, closing: bool) -> Option<(u64, u64)> {
         let due = self.seq != self.noted && (closing || self.noted_at.elapsed() >= NOTED_EVERY);
         if !due || self.file.sync_data().is_err() {
             return None;

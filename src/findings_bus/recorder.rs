@@ -200,7 +200,7 @@ impl Recorder {
     }
 
     fn note_export(&mut self, closing: bool) -> Option<Write> {
-        let (seq, place) = self.export.to_note(closing)?;
+        let (seq, place) = self.export.due_note(closing)?;
         Some(Write::Advance {
             name: export::NAME.to_owned(),
             seq,

@@ -12,7 +12,7 @@ use super::known::Known;
 use super::row;
 use super::{Recorded, Writer};
 use crate::finding::{Finding, Severity};
-use crate::incident::{Change, Decision, Incident, News, Proof, Status, Subject};
+use crate::incident::{Change, Decision, Incident, Likeness, News, Proof, Status, Subject};
 use crate::media::Still;
 
 /// New lines of evidence that one incident may speak up for; then they add
@@ -53,7 +53,7 @@ impl KnownLesson {
     /// Surely the same, and no worse than what was called false.
     fn covers(&self, finding: &Finding, subject: &Subject) -> bool {
         let like = self.subject.likeness(subject);
-        finding.severity >= self.severity && like.is_some_and(|likeness| likeness.is_strong())
+        finding.severity >= self.severity && like.is_some_and(Likeness::is_strong)
     }
 }
 
