@@ -242,6 +242,7 @@ async fn a_new_publisher_takes_the_stream_over() {
     new.message(4, VIDEO, 0, &picture(true, 3))
         .await
         .expect("sent");
+    assert!(matches!(subscriber.recv().await, Some(Received::Restarted)));
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 3);
     log::line_with(&["stream=\"taken\"", "a new publisher took the stream over"]).await;
     drop(new);

@@ -199,6 +199,13 @@ impl Server {
         }
     }
 
+    /// Another server in the same folder, once this one has ended.
+    pub async fn again(self) -> Self {
+        let mut setup = Setup::of(command("serve", self.folder.path()));
+        setup.folder = self.folder;
+        setup.start().await
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
