@@ -1,6 +1,5 @@
 //! The sample in a loop, and a model that says the same again and again in
 //! ever other words: what becomes of it at the running server.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
