@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Long runs: a publisher that reconnects every 5 s, then a server that is
-# killed again and again while findings flow.
+# Long runs: a publisher that reconnects every 5 s, analysts that repeat
+# themselves, and a server that is killed again and again while findings flow.
 #
-#   scripts/soak.sh           an hour of reconnects, a hundred kills
-#   scripts/soak.sh --short   a minute and three, for scripts/test.sh
+#   scripts/soak.sh           an hour, half an hour, a hundred kills
+#   scripts/soak.sh --short   a minute, five seconds, three, for scripts/test.sh
 #
 # Fails when the server's memory grows, when it ends by itself, or when a log
 # holds anything but whole lines. WATCHTOWER names the binary; by default the
@@ -17,8 +17,8 @@ say() { printf 'soak: %s\n' "$*"; }
 die() { printf 'soak: %s\n' "$*" >&2; exit 1; }
 
 case ${1:-} in
-  '') reconnects=720 kills=100 ;;
-  --short) reconnects=12 kills=3 ;;
+  '') reconnects=720 kills=100 repeats=1800 ;;
+  --short) reconnects=12 kills=3 repeats=5 ;;
   *) die "unknown argument '$1'; expected --short or nothing" ;;
 esac
 
@@ -77,6 +77,10 @@ say "memory: $warm kB after 4 reconnects, $end kB after $reconnects"
 kill -TERM "$server"
 wait "$server" || die "the server exited with $?"
 server=
+
+say "five analysts that repeat themselves for $repeats s"
+WATCHTOWER_SOAK_SECONDS=$repeats cargo test --locked --quiet --test incidents >"$work/output" 2>&1 ||
+  { tail -n 40 "$work/output" >&2; die 'repeats did not become a handful of incidents'; }
 
 say "$kills kills of a writer: nothing acknowledged is missing, nothing twice"
 WATCHTOWER_KILLS=$kills cargo test --locked --quiet --test store kill_9 >"$work/output" 2>&1 ||

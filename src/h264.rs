@@ -1,4 +1,5 @@
-//! The sequence parameter set of H.264 (ITU-T H.264, section 7.3.2.1.1).
+//! What several rooms need to know of H.264 (ITU-T H.264): the sequence
+//! parameter set (section 7.3.2.1.1) and the byte stream (annex B).
 
 use crate::bits::{Bits, unescape};
 use crate::media::{Playback, is_size};
@@ -6,6 +7,27 @@ use crate::media::{Playback, is_size};
 const NAL_SPS: u8 = 7;
 const BASELINE: u32 = 66;
 const EXTENDED: u32 = 88;
+
+/// The NAL units between start codes (annex B).
+pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let starts: Vec<_> = stream
+        .windows(3)
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == [0, 0, 1])
+        .map(|(at, _)| at)
+        .collect();
+    let ends: Vec<_> = starts
+        .iter()
+        .skip(1)
+        .copied()
+        .chain([stream.len()])
+        .collect();
+    starts.into_iter().zip(ends).map(move |(start, end)| {
+        let nal = &stream[start + 3..end];
+        // A start code of four bytes begins with the zero before it.
+        nal.strip_suffix(&[0]).unwrap_or(nal)
+    })
+}
 
 /// What is wanted of a sequence parameter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -153,6 +153,15 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
     let _encoder = Encoder::demo(&second.rtmp_url("live/team"));
     reaches(&second, &secops, "SecOps", before["SecOps"] + 1).await;
     reaches(&second, &devops, "DevOps", before["DevOps"] + 1).await;
+    // What they had to tell still may have come before they watch again.
+    second
+        .until("two viewers", async |server| {
+            let request = server.client.get(server.http_url("/metrics"));
+            let metrics = request.bearer_auth(TOKEN).send().await.unwrap();
+            let metrics = metrics.text().await.unwrap();
+            metrics.contains("watchtower_viewers 2\n").then_some(())
+        })
+        .await;
 
     for agent in [&mut secops, &mut devops] {
         agent.signal("-TERM");

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::worker::Transcoder;
 use crate::av::video::{Decoded, VideoDecoder};
+use crate::h264;
 use crate::media::{AccessUnit, MediaTime, MediaUnit, StreamName, VideoConfig};
 use crate::metrics::Metrics;
 use crate::stream_hub::Publisher;
@@ -261,7 +262,7 @@ impl X264 {
         let pts = MediaTime(packet.pts()?);
         let (mut sps, mut pps) = (None, None);
         let mut avcc = Vec::with_capacity(packet.size() + 16);
-        for nal in annex_b(packet.data()?) {
+        for nal in h264::annex_b(packet.data()?) {
             match nal.first()? & 0x1f {
                 7 => sps = Some(Bytes::copy_from_slice(nal)),
                 8 => pps = Some(Bytes::copy_from_slice(nal)),
@@ -310,25 +311,4 @@ impl Kind {
             transfer: frame.color_transfer_characteristic(),
         }
     }
-}
-
-/// The NAL units between start codes (ITU-T H.264, annex B).
-fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let starts: Vec<_> = stream
-        .windows(3)
-        .enumerate()
-        .filter(|(_, bytes)| *bytes == [0, 0, 1])
-        .map(|(at, _)| at)
-        .collect();
-    let ends: Vec<_> = starts
-        .iter()
-        .skip(1)
-        .copied()
-        .chain([stream.len()])
-        .collect();
-    starts.into_iter().zip(ends).map(move |(start, end)| {
-        let nal = &stream[start + 3..end];
-        // A start code of four bytes begins with the zero before it.
-        nal.strip_suffix(&[0]).unwrap_or(nal)
-    })
 }
