@@ -326,7 +326,7 @@ async fn commands_whose_answers_are_never_read() {
 #[tokio::test]
 async fn an_unknown_codec() {
     let (server, healthy) = start().await;
-    for (body, name) in [(&b"\x90hvc1\x01\x01"[..], "H.265"), (b"\x14\0", "VP6")] {
+    for (body, name) in [(&b"\x90vp09\x01\x01"[..], "VP9"), (b"\x14\0", "VP6")] {
         let mut client = publisher(&server, "codec").await;
         client.message(4, VIDEO, 0, body).await.expect("sent");
         client
