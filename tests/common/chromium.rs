@@ -27,25 +27,7 @@ impl Chromium {
 
     /// With these flags more.
     pub async fn with(more: &[&str]) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            // With its browser in a group of their own, which Drop ends.
-            .process_group(0)
-            .spawn()
-            .expect("chromedriver is installed");
-        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-        let port = loop {
-            let line = lines
-                .next_line()
-                .await
-                .expect("readable")
-                .expect("it says its port");
-            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
+        let (driver, port) = driver().await;
         let profile = tempfile::tempdir().expect("a temporary folder");
         let flags = [
             "--headless=new",
@@ -163,6 +145,29 @@ impl Drop for Chromium {
             unsafe { libc::kill(-group, libc::SIGKILL) };
         }
     }
+}
+
+/// A chromedriver and its port. It takes a free port for IPv4 and then the same
+/// for IPv6, which another may have by then: it ends, and the next one tries.
+async fn driver() -> (Child, String) {
+    for _ in 0..10 {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // With its browser in a group of their own, which Drop ends.
+            .process_group(0)
+            .spawn()
+            .expect("chromedriver is installed");
+        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+        while let Some(line) = lines.next_line().await.expect("readable") {
+            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+                return (driver, port.trim_end_matches('.').to_owned());
+            }
+        }
+        driver.wait().await.expect("it has ended");
+    }
+    panic!("chromedriver found no port");
 }
 
 async fn post(client: &reqwest::Client, url: &str, body: &Value) -> Value {
