@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use crate::media::StreamName;
 
+/// The name under which the server reports what it can't see.
+pub const WATCHTOWER: &str = "Watchtower";
+
 /// How bad it is, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

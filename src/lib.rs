@@ -29,8 +29,8 @@
 //! Three layers, and imports only ever point downwards:
 //!
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
-//!   [`incident`], [`model`], [`masking`], [`metrics`], [`bits`], [`h264`],
-//!   [`bearer`], [`backoff`].
+//!   [`incident`], [`model`], [`masking`], [`screen`], [`metrics`], [`bits`],
+//!   [`h264`], [`bearer`], [`backoff`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
 //!   [`store`], [`roster`], [`tls`]; and [`findings_bus`], which stands on
 //!   [`store`].
@@ -72,3 +72,4 @@ pub mod masking;
 pub mod media;
 pub mod metrics;
 pub mod model;
+pub mod screen;

@@ -38,6 +38,10 @@ pub struct Metrics {
     pub ocr_cpu_seconds: Counter<f64, AtomicU64>,
     /// Frames whose text was read.
     pub ocr_frames: Counter,
+    /// Pixels searched for text.
+    pub ocr_pixels: Counter,
+    /// Readings that had something to tell the analysts.
+    pub ocr_news: Counter,
     tokens: Family<TokenLabels, Counter>,
     /// Viewers connected now.
     pub viewers: Gauge,
@@ -165,6 +169,8 @@ impl Metrics {
             broken_pictures: Counter::default(),
             ocr_cpu_seconds: Counter::default(),
             ocr_frames: Counter::default(),
+            ocr_pixels: Counter::default(),
+            ocr_news: Counter::default(),
             tokens: Family::default(),
             viewers: Gauge::default(),
             whep_answers: Family::default(),
@@ -220,6 +226,16 @@ impl Metrics {
             "ocr_frames",
             "Frames whose text was read",
             metrics.ocr_frames.clone(),
+        );
+        r.register(
+            "ocr_pixels",
+            "Pixels searched for text",
+            metrics.ocr_pixels.clone(),
+        );
+        r.register(
+            "ocr_news",
+            "Readings in which text or drawings had changed",
+            metrics.ocr_news.clone(),
         );
         r.register(
             "model_tokens",

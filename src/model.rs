@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::finding::{ModelRef, Observation};
-use crate::media::Frame;
+use crate::media::{Frame, Rect};
 
 /// Who looks: the part of an agent's configuration that a model sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,19 @@ pub struct Look {
     /// Of one stream, oldest first, never empty. One frame for a model of
     /// [`Appetite::Newest`].
     pub frames: Vec<Arc<Frame>>,
+    pub news: News,
+}
+
+/// What has changed since this analyst last looked at the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct News {
+    /// It has not looked at it before, or at a picture of another size.
+    pub first: bool,
+    /// Parts of the newest frame worth a closer look, the largest first.
+    pub regions: Vec<Rect>,
+    /// Lines of text, as they may leave.
+    pub appeared: Vec<String>,
+    pub vanished: Vec<String>,
 }
 
 /// Which frames a model wants.
@@ -42,6 +55,8 @@ pub enum Appetite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     pub prompt_tokens: u64,
+    /// What we took the prompt to cost before it was sent.
+    pub estimated_tokens: u64,
     /// Answer and thoughts together: both are billed as output.
     pub output_tokens: u64,
 }

@@ -25,6 +25,9 @@ pub struct AgentStatus {
     pub findings: u64,
     pub last_look: Option<Timestamp>,
     pub last_outcome: Option<&'static str>,
+    /// Since when it has had something to look at without an answer of its
+    /// model; null while it has nothing, or has looked.
+    pub wanting_since: Option<Timestamp>,
     /// When an agent on another machine last reported; null for our own.
     pub last_seen: Option<Timestamp>,
 }
@@ -90,6 +93,14 @@ impl Roster {
         self.inner.changes.send_modify(|count| *count += 1);
     }
 
+    /// Notes that an agent has something to look at, until it has.
+    pub fn wanting(&self, agent: &str) {
+        let mut agents = self.lock();
+        if let Some(status) = agents.iter_mut().find(|status| status.name == agent) {
+            status.wanting_since.get_or_insert_with(Timestamp::now);
+        }
+    }
+
     /// Counts an answer and what came of it.
     pub fn looked(&self, agent: &str, outcome: &'static str, findings: u64) {
         let mut agents = self.lock();
@@ -100,6 +111,9 @@ impl Roster {
         status.findings += findings;
         status.last_look = Some(Timestamp::now());
         status.last_outcome = Some(outcome);
+        if matches!(outcome, "findings" | "nothing") {
+            status.wanting_since = None;
+        }
     }
 
     /// Lets an agent on another machine report, under a name that none of our
@@ -135,6 +149,7 @@ impl Roster {
             findings: 0,
             last_look: None,
             last_outcome: None,
+            wanting_since: None,
             last_seen: None,
         };
         // In the place of one that is not enabled here.

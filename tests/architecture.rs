@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 12] = [
     "backoff", "bearer", "bits", "config", "finding", "h264", "incident", "masking", "media",
-    "metrics", "model",
+    "metrics", "model", "screen",
 ];
 const MEETING_POINTS: [&str; 6] = [
     "findings_bus",

@@ -19,7 +19,7 @@ use watchtower::agents::{Governor, GovernorSettings};
 use watchtower::av::encode_jpeg;
 use watchtower::config::{Panel, Secret};
 use watchtower::media::{Frame, MediaTime, Picture, StreamName};
-use watchtower::model::{Answer, Failure, Fatal, Look, Model as _, Outcome, Persona};
+use watchtower::model::{Answer, Failure, Fatal, Look, Model as _, News, Outcome, Persona};
 use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
 
 const KEY: &str = "AQ.not-a-real-key-0123456789";
@@ -77,6 +77,7 @@ fn look() -> Look {
     Look {
         persona: Arc::clone(&panel().agents[0].persona),
         frames: vec![frame()],
+        news: News::default(),
     }
 }
 
@@ -492,6 +493,7 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
         let look = Look {
             persona: Arc::clone(&agent.persona),
             frames: vec![frame_of(1920, 1080)],
+            news: News::default(),
         };
         gemini.look(&look).await.unwrap();
     }

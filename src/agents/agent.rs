@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Meeting, Member, evidence};
+use super::news::{self, Looked};
+use super::{Meeting, Member, grounding};
 use crate::finding::{Finding, FrameRef, ModelRef, Observation};
-use crate::masking::mask_secrets;
-use crate::media::{EncodeError, Frame, StreamName};
+use crate::masking::Redact;
+use crate::media::{Frame, Still, StreamName};
 use crate::metrics::Dropped;
 use crate::model::{Answer, Appetite, Failure, Fatal, Look, Outcome};
 use crate::store::Publication;
@@ -18,7 +19,9 @@ use crate::store::Publication;
 /// Between two tries to write a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);
 
-pub(super) struct Agent {
+/// An analyst at work.
+#[derive(Debug)]
+pub struct Agent {
     member: Member,
     meeting: Meeting,
     changes: watch::Receiver<u64>,
@@ -29,14 +32,8 @@ pub(super) struct Agent {
     complaint: Option<String>,
 }
 
-/// What was looked at last on a stream.
-struct Looked {
-    scene: u64,
-    seq: u64,
-}
-
 impl Agent {
-    pub(super) fn new(member: Member, meeting: Meeting) -> Self {
+    pub fn new(member: Member, meeting: Meeting) -> Self {
         let changes = meeting.frames.changes();
         Self {
             member,
@@ -60,29 +57,52 @@ impl Agent {
     pub(super) async fn run(mut self) {
         loop {
             self.something_new().await;
-            // Admission may take long; what is newest is decided after it.
-            let permit = match &self.member.governor {
-                Some(governor) => Some(governor.admit(|state| self.say(state)).await),
-                None => None,
-            };
-            let Some(frames) = self.pick() else { continue };
             let started = Instant::now();
-            let look = Look {
-                persona: Arc::clone(&self.member.config.persona),
-                frames,
-            };
-            let newest = Arc::clone(look.frames.last().expect("pick gives at least one frame"));
-            self.say(&format!(
-                "looking at frame {} of {}",
-                newest.seq, newest.stream
-            ));
-            let result = self.member.model.look(&look).await;
-            if let Some(permit) = permit {
-                permit.settle(&result);
+            if self.look().await {
+                tokio::time::sleep_until(started + self.member.config.interval).await;
             }
-            self.conclude(&newest, result).await;
-            tokio::time::sleep_until(started + self.member.config.interval).await;
         }
+    }
+
+    /// Looks once, if there is anything new to look at.
+    pub async fn look(&mut self) -> bool {
+        if self.pick().is_none() {
+            return false;
+        }
+        self.meeting.roster.wanting(self.name());
+        // Admission may take long; what is newest is decided after it.
+        let permit = match &self.member.governor {
+            Some(governor) => Some(governor.admit(|state| self.say(state)).await),
+            None => None,
+        };
+        let Some(picked) = self.pick() else {
+            return false;
+        };
+        // What goes to the model has nothing in it that must not leave.
+        let redact = self.member.policy.redact;
+        let frames: Vec<_> = picked
+            .iter()
+            .filter_map(|frame| frame.cleared(redact))
+            .collect();
+        let Some(newest) = frames.last().map(Arc::clone) else {
+            return false;
+        };
+        let last = self.looked.get(&newest.stream);
+        let look = Look {
+            persona: Arc::clone(&self.member.config.persona),
+            news: news::since(last, &newest, &self.member.config),
+            frames,
+        };
+        self.say(&format!(
+            "looking at frame {} of {}",
+            newest.seq, newest.stream
+        ));
+        let result = self.member.model.look(&look).await;
+        if let Some(permit) = permit {
+            permit.settle(&result);
+        }
+        self.conclude(&newest, &picked, result).await;
+        true
     }
 
     /// Returns when there is a picture this agent has not looked at.
@@ -93,7 +113,8 @@ impl Agent {
                 return;
             }
             let anything = !self.streams().is_empty();
-            let waits_for_text = self.member.model.appetite() == Appetite::EveryRead;
+            let waits_for_text = self.member.model.appetite() == Appetite::EveryRead
+                || self.member.policy.redact != Redact::Off;
             // What it last saw stays readable while the picture stays.
             if !anything {
                 self.say("no live stream");
@@ -131,7 +152,9 @@ impl Agent {
             let looked = self.looked.get(stream);
             let frames = match self.member.model.appetite() {
                 Appetite::Newest => {
-                    let newest = self.meeting.frames.newest(stream)?;
+                    let newest = self.meeting.frames.to_look_at(stream)?;
+                    // Nobody knows yet what stands on it: it can't leave.
+                    newest.cleared(self.member.policy.redact)?;
                     let fresh = looked.is_none_or(|looked| looked.scene != newest.scene);
                     Vec::from_iter(fresh.then_some(newest))
                 }
@@ -145,7 +168,14 @@ impl Agent {
     }
 
     /// Counts the outcome, publishes what was seen, and says what it was.
-    async fn conclude(&mut self, frame: &Arc<Frame>, result: Result<Answer, Failure>) {
+    /// `frame` is the newest that was shown, `picked` are those shown as they
+    /// were before anything was hidden.
+    async fn conclude(
+        &mut self,
+        frame: &Arc<Frame>,
+        picked: &[Arc<Frame>],
+        result: Result<Answer, Failure>,
+    ) {
         let outcome = Outcome::of(&result);
         let metrics = Arc::clone(&self.meeting.metrics);
         metrics.answer(self.name(), outcome);
@@ -161,11 +191,7 @@ impl Agent {
         };
         self.last = Some(frame.stream.clone());
         if done {
-            let looked = Looked {
-                scene: frame.scene,
-                seq: frame.seq,
-            };
-            let before = self.looked.insert(frame.stream.clone(), looked);
+            let before = self.looked.insert(frame.stream.clone(), Looked::at(frame));
             if let Some(before) = before {
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
@@ -176,10 +202,12 @@ impl Agent {
                 self.relieved().await;
                 metrics.dropped(Dropped::Finding, u64::from(answer.dropped));
                 metrics.tokens(self.name(), "prompt", answer.usage.prompt_tokens);
+                metrics.tokens(self.name(), "estimated", answer.usage.estimated_tokens);
                 metrics.tokens(self.name(), "output", answer.usage.output_tokens);
                 for seen in answer.seen {
-                    self.publish(&seen.frame, seen.observation, &answer.model)
-                        .await;
+                    let raw = picked.iter().find(|frame| frame.seq == seen.frame.seq);
+                    let raw = raw.unwrap_or(&seen.frame);
+                    self.publish(raw, seen.observation, &answer.model).await;
                 }
                 let what = match found {
                     0 => "nothing to report".to_owned(),
@@ -201,8 +229,8 @@ impl Agent {
     /// Durable before it returns; what can't be written is tried again until
     /// it can.
     async fn publish(&self, frame: &Arc<Frame>, observation: Observation, model: &ModelRef) {
-        let severity = observation.severity;
         let publication = self.publication(frame, observation, model).await;
+        let severity = publication.finding.severity;
         while let Err(error) = self.meeting.findings.publish(publication.clone()).await {
             tracing::error!(%error, "a finding could not be written, trying again");
             self.say(&format!("waiting to write a finding: {error}"));
@@ -214,33 +242,37 @@ impl Agent {
     async fn publication(
         &self,
         frame: &Arc<Frame>,
-        observation: Observation,
+        mut observation: Observation,
         model: &ModelRef,
     ) -> Publication {
-        let (encode, seen) = (Arc::clone(frame), observation.clone());
-        let encode = move || Ok((encode.still()?.sha256, evidence::still(&encode, &seen)?));
-        let (sha256, still) = match tokio::task::spawn_blocking(encode).await {
-            Ok(Ok((sha256, still))) => (sha256, Some(still)),
-            Ok(Err(error)) => {
-                let error: EncodeError = error;
-                tracing::error!(%error, "a finding goes out without its picture");
-                (String::new(), None)
-            }
-            // Only when the runtime is shutting down.
-            Err(_) => (String::new(), None),
+        let policy = self.member.policy;
+        let raw = Arc::clone(frame);
+        let prepare = move || {
+            grounding::ground(&mut observation, &raw, policy.redact, policy.ungrounded);
+            grounding::mask_all(&mut observation, &raw, policy.redact);
+            let still = evidence(&raw, policy.redact_evidence);
+            (observation, still)
+        };
+        let (observation, still) = match tokio::task::spawn_blocking(prepare).await {
+            Ok(prepared) => prepared,
+            // Whoever supervises this agent hears of it.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is shutting down, and this task with it.
+            Err(_) => std::future::pending().await,
         };
         let at = FrameRef {
             seq: frame.seq,
             pts_ms: frame.pts.ms(),
-            sha256,
+            sha256: still
+                .as_ref()
+                .map_or_else(String::new, |still| still.sha256.clone()),
         };
-        let masked = masked(observation);
         let finding = Finding::new(
             self.name(),
             frame.stream.clone(),
             frame.captured_at,
             at,
-            masked,
+            observation,
             model.clone(),
         );
         Publication { finding, still }
@@ -267,16 +299,20 @@ impl Agent {
     }
 }
 
-/// No secret that was on the screen goes on in a finding, whoever made it.
-fn masked(mut observation: Observation) -> Observation {
-    let mask = |text: &mut String| *text = mask_secrets(text).into_owned();
-    mask(&mut observation.title);
-    mask(&mut observation.detail);
-    mask(&mut observation.recommended_action);
-    for evidence in &mut observation.evidence {
-        mask(&mut evidence.quote);
+/// The picture as it may be kept. One that nobody read is kept as it is only
+/// where nobody reads any: then the user has turned that off.
+fn evidence(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
+    let kept = match frame.cleared(redact) {
+        Some(cleared) => cleared,
+        None => Arc::clone(frame),
+    };
+    match kept.still() {
+        Ok(still) => Some(still),
+        Err(error) => {
+            tracing::error!(%error, "a finding goes out without its picture");
+            None
+        }
     }
-    observation
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@
 //! looking stands in its log and in the roster, in words.
 
 mod agent;
-mod evidence;
 mod governor;
+mod grounding;
+mod news;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::config::AgentConfig;
+use crate::finding::Severity;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
+use crate::masking::Redact;
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::roster::Roster;
-use agent::Agent;
+pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
 
 /// One analyst and who thinks for it.
@@ -33,6 +36,18 @@ pub struct Member {
     pub model: Arc<dyn Model>,
     /// Shared by all who share a quota; none for a model that has none.
     pub governor: Option<Arc<Governor>>,
+    pub policy: Policy,
+}
+
+/// What may leave, and what is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// What is painted over before the model sees a picture.
+    pub redact: Redact,
+    /// The same for what is kept as evidence.
+    pub redact_evidence: Redact,
+    /// The worst a finding may be whose quotes are not on the screen.
+    pub ungrounded: Severity,
 }
 
 /// Where agents meet the rest of the house.

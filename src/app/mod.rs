@@ -39,7 +39,7 @@ use crate::rtmp;
 use crate::stream_hub::StreamHub;
 use crate::stream_hub::renditions::Renditions;
 use crate::tls::Tls;
-use crate::vision::{Ocr, Reader};
+use crate::vision::Reader;
 use crate::whep;
 
 /// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
@@ -145,14 +145,7 @@ impl App {
             &names,
             &config.settings.store,
         )?;
-        let reader = if config.reads_text() {
-            let ocr = Ocr::load(&config.places.models)?;
-            let budget = config.settings.ocr.cpu_budget;
-            let metrics = Arc::clone(&metrics);
-            Some(Reader::new(ocr, frames.clone(), metrics, budget))
-        } else {
-            None
-        };
+        let reader = panel::reader(&config, &frames, Some(findings.clone()), &metrics)?;
         let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
         let address = config.places.http;
         let console = Console::bind(ConsoleSettings {

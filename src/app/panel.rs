@@ -6,14 +6,19 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use crate::agents::{Governor, GovernorSettings, Member};
+use crate::agents::{Governor, GovernorSettings, Member, Policy};
 use crate::config::{AgentConfig, Config, ModelConfig, Provider};
+use crate::findings_bus::FindingsBus;
+use crate::frame_bus::FrameBus;
+use crate::masking::Redact;
+use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::models::gemini::{Gemini, GeminiSettings};
 use crate::models::offline::{Offline, Rules};
 use crate::roster::{AgentStatus, Roster};
 use crate::rtmp;
 use crate::tls::Tls;
+use crate::vision::{Ocr, Reader, ReaderSettings};
 
 /// The enabled agents with their models, and everyone's first status.
 pub(super) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster)> {
@@ -31,11 +36,43 @@ pub(super) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster)> {
                 config: agent.clone(),
                 model,
                 governor,
+                policy: policy(provider, &config.panel.model),
             });
         }
         statuses.push(status);
     }
     Ok((members, Roster::new(statuses)))
+}
+
+fn policy(provider: Provider, model: &ModelConfig) -> Policy {
+    Policy {
+        // Rules look on this machine, and are to find the secrets.
+        redact: match provider {
+            Provider::Offline => Redact::Off,
+            Provider::Gemini => model.redact,
+        },
+        redact_evidence: model.redact_at_home(),
+        ungrounded: model.ungrounded_severity,
+    }
+}
+
+/// Whoever reads the screen, if anyone needs its text.
+pub(super) fn reader(
+    config: &Config,
+    frames: &FrameBus,
+    record: Option<FindingsBus>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Reader>> {
+    if !config.reads_text() {
+        return Ok(None);
+    }
+    let ocr = Ocr::load(&config.places.models)?;
+    let settings = ReaderSettings {
+        share: config.settings.ocr.cpu_budget,
+        own: config.panel.model.redact_patterns.clone(),
+    };
+    let (frames, metrics) = (frames.clone(), Arc::clone(metrics));
+    Ok(Some(Reader::new(ocr, frames, record, metrics, settings)))
 }
 
 fn status(agent: &AgentConfig, provider: Provider, model: &ModelConfig) -> AgentStatus {
@@ -57,6 +94,7 @@ fn status(agent: &AgentConfig, provider: Provider, model: &ModelConfig) -> Agent
         findings: 0,
         last_look: None,
         last_outcome: None,
+        wanting_since: None,
         last_seen: None,
     }
 }

@@ -22,7 +22,6 @@ use crate::media::StreamName;
 use crate::metrics::Metrics;
 use crate::report::Reporter;
 use crate::stream_hub::StreamHub;
-use crate::vision::{Ocr, Reader};
 use crate::whep::client::{Client, ClientSettings};
 
 /// Runs until `shutdown`; an error says what makes going on pointless.
@@ -69,18 +68,8 @@ pub(super) async fn run(
         std::slice::from_ref(&agent),
         &config.settings.store,
     )?;
-    let reader = if config.reads_text() {
-        let ocr = Ocr::load(&config.places.models)?;
-        let budget = config.settings.ocr.cpu_budget;
-        Some(Reader::new(
-            ocr,
-            frames.clone(),
-            Arc::clone(&metrics),
-            budget,
-        ))
-    } else {
-        None
-    };
+    // The server it looks at keeps the screen's text.
+    let reader = panel::reader(&config, &frames, None, &metrics)?;
     let client = Client::new(ClientSettings {
         url: whep.clone(),
         bearer: bearer.clone(),

@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
+use crate::masking::Redact;
+
 pub use fault::{Fault, Faults};
-pub use panel::{AgentConfig, ModelConfig, Panel, Provider, is_agent_name, log_name};
+pub use panel::{AgentConfig, Frames, ModelConfig, Panel, Provider, is_agent_name, log_name};
 pub use secret::Secret;
 pub use settings::{
     HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
@@ -135,12 +137,14 @@ impl Config {
         self.panel.model.provider.unwrap_or(by_key)
     }
 
-    /// Whether anyone needs the screen's text, and so the OCR model.
+    /// Whether anyone needs the screen's text, and so the OCR model: an agent
+    /// that goes by it, or one whose pictures are cleared of secrets by it.
     pub fn reads_text(&self) -> bool {
         let default = self.default_provider();
+        let redacts = self.panel.model.redact != Redact::Off;
         self.panel
             .enabled()
-            .any(|agent| agent.provider(default) == Provider::Offline)
+            .any(|agent| redacts || agent.provider(default) == Provider::Offline)
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::{Faults, parse_table};
+use crate::finding::Severity;
+use crate::masking::{OwnPatterns, Redact};
 use crate::media::StreamName;
 use crate::model::Persona;
 
@@ -53,6 +55,20 @@ pub struct ModelConfig {
     pub concurrency: usize,
     /// Rule files of the user's own, relative to the working directory.
     pub rules: Vec<PathBuf>,
+    /// What is painted over before a picture leaves for the model.
+    pub redact: Redact,
+    /// What is hidden besides: regular expressions.
+    pub redact_patterns: OwnPatterns,
+    /// The worst a finding may be whose quotes are not on the screen.
+    pub ungrounded_severity: Severity,
+}
+
+impl ModelConfig {
+    /// What is painted over in what we keep and show ourselves: secrets at
+    /// least.
+    pub fn redact_at_home(&self) -> Redact {
+        self.redact.max(Redact::Secrets)
+    }
 }
 
 /// `[[agent]]`
@@ -65,7 +81,20 @@ pub struct AgentConfig {
     pub streams: Vec<StreamName>,
     /// `offline`, or the name of another model of the same provider.
     pub model: Option<String>,
+    /// Whether changed parts are sent enlarged besides the whole picture, and
+    /// how many at most.
+    pub frames: Frames,
+    pub max_regions: usize,
     pub enabled: bool,
+}
+
+/// What a hosted model is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// The whole picture, and enlarged what changed on it.
+    Changed,
+    /// The whole picture.
+    Full,
 }
 
 impl AgentConfig {
@@ -167,6 +196,11 @@ fn model(mut s: Section<'_>) -> ModelConfig {
             .into_iter()
             .map(PathBuf::from)
             .collect(),
+        redact: s.choice("redact", &REDACTIONS).unwrap_or_default(),
+        redact_patterns: own_patterns(&mut s),
+        ungrounded_severity: s
+            .choice("ungrounded_severity", &SEVERITIES)
+            .unwrap_or(Severity::Medium),
     };
     for (key, value) in [("name", &model.name), ("api_version", &model.api_version)] {
         if !is_path_segment(value) {
@@ -180,8 +214,42 @@ fn model(mut s: Section<'_>) -> ModelConfig {
     model
 }
 
+const REDACTIONS: [(&str, Redact); 3] = [
+    ("secrets", Redact::Secrets),
+    ("secrets+personal", Redact::SecretsAndPersonal),
+    ("off", Redact::Off),
+];
+const SEVERITIES: [(&str, Severity); 5] = [
+    ("critical", Severity::Critical),
+    ("high", Severity::High),
+    ("medium", Severity::Medium),
+    ("low", Severity::Low),
+    ("info", Severity::Info),
+];
+
+fn own_patterns(s: &mut Section<'_>) -> OwnPatterns {
+    let patterns = s.texts("redact_patterns").unwrap_or_default();
+    OwnPatterns::new(&patterns).unwrap_or_else(|(index, error)| {
+        // The last line says what is wrong, those before show where.
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default();
+        let pattern = &patterns[index];
+        s.fault(
+            &format!("redact_patterns[{index}]"),
+            format!("must be a regular expression, got {pattern:?}: {reason}"),
+        );
+        OwnPatterns::default()
+    })
+}
+
 fn agent(mut s: Section<'_>) -> AgentConfig {
     let name = s.required_text("name");
+    if name.eq_ignore_ascii_case(crate::finding::WATCHTOWER) {
+        s.fault(
+            "name",
+            format!("{name:?} is the server's own name, under which it reports its blind spots"),
+        );
+    }
     if !name.is_empty() && !is_agent_name(&name) {
         s.fault(
             "name",
@@ -220,6 +288,13 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
             .unwrap_or(DEFAULT_INTERVAL),
         streams,
         model,
+        frames: s
+            .choice(
+                "frames",
+                &[("changed", Frames::Changed), ("full", Frames::Full)],
+            )
+            .unwrap_or(Frames::Changed),
+        max_regions: s.integer("max_regions", 0, 16).map_or(4, |n| n as usize),
         enabled: s.flag("enabled").unwrap_or(true),
     };
     s.finish();

@@ -22,8 +22,8 @@ use crate::config::StoreSettings;
 use crate::finding::Finding;
 use crate::incident::{Change, Incident, Lesson};
 use crate::store::{
-    self, Dossier, FindingQuery, IncidentQuery, Page, Place, Position, Publication, Readers,
-    Refusal, StoreError, Swept, Verdict,
+    self, Dossier, FindingQuery, Hit, IncidentQuery, Page, Place, Position, Publication, Readers,
+    Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
 };
 use export::Export;
 use log::AgentLogs;
@@ -167,6 +167,17 @@ impl FindingsBus {
     pub async fn unlearn(&self, lesson: Uuid) -> Result<(), Refusal> {
         let removed = self.ask(|reply| Job::Unlearn(lesson, reply));
         removed.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// Keeps what stood on a screen, for those who search.
+    pub async fn remember(&self, text: ScreenText) -> Result<(), Refusal> {
+        let kept = self.ask(|reply| Job::Remember(Box::new(text), reply));
+        kept.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// Lines that stood on a screen.
+    pub async fn search(&self, query: TextQuery) -> Result<Page<Hit, u64>, StoreError> {
+        self.read(move |store| store.search(&query)).await
     }
 
     /// Notes that a named reader has dealt with all findings up to `seq`.

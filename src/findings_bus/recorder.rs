@@ -13,7 +13,7 @@ use super::{Event, PublishError, QUEUED, Shared};
 use crate::finding::Finding;
 use crate::incident::Change;
 use crate::store::{
-    Publication, Recorded, Refusal, StoreError, Swept, Verdict, Write, Writer, Written,
+    Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write, Writer, Written,
 };
 
 /// How often what is too old is looked for.
@@ -30,6 +30,7 @@ pub(super) enum Job {
     },
     Decide(Verdict, Reply<Change, Refusal>),
     Unlearn(Uuid, Reply<(), Refusal>),
+    Remember(Box<ScreenText>, Reply<(), Refusal>),
     Advance {
         name: String,
         seq: u64,
@@ -44,8 +45,8 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 enum Answer {
     Publish(Reply<Arc<Finding>, PublishError>),
     Decide(Reply<Change, Refusal>),
-    Unlearn(Reply<(), Refusal>),
-    Advance(Reply<(), Refusal>),
+    /// Done or not, no more.
+    Plain(Reply<(), Refusal>),
     /// Our own.
     Nobody,
 }
@@ -109,14 +110,15 @@ impl Recorder {
                     (Write::Record(publication), Answer::Publish(reply))
                 }
                 Job::Decide(verdict, reply) => (Write::Decide(verdict), Answer::Decide(reply)),
-                Job::Unlearn(lesson, reply) => (Write::Unlearn(lesson), Answer::Unlearn(reply)),
+                Job::Unlearn(lesson, reply) => (Write::Unlearn(lesson), Answer::Plain(reply)),
+                Job::Remember(text, reply) => (Write::Remember(text), Answer::Plain(reply)),
                 Job::Advance { name, seq, reply } => {
                     let write = Write::Advance {
                         name,
                         seq,
                         place: 0,
                     };
-                    (write, Answer::Advance(reply))
+                    (write, Answer::Plain(reply))
                 }
                 // In its place among the agent's findings.
                 Job::Note { agent, text } => {
@@ -166,7 +168,7 @@ impl Recorder {
                 self.shared.tell(Event::Incident(Arc::new(change.clone())));
                 let _ = reply.send(Ok(change));
             }
-            (Ok(_), Answer::Unlearn(reply) | Answer::Advance(reply)) => {
+            (Ok(_), Answer::Plain(reply)) => {
                 let _ = reply.send(Ok(()));
             }
             (Err(refusal), Answer::Publish(reply)) => {
@@ -175,7 +177,7 @@ impl Recorder {
             (Err(refusal), Answer::Decide(reply)) => {
                 let _ = reply.send(Err(refusal));
             }
-            (Err(refusal), Answer::Unlearn(reply) | Answer::Advance(reply)) => {
+            (Err(refusal), Answer::Plain(reply)) => {
                 let _ = reply.send(Err(refusal));
             }
             (Err(error), Answer::Nobody) => {
@@ -211,10 +213,11 @@ impl Recorder {
     fn sweep(&mut self) -> Result<Swept, StoreError> {
         let swept = self.writer.sweep();
         match &swept {
-            Ok(swept) if swept.findings > 0 => tracing::info!(
+            Ok(swept) if swept.findings + swept.lines > 0 => tracing::info!(
                 findings = swept.findings,
                 incidents = swept.incidents,
                 stills = swept.stills,
+                lines = swept.lines,
                 "removed what was too old or too much"
             ),
             Err(error) => tracing::error!(%error, "failed to remove what is too old"),
@@ -230,6 +233,7 @@ impl Recorder {
             all.findings += step.findings;
             all.incidents += step.incidents;
             all.stills += step.stills;
+            all.lines += step.lines;
             if !step.more {
                 return Ok(all);
             }

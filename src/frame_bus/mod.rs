@@ -8,6 +8,7 @@
 mod gate;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ pub struct FrameBus {
 #[derive(Debug)]
 struct Bus {
     slots: Mutex<HashMap<StreamName, Slot>>,
+    /// Somebody reads the frames' text.
+    reading: AtomicBool,
     /// Counts frames, readings, arrivals and departures.
     changes: watch::Sender<u64>,
 }
@@ -41,6 +44,8 @@ struct Slot {
     frames: u64,
     newest: Option<Arc<Frame>>,
     reads: VecDeque<Arc<Frame>>,
+    /// When the first scene came that is not among the reads' yet.
+    unread_since: Option<Timestamp>,
 }
 
 impl Default for FrameBus {
@@ -53,6 +58,7 @@ impl FrameBus {
     pub fn new() -> Self {
         let inner = Bus {
             slots: Mutex::default(),
+            reading: AtomicBool::new(false),
             changes: watch::Sender::new(0),
         };
         Self {
@@ -73,7 +79,7 @@ impl FrameBus {
             bus: self.clone(),
             stream: stream.clone(),
             encode,
-            gate: Gate::default(),
+            gate: Gate::new(),
         }
     }
 
@@ -102,6 +108,34 @@ impl FrameBus {
             .collect()
     }
 
+    /// Announces that somebody reads the frames: from now on those who look
+    /// wait for what was read.
+    pub fn expect_reading(&self) {
+        self.inner.reading.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether frames are read.
+    pub fn is_read(&self) -> bool {
+        self.inner.reading.load(Ordering::Relaxed)
+    }
+
+    /// The frame of a live stream to be looked at: the newest that was read
+    /// where frames are read, else the newest.
+    pub fn to_look_at(&self, stream: &StreamName) -> Option<Arc<Frame>> {
+        let slots = lock(&self.inner.slots);
+        let slot = slots.get(stream)?;
+        if self.is_read() {
+            slot.reads.back().cloned()
+        } else {
+            slot.newest.clone()
+        }
+    }
+
+    /// Since when a live stream shows what nobody has read.
+    pub fn unread_since(&self, stream: &StreamName) -> Option<Timestamp> {
+        lock(&self.inner.slots).get(stream)?.unread_since
+    }
+
     /// Puts a frame back with the text that was read on it.
     pub fn publish_read(&self, frame: Arc<Frame>) {
         {
@@ -113,6 +147,13 @@ impl FrameBus {
             else {
                 return;
             };
+            let newest = slot.newest.as_ref().map(|newest| newest.changes.newest());
+            if newest.is_none_or(|scene| scene <= frame.changes.newest()) {
+                slot.unread_since = None;
+            } else {
+                // Something came while this was being read.
+                slot.unread_since = slot.newest.as_ref().map(|newest| newest.captured_at);
+            }
             slot.reads.push_back(frame);
             while slot.reads.len() > READS_KEPT {
                 slot.reads.pop_front();
@@ -150,16 +191,17 @@ impl FramePublisher {
         pts: MediaTime,
         captured_at: Timestamp,
     ) -> Arc<Frame> {
-        let changed = self.gate.changed(&picture);
-        let frame = {
+        let seq = {
             let mut slots = lock(&self.bus.inner.slots);
             let slot = slots.entry(self.stream.clone()).or_default();
             slot.frames += 1;
-            let seq = slot.frames;
-            let scene = match &slot.newest {
-                Some(newest) if !changed => newest.scene,
-                _ => seq,
-            };
+            slot.frames
+        };
+        // Not under the lock: it takes a while.
+        let changes = self.gate.look(&picture, seq, captured_at);
+        let frame = {
+            let mut slots = lock(&self.bus.inner.slots);
+            let slot = slots.entry(self.stream.clone()).or_default();
             let mut frame = Frame::new(
                 self.stream.clone(),
                 seq,
@@ -168,8 +210,12 @@ impl FramePublisher {
                 Arc::new(picture),
                 self.encode,
             );
-            frame.scene = scene;
+            frame.scene = changes.newest();
+            frame.changes = changes;
             let frame = Arc::new(frame);
+            if frame.scene == frame.seq {
+                slot.unread_since.get_or_insert(captured_at);
+            }
             slot.newest = Some(Arc::clone(&frame));
             frame
         };
@@ -184,6 +230,7 @@ impl Drop for FramePublisher {
             slot.publishers = slot.publishers.saturating_sub(1);
             if slot.publishers == 0 {
                 slot.newest = None;
+                slot.unread_since = None;
                 slot.reads.clear();
             }
         }
@@ -235,7 +282,7 @@ mod tests {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let frame = publisher.publish(picture(10), MediaTime(0), Timestamp::UNIX_EPOCH);
-        bus.publish_read(Arc::new(frame.with_text(Arc::from([]))));
+        bus.publish_read(Arc::new(frame.read(Arc::from([]), Arc::from([]))));
         assert_eq!(bus.live(), [name()]);
         assert_eq!(bus.reads_after(&name(), None).len(), 1);
         assert_eq!(bus.reads_after(&name(), Some(1)).len(), 0);

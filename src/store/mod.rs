@@ -17,6 +17,7 @@ mod record;
 mod retention;
 mod row;
 mod schema;
+mod screen;
 mod writer;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::media::Still;
 pub use open::{OpenError, open};
 pub use read::Readers;
 pub use retention::Swept;
+pub use screen::{Hit, ScreenLine, ScreenText, TextQuery};
 pub use writer::Writer;
 
 /// The store could not do it; nothing was changed.
@@ -80,6 +82,8 @@ pub enum Write {
     Decide(Verdict),
     /// A lesson that no longer holds.
     Unlearn(Uuid),
+    /// What stood on a screen.
+    Remember(Box<ScreenText>),
     /// How far a named reader of findings has got.
     Advance {
         name: String,
@@ -94,6 +98,7 @@ pub enum Written {
     Recorded(Recorded),
     Decided(Change),
     Unlearned,
+    Remembered,
     Advanced,
 }
 

@@ -18,6 +18,8 @@ pub struct Swept {
     pub findings: u64,
     pub incidents: u64,
     pub stills: u64,
+    /// Of the screens' text.
+    pub lines: u64,
     /// There is more to remove.
     pub more: bool,
 }
@@ -27,7 +29,7 @@ impl Writer {
     pub fn sweep(&mut self) -> Result<Swept, StoreError> {
         let swept = self.transaction(Self::remove_oldest);
         let swept = swept.map_err(|error| self.error(&error))?;
-        if swept.findings > 0 {
+        if swept.findings + swept.lines > 0 {
             let give_back = format!("PRAGMA incremental_vacuum({PAGES})");
             // A row for each page; what fails now is done at the next step.
             drop(self.db.execute_batch(&give_back));
@@ -44,17 +46,21 @@ impl Writer {
             .prepare_cached("SELECT seq, incident, stored_at FROM findings ORDER BY seq LIMIT ?1")?
             .query_map([STEP], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        let mut swept = Swept::default();
+        let mut swept = Swept {
+            lines: self.forget_text(since, too_much)?,
+            ..Swept::default()
+        };
         let mut incidents = Vec::new();
         for (seq, incident, stored_at) in oldest {
             if stored_at >= since && !too_much {
+                swept.more = swept.lines == super::screen::STEP as u64;
                 return self.remove_incidents(incidents, swept);
             }
             swept.stills += self.remove_finding(seq)?;
             swept.findings += 1;
             incidents.push(incident);
         }
-        swept.more = swept.findings == STEP as u64;
+        swept.more |= swept.findings == STEP as u64;
         self.remove_incidents(incidents, swept)
     }
 

@@ -7,7 +7,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Each brings the schema from its index to the next. Never change one that
 /// was released: add another.
-const MIGRATIONS: [&str; 1] = [FIRST];
+const MIGRATIONS: [&str; 2] = [FIRST, SCREEN_TEXT];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
 
@@ -143,6 +143,15 @@ CREATE TABLE cursors (
 -- What stood on the screen. Nobody fills it yet.
 CREATE VIRTUAL TABLE screen_text USING fts5 (
   text, stream UNINDEXED, observed_at UNINDEXED, frame_seq UNINDEXED, pts_ms UNINDEXED
+);
+";
+
+/// Where on the picture each line stands; nobody had filled the first one.
+const SCREEN_TEXT: &str = "
+DROP TABLE screen_text;
+CREATE VIRTUAL TABLE screen_text USING fts5 (
+  text, stream UNINDEXED, observed_at UNINDEXED, frame_seq UNINDEXED, pts_ms UNINDEXED,
+  bounds UNINDEXED
 );
 ";
 

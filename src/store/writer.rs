@@ -93,6 +93,10 @@ impl Writer {
             }
             Write::Decide(verdict) => Ok(self.decide(verdict)?.map(Written::Decided)),
             Write::Unlearn(lesson) => self.unlearn(*lesson),
+            Write::Remember(text) => {
+                self.remember(text)?;
+                Ok(Ok(Written::Remembered))
+            }
             Write::Advance { name, seq, place } => {
                 self.advance(name, *seq, *place)?;
                 Ok(Ok(Written::Advanced))

@@ -3,9 +3,21 @@
 //! Owns the OCR models, the one thread they run on and its CPU budget. Reading
 //! happens once per frame for all who want the text, never on the async
 //! workers. What the text means is not decided here.
+//!
+//! ```text
+//! FrameBus -> reader -> page      what stands there now: moved, scroll, ocr
+//!               |         v
+//!               |       news      worth telling anybody?
+//!               v
+//! FrameBus, with text, secrets and the scene
+//! ```
 
+mod moved;
+mod news;
 mod ocr;
+mod page;
 mod reader;
+mod scroll;
 
 pub use ocr::{LoadError, Ocr, ReadError};
-pub use reader::Reader;
+pub use reader::{Reader, ReaderSettings};

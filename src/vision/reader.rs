@@ -1,5 +1,6 @@
 //! Reads the newest unread frame of each live stream in turn, within a budget
-//! of CPU, and puts it back on the bus with its text.
+//! of CPU, and puts it back on the bus with its text and what of it must not
+//! leave.
 //!
 //! Falls behind in freshness, never in memory: what was not read when a newer
 //! frame came is not read at all.
@@ -10,50 +11,70 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::news::Told;
 use super::ocr::{Ocr, ReadError};
+use super::page::{Cost, Page};
+use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
-use crate::media::{Frame, Picture, Rect, StreamName, TextLine};
+use crate::masking::{OwnPatterns, Redact, mask, secrets_on};
+use crate::media::{Frame, StreamName, TextLine};
 use crate::metrics::Metrics;
+use crate::screen::diff;
+use crate::store::{ScreenLine, ScreenText};
 
 /// CPU that may be spent at once after a rest: a first full screen, at full
 /// speed.
 const BURST: Duration = Duration::from_secs(4);
-/// How far a box may move, in pixels, and still be the same line.
-const SAME_PLACE: u32 = 3;
-/// Side of the cells two readings of a line are compared in.
-const CELL: u32 = 8;
-/// How far a sample has to move to count, and how many of a cell have to.
-const SAMPLE_STEP: u8 = 24;
-const CELL_SAMPLES: usize = 6;
+
+/// How the screen is read.
+#[derive(Debug)]
+pub struct ReaderSettings {
+    /// Share of one core that may be spent, averaged.
+    pub share: f64,
+    /// What the user wants hidden besides.
+    pub own: OwnPatterns,
+}
 
 /// Whoever reads the screen.
 #[derive(Debug)]
 pub struct Reader {
     ocr: Arc<Ocr>,
     frames: FrameBus,
+    /// Keeps what was read, for those who search.
+    record: Option<FindingsBus>,
     metrics: Arc<Metrics>,
+    own: OwnPatterns,
     budget: Budget,
-    memories: HashMap<StreamName, Arc<Memory>>,
+    memories: HashMap<StreamName, Memory>,
     /// The stream read last: the next one in turn comes after it.
     last: Option<StreamName>,
 }
 
-/// What was read last on a stream.
+/// What was read last on a stream, and what its readers were told of it.
 #[derive(Debug)]
 struct Memory {
+    /// Of the frame read, by the change gate.
     scene: u64,
-    picture: Arc<Picture>,
-    lines: Arc<[TextLine]>,
+    page: Arc<Page>,
+    told: Told,
 }
 
 impl Reader {
-    /// `share` of one core may be spent, averaged.
-    pub fn new(ocr: Ocr, frames: FrameBus, metrics: Arc<Metrics>, share: f64) -> Self {
+    pub fn new(
+        ocr: Ocr,
+        frames: FrameBus,
+        record: Option<FindingsBus>,
+        metrics: Arc<Metrics>,
+        settings: ReaderSettings,
+    ) -> Self {
+        frames.expect_reading();
         Self {
             ocr: Arc::new(ocr),
             frames,
+            record,
             metrics,
-            budget: Budget::new(share),
+            own: settings.own,
+            budget: Budget::new(settings.share),
             memories: HashMap::new(),
             last: None,
         }
@@ -70,9 +91,7 @@ impl Reader {
                     Some(_) => {
                         tokio::time::sleep(self.budget.wait()).await;
                         // What is newest is decided after the wait.
-                        if let Some(frame) = self.pick() {
-                            self.read(frame).await;
-                        }
+                        self.read_next().await;
                         true
                     }
                 }
@@ -81,6 +100,16 @@ impl Reader {
                 return;
             }
         }
+    }
+
+    /// Reads the next frame in turn now, whatever the budget; false when there
+    /// is nothing unread.
+    pub async fn read_next(&mut self) -> bool {
+        let Some(frame) = self.pick() else {
+            return false;
+        };
+        self.read(frame).await;
+        true
     }
 
     /// The newest frame of the next stream in turn that has a scene unread.
@@ -102,103 +131,131 @@ impl Reader {
     async fn read(&mut self, frame: Arc<Frame>) {
         self.last = Some(frame.stream.clone());
         let (ocr, picture) = (Arc::clone(&self.ocr), Arc::clone(&frame.picture));
-        let memory = self.memories.get(&frame.stream).cloned();
+        let last = self
+            .memories
+            .get(&frame.stream)
+            .map(|memory| Arc::clone(&memory.page));
         let begun = Instant::now();
         let reading = tokio::task::spawn_blocking(move || {
             let ocr = &ocr;
             ocr.on_thread(move || {
                 let before = thread_cpu();
-                let lines = ocr.read(&picture, |rect| memory.as_ref()?.recall(&picture, rect));
-                (lines, thread_cpu().saturating_sub(before))
+                let page = Page::read(last.as_deref(), &picture, ocr);
+                (page, thread_cpu().saturating_sub(before))
             })
         });
         // It only fails when it panicked, or the runtime is going down.
-        let (lines, spent) = match reading.await {
+        let (page, spent) = match reading.await {
             Ok(done) => done,
-            Err(error) => {
-                tracing::error!(stream = %frame.stream, %error, "reading the screen failed");
-                (Ok(Vec::new()), begun.elapsed())
-            }
+            Err(error) => (Err(ReadError::panicked(&error)), begun.elapsed()),
         };
         self.budget.spend(spent);
         self.metrics.ocr_cpu_seconds.inc_by(spent.as_secs_f64());
-        let lines: Arc<[TextLine]> = match lines {
-            Ok(lines) => lines.into(),
+        let (page, cost) = match page {
+            Ok((page, cost)) => (Arc::new(page), cost),
             Err(error) => return self.skip(&frame, &error),
         };
         self.metrics.ocr_frames.inc();
-        tracing::debug!(
-            stream = %frame.stream,
-            frame = frame.seq,
-            lines = lines.len(),
-            cpu_ms = spent.as_millis() as u64,
-            wall_ms = begun.elapsed().as_millis() as u64,
-            "read the screen"
-        );
-        self.remember(&frame, Arc::clone(&lines));
-        self.frames.publish_read(Arc::new(frame.with_text(lines)));
+        self.metrics.ocr_pixels.inc_by(cost.pixels);
+        log(&frame, &page, cost, spent, begun.elapsed());
+        self.keep_text(&frame, &page).await;
+        let scene = self.remember(&frame, &page);
+        let size = (frame.picture.width, frame.picture.height);
+        let secrets = secrets_on(&page.lines, &self.own, size);
+        let mut read = frame.read(Arc::clone(&page.lines), secrets.into());
+        read.scene = scene;
+        self.frames.publish_read(Arc::new(read));
     }
 
     /// Not read, and not to be tried again: the next scene may fare better.
+    /// Nobody is shown it either, as nobody knows what stands on it.
     fn skip(&mut self, frame: &Frame, error: &ReadError) {
         tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "the screen was not read");
-        self.remember(frame, Arc::from([]));
+        match self.memories.get_mut(&frame.stream) {
+            Some(memory) => memory.scene = frame.scene,
+            None => {
+                self.remember(frame, &Arc::new(Page::unread()));
+            }
+        }
     }
 
-    fn remember(&mut self, frame: &Frame, lines: Arc<[TextLine]>) {
+    /// The scene the frame belongs to for those who wait for news: the last
+    /// one, if nothing that can be read or seen from afar has changed.
+    fn remember(&mut self, frame: &Frame, page: &Arc<Page>) -> u64 {
+        let last = self
+            .memories
+            .remove(&frame.stream)
+            .map(|memory| memory.told);
+        let told = match last.filter(|told| !told.has_news(page, &frame.changes)) {
+            Some(told) => told,
+            None => {
+                self.metrics.ocr_news.inc();
+                Told::new(frame.scene, Arc::clone(page))
+            }
+        };
+        let scene = told.scene;
         let memory = Memory {
             scene: frame.scene,
-            picture: Arc::clone(&frame.picture),
-            lines,
+            page: Arc::clone(page),
+            told,
         };
-        self.memories.insert(frame.stream.clone(), Arc::new(memory));
+        self.memories.insert(frame.stream.clone(), memory);
+        scene
     }
-}
 
-impl Memory {
-    /// What stood there at the last reading, if nothing has moved since.
-    fn recall(&self, picture: &Picture, rect: &Rect) -> Option<TextLine> {
-        if (self.picture.width, self.picture.height) != (picture.width, picture.height) {
-            return None;
+    /// What stands there now and did not before, without its secrets.
+    async fn keep_text(&self, frame: &Frame, page: &Page) {
+        let Some(record) = &self.record else {
+            return;
+        };
+        let before = self
+            .memories
+            .get(&frame.stream)
+            .map(|memory| &memory.page.lines);
+        let appeared = match before {
+            Some(before) => diff(before, &page.lines).appeared,
+            None => (0..page.lines.len()).collect(),
+        };
+        if appeared.is_empty() {
+            return;
         }
-        let near = |a: u32, b: u32| a.abs_diff(b) <= SAME_PLACE;
-        let line = self.lines.iter().find(|line| {
-            let old = &line.rect;
-            near(old.x, rect.x)
-                && near(old.y, rect.y)
-                && near(old.width, rect.width)
-                && near(old.height, rect.height)
-        })?;
-        // Both boxes: what was read, and what would be.
-        let same = same_pixels(&self.picture, picture, &line.rect)
-            && same_pixels(&self.picture, picture, rect);
-        same.then(|| line.clone())
+        let size = (frame.picture.width, frame.picture.height);
+        let secrets = secrets_on(&page.lines, &self.own, size);
+        let read = Arc::new(frame.read(Arc::clone(&page.lines), secrets.into()));
+        let Some(cleared) = read.cleared_text(Redact::Secrets) else {
+            return;
+        };
+        let line = |index: usize| -> Option<ScreenLine> {
+            let line: &TextLine = cleared.get(index)?;
+            Some(ScreenLine {
+                text: mask(&line.text, Redact::Secrets).into_owned(),
+                bounds: line.rect.thousandths(size.0, size.1),
+            })
+        };
+        let text = ScreenText {
+            stream: frame.stream.clone(),
+            observed_at: frame.captured_at,
+            frame_seq: frame.seq,
+            pts_ms: frame.pts.ms(),
+            lines: appeared.into_iter().filter_map(line).collect(),
+        };
+        if let Err(error) = record.remember(text).await {
+            tracing::warn!(stream = %frame.stream, %error, "the screen's text was not kept");
+        }
     }
 }
 
-/// Whether no cell of the rectangle has moved. The rectangle lies within both
-/// pictures, which are of one size.
-fn same_pixels(old: &Picture, new: &Picture, rect: &Rect) -> bool {
-    let width = new.width as usize;
-    let cell_moved = |left: u32, top: u32| {
-        let columns = left as usize..(left + CELL).min(rect.x + rect.width) as usize;
-        let rows = top..(top + CELL).min(rect.y + rect.height);
-        let moved = rows.map(|row| {
-            let row = row as usize * width;
-            let span = row + columns.start..row + columns.end;
-            let samples = old.y[span.clone()].iter().zip(&new.y[span]);
-            samples
-                .filter(|(a, b)| a.abs_diff(**b) > SAMPLE_STEP)
-                .count()
-        });
-        moved.sum::<usize>() > CELL_SAMPLES
-    };
-    let step = CELL as usize;
-    !(rect.y..rect.y + rect.height).step_by(step).any(|top| {
-        (rect.x..rect.x + rect.width)
-            .step_by(step)
-            .any(|left| cell_moved(left, top))
-    })
+fn log(frame: &Frame, page: &Page, cost: Cost, spent: Duration, took: Duration) {
+    tracing::debug!(
+        stream = %frame.stream,
+        frame = frame.seq,
+        lines = page.lines.len(),
+        recognised = cost.lines,
+        pixels = cost.pixels,
+        cpu_ms = spent.as_millis() as u64,
+        wall_ms = took.as_millis() as u64,
+        "read the screen"
+    );
 }
 
 /// A bucket of CPU time that fills at `share` of the wall clock.
@@ -255,53 +312,6 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn grey(width: u32, height: u32) -> Picture {
-        let (w, h) = (width as usize, height as usize);
-        Picture {
-            width,
-            height,
-            y: vec![120; w * h],
-            u: vec![128; w.div_ceil(2) * h.div_ceil(2)],
-            v: vec![128; w.div_ceil(2) * h.div_ceil(2)],
-        }
-    }
-
-    #[test]
-    fn a_line_is_recalled_until_a_character_of_it_moves() {
-        let rect = Rect {
-            x: 10,
-            y: 10,
-            width: 200,
-            height: 20,
-        };
-        let line = TextLine {
-            text: "restarts 3".to_owned(),
-            rect,
-            confidence: 1.0,
-        };
-        let old = Arc::new(grey(320, 240));
-        let memory = Memory {
-            scene: 1,
-            picture: Arc::clone(&old),
-            lines: Arc::from([line.clone()]),
-        };
-        let shifted = Rect {
-            x: 12,
-            width: 199,
-            ..rect
-        };
-        assert_eq!(memory.recall(&old, &shifted), Some(line));
-        assert_eq!(memory.recall(&old, &Rect { y: 40, ..rect }), None);
-        let mut new = grey(320, 240);
-        for y in 14..24 {
-            for x in 200..206 {
-                new.y[y * 320 + x] = 250;
-            }
-        }
-        assert_eq!(memory.recall(&new, &rect), None);
-        assert_eq!(memory.recall(&grey(321, 240), &rect), None);
-    }
 
     #[test]
     fn the_budget_lets_a_first_reading_through_and_then_its_share() {

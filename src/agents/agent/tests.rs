@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::{AgentConfig, StoreSettings};
+use crate::agents::Policy;
+use crate::config::{AgentConfig, Frames, StoreSettings};
 use crate::finding::{Category, Evidence, Severity};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::{FrameBus, FramePublisher};
@@ -139,6 +140,7 @@ fn room(model: Arc<Scripted>) -> Room {
         findings: 0,
         last_look: None,
         last_outcome: None,
+        wanting_since: None,
         last_seen: None,
     };
     let meeting = Meeting {
@@ -158,12 +160,19 @@ fn room(model: Arc<Scripted>) -> Room {
         interval: Duration::from_secs(10),
         streams: vec![],
         model: None,
+        frames: Frames::Changed,
+        max_regions: 4,
         enabled: true,
     };
     let member = Member {
         config,
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor: None,
+        policy: Policy {
+            redact: Redact::Off,
+            redact_evidence: Redact::Secrets,
+            ungrounded: Severity::Medium,
+        },
     };
     let shutdown = CancellationToken::new();
     let panel = tokio::spawn(crate::agents::run(
@@ -206,7 +215,14 @@ fn show(publisher: &mut FramePublisher, shade: u8) -> Arc<Frame> {
         u: vec![128; 32 * 32],
         v: vec![128; 32 * 32],
     };
-    publisher.publish(picture, MediaTime(0), Timestamp::UNIX_EPOCH)
+    publisher.publish(picture, MediaTime(0), now())
+}
+
+/// By the paused clock.
+fn now() -> Timestamp {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let passed = Instant::now().duration_since(*START.get_or_init(Instant::now));
+    Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(passed).unwrap()
 }
 
 async fn seconds(count: u64) {
@@ -222,7 +238,7 @@ async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
     for shade in [60, 110, 160] {
         show(&mut team, shade);
     }
-    seconds(60).await;
+    seconds(20).await;
     show(&mut team, 161);
     seconds(60).await;
     let team_saw = |seq| ("team".to_owned(), seq);
@@ -308,7 +324,7 @@ async fn one_that_reads_gets_every_reading_since_its_last_look() {
         seconds(1).await;
         room.meeting
             .frames
-            .publish_read(Arc::new(frame.with_text(Arc::clone(&text))));
+            .publish_read(Arc::new(frame.read(Arc::clone(&text), Arc::from([]))));
     }
     seconds(30).await;
     let seqs: Vec<_> = room.model.shown().into_iter().map(|(_, seq)| seq).collect();

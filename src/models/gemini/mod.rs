@@ -105,10 +105,11 @@ impl Gemini {
     async fn ask(&self, look: &Look) -> Result<Answer, Failure> {
         let frame = look.frames.last().map(Arc::clone);
         let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
+        let regions = look.news.regions.clone();
         let mut question = Question {
             system: prompt::system(&look.persona),
-            text: prompt::question(&frame),
-            shot: Arc::new(blocking(move || Shot::take(frame)).await?),
+            text: prompt::question(&frame, &look.news),
+            shot: Arc::new(blocking(move || Shot::take(frame, &regions)).await?),
             max_output_tokens: self.settings.max_output_tokens,
             thinks: question::knows_thinking_levels(&self.settings.model),
             schema: !self.schema_refused.load(Ordering::Relaxed),
@@ -144,6 +145,7 @@ impl Gemini {
                 }
             };
             usage = sum(usage, reply.usage);
+            usage.estimated_tokens += question.estimated_tokens(&self.settings.model);
             if let Some(version) = reply.model_version {
                 self.remember(version);
             }
@@ -288,6 +290,7 @@ impl Model for Gemini {
 
 fn sum(one: Usage, other: Usage) -> Usage {
     Usage {
+        estimated_tokens: one.estimated_tokens.saturating_add(other.estimated_tokens),
         prompt_tokens: one.prompt_tokens.saturating_add(other.prompt_tokens),
         output_tokens: one.output_tokens.saturating_add(other.output_tokens),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shot::Shot;
+use super::shot::{Closeup, Shot};
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
 use crate::model::{Failure, Fatal};
 
@@ -36,27 +36,43 @@ impl Question {
             .min(MOST_OUTPUT_TOKENS);
     }
 
+    /// What the request costs, about: pictures by the price list, text by its
+    /// length.
+    pub(super) fn estimated_tokens(&self, model: &str) -> u64 {
+        let text = self.system.len() + self.text.len() + wire::schema().to_string().len();
+        let words = (text / BYTES) as u64;
+        let closeups = self.shot.closeups.len() as u64;
+        let picture = &self.shot.frame.picture;
+        words
+            + if knows_thinking_levels(model) {
+                WHOLE_TOKENS + closeups * CLOSEUP_TOKENS
+            } else {
+                let part = closeups * TILE_TOKENS;
+                tiles(picture.width, picture.height) * TILE_TOKENS + part
+            }
+    }
+
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
-        let mut asked = vec![
-            Part::InlineData {
-                mime_type: "image/jpeg",
-                data: &self.shot.base64,
-            },
-            Part::Text(&self.text),
-        ];
+        let titles: Vec<_> = (1..).zip(&self.shot.closeups).map(title).collect();
+        let mut asked = vec![Part::picture(&self.shot.base64, WHOLE)];
+        for (title, closeup) in titles.iter().zip(&self.shot.closeups) {
+            asked.push(Part::text(title));
+            asked.push(Part::picture(&closeup.base64, CLOSEUP));
+        }
+        asked.push(Part::text(&self.text));
         let in_words;
         if !self.schema {
             in_words = format!(
                 "Answer with one JSON object of this schema: {}",
                 wire::schema()
             );
-            asked.push(Part::Text(&in_words));
+            asked.push(Part::text(&in_words));
         }
         let request = Request {
             system_instruction: Content {
                 role: "user",
-                parts: vec![Part::Text(&self.system)],
+                parts: vec![Part::text(&self.system)],
             },
             contents: [Content {
                 role: "user",
@@ -70,8 +86,7 @@ impl Question {
                 thinking_config: self.thinks.then_some(ThinkingConfig {
                     thinking_level: "LOW",
                 }),
-                // Text of 11 pixels has to stay legible.
-                media_resolution: "MEDIA_RESOLUTION_HIGH",
+                media_resolution: WHOLE,
             },
             safety_settings: wire::SAFETY,
             store: false,
@@ -80,6 +95,30 @@ impl Question {
         serde_json::to_vec(&request)
             .map_err(|error| Failure::fatal(Fatal::Request, format!("no request: {error}")))
     }
+}
+
+/// Text of 11 pixels has to stay legible.
+const WHOLE: &str = "MEDIA_RESOLUTION_HIGH";
+/// Enlarged already.
+const CLOSEUP: &str = "MEDIA_RESOLUTION_MEDIUM";
+/// What a picture costs of each, in tokens.
+const WHOLE_TOKENS: u64 = 1120;
+const CLOSEUP_TOKENS: u64 = 560;
+/// Of models before 3: for each tile of 768 pixels' side.
+const TILE_TOKENS: u64 = 258;
+const TILE: u32 = 768;
+/// Bytes of text in a token, about.
+const BYTES: usize = 4;
+
+fn title((number, closeup): (usize, &Closeup)) -> String {
+    format!(
+        "Closeup {number}, {:?} of the picture (ymin, xmin, ymax, xmax in thousandths):",
+        closeup.bounds
+    )
+}
+
+fn tiles(width: u32, height: u32) -> u64 {
+    u64::from(width.div_ceil(TILE)) * u64::from(height.div_ceil(TILE))
 }
 
 /// The models before 3 refuse a request that names a level.

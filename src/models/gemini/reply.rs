@@ -48,6 +48,7 @@ impl Reply {
         let usage = response.usage_metadata.as_ref();
         let count = |tokens: Option<u64>| tokens.unwrap_or(0);
         let usage = usage.map_or_else(Usage::default, |u| Usage {
+            estimated_tokens: 0,
             prompt_tokens: count(u.prompt_token_count),
             output_tokens: count(u.candidates_token_count)
                 .saturating_add(count(u.thoughts_token_count)),

@@ -5,23 +5,58 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::media::{EncodeError, Frame};
+use crate::media::{EncodeError, Frame, Rect};
 
 /// A JPEG of this many bytes makes a request of just under 4 MB, the largest
 /// that has never been refused.
 const MAX_JPEG: usize = 2_950_000;
+
+/// A smaller part shows nothing, enlarged or not.
+const SMALLEST: u32 = 16;
 
 /// One picture in the form a request carries it.
 pub(super) struct Shot {
     /// Whose still it is: the frame itself, or a smaller version of it.
     pub frame: Arc<Frame>,
     pub base64: String,
+    /// Parts of it, enlarged.
+    pub closeups: Vec<Closeup>,
+}
+
+pub(super) struct Closeup {
+    /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    pub bounds: [u16; 4],
+    pub base64: String,
 }
 
 impl Shot {
-    /// At native resolution if it fits, else halved until it does. Costs CPU:
-    /// call it off the async workers.
-    pub(super) fn take(frame: Arc<Frame>) -> Result<Self, EncodeError> {
+    /// At native resolution if it fits, else halved until it does; parts of it
+    /// enlarged as far as they fit too. Costs CPU: call it off the async
+    /// workers.
+    pub(super) fn take(frame: Arc<Frame>, regions: &[Rect]) -> Result<Self, EncodeError> {
+        let mut shot = Self::whole(frame)?;
+        let mut room = MAX_JPEG.saturating_sub(shot.base64.len() / 4 * 3);
+        for region in regions {
+            let frame = &shot.frame;
+            let (width, height) = (frame.picture.width, frame.picture.height);
+            let part = frame.picture.crop(*region);
+            if part.width < SMALLEST || part.height < SMALLEST {
+                continue;
+            }
+            let still = frame.showing(part.doubled()).still()?;
+            if still.jpeg.len() > room {
+                break;
+            }
+            room -= still.jpeg.len();
+            shot.closeups.push(Closeup {
+                bounds: region.thousandths(width, height),
+                base64: STANDARD.encode(&still.jpeg),
+            });
+        }
+        Ok(shot)
+    }
+
+    fn whole(frame: Arc<Frame>) -> Result<Self, EncodeError> {
         let still = frame.still()?;
         if still.jpeg.len() > MAX_JPEG && can_shrink(&frame) {
             return Self::smaller(&frame);
@@ -29,12 +64,13 @@ impl Shot {
         Ok(Self {
             base64: STANDARD.encode(&still.jpeg),
             frame,
+            closeups: Vec::new(),
         })
     }
 
-    /// At half the size, and half of that until it fits.
+    /// At half the size, and half of that until it fits; without parts.
     pub(super) fn smaller(frame: &Frame) -> Result<Self, EncodeError> {
-        Self::take(Arc::new(frame.halved()))
+        Self::whole(Arc::new(frame.halved()))
     }
 }
 
@@ -73,17 +109,37 @@ mod tests {
     #[test]
     fn what_fits_goes_out_as_it_is() {
         let whole = frame(1920, 1080);
-        let shot = Shot::take(Arc::clone(&whole)).unwrap();
+        let shot = Shot::take(Arc::clone(&whole), &[]).unwrap();
         assert!(Arc::ptr_eq(&shot.frame, &whole));
         assert_eq!(shot.base64.len(), (1920 * 1080_usize).div_ceil(3) * 4);
     }
 
     #[test]
     fn what_is_too_big_shrinks_until_it_fits_and_keeps_its_name() {
-        let shot = Shot::take(frame(8000, 4000)).unwrap();
+        let shot = Shot::take(frame(8000, 4000), &[]).unwrap();
         assert_eq!((shot.frame.picture.width, shot.frame.seq), (2000, 7));
         assert!(shot.base64.len() < 4_000_000);
         let sum = shot.frame.still().unwrap().sha256;
         assert_ne!(sum, frame(8000, 4000).still().unwrap().sha256);
+    }
+
+    #[test]
+    fn parts_are_enlarged_as_far_as_they_fit() {
+        let part = |width| Rect {
+            x: 100,
+            y: 100,
+            width,
+            height: 100,
+        };
+        let regions = [part(200), part(5), part(1800)];
+        let shot = Shot::take(frame(1920, 1080), &regions).unwrap();
+        assert_eq!(shot.closeups.len(), 2, "a sliver shows nothing");
+        assert_eq!(shot.closeups[0].bounds, [92, 52, 185, 156]);
+        assert_eq!(
+            shot.closeups[0].base64.len(),
+            (400 * 200_usize).div_ceil(3) * 4
+        );
+        let full = Shot::take(frame(2000, 1400), &[part(1800)]).unwrap();
+        assert!(full.closeups.is_empty(), "the request would be too big");
     }
 }

@@ -33,13 +33,47 @@ pub(super) struct Content<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Part<'a> {
-    Text(&'a str),
-    #[serde(rename_all = "camelCase")]
-    InlineData {
-        mime_type: &'static str,
-        data: &'a str,
-    },
+pub(super) struct Part<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_resolution: Option<MediaResolution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inline_data: Option<InlineData<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct MediaResolution {
+    level: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InlineData<'a> {
+    mime_type: &'static str,
+    data: &'a str,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn text(text: &'a str) -> Self {
+        Self {
+            text: Some(text),
+            media_resolution: None,
+            inline_data: None,
+        }
+    }
+
+    /// A JPEG in base64, and how closely it is to be looked at.
+    pub(super) fn picture(data: &'a str, level: &'static str) -> Self {
+        Self {
+            text: None,
+            media_resolution: Some(MediaResolution { level }),
+            inline_data: Some(InlineData {
+                mime_type: "image/jpeg",
+                data,
+            }),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

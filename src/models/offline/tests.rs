@@ -42,7 +42,7 @@ fn frame(lines: &[&str]) -> Arc<Frame> {
         },
         confidence: 0.97,
     };
-    Arc::new(frame.with_text((0..).zip(lines).map(line).collect()))
+    Arc::new(frame.read((0..).zip(lines).map(line).collect(), Arc::from([])))
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Detector {
         Self { network }
     }
 
-    /// Boxes of lines, in reading order.
+    /// Boxes of lines, in no order.
     pub(super) fn detect(&self, image: &RgbImage) -> Result<Vec<Rect>, ReadError> {
         let (width, height) = image.dimensions();
         let shrink = (MOST_PIXELS / (width as f32 * height as f32))
@@ -63,12 +63,10 @@ impl Detector {
         // How many pixels of the picture a cell of the map is.
         let across = (seen.width().next_multiple_of(STRIDE) as f32 / columns as f32) / shrink;
         let down = (seen.height().next_multiple_of(STRIDE) as f32 / rows as f32) / shrink;
-        let mut rects: Vec<_> = Blobs::new(map, columns)
+        let rects = Blobs::new(map, columns)
             .filter_map(|blob| blob.rect(across, down, width, height))
-            .take(MOST_LINES)
-            .collect();
-        in_reading_order(&mut rects);
-        Ok(rects)
+            .take(MOST_LINES);
+        Ok(rects.collect())
     }
 }
 
@@ -187,28 +185,6 @@ impl Iterator for Blobs {
     }
 }
 
-/// Rows from the top, each from the left. Two boxes share a row when the
-/// middle of one lies within the other.
-fn in_reading_order(rects: &mut Vec<Rect>) {
-    rects.sort_by_key(|rect| 2 * rect.y + rect.height);
-    let mut ordered = Vec::with_capacity(rects.len());
-    let mut row: Vec<Rect> = Vec::new();
-    for rect in rects.drain(..) {
-        let middle = rect.y + rect.height / 2;
-        let fits = row
-            .first()
-            .is_none_or(|first| (first.y..first.y + first.height).contains(&middle));
-        if !fits {
-            row.sort_by_key(|rect| rect.x);
-            ordered.append(&mut row);
-        }
-        row.push(rect);
-    }
-    row.sort_by_key(|rect| rect.x);
-    ordered.append(&mut row);
-    *rects = ordered;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,25 +201,5 @@ mod tests {
             .map(|b| (b.left, b.top, b.right, b.bottom, b.cells))
             .collect();
         assert_eq!(edges, [(1, 1, 4, 3, 3), (10, 5, 12, 7, 2)]);
-    }
-
-    #[test]
-    fn a_table_is_read_row_by_row() {
-        let rect = |x, y| Rect {
-            x,
-            y,
-            width: 50,
-            height: 20,
-        };
-        let mut rects = vec![
-            rect(200, 103),
-            rect(0, 100),
-            rect(100, 60),
-            rect(0, 61),
-            rect(100, 98),
-        ];
-        in_reading_order(&mut rects);
-        let order: Vec<_> = rects.iter().map(|rect| (rect.x, rect.y)).collect();
-        assert_eq!(order, [(0, 61), (100, 60), (0, 100), (100, 98), (200, 103)]);
     }
 }

@@ -14,7 +14,8 @@ use rten::{Model, RunOptions, ThreadPool};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, Tensor};
 
-use crate::media::{Picture, TextLine};
+use super::page::Known;
+use crate::media::{Picture, Rect, TextLine};
 use detect::Detector;
 use recognise::Recogniser;
 
@@ -37,6 +38,12 @@ pub enum LoadError {
 #[derive(Debug, thiserror::Error)]
 #[error("failed to run the OCR model: {0}")]
 pub struct ReadError(String);
+
+impl ReadError {
+    pub(super) fn panicked(error: &tokio::task::JoinError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// The two models and the thread they run on.
 #[derive(Debug)]
@@ -64,25 +71,34 @@ impl Ocr {
         self.thread.run(work)
     }
 
-    /// The lines of text on a picture, in reading order. `known` may already
-    /// know what a line says, given where it stands; it is asked before the
-    /// recogniser, which is most of the cost.
-    pub fn read(
+    /// The lines of text on a part of a picture, in no order. `known` may
+    /// already know what a line says, given where on the picture it stands; it
+    /// is asked before the recogniser, which is most of the cost.
+    pub(super) fn read(
         &self,
         picture: &Picture,
-        mut known: impl FnMut(&crate::media::Rect) -> Option<TextLine>,
+        part: Rect,
+        mut known: impl FnMut(&Rect) -> Known,
     ) -> Result<Vec<TextLine>, ReadError> {
-        if picture.width < SMALLEST || picture.height < SMALLEST {
+        if part.width < SMALLEST || part.height < SMALLEST {
             return Ok(Vec::new());
         }
-        let image = rgb(picture);
+        let image = rgb(picture, &part);
         let mut lines = Vec::new();
-        for rect in self.detector.detect(&image)? {
-            let line = match known(&rect) {
-                Some(line) => line,
-                None => self.recogniser.read(&image, rect)?,
+        for found in self.detector.detect(&image)? {
+            let place = Rect {
+                x: part.x + found.x,
+                y: part.y + found.y,
+                ..found
             };
-            lines.push(line);
+            match known(&place) {
+                Known::Line(line) => lines.push(line),
+                Known::Elsewhere => {}
+                Known::No => lines.push(TextLine {
+                    rect: place,
+                    ..self.recogniser.read(&image, found)?
+                }),
+            }
         }
         Ok(lines)
     }
@@ -127,11 +143,11 @@ impl Network {
 }
 
 /// From JFIF's YCbCr (full range, BT.601), chroma repeated two by two.
-fn rgb(picture: &Picture) -> RgbImage {
+fn rgb(picture: &Picture, part: &Rect) -> RgbImage {
     let width = picture.width as usize;
     let chroma = width.div_ceil(2);
-    RgbImage::from_fn(picture.width, picture.height, |x, y| {
-        let (x, y) = (x as usize, y as usize);
+    RgbImage::from_fn(part.width, part.height, |x, y| {
+        let (x, y) = ((part.x + x) as usize, (part.y + y) as usize);
         let at = (y / 2) * chroma + x / 2;
         let luma = i32::from(picture.y[y * width + x]);
         let (cb, cr) = (

@@ -1,0 +1,180 @@
+//! Holds what a model says against what stands on the screen.
+
+use std::sync::Arc;
+
+use crate::finding::{Observation, Severity};
+use crate::masking::{Redact, mask, name_of};
+use crate::media::{Frame, Rect};
+use crate::screen;
+
+/// A shorter value may stand in any word.
+const SHORTEST_VALUE: usize = 4;
+
+/// Marks each quote as found or not, with the box where it really stands, and
+/// holds a finding whose quotes are not all there at `worst`. Where nobody read
+/// the screen nothing is said about it.
+pub(super) fn ground(
+    observation: &mut Observation,
+    frame: &Frame,
+    redact: Redact,
+    worst: Severity,
+) {
+    let Some(text) = &frame.text else {
+        return;
+    };
+    let cleared = frame.cleared_text(redact.max(Redact::Secrets));
+    let (width, height) = (frame.picture.width, frame.picture.height);
+    for evidence in &mut observation.evidence {
+        if !evidence.quote.chars().any(char::is_alphanumeric) {
+            evidence.grounded = None;
+            continue;
+        }
+        let near = evidence.bounds.map(|bounds| rect_of(bounds, width, height));
+        let place = screen::find(&evidence.quote, text, near)
+            .or_else(|| screen::find(&evidence.quote, cleared.as_ref()?, near));
+        evidence.grounded = Some(place.is_some());
+        if let Some(place) = place {
+            evidence.bounds = Some(place.rect.thousandths(width, height));
+        }
+    }
+    let invented = observation
+        .evidence
+        .iter()
+        .any(|evidence| evidence.grounded == Some(false));
+    // Worst comes first.
+    if invented {
+        observation.severity = observation.severity.max(worst);
+    }
+}
+
+/// No secret that was on the screen goes on in a finding, whoever made it.
+pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, redact: Redact) {
+    let redact = redact.max(Redact::Secrets);
+    let hidden: Vec<_> = frame
+        .hidden(redact)
+        .map(|secret| (frame.value_of(secret), name_of(&secret.kind)))
+        .filter(|(value, _)| value.len() >= SHORTEST_VALUE)
+        .collect();
+    let hide = |text: &mut String| {
+        for (value, name) in &hidden {
+            if text.contains(value) {
+                *text = text.replace(value, name);
+            }
+        }
+        *text = mask(text, redact).into_owned();
+    };
+    hide(&mut observation.title);
+    hide(&mut observation.detail);
+    hide(&mut observation.recommended_action);
+    for evidence in &mut observation.evidence {
+        hide(&mut evidence.quote);
+    }
+}
+
+fn rect_of([top, left, bottom, right]: [u16; 4], width: u32, height: u32) -> Rect {
+    let at = |thousandths: u16, side: u32| u32::from(thousandths) * side / 1000;
+    let (x, y) = (at(left, width), at(top, height));
+    Rect {
+        x,
+        y,
+        width: at(right, width).saturating_sub(x),
+        height: at(bottom, height).saturating_sub(y),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::finding::{Category, Evidence};
+    use crate::masking::{OwnPatterns, secrets_on};
+    use crate::media::{MediaTime, Picture, StreamName, TextLine};
+
+    fn frame(texts: &[&str]) -> Arc<Frame> {
+        let picture = Picture {
+            width: 1000,
+            height: 500,
+            y: vec![200; 1000 * 500],
+            u: vec![90; 500 * 250],
+            v: vec![90; 500 * 250],
+        };
+        let frame = Frame::new(
+            StreamName::new("team").unwrap(),
+            1,
+            MediaTime(0),
+            Timestamp::UNIX_EPOCH,
+            Arc::new(picture),
+            |_| Ok(Bytes::new()),
+        );
+        let line = |(row, text): (u32, &&str)| TextLine {
+            text: (*text).to_owned(),
+            rect: Rect {
+                x: 100,
+                y: 50 * (row + 1),
+                width: 10 * text.len() as u32,
+                height: 20,
+            },
+            confidence: 1.0,
+        };
+        let lines: Arc<[TextLine]> = (0..).zip(texts).map(line).collect();
+        let secrets = secrets_on(&lines, &OwnPatterns::default(), (1000, 500));
+        Arc::new(frame.read(lines, secrets.into()))
+    }
+
+    fn observation(quotes: &[&str]) -> Observation {
+        let evidence = quotes.iter().map(|quote| Evidence {
+            quote: (*quote).to_owned(),
+            bounds: Some([0, 0, 10, 10]),
+            grounded: None,
+        });
+        Observation {
+            severity: Severity::Critical,
+            confidence: 0.9,
+            category: Category::Other,
+            title: "t".to_owned(),
+            detail: String::new(),
+            evidence: evidence.collect(),
+            mitre: vec![],
+            recommended_action: String::new(),
+        }
+    }
+
+    #[test]
+    fn true_quotes_get_their_box_and_invented_ones_hold_the_finding_down() {
+        let frame = frame(&["Failed password for admin", "all is well"]);
+        let mut said = observation(&["failed password for admin", ""]);
+        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        assert_eq!(said.evidence[0].grounded, Some(true));
+        assert_eq!(said.evidence[0].bounds, Some([100, 100, 140, 350]));
+        assert_eq!(
+            (said.evidence[1].grounded, said.severity),
+            (None, Severity::Critical)
+        );
+        let mut said = observation(&["all is well", "ransomware on web-01"]);
+        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        assert_eq!(said.evidence[0].grounded, Some(true));
+        assert_eq!(said.evidence[1].grounded, Some(false));
+        assert_eq!(said.evidence[1].bounds, Some([0, 0, 10, 10]));
+        assert_eq!(said.severity, Severity::Medium);
+        said.severity = Severity::Info;
+        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        assert_eq!(said.severity, Severity::Info, "held down, never lifted");
+    }
+
+    #[test]
+    fn a_secret_is_named_and_still_grounded() {
+        let frame = frame(&["DB_PASSWORD=hunter2-hunter2"]);
+        let mut said = observation(&["DB_PASSWORD=[masked password or token]", "hunter2-hunter2"]);
+        said.title = "Password hunter2-hunter2 on screen".to_owned();
+        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        mask_all(&mut said, &frame, Redact::Off);
+        assert!(
+            said.evidence
+                .iter()
+                .all(|piece| piece.grounded == Some(true))
+        );
+        assert!(!format!("{said:?}").contains("hunter2"), "{said:?}");
+    }
+}

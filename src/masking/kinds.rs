@@ -1,0 +1,298 @@
+//! The shapes of secrets and personal data, forgiving what OCR does to them.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// A pattern whose group `value`, or all of it, is what must not be seen.
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) personal: bool,
+    pub(super) pattern: Regex,
+    /// What a match has to be besides.
+    pub(super) also: fn(&str) -> bool,
+}
+
+/// Words that stand before a secret.
+const NAMES: &str = "passw[o0]rds?|passwd|passphrase|pwd|pass|secret|secret[_ -]?key|client[_ -]?secret|t[o0]ken|auth[_ -]?t[o0]ken|access[_ -]?t[o0]ken|refresh[_ -]?t[o0]ken|api[_ -]?key|apikey|private[_ -]?key|access[_ -]?key|account[_ -]?key|shared[_ -]?access[_ -]?key|signing[_ -]?key|encryption[_ -]?key|connection[_ -]?string|credentials?";
+
+/// What stands behind such a word and is no secret.
+const NO_VALUES: [&str; 31] = [
+    "required",
+    "optional",
+    "expired",
+    "expires",
+    "invalid",
+    "incorrect",
+    "none",
+    "null",
+    "true",
+    "false",
+    "enabled",
+    "disabled",
+    "missing",
+    "empty",
+    "changed",
+    "reset",
+    "policy",
+    "rotation",
+    "rotated",
+    "redacted",
+    "masked",
+    "hidden",
+    "unset",
+    "valid",
+    "failed",
+    "accepted",
+    "wrong",
+    "never",
+    "unknown",
+    "default",
+    "rejected",
+];
+
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+    let any: fn(&str) -> bool = |_| true;
+    let secret = |name, pattern: &str| kind(name, false, pattern, any);
+    let token = |name, start: &str, rest: &str| secret(name, &format!("{}{rest}", loose(start)));
+    let mut kinds = vec![
+        // What names itself. The length leaves room for letters OCR dropped.
+        secret(
+            "AWS access key",
+            &format!(
+                r"\b(?:{}|{}|{}|{})[0-9A-Za-z]{{11,22}}\b",
+                loose("AKIA"),
+                loose("ASIA"),
+                loose("ABIA"),
+                loose("ACCA")
+            ),
+        ),
+        secret("GitHub token", r"\bgh[pousr][_ .-]{0,2}[0-9A-Za-z]{20,}"),
+        token("GitHub token", "github_pat_", "[0-9A-Za-z_]{20,}"),
+        token("GitLab token", "glpat-", "[0-9A-Za-z_-]{14,}"),
+        token("npm token", "npm_", "[0-9A-Za-z]{30,}"),
+        token("Hugging Face token", "hf_", "[0-9A-Za-z]{30,}"),
+        token("DigitalOcean token", "dop_v1_", "[0-9a-fO]{40,}"),
+        secret(
+            "Stripe key",
+            r"\b[spr]k[_ .-]{1,2}(?:live|1ive|Iive|test)[_ .-]{1,2}[0-9A-Za-z]{14,}",
+        ),
+        secret(
+            "Slack token",
+            r"\b[xX][oO0][xX][abeoprs][-_ ~]{1,2}[0-9A-Za-z-]{10,}",
+        ),
+        secret(
+            "Slack webhook",
+            r"hooks[. ]{1,2}slack[. ]{1,2}com/services/[0-9A-Za-z/]{18,}",
+        ),
+        secret("OpenAI key", r"\b[sS]k[-_]{1,2}[0-9A-Za-z_-]{16,}"),
+        secret("Google API key", r"\bA[Il1|!][zZ2][aA][0-9A-Za-z_-]{28,}"),
+        secret("Google API key", r"\bAQ\.[0-9A-Za-z_-]{20,}"),
+        token("Google client secret", "GOCSPX-", "[0-9A-Za-z_-]{18,}"),
+        secret("Google access token", r"\bya29[. ]{1,2}[0-9A-Za-z_-]{18,}"),
+        secret(
+            "Azure client secret",
+            r"\b[0-9A-Za-z_~.-]{3}[78B][QO0]~[0-9A-Za-z_~.-]{26,40}",
+        ),
+        secret("Azure storage key", r"\b[0-9A-Za-z+/]{80,90}={1,2}"),
+        secret(
+            "Azure SAS signature",
+            r"(?i)\bsig=(?P<value>[0-9A-Za-z%+/]{24,}={0,2})",
+        ),
+        secret(
+            "JSON web token",
+            r"\b[e0c][yv][J1I][0-9A-Za-z_-]{8,}[. ]{1,2}[0-9A-Za-z_-]{4,}(?:[. ]{1,2}[0-9A-Za-z_-]{4,})?",
+        ),
+        // What is named by the words before it.
+        secret(
+            "AWS secret key",
+            r"(?i)(?:aws[\W_]{0,3}secret[\W_]{0,3}access[\W_]{0,3}key[\W_]{1,4})(?P<value>[0-9A-Za-z+/][0-9A-Za-z+/ ]{7,})",
+        ),
+    ];
+    let named = |name, pattern: String| kind(name, false, &pattern, is_value);
+    kinds.extend([
+        // DB_PASSWORD=x, "token": "x", client_secret: x
+        named(
+            "password or token",
+            format!(r#"(?i)(?:{NAMES})["']?\s*(?:=|:)\s*["']?(?P<value>[^\s"',;&]{{4,}})"#),
+        ),
+        // --password x, --token=x
+        named(
+            "password or token",
+            format!(r#"(?i)--?(?:[a-z]+-)*(?:{NAMES})[ =]["']?(?P<value>[^\s"']{{3,}})"#),
+        ),
+        // mysql -px, sshpass -p 'x', curl -u user:x
+        named(
+            "password",
+            r#"\b(?:mysql|mysqldump|mariadb|sshpass|psql)\b[^|;]*?\s-p\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
+        ),
+        named(
+            "password",
+            r#"(?i)\bcurl\b[^|;]*?\s(?:-u|--user)[ =]["']?[^\s:"']+:(?P<value>[^\s"']{3,})"#.to_owned(),
+        ),
+        // https://user:x@host
+        named(
+            "password",
+            r"(?i)[a-z][a-z0-9+.-]*:\s?/\s?/[^\s:/@]+:(?P<value>[^\s@/]{3,})@".to_owned(),
+        ),
+        named(
+            "authorization",
+            r"(?i)\b(?:bearer|basic)\s+(?P<value>[0-9A-Za-z._~+/=-]{16,})".to_owned(),
+        ),
+        // A table's cell that says just that, and the next one.
+        named(
+            "password or token",
+            format!(r"(?i)(?:^|\s{{2}})(?:{NAMES})\s{{2,}}(?P<value>\S*[0-9]\S{{5,}})(?:\s{{2}}|$)"),
+        ),
+        kind(
+            "card number",
+            false,
+            r"\b[3-6][0-9OolIS]{3}(?:[ -]{1,2}[0-9OolIS]{4}){2}[ -]{1,2}[0-9OolIS]{1,4}\b|\b3[47][0-9OolIS]{2}[ -][0-9OolIS]{6}[ -][0-9OolIS]{5}\b",
+            |text| digits(text).len() > 12,
+        ),
+        kind("card number", false, r"\b[3-6][0-9]{12,18}\b", luhn),
+        kind("private key", false, r"-{2,}\s?BEGIN[A-Z0-9 ]*PR[Il1|]VATE\s?KEY[A-Z ]*-{2,}\s*(?P<value>[0-9A-Za-z+/=\s]{8,})", any),
+        // Long and random: whatever opens with it, it opens something.
+        kind("long random token", false, r"[0-9A-Za-z+/_=-]{24,}", is_random),
+        kind(
+            "e-mail address",
+            true,
+            r"(?i)\b[a-z0-9._%+-]+\s?[@©]\s?[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}\b",
+            any,
+        ),
+        kind("IBAN", true, r"\b[A-Z]{2}[0-9]{2}(?: ?[0-9A-Z]{4}){3,7}(?: ?[0-9A-Z]{1,3})?\b", |text| {
+            text.chars().filter(char::is_ascii_digit).count() >= 10
+        }),
+        kind("phone number", true, r"(?:\+|\b00)[1-9][0-9]{0,2}[ ./-]?(?:\(0\))?(?:[ ./-]?[0-9]{2,4}){2,5}\b", |text| {
+            (8..=15).contains(&digits(text).len())
+        }),
+        kind("social security number", true, r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b", any),
+    ]);
+    kinds
+});
+
+pub(super) fn all() -> &'static [Kind] {
+    &KINDS
+}
+
+fn kind(name: &'static str, personal: bool, pattern: &str, also: fn(&str) -> bool) -> Kind {
+    Kind {
+        name,
+        personal,
+        pattern: Regex::new(pattern).expect("the patterns are valid"),
+        also,
+    }
+}
+
+/// A literal start, with the letters OCR takes for one another.
+fn loose(start: &str) -> String {
+    let mut pattern = String::from(r"\b");
+    for c in start.chars() {
+        pattern.push_str(match c {
+            'I' => "[Il1|!J]",
+            'A' => "[A4]",
+            'K' => "[KkX]",
+            'S' => "[S5s]",
+            'B' => "[B8]",
+            'C' => "[CcG]",
+            'G' => "[G6C]",
+            'O' => "[O0oQ]",
+            'X' => "[Xx]",
+            'P' => "[Pp]",
+            'l' | 'i' | '1' => "[l1Ii|]",
+            'v' => "[vV]",
+            'o' => "[o0O]",
+            '_' => "[_ .-]{0,2}",
+            '-' => "[-_ ~]{0,2}",
+            c => {
+                pattern.push(c);
+                continue;
+            }
+        });
+    }
+    pattern
+}
+
+fn is_value(text: &str) -> bool {
+    let word = text.trim_matches(|c: char| !c.is_alphanumeric());
+    let hidden = |c: char| matches!(c, '*' | '•' | '.' | 'x' | 'X' | '…' | '-');
+    !text.starts_with("[masked")
+        && !word.is_empty()
+        && !text.chars().all(hidden)
+        && !NO_VALUES.contains(&word.to_lowercase().as_str())
+}
+
+fn digits(text: &str) -> Vec<u32> {
+    text.chars().filter_map(|c| c.to_digit(10)).collect()
+}
+
+/// ISO/IEC 7812-1, annex B.
+fn luhn(text: &str) -> bool {
+    let sum: u32 = digits(text)
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(at, digit)| match (at % 2, digit * 2) {
+            (0, _) => *digit,
+            (_, double) if double > 9 => double - 9,
+            (_, double) => double,
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+/// Letters of both cases and digits, changing all the time; names, paths and
+/// sums in hexadecimal do not.
+pub(super) fn is_random(text: &str) -> bool {
+    let class = |c: char| match c {
+        'a'..='z' => 0,
+        'A'..='Z' => 1,
+        '0'..='9' => 2,
+        _ => 3,
+    };
+    let mut counts = [0; 4];
+    let (mut switches, mut to_digit) = (0, 0);
+    let mut before = None;
+    for c in text.chars() {
+        let class = class(c);
+        counts[class] += 1;
+        switches += usize::from(before.is_some_and(|before| before != class));
+        to_digit += usize::from(class == 2 && before != Some(2));
+        before = Some(class);
+    }
+    let length = text.len();
+    // Words between marks are a path or a name.
+    let longest = text.split(['/', '_', '-', '=']).map(str::len).max();
+    counts[..3].iter().all(|count| *count >= 2)
+        && counts[2] < length * 3 / 4
+        && switches * 3 >= length
+        && to_digit >= 2
+        && longest.is_some_and(|longest| longest >= 12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_checked_and_names_are_not_random() {
+        assert!(luhn("4111111111111111") && !luhn("4111111111111112"));
+        for random in [
+            "je7MtGbClwBF2Zp9Utk4h3yCo8nvbEXAMPLEKEY",
+            "16C7e42F292c6912E7710c838347Ae178B4a",
+            "kT9vQ2mX7pL4wZ8rB1nC6dF3",
+        ] {
+            assert!(is_random(random), "{random}");
+        }
+        for plain in [
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "AWSServiceRoleForAutoScaling2024",
+            "usr/lib/x86_64-linux-gnu/libFoo2",
+            "payments-api-6d4cf56db6-x7v2p",
+            "GetObjectVersionForReplication",
+            "2026-11-23T14-02-10Z-backup-prod",
+        ] {
+            assert!(!is_random(plain), "{plain}");
+        }
+    }
+}

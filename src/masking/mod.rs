@@ -1,0 +1,257 @@
+//! Keeps secrets that stood on a screen out of what leaves the house.
+//!
+//! Works on text, by the shapes secrets have and the words that stand before
+//! them; a secret without either is not known for one. Forgives what OCR does:
+//! an underscore may have been read as a space, an I as a 1. What is hidden is
+//! named by its kind, never shown.
+
+mod kinds;
+mod lines;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use regex::Regex;
+
+pub use lines::secrets_on;
+
+/// What is hidden before anything leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Redact {
+    Off,
+    #[default]
+    Secrets,
+    SecretsAndPersonal,
+}
+
+impl Redact {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Secrets => "secrets",
+            Self::SecretsAndPersonal => "secrets+personal",
+        }
+    }
+}
+
+/// A piece of a text that must not be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    pub range: Range<usize>,
+    pub kind: Cow<'static, str>,
+    pub personal: bool,
+}
+
+/// What the user wants hidden besides.
+#[derive(Debug, Clone, Default)]
+pub struct OwnPatterns(Vec<Regex>);
+
+impl PartialEq for OwnPatterns {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = |patterns: &Self| patterns.0.iter().map(Regex::to_string).collect::<Vec<_>>();
+        texts(self) == texts(other)
+    }
+}
+
+impl OwnPatterns {
+    /// The error is of the first pattern that is none.
+    pub fn new(patterns: &[String]) -> Result<Self, (usize, regex::Error)> {
+        let compiled = patterns
+            .iter()
+            .enumerate()
+            .map(|(index, pattern)| Regex::new(pattern).map_err(|error| (index, error)));
+        Ok(Self(compiled.collect::<Result<_, _>>()?))
+    }
+}
+
+/// What takes the place of something hidden.
+pub fn name_of(kind: &str) -> String {
+    format!("[masked {kind}]")
+}
+
+/// What of a text must not be seen, without overlaps, in its order.
+fn spans(text: &str, own: &OwnPatterns) -> Vec<Span> {
+    let mut found: Vec<Span> = Vec::new();
+    let mut add = |range: Range<usize>, kind: Cow<'static, str>, personal| {
+        let free = !found.iter().any(|span: &Span| {
+            span.range.start < range.end && range.start < span.range.end && !span.personal
+        });
+        if free && !range.is_empty() {
+            found.push(Span {
+                range,
+                kind,
+                personal,
+            });
+        }
+    };
+    for kind in kinds::all() {
+        for hit in kind.pattern.captures_iter(text) {
+            let Some(value) = hit.name("value").or_else(|| hit.get(0)) else {
+                continue;
+            };
+            if (kind.also)(value.as_str()) && !is_name(text, value.range()) {
+                let end = whole(text, value.end(), kind.personal);
+                add(value.start()..end, kind.name.into(), kind.personal);
+            }
+        }
+    }
+    for pattern in &own.0 {
+        for hit in pattern.find_iter(text) {
+            add(hit.range(), "pattern of your own".into(), false);
+        }
+    }
+    found.sort_by_key(|span| span.range.start);
+    found
+}
+
+/// Within the name of something hidden already.
+fn is_name(text: &str, range: Range<usize>) -> bool {
+    text.match_indices("[masked").any(|(open, _)| {
+        let close = text[open..]
+            .find(']')
+            .map_or(text.len(), |close| open + close);
+        open < range.end && range.start <= close
+    })
+}
+
+/// Where a secret ends that OCR put a blank into: what follows and looks as
+/// random is a part of it.
+fn whole(text: &str, mut end: usize, personal: bool) -> usize {
+    while !personal && text[end..].starts_with(' ') {
+        let word = text[end + 1..].split(' ').next().unwrap_or_default();
+        let digit = word.chars().any(|c| c.is_ascii_digit());
+        let letter = word.chars().any(|c| c.is_ascii_alphabetic());
+        let plain = word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '='));
+        if word.len() < 3 || !(digit && letter && plain) {
+            break;
+        }
+        end += 1 + word.len();
+    }
+    end
+}
+
+/// The text without the secrets in it. Masking twice changes nothing.
+pub fn mask_secrets(text: &str) -> Cow<'_, str> {
+    mask(text, Redact::Secrets)
+}
+
+/// The same, and personal data where that is asked for.
+pub fn mask(text: &str, redact: Redact) -> Cow<'_, str> {
+    let spans = spans(text, &OwnPatterns::default());
+    let hidden = spans.iter().rev().filter(|span| match redact {
+        Redact::Off => false,
+        Redact::Secrets => !span.personal,
+        Redact::SecretsAndPersonal => true,
+    });
+    hidden.fold(Cow::Borrowed(text), |mut masked, span| {
+        masked
+            .to_mut()
+            .replace_range(span.range.clone(), &name_of(&span.kind));
+        masked
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_what_is_around_them_stays() {
+        let cases = [
+            (
+                "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE",
+                "AWS_ACCESS_KEY_ID=[masked AWS access key]",
+            ),
+            (
+                "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                "aws_secret_access_key = [masked AWS secret key]",
+            ),
+            (
+                "aws secret access key = wJalrXUtnFEMI/K7MDENG",
+                "aws secret access key = [masked AWS secret key]",
+            ),
+            (
+                "AWS SECRET-ACCESS KEY-WJaL XUAFMI/K7MDENG/bPXRFICYEXAMPLKEY",
+                "AWS SECRET-ACCESS KEY-[masked AWS secret key]",
+            ),
+            (
+                "remote: ghp_16C7e42F292c6912E7710c838347Ae178B4a ok",
+                "remote: [masked GitHub token] ok",
+            ),
+            (
+                "remote: ghp 16C7e42F292c6912E7710c838347Ae178B4a",
+                "remote: [masked GitHub token]",
+            ),
+            (
+                "export OPENAI=sk-proj-abcdefghij0123456789",
+                "export OPENAI=[masked OpenAI key]",
+            ),
+            (
+                "key AIzaSyA1234567890abcdefghijklmnopqrstuvw",
+                "key [masked Google API key]",
+            ),
+            ("xoxb-123456789012-abcdefGHIJ", "[masked Slack token]"),
+            (
+                "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc_def",
+                "Authorization: Bearer [masked JSON web token]",
+            ),
+            (
+                "authorization: bearer 0123456789abcdef0123",
+                "authorization: bearer [masked authorization]",
+            ),
+            (
+                "postgres://app:hunter2@db.example/prod",
+                "postgres://app:[masked password]@db.example/prod",
+            ),
+            (
+                "mysql -u root -phunter2 prod",
+                "mysql -u root -p[masked password] prod",
+            ),
+            (
+                "curl -u admin:hunter2 https://x.example",
+                "curl -u admin:[masked password] https://x.example",
+            ),
+            (
+                "tool --password hunter2 --verbose",
+                "tool --password [masked password or token] --verbose",
+            ),
+            (
+                "DB_PASSWORD=hunter2;x",
+                "DB_PASSWORD=[masked password or token];x",
+            ),
+            (
+                "{\"token\": \"abcd1234\"}",
+                "{\"token\": \"[masked password or token]\"}",
+            ),
+            (
+                "-----BEGIN RSA PRIVATE KEY----- MIIEpAIBAAKCAQEA7",
+                "-----BEGIN RSA PRIVATE KEY----- [masked private key]",
+            ),
+        ];
+        for (text, masked) in cases {
+            assert_eq!(mask_secrets(text), masked);
+            assert_eq!(mask_secrets(masked), masked, "twice");
+        }
+    }
+
+    #[test]
+    fn plain_words_stay() {
+        for text in [
+            "Failed password for admin from 203.0.113.45 port 51502 ssh2",
+            "Root account has no MFA device",
+            "tokens/min 48,210 (+820% vs baseline)",
+            "Password policy requires 14 characters",
+            "sk-learn and ask-me are no keys",
+            "https://siem.example/search?view=authentication",
+            "2026-11-23T14:02:10Z",
+        ] {
+            assert!(
+                matches!(mask_secrets(text), Cow::Borrowed(_)),
+                "{text} -> {}",
+                mask_secrets(text)
+            );
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What flows through the house: encoded access units on one side of the
+//! decoder, pictures and the text on them on the other.
+//!
+//! Plain data. Payloads are shared by reference count, so handing a unit or a
+//! frame to one more consumer copies nothing.
+
+mod changes;
+mod frame;
+mod picture;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use changes::{Changes, merged, regions};
+pub use frame::{Frame, Secret};
+pub use picture::{EncodeError, EncodeJpeg, Picture, Rect, Still, TextLine};
+
+/// The name a stream goes by everywhere: in URLs, logs, metrics and findings.
+///
+/// 1 to 64 characters of `A-Z a-z 0-9 . _ -`, not starting with a dot, so that
+/// it is safe in a path, a label and a terminal without escaping.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamName(Arc<str>);
+
+/// Why a text is no stream name. The text itself is left out on purpose: a
+/// publisher that mistypes its URL may have put the stream key there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stream name must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not start with a dot")]
+pub struct InvalidStreamName;
+
+impl StreamName {
+    pub fn new(name: &str) -> Result<Self, InvalidStreamName> {
+        let fits = (1..=64).contains(&name.len())
+            && !name.starts_with('.')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if fits {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidStreamName)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A moment of a stream in ticks of 90 kHz (RFC 6184, section 5.1), counted
+/// from the stream's own zero and never wrapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct MediaTime(pub i64);
+
+impl MediaTime {
+    pub const TICKS_PER_MS: i64 = 90;
+
+    pub fn from_ms(ms: i64) -> Self {
+        Self(ms.saturating_mul(Self::TICKS_PER_MS))
+    }
+
+    pub fn ms(self) -> i64 {
+        self.0.div_euclid(Self::TICKS_PER_MS)
+    }
+}
+
+/// Unwraps RTMP's 32-bit millisecond timestamps (RTMP 1.0, section 5.3.1.1).
+///
+/// The nearest of the possible readings is taken: a step of less than 2^31 ms
+/// (24.8 days) either way is a step, anything else a wrap.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    last: Option<i64>,
+}
+
+impl Timeline {
+    pub fn unwrap_ms(&mut self, raw: u32) -> i64 {
+        let unwrapped = match self.last {
+            None => i64::from(raw),
+            Some(last) => {
+                // Truncation keeps the low 32 bits, which is the modulus wanted.
+                let step = raw.wrapping_sub(last as u32) as i32;
+                last + i64::from(step)
+            }
+        };
+        self.last = Some(unwrapped);
+        unwrapped
+    }
+}
+
+/// How pictures are coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VideoCodec {
+    /// ITU-T H.264.
+    H264,
+    /// ITU-T H.265.
+    Hevc,
+    /// AOMedia's AV1.
+    Av1,
+}
+
+impl VideoCodec {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::H264 => "H.264",
+            Self::Hevc => "HEVC",
+            Self::Av1 => "AV1",
+        }
+    }
+}
+
+/// What the largest levels of all codecs allow a side at most, in samples.
+const LONGEST_SIDE: u32 = 16_384;
+
+/// Whether a picture of any codec may be so large.
+pub fn is_size(width: u32, height: u32) -> bool {
+    let fits = |side: u32| (1..=LONGEST_SIDE).contains(&side);
+    fits(width) && fits(height)
+}
+
+/// What browsers make of a stream over WebRTC (RFC 7742, section 6.2), as far
+/// as its configuration tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Playback {
+    /// It plays, unless its pictures turn out to be sent in another order than
+    /// shown.
+    Plays,
+    /// Its pictures are sent in another order than shown (B-frames), over
+    /// which browsers stumble.
+    Reordered,
+    /// No picture of it can be shown; why.
+    Never(&'static str),
+}
+
+/// Decoder configuration of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoConfig {
+    pub codec: VideoCodec,
+    /// The record as it came, which is what a decoder takes as extradata: that
+    /// of ISO/IEC 14496-15, section 5.3.3.1 (H.264) or 8.3.3.1 (HEVC), or of
+    /// AV1's ISO media file binding, section 2.3.
+    pub record: Bytes,
+    /// H.264's parameter sets; empty for other codecs.
+    pub sps: Bytes,
+    pub pps: Bytes,
+    /// Bytes of the length in front of each NAL unit: 1, 2 or 4. AV1 has no
+    /// NAL units: 0.
+    pub nal_length_size: u8,
+    /// Luma samples after cropping.
+    pub width: u32,
+    pub height: u32,
+    pub playback: Playback,
+}
+
+impl VideoConfig {
+    /// Of H.264 that browsers play, NAL units behind four bytes of length. The
+    /// parameter sets must not be empty nor longer than 65,535 bytes.
+    pub fn playable(sps: Bytes, pps: Bytes, width: u32, height: u32) -> Self {
+        let mut record = vec![1];
+        record.extend(sps.iter().skip(1).take(3));
+        // Four bytes of length, one SPS; the other bits are reserved ones.
+        record.extend([0xff, 0xe1]);
+        record.extend((sps.len() as u16).to_be_bytes());
+        record.extend(&sps);
+        record.push(1);
+        record.extend((pps.len() as u16).to_be_bytes());
+        record.extend(&pps);
+        Self {
+            codec: VideoCodec::H264,
+            record: record.into(),
+            sps,
+            pps,
+            nal_length_size: 4,
+            width,
+            height,
+            playback: Playback::Plays,
+        }
+    }
+}
+
+/// One coded picture with the configuration it needs, so that a change of
+/// parameter sets can't be taken in the wrong order.
+#[derive(Debug, Clone)]
+pub struct AccessUnit {
+    pub pts: MediaTime,
+    pub dts: MediaTime,
+    /// Decoding can start here.
+    pub keyframe: bool,
+    pub config: Arc<VideoConfig>,
+    /// NAL units, each behind its length (`config.nal_length_size` bytes), or
+    /// AV1's OBUs (low-overhead format, AV1 specification, section 5.2).
+    pub data: Bytes,
+}
+
+/// One coded AAC frame with its AudioSpecificConfig (ISO/IEC 14496-3).
+#[derive(Debug, Clone)]
+pub struct AudioUnit {
+    pub pts: MediaTime,
+    pub config: Bytes,
+    pub aac: Bytes,
+}
+
+/// What a publisher pushes and a subscriber receives.
+#[derive(Debug, Clone)]
+pub enum MediaUnit {
+    Video(AccessUnit),
+    Audio(AudioUnit),
+}
+
+impl MediaUnit {
+    /// Payload bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Video(unit) => unit.data.len(),
+            Self::Audio(unit) => unit.aac.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_names_are_safe_in_a_path() {
+        for good in ["team", "Team-1", "a", "x_y.z", &"a".repeat(64)] {
+            assert_eq!(StreamName::new(good).expect("valid").as_str(), good);
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "a/b",
+            "a b",
+            "ä",
+            "a\n",
+            &"a".repeat(65),
+        ] {
+            assert_eq!(StreamName::new(bad), Err(InvalidStreamName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn timeline_survives_a_wrap_and_a_step_back() {
+        let mut timeline = Timeline::default();
+        assert_eq!(timeline.unwrap_ms(u32::MAX - 9), i64::from(u32::MAX) - 9);
+        assert_eq!(timeline.unwrap_ms(10), i64::from(u32::MAX) + 11);
+        assert_eq!(timeline.unwrap_ms(u32::MAX), i64::from(u32::MAX));
+        assert_eq!(timeline.unwrap_ms(0), i64::from(u32::MAX) + 1);
+    }
+}

@@ -1,0 +1,173 @@
+//! Which lines are new, and which are gone.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::letters::{alike, group, letters, may_be_misread};
+use crate::media::TextLine;
+
+/// What changes by itself: times of day, dates, ages.
+static TIMES: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"(?i)\b(?:\d{4}-\d{2}-\d{2}[T ]?)?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?:Z|\s?[ap]m)?\b|\b\d{4}-\d{2}-\d{2}\b|\b\d+(?:\.\d+)?\s?(?:ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?:\s?\d+\s?(?:s|secs?|m|mins?))?(?:\s+ago)?\b";
+    Regex::new(pattern).expect("the pattern is valid")
+});
+/// A shorter line changes its meaning with any letter.
+const LONG: usize = 10;
+
+/// Two texts of one screen compared, wherever on it the lines stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diff {
+    /// Indexes of the later text's lines that the earlier one has not.
+    pub appeared: Vec<usize>,
+    /// Indexes of the earlier text's lines that the later one has not.
+    pub vanished: Vec<usize>,
+}
+
+impl Diff {
+    pub fn is_empty(&self) -> bool {
+        self.appeared.is_empty() && self.vanished.is_empty()
+    }
+}
+
+/// What is new and what is gone. Lines that only moved, tell the time, or were
+/// read a little differently are neither.
+pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
+    let mut known: HashMap<String, Vec<usize>> = HashMap::new();
+    for (index, line) in earlier.iter().enumerate().rev() {
+        known.entry(folded(&line.text)).or_default().push(index);
+    }
+    let mut appeared: Vec<(usize, String)> = Vec::new();
+    for (index, line) in later.iter().enumerate() {
+        let folded = folded(&line.text);
+        let found = known.get_mut(&folded).and_then(Vec::pop);
+        if found.is_none() && !folded.is_empty() {
+            appeared.push((index, folded));
+        }
+    }
+    let mut vanished: Vec<(usize, String)> = known
+        .into_iter()
+        .filter(|(folded, _)| !folded.is_empty())
+        .flat_map(|(folded, lines)| lines.into_iter().map(move |line| (line, folded.clone())))
+        .collect();
+    vanished.sort_unstable();
+    // What stands where it stood may have been read a little differently.
+    appeared.retain(|(index, _)| {
+        let rect = later[*index].rect;
+        let same = vanished.iter().position(|(old, _)| {
+            let old = &earlier[*old];
+            old.rect.meets(&rect) && is_misread(&old.text, &later[*index].text)
+        });
+        if let Some(at) = same {
+            vanished.remove(at);
+        }
+        same.is_none()
+    });
+    Diff {
+        appeared: appeared.into_iter().map(|(index, _)| index).collect(),
+        vanished: vanished.into_iter().map(|(index, _)| index).collect(),
+    }
+}
+
+fn folded(text: &str) -> String {
+    let timeless = TIMES.replace_all(text, " ");
+    letters(&timeless)
+        .into_iter()
+        .map(|(c, _)| group(c))
+        .collect()
+}
+
+/// Two letters at most, one in ten, and no digit.
+fn is_misread(a: &str, b: &str) -> bool {
+    let plain = |text: &str| -> Vec<char> {
+        let timeless = TIMES.replace_all(text, " ");
+        letters(&timeless).into_iter().map(|(c, _)| c).collect()
+    };
+    let (a, b) = (plain(a), plain(b));
+    let shorter = a.len().min(b.len());
+    if shorter < LONG || a.len().abs_diff(b.len()) > 2 {
+        return false;
+    }
+    let most = (shorter / 10).min(2);
+    let same_before = a
+        .iter()
+        .zip(&b)
+        .take_while(|(a, b)| alike(**a, **b))
+        .count();
+    let (a, b) = (&a[same_before..], &b[same_before..]);
+    let same_behind = a
+        .iter()
+        .rev()
+        .zip(b.iter().rev())
+        .take_while(|(a, b)| alike(**a, **b))
+        .count();
+    let (a, b) = (&a[..a.len() - same_behind], &b[..b.len() - same_behind]);
+    let letters = a.iter().chain(b).all(|c| may_be_misread(*c, *c));
+    a.len().max(b.len()) <= most && letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::Rect;
+
+    fn lines(texts: &[&str]) -> Vec<TextLine> {
+        let line = |(row, text): (u32, &&str)| TextLine {
+            text: (*text).to_owned(),
+            rect: Rect {
+                x: 10,
+                y: 20 * row,
+                width: 300,
+                height: 16,
+            },
+            confidence: 1.0,
+        };
+        (0..).zip(texts).map(line).collect()
+    }
+
+    fn news(earlier: &[&str], later: &[&str]) -> (Vec<usize>, Vec<usize>) {
+        let diff = diff(&lines(earlier), &lines(later));
+        (diff.appeared, diff.vanished)
+    }
+
+    #[test]
+    fn a_scrolled_line_is_not_new() {
+        let (appeared, vanished) = news(
+            &["one event", "two events", "three"],
+            &["two events", "three", "four"],
+        );
+        assert_eq!((appeared, vanished), (vec![2], vec![0]));
+    }
+
+    #[test]
+    fn clocks_and_misread_letters_are_no_news() {
+        for (a, b) in [
+            ("14:02:10", "14:02:11"),
+            ("updated 5s ago", "updated 12s ago"),
+            (
+                "2026-11-23T14:02:10Z started",
+                "2026-11-23T14:03:55Z started",
+            ),
+            ("All systems operational", "AlI systems operati0nal"),
+            ("All systems operational", "All systerns operationa"),
+            ("connection accepted", "connection acoepted"),
+        ] {
+            assert_eq!(news(&[a], &[b]), (vec![], vec![]), "{a} / {b}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_short_words_are() {
+        for (a, b) in [
+            ("restarts 3", "restarts 4"),
+            ("UP", "NO"),
+            ("connections refused: 45", "connections refused: 48"),
+            ("Failed logins, 1 minute: 48", "Failed logins, 1 minute: 49"),
+            ("from 203.0.113.45 port 22", "from 203.0.113.47 port 22"),
+            ("payments is running", "payments is crashing"),
+        ] {
+            assert_eq!(news(&[a], &[b]), (vec![0], vec![0]), "{a} / {b}");
+        }
+    }
+}

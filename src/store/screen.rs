@@ -1,0 +1,158 @@
+//! What stood on the screens, line by line as it appeared, and the search over
+//! it.
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+use serde::Serialize;
+
+use super::{Page, Readers, StoreError, Writer, row};
+use crate::media::StreamName;
+
+/// Lines removed in one go.
+pub(super) const STEP: i64 = 2000;
+
+/// Lines that appeared on a stream at one moment, without the secrets on them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScreenText {
+    pub stream: StreamName,
+    pub observed_at: Timestamp,
+    pub frame_seq: u64,
+    pub pts_ms: i64,
+    pub lines: Vec<ScreenLine>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScreenLine {
+    pub text: String,
+    /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    pub bounds: [u16; 4],
+}
+
+/// A line that was searched for: an item of `/api/search`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hit {
+    pub stream: String,
+    /// When it appeared.
+    pub observed_at: Timestamp,
+    pub frame_seq: u64,
+    pub pts_ms: i64,
+    pub text: String,
+    #[serde(rename = "box")]
+    pub bounds: [u16; 4],
+}
+
+/// Which lines to look for, the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct TextQuery {
+    /// All of these words, each from its beginning.
+    pub words: String,
+    pub stream: Option<String>,
+    /// `next` of the page before.
+    pub before: Option<u64>,
+    pub limit: usize,
+}
+
+impl Writer {
+    pub(super) fn remember(&self, text: &ScreenText) -> rusqlite::Result<()> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO screen_text (text, stream, observed_at, frame_seq, pts_ms, bounds)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for line in &text.lines {
+            let [top, left, bottom, right] = line.bounds;
+            insert.execute(params![
+                line.text,
+                text.stream.as_str(),
+                row::nanos(text.observed_at),
+                text.frame_seq as i64,
+                text.pts_ms,
+                format!("{top} {left} {bottom} {right}"),
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// One step of removing what appeared before that time, or the oldest
+    /// whatever its time; how many lines went.
+    pub(super) fn forget_text(&self, since: i64, any: bool) -> rusqlite::Result<u64> {
+        let mut forget = self.db.prepare_cached(
+            "DELETE FROM screen_text WHERE rowid IN
+             (SELECT rowid FROM (SELECT rowid, observed_at FROM screen_text ORDER BY rowid LIMIT ?1)
+              WHERE ?3 OR observed_at < ?2)",
+        )?;
+        Ok(forget.execute(params![STEP, since, any])? as u64)
+    }
+}
+
+impl Readers {
+    /// Lines that were on a screen.
+    pub fn search(&self, query: &TextQuery) -> Result<Page<Hit, u64>, StoreError> {
+        let Some(wanted) = fts(&query.words) else {
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+            });
+        };
+        let before = query.before.map_or(i64::MAX, |before| before as i64);
+        let hits = self.with(|db| {
+            let mut find = db.prepare_cached(
+                "SELECT rowid, stream, observed_at, frame_seq, pts_ms, text, bounds
+                 FROM screen_text
+                 WHERE screen_text MATCH ?1 AND rowid < ?2 AND (?3 IS NULL OR stream = ?3)
+                 ORDER BY rowid DESC LIMIT ?4",
+            )?;
+            let limit = query.limit as i64 + 1;
+            find.query_map(params![wanted, before, query.stream, limit], hit)?
+                .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()
+        })?;
+        let more = hits.len() > query.limit;
+        let next = hits
+            .get(query.limit.saturating_sub(1))
+            .map(|(rowid, _)| *rowid);
+        let items = hits.into_iter().take(query.limit).map(|(_, hit)| hit);
+        Ok(Page {
+            items: items.collect(),
+            next: next.filter(|_| more),
+        })
+    }
+}
+
+fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
+    let bounds: String = row.get(6)?;
+    let mut numbers = bounds.split(' ').map(|number| number.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let hit = Hit {
+        stream: row.get(1)?,
+        observed_at: row::timestamp(row.get(2)?),
+        frame_seq: row.get::<_, i64>(3)? as u64,
+        pts_ms: row.get(4)?,
+        text: row.get(5)?,
+        bounds: [next(), next(), next(), next()],
+    };
+    Ok((row.get::<_, i64>(0)? as u64, hit))
+}
+
+/// What a person types as FTS5 takes it: every word in quotes, so that none is
+/// an operator, and open at its end. `None` without a word.
+fn fts(words: &str) -> Option<String> {
+    let words = words
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| format!("\"{word}\"*"));
+    let wanted = words.collect::<Vec<_>>().join(" ");
+    (!wanted.is_empty()).then_some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_never_an_operator() {
+        assert_eq!(
+            fts("failed AND \"x").as_deref(),
+            Some("\"failed\"* \"AND\"* \"x\"*")
+        );
+        assert_eq!(fts(" -- "), None);
+    }
+}

@@ -1,0 +1,336 @@
+//! What stands on one stream's screen: read once, and from then on only where
+//! it changed.
+
+use std::sync::Arc;
+
+use super::moved::{self, CELL};
+use super::ocr::{Ocr, ReadError};
+use super::scroll;
+use crate::media::{Picture, Rect, TextLine, merged, regions};
+
+/// How far a box may move, in pixels, and still be the same line.
+const SAME_PLACE: u32 = 3;
+/// Seen around what is read, so that no letter is cut.
+const MARGIN: u32 = 24;
+/// From this share of the picture on it is read whole.
+const MOST_OF_IT: f64 = 0.6;
+
+/// A picture and everything that was read on it.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    pub(super) picture: Arc<Picture>,
+    /// In reading order.
+    pub(super) lines: Arc<[TextLine]>,
+}
+
+/// What a reading cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cost {
+    /// Pixels that were searched for text.
+    pub(super) pixels: u64,
+    /// Lines that had to be recognised.
+    pub(super) lines: u64,
+}
+
+impl Page {
+    /// Of a picture that could not be read.
+    pub(super) fn unread() -> Self {
+        let nothing = Picture {
+            width: 0,
+            height: 0,
+            y: Vec::new(),
+            u: Vec::new(),
+            v: Vec::new(),
+        };
+        Self {
+            picture: Arc::new(nothing),
+            lines: Arc::from([]),
+        }
+    }
+
+    /// Reads a picture, with the last page for what has not changed since.
+    pub(super) fn read(
+        last: Option<&Self>,
+        picture: &Arc<Picture>,
+        ocr: &Ocr,
+    ) -> Result<(Self, Cost), ReadError> {
+        let (width, height) = (picture.width, picture.height);
+        let all = Rect {
+            x: 0,
+            y: 0,
+            width,
+            height,
+        };
+        let last = last.filter(|last| (last.picture.width, last.picture.height) == (width, height));
+        let stale = match last {
+            Some(last) => last.stale(picture),
+            None => vec![all],
+        };
+        let scrolled: Vec<_> = match last {
+            Some(last) => stale
+                .iter()
+                .filter_map(|rect| Some((*rect, scroll::distance(&last.picture, picture, rect)?)))
+                .collect(),
+            None => Vec::new(),
+        };
+        let recall = |rect: &Rect| {
+            let last = last?;
+            let moved = scrolled.iter().filter(|(region, _)| region.meets(rect));
+            std::iter::once(0)
+                .chain(moved.map(|(_, distance)| *distance))
+                .find_map(|down| last.recall(picture, rect, down))
+        };
+        let mut cost = Cost::default();
+        let mut lines: Vec<TextLine> = last.map_or_else(Vec::new, |last| {
+            let kept = last
+                .lines
+                .iter()
+                .filter(|line| !stale.iter().any(|rect| rect.meets(&line.rect)));
+            kept.cloned().collect()
+        });
+        for rect in &stale {
+            let seen = rect.grown(MARGIN, width, height);
+            cost.pixels += seen.area();
+            let read = ocr.read(picture, seen, |line| {
+                // What lies in the margin alone is known, and maybe cut off.
+                if !line.meets(rect) {
+                    return Known::Elsewhere;
+                }
+                match recall(line) {
+                    Some(line) => Known::Line(line),
+                    None => {
+                        cost.lines += 1;
+                        Known::No
+                    }
+                }
+            })?;
+            // Read anew as part of a longer line.
+            lines.retain(|line| !read.iter().any(|new| new.rect.meets(&centre(&line.rect))));
+            lines.extend(read);
+        }
+        in_reading_order(&mut lines);
+        let page = Self {
+            picture: Arc::clone(picture),
+            lines: lines.into(),
+        };
+        Ok((page, cost))
+    }
+
+    /// Where the picture has moved, with the whole of every line touched.
+    fn stale(&self, picture: &Picture) -> Vec<Rect> {
+        let (width, height) = (picture.width, picture.height);
+        let cells = moved::cells(&self.picture, picture);
+        let mut rects = regions(&cells, width.div_ceil(CELL), CELL, width, height);
+        loop {
+            let before = rects.len();
+            let area: u64 = rects.iter().map(Rect::area).sum();
+            let touched = self
+                .lines
+                .iter()
+                .map(|line| line.rect)
+                .filter(|line| rects.iter().any(|rect| rect.meets(line)));
+            let touched: Vec<_> = touched.collect();
+            rects.extend(touched);
+            rects = merged(rects);
+            if rects.len() == before && rects.iter().map(Rect::area).sum::<u64>() == area {
+                break;
+            }
+        }
+        let area: u64 = rects.iter().map(Rect::area).sum();
+        if area as f64 > MOST_OF_IT * (f64::from(width) * f64::from(height)) {
+            return vec![Rect {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            }];
+        }
+        rects
+    }
+
+    /// What stood there at the last reading, or so far above, if nothing of it
+    /// has moved since.
+    fn recall(&self, picture: &Picture, rect: &Rect, down: i32) -> Option<TextLine> {
+        let near = |a: u32, b: u32| a.abs_diff(b) <= SAME_PLACE;
+        let above = rect.y.checked_add_signed(-down)?;
+        let line = self.lines.iter().find(|line| {
+            let old = &line.rect;
+            near(old.x, rect.x)
+                && near(old.y, above)
+                && near(old.width, rect.width)
+                && near(old.height, rect.height)
+        })?;
+        let there = Rect {
+            y: line.rect.y.checked_add_signed(down)?,
+            ..line.rect
+        };
+        // Both boxes: what was read, and what would be.
+        let same = moved::same(&self.picture, picture, &there, down)
+            && moved::same(&self.picture, picture, rect, down);
+        same.then(|| TextLine {
+            rect: there,
+            ..line.clone()
+        })
+    }
+}
+
+fn centre(rect: &Rect) -> Rect {
+    Rect {
+        x: rect.x + rect.width / 2,
+        y: rect.y + rect.height / 2,
+        width: 1,
+        height: 1,
+    }
+}
+
+/// Whether a line has to be read.
+pub(super) enum Known {
+    /// It says this.
+    Line(TextLine),
+    /// It is none of what is asked for.
+    Elsewhere,
+    No,
+}
+
+/// Rows from the top, each from the left. Two lines share a row when the
+/// middle of one lies within the other.
+fn in_reading_order(lines: &mut Vec<TextLine>) {
+    lines.sort_by_key(|line| 2 * line.rect.y + line.rect.height);
+    let mut ordered = Vec::with_capacity(lines.len());
+    let mut row: Vec<TextLine> = Vec::new();
+    for line in lines.drain(..) {
+        let middle = line.rect.y + line.rect.height / 2;
+        let fits = row
+            .first()
+            .is_none_or(|first| (first.rect.y..first.rect.bottom()).contains(&middle));
+        if !fits {
+            row.sort_by_key(|line| line.rect.x);
+            ordered.append(&mut row);
+        }
+        row.push(line);
+    }
+    row.sort_by_key(|line| line.rect.x);
+    ordered.append(&mut row);
+    *lines = ordered;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(width: u32, height: u32) -> Picture {
+        let (w, h) = (width as usize, height as usize);
+        Picture {
+            width,
+            height,
+            y: vec![120; w * h],
+            u: vec![128; w.div_ceil(2) * h.div_ceil(2)],
+            v: vec![128; w.div_ceil(2) * h.div_ceil(2)],
+        }
+    }
+
+    fn rect(x: u32, y: u32) -> Rect {
+        Rect {
+            x,
+            y,
+            width: 50,
+            height: 20,
+        }
+    }
+
+    fn line(text: &str, rect: Rect) -> TextLine {
+        TextLine {
+            text: text.to_owned(),
+            rect,
+            confidence: 1.0,
+        }
+    }
+
+    fn paint(picture: &mut Picture, rect: Rect) {
+        for y in rect.y..rect.bottom() {
+            for x in rect.x..rect.right() {
+                let at = (y * picture.width + x) as usize;
+                picture.y[at] = if (x * 7 + (y - rect.y) * 3) % 5 == 0 {
+                    250
+                } else {
+                    20
+                };
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_recalled_until_a_character_of_it_moves() {
+        let place = Rect {
+            x: 10,
+            y: 10,
+            width: 200,
+            height: 20,
+        };
+        let old = Arc::new(grey(320, 240));
+        let page = Page {
+            picture: Arc::clone(&old),
+            lines: Arc::from([line("restarts 3", place)]),
+        };
+        let shifted = Rect {
+            x: 12,
+            width: 199,
+            ..place
+        };
+        assert_eq!(page.recall(&old, &shifted, 0), Some(page.lines[0].clone()));
+        assert_eq!(page.recall(&old, &Rect { y: 40, ..place }, 0), None);
+        let mut new = grey(320, 240);
+        paint(
+            &mut new,
+            Rect {
+                x: 200,
+                y: 14,
+                width: 6,
+                height: 10,
+            },
+        );
+        assert_eq!(page.recall(&new, &place, 0), None);
+        let stale = page.stale(&new);
+        assert_eq!(stale.len(), 1);
+        assert_eq!(stale[0].with(&place), stale[0], "the whole of the line");
+        assert_eq!(page.stale(&old), []);
+    }
+
+    #[test]
+    fn a_scrolled_line_is_recalled_where_it_is_now() {
+        let mut old = grey(320, 240);
+        paint(&mut old, rect(20, 100));
+        let mut new = grey(320, 240);
+        paint(&mut new, rect(20, 76));
+        let page = Page {
+            picture: Arc::new(old),
+            lines: Arc::from([line("one event", rect(20, 100))]),
+        };
+        assert_eq!(page.recall(&new, &rect(20, 76), 0), None);
+        let found = page
+            .recall(&new, &rect(20, 76), -24)
+            .expect("it only moved");
+        assert_eq!(
+            (found.text.as_str(), found.rect),
+            ("one event", rect(20, 76))
+        );
+    }
+
+    #[test]
+    fn a_table_is_read_row_by_row() {
+        let at = |x, y| line("", rect(x, y));
+        let mut lines = vec![
+            at(200, 103),
+            at(0, 100),
+            at(100, 60),
+            at(0, 61),
+            at(100, 98),
+        ];
+        in_reading_order(&mut lines);
+        let order: Vec<_> = lines
+            .iter()
+            .map(|line| (line.rect.x, line.rect.y))
+            .collect();
+        assert_eq!(order, [(0, 61), (100, 60), (0, 100), (100, 98), (200, 103)]);
+    }
+}
