@@ -36,7 +36,8 @@
 //!   [`store`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
-//!   [`report`], [`console`], [`whep`].
+//!   [`report`], [`console`], [`watchdog`],
+//!   [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
@@ -52,6 +53,7 @@ pub mod models;
 pub mod report;
 pub mod rtmp;
 pub mod vision;
+pub mod watchdog;
 pub mod whep;
 
 pub mod findings_bus;

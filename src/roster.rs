@@ -28,6 +28,8 @@ pub struct AgentStatus {
     /// Since when it has had something to look at without an answer of its
     /// model; null while it has nothing, or has looked.
     pub wanting_since: Option<Timestamp>,
+    /// Since when it has been down, waiting to be started again.
+    pub failed_since: Option<Timestamp>,
     /// When an agent on another machine last reported; null for our own.
     pub last_seen: Option<Timestamp>,
 }
@@ -87,10 +89,20 @@ impl Roster {
         if status.state == state {
             return;
         }
+        status.failed_since = None;
         state.clone_into(&mut status.state);
         status.since = Timestamp::now();
         drop(agents);
         self.inner.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Notes that an agent failed; it is up again when it says something.
+    pub fn failed(&self, agent: &str) {
+        self.say(agent, "failed, starting again");
+        let mut agents = self.lock();
+        if let Some(status) = agents.iter_mut().find(|status| status.name == agent) {
+            status.failed_since = Some(Timestamp::now());
+        }
     }
 
     /// Notes that an agent has something to look at, until it has.
@@ -150,6 +162,7 @@ impl Roster {
             last_look: None,
             last_outcome: None,
             wanting_since: None,
+            failed_since: None,
             last_seen: None,
         };
         // In the place of one that is not enabled here.

@@ -17,8 +17,8 @@ const MEETING_POINTS: [&str; 6] = [
     "stream_hub",
     "tls",
 ];
-const EDGES: [&str; 8] = [
-    "agents", "av", "console", "models", "report", "rtmp", "vision", "whep",
+const EDGES: [&str; 9] = [
+    "agents", "av", "console", "models", "report", "rtmp", "vision", "watchdog", "whep",
 ];
 /// They know everyone; nobody imports them.
 const TOP: [&str; 4] = ["app", "cli", "lib", "main"];

@@ -143,7 +143,7 @@ fn the_finding() -> Value {
         "severity": "high", "confidence": 0.82_f32, "category": "secret_exposure",
         "title": "Plaintext token on screen",
         "detail": "A bearer token is visible in a terminal.",
-        "evidence": [{"quote": "export TOKEN=…(masked)", "box": [120, 40, 180, 610], "grounded": null}],
+        "evidence": [{"quote": "export TOKEN=[masked password or token]", "box": [120, 40, 180, 610], "grounded": null}],
         "mitre": ["T1552.001"], "recommended_action": "Rotate the token."
     })
 }
@@ -545,6 +545,13 @@ async fn a_request_has_the_fields_of_the_recorded_ones() {
     // One of the recorded clients mixes the cases; ours does not.
     let mut mixed = Vec::new();
     paths(&proposed, "", &mut mixed);
+    let mut in_part = Vec::new();
+    paths(
+        &fixture("req-04-part-media-resolution")["body"],
+        "",
+        &mut in_part,
+    );
+    mixed.extend(in_part);
     let camel = |path: &String| {
         path.replace("mime_type", "mimeType")
             .replace("thinking_level", "thinkingLevel")

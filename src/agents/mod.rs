@@ -98,9 +98,7 @@ async fn supervise(member: Member, meeting: Meeting, shutdown: CancellationToken
         let reason = failure.map_or_else(|| "ended".to_owned(), |error| error.to_string());
         let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         tracing::error!(%reason, wait_ms = wait.as_millis() as u64, "agent failed, starting it again");
-        meeting
-            .roster
-            .say(member.config.name(), "failed, starting again");
+        meeting.roster.failed(member.config.name());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = shutdown.cancelled() => return,

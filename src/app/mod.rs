@@ -28,9 +28,9 @@ use crate::agents;
 use crate::agents::{Meeting, Member};
 use crate::av;
 use crate::cli::{Command, PublishArgs};
-use crate::config::{Config, Secret, Secrets};
+use crate::config::{AgentConfig, Config, Secret, Secrets};
 use crate::console::{Console, ConsoleSettings, Views};
-use crate::finding::{Finding, printable};
+use crate::finding::{Finding, WATCHTOWER, printable};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::metrics::Metrics;
@@ -40,6 +40,7 @@ use crate::stream_hub::StreamHub;
 use crate::stream_hub::renditions::Renditions;
 use crate::tls::Tls;
 use crate::vision::Reader;
+use crate::watchdog::Watchdog;
 use crate::whep;
 
 /// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
@@ -137,7 +138,9 @@ impl App {
         let names: Vec<_> = config
             .panel
             .enabled()
-            .map(|agent| agent.name().to_owned())
+            .map(AgentConfig::name)
+            .chain([WATCHTOWER])
+            .map(str::to_owned)
             .collect();
         let (findings, writer) = FindingsBus::open(
             &config.places.data,
@@ -220,6 +223,7 @@ impl App {
             findings: self.findings.clone(),
             roster: self.roster.clone(),
             metrics: Arc::clone(&self.metrics),
+            redact: self.config.panel.model.redact_at_home(),
             ready: Arc::clone(&ready),
         };
         let meeting = Meeting {
@@ -256,6 +260,14 @@ impl App {
             "streams",
             done(async move { hub.expire(closing).await }),
         ));
+        let watchdog = Watchdog::new(
+            self.hub.clone(),
+            self.frames.clone(),
+            meeting.roster.clone(),
+            self.findings.clone(),
+            self.config.settings.watchdog.clone(),
+        );
+        essential.spawn(name("watchdog", done(watchdog.run(sources.clone()))));
         essential.spawn(name(
             "agents",
             done(agents::run(self.members, meeting, sources.clone())),

@@ -95,6 +95,7 @@ fn status(agent: &AgentConfig, provider: Provider, model: &ModelConfig) -> Agent
         last_look: None,
         last_outcome: None,
         wanting_since: None,
+        failed_since: None,
         last_seen: None,
     }
 }

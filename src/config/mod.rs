@@ -22,7 +22,7 @@ pub use panel::{AgentConfig, Frames, ModelConfig, Panel, Provider, is_agent_name
 pub use secret::Secret;
 pub use settings::{
     HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
-    WebrtcSettings,
+    WatchdogSettings, WebrtcSettings,
 };
 
 /// Where to listen and where things lie: the flags of `serve`.

@@ -162,14 +162,19 @@ impl Panel {
         self.agents.iter().filter(|agent| agent.enabled)
     }
 
-    /// The shortest interval of an enabled agent, or the default one.
+    /// How often a picture is wanted at least: two of them tell a change from
+    /// what passes by, and it has to be seen within [`SEEN_WITHIN`]. Without
+    /// anybody who looks, seldom.
     pub fn fastest(&self) -> Duration {
-        self.enabled()
-            .map(|agent| agent.interval)
-            .min()
-            .unwrap_or(DEFAULT_INTERVAL)
+        match self.enabled().next() {
+            Some(_) => SEEN_WITHIN / 2,
+            None => DEFAULT_INTERVAL,
+        }
     }
 }
+
+/// Until what changed on the screen is noticed.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -334,7 +339,7 @@ mod tests {
                 .iter()
                 .all(|agent| !agent.persona.indicators.is_empty())
         );
-        assert_eq!(panel.fastest(), Duration::from_secs(10));
+        assert_eq!(panel.fastest(), Duration::from_secs(1));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub struct Settings {
     pub ocr: OcrSettings,
     pub store: StoreSettings,
     pub webrtc: WebrtcSettings,
+    pub watchdog: WatchdogSettings,
     /// Without it nothing is encrypted but the viewers' media.
     pub tls: Option<TlsSettings>,
 }
@@ -61,6 +62,27 @@ impl Default for StoreSettings {
     }
 }
 
+/// `[watchdog]`: how long it takes before the server reports what it can't
+/// see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchdogSettings {
+    /// A picture of nothing but black.
+    pub black: Duration,
+    /// A picture on which nothing has moved, not even by noise; and one on
+    /// which something moved all the time before, as a clock does.
+    pub frozen: Duration,
+    pub stopped: Duration,
+    /// A stream without a keyframe.
+    pub keyframe: Duration,
+    /// A stream whose publisher is gone.
+    pub gone: Duration,
+    /// A picture whose text nobody has read.
+    pub unread: Duration,
+    /// An analyst without an answer of its model, or three of its intervals
+    /// if that is longer.
+    pub unanswered: Duration,
+}
+
 /// `[webrtc]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebrtcSettings {
@@ -103,6 +125,7 @@ impl Settings {
         let ocr = ocr(root.section("ocr"));
         let store = store(root.section("store"));
         let webrtc = webrtc(root.section("webrtc"));
+        let watchdog = watchdog(root.section("watchdog"));
         let tls = tls(root.section("tls"));
         root.finish();
         if faults.is_empty() {
@@ -112,6 +135,7 @@ impl Settings {
                 ocr,
                 store,
                 webrtc,
+                watchdog,
                 tls,
             })
         } else {
@@ -179,6 +203,25 @@ fn store(mut s: Section<'_>) -> StoreSettings {
             .duration("quiet_time", minute, 30 * day)
             .unwrap_or(30 * minute),
         keep_stills: s.flag("keep_stills").unwrap_or(true),
+    };
+    s.finish();
+    settings
+}
+
+fn watchdog(mut s: Section<'_>) -> WatchdogSettings {
+    let second = Duration::from_secs(1);
+    let mut after = |key, default| {
+        s.duration(key, second, 86_400 * second)
+            .unwrap_or(default * second)
+    };
+    let settings = WatchdogSettings {
+        black: after("black", 5),
+        frozen: after("frozen", 300),
+        stopped: after("stopped", 30),
+        keyframe: after("keyframe", 30),
+        gone: after("gone", 3),
+        unread: after("unread", 20),
+        unanswered: after("unanswered", 60),
     };
     s.finish();
     settings

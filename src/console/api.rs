@@ -14,9 +14,10 @@ use uuid::Uuid;
 use super::AppState;
 use super::problem::Problem;
 use crate::finding::{Finding, Severity};
+use crate::masking::Redact;
 use crate::media::StreamName;
 use crate::roster::AgentStatus;
-use crate::store::FindingQuery;
+use crate::store::{FindingQuery, Hit, TextQuery};
 use crate::stream_hub::StreamInfo;
 
 const PAGE: usize = 50;
@@ -80,6 +81,42 @@ pub(super) fn state_of(stream: &StreamInfo) -> &'static str {
     }
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchQuery {
+    /// All of these words, each from its beginning.
+    q: String,
+    stream: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// Lines that stood on a screen, secrets masked, the newest first.
+pub(super) async fn search(
+    State(state): State<AppState>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
+) -> Result<Json<List<Hit>>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    if !query.q.contains(char::is_alphanumeric) {
+        let asked = &query.q;
+        return Err(bad_request(format!(
+            "q must hold a word to look for, got {asked:?}"
+        )));
+    }
+    let page = state.views.findings.search(TextQuery {
+        words: query.q,
+        stream: query.stream,
+        before: query.cursor,
+        limit: page_size(query.limit)?,
+    });
+    let page = page.await?;
+    Ok(Json(List {
+        items: page.items,
+        next: page.next.map(|place| place.to_string()),
+    }))
+}
+
 /// The panel, in the order of `agents.toml`.
 pub(super) async fn agents(State(state): State<AppState>) -> Json<List<AgentStatus>> {
     Json(List {
@@ -121,18 +158,33 @@ pub(super) async fn findings(
     }))
 }
 
-/// The newest picture of a stream, encoded when asked for.
+/// The newest picture of a stream that may be shown, encoded when asked for:
+/// where the screen is read, the newest that was, with its secrets painted
+/// over.
 pub(super) async fn latest_still(
     State(state): State<AppState>,
     Path(stream): Path<String>,
 ) -> Result<Response, Problem> {
-    let frame = StreamName::new(&stream)
-        .ok()
-        .and_then(|name| state.views.frames.newest(&name));
-    let Some(frame) = frame else {
+    let frames = &state.views.frames;
+    let name = StreamName::new(&stream).ok();
+    let Some((name, _)) = name.and_then(|name| Some((name.clone(), frames.newest(&name)?))) else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "no live stream of that name has a picture",
+        ));
+    };
+    let redact = if frames.is_read() {
+        state.views.redact
+    } else {
+        Redact::Off
+    };
+    let frame = frames
+        .to_look_at(&name)
+        .and_then(|frame| frame.cleared(redact));
+    let Some(frame) = frame else {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the screen has not been read yet, so nobody knows what on it is secret; try again in a few seconds",
         ));
     };
     let (seq, pts_ms) = (frame.seq, frame.pts.ms());

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Secret;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
+use crate::masking::Redact;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 use crate::stream_hub::StreamHub;
@@ -63,6 +64,8 @@ pub struct Views {
     pub findings: FindingsBus,
     pub roster: Roster,
     pub metrics: Arc<Metrics>,
+    /// What is painted over in the stills that are shown.
+    pub redact: Redact,
     /// True once everything is open, false again while draining.
     pub ready: Arc<AtomicBool>,
 }
@@ -156,6 +159,7 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .route("/api/lessons", get(incidents::lessons))
         .route("/api/lessons/{id}", delete(incidents::unlearn))
         .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
+        .route("/api/search", get(api::search))
         .route("/api/events", get(events::events))
         .with_state(state);
     pages

@@ -24,6 +24,16 @@ impl Encoder {
         )
     }
 
+    /// ffmpeg encoding what a filter graph draws, in real time, without sound.
+    pub fn drawn(url: &str, graph: &str) -> Self {
+        Self::spawn(
+            Command::new("ffmpeg")
+                .args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", graph])
+                .args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "20"])
+                .args(["-pix_fmt", "yuv420p", "-f", "flv", url]),
+        )
+    }
+
     /// ffmpeg playing a file as it is, in real time, again and again.
     pub fn file(file: &Path, url: &str) -> Self {
         Self::spawn(

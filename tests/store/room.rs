@@ -17,6 +17,7 @@ use watchtower::console::{Console, ConsoleSettings, Views};
 use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 use watchtower::findings_bus::FindingsBus;
 use watchtower::frame_bus::FrameBus;
+use watchtower::masking::Redact;
 use watchtower::media::{Still, StreamName};
 use watchtower::metrics::Metrics;
 use watchtower::roster::Roster;
@@ -62,6 +63,7 @@ impl Room {
             findings: bus.clone(),
             roster: Roster::new(vec![]),
             metrics: Arc::new(Metrics::new()),
+            redact: Redact::Secrets,
             ready: Arc::new(AtomicBool::new(true)),
         };
         let shutdown = CancellationToken::new();

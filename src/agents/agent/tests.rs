@@ -141,6 +141,7 @@ fn room(model: Arc<Scripted>) -> Room {
         last_look: None,
         last_outcome: None,
         wanting_since: None,
+        failed_since: None,
         last_seen: None,
     };
     let meeting = Meeting {

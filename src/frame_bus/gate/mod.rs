@@ -33,6 +33,8 @@ const RESTED: SignedDuration = SignedDuration::from_secs(3);
 const LARGE: u64 = 12;
 /// Between two scenes that only restless tiles make.
 const SELDOM: SignedDuration = SignedDuration::from_millis(1900);
+/// Share of the samples in which something stirs on a screen with a clock.
+const MOST: f32 = 0.5;
 /// From this share of the tiles on it is another window.
 const SWITCH: f64 = 0.5;
 /// Between two switches that count at once; what follows faster is a film.
@@ -57,8 +59,10 @@ pub(super) struct Gate {
     restless_at: Timestamp,
     sampled_at: Timestamp,
     switched_at: Timestamp,
-    /// Share of the last samples in which something stirred.
+    /// Share of the last samples in which something stirred, and whether that
+    /// was most of them when something last did.
     liveliness: f32,
+    ticking: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +92,7 @@ impl Gate {
             sampled_at: never,
             switched_at: never,
             liveliness: 0.0,
+            ticking: false,
         }
     }
 
@@ -124,6 +129,7 @@ impl Gate {
             self.tiles.resize(count, Tile::at(at));
             self.noise = Noise::default();
             self.liveliness = 0.0;
+            self.ticking = false;
         }
         for tile in &mut self.tiles {
             tile.differed = false;
@@ -136,7 +142,7 @@ impl Gate {
             restless: self.tiles.iter().map(|tile| tile.restless).collect(),
             whole: seq,
             moved_at,
-            ticking: self.liveliness > 0.5,
+            ticking: self.ticking,
         });
     }
 
@@ -189,7 +195,7 @@ impl Gate {
             *known = tile.restless;
         }
         changes.moved_at = moved_at;
-        changes.ticking = self.liveliness > 0.5;
+        changes.ticking = self.ticking;
     }
 
     /// Which of the tiles that turned make a new scene.
@@ -243,7 +249,11 @@ impl Gate {
         let stirred = self.stirred.iter().any(|moved| moved.fine > STIRRED);
         let weight = 0.1;
         self.liveliness += weight * (f32::from(u8::from(stirred)) - self.liveliness);
-        if stirred { at } else { self.changes.moved_at }
+        if !stirred {
+            return self.changes.moved_at;
+        }
+        self.ticking = self.liveliness > MOST;
+        at
     }
 }
 

@@ -1,0 +1,100 @@
+//! The ways not to see, in words.
+
+use jiff::Timestamp;
+
+use crate::finding::{Category, Observation, Severity};
+use crate::media::StreamName;
+
+/// What can't be seen, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Blindness {
+    Black,
+    Frozen,
+    NoKeyframe,
+    Gone,
+    Unread,
+    Unanswered,
+    AgentDown,
+}
+
+/// Of one stream; of one agent, where it is the agent's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) blindness: Blindness,
+    pub(super) stream: StreamName,
+    pub(super) agent: String,
+}
+
+impl Key {
+    pub(super) fn of_stream(blindness: Blindness, stream: &StreamName) -> Self {
+        Self {
+            blindness,
+            stream: stream.clone(),
+            agent: String::new(),
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        let (stream, agent) = (&self.stream, &self.agent);
+        match self.blindness {
+            Blindness::Black => format!("Black screen on {stream}"),
+            Blindness::Frozen => format!("Frozen picture on {stream}"),
+            Blindness::NoKeyframe => format!("Undecodable: {stream} sends no keyframe"),
+            Blindness::Gone => format!("Signal of {stream} lost"),
+            Blindness::Unread => format!("Reading text of {stream} lags behind"),
+            Blindness::Unanswered => format!("Model of {agent} gives no answer"),
+            Blindness::AgentDown => format!("Agent {agent} crashed"),
+        }
+    }
+
+    pub(super) fn observation(&self, since: Timestamp, now: Timestamp) -> Observation {
+        let seconds = now.duration_since(since).as_secs().max(0);
+        let (severity, what, action) = match self.blindness {
+            Blindness::Black => (
+                Severity::Medium,
+                "The picture is nothing but black: no analyst can see anything.",
+                "See whether the shared window is covered, minimised or protected, and whether the encoder captures the right screen.",
+            ),
+            Blindness::Frozen => (
+                Severity::Medium,
+                "Nothing moves on the picture, not even what always did: it may be an old one.",
+                "See whether the shared screen or the encoder hangs.",
+            ),
+            Blindness::NoKeyframe => (
+                Severity::Low,
+                "The stream sends no picture that decoding could begin with.",
+                "Set the encoder's keyframe interval to 2 seconds.",
+            ),
+            Blindness::Gone => (
+                Severity::Medium,
+                "The publisher is gone: nobody watches this screen.",
+                "Start the stream again in Zoom or OBS, or ignore this if it was ended on purpose.",
+            ),
+            Blindness::Unread => (
+                Severity::Low,
+                "The screen's text is not read as fast as it changes: analysts look at an older picture.",
+                "Raise cpu_budget in [ocr] of watchtower.toml, or share fewer screens.",
+            ),
+            Blindness::Unanswered => (
+                Severity::Medium,
+                "The analyst has something to look at and no answer of its model.",
+                "See its log for why: a quota, the network, the key.",
+            ),
+            Blindness::AgentDown => (
+                Severity::High,
+                "The analyst crashed and is being started again.",
+                "Report this with the server's log: it is a bug.",
+            ),
+        };
+        Observation {
+            severity,
+            confidence: 1.0,
+            category: Category::Availability,
+            title: self.title(),
+            detail: format!("{what} Since {since:.0}, {seconds} s."),
+            evidence: Vec::new(),
+            mitre: Vec::new(),
+            recommended_action: action.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What is so right now, and since when.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::conditions::{Blindness, Key};
+use crate::config::WatchdogSettings;
+use crate::frame_bus::FrameBus;
+use crate::media::{Frame, Picture, StreamName};
+use crate::roster::{AgentStatus, Roster};
+use crate::stream_hub::{StreamHub, StreamInfo};
+
+/// Brighter samples are something to see.
+const DARK: u8 = 40;
+/// Share of the picture that has to be brighter: a word.
+const SOMETHING: usize = 5_000;
+/// Streams that ended, remembered until they return.
+const MOST_GONE: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Senses {
+    hub: StreamHub,
+    frames: FrameBus,
+    roster: Roster,
+    settings: WatchdogSettings,
+    streams: HashMap<StreamName, Watched>,
+    gone: HashMap<StreamName, Timestamp>,
+}
+
+/// One live stream over time.
+#[derive(Debug)]
+struct Watched {
+    frame: u64,
+    black_since: Option<Timestamp>,
+    keyframes: u64,
+    keyframe_at: Timestamp,
+    units: u64,
+    unit_at: Timestamp,
+}
+
+impl Senses {
+    pub(super) fn new(
+        hub: StreamHub,
+        frames: FrameBus,
+        roster: Roster,
+        settings: WatchdogSettings,
+    ) -> Self {
+        Self {
+            hub,
+            frames,
+            roster,
+            settings,
+            streams: HashMap::new(),
+            gone: HashMap::new(),
+        }
+    }
+
+    pub(super) fn frame(&self, stream: &StreamName) -> Option<Arc<Frame>> {
+        self.frames.newest(stream)
+    }
+
+    /// Everything that has lasted long enough to be told.
+    pub(super) fn feel(&mut self, now: Timestamp) -> Vec<(Key, Timestamp)> {
+        let live = self.hub.streams();
+        self.streams
+            .retain(|name, _| live.iter().any(|info| info.name == *name));
+        let mut felt = Vec::new();
+        for info in &live {
+            match info.lost_since {
+                Some(since) => {
+                    if self.gone.len() < MOST_GONE {
+                        self.gone.entry(info.name.clone()).or_insert(since);
+                    }
+                    // It starts anew when it returns.
+                    self.streams.remove(&info.name);
+                }
+                None => {
+                    self.gone.remove(&info.name);
+                    self.feel_stream(info, now, &mut felt);
+                }
+            }
+        }
+        for (name, since) in &self.gone {
+            if lasted(*since, now, self.settings.gone) {
+                felt.push((Key::of_stream(Blindness::Gone, name), *since));
+            }
+        }
+        // With nothing to look at nobody misses an analyst.
+        if let Some(stream) = live.iter().find(|info| info.lost_since.is_none()) {
+            for agent in self.roster.agents() {
+                self.feel_agent(&agent, &stream.name, now, &mut felt);
+            }
+        }
+        felt
+    }
+
+    fn feel_stream(&mut self, info: &StreamInfo, now: Timestamp, felt: &mut Vec<(Key, Timestamp)>) {
+        let name = &info.name;
+        let watched = self.streams.entry(name.clone()).or_insert_with(|| Watched {
+            frame: 0,
+            black_since: None,
+            keyframes: info.totals.keyframes,
+            keyframe_at: now,
+            units: info.totals.video_units,
+            unit_at: now,
+        });
+        if info.totals.keyframes != watched.keyframes {
+            watched.keyframes = info.totals.keyframes;
+            watched.keyframe_at = now;
+        }
+        if info.totals.video_units != watched.units {
+            watched.units = info.totals.video_units;
+            watched.unit_at = now;
+        }
+        let frame = self.frames.newest(name);
+        if let Some(frame) = frame.as_ref().filter(|frame| frame.seq != watched.frame) {
+            watched.frame = frame.seq;
+            if is_black(&frame.picture) {
+                watched.black_since.get_or_insert(frame.captured_at);
+            } else {
+                watched.black_since = None;
+            }
+        }
+        let settings = &self.settings;
+        let mut tell = |blindness, since, after| {
+            if lasted(since, now, after) {
+                felt.push((Key::of_stream(blindness, name), since));
+            }
+        };
+        if let Some(since) = watched.black_since {
+            tell(Blindness::Black, since, settings.black);
+        }
+        // Without video nothing is expected of it: sound alone is a stream.
+        if watched.units > 0 {
+            tell(
+                Blindness::NoKeyframe,
+                watched.keyframe_at,
+                settings.keyframe,
+            );
+            tell(Blindness::Frozen, watched.unit_at, settings.stopped);
+        }
+        if let Some(frame) = frame.filter(|_| watched.black_since.is_none()) {
+            let after = if frame.changes.ticking {
+                settings.stopped
+            } else {
+                settings.frozen
+            };
+            tell(Blindness::Frozen, frame.changes.moved_at, after);
+        }
+        if let Some(since) = self
+            .frames
+            .unread_since(name)
+            .filter(|_| self.frames.is_read())
+        {
+            tell(Blindness::Unread, since, settings.unread);
+        }
+    }
+
+    fn feel_agent(
+        &self,
+        agent: &AgentStatus,
+        stream: &StreamName,
+        now: Timestamp,
+        felt: &mut Vec<(Key, Timestamp)>,
+    ) {
+        let key = |blindness| Key {
+            blindness,
+            stream: stream.clone(),
+            agent: agent.name.clone(),
+        };
+        if let Some(since) = agent.failed_since {
+            felt.push((key(Blindness::AgentDown), since));
+        }
+        let patience = Duration::from_millis(agent.interval_ms.saturating_mul(3));
+        let patience = patience.max(self.settings.unanswered);
+        if let Some(since) = agent
+            .wanting_since
+            .filter(|since| lasted(*since, now, patience))
+        {
+            felt.push((key(Blindness::Unanswered), since));
+        }
+    }
+}
+
+fn lasted(since: Timestamp, now: Timestamp, after: Duration) -> bool {
+    let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    now.duration_since(since) >= after
+}
+
+fn is_black(picture: &Picture) -> bool {
+    let bright = picture.y.iter().filter(|sample| **sample > DARK).count();
+    bright <= picture.y.len() / SOMETHING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn black_is_black_and_a_word_on_it_is_not() {
+        let mut picture = Picture {
+            width: 640,
+            height: 360,
+            y: vec![16; 640 * 360],
+            u: vec![128; 320 * 180],
+            v: vec![128; 320 * 180],
+        };
+        assert!(is_black(&picture));
+        picture.y[1000..1120].fill(220);
+        assert!(!is_black(&picture));
+    }
+}
