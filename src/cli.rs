@@ -3,9 +3,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app::ReplaySettings;
 use crate::config::Places;
 
 /// Live screen share in over RTMP, a panel of AI analysts in front of it,
@@ -26,6 +28,12 @@ pub enum Command {
     /// Push a media file (H.264, AAC) over RTMP in real time. The stream key
     /// comes from WATCHTOWER_STREAM_KEY.
     Publish(PublishArgs),
+    /// Let the panel look at a recorded file, faster than real time, and print
+    /// what it finds.
+    Replay(ReplayArgs),
+    /// The same on a labelled recording, and print how good it was: precision,
+    /// recall, time to detect, repeats, what was sent.
+    Eval(EvalArgs),
     /// Run one persona here on a stream of another server, over WebRTC (WHEP).
     /// The server's token comes from WATCHTOWER_CONSOLE_TOKEN.
     Agent(AgentArgs),
@@ -76,6 +84,97 @@ pub struct AgentArgs {
         value_name = "FOLDER"
     )]
     pub models: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// What there is to find (docs/evaluation.md has the format).
+    #[arg(long, value_name = "FILE")]
+    pub labels: PathBuf,
+    /// Where the figures go as JSON besides.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Compared with a model that is sent a picture so often, changed or not.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub every: Duration,
+}
+
+/// What is played, and by whom it is looked at.
+#[derive(Debug, Args)]
+pub struct LookArgs {
+    /// The recording: whatever FFmpeg reads.
+    pub file: PathBuf,
+    /// Who looks at the screen.
+    #[arg(
+        long,
+        env = "WATCHTOWER_CONFIG",
+        default_value = "agents.toml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    /// How the server behaves; may be absent.
+    #[arg(
+        long,
+        env = "WATCHTOWER_SETTINGS",
+        default_value = "watchtower.toml",
+        value_name = "FILE"
+    )]
+    settings: PathBuf,
+    /// Where the OCR model lies (scripts/fetch-models.sh gets it).
+    #[arg(
+        long,
+        env = "WATCHTOWER_MODELS",
+        default_value = "models",
+        value_name = "FOLDER"
+    )]
+    models: PathBuf,
+    /// Where logs, store and evidence are kept; nowhere without it.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Play the model's answers from this file instead of asking it.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    cassette: Option<PathBuf>,
+    /// Record the model's answers in this file.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+impl LookArgs {
+    /// Nothing is listened on.
+    pub fn places(&self) -> Places {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Places {
+            config: self.config.clone(),
+            settings: self.settings.clone(),
+            rtmp: nowhere,
+            rtmps: None,
+            http: nowhere,
+            webrtc: nowhere,
+            public_address: None,
+            data: PathBuf::new(),
+            logs: PathBuf::new(),
+            models: self.models.clone(),
+        }
+    }
+}
+
+impl From<LookArgs> for ReplaySettings {
+    fn from(args: LookArgs) -> Self {
+        Self {
+            file: args.file,
+            out: args.out,
+            cassette: args.cassette,
+            record: args.record,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -36,8 +36,8 @@
 //!   [`store`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
-//!   [`report`], [`console`], [`watchdog`],
-//!   [`whep`].
+//!   [`report`], [`console`], [`eval`],
+//!   [`watchdog`], [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
@@ -49,6 +49,7 @@ pub mod cli;
 pub mod agents;
 pub mod av;
 pub mod console;
+pub mod eval;
 pub mod models;
 pub mod report;
 pub mod rtmp;

@@ -17,8 +17,8 @@ const MEETING_POINTS: [&str; 6] = [
     "stream_hub",
     "tls",
 ];
-const EDGES: [&str; 9] = [
-    "agents", "av", "console", "models", "report", "rtmp", "vision", "watchdog", "whep",
+const EDGES: [&str; 10] = [
+    "agents", "av", "console", "eval", "models", "report", "rtmp", "vision", "watchdog", "whep",
 ];
 /// They know everyone; nobody imports them.
 const TOP: [&str; 4] = ["app", "cli", "lib", "main"];

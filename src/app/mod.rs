@@ -10,6 +10,7 @@ mod check;
 mod decoders;
 mod panel;
 mod remote;
+mod replay;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ use crate::vision::Reader;
 use crate::watchdog::Watchdog;
 use crate::whep;
 
+pub use replay::ReplaySettings;
+
 /// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -58,6 +61,24 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check(places) => Ok(check::run(places.into(), secrets).await),
         Command::Publish(args) => publish(args, secrets).await,
+        Command::Replay(args) => {
+            let config = Config::load(args.look.places(), secrets)?;
+            replay::replay(config, args.look.into()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Eval(args) => {
+            let config = Config::load(args.look.places(), secrets)?;
+            let (labels, json) = (args.labels, args.json);
+            replay::eval(
+                config,
+                args.look.into(),
+                &labels,
+                json.as_deref(),
+                args.every,
+            )
+            .await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Agent(args) => {
             remote::run(args, secrets, shutdown_signal()?).await?;
             Ok(ExitCode::SUCCESS)

@@ -20,6 +20,7 @@
 mod colour;
 mod convert;
 mod decode;
+mod film;
 mod jpeg;
 mod pace;
 mod publish;
@@ -39,6 +40,7 @@ use ffmpeg_next as ff;
 use crate::media::VideoCodec;
 
 pub use decode::{Decoder, Ended, OpenError};
+pub use film::{FilmError, RECORDED_AT, pictures};
 pub use jpeg::encode_jpeg;
 pub use publish::{PublishError, Report, UrlError, publish};
 pub use transcode::supply;

@@ -1,5 +1,7 @@
 //! Who thinks: one room per provider behind [`crate::model::Model`].
 
+pub mod cassette;
+pub mod gauge;
 pub mod gemini;
 pub mod offline;
 pub mod prompt;

@@ -82,6 +82,25 @@ pub fn question(frame: &Frame, news: &News) -> String {
     text
 }
 
+/// What a picture costs a current model, in tokens: whole, and a part of it
+/// enlarged.
+pub const WHOLE_TOKENS: u64 = 1120;
+pub const CLOSEUP_TOKENS: u64 = 560;
+/// Bytes of text in a token, about.
+pub const TOKEN_BYTES: usize = 4;
+
+/// What it would cost to ask a current model, about.
+pub fn estimated_tokens(persona: &Persona, frame: &Frame, news: &News) -> u64 {
+    let text = system(persona).len() + question(frame, news).len();
+    let pictures = WHOLE_TOKENS + news.regions.len() as u64 * CLOSEUP_TOKENS;
+    pictures + (text / TOKEN_BYTES) as u64
+}
+
+/// What it costs at least: the whole picture, and no text read off it.
+pub fn least_tokens(persona: &Persona) -> u64 {
+    WHOLE_TOKENS + (system(persona).len() / TOKEN_BYTES) as u64
+}
+
 /// Untrusted text, line by line, between marks nobody who writes on the screen
 /// can know.
 fn block(text: &mut String, mark: &str, what: &str, lines: &[String]) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::shot::{Closeup, Shot};
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
 use crate::model::{Failure, Fatal};
+use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
 
 /// What current models can write; more is refused.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;
@@ -40,7 +41,7 @@ impl Question {
     /// length.
     pub(super) fn estimated_tokens(&self, model: &str) -> u64 {
         let text = self.system.len() + self.text.len() + wire::schema().to_string().len();
-        let words = (text / BYTES) as u64;
+        let words = (text / TOKEN_BYTES) as u64;
         let closeups = self.shot.closeups.len() as u64;
         let picture = &self.shot.frame.picture;
         words
@@ -101,14 +102,9 @@ impl Question {
 const WHOLE: &str = "MEDIA_RESOLUTION_HIGH";
 /// Enlarged already.
 const CLOSEUP: &str = "MEDIA_RESOLUTION_MEDIUM";
-/// What a picture costs of each, in tokens.
-const WHOLE_TOKENS: u64 = 1120;
-const CLOSEUP_TOKENS: u64 = 560;
 /// Of models before 3: for each tile of 768 pixels' side.
 const TILE_TOKENS: u64 = 258;
 const TILE: u32 = 768;
-/// Bytes of text in a token, about.
-const BYTES: usize = 4;
 
 fn title((number, closeup): (usize, &Closeup)) -> String {
     format!(

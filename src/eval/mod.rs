@@ -1,0 +1,13 @@
+//! How good the panel is: findings on a labelled recording held against the
+//! labels.
+//!
+//! Owns the format of the labels, the marks and the table. Playing the
+//! recording through the house is the app's (`app/replay.rs`). docs/evaluation.md
+//! has the format and what the figures mean.
+
+mod labels;
+mod score;
+mod table;
+
+pub use labels::{Labels, LabelsError};
+pub use score::{Marks, Scores, Seen, Sent, score};

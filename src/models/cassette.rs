@@ -1,0 +1,382 @@
+//! Answers on tape: recorded from a model, played back without it, so that
+//! prompts and logic are compared without a key.
+//!
+//! A cassette is a file of JSON lines, one an answer: which agent, when in the
+//! stream, the SHA-256 of what it was asked, and what came back.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::prompt;
+use crate::finding::{ModelRef, Observation};
+use crate::media::Frame;
+use crate::model::{Answer, Appetite, Failure, Look, Model, Seen, Usage};
+
+/// How far from the moment asked for an answer may have been given, in
+/// milliseconds, if the same question was not asked.
+const NEAR: i64 = 5000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CassetteError {
+    #[error("failed to open the cassette {}: {source}", file.display())]
+    Open { file: PathBuf, source: io::Error },
+    #[error("line {line} of the cassette {} is no answer: {reason}", file.display())]
+    Line {
+        file: PathBuf,
+        line: usize,
+        reason: String,
+    },
+}
+
+/// One answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Track {
+    agent: String,
+    pts_ms: i64,
+    /// Of the question and the picture.
+    asked: String,
+    model: ModelRef,
+    prompt_tokens: u64,
+    output_tokens: u64,
+    observations: Vec<Observation>,
+    /// Why there was no answer; then there are no observations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+}
+
+/// Writes down what a model answers.
+#[derive(Debug)]
+pub struct Recording {
+    inner: Arc<dyn Model>,
+    tape: Arc<Tape>,
+}
+
+/// The file of a recording; all agents share it.
+#[derive(Debug)]
+pub struct Tape(Mutex<File>);
+
+impl Tape {
+    /// An empty one: what was there is gone.
+    pub fn create(file: &Path) -> Result<Self, CassetteError> {
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(file);
+        let opened = opened.map_err(|source| CassetteError::Open {
+            file: file.to_owned(),
+            source,
+        })?;
+        Ok(Self(Mutex::new(opened)))
+    }
+
+    fn write(&self, track: &Track) {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = serde_json::to_string(track)
+            .map_err(io::Error::other)
+            .and_then(|line| writeln!(file, "{line}"));
+        if let Err(error) = written {
+            tracing::error!(%error, "an answer was not recorded");
+        }
+    }
+}
+
+impl Recording {
+    pub fn new(inner: Arc<dyn Model>, tape: Arc<Tape>) -> Self {
+        Self { inner, tape }
+    }
+}
+
+impl Model for Recording {
+    fn identity(&self) -> ModelRef {
+        self.inner.identity()
+    }
+
+    fn appetite(&self) -> Appetite {
+        self.inner.appetite()
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            let answer = self.inner.look(look).await;
+            if let Some(frame) = look.frames.last() {
+                self.tape
+                    .write(&track(look, frame, &answer, self.identity()));
+            }
+            answer
+        })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        self.inner.probe()
+    }
+}
+
+fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: ModelRef) -> Track {
+    let mut track = Track {
+        agent: look.persona.name.clone(),
+        pts_ms: frame.pts.ms(),
+        asked: asked(look, frame),
+        model,
+        prompt_tokens: 0,
+        output_tokens: 0,
+        observations: Vec::new(),
+        failure: None,
+    };
+    match answer {
+        Ok(answer) => {
+            track.model = answer.model.clone();
+            track.prompt_tokens = answer.usage.prompt_tokens;
+            track.output_tokens = answer.usage.output_tokens;
+            let seen = answer.seen.iter().map(|seen| seen.observation.clone());
+            track.observations = seen.collect();
+        }
+        Err(failure) => track.failure = Some(failure.to_string()),
+    }
+    track
+}
+
+/// What identifies a question: everything the model is told and shown.
+fn asked(look: &Look, frame: &Frame) -> String {
+    let mut sum = Sha256::new();
+    sum.update(prompt::system(&look.persona));
+    sum.update(prompt::question(frame, &look.news));
+    if let Ok(still) = frame.still() {
+        sum.update(still.sha256);
+    }
+    let sum = sum.finalize();
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A model that answers from a cassette.
+#[derive(Debug)]
+pub struct Cassette {
+    /// By agent, in the order of recording.
+    tracks: HashMap<String, Vec<Track>>,
+    model: ModelRef,
+}
+
+impl Cassette {
+    pub fn open(file: &Path) -> Result<Self, CassetteError> {
+        let text = std::fs::read_to_string(file).map_err(|source| CassetteError::Open {
+            file: file.to_owned(),
+            source,
+        })?;
+        let mut tracks: HashMap<String, Vec<Track>> = HashMap::new();
+        let mut model = None;
+        for (index, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
+            let track: Track = serde_json::from_str(line).map_err(|error| CassetteError::Line {
+                file: file.to_owned(),
+                line: index + 1,
+                reason: error.to_string(),
+            })?;
+            model.get_or_insert_with(|| track.model.clone());
+            tracks.entry(track.agent.clone()).or_default().push(track);
+        }
+        let nobody = || ModelRef {
+            provider: "cassette".to_owned(),
+            name: "empty".to_owned(),
+            version: String::new(),
+        };
+        Ok(Self {
+            tracks,
+            model: model.unwrap_or_else(nobody),
+        })
+    }
+
+    /// The answer to the very question, or the nearest in time.
+    fn answer(&self, look: &Look) -> Result<Answer, Failure> {
+        let frame = look
+            .frames
+            .last()
+            .ok_or_else(|| Failure::no_answer("nothing was asked"))?;
+        let tracks = self
+            .tracks
+            .get(&look.persona.name)
+            .map_or(&[][..], Vec::as_slice);
+        let asked = asked(look, frame);
+        let at = frame.pts.ms();
+        let track = tracks
+            .iter()
+            .find(|track| track.asked == asked)
+            .or_else(|| {
+                let near = tracks
+                    .iter()
+                    .filter(|track| track.pts_ms.abs_diff(at) <= NEAR.unsigned_abs());
+                near.min_by_key(|track| track.pts_ms.abs_diff(at))
+            });
+        let Some(track) = track else {
+            return Err(Failure::no_answer("this is not on the cassette"));
+        };
+        if let Some(failure) = &track.failure {
+            return Err(Failure::no_answer(failure.as_str()));
+        }
+        let seen = track.observations.iter().map(|observation| Seen {
+            frame: Arc::clone(frame),
+            observation: observation.clone(),
+        });
+        Ok(Answer {
+            seen: seen.collect(),
+            dropped: 0,
+            usage: Usage {
+                prompt_tokens: track.prompt_tokens,
+                estimated_tokens: prompt::estimated_tokens(&look.persona, frame, &look.news),
+                output_tokens: track.output_tokens,
+            },
+            model: track.model.clone(),
+        })
+    }
+}
+
+impl Model for Cassette {
+    fn identity(&self) -> ModelRef {
+        self.model.clone()
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite::Newest
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(std::future::ready(self.answer(look)))
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        let answers: usize = self.tracks.values().map(Vec::len).sum();
+        Box::pin(std::future::ready(Ok(format!("{answers} answers on tape"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::finding::{Category, Severity};
+    use crate::media::{MediaTime, Picture, StreamName};
+    use crate::model::{News, Persona};
+
+    #[derive(Debug)]
+    struct Says(&'static str);
+
+    impl Model for Says {
+        fn identity(&self) -> ModelRef {
+            ModelRef {
+                provider: "test".to_owned(),
+                name: "says".to_owned(),
+                version: "1".to_owned(),
+            }
+        }
+
+        fn appetite(&self) -> Appetite {
+            Appetite::Newest
+        }
+
+        fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+            let observation = Observation {
+                severity: Severity::High,
+                confidence: 0.5,
+                category: Category::Other,
+                title: self.0.to_owned(),
+                detail: String::new(),
+                evidence: vec![],
+                mitre: vec![],
+                recommended_action: String::new(),
+            };
+            let answer = Answer {
+                seen: vec![Seen {
+                    frame: Arc::clone(&look.frames[0]),
+                    observation,
+                }],
+                dropped: 0,
+                usage: Usage::default(),
+                model: self.identity(),
+            };
+            Box::pin(std::future::ready(Ok(answer)))
+        }
+
+        fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+            Box::pin(std::future::ready(Ok(String::new())))
+        }
+    }
+
+    fn look(agent: &str, ms: i64) -> Look {
+        let picture = Picture {
+            width: 2,
+            height: 2,
+            y: vec![0; 4],
+            u: vec![0],
+            v: vec![0],
+        };
+        let frame = Frame::new(
+            StreamName::new("team").unwrap(),
+            1,
+            MediaTime::from_ms(ms),
+            jiff::Timestamp::UNIX_EPOCH,
+            Arc::new(picture),
+            |_| Ok(Bytes::from_static(b"jpeg")),
+        );
+        let persona = Persona {
+            name: agent.to_owned(),
+            personality: "p".to_owned(),
+            focus: "f".to_owned(),
+            indicators: vec![],
+        };
+        Look {
+            persona: Arc::new(persona),
+            frames: vec![Arc::new(frame)],
+            news: News::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_is_played_to_who_asks_the_same_or_nearly() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tape.jsonl");
+        let tape = Arc::new(Tape::create(&file).unwrap());
+        let recording = Recording::new(Arc::new(Says("first")), Arc::clone(&tape));
+        recording.look(&look("SecOps", 1000)).await.unwrap();
+        let recording = Recording::new(Arc::new(Says("second")), tape);
+        recording.look(&look("SecOps", 9000)).await.unwrap();
+
+        let cassette = Cassette::open(&file).unwrap();
+        assert_eq!(cassette.identity().name, "says");
+        let near = cassette.look(&look("SecOps", 7000)).await.unwrap();
+        assert_eq!(
+            near.seen[0].observation.title, "first",
+            "the very question, whenever asked"
+        );
+        let mut other = look("SecOps", 8000);
+        other.news.appeared.push("a line".to_owned());
+        let near = cassette.look(&other).await.unwrap();
+        assert_eq!(near.seen[0].observation.title, "second", "the nearest");
+        let mut late = look("SecOps", 60_000);
+        late.news.appeared.push("a line".to_owned());
+        assert!(cassette.look(&late).await.is_err());
+        assert!(cassette.look(&look("DevOps", 1000)).await.is_err());
+    }
+
+    #[test]
+    fn a_broken_cassette_names_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tape.jsonl");
+        std::fs::write(&file, "\n{\"agent\": 7}\n").unwrap();
+        let error = Cassette::open(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("tape.jsonl"),
+            "{error}"
+        );
+    }
+}
