@@ -103,8 +103,15 @@ pub struct EvalArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Compared with a model that is sent a picture so often, changed or not.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = some_time)]
     pub every: Duration,
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time >= Duration::from_millis(100) => Ok(time),
+        _ => Err("expected a time of at least 100ms, for instance 5s".to_owned()),
+    }
 }
 
 /// What is played, and by whom it is looked at.

@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::labels::{Event, Labels};
 use crate::finding::Finding;
+use crate::masking::mask_secrets;
 use crate::media::{Rect, TextLine};
 use crate::screen;
 
-/// Seconds a finding may come after the end of what it is about: the pictures
-/// are a moment old when they are looked at.
-const LATE: f64 = 2.0;
+/// Seconds a finding may lie beside what it is about: labels are rounded, and
+/// pictures are a moment old when they are looked at.
+const BESIDE: f64 = 2.0;
 
 /// A finding and when the picture was on the screen.
 #[derive(Debug, Clone)]
@@ -181,7 +182,7 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 fn event_of(events: &[&Event], seen: &Seen) -> Option<usize> {
     let finding = &seen.finding;
     let candidates = events.iter().enumerate().filter(|(_, event)| {
-        (event.start..=event.end + LATE).contains(&seen.seconds)
+        (event.start - BESIDE..=event.end + BESIDE).contains(&seen.seconds)
             && event
                 .agents
                 .iter()
@@ -202,7 +203,11 @@ fn event_of(events: &[&Event], seen: &Seen) -> Option<usize> {
                     .iter()
                     .map(move |string| (*quote, string.as_str()))
             })
-            .any(|(quote, string)| is_within(string, quote) || is_within(quote, string));
+            .any(|(quote, string)| {
+                // Findings name secrets by their kind.
+                let string = mask_secrets(string);
+                is_within(&string, quote) || is_within(quote, &string)
+            });
         by_quote || (quotes.is_empty() && event.category == finding.category)
     };
     let mut fitting = candidates.filter(|(_, event)| fits(event));
@@ -306,7 +311,7 @@ mod tests {
             ],
         };
         let seen = [
-            seen("SecOps", 1.0, "Failed password for admin"),
+            seen("SecOps", -0.5, "Failed password for admin"),
             seen("SecOps", 3.5, "failed passw0rd for adrnin from 10.0.0.1"),
             seen("SecOps", 8.0, "Failed password"),
             seen("SecOps", 15.0, "All systems operational"),
