@@ -15,6 +15,8 @@ static TIMES: LazyLock<Regex> = LazyLock::new(|| {
 });
 /// A shorter line changes its meaning with any letter.
 const LONG: usize = 10;
+/// A line read with less confidence is a drawing that looks like letters.
+const SURE: f32 = 0.6;
 
 /// Two texts of one screen compared, wherever on it the lines stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,11 +37,16 @@ impl Diff {
 /// read a little differently are neither.
 pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
     let mut known: HashMap<String, Vec<usize>> = HashMap::new();
-    for (index, line) in earlier.iter().enumerate().rev() {
+    let earlier_lines = earlier.iter().enumerate().rev();
+    for (index, line) in earlier_lines.filter(|(_, line)| line.confidence >= SURE) {
         known.entry(folded(&line.text)).or_default().push(index);
     }
     let mut appeared: Vec<(usize, String)> = Vec::new();
-    for (index, line) in later.iter().enumerate() {
+    for (index, line) in later
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.confidence >= SURE)
+    {
         let folded = folded(&line.text);
         let found = known.get_mut(&folded).and_then(Vec::pop);
         if found.is_none() && !folded.is_empty() {
@@ -64,6 +71,20 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         }
         same.is_none()
     });
+    // One letter that comes or goes is a cursor or a mouse; a digit that takes
+    // another's place is a count.
+    let digit = |line: &TextLine| line.text.trim().parse::<u8>().is_ok();
+    let replaced = |line: &TextLine, by: &[(usize, String)], of: &[TextLine]| {
+        digit(line)
+            && by.iter().any(|(index, _)| {
+                let other = &of[*index];
+                digit(other) && other.rect.meets(&line.rect)
+            })
+    };
+    let lone = |text: &String| text.chars().count() < 2;
+    let new = appeared.clone();
+    appeared.retain(|(index, text)| !lone(text) || replaced(&later[*index], &vanished, earlier));
+    vanished.retain(|(index, text)| !lone(text) || replaced(&earlier[*index], &new, later));
     Diff {
         appeared: appeared.into_iter().map(|(index, _)| index).collect(),
         vanished: vanished.into_iter().map(|(index, _)| index).collect(),
@@ -155,6 +176,16 @@ mod tests {
         ] {
             assert_eq!(news(&[a], &[b]), (vec![], vec![]), "{a} / {b}");
         }
+    }
+
+    #[test]
+    fn a_cursor_is_no_news_and_a_count_is() {
+        assert_eq!(news(&["restarts"], &["restarts", "I"]), (vec![], vec![]));
+        assert_eq!(news(&["0", "x"], &["", "x"]), (vec![], vec![]));
+        assert_eq!(news(&["3"], &["4"]), (vec![0], vec![0]));
+        let mut noise = lines(&["|::I1|lI"]);
+        noise[0].confidence = 0.4;
+        assert!(diff(&[], &noise).is_empty());
     }
 
     #[test]

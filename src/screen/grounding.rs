@@ -290,6 +290,11 @@ mod tests {
         );
         assert_eq!(found("Root account has a  Fail"), Some(vec![1, 2]));
         assert_eq!(found("eu-west-1"), Some(vec![4]));
+        let version = [line("K8s Rev: v1.15.9", 10, 10)];
+        assert!(
+            find("v1.15.9", &version, None).is_some(),
+            "two words make no letter"
+        );
         assert_eq!(found("FAIL"), Some(vec![2]));
     }
 

@@ -6,7 +6,9 @@ pub(super) fn letters(text: &str) -> Vec<(char, usize)> {
     let mut kept: Vec<(char, usize)> = Vec::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         for c in c.to_lowercase().filter(|c| c.is_alphanumeric()) {
-            let pair = match (kept.last(), c) {
+            // Of one word only.
+            let before = kept.last().filter(|(_, last)| last + 1 == at);
+            let pair = match (before, c) {
                 (Some(('r', _)), 'n') => Some('m'),
                 (Some(('v', _)), 'v') => Some('w'),
                 _ => None,

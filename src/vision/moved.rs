@@ -33,6 +33,23 @@ pub(super) fn cells(old: &Picture, new: &Picture) -> Vec<bool> {
     moved
 }
 
+/// Marks the cells between two of a row that moved, where they are as near as
+/// words of one line.
+pub(super) fn close_gaps(cells: &mut [bool], columns: u32, widest: usize) {
+    for row in cells.chunks_mut(columns.max(1) as usize) {
+        let mut last = None;
+        for at in 0..row.len() {
+            if !row[at] {
+                continue;
+            }
+            if let Some(last) = last.filter(|last| at - last <= widest + 1) {
+                row[last..at].fill(true);
+            }
+            last = Some(at);
+        }
+    }
+}
+
 /// Whether nothing of the rectangle has moved, but for `down` rows it went
 /// down altogether.
 pub(super) fn same(old: &Picture, new: &Picture, rect: &Rect, down: i32) -> bool {

@@ -30,9 +30,23 @@ impl Told {
 
     pub(super) fn has_news(&self, page: &Page, changes: &Changes) -> bool {
         let size = |page: &Page| (page.picture.width, page.picture.height);
-        size(&self.page) != size(page)
-            || !diff(&self.page.lines, &page.lines).is_empty()
-            || self.drawn(page, changes) >= CHART
+        if size(&self.page) != size(page) {
+            return true;
+        }
+        let diff = diff(&self.page.lines, &page.lines);
+        let drawn = self.drawn(page, changes);
+        if !diff.is_empty() {
+            let lines = |of: &Page, which: &[usize]| -> Vec<_> {
+                which.iter().map(|index| of.lines[*index].clone()).collect()
+            };
+            tracing::trace!(
+                appeared = ?lines(page, &diff.appeared),
+                vanished = ?lines(&self.page, &diff.vanished),
+                drawn,
+                "news"
+            );
+        }
+        !diff.is_empty() || drawn >= CHART
     }
 
     /// Pixels that changed beside the text, but for what always does.

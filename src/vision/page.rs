@@ -12,6 +12,8 @@ use crate::media::{Picture, Rect, TextLine, merged, regions};
 const SAME_PLACE: u32 = 3;
 /// Seen around what is read, so that no letter is cut.
 const MARGIN: u32 = 24;
+/// Cells between two words of a line: what changed of it is read as one.
+const WORDS_APART: usize = 5;
 /// From this share of the picture on it is read whole.
 const MOST_OF_IT: f64 = 0.6;
 
@@ -119,8 +121,10 @@ impl Page {
     /// Where the picture has moved, with the whole of every line touched.
     fn stale(&self, picture: &Picture) -> Vec<Rect> {
         let (width, height) = (picture.width, picture.height);
-        let cells = moved::cells(&self.picture, picture);
-        let mut rects = regions(&cells, width.div_ceil(CELL), CELL, width, height);
+        let columns = width.div_ceil(CELL);
+        let mut cells = moved::cells(&self.picture, picture);
+        moved::close_gaps(&mut cells, columns, WORDS_APART);
+        let mut rects = regions(&cells, columns, CELL, width, height);
         loop {
             let before = rects.len();
             let area: u64 = rects.iter().map(Rect::area).sum();
