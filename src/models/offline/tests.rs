@@ -113,8 +113,9 @@ fn rows_that_scrolled_away_count_for_as_long_as_the_window() {
     assert_eq!(
         tail(1),
         [
-            (7, "Burst of failed logins (8 in 2 minutes)".to_owned()),
-            (15, "Burst of failed logins (16 in 2 minutes)".to_owned()),
+            (4, "Burst of failed logins (5 in a minute)".to_owned()),
+            (9, "Burst of failed logins (10 in a minute)".to_owned()),
+            (19, "Burst of failed logins (20 in a minute)".to_owned()),
         ]
     );
     assert_eq!(tail(30), [], "one every half a minute is no burst");
