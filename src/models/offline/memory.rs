@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
+
+use super::window::Windows;
 use crate::finding::Severity;
 
 /// Looks something has to be gone for before it is news again, as long as the
@@ -13,8 +16,11 @@ const SAME_SCREEN: f64 = 0.3;
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// When the screen last looked at was captured.
+    pub(super) at: Timestamp,
     rows: HashSet<String>,
     said: HashMap<String, Said>,
+    pub(super) windows: Windows,
 }
 
 #[derive(Debug)]

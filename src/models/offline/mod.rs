@@ -5,9 +5,13 @@
 //! not at every look: what it has said stays said until it has left the
 //! screen.
 
+mod examples;
 mod memory;
+mod pattern;
+mod rule;
 mod rules;
 mod screen;
+mod window;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,20 +19,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 
 use crate::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::masking::mask_secrets;
 use crate::media::{Frame, StreamName};
 use crate::model::{Answer, Appetite, Failure, Look, Model, Persona, Seen, Usage};
 use memory::{Memory, folded};
-use rules::{Match, Rule};
+use rule::{Match, Rule, Subject};
 pub use rules::{Rules, RulesError};
 use screen::Screen;
+use window::Windows;
 
 /// Quotes of one finding.
 const QUOTES: usize = 5;
 /// Findings of one rule on one screen, when it reports each subject apart.
 const SUBJECTS: usize = 3;
+/// Streams remembered, those looked at last.
+const STREAMS: usize = 64;
 /// A rule is sure of its words, not of what they mean.
 const CONFIDENCE: f32 = 0.8;
 
@@ -63,24 +71,32 @@ impl Offline {
     fn observe(&self, frame: &Frame) -> Vec<Observation> {
         let lines = frame.text.as_deref().unwrap_or_default();
         let screen = Screen::new(lines, frame.picture.width, frame.picture.height);
-        let reports = self.reports(&screen);
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        if memories.len() >= STREAMS && !memories.contains_key(&frame.stream) {
+            let oldest = memories.iter().min_by_key(|(_, memory)| memory.at);
+            if let Some(oldest) = oldest.map(|(stream, _)| stream.clone()) {
+                memories.remove(&oldest);
+            }
+        }
         let memory = memories.entry(frame.stream.clone()).or_default();
+        memory.at = frame.captured_at;
         let words = screen.rows.iter().map(|row| folded(&row.text));
         memory.turn_to(words.collect());
+        let reports = self.reports(&screen, frame.captured_at, &mut memory.windows);
         let fresh = reports.into_iter().filter(|report| {
             memory.is_news(&report.key, report.count, report.observation.severity)
         });
         fresh.map(|report| report.observation).collect()
     }
 
-    fn reports(&self, screen: &Screen) -> Vec<Report> {
-        let mine = self
-            .rules
-            .rules
-            .iter()
-            .filter(|rule| rule.is_for(&self.agent));
-        let mut reports: Vec<_> = mine.flat_map(|rule| report(rule, screen)).collect();
+    fn reports(&self, screen: &Screen, at: Timestamp, windows: &mut Windows) -> Vec<Report> {
+        let rules = self.rules.rules.iter();
+        let mut reports = Vec::new();
+        for rule in rules.filter(|rule| rule.is_for(&self.agent)) {
+            let subjects = rule.subjects(screen, at, windows);
+            let subjects = subjects.into_iter().take(SUBJECTS);
+            reports.extend(subjects.map(|subject| report(rule, screen, subject)));
+        }
         reports.extend(self.indicators_on(screen));
         reports
     }
@@ -123,37 +139,14 @@ struct Report {
     observation: Observation,
 }
 
-fn report(rule: &Rule, screen: &Screen) -> Vec<Report> {
-    let matches = rule.matches(screen);
-    if matches.is_empty() {
-        return Vec::new();
-    }
-    if !rule.each {
-        return vec![one_report(rule, screen, &matches, &rule.id)];
-    }
-    let mut groups: Vec<(String, Vec<Match>)> = Vec::new();
-    for found in matches {
-        let subject = if found.what.is_empty() {
-            &screen.rows[found.row].text
-        } else {
-            &found.what
-        };
-        let key = format!("{} {}", rule.id, folded(subject));
-        match groups.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, group)) => group.push(found),
-            None => groups.push((key, vec![found])),
-        }
-    }
-    groups.truncate(SUBJECTS);
-    groups
-        .iter()
-        .map(|(key, group)| one_report(rule, screen, group, key))
-        .collect()
-}
-
-fn one_report(rule: &Rule, screen: &Screen, matches: &[Match], key: &str) -> Report {
+fn report(rule: &Rule, screen: &Screen, subject: Subject) -> Report {
+    let Subject {
+        key,
+        matches,
+        count,
+    } = subject;
     let mut evidence: Vec<Evidence> = Vec::new();
-    for found in matches {
+    for found in &matches {
         for (row, part) in std::iter::once(&(found.row, found.part)).chain(&found.with) {
             let item = screen.evidence(*row, *part);
             if evidence.len() < QUOTES && !evidence.iter().any(|other| other.bounds == item.bounds)
@@ -170,7 +163,7 @@ fn one_report(rule: &Rule, screen: &Screen, matches: &[Match], key: &str) -> Rep
     let worst = matches
         .iter()
         .max_by(|a, b| by_number(a).total_cmp(&by_number(b)));
-    let fill = |template: &str| fill(template, worst, matches.len());
+    let fill = |template: &str| fill(template, worst, count);
     let sure = matches
         .iter()
         .map(|found| screen.rows[found.row].confidence)
@@ -186,8 +179,8 @@ fn one_report(rule: &Rule, screen: &Screen, matches: &[Match], key: &str) -> Rep
         recommended_action: fill(&rule.action),
     };
     Report {
-        key: key.to_owned(),
-        count: matches.len(),
+        key,
+        count,
         observation,
     }
 }

@@ -2,21 +2,30 @@
 //! the format for those who write them).
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use regex::{Regex, RegexBuilder};
+use jiff::SignedDuration;
+use regex::Regex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::screen::{Part, Screen};
+use super::examples::speaks;
+use super::pattern;
+use super::rule::Rule;
+use super::window::MOST_ROWS;
 use crate::config::Faults;
 use crate::finding::{Category, Severity};
 
-/// The built-in files, one per persona.
-const BUILT_IN: [(&str, &str); 5] = [
+/// The built-in files, by persona.
+const BUILT_IN: [(&str, &str); 6] = [
     (
         "rules/secops.toml",
         include_str!("../../../rules/secops.toml"),
+    ),
+    (
+        "rules/secops-hosts.toml",
+        include_str!("../../../rules/secops-hosts.toml"),
     ),
     (
         "rules/devops.toml",
@@ -35,8 +44,9 @@ const BUILT_IN: [(&str, &str); 5] = [
         include_str!("../../../rules/architect.toml"),
     ),
 ];
-/// How far below its label a value may stand, in heights of the label.
-const REACH: u32 = 12;
+/// How long a window may be.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why there are no rules.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +96,8 @@ struct RuleText {
     screen: Vec<String>,
     #[serde(default = "one")]
     screen_at_least: usize,
-    #[serde(default = "one")]
-    at_least: usize,
+    at_least: Option<usize>,
+    window: Option<String>,
     above: Option<f64>,
     below: Option<f64>,
     #[serde(default)]
@@ -104,43 +114,6 @@ struct Examples {
 
 fn one() -> usize {
     1
-}
-
-/// A rule ready to be applied.
-#[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) id: String,
-    agents: Vec<String>,
-    pub(super) severity: Severity,
-    pub(super) category: Category,
-    pub(super) title: String,
-    pub(super) detail: String,
-    pub(super) action: String,
-    pub(super) mitre: Vec<String>,
-    patterns: Vec<Regex>,
-    with: Vec<Regex>,
-    unless: Vec<Regex>,
-    label: Option<Regex>,
-    screen: Vec<Regex>,
-    screen_at_least: usize,
-    at_least: usize,
-    above: Option<f64>,
-    below: Option<f64>,
-    /// One finding for each subject instead of one for all.
-    pub(super) each: bool,
-}
-
-/// Where a rule matched.
-#[derive(Debug, Clone)]
-pub(super) struct Match {
-    pub(super) row: usize,
-    pub(super) part: Part,
-    /// What made it count: the row's status, the label above.
-    pub(super) with: Vec<(usize, Part)>,
-    /// The group `what`, else the row's first cell when there is a label.
-    pub(super) what: String,
-    /// The group `n`, as it stands on the screen and as a number.
-    pub(super) number: Option<(String, f64)>,
 }
 
 impl Rules {
@@ -235,10 +208,24 @@ impl Rules {
                 "examples: must hold one that matches and one that doesn't at least",
             );
         }
+        for id in text.mitre.iter().filter(|id| !is_technique(id)) {
+            faults.add(
+                format!("{path}.mitre"),
+                format!("{id:?} is no technique's id, such as T1110 or T1110.001"),
+            );
+        }
+        if text.at_least == Some(0) {
+            faults.add(format!("{path}.at_least"), "must be at least 1, got 0");
+        }
+        let window = text.window.as_deref().and_then(|window| {
+            let window = parse_window(window, text.at_least);
+            let fault = |message| faults.add(format!("{path}.window"), message);
+            window.map_err(fault).ok()
+        });
         let mut compile = |key: &str, patterns: &[String]| {
             let compiled = patterns
                 .iter()
-                .filter_map(|pattern| match compile(pattern) {
+                .filter_map(|pattern| match pattern::compile(pattern) {
                     Ok(regex) => Some(regex),
                     Err(error) => {
                         faults.add(
@@ -265,7 +252,8 @@ impl Rules {
             action: text.action,
             mitre: text.mitre,
             screen_at_least: text.screen_at_least,
-            at_least: text.at_least,
+            at_least: text.at_least.unwrap_or(1),
+            window,
             above: text.above,
             below: text.below,
             each: text.each,
@@ -277,7 +265,7 @@ impl Rules {
             return;
         }
         for example in &text.examples.r#match {
-            if rule.matches(&Screen::drawn(example)).is_empty() {
+            if !speaks(&rule, example) {
                 faults.add(
                     format!("{path}.examples.match"),
                     format!("{example:?} does not match"),
@@ -285,7 +273,7 @@ impl Rules {
             }
         }
         for example in &text.examples.no_match {
-            if !rule.matches(&Screen::drawn(example)).is_empty() {
+            if speaks(&rule, example) {
                 faults.add(
                     format!("{path}.examples.no_match"),
                     format!("{example:?} matches"),
@@ -296,97 +284,6 @@ impl Rules {
     }
 }
 
-impl Rule {
-    /// `*` stands for every agent.
-    pub(super) fn is_for(&self, agent: &str) -> bool {
-        self.agents
-            .iter()
-            .any(|name| name == "*" || name.eq_ignore_ascii_case(agent))
-    }
-
-    /// Every row the rule is about, or none when there are too few.
-    pub(super) fn matches(&self, screen: &Screen) -> Vec<Match> {
-        let on_screen = |pattern: &Regex| {
-            let rows = screen.rows.iter().filter(|row| pattern.is_match(&row.text));
-            rows.count() >= self.screen_at_least
-        };
-        if !self.screen.iter().all(on_screen) {
-            return Vec::new();
-        }
-        let rows = 0..screen.rows.len();
-        let mut matches: Vec<_> = rows.filter_map(|row| self.match_row(screen, row)).collect();
-        if self.label.is_some() {
-            // Only what stands nearest to its label is its value; an axis of
-            // the chart below may look the same.
-            let mut taken = Vec::new();
-            matches.retain(|found| {
-                let label = found.with.last().copied();
-                let nearest = !taken.contains(&label);
-                taken.push(label);
-                nearest
-            });
-        }
-        matches.retain(|found| self.fits(found.number.as_ref()));
-        if matches.len() < self.at_least {
-            Vec::new()
-        } else {
-            matches
-        }
-    }
-
-    fn fits(&self, number: Option<&(String, f64)>) -> bool {
-        number.is_none_or(|(_, number)| {
-            self.above.is_none_or(|least| *number > least)
-                && self.below.is_none_or(|most| *number < most)
-        })
-    }
-
-    fn match_row(&self, screen: &Screen, index: usize) -> Option<Match> {
-        let row = &screen.rows[index];
-        let text = row.text.as_str();
-        if self.unless.iter().any(|pattern| pattern.is_match(text)) {
-            return None;
-        }
-        let with = self.with.iter().map(|pattern| {
-            pattern
-                .find(text)
-                .map(|found| (index, (found.start(), found.end())))
-        });
-        let with: Vec<_> = with.collect::<Option<_>>()?;
-        self.patterns
-            .iter()
-            .flat_map(|pattern| pattern.captures_iter(text))
-            .find_map(|captures| {
-                let whole = captures.get(0)?;
-                let part = (whole.start(), whole.end());
-                let number = match captures.name("n") {
-                    Some(group) => Some((group.as_str().to_owned(), number(group.as_str())?)),
-                    None => None,
-                };
-                // Under a label the first value counts, whatever it is.
-                if self.label.is_none() && !self.fits(number.as_ref()) {
-                    return None;
-                }
-                let mut with = with.clone();
-                if let Some(label) = &self.label {
-                    with.push(screen.label_above(index, part, label, REACH)?);
-                }
-                let what = match captures.name("what") {
-                    Some(group) => group.as_str(),
-                    None if self.label.is_some() => row.first_cell(),
-                    None => "",
-                };
-                Some(Match {
-                    row: index,
-                    part,
-                    with,
-                    what: what.trim().to_owned(),
-                    number,
-                })
-            })
-    }
-}
-
 fn read(file: &Path) -> Result<String, RulesError> {
     std::fs::read_to_string(file).map_err(|source| RulesError::Read {
         file: file.to_owned(),
@@ -394,60 +291,39 @@ fn read(file: &Path) -> Result<String, RulesError> {
     })
 }
 
+/// Of a rule that needs so many rows; the error is a fault's message.
+fn parse_window(text: &str, at_least: Option<usize>) -> Result<SignedDuration, String> {
+    let Ok(length) = humantime::parse_duration(text) else {
+        return Err(format!("must be a duration such as \"1m\", got {text:?}"));
+    };
+    if !(SHORTEST..=LONGEST).contains(&length) {
+        let show = humantime::format_duration;
+        let (shortest, longest) = (show(SHORTEST), show(LONGEST));
+        return Err(format!(
+            "must be from {shortest} to {longest}, got {text:?}"
+        ));
+    }
+    if !at_least.is_some_and(|count| (2..=MOST_ROWS).contains(&count)) {
+        return Err(format!(
+            "needs at_least to say how many rows, from 2 to {MOST_ROWS}"
+        ));
+    }
+    SignedDuration::try_from(length).map_err(|error| error.to_string())
+}
+
+/// ATT&CK's form: `T1110`, `T1110.001`.
+fn is_technique(id: &str) -> bool {
+    let (technique, sub) = id.split_once('.').unwrap_or((id, "000"));
+    let digits =
+        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    technique
+        .strip_prefix('T')
+        .is_some_and(|number| digits(number, 4))
+        && digits(sub, 3)
+}
+
 fn has_number(pattern: &Regex) -> bool {
     pattern.capture_names().flatten().any(|name| name == "n")
-}
-
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&forgiving(pattern))
-        .case_insensitive(true)
-        .size_limit(1 << 20)
-        .build()
-}
-
-/// Patterns are written as the words stand on a screen; this makes them
-/// forgive what OCR does to words: a space stands for any white space or none,
-/// an underscore may have been read as a space, and `o` and `0`, `l`, `i` and
-/// `1` for one another. Classes, groups' names and counts stay as they are.
-fn forgiving(pattern: &str) -> String {
-    let mut text = String::new();
-    let mut literal_from = ' ';
-    let mut escaped = false;
-    for c in pattern.chars() {
-        match (literal_from, c) {
-            _ if escaped => text.push(c),
-            (' ', ' ') => text += r"\s*",
-            (' ', '_') => text += r"[_\s]?",
-            (' ', 'o' | 'O' | '0') => text += "[o0]",
-            (' ', 'l' | 'L' | 'i' | 'I' | '1') => text += "[li1|]",
-            _ => text.push(c),
-        }
-        literal_from = match (literal_from, c) {
-            _ if escaped => literal_from,
-            (' ', '[') => ']',
-            (' ', '{') => '}',
-            (' ', '<') if text.ends_with("(?<") || text.ends_with("(?P<") => '>',
-            (until, c) if until == c => ' ',
-            (until, _) => until,
-        };
-        escaped = c == '\\' && !escaped;
-    }
-    text
-}
-
-/// `1,093`, `12.4`, `48.2k`.
-fn number(text: &str) -> Option<f64> {
-    let text = text.trim().replace(',', "");
-    let (digits, factor) = match text.to_ascii_lowercase().chars().next_back()? {
-        'k' => (&text[..text.len() - 1], 1e3),
-        'm' => (&text[..text.len() - 1], 1e6),
-        _ => (text.as_str(), 1.0),
-    };
-    digits
-        .trim()
-        .parse::<f64>()
-        .ok()
-        .map(|number| number * factor)
 }
 
 #[cfg(test)]
@@ -460,36 +336,24 @@ mod tests {
         let rules = Rules::load(&[]).unwrap_or_else(|error| panic!("{error}"));
         for agent in ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"] {
             let count = rules.rules.iter().filter(|rule| rule.is_for(agent)).count();
-            assert!(count >= 5, "{agent} has {count} rules");
+            assert!(count >= 15, "{agent} has {count} rules");
         }
     }
 
     #[test]
-    fn a_pattern_forgives_what_ocr_does() {
-        let pattern = compile(r"crash_loop back off [a_ ]x (?<loin>\d{1,2})").unwrap();
-        for text in [
-            "CrashLoopBackOff_x1",
-            "crash l00p back off  x12",
-            "CRASH_LOOPBACK 0FF ax3",
-        ] {
-            assert!(pattern.is_match(text), "{text}");
-        }
-        assert!(!pattern.is_match("crash-loop back off x1"));
-        assert!(pattern.capture_names().flatten().eq(["loin"]));
-    }
-
-    #[test]
-    fn numbers_are_read_as_dashboards_write_them() {
-        let cases = [
-            ("12.4", Some(12.4)),
-            ("1,093", Some(1093.0)),
-            ("48.2k", Some(48_200.0)),
-            ("3M", Some(3e6)),
-            ("x", None),
-        ];
-        for (text, value) in cases {
-            assert_eq!(number(text), value, "{text}");
-        }
+    fn the_rules_in_the_documentation_hold_their_examples() {
+        let docs = include_str!("../../../docs/rules.md");
+        let blocks = docs.split("```toml\n").skip(1);
+        let blocks = blocks.filter_map(|block| block.split("```").next());
+        let text: String = blocks.filter(|block| block.contains("[[rule]]")).collect();
+        let mut rules = Rules {
+            rules: Vec::new(),
+            version: String::new(),
+        };
+        rules
+            .add("docs/rules.md", &text)
+            .unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(rules.rules.len(), 2);
     }
 
     #[test]
@@ -526,6 +390,42 @@ mod tests {
             action = "a"
             match = ["x"]
             examples = { match = ["z"], no_match = ["x"] }
+            [[rule]]
+            id = "d"
+            agents = ["SecOps"]
+            severity = "low"
+            category = "other"
+            title = "t"
+            detail = "d"
+            action = "a"
+            mitre = ["T1110", "T1110.001", "1110", "T99"]
+            match = ["x"]
+            window = "1m"
+            examples = { match = ["x"], no_match = ["y"] }
+            [[rule]]
+            id = "e"
+            agents = ["SecOps"]
+            severity = "low"
+            category = "other"
+            title = "t"
+            detail = "d"
+            action = "a"
+            match = ["x"]
+            at_least = 0
+            window = "soon"
+            examples = { match = ["x"], no_match = ["y"] }
+            [[rule]]
+            id = "f"
+            agents = ["SecOps"]
+            severity = "low"
+            category = "other"
+            title = "t"
+            detail = "d"
+            action = "a"
+            match = ["x"]
+            at_least = 2
+            window = "2 days"
+            examples = { match = ["x"], no_match = ["y"] }
         "#;
         let mut rules = Rules {
             rules: Vec::new(),

@@ -17,6 +17,8 @@ const GAP: &str = "  ";
 /// Marks and icons in front of a line are left out of a quote up to here.
 const ICON_CHARACTERS: usize = 4;
 const LONGEST_QUOTE: usize = 200;
+/// A panel's value stands in one of the next rows below its label.
+const ROWS_BELOW: usize = 2;
 
 /// From and to, in bytes of a row's text.
 pub(super) type Part = (usize, usize);
@@ -70,31 +72,7 @@ impl Screen {
     /// A screen drawn in characters, for the examples of rules: each line a
     /// row, cells apart by two spaces or more.
     pub(super) fn drawn(text: &str) -> Self {
-        const CHARACTER: u32 = 10;
-        const LINE: u32 = 24;
-        let mut lines = Vec::new();
-        for (y, row) in (0..).zip(text.lines()) {
-            let mut x = 0;
-            for part in row.split(GAP) {
-                let cell = part.trim_start();
-                let indent = part.chars().count() - cell.chars().count();
-                if !cell.is_empty() {
-                    let rect = Rect {
-                        x: (x + indent as u32) * CHARACTER,
-                        y: y * LINE,
-                        width: cell.chars().count() as u32 * CHARACTER,
-                        height: LINE - 4,
-                    };
-                    lines.push(TextLine {
-                        text: cell.trim_end().to_owned(),
-                        rect,
-                        confidence: 1.0,
-                    });
-                }
-                x += (part.chars().count() + GAP.len()) as u32;
-            }
-        }
-        Self::new(&lines, 1920, 1080)
+        Self::new(&drawn(text), 1920, 1080)
     }
 
     /// The cell that matches and stands above the given part of a row, in its
@@ -115,11 +93,26 @@ impl Screen {
                 let cell = above.cells.iter().find(|cell| {
                     let near = value.y.saturating_sub(cell.rect.y + cell.rect.height)
                         <= reach * cell.rect.height;
-                    let overlaps = cell.rect.x < value.x + value.width
-                        && value.x < cell.rect.x + cell.rect.width;
-                    near && overlaps && label.is_match(&above.text[cell.start..cell.end])
+                    near && share_a_column(cell.rect, value)
+                        && label.is_match(&above.text[cell.start..cell.end])
                 })?;
                 Some((index, (cell.start, cell.end)))
+            })
+    }
+
+    /// Whether a part of a row is the label of a panel that counts none: a
+    /// lone zero stands below its first cell.
+    pub(super) fn counts_none(&self, row: usize, part: Part) -> bool {
+        let touched = self.rows[row].touched(part);
+        let Some(label) = touched.first().map(|cell| cell.rect) else {
+            return false;
+        };
+        let below = self.rows[row + 1..].iter().take(ROWS_BELOW);
+        below
+            .flat_map(|row| row.cells.iter().map(move |cell| (row, cell)))
+            .any(|(row, cell)| {
+                let text = &row.text[cell.start..cell.end];
+                matches!(text, "0" | "O" | "0%" | "0 %") && share_a_column(cell.rect, label)
             })
     }
 
@@ -161,6 +154,39 @@ impl Screen {
             of(rect.x + rect.width, self.width),
         ]
     }
+}
+
+/// What OCR reads off a screen drawn in characters.
+pub(super) fn drawn(text: &str) -> Vec<TextLine> {
+    const CHARACTER: u32 = 10;
+    const LINE: u32 = 24;
+    let mut lines = Vec::new();
+    for (y, row) in (0..).zip(text.lines()) {
+        let mut x = 0;
+        for part in row.split(GAP) {
+            let cell = part.trim_start();
+            let indent = part.chars().count() - cell.chars().count();
+            if !cell.is_empty() {
+                let rect = Rect {
+                    x: (x + indent as u32) * CHARACTER,
+                    y: y * LINE,
+                    width: cell.chars().count() as u32 * CHARACTER,
+                    height: LINE - 4,
+                };
+                lines.push(TextLine {
+                    text: cell.trim_end().to_owned(),
+                    rect,
+                    confidence: 1.0,
+                });
+            }
+            x += (part.chars().count() + GAP.len()) as u32;
+        }
+    }
+    lines
+}
+
+fn share_a_column(a: Rect, b: Rect) -> bool {
+    a.x < b.x + b.width && b.x < a.x + a.width
 }
 
 /// A single character is an icon, unless it is surely a digit.

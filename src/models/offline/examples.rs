@@ -1,0 +1,63 @@
+//! Examples of rules: screens drawn in characters, one after another.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::rule::Rule;
+use super::screen::Screen;
+use super::window::Windows;
+
+/// Between two screens of an example; far from where time overflows.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Whether the rule has anything to say of an example.
+pub(super) fn speaks(rule: &Rule, example: &str) -> bool {
+    let mut windows = Windows::default();
+    screens(example).into_iter().any(|(after, screen)| {
+        let at = Timestamp::UNIX_EPOCH + after;
+        !rule
+            .subjects(&Screen::drawn(&screen), at, &mut windows)
+            .is_empty()
+    })
+}
+
+/// The screens of an example: a line such as `+20s` begins the one that stands
+/// there so much later.
+pub(super) fn screens(example: &str) -> Vec<(Duration, String)> {
+    let mut screens = vec![(Duration::ZERO, String::new())];
+    for line in example.lines() {
+        let later = line
+            .strip_prefix('+')
+            .and_then(|text| humantime::parse_duration(text).ok())
+            .filter(|later| *later <= LONGEST_PAUSE);
+        let (at, text) = screens.last_mut().expect("it begins with one");
+        match later {
+            Some(later) => {
+                let at = *at + later;
+                screens.push((at, String::new()));
+            }
+            None => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    screens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_says_how_much_later_begins_another_screen() {
+        let seconds = |(at, text): (Duration, String)| (at.as_secs(), text);
+        let found: Vec<_> = screens("a  b\n+20s\n+5\nc\n+1m\nd")
+            .into_iter()
+            .map(seconds)
+            .collect();
+        let expected = [(0, "a  b\n"), (20, "+5\nc\n"), (80, "d\n")];
+        assert_eq!(found, expected.map(|(at, text)| (at, text.to_owned())));
+    }
+}

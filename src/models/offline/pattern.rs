@@ -1,0 +1,89 @@
+//! The pattern language of rules: regular expressions that forgive what OCR
+//! does to words, and the numbers they capture.
+
+use regex::{Regex, RegexBuilder};
+
+pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(&forgiving(pattern))
+        .case_insensitive(true)
+        .size_limit(1 << 20)
+        .build()
+}
+
+/// Patterns are written as the words stand on a screen; this makes them
+/// forgive what OCR does to words: a space stands for any white space or none,
+/// an underscore may have been read as a space, and `o` and `0`, `l`, `i` and
+/// `1` for one another. Classes, groups' names and counts stay as they are.
+fn forgiving(pattern: &str) -> String {
+    let mut text = String::new();
+    let mut literal_from = ' ';
+    let mut escaped = false;
+    for c in pattern.chars() {
+        match (literal_from, c) {
+            _ if escaped => text.push(c),
+            (' ', ' ') => text += r"\s*",
+            (' ', '_') => text += r"[_\s]?",
+            (' ', 'o' | 'O' | '0') => text += "[o0]",
+            (' ', 'l' | 'L' | 'i' | 'I' | '1') => text += "[li1|]",
+            _ => text.push(c),
+        }
+        literal_from = match (literal_from, c) {
+            _ if escaped => literal_from,
+            (' ', '[') => ']',
+            (' ', '{') => '}',
+            (' ', '<') if text.ends_with("(?<") || text.ends_with("(?P<") => '>',
+            (until, c) if until == c => ' ',
+            (until, _) => until,
+        };
+        escaped = c == '\\' && !escaped;
+    }
+    text
+}
+
+/// `1,093`, `12.4`, `48.2k`.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let text = text.trim().replace(',', "");
+    let (digits, factor) = match text.to_ascii_lowercase().chars().next_back()? {
+        'k' => (&text[..text.len() - 1], 1e3),
+        'm' => (&text[..text.len() - 1], 1e6),
+        _ => (text.as_str(), 1.0),
+    };
+    digits
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .map(|number| number * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_forgives_what_ocr_does() {
+        let pattern = compile(r"crash_loop back off [a_ ]x (?<loin>\d{1,2})").unwrap();
+        for text in [
+            "CrashLoopBackOff_x1",
+            "crash l00p back off  x12",
+            "CRASH_LOOPBACK 0FF ax3",
+        ] {
+            assert!(pattern.is_match(text), "{text}");
+        }
+        assert!(!pattern.is_match("crash-loop back off x1"));
+        assert!(pattern.capture_names().flatten().eq(["loin"]));
+    }
+
+    #[test]
+    fn numbers_are_read_as_dashboards_write_them() {
+        let cases = [
+            ("12.4", Some(12.4)),
+            ("1,093", Some(1093.0)),
+            ("48.2k", Some(48_200.0)),
+            ("3M", Some(3e6)),
+            ("x", None),
+        ];
+        for (text, value) in cases {
+            assert_eq!(number(text), value, "{text}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One rule, applied to a screen.
+
+use jiff::{SignedDuration, Timestamp};
+use regex::{Captures, Regex};
+
+use super::memory::folded;
+use super::pattern::number;
+use super::screen::{Part, Screen};
+use super::window::Windows;
+use crate::finding::{Category, Severity};
+
+/// How far below its label a value may stand, in heights of the label.
+const REACH: u32 = 12;
+
+/// A rule ready to be applied.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) id: String,
+    pub(super) agents: Vec<String>,
+    pub(super) severity: Severity,
+    pub(super) category: Category,
+    pub(super) title: String,
+    pub(super) detail: String,
+    pub(super) action: String,
+    pub(super) mitre: Vec<String>,
+    pub(super) patterns: Vec<Regex>,
+    pub(super) with: Vec<Regex>,
+    pub(super) unless: Vec<Regex>,
+    pub(super) label: Option<Regex>,
+    pub(super) screen: Vec<Regex>,
+    pub(super) screen_at_least: usize,
+    pub(super) at_least: usize,
+    /// Rows count that came up no longer ago; without it, those on the screen.
+    pub(super) window: Option<SignedDuration>,
+    pub(super) above: Option<f64>,
+    pub(super) below: Option<f64>,
+    /// One finding for each subject instead of one for all.
+    pub(super) each: bool,
+}
+
+/// Where a rule matched.
+#[derive(Debug, Clone)]
+pub(super) struct Match {
+    pub(super) row: usize,
+    pub(super) part: Part,
+    /// What made it count: the row's status, the label above.
+    pub(super) with: Vec<(usize, Part)>,
+    /// The group `what`, else the row's first cell when there is a label.
+    pub(super) what: String,
+    /// The group `n`, as it stands on the screen and as a number.
+    pub(super) number: Option<(String, f64)>,
+}
+
+/// What a rule speaks about: a thing its `what` names, or all it matched.
+#[derive(Debug)]
+pub(super) struct Subject {
+    /// Names it, whatever the OCR made of it.
+    pub(super) key: String,
+    /// On this screen, never empty.
+    pub(super) matches: Vec<Match>,
+    /// Rows that counted: on this screen, or within the window.
+    pub(super) count: usize,
+}
+
+impl Rule {
+    /// `*` stands for every agent.
+    pub(super) fn is_for(&self, agent: &str) -> bool {
+        self.agents
+            .iter()
+            .any(|name| name == "*" || name.eq_ignore_ascii_case(agent))
+    }
+
+    /// What there is to say of a screen captured at that moment.
+    pub(super) fn subjects(
+        &self,
+        screen: &Screen,
+        at: Timestamp,
+        windows: &mut Windows,
+    ) -> Vec<Subject> {
+        let mut subjects = self.sorted(self.matches(screen), screen);
+        if let Some(length) = self.window {
+            let window = windows.of(&self.id);
+            window.turn_to(at, length);
+            for subject in &mut subjects {
+                let rows = subject.matches.iter().map(|found| found.row);
+                let rows = rows.map(|row| folded(&screen.rows[row].text));
+                subject.count = window.count(&subject.key, rows);
+            }
+        }
+        subjects.retain(|subject| subject.count >= self.at_least);
+        subjects
+    }
+
+    /// By subject, in the order they come up on the screen.
+    fn sorted(&self, matches: Vec<Match>, screen: &Screen) -> Vec<Subject> {
+        let mut subjects: Vec<Subject> = Vec::new();
+        for found in matches {
+            let key = match (self.each, found.what.as_str()) {
+                (false, _) => self.id.clone(),
+                (true, "") => format!("{} {}", self.id, folded(&screen.rows[found.row].text)),
+                (true, what) => format!("{} {}", self.id, folded(what)),
+            };
+            match subjects.iter_mut().find(|subject| subject.key == key) {
+                Some(subject) => {
+                    subject.matches.push(found);
+                    subject.count += 1;
+                }
+                None => subjects.push(Subject {
+                    key,
+                    matches: vec![found],
+                    count: 1,
+                }),
+            }
+        }
+        subjects
+    }
+
+    /// Every row the rule is about.
+    fn matches(&self, screen: &Screen) -> Vec<Match> {
+        let on_screen = |pattern: &Regex| {
+            let rows = screen.rows.iter().filter(|row| pattern.is_match(&row.text));
+            rows.count() >= self.screen_at_least
+        };
+        if !self.screen.iter().all(on_screen) {
+            return Vec::new();
+        }
+        let rows = 0..screen.rows.len();
+        let mut matches: Vec<_> = rows.flat_map(|row| self.match_row(screen, row)).collect();
+        if self.label.is_some() {
+            // Only what stands nearest to its label is its value; an axis of
+            // the chart below may look the same.
+            let mut taken = Vec::new();
+            matches.retain(|found| {
+                let label = found.with.last().copied();
+                let nearest = !taken.contains(&label);
+                taken.push(label);
+                nearest
+            });
+        }
+        matches.retain(|found| self.fits(found.number.as_ref()));
+        matches
+    }
+
+    fn fits(&self, number: Option<&(String, f64)>) -> bool {
+        number.is_none_or(|(_, number)| {
+            self.above.is_none_or(|least| *number > least)
+                && self.below.is_none_or(|most| *number < most)
+        })
+    }
+
+    /// One match, or with a label one for each value: panels stand beside each
+    /// other.
+    fn match_row(&self, screen: &Screen, index: usize) -> Vec<Match> {
+        let text = screen.rows[index].text.as_str();
+        // Most rows match nothing: look for that first.
+        if !self.patterns.iter().any(|pattern| pattern.is_match(text))
+            || self.unless.iter().any(|pattern| pattern.is_match(text))
+        {
+            return Vec::new();
+        }
+        let with = self.with.iter().map(|pattern| {
+            pattern
+                .find(text)
+                .map(|found| (index, (found.start(), found.end())))
+        });
+        let Some(with) = with.collect::<Option<Vec<_>>>() else {
+            return Vec::new();
+        };
+        let found = self
+            .patterns
+            .iter()
+            .flat_map(|pattern| each_match(pattern, text))
+            .filter_map(|captures| self.judge(screen, index, &captures, &with));
+        let most = if self.label.is_some() { usize::MAX } else { 1 };
+        found.take(most).collect()
+    }
+
+    fn judge(
+        &self,
+        screen: &Screen,
+        index: usize,
+        captures: &Captures<'_>,
+        with: &[(usize, Part)],
+    ) -> Option<Match> {
+        let whole = captures.get_match();
+        let part = (whole.start(), whole.end());
+        let number = match captures.name("n") {
+            Some(group) => Some((group.as_str().to_owned(), number(group.as_str())?)),
+            None => None,
+        };
+        let mut with = with.to_vec();
+        if let Some(label) = &self.label {
+            // The first value below it counts, whatever it is.
+            with.push(screen.label_above(index, part, label, REACH)?);
+        } else if !self.fits(number.as_ref()) || screen.counts_none(index, part) {
+            return None;
+        }
+        let what = match captures.name("what") {
+            Some(group) => group.as_str(),
+            None if self.label.is_some() => screen.rows[index].first_cell(),
+            None => "",
+        };
+        Some(Match {
+            row: index,
+            part,
+            with,
+            what: what.trim().to_owned(),
+            number,
+        })
+    }
+}
+
+/// The matches in a text. What stands behind a number may be part of the next
+/// match too: the gap between two cells.
+fn each_match<'t>(pattern: &Regex, text: &'t str) -> impl Iterator<Item = Captures<'t>> {
+    let mut from = Some(0);
+    std::iter::from_fn(move || {
+        let captures = pattern.captures_at(text, from?)?;
+        let whole = captures.get_match();
+        let end = captures.name("n").map_or(whole.end(), |group| group.end());
+        from = (end > whole.start()).then_some(end);
+        Some(captures)
+    })
+}
