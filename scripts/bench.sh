@@ -7,6 +7,7 @@
 #   scripts/bench.sh many       fifty publishers at 500 kb/s
 #   scripts/bench.sh fanout     WebRTC viewers per core, joins, latency, memory
 #   scripts/bench.sh transcode  what it costs to make a stream playable
+#   scripts/bench.sh seeing     scripted screencasts: what is seen, what is sent
 #   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
 #
 # CPU is the server's own, from the kernel, in per cent of one core. Machines
@@ -19,7 +20,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | fanout | transcode | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, transcode or parts" ;; esac
+case $which in all | ingest | many | fanout | transcode | seeing | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, transcode, seeing or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -156,6 +157,22 @@ if [ "$which" = all ] || [ "$which" = transcode ]; then
     "$(awk -v a="$video" -v b="$(spent video)" -v s="$seconds" 'BEGIN { printf "%.1f", (b - a) / s * 100 }')" \
     "$(awk -v a="$audio" -v b="$(spent audio)" -v s="$seconds" 'BEGIN { printf "%.1f", (b - a) / s * 100 }')"
   stop
+fi
+
+if [ "$which" = all ] || [ "$which" = seeing ]; then
+  for kind in terminal dashboard; do
+    for kilobits in ${KILOBITS:-1500 600 300}; do
+      scripts/screencast.sh "$kind" "$kilobits" "$work/cast.mp4" "$work/cast.json"
+      {
+        printf '[[agent]]\nname = "Eye"\npersonality = "attentive"\nfocus = "changes"\ninterval = "1s"\n'
+        sed -n 's/.*"indicators": \(\[.*\]\)}/indicators = \1/p' "$work/cast.json"
+      } >"$work/eye.toml"
+      printf '\n%s at %s kb/s\n' "$kind" "$kilobits"
+      env -i PATH="$PATH" HOME="$work" RUST_LOG=warn WATCHTOWER_MODELS="${WATCHTOWER_MODELS:-$root/models}" \
+        bash -c 'time "$0" "$@"' "$watchtower" eval "$work/cast.mp4" --labels "$work/cast.json" --config "$work/eye.toml" --settings "$work/none.toml"
+    done
+  done
+  cargo bench --locked --bench gate
 fi
 
 if [ "$which" = all ] || [ "$which" = parts ]; then

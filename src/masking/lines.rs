@@ -172,7 +172,7 @@ impl Found<'_> {
                     })
                 }) =>
                 {
-                    open = None
+                    open = None;
                 }
                 None => {}
             }

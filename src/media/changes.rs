@@ -13,7 +13,8 @@ pub struct Changes {
     pub tile: u32,
     /// Tiles in a row.
     pub columns: u32,
-    /// Row by row; empty: all of the picture changed in `whole`.
+    /// Row by row, what was seen to change; empty: all of the picture in
+    /// `whole`.
     pub scenes: Vec<u64>,
     /// Tiles that have changed again and again of late: clocks, charts that
     /// tick, films, a terminal that scrolls. As long as `scenes`.
@@ -63,11 +64,21 @@ impl Changes {
         }
     }
 
-    /// Pixels that changed after that scene and do not do so all the time.
-    pub fn settled_area(&self, scene: u64) -> u64 {
-        let tiles = self.scenes.iter().zip(&self.restless);
-        let settled = tiles.filter(|(at, restless)| **at > scene && !**restless);
-        settled.count() as u64 * u64::from(self.tile) * u64::from(self.tile)
+    /// Whether a change after that scene was seen in the rectangle.
+    pub fn touch(&self, rect: &Rect, scene: u64) -> bool {
+        if self.scenes.is_empty() {
+            return self.whole > scene;
+        }
+        let columns = self.columns as usize;
+        let across =
+            (rect.x / self.tile) as usize..(rect.right().div_ceil(self.tile) as usize).min(columns);
+        let mut down = (rect.y / self.tile) as usize..rect.bottom().div_ceil(self.tile) as usize;
+        down.any(|row| {
+            let tiles = self
+                .scenes
+                .get(row * columns + across.start..row * columns + across.end);
+            tiles.is_some_and(|tiles| tiles.iter().any(|at| *at > scene))
+        })
     }
 }
 
@@ -155,7 +166,9 @@ mod tests {
         assert_eq!(changes.since(Some(4), 120, 90), [rect(32, 0, 64, 64)]);
         assert_eq!(changes.since(Some(0), 120, 90), [rect(0, 0, 120, 90)]);
         assert_eq!(changes.since(None, 120, 90), [rect(0, 0, 120, 90)]);
-        assert_eq!(changes.settled_area(4), 32 * 32);
+        assert!(changes.touch(&rect(60, 50, 10, 4), 6));
+        assert!(!changes.touch(&rect(0, 50, 60, 4), 6), "another tile");
+        assert!(!changes.touch(&rect(60, 50, 10, 4), 7), "another time");
     }
 
     #[test]

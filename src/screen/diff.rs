@@ -15,8 +15,9 @@ static TIMES: LazyLock<Regex> = LazyLock::new(|| {
 });
 /// A shorter line changes its meaning with any letter.
 const LONG: usize = 10;
-/// A line read with less confidence is a drawing that looks like letters.
-const SURE: f32 = 0.6;
+/// A line read with less confidence is a drawing that looks like letters, or
+/// has the mouse on it.
+const SURE: f32 = 0.9;
 
 /// Two texts of one screen compared, wherever on it the lines stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,6 +72,12 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         }
         same.is_none()
     });
+    // What stands there now can't be read for certain.
+    let covered = |line: &TextLine| {
+        let mut unsure = later.iter().filter(|other| other.confidence < SURE);
+        unsure.any(|other| other.rect.meets(&line.rect))
+    };
+    vanished.retain(|(index, _)| !covered(&earlier[*index]));
     // One letter that comes or goes is a cursor or a mouse; a digit that takes
     // another's place is a count.
     let digit = |line: &TextLine| line.text.trim().parse::<u8>().is_ok();
@@ -186,6 +193,9 @@ mod tests {
         let mut noise = lines(&["|::I1|lI"]);
         noise[0].confidence = 0.4;
         assert!(diff(&[], &noise).is_empty());
+        let mut covered = lines(&["heithy"]);
+        covered[0].confidence = 0.85;
+        assert!(diff(&lines(&["healthy"]), &covered).is_empty());
     }
 
     #[test]

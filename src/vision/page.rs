@@ -254,7 +254,7 @@ mod tests {
         for y in rect.y..rect.bottom() {
             for x in rect.x..rect.right() {
                 let at = (y * picture.width + x) as usize;
-                picture.y[at] = if (x * 7 + (y - rect.y) * 3) % 5 == 0 {
+                picture.y[at] = if (x * 7 + (y - rect.y) * 3).is_multiple_of(5) {
                     250
                 } else {
                     20

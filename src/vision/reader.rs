@@ -186,7 +186,9 @@ impl Reader {
             .memories
             .remove(&frame.stream)
             .map(|memory| memory.told);
-        let told = match last.filter(|told| !told.has_news(page, &frame.changes)) {
+        let told = match last
+            .and_then(|mut told| (!told.has_news(page, &frame.changes)).then_some(told))
+        {
             Some(told) => told,
             None => {
                 self.metrics.ocr_news.inc();

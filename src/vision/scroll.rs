@@ -75,7 +75,7 @@ mod tests {
                     continue;
                 }
                 let long = 40 + (first + line as u32) * 97 % 250;
-                for x in (10..long).filter(|x| (x / 3 + first + line as u32) % 3 > 0) {
+                for x in (10..long).filter(|x| !(x / 3 + first + line as u32).is_multiple_of(3)) {
                     y[at as usize * width as usize + x as usize] = 220;
                 }
             }

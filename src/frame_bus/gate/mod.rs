@@ -65,6 +65,16 @@ pub(super) struct Gate {
     ticking: bool,
 }
 
+/// Why all of a picture counts as changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    /// The first picture, or the first of another size.
+    Another,
+    /// Another window.
+    Switch,
+    Heart,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Tile {
     /// It differed in the last sample too.
@@ -104,13 +114,15 @@ impl Gate {
         let another = self.now.picture != self.scene.picture || self.tiles.is_empty();
         // A clock that was set back would stop the heartbeat.
         let since = at.duration_since(self.heartbeat);
-        if another || since >= HEARTBEAT || since.is_negative() {
-            self.renew(another, seq, at);
+        if another {
+            self.renew(Beat::Another, seq, at);
+        } else if since >= HEARTBEAT || since.is_negative() {
+            self.renew(Beat::Heart, seq, at);
         } else {
             self.now.moved(&self.scene, &mut self.moved);
             if self.is_switch(at) {
                 self.switched_at = at;
-                self.renew(false, seq, at);
+                self.renew(Beat::Switch, seq, at);
             } else {
                 self.compare(seq, at);
             }
@@ -120,7 +132,8 @@ impl Gate {
     }
 
     /// All of it is new.
-    fn renew(&mut self, another: bool, seq: u64, at: Timestamp) {
+    fn renew(&mut self, beat: Beat, seq: u64, at: Timestamp) {
+        let another = beat == Beat::Another;
         self.scene.clone_from(&self.now);
         self.heartbeat = at;
         let count = self.now.columns() * self.now.rows();
@@ -135,10 +148,15 @@ impl Gate {
             tile.differed = false;
         }
         let moved_at = if another { at } else { self.stir(at) };
+        let scenes = match beat {
+            // Nobody saw a change: only `whole` tells.
+            Beat::Heart => self.changes.scenes.clone(),
+            Beat::Switch | Beat::Another => vec![seq; count],
+        };
         self.changes = Arc::new(Changes {
             tile: TILE_PIXELS,
             columns: self.now.columns() as u32,
-            scenes: vec![seq; count],
+            scenes,
             restless: self.tiles.iter().map(|tile| tile.restless).collect(),
             whole: seq,
             moved_at,

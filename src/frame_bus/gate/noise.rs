@@ -13,8 +13,10 @@ const COARSE_SAMPLES: u16 = 13;
 /// Tiles that have to change at least on a noisy stream, where one alone may
 /// be the encoder's.
 const COARSE_TILES: usize = 4;
-/// A tile with fewer far samples is one nobody touched.
+/// A tile with fewer far samples is one nobody touched, unless nearly all of
+/// it moved a little: then something was laid over the screen.
 const QUIET: u16 = 3;
+const LAID_OVER: u16 = 96;
 /// Share of untouched tiles that look changed to the fine measure.
 const NOISY: f32 = 0.012;
 const CLEAN: f32 = 0.004;
@@ -29,7 +31,9 @@ pub(super) struct Noise {
 
 impl Noise {
     pub(super) fn learn(&mut self, moved: &[Moved]) {
-        let untouched = moved.iter().filter(|tile| tile.coarse < QUIET);
+        let untouched = moved
+            .iter()
+            .filter(|tile| tile.coarse < QUIET && tile.fine < LAID_OVER);
         let (mut all, mut smeared) = (0.0, 0.0);
         for tile in untouched {
             all += 1.0;

@@ -53,7 +53,13 @@ pub struct Offline {
 
 impl Offline {
     pub fn new(rules: Arc<Rules>, persona: &Persona) -> Self {
-        let indicators = persona.indicators.clone();
+        let words = |text: &String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let indicators: Vec<_> = persona
+            .indicators
+            .iter()
+            .map(words)
+            .filter(|words| !words.is_empty())
+            .collect();
         let finder = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .build(&indicators);
@@ -104,10 +110,11 @@ impl Offline {
     fn indicators_on(&self, screen: &Screen) -> Vec<Report> {
         let mut found: Vec<Report> = Vec::new();
         for (index, row) in screen.rows.iter().enumerate() {
-            for hit in self.finder.find_iter(&row.text) {
+            let (text, places) = single_spaced(&row.text);
+            for hit in self.finder.find_iter(&text) {
                 let phrase = &self.indicators[hit.pattern().as_usize()];
                 let key = format!("indicator {}", folded(phrase));
-                if phrase.trim().is_empty() || found.iter().any(|report| report.key == key) {
+                if found.iter().any(|report| report.key == key) {
                     continue;
                 }
                 let observation = Observation {
@@ -116,7 +123,7 @@ impl Offline {
                     category: Category::Other,
                     title: clip(&format!("On screen: {phrase}"), 80),
                     detail: "Rule `indicator`: words this analyst was told to look for stand on the screen.".to_owned(),
-                    evidence: vec![screen.evidence(index, (hit.start(), hit.end()))],
+                    evidence: vec![screen.evidence(index, (places[hit.start()], places[hit.end()]))],
                     mitre: Vec::new(),
                     recommended_action: "Look at the screen and judge what it means.".to_owned(),
                 };
@@ -129,6 +136,22 @@ impl Offline {
         }
         found
     }
+}
+
+/// With one blank between words, as OCR may part the words of a line; and
+/// where in the text each byte of that stood, its end included.
+fn single_spaced(text: &str) -> (String, Vec<usize>) {
+    let mut spaced = String::with_capacity(text.len());
+    let mut places = Vec::with_capacity(text.len() + 1);
+    for (at, c) in text.char_indices() {
+        if c == ' ' && spaced.ends_with(' ') {
+            continue;
+        }
+        spaced.push(c);
+        places.extend(at..at + c.len_utf8());
+    }
+    places.push(text.len());
+    (spaced, places)
 }
 
 /// One thing a rule has to say.
