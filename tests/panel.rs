@@ -91,6 +91,56 @@ async fn five_personas_ask_and_their_findings_are_written() {
 }
 
 #[tokio::test]
+async fn true_quotes_are_placed_and_invented_ones_are_marked_and_held_down() {
+    let gemini = FakeGemini::start().await;
+    let finding = |title: &str, quote: &str| {
+        json!({
+            "severity": "critical", "confidence": 0.9, "category": "intrusion", "title": title,
+            "detail": "d", "evidence": quote, "box_2d": [0, 0, 100, 100],
+            "mitre_techniques": [], "recommended_action": "look"
+        })
+    };
+    gemini.otherwise(Reply::findings(&json!([
+        finding("True", "All systems operational"),
+        finding("Invented", "ransomware.exe encrypted 48 files on web-01"),
+        finding("Drawn", ""),
+    ])));
+    let server = with_key(&gemini).start().await;
+    let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    let found = server
+        .until("all three", async |server| {
+            let findings = server.findings();
+            let of = |title: &str| findings.iter().find(|f| f["title"] == title).cloned();
+            Some((of("True")?, of("Invented")?, of("Drawn")?))
+        })
+        .await;
+    let (right, invented, drawn) = found;
+    assert_eq!(right["severity"], "critical");
+    assert_eq!(right["evidence"][0]["grounded"], true);
+    assert_ne!(right["evidence"][0]["box"], json!([0, 0, 100, 100]));
+    assert_eq!(invented["severity"], "medium", "held below high");
+    assert_eq!(invented["evidence"][0]["grounded"], false);
+    assert_eq!(drawn["severity"], "critical", "nothing to quote");
+    assert!(drawn["evidence"][0].is_null() || drawn["evidence"][0]["grounded"].is_null());
+    let agent = invented["agent"].as_str().unwrap().to_lowercase();
+    server
+        .until("the mark in the log", async |server| {
+            let log = server.log(&format!("{agent}.log"));
+            log.contains("on web-01  [not found on screen]")
+                .then_some(())
+        })
+        .await;
+    // What was asked carries the screen's text, as data.
+    let asked = gemini.requests().remove(0).text();
+    assert!(asked.contains("| All systems operational"), "{asked}");
+    // What stood on the screen can be searched.
+    let hits = server.json("/api/search?q=systems%20operat").await;
+    assert_eq!(hits["items"][0]["text"], "All systems operational");
+    assert_eq!(hits["items"][0]["stream"], "demo");
+    assert_eq!(server.get("/api/search?q=%20").await.status(), 400);
+}
+
+#[tokio::test]
 async fn a_refused_key_does_not_stop_the_video_and_the_agents_say_so() {
     let gemini = FakeGemini::start().await;
     gemini.let_in_only("another-key");

@@ -14,7 +14,9 @@ static TIMES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("the pattern is valid")
 });
 /// A shorter line changes its meaning with any letter.
-const LONG: usize = 10;
+const LONG: usize = 5;
+/// A longer one may have two letters misread.
+const MIDDLING: usize = 8;
 /// A line read with less confidence is a drawing that looks like letters, or
 /// has the mouse on it.
 const SURE: f32 = 0.9;
@@ -106,7 +108,7 @@ fn folded(text: &str) -> String {
         .collect()
 }
 
-/// Two letters at most, one in ten, and no digit.
+/// A letter or two, and no digit; two letters more or less are another word.
 fn is_misread(a: &str, b: &str) -> bool {
     let plain = |text: &str| -> Vec<char> {
         let timeless = TIMES.replace_all(text, " ");
@@ -117,7 +119,7 @@ fn is_misread(a: &str, b: &str) -> bool {
     if shorter < LONG || a.len().abs_diff(b.len()) > 2 {
         return false;
     }
-    let most = (shorter / 10).min(2);
+    let most = if shorter < MIDDLING { 1 } else { 2 };
     let same_before = a
         .iter()
         .zip(&b)
@@ -132,7 +134,8 @@ fn is_misread(a: &str, b: &str) -> bool {
         .count();
     let (a, b) = (&a[..a.len() - same_behind], &b[..b.len() - same_behind]);
     let letters = a.iter().chain(b).all(|c| may_be_misread(*c, *c));
-    a.len().max(b.len()) <= most && letters
+    let (fewer, more) = (a.len().min(b.len()), a.len().max(b.len()));
+    more <= most && (fewer > 0 || more < 2) && letters
 }
 
 #[cfg(test)]
@@ -180,6 +183,7 @@ mod tests {
             ("All systems operational", "AlI systems operati0nal"),
             ("All systems operational", "All systerns operationa"),
             ("connection accepted", "connection acoepted"),
+            ("healthy", "heaathy"),
         ] {
             assert_eq!(news(&[a], &[b]), (vec![], vec![]), "{a} / {b}");
         }
@@ -207,6 +211,10 @@ mod tests {
             ("Failed logins, 1 minute: 48", "Failed logins, 1 minute: 49"),
             ("from 203.0.113.45 port 22", "from 203.0.113.47 port 22"),
             ("payments is running", "payments is crashing"),
+            ("unreachable", "reachable"),
+            ("inactive", "active"),
+            ("node is unsafe", "node is safe"),
+            ("passed", "failed"),
         ] {
             assert_eq!(news(&[a], &[b]), (vec![0], vec![0]), "{a} / {b}");
         }

@@ -7,6 +7,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::moved::{self, CELL};
 use super::page::Page;
 use crate::media::{Changes, Rect, TextLine};
@@ -14,6 +16,9 @@ use crate::screen::diff;
 
 /// Pixels beside the text that have to change: a small chart has 300x200.
 const CHART: u64 = 24_000;
+/// Between two tellings of a drawing alone: one that ticks is known for it
+/// by then.
+const DRAWINGS: SignedDuration = SignedDuration::from_secs(10);
 /// Around a line, as its shadow and cursor are no chart.
 const MARGIN: u32 = 16;
 
@@ -22,26 +27,29 @@ const MARGIN: u32 = 16;
 pub(super) struct Told {
     pub(super) scene: u64,
     page: Arc<Page>,
+    at: Timestamp,
     /// Lines that came or went at the last reading where nothing was seen to
     /// change.
     unsure: HashSet<String>,
 }
 
 impl Told {
-    pub(super) fn new(scene: u64, page: Arc<Page>) -> Self {
+    pub(super) fn new(scene: u64, page: Arc<Page>, at: Timestamp) -> Self {
         Self {
             scene,
             page,
+            at,
             unsure: HashSet::new(),
         }
     }
 
-    pub(super) fn has_news(&mut self, page: &Page, changes: &Changes) -> bool {
+    pub(super) fn has_news(&mut self, page: &Page, changes: &Changes, at: Timestamp) -> bool {
         let size = |page: &Page| (page.picture.width, page.picture.height);
         if size(&self.page) != size(page) {
             return true;
         }
-        self.says_more(page, changes) || self.drawn(page, changes) >= CHART
+        let rested = at.duration_since(self.at) >= DRAWINGS;
+        self.says_more(page, changes) || (rested && self.drawn(page, changes) >= CHART)
     }
 
     /// Whether a line came or went where the gate saw a change. Elsewhere it
@@ -95,8 +103,6 @@ fn clear(cells: &mut [bool], columns: u32, rect: &Rect) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::media::Picture;
 
@@ -133,11 +139,17 @@ mod tests {
 
     #[test]
     fn text_and_charts_are_news_and_nothing_else_is() {
-        let mut told = Told::new(1, page("errors 3", 50));
+        let mut told = Told::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
-        assert!(!told.has_news(&page("errors 3", 50), &changes));
-        assert!(told.has_news(&page("errors 4", 50), &changes));
-        assert!(told.has_news(&page("errors 3", 200), &changes));
+        let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10);
+        assert!(!told.has_news(&page("errors 3", 50), &changes, later));
+        assert!(told.has_news(&page("errors 4", 50), &changes, later));
+        assert!(told.has_news(&page("errors 3", 200), &changes, later));
+        let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
+        assert!(
+            !told.has_news(&page("errors 3", 200), &changes, soon),
+            "it may tick"
+        );
         let ticking = Changes {
             columns: 20,
             scenes: vec![1; 20 * 12],
@@ -145,7 +157,7 @@ mod tests {
             ..changes
         };
         assert!(
-            !told.has_news(&page("errors 3", 200), &ticking),
+            !told.has_news(&page("errors 3", 200), &ticking, later),
             "it always does"
         );
     }

@@ -186,13 +186,13 @@ impl Reader {
             .memories
             .remove(&frame.stream)
             .map(|memory| memory.told);
-        let told = match last
-            .and_then(|mut told| (!told.has_news(page, &frame.changes)).then_some(told))
-        {
+        let told = match last.and_then(|mut told| {
+            (!told.has_news(page, &frame.changes, frame.captured_at)).then_some(told)
+        }) {
             Some(told) => told,
             None => {
                 self.metrics.ocr_news.inc();
-                Told::new(frame.scene, Arc::clone(page))
+                Told::new(frame.scene, Arc::clone(page), frame.captured_at)
             }
         };
         let scene = told.scene;

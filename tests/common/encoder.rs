@@ -26,11 +26,16 @@ impl Encoder {
 
     /// ffmpeg encoding what a filter graph draws, in real time, without sound.
     pub fn drawn(url: &str, graph: &str) -> Self {
+        Self::drawn_as(url, graph, "yuv420p")
+    }
+
+    /// The same in another pixel format.
+    pub fn drawn_as(url: &str, graph: &str, format: &str) -> Self {
         Self::spawn(
             Command::new("ffmpeg")
                 .args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", graph])
                 .args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "20"])
-                .args(["-pix_fmt", "yuv420p", "-f", "flv", url]),
+                .args(["-pix_fmt", format, "-f", "flv", url]),
         )
     }
 

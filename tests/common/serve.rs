@@ -206,6 +206,16 @@ impl Server {
         setup.start().await
     }
 
+    /// Resident, in kilobytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
