@@ -110,7 +110,8 @@ pub(crate) struct Judge<'a> {
     bare: BTreeMap<usize, BTreeMap<String, f64>>,
     looked_at: BTreeSet<usize>,
     pub(crate) pictures: BTreeMap<&'static str, usize>,
-    /// Pixels of plain words: still to be seen, and all.
+    /// Pixels of plain words on lines without a secret: still to be seen, and
+    /// all.
     words: (f64, f64),
 }
 
@@ -160,13 +161,12 @@ impl<'a> Judge<'a> {
         let luma = Luma::of_jpeg(jpeg);
         assert_eq!((luma.width, luma.height), (WIDTH, HEIGHT));
         let number = screens::number(&luma.samples).expect("one of the screens drawn");
-        if let Ok(dir) = std::env::var("SCRATCH") { let n = self.pictures.values().sum::<usize>(); std::fs::write(format!("{dir}/s{number}-{n}-{from}.jpg"), jpeg).unwrap(); }
         *self.pictures.entry(from).or_default() += 1;
         let screen = &self.screens[number];
         for (id, place) in &screen.drawn {
             self.painted(*id, from, &luma, *place);
         }
-        for word in &screen.words {
+        for word in screen.words.iter().filter(|word| screen.is_apart(word)) {
             let (bright, _) = self.plain[number].in_box(*word, |sample| sample >= BRIGHT);
             let (black, _) = luma.in_box(*word, |sample| sample < BLACK);
             let (dark, area) = self.plain[number].in_box(*word, |sample| sample < BRIGHT);
@@ -233,7 +233,7 @@ impl<'a> Judge<'a> {
         *most = most.max(share);
     }
 
-    /// Share of the plain words' area that could still be seen.
+    /// Share of their area that could still be seen.
     pub(crate) fn readable(&self) -> f64 {
         self.words.0 / self.words.1.max(1.0)
     }

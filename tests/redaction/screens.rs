@@ -29,6 +29,19 @@ pub(crate) struct Screen {
     pub(crate) png: Vec<u8>,
 }
 
+impl Screen {
+    /// Whether a word shares no line with a secret: all of a line is painted
+    /// that holds one.
+    pub(crate) fn is_apart(&self, word: &Box4) -> bool {
+        let middle = f64::midpoint(word.0[1], word.0[3]);
+        let half = WIDTH as f64 / 2.0;
+        let beside = |Box4([left, top, _, bottom]): &Box4| {
+            (*left < half) == (word.0[0] < half) && (*top..*bottom).contains(&middle)
+        };
+        !self.drawn.iter().any(|(_, place)| beside(place))
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Form {
     name: &'static str,
@@ -211,7 +224,11 @@ fn file_line(dice: &mut Dice) -> String {
         "timeout_seconds = 30",
     ];
     let number = format!("{:>4}  ", dice.below(900) + 10);
-    format!("<p>{}{}</p>", marked(&number), escaped(LINES[dice.below(LINES.len())]))
+    format!(
+        "<p>{}{}</p>",
+        marked(&number),
+        escaped(LINES[dice.below(LINES.len())])
+    )
 }
 
 fn table_line(dice: &mut Dice) -> String {
