@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::finding::{Observation, Severity};
-use crate::masking::{Redact, mask, name_of};
+use crate::masking::{Redact, UNREADABLE, mask, name_of};
 use crate::media::{Frame, Rect};
 use crate::screen;
 
@@ -52,6 +52,8 @@ pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, redact
     let redact = redact.max(Redact::Secrets);
     let hidden: Vec<_> = frame
         .hidden(redact)
+        // Not a value: letters made up where none could be read.
+        .filter(|secret| secret.kind != UNREADABLE)
         .map(|secret| (frame.value_of(secret), name_of(&secret.kind)))
         .filter(|(value, _)| value.len() >= SHORTEST_VALUE)
         .collect();

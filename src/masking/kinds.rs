@@ -11,10 +11,24 @@ pub(super) struct Kind {
     pub(super) pattern: Regex,
     /// What a match has to be besides.
     pub(super) also: fn(&str) -> bool,
+    /// Letters all of it has; 0 where they vary.
+    pub(super) letters: usize,
 }
 
 /// Words that stand before a secret.
 const NAMES: &str = "passw[o0]rds?|passwd|passphrase|pwd|pass|secret|secret[_ -]?key|client[_ -]?secret|t[o0]ken|auth[_ -]?t[o0]ken|access[_ -]?t[o0]ken|refresh[_ -]?t[o0]ken|api[_ -]?key|apikey|private[_ -]?key|access[_ -]?key|account[_ -]?key|shared[_ -]?access[_ -]?key|signing[_ -]?key|encryption[_ -]?key|connection[_ -]?string|credentials?";
+
+/// Kinds that are as long as each other, all of them.
+const LENGTHS: [(&str, usize); 8] = [
+    ("AWS access key", 20),
+    ("AWS secret key", 40),
+    ("Azure client secret", 40),
+    ("Azure storage key", 88),
+    ("GitLab token", 26),
+    ("Google API key", 39),
+    ("Google client secret", 35),
+    ("npm token", 40),
+];
 
 /// What stands behind such a word and is no secret.
 const NO_VALUES: [&str; 31] = [
@@ -101,7 +115,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         ),
         secret(
             "JSON web token",
-            r"\b[e0c][yv][J1I][0-9A-Za-z_-]{8,}[. ]{1,2}[0-9A-Za-z_-]{4,}(?:[. ]{1,2}[0-9A-Za-z_-]{4,})?",
+            r"\b[e0c][yv][J1I][0-9A-Za-z_-]{8,}(?:\. ?| )[0-9A-Za-z_-]{4,}(?:(?:\. ?| )[0-9A-Za-z_-]{4,})?",
         ),
         // What is named by the words before it.
         secret(
@@ -121,39 +135,47 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             "password or token",
             format!(r#"(?i)--?(?:[a-z]+-)*(?:{NAMES})[ =]["']?(?P<value>[^\s"']{{3,}})"#),
         ),
-        // mysql -px, sshpass -p 'x', curl -u user:x
+        // mysql -px, sshpass -p 'x', docker login -p x
         named(
             "password",
-            r#"\b(?:mysql|mysqldump|mariadb|sshpass|psql)\b[^|;]*?\s-p\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
+            r#"\b(?:mysq[l1It|]|mysq[l1It|]dump|mariadb|sshpass|psq[l1It|]|docker\s[l1I|]ogin|podman\s[l1I|]ogin|he[l1I|]m\sregistry\s[l1I|]ogin|az\s[l1I|]ogin)\b[^|;]*?\s-p\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
         ),
+        // redis-cli -a x, --requirepass x, -passin pass:x, ldapsearch -w x
         named(
             "password",
-            r#"(?i)\bcurl\b[^|;]*?\s(?:-u|--user)[ =]["']?[^\s:"']+:(?P<value>[^\s"']{3,})"#.to_owned(),
+            r#"(?i)(?:\bredis-c[l1|]i\b[^|;]*?\s-a\s|requirepass\s|-pass(?:in|out)?\spass:|\b[l1|]dap[a-z]+\b[^|;]*?\s-w\s)["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
+        ),
+        // curl -u user:x
+        named(
+            "password",
+            r#"(?i)\b(?:c[uv]r[l1I|]|wget|http)\b[^|;]*?\s(?:-u|--user)[ =]?\s?["']?[^\s:"']+:\s?(?P<value>[^\s"']{3,})"#.to_owned(),
         ),
         // https://user:x@host
         named(
             "password",
-            r"(?i)[a-z][a-z0-9+.-]*:\s?/\s?/[^\s:/@]+:(?P<value>[^\s@/]{3,})@".to_owned(),
+            r"(?i)[a-z][a-z0-9+.-]*[:;]\s?/\s?/[^\s:;/@]*[:;]\s?(?P<value>[^\s@/]{2,}(?: [^\s@/]+)?)@".to_owned(),
         ),
         named(
             "authorization",
             r"(?i)\b(?:bearer|basic)\s+(?P<value>[0-9A-Za-z._~+/=-]{16,})".to_owned(),
         ),
         // A table's cell that says just that, and the next one.
-        named(
+        kind(
             "password or token",
-            format!(r"(?i)(?:^|\s{{2}})(?:{NAMES})\s{{2,}}(?P<value>\S*[0-9]\S{{5,}})(?:\s{{2}}|$)"),
+            false,
+            &format!(r"(?i)(?:^|\s{{2}})(?:[a-z0-9]+[_. -])*(?:{NAMES})\s{{2,}}(?P<value>\S{{6,}})(?:\s{{2}}|$)"),
+            |text| is_value(text) && text.contains(|c: char| c.is_ascii_digit() || "!*~+=#%^&$@".contains(c)),
         ),
         kind(
             "card number",
             false,
-            r"\b[3-6][0-9OolIS]{3}(?:[ -]{1,2}[0-9OolIS]{4}){2}[ -]{1,2}[0-9OolIS]{1,4}\b|\b3[47][0-9OolIS]{2}[ -][0-9OolIS]{6}[ -][0-9OolIS]{5}\b",
-            |text| digits(text).len() > 12,
+            r"(?:^|[^0-9])(?P<value>[3-6][0-9OolIS]{3}(?:[ .-]{0,2}[0-9OolIS]{4}){3}|3[47][0-9OolIS]{2}[ -][0-9OolIS]{6}[ -][0-9OolIS]{5})(?:[^0-9]|$)",
+            |text| digits(text).len() > 12 && text.contains([' ', '-']),
         ),
-        kind("card number", false, r"\b[3-6][0-9]{12,18}\b", luhn),
-        kind("private key", false, r"-{2,}\s?BEGIN[A-Z0-9 ]*PR[Il1|]VATE\s?KEY[A-Z ]*-{2,}\s*(?P<value>[0-9A-Za-z+/=\s]{8,})", any),
+        kind("card number", false, r"(?:^|[^0-9])(?P<value>[3-6][0-9]{12,18})(?:[^0-9]|$)", luhn),
+        kind("private key", false, r"-{2,}\s?BEGIN[A-Z0-9 ]*PR[Il1|]VATE\s?KEY[A-Z ]*-{2,} ?(?P<value>[0-9A-Za-z+/=]{8,}(?: [0-9A-Za-z+/=]{8,})*)", any),
         // Long and random: whatever opens with it, it opens something.
-        kind("long random token", false, r"[0-9A-Za-z+/_=-]{24,}", is_random),
+        kind("long random token", false, r"[0-9A-Za-z+/_=-]{20,}", is_random),
         kind(
             "e-mail address",
             true,
@@ -181,6 +203,10 @@ fn kind(name: &'static str, personal: bool, pattern: &str, also: fn(&str) -> boo
         personal,
         pattern: Regex::new(pattern).expect("the patterns are valid"),
         also,
+        letters: LENGTHS
+            .iter()
+            .find(|(of, _)| *of == name)
+            .map_or(0, |(_, letters)| *letters),
     }
 }
 

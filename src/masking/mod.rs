@@ -7,13 +7,14 @@
 
 mod kinds;
 mod lines;
+mod wrapped;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use regex::Regex;
 
-pub use lines::secrets_on;
+pub use lines::{UNREADABLE, secrets_on};
 
 /// What is hidden before anything leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -40,6 +41,8 @@ pub struct Span {
     pub range: Range<usize>,
     pub kind: Cow<'static, str>,
     pub personal: bool,
+    /// Letters all of it has; 0 where they vary.
+    letters: usize,
 }
 
 /// What the user wants hidden besides.
@@ -72,7 +75,7 @@ pub fn name_of(kind: &str) -> String {
 /// What of a text must not be seen, without overlaps, in its order.
 fn spans(text: &str, own: &OwnPatterns) -> Vec<Span> {
     let mut found: Vec<Span> = Vec::new();
-    let mut add = |range: Range<usize>, kind: Cow<'static, str>, personal| {
+    let mut add = |range: Range<usize>, kind: Cow<'static, str>, personal, letters| {
         let free = !found.iter().any(|span: &Span| {
             span.range.start < range.end && range.start < span.range.end && !span.personal
         });
@@ -81,23 +84,38 @@ fn spans(text: &str, own: &OwnPatterns) -> Vec<Span> {
                 range,
                 kind,
                 personal,
+                letters,
             });
         }
     };
-    for kind in kinds::all() {
-        for hit in kind.pattern.captures_iter(text) {
-            let Some(value) = hit.name("value").or_else(|| hit.get(0)) else {
-                continue;
-            };
-            if (kind.also)(value.as_str()) && !is_name(text, value.range()) {
-                let end = whole(text, value.end(), kind.personal);
-                add(value.start()..end, kind.name.into(), kind.personal);
+    let original = text;
+    let text = &*folded(original);
+    let (mended, places) = mended(text);
+    let whole = (text, None);
+    let texts = std::iter::once(whole).chain(mended.as_deref().map(|text| (text, Some(&places))));
+    for (text, places) in texts {
+        for kind in kinds::all() {
+            for hit in kind.pattern.captures_iter(text) {
+                let Some(value) = hit.name("value").or_else(|| hit.get(0)) else {
+                    continue;
+                };
+                if (kind.also)(value.as_str()) && !is_name(text, value.range()) {
+                    let end = whole_end(text, value.end(), kind.personal);
+                    let place = |at: usize| places.map_or(at, |places| places[at]);
+                    let start = original.floor_char_boundary(place(value.start()));
+                    add(
+                        start..original.ceil_char_boundary(place(end)),
+                        kind.name.into(),
+                        kind.personal,
+                        kind.letters,
+                    );
+                }
             }
         }
     }
     for pattern in &own.0 {
-        for hit in pattern.find_iter(text) {
-            add(hit.range(), "pattern of your own".into(), false);
+        for hit in pattern.find_iter(original) {
+            add(hit.range(), "pattern of your own".into(), false, 0);
         }
     }
     found.sort_by_key(|span| span.range.start);
@@ -114,9 +132,60 @@ fn is_name(text: &str, range: Range<usize>) -> bool {
     })
 }
 
+/// Accents are OCR's: as many plain letters as they are bytes.
+fn folded(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let fold = |c: char| match c {
+        _ if c.is_ascii() => String::from(c),
+        '×' => "xx".to_owned(),
+        '–' | '—' | '−' => "---".to_owned(),
+        _ if c.is_alphabetic() => "a".repeat(c.len_utf8()),
+        _ => String::from(c),
+    };
+    text.chars().map(fold).collect()
+}
+
+/// The text without the blanks OCR put into random letters, and where each of
+/// its bytes stood; `None` when there are none.
+fn mended(text: &str) -> (Option<String>, Vec<usize>) {
+    let mut mended = String::new();
+    let mut places = Vec::new();
+    let mut before = "";
+    let mut at = 0;
+    for word in text.split(' ') {
+        if at > 0 && !(looks_torn(before) && looks_torn(word)) {
+            mended.push(' ');
+            places.push(at - 1);
+        }
+        mended.push_str(word);
+        places.extend(at..at + word.len());
+        before = word;
+        at += word.len() + 1;
+    }
+    places.push(text.len());
+    ((mended.len() < text.len()).then_some(mended), places)
+}
+
+/// Whether that may be a part of something random: letters of both cases or
+/// digits among them, in turns.
+fn looks_torn(word: &str) -> bool {
+    let class = |c: char| match c {
+        '0'..='9' => 0,
+        'A'..='Z' => 1,
+        _ => 2,
+    };
+    let letters: Vec<_> = word.chars().collect();
+    let turns = letters
+        .windows(2)
+        .filter(|pair| class(pair[0]) != class(pair[1]));
+    letters.len() >= 6 && turns.count() * 4 >= letters.len()
+}
+
 /// Where a secret ends that OCR put a blank into: what follows and looks as
 /// random is a part of it.
-fn whole(text: &str, mut end: usize, personal: bool) -> usize {
+fn whole_end(text: &str, mut end: usize, personal: bool) -> usize {
     while !personal && text[end..].starts_with(' ') {
         let word = text[end + 1..].split(' ').next().unwrap_or_default();
         let digit = word.chars().any(|c| c.is_ascii_digit());
@@ -237,6 +306,43 @@ mod tests {
     }
 
     #[test]
+    fn what_ocr_makes_of_a_secret_is_one_still() {
+        for (text, masked) in [
+            (
+                "ghp_16C7e42F292c69 12E7710c838347Ae178B4a",
+                "[masked GitHub token]",
+            ),
+            (
+                "cur1 -u admin:harbour-42 https://x.example",
+                "cur1 -u admin:[masked password] https://x.example",
+            ),
+            (
+                "card4111111111111111was declined",
+                "card[masked card number]was declined",
+            ),
+            ("4111 11111111 1111", "[masked card number]"),
+            (
+                "psql postgres://app:fpDaPu- *yn@db1/orders",
+                "psql postgres://app:[masked password]@db1/orders",
+            ),
+            (
+                "key=AIzaSyA1234567890ábcdéfghijklmnopqrstuvwé",
+                "key=[masked Google API key]",
+            ),
+            (
+                "docker login -u ci -p X.*aM!cu registry.example",
+                "docker login -u ci -p [masked password] registry.example",
+            ),
+            (
+                "redis-cli -a hunter2 ping",
+                "redis-cli -a [masked password] ping",
+            ),
+        ] {
+            assert_eq!(mask_secrets(text), masked);
+        }
+    }
+
+    #[test]
     fn plain_words_stay() {
         for text in [
             "Failed password for admin from 203.0.113.45 port 51502 ssh2",
@@ -246,6 +352,9 @@ mod tests {
             "sk-learn and ask-me are no keys",
             "https://siem.example/search?view=authentication",
             "2026-11-23T14:02:10Z",
+            "Größe 4096 × 2160, GitHub OpenAI README Makefile",
+            "docker run -p 8080:80 nginx",
+            "request 7c1d2f0e-94aa-4c53-8f0b-2f6d1b2c9a10 took 2.4 s",
         ] {
             assert!(
                 matches!(mask_secrets(text), Cow::Borrowed(_)),

@@ -26,6 +26,9 @@ pub struct Changes {
     pub moved_at: Timestamp,
     /// Whether something moved all the time until then.
     pub ticking: bool,
+    /// Whether much of the picture moved since the one before: another window
+    /// came, and an encoder with few bits sharpens it little by little.
+    pub settling: bool,
 }
 
 impl Changes {
@@ -39,6 +42,7 @@ impl Changes {
             whole: scene,
             moved_at: at,
             ticking: false,
+            settling: true,
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::news::Told;
@@ -25,6 +26,9 @@ use crate::store::{ScreenLine, ScreenText};
 /// CPU that may be spent at once after a rest: a first full screen, at full
 /// speed.
 const BURST: Duration = Duration::from_secs(4);
+
+/// How long a picture that settles is waited for before it is read as it is.
+const TO_REST: SignedDuration = SignedDuration::from_millis(2500);
 
 /// How the screen is read.
 #[derive(Debug)]
@@ -86,15 +90,20 @@ impl Reader {
         loop {
             changes.borrow_and_update();
             let step = async {
-                match self.pick() {
-                    None => changes.changed().await.is_ok(),
-                    Some(_) => {
-                        tokio::time::sleep(self.budget.wait()).await;
-                        // What is newest is decided after the wait.
-                        self.read_next().await;
-                        true
-                    }
+                let Some(frame) = self.pick() else {
+                    return changes.changed().await.is_ok();
+                };
+                let wait = self.budget.wait();
+                if wait > Duration::ZERO {
+                    tokio::time::sleep(wait).await;
+                } else if let Some(left) = self.to_rest(&frame, Timestamp::now()) {
+                    // Over, too, when no other picture comes.
+                    let _ = tokio::time::timeout(left, changes.changed()).await;
+                } else {
+                    self.read(frame).await;
                 }
+                // What is newest is decided after each wait.
+                true
             };
             if !matches!(shutdown.run_until_cancelled(step).await, Some(true)) {
                 return;
@@ -126,6 +135,18 @@ impl Reader {
                 .newest(stream)
                 .filter(|frame| read != Some(frame.scene))
         })
+    }
+
+    /// How long at most to wait for a picture that is sharper.
+    fn to_rest(&self, frame: &Frame, now: Timestamp) -> Option<Duration> {
+        if !frame.changes.settling {
+            return None;
+        }
+        let since = self.frames.unread_since(&frame.stream)?;
+        let left = TO_REST - now.duration_since(since);
+        // Never longer, should the clock be set back.
+        let left = Duration::try_from(left.min(TO_REST)).ok()?;
+        (left > Duration::ZERO).then_some(left)
     }
 
     async fn read(&mut self, frame: Arc<Frame>) {

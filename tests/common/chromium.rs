@@ -81,6 +81,16 @@ impl Chromium {
         post(&self.client, &url, &body).await;
     }
 
+    /// Gives the page exactly this many pixels.
+    pub async fn resize(&self, width: usize, height: usize) {
+        let body = json!({
+            "cmd": "Emulation.setDeviceMetricsOverride",
+            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false},
+        });
+        let url = format!("{}/goog/cdp/execute", self.session);
+        post(&self.client, &url, &body).await;
+    }
+
     /// What is to be seen, as a PNG file.
     pub async fn screenshot(&self) -> Vec<u8> {
         let url = format!("{}/screenshot", self.session);

@@ -1,7 +1,10 @@
 //! Real encoders as child processes: test picture, H.264 and AAC.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 /// Killed when dropped.
 pub struct Encoder {
@@ -103,6 +106,63 @@ impl Drop for Encoder {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A screen that is shared: it shows one picture until it is given another.
+pub struct Screencast {
+    shown: Arc<Mutex<Arc<Vec<u8>>>>,
+    encoder: Encoder,
+}
+
+impl Screencast {
+    /// At 15 frames a second, x264 as for a screen share at a constant
+    /// bitrate in kb/s, a keyframe every four seconds. Pictures are planar
+    /// 4:2:0 (`yuv420p`), 1920x1080.
+    pub fn start(url: &str, bitrate: u32, first: Vec<u8>) -> Self {
+        let rate = format!("{bitrate}k");
+        let mut child = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p"])
+            .args(["-s", "1920x1080", "-r", "15", "-i", "pipe:0"])
+            .args([
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-tune",
+                "zerolatency",
+            ])
+            .args(["-b:v", &rate, "-maxrate", &rate, "-bufsize", &rate])
+            .args(["-g", "60", "-f", "flv", url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("ffmpeg is installed");
+        let mut pipe = child.stdin.take().expect("piped");
+        let shown = Arc::new(Mutex::new(Arc::new(first)));
+        let weak = Arc::downgrade(&shown);
+        std::thread::spawn(move || {
+            let mut due = Instant::now();
+            // Ends with the screencast, or with ffmpeg.
+            while let Some(picture) = now(&weak)
+                && pipe.write_all(&picture).is_ok()
+            {
+                due += Duration::from_secs(1) / 15;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+        });
+        let encoder = Encoder { child };
+        Self { shown, encoder }
+    }
+
+    pub fn show(&self, picture: Vec<u8>) {
+        *self.shown.lock().expect("nobody panics") = Arc::new(picture);
+    }
+}
+
+fn now(shown: &Weak<Mutex<Arc<Vec<u8>>>>) -> Option<Arc<Vec<u8>>> {
+    let shown = shown.upgrade()?;
+    let picture = shown.lock().ok()?;
+    Some(Arc::clone(&picture))
 }
 
 pub fn demo() -> PathBuf {

@@ -204,11 +204,16 @@ impl Request {
 
     /// The picture, out of its base64.
     pub fn jpeg(&self) -> Vec<u8> {
+        self.jpegs().swap_remove(0)
+    }
+
+    /// The picture and its closeups.
+    pub fn jpegs(&self) -> Vec<Vec<u8>> {
         let parts = self.body["contents"][0]["parts"].as_array().unwrap();
         let data = parts
             .iter()
-            .find_map(|part| part["inlineData"]["data"].as_str());
-        decoded(data.expect("a picture")).expect("base64")
+            .filter_map(|part| part["inlineData"]["data"].as_str());
+        data.map(|data| decoded(data).expect("base64")).collect()
     }
 }
 
@@ -318,6 +323,11 @@ impl FakeGemini {
 
     pub fn requests(&self) -> Vec<Request> {
         self.script.lock().unwrap().requests.clone()
+    }
+
+    /// The requests since the last time this was asked.
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.script.lock().unwrap().requests)
     }
 
     /// What was wrong with the requests, among it everything that would show

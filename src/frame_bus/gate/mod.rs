@@ -39,6 +39,9 @@ const MOST: f32 = 0.5;
 const SWITCH: f64 = 0.5;
 /// Between two switches that count at once; what follows faster is a film.
 const SWITCHES: SignedDuration = SignedDuration::from_secs(2);
+/// Share of the tiles up to which a picture that moves counts as settled: less
+/// is a mouse, a clock, a row.
+const SETTLED: f64 = 0.02;
 /// Samples of a tile that moved from one picture to the next when anything did.
 const STIRRED: u16 = 1;
 
@@ -161,6 +164,7 @@ impl Gate {
             whole: seq,
             moved_at,
             ticking: self.ticking,
+            settling: another || self.is_settling(),
         });
     }
 
@@ -205,6 +209,7 @@ impl Gate {
         }
         let counted = self.counted(&turned, at);
         let moved_at = self.stir(at);
+        let settling = self.is_settling();
         let changes = Arc::make_mut(&mut self.changes);
         for index in counted {
             changes.scenes[index] = seq;
@@ -214,6 +219,7 @@ impl Gate {
         }
         changes.moved_at = moved_at;
         changes.ticking = self.ticking;
+        changes.settling = settling;
     }
 
     /// Which of the tiles that turned make a new scene.
@@ -259,6 +265,12 @@ impl Gate {
         };
         let counts = |index: &&usize| !(self.tiles[**index].restless && in_spot(**index));
         turned.iter().filter(counts).copied().collect()
+    }
+
+    /// Whether much moved since the picture before.
+    fn is_settling(&self) -> bool {
+        let moved = self.stirred.iter().filter(|moved| moved.fine > STIRRED);
+        moved.count() as f64 > SETTLED * self.stirred.len() as f64
     }
 
     /// When anything last moved from one picture to the next.
