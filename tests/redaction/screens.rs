@@ -305,7 +305,7 @@ fn marker(number: usize) -> [bool; BITS] {
     for at in 0..5 {
         bits[2 + at] = number >> at & 1 == 1;
     }
-    bits[7] = number.count_ones() % 2 == 0;
+    bits[7] = number.count_ones().is_multiple_of(2);
     bits
 }
 
