@@ -1,6 +1,5 @@
 //! Pictures nobody expects: any size, any format, any speed. The server stays
 //! up, its memory bounded, and it says what it did not read.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

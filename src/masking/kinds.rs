@@ -148,7 +148,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         // curl -u user:x
         named(
             "password",
-            r#"(?i)\b(?:c[uv]r[l1I|]|wget|http)\b[^|;]*?\s(?:-u|--user)[ =]?\s?["']?[^\s:"']+:\s?(?P<value>[^\s"']{3,})"#.to_owned(),
+            r#"(?i)\b(?:c[uv]r[l1I|]|wget|http)\b[^|;]*?\s(?:-u|--user)[ =]?\s?["']?[^\s:;+"']+[:;+]\s?(?P<value>[^\s"']{3,})"#.to_owned(),
         ),
         // https://user:x@host
         named(

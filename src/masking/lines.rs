@@ -52,11 +52,15 @@ pub fn secrets_on(
             found.add(row, &span);
         }
     }
-    for whole in wrapped(lines, &rows) {
+    let wrapped = wrapped(lines, &rows);
+    for whole in &wrapped {
         for mut span in spans(&whole.text, own) {
-            span.range.end = enough(&whole, &span);
-            found.add(&whole, &span);
+            span.range.end = end_of(&span, whole);
+            found.add(whole, &span);
         }
+    }
+    for whole in &wrapped {
+        found.beginnings(whole);
     }
     found.keys(&rows);
     found.cells(&rows);
@@ -66,16 +70,31 @@ pub fn secrets_on(
     secrets
 }
 
-/// Where a secret ends that is all there before the line does: what stands
-/// below is something else then.
-fn enough(whole: &Row, span: &Span) -> usize {
-    let ends = whole.parts.iter().skip(1).map(|(_, start)| *start);
-    let mut ends = ends.filter(|end| span.range.contains(end));
-    let is_all = |end: &usize| {
-        let text = &whole.text[span.range.start..*end];
-        span.letters > 0 && text.chars().filter(|c| *c != ' ').count() >= span.letters
+/// Where a secret ends on lines that were put together: with the line on which
+/// it is all there, as what stands below is something else then; and not with
+/// a line's end where it isn't, whatever sign OCR saw there.
+fn end_of(span: &Span, whole: &Row) -> usize {
+    let (text, end) = (&whole.text, span.range.end);
+    let letters = |end: usize| {
+        let letters = text[span.range.start..end].chars();
+        letters.filter(|c| *c != ' ').count()
     };
-    ends.find(is_all).unwrap_or(span.range.end)
+    let is_all = |end: usize| span.letters > 0 && letters(end) >= span.letters;
+    let mut starts = whole.parts.iter().skip(1).map(|(_, start)| *start);
+    let inside = starts
+        .clone()
+        .find(|start| span.range.contains(start) && is_all(*start));
+    if let Some(start) = inside {
+        return start;
+    }
+    let near = starts.find(|start| *start >= end && text[end..*start].chars().count() < 2);
+    match near {
+        Some(start) if !span.personal && !is_all(end) => {
+            let rest = &text[start..];
+            start + rest.find(' ').unwrap_or(rest.len())
+        }
+        _ => end,
+    }
 }
 
 struct Found<'a> {
@@ -99,6 +118,9 @@ impl Found<'_> {
 
     /// What overlaps on a line becomes one.
     fn hide(&mut self, line: usize, mut range: Range<usize>, kind: &str, mut personal: bool) {
+        if range.is_empty() {
+            return;
+        }
         let mut kind = kind.to_owned();
         self.secrets.retain(|known| {
             let meets = known.line == line
@@ -132,6 +154,25 @@ impl Found<'_> {
         });
     }
 
+    /// The end of a line above a secret that begins a line: it is the
+    /// secret's beginning, if only the rest of it could be read as one.
+    fn beginnings(&mut self, whole: &Row) {
+        for pair in whole.parts.windows(2).rev() {
+            let (above, below) = (pair[0].0, pair[1].0);
+            let Some(secret) = self
+                .secrets
+                .iter()
+                .find(|secret| secret.line == below && secret.range.start == 0 && !secret.personal)
+            else {
+                continue;
+            };
+            let kind = secret.kind.clone();
+            let text = &self.lines[above].text;
+            let rest = text.trim_end_matches(|c: char| is_key_letter(c) || "_-.".contains(c));
+            self.hide(above, rest.len()..text.len(), &kind, false);
+        }
+    }
+
     fn hide_all(&mut self, line: usize, kind: &str) {
         let length = self.lines[line].text.len();
         self.hide(line, 0..length, kind, false);
@@ -141,7 +182,8 @@ impl Found<'_> {
     /// drawn sharply yet, or never will.
     fn unread(&mut self) {
         for (index, line) in self.lines.iter().enumerate() {
-            let is_text = line.rect.width >= 2 * line.rect.height;
+            // A shorter one is no secret, but an icon or a number.
+            let is_text = line.rect.width >= 3 * line.rect.height;
             if is_text && line.confidence < SURE {
                 self.hide_all(index, UNREADABLE);
             }

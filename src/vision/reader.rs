@@ -28,7 +28,7 @@ use crate::store::{ScreenLine, ScreenText};
 const BURST: Duration = Duration::from_secs(4);
 
 /// How long a picture that settles is waited for before it is read as it is.
-const TO_REST: SignedDuration = SignedDuration::from_millis(2500);
+const TO_REST: SignedDuration = SignedDuration::from_secs(3);
 
 /// How the screen is read.
 #[derive(Debug)]

@@ -104,8 +104,8 @@ fn through_ffmpeg(file: &[u8], input: &[&str], output: &[&str]) -> Vec<u8> {
 pub(crate) struct Judge<'a> {
     screens: &'a [Screen],
     plain: Vec<Luma>,
-    /// Per eight letters of a secret, whose they are.
-    runs: HashMap<Vec<u8>, usize>,
+    /// Per eight letters of a secret, whose they are; nobody's when of two.
+    runs: HashMap<Vec<u8>, Option<usize>>,
     /// Per secret, where it could be seen, and how much of it at most.
     bare: BTreeMap<usize, BTreeMap<String, f64>>,
     looked_at: BTreeSet<usize>,
@@ -121,7 +121,8 @@ impl<'a> Judge<'a> {
         for seed in screens.iter().flat_map(|screen| &screen.seeds) {
             for line in seed.value.lines() {
                 for run in line.as_bytes().windows(RUN.min(line.len())) {
-                    runs.insert(run.to_vec(), seed.id);
+                    let whose = runs.entry(run.to_vec()).or_insert(Some(seed.id));
+                    *whose = whose.filter(|id| *id == seed.id);
                 }
             }
         }
@@ -216,7 +217,7 @@ impl<'a> Judge<'a> {
     pub(crate) fn bytes(&mut self, from: &str, text: &[u8]) {
         let found: BTreeSet<usize> = text
             .windows(RUN)
-            .filter_map(|run| self.runs.get(run).copied())
+            .filter_map(|run| self.runs.get(run).copied().flatten())
             .collect();
         for id in found {
             self.seen(id, from, 1.0);
