@@ -114,3 +114,8 @@ PYTHON
 done
 [ -s "$work/logs/findings.jsonl" ] || die 'no finding was ever written'
 say "$(wc -l <"$work/logs/findings.jsonl") findings, every line whole, none twice"
+
+if [ "${1:-}" != --short ]; then
+  # Two hundred secrets over all bitrates; the tests have sixty over two.
+  WATCHTOWER_SECRETS=200 cargo test --locked --test redaction -- --nocapture
+fi
