@@ -96,7 +96,7 @@ impl Reader {
                 let wait = self.budget.wait();
                 if wait > Duration::ZERO {
                     tokio::time::sleep(wait).await;
-                } else if let Some(left) = self.to_rest(&frame, Timestamp::now()) {
+                } else if let Some(left) = self.until_sharp(&frame) {
                     // Over, too, when no other picture comes.
                     let _ = tokio::time::timeout(left, changes.changed()).await;
                 } else {
@@ -137,16 +137,11 @@ impl Reader {
         })
     }
 
-    /// How long at most to wait for a picture that is sharper.
-    fn to_rest(&self, frame: &Frame, now: Timestamp) -> Option<Duration> {
-        if !frame.changes.settling {
-            return None;
-        }
+    /// How long at most to wait for a sharper picture than this.
+    fn until_sharp(&self, frame: &Frame) -> Option<Duration> {
         let since = self.frames.unread_since(&frame.stream)?;
-        let left = TO_REST - now.duration_since(since);
-        // Never longer, should the clock be set back.
-        let left = Duration::try_from(left.min(TO_REST)).ok()?;
-        (left > Duration::ZERO).then_some(left)
+        let waited = Timestamp::now().duration_since(since);
+        frame.changes.settling.then(|| left_of(waited))?
     }
 
     async fn read(&mut self, frame: Arc<Frame>) {
@@ -268,6 +263,13 @@ impl Reader {
     }
 }
 
+/// What is left of the time a picture may take to settle. A clock that was set
+/// back makes it no longer.
+fn left_of(waited: SignedDuration) -> Option<Duration> {
+    let left = TO_REST - waited.max(SignedDuration::ZERO);
+    Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}
+
 fn log(frame: &Frame, page: &Page, cost: Cost, spent: Duration, took: Duration) {
     tracing::debug!(
         stream = %frame.stream,
@@ -335,6 +337,16 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_waited_for_and_not_for_ever() {
+        let after = |seconds| left_of(SignedDuration::from_secs(seconds));
+        assert_eq!(after(0), Some(Duration::from_secs(3)));
+        assert_eq!(after(2), Some(Duration::from_secs(1)));
+        assert_eq!(after(3), None);
+        assert_eq!(after(300), None);
+        assert_eq!(after(-300), Some(Duration::from_secs(3)), "set back");
+    }
 
     #[test]
     fn the_budget_lets_a_first_reading_through_and_then_its_share() {

@@ -79,6 +79,38 @@ async fn what_is_secret_is_painted_over_before_it_leaves() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_ocr_nothing_is_sent_but_what_the_user_said_may_be() {
+    let gemini = FakeGemini::start().await;
+    let setup = |agents: &str| {
+        Setup::new()
+            .agents(agents)
+            .args(["--models", "nowhere"].as_slice())
+            .env("GOOGLE_API_KEY", KEY)
+            .env("GOOGLE_GEMINI_BASE_URL", &gemini.base_url())
+    };
+    let (status, said) = setup(ONE).fail().await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    for word in ["nowhere", "scripts/fetch-models.sh"] {
+        assert!(said.contains(word), "{word} is not in: {said}");
+    }
+    assert!(gemini.requests().is_empty());
+
+    let mut dice = Dice::new(1);
+    let screens = screens::draw(&seeds::seeds(4, &mut dice), &mut dice).await;
+    let server = setup(&format!("[model]\nredact = \"off\"\n{ONE}"))
+        .start()
+        .await;
+    let picture = judge::planes(&screens[0].png);
+    let _cast = Screencast::start(&server.rtmp_url("live/team"), 2500, picture);
+    let request = server
+        .until("a look", async |_| gemini.take_requests().pop())
+        .await;
+    let mut judge = Judge::new(&screens);
+    tokio::task::block_in_place(|| judge.request(&request));
+    assert_eq!(judge.misses().len(), 4, "all of it can be seen");
+}
+
 /// Shows the screens one after the other and judges all that comes out.
 async fn watched(screens: &[Screen], bitrate: u32) -> Judge<'_> {
     let gemini = FakeGemini::start().await;

@@ -119,6 +119,10 @@ struct Room {
 
 /// A panel of one, looking every ten seconds of paused time.
 fn room(model: Arc<Scripted>) -> Room {
+    room_that_hides(model, Redact::Off)
+}
+
+fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
     let logs = tempfile::tempdir().unwrap();
     let (findings, _) = FindingsBus::open(
         &logs.path().join("data"),
@@ -170,7 +174,7 @@ fn room(model: Arc<Scripted>) -> Room {
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor: None,
         policy: Policy {
-            redact: Redact::Off,
+            redact,
             redact_evidence: Redact::Secrets,
             ungrounded: Severity::Medium,
         },
@@ -331,6 +335,34 @@ async fn one_that_reads_gets_every_reading_since_its_last_look() {
     let seqs: Vec<_> = room.model.shown().into_iter().map(|(_, seq)| seq).collect();
     assert_eq!(seqs, [1, 2, 3]);
     room.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() {
+    for reading in [false, true] {
+        let room = room_that_hides(Scripted::new(Appetite::Newest, []), Redact::Secrets);
+        if reading {
+            room.meeting.frames.expect_reading();
+        }
+        let mut team = room.open("team");
+        show(&mut team, 10);
+        let frame = show(&mut team, 110);
+        seconds(60).await;
+        assert_eq!(room.model.shown(), [], "reading: {reading}");
+        assert_eq!(room.state(), "waiting for the screen's text");
+        let text: Arc<[TextLine]> = Arc::from([]);
+        room.meeting
+            .frames
+            .publish_read(Arc::new(frame.read(text, Arc::from([]))));
+        seconds(30).await;
+        let shown: &[_] = if reading {
+            &[("team".to_owned(), 2)]
+        } else {
+            &[]
+        };
+        assert_eq!(room.model.shown(), shown, "reading: {reading}");
+        room.end().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,6 +71,28 @@ fn noise_is_no_change_and_a_word_is_at_the_second_look() {
 }
 
 #[test]
+fn a_picture_settles_once_it_is_sharp() {
+    let mut feed = Feed::new();
+    let mut picture = grey(WIDTH, HEIGHT);
+    feed.show(&picture);
+    assert!(feed.gate.changes.settling, "nothing is known of it");
+    feed.show(&picture);
+    assert!(!feed.gate.changes.settling);
+    for shade in [150, 200, 250] {
+        for y in (40..400).step_by(24) {
+            write(&mut picture, 40, y, 300, shade);
+        }
+        feed.show(&picture);
+        assert!(feed.gate.changes.settling, "at {shade}");
+    }
+    feed.show(&picture);
+    assert!(!feed.gate.changes.settling);
+    write(&mut picture, 500, 20, 30, 250);
+    feed.show(&picture);
+    assert!(!feed.gate.changes.settling, "a clock");
+}
+
+#[test]
 fn a_passing_mouse_is_no_change() {
     let mut feed = Feed::new();
     let empty = grey(WIDTH, HEIGHT);
