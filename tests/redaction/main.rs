@@ -38,7 +38,7 @@ const MOST: Duration = Duration::from_secs(45);
 /// encoder smears small text until OCR reads the words around a password as
 /// other words (seen: 1 of 60), and what pictures come when differs from run
 /// to run.
-const BITRATES: [(u32, usize); 3] = [(500, 4), (1000, 1), (2500, 1)];
+const BITRATES: [(u32, usize); 3] = [(500, 4), (1000, 2), (2500, 2)];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_secret_is_painted_over_before_it_leaves() {
