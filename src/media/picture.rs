@@ -147,6 +147,27 @@ impl Picture {
         }
     }
 
+    /// Puts that part of another picture of the same size there, with the odd
+    /// column or row beside it whose colour it shares.
+    pub fn paste(&mut self, from: &Self, part: &Rect) {
+        let (right, bottom) = (part.right().min(self.width), part.bottom().min(self.height));
+        let mut put = |plane: fn(&mut Self) -> &mut Vec<u8>, source: &[u8], halves: u32| {
+            let stride = self.width.div_ceil(halves) as usize;
+            let columns = (part.x / halves) as usize..right.div_ceil(halves) as usize;
+            if columns.is_empty() {
+                return;
+            }
+            for row in part.y / halves..bottom.div_ceil(halves) {
+                let at = row as usize * stride;
+                let samples = at + columns.start..at + columns.end;
+                plane(self)[samples.clone()].copy_from_slice(&source[samples]);
+            }
+        };
+        put(|picture| &mut picture.y, &from.y, 1);
+        put(|picture| &mut picture.u, &from.u, 2);
+        put(|picture| &mut picture.v, &from.v, 2);
+    }
+
     /// Twice as wide and twice as high; what lies between two samples is
     /// their mean.
     pub fn doubled(&self) -> Self {

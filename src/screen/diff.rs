@@ -19,7 +19,7 @@ const LONG: usize = 5;
 const MIDDLING: usize = 8;
 /// A line read with less confidence is a drawing that looks like letters, or
 /// has the mouse on it.
-const SURE: f32 = 0.9;
+pub const SURE: f32 = 0.9;
 
 /// Two texts of one screen compared, wherever on it the lines stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -148,11 +148,22 @@ fn in_row(a: &TextLine, b: &TextLine) -> bool {
     a.meets(b) && common * 2 > a.height.min(b.height)
 }
 
+/// From left to right; what two boxes that overlap both say is said once.
 fn joined(lines: &[TextLine], of: &BTreeSet<usize>) -> String {
     let mut row: Vec<&TextLine> = of.iter().map(|index| &lines[*index]).collect();
     row.sort_by_key(|line| line.rect.x);
-    let texts: Vec<&str> = row.iter().map(|line| line.text.as_str()).collect();
-    texts.join(" ")
+    let mut joined = String::new();
+    let mut right = 0;
+    for line in row {
+        let text = line.text.trim();
+        let twice = (text.char_indices().map(|(at, c)| at + c.len_utf8()))
+            .filter(|end| line.rect.x < right && joined.ends_with(&text[..*end]))
+            .last();
+        joined.push(' ');
+        joined.push_str(&text[twice.unwrap_or(0)..]);
+        right = right.max(line.rect.right());
+    }
+    joined
 }
 
 fn folded(text: &str) -> String {
@@ -277,6 +288,12 @@ mod tests {
         ];
         assert!(diff(&whole, &parts).is_empty());
         assert!(diff(&parts, &whole).is_empty());
+        let twice = [
+            part("ALERT disk 97", 10, 130),
+            part("97 percent on", 120, 130),
+            part("on node-2", 230, 90),
+        ];
+        assert!(diff(&whole, &twice).is_empty());
         let other = [part("disk 98 percent on", 70, 180)];
         let other = [&parts[..1], &other, &parts[2..]].concat();
         assert!(!diff(&whole, &other).is_empty(), "another number");

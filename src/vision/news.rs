@@ -49,7 +49,7 @@ impl Told {
             return true;
         }
         let rested = at.duration_since(self.at) >= DRAWINGS;
-        self.says_more(page, changes) || (rested && self.drawn(page, changes) >= CHART)
+        self.says_more(page, changes) || (rested && self.draws_more(page, changes))
     }
 
     /// Whether there is a line where none was, or two readings in turn agree
@@ -65,7 +65,7 @@ impl Told {
             changes.touch(&line.rect, self.scene) && !self.page.lines.iter().any(stood)
         };
         if let Some(line) = appeared.iter().find(new) {
-            tracing::trace!(rect = ?line.rect, "a line came");
+            tracing::debug!(rect = ?line.rect, "a line came");
             return true;
         }
         let gone = (diff.vanished.iter().map(|index| &self.page.lines[*index]))
@@ -75,6 +75,10 @@ impl Told {
             .map(|(here, line)| (here, line.text.clone()))
             .collect();
         let again = !unsure.is_disjoint(&self.unsure);
+        if again {
+            let rects: Vec<_> = appeared.iter().map(|line| line.rect).collect();
+            tracing::debug!(?rects, "lines changed, read twice");
+        }
         self.unsure = unsure;
         again
     }
@@ -82,6 +86,14 @@ impl Told {
     /// Whether another reading has to tell if there are news.
     pub(super) fn is_unsure(&self) -> bool {
         !self.unsure.is_empty()
+    }
+
+    fn draws_more(&self, page: &Page, changes: &Changes) -> bool {
+        let drawn = self.drawn(page, changes);
+        if drawn >= CHART {
+            tracing::debug!(pixels = drawn, "a drawing changed");
+        }
+        drawn >= CHART
     }
 
     /// Pixels that changed beside the text, but for what always does.
