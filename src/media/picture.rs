@@ -65,6 +65,19 @@ impl Rect {
         }
     }
 
+    /// From `[ymin, xmin, ymax, xmax]` in thousandths of a picture of that size.
+    pub fn from_thousandths(bounds: [u16; 4], width: u32, height: u32) -> Self {
+        let [top, left, bottom, right] = bounds;
+        let at = |thousandths: u16, side: u32| u32::from(thousandths) * side / 1000;
+        let (x, y) = (at(left, width), at(top, height));
+        Self {
+            x,
+            y,
+            width: at(right, width).saturating_sub(x),
+            height: at(bottom, height).saturating_sub(y),
+        }
+    }
+
     /// `[ymin, xmin, ymax, xmax]` in thousandths of a picture of that size.
     pub fn thousandths(&self, width: u32, height: u32) -> [u16; 4] {
         // At most 1000.

@@ -12,6 +12,7 @@ mod evidence;
 mod incidents;
 mod known;
 mod open;
+mod panel;
 mod read;
 mod record;
 mod retention;
@@ -27,7 +28,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::finding::{Category, Finding, Severity};
-use crate::incident::{Change, Decision, Incident, Lesson, Proof, Status};
+use crate::incident::{Change, Decision, Exchange, Incident, Lesson, Proof, Status};
 use crate::media::Still;
 
 pub use open::{OpenError, open};
@@ -80,6 +81,11 @@ pub struct Verdict {
 pub enum Write {
     Record(Box<Publication>),
     Decide(Verdict),
+    /// What the panel said.
+    Weigh {
+        incident: Uuid,
+        exchange: Box<Exchange>,
+    },
     /// A lesson that no longer holds.
     Unlearn(Uuid),
     /// What stood on a screen.
@@ -97,6 +103,7 @@ pub enum Write {
 pub enum Written {
     Recorded(Recorded),
     Decided(Change),
+    Weighed(Change),
     Unlearned,
     Remembered,
     Advanced,
