@@ -81,8 +81,9 @@ impl Roster {
     pub fn restaff(&self, panel: Vec<AgentStatus>) {
         let mut agents = self.lock();
         let before = std::mem::take(&mut *agents);
-        let (remote, ours): (Vec<_>, Vec<_>) =
-            before.into_iter().partition(|status| status.state == REMOTE);
+        let (remote, ours): (Vec<_>, Vec<_>) = before
+            .into_iter()
+            .partition(|status| status.state == REMOTE);
         *agents = panel;
         for status in agents.iter_mut() {
             let known = ours.iter().find(|known| known.name == status.name);

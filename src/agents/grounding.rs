@@ -29,7 +29,9 @@ pub(super) fn ground(
             evidence.grounded = None;
             continue;
         }
-        let near = evidence.bounds.map(|bounds| Rect::from_thousandths(bounds, width, height));
+        let near = evidence
+            .bounds
+            .map(|bounds| Rect::from_thousandths(bounds, width, height));
         let place = screen::find(&evidence.quote, text, near)
             .or_else(|| screen::find(&evidence.quote, cleared.as_ref()?, near));
         evidence.grounded = Some(place.is_some());

@@ -83,11 +83,7 @@ pub struct Meeting {
 /// Runs the panel until `shutdown`; a request in flight is given up then.
 /// Whoever leaves the staff before that, or changes, ends after the request in
 /// flight.
-pub async fn run(
-    mut staff: watch::Receiver<Staff>,
-    meeting: Meeting,
-    shutdown: CancellationToken,
-) {
+pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: CancellationToken) {
     let (table, reports) = Table::new(staff.clone());
     let convener = Convener::new(reports, staff.clone(), meeting.clone());
     let mut tasks = JoinSet::new();

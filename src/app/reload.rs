@@ -84,7 +84,8 @@ impl Reload {
                 "{name} needs the screen's text, which this server has not read from its start: restart it"
             ));
         }
-        let (staff, statuses) = (self.hiring.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
+        let (staff, statuses) =
+            (self.hiring.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
         let names = |staff: &Staff| -> Vec<String> {
             let names = staff.members.iter().map(|member| member.config.name());
             names.map(str::to_owned).collect()
@@ -95,7 +96,10 @@ impl Reload {
             only.cloned().collect()
         };
         let (came, left) = (list(&new, &old), list(&old, &new));
-        let stayed = staff.members.iter().filter(|member| old.iter().any(|name| name == member.config.name()));
+        let stayed = staff
+            .members
+            .iter()
+            .filter(|member| old.iter().any(|name| name == member.config.name()));
         let changed: Vec<String> = stayed
             .filter(|member| !before.members.iter().any(|other| other == *member))
             .map(|member| member.config.name().to_owned())

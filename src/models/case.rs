@@ -143,7 +143,6 @@ pub fn schema() -> &'static Value {
 /// What it would cost to ask, about, in tokens.
 pub fn estimated_tokens(case: &Case) -> u64 {
     let text = system(case).len() + question(case).len();
-    let pictures =
-        prompt::WHOLE_TOKENS + regions(case).len() as u64 * prompt::CLOSEUP_TOKENS;
+    let pictures = prompt::WHOLE_TOKENS + regions(case).len() as u64 * prompt::CLOSEUP_TOKENS;
     pictures + (text / prompt::TOKEN_BYTES) as u64
 }

@@ -73,7 +73,12 @@ pub fn question(frame: &Frame, news: &News) -> String {
         "text that appeared since you last looked, read by OCR"
     };
     block(&mut text, &mark, appeared, &news.appeared);
-    block(&mut text, &mark, "text that vanished since, read by OCR", &news.vanished);
+    block(
+        &mut text,
+        &mark,
+        "text that vanished since, read by OCR",
+        &news.vanished,
+    );
     let _ = write!(
         text,
         "\n\nReport what falls within your focus, at most {MAX_FINDINGS} findings, \

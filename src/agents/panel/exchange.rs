@@ -194,9 +194,15 @@ async fn weigh(
     let mut said = tokio::time::timeout(PATIENCE, asking)
         .await
         .unwrap_or_else(|_| Err(late()))?;
-    meeting.metrics.tokens(name, "prompt", said.usage.prompt_tokens);
-    meeting.metrics.tokens(name, "estimated", said.usage.estimated_tokens);
-    meeting.metrics.tokens(name, "output", said.usage.output_tokens);
+    meeting
+        .metrics
+        .tokens(name, "prompt", said.usage.prompt_tokens);
+    meeting
+        .metrics
+        .tokens(name, "estimated", said.usage.estimated_tokens);
+    meeting
+        .metrics
+        .tokens(name, "output", said.usage.output_tokens);
     let (raw, policy) = (Arc::clone(&report.frame), member.policy);
     let prepare = move || {
         let seen = &mut said.view.observation;

@@ -109,7 +109,11 @@ impl Convener {
 
     async fn take(&mut self, report: Report) {
         let staff = self.staff.borrow_and_update().clone();
-        let Some(id) = report.finding.incident.filter(|id| !self.asked.contains(id)) else {
+        let Some(id) = report
+            .finding
+            .incident
+            .filter(|id| !self.asked.contains(id))
+        else {
             return;
         };
         let incident = match self.meeting.findings.incident(id).await {
@@ -164,7 +168,10 @@ fn is_open(incident: &Incident) -> bool {
 fn peers(staff: &Staff, incident: &Incident) -> Vec<usize> {
     let others = staff.members.iter().enumerate().filter(|(_, member)| {
         let streams = &member.config.streams;
-        let spoke = incident.agents.iter().any(|agent| agent == member.config.name());
+        let spoke = incident
+            .agents
+            .iter()
+            .any(|agent| agent == member.config.name());
         !spoke && (streams.is_empty() || streams.contains(&incident.stream))
     });
     let others = others.map(|(index, _)| index);
