@@ -45,7 +45,7 @@ async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
         [view("add", "medium", "\u{1b}[31mRed.", "")],
     );
     gemini.script_case(
-        "critic",
+        "You are the evidence critic",
         [view("confirm", "medium", "It stands, weakly.", "")],
     );
     let server = setup(&gemini).start().await;
@@ -146,7 +146,10 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
     gemini.script_case("You are CloudSec", [Reply::text("nonsense")]);
     let confirms = Reply::view("confirm", "high", "So it is.", "");
     gemini.script_case("You are AISec", [confirms]);
-    gemini.script_case("You are the evidence critic", [Reply::text("{\"stance\": \"confirm\"}")]);
+    gemini.script_case(
+        "You are the evidence critic",
+        [Reply::text("{\"stance\": \"confirm\"}")],
+    );
     let agents = include_str!("../agents.toml");
     let panel = "[panel]\nper_hour = 1\nopinions = 3\n";
     let server = setup(&gemini)
