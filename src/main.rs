@@ -5,7 +5,18 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use watchtower::cli::Cli;
 
+/// From this size on memory goes back to the system when it is freed. Pictures
+/// would otherwise be cut out of ever more of glibc's arenas, one a thread, and
+/// a server that looks for days would seem to leak.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK: libc::c_int = 256 * 1024;
+
 fn main() -> ExitCode {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it only sets a number, and no other thread is there yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
+    }
     // Before any thread is there: it sets environment variables.
     if let Err(reason) = watchtower::cli::load_env_file() {
         eprintln!("watchtower: {reason}");

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::memory::Memories;
 use super::news::{self, Looked};
 use super::panel::Table;
-use super::{Meeting, Member, grounding};
+use super::{Meeting, Member, grounding, leak};
 use crate::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::masking::Redact;
 use crate::media::{Frame, Still, StreamName};
@@ -318,9 +318,11 @@ impl Agent {
     ) -> Publication {
         let policy = self.member.policy;
         let raw = Arc::clone(frame);
+        let persona = Arc::clone(&self.member.config.persona);
         let prepare = move || {
             grounding::ground(&mut observation, &raw, policy.redact, policy.ungrounded);
             grounding::mask_all(&mut observation, &raw, policy.redact);
+            leak::withhold(&mut observation, &persona);
             let still = evidence(&raw, policy.redact_evidence);
             (observation, still)
         };

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
 use crate::agents::{Governor, GovernorSettings, Member, Policy, Staff};
-use crate::config::{AgentConfig, Config, ModelConfig, Panel, Provider};
+use crate::config::{AgentConfig, Config, Frames, ModelConfig, Panel, Provider};
+use crate::finding::WATCHTOWER;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::masking::Redact;
 use crate::metrics::Metrics;
-use crate::model::Model;
+use crate::model::{Model, Persona};
 use crate::models::gemini::{Gemini, GeminiSettings};
 use crate::models::offline::{Offline, Rules};
 use crate::roster::{AgentStatus, Roster};
@@ -67,6 +69,35 @@ impl Hiring {
         &self.makers.config.panel
     }
 
+    /// Watchtower's own eye for text that speaks to the analysts, which no
+    /// model is to be trusted with. Not on the roster: it has no view.
+    fn guard(&mut self, known: &[Member]) -> anyhow::Result<Member> {
+        let is_guard = |member: &&Member| member.config.name() == WATCHTOWER;
+        if let Some(known) = known.iter().find(is_guard) {
+            return Ok(known.clone());
+        }
+        let persona = Arc::new(Persona {
+            name: WATCHTOWER.to_owned(),
+            personality: String::new(),
+            focus: "text that speaks to the analysts".to_owned(),
+            indicators: Vec::new(),
+        });
+        Ok(Member {
+            model: Arc::new(Offline::new(self.makers.rules()?, &persona)),
+            config: AgentConfig {
+                persona,
+                interval: Duration::from_secs(1),
+                streams: Vec::new(),
+                model: None,
+                frames: Frames::Full,
+                max_regions: 0,
+                enabled: true,
+            },
+            governor: None,
+            policy: policy(Provider::Offline, &self.makers.config.panel.model),
+        })
+    }
+
     /// Whether such a panel needs the screen's text.
     pub(super) fn would_read(&self, panel: &Panel) -> bool {
         let config = Config {
@@ -101,6 +132,9 @@ impl Hiring {
                 members.push(member);
             }
             statuses.push(status);
+        }
+        if members.iter().any(|member| member.governor.is_some()) {
+            members.push(self.guard(known)?);
         }
         let staff = Staff {
             members: members.into(),

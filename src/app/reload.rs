@@ -99,6 +99,7 @@ impl Reload {
             (self.hiring.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
         let names = |staff: &Staff| -> Vec<String> {
             let names = staff.members.iter().map(|member| member.config.name());
+            let names = names.filter(|name| *name != WATCHTOWER);
             names.map(str::to_owned).collect()
         };
         let (old, new) = (names(&before), names(&staff));

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::panel::{self, Hiring};
 use super::{DRAIN, decoders, done, name, print_findings, supervise};
-use crate::agents::{self, Meeting};
+use crate::agents::{self, Meeting, Staff};
 use crate::bearer::{Bearer, address, shown};
 use crate::cli::AgentArgs;
 use crate::config::{AgentConfig, Config, Panel, Places, Secrets};
@@ -84,7 +84,12 @@ pub(super) async fn run(
     let to = report.as_ref().map_or("nobody".to_owned(), shown);
     tracing::info!(agent, "looks at {} and reports to {to}", shown(&whep));
 
-    let (_unchanging, staff) = watch::channel(staff);
+    // Watchtower's own eyes are on the server.
+    let alone = Staff {
+        members: Arc::from([member.clone()]),
+        ..staff.clone()
+    };
+    let (_unchanging, staff) = watch::channel(alone);
     let sources = shutdown.child_token();
     let meeting = Meeting {
         frames: frames.clone(),

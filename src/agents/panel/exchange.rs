@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Report;
-use crate::agents::{Meeting, Member, Staff, grounding};
+use crate::agents::{Meeting, Member, Staff, grounding, leak};
 use crate::finding::{Observation, WATCHTOWER};
 use crate::incident::{Exchange, Judgement, Opinion, Stance};
 use crate::metrics::PanelEnd;
@@ -204,10 +204,12 @@ async fn weigh(
         .metrics
         .tokens(name, "output", said.usage.output_tokens);
     let (raw, policy) = (Arc::clone(&report.frame), member.policy);
+    let persona = Arc::clone(&member.config.persona);
     let prepare = move || {
         let seen = &mut said.view.observation;
         grounding::ground(seen, &raw, policy.redact, policy.ungrounded);
         grounding::mask_all(seen, &raw, policy.redact);
+        leak::withhold(seen, &persona);
         said
     };
     match tokio::task::spawn_blocking(prepare).await {

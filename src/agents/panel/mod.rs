@@ -172,7 +172,9 @@ fn peers(staff: &Staff, incident: &Incident) -> Vec<usize> {
             .agents
             .iter()
             .any(|agent| agent == member.config.name());
-        !spoke && (streams.is_empty() || streams.contains(&incident.stream))
+        // The guard has no point of view.
+        let is_guard = member.config.name() == WATCHTOWER;
+        !spoke && !is_guard && (streams.is_empty() || streams.contains(&incident.stream))
     });
     let others = others.map(|(index, _)| index);
     others.take(staff.panel.opinions).collect()

@@ -18,7 +18,7 @@ use crate::config::Faults;
 use crate::finding::{Category, Severity};
 
 /// The built-in files, by persona.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 7] = [
     (
         "rules/secops.toml",
         include_str!("../../../rules/secops.toml"),
@@ -42,6 +42,10 @@ const BUILT_IN: [(&str, &str); 6] = [
     (
         "rules/architect.toml",
         include_str!("../../../rules/architect.toml"),
+    ),
+    (
+        "rules/watchtower.toml",
+        include_str!("../../../rules/watchtower.toml"),
     ),
 ];
 /// How long a window may be.
