@@ -11,6 +11,7 @@ mod decoders;
 mod panel;
 mod remote;
 mod replay;
+mod sink_test;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -28,15 +29,17 @@ use tokio_util::sync::CancellationToken;
 use crate::agents;
 use crate::agents::{Meeting, Member};
 use crate::av;
-use crate::cli::{Command, PublishArgs};
+use crate::cli::{Command, PublishArgs, SinkCommand};
 use crate::config::{AgentConfig, Config, Secret, Secrets};
 use crate::console::{Console, ConsoleSettings, Views};
+use crate::deliveries::Deliveries;
 use crate::finding::{Finding, WATCHTOWER, printable};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 use crate::rtmp;
+use crate::sinks::Sinks;
 use crate::stream_hub::StreamHub;
 use crate::stream_hub::renditions::Renditions;
 use crate::tls::Tls;
@@ -79,6 +82,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             .await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Sink(SinkCommand::Test(args)) => Ok(sink_test::run(&args)?.await),
         Command::Agent(args) => {
             remote::run(args, secrets, shutdown_signal()?).await?;
             Ok(ExitCode::SUCCESS)
@@ -137,6 +141,8 @@ pub struct App {
     roster: Roster,
     metrics: Arc<Metrics>,
     reader: Option<Reader>,
+    sinks: Sinks,
+    deliveries: Deliveries,
 }
 
 /// Where the server really listens, which differs from what was asked for
@@ -169,6 +175,8 @@ impl App {
             &names,
             &config.settings.store,
         )?;
+        let deliveries = Deliveries::default();
+        let sinks = Sinks::open(&config.settings.sinks, &findings, &deliveries, &metrics).await?;
         let reader = panel::reader(&config, &frames, Some(findings.clone()), &metrics)?;
         let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
         let address = config.places.http;
@@ -177,6 +185,7 @@ impl App {
             token: config.secrets.console_token.clone(),
             allowed_origins: config.settings.http.allowed_origins.clone(),
             tls: tls.as_ref().map(|tls| tls.acceptor(&["http/1.1"])),
+            inbound_secret: config.secrets.inbound_secret.clone(),
         });
         let console = console
             .await
@@ -218,6 +227,8 @@ impl App {
             roster,
             metrics,
             reader,
+            sinks,
+            deliveries,
         })
     }
 
@@ -244,6 +255,7 @@ impl App {
             findings: self.findings.clone(),
             roster: self.roster.clone(),
             metrics: Arc::clone(&self.metrics),
+            deliveries: self.deliveries,
             redact: self.config.panel.model.redact_at_home(),
             ready: Arc::clone(&ready),
         };
@@ -280,6 +292,10 @@ impl App {
         essential.spawn(name(
             "streams",
             done(async move { hub.expire(closing).await }),
+        ));
+        essential.spawn(name(
+            "sinks",
+            done(self.sinks.run(self.findings.clone(), sources.clone())),
         ));
         let watchdog = Watchdog::new(
             self.hub.clone(),

@@ -13,7 +13,7 @@ use super::{Event, PublishError, QUEUED, Shared};
 use crate::finding::Finding;
 use crate::incident::Change;
 use crate::store::{
-    Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write, Writer, Written,
+    DeadLetter, Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write, Writer, Written,
 };
 
 /// How often what is too old is looked for.
@@ -36,6 +36,7 @@ pub(super) enum Job {
         seq: u64,
         reply: Reply<(), Refusal>,
     },
+    Bury(Box<DeadLetter>, Reply<(), Refusal>),
     Sweep(Reply<Swept, StoreError>),
 }
 
@@ -120,6 +121,7 @@ impl Recorder {
                     };
                     (write, Answer::Plain(reply))
                 }
+                Job::Bury(letter, reply) => (Write::Bury(letter), Answer::Plain(reply)),
                 // In its place among the agent's findings.
                 Job::Note { agent, text } => {
                     self.write(&mut writes, &mut answers);

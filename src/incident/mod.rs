@@ -117,7 +117,7 @@ fn rank(piece: &Evidence) -> (u8, bool) {
 }
 
 /// Why an incident changed. All but `Repeated` speak up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum News {
     Opened,
@@ -155,7 +155,7 @@ pub struct Change {
 }
 
 /// One decision about an incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     pub status: Status,
     /// A person's name, or [`Decision::WATCHTOWER`].
