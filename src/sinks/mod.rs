@@ -84,7 +84,7 @@ pub(crate) enum Item {
 /// Somebody who is told. Dropping the future of `deliver` is allowed at any
 /// time and leaves a destination that can be used again.
 #[async_trait]
-pub(crate) trait Destination: Send {
+pub(crate) trait Destination: Send + Sync {
     /// Events it takes at once at most.
     fn most(&self) -> usize {
         usize::MAX

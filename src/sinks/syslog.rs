@@ -29,8 +29,8 @@ const MOST_DOUBTFUL: usize = 8 << 20;
 /// Messages written in one go.
 const BATCH: usize = 100;
 
-trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
+trait Pipe: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Pipe for T {}
 
 pub(super) struct Syslog {
     way: Way,

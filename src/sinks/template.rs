@@ -49,18 +49,18 @@ impl Template {
             id => notice.id.to_string(),
             at => notice.at.to_string(),
             incident => notice.incident.to_string(),
-            title => printable(&notice.title),
+            title => printable(&notice.title).into_owned(),
             severity => notice.severity.as_str(),
             status => notice.status.as_str(),
             change => notice.change.as_str(),
-            stream => notice.stream,
-            agents => notice.agents,
+            stream => notice.stream.clone(),
+            agents => notice.agents.clone(),
             count => notice.count,
             detail => text(&info["desc"]),
-            quotes => quotes(event),
+            quotes => quotes(event).into_iter().map(str::to_owned).collect::<Vec<_>>(),
             action => text(&event["remediation"]["desc"]),
             decision => text(&event["status_detail"]),
-            event => event,
+            event => minijinja::value::Serde(event.clone()),
         })
     }
 }

@@ -47,7 +47,8 @@ pub async fn trials(settings: &[SinkSettings]) -> Vec<Trial> {
 
 async fn one(settings: &SinkSettings, sample: Notice) -> Result<(), String> {
     let mut destination = destination(settings)?;
-    let sent = tokio::time::timeout(settings.timeout, destination.deliver(&[sample]));
+    let batch = [sample];
+    let sent = tokio::time::timeout(settings.timeout, destination.deliver(&batch));
     match sent.await {
         Err(_) => Err(format!("no answer within {} s", settings.timeout.as_secs_f32())),
         Ok(Outcome::Delivered) => Ok(()),

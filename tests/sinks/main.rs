@@ -1,0 +1,19 @@
+//! Sinks against receivers of the real world where there are any (rsyslog,
+//! syslog-ng, nats-server), and against servers that hold requests against
+//! the documented formats where there are none.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chat;
+mod durability;
+mod fake;
+mod files;
+mod house;
+mod inbound;
+mod life;
+mod nats;
+mod ocsf;
+mod otlp;
+mod siem;
+mod syslog;
