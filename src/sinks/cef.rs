@@ -11,7 +11,7 @@ use crate::finding::printable;
 /// Of a value; a collector cuts longer ones anyway (`msg` has 1,023).
 const LONGEST: usize = 1000;
 
-pub fn event(notice: &Notice) -> String {
+pub(super) fn event(notice: &Notice) -> String {
     let from = &notice.ocsf;
     let info = &from["finding_info"];
     let name = info["types"][0].as_str().unwrap_or("incident");

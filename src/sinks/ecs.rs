@@ -9,7 +9,7 @@ use super::Notice;
 
 const VERSION: &str = "8.17.0";
 
-pub fn event(notice: &Notice) -> Value {
+pub(super) fn event(notice: &Notice) -> Value {
     let from = &notice.ocsf;
     let info = &from["finding_info"];
     let mut event = Map::new();
@@ -108,7 +108,7 @@ pub fn event(notice: &Notice) -> Value {
 }
 
 /// What stood on the screen.
-pub fn quotes(from: &Value) -> Vec<&str> {
+pub(super) fn quotes(from: &Value) -> Vec<&str> {
     let pieces = from["evidences"].as_array().into_iter().flatten();
     let quotes = pieces.filter_map(|piece| piece["data"]["quote"].as_str());
     quotes.filter(|quote| !quote.is_empty()).collect()

@@ -43,7 +43,6 @@ use crate::metrics::Metrics;
 use crate::store::StoreError;
 
 pub use notice::Notice;
-pub use ocsf::VERSION as OCSF_VERSION;
 pub use trial::{Trial, trials};
 
 use runner::Runner;

@@ -85,7 +85,7 @@ impl Notice {
 
 /// What a limit held back.
 #[derive(Debug, Clone)]
-pub struct Digest {
+pub(super) struct Digest {
     first: Uuid,
     last: Uuid,
     count: u64,
@@ -94,7 +94,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    pub fn new(notice: &Notice) -> Self {
+    pub(super) fn new(notice: &Notice) -> Self {
         Self {
             first: notice.id,
             last: notice.id,
@@ -104,14 +104,14 @@ impl Digest {
         }
     }
 
-    pub fn add(&mut self, notice: &Notice) {
+    pub(super) fn add(&mut self, notice: &Notice) {
         self.last = notice.id;
         self.count += 1;
         self.worst = self.worst.min(notice.severity);
     }
 
     /// The same events make a digest of the same id.
-    pub fn notice(&self, fields: &BTreeMap<String, String>) -> Notice {
+    pub(super) fn notice(&self, fields: &BTreeMap<String, String>) -> Notice {
         let mut hash = Sha256::new();
         hash.update(self.first.as_bytes());
         hash.update(self.last.as_bytes());

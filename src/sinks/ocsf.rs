@@ -15,10 +15,10 @@ use crate::finding::{Finding, Severity, printable};
 use crate::incident::{EntityKind, Incident, News, Status};
 use crate::store::Entry;
 
-pub const VERSION: &str = "1.8.0";
+pub(super) const VERSION: &str = "1.8.0";
 const CLASS: u64 = 2004;
 
-pub fn event(entry: &Entry, fields: &BTreeMap<String, String>) -> Value {
+pub(super) fn event(entry: &Entry, fields: &BTreeMap<String, String>) -> Value {
     let incident = &entry.incident;
     let activity = activity(entry.news, incident.status);
     let mut event = head(activity, incident.severity, entry.at, entry.id);
@@ -80,7 +80,7 @@ pub fn event(entry: &Entry, fields: &BTreeMap<String, String>) -> Value {
 }
 
 /// That there were more events than the limit lets through.
-pub fn digest(
+pub(super) fn digest(
     id: Uuid,
     title: &str,
     worst: Severity,

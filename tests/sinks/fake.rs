@@ -58,6 +58,13 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start(judge: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::at(0, judge).await
+    }
+
+    pub(crate) async fn at(
+        port: u16,
+        judge: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let inside = Arc::new(Inside {
             judge: Box::new(judge),
             faults: Mutex::default(),
@@ -67,7 +74,7 @@ impl Fake {
             .fallback(answer)
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .with_state(Arc::clone(&inside));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, inside }
