@@ -417,12 +417,16 @@ impl Metrics {
     }
 
     pub fn sink_lost(&self, sink: &str, count: u64) {
-        self.sink_lost.get_or_create(&sink_label(sink)).inc_by(count);
+        self.sink_lost
+            .get_or_create(&sink_label(sink))
+            .inc_by(count);
     }
 
     pub fn sink_behind(&self, sink: &str, behind: u64) {
         let behind = i64::try_from(behind).unwrap_or(i64::MAX);
-        self.sink_behind.get_or_create(&sink_label(sink)).set(behind);
+        self.sink_behind
+            .get_or_create(&sink_label(sink))
+            .set(behind);
     }
 
     /// The OpenMetrics text (version 1.0.0).

@@ -16,7 +16,10 @@ pub(super) fn run(args: &SinkTestArgs) -> anyhow::Result<impl Future<Output = Ex
         sinks.retain(|sink| sink.name == *name);
         if sinks.is_empty() {
             let file = args.settings.display();
-            bail!("there is no [sinks.{name}] in {file}; there are: {}", known.join(", "));
+            bail!(
+                "there is no [sinks.{name}] in {file}; there are: {}",
+                known.join(", ")
+            );
         }
     }
     Ok(async move {
@@ -32,6 +35,10 @@ pub(super) fn run(args: &SinkTestArgs) -> anyhow::Result<impl Future<Output = Ex
                 }
             }
         }
-        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
     })
 }

@@ -73,7 +73,9 @@ async fn decide(
     let digest = verify(&inbound.secret, at, signature, &body)
         .ok_or_else(|| refuse("the signature is missing or wrong"))?;
     // Signed, so that it is a number.
-    let at: i64 = at.parse().map_err(|_| refuse("the timestamp is no number of seconds"))?;
+    let at: i64 = at
+        .parse()
+        .map_err(|_| refuse("the timestamp is no number of seconds"))?;
     inbound
         .guard
         .admit(digest, at, Timestamp::now().as_second())
@@ -140,10 +142,30 @@ mod tests {
     fn each_is_let_in_once_and_in_time() {
         let guard = Guard::new(1000);
         assert!(guard.admit([1; 32], 2000, 2000).is_ok());
-        assert!(guard.admit([1; 32], 2000, 2200).unwrap_err().contains("already"));
-        assert!(guard.admit([2; 32], 1600, 2000).unwrap_err().contains("5 minutes"));
-        assert!(guard.admit([3; 32], 2301, 2000).unwrap_err().contains("5 minutes"));
-        assert!(guard.admit([4; 32], 900, 1000).unwrap_err().contains("start"));
+        assert!(
+            guard
+                .admit([1; 32], 2000, 2200)
+                .unwrap_err()
+                .contains("already")
+        );
+        assert!(
+            guard
+                .admit([2; 32], 1600, 2000)
+                .unwrap_err()
+                .contains("5 minutes")
+        );
+        assert!(
+            guard
+                .admit([3; 32], 2301, 2000)
+                .unwrap_err()
+                .contains("5 minutes")
+        );
+        assert!(
+            guard
+                .admit([4; 32], 900, 1000)
+                .unwrap_err()
+                .contains("start")
+        );
         assert!(guard.admit([5; 32], 2300, 2000).is_ok());
         assert_eq!(guard.seen.lock().unwrap().len(), 2);
     }

@@ -52,7 +52,11 @@ pub(super) async fn dead(
     if !rows.iter().any(|row| row.name == name) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such sink"));
     }
-    let page = state.views.findings.dead(&name, query.cursor, limit).await?;
+    let page = state
+        .views
+        .findings
+        .dead(&name, query.cursor, limit)
+        .await?;
     Ok(Json(List {
         items: page.items,
         next: page.next.map(|seq| seq.to_string()),

@@ -22,8 +22,8 @@ use crate::config::StoreSettings;
 use crate::finding::Finding;
 use crate::incident::{Change, Incident, Lesson};
 use crate::store::{
-    self, Buried, DeadLetter, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Page, Place, Position, Publication, Readers,
-    Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
+    self, Buried, DeadLetter, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Page, Place,
+    Position, Publication, Readers, Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
 };
 use export::Export;
 use log::AgentLogs;

@@ -13,7 +13,8 @@ use super::{Event, PublishError, QUEUED, Shared};
 use crate::finding::Finding;
 use crate::incident::Change;
 use crate::store::{
-    DeadLetter, Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write, Writer, Written,
+    DeadLetter, Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write,
+    Writer, Written,
 };
 
 /// How often what is too old is looked for.

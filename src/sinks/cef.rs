@@ -58,9 +58,14 @@ pub(super) fn event(notice: &Notice) -> String {
     custom(1, "incident", &notice.incident.to_string());
     custom(2, "stream", &notice.stream);
     custom(3, "agents", &notice.agents.join(", "));
-    custom(4, "quote", quotes(from).first().copied().unwrap_or_default());
+    custom(
+        4,
+        "quote",
+        quotes(from).first().copied().unwrap_or_default(),
+    );
     let analytic = &info["analytic"];
-    let model = [&analytic["uid"], &analytic["version"]].map(|text| text.as_str().unwrap_or_default());
+    let model =
+        [&analytic["uid"], &analytic["version"]].map(|text| text.as_str().unwrap_or_default());
     custom(5, "model", model.join(" ").trim());
     let attacks = info["attacks"].as_array().into_iter().flatten();
     let ids = attacks.filter_map(|attack| {

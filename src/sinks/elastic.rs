@@ -85,8 +85,12 @@ fn item(item: &Value) -> Item {
     let item = &item["create"];
     let reason = || {
         let error = &item["error"];
-        let parts = [&error["type"], &error["reason"]].map(|part| part.as_str().unwrap_or_default());
-        let text: String = printable(&parts.join(": ")).chars().take(LONGEST_REASON).collect();
+        let parts =
+            [&error["type"], &error["reason"]].map(|part| part.as_str().unwrap_or_default());
+        let text: String = printable(&parts.join(": "))
+            .chars()
+            .take(LONGEST_REASON)
+            .collect();
         format!("it answered {} {text}", item["status"])
     };
     match item["status"].as_u64() {

@@ -35,7 +35,10 @@ impl Http {
     /// `path` is where under the address it is told; empty: the address
     /// itself.
     pub(super) fn open(settings: &SinkSettings, path: &str) -> Result<Self, String> {
-        let address = settings.address.as_ref().map_or("", |address| address.expose());
+        let address = settings
+            .address
+            .as_ref()
+            .map_or("", |address| address.expose());
         let mut url = Url::parse(address)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
@@ -63,9 +66,8 @@ impl Http {
                 .map_err(|error| format!("ca_file {}: {error}", file.display()))?;
             let found = Certificate::from_pem_bundle(&pem).ok();
             let found = found.filter(|found| !found.is_empty());
-            let found = found.ok_or_else(|| {
-                format!("ca_file {}: holds no PEM certificate", file.display())
-            })?;
+            let found = found
+                .ok_or_else(|| format!("ca_file {}: holds no PEM certificate", file.display()))?;
             builder = builder.tls_certs_merge(found);
         }
         let client = builder.build();
@@ -102,7 +104,10 @@ impl Http {
                 Ok(_) => break,
                 // A success that breaks off may be one or not.
                 Err(error) => {
-                    return Err(Outcome::retry(format!("its answer broke off: {}", reason(error))));
+                    return Err(Outcome::retry(format!(
+                        "its answer broke off: {}",
+                        reason(error)
+                    )));
                 }
             }
         }

@@ -31,7 +31,10 @@ struct RotatingFile {
 
 impl Jsonl {
     pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
-        let path = settings.address.as_ref().map_or("", |address| address.expose());
+        let path = settings
+            .address
+            .as_ref()
+            .map_or("", |address| address.expose());
         let file = RotatingFile {
             path: PathBuf::from(path),
             most: settings.rotate_bytes,
@@ -41,8 +44,9 @@ impl Jsonl {
             fs::create_dir_all(folder)
                 .map_err(|error| format!("address {path}: failed to make its folder: {error}"))?;
         }
-        file.open()
-            .map_err(|error| format!("address {path}: {error}; expected a file this user may write to"))?;
+        file.open().map_err(|error| {
+            format!("address {path}: {error}; expected a file this user may write to")
+        })?;
         Ok(Self {
             file,
             format: settings.format,
@@ -62,9 +66,10 @@ impl Destination for Jsonl {
         let written = tokio::task::spawn_blocking(move || file.append(&lines)).await;
         match written {
             Ok(Ok(())) => Outcome::Delivered,
-            Ok(Err(error)) => {
-                Outcome::retry(format!("failed to write {}: {error}", self.file.path.display()))
-            }
+            Ok(Err(error)) => Outcome::retry(format!(
+                "failed to write {}: {error}",
+                self.file.path.display()
+            )),
             Err(error) => Outcome::retry(format!("failed to write: {error}")),
         }
     }
@@ -153,7 +158,10 @@ mod tests {
         }
         let read = |number| fs::read_to_string(numbered(&path, number)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "5555555\n");
-        assert_eq!((read(1), read(2)), ("4444444\n".to_owned(), "3333333\n".to_owned()));
+        assert_eq!(
+            (read(1), read(2)),
+            ("4444444\n".to_owned(), "3333333\n".to_owned())
+        );
         assert!(!numbered(&path, 3).exists());
         fs::rename(&path, dir.path().join("taken")).unwrap();
         file.append(b"6\n").unwrap();

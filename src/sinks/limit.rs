@@ -14,7 +14,10 @@ pub(super) fn is_wanted(entry: &Entry, settings: &SinkSettings) -> bool {
     };
     let agent = match &entry.finding {
         // Of a decision: whoever took part.
-        None => incident.agents.iter().any(|name| is_among(name, &settings.agents)),
+        None => incident
+            .agents
+            .iter()
+            .any(|name| is_among(name, &settings.agents)),
         Some(finding) => is_among(&finding.agent, &settings.agents),
     };
     let severity = match (settings.what, &entry.finding) {
@@ -24,7 +27,10 @@ pub(super) fn is_wanted(entry: &Entry, settings: &SinkSettings) -> bool {
     kind && (agent || settings.agents.is_empty())
         && severity <= settings.minimum_severity
         && (settings.streams.is_empty()
-            || settings.streams.iter().any(|name| name == incident.stream.as_str()))
+            || settings
+                .streams
+                .iter()
+                .any(|name| name == incident.stream.as_str()))
 }
 
 fn is_among(name: &str, names: &[String]) -> bool {

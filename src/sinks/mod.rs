@@ -60,7 +60,9 @@ pub(crate) enum Outcome {
     },
     /// It will never take this batch. Of more than one event it is found out
     /// which one it is.
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
 }
 
 impl Outcome {

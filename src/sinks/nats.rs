@@ -24,14 +24,20 @@ pub(super) struct Nats {
 
 impl Nats {
     pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
-        let address = settings.address.as_ref().map_or("", |address| address.expose());
-        let sound = ["nats://", "tls://"].iter().any(|scheme| address.starts_with(scheme));
+        let address = settings
+            .address
+            .as_ref()
+            .map_or("", |address| address.expose());
+        let sound = ["nats://", "tls://"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme));
         // Not shown: there may be a password in it.
         if !sound || address.parse::<async_nats::ServerAddr>().is_err() {
             return Err("address must be nats://host:port or tls://host:port".to_owned());
         }
         let subject = settings.index.clone().unwrap_or_else(|| SUBJECT.to_owned());
-        let word = |word: &str| !word.is_empty() && !word.contains(['*', '>', ' ', '\t', '\r', '\n']);
+        let word =
+            |word: &str| !word.is_empty() && !word.contains(['*', '>', ' ', '\t', '\r', '\n']);
         if !subject.split('.').all(word) {
             return Err(format!(
                 "index must be a subject such as {SUBJECT}, without wildcards and blanks, got {subject:?}"

@@ -123,7 +123,14 @@ impl Digest {
         let title = format!("and {} more event{s}", self.count);
         let now = Timestamp::now();
         Notice {
-            ocsf: ocsf::digest(id, &title, self.worst, self.count, (self.since, now), fields),
+            ocsf: ocsf::digest(
+                id,
+                &title,
+                self.worst,
+                self.count,
+                (self.since, now),
+                fields,
+            ),
             id,
             at: now,
             incident: id,

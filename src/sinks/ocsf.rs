@@ -184,7 +184,8 @@ fn info(entry: &Entry) -> Value {
 /// A technique (`T1552`), a sub-technique (`T1552.001`) or a tactic
 /// (`TA0006`); anything else is no id of ATT&CK's.
 fn attack(id: &str) -> Option<Value> {
-    let digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let digits =
+        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
     if let Some(number) = id.strip_prefix("TA") {
         return digits(number, 4).then(|| json!({ "tactic": { "uid": id } }));
     }

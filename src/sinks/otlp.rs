@@ -28,7 +28,10 @@ impl Otlp {
             ("content-encoding", "gzip"),
         ]);
         if let Some(token) = &settings.token {
-            headers.insert(AUTHORIZATION, secret(&format!("Bearer {}", token.expose()))?);
+            headers.insert(
+                AUTHORIZATION,
+                secret(&format!("Bearer {}", token.expose()))?,
+            );
         }
         Ok(Self {
             http: Http::open(settings, "/v1/logs")?,
@@ -111,7 +114,8 @@ fn record(notice: &Notice) -> LogRecord {
     ];
     if let Some(own) = notice.ocsf["unmapped"]["fields"].as_object() {
         let own = own.iter();
-        attributes.extend(own.map(|(key, value)| attribute(key, value.as_str().unwrap_or_default())));
+        attributes
+            .extend(own.map(|(key, value)| attribute(key, value.as_str().unwrap_or_default())));
     }
     LogRecord {
         time_unix_nano: nanos,

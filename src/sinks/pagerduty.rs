@@ -48,7 +48,11 @@ impl Pagerduty {
             let info = &notice.ocsf["finding_info"];
             let summary = printable(&notice.title);
             let summary: String = summary.chars().take(LONGEST_SUMMARY).collect();
-            let source = if notice.stream.is_empty() { "watchtower" } else { &notice.stream };
+            let source = if notice.stream.is_empty() {
+                "watchtower"
+            } else {
+                &notice.stream
+            };
             event["payload"] = json!({
                 "summary": summary,
                 "source": source,

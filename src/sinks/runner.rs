@@ -178,10 +178,16 @@ impl Runner {
         let lost = first.seq.saturating_sub(self.read + 1);
         if lost > 0 {
             let sink = &self.settings.name;
-            tracing::error!(sink, lost, "events were removed by [store] keep or max_megabytes before they could be told");
+            tracing::error!(
+                sink,
+                lost,
+                "events were removed by [store] keep or max_megabytes before they could be told"
+            );
             self.metrics.sink_lost(sink, lost);
             self.board.update(sink, |row| {
-                row.last_error = Some(format!("{lost} events were removed from the store before they could be told"));
+                row.last_error = Some(format!(
+                    "{lost} events were removed from the store before they could be told"
+                ));
             });
         }
     }
@@ -190,10 +196,14 @@ impl Runner {
     fn admit(&mut self, page: Vec<Entry>, now: Instant) -> Vec<(Notice, Option<u64>)> {
         let mut admitted = Vec::new();
         let over = |limit: &Option<Limit>| {
-            limit.as_ref().is_some_and(|limit| limit.left(now).is_zero())
+            limit
+                .as_ref()
+                .is_some_and(|limit| limit.left(now).is_zero())
         };
         for entry in page {
-            if over(&self.limit) && let Some(held) = self.held.take() {
+            if over(&self.limit)
+                && let Some(held) = self.held.take()
+            {
                 let notice = held.digest.notice(&self.settings.fields);
                 admitted.push((notice, Some(entry.seq - 1)));
             }
@@ -201,8 +211,8 @@ impl Runner {
                 continue;
             }
             let notice = Notice::of(&entry, &self.settings.fields);
-            let passes = notice.is_close()
-                || self.limit.as_mut().is_none_or(|limit| limit.admits(now));
+            let passes =
+                notice.is_close() || self.limit.as_mut().is_none_or(|limit| limit.admits(now));
             if passes {
                 let free = self.held.is_none();
                 admitted.push((notice, free.then_some(entry.seq)));
@@ -218,7 +228,9 @@ impl Runner {
                 }
             }
         }
-        if over(&self.limit) && let Some(held) = self.held.take() {
+        if over(&self.limit)
+            && let Some(held) = self.held.take()
+        {
             admitted.push((held.digest.notice(&self.settings.fields), None));
         }
         admitted
@@ -227,7 +239,8 @@ impl Runner {
     async fn advance(&mut self, told: u64, findings: &FindingsBus) -> Result<(), Refusal> {
         findings.advance(&self.cursor, told).await?;
         self.told = told;
-        self.board.update(&self.settings.name, |row| row.told = told);
+        self.board
+            .update(&self.settings.name, |row| row.told = told);
         Ok(())
     }
 
@@ -332,7 +345,11 @@ impl Runner {
         self.metrics.sink_failed(&sink);
         // Said once, until it fails of something else.
         if self.trouble.as_deref() != Some(why) {
-            tracing::warn!(sink, behind, "a sink does not get through: {why}; trying again");
+            tracing::warn!(
+                sink,
+                behind,
+                "a sink does not get through: {why}; trying again"
+            );
             self.trouble = Some(why.to_owned());
         }
         self.board.update(&sink, |row| {

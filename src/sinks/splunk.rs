@@ -37,7 +37,10 @@ impl Splunk {
             ("content-encoding", "gzip"),
             ("x-splunk-request-channel", &channel),
         ]);
-        headers.insert(AUTHORIZATION, secret(&format!("Splunk {}", token.expose()))?);
+        headers.insert(
+            AUTHORIZATION,
+            secret(&format!("Splunk {}", token.expose()))?,
+        );
         let acknowledged = settings.acknowledge.then(|| {
             let mut url = http.url().clone();
             let path = url.path().replace(PATH, "/services/collector/ack");
@@ -93,7 +96,9 @@ impl Splunk {
         let mut headers = self.headers.clone();
         headers.remove("content-encoding");
         loop {
-            let answer = self.http.post_to(url.clone(), headers.clone(), question.clone());
+            let answer = self
+                .http
+                .post_to(url.clone(), headers.clone(), question.clone());
             let answer = answer.await?;
             if !answer.status.is_success() {
                 return Err(answer.outcome());

@@ -51,12 +51,20 @@ enum Way {
 
 impl Syslog {
     pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
-        let address = settings.address.as_ref().map_or("", |address| address.expose());
+        let address = settings
+            .address
+            .as_ref()
+            .map_or("", |address| address.expose());
         let wrong = || {
-            format!("address must be udp://host:port, tcp://host:port or tls://host:port, got {address:?}")
+            format!(
+                "address must be udp://host:port, tcp://host:port or tls://host:port, got {address:?}"
+            )
         };
         let url = Url::parse(address).map_err(|_| wrong())?;
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(wrong)?;
         let (way, port) = match url.scheme() {
             "udp" => (Way::Udp, 514),
             "tcp" => (Way::Tcp, 601),
@@ -129,8 +137,15 @@ impl Syslog {
     async fn udp(&self) -> Result<UdpSocket, String> {
         let wrong = |error| format!("failed to reach {}:{}: {error}", self.host, self.port);
         let addresses = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let address = addresses.map_err(wrong)?.next().ok_or("the name has no address")?;
-        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let address = addresses
+            .map_err(wrong)?
+            .next()
+            .ok_or("the name has no address")?;
+        let any = if address.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
         let socket = UdpSocket::bind(any).await.map_err(wrong)?;
         socket.connect(address).await.map_err(wrong)?;
         Ok(socket)
@@ -153,7 +168,12 @@ impl Syslog {
     }
 
     async fn send_frames(&mut self, batch: &[Notice]) -> Result<(), String> {
-        let broke = |error| format!("the connection to {}:{} broke: {error}", self.host, self.port);
+        let broke = |error| {
+            format!(
+                "the connection to {}:{} broke: {error}",
+                self.host, self.port
+            )
+        };
         let mut line = match self.line.take().and_then(still_open) {
             Some(line) => line,
             None => {
@@ -199,9 +219,7 @@ impl Destination for Syslog {
     async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
         let sent = match self.way {
             Way::Udp => self.send_datagrams(batch).await.map(Outcome::PerItem),
-            Way::Tcp | Way::Tls(_) => {
-                self.send_frames(batch).await.map(|()| Outcome::Delivered)
-            }
+            Way::Tcp | Way::Tls(_) => self.send_frames(batch).await.map(|()| Outcome::Delivered),
         };
         sent.unwrap_or_else(Outcome::retry)
     }
@@ -233,6 +251,15 @@ impl Recent {
 /// HOSTNAME: printable ASCII without blanks, or the nil value.
 fn own_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String = name.trim().chars().filter(char::is_ascii_graphic).take(255).collect();
-    if name.is_empty() { "-".to_owned() } else { name }
+    let name: String = name
+        .trim()
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(255)
+        .collect();
+    if name.is_empty() {
+        "-".to_owned()
+    } else {
+        name
+    }
 }

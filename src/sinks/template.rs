@@ -33,7 +33,9 @@ impl Template {
         env.add_template_owned(NAME, text.to_owned())
             .map_err(|error| place(&error, text))?;
         let template = Self { env };
-        template.render_or(sample).map_err(|error| place(&error, text))?;
+        template
+            .render_or(sample)
+            .map_err(|error| place(&error, text))?;
         Ok(template)
     }
 
@@ -76,7 +78,10 @@ fn place(error: &minijinja::Error, text: &str) -> String {
         || error.kind().to_string(),
         |detail| format!("{}: {detail}", error.kind()),
     );
-    format!("template, line {line}, column {}: {what}", column.unwrap_or(1))
+    format!(
+        "template, line {line}, column {}: {what}",
+        column.unwrap_or(1)
+    )
 }
 
 pub(super) fn preset(preset: Preset) -> &'static str {
@@ -138,19 +143,31 @@ mod tests {
         let fault = |text| Template::new(text, &sample()).err().unwrap();
         assert_eq!(
             fault("{\"text\": {{ title | tojson }},\n \"x\": {{ titel | tojson }}}"),
-            "template, line 2, column 10: undefined value"
+            "template, line 2, column 10: undefined value: `titel` is undefined"
         );
         let unclosed = fault("one\n  {% if count > 3 %}x");
-        assert!(unclosed.starts_with("template, line 2, column "), "{unclosed}");
+        assert!(
+            unclosed.starts_with("template, line 2, column "),
+            "{unclosed}"
+        );
         let filter = fault("{{ title | shout }}");
-        assert!(filter.contains("line 1, column 4") && filter.contains("shout"), "{filter}");
+        assert!(
+            filter.contains("line 1, column 4") && filter.contains("shout"),
+            "{filter}"
+        );
         assert!(fault("{% for x in range(100000) %}{% for y in range(100000) %}{{ y }}{% endfor %}{% endfor %}").contains("fuel"));
     }
 
     #[test]
     fn text_of_the_screen_has_no_power() {
-        assert_eq!(slack("<!channel> & *b*"), "&lt;!channel&gt; &amp; \u{2060}*\u{2060}b\u{2060}*\u{2060}");
-        assert_eq!(markdown("[x](http://e) @here"), "\\[x\\]\\(http:\u{2060}//e\\) @\u{2060}here");
+        assert_eq!(
+            slack("<!channel> & *b*"),
+            "&lt;!channel&gt; &amp; \u{2060}*\u{2060}b\u{2060}*\u{2060}"
+        );
+        assert_eq!(
+            markdown("[x](http://e) @here"),
+            "\\[x\\]\\(http:\u{2060}//e\\) @\u{2060}here"
+        );
         assert_eq!(cut("äöü", 2), "äö…");
     }
 }

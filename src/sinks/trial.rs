@@ -50,7 +50,10 @@ async fn one(settings: &SinkSettings, sample: Notice) -> Result<(), String> {
     let batch = [sample];
     let sent = tokio::time::timeout(settings.timeout, destination.deliver(&batch));
     match sent.await {
-        Err(_) => Err(format!("no answer within {} s", settings.timeout.as_secs_f32())),
+        Err(_) => Err(format!(
+            "no answer within {} s",
+            settings.timeout.as_secs_f32()
+        )),
         Ok(Outcome::Delivered) => Ok(()),
         Ok(Outcome::Retry { why, .. } | Outcome::Refused { why }) => Err(why),
         Ok(Outcome::PerItem(items)) => match items.into_iter().next() {

@@ -41,10 +41,17 @@ impl Webhook {
             }
             None => true,
         };
-        let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
+        let kind = if json {
+            "application/json"
+        } else {
+            "text/plain; charset=utf-8"
+        };
         let mut headers = headers([("content-type", kind)]);
         if let Some(token) = &settings.token {
-            headers.insert(AUTHORIZATION, secret(&format!("Bearer {}", token.expose()))?);
+            headers.insert(
+                AUTHORIZATION,
+                secret(&format!("Bearer {}", token.expose()))?,
+            );
         }
         Ok(Self {
             http: Http::open(settings, "")?,
@@ -89,7 +96,9 @@ impl Destination for Webhook {
             }
             match self.http.post(all, body).await {
                 // Teams' connectors say 200 and mean 429.
-                Ok(answer) if self.preset == Some(Preset::Teams) && says_throttled(&answer.body) => {
+                Ok(answer)
+                    if self.preset == Some(Preset::Teams) && says_throttled(&answer.body) =>
+                {
                     return Outcome::retry("it answered 200 and, in its body, 429");
                 }
                 Ok(answer) => match answer.outcome() {

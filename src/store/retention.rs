@@ -54,8 +54,8 @@ impl Writer {
         let mut incidents = Vec::new();
         for (seq, incident, stored_at) in oldest {
             if stored_at >= since && !too_much {
-                swept.more =
-                    swept.lines == super::screen::STEP as u64 || cleared == super::outbox::STEP as u64;
+                swept.more = swept.lines == super::screen::STEP as u64
+                    || cleared == super::outbox::STEP as u64;
                 return self.remove_incidents(incidents, swept);
             }
             swept.stills += self.remove_finding(seq)?;

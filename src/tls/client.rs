@@ -39,10 +39,8 @@ impl Connector {
             }
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(
-            roots,
-            Arc::clone(&provider),
-        );
+        let verifier =
+            rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider));
         let verifier = verifier.map_err(|error| format!("failed to read authorities: {error}"))?;
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

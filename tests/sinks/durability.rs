@@ -46,7 +46,9 @@ async fn sender() {
     let (bus, _writer) = open(folder.as_ref());
     let board = Deliveries::default();
     let settings = settings(&sinks(&folder, &port));
-    let sinks = Sinks::open(&settings, &bus, &board, &Arc::new(Metrics::new())).await.unwrap();
+    let sinks = Sinks::open(&settings, &bus, &board, &Arc::new(Metrics::new()))
+        .await
+        .unwrap();
     let running = tokio::spawn(sinks.run(bus.clone(), CancellationToken::new()));
     let first = bus.last_happened().await.unwrap() as usize;
     for number in first..count() {
@@ -75,13 +77,21 @@ async fn receiver() {
         return;
     };
     use std::io::Write as _;
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(format!("{folder}/taken")).unwrap();
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(format!("{folder}/taken"))
+        .unwrap();
     let file = std::sync::Mutex::new(file);
     let _fake = Fake::at(port.parse().unwrap(), move |request| {
         let mut text = String::new();
         for event in serde_json::Deserializer::from_slice(&request.body).into_iter::<Value>() {
             let event = &event.unwrap()["event"];
-            text += &format!("{} {}\n", event["metadata"]["uid"].as_str().unwrap(), event["finding_info"]["uid"].as_str().unwrap());
+            text += &format!(
+                "{} {}\n",
+                event["metadata"]["uid"].as_str().unwrap(),
+                event["finding_info"]["uid"].as_str().unwrap()
+            );
         }
         file.lock().unwrap().write_all(text.as_bytes()).unwrap();
         reply(200, json!({ "code": 0 }))
@@ -96,7 +106,12 @@ struct Victim(Child);
 impl Victim {
     fn start(name: &str, folder: &str, port: u16) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("durability::{name}"), "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                &format!("durability::{name}"),
+                "--ignored",
+                "--nocapture",
+            ])
             .env(FOLDER, folder)
             .env(RECEIVER, port.to_string())
             .stdout(Stdio::piped())
@@ -111,7 +126,10 @@ impl Victim {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "it died by itself before {text:?}");
+            assert!(
+                said.read_line(&mut line).unwrap() > 0,
+                "it died by itself before {text:?}"
+            );
         }
     }
 }
@@ -147,20 +165,34 @@ async fn kill_9_of_either_side_loses_nothing() {
         let mut last = Victim::start("sender", &theirs, port);
         last.said("told all");
     });
-    tokio::time::timeout(PATIENCE * 10, ran).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE * 10, ran)
+        .await
+        .unwrap()
+        .unwrap();
     let (bus, _writer) = open(dir.path());
     let all: HashMap<String, String> = {
         let entries = bus.happened_after(0, usize::MAX >> 1).await.unwrap();
-        entries.iter().map(|entry| (entry.id.to_string(), entry.incident.id.to_string())).collect()
+        entries
+            .iter()
+            .map(|entry| (entry.id.to_string(), entry.incident.id.to_string()))
+            .collect()
     };
     assert_eq!(all.len(), count());
     let mut filed = Vec::new();
     for file in std::fs::read_dir(dir.path()).unwrap() {
         let path = file.unwrap().path();
-        if path.file_name().unwrap().to_string_lossy().starts_with("out.jsonl") {
+        if path
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("out.jsonl")
+        {
             filed.extend(lines(&path).into_iter().map(|event| {
                 let text = |value: &Value| value.as_str().unwrap().to_owned();
-                (text(&event["metadata"]["uid"]), text(&event["finding_info"]["uid"]))
+                (
+                    text(&event["metadata"]["uid"]),
+                    text(&event["finding_info"]["uid"]),
+                )
             }));
         }
     }
@@ -173,9 +205,17 @@ async fn kill_9_of_either_side_loses_nothing() {
         .collect();
     for (name, told) in [("file", filed), ("hook", taken)] {
         // One incident each: an event that came twice is the same both times.
-        assert!(told.iter().all(|(id, incident)| all.get(id) == Some(incident)), "{name}");
+        assert!(
+            told.iter()
+                .all(|(id, incident)| all.get(id) == Some(incident)),
+            "{name}"
+        );
         let ids: HashSet<_> = told.iter().map(|(id, _)| id).collect();
         assert_eq!(ids.len(), all.len(), "{name}: events are missing");
-        println!("{name}: {} events, {} came twice", ids.len(), told.len() - ids.len());
+        println!(
+            "{name}: {} events, {} came twice",
+            ids.len(),
+            told.len() - ids.len()
+        );
     }
 }

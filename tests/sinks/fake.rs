@@ -22,7 +22,9 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn text(&self) -> String {
@@ -37,7 +39,11 @@ impl Request {
 pub(crate) type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 pub(crate) fn reply(status: u16, body: Value) -> Reply {
-    (status, vec![("content-type", "application/json".to_owned())], body.to_string().into_bytes())
+    (
+        status,
+        vec![("content-type", "application/json".to_owned())],
+        body.to_string().into_bytes(),
+    )
 }
 
 type Judge = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
@@ -74,7 +80,9 @@ impl Fake {
             .fallback(answer)
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .with_state(Arc::clone(&inside));
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+            .await
+            .unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, inside }
@@ -95,15 +103,24 @@ impl Fake {
     }
 }
 
-async fn answer(State(inside): State<Arc<Inside>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(inside): State<Arc<Inside>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let fault = inside.faults.lock().unwrap().pop_front();
     let (status, headers, body) = match fault {
         Some(fault) => fault,
         None => {
-            let zipped = headers.get("content-encoding").is_some_and(|kind| kind == "gzip");
+            let zipped = headers
+                .get("content-encoding")
+                .is_some_and(|kind| kind == "gzip");
             let body = if zipped {
                 let mut plain = Vec::new();
-                flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
+                flate2::read::GzDecoder::new(&body[..])
+                    .read_to_end(&mut plain)
+                    .unwrap();
                 plain
             } else {
                 body.to_vec()

@@ -12,7 +12,9 @@ use crate::house::{House, brute_force, numbered};
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines = text.lines();
-    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 const FILE: &str = "[sinks.file]\nkind = 'jsonl'\naddress = 'FOLDER/out.jsonl'\n";
@@ -34,7 +36,10 @@ async fn what_happened_while_it_was_off_is_told_after_the_restart() {
     assert_eq!(told.len(), 2500);
     for (number, event) in told.iter().enumerate() {
         let quote = event["evidences"][0]["data"]["quote"].as_str().unwrap();
-        assert!(quote.contains(&format!("user{number} ")), "out of order: {number} {quote}");
+        assert!(
+            quote.contains(&format!("user{number} ")),
+            "out of order: {number} {quote}"
+        );
     }
     assert_eq!(house.sink("file").state, "ok");
 }
@@ -65,7 +70,10 @@ async fn each_is_told_what_it_asked_for() {
     assert_eq!(count("elsewhere"), 0);
     let ecs = lines(&house.dir.path().join("ecs"));
     assert_eq!(ecs[0]["related"]["ip"][0], "203.0.113.45");
-    assert_eq!(ecs[0]["threat"]["technique"]["subtechnique"]["id"][0], "T1110.001");
+    assert_eq!(
+        ecs[0]["threat"]["technique"]["subtechnique"]["id"][0],
+        "T1110.001"
+    );
     assert!(house.board.list().iter().all(|row| row.name != "off"));
 }
 
@@ -79,7 +87,9 @@ async fn beyond_the_limit_there_is_a_number_and_every_end() {
     }
     house.decide(first, Status::Closed).await;
     house
-        .until("the digest", |_| lines(&out).iter().any(|event| event["activity_id"] == 99))
+        .until("the digest", |_| {
+            lines(&out).iter().any(|event| event["activity_id"] == 99)
+        })
         .await;
     let told = lines(&out);
     let digested: u64 = told
@@ -87,10 +97,18 @@ async fn beyond_the_limit_there_is_a_number_and_every_end() {
         .filter(|event| event["activity_id"] == 99)
         .map(|event| event["count"].as_u64().unwrap())
         .sum();
-    let opened = told.iter().filter(|event| event["activity_id"] == 1).count() as u64;
+    let opened = told
+        .iter()
+        .filter(|event| event["activity_id"] == 1)
+        .count() as u64;
     assert_eq!(digested + opened, 40, "{told:#?}");
     assert!((3..=6).contains(&opened), "{opened}");
-    assert_eq!(told.iter().filter(|event| event["activity_id"] == 3).count(), 1);
+    assert_eq!(
+        told.iter()
+            .filter(|event| event["activity_id"] == 3)
+            .count(),
+        1
+    );
     house.told("file").await;
 }
 
@@ -102,11 +120,22 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
     .await;
     house.life().await;
     house.told("file").await;
-    house.until("the failure", |house| house.sink("lost").failed > 0).await;
+    house
+        .until("the failure", |house| house.sink("lost").failed > 0)
+        .await;
     let lost = house.sink("lost");
-    assert!(lost.state.starts_with("trying again: out of reach"), "{lost:?}");
+    assert!(
+        lost.state.starts_with("trying again: out of reach"),
+        "{lost:?}"
+    );
     assert_eq!((lost.delivered, lost.told), (0, 0));
     let page = house.metrics.render();
-    assert!(page.contains("watchtower_sink_delivered_total{sink=\"file\"} 5"), "{page}");
-    assert!(page.contains("watchtower_sink_behind{sink=\"lost\"} "), "{page}");
+    assert!(
+        page.contains("watchtower_sink_delivered_total{sink=\"file\"} 5"),
+        "{page}"
+    );
+    assert!(
+        page.contains("watchtower_sink_behind{sink=\"lost\"} "),
+        "{page}"
+    );
 }

@@ -115,7 +115,9 @@ impl House {
         assert_eq!(id, worse, "one incident");
         self.decide(id, Status::Acknowledged).await;
         self.decide(id, Status::Closed).await;
-        let back = self.finding(brute_force("SecOps", Severity::Critical)).await;
+        let back = self
+            .finding(brute_force("SecOps", Severity::Critical))
+            .await;
         assert_eq!(id, back);
         id
     }
@@ -129,7 +131,11 @@ impl House {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !good(self) {
             let now = tokio::time::Instant::now();
-            assert!(now < deadline, "{what} did not happen: {:?}", self.board.list());
+            assert!(
+                now < deadline,
+                "{what} did not happen: {:?}",
+                self.board.list()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -158,15 +164,23 @@ impl Drop for House {
 pub(crate) fn brute_force(agent: &str, severity: Severity) -> Finding {
     let quote = "Failed password for root from 203.0.113.45 port 51502 ssh2 | a=b \\ \"c\" ]";
     let mut finding = finding(agent, severity, quote);
-    finding.detail = "Six failures in a minute: <!channel> @everyone [x](http://evil) *b* ünï\nEnd=1|2\\".to_owned();
-    finding.mitre = ["T1110", "T1110.001", "TA0006", "nonsense"].map(str::to_owned).to_vec();
+    finding.detail =
+        "Six failures in a minute: <!channel> @everyone [x](http://evil) *b* ünï\nEnd=1|2\\"
+            .to_owned();
+    finding.mitre = ["T1110", "T1110.001", "TA0006", "nonsense"]
+        .map(str::to_owned)
+        .to_vec();
     finding
 }
 
 /// One that is like no other.
 pub(crate) fn numbered(number: usize) -> Finding {
     let address = format!("198.51.{}.{}", number / 250, number % 250);
-    finding("SecOps", Severity::High, &format!("Failed password for user{number} from {address}"))
+    finding(
+        "SecOps",
+        Severity::High,
+        &format!("Failed password for user{number} from {address}"),
+    )
 }
 
 fn finding(agent: &str, severity: Severity, quote: &str) -> Finding {
@@ -206,7 +220,9 @@ pub(crate) async fn python(script: &str, input: &[u8]) -> Value {
         "the Python packages are not in {}: scripts/setup.sh --tests installs them",
         packages.display()
     );
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sinks").join(script);
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/sinks")
+        .join(script);
     let mut child = tokio::process::Command::new("python3")
         .arg(script)
         .env("PYTHONPATH", packages)

@@ -13,7 +13,12 @@ use crate::house::House;
 async fn new_worse_acknowledged_closed_reopened() {
     let states: Arc<Mutex<Vec<(&'static str, String)>>> = Arc::default();
     let note = |states: &Mutex<Vec<(&'static str, String)>>, name, event: &Value| {
-        let what = format!("{} {} {}", event["activity_name"].as_str().unwrap(), event["status"].as_str().unwrap(), event["severity"].as_str().unwrap());
+        let what = format!(
+            "{} {} {}",
+            event["activity_name"].as_str().unwrap(),
+            event["status"].as_str().unwrap(),
+            event["severity"].as_str().unwrap()
+        );
         states.lock().unwrap().push((name, what));
     };
     let seen = Arc::clone(&states);
@@ -28,10 +33,12 @@ async fn new_worse_acknowledged_closed_reopened() {
     let elastic = Fake::start(move |request| {
         let text = request.text();
         let documents = text.lines().skip(1).step_by(2);
-        let items: Vec<_> = documents.map(|document| {
-            note(&seen, "elastic", &serde_json::from_str(document).unwrap());
-            json!({ "create": { "status": 201 } })
-        }).collect();
+        let items: Vec<_> = documents
+            .map(|document| {
+                note(&seen, "elastic", &serde_json::from_str(document).unwrap());
+                json!({ "create": { "status": 201 } })
+            })
+            .collect();
         reply(200, json!({ "errors": false, "items": items }))
     })
     .await;
@@ -54,15 +61,33 @@ async fn new_worse_acknowledged_closed_reopened() {
     for name in ["splunk", "elastic", "webhook", "pager"] {
         house.told(name).await;
         if name == "pager" {
-            let actions: Vec<_> = alerts.lock().unwrap().iter().map(|alert| alert.0.clone()).collect();
-            assert_eq!(actions, ["trigger", "trigger", "acknowledge", "resolve", "trigger"]);
+            let actions: Vec<_> = alerts
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|alert| alert.0.clone())
+                .collect();
+            assert_eq!(
+                actions,
+                ["trigger", "trigger", "acknowledge", "resolve", "trigger"]
+            );
             continue;
         }
         let states = states.lock().unwrap();
-        let own: Vec<_> = states.iter().filter(|(sink, _)| *sink == name).map(|(_, what)| what.as_str()).collect();
+        let own: Vec<_> = states
+            .iter()
+            .filter(|(sink, _)| *sink == name)
+            .map(|(_, what)| what.as_str())
+            .collect();
         assert_eq!(
             own,
-            ["Create New Medium", "Update New High", "Update In Progress High", "Close Resolved High", "Update New Critical"],
+            [
+                "Create New Medium",
+                "Update New High",
+                "Update In Progress High",
+                "Close Resolved High",
+                "Update New Critical"
+            ],
             "{name}"
         );
     }

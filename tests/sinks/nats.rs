@@ -21,7 +21,10 @@ async fn server(dir: &std::path::Path, port: u16) -> Child {
         .spawn()
         .expect("nats-server is there: scripts/setup.sh --tests installs it");
     let open = async {
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_err()
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -39,7 +42,9 @@ async fn nats_has_every_event_once_over_a_kill_of_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut first = server(dir.path(), port).await;
-    let client = async_nats::connect(format!("127.0.0.1:{port}")).await.unwrap();
+    let client = async_nats::connect(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
     let stream = jetstream::new(client);
     stream
         .create_stream(jetstream::stream::Config {
@@ -56,28 +61,55 @@ async fn nats_has_every_event_once_over_a_kill_of_the_server() {
     for number in 0..200 {
         house.finding(numbered(number)).await;
     }
-    house.until("some are told", |house| house.sink("bus").delivered > 0).await;
+    house
+        .until("some are told", |house| house.sink("bus").delivered > 0)
+        .await;
     first.kill().await.unwrap();
     for number in 200..400 {
         house.finding(numbered(number)).await;
     }
-    house.until("the failure", |house| house.sink("bus").failed > 0).await;
+    house
+        .until("the failure", |house| house.sink("bus").failed > 0)
+        .await;
     let _second = server(dir.path(), port).await;
     house.told("bus").await;
-    let client = async_nats::connect(format!("127.0.0.1:{port}")).await.unwrap();
+    let client = async_nats::connect(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
     let stream = jetstream::new(client).get_stream("SOC").await.unwrap();
     let consumer = stream.create_consumer(jetstream::consumer::pull::Config::default());
-    let mut messages = consumer.await.unwrap().fetch().max_messages(1000).messages().await.unwrap();
+    let mut messages = consumer
+        .await
+        .unwrap()
+        .fetch()
+        .max_messages(1000)
+        .messages()
+        .await
+        .unwrap();
     let mut users = Vec::new();
     while let Some(message) = messages.next().await {
         let message = message.unwrap();
         let event: Value = serde_json::from_slice(&message.payload).unwrap();
-        let id = message.headers.as_ref().unwrap().get("Nats-Msg-Id").unwrap().to_string();
+        let id = message
+            .headers
+            .as_ref()
+            .unwrap()
+            .get("Nats-Msg-Id")
+            .unwrap()
+            .to_string();
         assert_eq!(event["metadata"]["uid"], id);
-        users.push(event["evidences"][0]["data"]["quote"].as_str().unwrap().to_owned());
+        users.push(
+            event["evidences"][0]["data"]["quote"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     assert_eq!(users.len(), 400);
     for (number, quote) in users.iter().enumerate() {
-        assert!(quote.contains(&format!("user{number} ")), "{number}: {quote}");
+        assert!(
+            quote.contains(&format!("user{number} ")),
+            "{number}: {quote}"
+        );
     }
 }

@@ -32,16 +32,37 @@ async fn every_event_is_valid_and_a_mutated_one_is_not() {
     }
     house.told("file").await;
     let events = lines(&house.dir.path().join("out.jsonl"));
-    let of = |activity: u64| events.iter().filter(|event| event["activity_id"] == activity).count();
-    assert!(of(1) > 2 && of(2) > 2 && of(3) == 1 && of(99) >= 1, "{} {} {} {}", of(1), of(2), of(3), of(99));
+    let of = |activity: u64| {
+        events
+            .iter()
+            .filter(|event| event["activity_id"] == activity)
+            .count()
+    };
+    assert!(
+        of(1) > 2 && of(2) > 2 && of(3) == 1 && of(99) >= 1,
+        "{} {} {} {}",
+        of(1),
+        of(2),
+        of(3),
+        of(99)
+    );
     let verdicts = python("ocsf.py", json!(events).to_string().as_bytes()).await;
     for (event, faults) in events.iter().zip(verdicts.as_array().unwrap()) {
         assert_eq!(faults, &json!([]), "{event:#}");
     }
     let first = &events[0];
-    assert_eq!(first["finding_info"]["attacks"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        first["finding_info"]["attacks"].as_array().unwrap().len(),
+        3
+    );
     assert_eq!(first["unmapped"]["fields"]["env"], "prod");
-    assert!(first["observables"].as_array().unwrap().iter().any(|one| one["value"] == "203.0.113.45"));
+    assert!(
+        first["observables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["value"] == "203.0.113.45")
+    );
     assert_eq!(first["vulnerabilities"][0]["cve"]["uid"], "CVE-2024-3094");
 
     let mutations: [fn(&mut Value); 6] = [

@@ -11,7 +11,11 @@ async fn the_official_protobufs_read_what_is_sent() {
         assert_eq!(request.path, "/v1/logs");
         assert_eq!(request.header("content-type"), "application/x-protobuf");
         // An empty response is a whole success.
-        (200, vec![("content-type", "application/x-protobuf".to_owned())], vec![])
+        (
+            200,
+            vec![("content-type", "application/x-protobuf".to_owned())],
+            vec![],
+        )
     })
     .await;
     collector.faults([throttled(503)]);
@@ -26,16 +30,34 @@ async fn the_official_protobufs_read_what_is_sent() {
     for body in collector.seen(|request| request.body.clone()) {
         let read = python("otlp.py", &body).await;
         let logs = &read["resourceLogs"][0];
-        assert_eq!(logs["resource"]["attributes"][0], json!({ "key": "service.name", "value": { "stringValue": "watchtower" } }));
-        records.extend(logs["scopeLogs"][0]["logRecords"].as_array().unwrap().clone());
+        assert_eq!(
+            logs["resource"]["attributes"][0],
+            json!({ "key": "service.name", "value": { "stringValue": "watchtower" } })
+        );
+        records.extend(
+            logs["scopeLogs"][0]["logRecords"]
+                .as_array()
+                .unwrap()
+                .clone(),
+        );
     }
-    let severities: Vec<_> = records.iter().map(|record| record["severityNumber"].as_str().unwrap()).collect();
+    let severities: Vec<_> = records
+        .iter()
+        .map(|record| record["severityNumber"].as_str().unwrap())
+        .collect();
     assert_eq!(
         severities,
-        ["SEVERITY_NUMBER_WARN", "SEVERITY_NUMBER_ERROR", "SEVERITY_NUMBER_ERROR", "SEVERITY_NUMBER_ERROR", "SEVERITY_NUMBER_FATAL"]
+        [
+            "SEVERITY_NUMBER_WARN",
+            "SEVERITY_NUMBER_ERROR",
+            "SEVERITY_NUMBER_ERROR",
+            "SEVERITY_NUMBER_ERROR",
+            "SEVERITY_NUMBER_FATAL"
+        ]
     );
     for record in &records {
-        let body: Value = serde_json::from_str(record["body"]["stringValue"].as_str().unwrap()).unwrap();
+        let body: Value =
+            serde_json::from_str(record["body"]["stringValue"].as_str().unwrap()).unwrap();
         assert_eq!(body["finding_info"]["uid"], id);
         let attributes = record["attributes"].as_array().unwrap();
         assert!(attributes.contains(&json!({ "key": "env", "value": { "stringValue": "prod" } })));

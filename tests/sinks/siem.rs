@@ -32,13 +32,36 @@ fn hec(request: &Request, events: &Mutex<Vec<Value>>) -> Reply {
     let mut batch = Vec::new();
     for (number, event) in stream.enumerate() {
         let event = event.unwrap();
-        let known = ["time", "source", "sourcetype", "event", "fields", "index", "host"];
-        assert!(event.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())));
+        let known = [
+            "time",
+            "source",
+            "sourcetype",
+            "event",
+            "fields",
+            "index",
+            "host",
+        ];
+        assert!(
+            event
+                .as_object()
+                .unwrap()
+                .keys()
+                .all(|key| known.contains(&key.as_str()))
+        );
         assert!(event["time"].is_f64() && event["event"].is_object());
         // Indexed fields are flat.
-        assert!(event["fields"].as_object().unwrap().values().all(Value::is_string));
+        assert!(
+            event["fields"]
+                .as_object()
+                .unwrap()
+                .values()
+                .all(Value::is_string)
+        );
         if event.to_string().contains("user13 ") {
-            return reply(400, json!({ "text": "Invalid data format", "code": 6, "invalid-event-number": number }));
+            return reply(
+                400,
+                json!({ "text": "Invalid data format", "code": 6, "invalid-event-number": number }),
+            );
         }
         batch.push(event);
     }
@@ -47,7 +70,9 @@ fn hec(request: &Request, events: &Mutex<Vec<Value>>) -> Reply {
 }
 
 fn ids(events: &[Value]) -> HashSet<String> {
-    let ids = events.iter().map(|event| event["fields"]["event_id"].as_str().unwrap().to_owned());
+    let ids = events
+        .iter()
+        .map(|event| event["fields"]["event_id"].as_str().unwrap().to_owned());
     ids.collect()
 }
 
@@ -67,15 +92,26 @@ async fn splunk_gets_all_but_what_it_will_never_take() {
     house.told("siem").await;
     let events = events.lock().unwrap().clone();
     assert_eq!(ids(&events).len(), 59);
-    assert!(events.iter().all(|event| event["fields"]["env"] == "prod" && event["index"] == "soc"));
+    assert!(
+        events
+            .iter()
+            .all(|event| event["fields"]["env"] == "prod" && event["index"] == "soc")
+    );
     let sink = house.sink("siem");
     assert_eq!((sink.dead, sink.delivered), (1, 59));
     assert!(sink.failed >= 3);
     let dead = house.bus.dead("siem", None, 10).await.unwrap().items;
     assert_eq!(dead.len(), 1);
-    assert!(dead[0].why.contains("Invalid data format"), "{}", dead[0].why);
+    assert!(
+        dead[0].why.contains("Invalid data format"),
+        "{}",
+        dead[0].why
+    );
     assert!(dead[0].body.to_string().contains("user13 "));
-    assert!(!crate::common::log::text().contains(TOKEN), "the token is in the log");
+    assert!(
+        !crate::common::log::text().contains(TOKEN),
+        "the token is in the log"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +125,14 @@ async fn splunk_is_asked_whether_its_indexers_have_it() {
     .await;
     house.finding(numbered(1)).await;
     house.told("siem").await;
-    assert_eq!(splunk.seen(|request| request.path.contains("/ack?")).iter().filter(|ack| **ack).count(), 2);
+    assert_eq!(
+        splunk
+            .seen(|request| request.path.contains("/ack?"))
+            .iter()
+            .filter(|ack| **ack)
+            .count(),
+        2
+    );
 }
 
 /// A data stream: documents by their id.
@@ -99,7 +142,10 @@ fn bulk(request: &Request, documents: &Mutex<BTreeMap<String, Value>>, turn: &Mu
     assert_eq!(request.header("authorization"), format!("ApiKey {TOKEN}"));
     let text = request.text();
     assert!(text.ends_with('\n'), "a bulk body ends with a newline");
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let mut turn = turn.lock().unwrap();
     *turn += 1;
     let mut items = Vec::new();
@@ -107,7 +153,10 @@ fn bulk(request: &Request, documents: &Mutex<BTreeMap<String, Value>>, turn: &Mu
         let action = &pair[0]["create"];
         let id = action["_id"].as_str().unwrap().to_owned();
         assert_eq!(action["_index"], "logs-watchtower.incident-default");
-        assert!(pair[1]["@timestamp"].is_string(), "a data stream demands @timestamp");
+        assert!(
+            pair[1]["@timestamp"].is_string(),
+            "a data stream demands @timestamp"
+        );
         let mut documents = documents.lock().unwrap();
         let answer = if pair[1].to_string().contains("user13 ") {
             json!({ "status": 400, "error": { "type": "document_parsing_exception", "reason": "failed to parse" } })
@@ -145,5 +194,9 @@ async fn elasticsearch_is_heard_item_by_item() {
     let sink = house.sink("es");
     assert_eq!((sink.dead, sink.delivered), (1, 49));
     let dead = house.bus.dead("es", None, 10).await.unwrap().items;
-    assert!(dead[0].why.contains("document_parsing_exception: failed to parse"));
+    assert!(
+        dead[0]
+            .why
+            .contains("document_parsing_exception: failed to parse")
+    );
 }

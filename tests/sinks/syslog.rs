@@ -18,7 +18,10 @@ fn received(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("out")).unwrap_or_default();
     // The last line may be under way.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 pub(crate) struct Rsyslog {
@@ -52,37 +55,77 @@ impl Rsyslog {
 }
 
 async fn listening(port: u16, udp: bool) {
-    let table = if udp { "/proc/net/udp" } else { "/proc/net/tcp" };
+    let table = if udp {
+        "/proc/net/udp"
+    } else {
+        "/proc/net/tcp"
+    };
     let local = format!("0100007F:{port:04X}");
     let open = async {
         loop {
             let table = std::fs::read_to_string(table).unwrap();
-            let mut rows = table.lines().filter_map(|row| row.split_whitespace().nth(1));
+            let mut rows = table
+                .lines()
+                .filter_map(|row| row.split_whitespace().nth(1));
             if rows.any(|address| address == local) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, open).await.expect("it listens");
+    tokio::time::timeout(PATIENCE, open)
+        .await
+        .expect("it listens");
 }
 
 fn check(messages: &[Value], incident: &str) {
-    let parts: Vec<_> = messages.iter().map(|message| (message["msgid"].as_str().unwrap(), message["syslogseverity"].as_str().unwrap())).collect();
-    assert_eq!(parts, [("opened", "4"), ("severity_rose", "3"), ("status", "3"), ("status", "3"), ("reopened", "2")]);
+    let parts: Vec<_> = messages
+        .iter()
+        .map(|message| {
+            (
+                message["msgid"].as_str().unwrap(),
+                message["syslogseverity"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        parts,
+        [
+            ("opened", "4"),
+            ("severity_rose", "3"),
+            ("status", "3"),
+            ("status", "3"),
+            ("reopened", "2")
+        ]
+    );
     for message in messages {
-        assert_eq!((message["app-name"].as_str(), message["syslogfacility"].as_str()), (Some("watchtower"), Some("16")));
+        assert_eq!(
+            (
+                message["app-name"].as_str(),
+                message["syslogfacility"].as_str()
+            ),
+            (Some("watchtower"), Some("16"))
+        );
         let event: Value = serde_json::from_str(message["msg"].as_str().unwrap()).unwrap();
         assert_eq!(event["finding_info"]["uid"], incident);
         assert_eq!(event["metadata"]["version"], "1.8.0");
     }
     let first: Value = serde_json::from_str(messages[0]["msg"].as_str().unwrap()).unwrap();
-    assert_eq!(first["finding_info"]["desc"], brute_force("SecOps", Severity::Medium).detail);
+    assert_eq!(
+        first["finding_info"]["desc"],
+        brute_force("SecOps", Severity::Medium).detail
+    );
 }
 
 async fn tells(way: &str, port: u16, ca: Option<&Path>) -> (House, String) {
-    let ca = ca.map_or(String::new(), |file| format!("ca_file = '{}'", file.display()));
-    let host = if way == "tls" { "localhost" } else { "127.0.0.1" };
+    let ca = ca.map_or(String::new(), |file| {
+        format!("ca_file = '{}'", file.display())
+    });
+    let host = if way == "tls" {
+        "localhost"
+    } else {
+        "127.0.0.1"
+    };
     let house = House::with(&format!(
         "[sinks.log]\nkind = 'syslog'\naddress = '{way}://{host}:{port}'\n{ca}"
     ))
@@ -99,7 +142,9 @@ async fn rsyslog_reads_every_message_over_udp_and_tcp() {
         let port = free_port();
         let _rsyslog = Rsyslog::start(folder.path(), port, module, "", "").await;
         let (house, incident) = tells(way, port, None).await;
-        house.until("five messages", |_| received(folder.path()).len() >= 5).await;
+        house
+            .until("five messages", |_| received(folder.path()).len() >= 5)
+            .await;
         check(&received(folder.path()), &incident);
     }
 }
@@ -139,7 +184,9 @@ async fn rsyslog_reads_every_message_over_tls_and_another_name_is_refused() {
         .await;
         if fits {
             let (house, incident) = tells("tls", port, Some(&ca)).await;
-            house.until("five messages", |_| received(folder.path()).len() >= 5).await;
+            house
+                .until("five messages", |_| received(folder.path()).len() >= 5)
+                .await;
             check(&received(folder.path()), &incident);
         } else {
             let house = House::with(&format!(
@@ -148,9 +195,14 @@ async fn rsyslog_reads_every_message_over_tls_and_another_name_is_refused() {
             ))
             .await;
             house.finding(numbered(1)).await;
-            house.until("the refusal", |house| house.sink("log").failed > 0).await;
+            house
+                .until("the refusal", |house| house.sink("log").failed > 0)
+                .await;
             let why = house.sink("log").last_error.unwrap();
-            assert!(why.contains("no TLS with localhost") && why.contains("certificate"), "{why}");
+            assert!(
+                why.contains("no TLS with localhost") && why.contains("certificate"),
+                "{why}"
+            );
             assert!(received(folder.path()).is_empty());
         }
     }
@@ -166,15 +218,29 @@ async fn a_cef_parser_reads_what_a_hostile_screen_says() {
     ))
     .await;
     let incident = house.life().await.to_string();
-    house.until("five messages", |_| received(folder.path()).len() >= 5).await;
+    let mut plain = numbered(1);
+    plain.title = "Brute force".to_owned();
+    house.finding(plain).await;
+    house
+        .until("six messages", |_| received(folder.path()).len() >= 6)
+        .await;
     let messages = received(folder.path());
-    let lines: Vec<_> = messages.iter().map(|message| message["msg"].clone()).collect();
+    let lines: Vec<_> = messages
+        .iter()
+        .map(|message| message["msg"].clone())
+        .collect();
     let read = python("cef.py", json!(lines).to_string().as_bytes()).await;
-    let severities: Vec<_> = read.as_array().unwrap().iter().map(|event| event["DeviceSeverity"].as_str().unwrap()).collect();
-    assert_eq!(severities, ["5", "8", "8", "8", "10"]);
+    let severities: Vec<_> = read
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["severity"].as_str().unwrap())
+        .collect();
+    assert_eq!(severities, ["5", "8", "8", "8", "10", "8"]);
+    assert_eq!(read[5]["pycef"], true);
     let finding = brute_force("SecOps", Severity::Medium);
     let first = &read[0];
-    assert_eq!(first["DeviceName"].as_str().unwrap(), finding.title);
+    assert_eq!(first["name"].as_str().unwrap(), finding.title);
     assert_eq!(first["incident"], incident);
     assert_eq!(first["quote"].as_str().unwrap(), finding.evidence[0].quote);
     assert_eq!(first["src"], "203.0.113.45");
@@ -196,7 +262,9 @@ async fn what_rsyslog_had_not_read_when_it_was_killed_is_sent_again() {
     for number in 0..400 {
         house.finding(numbered(number)).await;
     }
-    house.until("some arrive", |_| !received(folder.path()).is_empty()).await;
+    house
+        .until("some arrive", |_| !received(folder.path()).is_empty())
+        .await;
     rsyslog.child.kill().await.unwrap();
     // Half a line may stand at the end.
     let out = folder.path().join("out");
@@ -210,10 +278,16 @@ async fn what_rsyslog_had_not_read_when_it_was_killed_is_sent_again() {
     house.told("log").await;
     let users = || -> std::collections::HashSet<String> {
         let events = received(folder.path());
-        events.iter().map(|message| {
-            let event: Value = serde_json::from_str(message["msg"].as_str().unwrap()).unwrap();
-            event["evidences"][0]["data"]["quote"].as_str().unwrap().to_owned()
-        }).collect()
+        events
+            .iter()
+            .map(|message| {
+                let event: Value = serde_json::from_str(message["msg"].as_str().unwrap()).unwrap();
+                event["evidences"][0]["data"]["quote"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
     };
     house.until("all arrive", |_| users().len() == 601).await;
 }
@@ -223,9 +297,18 @@ async fn syslog_ng_reads_every_message() {
     // Its package and rsyslog's exclude each other: setup unpacks it aside.
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("syslog-ng");
     let binary = root.join("usr/sbin/syslog-ng");
-    assert!(binary.exists(), "syslog-ng is not in {}: scripts/setup.sh --tests unpacks it", root.display());
+    assert!(
+        binary.exists(),
+        "syslog-ng is not in {}: scripts/setup.sh --tests unpacks it",
+        root.display()
+    );
     let library = |folder: &str| root.join(folder).display().to_string();
-    let modules = std::fs::read_dir(root.join("usr/lib/syslog-ng")).unwrap().next().unwrap().unwrap().path();
+    let modules = std::fs::read_dir(root.join("usr/lib/syslog-ng"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let conf = format!(
@@ -238,7 +321,15 @@ async fn syslog_ng_reads_every_message() {
     );
     std::fs::write(folder.path().join("ng.conf"), conf).unwrap();
     let _child = Command::new(binary)
-        .env("LD_LIBRARY_PATH", format!("{}:{}:{}", library("usr/lib/x86_64-linux-gnu"), library("lib/x86_64-linux-gnu"), library("usr/lib/syslog-ng")))
+        .env(
+            "LD_LIBRARY_PATH",
+            format!(
+                "{}:{}:{}",
+                library("usr/lib/x86_64-linux-gnu"),
+                library("lib/x86_64-linux-gnu"),
+                library("usr/lib/syslog-ng")
+            ),
+        )
         .args(["-F", "--no-caps", "--module-path"])
         .arg(modules)
         .arg("-f")
@@ -252,7 +343,9 @@ async fn syslog_ng_reads_every_message() {
         .unwrap();
     listening(port, false).await;
     let (house, incident) = tells("tcp", port, None).await;
-    house.until("five messages", |_| received(folder.path()).len() >= 5).await;
+    house
+        .until("five messages", |_| received(folder.path()).len() >= 5)
+        .await;
     let mut messages = received(folder.path());
     for message in &mut messages {
         message["msg"] = json!(message["raw"].to_string());
