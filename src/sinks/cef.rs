@@ -86,7 +86,8 @@ pub(super) fn event(notice: &Notice) -> String {
         // An extension stands there once: the first of its kind. `src` is
         // IPv4 by the book.
         let text = observable["value"].as_str().unwrap_or_default();
-        if !seen.contains(&key) && !(key == "src" && text.contains(':')) {
+        let six = key == "src" && text.contains(':');
+        if !six && !seen.contains(&key) {
             seen.push(key);
             put(key, text);
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use watchtower::config::{Settings, SinkSettings};
 use watchtower::finding::Severity;
 use watchtower::incident::Status;
 
@@ -138,4 +139,17 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
         page.contains("watchtower_sink_behind{sink=\"lost\"} "),
         "{page}"
     );
+}
+
+/// What the sample says of sinks is valid as it stands, uncommented.
+#[test]
+fn the_sample_is_valid() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/watchtower.toml")).unwrap();
+    let (_, sinks) = text.split_once("# [sinks.siem]").unwrap();
+    let lines = sinks.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    // Comments of the sample's own have two marks.
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    let settings = Settings::parse(&format!("[sinks.siem]{text}"), "watchtower.toml");
+    let names: Vec<_> = settings.unwrap().sinks.iter().map(|sink: &SinkSettings| sink.name.clone()).collect();
+    assert_eq!(names.len(), 9, "{names:?}");
 }

@@ -16,4 +16,5 @@ mod nats;
 mod ocsf;
 mod otlp;
 mod siem;
+mod speed;
 mod syslog;
