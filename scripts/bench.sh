@@ -160,6 +160,10 @@ if [ "$which" = all ] || [ "$which" = transcode ]; then
   stop
 fi
 
+if [ "$which" = all ] || [ "$which" = sinks ]; then
+  cargo test --locked --quiet --release --test sinks speed -- --ignored --nocapture
+fi
+
 if [ "$which" = all ] || [ "$which" = seeing ]; then
   for kind in terminal dashboard; do
     for kilobits in ${KILOBITS:-1500 600 300}; do

@@ -43,6 +43,7 @@ pub struct Metrics {
     /// Readings that had something to tell the analysts.
     pub ocr_news: Counter,
     tokens: Family<TokenLabels, Counter>,
+    panels: Family<EndLabel, Counter>,
     /// Viewers connected now.
     pub viewers: Gauge,
     whep_answers: Family<StatusLabel, Counter>,
@@ -107,6 +108,33 @@ struct KindLabel {
 struct TokenLabels {
     agent: String,
     kind: &'static str,
+}
+
+/// How it went when agents were to answer each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PanelEnd {
+    /// With a verdict.
+    Settled,
+    /// Nobody had a view.
+    NoView,
+    /// Opinions, and no verdict.
+    Unsettled,
+    /// Not held: too many are waiting.
+    Crowded,
+    /// Not held: the hour's panels are used up.
+    OverHour,
+}
+
+impl PanelEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::NoView => "no_view",
+            Self::Unsettled => "unsettled",
+            Self::Crowded => "crowded",
+            Self::OverHour => "over_hour",
+        }
+    }
 }
 
 /// Where something was dropped rather than let pile up.
@@ -182,6 +210,7 @@ impl Metrics {
             ocr_pixels: Counter::default(),
             ocr_news: Counter::default(),
             tokens: Family::default(),
+            panels: Family::default(),
             viewers: Gauge::default(),
             whep_answers: Family::default(),
             viewer_packets: Counter::default(),
@@ -251,6 +280,11 @@ impl Metrics {
             "ocr_news",
             "Readings in which text or drawings had changed",
             metrics.ocr_news.clone(),
+        );
+        r.register(
+            "panels",
+            "Panels on a finding, by how they ended or why they were not held",
+            metrics.panels.clone(),
         );
         r.register(
             "model_tokens",
@@ -427,6 +461,12 @@ impl Metrics {
         self.sink_behind
             .get_or_create(&sink_label(sink))
             .set(behind);
+    }
+
+    /// Counts a panel, or one that was not held.
+    pub fn panel(&self, end: PanelEnd) {
+        let end = end.as_str();
+        self.panels.get_or_create(&EndLabel { end }).inc();
     }
 
     /// The OpenMetrics text (version 1.0.0).

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::finding::{ModelRef, Observation};
+use crate::incident::{Opinion, Stance};
 use crate::media::{Frame, Rect};
 
 /// Who looks: the part of an agent's configuration that a model sees.
@@ -74,6 +75,46 @@ pub struct Answer {
     pub seen: Vec<Seen>,
     /// Findings thrown away because they did not make sense.
     pub dropped: u32,
+    pub usage: Usage,
+    pub model: ModelRef,
+}
+
+/// What one analyst reported, put before another one or the critic.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Who is asked.
+    pub persona: Arc<Persona>,
+    pub asked: Asked,
+    /// The picture it was reported from, as it may leave.
+    pub frame: Arc<Frame>,
+    /// Who reported it, and what.
+    pub first: String,
+    pub report: Observation,
+    /// What the others said; for the critic.
+    pub opinions: Vec<Opinion>,
+}
+
+/// What is wanted of who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Its own point of view.
+    Opinion,
+    /// What severity and confidence the evidence bears out.
+    Verdict,
+}
+
+/// A point of view: the stance, and severity, confidence, words (`detail`) and
+/// proof as in a finding. The critic confirms when the report stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    pub stance: Stance,
+    pub observation: Observation,
+}
+
+/// A model's answer to a case.
+#[derive(Debug, Clone)]
+pub struct Weighed {
+    pub view: View,
     pub usage: Usage,
     pub model: ModelRef,
 }
@@ -191,6 +232,13 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// One attempt, with the few immediate resends a provider's documents
     /// prescribe; waiting, retrying and breaking the circuit are the caller's.
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+    /// What it makes of a case; like [`Self::look`] in all else. One that can
+    /// only look says so.
+    fn weigh<'a>(&'a self, _case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+        let failure = Failure::no_answer("this model gives no opinions");
+        Box::pin(std::future::ready(Err(failure)))
+    }
 
     /// Finds out whether it would answer (key, name, reachability) at the
     /// least cost, and says so in a few words.

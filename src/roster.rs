@@ -76,6 +76,41 @@ impl Roster {
         }
     }
 
+    /// Another panel of our own: who stays keeps its counts, who is gone is
+    /// gone, and agents on other machines stay.
+    pub fn restaff(&self, panel: Vec<AgentStatus>) {
+        let mut agents = self.lock();
+        let before = std::mem::take(&mut *agents);
+        let (remote, ours): (Vec<_>, Vec<_>) = before
+            .into_iter()
+            .partition(|status| status.state == REMOTE);
+        *agents = panel;
+        for status in agents.iter_mut() {
+            let known = ours.iter().find(|known| known.name == status.name);
+            let Some(known) = known.filter(|known| known.enabled && status.enabled) else {
+                continue;
+            };
+            *status = AgentStatus {
+                enabled: status.enabled,
+                provider: status.provider.clone(),
+                model: status.model.clone(),
+                interval_ms: status.interval_ms,
+                streams: status.streams.clone(),
+                ..known.clone()
+            };
+        }
+        let taken = |name: &str| {
+            let mut ours = agents.iter();
+            ours.any(|status| status.name.eq_ignore_ascii_case(name))
+        };
+        let remote: Vec<_> = (remote.into_iter())
+            .filter(|status| !taken(&status.name))
+            .collect();
+        agents.extend(remote);
+        drop(agents);
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+
     pub fn agents(&self) -> Vec<AgentStatus> {
         self.lock().clone()
     }

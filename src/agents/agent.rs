@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::news::{self, Looked};
+use super::panel::Table;
 use super::{Meeting, Member, grounding};
 use crate::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::masking::Redact;
@@ -30,6 +32,9 @@ pub struct Agent {
     last: Option<StreamName>,
     /// What it last complained about, so that it is said once.
     complaint: Option<String>,
+    /// Where others hear of what it reports.
+    table: Option<Table>,
+    leaving: CancellationToken,
 }
 
 impl Agent {
@@ -42,7 +47,16 @@ impl Agent {
             looked: HashMap::new(),
             last: None,
             complaint: None,
+            table: None,
+            leaving: CancellationToken::new(),
         }
+    }
+
+    /// Its reports go to the panel, and it ends when it is to leave.
+    pub(super) fn seated(mut self, table: Table, leaving: CancellationToken) -> Self {
+        self.table = Some(table);
+        self.leaving = leaving;
+        self
     }
 
     fn name(&self) -> &str {
@@ -53,13 +67,18 @@ impl Agent {
         self.meeting.roster.say(self.name(), state);
     }
 
-    /// Never ends by itself.
+    /// Ends when it is to leave, after what is in flight.
     pub(super) async fn run(mut self) {
-        loop {
-            self.something_new().await;
+        let leaving = self.leaving.clone();
+        while leaving
+            .run_until_cancelled(self.something_new())
+            .await
+            .is_some()
+        {
             let started = Instant::now();
             if self.look().await {
-                tokio::time::sleep_until(started + self.member.config.interval).await;
+                let rest = tokio::time::sleep_until(started + self.member.config.interval);
+                leaving.run_until_cancelled(rest).await;
             }
         }
     }
@@ -146,6 +165,9 @@ impl Agent {
 
     /// Frames not looked at yet of the next stream in turn that has any.
     fn pick(&mut self) -> Option<Vec<Arc<Frame>>> {
+        if self.leaving.is_cancelled() {
+            return None;
+        }
         let streams = self.streams();
         self.looked.retain(|stream, _| streams.contains(stream));
         streams.iter().find_map(|stream| {
@@ -231,12 +253,20 @@ impl Agent {
     async fn publish(&self, frame: &Arc<Frame>, observation: Observation, model: &ModelRef) {
         let publication = self.publication(frame, observation, model).await;
         let severity = publication.finding.severity;
-        while let Err(error) = self.meeting.findings.publish(publication.clone()).await {
-            tracing::error!(%error, "a finding could not be written, trying again");
-            self.say(&format!("waiting to write a finding: {error}"));
-            tokio::time::sleep(WRITE_AGAIN).await;
-        }
+        let finding = loop {
+            match self.meeting.findings.publish(publication.clone()).await {
+                Ok(finding) => break finding,
+                Err(error) => {
+                    tracing::error!(%error, "a finding could not be written, trying again");
+                    self.say(&format!("waiting to write a finding: {error}"));
+                    tokio::time::sleep(WRITE_AGAIN).await;
+                }
+            }
+        };
         self.meeting.metrics.finding(self.name(), severity);
+        if let Some(table) = &self.table {
+            table.report(&self.meeting, finding, frame);
+        }
     }
 
     async fn publication(

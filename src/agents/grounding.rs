@@ -29,7 +29,9 @@ pub(super) fn ground(
             evidence.grounded = None;
             continue;
         }
-        let near = evidence.bounds.map(|bounds| rect_of(bounds, width, height));
+        let near = evidence
+            .bounds
+            .map(|bounds| Rect::from_thousandths(bounds, width, height));
         let place = screen::find(&evidence.quote, text, near)
             .or_else(|| screen::find(&evidence.quote, cleared.as_ref()?, near));
         evidence.grounded = Some(place.is_some());
@@ -70,17 +72,6 @@ pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, redact
     hide(&mut observation.recommended_action);
     for evidence in &mut observation.evidence {
         hide(&mut evidence.quote);
-    }
-}
-
-fn rect_of([top, left, bottom, right]: [u16; 4], width: u32, height: u32) -> Rect {
-    let at = |thousandths: u16, side: u32| u32::from(thousandths) * side / 1000;
-    let (x, y) = (at(left, width), at(top, height));
-    Rect {
-        x,
-        y,
-        width: at(right, width).saturating_sub(x),
-        height: at(bottom, height).saturating_sub(y),
     }
 }
 

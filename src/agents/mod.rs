@@ -9,16 +9,17 @@ mod agent;
 mod governor;
 mod grounding;
 mod news;
+mod panel;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, PanelConfig};
 use crate::finding::Severity;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
@@ -28,6 +29,7 @@ use crate::model::Model;
 use crate::roster::Roster;
 pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
+use panel::{Convener, Table};
 
 /// One analyst and who thinks for it.
 #[derive(Debug, Clone)]
@@ -37,6 +39,25 @@ pub struct Member {
     /// Shared by all who share a quota; none for a model that has none.
     pub governor: Option<Arc<Governor>>,
     pub policy: Policy,
+}
+
+/// Who is on the panel, and how they answer each other. A new one takes the
+/// place of the old while the house is open.
+#[derive(Debug, Clone)]
+pub struct Staff {
+    pub members: Arc<[Member]>,
+    pub panel: PanelConfig,
+}
+
+/// The same settings, and the very same model and governor.
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        let governor = |member: &Self| member.governor.as_ref().map(Arc::as_ptr);
+        self.config == other.config
+            && self.policy == other.policy
+            && Arc::ptr_eq(&self.model, &other.model)
+            && governor(self) == governor(other)
+    }
 }
 
 /// What may leave, and what is believed.
@@ -60,49 +81,94 @@ pub struct Meeting {
 }
 
 /// Runs the panel until `shutdown`; a request in flight is given up then.
-pub async fn run(members: Vec<Member>, meeting: Meeting, shutdown: CancellationToken) {
-    let mut agents = JoinSet::new();
-    let mut names = HashMap::new();
-    for member in members {
-        let name = member.config.name().to_owned();
-        let span = tracing::info_span!("agent", name);
-        let work = supervise(member, meeting.clone(), shutdown.clone()).instrument(span);
-        names.insert(agents.spawn(work).id(), name);
-    }
-    while let Some(ended) = agents.join_next_with_id().await {
-        if let Err(error) = ended {
-            let agent = names.get(&error.id()).map_or("", String::as_str);
-            tracing::error!(agent, %error, "an agent's supervisor failed");
+/// Whoever leaves the staff before that, or changes, ends after the request in
+/// flight.
+pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: CancellationToken) {
+    let (table, reports) = Table::new(staff.clone());
+    let convener = Convener::new(reports, staff.clone(), meeting.clone());
+    let mut tasks = JoinSet::new();
+    let closing = shutdown.clone();
+    let panel = async move {
+        closing.run_until_cancelled(convener.run()).await;
+    };
+    tasks.spawn(panel.instrument(tracing::info_span!("panel")));
+    let mut at_work: Vec<(Member, CancellationToken)> = Vec::new();
+    loop {
+        let members = Arc::clone(&staff.borrow_and_update().members);
+        at_work.retain(|(member, leaving)| {
+            let stays = members.iter().any(|other| other == member);
+            if !stays {
+                leaving.cancel();
+            }
+            stays
+        });
+        for member in members.iter() {
+            if at_work.iter().any(|(other, _)| other == member) {
+                continue;
+            }
+            let leaving = CancellationToken::new();
+            at_work.push((member.clone(), leaving.clone()));
+            let span = tracing::info_span!("agent", name = member.config.name());
+            let desk = Desk {
+                member: member.clone(),
+                meeting: meeting.clone(),
+                table: table.clone(),
+                leaving,
+            };
+            tasks.spawn(desk.supervise(shutdown.clone()).instrument(span));
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Ok(()) = staff.changed() => {}
+            Some(Err(error)) = tasks.join_next() => {
+                tracing::error!(%error, "an agent's supervisor failed");
+            }
+            // With nobody on the panel there is still a shutdown to wait for.
+            else => shutdown.cancelled().await,
         }
     }
-    // With nobody on the panel there is still a shutdown to wait for.
-    shutdown.cancelled().await;
+    while tasks.join_next().await.is_some() {}
 }
 
-/// Starts the agent again when it fails, ever more slowly.
-async fn supervise(member: Member, meeting: Meeting, shutdown: CancellationToken) {
-    const LONGEST: Duration = Duration::from_secs(60);
-    let mut pause = Duration::from_secs(1);
-    loop {
-        let agent = Agent::new(member.clone(), meeting.clone());
-        let mut task = tokio::spawn(agent.run().in_current_span());
-        let failure = tokio::select! {
-            ended = &mut task => ended.err(),
-            () = shutdown.cancelled() => {
-                task.abort();
-                // Waited for, so that nothing is published after this returns.
-                let _ = task.await;
+/// Where one member works.
+struct Desk {
+    member: Member,
+    meeting: Meeting,
+    table: Table,
+    leaving: CancellationToken,
+}
+
+impl Desk {
+    /// Starts the agent again when it fails, ever more slowly.
+    async fn supervise(self, shutdown: CancellationToken) {
+        const LONGEST: Duration = Duration::from_secs(60);
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let agent = Agent::new(self.member.clone(), self.meeting.clone());
+            let agent = agent.seated(self.table.clone(), self.leaving.clone());
+            let mut task = tokio::spawn(agent.run().in_current_span());
+            let ended = tokio::select! {
+                ended = &mut task => ended,
+                () = shutdown.cancelled() => {
+                    task.abort();
+                    // Waited for, so that nothing is published after this
+                    // returns.
+                    let _ = task.await;
+                    return;
+                }
+            };
+            let Err(failure) = ended else {
                 return;
+            };
+            let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            tracing::error!(reason = %failure, wait_ms = wait.as_millis() as u64, "agent failed, starting it again");
+            self.meeting.roster.failed(self.member.config.name());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.leaving.cancelled() => return,
+                () = shutdown.cancelled() => return,
             }
-        };
-        let reason = failure.map_or_else(|| "ended".to_owned(), |error| error.to_string());
-        let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-        tracing::error!(%reason, wait_ms = wait.as_millis() as u64, "agent failed, starting it again");
-        meeting.roster.failed(member.config.name());
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = shutdown.cancelled() => return,
+            pause = (pause * 2).min(LONGEST);
         }
-        pause = (pause * 2).min(LONGEST);
     }
 }

@@ -9,6 +9,7 @@
 mod check;
 mod decoders;
 mod panel;
+mod reload;
 mod remote;
 mod replay;
 mod sink_test;
@@ -23,11 +24,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents;
-use crate::agents::{Meeting, Member};
+use crate::agents::{Meeting, Staff};
 use crate::av;
 use crate::cli::{Command, PublishArgs, SinkCommand};
 use crate::config::{AgentConfig, Config, Secret, Secrets};
@@ -46,6 +48,8 @@ use crate::tls::Tls;
 use crate::vision::Reader;
 use crate::watchdog::Watchdog;
 use crate::whep;
+use panel::Hiring;
+use reload::Reload;
 
 pub use replay::ReplaySettings;
 
@@ -137,7 +141,8 @@ pub struct App {
     frames: FrameBus,
     findings: FindingsBus,
     writer: JoinHandle<()>,
-    members: Vec<Member>,
+    hiring: Hiring,
+    staff: watch::Sender<Staff>,
     roster: Roster,
     metrics: Arc<Metrics>,
     reader: Option<Reader>,
@@ -161,7 +166,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let hub = StreamHub::holding();
         let frames = FrameBus::new();
-        let (members, roster) = panel::build(&config)?;
+        let (hiring, staff, roster) = Hiring::open(&config)?;
         let names: Vec<_> = config
             .panel
             .enabled()
@@ -223,7 +228,8 @@ impl App {
             frames,
             findings,
             writer,
-            members,
+            hiring,
+            staff: watch::Sender::new(staff),
             roster,
             metrics,
             reader,
@@ -259,10 +265,11 @@ impl App {
             redact: self.config.panel.model.redact_at_home(),
             ready: Arc::clone(&ready),
         };
+        let roster = self.roster;
         let meeting = Meeting {
             frames: self.frames.clone(),
             findings: self.findings.clone(),
-            roster: self.roster,
+            roster: roster.clone(),
             metrics: Arc::clone(&self.metrics),
         };
         let fastest = self.config.panel.fastest();
@@ -307,8 +314,22 @@ impl App {
         essential.spawn(name("watchdog", done(watchdog.run(sources.clone()))));
         essential.spawn(name(
             "agents",
-            done(agents::run(self.members, meeting, sources.clone())),
+            done(agents::run(
+                self.staff.subscribe(),
+                meeting,
+                sources.clone(),
+            )),
         ));
+        let reload = Reload {
+            file: self.config.places.config.clone(),
+            hiring: self.hiring,
+            staff: self.staff,
+            roster,
+            findings: self.findings.clone(),
+            metrics: Arc::clone(&self.metrics),
+            reads: self.reader.is_some(),
+        };
+        essential.spawn(name("reload", done(reload.run(sources.clone()))));
         essential.spawn(name(
             "decoders",
             done(decoders::run(
@@ -363,7 +384,7 @@ impl App {
                 "on the panel"
             );
         }
-        if self.members.is_empty() {
+        if self.staff.borrow().members.is_empty() {
             tracing::info!("no agent is enabled: streams are taken in, nobody looks at them");
         }
     }

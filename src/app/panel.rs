@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use crate::agents::{Governor, GovernorSettings, Member, Policy};
-use crate::config::{AgentConfig, Config, ModelConfig, Provider};
+use crate::agents::{Governor, GovernorSettings, Member, Policy, Staff};
+use crate::config::{AgentConfig, Config, ModelConfig, Panel, Provider};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::masking::Redact;
@@ -22,26 +22,88 @@ use crate::vision::{Ocr, Reader, ReaderSettings};
 
 /// The enabled agents with their models, and everyone's first status.
 pub(super) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster)> {
-    let mut makers = Makers::new(config);
-    let default = config.default_provider();
-    let mut members = Vec::new();
-    let mut statuses = Vec::new();
-    for agent in &config.panel.agents {
-        let provider = agent.provider(default);
-        let mut status = status(agent, provider, &config.panel.model);
-        if agent.enabled {
-            let (model, governor) = makers.make(agent, provider)?;
-            status.model = model.identity().name;
-            members.push(Member {
-                config: agent.clone(),
-                model,
-                governor,
-                policy: policy(provider, &config.panel.model),
-            });
-        }
-        statuses.push(status);
+    let (_, staff, roster) = Hiring::open(config)?;
+    Ok((staff.members.to_vec(), roster))
+}
+
+/// Whoever takes people on, at the start and whenever `agents.toml` changes.
+#[derive(Debug)]
+pub(super) struct Hiring {
+    makers: Makers,
+}
+
+impl Hiring {
+    pub(super) fn open(config: &Config) -> anyhow::Result<(Self, Staff, Roster)> {
+        let makers = Makers::new(config.clone());
+        let mut hiring = Self { makers };
+        let (staff, statuses) = hiring.staff(&[])?;
+        Ok((hiring, staff, Roster::new(statuses)))
     }
-    Ok((members, Roster::new(statuses)))
+
+    /// A new staff. Members whose settings stay are kept as they are, with
+    /// what they and their models remember. On an error nothing has changed.
+    pub(super) fn change(
+        &mut self,
+        panel: Panel,
+        now: &Staff,
+    ) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
+        let mut config = self.makers.config.clone();
+        let same = config.panel.model == panel.model;
+        config.panel = panel;
+        let mut makers = Makers::new(config);
+        if same {
+            // With the models and governors there are.
+            makers.gemini.clone_from(&self.makers.gemini);
+            makers.rules.clone_from(&self.makers.rules);
+        }
+        let mut next = Self { makers };
+        let known: &[Member] = if same { &now.members } else { &[] };
+        let hired = next.staff(known)?;
+        *self = next;
+        Ok(hired)
+    }
+
+    /// Whether such a panel needs the screen's text.
+    pub(super) fn would_read(&self, panel: &Panel) -> bool {
+        let config = Config {
+            panel: panel.clone(),
+            ..self.makers.config.clone()
+        };
+        config.reads_text()
+    }
+
+    fn staff(&mut self, known: &[Member]) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
+        let config = self.makers.config.clone();
+        let default = config.default_provider();
+        let mut members = Vec::new();
+        let mut statuses = Vec::new();
+        for agent in &config.panel.agents {
+            let provider = agent.provider(default);
+            let mut status = status(agent, provider, &config.panel.model);
+            if agent.enabled {
+                let member = match known.iter().find(|member| member.config == *agent) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let (model, governor) = self.makers.make(agent, provider)?;
+                        Member {
+                            config: agent.clone(),
+                            model,
+                            governor,
+                            policy: policy(provider, &config.panel.model),
+                        }
+                    }
+                };
+                status.model = member.model.identity().name;
+                members.push(member);
+            }
+            statuses.push(status);
+        }
+        let staff = Staff {
+            members: members.into(),
+            panel: config.panel.exchange,
+        };
+        Ok((staff, statuses))
+    }
 }
 
 fn policy(provider: Provider, model: &ModelConfig) -> Policy {
@@ -106,14 +168,15 @@ type Thinker = (Arc<dyn Model>, Option<Arc<Governor>>);
 /// Makes models, and sees to it that those who ask the same model share its
 /// governor, that all share the lanes, and that those who apply rules share
 /// the rules.
-struct Makers<'a> {
-    config: &'a Config,
+#[derive(Debug)]
+struct Makers {
+    config: Config,
     gemini: HashMap<String, (Arc<Gemini>, Arc<Governor>)>,
     rules: Option<Arc<Rules>>,
 }
 
-impl<'a> Makers<'a> {
-    fn new(config: &'a Config) -> Self {
+impl Makers {
+    fn new(config: Config) -> Self {
         Self {
             config,
             gemini: HashMap::new(),
@@ -133,7 +196,7 @@ impl<'a> Makers<'a> {
                     Some(known) => known.clone(),
                     None => {
                         let made = (
-                            Arc::new(gemini(self.config, name)?),
+                            Arc::new(gemini(&self.config, name)?),
                             Arc::new(self.governor()),
                         );
                         self.gemini.insert(name.clone(), made.clone());

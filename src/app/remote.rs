@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{DRAIN, decoders, done, name, panel, print_findings, supervise};
+use super::panel::{self, Hiring};
+use super::{DRAIN, decoders, done, name, print_findings, supervise};
 use crate::agents::{self, Meeting};
 use crate::bearer::{Bearer, address, shown};
 use crate::cli::AgentArgs;
@@ -37,8 +39,8 @@ pub(super) async fn run(
     let persona = args.persona.clone();
     let mut config = Config::load(places(args), secrets)?;
     alone(&mut config.panel, &persona, &config.places.config)?;
-    let (members, roster) = panel::build(&config)?;
-    let Some(member) = members.first() else {
+    let (_, staff, roster) = Hiring::open(&config)?;
+    let Some(member) = staff.members.first() else {
         bail!("there is nobody to run");
     };
     let agent = member.config.name().to_owned();
@@ -82,6 +84,7 @@ pub(super) async fn run(
     let to = report.as_ref().map_or("nobody".to_owned(), shown);
     tracing::info!(agent, "looks at {} and reports to {to}", shown(&whep));
 
+    let (_unchanging, staff) = watch::channel(staff);
     let sources = shutdown.child_token();
     let meeting = Meeting {
         frames: frames.clone(),
@@ -100,7 +103,7 @@ pub(super) async fn run(
     ));
     essential.spawn(name(
         "agents",
-        done(agents::run(members, meeting, sources.clone())),
+        done(agents::run(staff, meeting, sources.clone())),
     ));
     essential.spawn(name(
         "decoders",

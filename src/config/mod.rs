@@ -19,7 +19,9 @@ use toml::Table;
 use crate::masking::Redact;
 
 pub use fault::{Fault, Faults};
-pub use panel::{AgentConfig, Frames, ModelConfig, Panel, Provider, is_agent_name, log_name};
+pub use panel::{
+    AgentConfig, Frames, ModelConfig, Panel, PanelConfig, Provider, is_agent_name, log_name,
+};
 pub use secret::Secret;
 pub use settings::{
     HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,

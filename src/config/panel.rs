@@ -19,6 +19,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
     pub model: ModelConfig,
+    pub exchange: PanelConfig,
     pub agents: Vec<AgentConfig>,
 }
 
@@ -69,6 +70,18 @@ impl ModelConfig {
     pub fn redact_at_home(&self) -> Redact {
         self.redact.max(Redact::Secrets)
     }
+}
+
+/// `[panel]`: when agents answer each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PanelConfig {
+    pub enabled: bool,
+    /// This bad or worse.
+    pub severity: Severity,
+    /// Panels within any hour.
+    pub per_hour: usize,
+    /// Who is asked in one panel, at most.
+    pub opinions: usize,
 }
 
 /// `[[agent]]`
@@ -129,6 +142,7 @@ impl Panel {
         let table = parse_table(text, file)?;
         let mut root = Section::new(table, "", &mut faults);
         let model = model(root.section("model"));
+        let exchange = exchange(root.section("panel"));
         let blocks = root.tables("agent");
         root.finish();
         let agents: Vec<_> = blocks
@@ -152,7 +166,11 @@ impl Panel {
             }
         }
         if faults.is_empty() {
-            Ok(Self { model, agents })
+            Ok(Self {
+                model,
+                exchange,
+                agents,
+            })
         } else {
             Err(faults)
         }
@@ -217,6 +235,19 @@ fn model(mut s: Section<'_>) -> ModelConfig {
     }
     s.finish();
     model
+}
+
+fn exchange(mut s: Section<'_>) -> PanelConfig {
+    let config = PanelConfig {
+        enabled: s.flag("enabled").unwrap_or(true),
+        severity: s
+            .choice("severity", &SEVERITIES)
+            .unwrap_or(Severity::Medium),
+        per_hour: s.integer("per_hour", 1, 1000).map_or(12, |n| n as usize),
+        opinions: s.integer("opinions", 1, 16).map_or(4, |n| n as usize),
+    };
+    s.finish();
+    config
 }
 
 const REDACTIONS: [(&str, Redact); 3] = [

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::config::log_name;
-use crate::finding::{Finding, printable};
-use crate::incident::{Change, News, Status};
+use crate::finding::{Evidence, Finding, printable};
+use crate::incident::{Change, Exchange, Incident, Judgement, News, Opinion, Status};
 
 #[derive(Debug)]
 pub(super) struct AgentLogs {
@@ -40,6 +40,30 @@ impl AgentLogs {
             self.write(&finding.agent, &text);
         } else if is_round(own_count) && change.incident.status != Status::Closed {
             self.write(&finding.agent, &again(finding, change, own_count));
+        }
+    }
+
+    /// What agents said to each other stands in the log of each of the two,
+    /// and the verdict in those of all who spoke.
+    pub(super) fn exchange(&mut self, exchange: &Exchange, incident: &Incident) {
+        for opinion in &exchange.opinions {
+            let text = reply(opinion, incident);
+            self.write(&opinion.agent, &text);
+            if opinion.to != opinion.agent {
+                self.write(&opinion.to, &text);
+            }
+        }
+        let Some(verdict) = &exchange.verdict else {
+            return;
+        };
+        let text = settled(verdict, incident);
+        let spoke = incident.opinions.iter().map(|opinion| &opinion.agent);
+        let mut told: Vec<&String> = Vec::new();
+        for agent in incident.agents.iter().chain(spoke) {
+            if !told.contains(&agent) {
+                self.write(agent, &text);
+                told.push(agent);
+            }
         }
     }
 
@@ -101,18 +125,7 @@ fn block(finding: &Finding) -> String {
         finding.frame.pts_ms.div_euclid(1000),
         finding.frame.pts_ms.rem_euclid(1000) / 100,
     );
-    for evidence in finding
-        .evidence
-        .iter()
-        .filter(|evidence| !evidence.quote.is_empty())
-    {
-        let mark = if evidence.grounded == Some(false) {
-            "  [not found on screen]"
-        } else {
-            ""
-        };
-        let _ = writeln!(text, "    > {}{mark}", printable(&evidence.quote));
-    }
+    quotes(&mut text, &finding.evidence);
     if !finding.detail.is_empty() {
         let _ = writeln!(text, "    {}", printable(&finding.detail));
     }
@@ -132,7 +145,7 @@ fn standing(change: &Change) -> String {
         News::SeverityRose => "is worse than it was",
         News::NewAgent => "was seen by others before",
         News::NewEvidence => "has new evidence",
-        News::Status | News::Repeated => "goes on",
+        News::Status | News::Opinions | News::Verdict | News::Repeated => "goes on",
     };
     format!(
         "    incident {} {why}: {} findings by {} since {}\n",
@@ -141,6 +154,64 @@ fn standing(change: &Change) -> String {
         incident.agents.join(", "),
         second(incident.first_seen),
     )
+}
+
+/// ```text
+/// 2026-11-23T09:14:09Z  --        DevOps -> SecOps: disputes, low (0.80): It is the restore drill.
+///     > restore-drill.service: Succeeded
+///     incident 019ab3… Reverse shell in a terminal
+/// ```
+fn reply(opinion: &Opinion, incident: &Incident) -> String {
+    let weight = match (opinion.severity, opinion.confidence) {
+        (Some(severity), Some(confidence)) => format!(", {severity} ({confidence:.2})"),
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "{}  --        {} -> {}: {}{weight}: {}\n",
+        second(opinion.at),
+        opinion.agent,
+        opinion.to,
+        opinion.stance,
+        printable(&opinion.text),
+    );
+    quotes(&mut text, &opinion.evidence);
+    text + &about(incident)
+}
+
+fn settled(verdict: &Judgement, incident: &Incident) -> String {
+    let dissent = match verdict.dissent.as_slice() {
+        [] => String::new(),
+        dissent => format!("; dissent: {}", dissent.join(", ")),
+    };
+    let text = format!(
+        "{}  --        {}: {} ({:.2}): {}{dissent}\n",
+        second(verdict.at),
+        verdict.by,
+        verdict.severity,
+        verdict.confidence,
+        printable(&verdict.text),
+    );
+    text + &about(incident)
+}
+
+fn about(incident: &Incident) -> String {
+    format!(
+        "    incident {} {}\n",
+        incident.id,
+        printable(&incident.title)
+    )
+}
+
+fn quotes(text: &mut String, evidence: &[Evidence]) {
+    for piece in evidence.iter().filter(|piece| !piece.quote.is_empty()) {
+        let mark = if piece.grounded == Some(false) {
+            "  [not found on screen]"
+        } else {
+            ""
+        };
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "    > {}{mark}", printable(&piece.quote));
+    }
 }
 
 fn again(finding: &Finding, change: &Change, own_count: u64) -> String {

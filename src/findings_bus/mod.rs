@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::config::StoreSettings;
 use crate::finding::Finding;
-use crate::incident::{Change, Incident, Lesson};
+use crate::incident::{Change, Exchange, Incident, Lesson};
 use crate::store::{
     self, Buried, DeadLetter, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Page, Place,
     Position, Publication, Readers, Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
@@ -161,6 +161,17 @@ impl FindingsBus {
     pub async fn decide(&self, verdict: Verdict) -> Result<Change, Refusal> {
         let decided = self.ask(|reply| Job::Decide(verdict, reply));
         decided.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// Adds what the panel said to an incident, and to the logs of those who
+    /// said it.
+    pub async fn weigh(&self, incident: Uuid, exchange: Exchange) -> Result<Change, Refusal> {
+        let weighed = self.ask(|reply| Job::Weigh {
+            incident,
+            exchange: Box::new(exchange),
+            reply,
+        });
+        weighed.await.unwrap_or_else(|| Err(stopped().into()))
     }
 
     /// Removes a lesson; what it quieted is reopened when it is seen again.

@@ -11,7 +11,7 @@ use super::export::{self, Export};
 use super::log::AgentLogs;
 use super::{Event, PublishError, QUEUED, Shared};
 use crate::finding::Finding;
-use crate::incident::Change;
+use crate::incident::{Change, Exchange};
 use crate::store::{
     DeadLetter, Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write,
     Writer, Written,
@@ -30,6 +30,11 @@ pub(super) enum Job {
         text: String,
     },
     Decide(Verdict, Reply<Change, Refusal>),
+    Weigh {
+        incident: Uuid,
+        exchange: Box<Exchange>,
+        reply: Reply<Change, Refusal>,
+    },
     Unlearn(Uuid, Reply<(), Refusal>),
     Remember(Box<ScreenText>, Reply<(), Refusal>),
     Advance {
@@ -47,6 +52,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 enum Answer {
     Publish(Reply<Arc<Finding>, PublishError>),
     Decide(Reply<Change, Refusal>),
+    Weigh(Box<Exchange>, Reply<Change, Refusal>),
     /// Done or not, no more.
     Plain(Reply<(), Refusal>),
     /// Our own.
@@ -112,6 +118,17 @@ impl Recorder {
                     (Write::Record(publication), Answer::Publish(reply))
                 }
                 Job::Decide(verdict, reply) => (Write::Decide(verdict), Answer::Decide(reply)),
+                Job::Weigh {
+                    incident,
+                    exchange,
+                    reply,
+                } => {
+                    let write = Write::Weigh {
+                        incident,
+                        exchange: exchange.clone(),
+                    };
+                    (write, Answer::Weigh(exchange, reply))
+                }
                 Job::Unlearn(lesson, reply) => (Write::Unlearn(lesson), Answer::Plain(reply)),
                 Job::Remember(text, reply) => (Write::Remember(text), Answer::Plain(reply)),
                 Job::Advance { name, seq, reply } => {
@@ -171,13 +188,18 @@ impl Recorder {
                 self.shared.tell(Event::Incident(Arc::new(change.clone())));
                 let _ = reply.send(Ok(change));
             }
+            (Ok(Written::Weighed(change)), Answer::Weigh(exchange, reply)) => {
+                self.logs.exchange(&exchange, &change.incident);
+                self.shared.tell(Event::Incident(Arc::new(change.clone())));
+                let _ = reply.send(Ok(change));
+            }
             (Ok(_), Answer::Plain(reply)) => {
                 let _ = reply.send(Ok(()));
             }
             (Err(refusal), Answer::Publish(reply)) => {
                 let _ = reply.send(Err(refusal.into()));
             }
-            (Err(refusal), Answer::Decide(reply)) => {
+            (Err(refusal), Answer::Decide(reply) | Answer::Weigh(_, reply)) => {
                 let _ = reply.send(Err(refusal));
             }
             (Err(refusal), Answer::Plain(reply)) => {

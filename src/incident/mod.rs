@@ -8,6 +8,7 @@
 mod activity;
 mod correlate;
 mod entity;
+mod opinion;
 mod quote;
 mod subject;
 
@@ -22,6 +23,7 @@ use crate::media::StreamName;
 
 pub use correlate::Likeness;
 pub use entity::{Entity, EntityKind};
+pub use opinion::{Exchange, Judgement, Opinion, Stance};
 pub use subject::Subject;
 
 /// What has been decided about an incident.
@@ -76,8 +78,10 @@ pub struct Incident {
     /// Whether any of its quotes was found on the screen; `None` while nobody
     /// checked.
     pub grounded: Option<bool>,
-    /// What other agents said to it when asked. Nobody asks yet.
-    pub opinions: Vec<serde_json::Value>,
+    /// What other agents said to it when asked, in the order they did.
+    pub opinions: Vec<Opinion>,
+    /// How the panel settled it.
+    pub verdict: Option<Judgement>,
 }
 
 /// The quote that proves an incident best, and where it stood.
@@ -116,7 +120,8 @@ fn rank(piece: &Evidence) -> (u8, bool) {
     (ground, !piece.quote.is_empty())
 }
 
-/// Why an incident changed. All but `Repeated` speak up.
+/// Why an incident changed. All but `Repeated` and `Opinions` speak up: the
+/// verdict follows those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum News {
@@ -130,12 +135,16 @@ pub enum News {
     NewEvidence,
     /// A person decided something about it.
     Status,
+    /// Other agents answered the first.
+    Opinions,
+    /// The panel has settled it.
+    Verdict,
     Repeated,
 }
 
 impl News {
     pub fn is_loud(self) -> bool {
-        self != Self::Repeated
+        !matches!(self, Self::Repeated | Self::Opinions)
     }
 }
 

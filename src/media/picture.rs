@@ -65,6 +65,19 @@ impl Rect {
         }
     }
 
+    /// From `[ymin, xmin, ymax, xmax]` in thousandths of a picture of that size.
+    pub fn from_thousandths(bounds: [u16; 4], width: u32, height: u32) -> Self {
+        let [top, left, bottom, right] = bounds;
+        let at = |thousandths: u16, side: u32| u32::from(thousandths) * side / 1000;
+        let (x, y) = (at(left, width), at(top, height));
+        Self {
+            x,
+            y,
+            width: at(right, width).saturating_sub(x),
+            height: at(bottom, height).saturating_sub(y),
+        }
+    }
+
     /// `[ymin, xmin, ymax, xmax]` in thousandths of a picture of that size.
     pub fn thousandths(&self, width: u32, height: u32) -> [u16; 4] {
         // At most 1000.
@@ -145,6 +158,27 @@ impl Picture {
             u: cut(&self.u, chroma, x, y, half_width, half_height),
             v: cut(&self.v, chroma, x, y, half_width, half_height),
         }
+    }
+
+    /// Puts that part of another picture of the same size there, with the odd
+    /// column or row beside it whose colour it shares.
+    pub fn paste(&mut self, from: &Self, part: &Rect) {
+        let (right, bottom) = (part.right().min(self.width), part.bottom().min(self.height));
+        let mut put = |plane: fn(&mut Self) -> &mut Vec<u8>, source: &[u8], halves: u32| {
+            let stride = self.width.div_ceil(halves) as usize;
+            let columns = (part.x / halves) as usize..right.div_ceil(halves) as usize;
+            if columns.is_empty() {
+                return;
+            }
+            for row in part.y / halves..bottom.div_ceil(halves) {
+                let at = row as usize * stride;
+                let samples = at + columns.start..at + columns.end;
+                plane(self)[samples.clone()].copy_from_slice(&source[samples]);
+            }
+        };
+        put(|picture| &mut picture.y, &from.y, 1);
+        put(|picture| &mut picture.u, &from.u, 2);
+        put(|picture| &mut picture.v, &from.v, 2);
     }
 
     /// Twice as wide and twice as high; what lies between two samples is

@@ -1,6 +1,6 @@
 //! Which lines are new, and which are gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -19,7 +19,7 @@ const LONG: usize = 5;
 const MIDDLING: usize = 8;
 /// A line read with less confidence is a drawing that looks like letters, or
 /// has the mouse on it.
-const SURE: f32 = 0.9;
+pub const SURE: f32 = 0.9;
 
 /// Two texts of one screen compared, wherever on it the lines stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +74,7 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         }
         same.is_none()
     });
+    part_alike(earlier, later, &mut vanished, &mut appeared);
     // What stands there now can't be read for certain.
     let covered = |line: &TextLine| {
         let mut unsure = later.iter().filter(|other| other.confidence < SURE);
@@ -98,6 +99,71 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         appeared: appeared.into_iter().map(|(index, _)| index).collect(),
         vanished: vanished.into_iter().map(|(index, _)| index).collect(),
     }
+}
+
+/// Takes out what is the same words in a row, found as more lines or fewer.
+fn part_alike(
+    earlier: &[TextLine],
+    later: &[TextLine],
+    vanished: &mut Vec<(usize, String)>,
+    appeared: &mut Vec<(usize, String)>,
+) {
+    let mut seeds: Vec<usize> = vanished.iter().map(|(index, _)| *index).collect();
+    while let Some(seed) = seeds.pop() {
+        let mut old = BTreeSet::from([seed]);
+        let mut new = BTreeSet::new();
+        // What lies on one of the others, until nothing more does.
+        loop {
+            let before = old.len() + new.len();
+            let on_old = |line: &TextLine| old.iter().any(|at| in_row(&earlier[*at], line));
+            new.extend(left(later, appeared).filter(|at| on_old(&later[*at])));
+            let on_new = |line: &TextLine| new.iter().any(|at| in_row(&later[*at], line));
+            old.extend(left(earlier, vanished).filter(|at| on_new(&earlier[*at])));
+            if old.len() + new.len() == before {
+                break;
+            }
+        }
+        let (before, after) = (joined(earlier, &old), joined(later, &new));
+        if folded(&before) == folded(&after) || is_misread(&before, &after) {
+            vanished.retain(|(index, _)| !old.contains(index));
+            appeared.retain(|(index, _)| !new.contains(index));
+            seeds.retain(|index| !old.contains(index));
+        }
+    }
+}
+
+/// Lines without their like, and those nobody is sure of.
+fn left<'a>(
+    lines: &'a [TextLine],
+    unmatched: &'a [(usize, String)],
+) -> impl Iterator<Item = usize> + 'a {
+    let unsure = (0..lines.len()).filter(|index| lines[*index].confidence < SURE);
+    unmatched.iter().map(|(index, _)| *index).chain(unsure)
+}
+
+/// Whether the two lie on each other in one row of text.
+fn in_row(a: &TextLine, b: &TextLine) -> bool {
+    let (a, b) = (&a.rect, &b.rect);
+    let common = a.bottom().min(b.bottom()).saturating_sub(a.y.max(b.y));
+    a.meets(b) && common * 2 > a.height.min(b.height)
+}
+
+/// From left to right; what two boxes that overlap both say is said once.
+fn joined(lines: &[TextLine], of: &BTreeSet<usize>) -> String {
+    let mut row: Vec<&TextLine> = of.iter().map(|index| &lines[*index]).collect();
+    row.sort_by_key(|line| line.rect.x);
+    let mut joined = String::new();
+    let mut right = 0;
+    for line in row {
+        let text = line.text.trim();
+        let twice = (text.char_indices().map(|(at, c)| at + c.len_utf8()))
+            .filter(|end| line.rect.x < right && joined.ends_with(&text[..*end]))
+            .last();
+        joined.push(' ');
+        joined.push_str(&text[twice.unwrap_or(0)..]);
+        right = right.max(line.rect.right());
+    }
+    joined
 }
 
 fn folded(text: &str) -> String {
@@ -200,6 +266,38 @@ mod tests {
         let mut covered = lines(&["heithy"]);
         covered[0].confidence = 0.85;
         assert!(diff(&lines(&["healthy"]), &covered).is_empty());
+    }
+
+    #[test]
+    fn a_row_found_in_other_parts_is_no_news() {
+        let part = |text: &str, x: u32, width: u32| TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x,
+                y: 40,
+                width,
+                height: 16,
+            },
+            confidence: 1.0,
+        };
+        let whole = [part("ALERT disk 97 percent on node-2", 10, 310)];
+        let parts = [
+            part("ALERT", 10, 50),
+            part("disk 97 percent on", 70, 180),
+            part("node-2", 260, 60),
+        ];
+        assert!(diff(&whole, &parts).is_empty());
+        assert!(diff(&parts, &whole).is_empty());
+        let twice = [
+            part("ALERT disk 97", 10, 130),
+            part("97 percent on", 120, 130),
+            part("on node-2", 230, 90),
+        ];
+        assert!(diff(&whole, &twice).is_empty());
+        let other = [part("disk 98 percent on", 70, 180)];
+        let other = [&parts[..1], &other, &parts[2..]].concat();
+        assert!(!diff(&whole, &other).is_empty(), "another number");
+        assert!(!diff(&whole, &parts[..2]).is_empty(), "a part is gone");
     }
 
     #[test]

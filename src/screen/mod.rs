@@ -10,6 +10,6 @@ mod grounding;
 mod letters;
 mod rows;
 
-pub use diff::{Diff, diff};
+pub use diff::{Diff, SURE, diff};
 pub use grounding::{Place, find};
 pub use rows::{Row, rows};

@@ -53,6 +53,8 @@ impl Change {
             Self::News(News::NewAgent) => "new_agent",
             Self::News(News::NewEvidence) => "new_evidence",
             Self::News(News::Status) => "status",
+            Self::News(News::Opinions) => "opinions",
+            Self::News(News::Verdict) => "verdict",
             Self::News(News::Repeated) => "repeated",
             Self::Digest => "digest",
             Self::Test => "test",

@@ -71,6 +71,9 @@ pub(super) fn event(entry: &Entry, fields: &BTreeMap<String, String>) -> Value {
     if let Some(grounded) = incident.grounded {
         unmapped.insert("grounded".to_owned(), json!(grounded));
     }
+    if let Some(verdict) = &incident.verdict {
+        unmapped.insert("verdict".to_owned(), json!(verdict));
+    }
     if let Some(finding) = finding {
         unmapped.insert("frame".to_owned(), json!(finding.frame));
     }

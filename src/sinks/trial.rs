@@ -118,6 +118,7 @@ fn entry() -> Entry {
         }],
         grounded: None,
         opinions: Vec::new(),
+        verdict: None,
     };
     finding.incident = Some(incident.id);
     Entry {

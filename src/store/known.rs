@@ -181,7 +181,7 @@ impl Known {
             "UPDATE incidents SET title = ?2, severity = ?3, status = ?4, count = ?5,
                first_seen = ?6, last_seen = ?7, agents = ?8, entities = ?9, grounded = ?10,
                opinions = ?11, proof = ?12, revision = ?13, version = ?14, lesson = ?15,
-               reopens = ?16, told = ?17
+               reopens = ?16, told = ?17, verdict = ?18
              WHERE seq = ?1",
         )?;
         update.execute(params![
@@ -202,6 +202,7 @@ impl Known {
             self.lesson,
             self.reopens,
             self.told,
+            incident.verdict.as_ref().map(row::to_json),
         ])?;
         Ok(())
     }

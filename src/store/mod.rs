@@ -13,6 +13,7 @@ mod incidents;
 mod known;
 mod open;
 mod outbox;
+mod panel;
 mod read;
 mod record;
 mod retention;
@@ -28,7 +29,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::finding::{Category, Finding, Severity};
-use crate::incident::{Change, Decision, Incident, Lesson, Proof, Status};
+use crate::incident::{Change, Decision, Exchange, Incident, Lesson, Proof, Status};
 use crate::media::Still;
 
 pub use open::{OpenError, open};
@@ -82,6 +83,11 @@ pub struct Verdict {
 pub enum Write {
     Record(Box<Publication>),
     Decide(Verdict),
+    /// What the panel said.
+    Weigh {
+        incident: Uuid,
+        exchange: Box<Exchange>,
+    },
     /// A lesson that no longer holds.
     Unlearn(Uuid),
     /// What stood on a screen.
@@ -101,6 +107,7 @@ pub enum Write {
 pub enum Written {
     Recorded(Recorded),
     Decided(Change),
+    Weighed(Change),
     Unlearned,
     Remembered,
     Advanced,

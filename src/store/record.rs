@@ -160,6 +160,7 @@ impl Writer {
             entities: subject.entities().cloned().collect(),
             grounded: None,
             opinions: Vec::new(),
+            verdict: None,
         };
         let mut known = Known {
             seq: 0,

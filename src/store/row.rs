@@ -13,9 +13,9 @@ use crate::media::StreamName;
 
 /// What [`incident`] reads, in its order.
 pub(super) const INCIDENT: &str = "id, stream, title, category, severity, status, count, agents, \
-     first_seen, last_seen, entities, grounded, opinions";
+     first_seen, last_seen, entities, grounded, opinions, verdict";
 /// How many columns that is.
-pub(super) const INCIDENT_COLUMNS: usize = 13;
+pub(super) const INCIDENT_COLUMNS: usize = 14;
 
 pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
     let stream: String = row.get(1)?;
@@ -37,6 +37,7 @@ pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
         entities: json(row, 10)?,
         grounded: row.get(11)?,
         opinions: json(row, 12)?,
+        verdict: optional_json(row, 13)?,
     })
 }
 
@@ -47,6 +48,13 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text).map_err(|error| unreadable(column, error))
+}
+
+fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(_) => json(row, column).map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn to_json(value: &impl Serialize) -> String {

@@ -7,7 +7,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Each brings the schema from its index to the next. Never change one that
 /// was released: add another.
-const MIGRATIONS: [&str; 3] = [FIRST, SCREEN_TEXT, OUTBOX];
+const MIGRATIONS: [&str; 4] = [FIRST, SCREEN_TEXT, VERDICT, OUTBOX];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
 
@@ -154,6 +154,9 @@ CREATE VIRTUAL TABLE screen_text USING fts5 (
   bounds UNINDEXED
 );
 ";
+
+/// How the panel settled an incident.
+const VERDICT: &str = "ALTER TABLE incidents ADD COLUMN verdict TEXT;";
 
 /// What happened to incidents, and what no sink could be told.
 const OUTBOX: &str = "

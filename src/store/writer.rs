@@ -92,6 +92,9 @@ impl Writer {
                 Ok(Ok(Written::Recorded(recorded)))
             }
             Write::Decide(verdict) => Ok(self.decide(verdict)?.map(Written::Decided)),
+            Write::Weigh { incident, exchange } => {
+                Ok(self.weigh(*incident, exchange)?.map(Written::Weighed))
+            }
             Write::Unlearn(lesson) => self.unlearn(*lesson),
             Write::Remember(text) => {
                 self.remember(text)?;

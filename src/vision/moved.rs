@@ -8,6 +8,9 @@ pub(super) const CELL: u32 = 8;
 /// How far a sample has to move to count, and how many of a cell have to.
 const SAMPLE_STEP: u8 = 20;
 const CELL_SAMPLES: usize = 5;
+/// What a sample of a still picture may differ by from one encoding to the
+/// next.
+const CODING_STEP: u8 = 6;
 
 /// Per cell, row by row, whether it has moved between two pictures of one
 /// size.
@@ -48,6 +51,21 @@ pub(super) fn close_gaps(cells: &mut [bool], columns: u32, widest: usize) {
             last = Some(at);
         }
     }
+}
+
+/// Whether a sample of the rectangle differs by more than two encodings of one
+/// still picture do.
+pub(super) fn sharpened(old: &Picture, new: &Picture, rect: &Rect) -> bool {
+    let width = new.width as usize;
+    let columns = rect.x as usize..(rect.right().min(new.width)) as usize;
+    (rect.y..rect.bottom().min(new.height)).any(|y| {
+        let at = y as usize * width;
+        let row = at + columns.start..at + columns.end;
+        let samples = old.y[row.clone()].iter().zip(&new.y[row]);
+        samples
+            .into_iter()
+            .any(|(a, b)| a.abs_diff(*b) > CODING_STEP)
+    })
 }
 
 /// Whether nothing of the rectangle has moved, but for `down` rows it went

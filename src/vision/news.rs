@@ -28,9 +28,9 @@ pub(super) struct Told {
     pub(super) scene: u64,
     page: Arc<Page>,
     at: Timestamp,
-    /// Lines that came or went at the last reading where nothing was seen to
-    /// change.
-    unsure: HashSet<String>,
+    /// Lines that were there (true) or gone at the last reading, which the next
+    /// has to bear out.
+    unsure: HashSet<(bool, String)>,
 }
 
 impl Told {
@@ -49,27 +49,51 @@ impl Told {
             return true;
         }
         let rested = at.duration_since(self.at) >= DRAWINGS;
-        self.says_more(page, changes) || (rested && self.drawn(page, changes) >= CHART)
+        self.says_more(page, changes) || (rested && self.draws_more(page, changes))
     }
 
-    /// Whether a line came or went where the gate saw a change. Elsewhere it
-    /// has to be read twice: a mouse in passing makes a line look different.
+    /// Whether there is a line where none was, or two readings in turn agree
+    /// that one is another or gone: a mouse in passing and a picture that is
+    /// still blurred make it look different for one.
     fn says_more(&mut self, page: &Page, changes: &Changes) -> bool {
         let diff = diff(&self.page.lines, &page.lines);
-        let appeared = diff.appeared.iter().map(|index| &page.lines[*index]);
-        let vanished = diff.vanished.iter().map(|index| &self.page.lines[*index]);
-        let lines: Vec<&TextLine> = appeared.chain(vanished).collect();
-        let touched = lines
-            .iter()
-            .find(|line| changes.touch(&line.rect, self.scene));
-        if let Some(line) = touched {
-            tracing::trace!(rect = ?line.rect, "a line came or went");
+        let appeared: Vec<&TextLine> = (diff.appeared.iter())
+            .map(|index| &page.lines[*index])
+            .collect();
+        let new = |line: &&&TextLine| {
+            let stood = |other: &TextLine| other.rect.meets(&line.rect);
+            changes.touch(&line.rect, self.scene) && !self.page.lines.iter().any(stood)
+        };
+        if let Some(line) = appeared.iter().find(new) {
+            tracing::debug!(rect = ?line.rect, "a line came");
             return true;
         }
-        let unsure: HashSet<String> = lines.iter().map(|line| line.text.clone()).collect();
+        let gone = (diff.vanished.iter().map(|index| &self.page.lines[*index]))
+            .filter(|line| !page.lines.iter().any(|other| other.rect.meets(&line.rect)));
+        let unsure: HashSet<(bool, String)> = (appeared.iter().map(|line| (true, *line)))
+            .chain(gone.map(|line| (false, line)))
+            .map(|(here, line)| (here, line.text.clone()))
+            .collect();
         let again = !unsure.is_disjoint(&self.unsure);
+        if again {
+            let rects: Vec<_> = appeared.iter().map(|line| line.rect).collect();
+            tracing::debug!(?rects, "lines changed, read twice");
+        }
         self.unsure = unsure;
         again
+    }
+
+    /// Whether another reading has to tell if there are news.
+    pub(super) fn is_unsure(&self) -> bool {
+        !self.unsure.is_empty()
+    }
+
+    fn draws_more(&self, page: &Page, changes: &Changes) -> bool {
+        let drawn = self.drawn(page, changes);
+        if drawn >= CHART {
+            tracing::debug!(pixels = drawn, "a drawing changed");
+        }
+        drawn >= CHART
     }
 
     /// Pixels that changed beside the text, but for what always does.
@@ -143,7 +167,21 @@ mod tests {
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10);
         assert!(!told.has_news(&page("errors 3", 50), &changes, later));
+        let blurred = page("errors 8", 50);
+        assert!(!told.has_news(&blurred, &changes, later), "once is unsure");
+        assert!(told.is_unsure());
+        assert!(!told.has_news(&page("errors 4", 50), &changes, later));
         assert!(told.has_news(&page("errors 4", 50), &changes, later));
+        let empty = Page {
+            picture: Arc::clone(&page("", 50).picture),
+            lines: Arc::from([]),
+        };
+        let mut told = Told::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
+        assert!(
+            told.has_news(&page("errors 4", 50), &changes, later),
+            "where nothing was"
+        );
+        let mut told = Told::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
         assert!(told.has_news(&page("errors 3", 200), &changes, later));
         let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
         assert!(

@@ -7,6 +7,7 @@ use super::moved::{self, CELL};
 use super::ocr::{Ocr, ReadError};
 use super::scroll;
 use crate::media::{Picture, Rect, TextLine, merged, regions};
+use crate::screen::SURE;
 
 /// How far a box may move, in pixels, and still be the same line.
 const SAME_PLACE: u32 = 3;
@@ -20,6 +21,8 @@ const MOST_OF_IT: f64 = 0.6;
 /// A picture and everything that was read on it.
 #[derive(Debug, Clone)]
 pub(super) struct Page {
+    /// Each part as it was when it was read: a blur that clears up little by
+    /// little adds up to a change.
     pub(super) picture: Arc<Picture>,
     /// In reading order.
     pub(super) lines: Arc<[TextLine]>,
@@ -83,6 +86,7 @@ impl Page {
                 .find_map(|down| last.recall(picture, rect, down))
         };
         let mut cost = Cost::default();
+        let mut recalled: Vec<Rect> = Vec::new();
         let mut lines: Vec<TextLine> = last.map_or_else(Vec::new, |last| {
             let kept = last
                 .lines
@@ -99,7 +103,10 @@ impl Page {
                     return Known::Elsewhere;
                 }
                 match recall(line) {
-                    Some(line) => Known::Line(line),
+                    Some(line) => {
+                        recalled.push(line.rect);
+                        Known::Line(line)
+                    }
                     None => {
                         cost.lines += 1;
                         Known::No
@@ -112,10 +119,29 @@ impl Page {
         }
         in_reading_order(&mut lines);
         let page = Self {
-            picture: Arc::clone(picture),
+            picture: match last {
+                Some(last) => last.as_read(picture, &stale, &recalled),
+                None => Arc::clone(picture),
+            },
             lines: lines.into(),
         };
         Ok((page, cost))
+    }
+
+    /// The last picture with what was read anew.
+    fn as_read(&self, picture: &Picture, stale: &[Rect], recalled: &[Rect]) -> Arc<Picture> {
+        if stale.is_empty() {
+            return Arc::clone(&self.picture);
+        }
+        let mut read = Picture::clone(&self.picture);
+        for rect in stale {
+            read.paste(picture, rect);
+        }
+        for rect in recalled {
+            let stood = moved::same(&self.picture, picture, rect, 0);
+            read.paste(if stood { &self.picture } else { picture }, rect);
+        }
+        Arc::new(read)
     }
 
     /// Where the picture has moved, with the whole of every line touched.
@@ -125,6 +151,8 @@ impl Page {
         let mut cells = moved::cells(&self.picture, picture);
         moved::close_gaps(&mut cells, columns, WORDS_APART);
         let mut rects = regions(&cells, columns, CELL, width, height);
+        let unsure = (self.lines.iter()).filter(|line| self.is_sharper(picture, line));
+        rects.extend(unsure.map(|line| line.rect));
         loop {
             let before = rects.len();
             let area: u64 = rects.iter().map(Rect::area).sum();
@@ -152,6 +180,12 @@ impl Page {
         rects
     }
 
+    /// Whether a line that was hard to read may be read better now.
+    fn is_sharper(&self, picture: &Picture, line: &TextLine) -> bool {
+        let hard = !line.text.is_empty() && line.confidence < SURE;
+        hard && moved::sharpened(&self.picture, picture, &line.rect)
+    }
+
     /// What stood there at the last reading, or so far above, if nothing of it
     /// has moved since.
     fn recall(&self, picture: &Picture, rect: &Rect, down: i32) -> Option<TextLine> {
@@ -169,7 +203,8 @@ impl Page {
             ..line.rect
         };
         // Both boxes: what was read, and what would be.
-        let same = moved::same(&self.picture, picture, &there, down)
+        let same = !self.is_sharper(picture, line)
+            && moved::same(&self.picture, picture, &there, down)
             && moved::same(&self.picture, picture, rect, down);
         same.then(|| TextLine {
             rect: there,

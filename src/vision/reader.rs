@@ -30,6 +30,10 @@ const BURST: Duration = Duration::from_secs(4);
 /// How long a picture that settles is waited for before it is read as it is.
 const TO_REST: SignedDuration = SignedDuration::from_secs(3);
 
+/// After this a picture is read again that left the reader unsure, though
+/// nothing on it has changed since.
+const AGAIN: SignedDuration = SignedDuration::from_millis(400);
+
 /// How the screen is read.
 #[derive(Debug)]
 pub struct ReaderSettings {
@@ -59,8 +63,17 @@ pub struct Reader {
 struct Memory {
     /// Of the frame read, by the change gate.
     scene: u64,
+    /// When that frame was on the screen.
+    at: Timestamp,
     page: Arc<Page>,
     told: Told,
+}
+
+impl Memory {
+    fn wants(&self, frame: &Frame) -> bool {
+        let later = || frame.captured_at.duration_since(self.at) >= AGAIN;
+        self.scene != frame.scene || (self.told.is_unsure() && later())
+    }
 }
 
 impl Reader {
@@ -121,7 +134,8 @@ impl Reader {
         true
     }
 
-    /// The newest frame of the next stream in turn that has a scene unread.
+    /// The newest frame of the next stream in turn that has a scene unread, or
+    /// one that has to be read twice.
     fn pick(&mut self) -> Option<Arc<Frame>> {
         let mut live = self.frames.live();
         self.memories.retain(|stream, _| live.contains(stream));
@@ -130,10 +144,10 @@ impl Reader {
             live.rotate_left(behind);
         }
         live.iter().find_map(|stream| {
-            let read = self.memories.get(stream).map(|memory| memory.scene);
+            let memory = self.memories.get(stream);
             self.frames
                 .newest(stream)
-                .filter(|frame| read != Some(frame.scene))
+                .filter(|frame| memory.is_none_or(|memory| memory.wants(frame)))
         })
     }
 
@@ -188,7 +202,10 @@ impl Reader {
     fn skip(&mut self, frame: &Frame, error: &ReadError) {
         tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "the screen was not read");
         match self.memories.get_mut(&frame.stream) {
-            Some(memory) => memory.scene = frame.scene,
+            Some(memory) => {
+                memory.scene = frame.scene;
+                memory.at = frame.captured_at;
+            }
             None => {
                 self.remember(frame, &Arc::new(Page::unread()));
             }
@@ -214,6 +231,7 @@ impl Reader {
         let scene = told.scene;
         let memory = Memory {
             scene: frame.scene,
+            at: frame.captured_at,
             page: Arc::clone(page),
             told,
         };

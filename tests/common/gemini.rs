@@ -105,6 +105,15 @@ impl Reply {
         Self::text(&json!({ "findings": findings }).to_string())
     }
 
+    /// What an analyst makes of a case, in the shape of that answer's schema.
+    pub fn view(stance: &str, severity: &str, text: &str, quote: &str) -> Self {
+        let view = json!({
+            "evidence": quote, "box_2d": [], "text": text, "stance": stance,
+            "severity": severity, "confidence": 0.8
+        });
+        Self::text(&view.to_string())
+    }
+
     /// It looked, and there is nothing.
     pub fn nothing() -> Self {
         Self::findings(&json!([]))
@@ -202,6 +211,13 @@ impl Request {
         texts(&self.body["contents"][0]).concat()
     }
 
+    /// Whether it asks what to make of somebody's report, and not what is on
+    /// the screen.
+    pub fn is_case(&self) -> bool {
+        let schema = &self.body["generationConfig"]["responseSchema"];
+        !schema["properties"]["stance"].is_null()
+    }
+
     /// The picture, out of its base64.
     pub fn jpeg(&self) -> Vec<u8> {
         self.jpegs().swap_remove(0)
@@ -254,6 +270,8 @@ pub fn jpeg_size(jpeg: &[u8]) -> Option<(u16, u16)> {
 struct Script {
     /// By a text that stands in the system instruction or the path.
     queues: HashMap<String, VecDeque<Reply>>,
+    /// The same for cases.
+    cases: HashMap<String, VecDeque<Reply>>,
     otherwise: Option<Reply>,
     requests: Vec<Request>,
     faults: Vec<String>,
@@ -306,6 +324,17 @@ impl FakeGemini {
         let mut script = self.script.lock().unwrap();
         script
             .queues
+            .entry(who.to_owned())
+            .or_default()
+            .extend(replies);
+    }
+
+    /// The same for requests that put a case; without one lined up nobody has
+    /// a view.
+    pub fn script_case(&self, who: &str, replies: impl IntoIterator<Item = Reply>) {
+        let mut script = self.script.lock().unwrap();
+        script
+            .cases
             .entry(who.to_owned())
             .or_default()
             .extend(replies);
@@ -414,6 +443,9 @@ fn answer(
         Reply::nothing()
     };
     let scripted = lined_up(script, &request);
+    if request.is_case() {
+        return scripted.unwrap_or_else(|| Reply::view("no_view", "info", "Not my field.", ""));
+    }
     scripted
         .or_else(|| script.otherwise.clone())
         .unwrap_or(reply)
@@ -423,8 +455,12 @@ fn lined_up(script: &mut Script, request: &Request) -> Option<Reply> {
     let system = request.system();
     let holds = |who: &str| request.path.contains(who) || system.contains(who);
     // Somebody's own queue goes before everybody's.
-    let mut queues: Vec<_> = script
-        .queues
+    let queues = if request.is_case() {
+        &mut script.cases
+    } else {
+        &mut script.queues
+    };
+    let mut queues: Vec<_> = queues
         .iter_mut()
         .filter(|(who, queue)| !queue.is_empty() && holds(who))
         .collect();

@@ -144,12 +144,20 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
 /// What the sample says of sinks is valid as it stands, uncommented.
 #[test]
 fn the_sample_is_valid() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/watchtower.toml")).unwrap();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/watchtower.toml")).unwrap();
     let (_, sinks) = text.split_once("# [sinks.siem]").unwrap();
-    let lines = sinks.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    let lines = sinks
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line));
     // Comments of the sample's own have two marks.
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     let settings = Settings::parse(&format!("[sinks.siem]{text}"), "watchtower.toml");
-    let names: Vec<_> = settings.unwrap().sinks.iter().map(|sink: &SinkSettings| sink.name.clone()).collect();
+    let names: Vec<_> = settings
+        .unwrap()
+        .sinks
+        .iter()
+        .map(|sink: &SinkSettings| sink.name.clone())
+        .collect();
     assert_eq!(names.len(), 9, "{names:?}");
 }

@@ -9,15 +9,25 @@ use crate::syslog::Rsyslog;
 
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        / 1024
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[ignore = "measures: scripts/bench.sh sinks"]
 async fn a_spool_drains() {
     let count = std::env::var("WATCHTOWER_EVENTS").ok();
-    let count: usize = count.and_then(|count| count.parse().ok()).unwrap_or(100_000);
+    let count: usize = count
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(100_000);
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let _rsyslog = Rsyslog::start(folder.path(), port, "imtcp", "", "").await;
@@ -37,7 +47,10 @@ async fn a_spool_drains() {
             published.await.unwrap();
         }
     }
-    println!("published {count} in {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "published {count} in {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
     for (name, text) in [("file", &file), ("syslog", &syslog)] {
         let before = resident();
         let began = Instant::now();
@@ -63,7 +76,9 @@ async fn a_spool_drains() {
         }
         let rate = count as f64 / began.elapsed().as_secs_f64();
         let slowest = live.await.unwrap().as_millis();
-        println!("{name}: {rate:.0} events/s, memory {before} -> at most {most} MB, slowest live finding {slowest} ms");
+        println!(
+            "{name}: {rate:.0} events/s, memory {before} -> at most {most} MB, slowest live finding {slowest} ms"
+        );
         house.stop().await;
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::agents::Policy;
-use crate::config::{AgentConfig, Frames, StoreSettings};
+use crate::agents::{Policy, Staff};
+use crate::config::{AgentConfig, Frames, Panel, StoreSettings};
 use crate::finding::{Category, Evidence, Severity};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::{FrameBus, FramePublisher};
@@ -180,11 +180,13 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         },
     };
     let shutdown = CancellationToken::new();
-    let panel = tokio::spawn(crate::agents::run(
-        vec![member],
-        meeting.clone(),
-        shutdown.clone(),
-    ));
+    let staff = Staff {
+        members: Arc::from([member]),
+        panel: Panel::parse("", "").unwrap().exchange,
+    };
+    // Nobody changes it.
+    let (_, staff) = watch::channel(staff);
+    let panel = tokio::spawn(crate::agents::run(staff, meeting.clone(), shutdown.clone()));
     Room {
         meeting,
         model,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::GovernorSettings;
-use crate::model::{Answer, Failure, Fatal};
+use crate::model::{Failure, Fatal};
 
 /// Whether the others may pass, and if not, why.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(super) enum Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    pub(super) fn of(result: &'a Result<Answer, Failure>) -> Self {
+    pub(super) fn of<T>(result: &'a Result<T, Failure>) -> Self {
         match result {
             Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => Self::Answered,
             Err(Failure::RateLimited {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::model::{Answer, Failure};
+use crate::model::Failure;
 use gate::{Admission, Gate, Verdict, Wait};
 
 /// How often somebody who waits says how long still.
@@ -174,7 +174,7 @@ pub struct Permit {
 
 impl Permit {
     /// Tells how it went.
-    pub fn settle(mut self, result: &Result<Answer, Failure>) {
+    pub fn settle<T>(mut self, result: &Result<T, Failure>) {
         self.settled = true;
         let verdict = Verdict::of(result);
         let random = rand::random::<f64>();

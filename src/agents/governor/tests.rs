@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::finding::ModelRef;
-use crate::model::{Fatal, Usage};
+use crate::model::{Answer, Fatal, Usage};
 
 type Outcome = Result<Answer, Failure>;
 

@@ -7,7 +7,9 @@
 use serde_json::Value;
 
 use crate::finding::{Category, Evidence, Observation, Severity, printable};
+use crate::incident::Stance;
 use crate::masking::mask_secrets;
+use crate::model::View;
 use crate::models::prompt::MAX_FINDINGS;
 
 /// Characters each text may have; what is longer ends in an ellipsis.
@@ -50,6 +52,29 @@ pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
     })
 }
 
+/// What an analyst makes of a report of that category.
+pub(super) fn view(text: &str, category: Category) -> Result<View, Unusable> {
+    let answer: Value = serde_json::from_str(unfenced(text)).map_err(|_| Unusable::NotJson)?;
+    let stance = word(&answer, "stance");
+    let stance = Stance::ALL.into_iter().find(|s| s.as_str() == stance);
+    let confidence = answer.get("confidence").and_then(Value::as_f64);
+    let confidence = confidence.filter(|confidence| confidence.is_finite());
+    let observation = Observation {
+        severity: severity(&word(&answer, "severity")).ok_or(Unusable::Shape)?,
+        confidence: confidence.ok_or(Unusable::Shape)?.clamp(0.0, 1.0) as f32,
+        category,
+        title: String::new(),
+        detail: text_of(&answer, "text", MAX_TEXT),
+        evidence: evidence(&answer),
+        mitre: Vec::new(),
+        recommended_action: String::new(),
+    };
+    Ok(View {
+        stance: stance.ok_or(Unusable::Shape)?,
+        observation,
+    })
+}
+
 /// The inside of a Markdown fence, when the whole text is one fence.
 fn unfenced(text: &str) -> &str {
     let text = text.trim();
@@ -67,17 +92,17 @@ fn unfenced(text: &str) -> &str {
 /// A finding needs a severity, a confidence and a title; all else has a
 /// harmless default.
 fn observation(item: &Value) -> Option<Observation> {
-    let title = text(item, "title", MAX_TITLE);
+    let title = text_of(item, "title", MAX_TITLE);
     let confidence = item.get("confidence")?.as_f64().filter(|c| c.is_finite())?;
     Some(Observation {
         severity: severity(&word(item, "severity"))?,
         confidence: confidence.clamp(0.0, 1.0) as f32,
         category: category(&word(item, "category")),
         title: Some(title).filter(|title| !title.is_empty())?,
-        detail: text(item, "detail", MAX_TEXT),
+        detail: text_of(item, "detail", MAX_TEXT),
         evidence: evidence(item),
         mitre: techniques(item),
-        recommended_action: text(item, "recommended_action", MAX_TEXT),
+        recommended_action: text_of(item, "recommended_action", MAX_TEXT),
     })
 }
 
@@ -97,7 +122,7 @@ fn word(item: &Value, field: &str) -> String {
 }
 
 /// Printable, on one line, within bounds; empty when it isn't there.
-fn text(item: &Value, field: &str, longest: usize) -> String {
+fn text_of(item: &Value, field: &str, longest: usize) -> String {
     let text = item.get(field).and_then(Value::as_str).unwrap_or_default();
     // Masked before the cut: half a secret looks like none.
     shortened(&mask_secrets(&printable(text)), longest)
@@ -114,7 +139,7 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
 }
 
 fn evidence(item: &Value) -> Vec<Evidence> {
-    let quote = text(item, "evidence", MAX_QUOTE);
+    let quote = text_of(item, "evidence", MAX_QUOTE);
     let bounds = item.get("box_2d").and_then(bounds);
     if quote.is_empty() && bounds.is_none() {
         return Vec::new();

@@ -25,13 +25,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::Secret;
 use crate::finding::ModelRef;
-use crate::media::{EncodeError, Frame};
-use crate::model::{Answer, Appetite, Failure, Fatal, Look, Model, Seen, Usage};
-use crate::models::prompt;
+use crate::media::{EncodeError, Frame, Rect};
+use crate::model::{Answer, Appetite, Case, Failure, Fatal, Look, Model, Seen, Usage, Weighed};
+use crate::models::{case, prompt};
 use endpoint::Endpoint;
 pub use endpoint::{SettingsError, base_url_of};
 use http::Http;
@@ -75,6 +76,24 @@ impl GeminiSettings {
     }
 }
 
+/// What a request is made from.
+struct Asking {
+    system: String,
+    text: String,
+    frame: Arc<Frame>,
+    /// Parts of the picture to be enlarged.
+    regions: Vec<Rect>,
+    /// Of the answer.
+    schema: &'static Value,
+}
+
+/// What the model said, and on which version of the picture.
+struct Said {
+    text: String,
+    frame: Arc<Frame>,
+    usage: Usage,
+}
+
 /// A client for one model.
 #[derive(Debug)]
 pub struct Gemini {
@@ -102,13 +121,42 @@ impl Gemini {
         })
     }
 
-    async fn ask(&self, look: &Look) -> Result<Answer, Failure> {
+    async fn see(&self, look: &Look) -> Result<Answer, Failure> {
         let frame = look.frames.last().map(Arc::clone);
         let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
-        let regions = look.news.regions.clone();
-        let mut question = Question {
+        let said = self.ask(Asking {
             system: prompt::system(&look.persona),
             text: prompt::question(&frame, &look.news),
+            frame,
+            regions: look.news.regions.clone(),
+            schema: wire::schema(),
+        });
+        self.conclude(said.await?)
+    }
+
+    async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
+        let said = self.ask(Asking {
+            system: case::system(case),
+            text: case::question(case),
+            frame: Arc::clone(&case.frame),
+            regions: case::regions(case),
+            schema: case::schema(),
+        });
+        let said = said.await?;
+        let view = answer::view(&said.text, case.report.category);
+        Ok(Weighed {
+            view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
+            usage: said.usage,
+            model: self.identity(),
+        })
+    }
+
+    async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
+        let Asking { frame, regions, .. } = asking;
+        let mut question = Question {
+            system: asking.system,
+            text: asking.text,
+            answer: asking.schema,
             shot: Arc::new(blocking(move || Shot::take(frame, &regions)).await?),
             max_output_tokens: self.settings.max_output_tokens,
             thinks: question::knows_thinking_levels(&self.settings.model),
@@ -153,7 +201,11 @@ impl Gemini {
             match reply.turn {
                 Turn::Said(text) => {
                     said.push_str(&text);
-                    return self.conclude(&said, &question.shot.frame, usage);
+                    return Ok(Said {
+                        text: said,
+                        frame: Arc::clone(&question.shot.frame),
+                        usage,
+                    });
                 }
                 Turn::More { text, token } if resends.continued() => {
                     said.push_str(&text);
@@ -200,8 +252,8 @@ impl Gemini {
         }
     }
 
-    fn conclude(&self, said: &str, frame: &Arc<Frame>, usage: Usage) -> Result<Answer, Failure> {
-        let findings = answer::parse(said).map_err(|unusable| Failure::NoAnswer {
+    fn conclude(&self, said: Said) -> Result<Answer, Failure> {
+        let findings = answer::parse(&said.text).map_err(|unusable| Failure::NoAnswer {
             reason: unusable.to_string(),
             dropped: match unusable {
                 answer::Unusable::AllDropped(count) => count,
@@ -209,13 +261,13 @@ impl Gemini {
             },
         })?;
         let seen = findings.observations.into_iter().map(|observation| Seen {
-            frame: Arc::clone(frame),
+            frame: Arc::clone(&said.frame),
             observation,
         });
         Ok(Answer {
             seen: seen.collect(),
             dropped: findings.dropped,
-            usage,
+            usage: said.usage,
             model: self.identity(),
         })
     }
@@ -280,7 +332,11 @@ impl Model for Gemini {
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
-        Box::pin(self.ask(look))
+        Box::pin(self.see(look))
+    }
+
+    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+        Box::pin(self.judge(case))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::shot::{Closeup, Shot};
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
 use crate::model::{Failure, Fatal};
@@ -15,6 +17,8 @@ const MOST_OUTPUT_TOKENS: u32 = 65_536;
 pub(super) struct Question {
     pub system: String,
     pub text: String,
+    /// The schema of the answer.
+    pub answer: &'static Value,
     pub shot: Arc<Shot>,
     pub max_output_tokens: u32,
     /// Whether the model may be told how much to think.
@@ -40,7 +44,7 @@ impl Question {
     /// What the request costs, about: pictures by the price list, text by its
     /// length.
     pub(super) fn estimated_tokens(&self, model: &str) -> u64 {
-        let text = self.system.len() + self.text.len() + wire::schema().to_string().len();
+        let text = self.system.len() + self.text.len() + self.answer.to_string().len();
         let words = (text / TOKEN_BYTES) as u64;
         let closeups = self.shot.closeups.len() as u64;
         let picture = &self.shot.frame.picture;
@@ -66,7 +70,7 @@ impl Question {
         if !self.schema {
             in_words = format!(
                 "Answer with one JSON object of this schema: {}",
-                wire::schema()
+                self.answer
             );
             asked.push(Part::text(&in_words));
         }
@@ -81,7 +85,7 @@ impl Question {
             }],
             generation_config: GenerationConfig {
                 response_mime_type: "application/json",
-                response_schema: self.schema.then(wire::schema),
+                response_schema: self.schema.then_some(self.answer),
                 max_output_tokens: self.max_output_tokens,
                 // Little thinking is enough to read a screen.
                 thinking_config: self.thinks.then_some(ThinkingConfig {

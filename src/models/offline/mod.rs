@@ -7,6 +7,7 @@
 
 mod examples;
 mod memory;
+mod opinion;
 mod pattern;
 mod rule;
 mod rules;
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 use crate::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::masking::mask_secrets;
 use crate::media::{Frame, StreamName};
-use crate::model::{Answer, Appetite, Failure, Look, Model, Persona, Seen, Usage};
+use crate::model::{Answer, Appetite, Case, Failure, Look, Model, Persona, Seen, Usage, Weighed};
 use memory::{Memory, folded};
 use rule::{Match, Rule, Subject};
 pub use rules::{Rules, RulesError};
@@ -269,6 +270,15 @@ impl Model for Offline {
             model: self.identity(),
         };
         Box::pin(std::future::ready(Ok(answer)))
+    }
+
+    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+        let weighed = Weighed {
+            view: self.view(case),
+            usage: Usage::default(),
+            model: self.identity(),
+        };
+        Box::pin(std::future::ready(Ok(weighed)))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

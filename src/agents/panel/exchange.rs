@@ -1,0 +1,232 @@
+//! One panel: each peer's opinion, then the critic's verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Report;
+use crate::agents::{Meeting, Member, Staff, grounding};
+use crate::finding::{Observation, WATCHTOWER};
+use crate::incident::{Exchange, Judgement, Opinion, Stance};
+use crate::metrics::PanelEnd;
+use crate::model::{Asked, Case, Failure, Weighed};
+
+/// Under which name verdicts are given.
+const CRITIC: &str = "Evidence critic";
+/// For one opinion, with waiting for a turn: later it is of no use.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Asks the peers, by their places in the staff, and settles it.
+pub(super) async fn hold(
+    report: &Report,
+    staff: &Staff,
+    peers: &[usize],
+    meeting: &Meeting,
+) -> PanelEnd {
+    let Some(incident) = report.finding.incident else {
+        return PanelEnd::Unsettled;
+    };
+    let opinions = peers.iter().map(|index| {
+        let member = &staff.members[*index];
+        opinion(report, member, meeting)
+    });
+    let opinions = join_all(opinions).await;
+    let first = &report.finding.agent;
+    let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
+    let exchange = Exchange {
+        opinions: opinions.clone(),
+        verdict: None,
+    };
+    if !record(meeting, incident, exchange).await {
+        return PanelEnd::Unsettled;
+    }
+    // With nobody's view there is nothing to settle.
+    if !spoke {
+        return PanelEnd::NoView;
+    }
+    // Whoever thinks for the first thinks for the critic, as nobody else.
+    let reporter = (staff.members.iter()).find(|member| member.config.name() == first);
+    let Some(reporter) = reporter else {
+        return PanelEnd::Unsettled;
+    };
+    let verdict = match judge(report, reporter, opinions, meeting).await {
+        Ok(verdict) => verdict,
+        Err(failure) => {
+            tracing::warn!(%incident, %failure, "no verdict");
+            let said = format!("no verdict on incident {incident}: {failure}");
+            meeting.findings.note(WATCHTOWER, &said).await;
+            return PanelEnd::Unsettled;
+        }
+    };
+    let exchange = Exchange {
+        opinions: Vec::new(),
+        verdict: Some(verdict),
+    };
+    match record(meeting, incident, exchange).await {
+        true => PanelEnd::Settled,
+        false => PanelEnd::Unsettled,
+    }
+}
+
+async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
+    match meeting.findings.weigh(incident, exchange).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!(%incident, %error, "what the panel said was not kept");
+            false
+        }
+    }
+}
+
+/// One who could not be asked has no view, and says why.
+async fn opinion(report: &Report, member: &Member, meeting: &Meeting) -> Opinion {
+    let said = weigh(report, member, Asked::Opinion, Vec::new(), meeting).await;
+    let name = member.config.name().to_owned();
+    let to = report.finding.agent.clone();
+    let at = Timestamp::now();
+    match said {
+        Ok(Weighed { view, model, .. }) if view.stance != Stance::NoView => Opinion {
+            agent: name,
+            to,
+            stance: view.stance,
+            text: view.observation.detail,
+            severity: Some(view.observation.severity),
+            confidence: Some(view.observation.confidence),
+            evidence: view.observation.evidence,
+            at,
+            model,
+        },
+        said => {
+            let (text, model) = match said {
+                Ok(weighed) => (weighed.view.observation.detail, weighed.model),
+                Err(failure) => (
+                    format!("Could not be asked: {failure}"),
+                    member.model.identity(),
+                ),
+            };
+            Opinion {
+                agent: name,
+                to,
+                stance: Stance::NoView,
+                text,
+                severity: None,
+                confidence: None,
+                evidence: Vec::new(),
+                at,
+                model,
+            }
+        }
+    }
+}
+
+async fn judge(
+    report: &Report,
+    reporter: &Member,
+    opinions: Vec<Opinion>,
+    meeting: &Meeting,
+) -> Result<Judgement, Failure> {
+    let said = weigh(report, reporter, Asked::Verdict, opinions.clone(), meeting).await?;
+    let stands = said.view.stance != Stance::Dispute;
+    let against = |opinion: &&Opinion| match opinion.stance {
+        Stance::Dispute => stands,
+        Stance::Confirm | Stance::Add => !stands,
+        Stance::NoView => false,
+    };
+    let first = (!stands).then(|| report.finding.agent.clone());
+    let others = opinions.iter().filter(against).map(|one| one.agent.clone());
+    let mut severity = said.view.observation.severity;
+    let invented = (report.finding.evidence.iter()).any(|piece| piece.grounded == Some(false));
+    if invented {
+        // Worst comes first.
+        severity = severity.max(reporter.policy.ungrounded);
+    }
+    Ok(Judgement {
+        by: CRITIC.to_owned(),
+        severity,
+        confidence: said.view.observation.confidence,
+        text: said.view.observation.detail,
+        dissent: first.into_iter().chain(others).collect(),
+        at: Timestamp::now(),
+        model: said.model,
+    })
+}
+
+/// Puts the case to a member's model and holds the answer against the screen.
+async fn weigh(
+    report: &Report,
+    member: &Member,
+    asked: Asked,
+    opinions: Vec<Opinion>,
+    meeting: &Meeting,
+) -> Result<Weighed, Failure> {
+    let name = member.config.name();
+    let first = &report.finding.agent;
+    let say = |state: &str| meeting.roster.say(name, state);
+    let asking = async {
+        let permit = match &member.governor {
+            Some(governor) => Some(governor.admit(say).await),
+            None => None,
+        };
+        let cleared = report.frame.cleared(member.policy.redact);
+        let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+        let case = Case {
+            persona: Arc::clone(&member.config.persona),
+            asked,
+            frame,
+            first: first.clone(),
+            report: observation(report),
+            opinions,
+        };
+        say(&match asked {
+            Asked::Opinion => format!("weighing what {first} reported"),
+            Asked::Verdict => "being asked for a verdict".to_owned(),
+        });
+        let result = member.model.weigh(&case).await;
+        if let Some(permit) = permit {
+            permit.settle(&result);
+        }
+        result
+    };
+    let late = || Failure::no_answer(format!("no answer within {} s", PATIENCE.as_secs()));
+    let mut said = tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| Err(late()))?;
+    meeting
+        .metrics
+        .tokens(name, "prompt", said.usage.prompt_tokens);
+    meeting
+        .metrics
+        .tokens(name, "estimated", said.usage.estimated_tokens);
+    meeting
+        .metrics
+        .tokens(name, "output", said.usage.output_tokens);
+    let (raw, policy) = (Arc::clone(&report.frame), member.policy);
+    let prepare = move || {
+        let seen = &mut said.view.observation;
+        grounding::ground(seen, &raw, policy.redact, policy.ungrounded);
+        grounding::mask_all(seen, &raw, policy.redact);
+        said
+    };
+    match tokio::task::spawn_blocking(prepare).await {
+        Ok(said) => Ok(said),
+        Err(_) => Err(Failure::no_answer("the answer could not be checked")),
+    }
+}
+
+/// The report as it was published, with nothing in it that must not leave.
+fn observation(report: &Report) -> Observation {
+    let finding = &report.finding;
+    Observation {
+        severity: finding.severity,
+        confidence: finding.confidence,
+        category: finding.category,
+        title: finding.title.clone(),
+        detail: finding.detail.clone(),
+        evidence: finding.evidence.clone(),
+        mitre: finding.mitre.clone(),
+        recommended_action: finding.recommended_action.clone(),
+    }
+}

@@ -1,0 +1,132 @@
+//! `agents.toml` taken over while the house is open.
+//!
+//! The file is looked at twice a second, as that works on every file system
+//! and with every way of saving; a text counts once it has stayed the same
+//! between two looks, so that a half-written file is not taken for the whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::panel::Hiring;
+use crate::agents::Staff;
+use crate::config::Panel;
+use crate::finding::WATCHTOWER;
+use crate::findings_bus::FindingsBus;
+use crate::metrics::Metrics;
+use crate::roster::Roster;
+
+const EVERY: Duration = Duration::from_millis(500);
+/// A larger file is nobody's agents.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// Whoever watches the file.
+pub(super) struct Reload {
+    pub(super) file: PathBuf,
+    pub(super) hiring: Hiring,
+    pub(super) staff: watch::Sender<Staff>,
+    pub(super) roster: Roster,
+    pub(super) findings: FindingsBus,
+    pub(super) metrics: std::sync::Arc<Metrics>,
+    /// Whether the screen is read: that is decided at the start.
+    pub(super) reads: bool,
+}
+
+/// What the file held, or why it can't be read.
+type Text = Result<String, String>;
+
+impl Reload {
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let mut taken = read(&self.file).await;
+        let mut seen = taken.clone();
+        let watching = async {
+            loop {
+                tokio::time::sleep(EVERY).await;
+                let now = read(&self.file).await;
+                if now == seen && now != taken {
+                    self.take(&now).await;
+                    taken.clone_from(&now);
+                }
+                seen = now;
+            }
+        };
+        shutdown.run_until_cancelled(watching).await;
+    }
+
+    /// A text that is no good changes nothing but the log.
+    async fn take(&mut self, text: &Text) {
+        let name = self.file.display().to_string();
+        let changed = match text {
+            Ok(text) => self.change(text, &name),
+            Err(reason) => Err(format!("failed to read {name}: {reason}")),
+        };
+        let said = match changed {
+            Ok(said) => {
+                tracing::info!("{said}");
+                said
+            }
+            Err(reason) => {
+                let said = format!("the panel stays as it was: {reason}");
+                tracing::error!("{said}");
+                said
+            }
+        };
+        self.findings.note(WATCHTOWER, &said).await;
+    }
+
+    fn change(&mut self, text: &str, name: &str) -> Result<String, String> {
+        let panel = Panel::parse(text, name).map_err(|faults| faults.to_string())?;
+        let before = self.staff.borrow().clone();
+        if !self.reads && self.hiring.would_read(&panel) {
+            return Err(format!(
+                "{name} needs the screen's text, which this server has not read from its start: restart it"
+            ));
+        }
+        let (staff, statuses) =
+            (self.hiring.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
+        let names = |staff: &Staff| -> Vec<String> {
+            let names = staff.members.iter().map(|member| member.config.name());
+            names.map(str::to_owned).collect()
+        };
+        let (old, new) = (names(&before), names(&staff));
+        let list = |of: &[String], not_in: &[String]| -> Vec<String> {
+            let only = of.iter().filter(|name| !not_in.contains(name));
+            only.cloned().collect()
+        };
+        let (came, left) = (list(&new, &old), list(&old, &new));
+        let stayed = staff
+            .members
+            .iter()
+            .filter(|member| old.iter().any(|name| name == member.config.name()));
+        let changed: Vec<String> = stayed
+            .filter(|member| !before.members.iter().any(|other| other == *member))
+            .map(|member| member.config.name().to_owned())
+            .collect();
+        for name in &came {
+            self.metrics.introduce_agent(name);
+        }
+        self.roster.restaff(statuses);
+        self.staff.send_replace(staff);
+        let part = |what: &str, names: &[String]| match names {
+            [] => String::new(),
+            names => format!("; {what}: {}", names.join(", ")),
+        };
+        Ok(format!(
+            "{name} has changed and is in force{}{}{}",
+            part("added", &came),
+            part("changed", &changed),
+            part("removed", &left),
+        ))
+    }
+}
+
+async fn read(file: &PathBuf) -> Text {
+    let reason = |error: std::io::Error| error.to_string();
+    let size = tokio::fs::metadata(file).await.map_err(reason)?.len();
+    if size > MOST_BYTES {
+        return Err(format!("it has {size} bytes, {MOST_BYTES} are allowed"));
+    }
+    tokio::fs::read_to_string(file).await.map_err(reason)
+}

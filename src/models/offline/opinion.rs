@@ -1,0 +1,102 @@
+//! What rules make of somebody's report: they confirm what they found
+//! themselves in the same place, and have no view on all else. They never
+//! dispute: that a rule is silent proves nothing.
+
+use super::{Offline, Report, Screen, Windows};
+use crate::finding::{Evidence, Observation, Severity};
+use crate::incident::Stance;
+use crate::model::{Asked, Case, View};
+
+impl Offline {
+    pub(super) fn view(&self, case: &Case) -> View {
+        match case.asked {
+            Asked::Opinion => self.opinion(case),
+            Asked::Verdict => settle(case),
+        }
+    }
+
+    fn opinion(&self, case: &Case) -> View {
+        let lines = case.frame.text.as_deref().unwrap_or_default();
+        let screen = Screen::new(lines, case.frame.picture.width, case.frame.picture.height);
+        // Of this one picture: what went on before it is not what was asked.
+        let reports = self.reports(&screen, case.frame.captured_at, &mut Windows::default());
+        let there = |report: &&Report| meets(&report.observation.evidence, &case.report.evidence);
+        let Some(own) = reports.into_iter().find(|report| there(&report)) else {
+            let said = "None of this analyst's rules speaks about it.";
+            return view(case, Stance::NoView, Severity::Info, 0.0, said.to_owned());
+        };
+        let own = own.observation;
+        let same = own.category == case.report.category;
+        View {
+            stance: if same { Stance::Confirm } else { Stance::Add },
+            observation: Observation {
+                detail: format!("{}: {}", own.title, own.detail),
+                title: String::new(),
+                ..own
+            },
+        }
+    }
+}
+
+/// Whether a piece of the one stands where a piece of the other does.
+fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
+    let boxes = |pieces: &[Evidence]| -> Vec<[u16; 4]> {
+        pieces.iter().filter_map(|piece| piece.bounds).collect()
+    };
+    let theirs = boxes(theirs);
+    boxes(own).iter().any(|a| {
+        theirs
+            .iter()
+            .any(|b| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3])
+    })
+}
+
+/// By counting, as rules can't judge: the report stands unless its quotes are
+/// not on the screen or more dispute it than confirm it; then it weighs what
+/// the mildest of those says.
+fn settle(case: &Case) -> View {
+    let count = |stance| {
+        let same = case.opinions.iter().filter(|one| one.stance == stance);
+        same.count()
+    };
+    let (confirm, dispute) = (count(Stance::Confirm), count(Stance::Dispute));
+    let report = &case.report;
+    let invented = (report.evidence.iter()).any(|piece| piece.grounded == Some(false));
+    let stands = !invented && dispute <= confirm;
+    let disputing = (case.opinions.iter()).filter(|one| one.stance == Stance::Dispute);
+    let mildest = disputing.filter_map(|one| one.severity).max();
+    let severity = match (stands, mildest) {
+        (true, _) => report.severity,
+        (false, Some(mildest)) => report.severity.max(mildest),
+        (false, None) => report.severity.max(Severity::Medium),
+    };
+    let quotes = if invented {
+        "a quote was not found on the screen"
+    } else {
+        "no quote is missing on the screen"
+    };
+    let said = format!("By counting: {confirm} confirm, {dispute} dispute; {quotes}.");
+    let stance = if stands {
+        Stance::Confirm
+    } else {
+        Stance::Dispute
+    };
+    let agree = (1 + confirm) as f32 / (1 + confirm + dispute) as f32;
+    view(case, stance, severity, report.confidence * agree, said)
+}
+
+fn view(case: &Case, stance: Stance, severity: Severity, confidence: f32, said: String) -> View {
+    View {
+        stance,
+        observation: Observation {
+            severity,
+            confidence,
+            category: case.report.category,
+            title: String::new(),
+            detail: said,
+            evidence: Vec::new(),
+            mitre: Vec::new(),
+            recommended_action: String::new(),
+        },
+    }
+}

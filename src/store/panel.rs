@@ -1,0 +1,43 @@
+//! What the panel said to an incident.
+
+use uuid::Uuid;
+
+use super::{Refusal, Writer};
+use crate::incident::{Change, Exchange, News};
+
+impl Writer {
+    /// Opinions are added to those that are there, and the verdict replaces
+    /// the last one. Nobody's decision is overlooked for it, so the version
+    /// stays.
+    pub(super) fn weigh(
+        &mut self,
+        incident: Uuid,
+        exchange: &Exchange,
+    ) -> rusqlite::Result<Result<Change, Refusal>> {
+        let Some(mut known) = self.cache.by_id(&self.db, incident)? else {
+            return Ok(Err(Refusal::NoIncident(incident)));
+        };
+        let opinions = exchange.opinions.iter().cloned();
+        known.incident.opinions.extend(opinions);
+        let news = match &exchange.verdict {
+            Some(verdict) => {
+                known.incident.verdict = Some(verdict.clone());
+                News::Verdict
+            }
+            None => News::Opinions,
+        };
+        let revision = self.next_revision();
+        known.update(&self.db, revision)?;
+        let change = Change {
+            revision,
+            change: news,
+            loud: news.is_loud(),
+            finding: None,
+            version: known.version,
+            incident: known.incident.clone(),
+        };
+        self.post(&change, None, None)?;
+        self.cache.put(known);
+        Ok(Ok(change))
+    }
+}
