@@ -109,7 +109,8 @@ fn mattermost(request: &Request) -> Reply {
 
 #[tokio::test]
 async fn each_chat_takes_what_a_hostile_screen_says() {
-    let judges: [(&str, fn(&Request) -> Reply); 4] = [
+    type Judge = fn(&Request) -> Reply;
+    let judges: [(&str, Judge); 4] = [
         ("slack", slack),
         ("teams", teams),
         ("discord", discord),
@@ -149,7 +150,7 @@ async fn each_chat_takes_what_a_hostile_screen_says() {
             sink.dead,
             0,
             "{preset}: {dead:#?} {}",
-            chat.seen(|request| request.text()).join("\n")
+            chat.seen(Request::text).join("\n")
         );
         assert!(sink.failed >= 1, "{preset}");
         assert!(

@@ -98,7 +98,7 @@ async fn receiver() {
     })
     .await;
     println!("receiving");
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 struct Victim(Child);

@@ -38,6 +38,7 @@ impl Request {
 
 pub(crate) type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
+#[expect(clippy::needless_pass_by_value, reason = "it is made for it alone")]
 pub(crate) fn reply(status: u16, body: Value) -> Reply {
     (
         status,

@@ -2,6 +2,8 @@
 //! syslog-ng, nats-server), and against servers that hold requests against
 //! the documented formats where there are none.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -162,10 +162,9 @@ fn bulk(request: &Request, documents: &Mutex<BTreeMap<String, Value>>, turn: &Mu
             json!({ "status": 400, "error": { "type": "document_parsing_exception", "reason": "failed to parse" } })
         } else if *turn == 1 && items.len() % 3 == 1 {
             json!({ "status": 429, "error": { "type": "es_rejected_execution_exception", "reason": "queue full" } })
-        } else if documents.contains_key(&id) {
+        } else if documents.insert(id, pair[1].clone()).is_some() {
             json!({ "status": 409, "error": { "type": "version_conflict_engine_exception", "reason": "exists" } })
         } else {
-            documents.insert(id, pair[1].clone());
             json!({ "status": 201, "result": "created" })
         };
         items.push(json!({ "create": answer }));

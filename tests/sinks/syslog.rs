@@ -30,7 +30,13 @@ pub(crate) struct Rsyslog {
 
 impl Rsyslog {
     /// On one port by `module`, for instance `imtcp`; into `folder/out`.
-    async fn start(folder: &Path, port: u16, module: &str, parameters: &str, global: &str) -> Self {
+    pub(crate) async fn start(
+        folder: &Path,
+        port: u16,
+        module: &str,
+        parameters: &str,
+        global: &str,
+    ) -> Self {
         let dir = folder.display();
         let conf = format!(
             "global(workDirectory=\"{dir}\" maxMessageSize=\"256k\" {global})\n\
