@@ -165,6 +165,14 @@ impl Sinks {
     }
 }
 
+/// What [`Sinks::open`] would refuse, told of one.
+pub fn check(settings: &SinkSettings) -> Result<&'static str, String> {
+    match settings.address {
+        Some(_) => destination(settings).map(|_| "in order; `watchtower sink test` sends a sample"),
+        None => Ok("off: it has no address"),
+    }
+}
+
 /// The other side of a sink that has an address; an error names what is
 /// wrong and what was expected, never a secret.
 fn destination(settings: &SinkSettings) -> Result<Box<dyn Destination>, String> {

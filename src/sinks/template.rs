@@ -3,7 +3,7 @@
 //! Text of a screen or a model is data here, never a template. What is not
 //! there is an error, not a blank.
 
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde_json::Value;
 
 use super::Notice;
@@ -27,6 +27,7 @@ impl Template {
         env.set_debug(true);
         env.set_fuel(Some(FUEL));
         env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        env.add_filter("tojson", tojson);
         env.add_filter("slack", |text: &str| slack(text));
         env.add_filter("markdown", |text: &str| markdown(text));
         env.add_filter("cut", |text: &str, most: usize| cut(text, most));
@@ -93,6 +94,15 @@ pub(super) fn preset(preset: Preset) -> &'static str {
     }
 }
 
+/// The built-in one makes null of what is not there, and so hides a typo.
+fn tojson(value: &minijinja::Value) -> Result<String, minijinja::Error> {
+    if value.is_undefined() {
+        return Err(ErrorKind::UndefinedError.into());
+    }
+    serde_json::to_string(value)
+        .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
+
 /// Slack's own three, which also take the power from `<!channel>`; and what
 /// its mrkdwn reads as form is kept apart by a joiner nobody sees.
 fn slack(text: &str) -> String {
@@ -143,7 +153,7 @@ mod tests {
         let fault = |text| Template::new(text, &sample()).err().unwrap();
         assert_eq!(
             fault("{\"text\": {{ title | tojson }},\n \"x\": {{ titel | tojson }}}"),
-            "template, line 2, column 10: undefined value: `titel` is undefined"
+            "template, line 2, column 18: undefined value"
         );
         let unclosed = fault("one\n  {% if count > 3 %}x");
         assert!(
