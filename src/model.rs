@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use uuid::Uuid;
 
-use crate::finding::{ModelRef, Observation};
+use crate::finding::{ModelRef, Observation, Severity};
 use crate::incident::{Opinion, Stance};
 use crate::media::{Frame, Rect};
 
@@ -29,6 +31,39 @@ pub struct Look {
     /// [`Appetite::Newest`].
     pub frames: Vec<Arc<Frame>>,
     pub news: News,
+    pub memory: Memory,
+}
+
+/// Of one stream, by one analyst.
+pub const MOST_REMEMBERED: usize = 8;
+
+/// What an analyst has said of a stream and is not done with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Oldest first.
+    pub reported: Vec<Remembered>,
+    /// In its own words.
+    pub not_sure: Vec<String>,
+}
+
+/// Something it reported and that is not known to have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    pub incident: Uuid,
+    pub severity: Severity,
+    pub title: String,
+    /// What proved it, as it may leave.
+    pub quote: String,
+    pub since: Timestamp,
+}
+
+/// What has become of what it remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FollowUp {
+    /// Places in [`Memory::reported`] of what has ended.
+    pub ended: Vec<usize>,
+    /// What it can't tell yet, to be asked again with the next picture.
+    pub not_sure: Vec<String>,
 }
 
 /// What has changed since this analyst last looked at the stream.
@@ -75,6 +110,7 @@ pub struct Answer {
     pub seen: Vec<Seen>,
     /// Findings thrown away because they did not make sense.
     pub dropped: u32,
+    pub follow_up: FollowUp,
     pub usage: Usage,
     pub model: ModelRef,
 }

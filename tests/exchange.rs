@@ -45,7 +45,7 @@ async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
         [view("add", "medium", "\u{1b}[31mRed.", "")],
     );
     gemini.script_case(
-        "critic",
+        "You are the evidence critic",
         [view("confirm", "medium", "It stands, weakly.", "")],
     );
     let server = setup(&gemini).start().await;
@@ -146,7 +146,10 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
     gemini.script_case("You are CloudSec", [Reply::text("nonsense")]);
     let confirms = Reply::view("confirm", "high", "So it is.", "");
     gemini.script_case("You are AISec", [confirms]);
-    gemini.script_case("critic", [Reply::text("{\"stance\": \"confirm\"}")]);
+    gemini.script_case(
+        "You are the evidence critic",
+        [Reply::text("{\"stance\": \"confirm\"}")],
+    );
     let agents = include_str!("../agents.toml");
     let panel = "[panel]\nper_hour = 1\nopinions = 3\n";
     let server = setup(&gemini)
@@ -183,4 +186,66 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
         let line = format!(r#"watchtower_panels_total{{end="{end}"}} 1"#);
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+#[tokio::test]
+async fn an_analyst_remembers_what_it_said_and_alone_that() {
+    let gemini = FakeGemini::start().await;
+    let reported = json!({
+        "findings": [finding(TITLE, QUOTE, "low")],
+        "not_sure": ["whether the queue drains", "\u{1b}[2J"],
+    });
+    let ended = json!({
+        "findings": [],
+        "earlier": [{"number": 1, "now": "ended"}, {"number": 77, "now": "ended"}, 5],
+    });
+    let still = json!({"findings": [], "earlier": [{"number": 1, "now": "still"}]});
+    let answers = [reported, still, ended].map(|answer| Reply::text(&answer.to_string()));
+    gemini.script("You are SecOps", answers);
+    let server = setup(&gemini).start().await;
+    let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    server
+        .until("SecOps' fourth question", async |_| {
+            let own =
+                |request: &common::gemini::Request| request.system().contains("You are SecOps");
+            (gemini
+                .requests()
+                .iter()
+                .filter(|request| own(request))
+                .count()
+                >= 4)
+                .then_some(())
+        })
+        .await;
+    let (own, others): (Vec<_>, Vec<_>) = (gemini.requests().into_iter())
+        .partition(|request| request.system().contains("You are SecOps"));
+    let texts: Vec<_> = own.iter().map(|request| request.text()).collect();
+    assert!(!texts[0].contains(TITLE), "{}", texts[0]);
+    let line = format!("| 1. low, since ");
+    assert!(
+        texts[1].contains(&line) && texts[1].contains(TITLE),
+        "{}",
+        texts[1]
+    );
+    assert!(
+        texts[1].contains("| whether the queue drains"),
+        "{}",
+        texts[1]
+    );
+    assert!(!texts[1].contains('\u{1b}'));
+    // Still true, and no longer unsure.
+    assert!(
+        texts[2].contains(TITLE) && !texts[2].contains("queue drains"),
+        "{}",
+        texts[2]
+    );
+    assert!(!texts[3].contains(TITLE), "{}", texts[3]);
+    for other in others {
+        assert!(!other.text().contains(TITLE) && !other.text().contains("queue drains"));
+    }
+    // What has ended is said; what nobody was sure of is no finding.
+    let log = server.log("secops.log");
+    assert!(log.contains(&format!("ended: {TITLE} (incident ")), "{log}");
+    assert_eq!(server.findings().len(), 1);
+    assert_eq!(gemini.faults(), Vec::<String>::new());
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::memory::Memories;
 use super::news::{self, Looked};
 use super::panel::Table;
 use super::{Meeting, Member, grounding};
@@ -15,8 +16,10 @@ use crate::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::masking::Redact;
 use crate::media::{Frame, Still, StreamName};
 use crate::metrics::Dropped;
-use crate::model::{Answer, Appetite, Failure, Fatal, Look, Outcome};
-use crate::store::Publication;
+use crate::model::{
+    Answer, Appetite, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Outcome,
+};
+use crate::store::{FindingQuery, Publication};
 
 /// Between two tries to write a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);
@@ -28,6 +31,7 @@ pub struct Agent {
     meeting: Meeting,
     changes: watch::Receiver<u64>,
     looked: HashMap<StreamName, Looked>,
+    memories: Memories,
     /// The stream looked at last: the next one in turn comes after it.
     last: Option<StreamName>,
     /// What it last complained about, so that it is said once.
@@ -45,6 +49,7 @@ impl Agent {
             meeting,
             changes,
             looked: HashMap::new(),
+            memories: Memories::default(),
             last: None,
             complaint: None,
             table: None,
@@ -106,11 +111,13 @@ impl Agent {
         let Some(newest) = frames.last().map(Arc::clone) else {
             return false;
         };
+        let memory = self.recall(&newest).await;
         let last = self.looked.get(&newest.stream);
         let look = Look {
             persona: Arc::clone(&self.member.config.persona),
             news: news::since(last, &newest, &self.member.config),
             frames,
+            memory,
         };
         self.say(&format!(
             "looking at frame {} of {}",
@@ -120,8 +127,37 @@ impl Agent {
         if let Some(permit) = permit {
             permit.settle(&result);
         }
-        self.conclude(&newest, &picked, result).await;
+        self.conclude(&newest, &picked, look.memory, result).await;
         true
+    }
+
+    /// What it has said of the stream, with what it said before a restart.
+    async fn recall(&mut self, frame: &Frame) -> Memory {
+        let stream = &frame.stream;
+        if !self.memories.knows(stream) && self.member.model.appetite() == Appetite::Newest {
+            let query = FindingQuery {
+                agent: Some(self.name().to_owned()),
+                stream: Some(stream.to_string()),
+                limit: MOST_REMEMBERED,
+                ..FindingQuery::default()
+            };
+            match self.meeting.findings.page(query).await {
+                Ok(page) => {
+                    let oldest_first = page.items.iter().rev();
+                    oldest_first.for_each(|finding| self.memories.reported(finding));
+                }
+                Err(error) => tracing::warn!(%error, "nothing is remembered of {stream}"),
+            }
+        }
+        self.memories.of(stream, frame.captured_at)
+    }
+
+    /// What has ended stands in its log.
+    async fn follow_up(&mut self, stream: &StreamName, asked: &Memory, answer: FollowUp) {
+        for ended in self.memories.follow_up(stream, asked, answer) {
+            let said = format!("ended: {} (incident {})", ended.title, ended.incident);
+            self.meeting.findings.note(self.name(), &said).await;
+        }
     }
 
     /// Returns when there is a picture this agent has not looked at.
@@ -170,6 +206,7 @@ impl Agent {
         }
         let streams = self.streams();
         self.looked.retain(|stream, _| streams.contains(stream));
+        self.memories.retain(&streams);
         streams.iter().find_map(|stream| {
             let looked = self.looked.get(stream);
             let frames = match self.member.model.appetite() {
@@ -196,6 +233,7 @@ impl Agent {
         &mut self,
         frame: &Arc<Frame>,
         picked: &[Arc<Frame>],
+        asked: Memory,
         result: Result<Answer, Failure>,
     ) {
         let outcome = Outcome::of(&result);
@@ -226,6 +264,8 @@ impl Agent {
                 metrics.tokens(self.name(), "prompt", answer.usage.prompt_tokens);
                 metrics.tokens(self.name(), "estimated", answer.usage.estimated_tokens);
                 metrics.tokens(self.name(), "output", answer.usage.output_tokens);
+                self.follow_up(&frame.stream, &asked, answer.follow_up)
+                    .await;
                 for seen in answer.seen {
                     let raw = picked.iter().find(|frame| frame.seq == seen.frame.seq);
                     let raw = raw.unwrap_or(&seen.frame);
@@ -250,7 +290,7 @@ impl Agent {
 
     /// Durable before it returns; what can't be written is tried again until
     /// it can.
-    async fn publish(&self, frame: &Arc<Frame>, observation: Observation, model: &ModelRef) {
+    async fn publish(&mut self, frame: &Arc<Frame>, observation: Observation, model: &ModelRef) {
         let publication = self.publication(frame, observation, model).await;
         let severity = publication.finding.severity;
         let finding = loop {
@@ -264,6 +304,7 @@ impl Agent {
             }
         };
         self.meeting.metrics.finding(self.name(), severity);
+        self.memories.reported(&finding);
         if let Some(table) = &self.table {
             table.report(&self.meeting, finding, frame);
         }

@@ -8,6 +8,7 @@
 mod agent;
 mod governor;
 mod grounding;
+mod memory;
 mod news;
 mod panel;
 

@@ -63,6 +63,10 @@ impl Hiring {
         Ok(hired)
     }
 
+    pub(super) fn panel(&self) -> &Panel {
+        &self.makers.config.panel
+    }
+
     /// Whether such a panel needs the screen's text.
     pub(super) fn would_read(&self, panel: &Panel) -> bool {
         let config = Config {

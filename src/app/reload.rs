@@ -39,20 +39,31 @@ type Text = Result<String, String>;
 
 impl Reload {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        let mut taken = read(&self.file).await;
-        let mut seen = taken.clone();
+        // What the server started with may have been replaced since.
+        let mut taken: Option<Text> = None;
+        let mut seen = None;
         let watching = async {
             loop {
                 tokio::time::sleep(EVERY).await;
-                let now = read(&self.file).await;
+                let now = Some(read(&self.file).await);
                 if now == seen && now != taken {
-                    self.take(&now).await;
+                    if let Some(text) = now.as_ref().filter(|text| !self.is_in_force(text)) {
+                        self.take(text).await;
+                    }
                     taken.clone_from(&now);
                 }
                 seen = now;
             }
         };
         shutdown.run_until_cancelled(watching).await;
+    }
+
+    fn is_in_force(&self, text: &Text) -> bool {
+        let panel = text
+            .as_ref()
+            .ok()
+            .and_then(|text| Panel::parse(text, "").ok());
+        panel.is_some_and(|panel| panel == *self.hiring.panel())
     }
 
     /// A text that is no good changes nothing but the log.

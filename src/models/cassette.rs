@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::prompt;
 use crate::finding::{ModelRef, Observation};
 use crate::media::Frame;
-use crate::model::{Answer, Appetite, Failure, Look, Model, Seen, Usage};
+use crate::model::{Answer, Appetite, Failure, FollowUp, Look, Model, Seen, Usage};
 
 /// How far from the moment asked for an answer may have been given, in
 /// milliseconds, if the same question was not asked.
@@ -148,7 +148,7 @@ fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: Mo
 fn asked(look: &Look, frame: &Frame) -> String {
     let mut sum = Sha256::new();
     sum.update(prompt::system(&look.persona));
-    sum.update(prompt::question(frame, &look.news));
+    sum.update(prompt::question(look, frame));
     if let Ok(still) = frame.still() {
         sum.update(still.sha256);
     }
@@ -230,9 +230,10 @@ impl Cassette {
         Ok(Answer {
             seen: seen.collect(),
             dropped: 0,
+            follow_up: FollowUp::default(),
             usage: Usage {
                 prompt_tokens: track.prompt_tokens,
-                estimated_tokens: prompt::estimated_tokens(&look.persona, frame, &look.news),
+                estimated_tokens: prompt::estimated_tokens(look, frame),
                 output_tokens: track.output_tokens,
             },
             model: track.model.clone(),
@@ -301,6 +302,7 @@ mod tests {
                     observation,
                 }],
                 dropped: 0,
+                follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
             };
@@ -338,6 +340,7 @@ mod tests {
             persona: Arc::new(persona),
             frames: vec![Arc::new(frame)],
             news: News::default(),
+            memory: Memory::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::prompt;
 use crate::finding::ModelRef;
-use crate::model::{Answer, Appetite, Failure, Look, Model, Usage};
+use crate::model::{Answer, Appetite, Failure, FollowUp, Look, Model, Usage};
 
 /// Asked as a hosted model would be.
 #[derive(Debug, Default)]
@@ -39,14 +39,16 @@ impl Model for Gauge {
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
-        let tokens = look.frames.last().map_or(0, |frame| {
-            prompt::estimated_tokens(&look.persona, frame, &look.news)
-        });
+        let tokens = look
+            .frames
+            .last()
+            .map_or(0, |frame| prompt::estimated_tokens(look, frame));
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
         let answer = Answer {
             seen: Vec::new(),
             dropped: 0,
+            follow_up: FollowUp::default(),
             usage: Usage {
                 estimated_tokens: tokens,
                 ..Usage::default()

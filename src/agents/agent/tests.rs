@@ -81,6 +81,7 @@ impl Model for Scripted {
             Ok(Answer {
                 seen,
                 dropped: 0,
+                follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
             })

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::finding::ModelRef;
-use crate::model::{Answer, Fatal, Usage};
+use crate::model::{Answer, Fatal, FollowUp, Usage};
 
 type Outcome = Result<Answer, Failure>;
 
@@ -20,6 +20,7 @@ fn ok() -> Outcome {
     Ok(Answer {
         seen: Vec::new(),
         dropped: 0,
+        follow_up: FollowUp::default(),
         usage: Usage::default(),
         model: ModelRef {
             provider: String::new(),

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::finding::{Category, Evidence, Observation, Severity, printable};
 use crate::incident::Stance;
 use crate::masking::mask_secrets;
-use crate::model::View;
-use crate::models::prompt::MAX_FINDINGS;
+use crate::model::{FollowUp, MOST_REMEMBERED, View};
+use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 
 /// Characters each text may have; what is longer ends in an ellipsis.
 const MAX_TITLE: usize = 80;
@@ -23,6 +23,7 @@ const MAX_TECHNIQUES: usize = 8;
 pub(super) struct Findings {
     pub observations: Vec<Observation>,
     pub dropped: u32,
+    pub follow_up: FollowUp,
 }
 
 /// Why a text is no answer.
@@ -49,7 +50,33 @@ pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
     Ok(Findings {
         observations,
         dropped,
+        follow_up: follow_up(&answer),
     })
+}
+
+/// Optional, all of it: what makes no sense is as good as not there.
+fn follow_up(answer: &Value) -> FollowUp {
+    let list = |field: &str| answer.get(field).and_then(Value::as_array);
+    let ended = |item: &Value| {
+        let number = item.get("number")?.as_u64()?.checked_sub(1)?;
+        let number = usize::try_from(number).ok()?;
+        (word(item, "now") == "ended").then_some(number)
+    };
+    let words = |item: &Value| {
+        let text = bounded(item.as_str()?, MAX_TITLE);
+        (!text.is_empty()).then_some(text)
+    };
+    let mut ended: Vec<usize> = list("earlier")
+        .into_iter()
+        .flatten()
+        .filter_map(ended)
+        .collect();
+    ended.truncate(MOST_REMEMBERED);
+    let not_sure = list("not_sure").into_iter().flatten().filter_map(words);
+    FollowUp {
+        ended,
+        not_sure: not_sure.take(MAX_NOT_SURE).collect(),
+    }
 }
 
 /// What an analyst makes of a report of that category.
@@ -123,7 +150,13 @@ fn word(item: &Value, field: &str) -> String {
 
 /// Printable, on one line, within bounds; empty when it isn't there.
 fn text_of(item: &Value, field: &str, longest: usize) -> String {
-    let text = item.get(field).and_then(Value::as_str).unwrap_or_default();
+    bounded(
+        item.get(field).and_then(Value::as_str).unwrap_or_default(),
+        longest,
+    )
+}
+
+fn bounded(text: &str, longest: usize) -> String {
     // Masked before the cut: half a secret looks like none.
     shortened(&mask_secrets(&printable(text)), longest)
 }

@@ -126,7 +126,7 @@ impl Gemini {
         let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
         let said = self.ask(Asking {
             system: prompt::system(&look.persona),
-            text: prompt::question(&frame, &look.news),
+            text: prompt::question(look, &frame),
             frame,
             regions: look.news.regions.clone(),
             schema: wire::schema(),
@@ -267,6 +267,7 @@ impl Gemini {
         Ok(Answer {
             seen: seen.collect(),
             dropped: findings.dropped,
+            follow_up: findings.follow_up,
             usage: said.usage,
             model: self.identity(),
         })

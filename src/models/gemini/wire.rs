@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::finding::{Category, Severity};
-use crate::models::prompt::MAX_FINDINGS;
+use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -151,6 +151,25 @@ pub(super) fn schema() -> &'static Value {
                     "required": order,
                     "propertyOrdering": order
                 }
+            },
+            "earlier": {
+                "type": "ARRAY",
+                "description": "What has become of what was reported earlier, by its number.",
+                "items": {
+                    "type": "OBJECT",
+                    "properties": {
+                        "number": {"type": "INTEGER"},
+                        "now": {"type": "STRING", "enum": ["still", "ended", "unsure"]}
+                    },
+                    "required": ["number", "now"],
+                    "propertyOrdering": ["number", "now"]
+                }
+            },
+            "not_sure": {
+                "type": "ARRAY",
+                "description": "What can't be told yet, each in a few words.",
+                "maxItems": MAX_NOT_SURE,
+                "items": {"type": "STRING"}
             }},
             "required": ["findings"]
         })

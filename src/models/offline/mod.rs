@@ -25,7 +25,9 @@ use jiff::Timestamp;
 use crate::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::masking::mask_secrets;
 use crate::media::{Frame, StreamName};
-use crate::model::{Answer, Appetite, Case, Failure, Look, Model, Persona, Seen, Usage, Weighed};
+use crate::model::{
+    Answer, Appetite, Case, Failure, FollowUp, Look, Model, Persona, Seen, Usage, Weighed,
+};
 use memory::{Memory, folded};
 use rule::{Match, Rule, Subject};
 pub use rules::{Rules, RulesError};
@@ -266,6 +268,7 @@ impl Model for Offline {
         let answer = Answer {
             seen,
             dropped: 0,
+            follow_up: FollowUp::default(),
             usage: Usage::default(),
             model: self.identity(),
         };
