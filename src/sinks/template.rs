@@ -162,7 +162,7 @@ mod tests {
         );
         let filter = fault("{{ title | shout }}");
         assert!(
-            filter.contains("line 1, column 4") && filter.contains("shout"),
+            filter.contains("line 1, column 12") && filter.contains("shout"),
             "{filter}"
         );
         assert!(fault("{% for x in range(100000) %}{% for y in range(100000) %}{{ y }}{% endfor %}{% endfor %}").contains("fuel"));
