@@ -18,13 +18,17 @@ packages=(
   # to run: certificates for Gemini, pip for the OCR model, tmux for the panes
   ca-certificates python3 python3-pip curl tmux
 )
+tests=
 case ${1:-} in
   '') ;;
   --tests)
+    tests=yes
     # publishers and viewers of the black-box tests
     packages+=(ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
       gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav procps
-      chromium chromium-driver python3-aiortc)
+      chromium chromium-driver python3-aiortc
+      # receivers of the sinks' tests
+      rsyslog rsyslog-gnutls nats-server)
     ;;
   *) die "unknown argument '$1'; expected --tests or nothing" ;;
 esac
@@ -57,4 +61,5 @@ fi
 command -v cargo >/dev/null || [ -x "$HOME/.cargo/bin/cargo" ] || die "Rust is missing: install it with rustup (https://rustup.rs), version 1.94 or newer"
 
 "$root/scripts/fetch-models.sh"
+[ -z "$tests" ] || "$root/scripts/fetch-judges.sh"
 say "all is there"

@@ -17,8 +17,8 @@ say() { printf 'soak: %s\n' "$*"; }
 die() { printf 'soak: %s\n' "$*" >&2; exit 1; }
 
 case ${1:-} in
-  '') reconnects=720 kills=100 repeats=1800 ;;
-  --short) reconnects=12 kills=3 repeats=5 ;;
+  '') reconnects=720 kills=100 repeats=1800 events=10000 ;;
+  --short) reconnects=12 kills=3 repeats=5 events=1000 ;;
   *) die "unknown argument '$1'; expected --short or nothing" ;;
 esac
 
@@ -85,6 +85,10 @@ WATCHTOWER_SOAK_SECONDS=$repeats cargo test --locked --quiet --test incidents >"
 say "$kills kills of a writer: nothing acknowledged is missing, nothing twice"
 WATCHTOWER_KILLS=$kills cargo test --locked --quiet --test store kill_9 >"$work/output" 2>&1 ||
   { tail -n 40 "$work/output" >&2; die 'a kill lost a finding'; }
+
+say "$events events while sender and receiver of the sinks are killed"
+WATCHTOWER_EVENTS=$events cargo test --locked --quiet --test sinks kill_9 >"$work/output" 2>&1 ||
+  { cat "$work/output" >&2; die 'the sinks lost something'; }
 
 say "$kills kills while findings flow"
 for round in $(seq "$kills"); do

@@ -37,6 +37,31 @@ pub enum Command {
     /// Run one persona here on a stream of another server, over WebRTC (WHEP).
     /// The server's token comes from WATCHTOWER_CONSOLE_TOKEN.
     Agent(AgentArgs),
+    /// Whom findings are told to ([sinks.NAME] in watchtower.toml).
+    #[command(subcommand)]
+    Sink(SinkCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SinkCommand {
+    /// Send a marked sample and tell what the other side said; exit 1 if one
+    /// did not take it.
+    Test(SinkTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SinkTestArgs {
+    /// Which one; default all that are on.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Where they are described.
+    #[arg(
+        long,
+        env = "WATCHTOWER_SETTINGS",
+        default_value = "watchtower.toml",
+        value_name = "FILE"
+    )]
+    pub settings: PathBuf,
 }
 
 #[derive(Debug, Args)]

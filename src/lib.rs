@@ -17,7 +17,7 @@
 //!                                  v  Finding
 //!                             FindingsBus + store (durable first, then fan out)
 //!                                  |
-//!                 logs/findings.jsonl, logs/<agent>.log, console (HTTP, SSE)
+//!                 logs/findings.jsonl, logs/<agent>.log, console (HTTP, SSE), sinks
 //! ```
 //!
 //! A remote agent (`watchtower agent`) is the same house with other ends:
@@ -32,11 +32,11 @@
 //!   [`incident`], [`model`], [`masking`], [`screen`], [`metrics`], [`bits`],
 //!   [`h264`], [`bearer`], [`backoff`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
-//!   [`store`], [`roster`], [`tls`]; and [`findings_bus`], which stands on
+//!   [`store`], [`roster`], [`deliveries`], [`tls`]; and [`findings_bus`], which stands on
 //!   [`store`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
-//!   [`report`], [`console`], [`eval`],
+//!   [`report`], [`sinks`], [`console`], [`eval`],
 //!   [`watchdog`], [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
@@ -53,10 +53,12 @@ pub mod eval;
 pub mod models;
 pub mod report;
 pub mod rtmp;
+pub mod sinks;
 pub mod vision;
 pub mod watchdog;
 pub mod whep;
 
+pub mod deliveries;
 pub mod findings_bus;
 pub mod frame_bus;
 pub mod roster;

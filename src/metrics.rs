@@ -60,6 +60,16 @@ pub struct Metrics {
     transcode_cpu: Family<KindLabel, Counter<f64, AtomicU64>>,
     /// Pictures encoded for browsers.
     pub transcoded_frames: Counter,
+    sink_delivered: Family<SinkLabel, Counter>,
+    sink_failed: Family<SinkLabel, Counter>,
+    sink_dead: Family<SinkLabel, Counter>,
+    sink_lost: Family<SinkLabel, Counter>,
+    sink_behind: Family<SinkLabel, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabel {
+    sink: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -210,6 +220,11 @@ impl Metrics {
             transcodes: Gauge::default(),
             transcode_cpu: Family::default(),
             transcoded_frames: Counter::default(),
+            sink_delivered: Family::default(),
+            sink_failed: Family::default(),
+            sink_dead: Family::default(),
+            sink_lost: Family::default(),
+            sink_behind: Family::default(),
         };
         // The text format appends `_total` to a counter's name by itself.
         let r = &mut metrics.registry;
@@ -317,6 +332,31 @@ impl Metrics {
             "Pictures encoded for browsers",
             metrics.transcoded_frames.clone(),
         );
+        r.register(
+            "sink_delivered",
+            "Events taken by a sink's other side",
+            metrics.sink_delivered.clone(),
+        );
+        r.register(
+            "sink_failed",
+            "Attempts of a sink that failed and are made again",
+            metrics.sink_failed.clone(),
+        );
+        r.register(
+            "sink_dead",
+            "Events that a sink's other side refused for good",
+            metrics.sink_dead.clone(),
+        );
+        r.register(
+            "sink_lost",
+            "Events removed from the store before a sink could be told",
+            metrics.sink_lost.clone(),
+        );
+        r.register(
+            "sink_behind",
+            "Events a sink has not dealt with yet",
+            metrics.sink_behind.clone(),
+        );
         for place in Dropped::ALL {
             metrics.dropped(place, 0);
         }
@@ -383,6 +423,46 @@ impl Metrics {
         self.tokens.get_or_create(&labels).inc_by(count);
     }
 
+    /// Makes a sink's series exist from the start.
+    pub fn introduce_sink(&self, sink: &str) {
+        let label = sink_label(sink);
+        for family in [
+            &self.sink_delivered,
+            &self.sink_failed,
+            &self.sink_dead,
+            &self.sink_lost,
+        ] {
+            drop(family.get_or_create(&label));
+        }
+        drop(self.sink_behind.get_or_create(&label));
+    }
+
+    pub fn sink_delivered(&self, sink: &str, count: u64) {
+        let label = sink_label(sink);
+        self.sink_delivered.get_or_create(&label).inc_by(count);
+    }
+
+    pub fn sink_failed(&self, sink: &str) {
+        self.sink_failed.get_or_create(&sink_label(sink)).inc();
+    }
+
+    pub fn sink_dead(&self, sink: &str) {
+        self.sink_dead.get_or_create(&sink_label(sink)).inc();
+    }
+
+    pub fn sink_lost(&self, sink: &str, count: u64) {
+        self.sink_lost
+            .get_or_create(&sink_label(sink))
+            .inc_by(count);
+    }
+
+    pub fn sink_behind(&self, sink: &str, behind: u64) {
+        let behind = i64::try_from(behind).unwrap_or(i64::MAX);
+        self.sink_behind
+            .get_or_create(&sink_label(sink))
+            .set(behind);
+    }
+
     /// Counts a panel, or one that was not held.
     pub fn panel(&self, end: PanelEnd) {
         let end = end.as_str();
@@ -401,6 +481,12 @@ fn answer_labels(agent: &str, outcome: Outcome) -> AnswerLabels {
     AnswerLabels {
         agent: agent.to_owned(),
         outcome: outcome.as_str(),
+    }
+}
+
+fn sink_label(sink: &str) -> SinkLabel {
+    SinkLabel {
+        sink: sink.to_owned(),
     }
 }
 

@@ -9,7 +9,8 @@ const WORDS: [&str; 12] = [
     "backoff", "bearer", "bits", "config", "finding", "h264", "incident", "masking", "media",
     "metrics", "model", "screen",
 ];
-const MEETING_POINTS: [&str; 6] = [
+const MEETING_POINTS: [&str; 7] = [
+    "deliveries",
     "findings_bus",
     "frame_bus",
     "roster",
@@ -17,14 +18,15 @@ const MEETING_POINTS: [&str; 6] = [
     "stream_hub",
     "tls",
 ];
-const EDGES: [&str; 10] = [
-    "agents", "av", "console", "eval", "models", "report", "rtmp", "vision", "watchdog", "whep",
+const EDGES: [&str; 11] = [
+    "agents", "av", "console", "eval", "models", "report", "rtmp", "sinks", "vision", "watchdog",
+    "whep",
 ];
 /// They know everyone; nobody imports them.
 const TOP: [&str; 4] = ["app", "cli", "lib", "main"];
 
 /// Each heavy dependency and the places that may name it.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("rusqlite", &["src/store/"]),
     ("rml_rtmp", &["src/rtmp/"]),
     ("ffmpeg_next", &["src/av/"]),
@@ -36,11 +38,20 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("axum", &["src/console/", "src/whep/"]),
     (
         "reqwest",
-        &["src/models/", "src/report/", "src/whep/client/"],
+        &[
+            "src/models/",
+            "src/report/",
+            "src/sinks/",
+            "src/whep/client/",
+        ],
     ),
     ("tokio_rustls", &["src/tls/"]),
     ("rustls", &["src/tls/"]),
+    ("rustls_platform_verifier", &["src/tls/"]),
     ("x509_parser", &["src/tls/"]),
+    ("async_nats", &["src/sinks/nats.rs"]),
+    ("minijinja", &["src/sinks/template.rs"]),
+    ("opentelemetry_proto", &["src/sinks/otlp.rs"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

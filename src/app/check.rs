@@ -10,6 +10,7 @@ use super::panel;
 use crate::agents::Member;
 use crate::av;
 use crate::config::{Config, Places, Provider, Secrets, TlsSettings};
+use crate::sinks;
 use crate::tls::Tls;
 use crate::vision::Ocr;
 
@@ -90,6 +91,10 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
     };
     if let Some(settings) = &config.settings.tls {
         rows.extend(certificate(settings));
+    }
+    for sink in &config.settings.sinks {
+        let what = format!("sink {}", sink.name);
+        rows.push(row(&what, sinks::check(sink)));
     }
     let enabled = config.panel.enabled().count();
     rows.push(row(

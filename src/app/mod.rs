@@ -12,6 +12,7 @@ mod panel;
 mod reload;
 mod remote;
 mod replay;
+mod sink_test;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -30,15 +31,17 @@ use tokio_util::sync::CancellationToken;
 use crate::agents;
 use crate::agents::{Meeting, Staff};
 use crate::av;
-use crate::cli::{Command, PublishArgs};
+use crate::cli::{Command, PublishArgs, SinkCommand};
 use crate::config::{AgentConfig, Config, Secret, Secrets};
 use crate::console::{Console, ConsoleSettings, Views};
+use crate::deliveries::Deliveries;
 use crate::finding::{Finding, WATCHTOWER, printable};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 use crate::rtmp;
+use crate::sinks::Sinks;
 use crate::stream_hub::StreamHub;
 use crate::stream_hub::renditions::Renditions;
 use crate::tls::Tls;
@@ -83,6 +86,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             .await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Sink(SinkCommand::Test(args)) => Ok(sink_test::run(&args)?.await),
         Command::Agent(args) => {
             remote::run(args, secrets, shutdown_signal()?).await?;
             Ok(ExitCode::SUCCESS)
@@ -142,6 +146,8 @@ pub struct App {
     roster: Roster,
     metrics: Arc<Metrics>,
     reader: Option<Reader>,
+    sinks: Sinks,
+    deliveries: Deliveries,
 }
 
 /// Where the server really listens, which differs from what was asked for
@@ -174,6 +180,8 @@ impl App {
             &names,
             &config.settings.store,
         )?;
+        let deliveries = Deliveries::default();
+        let sinks = Sinks::open(&config.settings.sinks, &findings, &deliveries, &metrics).await?;
         let reader = panel::reader(&config, &frames, Some(findings.clone()), &metrics)?;
         let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
         let address = config.places.http;
@@ -182,6 +190,7 @@ impl App {
             token: config.secrets.console_token.clone(),
             allowed_origins: config.settings.http.allowed_origins.clone(),
             tls: tls.as_ref().map(|tls| tls.acceptor(&["http/1.1"])),
+            inbound_secret: config.secrets.inbound_secret.clone(),
         });
         let console = console
             .await
@@ -224,6 +233,8 @@ impl App {
             roster,
             metrics,
             reader,
+            sinks,
+            deliveries,
         })
     }
 
@@ -250,6 +261,7 @@ impl App {
             findings: self.findings.clone(),
             roster: self.roster.clone(),
             metrics: Arc::clone(&self.metrics),
+            deliveries: self.deliveries,
             redact: self.config.panel.model.redact_at_home(),
             ready: Arc::clone(&ready),
         };
@@ -287,6 +299,10 @@ impl App {
         essential.spawn(name(
             "streams",
             done(async move { hub.expire(closing).await }),
+        ));
+        essential.spawn(name(
+            "sinks",
+            done(self.sinks.run(self.findings.clone(), sources.clone())),
         ));
         let watchdog = Watchdog::new(
             self.hub.clone(),

@@ -9,6 +9,7 @@ mod panel;
 mod secret;
 mod section;
 mod settings;
+mod sinks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use settings::{
     HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
     WatchdogSettings, WebrtcSettings,
 };
+pub use sinks::{Format, Preset, Rate, SinkKind, SinkSettings, What};
 
 /// Where to listen and where things lie: the flags of `serve`.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct Secrets {
     pub stream_key: Option<Secret>,
     pub console_token: Option<Secret>,
     pub api_key: Option<Secret>,
+    /// What tools sign with who decide about incidents from outside.
+    pub inbound_secret: Option<Secret>,
     /// Not secret, but of the same place.
     pub gemini_base_url: Option<String>,
 }
@@ -62,6 +66,7 @@ impl Secrets {
         Self {
             stream_key: secret("WATCHTOWER_STREAM_KEY"),
             console_token: secret("WATCHTOWER_CONSOLE_TOKEN"),
+            inbound_secret: secret("WATCHTOWER_INBOUND_SECRET"),
             api_key: secret("GOOGLE_API_KEY").or_else(|| secret("GEMINI_API_KEY")),
             gemini_base_url: get("GOOGLE_GEMINI_BASE_URL").filter(|url| !url.trim().is_empty()),
         }
@@ -108,9 +113,8 @@ impl Config {
             source: std::io::ErrorKind::NotFound.into(),
             hint: "copy agents.toml from the project, or name yours with --config",
         })?;
-        let settings = read(&places.settings)?.unwrap_or_default();
+        let settings = Settings::load(&places.settings)?;
         let panel = Panel::parse(&panel, &places.config.display().to_string());
-        let settings = Settings::parse(&settings, &places.settings.display().to_string());
         match (panel, settings) {
             (Ok(panel), Ok(settings)) => match (places.rtmps, &settings.tls) {
                 (Some(address), None) => Err(ConfigError::RtmpsWithoutTls {
@@ -159,6 +163,20 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
             source,
             hint: "expected a readable UTF-8 text file",
         }),
+    }
+}
+
+impl Settings {
+    /// A file that may be absent, and what the environment says beside it.
+    pub fn load(file: &Path) -> Result<Result<Self, Faults>, ConfigError> {
+        let text = read(file)?.unwrap_or_default();
+        let settings = Self::parse(&text, &file.display().to_string());
+        Ok(settings.map(|mut settings| {
+            for sink in &mut settings.sinks {
+                sink.override_from(|name| std::env::var(name).ok());
+            }
+            settings
+        }))
     }
 }
 

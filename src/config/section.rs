@@ -27,12 +27,38 @@ impl<'a> Section<'a> {
     /// A sub-table; an empty one when it isn't there.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'_> {
         let path = self.path_of(key);
-        let table = match self.take(key) {
+        let table = self.table(key);
+        Section::new(table, path, self.faults)
+    }
+
+    /// The tables under a table, by their names.
+    pub(super) fn each<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&str, Section<'_>) -> T,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        for (name, value) in self.table(key) {
+            let path = format!("{}.{name}", self.path_of(key));
+            match value {
+                Value::Table(table) => {
+                    all.push(read(&name, Section::new(table, path, self.faults)));
+                }
+                other => self
+                    .faults
+                    .add(path, format!("must be a table, got {}", show(&other))),
+            }
+        }
+        all
+    }
+
+    /// A table of whatever keys; an empty one when it isn't there.
+    pub(super) fn table(&mut self, key: &'static str) -> Table {
+        match self.take(key) {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(other) => self.wrong(key, &other, "a table").unwrap_or_default(),
-        };
-        Section::new(table, path, self.faults)
+        }
     }
 
     /// An array of tables (`[[key]]`).
@@ -175,6 +201,18 @@ impl<'a> Section<'a> {
         self.wrong(key, &value, &words.join(" or "))
     }
 
+    pub(super) fn required_choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        if !self.table.contains_key(key) {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.fault(key, format!("is missing: one of {}", words.join(", ")));
+        }
+        self.choice(key, choices)
+    }
+
     pub(super) fn fault(&mut self, key: &str, message: impl Into<String>) {
         let path = self.path_of(key);
         self.faults.add(path, message);
@@ -206,7 +244,9 @@ impl<'a> Section<'a> {
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
+    if key.is_empty() {
+        path.to_owned()
+    } else if path.is_empty() {
         key.to_owned()
     } else {
         format!("{path}.{key}")

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::Section;
+use super::sinks::{self, SinkSettings};
 use super::{Faults, parse_table};
 
 /// All of `watchtower.toml`.
@@ -17,6 +18,7 @@ pub struct Settings {
     pub watchdog: WatchdogSettings,
     /// Without it nothing is encrypted but the viewers' media.
     pub tls: Option<TlsSettings>,
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// `[rtmp]`
@@ -127,6 +129,7 @@ impl Settings {
         let webrtc = webrtc(root.section("webrtc"));
         let watchdog = watchdog(root.section("watchdog"));
         let tls = tls(root.section("tls"));
+        let sinks = root.each("sinks", sinks::sink);
         root.finish();
         if faults.is_empty() {
             Ok(Self {
@@ -137,6 +140,7 @@ impl Settings {
                 webrtc,
                 watchdog,
                 tls,
+                sinks,
             })
         } else {
             Err(faults)

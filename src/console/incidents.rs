@@ -241,7 +241,11 @@ pub(super) async fn set_status(
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
 
-fn verdict(id: Uuid, body: &StatusBody, headers: &HeaderMap) -> Result<Verdict, Problem> {
+pub(super) fn verdict(
+    id: Uuid,
+    body: &StatusBody,
+    headers: &HeaderMap,
+) -> Result<Verdict, Problem> {
     let (by, why) = (body.by.trim(), body.why.trim());
     if by.is_empty() || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must say who decides, in 1 to {LONGEST_NAME} characters");

@@ -10,11 +10,13 @@ mod access;
 mod api;
 mod events;
 mod https;
+mod inbound;
 mod incidents;
 mod intake;
 mod login;
 mod page;
 mod problem;
+mod sinks;
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Secret;
+use crate::deliveries::Deliveries;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::masking::Redact;
@@ -54,6 +57,9 @@ pub struct ConsoleSettings {
     pub allowed_origins: Vec<String>,
     /// With it HTTPS is spoken, and nothing else.
     pub tls: Option<tls::Acceptor>,
+    /// What tools sign with who decide about incidents from outside; without
+    /// it none may.
+    pub inbound_secret: Option<Secret>,
 }
 
 /// What the console shows.
@@ -64,6 +70,7 @@ pub struct Views {
     pub findings: FindingsBus,
     pub roster: Roster,
     pub metrics: Arc<Metrics>,
+    pub deliveries: Deliveries,
     /// What is painted over in the stills that are shown.
     pub redact: Redact,
     /// True once everything is open, false again while draining.
@@ -113,6 +120,7 @@ impl Console {
             token,
             allowed_origins,
             tls,
+            inbound_secret,
             ..
         } = self.settings;
         let access = Access::new(token, allowed_origins, tls.is_some());
@@ -121,7 +129,8 @@ impl Console {
             shutdown: shutdown.clone(),
             reports: Arc::default(),
         };
-        let router = router(state, beside, access);
+        let inbound = inbound_secret.map(|secret| inbound::router(state.clone(), secret));
+        let router = router(state, beside, access).merge(inbound.unwrap_or_default());
         let shutdown = shutdown.cancelled_owned();
         match tls {
             None => {
@@ -159,6 +168,8 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .route("/api/lessons", get(incidents::lessons))
         .route("/api/lessons/{id}", delete(incidents::unlearn))
         .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
+        .route("/api/sinks", get(sinks::list))
+        .route("/api/sinks/{name}/dead", get(sinks::dead))
         .route("/api/search", get(api::search))
         .route("/api/events", get(events::events))
         .with_state(state);

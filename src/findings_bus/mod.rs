@@ -22,8 +22,8 @@ use crate::config::StoreSettings;
 use crate::finding::Finding;
 use crate::incident::{Change, Exchange, Incident, Lesson};
 use crate::store::{
-    self, Dossier, FindingQuery, Hit, IncidentQuery, Page, Place, Position, Publication, Readers,
-    Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
+    self, Buried, DeadLetter, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Page, Place,
+    Position, Publication, Readers, Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
 };
 use export::Export;
 use log::AgentLogs;
@@ -196,6 +196,47 @@ impl FindingsBus {
         let name = name.to_owned();
         let noted = self.ask(|reply| Job::Advance { name, seq, reply });
         noted.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// Keeps what a sink's other side will never take.
+    pub async fn bury(&self, letter: DeadLetter) -> Result<(), Refusal> {
+        let kept = self.ask(|reply| Job::Bury(Box::new(letter), reply));
+        kept.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// What happened to incidents after that place, oldest first.
+    pub async fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read(move |store| store.happened_after(seq, limit))
+            .await
+    }
+
+    /// The place of what happened last.
+    pub async fn last_happened(&self) -> Result<u64, StoreError> {
+        self.read(Readers::last_happened).await
+    }
+
+    /// A sink's dead letters, newest first.
+    pub async fn dead(
+        &self,
+        sink: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<Buried, u64>, StoreError> {
+        let sink = sink.to_owned();
+        self.read(move |store| store.dead(&sink, before, limit))
+            .await
+    }
+
+    pub async fn dead_count(&self, sink: &str) -> Result<u64, StoreError> {
+        let sink = sink.to_owned();
+        self.read(move |store| store.dead_count(&sink)).await
+    }
+
+    /// How far a named reader has got, if there is one.
+    pub async fn cursor_if_any(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let name = name.to_owned();
+        let cursor = self.read(move |store| store.cursor(&name)).await?;
+        Ok(cursor.map(|(seq, _)| seq))
     }
 
     /// Removes what is too old or too much now; it is done from time to time

@@ -13,7 +13,8 @@ use super::{Event, PublishError, QUEUED, Shared};
 use crate::finding::Finding;
 use crate::incident::{Change, Exchange};
 use crate::store::{
-    Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write, Writer, Written,
+    DeadLetter, Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write,
+    Writer, Written,
 };
 
 /// How often what is too old is looked for.
@@ -41,6 +42,7 @@ pub(super) enum Job {
         seq: u64,
         reply: Reply<(), Refusal>,
     },
+    Bury(Box<DeadLetter>, Reply<(), Refusal>),
     Sweep(Reply<Swept, StoreError>),
 }
 
@@ -137,6 +139,7 @@ impl Recorder {
                     };
                     (write, Answer::Plain(reply))
                 }
+                Job::Bury(letter, reply) => (Write::Bury(letter), Answer::Plain(reply)),
                 // In its place among the agent's findings.
                 Job::Note { agent, text } => {
                     self.write(&mut writes, &mut answers);

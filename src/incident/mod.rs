@@ -122,7 +122,7 @@ fn rank(piece: &Evidence) -> (u8, bool) {
 
 /// Why an incident changed. All but `Repeated` and `Opinions` speak up: the
 /// verdict follows those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum News {
     Opened,
@@ -164,7 +164,7 @@ pub struct Change {
 }
 
 /// One decision about an incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     pub status: Status,
     /// A person's name, or [`Decision::WATCHTOWER`].

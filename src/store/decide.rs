@@ -64,6 +64,7 @@ impl Writer {
             version: known.version,
             incident: known.incident.clone(),
         };
+        self.post(&change, None, Some(&decision))?;
         self.cache.put(known);
         Ok(Ok(change))
     }

@@ -12,6 +12,7 @@ mod evidence;
 mod incidents;
 mod known;
 mod open;
+mod outbox;
 mod panel;
 mod read;
 mod record;
@@ -32,6 +33,7 @@ use crate::incident::{Change, Decision, Exchange, Incident, Lesson, Proof, Statu
 use crate::media::Still;
 
 pub use open::{OpenError, open};
+pub use outbox::{Buried, DeadLetter, Entry};
 pub use read::Readers;
 pub use retention::Swept;
 pub use screen::{Hit, ScreenLine, ScreenText, TextQuery};
@@ -96,6 +98,8 @@ pub enum Write {
         seq: u64,
         place: u64,
     },
+    /// What a sink's other side will never take.
+    Bury(Box<DeadLetter>),
 }
 
 /// What was written, and is durable.
@@ -107,6 +111,7 @@ pub enum Written {
     Unlearned,
     Remembered,
     Advanced,
+    Buried,
 }
 
 #[derive(Debug, Clone)]

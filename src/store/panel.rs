@@ -36,6 +36,7 @@ impl Writer {
             version: known.version,
             incident: known.incident.clone(),
         };
+        self.post(&change, None, None)?;
         self.cache.put(known);
         Ok(Ok(change))
     }

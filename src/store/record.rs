@@ -98,6 +98,7 @@ impl Writer {
             version: known.version,
             incident: known.incident.clone(),
         };
+        self.post(&change, Some(seq), None)?;
         known.worst_before = known.incident.severity;
         self.cache.put(known);
         Ok(Recorded {

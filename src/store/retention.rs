@@ -50,10 +50,12 @@ impl Writer {
             lines: self.forget_text(since, too_much)?,
             ..Swept::default()
         };
+        let cleared = self.clear_outbox(since, too_much)?;
         let mut incidents = Vec::new();
         for (seq, incident, stored_at) in oldest {
             if stored_at >= since && !too_much {
-                swept.more = swept.lines == super::screen::STEP as u64;
+                swept.more = swept.lines == super::screen::STEP as u64
+                    || cleared == super::outbox::STEP as u64;
                 return self.remove_incidents(incidents, swept);
             }
             swept.stills += self.remove_finding(seq)?;

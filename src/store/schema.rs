@@ -7,7 +7,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Each brings the schema from its index to the next. Never change one that
 /// was released: add another.
-const MIGRATIONS: [&str; 3] = [FIRST, SCREEN_TEXT, VERDICT];
+const MIGRATIONS: [&str; 4] = [FIRST, SCREEN_TEXT, VERDICT, OUTBOX];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
 
@@ -157,6 +157,32 @@ CREATE VIRTUAL TABLE screen_text USING fts5 (
 
 /// How the panel settled an incident.
 const VERDICT: &str = "ALTER TABLE incidents ADD COLUMN verdict TEXT;";
+
+/// What happened to incidents, and what no sink could be told.
+const OUTBOX: &str = "
+CREATE TABLE outbox (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  at INTEGER NOT NULL,
+  news TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  -- As it was then.
+  incident TEXT NOT NULL,
+  -- May be gone before this is.
+  finding INTEGER,
+  decision TEXT
+) STRICT;
+CREATE TABLE dead_letters (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  sink TEXT NOT NULL,
+  event BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  why TEXT NOT NULL,
+  body TEXT NOT NULL,
+  UNIQUE (sink, event)
+) STRICT;
+CREATE INDEX dead_letters_by_sink ON dead_letters (sink, seq);
+";
 
 /// What a file turned out to be.
 pub(super) enum Age {

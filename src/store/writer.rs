@@ -104,6 +104,10 @@ impl Writer {
                 self.advance(name, *seq, *place)?;
                 Ok(Ok(Written::Advanced))
             }
+            Write::Bury(letter) => {
+                self.bury(letter)?;
+                Ok(Ok(Written::Buried))
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! change, and goes on with the old pair when the new one is not in order.
 //! Owns no socket and no deadline; those are the edges'.
 
+mod client;
 mod handshake;
 mod pair;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
+pub use client::{ClientStream, Connector};
 pub use handshake::{Acceptor, HandshakeError, Stream};
 pub use pair::{Certificate, PairError};
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use watchtower::config::StoreSettings;
 use watchtower::console::{Console, ConsoleSettings, Views};
+use watchtower::deliveries::Deliveries;
 use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 use watchtower::findings_bus::FindingsBus;
 use watchtower::frame_bus::FrameBus;
@@ -54,6 +55,7 @@ impl Room {
             token: None,
             allowed_origins: vec![],
             tls: None,
+            inbound_secret: None,
         });
         let console = console.await.unwrap();
         let base = format!("http://{}", console.local_addr().unwrap());
@@ -63,6 +65,7 @@ impl Room {
             findings: bus.clone(),
             roster: Roster::new(vec![]),
             metrics: Arc::new(Metrics::new()),
+            deliveries: Deliveries::default(),
             redact: Redact::Secrets,
             ready: Arc::new(AtomicBool::new(true)),
         };

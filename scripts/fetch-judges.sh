@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Gets what judges the sinks in the tests, into cargo's folder for them: the
+# OCSF schema, OpenTelemetry's protobufs and a CEF parser from PyPI, and
+# syslog-ng, whose package excludes rsyslog's, unpacked aside.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+into=${CARGO_TARGET_DIR:-$root/target}/tmp
+mkdir -p "$into"
+into=$(cd "$into" && pwd)
+
+say() { printf 'fetch-judges: %s\n' "$*"; }
+
+packages=(ocsf-json-schema==1.2.0 jsonschema==4.26.0 opentelemetry-proto==1.45.2 pycef==1.11)
+if [ "$(cat "$into/python/.judges" 2>/dev/null)" != "${packages[*]}" ]; then
+  say "installing ${packages[*]}"
+  rm -rf "$into/python"
+  python3 -m pip install --quiet --disable-pip-version-check --target "$into/python" "${packages[@]}"
+  printf '%s' "${packages[*]}" >"$into/python/.judges"
+fi
+
+if [ ! -x "$into/syslog-ng/usr/sbin/syslog-ng" ]; then
+  say 'unpacking syslog-ng'
+  debs=$(mktemp -d)
+  trap 'rm -rf "$debs"' EXIT
+  (cd "$debs" && apt-get download -qq syslog-ng-core libivykis0 libnet1 libwrap0 libjson-c5 libglib2.0-0 libpcre3 2>/dev/null)
+  for deb in "$debs"/*.deb; do dpkg -x "$deb" "$into/syslog-ng"; done
+fi

@@ -1,0 +1,44 @@
+//! `watchtower sink test`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::cli::SinkTestArgs;
+use crate::config::Settings;
+use crate::sinks::trials;
+
+/// A line for each sink; failure when one did not take the sample.
+pub(super) fn run(args: &SinkTestArgs) -> anyhow::Result<impl Future<Output = ExitCode>> {
+    let mut sinks = Settings::load(&args.settings)??.sinks;
+    if let Some(name) = &args.name {
+        let known: Vec<_> = sinks.iter().map(|sink| sink.name.clone()).collect();
+        sinks.retain(|sink| sink.name == *name);
+        if sinks.is_empty() {
+            let file = args.settings.display();
+            bail!(
+                "there is no [sinks.{name}] in {file}; there are: {}",
+                known.join(", ")
+            );
+        }
+    }
+    Ok(async move {
+        let mut failed = false;
+        for trial in trials(&sinks).await {
+            let (sink, kind, id) = (&trial.sink, trial.kind, trial.id);
+            match trial.verdict {
+                None => println!("{sink} ({kind})  off    it has no address"),
+                Some(Ok(())) => println!("{sink} ({kind})  ok     took the sample {id}"),
+                Some(Err(why)) => {
+                    failed = true;
+                    println!("{sink} ({kind})  FAULT  {why}");
+                }
+            }
+        }
+        if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
+    })
+}

@@ -1,0 +1,71 @@
+//! How each sink fares: told by the sinks, shown by the console.
+//!
+//! A few short rows behind a lock that is held to copy them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// How one sink fares.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Delivery {
+    pub name: String,
+    pub kind: &'static str,
+    /// In words, for a person.
+    pub state: String,
+    /// The last event it has dealt with.
+    #[serde(skip)]
+    pub told: u64,
+    /// Events taken by the other side since the start.
+    pub delivered: u64,
+    /// Attempts that failed since the start.
+    pub failed: u64,
+    /// Dead letters kept.
+    pub dead: u64,
+    pub last_error: Option<String>,
+    pub last_delivered_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    pub fn new(name: &str, kind: &'static str, told: u64, dead: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            state: "starting".to_owned(),
+            told,
+            delivered: 0,
+            failed: 0,
+            dead,
+            last_error: None,
+            last_delivered_at: None,
+        }
+    }
+}
+
+/// Cheap to clone; all clones show the same.
+#[derive(Debug, Clone, Default)]
+pub struct Deliveries {
+    rows: Arc<Mutex<Vec<Delivery>>>,
+}
+
+impl Deliveries {
+    pub fn add(&self, delivery: Delivery) {
+        self.rows().push(delivery);
+    }
+
+    pub fn update(&self, name: &str, change: impl FnOnce(&mut Delivery)) {
+        if let Some(row) = self.rows().iter_mut().find(|row| row.name == name) {
+            change(row);
+        }
+    }
+
+    /// In the order of the configuration.
+    pub fn list(&self) -> Vec<Delivery> {
+        self.rows().clone()
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Vec<Delivery>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

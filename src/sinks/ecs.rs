@@ -1,0 +1,120 @@
+//! The event in the Elastic Common Schema (8.17), derived from OCSF.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Notice;
+
+const VERSION: &str = "8.17.0";
+
+pub(super) fn event(notice: &Notice) -> Value {
+    let from = &notice.ocsf;
+    let info = &from["finding_info"];
+    let mut event = Map::new();
+    let mut put = |key: &str, value: Value| {
+        if !value.is_null() {
+            event.insert(key.to_owned(), value);
+        }
+    };
+    put("@timestamp", time(&from["time"]));
+    put("ecs", json!({ "version": VERSION }));
+    put("message", from["message"].clone());
+    put("tags", json!(["watchtower", notice.change.as_str()]));
+    put(
+        "event",
+        json!({
+            "id": notice.id,
+            "kind": "alert",
+            "category": ["threat"],
+            "type": ["indicator"],
+            "action": notice.change.as_str(),
+            "module": "watchtower",
+            "dataset": "watchtower.incident",
+            "severity": from["severity_id"],
+            "start": time(&from["start_time"]),
+            "end": time(&from["end_time"]),
+            "reason": info["desc"],
+            "provider": info["analytic"]["name"],
+        }),
+    );
+    put(
+        "rule",
+        json!({
+            "name": info["title"],
+            "category": info["types"][0],
+            "author": info["analytic"]["name"],
+            "version": info["analytic"]["version"],
+            "ruleset": info["analytic"]["uid"],
+            "uuid": info["uid"],
+        }),
+    );
+    put(
+        "observer",
+        json!({
+            "vendor": "Watchtower",
+            "product": "Watchtower",
+            "version": env!("CARGO_PKG_VERSION"),
+            "type": "screen",
+        }),
+    );
+    let of_kind = |id: u64| -> BTreeSet<&str> {
+        let all = from["observables"].as_array().into_iter().flatten();
+        all.filter(|observable| observable["type_id"] == id)
+            .filter_map(|observable| observable["value"].as_str())
+            .collect()
+    };
+    let related = json!({
+        "ip": of_kind(2), "hosts": of_kind(1), "user": of_kind(4), "hash": of_kind(8),
+    });
+    put("related", related);
+    let attacks = info["attacks"].as_array();
+    if let Some(attacks) = attacks {
+        let ids = |key: &str| -> Vec<&Value> {
+            let ids = attacks.iter().map(|attack| &attack[key]["uid"]);
+            ids.filter(|id| !id.is_null()).collect()
+        };
+        put(
+            "threat",
+            json!({
+                "framework": "MITRE ATT&CK",
+                "technique": { "id": ids("technique"), "subtechnique": { "id": ids("sub_technique") } },
+                "tactic": { "id": ids("tactic") },
+            }),
+        );
+    }
+    let cves = of_kind(18);
+    if !cves.is_empty() {
+        put("vulnerability", json!({ "id": cves }));
+    }
+    put("labels", from["unmapped"]["fields"].clone());
+    put(
+        "watchtower",
+        json!({
+            "incident": notice.incident,
+            "status": notice.status,
+            "severity": notice.severity,
+            "confidence": from["confidence_score"],
+            "count": notice.count,
+            "stream": notice.stream,
+            "agents": notice.agents,
+            "quotes": quotes(from),
+            "recommended_action": from["remediation"]["desc"],
+            "decision": from["status_detail"],
+        }),
+    );
+    Value::Object(event)
+}
+
+/// What stood on the screen.
+pub(super) fn quotes(from: &Value) -> Vec<&str> {
+    let pieces = from["evidences"].as_array().into_iter().flatten();
+    let quotes = pieces.filter_map(|piece| piece["data"]["quote"].as_str());
+    quotes.filter(|quote| !quote.is_empty()).collect()
+}
+
+fn time(millis: &Value) -> Value {
+    let at = millis.as_i64().map(Timestamp::from_millisecond);
+    at.and_then(Result::ok).map_or(Value::Null, |at| json!(at))
+}

@@ -1,0 +1,102 @@
+//! Elasticsearch and OpenSearch, by `_bulk` into a data stream.
+//!
+//! An event's id is the document's: one sent twice is there once.
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use serde_json::{Value, json};
+
+use super::http::{Http, gzip, headers, secret};
+use super::{Destination, Item, Notice, Outcome, shaped};
+use crate::config::{Format, SinkSettings};
+use crate::finding::printable;
+
+const STREAM: &str = "logs-watchtower.incident-default";
+const LONGEST_REASON: usize = 300;
+
+pub(super) struct Elastic {
+    http: Http,
+    headers: HeaderMap,
+    format: Format,
+    index: String,
+}
+
+impl Elastic {
+    pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
+        let http = Http::open(settings, "/_bulk")?;
+        let mut headers = headers([
+            ("content-type", "application/x-ndjson"),
+            ("content-encoding", "gzip"),
+        ]);
+        if let Some(token) = &settings.token {
+            // user:password, or an API key as it is given out.
+            let value = match token.expose() {
+                pair if pair.contains(':') => format!("Basic {}", STANDARD.encode(pair)),
+                key => format!("ApiKey {key}"),
+            };
+            headers.insert(AUTHORIZATION, secret(&value)?);
+        }
+        Ok(Self {
+            http,
+            headers,
+            format: settings.format,
+            index: settings.index.clone().unwrap_or_else(|| STREAM.to_owned()),
+        })
+    }
+
+    fn document(&self, notice: &Notice) -> Value {
+        let mut document = shaped(notice, self.format);
+        if self.format == Format::Ocsf {
+            // A data stream takes nothing without it.
+            let at = Timestamp::from_millisecond(notice.at.as_millisecond());
+            document["@timestamp"] = json!(at.unwrap_or_default());
+        }
+        document
+    }
+}
+
+#[async_trait]
+impl Destination for Elastic {
+    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+        let mut body = String::new();
+        for notice in batch {
+            let action = json!({ "create": { "_index": self.index, "_id": notice.id } });
+            body.push_str(&format!("{action}\n{}\n", self.document(notice)));
+        }
+        let answer = self.http.post(self.headers.clone(), gzip(body.as_bytes()));
+        let answer = match answer.await {
+            Ok(answer) if answer.status.is_success() => answer,
+            Ok(answer) => return answer.outcome(),
+            Err(outcome) => return outcome,
+        };
+        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let items = said["items"].as_array().map_or(&[][..], Vec::as_slice);
+        if items.len() != batch.len() {
+            return Outcome::retry(format!("it is no _bulk API: {}", answer.why()));
+        }
+        Outcome::PerItem(items.iter().map(item).collect())
+    }
+}
+
+fn item(item: &Value) -> Item {
+    let item = &item["create"];
+    let reason = || {
+        let error = &item["error"];
+        let parts =
+            [&error["type"], &error["reason"]].map(|part| part.as_str().unwrap_or_default());
+        let text: String = printable(&parts.join(": "))
+            .chars()
+            .take(LONGEST_REASON)
+            .collect();
+        format!("it answered {} {text}", item["status"])
+    };
+    match item["status"].as_u64() {
+        // 409: there already, from the time before.
+        Some(200..=299 | 409) => Item::Taken,
+        Some(400 | 413) => Item::Never(reason()),
+        _ => Item::NotNow(reason()),
+    }
+}

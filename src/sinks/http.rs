@@ -1,0 +1,195 @@
+//! One request of a sink that speaks HTTP, and what its answer means.
+
+use std::error::Error as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Certificate, Client, StatusCode, redirect, retry};
+use url::Url;
+
+use super::Outcome;
+use crate::backoff::retry_after;
+use crate::bearer::is_loopback;
+use crate::config::SinkSettings;
+use crate::finding::printable;
+
+/// Of an answer.
+const LARGEST_BODY: usize = 4 << 20;
+const LONGEST_DETAIL: usize = 300;
+
+pub(super) struct Http {
+    client: Client,
+    url: Url,
+}
+
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+    pub(super) after: Option<Duration>,
+}
+
+impl Http {
+    /// `path` is where under the address it is told; empty: the address
+    /// itself.
+    pub(super) fn open(settings: &SinkSettings, path: &str) -> Result<Self, String> {
+        let address = settings
+            .address
+            .as_ref()
+            .map_or("", |address| address.expose());
+        let mut url = Url::parse(address)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            // Not shown: a chat's address is the key to its room.
+            .ok_or("address must be a URL such as https://host:port")?;
+        if url.scheme() == "http" && settings.token.is_some() && !is_loopback(&url) {
+            return Err("address must be https://: a token is sent there".to_owned());
+        }
+        if !path.is_empty() && !url.path().ends_with(path) {
+            let whole = format!("{}{path}", url.path().trim_end_matches('/'));
+            url.set_path(&whole);
+        }
+        let mut builder = Client::builder()
+            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
+            // A redirect could lead the findings, and the token, elsewhere.
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .timeout(settings.timeout);
+        if is_loopback(&url) {
+            builder = builder.no_proxy();
+        }
+        if let Some(file) = &settings.ca_file {
+            let pem = std::fs::read(file)
+                .map_err(|error| format!("ca_file {}: {error}", file.display()))?;
+            let found = Certificate::from_pem_bundle(&pem).ok();
+            let found = found.filter(|found| !found.is_empty());
+            let found = found
+                .ok_or_else(|| format!("ca_file {}: holds no PEM certificate", file.display()))?;
+            builder = builder.tls_certs_merge(found);
+        }
+        let client = builder.build();
+        let client = client.map_err(|error| format!("failed to set up HTTP: {}", reason(error)))?;
+        Ok(Self { client, url })
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) async fn post(&self, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, Outcome> {
+        self.post_to(self.url.clone(), headers, body).await
+    }
+
+    pub(super) async fn post_to(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Answer, Outcome> {
+        let request = self.client.post(url).headers(headers).body(body);
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| Outcome::retry(format!("out of reach: {}", reason(error))))?;
+        let asked = response.headers().get(RETRY_AFTER);
+        let after = asked.and_then(|value| retry_after(value.to_str().ok()?));
+        let status = response.status();
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(piece)) if body.len() < LARGEST_BODY => body.extend_from_slice(&piece),
+                Ok(_) => break,
+                // A success that breaks off may be one or not.
+                Err(error) => {
+                    return Err(Outcome::retry(format!(
+                        "its answer broke off: {}",
+                        reason(error)
+                    )));
+                }
+            }
+        }
+        Ok(Answer {
+            status,
+            body,
+            after,
+        })
+    }
+}
+
+impl Answer {
+    /// The usual meaning of a status (RFC 9110).
+    pub(super) fn outcome(self) -> Outcome {
+        if self.status.is_success() {
+            return Outcome::Delivered;
+        }
+        let why = self.why();
+        match self.status.as_u16() {
+            400 | 413 | 415 | 422 => Outcome::Refused { why },
+            300..=399 => Outcome::retry(format!(
+                "{why}: redirects are not followed; name the address that it leads to"
+            )),
+            401 | 403 => Outcome::Retry {
+                why: format!("{why} (is its token right?)"),
+                after: self.after,
+            },
+            404 => Outcome::retry(format!("{why} (is its address right?)")),
+            _ => Outcome::Retry {
+                why,
+                after: self.after,
+            },
+        }
+    }
+
+    pub(super) fn why(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let text: String = printable(&text).chars().take(LONGEST_DETAIL).collect();
+        format!("it answered {} {}", self.status, text.trim())
+            .trim_end()
+            .to_owned()
+    }
+}
+
+/// The innermost cause, without the URL.
+fn reason(error: reqwest::Error) -> String {
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let mut reason = None;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = Some(printable(&error.to_string()).into_owned());
+        cause = error.source();
+    }
+    match reason {
+        _ if timed_out => "no answer in time".to_owned(),
+        Some(reason) => reason,
+        None => error.to_string(),
+    }
+}
+
+pub(super) fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    drop(encoder.write_all(body));
+    encoder.finish().unwrap_or_default()
+}
+
+pub(super) fn headers<const N: usize>(pairs: [(&'static str, &str); N]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers
+}
+
+/// For `Authorization`: never shown by whatever prints headers.
+pub(super) fn secret(value: &str) -> Result<HeaderValue, String> {
+    let value = HeaderValue::from_str(value);
+    let mut value = value.map_err(|_| "the token has characters no header may have".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}

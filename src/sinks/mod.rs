@@ -1,0 +1,197 @@
+//! Findings where the team works: SIEM, chat, paging.
+//!
+//! One [runner](runner) for all: it reads what happened from the store, at
+//! its sink's own cursor, filters, batches, retries, counts, and buries what
+//! the other side will never take. A destination only encodes a batch, hands
+//! it over and says what became of it ([`Outcome`]). The spool is the store:
+//! nothing is lost in a crash or a week's outage, everything is told at least
+//! once and in order, and an event told twice has the same id twice.
+//!
+//! The canonical event is OCSF ([`ocsf`]); ECS and CEF derive from it
+//! ([`ecs`], [`cef`]).
+
+mod cef;
+mod ecs;
+mod elastic;
+mod http;
+mod jsonl;
+mod limit;
+mod nats;
+mod notice;
+mod ocsf;
+mod otlp;
+mod pagerduty;
+mod runner;
+mod splunk;
+mod syslog;
+mod template;
+mod trial;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Format, SinkKind, SinkSettings};
+use crate::deliveries::{Deliveries, Delivery};
+use crate::findings_bus::FindingsBus;
+use crate::metrics::Metrics;
+use crate::store::StoreError;
+
+pub use notice::Notice;
+pub use trial::{Trial, trials};
+
+use runner::Runner;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Delivered,
+    /// One for each event of the batch.
+    PerItem(Vec<Item>),
+    /// Not now; why, and when the other side wishes to be asked again.
+    Retry {
+        why: String,
+        after: Option<Duration>,
+    },
+    /// It will never take this batch. Of more than one event it is found out
+    /// which one it is.
+    Refused {
+        why: String,
+    },
+}
+
+impl Outcome {
+    fn retry(why: impl Into<String>) -> Self {
+        Self::Retry {
+            why: why.into(),
+            after: None,
+        }
+    }
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    Taken,
+    Never(String),
+    NotNow(String),
+}
+
+/// Somebody who is told. Dropping the future of `deliver` is allowed at any
+/// time and leaves a destination that can be used again.
+#[async_trait]
+pub(crate) trait Destination: Send + Sync {
+    /// Events it takes at once at most.
+    fn most(&self) -> usize {
+        usize::MAX
+    }
+
+    async fn deliver(&mut self, batch: &[Notice]) -> Outcome;
+}
+
+/// Why a sink can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("sinks.{sink}: {why}")]
+    Sink { sink: String, why: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// All sinks that are on.
+#[derive(Debug)]
+pub struct Sinks {
+    runners: Vec<Runner>,
+}
+
+impl Sinks {
+    /// Checks all there is to check without the other side. A sink that is
+    /// new begins with what happens from now on.
+    pub async fn open(
+        settings: &[SinkSettings],
+        findings: &FindingsBus,
+        board: &Deliveries,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let mut runners = Vec::new();
+        for settings in settings {
+            let name = &settings.name;
+            if settings.address.is_none() {
+                tracing::info!(sink = name, "off: it has no address");
+                continue;
+            }
+            let destination = destination(settings).map_err(|why| OpenError::Sink {
+                sink: name.clone(),
+                why,
+            })?;
+            let cursor = runner::cursor_name(name);
+            let told = match findings.cursor_if_any(&cursor).await? {
+                Some(told) => told,
+                None => {
+                    let last = findings.last_happened().await?;
+                    // Should this fail it begins a little later another time.
+                    drop(findings.advance(&cursor, last).await);
+                    last
+                }
+            };
+            let dead = findings.dead_count(name).await?;
+            board.add(Delivery::new(name, settings.kind.as_str(), told, dead));
+            metrics.introduce_sink(name);
+            runners.push(Runner::new(
+                settings.clone(),
+                destination,
+                told,
+                board.clone(),
+                Arc::clone(metrics),
+            ));
+        }
+        Ok(Self { runners })
+    }
+
+    /// Until `shutdown`; what is left then is told after the next start.
+    pub async fn run(self, findings: FindingsBus, shutdown: CancellationToken) {
+        let mut running = JoinSet::new();
+        for runner in self.runners {
+            running.spawn(runner.run(findings.clone(), shutdown.clone()));
+        }
+        drop(findings);
+        shutdown.cancelled().await;
+        while running.join_next().await.is_some() {}
+    }
+}
+
+/// What [`Sinks::open`] would refuse, told of one.
+pub fn check(settings: &SinkSettings) -> Result<&'static str, String> {
+    match settings.address {
+        Some(_) => destination(settings).map(|_| "in order; `watchtower sink test` sends a sample"),
+        None => Ok("off: it has no address"),
+    }
+}
+
+/// The other side of a sink that has an address; an error names what is
+/// wrong and what was expected, never a secret.
+fn destination(settings: &SinkSettings) -> Result<Box<dyn Destination>, String> {
+    Ok(match settings.kind {
+        SinkKind::Jsonl => Box::new(jsonl::Jsonl::open(settings)?),
+        SinkKind::Syslog => Box::new(syslog::Syslog::open(settings)?),
+        SinkKind::SplunkHec => Box::new(splunk::Splunk::open(settings)?),
+        SinkKind::Elasticsearch => Box::new(elastic::Elastic::open(settings)?),
+        SinkKind::Otlp => Box::new(otlp::Otlp::open(settings)?),
+        SinkKind::Webhook => Box::new(webhook::Webhook::open(settings)?),
+        SinkKind::Pagerduty => Box::new(pagerduty::Pagerduty::open(settings)?),
+        SinkKind::Nats => Box::new(nats::Nats::open(settings)?),
+    })
+}
+
+/// An event in the shape a sink was asked to give it, where that is JSON.
+fn shaped(notice: &Notice, format: Format) -> Value {
+    match format {
+        Format::Ecs => ecs::event(notice),
+        Format::Ocsf | Format::Cef => notice.ocsf.clone(),
+    }
+}

@@ -1,0 +1,144 @@
+//! OpenTelemetry logs by OTLP/HTTP in protobuf (OTLP specification 1.x).
+
+use async_trait::async_trait;
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+
+use super::http::{Http, gzip, headers, secret};
+use super::{Destination, Item, Notice, Outcome};
+use crate::config::SinkSettings;
+use crate::finding::{Severity, printable};
+
+pub(super) struct Otlp {
+    http: Http,
+    headers: HeaderMap,
+}
+
+impl Otlp {
+    pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
+        let mut headers = headers([
+            ("content-type", "application/x-protobuf"),
+            ("content-encoding", "gzip"),
+        ]);
+        if let Some(token) = &settings.token {
+            headers.insert(
+                AUTHORIZATION,
+                secret(&format!("Bearer {}", token.expose()))?,
+            );
+        }
+        Ok(Self {
+            http: Http::open(settings, "/v1/logs")?,
+            headers,
+        })
+    }
+}
+
+#[async_trait]
+impl Destination for Otlp {
+    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+        let body = request(batch).encode_to_vec();
+        let answer = match self.http.post(self.headers.clone(), gzip(&body)).await {
+            Ok(answer) if answer.status.is_success() => answer,
+            Ok(answer) => return answer.outcome(),
+            Err(outcome) => return outcome,
+        };
+        let Ok(said) = ExportLogsServiceResponse::decode(answer.body.as_slice()) else {
+            return Outcome::retry(format!("it is no OTLP receiver: {}", answer.why()));
+        };
+        match said.partial_success {
+            Some(partial) if partial.rejected_log_records > 0 => {
+                // Which ones it does not say, and forbids to send them again.
+                let why = format!(
+                    "{} of {} records were rejected, which ones it does not say: {}",
+                    partial.rejected_log_records,
+                    batch.len(),
+                    printable(&partial.error_message)
+                );
+                Outcome::PerItem(vec![Item::Never(why); batch.len()])
+            }
+            _ => Outcome::Delivered,
+        }
+    }
+}
+
+fn request(batch: &[Notice]) -> ExportLogsServiceRequest {
+    let scope = InstrumentationScope {
+        name: "watchtower".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    };
+    let resource = Resource {
+        attributes: vec![
+            attribute("service.name", "watchtower"),
+            attribute("service.version", env!("CARGO_PKG_VERSION")),
+        ],
+        ..Resource::default()
+    };
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(resource),
+            scope_logs: vec![ScopeLogs {
+                scope: Some(scope),
+                log_records: batch.iter().map(record).collect(),
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        }],
+    }
+}
+
+fn record(notice: &Notice) -> LogRecord {
+    let nanos = u64::try_from(notice.at.as_nanosecond()).unwrap_or_default();
+    // INFO, INFO2, WARN, ERROR, FATAL (log data model, severity number).
+    let severity = match notice.severity {
+        Severity::Info => 9,
+        Severity::Low => 10,
+        Severity::Medium => 13,
+        Severity::High => 17,
+        Severity::Critical => 21,
+    };
+    let mut attributes = vec![
+        attribute("log.record.uid", &notice.id.to_string()),
+        attribute("watchtower.incident", &notice.incident.to_string()),
+        attribute("watchtower.change", notice.change.as_str()),
+        attribute("watchtower.status", notice.status.as_str()),
+        attribute("watchtower.stream", &notice.stream),
+        attribute("watchtower.agents", &notice.agents.join(",")),
+    ];
+    if let Some(own) = notice.ocsf["unmapped"]["fields"].as_object() {
+        let own = own.iter();
+        attributes
+            .extend(own.map(|(key, value)| attribute(key, value.as_str().unwrap_or_default())));
+    }
+    LogRecord {
+        time_unix_nano: nanos,
+        observed_time_unix_nano: nanos,
+        severity_number: severity,
+        severity_text: notice.severity.as_str().to_owned(),
+        body: Some(text(&notice.ocsf.to_string())),
+        event_name: format!("watchtower.incident.{}", notice.change.as_str()),
+        attributes,
+        ..LogRecord::default()
+    }
+}
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(text(value)),
+        ..KeyValue::default()
+    }
+}
+
+fn text(text: &str) -> AnyValue {
+    AnyValue {
+        value: Some(Value::StringValue(text.to_owned())),
+    }
+}

@@ -1,0 +1,183 @@
+//! What a webhook says: a template of minijinja's, checked at the start.
+//!
+//! Text of a screen or a model is data here, never a template. What is not
+//! there is an error, not a blank.
+
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+use serde_json::Value;
+
+use super::Notice;
+use super::ecs::quotes;
+use crate::config::Preset;
+use crate::finding::printable;
+
+const NAME: &str = "template";
+/// Far more steps than a message takes.
+const FUEL: u64 = 500_000;
+
+pub(super) struct Template {
+    env: Environment<'static>,
+}
+
+impl Template {
+    /// Parses it and renders a sample; an error says where it is wrong.
+    pub(super) fn new(text: &str, sample: &Notice) -> Result<Self, String> {
+        let mut env = Environment::new();
+        env.set_undefined_behavior(UndefinedBehavior::Strict);
+        env.set_debug(true);
+        env.set_fuel(Some(FUEL));
+        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        env.add_filter("tojson", tojson);
+        env.add_filter("slack", |text: &str| slack(text));
+        env.add_filter("markdown", |text: &str| markdown(text));
+        env.add_filter("cut", |text: &str, most: usize| cut(text, most));
+        env.add_template_owned(NAME, text.to_owned())
+            .map_err(|error| place(&error, text))?;
+        let template = Self { env };
+        template
+            .render_or(sample)
+            .map_err(|error| place(&error, text))?;
+        Ok(template)
+    }
+
+    pub(super) fn render(&self, notice: &Notice) -> Result<String, String> {
+        self.render_or(notice).map_err(|error| error.to_string())
+    }
+
+    fn render_or(&self, notice: &Notice) -> Result<String, minijinja::Error> {
+        let event = &notice.ocsf;
+        let info = &event["finding_info"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        self.env.get_template(NAME)?.render(context! {
+            id => notice.id.to_string(),
+            at => notice.at.to_string(),
+            incident => notice.incident.to_string(),
+            title => printable(&notice.title).into_owned(),
+            severity => notice.severity.as_str(),
+            status => notice.status.as_str(),
+            change => notice.change.as_str(),
+            stream => notice.stream.clone(),
+            agents => notice.agents.clone(),
+            count => notice.count,
+            detail => text(&info["desc"]),
+            quotes => quotes(event).into_iter().map(str::to_owned).collect::<Vec<_>>(),
+            action => text(&event["remediation"]["desc"]),
+            decision => text(&event["status_detail"]),
+            event => minijinja::value::Serde(event.clone()),
+        })
+    }
+}
+
+/// Line and column, from 1.
+fn place(error: &minijinja::Error, text: &str) -> String {
+    let line = error.line().unwrap_or(1);
+    let column = error.range().map(|range| {
+        let before = text.get(..range.start).unwrap_or_default();
+        before.chars().rev().take_while(|c| *c != '\n').count() + 1
+    });
+    let what = error.detail().map_or_else(
+        || error.kind().to_string(),
+        |detail| format!("{}: {detail}", error.kind()),
+    );
+    format!(
+        "template, line {line}, column {}: {what}",
+        column.unwrap_or(1)
+    )
+}
+
+pub(super) fn preset(preset: Preset) -> &'static str {
+    match preset {
+        Preset::Slack => include_str!("presets/slack.json.jinja"),
+        Preset::Teams => include_str!("presets/teams.json.jinja"),
+        Preset::Discord => include_str!("presets/discord.json.jinja"),
+        Preset::Mattermost => include_str!("presets/mattermost.json.jinja"),
+    }
+}
+
+/// The built-in one makes null of what is not there, and so hides a typo.
+fn tojson(value: &minijinja::Value) -> Result<String, minijinja::Error> {
+    if value.is_undefined() {
+        return Err(ErrorKind::UndefinedError.into());
+    }
+    serde_json::to_string(value)
+        .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
+
+/// Slack's own three, which also take the power from `<!channel>`; and what
+/// its mrkdwn reads as form is kept apart by a joiner nobody sees.
+fn slack(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in printable(text).chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '*' | '_' | '~' | '`' => safe.extend(['\u{2060}', c, '\u{2060}']),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// For what reads Markdown: no form, no link, nobody mentioned.
+fn markdown(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in printable(text).chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '-' | '.'
+            | '!' | '|' | '~' | '>' => safe.extend(['\\', c]),
+            '<' => safe.push_str("&lt;"),
+            // `@here` and `https://` are found by what follows.
+            '@' | ':' => safe.extend([c, '\u{2060}']),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Before it is escaped, so that no escape is cut in two.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::trial::sample;
+
+    #[test]
+    fn a_typo_is_refused_with_its_place() {
+        let fault = |text| Template::new(text, &sample()).err().unwrap();
+        assert_eq!(
+            fault("{\"text\": {{ title | tojson }},\n \"x\": {{ titel | tojson }}}"),
+            "template, line 2, column 18: undefined value"
+        );
+        let unclosed = fault("one\n  {% if count > 3 %}x");
+        assert!(
+            unclosed.starts_with("template, line 2, column "),
+            "{unclosed}"
+        );
+        let filter = fault("{{ title | shout }}");
+        assert!(
+            filter.contains("line 1, column 12") && filter.contains("shout"),
+            "{filter}"
+        );
+        assert!(fault("{% for x in range(100000) %}{% for y in range(100000) %}{{ y }}{% endfor %}{% endfor %}").contains("fuel"));
+    }
+
+    #[test]
+    fn text_of_the_screen_has_no_power() {
+        assert_eq!(
+            slack("<!channel> & *b*"),
+            "&lt;!channel&gt; &amp; \u{2060}*\u{2060}b\u{2060}*\u{2060}"
+        );
+        assert_eq!(
+            markdown("[x](http://e) @here"),
+            "\\[x\\]\\(http:\u{2060}//e\\) @\u{2060}here"
+        );
+        assert_eq!(cut("äöü", 2), "äö…");
+    }
+}

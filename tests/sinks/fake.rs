@@ -1,0 +1,159 @@
+//! A vendor's cloud: an HTTP server that judges every request, and does what
+//! a test tells it to do wrong.
+
+use std::collections::VecDeque;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    /// Unpacked.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+pub(crate) type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
+
+#[expect(clippy::needless_pass_by_value, reason = "it is made for it alone")]
+pub(crate) fn reply(status: u16, body: Value) -> Reply {
+    (
+        status,
+        vec![("content-type", "application/json".to_owned())],
+        body.to_string().into_bytes(),
+    )
+}
+
+type Judge = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+
+struct Inside {
+    judge: Judge,
+    faults: Mutex<VecDeque<Reply>>,
+    seen: Mutex<Vec<Request>>,
+}
+
+/// `judge` answers what no fault was set for; panics in it fail the test by
+/// what is missing then.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    inside: Arc<Inside>,
+}
+
+impl Fake {
+    pub(crate) async fn start(judge: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::at(0, judge).await
+    }
+
+    pub(crate) async fn at(
+        port: u16,
+        judge: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let inside = Arc::new(Inside {
+            judge: Box::new(judge),
+            faults: Mutex::default(),
+            seen: Mutex::default(),
+        });
+        let router = Router::new()
+            .fallback(answer)
+            .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
+            .with_state(Arc::clone(&inside));
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+            .await
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, inside }
+    }
+
+    /// Answers to come before any of the judge's.
+    pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Reply>) {
+        self.inside.faults.lock().unwrap().extend(faults);
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Requests the judge has seen.
+    pub(crate) fn seen<T>(&self, read: impl FnMut(&Request) -> T) -> Vec<T> {
+        self.inside.seen.lock().unwrap().iter().map(read).collect()
+    }
+}
+
+async fn answer(
+    State(inside): State<Arc<Inside>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let fault = inside.faults.lock().unwrap().pop_front();
+    let (status, headers, body) = match fault {
+        Some(fault) => fault,
+        None => {
+            let zipped = headers
+                .get("content-encoding")
+                .is_some_and(|kind| kind == "gzip");
+            let body = if zipped {
+                let mut plain = Vec::new();
+                flate2::read::GzDecoder::new(&body[..])
+                    .read_to_end(&mut plain)
+                    .unwrap();
+                plain
+            } else {
+                body.to_vec()
+            };
+            let request = Request {
+                path: uri.to_string(),
+                headers,
+                body,
+            };
+            let reply = (inside.judge)(&request);
+            inside.seen.lock().unwrap().push(request);
+            reply
+        }
+    };
+    let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
+    for (name, value) in headers {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
+}
+
+/// Slow down; come back in a second.
+pub(crate) fn throttled(status: u16) -> Reply {
+    let mut reply = reply(status, json!({ "text": "slow down" }));
+    reply.1.push(("retry-after", "1".to_owned()));
+    reply
+}
+
+pub(crate) fn redirect(to: &str) -> Reply {
+    (307, vec![("location", to.to_owned())], Vec::new())
+}
+
+pub(crate) fn rubbish() -> Reply {
+    (200, vec![], b"<html>\xff\x00 it works!".to_vec())
+}
