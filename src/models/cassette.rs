@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use crate::finding::{Category, Severity};
     use crate::media::{MediaTime, Picture, StreamName};
-    use crate::model::{News, Persona};
+    use crate::model::{Memory, News, Persona};
 
     #[derive(Debug)]
     struct Says(&'static str);
