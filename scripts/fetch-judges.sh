@@ -23,6 +23,9 @@ if [ ! -x "$into/syslog-ng/usr/sbin/syslog-ng" ]; then
   say 'unpacking syslog-ng'
   debs=$(mktemp -d)
   trap 'rm -rf "$debs"' EXIT
-  (cd "$debs" && apt-get download -qq syslog-ng-core libivykis0 libnet1 libwrap0 libjson-c5 libglib2.0-0 libpcre3 2>/dev/null)
+  # With what it needs and is not here: by other names on other releases.
+  needed=$(apt-get install --simulate --no-install-recommends syslog-ng-core | awk '$1 == "Inst" { print $2 }')
+  # shellcheck disable=SC2086 # one word a package
+  (cd "$debs" && apt-get download -qq -o APT::Sandbox::User=root $needed)
   for deb in "$debs"/*.deb; do dpkg -x "$deb" "$into/syslog-ng"; done
 fi

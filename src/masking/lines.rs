@@ -24,6 +24,13 @@ const SURE: f32 = 0.85;
 static KEY_BEGINS: LazyLock<Regex> = LazyLock::new(|| marks(r"BEG[Il1|]N[A-Z0-9 ]*"));
 static KEY_ENDS: LazyLock<Regex> = LazyLock::new(|| marks(r"END[A-Z0-9 ]*"));
 
+/// Whether a line is painted over because nobody can tell what it says.
+pub fn is_unreadable(line: &TextLine) -> bool {
+    // A shorter one is no secret, but an icon or a number.
+    let is_text = line.rect.width >= 3 * line.rect.height;
+    is_text && line.confidence < SURE
+}
+
 fn marks(word: &str) -> Regex {
     let pattern = format!(r"(?i){word}PR[Il1|]VATE\s?KEY");
     Regex::new(&pattern).expect("the pattern is valid")
@@ -182,9 +189,7 @@ impl Found<'_> {
     /// drawn sharply yet, or never will.
     fn unread(&mut self) {
         for (index, line) in self.lines.iter().enumerate() {
-            // A shorter one is no secret, but an icon or a number.
-            let is_text = line.rect.width >= 3 * line.rect.height;
-            if is_text && line.confidence < SURE {
+            if is_unreadable(line) {
                 self.hide_all(index, UNREADABLE);
             }
         }

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::moved::{self, CELL};
 use super::page::Page;
+use crate::masking::is_unreadable;
 use crate::media::{Changes, Rect, TextLine};
 use crate::screen::diff;
 
@@ -19,6 +20,11 @@ const CHART: u64 = 24_000;
 /// Between two tellings of a drawing alone: one that ticks is known for it
 /// by then.
 const DRAWINGS: SignedDuration = SignedDuration::from_secs(10);
+/// Lines that could not be read when the picture was told and can be now: fewer
+/// were under the mouse.
+const CLEARED: usize = 4;
+/// Between two tellings because of them, as a picture clears up little by little.
+const CLEARING: SignedDuration = SignedDuration::from_secs(2);
 /// Around a line, as its shadow and cursor are no chart.
 const MARGIN: u32 = 16;
 
@@ -48,8 +54,24 @@ impl Told {
         if size(&self.page) != size(page) {
             return true;
         }
-        let rested = at.duration_since(self.at) >= DRAWINGS;
-        self.says_more(page, changes) || (rested && self.draws_more(page, changes))
+        let rest = at.duration_since(self.at);
+        self.says_more(page, changes)
+            || (rest >= CLEARING && self.has_cleared(page))
+            || (rest >= DRAWINGS && self.draws_more(page, changes))
+    }
+
+    /// Whether there is text to show that had to be painted over.
+    fn has_cleared(&self, page: &Page) -> bool {
+        let hidden = self.page.lines.iter().filter(|line| is_unreadable(line));
+        let can_be_read = |hidden: &&TextLine| {
+            let mut there = page.lines.iter().filter(|new| new.rect.meets(&hidden.rect));
+            there.clone().next().is_some() && !there.any(is_unreadable)
+        };
+        let cleared = hidden.filter(can_be_read).count();
+        if cleared >= CLEARED {
+            tracing::debug!(lines = cleared, "what was blurred can be read");
+        }
+        cleared >= CLEARED
     }
 
     /// Whether there is a line where none was, or two readings in turn agree
@@ -159,6 +181,34 @@ mod tests {
             picture: Arc::new(picture),
             lines: Arc::from([line]),
         })
+    }
+
+    #[test]
+    fn a_picture_that_has_cleared_up_is_news() {
+        let with = |confidences: [f32; 5]| {
+            let one = page("a line of words", 50);
+            let lines = (0..).zip(confidences).map(|(at, confidence)| TextLine {
+                confidence,
+                rect: Rect {
+                    y: 20 + 30 * at,
+                    ..one.lines[0].rect
+                },
+                ..one.lines[0].clone()
+            });
+            Arc::new(Page {
+                picture: Arc::clone(&one.picture),
+                lines: lines.collect(),
+            })
+        };
+        let after = |milliseconds| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(milliseconds);
+        let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
+        let (blurred, sharp) = (with([0.7; 5]), with([0.95; 5]));
+        let mut told = Told::new(1, Arc::clone(&blurred), after(0));
+        assert!(!told.has_news(&sharp, &changes, after(1900)), "too soon");
+        assert!(!told.has_news(&blurred, &changes, after(2000)), "no better");
+        let mouse = with([0.95, 0.95, 0.95, 0.7, 0.7]);
+        assert!(!told.has_news(&mouse, &changes, after(2000)), "too little");
+        assert!(told.has_news(&sharp, &changes, after(2000)));
     }
 
     #[test]

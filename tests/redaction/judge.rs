@@ -108,6 +108,8 @@ pub(crate) struct Judge<'a> {
     runs: HashMap<Vec<u8>, Option<usize>>,
     /// Per secret, where it could be seen, and how much of it at most.
     bare: BTreeMap<usize, BTreeMap<String, f64>>,
+    /// Per secret, the words around it as they stood in a question.
+    said: BTreeMap<usize, String>,
     looked_at: BTreeSet<usize>,
     pub(crate) pictures: BTreeMap<&'static str, usize>,
     /// Pixels of plain words on lines without a secret: still to be seen, and
@@ -131,6 +133,7 @@ impl<'a> Judge<'a> {
             plain: screens.iter().map(|screen| grey(&screen.png)).collect(),
             runs,
             bare: BTreeMap::new(),
+            said: BTreeMap::new(),
             looked_at: BTreeSet::new(),
             pictures: BTreeMap::new(),
             words: (0.0, 0.0),
@@ -211,6 +214,13 @@ impl<'a> Judge<'a> {
     /// A text that must not hold any secret, or enough of one.
     pub(crate) fn words(&mut self, from: &str, text: &str) {
         self.bytes(from, text.as_bytes());
+        for line in text.lines() {
+            for run in line.as_bytes().windows(RUN) {
+                if let Some(Some(id)) = self.runs.get(run) {
+                    self.said.entry(*id).or_insert_with(|| line.to_owned());
+                }
+            }
+        }
     }
 
     /// The same of a file nobody prints.
@@ -274,6 +284,7 @@ impl<'a> Judge<'a> {
                 screen,
                 seed,
                 seen: self.bare.get(&seed.id)?,
+                said: self.said.get(&seed.id),
             })
         };
         counted.filter_map(miss).collect()
@@ -285,6 +296,7 @@ pub(crate) struct Miss<'a> {
     screen: &'a Screen,
     seed: &'a Seed,
     seen: &'a BTreeMap<String, f64>,
+    said: Option<&'a String>,
 }
 
 impl fmt::Display for Miss<'_> {
@@ -294,6 +306,7 @@ impl fmt::Display for Miss<'_> {
             screen,
             seed,
             seen,
+            said,
         } = self;
         write!(
             f,
@@ -303,6 +316,10 @@ impl fmt::Display for Miss<'_> {
         for (from, share) in *seen {
             write!(f, " {:.1} % bare in {from},", share * 100.0)?;
         }
-        Ok(())
+        write!(f, "\n    drawn: {:?}", seed.value)?;
+        match said {
+            Some(said) => write!(f, "\n    read: {said:?}"),
+            None => Ok(()),
+        }
     }
 }

@@ -63,6 +63,7 @@ async fn lists_filter_sort_and_page() {
         "entities",
         "grounded",
         "opinions",
+        "verdict",
     ];
     contract.sort_unstable();
     let mut sorted = keys.clone();
