@@ -200,7 +200,8 @@ mod tests {
                 lines: lines.collect(),
             })
         };
-        let after = |milliseconds| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(milliseconds);
+        let after =
+            |milliseconds| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(milliseconds);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let (blurred, sharp) = (with([0.7; 5]), with([0.95; 5]));
         let mut told = Told::new(1, Arc::clone(&blurred), after(0));

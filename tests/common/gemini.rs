@@ -266,12 +266,16 @@ pub fn jpeg_size(jpeg: &[u8]) -> Option<(u16, u16)> {
     }
 }
 
-#[derive(Debug, Default)]
+/// Answers by what it is asked; `None` leaves it to the queues.
+type Answerer = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
+
+#[derive(Default)]
 struct Script {
     /// By a text that stands in the system instruction or the path.
     queues: HashMap<String, VecDeque<Reply>>,
     /// The same for cases.
     cases: HashMap<String, VecDeque<Reply>>,
+    answerer: Option<Answerer>,
     otherwise: Option<Reply>,
     requests: Vec<Request>,
     faults: Vec<String>,
@@ -280,7 +284,6 @@ struct Script {
 }
 
 /// Listens on a port of its own until dropped.
-#[derive(Debug)]
 pub struct FakeGemini {
     pub address: SocketAddr,
     script: Arc<Mutex<Script>>,
@@ -338,6 +341,11 @@ impl FakeGemini {
             .entry(who.to_owned())
             .or_default()
             .extend(replies);
+    }
+
+    /// Answers each look by what it shows.
+    pub fn answer_by(&self, answerer: impl Fn(&Request) -> Option<Reply> + Send + 'static) {
+        self.script.lock().unwrap().answerer = Some(Box::new(answerer));
     }
 
     /// What whoever has no reply lined up gets.
@@ -447,6 +455,7 @@ fn answer(
         return scripted.unwrap_or_else(|| Reply::view("no_view", "info", "Not my field.", ""));
     }
     scripted
+        .or_else(|| script.answerer.as_ref()?(&request))
         .or_else(|| script.otherwise.clone())
         .unwrap_or(reply)
 }
