@@ -84,7 +84,7 @@ async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
     let (cases, looks): (Vec<_>, Vec<_>) = gemini
         .requests()
         .into_iter()
-        .partition(|request| request.is_case());
+        .partition(common::gemini::Request::is_case);
     assert!(looks.len() >= 5);
     for look in &looks {
         let (system, text) = (look.system(), look.text());
@@ -219,9 +219,9 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
         .await;
     let (own, others): (Vec<_>, Vec<_>) = (gemini.requests().into_iter())
         .partition(|request| request.system().contains("You are SecOps"));
-    let texts: Vec<_> = own.iter().map(|request| request.text()).collect();
+    let texts: Vec<_> = own.iter().map(common::gemini::Request::text).collect();
     assert!(!texts[0].contains(TITLE), "{}", texts[0]);
-    let line = format!("| 1. low, since ");
+    let line = "| 1. low, since ".to_owned();
     assert!(
         texts[1].contains(&line) && texts[1].contains(TITLE),
         "{}",

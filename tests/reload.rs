@@ -29,15 +29,20 @@ fn agents(server: &Server) -> std::path::PathBuf {
 /// As editors do: beside it first, then in its place.
 fn save(file: &Path, text: &str) {
     let beside = file.with_extension("toml~");
-    std::fs::write(&beside, text).unwrap();
-    std::fs::rename(beside, file).unwrap();
+    std::fs::write(&beside, text).expect("the file is written");
+    std::fs::rename(beside, file).expect("the file is written");
 }
 
 async fn names(server: &Server) -> Vec<String> {
     let page = server.json("/api/agents").await;
-    let items = page["items"].as_array().unwrap().iter();
+    let items = page["items"].as_array().expect("a page has items").iter();
     items
-        .map(|item| item["name"].as_str().unwrap().to_owned())
+        .map(|item| {
+            item["name"]
+                .as_str()
+                .expect("an agent has a name")
+                .to_owned()
+        })
         .collect()
 }
 

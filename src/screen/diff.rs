@@ -157,8 +157,7 @@ fn joined(lines: &[TextLine], of: &BTreeSet<usize>) -> String {
     for line in row {
         let text = line.text.trim();
         let twice = (text.char_indices().map(|(at, c)| at + c.len_utf8()))
-            .filter(|end| line.rect.x < right && joined.ends_with(&text[..*end]))
-            .last();
+            .rfind(|end| line.rect.x < right && joined.ends_with(&text[..*end]));
         joined.push(' ');
         joined.push_str(&text[twice.unwrap_or(0)..]);
         right = right.max(line.rect.right());

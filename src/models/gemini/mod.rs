@@ -131,7 +131,7 @@ impl Gemini {
             regions: look.news.regions.clone(),
             schema: wire::schema(),
         });
-        self.conclude(said.await?)
+        self.conclude(&said.await?)
     }
 
     async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
@@ -252,7 +252,7 @@ impl Gemini {
         }
     }
 
-    fn conclude(&self, said: Said) -> Result<Answer, Failure> {
+    fn conclude(&self, said: &Said) -> Result<Answer, Failure> {
         let findings = answer::parse(&said.text).map_err(|unusable| Failure::NoAnswer {
             reason: unusable.to_string(),
             dropped: match unusable {
