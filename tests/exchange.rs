@@ -151,9 +151,11 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
         [Reply::text("{\"stance\": \"confirm\"}")],
     );
     let agents = include_str!("../agents.toml");
-    let panel = "[panel]\nper_hour = 1\nopinions = 3\n";
+    let agents = agents
+        .replace("per_hour = 12", "per_hour = 1")
+        .replace("opinions = 4", "opinions = 3");
     let server = setup(&gemini)
-        .agents(&format!("{agents}\n{panel}"))
+        .agents(&agents)
         .start()
         .await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
