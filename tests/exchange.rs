@@ -154,10 +154,7 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
     let agents = agents
         .replace("per_hour = 12", "per_hour = 1")
         .replace("opinions = 4", "opinions = 3");
-    let server = setup(&gemini)
-        .agents(&agents)
-        .start()
-        .await;
+    let server = setup(&gemini).agents(&agents).start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server
         .until("the panel rests", async |server| {
