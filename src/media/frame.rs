@@ -33,7 +33,7 @@ pub struct Frame {
     encode: EncodeJpeg,
     still: Arc<OnceLock<Result<Still, EncodeError>>>,
     /// Without secrets, and without personal data too.
-    cleared: Arc<[OnceLock<Arc<Frame>>; 2]>,
+    cleared: Arc<[OnceLock<Option<Arc<Frame>>>; 2]>,
 }
 
 /// A piece of text that must not leave.
@@ -100,19 +100,20 @@ impl Frame {
         let cleared = self.cleared[at].get_or_init(|| {
             let secrets: Vec<_> = self.hidden(redact).collect();
             if secrets.is_empty() {
-                return Arc::clone(self);
+                return None;
             }
             let rects: Vec<_> = secrets.iter().map(|secret| secret.rect).collect();
-            Arc::new(Self {
+            Some(Arc::new(Self {
                 picture: Arc::new(self.picture.without(&rects)),
                 text: Some(named(text, &secrets)),
                 secrets: Arc::from([]),
                 still: Arc::default(),
                 cleared: Arc::default(),
                 ..(**self).clone()
-            })
+            }))
         });
-        Some(Arc::clone(cleared))
+        // With nothing to hide it is itself; kept in itself it would never go.
+        Some(Arc::clone(cleared.as_ref().unwrap_or(self)))
     }
 
     /// The text as it may leave, without painting the picture.
@@ -232,6 +233,16 @@ mod tests {
         let cleared = read.cleared(Redact::Secrets).expect("read");
         assert!(cleared.still().is_ok());
         assert_eq!(CALLS.load(Ordering::Relaxed), 1, "nothing to hide");
+    }
+
+    #[test]
+    fn a_frame_with_nothing_to_hide_goes_when_nobody_holds_it() {
+        let frame = Arc::new(frame(luma).read(Arc::from([]), Arc::from([])));
+        let picture = Arc::downgrade(&frame.picture);
+        assert!(frame.cleared(Redact::Secrets).is_some());
+        assert!(frame.cleared(Redact::SecretsAndPersonal).is_some());
+        drop(frame);
+        assert!(picture.upgrade().is_none(), "kept by itself");
     }
 
     #[test]
