@@ -17,7 +17,7 @@ cargo clippy --locked --all-targets -- --deny warnings
 step 'shell scripts'
 for script in scripts/*.sh demo/*.sh .ci/run; do bash -n "$script"; done
 step 'tests'
-cargo test --locked
+cargo test --locked --no-fail-fast
 step 'soak, shortened'
 # The tests have built the server already.
 WATCHTOWER=${CARGO_TARGET_DIR:-$root/target}/debug/watchtower scripts/soak.sh --short
