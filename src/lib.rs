@@ -12,7 +12,7 @@
 //!                              FrameBus <---> vision (reads the screen's text, once for all)
 //!                                  |
 //!                                  v
-//!                               agents ---> models (Gemini | offline rules)
+//!                               agents ---> models (Gemini | OpenAI-style | offline rules)
 //!                                  |
 //!                                  v  Finding
 //!                             FindingsBus + store (durable first, then fan out)
@@ -32,7 +32,7 @@
 //!   [`incident`], [`model`], [`masking`], [`screen`], [`metrics`], [`bits`],
 //!   [`h264`], [`bearer`], [`backoff`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
-//!   [`store`], [`roster`], [`deliveries`], [`tls`]; and [`findings_bus`], which stands on
+//!   [`store`], [`budget`], [`roster`], [`deliveries`], [`tls`]; and [`findings_bus`], which stands on
 //!   [`store`].
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
@@ -58,6 +58,7 @@ pub mod vision;
 pub mod watchdog;
 pub mod whep;
 
+pub mod budget;
 pub mod deliveries;
 pub mod findings_bus;
 pub mod frame_bus;

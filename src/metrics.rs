@@ -44,6 +44,9 @@ pub struct Metrics {
     pub ocr_news: Counter,
     tokens: Family<TokenLabels, Counter>,
     panels: Family<EndLabel, Counter>,
+    model_requests: Family<ModelLabel, Counter>,
+    model_usd: Family<ModelLabel, Counter<f64, AtomicU64>>,
+    budget_step: Gauge,
     /// Viewers connected now.
     pub viewers: Gauge,
     whep_answers: Family<StatusLabel, Counter>,
@@ -100,6 +103,11 @@ struct EndLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabel {
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -123,6 +131,8 @@ pub enum PanelEnd {
     Crowded,
     /// Not held: the hour's panels are used up.
     OverHour,
+    /// Not held: the budget is running out.
+    OverBudget,
 }
 
 impl PanelEnd {
@@ -133,6 +143,7 @@ impl PanelEnd {
             Self::Unsettled => "unsettled",
             Self::Crowded => "crowded",
             Self::OverHour => "over_hour",
+            Self::OverBudget => "over_budget",
         }
     }
 }
@@ -211,6 +222,9 @@ impl Metrics {
             ocr_news: Counter::default(),
             tokens: Family::default(),
             panels: Family::default(),
+            model_requests: Family::default(),
+            model_usd: Family::default(),
+            budget_step: Gauge::default(),
             viewers: Gauge::default(),
             whep_answers: Family::default(),
             viewer_packets: Counter::default(),
@@ -285,6 +299,21 @@ impl Metrics {
             "panels",
             "Panels on a finding, by how they ended or why they were not held",
             metrics.panels.clone(),
+        );
+        r.register(
+            "model_requests",
+            "Requests sent to models that have their price",
+            metrics.model_requests.clone(),
+        );
+        r.register(
+            "model_spend_usd",
+            "US dollars spent on models, by the price table",
+            metrics.model_usd.clone(),
+        );
+        r.register(
+            "budget_step",
+            "What is given up as the budget runs out, 0 for nothing",
+            metrics.budget_step.clone(),
         );
         r.register(
             "model_tokens",
@@ -461,6 +490,21 @@ impl Metrics {
         self.sink_behind
             .get_or_create(&sink_label(sink))
             .set(behind);
+    }
+
+    /// Counts what was settled with a model, `provider:name`.
+    pub fn spent(&self, model: &str, requests: u64, micro_usd: u64) {
+        let label = ModelLabel {
+            model: model.to_owned(),
+        };
+        self.model_requests.get_or_create(&label).inc_by(requests);
+        let usd = micro_usd as f64 / 1e6;
+        self.model_usd.get_or_create(&label).inc_by(usd);
+    }
+
+    pub fn budget_step(&self, step: usize) {
+        self.budget_step
+            .set(i64::try_from(step).unwrap_or(i64::MAX));
     }
 
     /// Counts a panel, or one that was not held.

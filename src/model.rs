@@ -2,7 +2,7 @@
 //! honest names of everything in between.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -32,6 +32,7 @@ pub struct Look {
     pub frames: Vec<Arc<Frame>>,
     pub news: News,
     pub memory: Memory,
+    pub meter: Meter,
 }
 
 /// Of one stream, by one analyst.
@@ -97,6 +98,112 @@ pub struct Usage {
     pub output_tokens: u64,
 }
 
+/// The worst one request of a question may cost, in tokens; nothing for a
+/// model that charges nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Most {
+    pub prompt_tokens: u64,
+    pub output_tokens: u64,
+}
+
+impl Most {
+    /// Of so many requests: prompt and output. Any but the first may be
+    /// allowed twice the output.
+    pub fn of(self, requests: u32) -> (u64, u64) {
+        let requests = u64::from(requests);
+        let outputs = (2 * requests).saturating_sub(1);
+        (
+            self.prompt_tokens.saturating_mul(requests),
+            self.output_tokens.saturating_mul(outputs),
+        )
+    }
+}
+
+/// Counts what a question takes, and bounds how many requests that may be.
+/// Clones count together.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    granted: u32,
+    read: Arc<Mutex<MeterReading>>,
+}
+
+/// What a question has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MeterReading {
+    pub requests: u32,
+    /// As the server told it.
+    pub usage: Usage,
+    /// Requests whose price nobody told, and that may have been charged for.
+    pub untold: u32,
+}
+
+impl Meter {
+    pub fn of(requests: u32) -> Self {
+        Self {
+            granted: requests,
+            read: Arc::default(),
+        }
+    }
+
+    pub fn granted(&self) -> u32 {
+        self.granted
+    }
+
+    pub fn read(&self) -> MeterReading {
+        *self.lock()
+    }
+
+    /// To be asked before each request; one that is refused is not to be sent.
+    pub fn begin(&self) -> bool {
+        let mut read = self.lock();
+        if read.requests >= self.granted {
+            return false;
+        }
+        read.requests += 1;
+        read.untold += 1;
+        true
+    }
+
+    /// What the request sent last has cost.
+    pub fn told(&self, usage: Usage) {
+        let mut read = self.lock();
+        read.untold = read.untold.saturating_sub(1);
+        read.usage.prompt_tokens += usage.prompt_tokens;
+        read.usage.output_tokens += usage.output_tokens;
+    }
+
+    /// The request sent last is not charged for.
+    pub fn free(&self) {
+        self.told(Usage::default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MeterReading> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without a bound.
+impl Default for Meter {
+    fn default() -> Self {
+        Self::of(u32::MAX)
+    }
+}
+
+/// What was spent with a model within a minute, or what has to be added to or
+/// taken from that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spend {
+    /// Its beginning.
+    pub minute: Timestamp,
+    pub provider: String,
+    pub model: String,
+    pub requests: i64,
+    pub prompt_tokens: i64,
+    pub output_tokens: i64,
+    /// In millionths of a US dollar.
+    pub micro_usd: i64,
+}
+
 /// Observations on one frame.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -128,6 +235,7 @@ pub struct Case {
     pub report: Observation,
     /// What the others said; for the critic.
     pub opinions: Vec<Opinion>,
+    pub meter: Meter,
 }
 
 /// What is wanted of who is asked.
@@ -274,6 +382,15 @@ pub trait Model: fmt::Debug + Send + Sync {
     fn weigh<'a>(&'a self, _case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
         let failure = Failure::no_answer("this model gives no opinions");
         Box::pin(std::future::ready(Err(failure)))
+    }
+
+    /// The worst one request for it may cost.
+    fn most_for_look(&self, _look: &Look) -> Most {
+        Most::default()
+    }
+
+    fn most_for_case(&self, _case: &Case) -> Most {
+        Most::default()
     }
 
     /// Finds out whether it would answer (key, name, reachability) at the

@@ -9,7 +9,8 @@ const WORDS: [&str; 12] = [
     "backoff", "bearer", "bits", "config", "finding", "h264", "incident", "masking", "media",
     "metrics", "model", "screen",
 ];
-const MEETING_POINTS: [&str; 7] = [
+const MEETING_POINTS: [&str; 8] = [
+    "budget",
     "deliveries",
     "findings_bus",
     "frame_bus",

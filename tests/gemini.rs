@@ -19,7 +19,9 @@ use watchtower::agents::{Governor, GovernorSettings};
 use watchtower::av::encode_jpeg;
 use watchtower::config::{Panel, Secret};
 use watchtower::media::{Frame, MediaTime, Picture, StreamName};
-use watchtower::model::{Answer, Failure, Fatal, Look, Memory, Model as _, News, Outcome, Persona};
+use watchtower::model::{
+    Answer, Failure, Fatal, Look, Memory, Meter, Model as _, News, Outcome, Persona,
+};
 use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
 
 const KEY: &str = "AQ.not-a-real-key-0123456789";
@@ -79,6 +81,7 @@ fn look() -> Look {
         frames: vec![frame()],
         news: News::default(),
         memory: Memory::default(),
+        meter: Meter::default(),
     }
 }
 
@@ -496,6 +499,7 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
             frames: vec![frame_of(1920, 1080)],
             news: News::default(),
             memory: Memory::default(),
+            meter: Meter::default(),
         };
         gemini.look(&look).await.unwrap();
     }

@@ -9,20 +9,36 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Memories;
+use super::mind::{Thinker, Turn};
 use super::news::{self, Looked};
 use super::panel::Table;
 use super::{Meeting, Member, grounding, leak};
+use crate::budget::Step;
 use crate::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::masking::Redact;
 use crate::media::{Frame, Still, StreamName};
 use crate::metrics::Dropped;
 use crate::model::{
-    Answer, Appetite, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Outcome,
+    Answer, Appetite, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Meter, Outcome,
 };
 use crate::store::{FindingQuery, Publication};
 
 /// Between two tries to write a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);
+
+/// While a budget by hour or day is used up somebody else may be asked soon.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A question, and what came of it.
+#[derive(Debug)]
+struct Asked {
+    /// Of who was asked, in the mind.
+    place: usize,
+    /// The pictures shown, as they were before anything was hidden.
+    picked: Vec<Arc<Frame>>,
+    memory: Memory,
+    result: Result<Answer, Failure>,
+}
 
 /// An analyst at work.
 #[derive(Debug)]
@@ -36,6 +52,8 @@ pub struct Agent {
     last: Option<StreamName>,
     /// What it last complained about, so that it is said once.
     complaint: Option<String>,
+    /// The place in its mind of who answered last.
+    answered_by: usize,
     /// Where others hear of what it reports.
     table: Option<Table>,
     leaving: CancellationToken,
@@ -52,6 +70,7 @@ impl Agent {
             memories: Memories::default(),
             last: None,
             complaint: None,
+            answered_by: 0,
             table: None,
             leaving: CancellationToken::new(),
         }
@@ -82,59 +101,170 @@ impl Agent {
         {
             let started = Instant::now();
             if self.look().await {
-                let rest = tokio::time::sleep_until(started + self.member.config.interval);
+                let rest = tokio::time::sleep_until(started + self.interval());
                 leaving.run_until_cancelled(rest).await;
             }
         }
     }
 
-    /// Looks once, if there is anything new to look at.
+    /// Longer while the budget is running out.
+    fn interval(&self) -> Duration {
+        let interval = self.member.config.interval;
+        let hosted = self.member.mind.current(&self.meeting).is_hosted();
+        if hosted && self.meeting.budget.step() >= Step::LongerIntervals {
+            interval * 2
+        } else {
+            interval
+        }
+    }
+
+    /// Looks once, if there is anything new to look at. What the first of its
+    /// mind can't answer is put to the next.
     pub async fn look(&mut self) -> bool {
-        if self.pick().is_none() {
+        if self.pick_for_now().is_none() {
             return false;
         }
         self.meeting.roster.wanting(self.name());
-        // Admission may take long; what is newest is decided after it.
-        let permit = match &self.member.governor {
-            Some(governor) => Some(governor.admit(|state| self.say(state)).await),
-            None => None,
-        };
-        let Some(picked) = self.pick() else {
-            return false;
-        };
+        let mut from = 0;
+        let mut unanswered: Option<Asked> = None;
+        loop {
+            // Admission may take long; what is newest is decided after it.
+            let turn = self
+                .member
+                .mind
+                .turn(from, &self.meeting, |state| self.say(state));
+            let mut turn = turn.await;
+            if from == 0 {
+                self.announce(&turn).await;
+            }
+            let Some((mut look, picked)) = self.question(turn.thinker()).await else {
+                drop(turn);
+                let Some(asked) = unanswered else {
+                    return false;
+                };
+                self.conclude(asked).await;
+                return true;
+            };
+            let most = turn.thinker().model.most_for_look(&look);
+            match turn.reserve(most, &self.meeting).await {
+                Ok(meter) => look.meter = meter,
+                Err(wait) => {
+                    self.say(&wait.words);
+                    drop(turn);
+                    tokio::time::sleep(wait.length.min(LONGEST_WAIT)).await;
+                    continue;
+                }
+            }
+            let asked = self.ask(turn, look, picked).await;
+            self.count(&asked);
+            match self.next(&asked) {
+                Some(next) => {
+                    unanswered = Some(asked);
+                    from = next;
+                }
+                None => {
+                    self.conclude(asked).await;
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// What one of its mind would be asked now, and the pictures as they were
+    /// before anything was hidden.
+    async fn question(&mut self, thinker: &Thinker) -> Option<(Look, Vec<Arc<Frame>>)> {
+        let picked = self.pick(thinker)?;
         // What goes to the model has nothing in it that must not leave.
-        let redact = self.member.policy.redact;
+        let redact = thinker.policy.redact;
         let frames: Vec<_> = picked
             .iter()
             .filter_map(|frame| frame.cleared(redact))
             .collect();
-        let Some(newest) = frames.last().map(Arc::clone) else {
-            return false;
-        };
-        let memory = self.recall(&newest).await;
+        let newest = frames.last().map(Arc::clone)?;
+        let memory = self.recall(thinker, &newest).await;
         let last = self.looked.get(&newest.stream);
+        let mut news = news::since(last, &newest, &self.member.config);
+        if thinker.is_hosted() && self.meeting.budget.step() >= Step::FewerRegions {
+            news.regions.clear();
+        }
         let look = Look {
             persona: Arc::clone(&self.member.config.persona),
-            news: news::since(last, &newest, &self.member.config),
+            news,
             frames,
             memory,
+            meter: Meter::default(),
         };
-        self.say(&format!(
-            "looking at frame {} of {}",
-            newest.seq, newest.stream
-        ));
-        let result = self.member.model.look(&look).await;
-        if let Some(permit) = permit {
-            permit.settle(&result);
+        Some((look, picked))
+    }
+
+    async fn ask(&self, turn: Turn, look: Look, picked: Vec<Arc<Frame>>) -> Asked {
+        let place = turn.place();
+        if let Some(newest) = look.frames.last() {
+            self.say(&format!(
+                "looking at frame {} of {}{}",
+                newest.seq,
+                newest.stream,
+                self.by(place)
+            ));
         }
-        self.conclude(&newest, &picked, look.memory, result).await;
-        true
+        let result = turn.thinker().model.look(&look).await;
+        turn.settle(&result);
+        Asked {
+            place,
+            picked,
+            memory: look.memory,
+            result,
+        }
+    }
+
+    /// Who is to be asked instead.
+    fn next(&self, asked: &Asked) -> Option<usize> {
+        let mind = &self.member.mind;
+        let instead = match asked.result.as_ref().err()? {
+            // Another one may have an answer to the very same picture.
+            Failure::NoAnswer { .. } | Failure::Refused { .. } => true,
+            Failure::Fatal { kind, .. } if *kind == Fatal::Request => true,
+            // What may pass in a moment is tried again with the next look.
+            Failure::RateLimited { .. } | Failure::Transient { .. } | Failure::Fatal { .. } => {
+                mind.closed(asked.place, &self.meeting).is_some()
+            }
+        };
+        instead
+            .then(|| mind.after(asked.place, &self.meeting))
+            .flatten()
+    }
+
+    /// Says in log and output who answers from now on, once.
+    async fn announce(&mut self, turn: &Turn) {
+        if turn.place() == self.answered_by {
+            return;
+        }
+        self.answered_by = turn.place();
+        let who = named(&turn.identity());
+        let why = self.member.mind.closed(0, &self.meeting);
+        let said = match why.filter(|_| turn.place() > 0) {
+            Some(why) => format!("answered by {who} from now on: {why}"),
+            None => format!("answered by {who} again"),
+        };
+        tracing::warn!("{said}");
+        self.meeting.findings.note(self.name(), &said).await;
+    }
+
+    /// Who answers, where that is not the first.
+    fn by(&self, place: usize) -> String {
+        match place {
+            0 => String::new(),
+            _ => {
+                let thinker = &self.member.mind.thinkers()[place];
+                format!(", by {}", named(&thinker.model.identity()))
+            }
+        }
     }
 
     /// What it has said of the stream, with what it said before a restart.
-    async fn recall(&mut self, frame: &Frame) -> Memory {
+    async fn recall(&mut self, thinker: &Thinker, frame: &Frame) -> Memory {
         let stream = &frame.stream;
-        if !self.memories.knows(stream) && self.member.model.appetite() == Appetite::Newest {
+        if !self.memories.knows(stream) && thinker.model.appetite() == Appetite::Newest {
             let query = FindingQuery {
                 agent: Some(self.name().to_owned()),
                 stream: Some(stream.to_string()),
@@ -164,12 +294,13 @@ impl Agent {
     async fn something_new(&mut self) {
         loop {
             self.changes.borrow_and_update();
-            if self.pick().is_some() {
+            if self.pick_for_now().is_some() {
                 return;
             }
             let anything = !self.streams().is_empty();
-            let waits_for_text = self.member.model.appetite() == Appetite::EveryRead
-                || self.member.policy.redact != Redact::Off;
+            let thinker = self.member.mind.current(&self.meeting);
+            let waits_for_text = thinker.model.appetite() == Appetite::EveryRead
+                || thinker.policy.redact != Redact::Off;
             // What it last saw stays readable while the picture stays.
             if !anything {
                 self.say("no live stream");
@@ -199,8 +330,14 @@ impl Agent {
         live
     }
 
+    /// Frames for whoever would be asked now.
+    fn pick_for_now(&mut self) -> Option<Vec<Arc<Frame>>> {
+        let mind = self.member.mind.clone();
+        self.pick(mind.current(&self.meeting))
+    }
+
     /// Frames not looked at yet of the next stream in turn that has any.
-    fn pick(&mut self) -> Option<Vec<Arc<Frame>>> {
+    fn pick(&mut self, thinker: &Thinker) -> Option<Vec<Arc<Frame>>> {
         if self.leaving.is_cancelled() {
             return None;
         }
@@ -209,11 +346,11 @@ impl Agent {
         self.memories.retain(&streams);
         streams.iter().find_map(|stream| {
             let looked = self.looked.get(stream);
-            let frames = match self.member.model.appetite() {
+            let frames = match thinker.model.appetite() {
                 Appetite::Newest => {
                     let newest = self.meeting.frames.to_look_at(stream)?;
                     // Nobody knows yet what stands on it: it can't leave.
-                    newest.cleared(self.member.policy.redact)?;
+                    newest.cleared(thinker.policy.redact)?;
                     let fresh = looked.is_none_or(|looked| looked.scene != newest.scene);
                     Vec::from_iter(fresh.then_some(newest))
                 }
@@ -226,23 +363,43 @@ impl Agent {
         })
     }
 
-    /// Counts the outcome, publishes what was seen, and says what it was.
-    /// `frame` is the newest that was shown, `picked` are those shown as they
-    /// were before anything was hidden.
-    async fn conclude(
-        &mut self,
-        frame: &Arc<Frame>,
-        picked: &[Arc<Frame>],
-        asked: Memory,
-        result: Result<Answer, Failure>,
-    ) {
-        let outcome = Outcome::of(&result);
-        let metrics = Arc::clone(&self.meeting.metrics);
-        metrics.answer(self.name(), outcome);
-        let found = result.as_ref().map_or(0, |answer| answer.seen.len());
+    /// Counts an answer and what it has cost.
+    fn count(&self, asked: &Asked) {
+        let outcome = Outcome::of(&asked.result);
+        let (name, metrics) = (self.name(), &self.meeting.metrics);
+        metrics.answer(name, outcome);
+        let found = asked.result.as_ref().map_or(0, |answer| answer.seen.len());
         self.meeting
             .roster
-            .looked(self.name(), outcome.as_str(), found as u64);
+            .looked(name, outcome.as_str(), found as u64);
+        match &asked.result {
+            Ok(answer) => {
+                metrics.dropped(Dropped::Finding, u64::from(answer.dropped));
+                metrics.tokens(name, "prompt", answer.usage.prompt_tokens);
+                metrics.tokens(name, "estimated", answer.usage.estimated_tokens);
+                metrics.tokens(name, "output", answer.usage.output_tokens);
+            }
+            Err(Failure::NoAnswer { dropped, .. }) => {
+                metrics.dropped(Dropped::Finding, u64::from(*dropped));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Publishes what was seen, and says what it was.
+    async fn conclude(&mut self, asked: Asked) {
+        let Asked {
+            place,
+            picked,
+            memory,
+            result,
+        } = asked;
+        let Some(raw) = picked.last() else {
+            return;
+        };
+        // Remembered as it may leave, whoever is asked next.
+        let redact = self.member.mind.policy().redact;
+        let frame = &raw.cleared(redact).unwrap_or_else(|| Arc::clone(raw));
         // A picture that will get the same answer again is not shown again.
         let done = match &result {
             Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => true,
@@ -253,18 +410,16 @@ impl Agent {
         if done {
             let before = self.looked.insert(frame.stream.clone(), Looked::at(frame));
             if let Some(before) = before {
+                let metrics = &self.meeting.metrics;
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
         }
-        let at = format!("frame {} of {}", frame.seq, frame.stream);
+        let at = format!("frame {} of {}{}", frame.seq, frame.stream, self.by(place));
         match result {
             Ok(answer) => {
                 self.relieved().await;
-                metrics.dropped(Dropped::Finding, u64::from(answer.dropped));
-                metrics.tokens(self.name(), "prompt", answer.usage.prompt_tokens);
-                metrics.tokens(self.name(), "estimated", answer.usage.estimated_tokens);
-                metrics.tokens(self.name(), "output", answer.usage.output_tokens);
-                self.follow_up(&frame.stream, &asked, answer.follow_up)
+                let found = answer.seen.len();
+                self.follow_up(&frame.stream, &memory, answer.follow_up)
                     .await;
                 for seen in answer.seen {
                     let raw = picked.iter().find(|frame| frame.seq == seen.frame.seq);
@@ -279,9 +434,6 @@ impl Agent {
                 self.say(&format!("{at}: {what}"));
             }
             Err(failure) => {
-                if let Failure::NoAnswer { dropped, .. } = &failure {
-                    metrics.dropped(Dropped::Finding, u64::from(*dropped));
-                }
                 self.say(&format!("{at}: {failure}"));
                 self.complain(failure.to_string()).await;
             }
@@ -316,7 +468,7 @@ impl Agent {
         mut observation: Observation,
         model: &ModelRef,
     ) -> Publication {
-        let policy = self.member.policy;
+        let policy = self.member.mind.policy();
         let raw = Arc::clone(frame);
         let persona = Arc::clone(&self.member.config.persona);
         let prepare = move || {
@@ -369,6 +521,14 @@ impl Agent {
                 .note(self.name(), "looking again")
                 .await;
         }
+    }
+}
+
+/// A model as people name it.
+fn named(model: &ModelRef) -> String {
+    match model.provider.as_str() {
+        "offline" => "offline rules".to_owned(),
+        _ => model.name.clone(),
     }
 }
 

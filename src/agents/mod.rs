@@ -6,10 +6,12 @@
 //! looking stands in its log and in the roster, in words.
 
 mod agent;
+mod bookkeeper;
 mod governor;
 mod grounding;
 mod leak;
 mod memory;
+mod mind;
 mod news;
 mod panel;
 
@@ -21,26 +23,24 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use crate::budget::Budget;
 use crate::config::{AgentConfig, PanelConfig};
 use crate::finding::Severity;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::masking::Redact;
 use crate::metrics::Metrics;
-use crate::model::Model;
 use crate::roster::Roster;
 pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
+pub use mind::{Mind, Thinker};
 use panel::{Convener, Table};
 
 /// One analyst and who thinks for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     pub config: AgentConfig,
-    pub model: Arc<dyn Model>,
-    /// Shared by all who share a quota; none for a model that has none.
-    pub governor: Option<Arc<Governor>>,
-    pub policy: Policy,
+    pub mind: Mind,
 }
 
 /// Who is on the panel, and how they answer each other. A new one takes the
@@ -49,17 +49,6 @@ pub struct Member {
 pub struct Staff {
     pub members: Arc<[Member]>,
     pub panel: PanelConfig,
-}
-
-/// The same settings, and the very same model and governor.
-impl PartialEq for Member {
-    fn eq(&self, other: &Self) -> bool {
-        let governor = |member: &Self| member.governor.as_ref().map(Arc::as_ptr);
-        self.config == other.config
-            && self.policy == other.policy
-            && Arc::ptr_eq(&self.model, &other.model)
-            && governor(self) == governor(other)
-    }
 }
 
 /// What may leave, and what is believed.
@@ -80,6 +69,7 @@ pub struct Meeting {
     pub findings: FindingsBus,
     pub roster: Roster,
     pub metrics: Arc<Metrics>,
+    pub budget: Budget,
 }
 
 /// Runs the panel until `shutdown`; a request in flight is given up then.
@@ -94,6 +84,7 @@ pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: 
         closing.run_until_cancelled(convener.run()).await;
     };
     tasks.spawn(panel.instrument(tracing::info_span!("panel")));
+    tasks.spawn(bookkeeper::run(meeting.clone(), shutdown.clone()));
     let mut at_work: Vec<(Member, CancellationToken)> = Vec::new();
     loop {
         let members = Arc::clone(&staff.borrow_and_update().members);

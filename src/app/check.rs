@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use super::panel;
 use crate::agents::Member;
 use crate::av;
-use crate::config::{Config, Places, Provider, Secrets, TlsSettings};
+use crate::config::{Config, Places, Secrets, TlsSettings};
 use crate::sinks;
 use crate::tls::Tls;
 use crate::vision::Ocr;
@@ -115,26 +115,27 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
         },
     ));
     match panel::build(&config) {
-        Ok((members, _)) => rows.extend(probe(&config, &members).await),
+        Ok((members, ..)) => rows.extend(probe(&members).await),
         Err(error) => rows.push(row("models", Err::<&str, _>(format!("{error:#}")))),
     }
     rows
 }
 
 /// Each model once, whoever shares it.
-async fn probe(config: &Config, members: &[Member]) -> Vec<Row> {
+async fn probe(members: &[Member]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut seen = Vec::new();
     for member in members {
-        let identity = member.model.identity();
-        let provider = member.config.provider(config.default_provider());
-        let what = match provider {
-            Provider::Gemini => format!("{} {}", identity.provider, identity.name),
-            Provider::Offline => "offline rules".to_owned(),
-        };
-        if !seen.contains(&what) {
-            rows.push(row(&what, member.model.probe().await));
-            seen.push(what);
+        for thinker in member.mind.thinkers() {
+            let identity = thinker.model.identity();
+            let what = match thinker.governor {
+                Some(_) => format!("{} {}", identity.provider, identity.name),
+                None => "offline rules".to_owned(),
+            };
+            if !seen.contains(&what) {
+                rows.push(row(&what, thinker.model.probe().await));
+                seen.push(what);
+            }
         }
     }
     rows

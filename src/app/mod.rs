@@ -22,6 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -180,6 +181,9 @@ impl App {
             &names,
             &config.settings.store,
         )?;
+        // Of the day, and of the hour before it began.
+        let since = Timestamp::now() - SignedDuration::from_hours(25);
+        hiring.budget().recall(&findings.spent_since(since).await?);
         let deliveries = Deliveries::default();
         let sinks = Sinks::open(&config.settings.sinks, &findings, &deliveries, &metrics).await?;
         let reader = panel::reader(&config, &frames, Some(findings.clone()), &metrics)?;
@@ -262,6 +266,7 @@ impl App {
             roster: self.roster.clone(),
             metrics: Arc::clone(&self.metrics),
             deliveries: self.deliveries,
+            budget: self.hiring.budget().clone(),
             redact: self.config.panel.model.redact_at_home(),
             ready: Arc::clone(&ready),
         };
@@ -271,6 +276,7 @@ impl App {
             findings: self.findings.clone(),
             roster: roster.clone(),
             metrics: Arc::clone(&self.metrics),
+            budget: self.hiring.budget().clone(),
         };
         let fastest = self.config.panel.fastest();
         // Sources end when told to; the rest when its sources have.

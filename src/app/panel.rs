@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use crate::agents::{Governor, GovernorSettings, Member, Policy, Staff};
-use crate::config::{AgentConfig, Config, Frames, ModelConfig, Panel, Provider};
+use crate::agents::{Governor, GovernorSettings, Member, Mind, Policy, Staff, Thinker};
+use crate::budget::{Budget, Prices};
+use crate::config::{
+    AgentConfig, BudgetConfig, Config, Frames, ModelConfig, Panel, Priority, Provider,
+};
 use crate::finding::WATCHTOWER;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
@@ -17,28 +21,33 @@ use crate::metrics::Metrics;
 use crate::model::{Model, Persona};
 use crate::models::gemini::{Gemini, GeminiSettings};
 use crate::models::offline::{Offline, Rules};
+use crate::models::openai::{OpenAi, OpenAiSettings};
 use crate::roster::{AgentStatus, Roster};
 use crate::rtmp;
 use crate::tls::Tls;
 use crate::vision::{Ocr, Reader, ReaderSettings};
 
 /// The enabled agents with their models, and everyone's first status.
-pub(super) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster)> {
-    let (_, staff, roster) = Hiring::open(config)?;
-    Ok((staff.members.to_vec(), roster))
+pub(super) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster, Budget)> {
+    let (hiring, staff, roster) = Hiring::open(config)?;
+    Ok((staff.members.to_vec(), roster, hiring.budget))
 }
 
 /// Whoever takes people on, at the start and whenever `agents.toml` changes.
 #[derive(Debug)]
 pub(super) struct Hiring {
     makers: Makers,
+    budget: Budget,
 }
 
 impl Hiring {
     pub(super) fn open(config: &Config) -> anyhow::Result<(Self, Staff, Roster)> {
+        let money = &config.panel.budget;
+        let budget = Budget::new(money.limits.clone(), prices(money)?);
         let makers = Makers::new(config.clone());
-        let mut hiring = Self { makers };
+        let mut hiring = Self { makers, budget };
         let (staff, statuses) = hiring.staff(&[])?;
+        hiring.priced(&staff, &prices(money)?)?;
         Ok((hiring, staff, Roster::new(statuses)))
     }
 
@@ -51,18 +60,51 @@ impl Hiring {
     ) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
         let mut config = self.makers.config.clone();
         let same = config.panel.model == panel.model;
+        let prices = prices(&panel.budget)?;
         config.panel = panel;
         let mut makers = Makers::new(config);
         if same {
             // With the models and governors there are.
-            makers.gemini.clone_from(&self.makers.gemini);
+            makers.hosted.clone_from(&self.makers.hosted);
             makers.rules.clone_from(&self.makers.rules);
         }
-        let mut next = Self { makers };
+        let mut next = Self {
+            makers,
+            budget: self.budget.clone(),
+        };
         let known: &[Member] = if same { &now.members } else { &[] };
         let hired = next.staff(known)?;
+        next.priced(&hired.0, &prices)?;
+        let limits = next.panel().budget.limits.clone();
+        self.budget.change(limits, prices);
         *self = next;
         Ok(hired)
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// A budget in money needs to know what each model costs.
+    fn priced(&self, staff: &Staff, prices: &Prices) -> anyhow::Result<()> {
+        if !self.panel().budget.limits.of_money() {
+            return Ok(());
+        }
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let thinkers = staff
+            .members
+            .iter()
+            .flat_map(|member| member.mind.thinkers());
+        for thinker in thinkers.filter(|thinker| thinker.governor.is_some()) {
+            let model = thinker.model.identity();
+            if prices.of(&model.name, today).is_none() {
+                bail!(
+                    "[budget] limits US dollars, and nobody has said what {} costs: name it in the file of [budget] prices in agents.toml (prices.toml shows how; one's own server costs 0)",
+                    model.name
+                );
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn panel(&self) -> &Panel {
@@ -82,19 +124,24 @@ impl Hiring {
             focus: "text that speaks to the analysts".to_owned(),
             indicators: Vec::new(),
         });
-        Ok(Member {
+        let thinker = Thinker {
             model: Arc::new(Offline::new(self.makers.rules()?, &persona)),
+            governor: None,
+            policy: policy(Provider::Offline, &self.makers.config.panel.model),
+        };
+        Ok(Member {
+            mind: Mind::new(thinker, Vec::new(), Priority::Normal),
             config: AgentConfig {
                 persona,
                 interval: Duration::from_secs(1),
                 streams: Vec::new(),
                 model: None,
+                fallback: None,
+                priority: Priority::Normal,
                 frames: Frames::Full,
                 max_regions: 0,
                 enabled: true,
             },
-            governor: None,
-            policy: policy(Provider::Offline, &self.makers.config.panel.model),
         })
     }
 
@@ -113,27 +160,22 @@ impl Hiring {
         let mut members = Vec::new();
         let mut statuses = Vec::new();
         for agent in &config.panel.agents {
-            let provider = agent.provider(default);
-            let mut status = status(agent, provider, &config.panel.model);
+            let models = agent.models(&config.panel.model, default);
+            let mut status = status(agent, &models[0]);
             if agent.enabled {
                 let member = match known.iter().find(|member| member.config == *agent) {
                     Some(known) => known.clone(),
-                    None => {
-                        let (model, governor) = self.makers.make(agent, provider)?;
-                        Member {
-                            config: agent.clone(),
-                            model,
-                            governor,
-                            policy: policy(provider, &config.panel.model),
-                        }
-                    }
+                    None => Member {
+                        mind: self.makers.mind(agent, &models)?,
+                        config: agent.clone(),
+                    },
                 };
-                status.model = member.model.identity().name;
+                status.model = member.mind.first().model.identity().name;
                 members.push(member);
             }
             statuses.push(status);
         }
-        if members.iter().any(|member| member.governor.is_some()) {
+        if members.iter().any(|member| member.mind.is_hosted()) {
             members.push(self.guard(known)?);
         }
         let staff = Staff {
@@ -149,7 +191,7 @@ fn policy(provider: Provider, model: &ModelConfig) -> Policy {
         // Rules look on this machine, and are to find the secrets.
         redact: match provider {
             Provider::Offline => Redact::Off,
-            Provider::Gemini => model.redact,
+            Provider::Gemini | Provider::OpenAi => model.redact,
         },
         redact_evidence: model.redact_at_home(),
         ungrounded: model.ungrounded_severity,
@@ -175,12 +217,16 @@ pub(super) fn reader(
     Ok(Some(Reader::new(ocr, frames, record, metrics, settings)))
 }
 
-fn status(agent: &AgentConfig, provider: Provider, model: &ModelConfig) -> AgentStatus {
+fn prices(budget: &BudgetConfig) -> anyhow::Result<Prices> {
+    Ok(Prices::load(budget.prices.as_deref())?)
+}
+
+fn status(agent: &AgentConfig, (provider, model): &(Provider, String)) -> AgentStatus {
     AgentStatus {
         name: agent.name().to_owned(),
         enabled: agent.enabled,
         provider: provider.as_str().to_owned(),
-        model: agent.model.clone().unwrap_or_else(|| model.name.clone()),
+        model: model.clone(),
         interval_ms: u64::try_from(agent.interval.as_millis()).unwrap_or(u64::MAX),
         streams: agent.streams.iter().map(ToString::to_string).collect(),
         state: if agent.enabled {
@@ -200,8 +246,8 @@ fn status(agent: &AgentConfig, provider: Provider, model: &ModelConfig) -> Agent
     }
 }
 
-/// A model, and who limits the asking of it.
-type Thinker = (Arc<dyn Model>, Option<Arc<Governor>>);
+/// A hosted model, and who limits the asking of it.
+type Hosted = (Arc<dyn Model>, Arc<Governor>);
 
 /// Makes models, and sees to it that those who ask the same model share its
 /// governor, that all share the lanes, and that those who apply rules share
@@ -209,7 +255,7 @@ type Thinker = (Arc<dyn Model>, Option<Arc<Governor>>);
 #[derive(Debug)]
 struct Makers {
     config: Config,
-    gemini: HashMap<String, (Arc<Gemini>, Arc<Governor>)>,
+    hosted: HashMap<(Provider, String), Hosted>,
     rules: Option<Arc<Rules>>,
 }
 
@@ -217,39 +263,58 @@ impl Makers {
     fn new(config: Config) -> Self {
         Self {
             config,
-            gemini: HashMap::new(),
+            hosted: HashMap::new(),
             rules: None,
         }
     }
 
-    fn make(&mut self, agent: &AgentConfig, provider: Provider) -> anyhow::Result<Thinker> {
-        match provider {
-            Provider::Offline => Ok((Arc::new(Offline::new(self.rules()?, &agent.persona)), None)),
-            Provider::Gemini => {
-                let name = agent
-                    .model
-                    .as_ref()
-                    .unwrap_or(&self.config.panel.model.name);
-                let (model, governor) = match self.gemini.get(name) {
-                    Some(known) => known.clone(),
-                    None => {
-                        let made = (
-                            Arc::new(gemini(&self.config, name)?),
-                            Arc::new(self.governor()),
-                        );
-                        self.gemini.insert(name.clone(), made.clone());
-                        made
-                    }
-                };
-                Ok((model, Some(governor)))
-            }
-        }
+    fn mind(&mut self, agent: &AgentConfig, models: &[(Provider, String)]) -> anyhow::Result<Mind> {
+        let thinkers = models.iter().map(|model| self.thinker(agent, model));
+        let mut thinkers = thinkers.collect::<anyhow::Result<Vec<_>>>()?;
+        let fallback = thinkers.split_off(1);
+        let first = thinkers.remove(0);
+        Ok(Mind::new(first, fallback, agent.priority))
     }
 
-    /// With lanes shared by all, and a quota of its own.
-    fn governor(&self) -> Governor {
-        match self.gemini.values().next() {
-            Some((_, other)) => other.sibling(),
+    fn thinker(
+        &mut self,
+        agent: &AgentConfig,
+        model: &(Provider, String),
+    ) -> anyhow::Result<Thinker> {
+        let policy = policy(model.0, &self.config.panel.model);
+        if model.0 == Provider::Offline {
+            return Ok(Thinker {
+                model: Arc::new(Offline::new(self.rules()?, &agent.persona)),
+                governor: None,
+                policy,
+            });
+        }
+        let (model, governor) = self.hosted(model)?;
+        Ok(Thinker {
+            model,
+            governor: Some(governor),
+            policy,
+        })
+    }
+
+    fn hosted(&mut self, model: &(Provider, String)) -> anyhow::Result<Hosted> {
+        if let Some(known) = self.hosted.get(model) {
+            return Ok(known.clone());
+        }
+        let client: Arc<dyn Model> = match model.0 {
+            Provider::OpenAi => Arc::new(openai(&self.config, &model.1)?),
+            Provider::Gemini | Provider::Offline => Arc::new(gemini(&self.config, &model.1)?),
+        };
+        let made = (client, Arc::new(self.governor(model.0)));
+        self.hosted.insert(model.clone(), made.clone());
+        Ok(made)
+    }
+
+    /// With lanes shared by all of a provider's models, and a quota of its own.
+    fn governor(&self, provider: Provider) -> Governor {
+        let mut others = self.hosted.iter();
+        match others.find(|((other, _), _)| *other == provider) {
+            Some((_, (_, other))) => other.sibling(),
             None => Governor::new(GovernorSettings {
                 concurrency: self.config.panel.model.concurrency,
                 ..GovernorSettings::default()
@@ -287,6 +352,24 @@ pub(super) fn gemini(config: &Config, name: &str) -> anyhow::Result<Gemini> {
         max_output_tokens: model.max_output_tokens,
     };
     Ok(Gemini::new(settings)?)
+}
+
+/// A client for one model of an OpenAI-style server, by its name.
+fn openai(config: &Config, name: &str) -> anyhow::Result<OpenAi> {
+    let model = &config.panel.model;
+    let address = config.secrets.openai_base_url.clone();
+    let base_url = address
+        .or_else(|| model.openai_base_url.clone())
+        .with_context(|| format!("the model openai:{name} needs the address of its server: set openai_base_url in [model] of agents.toml, or OPENAI_BASE_URL (Ollama: http://127.0.0.1:11434/v1)"))?;
+    let settings = OpenAiSettings {
+        base_url,
+        key: config.secrets.openai_key.clone(),
+        model: name.to_owned(),
+        allow_http: model.allow_http,
+        timeout: model.timeout,
+        max_output_tokens: model.max_output_tokens,
+    };
+    Ok(OpenAi::new(settings)?)
 }
 
 pub(super) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> rtmp::Settings {

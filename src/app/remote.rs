@@ -39,7 +39,7 @@ pub(super) async fn run(
     let persona = args.persona.clone();
     let mut config = Config::load(places(args), secrets)?;
     alone(&mut config.panel, &persona, &config.places.config)?;
-    let (_, staff, roster) = Hiring::open(&config)?;
+    let (hiring, staff, roster) = Hiring::open(&config)?;
     let Some(member) = staff.members.first() else {
         bail!("there is nobody to run");
     };
@@ -96,6 +96,7 @@ pub(super) async fn run(
         findings: findings.clone(),
         roster,
         metrics: Arc::clone(&metrics),
+        budget: hiring.budget().clone(),
     };
     let fastest = config.panel.fastest();
     let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();

@@ -11,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{broadcast, mpsc};
 
 use super::panel;
-use crate::agents::{Agent, Meeting, Member, Policy};
+use crate::agents::{Agent, Meeting, Member, Mind, Policy, Thinker};
 use crate::av;
-use crate::config::{AgentConfig, Config};
+use crate::config::{AgentConfig, Config, Priority};
 use crate::eval::{Labels, Seen, Sent, score};
 use crate::finding::Finding;
 use crate::findings_bus::FindingsBus;
@@ -130,7 +130,7 @@ async fn run(
     let kept = Kept::open(settings.out.as_deref())?;
     let metrics = Arc::new(Metrics::new());
     let frames = FrameBus::new();
-    let (members, roster) = panel::build(config)?;
+    let (members, roster, budget) = panel::build(config)?;
     let members = on_tape(members, settings)?;
     let names: Vec<_> = members
         .iter()
@@ -148,6 +148,7 @@ async fn run(
         findings: findings.clone(),
         roster: roster.clone(),
         metrics: Arc::clone(&metrics),
+        budget,
     };
     let mut heard = findings.subscribe();
     let mut run = Run {
@@ -235,30 +236,47 @@ fn on_tape(mut members: Vec<Member>, settings: &ReplaySettings) -> anyhow::Resul
     if let Some(file) = &settings.cassette {
         let cassette: Arc<dyn Model> = Arc::new(Cassette::open(file)?);
         for member in &mut members {
-            member.model = Arc::clone(&cassette);
-            member.governor = None;
+            let policy = member.mind.first().policy;
+            member.mind = alone(Arc::clone(&cassette), policy);
         }
     }
     if let Some(file) = &settings.record {
         let tape = Arc::new(Tape::create(file)?);
         for member in &mut members {
-            let inner = Arc::clone(&member.model);
-            member.model = Arc::new(Recording::new(inner, Arc::clone(&tape)));
+            let Thinker {
+                model,
+                governor,
+                policy,
+            } = member.mind.first().clone();
+            let thinker = Thinker {
+                model: Arc::new(Recording::new(model, Arc::clone(&tape))),
+                governor,
+                policy,
+            };
+            member.mind = Mind::new(thinker, Vec::new(), member.config.priority);
         }
     }
     Ok(members)
 }
 
 fn gauged(member: &Member, gauge: Arc<Gauge>, config: &Config) -> Member {
+    let policy = Policy {
+        redact: config.panel.model.redact,
+        ..member.mind.first().policy
+    };
     Member {
         config: member.config.clone(),
-        model: gauge,
-        governor: None,
-        policy: Policy {
-            redact: config.panel.model.redact,
-            ..member.policy
-        },
+        mind: alone(gauge, policy),
     }
+}
+
+fn alone(model: Arc<dyn Model>, policy: Policy) -> Mind {
+    let thinker = Thinker {
+        model,
+        governor: None,
+        policy,
+    };
+    Mind::new(thinker, Vec::new(), Priority::Normal)
 }
 
 /// The same meeting, without being noted there.

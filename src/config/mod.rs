@@ -4,7 +4,9 @@
 //! Every fault of a file is reported at once, each with its path. Secrets come
 //! from the environment alone and are kept in [`Secret`].
 
+mod budget;
 mod fault;
+mod models;
 mod panel;
 mod secret;
 mod section;
@@ -18,10 +20,10 @@ use toml::Table;
 
 use crate::masking::Redact;
 
+pub use budget::{BudgetConfig, Limits};
 pub use fault::{Fault, Faults};
-pub use panel::{
-    AgentConfig, Frames, ModelConfig, Panel, PanelConfig, Provider, is_agent_name, log_name,
-};
+pub use models::{ModelConfig, ModelName, Provider};
+pub use panel::{AgentConfig, Frames, Panel, PanelConfig, Priority, is_agent_name, log_name};
 pub use secret::Secret;
 pub use settings::{
     HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
@@ -55,20 +57,26 @@ pub struct Secrets {
     pub api_key: Option<Secret>,
     /// What tools sign with who decide about incidents from outside.
     pub inbound_secret: Option<Secret>,
+    /// For an OpenAI-style server; many on this machine need none.
+    pub openai_key: Option<Secret>,
     /// Not secret, but of the same place.
     pub gemini_base_url: Option<String>,
+    pub openai_base_url: Option<String>,
 }
 
 impl Secrets {
     pub fn from_env() -> Self {
         let get = |name: &str| std::env::var(name).ok();
         let secret = |name: &str| get(name).as_deref().and_then(Secret::new);
+        let address = |name: &str| get(name).filter(|url| !url.trim().is_empty());
         Self {
             stream_key: secret("WATCHTOWER_STREAM_KEY"),
             console_token: secret("WATCHTOWER_CONSOLE_TOKEN"),
             inbound_secret: secret("WATCHTOWER_INBOUND_SECRET"),
             api_key: secret("GOOGLE_API_KEY").or_else(|| secret("GEMINI_API_KEY")),
-            gemini_base_url: get("GOOGLE_GEMINI_BASE_URL").filter(|url| !url.trim().is_empty()),
+            openai_key: secret("OPENAI_API_KEY"),
+            gemini_base_url: address("GOOGLE_GEMINI_BASE_URL"),
+            openai_base_url: address("OPENAI_BASE_URL"),
         }
     }
 }
@@ -147,10 +155,13 @@ impl Config {
     /// that goes by it, or one whose pictures are cleared of secrets by it.
     pub fn reads_text(&self) -> bool {
         let default = self.default_provider();
-        let redacts = self.panel.model.redact != Redact::Off;
-        self.panel
-            .enabled()
-            .any(|agent| redacts || agent.provider(default) == Provider::Offline)
+        let model = &self.panel.model;
+        let redacts = model.redact != Redact::Off;
+        self.panel.enabled().any(|agent| {
+            let models = agent.models(model, default);
+            let by_rules = |(provider, _): &(Provider, String)| *provider == Provider::Offline;
+            redacts || models.iter().any(by_rules)
+        })
     }
 }
 

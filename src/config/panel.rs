@@ -1,75 +1,27 @@
 //! `agents.toml`: who looks, with which model.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::{self, BudgetConfig};
+use super::models::{self, ModelConfig, ModelName, Provider};
 use super::section::Section;
 use super::{Faults, parse_table};
 use crate::finding::Severity;
-use crate::masking::{OwnPatterns, Redact};
 use crate::media::StreamName;
 use crate::model::Persona;
 
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// The analysts and the model they share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
     pub model: ModelConfig,
     pub exchange: PanelConfig,
+    pub budget: BudgetConfig,
     pub agents: Vec<AgentConfig>,
-}
-
-/// Whoever answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Provider {
-    Gemini,
-    Offline,
-}
-
-impl Provider {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gemini => "gemini",
-            Self::Offline => "offline",
-        }
-    }
-}
-
-/// `[model]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct ModelConfig {
-    /// `None`: gemini when there is a key, else offline.
-    pub provider: Option<Provider>,
-    pub name: String,
-    /// Overrides the provider's own address.
-    pub base_url: Option<String>,
-    pub api_version: String,
-    /// Plain `http://` to other hosts than this one.
-    pub allow_http: bool,
-    pub timeout: Duration,
-    pub max_output_tokens: u32,
-    /// Requests in flight over all agents.
-    pub concurrency: usize,
-    /// Rule files of the user's own, relative to the working directory.
-    pub rules: Vec<PathBuf>,
-    /// What is painted over before a picture leaves for the model.
-    pub redact: Redact,
-    /// What is hidden besides: regular expressions.
-    pub redact_patterns: OwnPatterns,
-    /// The worst a finding may be whose quotes are not on the screen.
-    pub ungrounded_severity: Severity,
-}
-
-impl ModelConfig {
-    /// What is painted over in what we keep and show ourselves: secrets at
-    /// least.
-    pub fn redact_at_home(&self) -> Redact {
-        self.redact.max(Redact::Secrets)
-    }
 }
 
 /// `[panel]`: when agents answer each other.
@@ -92,13 +44,25 @@ pub struct AgentConfig {
     pub interval: Duration,
     /// Empty: every live one, in turn.
     pub streams: Vec<StreamName>,
-    /// `offline`, or the name of another model of the same provider.
-    pub model: Option<String>,
+    /// Another model than `[model]`'s.
+    pub model: Option<ModelName>,
+    /// Who is asked, in this order, when that one can't answer; `None`: as
+    /// `[model]` says.
+    pub fallback: Option<Vec<ModelName>>,
+    pub priority: Priority,
     /// Whether changed parts are sent enlarged besides the whole picture, and
     /// how many at most.
     pub frames: Frames,
     pub max_regions: usize,
     pub enabled: bool,
+}
+
+/// What is given up first as the budget runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    #[default]
+    Normal,
+    Low,
 }
 
 /// What a hosted model is sent.
@@ -115,13 +79,22 @@ impl AgentConfig {
         &self.persona.name
     }
 
-    /// Who answers this agent, given who answers by default.
-    pub fn provider(&self, default: Provider) -> Provider {
-        match self.model.as_deref() {
-            Some("offline") => Provider::Offline,
-            Some(_) => Provider::Gemini,
-            None => default,
+    /// Who answers this agent, in the order they are asked, given who answers
+    /// by default. Nobody is asked twice.
+    pub fn models(&self, model: &ModelConfig, default: Provider) -> Vec<(Provider, String)> {
+        let first = match &self.model {
+            Some(own) => own.resolve(default),
+            None => ModelName::of(default, &model.name),
+        };
+        let fallback = self.fallback.as_ref().unwrap_or(&model.fallback);
+        let others = fallback.iter().map(|name| name.resolve(default));
+        let mut chain = Vec::new();
+        for one in std::iter::once(first).chain(others) {
+            if !chain.contains(&one) {
+                chain.push(one);
+            }
         }
+        chain
     }
 
     /// The name of its log in `logs/`.
@@ -141,8 +114,9 @@ impl Panel {
         let mut faults = Faults::new(file);
         let table = parse_table(text, file)?;
         let mut root = Section::new(table, "", &mut faults);
-        let model = model(root.section("model"));
+        let model = models::model(root.section("model"));
         let exchange = exchange(root.section("panel"));
+        let budget = budget::budget(root.section("budget"));
         let blocks = root.tables("agent");
         root.finish();
         let agents: Vec<_> = blocks
@@ -169,6 +143,7 @@ impl Panel {
             Ok(Self {
                 model,
                 exchange,
+                budget,
                 agents,
             })
         } else {
@@ -196,47 +171,6 @@ const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 
-fn model(mut s: Section<'_>) -> ModelConfig {
-    let providers = [("gemini", Provider::Gemini), ("offline", Provider::Offline)];
-    let model = ModelConfig {
-        provider: s.choice("provider", &providers),
-        name: s
-            .text("name")
-            .unwrap_or_else(|| "gemini-3.8-flash".to_owned()),
-        base_url: s.text("base_url"),
-        api_version: s.text("api_version").unwrap_or_else(|| "v1beta".to_owned()),
-        allow_http: s.flag("allow_http").unwrap_or(false),
-        timeout: s
-            .duration("timeout", SECOND, HOUR / 6)
-            .unwrap_or(60 * SECOND),
-        max_output_tokens: s
-            .integer("max_output_tokens", 256, 65_536)
-            .map_or(8192, |n| n as u32),
-        concurrency: s.integer("concurrency", 1, 64).map_or(2, |n| n as usize),
-        rules: s
-            .texts("rules")
-            .unwrap_or_default()
-            .into_iter()
-            .map(PathBuf::from)
-            .collect(),
-        redact: s.choice("redact", &REDACTIONS).unwrap_or_default(),
-        redact_patterns: own_patterns(&mut s),
-        ungrounded_severity: s
-            .choice("ungrounded_severity", &SEVERITIES)
-            .unwrap_or(Severity::Medium),
-    };
-    for (key, value) in [("name", &model.name), ("api_version", &model.api_version)] {
-        if !is_path_segment(value) {
-            s.fault(
-                key,
-                format!("must be letters, digits and . _ - only, got {value:?}"),
-            );
-        }
-    }
-    s.finish();
-    model
-}
-
 fn exchange(mut s: Section<'_>) -> PanelConfig {
     let config = PanelConfig {
         enabled: s.flag("enabled").unwrap_or(true),
@@ -250,33 +184,13 @@ fn exchange(mut s: Section<'_>) -> PanelConfig {
     config
 }
 
-const REDACTIONS: [(&str, Redact); 3] = [
-    ("secrets", Redact::Secrets),
-    ("secrets+personal", Redact::SecretsAndPersonal),
-    ("off", Redact::Off),
-];
-const SEVERITIES: [(&str, Severity); 5] = [
+pub(super) const SEVERITIES: [(&str, Severity); 5] = [
     ("critical", Severity::Critical),
     ("high", Severity::High),
     ("medium", Severity::Medium),
     ("low", Severity::Low),
     ("info", Severity::Info),
 ];
-
-fn own_patterns(s: &mut Section<'_>) -> OwnPatterns {
-    let patterns = s.texts("redact_patterns").unwrap_or_default();
-    OwnPatterns::new(&patterns).unwrap_or_else(|(index, error)| {
-        // The last line says what is wrong, those before show where.
-        let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default();
-        let pattern = &patterns[index];
-        s.fault(
-            &format!("redact_patterns[{index}]"),
-            format!("must be a regular expression, got {pattern:?}: {reason}"),
-        );
-        OwnPatterns::default()
-    })
-}
 
 fn agent(mut s: Section<'_>) -> AgentConfig {
     let name = s.required_text("name");
@@ -310,13 +224,8 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
         stream.ok()
     });
     let streams = streams.collect();
-    let model = s.text("model");
-    if let Some(name) = model.as_ref().filter(|name| !is_path_segment(name)) {
-        s.fault(
-            "model",
-            format!("must be \"offline\" or a model's name, got {name:?}"),
-        );
-    }
+    let model = models::own(&mut s);
+    let fallback = models::fallback(&mut s);
     let agent = AgentConfig {
         persona: Arc::new(persona),
         interval: s
@@ -324,6 +233,13 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
             .unwrap_or(DEFAULT_INTERVAL),
         streams,
         model,
+        fallback,
+        priority: s
+            .choice(
+                "priority",
+                &[("normal", Priority::Normal), ("low", Priority::Low)],
+            )
+            .unwrap_or_default(),
         frames: s
             .choice(
                 "frames",
@@ -343,13 +259,6 @@ pub fn is_agent_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-}
-
-fn is_path_segment(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -421,15 +330,33 @@ mod tests {
             personality = "p"
             focus = "f"
             model = "gemini-4-neon"
+            [[agent]]
+            name = "C"
+            personality = "p"
+            focus = "f"
+            model = "openai:qwen2.5vl:7b"
+            fallback = ["gemini:gemini-4-neon", "offline", "openai:qwen2.5vl:7b"]
+            [[agent]]
+            name = "D"
+            personality = "p"
+            focus = "f"
+            model = "llava:13b"
+            fallback = ["offline"]
         "#;
         let panel = Panel::parse(text, "agents.toml").unwrap();
+        let models = |index: usize, default| panel.agents[index].models(&panel.model, default);
+        let offline = ModelName::of(Provider::Offline, "");
+        let neon = ModelName::of(Provider::Gemini, "gemini-4-neon");
+        assert_eq!(models(0, Provider::Gemini), std::slice::from_ref(&offline));
+        assert_eq!(models(1, Provider::Offline), std::slice::from_ref(&neon));
+        let qwen = ModelName::of(Provider::OpenAi, "qwen2.5vl:7b");
         assert_eq!(
-            panel.agents[0].provider(Provider::Gemini),
-            Provider::Offline
+            models(2, Provider::Gemini),
+            [qwen.clone(), neon, offline.clone()]
         );
         assert_eq!(
-            panel.agents[1].provider(Provider::Offline),
-            Provider::Gemini
+            models(3, Provider::OpenAi),
+            [ModelName::of(Provider::OpenAi, "llava:13b"), offline]
         );
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::problem::Problem;
+use crate::budget::Standing;
 use crate::finding::{Finding, Severity};
 use crate::masking::Redact;
 use crate::media::StreamName;
@@ -123,6 +124,11 @@ pub(super) async fn agents(State(state): State<AppState>) -> Json<List<AgentStat
         items: state.views.roster.agents(),
         next: None,
     })
+}
+
+/// What hosted models have cost, and what that has led to.
+pub(super) async fn budget(State(state): State<AppState>) -> Json<Standing> {
+    Json(state.views.budget.standing())
 }
 
 #[derive(Debug, Deserialize)]

@@ -32,6 +32,7 @@ use axum::routing::{delete, get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::config::Secret;
 use crate::deliveries::Deliveries;
 use crate::findings_bus::FindingsBus;
@@ -71,6 +72,7 @@ pub struct Views {
     pub roster: Roster,
     pub metrics: Arc<Metrics>,
     pub deliveries: Deliveries,
+    pub budget: Budget,
     /// What is painted over in the stills that are shown.
     pub redact: Redact,
     /// True once everything is open, false again while draining.
@@ -168,6 +170,7 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .route("/api/lessons", get(incidents::lessons))
         .route("/api/lessons/{id}", delete(incidents::unlearn))
         .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
+        .route("/api/budget", get(api::budget))
         .route("/api/sinks", get(sinks::list))
         .route("/api/sinks/{name}/dead", get(sinks::dead))
         .route("/api/search", get(api::search))

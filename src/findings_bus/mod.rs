@@ -18,9 +18,12 @@ use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
+use jiff::Timestamp;
+
 use crate::config::StoreSettings;
 use crate::finding::Finding;
 use crate::incident::{Change, Exchange, Incident, Lesson};
+use crate::model::Spend;
 use crate::store::{
     self, Buried, DeadLetter, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Page, Place,
     Position, Publication, Readers, Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
@@ -202,6 +205,17 @@ impl FindingsBus {
     pub async fn bury(&self, letter: DeadLetter) -> Result<(), Refusal> {
         let kept = self.ask(|reply| Job::Bury(Box::new(letter), reply));
         kept.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// Keeps what was spent on models.
+    pub async fn spend(&self, rows: Vec<Spend>) -> Result<(), Refusal> {
+        let kept = self.ask(|reply| Job::Spend(rows, reply));
+        kept.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// What was spent on models since then, by the minute.
+    pub async fn spent_since(&self, since: Timestamp) -> Result<Vec<Spend>, StoreError> {
+        self.read(move |store| store.spent_since(since)).await
     }
 
     /// What happened to incidents after that place, oldest first.

@@ -12,6 +12,7 @@ use super::log::AgentLogs;
 use super::{Event, PublishError, QUEUED, Shared};
 use crate::finding::Finding;
 use crate::incident::{Change, Exchange};
+use crate::model::Spend;
 use crate::store::{
     DeadLetter, Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write,
     Writer, Written,
@@ -43,6 +44,7 @@ pub(super) enum Job {
         reply: Reply<(), Refusal>,
     },
     Bury(Box<DeadLetter>, Reply<(), Refusal>),
+    Spend(Vec<Spend>, Reply<(), Refusal>),
     Sweep(Reply<Swept, StoreError>),
 }
 
@@ -140,6 +142,7 @@ impl Recorder {
                     (write, Answer::Plain(reply))
                 }
                 Job::Bury(letter, reply) => (Write::Bury(letter), Answer::Plain(reply)),
+                Job::Spend(rows, reply) => (Write::Spend(rows), Answer::Plain(reply)),
                 // In its place among the agent's findings.
                 Job::Note { agent, text } => {
                     self.write(&mut writes, &mut answers);

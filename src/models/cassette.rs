@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use crate::finding::{Category, Severity};
     use crate::media::{MediaTime, Picture, StreamName};
-    use crate::model::{Memory, News, Persona};
+    use crate::model::{Memory, Meter, News, Persona};
 
     #[derive(Debug)]
     struct Says(&'static str);
@@ -341,6 +341,7 @@ mod tests {
             frames: vec![Arc::new(frame)],
             news: News::default(),
             memory: Memory::default(),
+            meter: Meter::default(),
         }
     }
 

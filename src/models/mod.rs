@@ -1,8 +1,13 @@
 //! Who thinks: one room per provider behind [`crate::model::Model`].
 
+pub mod address;
+mod answer;
 pub mod case;
 pub mod cassette;
 pub mod gauge;
 pub mod gemini;
+mod http;
 pub mod offline;
+pub mod openai;
 pub mod prompt;
+mod shot;

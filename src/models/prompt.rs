@@ -117,6 +117,12 @@ pub fn estimated_tokens(look: &Look, frame: &Frame) -> u64 {
     pictures + (text / TOKEN_BYTES) as u64
 }
 
+/// What so much text costs at most: some languages have a token for every
+/// other byte.
+pub fn most_tokens(bytes: usize) -> u64 {
+    bytes.div_ceil(2) as u64
+}
+
 /// What it costs at least: the whole picture, and no text read off it.
 pub fn least_tokens(persona: &Persona) -> u64 {
     WHOLE_TOKENS + (system(persona).len() / TOKEN_BYTES) as u64
@@ -173,7 +179,7 @@ mod tests {
     use crate::config::Panel;
     use crate::finding::Severity;
     use crate::media::{MediaTime, Picture, Rect, StreamName};
-    use crate::model::{Memory, News};
+    use crate::model::{Memory, Meter, News};
 
     #[test]
     fn a_persona_in_words() {
@@ -239,6 +245,7 @@ mod tests {
             frames: Vec::new(),
             news,
             memory: Memory::default(),
+            meter: Meter::default(),
         };
         insta::assert_snapshot!(question(&look, &frame));
         look.memory = Memory {

@@ -20,6 +20,7 @@ mod retention;
 mod row;
 mod schema;
 mod screen;
+mod spend;
 mod writer;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use uuid::Uuid;
 use crate::finding::{Category, Finding, Severity};
 use crate::incident::{Change, Decision, Exchange, Incident, Lesson, Proof, Status};
 use crate::media::Still;
+use crate::model::Spend;
 
 pub use open::{OpenError, open};
 pub use outbox::{Buried, DeadLetter, Entry};
@@ -100,6 +102,8 @@ pub enum Write {
     },
     /// What a sink's other side will never take.
     Bury(Box<DeadLetter>),
+    /// What was spent on models, to be added to what is there.
+    Spend(Vec<Spend>),
 }
 
 /// What was written, and is durable.
@@ -112,6 +116,7 @@ pub enum Written {
     Remembered,
     Advanced,
     Buried,
+    Spent,
 }
 
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! What is too old, or too much, goes: oldest findings first, an incident with
 //! its last finding, a still with the last finding it was kept for.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::OptionalExtension as _;
 use serde::Serialize;
 
@@ -23,6 +23,8 @@ pub struct Swept {
     /// There is more to remove.
     pub more: bool,
 }
+
+const DAYS_OF_SPEND: SignedDuration = SignedDuration::from_hours(48);
 
 impl Writer {
     /// One step; to be called again while there is more.
@@ -51,6 +53,9 @@ impl Writer {
             ..Swept::default()
         };
         let cleared = self.clear_outbox(since, too_much)?;
+        // A budget by the day has to know it.
+        let days = Timestamp::now() - DAYS_OF_SPEND;
+        self.forget_spend(row::timestamp(since).min(days))?;
         let mut incidents = Vec::new();
         for (seq, incident, stored_at) in oldest {
             if stored_at >= since && !too_much {

@@ -7,7 +7,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Each brings the schema from its index to the next. Never change one that
 /// was released: add another.
-const MIGRATIONS: [&str; 4] = [FIRST, SCREEN_TEXT, VERDICT, OUTBOX];
+const MIGRATIONS: [&str; 5] = [FIRST, SCREEN_TEXT, VERDICT, OUTBOX, SPEND];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
 
@@ -182,6 +182,20 @@ CREATE TABLE dead_letters (
   UNIQUE (sink, event)
 ) STRICT;
 CREATE INDEX dead_letters_by_sink ON dead_letters (sink, seq);
+";
+
+/// What was spent on models, by the minute (of the Unix epoch).
+const SPEND: &str = "
+CREATE TABLE spend (
+  minute INTEGER NOT NULL,
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  requests INTEGER NOT NULL,
+  prompt_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  micro_usd INTEGER NOT NULL,
+  PRIMARY KEY (minute, provider, model)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a file turned out to be.

@@ -108,6 +108,10 @@ impl Writer {
                 self.bury(letter)?;
                 Ok(Ok(Written::Buried))
             }
+            Write::Spend(rows) => {
+                self.spend(rows)?;
+                Ok(Ok(Written::Spent))
+            }
         }
     }
 

@@ -12,7 +12,8 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use watchtower::config::StoreSettings;
+use watchtower::budget::{Budget, Prices};
+use watchtower::config::{Limits, StoreSettings};
 use watchtower::console::{Console, ConsoleSettings, Views};
 use watchtower::deliveries::Deliveries;
 use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
@@ -66,6 +67,7 @@ impl Room {
             roster: Roster::new(vec![]),
             metrics: Arc::new(Metrics::new()),
             deliveries: Deliveries::default(),
+            budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
             redact: Redact::Secrets,
             ready: Arc::new(AtomicBool::new(true)),
         };

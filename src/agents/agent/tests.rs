@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::agents::{Policy, Staff};
-use crate::config::{AgentConfig, Frames, Panel, StoreSettings};
+use crate::agents::{Mind, Policy, Staff};
+use crate::budget::{Budget, Prices};
+use crate::config::{AgentConfig, Frames, Limits, Panel, Priority, StoreSettings};
 use crate::finding::{Category, Evidence, Severity};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::{FrameBus, FramePublisher};
@@ -154,6 +155,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         findings,
         roster: Roster::new(vec![status]),
         metrics: Arc::new(Metrics::new()),
+        budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
     };
     let persona = Persona {
         name: "SecOps".into(),
@@ -166,12 +168,13 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         interval: Duration::from_secs(10),
         streams: vec![],
         model: None,
+        fallback: None,
+        priority: Priority::Normal,
         frames: Frames::Changed,
         max_regions: 4,
         enabled: true,
     };
-    let member = Member {
-        config,
+    let thinker = Thinker {
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor: None,
         policy: Policy {
@@ -179,6 +182,10 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
             redact_evidence: Redact::Secrets,
             ungrounded: Severity::Medium,
         },
+    };
+    let member = Member {
+        config,
+        mind: Mind::new(thinker, Vec::new(), Priority::Normal),
     };
     let shutdown = CancellationToken::new();
     let staff = Staff {

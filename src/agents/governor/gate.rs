@@ -60,6 +60,8 @@ pub(super) struct Wait {
     /// `None` while a trial is out: then its end counts.
     pub until: Option<Instant>,
     pub words: String,
+    /// The door is shut, or its trial is out.
+    pub shut: bool,
 }
 
 /// What of a result matters here.
@@ -257,6 +259,7 @@ impl Pause {
         Wait {
             until: Some(self.until),
             words: format!("waiting {left}: {}", self.reason),
+            shut: false,
         }
     }
 }
@@ -276,7 +279,11 @@ impl Closed {
             }
             None => format!("waiting for one request to try again: {}", self.reason),
         };
-        Wait { until, words }
+        Wait {
+            until,
+            words,
+            shut: true,
+        }
     }
 }
 

@@ -44,6 +44,9 @@ pub struct GovernorSettings {
     pub exhausted_pause: Duration,
     /// Between two tries of a refused key or an unknown model.
     pub refused_pause: Duration,
+    /// A pause the server asked for that is longer is not waited for by those
+    /// who can ask another model.
+    pub patience: Duration,
 }
 
 impl Default for GovernorSettings {
@@ -62,6 +65,7 @@ impl Default for GovernorSettings {
             longest_advice: 24 * 3600 * SECOND,
             exhausted_pause: 15 * 60 * SECOND,
             refused_pause: 60 * SECOND,
+            patience: 15 * SECOND,
         }
     }
 }
@@ -135,6 +139,15 @@ impl Governor {
                 () = decided => {}
             }
         }
+    }
+
+    /// Why nobody is let through now, when it is for more than the moment: a
+    /// circuit that is open, a quota used up, a long pause.
+    pub fn closed(&self) -> Option<String> {
+        let wait = self.state.gate().wait(Instant::now())?;
+        let soon = Instant::now() + self.settings.patience;
+        let brief = !wait.shut && wait.until.is_some_and(|until| until <= soon);
+        (!brief).then_some(wait.words)
     }
 
     async fn enter(&self, say: &impl Fn(&str)) -> Result<Permit, Wait> {

@@ -12,7 +12,7 @@ use crate::agents::{Meeting, Member, Staff, grounding, leak};
 use crate::finding::{Observation, WATCHTOWER};
 use crate::incident::{Exchange, Judgement, Opinion, Stance};
 use crate::metrics::PanelEnd;
-use crate::model::{Asked, Case, Failure, Weighed};
+use crate::model::{Asked, Case, Failure, Meter, Weighed};
 
 /// Under which name verdicts are given.
 const CRITIC: &str = "Evidence critic";
@@ -104,7 +104,7 @@ async fn opinion(report: &Report, member: &Member, meeting: &Meeting) -> Opinion
                 Ok(weighed) => (weighed.view.observation.detail, weighed.model),
                 Err(failure) => (
                     format!("Could not be asked: {failure}"),
-                    member.model.identity(),
+                    member.mind.first().model.identity(),
                 ),
             };
             Opinion {
@@ -141,7 +141,7 @@ async fn judge(
     let invented = (report.finding.evidence.iter()).any(|piece| piece.grounded == Some(false));
     if invented {
         // Worst comes first.
-        severity = severity.max(reporter.policy.ungrounded);
+        severity = severity.max(reporter.mind.first().policy.ungrounded);
     }
     Ok(Judgement {
         by: CRITIC.to_owned(),
@@ -166,28 +166,35 @@ async fn weigh(
     let first = &report.finding.agent;
     let say = |state: &str| meeting.roster.say(name, state);
     let asking = async {
-        let permit = match &member.governor {
-            Some(governor) => Some(governor.admit(say).await),
-            None => None,
-        };
-        let cleared = report.frame.cleared(member.policy.redact);
-        let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
-        let case = Case {
-            persona: Arc::clone(&member.config.persona),
-            asked,
-            frame,
-            first: first.clone(),
-            report: observation(report),
-            opinions,
+        let (turn, case) = loop {
+            let mut turn = member.mind.turn(0, meeting, say).await;
+            let cleared = report.frame.cleared(turn.thinker().policy.redact);
+            let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+            let case = Case {
+                persona: Arc::clone(&member.config.persona),
+                asked,
+                frame,
+                first: first.clone(),
+                report: observation(report),
+                opinions: opinions.clone(),
+                meter: Meter::default(),
+            };
+            let most = turn.thinker().model.most_for_case(&case);
+            match turn.reserve(most, meeting).await {
+                Ok(meter) => break (turn, Case { meter, ..case }),
+                Err(wait) => {
+                    say(&wait.words);
+                    drop(turn);
+                    tokio::time::sleep(wait.length).await;
+                }
+            }
         };
         say(&match asked {
             Asked::Opinion => format!("weighing what {first} reported"),
             Asked::Verdict => "being asked for a verdict".to_owned(),
         });
-        let result = member.model.weigh(&case).await;
-        if let Some(permit) = permit {
-            permit.settle(&result);
-        }
+        let result = turn.thinker().model.weigh(&case).await;
+        turn.settle(&result);
         result
     };
     let late = || Failure::no_answer(format!("no answer within {} s", PATIENCE.as_secs()));
@@ -203,7 +210,7 @@ async fn weigh(
     meeting
         .metrics
         .tokens(name, "output", said.usage.output_tokens);
-    let (raw, policy) = (Arc::clone(&report.frame), member.policy);
+    let (raw, policy) = (Arc::clone(&report.frame), member.mind.policy());
     let persona = Arc::clone(&member.config.persona);
     let prepare = move || {
         let seen = &mut said.view.observation;

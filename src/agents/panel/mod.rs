@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Meeting, Staff};
+use crate::budget::Step;
 use crate::config::PanelConfig;
 use crate::finding::{Finding, WATCHTOWER};
 use crate::incident::{Incident, Status};
@@ -128,6 +129,11 @@ impl Convener {
             return;
         }
         let peers = peers(&staff, &incident);
+        // That it rests was said when the budget came to that.
+        if self.meeting.budget.step() >= Step::PanelOff {
+            self.meeting.metrics.panel(PanelEnd::OverBudget);
+            return;
+        }
         if peers.is_empty() || !self.may_hold(staff.panel.per_hour).await {
             return;
         }

@@ -1,31 +1,21 @@
 //! Where requests go. Refuses whatever would show the key to somebody else.
 
-use std::net::IpAddr;
-
 use reqwest::Url;
+
+use crate::models::address::{self, AddressError, base_url_of};
+use crate::models::http::ClientError;
 
 const GOOGLE: &str = "https://generativelanguage.googleapis.com";
 
 /// Why there is no client for these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    // The address itself is left out where it may hold a password.
-    #[error("base URL of the Gemini API is not a URL: {0}")]
-    NotUrl(String),
-    #[error("base URL of the Gemini API must begin with https:// (or http:// to this machine)")]
-    Scheme,
-    #[error(
-        "base URL of the Gemini API is http:// to {0}, which would send key and pictures in the clear: use https://, or set allow_http = true"
-    )]
-    Plain(String),
-    #[error("base URL of the Gemini API must have no user, password, query or fragment")]
-    Extras,
+    #[error("base URL of the Gemini API {0}")]
+    Address(#[from] AddressError),
     #[error("{what} must be letters, digits and . _ - only, got {value:?}")]
     Name { what: &'static str, value: String },
-    #[error("the key holds characters no key has: set GOOGLE_API_KEY again")]
-    Key,
-    #[error("failed to set up TLS: {0}")]
-    Tls(String),
+    #[error("{0}: set GOOGLE_API_KEY again")]
+    Client(#[from] ClientError),
 }
 
 /// The two addresses of a model.
@@ -51,51 +41,13 @@ impl Endpoint {
                 return Err(SettingsError::Name { what, value });
             }
         }
-        let at = |last: &str| {
-            let mut url = base.clone();
-            url.path_segments_mut()
-                .expect("http and https addresses have a path")
-                .pop_if_empty()
-                .extend([api_version, "models", last]);
-            url
-        };
+        let at = |last: &str| address::under(&base, &[api_version, "models", last]);
         Ok(Self {
             generate: at(&format!("{model}:generateContent")),
             info: at(model),
-            loopback: is_loopback(&base),
+            loopback: address::is_loopback(&base),
         })
     }
-}
-
-/// Reads a base URL: `https://`, or plain `http://` to this machine or where
-/// allowed. A path is kept; a slash at the end makes no difference.
-pub fn base_url_of(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
-    let url = Url::parse(text.trim()).map_err(|error| SettingsError::NotUrl(error.to_string()))?;
-    let extras = !url.username().is_empty()
-        || url.password().is_some()
-        || url.query().is_some()
-        || url.fragment().is_some();
-    if extras {
-        return Err(SettingsError::Extras);
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if allow_http || is_loopback(&url) => Ok(url),
-        "http" => {
-            let host = url.host_str().unwrap_or_default().to_owned();
-            Err(SettingsError::Plain(host))
-        }
-        _ => Err(SettingsError::Scheme),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn is_path_segment(text: &str) -> bool {

@@ -10,13 +10,10 @@
 //! The key goes into one header marked sensitive and nowhere else; redirects
 //! are not followed, because they would carry it along.
 
-mod answer;
 mod endpoint;
-mod http;
 mod question;
 mod reply;
 mod resend;
-mod shot;
 mod trouble;
 mod wire;
 
@@ -25,25 +22,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use reqwest::header::HeaderName;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::Secret;
 use crate::finding::ModelRef;
-use crate::media::{EncodeError, Frame, Rect};
-use crate::model::{Answer, Appetite, Case, Failure, Fatal, Look, Model, Seen, Usage, Weighed};
-use crate::models::{case, prompt};
+use crate::media::{Frame, Rect};
+use crate::model::{
+    Answer, Appetite, Case, Failure, Fatal, Look, Meter, Model, Most, Usage, Weighed,
+};
+use crate::models::http::{self, Http};
+use crate::models::shot::{Shot, blocking};
+use crate::models::{answer, case, prompt};
 use endpoint::Endpoint;
-pub use endpoint::{SettingsError, base_url_of};
-use http::Http;
+pub use endpoint::SettingsError;
 use question::Question;
 use reply::{Reply, Turn};
 use resend::Resends;
-use shot::Shot;
 use trouble::{Refusal, Trouble};
 use wire::ModelInfo;
 
 const PROVIDER: &str = "gemini";
+const KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// How to reach which model.
 #[derive(Debug, Clone)]
@@ -85,6 +86,7 @@ struct Asking {
     regions: Vec<Rect>,
     /// Of the answer.
     schema: &'static Value,
+    meter: Meter,
 }
 
 /// What the model said, and on which version of the picture.
@@ -98,6 +100,7 @@ struct Said {
 #[derive(Debug)]
 pub struct Gemini {
     http: Http,
+    endpoint: Endpoint,
     settings: GeminiSettings,
     /// As the model last called itself.
     version: Mutex<String>,
@@ -113,8 +116,11 @@ impl Gemini {
             &settings.api_version,
             &settings.model,
         )?;
+        let key = (KEY, settings.key.expose());
+        let http = Http::new(Some(key), endpoint.loopback, settings.timeout);
         Ok(Self {
-            http: Http::new(endpoint, &settings.key, settings.timeout)?,
+            http: http.map_err(SettingsError::from)?,
+            endpoint,
             settings,
             version: Mutex::default(),
             schema_refused: AtomicBool::new(false),
@@ -129,9 +135,11 @@ impl Gemini {
             text: prompt::question(look, &frame),
             frame,
             regions: look.news.regions.clone(),
-            schema: wire::schema(),
+            schema: answer::schema(),
+            meter: look.meter.clone(),
         });
-        self.conclude(&said.await?)
+        let said = said.await?;
+        answer::conclude(&said.text, &said.frame, said.usage, self.identity())
     }
 
     async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
@@ -141,6 +149,7 @@ impl Gemini {
             frame: Arc::clone(&case.frame),
             regions: case::regions(case),
             schema: case::schema(),
+            meter: case.meter.clone(),
         });
         let said = said.await?;
         let view = answer::view(&said.text, case.report.category);
@@ -152,7 +161,12 @@ impl Gemini {
     }
 
     async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
-        let Asking { frame, regions, .. } = asking;
+        let Asking {
+            frame,
+            regions,
+            meter,
+            ..
+        } = asking;
         let mut question = Question {
             system: asking.system,
             text: asking.text,
@@ -163,11 +177,14 @@ impl Gemini {
             schema: !self.schema_refused.load(Ordering::Relaxed),
             token: None,
         };
-        let mut resends = Resends::new(Instant::now() + self.settings.timeout);
+        let deadline = Instant::now() + self.settings.timeout;
+        let Some(mut resends) = Resends::after_first(deadline, meter.clone()) else {
+            return Err(Failure::no_answer("no request is left for it"));
+        };
         let mut usage = Usage::default();
         let mut said = String::new();
         loop {
-            let reply = match self.send(&question).await {
+            let reply = match self.send(&question, &meter).await {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Err(Trouble::SchemaRefused) if resends.without_schema() => {
@@ -228,16 +245,22 @@ impl Gemini {
         }
     }
 
-    async fn send(&self, question: &Question) -> Result<Reply, Trouble> {
+    async fn send(&self, question: &Question, meter: &Meter) -> Result<Reply, Trouble> {
         let parts = question.clone();
         // Megabytes of base64 to write: not on an async worker.
         let body = blocking(move || parts.body())
             .await
             .map_err(Trouble::Failed)?;
-        let response = self.http.post(body).await.map_err(Trouble::Failed)?;
+        let response = self.http.post(&self.endpoint.generate, body, meter).await;
+        let response = response.map_err(Trouble::Failed)?;
         if response.status == 200 {
-            return Ok(Reply::read(&response.body));
+            let reply = Reply::read(&response.body);
+            if reply.usage != Usage::default() {
+                meter.told(reply.usage);
+            }
+            return Ok(reply);
         }
+        meter.free();
         Err(self.refusal(&response).read())
     }
 
@@ -252,25 +275,13 @@ impl Gemini {
         }
     }
 
-    fn conclude(&self, said: &Said) -> Result<Answer, Failure> {
-        let findings = answer::parse(&said.text).map_err(|unusable| Failure::NoAnswer {
-            reason: unusable.to_string(),
-            dropped: match unusable {
-                answer::Unusable::AllDropped(count) => count,
-                answer::Unusable::NotJson | answer::Unusable::Shape => 0,
-            },
-        })?;
-        let seen = findings.observations.into_iter().map(|observation| Seen {
-            frame: Arc::clone(&said.frame),
-            observation,
-        });
-        Ok(Answer {
-            seen: seen.collect(),
-            dropped: findings.dropped,
-            follow_up: findings.follow_up,
-            usage: said.usage,
-            model: self.identity(),
-        })
+    fn most(&self, text: usize, frame: &Frame, parts: usize) -> Most {
+        let (width, height) = (frame.picture.width, frame.picture.height);
+        let pictures = question::most_picture_tokens(width, height, parts);
+        Most {
+            prompt_tokens: prompt::most_tokens(text) + pictures,
+            output_tokens: u64::from(self.settings.max_output_tokens),
+        }
     }
 
     /// Models are rerouted silently, so a change is worth a line.
@@ -283,7 +294,7 @@ impl Gemini {
     }
 
     async fn ask_for_itself(&self) -> Result<String, Failure> {
-        let response = self.http.get_info().await?;
+        let response = self.http.get(&self.endpoint.info).await?;
         let model = &self.settings.model;
         if response.status != 200 {
             return Err(match self.refusal(&response).read() {
@@ -332,6 +343,21 @@ impl Model for Gemini {
         Appetite::Newest
     }
 
+    fn most_for_look(&self, look: &Look) -> Most {
+        let Some(frame) = look.frames.last() else {
+            return Most::default();
+        };
+        let text = prompt::system(&look.persona).len() + prompt::question(look, frame).len();
+        let schema = answer::schema().to_string().len();
+        self.most(text + schema, frame, look.news.regions.len())
+    }
+
+    fn most_for_case(&self, case: &Case) -> Most {
+        let text = case::system(case).len() + case::question(case).len();
+        let schema = case::schema().to_string().len();
+        self.most(text + schema, &case.frame, case::regions(case).len())
+    }
+
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(self.see(look))
     }
@@ -350,35 +376,6 @@ fn sum(one: Usage, other: Usage) -> Usage {
         estimated_tokens: one.estimated_tokens.saturating_add(other.estimated_tokens),
         prompt_tokens: one.prompt_tokens.saturating_add(other.prompt_tokens),
         output_tokens: one.output_tokens.saturating_add(other.output_tokens),
-    }
-}
-
-impl From<EncodeError> for Failure {
-    fn from(error: EncodeError) -> Self {
-        Self::fatal(Fatal::Request, error.to_string())
-    }
-}
-
-/// Runs what costs CPU off the async workers.
-async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Failure>
-where
-    T: Send + 'static,
-    E: Into<Failure> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Into::into),
-        Err(error) => Err(Failure::fatal(
-            Fatal::Request,
-            format!("the picture could not be prepared: {}", reason_of(&error)),
-        )),
-    }
-}
-
-fn reason_of(error: &tokio::task::JoinError) -> &'static str {
-    if error.is_cancelled() {
-        "shutting down"
-    } else {
-        "its encoder failed"
     }
 }
 

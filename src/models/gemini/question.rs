@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::shot::{Closeup, Shot};
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
 use crate::model::{Failure, Fatal};
 use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
+use crate::models::shot::{Closeup, Shot};
 
 /// What current models can write; more is refused.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;
@@ -109,6 +109,12 @@ const CLOSEUP: &str = "MEDIA_RESOLUTION_MEDIUM";
 /// Of models before 3: for each tile of 768 pixels' side.
 const TILE_TOKENS: u64 = 258;
 const TILE: u32 = 768;
+
+/// What pictures cost at most: the whole and parts of it, on any model.
+pub(super) fn most_picture_tokens(width: u32, height: u32, parts: usize) -> u64 {
+    let whole = WHOLE_TOKENS.max(tiles(width, height) * TILE_TOKENS);
+    whole + parts as u64 * CLOSEUP_TOKENS.max(TILE_TOKENS)
+}
 
 fn title((number, closeup): (usize, &Closeup)) -> String {
     format!(

@@ -2,17 +2,21 @@
 
 use tokio::time::Instant;
 
+use crate::model::Meter;
+
 use super::reply::Turn;
 
 /// Parts an answer may come in.
 const MAX_CONTINUATIONS: u8 = 3;
 
 /// What has been tried again for one question. Each cause has one try (a
-/// continuation three), so a question is at most nine requests; and none
-/// begins after `deadline`, because the picture grows old.
+/// continuation three), so a question is at most nine requests and no more than
+/// its meter grants; and none begins after `deadline`, because the picture
+/// grows old.
 #[derive(Debug)]
 pub(super) struct Resends {
     deadline: Instant,
+    meter: Meter,
     silent: bool,
     cut_off: bool,
     malformed: bool,
@@ -22,9 +26,15 @@ pub(super) struct Resends {
 }
 
 impl Resends {
-    pub(super) fn new(deadline: Instant) -> Self {
+    /// Once the first request is granted.
+    pub(super) fn after_first(deadline: Instant, meter: Meter) -> Option<Self> {
+        meter.begin().then(|| Self::new(deadline, meter))
+    }
+
+    fn new(deadline: Instant, meter: Meter) -> Self {
         Self {
             deadline,
+            meter,
             silent: false,
             cut_off: false,
             malformed: false,
@@ -36,35 +46,41 @@ impl Resends {
 
     /// Once, unchanged.
     pub(super) fn silent(&mut self) -> bool {
-        first(self.deadline, &mut self.silent)
+        let first = !std::mem::replace(&mut self.silent, true);
+        first && self.may()
     }
 
     /// Once, with twice the tokens.
     pub(super) fn cut_off(&mut self) -> bool {
-        first(self.deadline, &mut self.cut_off)
+        let first = !std::mem::replace(&mut self.cut_off, true);
+        first && self.may()
     }
 
     /// Once, unchanged.
     pub(super) fn malformed(&mut self) -> bool {
-        first(self.deadline, &mut self.malformed)
+        let first = !std::mem::replace(&mut self.malformed, true);
+        first && self.may()
     }
 
     pub(super) fn without_schema(&mut self) -> bool {
-        first(self.deadline, &mut self.without_schema)
+        let first = !std::mem::replace(&mut self.without_schema, true);
+        first && self.may()
     }
 
     pub(super) fn smaller(&mut self) -> bool {
-        first(self.deadline, &mut self.smaller)
+        let first = !std::mem::replace(&mut self.smaller, true);
+        first && self.may()
     }
 
     pub(super) fn continued(&mut self) -> bool {
         self.continuations += 1;
-        self.continuations <= MAX_CONTINUATIONS && Instant::now() < self.deadline
+        self.continuations <= MAX_CONTINUATIONS && self.may()
     }
-}
 
-fn first(deadline: Instant, tried: &mut bool) -> bool {
-    !std::mem::replace(tried, true) && Instant::now() < deadline
+    /// Asks the meter last: what it grants is sent.
+    fn may(&self) -> bool {
+        Instant::now() < self.deadline && self.meter.begin()
+    }
 }
 
 /// Why a turn that may be resent was not, any more.

@@ -9,15 +9,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::answer::shortened;
 use super::wire::Status;
 use crate::finding::printable;
 use crate::model::{Failure, Fatal};
+use crate::models::answer::shortened;
+use crate::models::http::{self, LONGEST_ADVICE};
 
 /// Characters of the server's own words that are repeated.
 const MAX_SERVER_TEXT: usize = 200;
-/// No advice to wait is believed beyond this.
-const LONGEST_ADVICE: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a request did not succeed.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,13 +115,9 @@ impl Refusal<'_> {
     fn retry_after(&self, error: &Status) -> Option<Duration> {
         let details = error.details.iter().flatten();
         let advised = details.filter_map(|detail| seconds(detail.retry_delay.as_deref()?));
-        let header = self.retry_after.and_then(|text| {
-            let text = text.trim();
-            text.parse().ok().map(Duration::from_secs).or_else(|| {
-                let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-                Duration::try_from(until.duration_since(self.now)).ok()
-            })
-        });
+        let header = self
+            .retry_after
+            .and_then(|text| http::advice(text, self.now));
         advised
             .chain(header)
             .max()

@@ -4,13 +4,8 @@
 //! field is optional and what is unknown is ignored: new fields and enum
 //! values appear without notice.
 
-use std::sync::OnceLock;
-
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use crate::finding::{Category, Severity};
-use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
+use serde_json::Value;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -106,76 +101,6 @@ pub(super) const SAFETY: [SafetySetting; 1] = [SafetySetting {
     threshold: "BLOCK_NONE",
 }];
 
-/// The schema of an answer. No bounds, patterns or long enums beyond need:
-/// they make the server refuse it ("too many states"); [`super::answer`]
-/// checks everything anyway.
-pub(super) fn schema() -> &'static Value {
-    static SCHEMA: OnceLock<Value> = OnceLock::new();
-    SCHEMA.get_or_init(|| {
-        let order = json!([
-            "evidence",
-            "box_2d",
-            "category",
-            "title",
-            "detail",
-            "mitre_techniques",
-            "severity",
-            "confidence",
-            "recommended_action"
-        ]);
-        json!({
-            "type": "OBJECT",
-            "properties": {"findings": {
-                "type": "ARRAY",
-                "maxItems": MAX_FINDINGS,
-                "items": {
-                    "type": "OBJECT",
-                    "properties": {
-                        "evidence": {"type": "STRING", "description": "Text copied exactly from the screen or audio; empty if the finding is purely visual."},
-                        "box_2d": {
-                            "type": "ARRAY",
-                            "description": "[ymin, xmin, ymax, xmax], integers 0-1000 relative to the image; empty if not localised.",
-                            "items": {"type": "INTEGER"}
-                        },
-                        "category": {"type": "STRING", "enum": Category::ALL.map(Category::as_str)},
-                        "title": {"type": "STRING", "description": "At most 80 characters."},
-                        "detail": {"type": "STRING", "description": "One or two sentences."},
-                        "mitre_techniques": {
-                            "type": "ARRAY",
-                            "items": {"type": "STRING", "description": "ATT&CK id such as T1552.001"}
-                        },
-                        "severity": {"type": "STRING", "enum": Severity::ALL.map(Severity::as_str)},
-                        "confidence": {"type": "NUMBER", "description": "0 to 1"},
-                        "recommended_action": {"type": "STRING"}
-                    },
-                    "required": order,
-                    "propertyOrdering": order
-                }
-            },
-            "earlier": {
-                "type": "ARRAY",
-                "description": "What has become of what was reported earlier, by its number.",
-                "items": {
-                    "type": "OBJECT",
-                    "properties": {
-                        "number": {"type": "INTEGER"},
-                        "now": {"type": "STRING", "enum": ["still", "ended", "unsure"]}
-                    },
-                    "required": ["number", "now"],
-                    "propertyOrdering": ["number", "now"]
-                }
-            },
-            "not_sure": {
-                "type": "ARRAY",
-                "description": "What can't be told yet, each in a few words.",
-                "maxItems": MAX_NOT_SURE,
-                "items": {"type": "STRING"}
-            }},
-            "required": ["findings"]
-        })
-    })
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Response {
@@ -255,7 +180,10 @@ pub(super) struct Violation {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::models::answer::schema;
 
     /// The contract's schema, field for field; only the categories grew, and
     /// what an analyst says of its earlier findings came beside them.

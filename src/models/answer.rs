@@ -4,12 +4,15 @@
 //! of an answer, findings that make no sense are dropped and counted one by
 //! one, and the rest is brought within bounds.
 
-use serde_json::Value;
+use std::sync::{Arc, OnceLock};
 
-use crate::finding::{Category, Evidence, Observation, Severity, printable};
+use serde_json::{Value, json};
+
+use crate::finding::{Category, Evidence, ModelRef, Observation, Severity, printable};
 use crate::incident::Stance;
 use crate::masking::mask_secrets;
-use crate::model::{FollowUp, MOST_REMEMBERED, View};
+use crate::media::Frame;
+use crate::model::{Answer, Failure, FollowUp, MOST_REMEMBERED, Seen, Usage, View};
 use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 
 /// Characters each text may have; what is longer ends in an ellipsis.
@@ -35,6 +38,103 @@ pub(super) enum Unusable {
     Shape,
     #[error("none of the {0} findings in the answer makes sense")]
     AllDropped(u32),
+}
+
+/// The schema of an answer. No bounds, patterns or long enums beyond need:
+/// they make the server refuse it ("too many states"); [`parse`]
+/// checks everything anyway.
+pub(super) fn schema() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let order = json!([
+            "evidence",
+            "box_2d",
+            "category",
+            "title",
+            "detail",
+            "mitre_techniques",
+            "severity",
+            "confidence",
+            "recommended_action"
+        ]);
+        json!({
+            "type": "OBJECT",
+            "properties": {"findings": {
+                "type": "ARRAY",
+                "maxItems": MAX_FINDINGS,
+                "items": {
+                    "type": "OBJECT",
+                    "properties": {
+                        "evidence": {"type": "STRING", "description": "Text copied exactly from the screen or audio; empty if the finding is purely visual."},
+                        "box_2d": {
+                            "type": "ARRAY",
+                            "description": "[ymin, xmin, ymax, xmax], integers 0-1000 relative to the image; empty if not localised.",
+                            "items": {"type": "INTEGER"}
+                        },
+                        "category": {"type": "STRING", "enum": Category::ALL.map(Category::as_str)},
+                        "title": {"type": "STRING", "description": "At most 80 characters."},
+                        "detail": {"type": "STRING", "description": "One or two sentences."},
+                        "mitre_techniques": {
+                            "type": "ARRAY",
+                            "items": {"type": "STRING", "description": "ATT&CK id such as T1552.001"}
+                        },
+                        "severity": {"type": "STRING", "enum": Severity::ALL.map(Severity::as_str)},
+                        "confidence": {"type": "NUMBER", "description": "0 to 1"},
+                        "recommended_action": {"type": "STRING"}
+                    },
+                    "required": order,
+                    "propertyOrdering": order
+                }
+            },
+            "earlier": {
+                "type": "ARRAY",
+                "description": "What has become of what was reported earlier, by its number.",
+                "items": {
+                    "type": "OBJECT",
+                    "properties": {
+                        "number": {"type": "INTEGER"},
+                        "now": {"type": "STRING", "enum": ["still", "ended", "unsure"]}
+                    },
+                    "required": ["number", "now"],
+                    "propertyOrdering": ["number", "now"]
+                }
+            },
+            "not_sure": {
+                "type": "ARRAY",
+                "description": "What can't be told yet, each in a few words.",
+                "maxItems": MAX_NOT_SURE,
+                "items": {"type": "STRING"}
+            }},
+            "required": ["findings"]
+        })
+    })
+}
+
+/// Of what a model said about a picture.
+pub(super) fn conclude(
+    text: &str,
+    frame: &Arc<Frame>,
+    usage: Usage,
+    model: ModelRef,
+) -> Result<Answer, Failure> {
+    let findings = parse(text).map_err(|unusable| Failure::NoAnswer {
+        reason: unusable.to_string(),
+        dropped: match unusable {
+            Unusable::AllDropped(count) => count,
+            Unusable::NotJson | Unusable::Shape => 0,
+        },
+    })?;
+    let seen = findings.observations.into_iter().map(|observation| Seen {
+        frame: Arc::clone(frame),
+        observation,
+    });
+    Ok(Answer {
+        seen: seen.collect(),
+        dropped: findings.dropped,
+        follow_up: findings.follow_up,
+        usage,
+        model,
+    })
 }
 
 pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::media::{EncodeError, Frame, Rect};
+use crate::model::{Failure, Fatal};
 
 /// A JPEG of this many bytes makes a request of just under 4 MB, the largest
 /// that has never been refused.
@@ -76,6 +77,37 @@ impl Shot {
 
 fn can_shrink(frame: &Frame) -> bool {
     frame.picture.width > 2 && frame.picture.height > 2
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        Self::fatal(Fatal::Request, error.to_string())
+    }
+}
+
+/// Runs what costs CPU off the async workers.
+pub(super) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: Into<Failure> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => Err(Failure::fatal(
+            Fatal::Request,
+            format!("the picture could not be prepared: {}", reason_of(&error)),
+        )),
+    }
+}
+
+fn reason_of(error: &tokio::task::JoinError) -> &'static str {
+    if error.is_cancelled() {
+        "shutting down"
+    } else {
+        "its encoder failed"
+    }
 }
 
 #[cfg(test)]

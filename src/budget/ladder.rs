@@ -1,0 +1,102 @@
+//! What is given up, one thing after another, as a budget runs out.
+
+use serde::Serialize;
+
+/// From nothing given up to all of it. Each step holds with those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    #[default]
+    Normal,
+    /// Twice as long between two looks.
+    LongerIntervals,
+    /// The whole picture only, nothing enlarged.
+    FewerRegions,
+    /// Nobody is asked what they make of another's report.
+    PanelOff,
+    /// Agents of low priority are not answered by a hosted model.
+    LowPriorityOff,
+    /// Nobody is.
+    OfflineOnly,
+}
+
+impl Step {
+    pub const ALL: [Self; 6] = [
+        Self::Normal,
+        Self::LongerIntervals,
+        Self::FewerRegions,
+        Self::PanelOff,
+        Self::LowPriorityOff,
+        Self::OfflineOnly,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::LongerIntervals => "longer_intervals",
+            Self::FewerRegions => "fewer_regions",
+            Self::PanelOff => "panel_off",
+            Self::LowPriorityOff => "low_priority_off",
+            Self::OfflineOnly => "offline_only",
+        }
+    }
+
+    /// What happens then, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Normal => "all as configured",
+            Self::LongerIntervals => "twice as long between two looks",
+            Self::FewerRegions => "whole pictures only, nothing enlarged",
+            Self::PanelOff => "the panel rests",
+            Self::LowPriorityOff => "agents of low priority rest or apply rules",
+            Self::OfflineOnly => "offline rules only",
+        }
+    }
+
+    /// The part of a budget that has to be used up for it.
+    pub fn begins_at(self) -> f64 {
+        match self {
+            Self::Normal => 0.0,
+            Self::LongerIntervals => 0.6,
+            Self::FewerRegions => 0.7,
+            Self::PanelOff => 0.8,
+            Self::LowPriorityOff => 0.9,
+            Self::OfflineOnly => 1.0,
+        }
+    }
+
+    /// Where to go from here with so much used up: up at once, down only when
+    /// there is some room again, so that it does not flutter.
+    pub(super) fn next(self, used: f64) -> Self {
+        const ROOM: f64 = 0.1;
+        let reached = |used: f64| {
+            let mut steps = Self::ALL.into_iter().rev();
+            steps.find(|step| used >= step.begins_at())
+        };
+        let up = reached(used).unwrap_or_default();
+        let down = reached(used + ROOM).unwrap_or_default();
+        if up > self { up } else { self.min(down) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn up_at_once_and_down_with_room_to_spare() {
+        let mut step = Step::Normal;
+        let mut at = |used| {
+            step = step.next(used);
+            step
+        };
+        assert_eq!(at(0.59), Step::Normal);
+        assert_eq!(at(0.6), Step::LongerIntervals);
+        assert_eq!(at(0.95), Step::LowPriorityOff);
+        assert_eq!(at(0.85), Step::LowPriorityOff);
+        assert_eq!(at(0.79), Step::PanelOff);
+        assert_eq!(at(1.0), Step::OfflineOnly);
+        assert_eq!(at(0.91), Step::OfflineOnly);
+        assert_eq!(at(0.0), Step::Normal);
+    }
+}

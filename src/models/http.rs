@@ -1,0 +1,176 @@
+//! One request, one bounded response.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Url, redirect, retry};
+
+use crate::finding::printable;
+use crate::model::{Failure, Meter};
+
+/// No answer of ours is near this; whoever sends more gets no reader.
+const MAX_BODY: usize = 1 << 20;
+/// No advice to wait is believed beyond this.
+pub(super) const LONGEST_ADVICE: Duration = Duration::from_secs(24 * 3600);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    #[error("the key holds characters no key has")]
+    Key,
+    #[error("failed to set up TLS: {0}")]
+    Tls(String),
+}
+
+/// The connection to one model's server.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: Client,
+    /// The header's name, and its value marked sensitive: it prints as such.
+    key: Option<(HeaderName, HeaderValue)>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Response {
+    pub status: u16,
+    pub retry_after: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// How long the server asks to wait.
+    pub(super) fn advice(&self, now: Timestamp) -> Option<Duration> {
+        let advice = advice(self.retry_after.as_deref()?, now)?;
+        Some(advice.min(LONGEST_ADVICE))
+    }
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date.
+pub(super) fn advice(header: &str, now: Timestamp) -> Option<Duration> {
+    let header = header.trim();
+    header.parse().ok().map(Duration::from_secs).or_else(|| {
+        let until = jiff::fmt::rfc2822::parse(header).ok()?.timestamp();
+        Duration::try_from(until.duration_since(now)).ok()
+    })
+}
+
+impl Http {
+    /// `loopback`: the server is on this machine, and no proxy may stand in
+    /// between.
+    pub(super) fn new(
+        key: Option<(HeaderName, &str)>,
+        loopback: bool,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let key = key.map(|(name, value)| {
+            let mut value = HeaderValue::from_str(value).map_err(|_| ClientError::Key)?;
+            value.set_sensitive(true);
+            Ok((name, value))
+        });
+        let key = key.transpose()?;
+        let mut builder = Client::builder()
+            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .timeout(timeout);
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build();
+        Ok(Self {
+            client: client.map_err(|error| ClientError::Tls(chain(&error)))?,
+            key,
+            timeout,
+        })
+    }
+
+    /// One that did not get through is not charged for.
+    pub(super) async fn post(
+        &self,
+        url: &Url,
+        body: Vec<u8>,
+        meter: &Meter,
+    ) -> Result<Response, Failure> {
+        let request = self
+            .client
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        self.exchange(url, request, meter).await
+    }
+
+    pub(super) async fn get(&self, url: &Url) -> Result<Response, Failure> {
+        let request = self.client.get(url.clone());
+        self.exchange(url, request, &Meter::default()).await
+    }
+
+    async fn exchange(
+        &self,
+        url: &Url,
+        mut request: RequestBuilder,
+        meter: &Meter,
+    ) -> Result<Response, Failure> {
+        if let Some((name, value)) = &self.key {
+            request = request.header(name, value.clone());
+        }
+        let sent = request.send().await;
+        let mut response = sent.map_err(|error| {
+            if error.is_connect() {
+                meter.free();
+            }
+            self.trouble(url, &error)
+        })?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|e| self.trouble(url, &e))? {
+            if body.len() + piece.len() > MAX_BODY {
+                if status == 200 {
+                    return Err(Failure::no_answer(format!(
+                        "the response is larger than {MAX_BODY} bytes"
+                    )));
+                }
+                // The status says enough.
+                break;
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Response {
+            status,
+            retry_after,
+            body,
+        })
+    }
+
+    fn trouble(&self, url: &Url, error: &reqwest::Error) -> Failure {
+        let host = url.host_str().unwrap_or_default();
+        let reason = if error.is_connect() {
+            format!("failed to connect to {host}: {}", chain(error))
+        } else if error.is_timeout() {
+            let seconds = self.timeout.as_secs_f64();
+            format!("{host} did not answer within {seconds} s")
+        } else {
+            format!("connection to {host} failed: {}", chain(error))
+        };
+        Failure::Transient { reason }
+    }
+}
+
+/// The causes of an error, without the address (the error's own text).
+fn chain(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(printable(&error.to_string()).into_owned());
+        cause = error.source();
+    }
+    // The last is the one that says why.
+    causes.pop().unwrap_or_else(|| "unknown cause".to_owned())
+}

@@ -1,0 +1,357 @@
+//! Any server that speaks OpenAI's chat completions: Ollama, llama.cpp, vLLM,
+//! LM Studio, or a hosted one.
+//!
+//! Like [`super::gemini`] it knows no waiting. Not every server takes a schema:
+//! what one refuses is asked for more simply, and remembered when that worked.
+//! Redirects are not followed, and no address of an answer ever is.
+
+mod reply;
+mod wire;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use reqwest::Url;
+use reqwest::header::AUTHORIZATION;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::config::Secret;
+use crate::finding::ModelRef;
+use crate::media::{Frame, Rect};
+use crate::model::{
+    Answer, Appetite, Case, Failure, Fatal, Look, Meter, Model, Most, Usage, Weighed,
+};
+use crate::models::address::{self, AddressError};
+use crate::models::http::{self, ClientError, Http};
+use crate::models::shot::{Shot, blocking};
+use crate::models::{answer, case, prompt};
+use reply::{Reply, Trouble, Turn, trouble};
+use wire::{Format, Question};
+
+const PROVIDER: &str = "openai";
+/// What models can write at most.
+const MOST_OUTPUT_TOKENS: u32 = 65_536;
+
+/// How to reach which model.
+#[derive(Debug, Clone)]
+pub struct OpenAiSettings {
+    /// With its version: `http://127.0.0.1:11434/v1`; without a path that is
+    /// `/v1`.
+    pub base_url: String,
+    /// Many servers of one's own need none.
+    pub key: Option<Secret>,
+    pub model: String,
+    /// Plain `http://` to other machines than this one.
+    pub allow_http: bool,
+    /// For one request and its whole response.
+    pub timeout: Duration,
+    pub max_output_tokens: u32,
+}
+
+/// Why there is no client for these settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error("openai_base_url {0}")]
+    Address(#[from] AddressError),
+    #[error("{0}: set OPENAI_API_KEY again")]
+    Client(#[from] ClientError),
+}
+
+/// A client for one model.
+#[derive(Debug)]
+pub struct OpenAi {
+    http: Http,
+    chat: Url,
+    models: Url,
+    settings: OpenAiSettings,
+    /// As the server last called the model.
+    version: Mutex<String>,
+    /// How the server takes the answer's shape.
+    format: AtomicU8,
+}
+
+struct Asking {
+    system: String,
+    text: String,
+    frame: Arc<Frame>,
+    regions: Vec<Rect>,
+    schema: &'static Value,
+    meter: Meter,
+}
+
+struct Said {
+    text: String,
+    frame: Arc<Frame>,
+    usage: Usage,
+}
+
+impl OpenAi {
+    pub fn new(settings: OpenAiSettings) -> Result<Self, SettingsError> {
+        let mut base = address::base_url_of(&settings.base_url, settings.allow_http)?;
+        if base.path() == "/" {
+            base = address::under(&base, &["v1"]);
+        }
+        let bearer = settings
+            .key
+            .as_ref()
+            .map(|key| format!("Bearer {}", key.expose()));
+        let key = bearer.as_deref().map(|bearer| (AUTHORIZATION, bearer));
+        Ok(Self {
+            http: Http::new(key, address::is_loopback(&base), settings.timeout)?,
+            chat: address::under(&base, &["chat", "completions"]),
+            models: address::under(&base, &["models"]),
+            settings,
+            version: Mutex::default(),
+            format: AtomicU8::new(Format::Schema.index()),
+        })
+    }
+
+    async fn see(&self, look: &Look) -> Result<Answer, Failure> {
+        let frame = look.frames.last().map(Arc::clone);
+        let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
+        let said = self.ask(Asking {
+            system: prompt::system(&look.persona),
+            text: prompt::question(look, &frame),
+            frame,
+            regions: look.news.regions.clone(),
+            schema: answer::schema(),
+            meter: look.meter.clone(),
+        });
+        let said = said.await?;
+        answer::conclude(&said.text, &said.frame, said.usage, self.identity())
+    }
+
+    async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
+        let said = self.ask(Asking {
+            system: case::system(case),
+            text: case::question(case),
+            frame: Arc::clone(&case.frame),
+            regions: case::regions(case),
+            schema: case::schema(),
+            meter: case.meter.clone(),
+        });
+        let said = said.await?;
+        let view = answer::view(&said.text, case.report.category);
+        Ok(Weighed {
+            view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
+            usage: said.usage,
+            model: self.identity(),
+        })
+    }
+
+    async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
+        let Asking {
+            frame,
+            regions,
+            meter,
+            ..
+        } = asking;
+        let deadline = Instant::now() + self.settings.timeout;
+        // What is granted is sent.
+        let again = |tried: &mut bool| {
+            !std::mem::replace(tried, true) && Instant::now() < deadline && meter.begin()
+        };
+        let (mut smaller, mut silent, mut cut_off) = (false, false, false);
+        let mut format = Format::of_index(self.format.load(Ordering::Relaxed));
+        let mut max_tokens = self.settings.max_output_tokens;
+        let mut shot = Arc::new(blocking(move || Shot::take(frame, &regions)).await?);
+        let mut usage = Usage::default();
+        if !meter.begin() {
+            return Err(Failure::no_answer("no request is left for it"));
+        }
+        loop {
+            let question = Question {
+                model: &self.settings.model,
+                system: &asking.system,
+                text: &asking.text,
+                schema: asking.schema,
+                shot: &shot,
+                max_tokens,
+                format,
+            };
+            let reply = match self.send(question.body(), &meter).await {
+                Ok(reply) => reply,
+                Err(Trouble::Failed(failure)) => return Err(failure),
+                Err(Trouble::TooBig) if again(&mut smaller) => {
+                    let whole = Arc::clone(&shot);
+                    shot = Arc::new(blocking(move || Shot::smaller(&whole.frame)).await?);
+                    continue;
+                }
+                Err(Trouble::TooBig) => {
+                    let reason =
+                        "the request was not accepted (413): too big, at half the size too";
+                    return Err(Failure::fatal(Fatal::Request, reason));
+                }
+                Err(Trouble::NotAccepted(failure)) => match format.simpler() {
+                    Some(simpler) if again(&mut false) => {
+                        format = simpler;
+                        continue;
+                    }
+                    _ => return Err(failure),
+                },
+            };
+            self.remember(format, reply.model);
+            usage.prompt_tokens += reply.usage.prompt_tokens;
+            usage.output_tokens += reply.usage.output_tokens;
+            usage.estimated_tokens += self.estimated(&asking.system, &asking.text, &shot);
+            match reply.turn {
+                Turn::Said(text) => {
+                    return Ok(Said {
+                        text,
+                        frame: Arc::clone(&shot.frame),
+                        usage,
+                    });
+                }
+                Turn::Silent if again(&mut silent) => {}
+                Turn::CutOff if max_tokens < MOST_OUTPUT_TOKENS && again(&mut cut_off) => {
+                    max_tokens = max_tokens.saturating_mul(2).min(MOST_OUTPUT_TOKENS);
+                }
+                Turn::Silent => {
+                    return Err(Failure::no_answer("the model finished without a word"));
+                }
+                Turn::CutOff => {
+                    return Err(Failure::no_answer(
+                        "the answer ran out of tokens: raise max_output_tokens in agents.toml",
+                    ));
+                }
+                Turn::Refused(reason) => return Err(Failure::Refused { reason }),
+                Turn::Unusable(reason) => return Err(Failure::no_answer(reason)),
+            }
+        }
+    }
+
+    async fn send(&self, body: Vec<u8>, meter: &Meter) -> Result<Reply, Trouble> {
+        let response = self.http.post(&self.chat, body, meter).await;
+        let response = response.map_err(Trouble::Failed)?;
+        if response.status == 200 {
+            let reply = Reply::read(&response.body);
+            if reply.usage != Usage::default() {
+                meter.told(reply.usage);
+            }
+            return Ok(reply);
+        }
+        meter.free();
+        Err(self.trouble(&response))
+    }
+
+    fn trouble(&self, response: &http::Response) -> Trouble {
+        let key = self.settings.key.as_ref().map(Secret::expose);
+        let advice = response.advice(jiff::Timestamp::now());
+        trouble(response, &self.settings.model, key, advice)
+    }
+
+    /// What worked is asked for from now on.
+    fn remember(&self, format: Format, version: Option<String>) {
+        let before = self.format.swap(format.index(), Ordering::Relaxed);
+        if before != format.index() {
+            tracing::warn!(model = %self.settings.model, ?format, "the server does not take the answer's schema, asking more simply from now on");
+        }
+        let Some(version) = version else { return };
+        let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != version {
+            tracing::info!(model = %self.settings.model, %version, "answered by");
+            *known = version;
+        }
+    }
+
+    fn estimated(&self, system: &str, text: &str, shot: &Shot) -> u64 {
+        let picture = &shot.frame.picture;
+        let words = (system.len() + text.len()) / prompt::TOKEN_BYTES;
+        words as u64 + tokens_of(picture.width, picture.height)
+    }
+
+    fn most(&self, text: usize, frame: &Frame, parts: usize) -> Most {
+        let picture = tokens_of(frame.picture.width, frame.picture.height);
+        Most {
+            // Enlarged twice, and two fifths of the picture at the most each.
+            prompt_tokens: prompt::most_tokens(text) + 2 * picture * (1 + 2 * parts as u64),
+            output_tokens: u64::from(self.settings.max_output_tokens),
+        }
+    }
+
+    async fn ask_for_itself(&self) -> Result<String, Failure> {
+        let response = self.http.get(&self.models).await?;
+        let model = &self.settings.model;
+        match response.status {
+            200 => {}
+            // Not all of them list what they have.
+            404 | 405 => return Ok("the server is there; it lists no models".to_owned()),
+            _ => {
+                return Err(match self.trouble(&response) {
+                    Trouble::Failed(failure) | Trouble::NotAccepted(failure) => failure,
+                    Trouble::TooBig => Failure::fatal(Fatal::Request, "not accepted (413)"),
+                });
+            }
+        }
+        let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        let Some(listed) = body["data"].as_array() else {
+            return Err(Failure::no_answer(
+                "what came is not a list of models: check openai_base_url",
+            ));
+        };
+        let mut names = listed.iter().filter_map(|one| one["id"].as_str());
+        // Ollama's ":latest" goes without saying.
+        let latest = format!("{model}:latest");
+        if names.any(|name| name == model || name == latest) {
+            Ok(format!("the server has {model}"))
+        } else {
+            let reason = format!(
+                "the server has {} models and {model} is not among them: check its name",
+                listed.len()
+            );
+            Err(Failure::fatal(Fatal::Model, reason))
+        }
+    }
+}
+
+impl Model for OpenAi {
+    fn identity(&self) -> ModelRef {
+        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        ModelRef {
+            provider: PROVIDER.to_owned(),
+            name: self.settings.model.clone(),
+            version: version.clone(),
+        }
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite::Newest
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(self.see(look))
+    }
+
+    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+        Box::pin(self.judge(case))
+    }
+
+    fn most_for_look(&self, look: &Look) -> Most {
+        let Some(frame) = look.frames.last() else {
+            return Most::default();
+        };
+        let text = prompt::system(&look.persona).len() + prompt::question(look, frame).len();
+        let schema = answer::schema().to_string().len();
+        self.most(text + schema, frame, look.news.regions.len())
+    }
+
+    fn most_for_case(&self, case: &Case) -> Most {
+        let text = case::system(case).len() + case::question(case).len();
+        let schema = case::schema().to_string().len();
+        self.most(text + schema, &case.frame, case::regions(case).len())
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(self.ask_for_itself())
+    }
+}
+
+/// About what models of today take for a picture: one for each 28 pixels'
+/// square.
+fn tokens_of(width: u32, height: u32) -> u64 {
+    const SQUARE: u32 = 28;
+    u64::from(width.div_ceil(SQUARE)) * u64::from(height.div_ceil(SQUARE))
+}
