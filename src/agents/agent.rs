@@ -134,7 +134,7 @@ impl Agent {
                 .mind
                 .turn(from, &self.meeting, |state| self.say(state));
             let mut turn = turn.await;
-            if from == 0 {
+            if from == 0 || self.member.mind.closed(0, &self.meeting).is_some() {
                 self.announce(&turn).await;
             }
             let Some((mut look, picked)) = self.question(turn.thinker()).await else {

@@ -127,12 +127,17 @@ impl Ledger {
         Ok(number)
     }
 
-    /// The first limit that so much more would break.
-    pub(super) fn broken_by(&self, now: Timestamp, most: Amount) -> Option<Bound> {
-        let with = |amount: Amount| amount.plus(most);
-        let minute = with(self.within(now, MINUTE));
-        let hour = with(self.within(now, HOUR));
-        let day = with(self.within_day());
+    /// The first limit that so much more would break, with all that is set
+    /// aside.
+    fn broken_by(&self, now: Timestamp, most: Amount) -> Option<Bound> {
+        self.broken(now, self.set_aside().plus(most))
+    }
+
+    /// The first limit that would be broken by so much beside what is settled.
+    pub(super) fn broken(&self, now: Timestamp, more: Amount) -> Option<Bound> {
+        let minute = self.since(now, MINUTE).plus(more);
+        let hour = self.since(now, HOUR).plus(more);
+        let day = self.today.plus(more);
         let limits = &self.limits;
         let checks = [
             (day.micro_usd, limits.micro_usd_per_day, Bound::UsdPerDay),
@@ -227,14 +232,6 @@ impl Ledger {
             self.day = day_of(now);
             self.today = Amount::default();
         }
-    }
-
-    fn within(&self, now: Timestamp, length: SignedDuration) -> Amount {
-        self.since(now, length).plus(self.set_aside())
-    }
-
-    fn within_day(&self) -> Amount {
-        self.today.plus(self.set_aside())
     }
 }
 

@@ -345,7 +345,7 @@ impl Book {
         self.ledger.turn_to(now);
         let (used, bound) = self.ledger.used(now);
         let fits = |most: &Amount| {
-            let bound = self.ledger.broken_by(now, *most);
+            let bound = self.ledger.broken(now, *most);
             bound.is_none_or(Bound::is_short)
         };
         self.unmet = self.unmet.filter(|most| !fits(most));
@@ -365,13 +365,13 @@ impl Book {
 
     /// Why so much can't be set aside, and for how long.
     fn wait(&mut self, now: Timestamp, most: Amount) -> Wait {
-        let Some(bound) = self.ledger.broken_by(now, most) else {
+        let soon = now.checked_add(LOOK_AGAIN).unwrap_or(now);
+        let Some(bound) = self.ledger.broken(now, most) else {
             return Wait {
-                length: Duration::ZERO,
-                words: String::new(),
+                length: Duration::try_from(LOOK_AGAIN).unwrap_or_default(),
+                words: "waiting: what is in flight may use the budget up".to_owned(),
             };
         };
-        let soon = now.checked_add(LOOK_AGAIN).unwrap_or(now);
         let until = self.ledger.eases_at(now).filter(|_| bound.is_short());
         let until = until.unwrap_or(soon).max(soon);
         let length = until.duration_since(now);

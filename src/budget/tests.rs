@@ -105,6 +105,20 @@ fn a_budget_too_small_for_one_request_rests_until_it_is_larger() {
 }
 
 #[test]
+fn what_is_in_flight_is_waited_for_and_gives_nothing_up() {
+    let (budget, _) = budget(Limits {
+        requests_per_day: Some(4),
+        ..Limits::default()
+    });
+    let greedy = budget.reserve(&model(), MOST).unwrap();
+    let wait = spend(&budget).unwrap_err();
+    assert!(wait.words.contains("in flight"), "{}", wait.words);
+    assert_eq!(budget.step(), Step::Normal);
+    drop(greedy);
+    assert!(spend(&budget).is_ok());
+}
+
+#[test]
 fn a_minute_is_waited_for_and_gives_nothing_up() {
     let (budget, hands) = budget(Limits {
         requests_per_minute: Some(2),

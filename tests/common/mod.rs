@@ -14,6 +14,7 @@ pub mod enhanced;
 pub mod gemini;
 pub mod healthy;
 pub mod log;
+pub mod openai;
 pub mod rtmp_client;
 pub mod serve;
 
