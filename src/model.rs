@@ -384,6 +384,11 @@ pub trait Model: fmt::Debug + Send + Sync {
         Box::pin(std::future::ready(Err(failure)))
     }
 
+    /// What it can't do that others can, in words; told at the start.
+    fn lacks(&self) -> &'static str {
+        ""
+    }
+
     /// The worst one request for it may cost.
     fn most_for_look(&self, _look: &Look) -> Most {
         Most::default()

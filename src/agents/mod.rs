@@ -9,6 +9,8 @@ mod agent;
 mod bookkeeper;
 mod governor;
 mod grounding;
+#[cfg(test)]
+mod hour;
 mod leak;
 mod memory;
 mod mind;

@@ -390,6 +390,19 @@ impl App {
                 "on the panel"
             );
         }
+        let staff = self.staff.borrow().clone();
+        let mut told = Vec::new();
+        for thinker in staff
+            .members
+            .iter()
+            .flat_map(|member| member.mind.thinkers())
+        {
+            let (model, lacks) = (thinker.model.identity(), thinker.model.lacks());
+            if !lacks.is_empty() && !told.contains(&model.provider) {
+                tracing::info!("{} models: {lacks}", model.provider);
+                told.push(model.provider);
+            }
+        }
         if self.staff.borrow().members.is_empty() {
             tracing::info!("no agent is enabled: streams are taken in, nobody looks at them");
         }

@@ -284,6 +284,10 @@ impl Model for Offline {
         Box::pin(std::future::ready(Ok(weighed)))
     }
 
+    fn lacks(&self) -> &'static str {
+        "it reads Latin letters and applies rules: it sees no drawings, judges nothing and disputes nobody"
+    }
+
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
         Box::pin(std::future::ready(Ok(self.rules.version.clone())))
     }

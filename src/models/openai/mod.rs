@@ -329,6 +329,10 @@ impl Model for OpenAi {
         Box::pin(self.judge(case))
     }
 
+    fn lacks(&self) -> &'static str {
+        "the server scales pictures as it likes: small text may be lost to the model, while OCR and redaction go by the whole picture"
+    }
+
     fn most_for_look(&self, look: &Look) -> Most {
         let Some(frame) = look.frames.last() else {
             return Most::default();
