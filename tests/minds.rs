@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::encoder::Encoder;
 use common::gemini::{FakeGemini, Reply, Request};
 use common::openai::{FakeOpenAi, MODEL, completion};
@@ -305,6 +307,34 @@ async fn a_budget_holds_says_so_and_survives_a_restart() {
         LIMIT,
         "a restart is no new day"
     );
+}
+
+#[tokio::test]
+async fn a_model_that_takes_half_a_minute_costs_no_memory_and_no_picture() {
+    const LOOKS: Duration = Duration::from_secs(12);
+    let gemini = FakeGemini::start().await;
+    gemini.otherwise(Reply::nothing().slow(Duration::from_secs(30)));
+    let server = with(&gemini, &FakeOpenAi::start().await)
+        .agents(&agents("[model]\nname = \"gemini-3.8-flash\"\n"))
+        .start()
+        .await;
+    let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    let asked =
+        async |_: &common::serve::Server| (looks(&gemini, "gemini-3.8-flash") == 2).then_some(());
+    server.until("two questions in flight", asked).await;
+    let before = server.memory();
+    tokio::time::sleep(LOOKS).await;
+    // A picture of this size is 3 MB; a dozen seconds hold hundreds.
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 150_000, "grew by {grown} kB");
+    assert_eq!(looks(&gemini, "gemini-3.8-flash"), 2, "two lanes");
+    let page = server.get("/metrics").await.text().await.unwrap();
+    assert!(
+        page.contains("watchtower_dropped_total{where=\"decoder\"} 0"),
+        "{page}"
+    );
+    let streams = server.json("/api/streams").await;
+    assert_eq!(streams["items"][0]["state"], "live");
 }
 
 #[tokio::test]
