@@ -62,6 +62,7 @@ fn finding(n: usize, about: usize) -> Finding {
         provider: "fake".to_owned(),
         name: "parrot".to_owned(),
         version: "1".to_owned(),
+        prompt: String::new(),
     };
     let start: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
     let at = start + SignedDuration::from_millis(n as i64 * 10);

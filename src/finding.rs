@@ -167,6 +167,10 @@ pub struct ModelRef {
     pub name: String,
     /// As the model itself reported it, which may differ from `name`.
     pub version: String,
+    /// Which wording of the questions it was asked with; empty for rules, whose
+    /// `version` says which.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prompt: String,
 }
 
 /// One finding of one analyst: a line of `findings.jsonl`, an item of
@@ -326,6 +330,7 @@ mod tests {
             provider: "p".to_owned(),
             name: "n".to_owned(),
             version: "v".to_owned(),
+            prompt: String::new(),
         };
         let stream = StreamName::new("team").unwrap();
         let mut finding = Finding::new(

@@ -150,6 +150,7 @@ impl Model for Weathered {
             provider: "test".to_owned(),
             name: self.name.to_owned(),
             version: String::new(),
+            prompt: String::new(),
         }
     }
 
@@ -323,7 +324,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         let picture = Picture {
             width: 64,
             height: 64,
-            y: vec![if second % 2 == 0 { 20 } else { 220 }; 64 * 64],
+            y: vec![if second.is_multiple_of(2) { 20 } else { 220 }; 64 * 64],
             u: vec![128; 32 * 32],
             v: vec![128; 32 * 32],
         };

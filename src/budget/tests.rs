@@ -25,6 +25,7 @@ fn model() -> ModelRef {
         provider: "gemini".to_owned(),
         name: "gemini-3.8-flash".to_owned(),
         version: String::new(),
+        prompt: String::new(),
     }
 }
 

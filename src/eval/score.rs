@@ -281,6 +281,7 @@ mod tests {
             provider: "test".to_owned(),
             name: "test".to_owned(),
             version: String::new(),
+            prompt: String::new(),
         };
         let stream = StreamName::new("team").unwrap();
         Seen {

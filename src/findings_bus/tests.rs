@@ -28,6 +28,7 @@ fn finding(agent: &str, severity: Severity, title: &str) -> Finding {
         provider: "offline".to_owned(),
         name: "rules".to_owned(),
         version: "1".to_owned(),
+        prompt: String::new(),
     };
     let stream = StreamName::new("team").unwrap();
     let at = Timestamp::UNIX_EPOCH;

@@ -12,7 +12,7 @@ use crate::media::Rect;
 use crate::model::{Asked, Case};
 
 /// Whose word settles a case.
-const CRITIC: &str = "\
+pub(super) const CRITIC: &str = "\
 You are the evidence critic of a panel of analysts that watches a team's shared \
 screen of security and operations tools. You take no side and have no field of \
 your own. One analyst reported something, others answered; you settle which \

@@ -189,6 +189,7 @@ impl Cassette {
             provider: "cassette".to_owned(),
             name: "empty".to_owned(),
             version: String::new(),
+            prompt: String::new(),
         };
         Ok(Self {
             tracks,
@@ -278,6 +279,7 @@ mod tests {
                 provider: "test".to_owned(),
                 name: "says".to_owned(),
                 version: "1".to_owned(),
+                prompt: String::new(),
             }
         }
 

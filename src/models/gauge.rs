@@ -31,6 +31,7 @@ impl Model for Gauge {
             provider: "gauge".to_owned(),
             name: "gauge".to_owned(),
             version: String::new(),
+            prompt: String::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A persona and a picture put into words, the same for every hosted model.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
@@ -53,6 +54,17 @@ pub fn system(persona: &Persona) -> String {
     text.push('\n');
     text.push_str(RULES);
     text
+}
+
+/// Names the wording of what every model is told, apart from persona and
+/// picture: another one, and answers are no longer comparable.
+pub fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let told = [RULES, super::case::CRITIC].concat();
+        let sum = Sha256::digest(told + &super::answer::schema().to_string());
+        sum[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    })
 }
 
 /// Lines of each kind, and letters of a line, that a question carries.

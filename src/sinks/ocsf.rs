@@ -68,6 +68,10 @@ pub(super) fn event(entry: &Entry, fields: &BTreeMap<String, String>) -> Value {
     unmapped.insert("agents".to_owned(), json!(incident.agents));
     unmapped.insert("category".to_owned(), json!(incident.category));
     unmapped.insert("version".to_owned(), json!(entry.version));
+    let prompt = entry.finding.as_ref().map(|finding| &finding.model.prompt);
+    if let Some(prompt) = prompt.filter(|prompt| !prompt.is_empty()) {
+        unmapped.insert("prompt_version".to_owned(), json!(prompt));
+    }
     if let Some(grounded) = incident.grounded {
         unmapped.insert("grounded".to_owned(), json!(grounded));
     }

@@ -99,6 +99,7 @@ fn entry() -> Entry {
         provider: "offline".to_owned(),
         name: "test".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        prompt: String::new(),
     };
     let mut finding = Finding::new("Watchtower", stream.clone(), now, frame, observation, model);
     let incident = Incident {

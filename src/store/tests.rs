@@ -31,6 +31,7 @@ fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
         provider: "p".to_owned(),
         name: "n".to_owned(),
         version: "v".to_owned(),
+        prompt: String::new(),
     };
     let stream = StreamName::new("team").unwrap();
     let at = Timestamp::UNIX_EPOCH;

@@ -140,6 +140,7 @@ impl Watchdog {
             provider: "watchtower".to_owned(),
             name: "watchdog".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            prompt: String::new(),
         };
         let finding = Finding::new(WATCHTOWER, stream.clone(), since, at, observation, model);
         let published = self.findings.publish(finding).await?;

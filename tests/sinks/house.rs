@@ -207,6 +207,7 @@ fn finding(agent: &str, severity: Severity, quote: &str) -> Finding {
         provider: "gemini".to_owned(),
         name: "gemini-3.8-flash".to_owned(),
         version: "gemini-3.8-flash-001".to_owned(),
+        prompt: String::new(),
     };
     let stream = StreamName::new("team").unwrap();
     Finding::new(agent, stream, Timestamp::now(), frame, observation, model)

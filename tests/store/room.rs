@@ -231,6 +231,7 @@ impl Report<'_> {
             provider: "fake".to_owned(),
             name: "parrot".to_owned(),
             version: "1".to_owned(),
+            prompt: String::new(),
         };
         let stream = StreamName::new("team").unwrap();
         Finding::new(self.agent, stream, self.at, frame, observation, model)

@@ -55,6 +55,7 @@ impl Model for Scripted {
             provider: "test".into(),
             name: "scripted".into(),
             version: "1".into(),
+            prompt: String::new(),
         }
     }
 

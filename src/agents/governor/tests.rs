@@ -26,6 +26,7 @@ fn ok() -> Outcome {
             provider: String::new(),
             name: String::new(),
             version: String::new(),
+            prompt: String::new(),
         },
     })
 }

@@ -29,6 +29,7 @@ fn subject(category: Category, title: &str, quotes: &[&str]) -> Subject {
         provider: "p".into(),
         name: "n".into(),
         version: "v".into(),
+        prompt: String::new(),
     };
     let stream = StreamName::new("team").unwrap();
     let at = Timestamp::UNIX_EPOCH;

@@ -336,6 +336,7 @@ impl Model for Gemini {
             provider: PROVIDER.to_owned(),
             name: self.settings.model.clone(),
             version: version.clone(),
+            prompt: prompt::version().to_owned(),
         }
     }
 

@@ -248,6 +248,7 @@ impl Model for Offline {
             provider: "offline".to_owned(),
             name: "rules".to_owned(),
             version: self.rules.version.clone(),
+            prompt: String::new(),
         }
     }
 

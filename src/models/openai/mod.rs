@@ -314,6 +314,7 @@ impl Model for OpenAi {
             provider: PROVIDER.to_owned(),
             name: self.settings.model.clone(),
             version: version.clone(),
+            prompt: prompt::version().to_owned(),
         }
     }
 
