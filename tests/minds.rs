@@ -138,10 +138,11 @@ async fn what_a_model_answers_badly_is_bounded_and_said() {
     openai.script(bad);
     openai.says(&answer("It claims to be well"));
     let model = format!(
-        "[model]\nprovider = \"openai\"\nname = \"{MODEL}\"\nopenai_base_url = \"{}/v1\"\n",
+        "[model]\nprovider = \"openai\"\nname = \"{MODEL}\"\nopenai_base_url = \"{}/v1\"\nconcurrency = 1\n",
         openai.base_url()
     );
-    // Many eyes: each answer is one's own, and a picture is looked at once.
+    // Many eyes, one after the other: each answer is one's own, and what is
+    // asked twice is asked by the same.
     let names: Vec<_> = (1..=8).map(|number| format!("eye{number}")).collect();
     let eyes = names.iter().map(|name| {
         format!(

@@ -1,27 +1,111 @@
+import { Boxes } from '/page/boxes.js';
+import { help } from '/page/dialog.js';
+import { at, el } from '/page/dom.js';
 import { Findings } from '/page/findings.js';
+import { show as showIncident } from '/page/incident.js';
+import { Panel } from '/page/panel.js';
+import { find, prepare } from '/page/search.js';
+import { show as showSetup } from '/page/setup.js';
+import { Triage } from '/page/triage.js';
 import { Player } from '/page/whep.js';
 
-const at = (id) => document.getElementById(id);
-const video = at('video');
+const VIEWS = ['live', 'incidents', 'panel', 'search', 'setup'];
+
+const video = /** @type {HTMLVideoElement} */ (at('video'));
+const streamList = /** @type {HTMLSelectElement} */ (at('streams'));
 const player = new Player(video);
 const findings = new Findings(at('findings'), at('none'));
+const boxes = new Boxes(at('boxes'), video);
+const panel = new Panel();
+const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}));
+prepare();
 
+let view = '';
+/** @type {any[]} */
 let streams = [];
 let playing = { state: 'connecting', why: '' };
 
-player.addEventListener('state', ({ detail }) => {
-  playing = detail;
+// The view, and what of it, stand in the address: it can be shared.
+function go(name, what = {}) {
+  const query = name === 'live' ? '' : `?${new URLSearchParams({ view: name, ...what })}`;
+  history.pushState(null, '', `/${query}${location.hash}`);
+  route();
+}
+
+async function route() {
+  const query = new URLSearchParams(location.search);
+  const wanted = VIEWS.includes(query.get('view') ?? '') ? String(query.get('view')) : 'live';
+  const turned = wanted !== view;
+  view = wanted;
+  for (const name of VIEWS) at(name).hidden = name !== view;
+  for (const link of document.querySelectorAll('#views a')) {
+    if (/** @type {HTMLElement} */ (link).dataset.view === view) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  try {
+    if (view === 'incidents') {
+      if (turned) await triage.load();
+      const id = query.get('incident');
+      at('incident').hidden = !id;
+      if (id) await showIncident(id);
+    } else if (view === 'panel' && turned) {
+      panel.draw();
+      await panel.load();
+    } else if (view === 'setup' && turned) await showSetup();
+    else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
+  } catch (error) {
+    linked(/** @type {Error} */ (error).message);
+  }
+}
+
+window.addEventListener('popstate', route);
+document.addEventListener('click', (event) => {
+  const link = /** @type {HTMLElement} */ (event.target).closest?.('a[href^="/?view="], a[data-view]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const query = Object.fromEntries(new URL(/** @type {HTMLAnchorElement} */ (link).href).searchParams);
+  const { view: name = 'live', ...what } = query;
+  go(name, what);
+});
+document.addEventListener('keydown', async (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input:not([type=checkbox]), select, textarea, dialog *')) return;
+  const number = Number(event.key);
+  if (event.key === '?') help();
+  else if (number >= 1 && number <= VIEWS.length) go(VIEWS[number - 1]);
+  else if (view !== 'incidents' || target.matches('button, a[data-view]') && event.key === 'Enter') return;
+  else if (event.key === 'Escape' && !at('incident').hidden) go('incidents');
+  else if ('jkxoacr.'.includes(event.key) || event.key === 'Enter') {
+    event.preventDefault();
+    await triage.key(event.key);
+  } else return;
+  event.preventDefault();
+});
+
+at('theme').addEventListener('click', () => {
+  const light = matchMedia('(prefers-color-scheme: light)').matches;
+  const now = document.documentElement.dataset.theme ?? (light ? 'light' : 'dark');
+  localStorage.setItem('watchtower.theme', now === 'dark' ? 'light' : 'dark');
+  showTheme();
+});
+function showTheme() {
+  const theme = localStorage.getItem('watchtower.theme');
+  if (theme) document.documentElement.dataset.theme = theme;
+}
+
+player.addEventListener('state', (event) => {
+  playing = /** @type {CustomEvent} */ (event).detail;
   showState();
 });
 
-at('streams').addEventListener('change', (event) => choose(event.target.value));
+streamList.addEventListener('change', () => choose(streamList.value));
 
 at('sound').addEventListener('click', () => {
   video.muted = !video.muted;
   showSound();
 });
 at('volume').addEventListener('input', (event) => {
-  video.volume = Number(event.target.value);
+  video.volume = Number(/** @type {HTMLInputElement} */ (event.target).value);
   video.muted = video.volume === 0;
   showSound();
 });
@@ -37,21 +121,23 @@ function showStreams(items) {
   streams = items;
   const wanted = decodeURIComponent(location.hash.slice(1));
   const options = items.map(({ name }) => new Option(name, name));
-  at('streams').replaceChildren(...(options.length ? options : [new Option('none live', '')]));
-  at('streams').disabled = items.length === 0;
+  streamList.replaceChildren(...(options.length ? options : [new Option('none live', '')]));
+  streamList.disabled = items.length === 0;
   const chosen = items.find(({ name }) => name === wanted) ?? items[0];
-  at('streams').value = chosen?.name ?? '';
+  streamList.value = chosen?.name ?? '';
+  boxes.stream = streamList.value;
   player.play(chosen?.name ?? null);
   showState();
 }
 
 function choose(name) {
-  history.replaceState(null, '', `#${encodeURIComponent(name)}`);
+  history.replaceState(null, '', `${location.pathname}${location.search}#${encodeURIComponent(name)}`);
+  boxes.stream = name;
   player.play(name);
 }
 
 function showState() {
-  const stream = streams.find(({ name }) => name === at('streams').value);
+  const stream = streams.find(({ name }) => name === streamList.value);
   let [is, text] = ['', 'no stream: publish one over RTMP'];
   if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for the publisher'];
   else if (stream && playing.state === 'live') [is, text] = ['live', ['live', playing.why].filter(Boolean).join(': ')];
@@ -62,26 +148,44 @@ function showState() {
 }
 
 function showAgents(agents) {
-  at('agents').replaceChildren(...agents.filter((agent) => agent.enabled).map((agent) => {
-    const item = document.createElement('li');
-    const name = document.createElement('b');
-    name.textContent = agent.name;
-    item.append(name, ` ${agent.state}`);
-    return item;
-  }));
+  const enabled = agents.filter((agent) => agent.enabled);
+  at('agents').replaceChildren(...enabled.map((agent) => el('li', {}, el('b', {}, agent.name), ` ${agent.state}`)));
+  panel.agents(agents);
+  triage.agents(agents);
+}
+
+function showFinding(finding) {
+  findings.add(finding);
+  panel.finding(finding);
+}
+
+function linked(text) {
+  at('link').hidden = !text;
+  at('link').textContent = text;
 }
 
 async function catchUp() {
+  linked('');
   const response = await fetch('/api/findings?limit=100');
   if (!response.ok) return;
   const { items } = await response.json();
-  items.forEach((finding) => findings.add(finding));
+  items.forEach(showFinding);
 }
 
 const events = new EventSource('/api/events');
 const on = (name, show) => events.addEventListener(name, ({ data }) => show(JSON.parse(data)));
 // Whenever it is connected anew something may have been missed.
 events.addEventListener('open', catchUp);
-on('finding', (finding) => findings.add(finding));
+events.addEventListener('error', () => linked('connection lost, trying again'));
+on('finding', (finding) => {
+  showFinding(finding);
+  boxes.show(finding);
+});
+on('incident', (change) => {
+  triage.changed(change);
+  panel.changed(change);
+});
 on('agents', showAgents);
 on('streams', showStreams);
+showTheme();
+route();

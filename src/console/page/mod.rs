@@ -1,5 +1,6 @@
-//! The watching page: live video and the findings as they come. Plain modules
-//! that the browser loads as they are; nothing comes from another host.
+//! The console: live video, findings as they come, incidents to be worked
+//! through, the panel and its exchanges. Plain modules that the browser loads as
+//! they are; nothing comes from another host.
 
 use axum::Router;
 use axum::http::header;
@@ -19,7 +20,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 15] = [
     ("/", HTML, include_str!("index.html")),
     (
         "/page/style.css",
@@ -30,6 +31,15 @@ const FILES: [(&str, &str, &str); 6] = [
     ("/page/main.js", SCRIPT, include_str!("main.js")),
     ("/page/whep.js", SCRIPT, include_str!("whep.js")),
     ("/page/findings.js", SCRIPT, include_str!("findings.js")),
+    ("/page/boxes.js", SCRIPT, include_str!("boxes.js")),
+    ("/page/dom.js", SCRIPT, include_str!("dom.js")),
+    ("/page/api.js", SCRIPT, include_str!("api.js")),
+    ("/page/dialog.js", SCRIPT, include_str!("dialog.js")),
+    ("/page/triage.js", SCRIPT, include_str!("triage.js")),
+    ("/page/incident.js", SCRIPT, include_str!("incident.js")),
+    ("/page/panel.js", SCRIPT, include_str!("panel.js")),
+    ("/page/search.js", SCRIPT, include_str!("search.js")),
+    ("/page/setup.js", SCRIPT, include_str!("setup.js")),
 ];
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {

@@ -1,0 +1,41 @@
+// Where the evidence of the last findings stands, over the live picture.
+
+import { el, place } from '/page/dom.js';
+
+const SHOWN_FOR = 12_000;
+
+export class Boxes {
+  #layer;
+  #video;
+  stream = '';
+
+  /** @param {HTMLElement} layer @param {HTMLVideoElement} video */
+  constructor(layer, video) {
+    this.#layer = layer;
+    this.#video = video;
+    video.addEventListener('resize', () => this.#fit());
+    new ResizeObserver(() => this.#fit()).observe(video);
+  }
+
+  show(finding) {
+    if (finding.stream !== this.stream) return;
+    for (const { box, grounded } of finding.evidence) {
+      if (!box || grounded === false) continue;
+      const made = el('span', { class: 'box', 'data-severity': finding.severity, title: finding.title });
+      place(made, box);
+      this.#layer.append(made);
+      setTimeout(() => made.remove(), SHOWN_FOR);
+    }
+  }
+
+  /** The picture may leave bars at its sides. */
+  #fit() {
+    const { videoWidth, videoHeight, clientWidth, clientHeight } = this.#video;
+    if (!videoWidth || !clientWidth) return;
+    const scale = Math.min(clientWidth / videoWidth, clientHeight / videoHeight);
+    const [width, height] = [videoWidth * scale, videoHeight * scale];
+    Object.assign(this.#layer.style, {
+      left: `${(clientWidth - width) / 2}px`, top: `${(clientHeight - height) / 2}px`, width: `${width}px`, height: `${height}px`,
+    });
+  }
+}

@@ -1,0 +1,59 @@
+// What stands in a finding was read off somebody's screen, or said by a model:
+// it only ever becomes text.
+
+/**
+ * @param {string} name
+ * @param {Record<string, unknown>} [props]
+ * @param {...(Node | string | null | undefined | false)} children
+ */
+export function el(name, props = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(props)) {
+    if (key === 'class') made.className = String(value);
+    else if (key.startsWith('data-') || key.startsWith('aria-') || key === 'role') made.setAttribute(key, String(value));
+    else Object.assign(made, { [key]: value });
+  }
+  made.append(...children.filter((child) => child != null && child !== false));
+  return made;
+}
+
+/** With these in it and nothing else. @param {HTMLElement} where @param {...(Node | string | null | undefined | false)} children */
+export function fill(where, ...children) {
+  where.replaceChildren(...children.filter((child) => child != null && child !== false));
+}
+
+/** @param {string} id */
+export function at(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`no #${id}`);
+  return found;
+}
+
+/** Time of day, with the date when it is another one. @param {string} stamp */
+export function clock(stamp) {
+  const when = new Date(stamp);
+  const today = when.toDateString() === new Date().toDateString();
+  const shown = today ? when.toLocaleTimeString() : when.toLocaleString();
+  return el('time', { dateTime: stamp, title: when.toISOString() }, shown);
+}
+
+/** @param {string} severity */
+export const mark = (severity) => el('span', { class: 'severity', 'data-severity': severity }, severity);
+
+/** Quotes with what the screen says to them. @param {any[]} evidence */
+export function quotes(evidence) {
+  return evidence.filter(({ quote }) => quote).map(({ quote, grounded }) => el(
+    'p',
+    { class: 'quote' },
+    el('q', {}, quote),
+    grounded === false && el('em', { class: 'invented' }, ' not found on the screen'),
+  ));
+}
+
+/** The part of a picture that proves it, in thousandths. @param {HTMLElement} box @param {number[]} bounds */
+export function place(box, [top, left, bottom, right]) {
+  box.style.top = `${top / 10}%`;
+  box.style.left = `${left / 10}%`;
+  box.style.height = `${(bottom - top) / 10}%`;
+  box.style.width = `${(right - left) / 10}%`;
+}
