@@ -78,17 +78,23 @@ kill -TERM "$server"
 wait "$server" || die "the server exited with $?"
 server=
 
+# A cargo test; its whole output only if it fails, and without backtraces that
+# would bury the reason.
+quietly() { # WHAT IT MEANS, cargo test's arguments
+  local failure=$1
+  shift
+  RUST_BACKTRACE=0 cargo test --locked --quiet "$@" >"$work/output" 2>&1 ||
+    { cut -c1-2000 "$work/output" | tail -n 200 >&2; die "$failure"; }
+}
+
 say "five analysts that repeat themselves for $repeats s"
-WATCHTOWER_SOAK_SECONDS=$repeats cargo test --locked --quiet --test incidents >"$work/output" 2>&1 ||
-  { tail -n 40 "$work/output" >&2; die 'repeats did not become a handful of incidents'; }
+WATCHTOWER_SOAK_SECONDS=$repeats quietly 'repeats did not become a handful of incidents' --test incidents
 
 say "$kills kills of a writer: nothing acknowledged is missing, nothing twice"
-WATCHTOWER_KILLS=$kills cargo test --locked --quiet --test store kill_9 >"$work/output" 2>&1 ||
-  { tail -n 40 "$work/output" >&2; die 'a kill lost a finding'; }
+WATCHTOWER_KILLS=$kills quietly 'a kill lost a finding' --test store kill_9
 
 say "$events events while sender and receiver of the sinks are killed"
-WATCHTOWER_EVENTS=$events cargo test --locked --quiet --test sinks kill_9 >"$work/output" 2>&1 ||
-  { cat "$work/output" >&2; die 'the sinks lost something'; }
+WATCHTOWER_EVENTS=$events quietly 'the sinks lost something' --test sinks kill_9
 
 say "$kills kills while findings flow"
 for round in $(seq "$kills"); do

@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::finding::Severity;
-use crate::model::Outcome;
+use crate::model::{Outcome, Usage};
 
 #[derive(Debug)]
 pub struct Metrics {
@@ -444,7 +444,14 @@ impl Metrics {
             .inc_by(spent.as_secs_f64());
     }
 
-    pub fn tokens(&self, agent: &str, kind: &'static str, count: u64) {
+    /// What a model's answer to an agent has cost.
+    pub fn usage(&self, agent: &str, usage: Usage) {
+        self.tokens(agent, "prompt", usage.prompt_tokens);
+        self.tokens(agent, "estimated", usage.estimated_tokens);
+        self.tokens(agent, "output", usage.output_tokens);
+    }
+
+    fn tokens(&self, agent: &str, kind: &'static str, count: u64) {
         let labels = TokenLabels {
             agent: agent.to_owned(),
             kind,

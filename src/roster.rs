@@ -34,6 +34,29 @@ pub struct AgentStatus {
     pub last_seen: Option<Timestamp>,
 }
 
+impl AgentStatus {
+    /// One that has done nothing yet, and is not enabled.
+    pub fn new(name: &str, provider: &str, model: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            enabled: false,
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            interval_ms: 0,
+            streams: Vec::new(),
+            state: String::new(),
+            since: Timestamp::now(),
+            looks: 0,
+            findings: 0,
+            last_look: None,
+            last_outcome: None,
+            wanting_since: None,
+            failed_since: None,
+            last_seen: None,
+        }
+    }
+}
+
 /// Agents on other machines that are remembered.
 const MOST_REMOTE: usize = 64;
 const REMOTE: &str = "remote";
@@ -184,21 +207,8 @@ impl Roster {
             return Err(NotAdmitted::Full);
         }
         let status = AgentStatus {
-            name: agent.to_owned(),
-            enabled: false,
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            interval_ms: 0,
-            streams: Vec::new(),
             state: REMOTE.to_owned(),
-            since: Timestamp::now(),
-            looks: 0,
-            findings: 0,
-            last_look: None,
-            last_outcome: None,
-            wanting_since: None,
-            failed_since: None,
-            last_seen: None,
+            ..AgentStatus::new(agent, provider, model)
         };
         // In the place of one that is not enabled here.
         match agents

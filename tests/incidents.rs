@@ -115,7 +115,10 @@ async fn ever_other_words_are_a_handful_of_incidents() {
         .await;
     server.signal("-TERM");
     assert!(server.wait().await.success());
-    let findings = server.findings();
+    // A machine under load is slow to read the screen, and the server says so.
+    let by_model = |by: &Value| *by != json!("Watchtower") && *by != json!(["Watchtower"]);
+    let mut findings = server.findings();
+    findings.retain(|finding| by_model(&finding["agent"]));
     assert_eq!(gemini.faults(), Vec::<String>::new());
 
     // What the record says after a restart, against what each line of
@@ -127,7 +130,10 @@ async fn ever_other_words_are_a_handful_of_incidents() {
     }
     let server = server.again().await;
     let listed = server.json("/api/incidents").await;
-    let incidents = listed["items"].as_array().unwrap();
+    let incidents = listed["items"].as_array().unwrap().iter();
+    let incidents: Vec<_> = incidents
+        .filter(|incident| by_model(&incident["agents"]))
+        .collect();
     println!("{} findings, {} incidents", findings.len(), incidents.len());
     assert_eq!(incidents.len(), EVENTS.len(), "{incidents:#?}");
     for incident in incidents {
@@ -149,7 +155,11 @@ async fn ever_other_words_are_a_handful_of_incidents() {
     }
     for agent in AGENTS {
         let log = server.log(&format!("{}.log", agent.to_lowercase()));
-        let heads = log.lines().filter(|line| !line.starts_with(' ')).count();
+        // What the panel asks it about others' findings is not its own.
+        let heads = log
+            .lines()
+            .filter(|line| !line.starts_with(' ') && !line.contains(" -> "))
+            .count();
         let own = findings
             .iter()
             .filter(|finding| finding["agent"] == agent)

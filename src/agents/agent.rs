@@ -375,9 +375,7 @@ impl Agent {
         match &asked.result {
             Ok(answer) => {
                 metrics.dropped(Dropped::Finding, u64::from(answer.dropped));
-                metrics.tokens(name, "prompt", answer.usage.prompt_tokens);
-                metrics.tokens(name, "estimated", answer.usage.estimated_tokens);
-                metrics.tokens(name, "output", answer.usage.output_tokens);
+                metrics.usage(name, answer.usage);
             }
             Err(Failure::NoAnswer { dropped, .. }) => {
                 metrics.dropped(Dropped::Finding, u64::from(*dropped));

@@ -52,8 +52,8 @@ struct Book {
 
 impl Book {
     async fn turn(&mut self, meeting: &Meeting) {
-        let step = meeting.budget.step();
         let standing = meeting.budget.standing();
+        let step = Step::ALL[standing.step];
         for (model, total) in &standing.models {
             let before = self
                 .counted

@@ -193,21 +193,8 @@ impl Model for Weathered {
 
 fn status(name: &str) -> AgentStatus {
     AgentStatus {
-        name: name.to_owned(),
         enabled: true,
-        provider: "test".to_owned(),
-        model: MODEL.to_owned(),
-        interval_ms: 10_000,
-        streams: vec![],
-        state: String::new(),
-        since: Timestamp::UNIX_EPOCH,
-        looks: 0,
-        findings: 0,
-        last_look: None,
-        last_outcome: None,
-        wanting_since: None,
-        failed_since: None,
-        last_seen: None,
+        ..AgentStatus::new(name, "test", MODEL)
     }
 }
 

@@ -223,10 +223,7 @@ fn prices(budget: &BudgetConfig) -> anyhow::Result<Prices> {
 
 fn status(agent: &AgentConfig, (provider, model): &(Provider, String)) -> AgentStatus {
     AgentStatus {
-        name: agent.name().to_owned(),
         enabled: agent.enabled,
-        provider: provider.as_str().to_owned(),
-        model: model.clone(),
         interval_ms: u64::try_from(agent.interval.as_millis()).unwrap_or(u64::MAX),
         streams: agent.streams.iter().map(ToString::to_string).collect(),
         state: if agent.enabled {
@@ -235,14 +232,7 @@ fn status(agent: &AgentConfig, (provider, model): &(Provider, String)) -> AgentS
             "not enabled"
         }
         .to_owned(),
-        since: Timestamp::now(),
-        looks: 0,
-        findings: 0,
-        last_look: None,
-        last_outcome: None,
-        wanting_since: None,
-        failed_since: None,
-        last_seen: None,
+        ..AgentStatus::new(agent.name(), provider.as_str(), model)
     }
 }
 

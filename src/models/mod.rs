@@ -2,6 +2,7 @@
 
 pub mod address;
 mod answer;
+mod asking;
 pub mod case;
 pub mod cassette;
 pub mod gauge;

@@ -135,21 +135,8 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
     )
     .unwrap();
     let status = AgentStatus {
-        name: "SecOps".into(),
         enabled: true,
-        provider: "test".into(),
-        model: "scripted".into(),
-        interval_ms: 10_000,
-        streams: vec![],
-        state: String::new(),
-        since: Timestamp::UNIX_EPOCH,
-        looks: 0,
-        findings: 0,
-        last_look: None,
-        last_outcome: None,
-        wanting_since: None,
-        failed_since: None,
-        last_seen: None,
+        ..AgentStatus::new("SecOps", "test", "scripted")
     };
     let meeting = Meeting {
         frames: FrameBus::new(),

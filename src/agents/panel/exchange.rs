@@ -201,15 +201,7 @@ async fn weigh(
     let mut said = tokio::time::timeout(PATIENCE, asking)
         .await
         .unwrap_or_else(|_| Err(late()))?;
-    meeting
-        .metrics
-        .tokens(name, "prompt", said.usage.prompt_tokens);
-    meeting
-        .metrics
-        .tokens(name, "estimated", said.usage.estimated_tokens);
-    meeting
-        .metrics
-        .tokens(name, "output", said.usage.output_tokens);
+    meeting.metrics.usage(name, said.usage);
     let (raw, policy) = (Arc::clone(&report.frame), member.mind.policy());
     let persona = Arc::clone(&member.config.persona);
     let prepare = move || {

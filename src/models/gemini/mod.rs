@@ -23,18 +23,17 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use reqwest::header::HeaderName;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::Secret;
 use crate::finding::ModelRef;
-use crate::media::{Frame, Rect};
 use crate::model::{
     Answer, Appetite, Case, Failure, Fatal, Look, Meter, Model, Most, Usage, Weighed,
 };
+use crate::models::asking::{Asking, Said};
 use crate::models::http::{self, Http};
 use crate::models::shot::{Shot, blocking};
-use crate::models::{answer, case, prompt};
+use crate::models::{answer, prompt};
 use endpoint::Endpoint;
 pub use endpoint::SettingsError;
 use question::Question;
@@ -77,25 +76,6 @@ impl GeminiSettings {
     }
 }
 
-/// What a request is made from.
-struct Asking {
-    system: String,
-    text: String,
-    frame: Arc<Frame>,
-    /// Parts of the picture to be enlarged.
-    regions: Vec<Rect>,
-    /// Of the answer.
-    schema: &'static Value,
-    meter: Meter,
-}
-
-/// What the model said, and on which version of the picture.
-struct Said {
-    text: String,
-    frame: Arc<Frame>,
-    usage: Usage,
-}
-
 /// A client for one model.
 #[derive(Debug)]
 pub struct Gemini {
@@ -128,36 +108,13 @@ impl Gemini {
     }
 
     async fn see(&self, look: &Look) -> Result<Answer, Failure> {
-        let frame = look.frames.last().map(Arc::clone);
-        let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
-        let said = self.ask(Asking {
-            system: prompt::system(&look.persona),
-            text: prompt::question(look, &frame),
-            frame,
-            regions: look.news.regions.clone(),
-            schema: answer::schema(),
-            meter: look.meter.clone(),
-        });
-        let said = said.await?;
-        answer::conclude(&said.text, &said.frame, said.usage, self.identity())
+        let said = self.ask(Asking::about(look)?).await?;
+        said.answer(self.identity())
     }
 
     async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
-        let said = self.ask(Asking {
-            system: case::system(case),
-            text: case::question(case),
-            frame: Arc::clone(&case.frame),
-            regions: case::regions(case),
-            schema: case::schema(),
-            meter: case.meter.clone(),
-        });
-        let said = said.await?;
-        let view = answer::view(&said.text, case.report.category);
-        Ok(Weighed {
-            view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
-            usage: said.usage,
-            model: self.identity(),
-        })
+        let said = self.ask(Asking::of(case)).await?;
+        said.weighed(case, self.identity())
     }
 
     async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
@@ -275,13 +232,11 @@ impl Gemini {
         }
     }
 
-    fn most(&self, text: usize, frame: &Frame, parts: usize) -> Most {
-        let (width, height) = (frame.picture.width, frame.picture.height);
-        let pictures = question::most_picture_tokens(width, height, parts);
-        Most {
-            prompt_tokens: prompt::most_tokens(text) + pictures,
-            output_tokens: u64::from(self.settings.max_output_tokens),
-        }
+    fn most(&self, asking: &Asking) -> Most {
+        asking.most(self.settings.max_output_tokens, |frame, parts| {
+            let (width, height) = (frame.picture.width, frame.picture.height);
+            question::most_picture_tokens(width, height, parts)
+        })
     }
 
     /// Models are rerouted silently, so a change is worth a line.
@@ -345,18 +300,11 @@ impl Model for Gemini {
     }
 
     fn most_for_look(&self, look: &Look) -> Most {
-        let Some(frame) = look.frames.last() else {
-            return Most::default();
-        };
-        let text = prompt::system(&look.persona).len() + prompt::question(look, frame).len();
-        let schema = answer::schema().to_string().len();
-        self.most(text + schema, frame, look.news.regions.len())
+        Asking::about(look).map_or_else(|_| Most::default(), |asking| self.most(&asking))
     }
 
     fn most_for_case(&self, case: &Case) -> Most {
-        let text = case::system(case).len() + case::question(case).len();
-        let schema = case::schema().to_string().len();
-        self.most(text + schema, &case.frame, case::regions(case).len())
+        self.most(&Asking::of(case))
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {

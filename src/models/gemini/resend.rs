@@ -2,9 +2,8 @@
 
 use tokio::time::Instant;
 
-use crate::model::Meter;
-
 use super::reply::Turn;
+use crate::model::Meter;
 
 /// Parts an answer may come in.
 const MAX_CONTINUATIONS: u8 = 3;

@@ -20,14 +20,14 @@ use tokio::time::Instant;
 
 use crate::config::Secret;
 use crate::finding::ModelRef;
-use crate::media::{Frame, Rect};
 use crate::model::{
     Answer, Appetite, Case, Failure, Fatal, Look, Meter, Model, Most, Usage, Weighed,
 };
 use crate::models::address::{self, AddressError};
+use crate::models::asking::{Asking, Said};
 use crate::models::http::{self, ClientError, Http};
+use crate::models::prompt;
 use crate::models::shot::{Shot, blocking};
-use crate::models::{answer, case, prompt};
 use reply::{Reply, Trouble, Turn, trouble};
 use wire::{Format, Question};
 
@@ -73,21 +73,6 @@ pub struct OpenAi {
     format: AtomicU8,
 }
 
-struct Asking {
-    system: String,
-    text: String,
-    frame: Arc<Frame>,
-    regions: Vec<Rect>,
-    schema: &'static Value,
-    meter: Meter,
-}
-
-struct Said {
-    text: String,
-    frame: Arc<Frame>,
-    usage: Usage,
-}
-
 impl OpenAi {
     pub fn new(settings: OpenAiSettings) -> Result<Self, SettingsError> {
         let mut base = address::base_url_of(&settings.base_url, settings.allow_http)?;
@@ -110,36 +95,13 @@ impl OpenAi {
     }
 
     async fn see(&self, look: &Look) -> Result<Answer, Failure> {
-        let frame = look.frames.last().map(Arc::clone);
-        let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
-        let said = self.ask(Asking {
-            system: prompt::system(&look.persona),
-            text: prompt::question(look, &frame),
-            frame,
-            regions: look.news.regions.clone(),
-            schema: answer::schema(),
-            meter: look.meter.clone(),
-        });
-        let said = said.await?;
-        answer::conclude(&said.text, &said.frame, said.usage, self.identity())
+        let said = self.ask(Asking::about(look)?).await?;
+        said.answer(self.identity())
     }
 
     async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
-        let said = self.ask(Asking {
-            system: case::system(case),
-            text: case::question(case),
-            frame: Arc::clone(&case.frame),
-            regions: case::regions(case),
-            schema: case::schema(),
-            meter: case.meter.clone(),
-        });
-        let said = said.await?;
-        let view = answer::view(&said.text, case.report.category);
-        Ok(Weighed {
-            view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
-            usage: said.usage,
-            model: self.identity(),
-        })
+        let said = self.ask(Asking::of(case)).await?;
+        said.weighed(case, self.identity())
     }
 
     async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
@@ -164,15 +126,15 @@ impl OpenAi {
         }
         loop {
             let question = Question {
-                model: &self.settings.model,
-                system: &asking.system,
-                text: &asking.text,
+                model: self.settings.model.clone(),
+                system: asking.system.clone(),
+                text: asking.text.clone(),
                 schema: asking.schema,
-                shot: &shot,
+                shot: Arc::clone(&shot),
                 max_tokens,
                 format,
             };
-            let reply = match self.send(question.body(), &meter).await {
+            let reply = match self.send(question, &meter).await {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Err(Trouble::TooBig) if again(&mut smaller) => {
@@ -223,7 +185,10 @@ impl OpenAi {
         }
     }
 
-    async fn send(&self, body: Vec<u8>, meter: &Meter) -> Result<Reply, Trouble> {
+    async fn send(&self, question: Question, meter: &Meter) -> Result<Reply, Trouble> {
+        // Megabytes of base64 to write: not on an async worker.
+        let body = blocking(move || Ok::<_, Failure>(question.body())).await;
+        let body = body.map_err(Trouble::Failed)?;
         let response = self.http.post(&self.chat, body, meter).await;
         let response = response.map_err(Trouble::Failed)?;
         if response.status == 200 {
@@ -263,13 +228,12 @@ impl OpenAi {
         words as u64 + tokens_of(picture.width, picture.height)
     }
 
-    fn most(&self, text: usize, frame: &Frame, parts: usize) -> Most {
-        let picture = tokens_of(frame.picture.width, frame.picture.height);
-        Most {
+    fn most(&self, asking: &Asking) -> Most {
+        asking.most(self.settings.max_output_tokens, |frame, parts| {
+            let picture = tokens_of(frame.picture.width, frame.picture.height);
             // Enlarged twice, and two fifths of the picture at the most each.
-            prompt_tokens: prompt::most_tokens(text) + 2 * picture * (1 + 2 * parts as u64),
-            output_tokens: u64::from(self.settings.max_output_tokens),
-        }
+            2 * picture * (1 + 2 * parts as u64)
+        })
     }
 
     async fn ask_for_itself(&self) -> Result<String, Failure> {
@@ -335,18 +299,11 @@ impl Model for OpenAi {
     }
 
     fn most_for_look(&self, look: &Look) -> Most {
-        let Some(frame) = look.frames.last() else {
-            return Most::default();
-        };
-        let text = prompt::system(&look.persona).len() + prompt::question(look, frame).len();
-        let schema = answer::schema().to_string().len();
-        self.most(text + schema, frame, look.news.regions.len())
+        Asking::about(look).map_or_else(|_| Most::default(), |asking| self.most(&asking))
     }
 
     fn most_for_case(&self, case: &Case) -> Most {
-        let text = case::system(case).len() + case::question(case).len();
-        let schema = case::schema().to_string().len();
-        self.most(text + schema, &case.frame, case::regions(case).len())
+        self.most(&Asking::of(case))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

@@ -1,6 +1,8 @@
 //! A question as the body of a chat completion, and its schema in the words of
 //! JSON Schema.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::models::shot::{Closeup, Shot};
@@ -41,18 +43,19 @@ impl Format {
     }
 }
 
-pub(super) struct Question<'a> {
-    pub model: &'a str,
-    pub system: &'a str,
-    pub text: &'a str,
+pub(super) struct Question {
+    pub model: String,
+    pub system: String,
+    pub text: String,
     /// In the dialect that Gemini takes.
-    pub schema: &'a Value,
-    pub shot: &'a Shot,
+    pub schema: &'static Value,
+    pub shot: Arc<Shot>,
     pub max_tokens: u32,
     pub format: Format,
 }
 
-impl Question<'_> {
+impl Question {
+    /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Vec<u8> {
         let mut parts = vec![picture(&self.shot.base64)];
         for (number, closeup) in (1..).zip(&self.shot.closeups) {
@@ -60,7 +63,7 @@ impl Question<'_> {
             parts.push(picture(&closeup.base64));
         }
         let schema = json_schema(self.schema);
-        let mut text = self.text.to_owned();
+        let mut text = self.text.clone();
         if self.format != Format::Schema {
             text.push_str("\n\nAnswer with one JSON object of this schema and nothing else: ");
             text.push_str(&schema.to_string());
