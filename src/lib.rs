@@ -37,7 +37,7 @@
 //! - **Edges** touch the outside; they import words and meeting points and
 //!   never another edge: [`rtmp`], [`av`], [`vision`], [`models`], [`agents`],
 //!   [`report`], [`sinks`], [`console`], [`eval`],
-//!   [`watchdog`], [`whep`].
+//!   [`history`], [`watchdog`], [`whep`].
 //!
 //! Only [`app`] knows everyone, and nobody imports [`app`] but the command
 //! line. Each heavy dependency is named in one room. `tests/architecture.rs`
@@ -50,6 +50,7 @@ pub mod agents;
 pub mod av;
 pub mod console;
 pub mod eval;
+pub mod history;
 pub mod models;
 pub mod report;
 pub mod rtmp;

@@ -19,9 +19,9 @@ const MEETING_POINTS: [&str; 8] = [
     "stream_hub",
     "tls",
 ];
-const EDGES: [&str; 11] = [
-    "agents", "av", "console", "eval", "models", "report", "rtmp", "sinks", "vision", "watchdog",
-    "whep",
+const EDGES: [&str; 12] = [
+    "agents", "av", "console", "eval", "history", "models", "report", "rtmp", "sinks", "vision",
+    "watchdog", "whep",
 ];
 /// They know everyone; nobody imports them.
 const TOP: [&str; 4] = ["app", "cli", "lib", "main"];

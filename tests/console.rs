@@ -118,6 +118,22 @@ async fn incidents_are_worked_by_keyboard() {
     let said = "document.querySelector('#incident .timeline').textContent.includes('A drill')";
     browser.until_true(5, said).await;
 
+    press(&browser, "n").await;
+    answer(&browser, "text", "<b>Ask the pentesters</b>").await;
+    let noted = "document.querySelector('#incident .timeline').textContent\
+        .includes('Ann noted: <b>Ask the pentesters</b>')";
+    browser.until_true(5, noted).await;
+
+    // What the screen looked like, and what the next shift should know.
+    press(&browser, "5").await;
+    let pictures = "document.querySelector('#moments img')?.naturalWidth > 0 \
+        && document.querySelectorAll('#scale a').length > 0";
+    browser.until_true(20, pictures).await;
+    press(&browser, "6").await;
+    let told = "['Ann', 'closed: A drill', 'noted: <b>Ask the pentesters</b>', 'UTC']\
+        .every((said) => document.querySelector('#report').textContent.includes(said))";
+    browser.until_true(5, told).await;
+
     // The panel, what stood on the screen, and how all is doing.
     press(&browser, "3").await;
     let columns = "document.querySelectorAll('#columns section').length === 5";
@@ -128,7 +144,15 @@ async fn incidents_are_worked_by_keyboard() {
     browser
         .until_true(5, "document.querySelectorAll('#hits q').length > 0")
         .await;
-    press(&browser, "5").await;
+    let title = acknowledged["title"].as_str().unwrap();
+    let query: String = url::form_urlencoded::byte_serialize(title.as_bytes()).collect();
+    browser
+        .open(&server.http_url(&format!("/?view=search&q={query}")))
+        .await;
+    browser
+        .until_true(5, "document.querySelectorAll('#matches a').length > 0")
+        .await;
+    press(&browser, "7").await;
     let healthy = "document.querySelector('#health').textContent.includes('SecOps')";
     browser.until_true(5, healthy).await;
     let gone = format!("/?view=incidents&incident={}", uuid::Uuid::now_v7());

@@ -39,6 +39,7 @@ use crate::deliveries::Deliveries;
 use crate::finding::{Finding, WATCHTOWER, printable};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 use crate::rtmp;
@@ -317,6 +318,14 @@ impl App {
             self.findings.clone(),
             self.config.settings.watchdog.clone(),
         );
+        let history = History {
+            frames: self.frames.clone(),
+            findings: self.findings.clone(),
+            redact: self.config.panel.model.redact_at_home(),
+        };
+        if self.reader.is_some() && self.config.settings.store.keep_stills {
+            essential.spawn(name("history", done(history.run(sources.clone()))));
+        }
         essential.spawn(name("watchdog", done(watchdog.run(sources.clone()))));
         essential.spawn(name(
             "agents",

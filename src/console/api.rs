@@ -93,18 +93,21 @@ pub(super) struct SearchQuery {
     limit: Option<usize>,
 }
 
+fn with_a_word(q: &str) -> Result<(), Problem> {
+    if q.contains(char::is_alphanumeric) {
+        return Ok(());
+    }
+    let detail = format!("q must hold a word to look for, got {q:?}");
+    Err(bad_request(detail))
+}
+
 /// Lines that stood on a screen, secrets masked, the newest first.
 pub(super) async fn search(
     State(state): State<AppState>,
     query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Json<List<Hit>>, Problem> {
     let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
-    if !query.q.contains(char::is_alphanumeric) {
-        let asked = &query.q;
-        return Err(bad_request(format!(
-            "q must hold a word to look for, got {asked:?}"
-        )));
-    }
+    with_a_word(&query.q)?;
     let page = state.views.findings.search(TextQuery {
         words: query.q,
         stream: query.stream,
@@ -139,6 +142,8 @@ pub(super) struct FindingsQuery {
     incident: Option<Uuid>,
     /// This bad or worse.
     severity: Option<Severity>,
+    /// All of these words, each from its beginning.
+    q: Option<String>,
     /// `next` of the page before.
     cursor: Option<u64>,
     limit: Option<usize>,
@@ -149,7 +154,11 @@ pub(super) async fn findings(
     query: Result<Query<FindingsQuery>, QueryRejection>,
 ) -> Result<Json<List<Finding>>, Problem> {
     let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    if let Some(words) = &query.q {
+        with_a_word(words)?;
+    }
     let page = state.views.findings.page(FindingQuery {
+        words: query.q,
         agent: query.agent,
         stream: query.stream,
         incident: query.incident,

@@ -5,22 +5,25 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::AppState;
 use super::api::{List, bad_request, page_size};
+use super::history;
 use super::problem::Problem;
 use crate::finding::{Category, Finding, Severity};
-use crate::incident::{Change, Decision, Incident, Lesson, Status};
+use crate::incident::{Change, Decision, Incident, Lesson, Note, Status};
 use crate::store::{
-    Dossier, FindingQuery, IncidentQuery, Place, Refusal, Sort, StoreError, Verdict,
+    Dossier, FindingQuery, IncidentQuery, Moment, Place, Refusal, Sort, StoreError, Verdict,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
 const FINDINGS: usize = 50;
+/// What was there by then is part of it.
+const BEHIND: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_NAME: usize = 100;
 const LONGEST_WHY: usize = 2000;
 
@@ -36,6 +39,8 @@ pub(super) struct IncidentsQuery {
     severity: Option<Severity>,
     /// Seen at or after (RFC 3339).
     since: Option<Timestamp>,
+    /// First seen before (RFC 3339).
+    until: Option<Timestamp>,
     sort: Option<String>,
     cursor: Option<String>,
     limit: Option<usize>,
@@ -81,6 +86,7 @@ pub(super) async fn list(
         agent: query.agent,
         severity: query.severity,
         since: query.since,
+        until: query.until,
         after,
         limit: page_size(query.limit)?,
     });
@@ -151,6 +157,10 @@ struct Shown {
     incident: Incident,
     version: u64,
     decisions: Vec<Decision>,
+    notes: Vec<Note>,
+    /// What its stream looked like before it and after it was first seen.
+    before: Option<Value>,
+    after: Option<Value>,
     best_evidence: Option<Value>,
     stills: Vec<Value>,
     lesson: Option<Lesson>,
@@ -172,8 +182,13 @@ pub(super) async fn one(
     });
     let findings = findings.await?;
     let version = dossier.version;
+    let incident = &dossier.incident;
+    let first = incident.first_seen;
+    let around = bus.moments_around(incident.stream.as_str(), first, first + BEHIND);
+    let around = around.await?;
     let shown = shown(
         dossier,
+        around,
         List {
             items: findings.items,
             next: findings.next.map(|seq| seq.to_string()),
@@ -182,7 +197,11 @@ pub(super) async fn one(
     Ok(([(header::ETAG, etag(version))], Json(shown)).into_response())
 }
 
-fn shown(dossier: Dossier, findings: List<Finding>) -> Shown {
+fn shown(
+    dossier: Dossier,
+    (before, after): (Option<Moment>, Option<Moment>),
+    findings: List<Finding>,
+) -> Shown {
     let stills = dossier.stills.iter().map(|still| {
         json!({
             "moment": still.moment,
@@ -206,6 +225,9 @@ fn shown(dossier: Dossier, findings: List<Finding>) -> Shown {
         incident: dossier.incident,
         version: dossier.version,
         decisions: dossier.decisions,
+        notes: dossier.notes,
+        before: before.as_ref().map(history::shown),
+        after: after.as_ref().map(history::shown),
         best_evidence: best,
         lesson: dossier.lesson,
         findings,
@@ -241,12 +263,41 @@ pub(super) async fn set_status(
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
 
-pub(super) fn verdict(
-    id: Uuid,
-    body: &StatusBody,
-    headers: &HeaderMap,
-) -> Result<Verdict, Problem> {
-    let (by, why) = (body.by.trim(), body.why.trim());
+/// What a person sends to write something beside an incident.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoteBody {
+    by: String,
+    text: String,
+}
+
+pub(super) async fn annotate(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    body: Result<Json<NoteBody>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let id = incident_id(&id)?;
+    let Json(body) =
+        body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    let by = person(&body.by)?;
+    let text = body.text.trim();
+    if text.is_empty() || text.chars().count() > LONGEST_WHY {
+        let expected = format!("text must have 1 to {LONGEST_WHY} characters");
+        return Err(bad_request(expected));
+    }
+    let note = Note {
+        by,
+        at: Timestamp::now(),
+        text: text.to_owned(),
+    };
+    let change = state.views.findings.annotate(id, note).await?;
+    let etag = [(header::ETAG, etag(change.version))];
+    Ok((StatusCode::CREATED, etag, Json(change)).into_response())
+}
+
+/// Who does it.
+fn person(by: &str) -> Result<String, Problem> {
+    let by = by.trim();
     if by.is_empty() || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must say who decides, in 1 to {LONGEST_NAME} characters");
         return Err(bad_request(expected));
@@ -256,6 +307,16 @@ pub(super) fn verdict(
             "by must be a person: that name is the server's own",
         ));
     }
+    Ok(by.to_owned())
+}
+
+pub(super) fn verdict(
+    id: Uuid,
+    body: &StatusBody,
+    headers: &HeaderMap,
+) -> Result<Verdict, Problem> {
+    let by = person(&body.by)?;
+    let why = body.why.trim();
     if why.chars().count() > LONGEST_WHY {
         return Err(bad_request(format!(
             "why must have at most {LONGEST_WHY} characters"
@@ -279,7 +340,7 @@ pub(super) fn verdict(
     Ok(Verdict {
         incident: id,
         status: body.status,
-        by: by.to_owned(),
+        by,
         why: why.to_owned(),
         false_positive: body.false_positive,
         version: tag.or(body.version),

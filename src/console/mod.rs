@@ -9,6 +9,7 @@
 mod access;
 mod api;
 mod events;
+mod history;
 mod https;
 mod inbound;
 mod incidents;
@@ -166,6 +167,9 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .route("/api/incidents", get(incidents::list))
         .route("/api/incidents/{id}", get(incidents::one))
         .route("/api/incidents/{id}/status", post(incidents::set_status))
+        .route("/api/incidents/{id}/notes", post(incidents::annotate))
+        .route("/api/moments", get(history::moments))
+        .route("/api/handover", get(history::handover))
         .route("/api/evidence/{file}", get(incidents::evidence))
         .route("/api/lessons", get(incidents::lessons))
         .route("/api/lessons/{id}", delete(incidents::unlearn))

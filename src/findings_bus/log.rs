@@ -145,7 +145,7 @@ fn standing(change: &Change) -> String {
         News::SeverityRose => "is worse than it was",
         News::NewAgent => "was seen by others before",
         News::NewEvidence => "has new evidence",
-        News::Status | News::Opinions | News::Verdict | News::Repeated => "goes on",
+        News::Status | News::Opinions | News::Verdict | News::Note | News::Repeated => "goes on",
     };
     format!(
         "    incident {} {why}: {} findings by {} since {}\n",

@@ -22,11 +22,12 @@ use jiff::Timestamp;
 
 use crate::config::StoreSettings;
 use crate::finding::Finding;
-use crate::incident::{Change, Exchange, Incident, Lesson};
+use crate::incident::{Change, Exchange, Incident, Lesson, Note};
 use crate::model::Spend;
 use crate::store::{
-    self, Buried, DeadLetter, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Page, Place,
-    Position, Publication, Readers, Refusal, ScreenText, StoreError, Swept, TextQuery, Verdict,
+    self, Buried, DeadLetter, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
+    MomentQuery, Page, Place, Position, Publication, Readers, Refusal, ScreenText, Snapshot,
+    StoreError, Swept, TextQuery, Verdict,
 };
 use export::Export;
 use log::AgentLogs;
@@ -175,6 +176,50 @@ impl FindingsBus {
             reply,
         });
         weighed.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// Keeps what a person wrote beside an incident.
+    pub async fn annotate(&self, incident: Uuid, note: Note) -> Result<Change, Refusal> {
+        let annotated = self.ask(|reply| Job::Annotate {
+            incident,
+            note,
+            reply,
+        });
+        annotated.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// Keeps what a screen looked like.
+    pub async fn keep(&self, snapshot: Snapshot) -> Result<(), Refusal> {
+        let kept = self.ask(|reply| Job::Keep(Box::new(snapshot), reply));
+        kept.await.unwrap_or_else(|| Err(stopped().into()))
+    }
+
+    /// What the screens looked like.
+    pub async fn moments(&self, query: MomentQuery) -> Result<Page<Moment, u64>, StoreError> {
+        self.read(move |store| store.moments(&query)).await
+    }
+
+    /// What a stream looked like last before a time, and first at or after
+    /// another.
+    pub async fn moments_around(
+        &self,
+        stream: &str,
+        before: Timestamp,
+        after: Timestamp,
+    ) -> Result<(Option<Moment>, Option<Moment>), StoreError> {
+        let stream = stream.to_owned();
+        self.read(move |store| store.moments_around(&stream, before, after))
+            .await
+    }
+
+    /// What people decided and wrote in a span of time, oldest first.
+    pub async fn done_between(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Done>, StoreError> {
+        self.read(move |store| store.done_between(since, until))
+            .await
     }
 
     /// Removes a lesson; what it quieted is reopened when it is seen again.

@@ -11,11 +11,11 @@ use super::export::{self, Export};
 use super::log::AgentLogs;
 use super::{Event, PublishError, QUEUED, Shared};
 use crate::finding::Finding;
-use crate::incident::{Change, Exchange};
+use crate::incident::{Change, Exchange, Note};
 use crate::model::Spend;
 use crate::store::{
-    DeadLetter, Publication, Recorded, Refusal, ScreenText, StoreError, Swept, Verdict, Write,
-    Writer, Written,
+    DeadLetter, Publication, Recorded, Refusal, ScreenText, Snapshot, StoreError, Swept, Verdict,
+    Write, Writer, Written,
 };
 
 /// How often what is too old is looked for.
@@ -36,6 +36,12 @@ pub(super) enum Job {
         exchange: Box<Exchange>,
         reply: Reply<Change, Refusal>,
     },
+    Annotate {
+        incident: Uuid,
+        note: Note,
+        reply: Reply<Change, Refusal>,
+    },
+    Keep(Box<Snapshot>, Reply<(), Refusal>),
     Unlearn(Uuid, Reply<(), Refusal>),
     Remember(Box<ScreenText>, Reply<(), Refusal>),
     Advance {
@@ -131,6 +137,12 @@ impl Recorder {
                     };
                     (write, Answer::Weigh(exchange, reply))
                 }
+                Job::Annotate {
+                    incident,
+                    note,
+                    reply,
+                } => (Write::Annotate { incident, note }, Answer::Decide(reply)),
+                Job::Keep(snapshot, reply) => (Write::Keep(snapshot), Answer::Plain(reply)),
                 Job::Unlearn(lesson, reply) => (Write::Unlearn(lesson), Answer::Plain(reply)),
                 Job::Remember(text, reply) => (Write::Remember(text), Answer::Plain(reply)),
                 Job::Advance { name, seq, reply } => {
@@ -187,7 +199,7 @@ impl Recorder {
                 // The publisher may have gone; the finding stands all the same.
                 let _ = reply.send(Ok(recorded.finding));
             }
-            (Ok(Written::Decided(change)), Answer::Decide(reply)) => {
+            (Ok(Written::Decided(change) | Written::Annotated(change)), Answer::Decide(reply)) => {
                 self.shared.tell(Event::Incident(Arc::new(change.clone())));
                 let _ = reply.send(Ok(change));
             }

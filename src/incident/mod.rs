@@ -120,7 +120,7 @@ fn rank(piece: &Evidence) -> (u8, bool) {
     (ground, !piece.quote.is_empty())
 }
 
-/// Why an incident changed. All but `Repeated` and `Opinions` speak up: the
+/// Why an incident changed. All but `Repeated`, `Opinions` and `Note` speak up: the
 /// verdict follows those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,12 +139,14 @@ pub enum News {
     Opinions,
     /// The panel has settled it.
     Verdict,
+    /// A person wrote something beside it.
+    Note,
     Repeated,
 }
 
 impl News {
     pub fn is_loud(self) -> bool {
-        !matches!(self, Self::Repeated | Self::Opinions)
+        !matches!(self, Self::Repeated | Self::Opinions | Self::Note)
     }
 }
 
@@ -177,6 +179,14 @@ pub struct Decision {
 impl Decision {
     /// Who reopens what returned and closes what a lesson covers.
     pub const WATCHTOWER: &'static str = "watchtower";
+}
+
+/// What a person wrote beside an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    pub by: String,
+    pub at: Timestamp,
+    pub text: String,
 }
 
 /// What a person learned us: findings like these are no news.

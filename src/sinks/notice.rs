@@ -55,6 +55,7 @@ impl Change {
             Self::News(News::Status) => "status",
             Self::News(News::Opinions) => "opinions",
             Self::News(News::Verdict) => "verdict",
+            Self::News(News::Note) => "note",
             Self::News(News::Repeated) => "repeated",
             Self::Digest => "digest",
             Self::Test => "test",

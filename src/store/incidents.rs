@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 
+use super::notes;
 use super::read::clamp;
 use super::row::{self, INCIDENT, INCIDENT_COLUMNS};
 use super::{Dossier, IncidentQuery, KeptStill, Page, Place, Readers, Sort, StoreError};
@@ -89,6 +90,9 @@ fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<In
     if let Some(since) = query.since {
         and("last_seen >= ?", Value::Integer(row::nanos(since)));
     }
+    if let Some(until) = query.until {
+        and("first_seen < ?", Value::Integer(row::nanos(until)));
+    }
     let after = query.after.map(|place| {
         let mut bind = |value| {
             values.push(Value::Integer(value));
@@ -171,6 +175,7 @@ fn dossier(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Dossier>> {
         incident,
         version: version as u64,
         decisions: decisions(db, seq)?,
+        notes: notes::of(db, seq)?,
         proof: proof.and_then(|proof| serde_json::from_str(&proof).ok()),
         stills: stills(db, seq)?,
         lesson,

@@ -11,6 +11,8 @@ mod decide;
 mod evidence;
 mod incidents;
 mod known;
+mod moments;
+mod notes;
 mod open;
 mod outbox;
 mod panel;
@@ -30,10 +32,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::finding::{Category, Finding, Severity};
-use crate::incident::{Change, Decision, Exchange, Incident, Lesson, Proof, Status};
+use crate::incident::{Change, Decision, Exchange, Incident, Lesson, Note, Proof, Status};
 use crate::media::Still;
 use crate::model::Spend;
 
+pub use moments::{Moment, MomentQuery, Snapshot};
+pub use notes::Done;
 pub use open::{OpenError, open};
 pub use outbox::{Buried, DeadLetter, Entry};
 pub use read::Readers;
@@ -90,10 +94,17 @@ pub enum Write {
         incident: Uuid,
         exchange: Box<Exchange>,
     },
+    /// What a person writes beside it.
+    Annotate {
+        incident: Uuid,
+        note: Note,
+    },
     /// A lesson that no longer holds.
     Unlearn(Uuid),
     /// What stood on a screen.
     Remember(Box<ScreenText>),
+    /// What a screen looked like.
+    Keep(Box<Snapshot>),
     /// How far a named reader of findings has got.
     Advance {
         name: String,
@@ -112,8 +123,10 @@ pub enum Written {
     Recorded(Recorded),
     Decided(Change),
     Weighed(Change),
+    Annotated(Change),
     Unlearned,
     Remembered,
+    Kept,
     Advanced,
     Buried,
     Spent,
@@ -171,6 +184,9 @@ pub struct FindingQuery {
     pub incident: Option<Uuid>,
     /// This bad or worse.
     pub severity: Option<Severity>,
+    /// All of these words, each from its beginning, in title, detail or
+    /// evidence.
+    pub words: Option<String>,
     /// Only what was published before this one.
     pub before: Option<u64>,
     pub limit: usize,
@@ -200,6 +216,8 @@ pub struct IncidentQuery {
     pub severity: Option<Severity>,
     /// Seen at or after.
     pub since: Option<Timestamp>,
+    /// First seen before.
+    pub until: Option<Timestamp>,
     /// `next` of the page before, of the same sort.
     pub after: Option<Place>,
     pub limit: usize,
@@ -228,6 +246,7 @@ pub struct Dossier {
     pub version: u64,
     /// Oldest first.
     pub decisions: Vec<Decision>,
+    pub notes: Vec<Note>,
     pub proof: Option<Proof>,
     pub stills: Vec<KeptStill>,
     /// The lesson that quiets it.

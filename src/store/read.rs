@@ -9,6 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params_from_iter};
 
 use super::evidence;
+use super::screen;
 use super::{FindingQuery, Page, StoreError, row};
 use crate::finding::{Finding, Severity};
 
@@ -184,6 +185,13 @@ fn findings(db: &Connection, query: &FindingQuery) -> rusqlite::Result<Page<Find
             });
         };
         equal("incident", Value::Integer(seq));
+    }
+    if let Some(words) = query.words.as_deref().and_then(screen::fts) {
+        values.push(Value::Text(words));
+        filter.push_str(&format!(
+            " AND seq IN (SELECT rowid FROM finding_text WHERE finding_text MATCH ?{})",
+            values.len()
+        ));
     }
     let by_severity = query.incident.is_none()
         && (query.severity.is_some() || query.agent.is_some() || query.stream.is_some());

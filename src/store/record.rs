@@ -313,23 +313,9 @@ impl Writer {
     /// Keeps a picture as the incident's worst moment, and as its first if
     /// there is none. A picture that can't be kept costs no finding.
     fn keep(&mut self, known: &Known, finding: i64, still: &Still) -> rusqlite::Result<bool> {
-        let sha256 = match self.evidence.put(&still.jpeg) {
-            Ok(sha256) => sha256,
-            Err(error) => {
-                tracing::error!(incident = %known.incident.id, %error, "failed to keep a still as evidence");
-                return Ok(false);
-            }
+        let Some(sha256) = self.put(still)? else {
+            return Ok(false);
         };
-        self.unneeded.retain(|other| *other != sha256);
-        let mut add = self.db.prepare_cached(
-            "INSERT OR IGNORE INTO evidence (sha256, bytes, stored_at) VALUES (?1, ?2, ?3)",
-        )?;
-        let now = row::nanos(Timestamp::now());
-        let new = add.execute(params![sha256, still.jpeg.len() as i64, now])? > 0;
-        drop(add);
-        if new {
-            self.added.push(sha256.clone());
-        }
         let old: Option<String> = self
             .db
             .prepare_cached("SELECT sha256 FROM stills WHERE incident = ?1 AND moment = 1")?
@@ -351,11 +337,35 @@ impl Writer {
         Ok(true)
     }
 
+    /// Puts a picture where it can be referred to by its sum; `None` when the
+    /// disk does not take it.
+    pub(super) fn put(&mut self, still: &Still) -> rusqlite::Result<Option<String>> {
+        let sha256 = match self.evidence.put(&still.jpeg) {
+            Ok(sha256) => sha256,
+            Err(error) => {
+                tracing::error!(%error, "failed to keep a still");
+                return Ok(None);
+            }
+        };
+        self.unneeded.retain(|other| *other != sha256);
+        let mut add = self.db.prepare_cached(
+            "INSERT OR IGNORE INTO evidence (sha256, bytes, stored_at) VALUES (?1, ?2, ?3)",
+        )?;
+        let now = row::nanos(Timestamp::now());
+        let new = add.execute(params![sha256, still.jpeg.len() as i64, now])? > 0;
+        drop(add);
+        if new {
+            self.added.push(sha256.clone());
+        }
+        Ok(Some(sha256))
+    }
+
     /// Lets a still go if nothing refers to it any more.
     pub(super) fn release(&mut self, sha256: &str) -> rusqlite::Result<()> {
         let mut release = self.db.prepare_cached(
             "DELETE FROM evidence WHERE sha256 = ?1
-             AND NOT EXISTS (SELECT 1 FROM stills WHERE stills.sha256 = ?1)",
+             AND NOT EXISTS (SELECT 1 FROM stills WHERE stills.sha256 = ?1)
+             AND NOT EXISTS (SELECT 1 FROM moments WHERE moments.sha256 = ?1)",
         )?;
         if release.execute([sha256])? > 0 {
             self.unneeded.push(sha256.to_owned());

@@ -56,6 +56,13 @@ impl Writer {
         // A budget by the day has to know it.
         let days = Timestamp::now() - DAYS_OF_SPEND;
         self.forget_spend(row::timestamp(since).min(days))?;
+        // They are many and large: before any finding goes, they do.
+        let moments = self.forget_moments(since, too_much)?;
+        swept.stills += moments;
+        if moments > 0 && too_much {
+            swept.more = true;
+            return Ok(swept);
+        }
         let mut incidents = Vec::new();
         for (seq, incident, stored_at) in oldest {
             if stored_at >= since && !too_much {

@@ -7,7 +7,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Each brings the schema from its index to the next. Never change one that
 /// was released: add another.
-const MIGRATIONS: [&str; 5] = [FIRST, SCREEN_TEXT, VERDICT, OUTBOX, SPEND];
+const MIGRATIONS: [&str; 6] = [FIRST, SCREEN_TEXT, VERDICT, OUTBOX, SPEND, LOOKING_BACK];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
 
@@ -196,6 +196,43 @@ CREATE TABLE spend (
   micro_usd INTEGER NOT NULL,
   PRIMARY KEY (minute, provider, model)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What people write, what the screens looked like, and the words of findings.
+const LOOKING_BACK: &str = "
+CREATE TABLE notes (
+  seq INTEGER PRIMARY KEY,
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+  noted_by TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX notes_by_incident ON notes (incident);
+CREATE INDEX notes_by_time ON notes (at);
+CREATE INDEX decisions_by_time ON decisions (at);
+CREATE TABLE moments (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  stream TEXT NOT NULL,
+  seen_at INTEGER NOT NULL,
+  frame_seq INTEGER NOT NULL,
+  sha256 TEXT NOT NULL REFERENCES evidence
+) STRICT;
+CREATE INDEX moments_by_stream ON moments (stream, seen_at);
+CREATE INDEX moments_by_sha256 ON moments (sha256);
+-- rowid: the finding's seq.
+CREATE VIRTUAL TABLE finding_text USING fts5 (text);
+INSERT INTO finding_text (rowid, text) SELECT seq,
+  json ->> 'agent' || ' ' || (json ->> 'title') || ' ' || (json ->> 'detail') || ' ' || coalesce(
+    (SELECT group_concat(value ->> 'quote', ' ') FROM json_each(json, '$.evidence')), '')
+  FROM findings;
+CREATE TRIGGER finding_text_added AFTER INSERT ON findings BEGIN
+  INSERT INTO finding_text (rowid, text) VALUES (new.seq,
+    new.json ->> 'agent' || ' ' || (new.json ->> 'title') || ' ' || (new.json ->> 'detail') || ' ' || coalesce(
+      (SELECT group_concat(value ->> 'quote', ' ') FROM json_each(new.json, '$.evidence')), ''));
+END;
+CREATE TRIGGER finding_text_removed AFTER DELETE ON findings BEGIN
+  DELETE FROM finding_text WHERE rowid = old.seq;
+END;
 ";
 
 /// What a file turned out to be.

@@ -134,7 +134,7 @@ fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
 
 /// What a person types as FTS5 takes it: every word in quotes, so that none is
 /// an operator, and open at its end. `None` without a word.
-fn fts(words: &str) -> Option<String> {
+pub(super) fn fts(words: &str) -> Option<String> {
     let words = words
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())

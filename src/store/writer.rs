@@ -95,10 +95,17 @@ impl Writer {
             Write::Weigh { incident, exchange } => {
                 Ok(self.weigh(*incident, exchange)?.map(Written::Weighed))
             }
+            Write::Annotate { incident, note } => {
+                Ok(self.annotate(*incident, note)?.map(Written::Annotated))
+            }
             Write::Unlearn(lesson) => self.unlearn(*lesson),
             Write::Remember(text) => {
                 self.remember(text)?;
                 Ok(Ok(Written::Remembered))
+            }
+            Write::Keep(snapshot) => {
+                self.keep_moment(snapshot)?;
+                Ok(Ok(Written::Kept))
             }
             Write::Advance { name, seq, place } => {
                 self.advance(name, *seq, *place)?;

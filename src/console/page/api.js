@@ -20,6 +20,13 @@ export const who = {
   set name(name) { localStorage.setItem('watchtower.who', name); },
 };
 
+/** @param {string} id @param {string} text */
+export const annotate = (id, text) => ask(`/api/incidents/${id}/notes`, {
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify({ by: who.name, text }),
+});
+
 /** @param {string} id @param {object} verdict */
 export const decide = (id, verdict) => ask(`/api/incidents/${id}/status`, {
   method: 'POST',

@@ -47,7 +47,7 @@ export async function known() {
 export function help() {
   const keys = {
     'j, k': 'next, previous incident', 'Enter, o': 'open it', x: 'select it', a: 'acknowledge', c: 'close, with a reason',
-    r: 'reopen', '.': 'show what is new', Escape: 'back', '1 to 5': 'the views', '?': 'this',
+    r: 'reopen', n: 'note something', '.': 'show what is new', Escape: 'back', '1 to 7': 'the views', '?': 'this',
   };
   const dialog = /** @type {HTMLDialogElement} */ (at('ask'));
   const rows = Object.entries(keys).map(([key, what]) => el('div', {}, el('dt', {}, el('kbd', {}, key)), el('dd', {}, what)));

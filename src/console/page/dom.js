@@ -57,3 +57,13 @@ export function place(box, [top, left, bottom, right]) {
   box.style.height = `${(bottom - top) / 10}%`;
   box.style.width = `${(right - left) / 10}%`;
 }
+
+/** As Markdown that says the same and does nothing. @param {unknown} text */
+export const plain = (text) => String(text).replace(/[\\`*_{}[\]<>()#+\-.!|~]/g, '\\$&').replace(/\s+/g, ' ');
+
+/** Lets the reader keep it as a file. @param {string} name @param {string} type @param {string} text */
+export function save(name, type, text) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  el('a', { href: url, download: name }).click();
+  URL.revokeObjectURL(url);
+}

@@ -1,7 +1,7 @@
 // One incident: what proves it, who says what to it, what was decided.
 
 import { ask } from '/page/api.js';
-import { at, clock, el, fill, mark, place, quotes } from '/page/dom.js';
+import { at, clock, el, fill, mark, place, plain, quotes, save } from '/page/dom.js';
 
 const SAYS = { confirm: 'confirms', dispute: 'disputes', add: 'adds', no_view: 'has no view' };
 
@@ -50,6 +50,8 @@ export async function show(id) {
       el('button', { onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
       el('button', { onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
     ...incident.stills.map((still) => picture(still, incident)),
+    (incident.before || incident.after) && el('div', { class: 'around' },
+      incident.before && frame('Before', incident.before), incident.after && frame('After', incident.after)),
     first && el('section', {}, el('h3', {}, 'What was seen'), el('p', {}, first.detail), ...quotes(first.evidence)),
     first?.recommended_action && el('p', {}, el('b', {}, 'Do: '), first.recommended_action),
     incident.opinions.length > 0 && el('section', {}, el('h3', {}, 'The panel'),
@@ -74,11 +76,18 @@ function picture({ url, moment, seen_at, sha256, finding }, incident) {
   );
 }
 
-function timeline({ findings, decisions }) {
+/** The screen at another time. @param {string} when @param {any} moment */
+function frame(when, { url, seen_at, stream }) {
+  return el('figure', {}, el('img', { src: url, alt: `${stream} ${when.toLowerCase()} it`, loading: 'lazy' }),
+    el('figcaption', { class: 'quiet' }, `${when}, `, clock(seen_at)));
+}
+
+function timeline({ findings, decisions, notes }) {
   const events = [
     ...findings.items.map(({ observed_at, agent, title, severity }) => [observed_at, `${agent}: ${title} (${severity})`]),
     ...decisions.map(({ at: when, by, status, why, false_positive }) => [
       when, `${by}: ${status}${why ? `, ${why}` : ''}${false_positive ? ' (false positive)' : ''}`]),
+    ...notes.map(({ at: when, by, text }) => [when, `${by} noted: ${text}`]),
   ];
   events.sort(([a], [b]) => Date.parse(a) - Date.parse(b));
   return events.map(([when, what]) => el('li', {}, clock(when), ' ', what));
@@ -86,7 +95,6 @@ function timeline({ findings, decisions }) {
 
 /** What a report can be made of; text of the screen can't break out of it. */
 function markdown(incident) {
-  const plain = (text) => String(text).replace(/[\\`*_{}[\]<>()#+\-.!|~]/g, '\\$&').replace(/\s+/g, ' ');
   const lines = [
     `# ${plain(incident.title)}`, '',
     `- id: ${incident.id}`, `- severity: ${incident.severity}`, `- status: ${incident.status}`,
@@ -97,13 +105,8 @@ function markdown(incident) {
       .map(({ quote, grounded }) => `- "${plain(quote)}"${grounded === false ? ' (not found on the screen)' : ''}`)), '',
     '## Opinions', '', ...incident.opinions.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
     ...(incident.verdict ? [`- ${plain(incident.verdict.by)}: ${incident.verdict.severity}, ${plain(incident.verdict.text)}`] : []), '',
+    '## Notes', '', ...incident.notes.map(({ at: when, by, text }) => `- ${when} ${plain(by)}: ${plain(text)}`), '',
     '## Decisions', '', ...incident.decisions.map(({ at: when, by, status, why }) => `- ${when} ${plain(by)}: ${status} ${plain(why)}`), '',
   ];
   return lines.join('\n');
-}
-
-function save(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  el('a', { href: url, download: name }).click();
-  URL.revokeObjectURL(url);
 }

@@ -2,6 +2,8 @@ import { Boxes } from '/page/boxes.js';
 import { help } from '/page/dialog.js';
 import { at, el } from '/page/dom.js';
 import { Findings } from '/page/findings.js';
+import { prepare as prepareHandover, show as showHandover } from '/page/handover.js';
+import { prepare as prepareHistory, show as showHistory } from '/page/history.js';
 import { show as showIncident } from '/page/incident.js';
 import { Panel } from '/page/panel.js';
 import { find, prepare } from '/page/search.js';
@@ -9,7 +11,7 @@ import { show as showSetup } from '/page/setup.js';
 import { Triage } from '/page/triage.js';
 import { Player } from '/page/whep.js';
 
-const VIEWS = ['live', 'incidents', 'panel', 'search', 'setup'];
+const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup'];
 
 const video = /** @type {HTMLVideoElement} */ (at('video'));
 const streamList = /** @type {HTMLSelectElement} */ (at('streams'));
@@ -19,6 +21,8 @@ const boxes = new Boxes(at('boxes'), video);
 const panel = new Panel();
 const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}));
 prepare();
+prepareHistory();
+prepareHandover();
 
 let view = '';
 /** @type {any[]} */
@@ -52,6 +56,8 @@ async function route() {
       panel.draw();
       await panel.load();
     } else if (view === 'setup' && turned) await showSetup();
+    else if (view === 'history' && turned) await showHistory();
+    else if (view === 'handover' && turned) await showHandover();
     else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
   } catch (error) {
     linked(/** @type {Error} */ (error).message);
@@ -75,7 +81,7 @@ document.addEventListener('keydown', async (event) => {
   else if (number >= 1 && number <= VIEWS.length) go(VIEWS[number - 1]);
   else if (view !== 'incidents' || target.matches('button, a[data-view]') && event.key === 'Enter') return;
   else if (event.key === 'Escape' && !at('incident').hidden) go('incidents');
-  else if ('jkxoacr.'.includes(event.key) || event.key === 'Enter') {
+  else if ('jkxoacrn.'.includes(event.key) || event.key === 'Enter') {
     event.preventDefault();
     await triage.key(event.key);
   } else return;

@@ -20,7 +20,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 17] = [
     ("/", HTML, include_str!("index.html")),
     (
         "/page/style.css",
@@ -38,6 +38,8 @@ const FILES: [(&str, &str, &str); 15] = [
     ("/page/triage.js", SCRIPT, include_str!("triage.js")),
     ("/page/incident.js", SCRIPT, include_str!("incident.js")),
     ("/page/panel.js", SCRIPT, include_str!("panel.js")),
+    ("/page/history.js", SCRIPT, include_str!("history.js")),
+    ("/page/handover.js", SCRIPT, include_str!("handover.js")),
     ("/page/search.js", SCRIPT, include_str!("search.js")),
     ("/page/setup.js", SCRIPT, include_str!("setup.js")),
 ];

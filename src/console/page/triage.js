@@ -3,7 +3,7 @@
 // A row changes in place; rows only move when somebody asks for it, so that
 // nothing jumps away under a hand.
 
-import { ask, decide } from '/page/api.js';
+import { annotate, ask, decide } from '/page/api.js';
 import { known, question } from '/page/dialog.js';
 import { at, clock, el, mark } from '/page/dom.js';
 
@@ -97,12 +97,24 @@ export class Triage {
         { name: 'false_positive', label: 'A false positive: its like is to stay quiet', kind: 'checkbox' },
       ]);
       if (said) await this.#decide({ status: 'closed', ...said });
-    } else return false;
+    } else if (key === 'n') await this.#note();
+    else return false;
     return true;
   }
 
   #chosen() {
     return this.#selected.size ? [...this.#selected] : [this.#current].filter(Boolean);
+  }
+
+  async #note() {
+    const said = this.#current && await question('Note', [{ name: 'text', label: 'What the next one should know' }]);
+    if (!said || !await known()) return;
+    try {
+      await annotate(this.#current, said.text);
+      this.#open(this.#current);
+    } catch (error) {
+      this.#say(/** @type {Error} */ (error).message);
+    }
   }
 
   async #decide(verdict) {

@@ -1,0 +1,109 @@
+//! What the screens looked like, and what was done in a span of time.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::AppState;
+use super::api::{List, bad_request, page_size};
+use super::problem::Problem;
+use crate::store::{Moment, MomentQuery};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MomentsQuery {
+    stream: Option<String>,
+    /// Seen at or after, and before (RFC 3339).
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    /// `next` of the page before.
+    cursor: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// The stills kept of the screens, the newest first.
+pub(super) async fn moments(
+    State(state): State<AppState>,
+    query: Result<Query<MomentsQuery>, QueryRejection>,
+) -> Result<Json<List<Value>>, Problem> {
+    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let page = state.views.findings.moments(MomentQuery {
+        stream: query.stream,
+        since: query.since,
+        until: query.until,
+        before: query.cursor,
+        limit: page_size(query.limit)?,
+    });
+    let page = page.await?;
+    Ok(Json(List {
+        items: page.items.iter().map(shown).collect(),
+        next: page.next.map(|seq| seq.to_string()),
+    }))
+}
+
+/// With the address of the picture.
+pub(super) fn shown(moment: &Moment) -> Value {
+    json!({
+        "stream": moment.stream,
+        "seen_at": moment.seen_at,
+        "frame_seq": moment.frame_seq,
+        "sha256": moment.sha256,
+        "url": format!("/api/evidence/{}.jpg", moment.sha256),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Span {
+    since: Timestamp,
+    until: Option<Timestamp>,
+}
+
+/// What happened in a span of time, to be handed over with the shift: what
+/// people decided and wrote, oldest first, and what models cost.
+pub(super) async fn handover(
+    State(state): State<AppState>,
+    query: Result<Query<Span>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(span) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let until = span.until.unwrap_or_else(Timestamp::now);
+    if until <= span.since {
+        return Err(bad_request("until must be later than since"));
+    }
+    let findings = &state.views.findings;
+    let done = findings.done_between(span.since, until).await?;
+    let spent = findings.spent_since(span.since).await?;
+    let spent = spent.iter().filter(|spend| spend.minute < until);
+    let mut models: Vec<Value> = Vec::new();
+    for spend in spent {
+        let known = models.iter_mut().find(|model| {
+            model["provider"] == spend.provider.as_str() && model["model"] == spend.model.as_str()
+        });
+        let add = |before: Option<&Value>, more: i64| {
+            json!(before.and_then(Value::as_i64).unwrap_or(0) + more)
+        };
+        let sum = |before: &Value| {
+            json!({
+                "provider": spend.provider,
+                "model": spend.model,
+                "requests": add(before.get("requests"), spend.requests),
+                "prompt_tokens": add(before.get("prompt_tokens"), spend.prompt_tokens),
+                "output_tokens": add(before.get("output_tokens"), spend.output_tokens),
+                "micro_usd": add(before.get("micro_usd"), spend.micro_usd),
+            })
+        };
+        match known {
+            Some(known) => *known = sum(known),
+            None => models.push(sum(&Value::Null)),
+        }
+    }
+    Ok(Json(json!({
+        "since": span.since,
+        "until": until,
+        "done": done,
+        "spent": models,
+    })))
+}

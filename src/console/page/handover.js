@@ -1,0 +1,83 @@
+// A shift report: what is open, what was done and by whom, when the server
+// was blind, what models cost.
+
+import { ask } from '/page/api.js';
+import { at, el, fill, mark, plain, save } from '/page/dom.js';
+
+const HOUR = 3_600_000;
+/** @type {any} */
+let report = null;
+
+export function prepare() {
+  at('shift').addEventListener('change', show);
+  at('shift').addEventListener('submit', (event) => event.preventDefault());
+  at('print').addEventListener('click', () => print());
+  at('save').addEventListener('click', () => report && save('handover.md', 'text/markdown', markdown(report)));
+}
+
+/** UTC, and the reader's own. @param {string} stamp */
+const both = (stamp) => `${stamp.slice(0, 16).replace('T', ' ')} UTC (${new Date(stamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })})`;
+
+const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;
+
+export async function show() {
+  const hours = Number(new FormData(/** @type {HTMLFormElement} */ (at('shift'))).get('hours'));
+  const since = new Date(Date.now() - hours * HOUR).toISOString();
+  const [open, seen, shift] = await Promise.all([
+    ask('/api/incidents?status=new,acknowledged&sort=severity&limit=1000'),
+    ask(`/api/incidents?since=${encodeURIComponent(since)}&limit=1000`),
+    ask(`/api/handover?since=${encodeURIComponent(since)}`),
+  ]);
+  const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === 'Watchtower';
+  report = {
+    ...shift,
+    open: open.items.filter((incident) => !isOwn(incident)),
+    opened: seen.items.filter((incident) => incident.first_seen >= since && !isOwn(incident)),
+    blind: seen.items.filter(isOwn),
+    more: Boolean(open.next || seen.next),
+    zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+  };
+  draw(report);
+}
+
+const DID = { new: 'reopened', acknowledged: 'acknowledged', closed: 'closed' };
+const deed = ({ status, text }) => (status ? `${DID[status]}${text ? `: ${text}` : ''}` : `noted: ${text}`);
+const none = (rows, said) => (rows.length ? rows : [el('li', { class: 'quiet' }, said)]);
+const link = ({ id, title }) => el('a', { href: `/?view=incidents&incident=${id}` }, title);
+
+function draw({ since, until, open, opened, blind, done, spent, more, zone }) {
+  fill(
+    at('report'),
+    el('h2', {}, 'Handover'),
+    el('p', {}, `${both(since)} to ${both(until)}; local times are ${zone}.`, more && ' Only the first 1,000 incidents are told.'),
+    el('h3', {}, `Open (${open.length})`),
+    el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', link(incident),
+      ` ${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}`)), 'Nothing is open.')),
+    el('h3', {}, `Began in this time (${opened.length})`),
+    el('ol', {}, ...none(opened.map((incident) => el('li', {}, mark(incident.severity), ' ', link(incident),
+      ` ${incident.status}, ${both(incident.first_seen)}`)), 'Nothing began.')),
+    el('h3', {}, `Decided and noted (${done.length})`),
+    el('ol', {}, ...none(done.map((one) => el('li', {}, `${both(one.at)} `, el('b', {}, one.by), ` ${deed(one)} — `, link({ ...one, id: one.incident }))), 'Nobody did anything.')),
+    el('h3', {}, 'Blind spots'),
+    el('ol', {}, ...none(blind.map((incident) => el('li', {}, link(incident),
+      `, ${both(incident.first_seen)} to ${incident.status === 'closed' ? both(incident.last_seen) : 'now'}`)), 'None was noticed.')),
+    el('h3', {}, 'Spend'),
+    el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'No hosted model was asked.')),
+  );
+}
+
+const cost = ({ provider, model, requests, prompt_tokens, output_tokens, micro_usd }) => (
+  `${provider} ${model}: ${requests} requests, ${prompt_tokens} + ${output_tokens} tokens, ${usd(micro_usd)}`);
+
+function markdown({ since, until, open, opened, blind, done, spent, zone }) {
+  const list = (rows, said) => (rows.length ? rows.map((row) => `- ${row}`) : [said]);
+  const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}, ${incident.id})`;
+  return [
+    '# Handover', '', `${both(since)} to ${both(until)}; local times are ${zone}.`, '',
+    '## Open', '', ...list(open.map(told), 'Nothing is open.'), '',
+    '## Began in this time', '', ...list(opened.map(told), 'Nothing began.'), '',
+    '## Decided and noted', '', ...list(done.map((one) => `${both(one.at)} ${plain(one.by)} ${plain(deed(one))} (${plain(one.title)})`), 'Nobody did anything.'), '',
+    '## Blind spots', '', ...list(blind.map(told), 'None was noticed.'), '',
+    '## Spend', '', ...list(spent.map((one) => plain(cost(one))), 'No hosted model was asked.'), '',
+  ].join('\n');
+}
