@@ -49,7 +49,7 @@ export async function show(id) {
     el('p', { class: 'actions' },
       el('button', { onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
       el('button', { onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
-    ...incident.stills.map((still) => picture(still, incident)),
+    ...once(incident.stills).map((still) => picture(still, incident)),
     (incident.before || incident.after) && el('div', { class: 'around' },
       incident.before && frame('Before', incident.before), incident.after && frame('After', incident.after)),
     first && el('section', {}, el('h3', {}, 'What was seen'), el('p', {}, first.detail), ...quotes(first.evidence)),
@@ -59,6 +59,12 @@ export async function show(id) {
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
     model && el('p', { class: 'quiet' }, `Model: ${model.provider} ${model.name} ${model.version}`),
   );
+}
+
+/** The first moment may be the worst. @param {any[]} stills */
+function once(stills) {
+  const [first, worst] = stills;
+  return first && first.sha256 === worst?.sha256 ? [{ ...first, moment: 'first and worst' }] : stills;
 }
 
 function picture({ url, moment, seen_at, sha256, finding }, incident) {
