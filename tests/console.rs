@@ -152,6 +152,22 @@ async fn incidents_are_worked_by_keyboard() {
     browser
         .until_true(5, "document.querySelectorAll('#matches a').length > 0")
         .await;
+    browser.open(&server.http_url("/?view=search")).await;
+    let ask = |question: &str| {
+        format!(
+            "(document.querySelector('#question input').value = {}, \
+             document.querySelector('#question').requestSubmit())",
+            serde_json::to_string(question).unwrap()
+        )
+    };
+    browser.run(&ask("When did the failed logins start?")).await;
+    let cited = "document.querySelector('#answer')?.textContent.startsWith('First at') \
+        && document.querySelectorAll('#answer li').length > 0";
+    browser.until_true(5, cited).await;
+    browser.run(&ask("Which zeppelin has landed?")).await;
+    let unknown = "document.querySelector('#answer')?.textContent.startsWith('I do not know')";
+    browser.until_true(5, unknown).await;
+
     press(&browser, "7").await;
     let healthy = "document.querySelector('#health').textContent.includes('SecOps')";
     browser.until_true(5, healthy).await;

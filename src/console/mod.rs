@@ -8,6 +8,7 @@
 
 mod access;
 mod api;
+mod ask;
 mod events;
 mod history;
 mod https;
@@ -177,6 +178,7 @@ fn router(state: AppState, beside: Router, access: Access) -> Router {
         .route("/api/budget", get(api::budget))
         .route("/api/sinks", get(sinks::list))
         .route("/api/sinks/{name}/dead", get(sinks::dead))
+        .route("/api/ask", post(ask::ask))
         .route("/api/search", get(api::search))
         .route("/api/events", get(events::events))
         .with_state(state);

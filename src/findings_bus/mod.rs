@@ -26,8 +26,8 @@ use crate::incident::{Change, Exchange, Incident, Lesson, Note};
 use crate::model::Spend;
 use crate::store::{
     self, Buried, DeadLetter, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
-    MomentQuery, Page, Place, Position, Publication, Readers, Refusal, ScreenText, Snapshot,
-    StoreError, Swept, TextQuery, Verdict,
+    MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal, ScreenText,
+    Snapshot, StoreError, Swept, TextQuery, Verdict,
 };
 use export::Export;
 use log::AgentLogs;
@@ -210,6 +210,11 @@ impl FindingsBus {
         let stream = stream.to_owned();
         self.read(move |store| store.moments_around(&stream, before, after))
             .await
+    }
+
+    /// What the record says to the words of a question.
+    pub async fn recall(&self, words: Vec<String>) -> Result<Recollection, StoreError> {
+        self.read(move |store| store.recall(&words)).await
     }
 
     /// What people decided and wrote in a span of time, oldest first.

@@ -117,7 +117,7 @@ impl Readers {
     }
 }
 
-fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
+pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
     let bounds: String = row.get(6)?;
     let mut numbers = bounds.split(' ').map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);

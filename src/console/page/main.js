@@ -6,6 +6,7 @@ import { prepare as prepareHandover, show as showHandover } from '/page/handover
 import { prepare as prepareHistory, show as showHistory } from '/page/history.js';
 import { show as showIncident } from '/page/incident.js';
 import { Panel } from '/page/panel.js';
+import { prepare as prepareQuestion } from '/page/question.js';
 import { find, prepare } from '/page/search.js';
 import { show as showSetup } from '/page/setup.js';
 import { Triage } from '/page/triage.js';
@@ -23,6 +24,7 @@ const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}));
 prepare();
 prepareHistory();
 prepareHandover();
+prepareQuestion();
 
 let view = '';
 /** @type {any[]} */

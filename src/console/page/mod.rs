@@ -20,7 +20,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 17] = [
+const FILES: [(&str, &str, &str); 18] = [
     ("/", HTML, include_str!("index.html")),
     (
         "/page/style.css",
@@ -40,6 +40,7 @@ const FILES: [(&str, &str, &str); 17] = [
     ("/page/panel.js", SCRIPT, include_str!("panel.js")),
     ("/page/history.js", SCRIPT, include_str!("history.js")),
     ("/page/handover.js", SCRIPT, include_str!("handover.js")),
+    ("/page/question.js", SCRIPT, include_str!("question.js")),
     ("/page/search.js", SCRIPT, include_str!("search.js")),
     ("/page/setup.js", SCRIPT, include_str!("setup.js")),
 ];
