@@ -1,8 +1,7 @@
 //! Keeps a still of each screen now and then, for who looks back.
 //!
-//! Only of screens that were read, with their secrets painted over; where
-//! nobody reads, nobody knows what is secret, and nothing is kept unless that
-//! was asked for (`redact = "off"`).
+//! Only of screens that were read, with their secrets painted over: where
+//! nobody reads, nobody knows what is secret, and nothing is kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -106,13 +105,7 @@ mod tests {
     fn a_screen_that_changes_is_kept_more_often() {
         let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
         let frame = |scene, seconds| {
-            let picture = Picture {
-                width: 1,
-                height: 1,
-                y: vec![0],
-                u: vec![0],
-                v: vec![0],
-            };
+            let picture = Picture::grey(1, 1);
             let at = begin + SignedDuration::from_secs(seconds);
             let stream = StreamName::new("team").unwrap();
             let picture = Arc::new(picture);

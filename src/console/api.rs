@@ -18,7 +18,7 @@ use crate::finding::{Finding, Severity};
 use crate::masking::Redact;
 use crate::media::StreamName;
 use crate::roster::AgentStatus;
-use crate::store::{FindingQuery, Hit, TextQuery};
+use crate::store::{FindingQuery, Hit, Page, TextQuery};
 use crate::stream_hub::StreamInfo;
 
 const PAGE: usize = 50;
@@ -29,6 +29,16 @@ const LARGEST_PAGE: usize = 1000;
 pub(super) struct List<T> {
     pub(super) items: Vec<T>,
     pub(super) next: Option<String>,
+}
+
+/// Of what stands in the order of its place.
+impl<T> From<Page<T, u64>> for List<T> {
+    fn from(page: Page<T, u64>) -> Self {
+        Self {
+            items: page.items,
+            next: page.next.map(|place| place.to_string()),
+        }
+    }
 }
 
 pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
@@ -106,7 +116,7 @@ pub(super) async fn search(
     State(state): State<AppState>,
     query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Json<List<Hit>>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let Query(query) = query?;
     with_a_word(&query.q)?;
     let page = state.views.findings.search(TextQuery {
         words: query.q,
@@ -114,11 +124,7 @@ pub(super) async fn search(
         before: query.cursor,
         limit: page_size(query.limit)?,
     });
-    let page = page.await?;
-    Ok(Json(List {
-        items: page.items,
-        next: page.next.map(|place| place.to_string()),
-    }))
+    Ok(Json(page.await?.into()))
 }
 
 /// The panel, in the order of `agents.toml`.
@@ -153,7 +159,7 @@ pub(super) async fn findings(
     State(state): State<AppState>,
     query: Result<Query<FindingsQuery>, QueryRejection>,
 ) -> Result<Json<List<Finding>>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let Query(query) = query?;
     if let Some(words) = &query.q {
         with_a_word(words)?;
     }
@@ -166,11 +172,7 @@ pub(super) async fn findings(
         before: query.cursor,
         limit: page_size(query.limit)?,
     });
-    let page = page.await?;
-    Ok(Json(List {
-        items: page.items,
-        next: page.next.map(|seq| seq.to_string()),
-    }))
+    Ok(Json(page.await?.into()))
 }
 
 /// The newest picture of a stream that may be shown, encoded when asked for:

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::AppState;
 use super::api::{List, bad_request, page_size};
+use super::incidents::evidence_url;
 use super::problem::Problem;
+use crate::model::Spend;
 use crate::store::{Moment, MomentQuery};
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +31,7 @@ pub(super) async fn moments(
     State(state): State<AppState>,
     query: Result<Query<MomentsQuery>, QueryRejection>,
 ) -> Result<Json<List<Value>>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let Query(query) = query?;
     let page = state.views.findings.moments(MomentQuery {
         stream: query.stream,
         since: query.since,
@@ -51,7 +53,7 @@ pub(super) fn shown(moment: &Moment) -> Value {
         "seen_at": moment.seen_at,
         "frame_seq": moment.frame_seq,
         "sha256": moment.sha256,
-        "url": format!("/api/evidence/{}.jpg", moment.sha256),
+        "url": evidence_url(&moment.sha256),
     })
 }
 
@@ -68,7 +70,7 @@ pub(super) async fn handover(
     State(state): State<AppState>,
     query: Result<Query<Span>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Query(span) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let Query(span) = query?;
     let until = span.until.unwrap_or_else(Timestamp::now);
     if until <= span.since {
         return Err(bad_request("until must be later than since"));
@@ -76,34 +78,42 @@ pub(super) async fn handover(
     let findings = &state.views.findings;
     let done = findings.done_between(span.since, until).await?;
     let spent = findings.spent_since(span.since).await?;
-    let spent = spent.iter().filter(|spend| spend.minute < until);
-    let mut models: Vec<Value> = Vec::new();
-    for spend in spent {
-        let known = models.iter_mut().find(|model| {
-            model["provider"] == spend.provider.as_str() && model["model"] == spend.model.as_str()
-        });
-        let add = |before: Option<&Value>, more: i64| {
-            json!(before.and_then(Value::as_i64).unwrap_or(0) + more)
-        };
-        let sum = |before: &Value| {
-            json!({
-                "provider": spend.provider,
-                "model": spend.model,
-                "requests": add(before.get("requests"), spend.requests),
-                "prompt_tokens": add(before.get("prompt_tokens"), spend.prompt_tokens),
-                "output_tokens": add(before.get("output_tokens"), spend.output_tokens),
-                "micro_usd": add(before.get("micro_usd"), spend.micro_usd),
-            })
-        };
-        match known {
-            Some(known) => *known = sum(known),
-            None => models.push(sum(&Value::Null)),
-        }
-    }
+    let spent = spent.into_iter().filter(|spend| spend.minute < until);
+    let models: Vec<_> = by_model(spent).iter().map(cost).collect();
     Ok(Json(json!({
         "since": span.since,
         "until": until,
         "done": done,
         "spent": models,
     })))
+}
+
+/// What was spent with each model, in the order they were first asked.
+fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<Spend> {
+    let mut models: Vec<Spend> = Vec::new();
+    for spend in minutes {
+        let same =
+            |known: &&mut Spend| known.provider == spend.provider && known.model == spend.model;
+        match models.iter_mut().find(same) {
+            Some(known) => {
+                known.requests += spend.requests;
+                known.prompt_tokens += spend.prompt_tokens;
+                known.output_tokens += spend.output_tokens;
+                known.micro_usd += spend.micro_usd;
+            }
+            None => models.push(spend),
+        }
+    }
+    models
+}
+
+fn cost(spend: &Spend) -> Value {
+    json!({
+        "provider": spend.provider,
+        "model": spend.model,
+        "requests": spend.requests,
+        "prompt_tokens": spend.prompt_tokens,
+        "output_tokens": spend.output_tokens,
+        "micro_usd": spend.micro_usd,
+    })
 }

@@ -50,7 +50,7 @@ pub(super) async fn list(
     State(state): State<AppState>,
     query: Result<Query<IncidentsQuery>, QueryRejection>,
 ) -> Result<Json<List<Incident>>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let Query(query) = query?;
     let sort = match query.sort.as_deref().unwrap_or("last_seen") {
         "last_seen" => Sort::LastSeen,
         "first_seen" => Sort::FirstSeen,
@@ -180,20 +180,13 @@ pub(super) async fn one(
         limit: FINDINGS,
         ..FindingQuery::default()
     });
-    let findings = findings.await?;
+    let findings = findings.await?.into();
     let version = dossier.version;
     let incident = &dossier.incident;
     let first = incident.first_seen;
     let around = bus.moments_around(incident.stream.as_str(), first, first + BEHIND);
     let around = around.await?;
-    let shown = shown(
-        dossier,
-        around,
-        List {
-            items: findings.items,
-            next: findings.next.map(|seq| seq.to_string()),
-        },
-    );
+    let shown = shown(dossier, around, findings);
     Ok(([(header::ETAG, etag(version))], Json(shown)).into_response())
 }
 
@@ -208,7 +201,7 @@ fn shown(
             "seen_at": still.seen_at,
             "finding": still.finding,
             "sha256": still.sha256,
-            "url": format!("/api/evidence/{}.jpg", still.sha256),
+            "url": evidence_url(&still.sha256),
         })
     });
     let best = dossier.proof.map(|proof| {
@@ -255,8 +248,7 @@ pub(super) async fn set_status(
     body: Result<Json<StatusBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let id = incident_id(&id)?;
-    let Json(body) =
-        body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    let Json(body) = body?;
     let verdict = verdict(id, &body, &headers)?;
     let change: Change = state.views.findings.decide(verdict).await?;
     let version = change.version;
@@ -277,8 +269,7 @@ pub(super) async fn annotate(
     body: Result<Json<NoteBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let id = incident_id(&id)?;
-    let Json(body) =
-        body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    let Json(body) = body?;
     let by = person(&body.by)?;
     let text = body.text.trim();
     if text.is_empty() || text.chars().count() > LONGEST_WHY {
@@ -345,6 +336,11 @@ pub(super) fn verdict(
         false_positive: body.false_positive,
         version: tag.or(body.version),
     })
+}
+
+/// Where [`evidence`] is served.
+pub(super) fn evidence_url(sha256: &str) -> String {
+    format!("/api/evidence/{sha256}.jpg")
 }
 
 /// A picture kept as evidence. It goes by its sum, so it never changes.

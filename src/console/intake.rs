@@ -39,8 +39,7 @@ pub(super) async fn report(
     finding: Result<Json<Finding>, JsonRejection>,
 ) -> Result<Response, Problem> {
     // Demands a JSON content type, which no other site's form can send.
-    let Json(finding) =
-        finding.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    let Json(finding) = finding?;
     check(&finding, Timestamp::now())?;
     let finding = cleaned(finding);
     // One at a time, so that the same one sent twice at once is stored once.

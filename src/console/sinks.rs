@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::AppState;
-use super::api::{List, bad_request, page_size};
+use super::api::{List, page_size};
 use super::problem::Problem;
 use crate::deliveries::Delivery;
 use crate::store::Buried;
@@ -46,19 +46,12 @@ pub(super) async fn dead(
     Path(name): Path<String>,
     query: Result<Query<DeadQuery>, QueryRejection>,
 ) -> Result<Json<List<Buried>>, Problem> {
-    let Query(query) = query.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let Query(query) = query?;
     let limit = page_size(query.limit)?;
     let rows = state.views.deliveries.list();
     if !rows.iter().any(|row| row.name == name) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such sink"));
     }
-    let page = state
-        .views
-        .findings
-        .dead(&name, query.cursor, limit)
-        .await?;
-    Ok(Json(List {
-        items: page.items,
-        next: page.next.map(|seq| seq.to_string()),
-    }))
+    let page = state.views.findings.dead(&name, query.cursor, limit);
+    Ok(Json(page.await?.into()))
 }

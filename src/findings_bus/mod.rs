@@ -146,8 +146,8 @@ impl FindingsBus {
     ) -> Result<Arc<Finding>, PublishError> {
         let mut publication = publication.into();
         publication.finding.bound();
-        let published = self.ask(|reply| Job::Publish(Box::new(publication), reply));
-        published.await.unwrap_or(Err(PublishError::Stopped))
+        self.ask(|reply| Job::Publish(Box::new(publication), reply))
+            .await
     }
 
     /// A line in an agent's log that is no finding: what keeps it from
@@ -163,35 +163,33 @@ impl FindingsBus {
 
     /// Sets an incident's status.
     pub async fn decide(&self, verdict: Verdict) -> Result<Change, Refusal> {
-        let decided = self.ask(|reply| Job::Decide(verdict, reply));
-        decided.await.unwrap_or_else(|| Err(stopped().into()))
+        self.ask(|reply| Job::Decide(verdict, reply)).await
     }
 
     /// Adds what the panel said to an incident, and to the logs of those who
     /// said it.
     pub async fn weigh(&self, incident: Uuid, exchange: Exchange) -> Result<Change, Refusal> {
-        let weighed = self.ask(|reply| Job::Weigh {
+        self.ask(|reply| Job::Weigh {
             incident,
             exchange: Box::new(exchange),
             reply,
-        });
-        weighed.await.unwrap_or_else(|| Err(stopped().into()))
+        })
+        .await
     }
 
     /// Keeps what a person wrote beside an incident.
     pub async fn annotate(&self, incident: Uuid, note: Note) -> Result<Change, Refusal> {
-        let annotated = self.ask(|reply| Job::Annotate {
+        self.ask(|reply| Job::Annotate {
             incident,
             note,
             reply,
-        });
-        annotated.await.unwrap_or_else(|| Err(stopped().into()))
+        })
+        .await
     }
 
     /// Keeps what a screen looked like.
     pub async fn keep(&self, snapshot: Snapshot) -> Result<(), Refusal> {
-        let kept = self.ask(|reply| Job::Keep(Box::new(snapshot), reply));
-        kept.await.unwrap_or_else(|| Err(stopped().into()))
+        self.ask(|reply| Job::Keep(Box::new(snapshot), reply)).await
     }
 
     /// What the screens looked like.
@@ -229,14 +227,12 @@ impl FindingsBus {
 
     /// Removes a lesson; what it quieted is reopened when it is seen again.
     pub async fn unlearn(&self, lesson: Uuid) -> Result<(), Refusal> {
-        let removed = self.ask(|reply| Job::Unlearn(lesson, reply));
-        removed.await.unwrap_or_else(|| Err(stopped().into()))
+        self.ask(|reply| Job::Unlearn(lesson, reply)).await
     }
 
     /// Keeps what stood on a screen, for those who search.
     pub async fn remember(&self, text: ScreenText) -> Result<(), Refusal> {
-        let kept = self.ask(|reply| Job::Remember(Box::new(text), reply));
-        kept.await.unwrap_or_else(|| Err(stopped().into()))
+        self.ask(|reply| Job::Remember(Box::new(text), reply)).await
     }
 
     /// Lines that stood on a screen.
@@ -247,20 +243,17 @@ impl FindingsBus {
     /// Notes that a named reader has dealt with all findings up to `seq`.
     pub async fn advance(&self, name: &str, seq: u64) -> Result<(), Refusal> {
         let name = name.to_owned();
-        let noted = self.ask(|reply| Job::Advance { name, seq, reply });
-        noted.await.unwrap_or_else(|| Err(stopped().into()))
+        self.ask(|reply| Job::Advance { name, seq, reply }).await
     }
 
     /// Keeps what a sink's other side will never take.
     pub async fn bury(&self, letter: DeadLetter) -> Result<(), Refusal> {
-        let kept = self.ask(|reply| Job::Bury(Box::new(letter), reply));
-        kept.await.unwrap_or_else(|| Err(stopped().into()))
+        self.ask(|reply| Job::Bury(Box::new(letter), reply)).await
     }
 
     /// Keeps what was spent on models.
     pub async fn spend(&self, rows: Vec<Spend>) -> Result<(), Refusal> {
-        let kept = self.ask(|reply| Job::Spend(rows, reply));
-        kept.await.unwrap_or_else(|| Err(stopped().into()))
+        self.ask(|reply| Job::Spend(rows, reply)).await
     }
 
     /// What was spent on models since then, by the minute.
@@ -306,13 +299,14 @@ impl FindingsBus {
     /// Removes what is too old or too much now; it is done from time to time
     /// anyway.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
-        self.ask(Job::Sweep).await.unwrap_or_else(|| Err(stopped()))
+        self.ask(Job::Sweep).await
     }
 
-    async fn ask<T, E>(&self, job: impl FnOnce(Reply<T, E>) -> Job) -> Option<Result<T, E>> {
+    async fn ask<T, E: From<Stopped>>(&self, job: impl FnOnce(Reply<T, E>) -> Job) -> Result<T, E> {
         let (reply, answer) = oneshot::channel();
-        self.to_disk.send(job(reply)).await.ok()?;
-        answer.await.ok()
+        // One that is not taken drops its reply.
+        let _ = self.to_disk.send(job(reply)).await;
+        answer.await.unwrap_or_else(|_| Err(Stopped.into()))
     }
 
     /// Every finding from now on. One who lags re-reads with [`Self::page`].
@@ -404,10 +398,10 @@ impl FindingsBus {
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = &self.shared;
-        let _turn = shared.reading.acquire().await.map_err(|_| stopped())?;
+        let _turn = shared.reading.acquire().await.map_err(|_| Stopped)?;
         let readers = shared.readers.clone();
         let answer = tokio::task::spawn_blocking(move || query(&readers)).await;
-        answer.unwrap_or_else(|_| Err(stopped()))
+        answer.unwrap_or_else(|_| Err(Stopped.into()))
     }
 }
 
@@ -427,10 +421,27 @@ impl Shared {
     }
 }
 
-fn stopped() -> StoreError {
-    StoreError {
-        file: "the store".to_owned(),
-        reason: "its writer has stopped".to_owned(),
+/// Nobody writes any more.
+struct Stopped;
+
+impl From<Stopped> for StoreError {
+    fn from(_: Stopped) -> Self {
+        Self {
+            file: "the store".to_owned(),
+            reason: "its writer has stopped".to_owned(),
+        }
+    }
+}
+
+impl From<Stopped> for Refusal {
+    fn from(stopped: Stopped) -> Self {
+        Self::Store(stopped.into())
+    }
+}
+
+impl From<Stopped> for PublishError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
     }
 }
 

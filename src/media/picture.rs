@@ -121,6 +121,22 @@ impl fmt::Debug for Picture {
     }
 }
 
+#[cfg(test)]
+impl Picture {
+    /// One that shows nothing.
+    pub(crate) fn grey(width: u32, height: u32) -> Self {
+        let (w, h) = (width as usize, height as usize);
+        let chroma = w.div_ceil(2) * h.div_ceil(2);
+        Self {
+            width,
+            height,
+            y: vec![120; w * h],
+            u: vec![128; chroma],
+            v: vec![128; chroma],
+        }
+    }
+}
+
 impl Picture {
     /// Half as wide and half as high, each sample the mean of four.
     pub fn halved(&self) -> Self {

@@ -218,13 +218,7 @@ mod tests {
 
     #[test]
     fn a_picture_in_words() {
-        let picture = Picture {
-            width: 1,
-            height: 1,
-            y: vec![0],
-            u: vec![0],
-            v: vec![0],
-        };
+        let picture = Picture::grey(1, 1);
         let frame = Frame::new(
             StreamName::new("team").unwrap(),
             1,

@@ -141,14 +141,12 @@ fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<In
             key: row.get(INCIDENT_COLUMNS)?,
             seq: row.get(INCIDENT_COLUMNS + 1)?,
         };
-        Ok((incident, place))
+        Ok((place, incident))
     })?;
-    let mut found: Vec<(Incident, Place)> = found.collect::<rusqlite::Result<_>>()?;
-    let more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let next = found.last().filter(|_| more).map(|(_, place)| *place);
-    let items = found.into_iter().map(|(incident, _)| incident).collect();
-    Ok(Page { items, next })
+    Ok(Page::of(
+        found.collect::<rusqlite::Result<_>>()?,
+        query.limit,
+    ))
 }
 
 fn dossier(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Dossier>> {

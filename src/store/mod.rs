@@ -241,6 +241,18 @@ pub struct Page<T, P> {
     pub next: Option<P>,
 }
 
+impl<T, P: Copy> Page<T, P> {
+    /// Of what was found when one more than `limit` was asked for, each with
+    /// its place.
+    fn of(mut found: Vec<(P, T)>, limit: usize) -> Self {
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(place, _)| *place);
+        let items = found.into_iter().map(|(_, item)| item).collect();
+        Self { items, next }
+    }
+}
+
 /// All there is to say about one incident but its findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dossier {

@@ -10,7 +10,7 @@ use super::{Page, Readers, StoreError, Writer, row};
 use crate::media::{Still, StreamName};
 
 /// Removed in one go.
-const STEP: i64 = 50;
+pub(super) const STEP: i64 = 50;
 
 /// A picture of a screen, as it may be kept: nothing is painted here.
 #[derive(Debug, Clone)]
@@ -103,15 +103,7 @@ impl Readers {
             )?;
             found.collect::<rusqlite::Result<Vec<_>>>()
         })?;
-        let more = found.len() > query.limit;
-        let next = found
-            .get(query.limit.saturating_sub(1))
-            .map(|(seq, _)| *seq);
-        let items = found.into_iter().take(query.limit).map(|(_, item)| item);
-        Ok(Page {
-            items: items.collect(),
-            next: next.filter(|_| more),
-        })
+        Ok(Page::of(found, query.limit))
     }
 
     /// The last picture of a stream before a time, and the first at or after

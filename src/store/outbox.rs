@@ -154,18 +154,17 @@ impl Readers {
         limit: usize,
     ) -> Result<Page<Buried, u64>, StoreError> {
         let before = before.map_or(i64::MAX, clamp);
-        let mut items = self.with(|db| {
+        let found = self.with(|db| {
             let mut dead = db.prepare_cached(
                 "SELECT seq, event, at, why, body FROM dead_letters
                  WHERE sink = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
             )?;
-            dead.query_map(params![sink, before, limit as i64 + 1], buried)?
-                .collect::<rusqlite::Result<Vec<_>>>()
+            let found = dead.query_map(params![sink, before, limit as i64 + 1], |row| {
+                buried(row).map(|letter| (letter.seq, letter))
+            })?;
+            found.collect::<rusqlite::Result<Vec<_>>>()
         })?;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|letter| letter.seq);
-        Ok(Page { items, next })
+        Ok(Page::of(found, limit))
     }
 
     /// How many of a sink's there are.

@@ -220,10 +220,8 @@ fn findings(db: &Connection, query: &FindingQuery) -> rusqlite::Result<Page<Find
     let found = list.query_map(params_from_iter(values), |row| {
         Ok((row.get::<_, i64>(0)? as u64, row::json(row, 1)?))
     })?;
-    let mut found: Vec<(u64, Finding)> = found.collect::<rusqlite::Result<_>>()?;
-    let more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let next = found.last().filter(|_| more).map(|(seq, _)| *seq);
-    let items = found.into_iter().map(|(_, finding)| finding).collect();
-    Ok(Page { items, next })
+    Ok(Page::of(
+        found.collect::<rusqlite::Result<_>>()?,
+        query.limit,
+    ))
 }

@@ -67,14 +67,15 @@ impl Writer {
         for (seq, incident, stored_at) in oldest {
             if stored_at >= since && !too_much {
                 swept.more = swept.lines == super::screen::STEP as u64
-                    || cleared == super::outbox::STEP as u64;
+                    || cleared == super::outbox::STEP as u64
+                    || moments == super::moments::STEP as u64;
                 return self.remove_incidents(incidents, swept);
             }
             swept.stills += self.remove_finding(seq)?;
             swept.findings += 1;
             incidents.push(incident);
         }
-        swept.more |= swept.findings == STEP as u64;
+        swept.more |= swept.findings == STEP as u64 || moments == super::moments::STEP as u64;
         self.remove_incidents(incidents, swept)
     }
 

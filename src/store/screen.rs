@@ -105,15 +105,7 @@ impl Readers {
             find.query_map(params![wanted, before, query.stream, limit], hit)?
                 .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()
         })?;
-        let more = hits.len() > query.limit;
-        let next = hits
-            .get(query.limit.saturating_sub(1))
-            .map(|(rowid, _)| *rowid);
-        let items = hits.into_iter().take(query.limit).map(|(_, hit)| hit);
-        Ok(Page {
-            items: items.collect(),
-            next: next.filter(|_| more),
-        })
+        Ok(Page::of(hits, query.limit))
     }
 }
 

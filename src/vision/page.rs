@@ -257,17 +257,6 @@ fn in_reading_order(lines: &mut Vec<TextLine>) {
 mod tests {
     use super::*;
 
-    fn grey(width: u32, height: u32) -> Picture {
-        let (w, h) = (width as usize, height as usize);
-        Picture {
-            width,
-            height,
-            y: vec![120; w * h],
-            u: vec![128; w.div_ceil(2) * h.div_ceil(2)],
-            v: vec![128; w.div_ceil(2) * h.div_ceil(2)],
-        }
-    }
-
     fn rect(x: u32, y: u32) -> Rect {
         Rect {
             x,
@@ -306,7 +295,7 @@ mod tests {
             width: 200,
             height: 20,
         };
-        let old = Arc::new(grey(320, 240));
+        let old = Arc::new(Picture::grey(320, 240));
         let page = Page {
             picture: Arc::clone(&old),
             lines: Arc::from([line("restarts 3", place)]),
@@ -318,7 +307,7 @@ mod tests {
         };
         assert_eq!(page.recall(&old, &shifted, 0), Some(page.lines[0].clone()));
         assert_eq!(page.recall(&old, &Rect { y: 40, ..place }, 0), None);
-        let mut new = grey(320, 240);
+        let mut new = Picture::grey(320, 240);
         paint(
             &mut new,
             Rect {
@@ -337,9 +326,9 @@ mod tests {
 
     #[test]
     fn a_scrolled_line_is_recalled_where_it_is_now() {
-        let mut old = grey(320, 240);
+        let mut old = Picture::grey(320, 240);
         paint(&mut old, rect(20, 100));
-        let mut new = grey(320, 240);
+        let mut new = Picture::grey(320, 240);
         paint(&mut new, rect(20, 76));
         let page = Page {
             picture: Arc::new(old),

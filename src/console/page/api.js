@@ -20,16 +20,15 @@ export const who = {
   set name(name) { localStorage.setItem('watchtower.who', name); },
 };
 
-/** @param {string} id @param {string} text */
-export const annotate = (id, text) => ask(`/api/incidents/${id}/notes`, {
+/** @param {string} path @param {object} body */
+export const send = (path, body) => ask(path, {
   method: 'POST',
   headers: { 'content-type': 'application/json' },
-  body: JSON.stringify({ by: who.name, text }),
+  body: JSON.stringify(body),
 });
 
+/** @param {string} id @param {string} text */
+export const annotate = (id, text) => send(`/api/incidents/${id}/notes`, { by: who.name, text });
+
 /** @param {string} id @param {object} verdict */
-export const decide = (id, verdict) => ask(`/api/incidents/${id}/status`, {
-  method: 'POST',
-  headers: { 'content-type': 'application/json' },
-  body: JSON.stringify({ by: who.name, ...verdict }),
-});
+export const decide = (id, verdict) => send(`/api/incidents/${id}/status`, { by: who.name, ...verdict });

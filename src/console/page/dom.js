@@ -67,3 +67,6 @@ export function save(name, type, text) {
   el('a', { href: url, download: name }).click();
   URL.revokeObjectURL(url);
 }
+
+/** @param {number} micro */
+export const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;

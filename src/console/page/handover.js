@@ -2,7 +2,7 @@
 // was blind, what models cost.
 
 import { ask } from '/page/api.js';
-import { at, el, fill, mark, plain, save } from '/page/dom.js';
+import { at, el, fill, mark, plain, save, usd } from '/page/dom.js';
 
 const HOUR = 3_600_000;
 /** @type {any} */
@@ -17,8 +17,6 @@ export function prepare() {
 
 /** UTC, and the reader's own. @param {string} stamp */
 const both = (stamp) => `${stamp.slice(0, 16).replace('T', ' ')} UTC (${new Date(stamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })})`;
-
-const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;
 
 export async function show() {
   const hours = Number(new FormData(/** @type {HTMLFormElement} */ (at('shift'))).get('hours'));

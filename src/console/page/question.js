@@ -1,6 +1,6 @@
 // A question in words, answered from what was on the screens.
 
-import { ask } from '/page/api.js';
+import { send } from '/page/api.js';
 import { at, clock, el, fill } from '/page/dom.js';
 
 export function prepare() {
@@ -8,11 +8,7 @@ export function prepare() {
     event.preventDefault();
     const question = new FormData(/** @type {HTMLFormElement} */ (event.target)).get('question');
     try {
-      const said = await ask('/api/ask', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ question }),
-      });
+      const said = await send('/api/ask', { question });
       fill(at('answer'), el('p', {}, said.answer), said.known && el('ol', {}, ...said.citations.map(citation)));
     } catch (error) {
       fill(at('answer'), el('p', { role: 'alert' }, /** @type {Error} */ (error).message));

@@ -1,7 +1,7 @@
 // What to type into Zoom and OBS, and how sinks, models and budget fare.
 
 import { ask } from '/page/api.js';
-import { at, clock, el, fill } from '/page/dom.js';
+import { at, clock, el, fill, usd } from '/page/dom.js';
 
 const row = (...cells) => el('tr', {}, ...cells.map((cell) => el('td', {}, cell)));
 const table = (heads, rows) => el('table', {}, el('thead', {}, el('tr', {}, ...heads.map((head) => el('th', {}, head)))), el('tbody', {}, ...rows));
@@ -19,7 +19,6 @@ export async function show() {
   );
   const [agents, sinks, budget] = await Promise.allSettled([ask('/api/agents'), ask('/api/sinks'), ask('/api/budget')]);
   const items = (answer) => (answer.status === 'fulfilled' ? answer.value.items : []);
-  const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;
   const spent = budget.status === 'fulfilled' ? budget.value : null;
   fill(
     at('health'),

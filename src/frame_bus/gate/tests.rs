@@ -3,17 +3,6 @@ use super::*;
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
 
-fn grey(width: u32, height: u32) -> Picture {
-    let (w, h) = (width as usize, height as usize);
-    Picture {
-        width,
-        height,
-        y: vec![120; w * h],
-        u: vec![128; w.div_ceil(2) * h.div_ceil(2)],
-        v: vec![128; w.div_ceil(2) * h.div_ceil(2)],
-    }
-}
-
 /// A word of 12 pixels' height, or something like it.
 fn write(picture: &mut Picture, x: u32, y: u32, width: u32, shade: u8) {
     for row in y..y + 12 {
@@ -55,7 +44,7 @@ impl Feed {
 #[test]
 fn noise_is_no_change_and_a_word_is_at_the_second_look() {
     let mut feed = Feed::new();
-    let mut picture = grey(WIDTH, HEIGHT);
+    let mut picture = Picture::grey(WIDTH, HEIGHT);
     assert!(feed.show(&picture), "the first look");
     for (at, sample) in picture.y.iter_mut().enumerate() {
         *sample = sample.wrapping_add((at % 7) as u8);
@@ -73,7 +62,7 @@ fn noise_is_no_change_and_a_word_is_at_the_second_look() {
 #[test]
 fn a_picture_settles_once_it_is_sharp() {
     let mut feed = Feed::new();
-    let mut picture = grey(WIDTH, HEIGHT);
+    let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
     assert!(feed.gate.changes.settling, "nothing is known of it");
     feed.show(&picture);
@@ -95,7 +84,7 @@ fn a_picture_settles_once_it_is_sharp() {
 #[test]
 fn a_passing_mouse_is_no_change() {
     let mut feed = Feed::new();
-    let empty = grey(WIDTH, HEIGHT);
+    let empty = Picture::grey(WIDTH, HEIGHT);
     feed.show(&empty);
     for x in 0..20 {
         let mut picture = empty.clone();
@@ -107,7 +96,7 @@ fn a_passing_mouse_is_no_change() {
 #[test]
 fn a_clock_stops_counting_and_counts_once_when_it_rests() {
     let mut feed = Feed::new();
-    let mut picture = grey(WIDTH, HEIGHT);
+    let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
     // A second a change, as a clock has.
     let mut scenes = Vec::new();
@@ -136,7 +125,7 @@ fn a_scrolling_terminal_goes_on_counting() {
     let mut feed = Feed::new();
     let mut late = 0;
     for step in 0..50_u32 {
-        let mut picture = grey(WIDTH, HEIGHT);
+        let mut picture = Picture::grey(WIDTH, HEIGHT);
         for row in 0..20 {
             let length = 60 + (row + step) * 37 % 300;
             write(&mut picture, 20, 20 + row * 20, length, 250);
@@ -151,7 +140,7 @@ fn a_scrolling_terminal_goes_on_counting() {
 #[test]
 fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
     let mut feed = Feed::new();
-    let picture = grey(WIDTH, HEIGHT);
+    let picture = Picture::grey(WIDTH, HEIGHT);
     let scenes: Vec<_> = (0..122).map(|_| feed.show(&picture)).collect();
     let at: Vec<_> = (0..122).filter(|sample| scenes[*sample]).collect();
     assert_eq!(at, [0, 60, 120]);
@@ -165,7 +154,7 @@ fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
 #[test]
 fn a_starved_encoder_is_found_out() {
     let mut feed = Feed::new();
-    let clean = grey(WIDTH, HEIGHT);
+    let clean = Picture::grey(WIDTH, HEIGHT);
     feed.show(&clean);
     let mut scenes = Vec::new();
     for sample in 0..40_u32 {
@@ -200,7 +189,7 @@ fn any_size_is_taken_and_another_one_is_another_picture() {
         (16, 16),
         (7680, 4320),
     ] {
-        assert!(feed.show(&grey(width, height)), "{width}x{height}");
-        feed.show(&grey(width, height));
+        assert!(feed.show(&Picture::grey(width, height)), "{width}x{height}");
+        feed.show(&Picture::grey(width, height));
     }
 }
