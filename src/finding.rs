@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::media::StreamName;
@@ -13,7 +14,9 @@ use crate::media::StreamName;
 pub const WATCHTOWER: &str = "Watchtower";
 
 /// How bad it is, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Critical,
@@ -50,7 +53,7 @@ impl fmt::Display for Severity {
 }
 
 /// What it is about. The list is closed: models answer with one of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
     SecretExposure,
@@ -123,7 +126,7 @@ impl fmt::Display for Category {
 }
 
 /// What proves it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
     /// Copied from the screen, secrets masked; empty when purely visual.
     pub quote: String,
@@ -151,7 +154,7 @@ pub struct Observation {
 }
 
 /// The frame a finding was made on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FrameRef {
     pub seq: u64,
     /// Milliseconds on the stream's own clock.
@@ -161,7 +164,7 @@ pub struct FrameRef {
 }
 
 /// The model that made a finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelRef {
     pub provider: String,
     pub name: String,
@@ -175,7 +178,7 @@ pub struct ModelRef {
 
 /// One finding of one analyst: a line of `findings.jsonl`, an item of
 /// `/api/findings`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// UUIDv7 (RFC 9562, section 5.7): sorts by time of publication.
     pub id: Uuid,
@@ -183,6 +186,7 @@ pub struct Finding {
     pub incident: Option<Uuid>,
     pub agent: String,
     #[serde(with = "stream_name")]
+    #[schema(value_type = String)]
     pub stream: StreamName,
     /// When the picture was captured, UTC.
     pub observed_at: Timestamp,

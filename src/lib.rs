@@ -30,7 +30,8 @@
 //!
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
 //!   [`incident`], [`model`], [`masking`], [`screen`], [`metrics`], [`bits`],
-//!   [`h264`], [`bearer`], [`backoff`].
+//!   [`h264`], [`bearer`], [`backoff`],
+//!   [`transcript`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
 //!   [`store`], [`budget`], [`roster`], [`deliveries`], [`tls`]; and [`findings_bus`], which stands on
 //!   [`store`].
@@ -80,3 +81,4 @@ pub mod media;
 pub mod metrics;
 pub mod model;
 pub mod screen;
+pub mod transcript;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::finding::{ModelRef, Observation, Severity};
 use crate::incident::{Opinion, Stance};
 use crate::media::{Frame, Rect};
+use crate::transcript::{Cost, Spoken};
 
 /// Who looks: the part of an agent's configuration that a model sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,6 +221,8 @@ pub struct Answer {
     pub follow_up: FollowUp,
     pub usage: Usage,
     pub model: ModelRef,
+    /// What went over the wire; `None` where nothing does.
+    pub spoken: Option<Box<Spoken>>,
 }
 
 /// What one analyst reported, put before another one or the critic.
@@ -261,6 +264,47 @@ pub struct Weighed {
     pub view: View,
     pub usage: Usage,
     pub model: ModelRef,
+    /// As in [`Answer`].
+    pub spoken: Option<Box<Spoken>>,
+}
+
+/// A person's question about what was on the screens.
+#[derive(Debug, Clone)]
+pub struct Inquiry {
+    pub question: String,
+    /// What may have to do with it, an entry a line: untrusted, secrets masked.
+    pub record: Vec<String>,
+    pub now: Timestamp,
+    pub meter: Meter,
+}
+
+/// A model's answer to an inquiry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replied {
+    /// `None`: the record does not say.
+    pub answer: Option<String>,
+    /// Places in [`Inquiry::record`] that it stands on, in order.
+    pub cited: Vec<usize>,
+    pub usage: Usage,
+}
+
+/// An answer, who gave it, and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub replied: Replied,
+    pub model: ModelRef,
+    pub cost: Cost,
+}
+
+/// Whoever has people's questions answered.
+pub trait Answers: fmt::Debug + Send + Sync {
+    /// `None` when nobody can be asked: the configured model only applies
+    /// rules.
+    fn put(
+        &self,
+        question: String,
+        record: Vec<String>,
+    ) -> BoxFuture<'_, Option<Result<Answered, Failure>>>;
 }
 
 /// Why there is no answer. Never to be read as "nothing to report".
@@ -384,6 +428,12 @@ pub trait Model: fmt::Debug + Send + Sync {
         Box::pin(std::future::ready(Err(failure)))
     }
 
+    /// What it makes of a person's question; like [`Self::look`] in all else.
+    fn answer<'a>(&'a self, _inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
+        let failure = Failure::no_answer("this model answers no questions");
+        Box::pin(std::future::ready(Err(failure)))
+    }
+
     /// What it can't do that others can, in words; told at the start.
     fn lacks(&self) -> &'static str {
         ""
@@ -395,6 +445,10 @@ pub trait Model: fmt::Debug + Send + Sync {
     }
 
     fn most_for_case(&self, _case: &Case) -> Most {
+        Most::default()
+    }
+
+    fn most_for_inquiry(&self, _inquiry: &Inquiry) -> Most {
         Most::default()
     }
 

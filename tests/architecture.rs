@@ -5,9 +5,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const WORDS: [&str; 12] = [
-    "backoff", "bearer", "bits", "config", "finding", "h264", "incident", "masking", "media",
-    "metrics", "model", "screen",
+const WORDS: [&str; 13] = [
+    "backoff",
+    "bearer",
+    "bits",
+    "config",
+    "finding",
+    "h264",
+    "incident",
+    "masking",
+    "media",
+    "metrics",
+    "model",
+    "screen",
+    "transcript",
 ];
 const MEETING_POINTS: [&str; 8] = [
     "budget",

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::kept::{Asker, Told};
 use super::memory::Memories;
 use super::mind::{Thinker, Turn};
 use super::news::{self, Looked};
@@ -21,7 +22,8 @@ use crate::metrics::Dropped;
 use crate::model::{
     Answer, Appetite, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Meter, Outcome,
 };
-use crate::store::{FindingQuery, Publication};
+use crate::store::{AskedOf, FindingQuery, Publication};
+use crate::transcript::{Purpose, Spoken, Transcript};
 
 /// Between two tries to write a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);
@@ -38,6 +40,7 @@ struct Asked {
     picked: Vec<Arc<Frame>>,
     memory: Memory,
     result: Result<Answer, Failure>,
+    told: Told,
 }
 
 /// An analyst at work.
@@ -207,13 +210,15 @@ impl Agent {
                 self.by(place)
             ));
         }
+        let asker = Asker::now(self.name(), Purpose::Look);
         let result = turn.thinker().model.look(&look).await;
-        turn.settle(&result);
+        let cost = turn.settle(&result);
         Asked {
             place,
             picked,
             memory: look.memory,
             result,
+            told: asker.answered(cost),
         }
     }
 
@@ -391,6 +396,7 @@ impl Agent {
             picked,
             memory,
             result,
+            told,
         } = asked;
         let Some(raw) = picked.last() else {
             return;
@@ -419,10 +425,20 @@ impl Agent {
                 let found = answer.seen.len();
                 self.follow_up(&frame.stream, &memory, answer.follow_up)
                     .await;
+                let mut shares = told.cost().parts(found);
+                let transcript = match answer.spoken.filter(|_| found > 0) {
+                    Some(spoken) => Some(self.transcript(*spoken, told, &answer.model, raw).await),
+                    None => None,
+                };
                 for seen in answer.seen {
                     let raw = picked.iter().find(|frame| frame.seq == seen.frame.seq);
                     let raw = raw.unwrap_or(&seen.frame);
-                    self.publish(raw, seen.observation, &answer.model).await;
+                    let asked = transcript.clone().map(|transcript| AskedOf {
+                        transcript,
+                        share: shares.next().unwrap_or_default(),
+                    });
+                    self.publish(raw, seen.observation, &answer.model, asked)
+                        .await;
                 }
                 let what = match found {
                     0 => "nothing to report".to_owned(),
@@ -440,8 +456,15 @@ impl Agent {
 
     /// Durable before it returns; what can't be written is tried again until
     /// it can.
-    async fn publish(&mut self, frame: &Arc<Frame>, observation: Observation, model: &ModelRef) {
-        let publication = self.publication(frame, observation, model).await;
+    async fn publish(
+        &mut self,
+        frame: &Arc<Frame>,
+        observation: Observation,
+        model: &ModelRef,
+        asked: Option<AskedOf>,
+    ) {
+        let mut publication = self.publication(frame, observation, model).await;
+        publication.asked = asked;
         let severity = publication.finding.severity;
         let finding = loop {
             match self.meeting.findings.publish(publication.clone()).await {
@@ -476,13 +499,7 @@ impl Agent {
             let still = evidence(&raw, policy.redact_evidence);
             (observation, still)
         };
-        let (observation, still) = match tokio::task::spawn_blocking(prepare).await {
-            Ok(prepared) => prepared,
-            // Whoever supervises this agent hears of it.
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down, and this task with it.
-            Err(_) => std::future::pending().await,
-        };
+        let (observation, still) = blocking(prepare).await;
         let at = FrameRef {
             seq: frame.seq,
             pts_ms: frame.pts.ms(),
@@ -498,7 +515,23 @@ impl Agent {
             observation,
             model.clone(),
         );
-        Publication { finding, still }
+        Publication {
+            finding,
+            still,
+            asked: None,
+        }
+    }
+
+    async fn transcript(
+        &self,
+        spoken: Spoken,
+        told: Told,
+        model: &ModelRef,
+        frame: &Arc<Frame>,
+    ) -> Arc<Transcript> {
+        let redact = self.member.mind.policy().redact;
+        let (model, frame) = (model.clone(), Arc::clone(frame));
+        blocking(move || Arc::new(told.transcript(spoken, model, &frame, redact))).await
     }
 
     /// Says in log and output what keeps it from looking: once, not each time.
@@ -519,6 +552,17 @@ impl Agent {
                 .note(self.name(), "looking again")
                 .await;
         }
+    }
+}
+
+/// Runs what costs CPU off the async workers.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // Whoever supervises this agent hears of it.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down, and this task with it.
+        Err(_) => std::future::pending().await,
     }
 }
 

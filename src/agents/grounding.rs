@@ -51,27 +51,43 @@ pub(super) fn ground(
 
 /// No secret that was on the screen goes on in a finding, whoever made it.
 pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, redact: Redact) {
-    let redact = redact.max(Redact::Secrets);
-    let hidden: Vec<_> = frame
-        .hidden(redact)
-        // Not a value: letters made up where none could be read.
-        .filter(|secret| secret.kind != UNREADABLE)
-        .map(|secret| (frame.value_of(secret), name_of(&secret.kind)))
-        .filter(|(value, _)| value.len() >= SHORTEST_VALUE)
-        .collect();
-    let hide = |text: &mut String| {
-        for (value, name) in &hidden {
+    let masks = Masks::of(frame, redact);
+    masks.hide(&mut observation.title);
+    masks.hide(&mut observation.detail);
+    masks.hide(&mut observation.recommended_action);
+    for evidence in &mut observation.evidence {
+        masks.hide(&mut evidence.quote);
+    }
+}
+
+/// The secrets that were on a picture, and their names.
+pub(super) struct Masks<'a> {
+    hidden: Vec<(&'a str, String)>,
+    redact: Redact,
+}
+
+impl<'a> Masks<'a> {
+    pub(super) fn of(frame: &'a Arc<Frame>, redact: Redact) -> Self {
+        let redact = redact.max(Redact::Secrets);
+        let hidden = frame
+            .hidden(redact)
+            // Not a value: letters made up where none could be read.
+            .filter(|secret| secret.kind != UNREADABLE)
+            .map(|secret| (frame.value_of(secret), name_of(&secret.kind)))
+            .filter(|(value, _)| value.len() >= SHORTEST_VALUE);
+        Self {
+            hidden: hidden.collect(),
+            redact,
+        }
+    }
+
+    pub(super) fn hide(&self, text: &mut String) {
+        for (value, name) in &self.hidden {
             if text.contains(value) {
                 *text = text.replace(value, name);
             }
         }
-        *text = mask(text, redact).into_owned();
-    };
-    hide(&mut observation.title);
-    hide(&mut observation.detail);
-    hide(&mut observation.recommended_action);
-    for evidence in &mut observation.evidence {
-        hide(&mut evidence.quote);
+        *text = mask(text, self.redact).into_owned();
     }
 }
 

@@ -140,6 +140,7 @@ impl Weathered {
             follow_up: FollowUp::default(),
             usage: USAGE,
             model: self.identity(),
+            spoken: None,
         })
     }
 }
@@ -297,6 +298,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     let staff = Staff {
         members: Arc::new(members),
         panel: Panel::parse("", "").unwrap().exchange,
+        clerk: None,
     };
     let (_unchanging, staff) = watch::channel(staff);
     let shutdown = CancellationToken::new();

@@ -13,6 +13,7 @@ use crate::budget::{Reserved, Wait};
 use crate::config::Priority;
 use crate::finding::ModelRef;
 use crate::model::{Failure, Meter, Model, Most};
+use crate::transcript::Cost;
 
 /// Between two looks at whether somebody else could be asked by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -180,10 +181,12 @@ impl Turn {
         Ok(meter)
     }
 
-    /// Tells how it went.
-    pub(super) fn settle<T>(self, result: &Result<T, Failure>) {
+    /// Tells how it went, and hears what it took.
+    pub(super) fn settle<T>(self, result: &Result<T, Failure>) -> Cost {
         if let Some(permit) = self.permit {
             permit.settle(result);
         }
+        let cost = self.reserved.as_ref().map(Reserved::cost);
+        cost.unwrap_or_default()
     }
 }

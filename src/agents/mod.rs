@@ -7,10 +7,12 @@
 
 mod agent;
 mod bookkeeper;
+mod clerk;
 mod governor;
 mod grounding;
 #[cfg(test)]
 mod hour;
+mod kept;
 mod leak;
 mod memory;
 mod mind;
@@ -34,6 +36,7 @@ use crate::masking::Redact;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 pub use agent::Agent;
+pub use clerk::Clerk;
 pub use governor::{Governor, GovernorSettings};
 pub use mind::{Mind, Thinker};
 use panel::{Convener, Table};
@@ -51,6 +54,8 @@ pub struct Member {
 pub struct Staff {
     pub members: Arc<[Member]>,
     pub panel: PanelConfig,
+    /// Who answers people's questions, where a hosted model is configured.
+    pub clerk: Option<Mind>,
 }
 
 /// What may leave, and what is believed.

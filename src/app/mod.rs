@@ -30,11 +30,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents;
-use crate::agents::{Meeting, Staff};
+use crate::agents::{Clerk, Meeting, Staff};
 use crate::av;
 use crate::cli::{Command, PublishArgs, SinkCommand};
 use crate::config::{AgentConfig, Config, Secret, Secrets};
-use crate::console::{Console, ConsoleSettings, Views};
+use crate::console::{Console, ConsoleSettings, Doors, Views};
 use crate::deliveries::Deliveries;
 use crate::finding::{Finding, WATCHTOWER, printable};
 use crate::findings_bus::FindingsBus;
@@ -260,17 +260,6 @@ impl App {
             .context("failed to read the addresses listened on")?;
         self.announce(addresses);
         let ready = Arc::new(AtomicBool::new(true));
-        let views = Views {
-            hub: self.hub.clone(),
-            frames: self.frames.clone(),
-            findings: self.findings.clone(),
-            roster: self.roster.clone(),
-            metrics: Arc::clone(&self.metrics),
-            deliveries: self.deliveries,
-            budget: self.hiring.budget().clone(),
-            redact: self.config.panel.model.redact_at_home(),
-            ready: Arc::clone(&ready),
-        };
         let roster = self.roster;
         let meeting = Meeting {
             frames: self.frames.clone(),
@@ -278,6 +267,24 @@ impl App {
             roster: roster.clone(),
             metrics: Arc::clone(&self.metrics),
             budget: self.hiring.budget().clone(),
+        };
+        let views = Views {
+            hub: self.hub.clone(),
+            frames: self.frames.clone(),
+            findings: self.findings.clone(),
+            roster: roster.clone(),
+            metrics: Arc::clone(&self.metrics),
+            deliveries: self.deliveries,
+            budget: self.hiring.budget().clone(),
+            doors: Doors {
+                rtmp: addresses.rtmp,
+                rtmps: addresses.rtmps,
+                stream_key: self.config.secrets.stream_key.is_some(),
+                public_address: self.config.places.public_address.clone(),
+            },
+            answers: Arc::new(Clerk::new(self.staff.subscribe(), meeting.clone())),
+            redact: self.config.panel.model.redact_at_home(),
+            ready: Arc::clone(&ready),
         };
         let fastest = self.config.panel.fastest();
         // Sources end when told to; the rest when its sources have.

@@ -154,6 +154,23 @@ impl Hiring {
         config.reads_text()
     }
 
+    /// The default model, if it is one that understands a question.
+    fn clerk(&mut self, default: Provider) -> anyhow::Result<Option<Mind>> {
+        if default == Provider::Offline {
+            return Ok(None);
+        }
+        let config = &self.makers.config;
+        let policy = policy(default, &config.panel.model);
+        let model = (default, config.panel.model.name.clone());
+        let (model, governor) = self.makers.hosted(&model)?;
+        let thinker = Thinker {
+            model,
+            governor: Some(governor),
+            policy,
+        };
+        Ok(Some(Mind::new(thinker, Vec::new(), Priority::Normal)))
+    }
+
     fn staff(&mut self, known: &[Member]) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
         let config = self.makers.config.clone();
         let default = config.default_provider();
@@ -178,9 +195,18 @@ impl Hiring {
         if members.iter().any(|member| member.mind.is_hosted()) {
             members.push(self.guard(known)?);
         }
+        // Where all stay on this machine, so does what people ask.
+        let clerk = match members
+            .iter()
+            .any(|member: &Member| member.mind.is_hosted())
+        {
+            true => self.clerk(default)?,
+            false => None,
+        };
         let staff = Staff {
             members: members.into(),
             panel: config.panel.exchange,
+            clerk,
         };
         Ok((staff, statuses))
     }

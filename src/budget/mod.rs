@@ -18,10 +18,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::config::{Limits, Priority};
 use crate::finding::ModelRef;
-use crate::model::{Meter, Most, Spend, Usage};
+use crate::model::{Meter, MeterReading, Most, Spend};
+use crate::transcript::Cost;
 pub use ladder::Step;
 pub use ledger::Amount;
 use ledger::{Bound, Ledger, MINUTE};
@@ -76,7 +78,7 @@ pub struct Wait {
 }
 
 /// `GET /api/budget`
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Standing {
     /// The place of what is given up in `steps`, 0 for nothing.
     pub step: usize,
@@ -91,7 +93,7 @@ pub struct Standing {
 
 /// Settled within the last minute, the last hour and this day (UTC), and set
 /// aside for what is in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Spent {
     pub minute: Amount,
     pub hour: Amount,
@@ -212,22 +214,11 @@ impl Budget {
     fn settle(&self, reserved: &Reserved) {
         let now = self.now();
         let (most, price) = (reserved.most, reserved.price);
-        let spent = reserved.meter.read();
-        // What nobody told the price of cost what it may have cost.
-        let unknown = worst(most, spent.untold, None).tokens;
-        let sent = most.of(spent.untold);
-        let usage = Usage {
-            prompt_tokens: spent.usage.prompt_tokens + sent.0,
-            output_tokens: spent.usage.output_tokens + sent.1,
-            ..Usage::default()
-        };
-        let cost = price.map_or(0, |price| {
-            price.of(usage.prompt_tokens, usage.output_tokens)
-        });
+        let cost = reserved.cost();
         let amount = Amount {
-            requests: u64::from(spent.requests),
-            tokens: spent.usage.prompt_tokens + spent.usage.output_tokens + unknown,
-            micro_usd: cost,
+            requests: cost.requests,
+            tokens: cost.prompt_tokens + cost.output_tokens,
+            micro_usd: cost.micro_usd,
         };
         let mut book = self.book();
         book.ledger.settle(now, reserved.number, amount);
@@ -239,10 +230,10 @@ impl Budget {
         );
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let delta = Delta {
-            requests: i64::from(spent.requests),
-            prompt_tokens: number(usage.prompt_tokens),
-            output_tokens: number(usage.output_tokens),
-            micro_usd: number(cost),
+            requests: number(cost.requests),
+            prompt_tokens: number(cost.prompt_tokens),
+            output_tokens: number(cost.output_tokens),
+            micro_usd: number(cost.micro_usd),
         };
         book.note(minute_of(now), &reserved.model, delta);
         let key = (reserved.model.provider.clone(), reserved.model.name.clone());
@@ -432,6 +423,27 @@ impl Reserved {
     /// For whoever sends the requests.
     pub fn meter(&self) -> Meter {
         self.meter.clone()
+    }
+
+    /// What it has taken so far. What nobody told the price of cost what it
+    /// may have cost.
+    pub fn cost(&self) -> Cost {
+        let MeterReading {
+            requests,
+            usage,
+            untold,
+        } = self.meter.read();
+        let unknown = self.most.of(untold);
+        let (prompt, output) = (
+            usage.prompt_tokens + unknown.0,
+            usage.output_tokens + unknown.1,
+        );
+        Cost {
+            requests: u64::from(requests),
+            prompt_tokens: prompt,
+            output_tokens: output,
+            micro_usd: self.price.map_or(0, |price| price.of(prompt, output)),
+        }
     }
 }
 

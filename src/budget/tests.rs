@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
+use crate::model::Usage;
 
 /// A clock that is set by hand, in seconds.
 #[derive(Clone, Default)]

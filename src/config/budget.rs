@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::section::Section;
 
@@ -16,7 +17,7 @@ pub struct BudgetConfig {
 
 /// Over all agents; `None` is without a limit. Minutes and hours are any
 /// 60 seconds and 60 minutes, days are those of UTC.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Limits {
     pub requests_per_minute: Option<u64>,
     pub requests_per_day: Option<u64>,

@@ -186,7 +186,10 @@ pub(super) async fn guard(
     }
     // What is allowed depends on who asks.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Whoever is refused is not answered by what knows better.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

@@ -26,7 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::AppState;
-use super::api::state_of;
+use super::live::StreamState;
 use crate::findings_bus::Event;
 use crate::store::Position;
 
@@ -37,6 +37,18 @@ const STATES_EVERY: Duration = Duration::from_millis(250);
 /// Read in one go when a client missed more than fits in memory.
 const PAGE: usize = 500;
 
+/// What happens, as it happens (server-sent events)
+///
+/// `finding` (a finding), `incident` (a change of one, and how it is after it),
+/// `agents` (the panel) and `streams` (each with name and state). A client that
+/// comes back with `Last-Event-ID` gets what it missed.
+#[utoipa::path(
+    get,
+    path = "/api/events",
+    tag = "live",
+    params(("last-event-id" = Option<String>, Header, description = "The id of the last event seen, or a finding's")),
+    responses((status = 200, content_type = "text/event-stream", body = String))
+)]
 pub(super) async fn events(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -200,7 +212,7 @@ impl Feed {
         let streams = self.state.views.hub.streams();
         let items: Vec<_> = streams
             .iter()
-            .map(|info| json!({"name": info.name.as_str(), "state": state_of(info)}))
+            .map(|info| json!({"name": info.name.as_str(), "state": StreamState::of(info)}))
             .collect();
         self.send(sse::Event::default().event("streams").json_data(items))
             .await

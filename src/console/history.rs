@@ -1,36 +1,71 @@
-//! What the screens looked like, and what was done in a span of time.
+//! Looking back: what the screens looked like, and what a shift handed over.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::api::{List, bad_request, page_size};
-use super::incidents::evidence_url;
-use super::problem::Problem;
+use super::list::{List, bad_request, page_size};
+use super::problem::{Failed, Problem};
 use crate::model::Spend;
-use crate::store::{Moment, MomentQuery};
+use crate::store::{Done, Moment, MomentQuery};
+use crate::transcript::Cost;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct MomentsQuery {
     stream: Option<String>,
-    /// Seen at or after, and before (RFC 3339).
+    /// At or after (RFC 3339).
     since: Option<Timestamp>,
+    /// Before (RFC 3339).
     until: Option<Timestamp>,
     /// `next` of the page before.
     cursor: Option<u64>,
+    /// Items of a page, 1 to 1000; 50 unless said.
     limit: Option<usize>,
 }
 
-/// The stills kept of the screens, the newest first.
+/// A still of a screen, secrets painted over.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(super) struct StillShown {
+    stream: String,
+    seen_at: Timestamp,
+    frame_seq: u64,
+    /// Of the picture, lower-case hexadecimal.
+    sha256: String,
+    /// Where it is served, on this server.
+    url: String,
+}
+
+impl From<Moment> for StillShown {
+    fn from(moment: Moment) -> Self {
+        Self {
+            url: evidence_url(&moment.sha256),
+            stream: moment.stream,
+            seen_at: moment.seen_at,
+            frame_seq: moment.frame_seq,
+            sha256: moment.sha256,
+        }
+    }
+}
+
+/// Where a picture that was kept is served.
+pub(super) fn evidence_url(sha256: &str) -> String {
+    format!("/api/evidence/{sha256}.jpg")
+}
+
+/// Stills of the screens, the newest first
+#[utoipa::path(get, path = "/api/moments", tag = "history", params(MomentsQuery), responses((status = 200, body = List<StillShown>), Failed))]
 pub(super) async fn moments(
     State(state): State<AppState>,
     query: Result<Query<MomentsQuery>, QueryRejection>,
-) -> Result<Json<List<Value>>, Problem> {
+) -> Result<Json<List<StillShown>>, Problem> {
     let Query(query) = query?;
     let page = state.views.findings.moments(MomentQuery {
         stream: query.stream,
@@ -39,37 +74,44 @@ pub(super) async fn moments(
         before: query.cursor,
         limit: page_size(query.limit)?,
     });
-    let page = page.await?;
-    Ok(Json(List {
-        items: page.items.iter().map(shown).collect(),
-        next: page.next.map(|seq| seq.to_string()),
-    }))
+    Ok(Json(List::of(page.await?, StillShown::from)))
 }
 
-/// With the address of the picture.
-pub(super) fn shown(moment: &Moment) -> Value {
-    json!({
-        "stream": moment.stream,
-        "seen_at": moment.seen_at,
-        "frame_seq": moment.frame_seq,
-        "sha256": moment.sha256,
-        "url": evidence_url(&moment.sha256),
-    })
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Span {
+    /// At or after (RFC 3339).
     since: Timestamp,
+    /// Before (RFC 3339); now unless said.
     until: Option<Timestamp>,
 }
 
-/// What happened in a span of time, to be handed over with the shift: what
-/// people decided and wrote, oldest first, and what models cost.
+/// What people did within a span, and what models cost in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Handover {
+    since: Timestamp,
+    until: Timestamp,
+    /// Decisions and notes, oldest first; at most 1000.
+    done: Vec<Done>,
+    spent: Vec<SpentOn>,
+}
+
+/// What was spent with one model.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+struct SpentOn {
+    provider: String,
+    model: String,
+    #[serde(flatten)]
+    cost: Cost,
+}
+
+/// What a shift hands over beside its incidents
+#[utoipa::path(get, path = "/api/handover", tag = "history", params(Span), responses((status = 200, body = Handover), Failed))]
 pub(super) async fn handover(
     State(state): State<AppState>,
     query: Result<Query<Span>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Handover>, Problem> {
     let Query(span) = query?;
     let until = span.until.unwrap_or_else(Timestamp::now);
     if until <= span.since {
@@ -79,17 +121,16 @@ pub(super) async fn handover(
     let done = findings.done_between(span.since, until).await?;
     let spent = findings.spent_since(span.since).await?;
     let spent = spent.into_iter().filter(|spend| spend.minute < until);
-    let models: Vec<_> = by_model(spent).iter().map(cost).collect();
-    Ok(Json(json!({
-        "since": span.since,
-        "until": until,
-        "done": done,
-        "spent": models,
-    })))
+    Ok(Json(Handover {
+        since: span.since,
+        until,
+        done,
+        spent: by_model(spent),
+    }))
 }
 
 /// What was spent with each model, in the order they were first asked.
-fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<Spend> {
+fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
     let mut models: Vec<Spend> = Vec::new();
     for spend in minutes {
         let same =
@@ -104,16 +145,51 @@ fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<Spend> {
             None => models.push(spend),
         }
     }
-    models
+    models.into_iter().map(SpentOn::from).collect()
 }
 
-fn cost(spend: &Spend) -> Value {
-    json!({
-        "provider": spend.provider,
-        "model": spend.model,
-        "requests": spend.requests,
-        "prompt_tokens": spend.prompt_tokens,
-        "output_tokens": spend.output_tokens,
-        "micro_usd": spend.micro_usd,
-    })
+impl From<Spend> for SpentOn {
+    fn from(spend: Spend) -> Self {
+        // What is given back may stand in a later minute than what was set aside.
+        let amount = |n: i64| u64::try_from(n).unwrap_or_default();
+        Self {
+            provider: spend.provider,
+            model: spend.model,
+            cost: Cost {
+                requests: amount(spend.requests),
+                prompt_tokens: amount(spend.prompt_tokens),
+                output_tokens: amount(spend.output_tokens),
+                micro_usd: amount(spend.micro_usd),
+            },
+        }
+    }
+}
+
+/// A picture that was kept
+///
+/// It goes by its SHA-256, so it never changes.
+#[utoipa::path(
+    get,
+    path = "/api/evidence/{file}",
+    tag = "history",
+    params(("file" = String, Path, description = "The SHA-256 of the picture and `.jpg`")),
+    responses(
+        (status = 200, content_type = "image/jpeg", body = Vec<u8>, headers(("etag" = String, description = "The SHA-256, in quotes"))),
+        (status = 304, description = "It is what `If-None-Match` names"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The record can't be read now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn evidence(
+    State(state): State<AppState>,
+    Path(file): Path<String>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such evidence");
+    let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
+    let still = state.views.findings.still(sha256).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (header::ETAG, format!("\"{sha256}\"")),
+    ];
+    Ok((headers, still.ok_or_else(missing)?).into_response())
 }

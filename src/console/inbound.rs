@@ -9,23 +9,26 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::AppState;
 use super::incidents::{StatusBody, verdict};
-use super::problem::Problem;
+use super::problem::{Failed, NotDone, Problem};
 use crate::config::Secret;
+use crate::incident::Change;
 
 const LARGEST_BODY: usize = 16 << 10;
 /// Seconds a clock may differ and a message be under way.
@@ -42,25 +45,43 @@ struct Inbound {
     guard: Arc<Guard>,
 }
 
-pub(super) fn router(state: AppState, secret: Secret) -> Router {
+pub(super) fn router(state: AppState, secret: Secret) -> OpenApiRouter {
     let inbound = Inbound {
         state,
         secret,
         guard: Arc::new(Guard::new(Timestamp::now().as_second())),
     };
-    Router::new()
-        .route("/api/inbound", post(decide))
+    OpenApiRouter::new()
+        .routes(routes!(decide))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(inbound)
 }
 
-#[derive(Debug, Deserialize)]
-struct Decision {
+#[derive(Debug, Deserialize, ToSchema)]
+struct InboundDecision {
     incident: Uuid,
     #[serde(flatten)]
     body: StatusBody,
 }
 
+/// A tool decides about an incident, signed instead of with the token
+#[utoipa::path(
+    post,
+    path = "/api/inbound",
+    tag = "sinks",
+    security(()),
+    params(
+        ("x-watchtower-timestamp" = i64, Header, description = "Seconds since 1970"),
+        ("x-watchtower-signature" = String, Header, description = "`sha256=` and the HMAC-SHA256 of `TIMESTAMP.BODY`, hexadecimal"),
+    ),
+    request_body = InboundDecision,
+    responses(
+        (status = 200, body = Change),
+        (status = 401, description = "Not signed, too old, or here already", body = Problem, content_type = "application/problem+json"),
+        Failed,
+        NotDone,
+    )
+)]
 async fn decide(
     State(inbound): State<Inbound>,
     headers: HeaderMap,
@@ -80,7 +101,7 @@ async fn decide(
         .guard
         .admit(digest, at, Timestamp::now().as_second())
         .map_err(refuse)?;
-    let decision: Decision = serde_json::from_slice(&body)
+    let decision: InboundDecision = serde_json::from_slice(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let verdict = verdict(decision.incident, &decision.body, &HeaderMap::new())?;
     let change = inbound.state.views.findings.decide(verdict).await?;

@@ -1,5 +1,7 @@
 //! Incidents, what people decide about them, and what was learned from that.
 
+use std::convert::identity;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -7,18 +9,20 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::AppState;
-use super::api::{List, bad_request, page_size};
-use super::history;
-use super::problem::Problem;
+use super::history::{StillShown, evidence_url};
+use super::list::{List, bad_request, page_size};
+use super::problem::{Failed, NotDone, Problem};
 use crate::finding::{Category, Finding, Severity};
 use crate::incident::{Change, Decision, Incident, Lesson, Note, Status};
 use crate::store::{
-    Dossier, FindingQuery, IncidentQuery, Moment, Place, Refusal, Sort, StoreError, Verdict,
+    Dossier, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, StoreError,
+    Verdict,
 };
+use crate::transcript::{Cost, Transcript};
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
 const FINDINGS: usize = 50;
@@ -27,11 +31,14 @@ const BEHIND: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_NAME: usize = 100;
 const LONGEST_WHY: usize = 2000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct IncidentsQuery {
-    /// Any of these, with commas between them.
+    /// Any of new, acknowledged, closed, with commas between them; all unless
+    /// said.
     status: Option<String>,
+    /// Any categories, with commas between them.
     category: Option<String>,
     stream: Option<String>,
     agent: Option<String>,
@@ -41,11 +48,16 @@ pub(super) struct IncidentsQuery {
     since: Option<Timestamp>,
     /// First seen before (RFC 3339).
     until: Option<Timestamp>,
+    /// last_seen (unless said), first_seen, severity or count; the most first.
     sort: Option<String>,
+    /// `next` of the page before, of the same sort.
     cursor: Option<String>,
+    /// Items of a page, 1 to 1000; 50 unless said.
     limit: Option<usize>,
 }
 
+/// Incidents, the newest first unless sorted otherwise
+#[utoipa::path(get, path = "/api/incidents", tag = "incidents", params(IncidentsQuery), responses((status = 200, body = List<Incident>), Failed))]
 pub(super) async fn list(
     State(state): State<AppState>,
     query: Result<Query<IncidentsQuery>, QueryRejection>,
@@ -151,21 +163,81 @@ fn place(cursor: &str, sort: Sort) -> Option<Place> {
 
 /// An incident with all that hangs on it. Its own fields stand at the top, as
 /// in the list.
-#[derive(Debug, Serialize)]
-struct Shown {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct IncidentShown {
     #[serde(flatten)]
     incident: Incident,
+    /// To be named when its status is set.
     version: u64,
+    /// The newest 200, oldest first.
     decisions: Vec<Decision>,
+    /// The same.
     notes: Vec<Note>,
-    /// What its stream looked like before it and after it was first seen.
-    before: Option<Value>,
-    after: Option<Value>,
-    best_evidence: Option<Value>,
-    stills: Vec<Value>,
+    /// What its stream looked like before it was first seen, and after.
+    before: Option<StillShown>,
+    after: Option<StillShown>,
+    best_evidence: Option<ProofShown>,
+    /// Of its first and its worst moment.
+    stills: Vec<ProofStill>,
+    /// The lesson that quiets it.
     lesson: Option<Lesson>,
+    /// What models took for it, its panel included.
+    cost: Cost,
+    /// The newest 50; the rest by `/api/findings?incident=`.
     findings: List<Finding>,
 }
+
+/// The quote that proves an incident best, and where it stood.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProofShown {
+    finding: Uuid,
+    /// 0 to 1.
+    confidence: f32,
+    quote: String,
+    /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    r#box: Option<[u16; 4]>,
+    /// Whether it was found on the screen; null where nobody checked.
+    grounded: Option<bool>,
+}
+
+/// The picture a finding was made on, kept as evidence.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProofStill {
+    /// `first` or `worst`.
+    moment: &'static str,
+    seen_at: Timestamp,
+    finding: Uuid,
+    /// Of the picture, lower-case hexadecimal.
+    sha256: String,
+    /// Where it is served, on this server.
+    url: String,
+}
+
+impl From<KeptStill> for ProofStill {
+    fn from(still: KeptStill) -> Self {
+        Self {
+            url: evidence_url(&still.sha256),
+            moment: still.moment,
+            seen_at: still.seen_at,
+            finding: still.finding,
+            sha256: still.sha256,
+        }
+    }
+}
+
+/// One incident with its findings, decisions, notes and evidence
+#[utoipa::path(
+    get,
+    path = "/api/incidents/{id}",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The incident's")),
+    responses(
+        (status = 200, body = IncidentShown, headers(("etag" = String, description = "Its version, in quotes"))),
+        (status = 304, description = "It is what `If-None-Match` names"),
+        (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
 
 pub(super) async fn one(
     State(state): State<AppState>,
@@ -180,7 +252,7 @@ pub(super) async fn one(
         limit: FINDINGS,
         ..FindingQuery::default()
     });
-    let findings = findings.await?.into();
+    let findings = List::of(findings.await?, identity);
     let version = dossier.version;
     let incident = &dossier.incident;
     let first = incident.first_seen;
@@ -194,53 +266,80 @@ fn shown(
     dossier: Dossier,
     (before, after): (Option<Moment>, Option<Moment>),
     findings: List<Finding>,
-) -> Shown {
-    let stills = dossier.stills.iter().map(|still| {
-        json!({
-            "moment": still.moment,
-            "seen_at": still.seen_at,
-            "finding": still.finding,
-            "sha256": still.sha256,
-            "url": evidence_url(&still.sha256),
-        })
-    });
-    let best = dossier.proof.map(|proof| {
-        json!({
-            "finding": proof.finding,
-            "confidence": proof.confidence,
-            "quote": proof.shown.quote,
-            "box": proof.shown.bounds,
-            "grounded": proof.shown.grounded,
-        })
-    });
-    Shown {
-        stills: stills.collect(),
+) -> IncidentShown {
+    IncidentShown {
+        best_evidence: dossier.proof.map(|proof| ProofShown {
+            finding: proof.finding,
+            confidence: proof.confidence,
+            quote: proof.shown.quote,
+            r#box: proof.shown.bounds,
+            grounded: proof.shown.grounded,
+        }),
+        stills: dossier.stills.into_iter().map(ProofStill::from).collect(),
         incident: dossier.incident,
         version: dossier.version,
         decisions: dossier.decisions,
         notes: dossier.notes,
-        before: before.as_ref().map(history::shown),
-        after: after.as_ref().map(history::shown),
-        best_evidence: best,
+        before: before.map(StillShown::from),
+        after: after.map(StillShown::from),
         lesson: dossier.lesson,
+        cost: dossier.cost,
         findings,
     }
 }
 
+/// What was put to models for an incident, and what they answered
+///
+/// Oldest first: how it began, and the newest. Nothing where rules found it.
+#[utoipa::path(
+    get,
+    path = "/api/incidents/{id}/transcripts",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The incident's")),
+    responses(
+        (status = 200, body = List<Transcript>),
+        (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+pub(super) async fn transcripts(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<List<Transcript>>, Problem> {
+    let id = incident_id(&id)?;
+    let items = state.views.findings.transcripts(id).await?;
+    Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
+}
+
 /// What a person sends to decide about an incident.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusBody {
     status: Status,
+    /// Who decides, 1 to 100 characters.
     by: String,
+    /// At most 2000 characters; needed to close it.
     #[serde(default)]
     why: String,
+    /// With closed: its like is no news from now on.
     #[serde(default)]
     false_positive: bool,
     /// As last seen; `If-Match` says the same.
     version: Option<u64>,
 }
 
+/// Acknowledges, closes or reopens an incident
+#[utoipa::path(
+    post,
+    path = "/api/incidents/{id}/status",
+    tag = "incidents",
+    params(
+        ("id" = Uuid, Path, description = "The incident's"),
+        ("if-match" = Option<String>, Header, description = "The ETag it was decided on"),
+    ),
+    request_body = StatusBody,
+    responses((status = 200, body = Change, headers(("etag" = String, description = "Its version, in quotes"))), Failed, NotDone)
+)]
 pub(super) async fn set_status(
     State(state): State<AppState>,
     Path(id): Path<String>,
@@ -256,13 +355,24 @@ pub(super) async fn set_status(
 }
 
 /// What a person sends to write something beside an incident.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoteBody {
+    /// Who writes, 1 to 100 characters.
     by: String,
+    /// 1 to 2000 characters.
     text: String,
 }
 
+/// Writes a note beside an incident
+#[utoipa::path(
+    post,
+    path = "/api/incidents/{id}/notes",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The incident's")),
+    request_body = NoteBody,
+    responses((status = 201, body = Change, headers(("etag" = String, description = "Its version, in quotes"))), Failed, NotDone)
+)]
 pub(super) async fn annotate(
     State(state): State<AppState>,
     Path(id): Path<String>,
@@ -338,36 +448,25 @@ pub(super) fn verdict(
     })
 }
 
-/// Where [`evidence`] is served.
-pub(super) fn evidence_url(sha256: &str) -> String {
-    format!("/api/evidence/{sha256}.jpg")
-}
-
-/// A picture kept as evidence. It goes by its sum, so it never changes.
-pub(super) async fn evidence(
-    State(state): State<AppState>,
-    Path(file): Path<String>,
-) -> Result<Response, Problem> {
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such evidence");
-    let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
-    let jpeg = state
-        .views
-        .findings
-        .still(sha256)
-        .await?
-        .ok_or_else(missing)?;
-    let headers = [
-        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
-        (header::ETAG, format!("\"{sha256}\"")),
-    ];
-    Ok((headers, jpeg).into_response())
-}
-
+/// What was learned from false alarms, the newest first
+#[utoipa::path(get, path = "/api/lessons", tag = "incidents", responses((status = 200, body = List<Lesson>), Failed))]
 pub(super) async fn lessons(State(state): State<AppState>) -> Result<Json<List<Lesson>>, Problem> {
     let items = state.views.findings.lessons().await?;
-    Ok(Json(List { items, next: None }))
+    Ok(Json(List::whole(items)))
 }
 
+/// Removes a lesson
+#[utoipa::path(
+    delete,
+    path = "/api/lessons/{id}",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The lesson's")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is no such lesson", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
 pub(super) async fn unlearn(
     State(state): State<AppState>,
     Path(id): Path<String>,

@@ -12,14 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::AppState;
-use super::problem::Problem;
+use super::problem::{Failed, NotDone, Problem};
 use crate::config::is_agent_name;
 use crate::finding::{Finding, printable};
 use crate::masking::mask_secrets;
 use crate::roster::NotAdmitted;
-
-/// The longest finding is well below.
-pub(super) const LARGEST_BODY: usize = 64 << 10;
 
 // In characters.
 const TITLE: usize = 500;
@@ -32,8 +29,23 @@ const TECHNIQUES: usize = 32;
 /// How far the clocks of two machines may differ.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
+/// Takes in what an agent on another machine has found
+///
 /// 201 with the finding as it is stored, or 200 if its id is known already:
 /// who is not sure to have been heard may say it again.
+#[utoipa::path(
+    post,
+    path = "/api/findings",
+    tag = "findings",
+    request_body = Finding,
+    responses(
+        (status = 200, description = "It was known already", body = Finding),
+        (status = 201, body = Finding),
+        (status = 429, description = "Too many agents on other machines", body = Problem, content_type = "application/problem+json"),
+        Failed,
+        NotDone,
+    )
+)]
 pub(super) async fn report(
     State(state): State<AppState>,
     finding: Result<Json<Finding>, JsonRejection>,

@@ -7,16 +7,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::Form;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::post;
-use axum::{Form, Router};
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::Sha256;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::Access;
 use super::page;
@@ -29,18 +31,34 @@ const MOST_BYTES: usize = 4096;
 /// Wrong tokens: this many at once, then one a second, of all who try.
 const GUESSES: f64 = 10.0;
 
-pub(super) fn router(access: Arc<Access>) -> Router {
-    Router::new()
-        .route("/login", post(login))
+pub(super) fn router(access: Arc<Access>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(login))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .with_state(access)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct Given {
+    /// `WATCHTOWER_CONSOLE_TOKEN`
     token: String,
 }
 
+/// Signs a browser in: the token once, then a cookie
+#[utoipa::path(
+    post,
+    path = "/login",
+    tag = "service",
+    security(()),
+    request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 303, description = "Signed in, or there is no token to show; the cookie holds for a week"),
+        (status = 400, description = "No such form", body = String, content_type = "text/html"),
+        (status = 401, description = "That is not the token", body = String, content_type = "text/html"),
+        (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
+        (status = 429, description = "Too many wrong tokens", body = String, content_type = "text/html"),
+    )
+)]
 async fn login(
     State(access): State<Arc<Access>>,
     headers: HeaderMap,

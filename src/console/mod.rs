@@ -5,34 +5,43 @@
 //! `application/problem+json` (RFC 9457). This edge reads the meeting points;
 //! all it changes is what people decide about incidents, and what remote
 //! agents report ([`intake`]).
+#![expect(unused_qualifications, reason = "utoipa's macros write some")]
 
 mod access;
-mod api;
 mod ask;
+mod conditional;
 mod events;
+mod findings;
 mod history;
 mod https;
 mod inbound;
 mod incidents;
 mod intake;
+mod list;
+mod live;
 mod login;
+mod openapi;
 mod page;
 mod problem;
+mod setup;
 mod sinks;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::budget::Budget;
 use crate::config::Secret;
@@ -41,14 +50,17 @@ use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
 use crate::masking::Redact;
 use crate::metrics::Metrics;
+use crate::model::Answers;
 use crate::roster::Roster;
 use crate::stream_hub::StreamHub;
 use crate::tls;
 use access::Access;
 use https::Https;
 use problem::Problem;
+pub use setup::Doors;
 
-/// Far more than anybody has to say about an incident.
+/// Far more than anybody has to say about an incident; the longest finding is
+/// well below.
 const LARGEST_BODY: usize = 64 << 10;
 
 /// Where to listen and whom to let in.
@@ -75,6 +87,9 @@ pub struct Views {
     pub metrics: Arc<Metrics>,
     pub deliveries: Deliveries,
     pub budget: Budget,
+    pub doors: Doors,
+    /// Who has people's questions answered.
+    pub answers: Arc<dyn Answers>,
     /// What is painted over in the stills that are shown.
     pub redact: Redact,
     /// True once everything is open, false again while draining.
@@ -88,6 +103,8 @@ struct AppState {
     shutdown: CancellationToken,
     /// Held while a reported finding is stored.
     reports: Arc<tokio::sync::Mutex<()>>,
+    /// Of the API, once it is routed.
+    description: Arc<OnceLock<Value>>,
 }
 
 /// The bound server.
@@ -117,7 +134,7 @@ impl Console {
     pub async fn run(
         self,
         views: Views,
-        beside: Router,
+        beside: OpenApiRouter,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         let ConsoleSettings {
@@ -132,9 +149,9 @@ impl Console {
             views,
             shutdown: shutdown.clone(),
             reports: Arc::default(),
+            description: Arc::default(),
         };
-        let inbound = inbound_secret.map(|secret| inbound::router(state.clone(), secret));
-        let router = router(state, beside, access).merge(inbound.unwrap_or_default());
+        let router = router(state, beside, access, inbound_secret);
         let shutdown = shutdown.cancelled_owned();
         match tls {
             None => {
@@ -151,56 +168,78 @@ impl Console {
     }
 }
 
-fn router(state: AppState, beside: Router, access: Access) -> Router {
+/// Whatever the API's description tells of is routed here, and nothing else is
+/// but the pages.
+fn router(
+    mut state: AppState,
+    beside: OpenApiRouter,
+    access: Access,
+    inbound_secret: Option<Secret>,
+) -> Router {
     let access = Arc::new(access);
-    let pages = Router::new()
+    let description = Arc::new(OnceLock::new());
+    state.description = Arc::clone(&description);
+    let inbound = inbound_secret.map(|secret| inbound::router(state.clone(), secret));
+    let guarded = OpenApiRouter::with_openapi(openapi::described())
+        .routes(routes!(live::streams))
+        .routes(routes!(live::agents))
+        .routes(routes!(live::latest_still))
+        .routes(routes!(live::budget))
+        .routes(routes!(setup::setup))
+        .routes(routes!(findings::findings, intake::report))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::one))
+        .routes(routes!(incidents::transcripts))
+        .routes(routes!(incidents::set_status))
+        .routes(routes!(incidents::annotate))
+        .routes(routes!(incidents::lessons))
+        .routes(routes!(incidents::unlearn))
+        .routes(routes!(history::moments))
+        .routes(routes!(history::handover))
+        .routes(routes!(history::evidence))
+        .routes(routes!(findings::search))
+        .routes(routes!(ask::ask))
+        .routes(routes!(sinks::list))
+        .routes(routes!(sinks::dead))
+        .routes(routes!(events::events))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+        .routes(routes!(openapi::openapi))
+        .with_state(state)
+        .merge(beside);
+    // Outside the guard: the way in, what is signed instead, and a probe that
+    // has no token.
+    let free = OpenApiRouter::new()
+        .merge(login::router(Arc::clone(&access)))
+        .merge(inbound.unwrap_or_default())
+        .routes(routes!(healthz));
+    let (guarded, mut api) = guarded.split_for_parts();
+    let (free, open) = free.split_for_parts();
+    api.merge(open);
+    description.get_or_init(|| openapi::finished(api));
+    guarded
         .merge(page::router())
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/streams", get(api::streams))
-        .route("/api/agents", get(api::agents))
-        .route(
-            "/api/findings",
-            get(api::findings)
-                .post(intake::report)
-                .layer(DefaultBodyLimit::max(intake::LARGEST_BODY)),
-        )
-        .route("/api/incidents", get(incidents::list))
-        .route("/api/incidents/{id}", get(incidents::one))
-        .route("/api/incidents/{id}/status", post(incidents::set_status))
-        .route("/api/incidents/{id}/notes", post(incidents::annotate))
-        .route("/api/moments", get(history::moments))
-        .route("/api/handover", get(history::handover))
-        .route("/api/evidence/{file}", get(incidents::evidence))
-        .route("/api/lessons", get(incidents::lessons))
-        .route("/api/lessons/{id}", delete(incidents::unlearn))
-        .route("/api/frames/{stream}/latest.jpg", get(api::latest_still))
-        .route("/api/budget", get(api::budget))
-        .route("/api/sinks", get(sinks::list))
-        .route("/api/sinks/{name}/dead", get(sinks::dead))
-        .route("/api/ask", post(ask::ask))
-        .route("/api/search", get(api::search))
-        .route("/api/events", get(events::events))
-        .with_state(state);
-    pages
-        .merge(beside)
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&access),
-            access::guard,
-        ))
-        // Outside the guard: it is the way in.
-        .merge(login::router(access))
-        // Outside the guard: a probe has no token.
-        .route("/healthz", get(healthz))
+        .layer(middleware::from_fn(conditional::answer))
+        .layer(middleware::from_fn_with_state(access, access::guard))
+        .merge(free)
+        // Not what is a picture, an event stream, or tiny.
+        .layer(CompressionLayer::new())
 }
 
+/// Whether the process answers
+#[utoipa::path(get, path = "/healthz", tag = "service", security(()), responses((status = 200, body = String, content_type = "text/plain", example = "ok")))]
 async fn healthz() -> &'static str {
     "ok"
 }
 
+/// Whether everything is open
+#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+    (status = 200, body = String, content_type = "text/plain", example = "ready"),
+    (status = 503, description = "Draining", body = String, content_type = "text/plain", example = "not ready"),
+))]
 async fn readyz(State(state): State<AppState>) -> Response {
     if state.views.ready.load(Ordering::Relaxed) {
         "ready".into_response()
@@ -209,6 +248,8 @@ async fn readyz(State(state): State<AppState>) -> Response {
     }
 }
 
+/// Counters and gauges, for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], state.views.metrics.render())

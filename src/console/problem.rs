@@ -1,18 +1,66 @@
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+const KIND: &str = "application/problem+json";
 
 /// An error as `application/problem+json` (RFC 9457).
-#[derive(Debug)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
+    r#type: &'static str,
+    /// Of the status.
+    title: &'static str,
+    #[serde(serialize_with = "number")]
+    #[schema(value_type = u16)]
     status: StatusCode,
+    /// What is wrong, and what was expected.
     detail: String,
+}
+
+fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(status.as_u16())
+}
+
+/// What whatever reads the record may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description")]
+pub(super) enum Failed {
+    /// Something about the request is not as expected
+    #[response(status = 400, content_type = "application/problem+json")]
+    Request(Problem),
+    /// The record can't be read or written now
+    #[response(status = 503, content_type = "application/problem+json")]
+    Store(Problem),
+}
+
+/// What whatever changes an incident may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description")]
+pub(super) enum NotDone {
+    /// There is none of that id
+    #[response(status = 404, content_type = "application/problem+json")]
+    Missing(Problem),
+    /// It has changed meanwhile, or is like that already
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+    /// The body is too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    Large(Problem),
+    /// The body is not declared as JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    Kind(Problem),
+    /// The body is JSON of another shape
+    #[response(status = 422, content_type = "application/problem+json")]
+    Shape(Problem),
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
             status,
             detail: detail.into(),
         }
@@ -37,18 +85,8 @@ impl From<QueryRejection> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        let kind = HeaderValue::from_static("application/problem+json");
-        (
-            self.status,
-            [(header::CONTENT_TYPE, kind)],
-            body.to_string(),
-        )
-            .into_response()
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let kind = HeaderValue::from_static(KIND);
+        (self.status, [(header::CONTENT_TYPE, kind)], body).into_response()
     }
 }

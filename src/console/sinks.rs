@@ -1,46 +1,63 @@
 //! How findings get where the team works.
 
+use std::convert::identity;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::api::{List, page_size};
-use super::problem::Problem;
+use super::list::{List, page_size};
+use super::problem::{Failed, Problem};
 use crate::deliveries::Delivery;
 use crate::store::Buried;
 
-#[derive(Debug, Serialize)]
-pub(super) struct Shown {
+/// How a sink fares.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SinkShown {
     #[serde(flatten)]
     delivery: Delivery,
     /// Events it has not dealt with yet.
     behind: u64,
 }
 
-pub(super) async fn list(State(state): State<AppState>) -> Result<Json<List<Shown>>, Problem> {
+/// Where findings go, in the order of `watchtower.toml`
+#[utoipa::path(get, path = "/api/sinks", tag = "sinks", responses((status = 200, body = List<SinkShown>), Failed))]
+pub(super) async fn list(State(state): State<AppState>) -> Result<Json<List<SinkShown>>, Problem> {
     let last = state.views.findings.last_happened().await?;
     let items = state.views.deliveries.list().into_iter();
-    let items = items.map(|delivery| Shown {
+    let items = items.map(|delivery| SinkShown {
         behind: last.saturating_sub(delivery.told),
         delivery,
     });
-    Ok(Json(List {
-        items: items.collect(),
-        next: None,
-    }))
+    Ok(Json(List::whole(items.collect())))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DeadQuery {
+    /// `next` of the page before.
     cursor: Option<u64>,
+    /// Items of a page, 1 to 1000; 50 unless said.
     limit: Option<usize>,
 }
 
-/// What the other side of one has refused for good, newest first.
+/// What the other side of a sink has refused for good, the newest first
+#[utoipa::path(
+    get,
+    path = "/api/sinks/{name}/dead",
+    tag = "sinks",
+    params(("name" = String, Path, description = "The sink's, as in `watchtower.toml`"), DeadQuery),
+    responses(
+        (status = 200, body = List<Buried>),
+        (status = 404, description = "There is no such sink", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
 pub(super) async fn dead(
     State(state): State<AppState>,
     Path(name): Path<String>,
@@ -53,5 +70,5 @@ pub(super) async fn dead(
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such sink"));
     }
     let page = state.views.findings.dead(&name, query.cursor, limit);
-    Ok(Json(page.await?.into()))
+    Ok(Json(List::of(page.await?, identity)))
 }

@@ -25,10 +25,11 @@ use crate::finding::Finding;
 use crate::incident::{Change, Exchange, Incident, Lesson, Note};
 use crate::model::Spend;
 use crate::store::{
-    self, Buried, DeadLetter, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
+    self, Buried, DeadLetter, Disk, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
     MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal, ScreenText,
     Snapshot, StoreError, Swept, TextQuery, Verdict,
 };
+use crate::transcript::Transcript;
 use export::Export;
 use log::AgentLogs;
 use recorder::{Job, Recorder, Reply};
@@ -348,6 +349,17 @@ impl FindingsBus {
     pub async fn finding(&self, id: Uuid) -> Result<Option<Finding>, StoreError> {
         let found = self.read(move |store| store.finding(id)).await?;
         Ok(found.map(|(_, finding)| finding))
+    }
+
+    /// What was put to models for an incident, oldest first; `None` when there
+    /// is no such incident.
+    pub async fn transcripts(&self, incident: Uuid) -> Result<Option<Vec<Transcript>>, StoreError> {
+        self.read(move |store| store.transcripts(incident)).await
+    }
+
+    /// How much room the record takes, and how much there is.
+    pub async fn disk(&self) -> Result<Disk, StoreError> {
+        self.read(Readers::disk).await
     }
 
     pub async fn seq_of(&self, finding: Uuid) -> Result<Option<u64>, StoreError> {

@@ -16,6 +16,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::finding::{Category, Evidence, Finding, Severity, stream_name};
@@ -27,7 +28,7 @@ pub use opinion::{Exchange, Judgement, Opinion, Stance};
 pub use subject::Subject;
 
 /// What has been decided about an incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     New,
@@ -54,11 +55,12 @@ impl fmt::Display for Status {
 }
 
 /// Findings about one thing: an item of `/api/incidents`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Incident {
     /// UUIDv7.
     pub id: Uuid,
     #[serde(with = "stream_name")]
+    #[schema(value_type = String)]
     pub stream: StreamName,
     /// Of its worst finding.
     pub title: String,
@@ -122,7 +124,7 @@ fn rank(piece: &Evidence) -> (u8, bool) {
 
 /// Why an incident changed. All but `Repeated`, `Opinions` and `Note` speak up: the
 /// verdict follows those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum News {
     Opened,
@@ -151,7 +153,7 @@ impl News {
 }
 
 /// An incident as it is after a change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Change {
     /// Counts the changes of all incidents; never reused.
     pub revision: u64,
@@ -166,7 +168,7 @@ pub struct Change {
 }
 
 /// One decision about an incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     pub status: Status,
     /// A person's name, or [`Decision::WATCHTOWER`].
@@ -182,7 +184,7 @@ impl Decision {
 }
 
 /// What a person wrote beside an incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Note {
     pub by: String,
     pub at: Timestamp,
@@ -190,7 +192,7 @@ pub struct Note {
 }
 
 /// What a person learned us: findings like these are no news.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Lesson {
     pub id: Uuid,
     /// The incident it was learned from.

@@ -5,11 +5,13 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::finding::{Evidence, ModelRef, Severity};
+use crate::transcript::Transcript;
 
 /// What one analyst says to another's finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stance {
     Confirm,
@@ -45,7 +47,7 @@ impl fmt::Display for Stance {
 }
 
 /// One analyst's answer to another: an item of an incident's `opinions`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Opinion {
     pub agent: String,
     /// Whom it answers: the analyst of the first finding.
@@ -62,7 +64,7 @@ pub struct Opinion {
 
 /// How an incident stands after its panel: its `verdict`. The severity of the
 /// incident itself stays the highest that was found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Judgement {
     /// Whoever settled it.
     pub by: String,
@@ -82,4 +84,6 @@ pub struct Exchange {
     pub opinions: Vec<Opinion>,
     /// Not yet, or nobody could settle it.
     pub verdict: Option<Judgement>,
+    /// What was asked and answered for it, where a model was.
+    pub transcripts: Vec<Transcript>,
 }

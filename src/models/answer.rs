@@ -134,6 +134,7 @@ pub(super) fn conclude(
         follow_up: findings.follow_up,
         usage,
         model,
+        spoken: None,
     })
 }
 
@@ -203,7 +204,7 @@ pub(super) fn view(text: &str, category: Category) -> Result<View, Unusable> {
 }
 
 /// The inside of a Markdown fence, when the whole text is one fence.
-fn unfenced(text: &str) -> &str {
+pub(super) fn unfenced(text: &str) -> &str {
     let text = text.trim();
     let inside = text
         .strip_prefix("```")
@@ -249,7 +250,7 @@ fn word(item: &Value, field: &str) -> String {
 }
 
 /// Printable, on one line, within bounds; empty when it isn't there.
-fn text_of(item: &Value, field: &str, longest: usize) -> String {
+pub(super) fn text_of(item: &Value, field: &str, longest: usize) -> String {
     bounded(
         item.get(field).and_then(Value::as_str).unwrap_or_default(),
         longest,

@@ -7,16 +7,20 @@ use serde_json::Value;
 
 use crate::finding::ModelRef;
 use crate::media::{Frame, Rect};
-use crate::model::{Answer, Case, Failure, Fatal, Look, Meter, Most, Usage, Weighed};
-use crate::models::{answer, case, prompt};
+use crate::model::{
+    Answer, Case, Failure, Fatal, Inquiry, Look, Meter, Most, Replied, Usage, Weighed,
+};
+use crate::models::shot::{Shot, blocking};
+use crate::models::{answer, case, inquiry, prompt};
+use crate::transcript::Spoken;
 
 /// What a request is made from.
 pub(super) struct Asking {
     pub system: String,
     pub text: String,
-    pub frame: Arc<Frame>,
-    /// Parts of the picture to be enlarged.
-    pub regions: Vec<Rect>,
+    /// With the parts of it to be enlarged; none for a question about the
+    /// record.
+    pub picture: Option<(Arc<Frame>, Vec<Rect>)>,
     /// Of the answer.
     pub schema: &'static Value,
     pub meter: Meter,
@@ -25,12 +29,11 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn about(look: &Look) -> Result<Self, Failure> {
         let frame = look.frames.last().map(Arc::clone);
-        let frame = frame.ok_or_else(|| Failure::fatal(Fatal::Request, "no picture to look at"))?;
+        let frame = frame.ok_or_else(no_picture)?;
         Ok(Self {
             system: prompt::system(&look.persona),
             text: prompt::question(look, &frame),
-            frame,
-            regions: look.news.regions.clone(),
+            picture: Some((frame, look.news.regions.clone())),
             schema: answer::schema(),
             meter: look.meter.clone(),
         })
@@ -40,11 +43,30 @@ impl Asking {
         Self {
             system: case::system(case),
             text: case::question(case),
-            frame: Arc::clone(&case.frame),
-            regions: case::regions(case),
+            picture: Some((Arc::clone(&case.frame), case::regions(case))),
             schema: case::schema(),
             meter: case.meter.clone(),
         }
+    }
+
+    pub(super) fn into(inquiry: &Inquiry) -> Self {
+        Self {
+            system: inquiry::system(),
+            text: inquiry::question(inquiry),
+            picture: None,
+            schema: inquiry::schema(),
+            meter: inquiry.meter.clone(),
+        }
+    }
+
+    /// The picture as it is sent.
+    pub(super) async fn shot(&self) -> Result<Arc<Shot>, Failure> {
+        let Some((frame, regions)) = self.picture.clone() else {
+            return Ok(Arc::default());
+        };
+        Ok(Arc::new(
+            blocking(move || Shot::take(frame, &regions)).await?,
+        ))
     }
 
     /// The worst one request for it may cost, with what its pictures (whole,
@@ -54,32 +76,67 @@ impl Asking {
         max_output_tokens: u32,
         pictures: impl FnOnce(&Frame, usize) -> u64,
     ) -> Most {
+        let shown = self.picture.as_ref();
+        let shown = shown.map(|(frame, regions)| pictures(frame, regions.len()));
         let text = self.system.len() + self.text.len() + self.schema.to_string().len();
         Most {
-            prompt_tokens: prompt::most_tokens(text) + pictures(&self.frame, self.regions.len()),
+            prompt_tokens: prompt::most_tokens(text) + shown.unwrap_or_default(),
             output_tokens: u64::from(max_output_tokens),
         }
     }
 }
 
-/// What the model said, and on which version of the picture.
+/// What was asked and said, and on which version of the picture.
 pub(super) struct Said {
-    pub text: String,
-    pub frame: Arc<Frame>,
-    pub usage: Usage,
+    spoken: Spoken,
+    frame: Option<Arc<Frame>>,
+    usage: Usage,
 }
 
 impl Said {
-    pub(super) fn answer(&self, model: ModelRef) -> Result<Answer, Failure> {
-        answer::conclude(&self.text, &self.frame, self.usage, model)
+    pub(super) fn new(
+        system: String,
+        question: String,
+        answer: String,
+        shot: &Shot,
+        usage: Usage,
+    ) -> Self {
+        Self {
+            spoken: Spoken {
+                system,
+                question,
+                pictures: shot.sent(),
+                answer,
+            },
+            frame: shot.whole.as_ref().map(|whole| Arc::clone(&whole.frame)),
+            usage,
+        }
     }
 
-    pub(super) fn weighed(&self, case: &Case, model: ModelRef) -> Result<Weighed, Failure> {
-        let view = answer::view(&self.text, case.report.category);
+    pub(super) fn answer(self, model: ModelRef) -> Result<Answer, Failure> {
+        let frame = self.frame.ok_or_else(no_picture)?;
+        let answer = answer::conclude(&self.spoken.answer, &frame, self.usage, model)?;
+        Ok(Answer {
+            spoken: Some(Box::new(self.spoken)),
+            ..answer
+        })
+    }
+
+    pub(super) fn weighed(self, case: &Case, model: ModelRef) -> Result<Weighed, Failure> {
+        let view = answer::view(&self.spoken.answer, case.report.category);
         Ok(Weighed {
             view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
             usage: self.usage,
             model,
+            spoken: Some(Box::new(self.spoken)),
         })
     }
+
+    pub(super) fn replied(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
+        inquiry::replied(&self.spoken.answer, inquiry, self.usage)
+    }
+}
+
+fn no_picture() -> Failure {
+    Failure::fatal(Fatal::Request, "no picture to look at")
 }

@@ -238,6 +238,7 @@ impl Cassette {
                 output_tokens: track.output_tokens,
             },
             model: track.model.clone(),
+            spoken: None,
         })
     }
 }
@@ -307,6 +308,7 @@ mod tests {
                 follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
+                spoken: None,
             };
             Box::pin(std::future::ready(Ok(answer)))
         }

@@ -55,6 +55,7 @@ impl Model for Gauge {
                 ..Usage::default()
             },
             model: self.identity(),
+            spoken: None,
         };
         Box::pin(std::future::ready(Ok(answer)))
     }

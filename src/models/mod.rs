@@ -8,6 +8,7 @@ pub mod cassette;
 pub mod gauge;
 pub mod gemini;
 mod http;
+mod inquiry;
 pub mod offline;
 pub mod openai;
 pub mod prompt;

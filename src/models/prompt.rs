@@ -170,8 +170,12 @@ pub(super) fn block(text: &mut String, mark: &str, what: &str, lines: &[String])
 
 /// Of the moment and all the text, so that a recording asks the same again.
 pub(super) fn mark<'a>(frame: &Frame, lines: impl Iterator<Item = &'a String>) -> String {
+    mark_of(&frame.captured_at.as_nanosecond().to_be_bytes(), lines)
+}
+
+pub(super) fn mark_of<'a>(moment: &[u8], lines: impl Iterator<Item = &'a String>) -> String {
     let mut sum = Sha256::new();
-    sum.update(frame.captured_at.as_nanosecond().to_be_bytes());
+    sum.update(moment);
     for line in lines {
         sum.update(line);
         sum.update([0]);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::media::{EncodeError, Frame, Rect};
+use crate::media::{EncodeError, Frame, Rect, Still};
 use crate::model::{Failure, Fatal};
+use crate::transcript::SentPicture;
 
 /// A JPEG of this many bytes makes a request of just under 4 MB, the largest
 /// that has never been refused.
@@ -15,19 +16,27 @@ const MAX_JPEG: usize = 2_950_000;
 /// A smaller part shows nothing, enlarged or not.
 const SMALLEST: u32 = 16;
 
-/// One picture in the form a request carries it.
+/// What a request shows, in the form it carries it; nothing for a question
+/// without a picture.
+#[derive(Default)]
 pub(super) struct Shot {
+    pub whole: Option<Whole>,
+    /// Parts of it, enlarged.
+    pub closeups: Vec<Closeup>,
+}
+
+pub(super) struct Whole {
     /// Whose still it is: the frame itself, or a smaller version of it.
     pub frame: Arc<Frame>,
     pub base64: String,
-    /// Parts of it, enlarged.
-    pub closeups: Vec<Closeup>,
+    sent: SentPicture,
 }
 
 pub(super) struct Closeup {
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     pub bounds: [u16; 4],
     pub base64: String,
+    sent: SentPicture,
 }
 
 impl Shot {
@@ -35,43 +44,76 @@ impl Shot {
     /// enlarged as far as they fit too. Costs CPU: call it off the async
     /// workers.
     pub(super) fn take(frame: Arc<Frame>, regions: &[Rect]) -> Result<Self, EncodeError> {
-        let mut shot = Self::whole(frame)?;
-        let mut room = MAX_JPEG.saturating_sub(shot.base64.len() / 4 * 3);
+        let whole = Whole::of(frame)?;
+        let mut closeups = Vec::new();
+        let mut room = MAX_JPEG.saturating_sub(whole.base64.len() / 4 * 3);
         for region in regions {
-            let frame = &shot.frame;
+            let frame = &whole.frame;
             let (width, height) = (frame.picture.width, frame.picture.height);
             let part = frame.picture.crop(*region);
             if part.width < SMALLEST || part.height < SMALLEST {
                 continue;
             }
-            let still = frame.showing(part.doubled()).still()?;
+            let part = part.doubled();
+            let size = (part.width, part.height);
+            let still = frame.showing(part).still()?;
             if still.jpeg.len() > room {
                 break;
             }
             room -= still.jpeg.len();
-            shot.closeups.push(Closeup {
-                bounds: region.thousandths(width, height),
+            let bounds = region.thousandths(width, height);
+            closeups.push(Closeup {
+                bounds,
                 base64: STANDARD.encode(&still.jpeg),
+                sent: sent(Some(bounds), size, &still),
             });
         }
-        Ok(shot)
-    }
-
-    fn whole(frame: Arc<Frame>) -> Result<Self, EncodeError> {
-        let still = frame.still()?;
-        if still.jpeg.len() > MAX_JPEG && can_shrink(&frame) {
-            return Self::smaller(&frame);
-        }
         Ok(Self {
-            base64: STANDARD.encode(&still.jpeg),
-            frame,
-            closeups: Vec::new(),
+            whole: Some(whole),
+            closeups,
         })
     }
 
     /// At half the size, and half of that until it fits; without parts.
-    pub(super) fn smaller(frame: &Frame) -> Result<Self, EncodeError> {
-        Self::whole(Arc::new(frame.halved()))
+    pub(super) fn smaller(&self) -> Result<Self, EncodeError> {
+        let whole = self.whole.as_ref();
+        let whole = whole.map(|whole| Whole::of(Arc::new(whole.frame.halved())));
+        Ok(Self {
+            whole: whole.transpose()?,
+            closeups: Vec::new(),
+        })
+    }
+
+    /// What of it is kept: the whole, then the parts.
+    pub(super) fn sent(&self) -> Vec<SentPicture> {
+        let whole = self.whole.iter().map(|whole| &whole.sent);
+        let parts = self.closeups.iter().map(|closeup| &closeup.sent);
+        whole.chain(parts).cloned().collect()
+    }
+}
+
+impl Whole {
+    fn of(frame: Arc<Frame>) -> Result<Self, EncodeError> {
+        let mut frame = frame;
+        let mut still = frame.still()?;
+        while still.jpeg.len() > MAX_JPEG && can_shrink(&frame) {
+            frame = Arc::new(frame.halved());
+            still = frame.still()?;
+        }
+        Ok(Self {
+            base64: STANDARD.encode(&still.jpeg),
+            sent: sent(None, (frame.picture.width, frame.picture.height), &still),
+            frame,
+        })
+    }
+}
+
+fn sent(bounds: Option<[u16; 4]>, (width, height): (u32, u32), still: &Still) -> SentPicture {
+    SentPicture {
+        bounds,
+        width,
+        height,
+        sha256: still.sha256.clone(),
     }
 }
 
@@ -142,15 +184,18 @@ mod tests {
     fn what_fits_goes_out_as_it_is() {
         let whole = frame(1920, 1080);
         let shot = Shot::take(Arc::clone(&whole), &[]).unwrap();
-        assert!(Arc::ptr_eq(&shot.frame, &whole));
-        assert_eq!(shot.base64.len(), (1920 * 1080_usize).div_ceil(3) * 4);
+        let sent = shot.whole.as_ref().unwrap();
+        assert!(Arc::ptr_eq(&sent.frame, &whole));
+        assert_eq!(sent.base64.len(), (1920 * 1080_usize).div_ceil(3) * 4);
     }
 
     #[test]
     fn what_is_too_big_shrinks_until_it_fits_and_keeps_its_name() {
         let shot = Shot::take(frame(8000, 4000), &[]).unwrap();
+        let shot = shot.whole.unwrap();
         assert_eq!((shot.frame.picture.width, shot.frame.seq), (2000, 7));
         assert!(shot.base64.len() < 4_000_000);
+        assert_eq!((shot.sent.width, shot.sent.bounds), (2000, None));
         let sum = shot.frame.still().unwrap().sha256;
         assert_ne!(sum, frame(8000, 4000).still().unwrap().sha256);
     }

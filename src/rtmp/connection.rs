@@ -73,6 +73,20 @@ impl End {
         }
     }
 
+    /// Whoever it was may not, or can't, publish here.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeLate(_)
+                | Self::PublishLate(_)
+                | Self::Refused(_)
+                | Self::Play
+                | Self::Codec(_)
+                | Self::Session(_)
+                | Self::Tls(_)
+        )
+    }
+
     pub(super) fn is_normal(&self) -> bool {
         matches!(
             self,

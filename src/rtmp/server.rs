@@ -271,6 +271,7 @@ impl Shared {
 
     fn turned_away(&self, peer: SocketAddr, turned: Turned) {
         self.metrics.rtmp_connection("turned_away");
+        self.hub.turned_away(peer.ip(), turned.to_string());
         if self.flood.admits(peer.ip(), "turned_away") {
             warn!(%peer, "RTMP connection refused: {turned}");
         }
@@ -279,6 +280,9 @@ impl Shared {
     /// The one line about a connection that ended.
     pub(super) fn ended(&self, connection: &Summary<'_>, end: &End) {
         self.metrics.rtmp_connection(end.word());
+        if end.is_refusal() {
+            self.hub.turned_away(connection.peer.ip(), end.to_string());
+        }
         if !self.flood.admits(connection.peer.ip(), end.word()) {
             return;
         }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::notes;
 use super::read::clamp;
 use super::row::{self, INCIDENT, INCIDENT_COLUMNS};
+use super::transcripts::{COST, cost};
 use super::{Dossier, IncidentQuery, KeptStill, Page, Place, Readers, Sort, StoreError};
 use crate::finding::Category;
 use crate::incident::{Decision, Incident, Lesson, Subject};
@@ -150,16 +151,17 @@ fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<In
 }
 
 fn dossier(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Dossier>> {
-    let sql =
-        format!("SELECT {INCIDENT}, seq, version, proof, lesson FROM incidents WHERE id = ?1");
+    let sql = format!(
+        "SELECT {INCIDENT}, seq, version, proof, lesson, {COST} FROM incidents WHERE id = ?1"
+    );
     let mut find = db.prepare_cached(&sql)?;
     let found = find.query_row([id.as_bytes()], |row| {
         let at = INCIDENT_COLUMNS;
         let head: (i64, i64) = (row.get(at)?, row.get(at + 1)?);
         let (proof, lesson): (Option<String>, Option<i64>) = (row.get(at + 2)?, row.get(at + 3)?);
-        Ok((row::incident(row)?, head, proof, lesson))
+        Ok((row::incident(row)?, head, proof, lesson, cost(row, at + 4)?))
     });
-    let Some((incident, (seq, version), proof, lesson_seq)) = found.optional()? else {
+    let Some((incident, (seq, version), proof, lesson_seq, cost)) = found.optional()? else {
         return Ok(None);
     };
     let lesson = match lesson_seq {
@@ -177,6 +179,7 @@ fn dossier(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Dossier>> {
         proof: proof.and_then(|proof| serde_json::from_str(&proof).ok()),
         stills: stills(db, seq)?,
         lesson,
+        cost,
     }))
 }
 

@@ -24,18 +24,21 @@ mod row;
 mod schema;
 mod screen;
 mod spend;
+mod transcripts;
 mod writer;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::finding::{Category, Finding, Severity};
 use crate::incident::{Change, Decision, Exchange, Incident, Lesson, Note, Proof, Status};
 use crate::media::Still;
 use crate::model::Spend;
+use crate::transcript::{Cost, Transcript};
 
 pub use moments::{Moment, MomentQuery, Snapshot};
 pub use notes::Done;
@@ -62,6 +65,15 @@ pub struct Publication {
     /// Kept when this is its incident's first or worst moment. Whoever hands
     /// it in has masked what it knows to be secret: nothing is painted here.
     pub still: Option<Still>,
+    /// The question it answers, where a hosted model was asked.
+    pub asked: Option<AskedOf>,
+}
+
+/// A question, and the part of its cost that falls to one of its findings.
+#[derive(Debug, Clone)]
+pub struct AskedOf {
+    pub transcript: Arc<Transcript>,
+    pub share: Cost,
 }
 
 impl From<Finding> for Publication {
@@ -69,6 +81,7 @@ impl From<Finding> for Publication {
         Self {
             finding,
             still: None,
+            asked: None,
         }
     }
 }
@@ -265,6 +278,21 @@ pub struct Dossier {
     pub stills: Vec<KeptStill>,
     /// The lesson that quiets it.
     pub lesson: Option<Lesson>,
+    /// What models took for it, its panel included.
+    pub cost: Cost,
+}
+
+/// How much room the record takes, and how much there is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Disk {
+    pub database_bytes: u64,
+    /// Stills.
+    pub evidence_bytes: u64,
+    /// Of both together, before the oldest goes (`[store] max_bytes`).
+    pub limit_bytes: u64,
+    /// Of the file system of the data folder.
+    pub free_bytes: u64,
+    pub total_bytes: u64,
 }
 
 /// A picture kept as evidence.

@@ -1,8 +1,8 @@
 //! What the screens looked like: a still of each stream now and then, for who
 //! looks back.
 
-use jiff::Timestamp;
-use rusqlite::{Row, params};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 
 use super::read::clamp;
@@ -134,6 +134,24 @@ impl Readers {
             ))
         })
     }
+}
+
+/// While a line that appeared still stands there, most likely.
+const SOON: SignedDuration = SignedDuration::from_secs(30);
+
+/// The first picture of a stream from then on, if one was kept soon.
+pub(super) fn soon_after(
+    db: &Connection,
+    stream: &str,
+    at: Timestamp,
+) -> rusqlite::Result<Option<Moment>> {
+    let latest = at.checked_add(SOON).unwrap_or(at);
+    let mut find = db.prepare_cached(
+        "SELECT seq, stream, seen_at, frame_seq, sha256 FROM moments
+         WHERE stream = ?1 AND seen_at >= ?2 AND seen_at < ?3 ORDER BY seen_at LIMIT 1",
+    )?;
+    let found = find.query_row(params![stream, row::nanos(at), row::nanos(latest)], moment);
+    found.optional()
 }
 
 fn moment(row: &Row<'_>) -> rusqlite::Result<Moment> {

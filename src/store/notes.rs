@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Readers, Refusal, StoreError, Writer, row};
@@ -63,7 +64,7 @@ pub(super) fn of(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Note>> 
 const MOST_DONE: i64 = 1000;
 
 /// What somebody did to an incident: a decision, or a note.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Done {
     pub at: Timestamp,
     pub by: String,

@@ -80,7 +80,7 @@ pub fn open(data: &Path, settings: &StoreSettings) -> Result<(Writer, Readers), 
     let evidence = EvidenceFolder::open(&pictures).map_err(folder_error(&pictures))?;
     let writer = Writer::new(db, &file, evidence, settings.clone(), lock)
         .map_err(|error| explain(&error, &name))?;
-    let readers = Readers::new(file, pictures);
+    let readers = Readers::new(file, pictures, settings.max_bytes);
     Ok((writer, readers))
 }
 

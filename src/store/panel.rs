@@ -28,6 +28,9 @@ impl Writer {
         };
         let revision = self.next_revision();
         known.update(&self.db, revision)?;
+        for transcript in &exchange.transcripts {
+            self.keep_transcript(known.seq, transcript, transcript.cost)?;
+        }
         let change = Change {
             revision,
             change: news,

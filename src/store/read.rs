@@ -8,9 +8,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params_from_iter};
 
-use super::evidence;
-use super::screen;
-use super::{FindingQuery, Page, StoreError, row};
+use super::{Disk, FindingQuery, Page, StoreError, evidence, retention, row, screen};
 use crate::finding::{Finding, Severity};
 
 /// Connections kept open for the next query.
@@ -26,14 +24,16 @@ pub struct Readers {
 struct Inner {
     file: PathBuf,
     pictures: PathBuf,
+    max_bytes: u64,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(file: PathBuf, pictures: PathBuf) -> Self {
+    pub(super) fn new(file: PathBuf, pictures: PathBuf, max_bytes: u64) -> Self {
         let inner = Inner {
             file,
             pictures,
+            max_bytes,
             idle: Mutex::default(),
         };
         Self {
@@ -77,6 +77,23 @@ impl Readers {
         Ok(db)
     }
 
+    /// How much room the record takes, and how much there is.
+    pub fn disk(&self) -> Result<Disk, StoreError> {
+        let (database, evidence) = self.with(retention::size)?;
+        let folder = rustix::fs::statvfs(&self.inner.pictures).map_err(|error| StoreError {
+            file: self.inner.pictures.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        Ok(Disk {
+            database_bytes: database,
+            evidence_bytes: evidence,
+            limit_bytes: self.inner.max_bytes,
+            // What is set aside for root is not ours to use.
+            free_bytes: folder.f_bavail.saturating_mul(folder.f_frsize),
+            total_bytes: folder.f_blocks.saturating_mul(folder.f_frsize),
+        })
+    }
+
     /// Newest first, in the order of publication.
     pub fn findings(&self, query: &FindingQuery) -> Result<Page<Finding, u64>, StoreError> {
         self.with(|db| findings(db, query))
@@ -99,7 +116,6 @@ impl Readers {
         })
     }
 
-    /// The place of a finding in the order of publication.
     /// A finding and its place.
     pub fn finding(&self, id: uuid::Uuid) -> Result<Option<(u64, Finding)>, StoreError> {
         let Some(seq) = self.seq_of(id)? else {
@@ -112,6 +128,7 @@ impl Readers {
             .filter(|(_, finding)| finding.id == id))
     }
 
+    /// The place of a finding in the order of publication.
     pub fn seq_of(&self, finding: uuid::Uuid) -> Result<Option<u64>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached("SELECT seq FROM findings WHERE id = ?1")?;

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, params};
 
 use super::screen::{self, Hit};
-use super::{Readers, StoreError, row};
+use super::{Readers, StoreError, moments, row};
 use crate::finding::Finding;
 
 /// Of each kind: the first and the newest with all words, the best and the
@@ -39,6 +39,9 @@ impl Readers {
             for (wanted, order) in ways {
                 lines(db, wanted, order, &mut found.lines)?;
                 findings(db, wanted, order, &mut found.findings)?;
+            }
+            for hit in &mut found.lines {
+                hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
             }
             Ok(found)
         })

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::known::Known;
 use super::row;
-use super::{Recorded, Writer};
+use super::{Publication, Recorded, Writer};
 use crate::finding::{Finding, Severity};
 use crate::incident::{Change, Decision, Incident, Likeness, News, Proof, Status, Subject};
 use crate::media::Still;
@@ -58,11 +58,8 @@ impl KnownLesson {
 }
 
 impl Writer {
-    pub(super) fn record(
-        &mut self,
-        finding: &Finding,
-        still: Option<&Still>,
-    ) -> rusqlite::Result<Recorded> {
+    pub(super) fn record(&mut self, publication: &Publication) -> rusqlite::Result<Recorded> {
+        let (finding, still) = (&publication.finding, publication.still.as_ref());
         if let Some(recorded) = self.recorded(finding.id)? {
             return Ok(recorded);
         }
@@ -86,6 +83,9 @@ impl Writer {
             if !known.has_still || worst {
                 known.has_still |= self.keep(&known, seq, still)?;
             }
+        }
+        if let Some(asked) = &publication.asked {
+            self.keep_transcript(known.seq, &asked.transcript, asked.share)?;
         }
         if let Some(lesson) = known.lesson {
             self.quieted(lesson, finding.observed_at)?;

@@ -2,7 +2,7 @@
 //! its last finding, a still with the last finding it was kept for.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::OptionalExtension as _;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use super::{StoreError, Writer, row};
@@ -42,7 +42,8 @@ impl Writer {
     fn remove_oldest(&mut self) -> rusqlite::Result<Swept> {
         let keep = i64::try_from(self.settings.keep.as_nanos()).unwrap_or(i64::MAX);
         let since = row::nanos(Timestamp::now()).saturating_sub(keep);
-        let too_much = self.size()? > self.settings.max_bytes;
+        let (database, evidence) = size(&self.db)?;
+        let too_much = database + evidence > self.settings.max_bytes;
         let oldest: Vec<(i64, i64, i64)> = self
             .db
             .prepare_cached("SELECT seq, incident, stored_at FROM findings ORDER BY seq LIMIT ?1")?
@@ -123,16 +124,13 @@ impl Writer {
         }
         Ok(swept)
     }
+}
 
-    /// Bytes in use by database and evidence.
-    fn size(&self) -> rusqlite::Result<u64> {
-        let pragma = |name| {
-            self.db
-                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-        };
-        let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
-        let stills = "SELECT coalesce(sum(bytes), 0) FROM evidence";
-        let stills: i64 = self.db.query_row(stills, [], |row| row.get(0))?;
-        Ok((used + stills).max(0) as u64)
-    }
+/// Bytes in use by database and evidence.
+pub(super) fn size(db: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+    let stills = "SELECT coalesce(sum(bytes), 0) FROM evidence";
+    let stills: i64 = db.query_row(stills, [], |row| row.get(0))?;
+    Ok((used.max(0) as u64, stills.max(0) as u64))
 }

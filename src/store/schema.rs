@@ -7,7 +7,15 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Each brings the schema from its index to the next. Never change one that
 /// was released: add another.
-const MIGRATIONS: [&str; 6] = [FIRST, SCREEN_TEXT, VERDICT, OUTBOX, SPEND, LOOKING_BACK];
+const MIGRATIONS: [&str; 7] = [
+    FIRST,
+    SCREEN_TEXT,
+    VERDICT,
+    OUTBOX,
+    SPEND,
+    LOOKING_BACK,
+    TRANSCRIPTS,
+];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
 
@@ -233,6 +241,30 @@ END;
 CREATE TRIGGER finding_text_removed AFTER DELETE ON findings BEGIN
   DELETE FROM finding_text WHERE rowid = old.seq;
 END;
+";
+
+/// What was put to models for an incident and what they took; one question may
+/// have led to several.
+const TRANSCRIPTS: &str = "
+CREATE TABLE transcripts (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  json TEXT NOT NULL
+) STRICT;
+CREATE TABLE incident_transcripts (
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+  transcript INTEGER NOT NULL REFERENCES transcripts,
+  PRIMARY KEY (incident, transcript)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX incident_transcripts_by_transcript ON incident_transcripts (transcript);
+CREATE TRIGGER transcript_released AFTER DELETE ON incident_transcripts
+WHEN NOT EXISTS (SELECT 1 FROM incident_transcripts WHERE transcript = old.transcript) BEGIN
+  DELETE FROM transcripts WHERE seq = old.transcript;
+END;
+ALTER TABLE incidents ADD COLUMN requests INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN prompt_tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN output_tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incidents ADD COLUMN micro_usd INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What a file turned out to be.

@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::moments::{self, Moment};
 use super::{Page, Readers, StoreError, Writer, row};
 use crate::media::StreamName;
 
@@ -29,7 +31,7 @@ pub struct ScreenLine {
 }
 
 /// A line that was searched for: an item of `/api/search`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Hit {
     pub stream: String,
     /// When it appeared.
@@ -39,6 +41,9 @@ pub struct Hit {
     pub text: String,
     #[serde(rename = "box")]
     pub bounds: [u16; 4],
+    /// The first still kept from then on, if one was soon.
+    #[serde(skip)]
+    pub still: Option<Moment>,
 }
 
 /// Which lines to look for, the newest first.
@@ -102,8 +107,13 @@ impl Readers {
                  ORDER BY rowid DESC LIMIT ?4",
             )?;
             let limit = query.limit as i64 + 1;
-            find.query_map(params![wanted, before, query.stream, limit], hit)?
-                .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()
+            let mut hits = find
+                .query_map(params![wanted, before, query.stream, limit], hit)?
+                .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()?;
+            for (_, hit) in &mut hits {
+                hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
+            }
+            Ok(hits)
         })?;
         Ok(Page::of(hits, query.limit))
     }
@@ -120,6 +130,7 @@ pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
         pts_ms: row.get(4)?,
         text: row.get(5)?,
         bounds: [next(), next(), next(), next()],
+        still: None,
     };
     Ok((row.get::<_, i64>(0)? as u64, hit))
 }

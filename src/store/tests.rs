@@ -43,6 +43,7 @@ fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
     Write::Record(Box::new(Publication {
         finding,
         still: Some(still),
+        asked: None,
     }))
 }
 

@@ -88,7 +88,7 @@ impl Writer {
     fn apply(&mut self, job: &Write) -> rusqlite::Result<Result<Written, Refusal>> {
         match job {
             Write::Record(publication) => {
-                let recorded = self.record(&publication.finding, publication.still.as_ref())?;
+                let recorded = self.record(publication)?;
                 Ok(Ok(Written::Recorded(recorded)))
             }
             Write::Decide(verdict) => Ok(self.decide(verdict)?.map(Written::Decided)),

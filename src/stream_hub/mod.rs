@@ -15,11 +15,13 @@
 //! the cache of the current group of pictures. It is bounded in units and in
 //! bytes whatever the publisher sends.
 
+mod refusals;
 pub mod renditions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::media::{MediaUnit, StreamName, VideoConfig};
+use refusals::Refusals;
+pub use refusals::TurnedAway;
 
 /// At 30 frames and 47 AAC frames a second 2,048 units are 26 s; OBS' default
 /// of 8.3 s between keyframes fits three times over.
@@ -50,6 +54,8 @@ pub struct StreamHub {
 struct Hub {
     hold: Duration,
     streams: Mutex<HashMap<StreamName, Arc<Stream>>>,
+    /// Who wanted to publish and may not.
+    refusals: Refusals,
     /// Counts whenever a stream begins, ends, loses its signal or has it back.
     changes: watch::Sender<u64>,
 }
@@ -145,6 +151,7 @@ impl StreamHub {
         let inner = Hub {
             hold,
             streams: Mutex::default(),
+            refusals: Refusals::default(),
             changes: watch::Sender::new(0),
         };
         Self {
@@ -272,6 +279,18 @@ impl StreamHub {
     pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
         let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
         Some(stream.info())
+    }
+
+    /// Notes that somebody wanted to publish and may not, and why.
+    pub fn turned_away(&self, address: IpAddr, why: String) {
+        self.inner
+            .refusals
+            .add(address.to_canonical(), why, Timestamp::now());
+    }
+
+    /// Who was turned away, the newest first.
+    pub fn refusals(&self) -> Vec<TurnedAway> {
+        self.inner.refusals.all()
     }
 
     /// All streams by name, those that wait for their publishers too.

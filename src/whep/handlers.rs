@@ -3,14 +3,14 @@
 //! Everything that can be refused is refused before a session exists. Who may
 //! ask at all was settled before a request gets here.
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use std::net::IpAddr;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Gateway;
 use super::offer;
@@ -23,17 +23,38 @@ const BEHIND: &str = "x-watchtower-behind";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// The room's pages, to be merged behind the access guard.
-pub fn router(gateway: Gateway) -> Router {
-    Router::new()
-        .route("/whep/{stream}", post(create).options(options))
-        .route(
-            "/whep/{stream}/{session}",
-            axum::routing::patch(trickle).delete(end).options(options),
-        )
+pub fn router(gateway: Gateway) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(trickle, end))
+        .route("/whep/{stream}", axum::routing::options(options))
+        .route("/whep/{stream}/{session}", axum::routing::options(options))
         .layer(DefaultBodyLimit::max(offer::MOST_BYTES))
         .with_state(gateway)
 }
 
+/// Starts to watch a stream
+#[utoipa::path(
+    post,
+    path = "/whep/{stream}",
+    tag = "media",
+    params(("stream" = String, Path, description = "The stream's name")),
+    request_body(content = String, content_type = "application/sdp", description = "The viewer's offer"),
+    responses(
+        (status = 201, description = "The answer", body = String, content_type = "application/sdp", headers(
+            ("location" = String, description = "The session"),
+            ("etag" = String, description = "Of the session"),
+            ("x-watchtower-behind" = Option<u64>, description = "Seconds the picture is old until the next keyframe"),
+        )),
+        (status = 400, description = "The offer can't be used", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 406, description = "Accept leaves SDP out", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 413, description = "The offer is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as SDP", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 422, description = "Nothing offered can be sent", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 503, description = "Not now", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+    )
+)]
 async fn create(
     State(gateway): State<Gateway>,
     Path(stream): Path<String>,
@@ -75,8 +96,27 @@ async fn create(
     counted(&gateway, response)
 }
 
-/// Takes more of the viewer's candidates and needs none: it comes to us, and
-/// we never go to it, least of all over TCP.
+/// Takes more of the viewer's candidates, and needs none
+///
+/// The viewer comes to us, and we never go to it, least of all over TCP.
+#[utoipa::path(
+    patch,
+    path = "/whep/{stream}/{session}",
+    tag = "media",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "As `Location` named it"),
+    ),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag", description = "Candidates (RFC 8840)"),
+    responses(
+        (status = 204, description = "Taken"),
+        (status = 404, description = "There is no such session", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 412, description = "The session has another entity tag", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 413, description = "It is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as a fragment", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 422, description = "It restarts ICE, which is not supported", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+    )
+)]
 async fn trickle(
     State(gateway): State<Gateway>,
     Path((stream, session)): Path<(String, String)>,
@@ -113,6 +153,20 @@ async fn trickle(
     counted(&gateway, response)
 }
 
+/// Ends a session
+#[utoipa::path(
+    delete,
+    path = "/whep/{stream}/{session}",
+    tag = "media",
+    params(
+        ("stream" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "As `Location` named it"),
+    ),
+    responses(
+        (status = 200, description = "It has ended"),
+        (status = 404, description = "There is no such session", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+    )
+)]
 async fn end(
     State(gateway): State<Gateway>,
     Path((stream, session)): Path<(String, String)>,

@@ -7,14 +7,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 use watchtower::budget::{Budget, Prices};
 use watchtower::config::{Limits, StoreSettings};
-use watchtower::console::{Console, ConsoleSettings, Views};
+use watchtower::console::{Console, ConsoleSettings, Doors, Views};
 use watchtower::deliveries::Deliveries;
 use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 use watchtower::findings_bus::FindingsBus;
@@ -22,9 +24,24 @@ use watchtower::frame_bus::FrameBus;
 use watchtower::masking::Redact;
 use watchtower::media::{Still, StreamName};
 use watchtower::metrics::Metrics;
+use watchtower::model::{Answered, Answers, Failure};
 use watchtower::roster::Roster;
 use watchtower::store::Publication;
 use watchtower::stream_hub::StreamHub;
+
+/// No model is configured.
+#[derive(Debug)]
+struct Nobody;
+
+impl Answers for Nobody {
+    fn put(
+        &self,
+        _question: String,
+        _record: Vec<String>,
+    ) -> BoxFuture<'_, Option<Result<Answered, Failure>>> {
+        Box::pin(std::future::ready(None))
+    }
+}
 
 pub(crate) struct Room {
     pub(crate) dir: TempDir,
@@ -68,11 +85,18 @@ impl Room {
             metrics: Arc::new(Metrics::new()),
             deliveries: Deliveries::default(),
             budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
+            doors: Doors {
+                rtmp: "127.0.0.1:1935".parse().unwrap(),
+                rtmps: None,
+                stream_key: false,
+                public_address: None,
+            },
+            answers: Arc::new(Nobody),
             redact: Redact::Secrets,
             ready: Arc::new(AtomicBool::new(true)),
         };
         let shutdown = CancellationToken::new();
-        let server = tokio::spawn(console.run(views, axum::Router::new(), shutdown.clone()));
+        let server = tokio::spawn(console.run(views, OpenApiRouter::new(), shutdown.clone()));
         Self {
             dir,
             bus,
@@ -244,6 +268,7 @@ impl Report<'_> {
                 jpeg: Bytes::from_static(jpeg),
                 sha256: String::new(),
             }),
+            asked: None,
         }
     }
 

@@ -86,6 +86,7 @@ impl Model for Scripted {
                 follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
+                spoken: None,
             })
         })
     }
@@ -179,6 +180,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
     let staff = Staff {
         members: Arc::from([member]),
         panel: Panel::parse("", "").unwrap().exchange,
+        clerk: None,
     };
     // Nobody changes it.
     let (_, staff) = watch::channel(staff);

@@ -28,6 +28,7 @@ fn ok() -> Outcome {
             version: String::new(),
             prompt: String::new(),
         },
+        spoken: None,
     })
 }
 

@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Report;
+use crate::agents::kept::Asker;
 use crate::agents::{Meeting, Member, Staff, grounding, leak};
 use crate::finding::{Observation, WATCHTOWER};
 use crate::incident::{Exchange, Judgement, Opinion, Stance};
 use crate::metrics::PanelEnd;
 use crate::model::{Asked, Case, Failure, Meter, Weighed};
+use crate::transcript::{Purpose, Transcript};
 
 /// Under which name verdicts are given.
 const CRITIC: &str = "Evidence critic";
@@ -33,12 +35,13 @@ pub(super) async fn hold(
         let member = &staff.members[*index];
         opinion(report, member, meeting)
     });
-    let opinions = join_all(opinions).await;
+    let (opinions, transcripts): (Vec<_>, Vec<_>) = join_all(opinions).await.into_iter().unzip();
     let first = &report.finding.agent;
     let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
     let exchange = Exchange {
         opinions: opinions.clone(),
         verdict: None,
+        transcripts: transcripts.into_iter().flatten().collect(),
     };
     if !record(meeting, incident, exchange).await {
         return PanelEnd::Unsettled;
@@ -52,8 +55,8 @@ pub(super) async fn hold(
     let Some(reporter) = reporter else {
         return PanelEnd::Unsettled;
     };
-    let verdict = match judge(report, reporter, opinions, meeting).await {
-        Ok(verdict) => verdict,
+    let (verdict, transcript) = match judge(report, reporter, opinions, meeting).await {
+        Ok(judged) => judged,
         Err(failure) => {
             tracing::warn!(%incident, %failure, "no verdict");
             let said = format!("no verdict on incident {incident}: {failure}");
@@ -64,6 +67,7 @@ pub(super) async fn hold(
     let exchange = Exchange {
         opinions: Vec::new(),
         verdict: Some(verdict),
+        transcripts: transcript.into_iter().collect(),
     };
     match record(meeting, incident, exchange).await {
         true => PanelEnd::Settled,
@@ -82,12 +86,20 @@ async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
 }
 
 /// One who could not be asked has no view, and says why.
-async fn opinion(report: &Report, member: &Member, meeting: &Meeting) -> Opinion {
+async fn opinion(
+    report: &Report,
+    member: &Member,
+    meeting: &Meeting,
+) -> (Opinion, Option<Transcript>) {
     let said = weigh(report, member, Asked::Opinion, Vec::new(), meeting).await;
+    let (said, transcript) = match said {
+        Ok((weighed, transcript)) => (Ok(weighed), transcript),
+        Err(failure) => (Err(failure), None),
+    };
     let name = member.config.name().to_owned();
     let to = report.finding.agent.clone();
     let at = Timestamp::now();
-    match said {
+    let opinion = match said {
         Ok(Weighed { view, model, .. }) if view.stance != Stance::NoView => Opinion {
             agent: name,
             to,
@@ -119,7 +131,8 @@ async fn opinion(report: &Report, member: &Member, meeting: &Meeting) -> Opinion
                 model,
             }
         }
-    }
+    };
+    (opinion, transcript)
 }
 
 async fn judge(
@@ -127,8 +140,9 @@ async fn judge(
     reporter: &Member,
     opinions: Vec<Opinion>,
     meeting: &Meeting,
-) -> Result<Judgement, Failure> {
-    let said = weigh(report, reporter, Asked::Verdict, opinions.clone(), meeting).await?;
+) -> Result<(Judgement, Option<Transcript>), Failure> {
+    let weighed = weigh(report, reporter, Asked::Verdict, opinions.clone(), meeting).await;
+    let (said, transcript) = weighed?;
     let stands = said.view.stance != Stance::Dispute;
     let against = |opinion: &&Opinion| match opinion.stance {
         Stance::Dispute => stands,
@@ -143,7 +157,7 @@ async fn judge(
         // Worst comes first.
         severity = severity.max(reporter.mind.first().policy.ungrounded);
     }
-    Ok(Judgement {
+    let judgement = Judgement {
         by: CRITIC.to_owned(),
         severity,
         confidence: said.view.observation.confidence,
@@ -151,7 +165,8 @@ async fn judge(
         dissent: first.into_iter().chain(others).collect(),
         at: Timestamp::now(),
         model: said.model,
-    })
+    };
+    Ok((judgement, transcript))
 }
 
 /// Puts the case to a member's model and holds the answer against the screen.
@@ -161,9 +176,13 @@ async fn weigh(
     asked: Asked,
     opinions: Vec<Opinion>,
     meeting: &Meeting,
-) -> Result<Weighed, Failure> {
+) -> Result<(Weighed, Option<Transcript>), Failure> {
     let name = member.config.name();
     let first = &report.finding.agent;
+    let (who, purpose) = match asked {
+        Asked::Opinion => (name, Purpose::Opinion),
+        Asked::Verdict => (CRITIC, Purpose::Verdict),
+    };
     let say = |state: &str| meeting.roster.say(name, state);
     let asking = async {
         let (turn, case) = loop {
@@ -193,12 +212,13 @@ async fn weigh(
             Asked::Opinion => format!("weighing what {first} reported"),
             Asked::Verdict => "being asked for a verdict".to_owned(),
         });
+        let asker = Asker::now(who, purpose);
         let result = turn.thinker().model.weigh(&case).await;
-        turn.settle(&result);
-        result
+        let told = asker.answered(turn.settle(&result));
+        result.map(|weighed| (weighed, told))
     };
     let late = || Failure::no_answer(format!("no answer within {} s", PATIENCE.as_secs()));
-    let mut said = tokio::time::timeout(PATIENCE, asking)
+    let (mut said, told) = tokio::time::timeout(PATIENCE, asking)
         .await
         .unwrap_or_else(|_| Err(late()))?;
     meeting.metrics.usage(name, said.usage);
@@ -209,7 +229,10 @@ async fn weigh(
         grounding::ground(seen, &raw, policy.redact, policy.ungrounded);
         grounding::mask_all(seen, &raw, policy.redact);
         leak::withhold(seen, &persona);
-        said
+        let spoken = said.spoken.take();
+        let transcript =
+            spoken.map(|spoken| told.transcript(*spoken, said.model.clone(), &raw, policy.redact));
+        (said, transcript)
     };
     match tokio::task::spawn_blocking(prepare).await {
         Ok(said) => Ok(said),

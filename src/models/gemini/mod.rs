@@ -28,11 +28,12 @@ use tokio::time::Instant;
 use crate::config::Secret;
 use crate::finding::ModelRef;
 use crate::model::{
-    Answer, Appetite, Case, Failure, Fatal, Look, Meter, Model, Most, Usage, Weighed,
+    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Usage,
+    Weighed,
 };
 use crate::models::asking::{Asking, Said};
 use crate::models::http::{self, Http};
-use crate::models::shot::{Shot, blocking};
+use crate::models::shot::blocking;
 use crate::models::{answer, prompt};
 use endpoint::Endpoint;
 pub use endpoint::SettingsError;
@@ -117,18 +118,18 @@ impl Gemini {
         said.weighed(case, self.identity())
     }
 
+    async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
+        self.ask(Asking::into(inquiry)).await?.replied(inquiry)
+    }
+
     async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
-        let Asking {
-            frame,
-            regions,
-            meter,
-            ..
-        } = asking;
+        let shot = asking.shot().await?;
+        let meter = asking.meter;
         let mut question = Question {
             system: asking.system,
             text: asking.text,
             answer: asking.schema,
-            shot: Arc::new(blocking(move || Shot::take(frame, &regions)).await?),
+            shot,
             max_output_tokens: self.settings.max_output_tokens,
             thinks: question::knows_thinking_levels(&self.settings.model),
             schema: !self.schema_refused.load(Ordering::Relaxed),
@@ -157,7 +158,7 @@ impl Gemini {
                 }
                 Err(Trouble::TooBig) if resends.smaller() => {
                     let shot = Arc::clone(&question.shot);
-                    question.shot = Arc::new(blocking(move || Shot::smaller(&shot.frame)).await?);
+                    question.shot = Arc::new(blocking(move || shot.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
@@ -175,11 +176,10 @@ impl Gemini {
             match reply.turn {
                 Turn::Said(text) => {
                     said.push_str(&text);
-                    return Ok(Said {
-                        text: said,
-                        frame: Arc::clone(&question.shot.frame),
-                        usage,
-                    });
+                    let Question {
+                        system, text, shot, ..
+                    } = question;
+                    return Ok(Said::new(system, text, said, &shot, usage));
                 }
                 Turn::More { text, token } if resends.continued() => {
                     said.push_str(&text);
@@ -305,6 +305,14 @@ impl Model for Gemini {
 
     fn most_for_case(&self, case: &Case) -> Most {
         self.most(&Asking::of(case))
+    }
+
+    fn most_for_inquiry(&self, inquiry: &Inquiry) -> Most {
+        self.most(&Asking::into(inquiry))
+    }
+
+    fn answer<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
+        Box::pin(self.reply(inquiry))
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {

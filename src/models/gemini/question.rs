@@ -47,7 +47,10 @@ impl Question {
         let text = self.system.len() + self.text.len() + self.answer.to_string().len();
         let words = (text / TOKEN_BYTES) as u64;
         let closeups = self.shot.closeups.len() as u64;
-        let picture = &self.shot.frame.picture;
+        let Some(whole) = &self.shot.whole else {
+            return words;
+        };
+        let picture = &whole.frame.picture;
         words
             + if knows_thinking_levels(model) {
                 WHOLE_TOKENS + closeups * CLOSEUP_TOKENS
@@ -60,7 +63,9 @@ impl Question {
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let titles: Vec<_> = (1..).zip(&self.shot.closeups).map(title).collect();
-        let mut asked = vec![Part::picture(&self.shot.base64, WHOLE)];
+        let whole = self.shot.whole.iter();
+        let whole = whole.map(|whole| Part::picture(&whole.base64, WHOLE));
+        let mut asked: Vec<_> = whole.collect();
         for (title, closeup) in titles.iter().zip(&self.shot.closeups) {
             asked.push(Part::text(title));
             asked.push(Part::picture(&closeup.base64, CLOSEUP));

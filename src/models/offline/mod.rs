@@ -272,6 +272,7 @@ impl Model for Offline {
             follow_up: FollowUp::default(),
             usage: Usage::default(),
             model: self.identity(),
+            spoken: None,
         };
         Box::pin(std::future::ready(Ok(answer)))
     }
@@ -281,6 +282,7 @@ impl Model for Offline {
             view: self.view(case),
             usage: Usage::default(),
             model: self.identity(),
+            spoken: None,
         };
         Box::pin(std::future::ready(Ok(weighed)))
     }

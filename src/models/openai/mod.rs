@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use crate::config::Secret;
 use crate::finding::ModelRef;
 use crate::model::{
-    Answer, Appetite, Case, Failure, Fatal, Look, Meter, Model, Most, Usage, Weighed,
+    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Usage,
+    Weighed,
 };
 use crate::models::address::{self, AddressError};
 use crate::models::asking::{Asking, Said};
@@ -104,13 +105,12 @@ impl OpenAi {
         said.weighed(case, self.identity())
     }
 
+    async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
+        self.ask(Asking::into(inquiry)).await?.replied(inquiry)
+    }
+
     async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
-        let Asking {
-            frame,
-            regions,
-            meter,
-            ..
-        } = asking;
+        let meter = asking.meter.clone();
         let deadline = Instant::now() + self.settings.timeout;
         // What is granted is sent.
         let again = |tried: &mut bool| {
@@ -119,7 +119,7 @@ impl OpenAi {
         let (mut smaller, mut silent, mut cut_off) = (false, false, false);
         let mut format = Format::of_index(self.format.load(Ordering::Relaxed));
         let mut max_tokens = self.settings.max_output_tokens;
-        let mut shot = Arc::new(blocking(move || Shot::take(frame, &regions)).await?);
+        let mut shot = asking.shot().await?;
         let mut usage = Usage::default();
         if !meter.begin() {
             return Err(Failure::no_answer("no request is left for it"));
@@ -139,7 +139,7 @@ impl OpenAi {
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Err(Trouble::TooBig) if again(&mut smaller) => {
                     let whole = Arc::clone(&shot);
-                    shot = Arc::new(blocking(move || Shot::smaller(&whole.frame)).await?);
+                    shot = Arc::new(blocking(move || whole.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
@@ -161,11 +161,12 @@ impl OpenAi {
             usage.estimated_tokens += self.estimated(&asking.system, &asking.text, &shot);
             match reply.turn {
                 Turn::Said(text) => {
-                    return Ok(Said {
-                        text,
-                        frame: Arc::clone(&shot.frame),
-                        usage,
-                    });
+                    let Asking {
+                        system,
+                        text: asked,
+                        ..
+                    } = asking;
+                    return Ok(Said::new(system, asked, text, &shot, usage));
                 }
                 Turn::Silent if again(&mut silent) => {}
                 Turn::CutOff if max_tokens < MOST_OUTPUT_TOKENS && again(&mut cut_off) => {
@@ -223,9 +224,9 @@ impl OpenAi {
     }
 
     fn estimated(&self, system: &str, text: &str, shot: &Shot) -> u64 {
-        let picture = &shot.frame.picture;
         let words = (system.len() + text.len()) / prompt::TOKEN_BYTES;
-        words as u64 + tokens_of(picture.width, picture.height)
+        let whole = shot.whole.as_ref().map(|whole| &whole.frame.picture);
+        words as u64 + whole.map_or(0, |picture| tokens_of(picture.width, picture.height))
     }
 
     fn most(&self, asking: &Asking) -> Most {
@@ -284,6 +285,14 @@ impl Model for OpenAi {
 
     fn appetite(&self) -> Appetite {
         Appetite::Newest
+    }
+
+    fn most_for_inquiry(&self, inquiry: &Inquiry) -> Most {
+        self.most(&Asking::into(inquiry))
+    }
+
+    fn answer<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
+        Box::pin(self.reply(inquiry))
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {

@@ -57,7 +57,8 @@ pub(super) struct Question {
 impl Question {
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Vec<u8> {
-        let mut parts = vec![picture(&self.shot.base64)];
+        let whole = self.shot.whole.iter();
+        let mut parts: Vec<_> = whole.map(|whole| picture(&whole.base64)).collect();
         for (number, closeup) in (1..).zip(&self.shot.closeups) {
             parts.push(json!({"type": "text", "text": title(number, closeup)}));
             parts.push(picture(&closeup.base64));

@@ -1,0 +1,107 @@
+//! Findings, and the search over the text that stood on the screens.
+
+use std::convert::identity;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::AppState;
+use super::history::StillShown;
+use super::list::{List, bad_request, page_size};
+use super::problem::{Failed, Problem};
+use crate::finding::{Finding, Severity};
+use crate::store::{FindingQuery, Hit, TextQuery};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FindingsQuery {
+    agent: Option<String>,
+    stream: Option<String>,
+    incident: Option<Uuid>,
+    /// This bad or worse.
+    severity: Option<Severity>,
+    /// All of these words, each from its beginning.
+    q: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<u64>,
+    /// Items of a page, 1 to 1000; 50 unless said.
+    limit: Option<usize>,
+}
+
+/// Findings, the newest first
+#[utoipa::path(get, path = "/api/findings", tag = "findings", params(FindingsQuery), responses((status = 200, body = List<Finding>), Failed))]
+pub(super) async fn findings(
+    State(state): State<AppState>,
+    query: Result<Query<FindingsQuery>, QueryRejection>,
+) -> Result<Json<List<Finding>>, Problem> {
+    let Query(query) = query?;
+    if let Some(words) = &query.q {
+        with_a_word(words)?;
+    }
+    let page = state.views.findings.page(FindingQuery {
+        words: query.q,
+        agent: query.agent,
+        stream: query.stream,
+        incident: query.incident,
+        severity: query.severity,
+        before: query.cursor,
+        limit: page_size(query.limit)?,
+    });
+    Ok(Json(List::of(page.await?, identity)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SearchQuery {
+    /// All of these words, each from its beginning.
+    q: String,
+    stream: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<u64>,
+    /// Items of a page, 1 to 1000; 50 unless said.
+    limit: Option<usize>,
+}
+
+/// A line that stood on a screen, and what the screen looked like.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HitShown {
+    #[serde(flatten)]
+    hit: Hit,
+    /// The first still kept within 30 s of it; null if there is none.
+    still: Option<StillShown>,
+}
+
+/// Lines that stood on the screens, secrets masked, the newest first
+#[utoipa::path(get, path = "/api/search", tag = "history", params(SearchQuery), responses((status = 200, body = List<HitShown>), Failed))]
+pub(super) async fn search(
+    State(state): State<AppState>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
+) -> Result<Json<List<HitShown>>, Problem> {
+    let Query(query) = query?;
+    with_a_word(&query.q)?;
+    let page = state.views.findings.search(TextQuery {
+        words: query.q,
+        stream: query.stream,
+        before: query.cursor,
+        limit: page_size(query.limit)?,
+    });
+    let shown = |mut hit: Hit| HitShown {
+        still: hit.still.take().map(StillShown::from),
+        hit,
+    };
+    Ok(Json(List::of(page.await?, shown)))
+}
+
+fn with_a_word(q: &str) -> Result<(), Problem> {
+    if q.contains(char::is_alphanumeric) {
+        return Ok(());
+    }
+    let detail = format!("q must hold a word to look for, got {q:?}");
+    Err(bad_request(detail))
+}

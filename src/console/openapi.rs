@@ -1,0 +1,99 @@
+//! The API's description, OpenAPI 3.1, made from the very routes that are
+//! served.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi as _, PartialSchema as _, ToSchema as _};
+
+use super::AppState;
+use super::problem::Problem;
+
+/// Outside the guard, with answers of their own.
+const FREE: [&str; 3] = ["/healthz", "/login", "/api/inbound"];
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Watchtower",
+        description = "A shared screen in over RTMP, a panel of AI analysts in front of it, findings with proof out. Lists are newest first and answer a cursor (`next`); errors are application/problem+json (RFC 9457); times are RFC 3339, UTC. Without WATCHTOWER_CONSOLE_TOKEN only requests that plainly come from this machine pass.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "live", description = "What is there now"),
+        (name = "findings", description = "What analysts report"),
+        (name = "incidents", description = "What findings add up to, and what people decide"),
+        (name = "history", description = "Looking back"),
+        (name = "sinks", description = "Where findings go"),
+        (name = "media", description = "Watching, by WHEP (draft-ietf-wish-whep)"),
+        (name = "service", description = "For machines that look after this one"),
+    ),
+    modifiers(&Access)
+)]
+pub(super) struct Description;
+
+/// The ways in, and what whoever has none is answered.
+struct Access;
+
+impl Modify for Access {
+    fn modify(&self, api: &mut OpenApi) {
+        let components = api.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("token", bearer);
+        let cookie = ApiKey::Cookie(ApiKeyValue::new("watchtower"));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+        let (name, schema) = (Problem::name(), Problem::schema());
+        components.schemas.insert(name.into_owned(), schema);
+    }
+}
+
+/// With what the guard answers in front of every route.
+pub(super) fn finished(mut api: OpenApi) -> Value {
+    let problem = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .build();
+    let refused = |why: &str| {
+        let response = ResponseBuilder::new().description(why);
+        RefOr::T(
+            response
+                .content("application/problem+json", problem.clone())
+                .build(),
+        )
+    };
+    for (path, item) in &mut api.paths.paths {
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            if FREE.contains(&path.as_str()) {
+                continue;
+            }
+            let responses = &mut operation.responses.responses;
+            for (status, why) in [
+                ("401", "The token is missing or wrong"),
+                ("403", "Not from this machine, or from another site's page"),
+            ] {
+                responses
+                    .entry(status.to_owned())
+                    .or_insert_with(|| refused(why));
+            }
+        }
+    }
+    serde_json::to_value(api).unwrap_or_default()
+}
+
+pub(super) fn described() -> OpenApi {
+    Description::openapi()
+}
+
+/// This description
+#[utoipa::path(get, path = "/api/openapi.json", tag = "service", responses((status = 200, body = Value)))]
+pub(super) async fn openapi(State(state): State<AppState>) -> Json<Value> {
+    Json(state.description.get().cloned().unwrap_or_default())
+}

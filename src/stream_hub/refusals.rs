@@ -1,0 +1,100 @@
+//! Who wanted to publish and was turned away, for those who wonder why nothing
+//! comes.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// More than a person looks through; who floods us can't push more out.
+const MOST: usize = 32;
+/// Of one address, so that it does not fill them all.
+const OF_ONE: usize = 4;
+
+/// Attempts of one address that failed for one reason. What it said is not
+/// told: a key may stand anywhere in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TurnedAway {
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    pub why: String,
+    pub count: u64,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+/// The newest of them, bounded.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<VecDeque<TurnedAway>>);
+
+impl Refusals {
+    pub(super) fn add(&self, address: IpAddr, why: String, now: Timestamp) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all
+            .iter()
+            .position(|one| one.address == address && one.why == why);
+        let known = known.and_then(|place| all.remove(place));
+        let (first, count) = known.map_or((now, 0), |known| (known.first, known.count));
+        let of_one = all.iter().filter(|one| one.address == address).count();
+        let crowded = of_one >= OF_ONE;
+        if crowded || all.len() >= MOST {
+            let oldest = all
+                .iter()
+                .position(|one| !crowded || one.address == address);
+            all.remove(oldest.unwrap_or_default());
+        }
+        all.push_back(TurnedAway {
+            address,
+            why,
+            count: count + 1,
+            first,
+            last: now,
+        });
+    }
+
+    /// Newest first.
+    pub(super) fn all(&self) -> Vec<TurnedAway> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().rev().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_counted_and_nobody_fills_the_list() {
+        let refusals = Refusals::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let address = |n: u32| IpAddr::from(n.to_be_bytes());
+        refusals.add(address(1), "wrong stream key".to_owned(), at(1));
+        for second in 2..5 {
+            refusals.add(address(2), "wrong stream key".to_owned(), at(second));
+        }
+        let [newest, oldest] = &refusals.all()[..] else {
+            panic!("two of them");
+        };
+        assert_eq!((newest.count, newest.first, newest.last), (3, at(2), at(4)));
+        assert_eq!((oldest.count, oldest.address), (1, address(1)));
+        for n in 0..100 {
+            refusals.add(address(3), format!("reason {n}"), at(10));
+        }
+        let of = |n| {
+            refusals
+                .all()
+                .iter()
+                .filter(|one| one.address == address(n))
+                .count()
+        };
+        assert_eq!((of(1), of(2), of(3)), (1, 1, OF_ONE));
+        for n in 10..200 {
+            refusals.add(address(n), "not RTMP".to_owned(), at(20));
+        }
+        assert_eq!(refusals.all().len(), MOST);
+        assert_eq!(refusals.all()[0].address, address(199));
+    }
+}
