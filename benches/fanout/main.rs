@@ -89,7 +89,7 @@ async fn start() -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let http = listener.local_addr().expect("bound");
     let router = whep::router(gateway.clone());
-    tokio::spawn(async move { serve(listener, router).await });
+    tokio::spawn(async move { serve(listener, axum::Router::from(router)).await });
     let shutdown = CancellationToken::new();
     tokio::spawn(gateway.run(shutdown.clone()));
     Served {

@@ -12,30 +12,45 @@
 //! now. A finding's own id is taken as well.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::sse::{self, KeepAlive, Sse};
-use futures_util::Stream;
-use serde::Serialize;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::AppState;
-use super::live::StreamState;
+use super::problem::Problem;
+use super::wire::{self, Chunk};
 use crate::findings_bus::Event;
 use crate::store::Position;
 
-/// Events a client may be behind; then its own task waits for it.
-const QUEUED: usize = 64;
-/// States change many times a second at worst; nobody reads faster than this.
-const STATES_EVERY: Duration = Duration::from_millis(250);
+/// Pieces of text a client may be behind; then its own task waits for it.
+const QUEUED: usize = 16;
+/// So that proxies and clients know that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Read in one go when a client missed more than fits in memory.
 const PAGE: usize = 500;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Resume {
+    /// The same as the header, for those who can't set one; the header goes
+    /// first.
+    last_event_id: Option<String>,
+}
 
 /// What happens, as it happens (server-sent events)
 ///
@@ -46,32 +61,40 @@ const PAGE: usize = 500;
     get,
     path = "/api/events",
     tag = "live",
-    params(("last-event-id" = Option<String>, Header, description = "The id of the last event seen, or a finding's")),
-    responses((status = 200, content_type = "text/event-stream", body = String))
+    params(Resume, ("last-event-id" = Option<String>, Header, description = "The id of the last event seen, or a finding's")),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 400, description = "Something about the request is not as expected", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn events(
     State(state): State<AppState>,
+    query: Result<Query<Resume>, QueryRejection>,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+) -> Result<Response, Problem> {
+    let Query(Resume { last_event_id }) = query?;
+    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last = header.or(last_event_id.as_deref());
     // Before anything is awaited, so that what happens from now on is in it.
     let now = state.views.findings.position();
     let from = match last {
         Some(last) => resume(&state, last, now).await,
         None => now,
     };
-    let (events, received) = mpsc::channel(QUEUED);
+    let (text, received) = mpsc::channel(QUEUED);
     tokio::spawn(async move {
         let shutdown = state.shutdown.clone();
         let feed = Feed {
             state,
             at: from,
-            events,
+            text,
         };
         // Ends when the client has gone, which closes the channel.
         let _ = shutdown.run_until_cancelled(feed.run()).await;
     });
-    Sse::new(ReceiverStream::new(received)).keep_alive(KeepAlive::default())
+    let text = ReceiverStream::new(received).map(Ok::<_, Infallible>);
+    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
+    Ok((kind, Body::from_stream(text)).into_response())
 }
 
 /// Where a client was; now, if that makes no sense.
@@ -101,7 +124,7 @@ fn parse(id: &str) -> Option<Position> {
 struct Feed {
     state: AppState,
     at: Position,
-    events: mpsc::Sender<Result<sse::Event, Infallible>>,
+    text: mpsc::Sender<Bytes>,
 }
 
 /// The client has gone.
@@ -109,44 +132,49 @@ struct Gone;
 
 impl Feed {
     async fn run(mut self) -> Result<(), Gone> {
-        let views = self.state.views.clone();
-        // Subscribed before the look back, so that nothing falls in between.
-        let mut told = views.findings.events();
-        let mut states = views.roster.changes();
-        let mut streams = views.hub.changes();
-        let mut tick = tokio::time::interval(STATES_EVERY);
-        self.agents().await?;
-        self.live().await?;
+        // Listens before the look back, so that nothing falls in between.
+        let mut wire = self.state.wire.listen();
+        self.send(wire::agents(&self.state.views)).await?;
+        self.send(wire::live(&self.state.views)).await?;
         self.look_back().await?;
+        let mut quiet = Instant::now() + KEEP_ALIVE;
         loop {
             tokio::select! {
-                event = told.recv() => match event {
-                    Ok(event) => self.tell(event).await?,
+                chunk = wire.recv() => match chunk {
+                    Ok(chunk) => self.tell(&chunk).await?,
                     Err(RecvError::Lagged(_)) => self.look_back().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
-                _ = tick.tick() => if states.has_changed().unwrap_or(false) {
-                    states.borrow_and_update();
-                    self.agents().await?;
-                },
-                Ok(()) = streams.changed() => self.live().await?,
-                () = self.events.closed() => return Ok(()),
+                () = tokio::time::sleep_until(quiet) => {
+                    self.send(Bytes::from_static(b":\n\n")).await?;
+                }
+                () = self.text.closed() => return Ok(()),
             }
+            quiet = Instant::now() + KEEP_ALIVE;
         }
     }
 
     /// What a look back has sent already is not sent again.
-    async fn tell(&mut self, event: Event) -> Result<(), Gone> {
-        match event {
-            Event::Finding { seq, finding } if seq > self.at.seq => {
-                self.at.seq = seq;
-                self.placed("finding", finding.as_ref()).await
+    async fn tell(&mut self, chunk: &Arc<Chunk>) -> Result<(), Gone> {
+        match chunk.as_ref() {
+            Chunk::State(text) => self.send(text.clone()).await,
+            Chunk::News { from, to, text, .. } if *from == self.at => {
+                self.at = *to;
+                self.send(text.clone()).await
             }
-            Event::Incident(change) if change.revision > self.at.revision => {
-                self.at.revision = change.revision;
-                self.placed("incident", change.as_ref()).await
+            // Something is missing in between.
+            Chunk::News { from, .. }
+                if from.seq > self.at.seq || from.revision > self.at.revision =>
+            {
+                self.look_back().await
             }
-            _ => Ok(()),
+            Chunk::News { events, .. } => {
+                let mut text = String::new();
+                for event in events {
+                    wire::put(&mut text, event, &mut self.at);
+                }
+                self.send(text.into()).await
+            }
         }
     }
 
@@ -156,10 +184,12 @@ impl Feed {
             let page = findings.findings_after(self.at.seq, PAGE).await;
             let page = self.readable(page)?;
             let last = page.len() < PAGE;
+            let mut text = String::new();
             for (seq, finding) in page {
-                self.at.seq = seq;
-                self.placed("finding", &finding).await?;
+                let finding = Arc::new(finding);
+                wire::put(&mut text, &Event::Finding { seq, finding }, &mut self.at);
             }
+            self.send(text.into()).await?;
             if last {
                 break;
             }
@@ -168,6 +198,7 @@ impl Feed {
             let page = findings.changed_after(self.at.revision, PAGE).await;
             let page = self.readable(page)?;
             let last = page.len() < PAGE;
+            let mut text = String::new();
             for (revision, version, incident) in page {
                 self.at.revision = revision;
                 // What changed is the sum of what was missed.
@@ -179,8 +210,9 @@ impl Feed {
                     "version": version,
                     "incident": incident,
                 });
-                self.placed("incident", &change).await?;
+                wire::placed(&mut text, "incident", self.at, &change);
             }
+            self.send(text.into()).await?;
             if last {
                 return Ok(());
             }
@@ -196,30 +228,10 @@ impl Feed {
         })
     }
 
-    async fn placed(&self, kind: &str, data: &impl Serialize) -> Result<(), Gone> {
-        let id = format!("{}-{}", self.at.seq, self.at.revision);
-        let event = sse::Event::default().event(kind).id(id);
-        self.send(event.json_data(data)).await
-    }
-
-    async fn agents(&self) -> Result<(), Gone> {
-        let agents = self.state.views.roster.agents();
-        self.send(sse::Event::default().event("agents").json_data(agents))
-            .await
-    }
-
-    async fn live(&self) -> Result<(), Gone> {
-        let streams = self.state.views.hub.streams();
-        let items: Vec<_> = streams
-            .iter()
-            .map(|info| json!({"name": info.name.as_str(), "state": StreamState::of(info)}))
-            .collect();
-        self.send(sse::Event::default().event("streams").json_data(items))
-            .await
-    }
-
-    async fn send(&self, event: Result<sse::Event, axum::Error>) -> Result<(), Gone> {
-        let event = event.expect("what is told is plain data");
-        self.events.send(Ok(event)).await.map_err(|_| Gone)
+    async fn send(&self, text: Bytes) -> Result<(), Gone> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.text.send(text).await.map_err(|_| Gone)
     }
 }

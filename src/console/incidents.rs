@@ -58,7 +58,7 @@ pub(super) struct IncidentsQuery {
 
 /// Incidents, the newest first unless sorted otherwise
 #[utoipa::path(get, path = "/api/incidents", tag = "incidents", params(IncidentsQuery), responses((status = 200, body = List<Incident>), Failed))]
-pub(super) async fn list(
+pub(super) async fn incidents(
     State(state): State<AppState>,
     query: Result<Query<IncidentsQuery>, QueryRejection>,
 ) -> Result<Json<List<Incident>>, Problem> {
@@ -239,7 +239,7 @@ impl From<KeptStill> for ProofStill {
     )
 )]
 
-pub(super) async fn one(
+pub(super) async fn incident(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {

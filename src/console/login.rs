@@ -16,6 +16,7 @@ use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::Sha256;
+use url::Url;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -94,11 +95,24 @@ async fn login(
         hex(&proof(token, until).finalize().into_bytes()),
         HOLDS.as_secs(),
     );
-    let mut response = Redirect::to("/").into_response();
+    let mut response = Redirect::to(&wanted(&headers)).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// The view the form was shown in place of, which a shared link named.
+fn wanted(headers: &HeaderMap) -> String {
+    let from = headers
+        .get(header::REFERER)
+        .and_then(|url| url.to_str().ok());
+    let from = from.and_then(|url| Url::parse(url).ok());
+    // Of our own site, whatever it says: nothing but the query is taken over.
+    match from.as_ref().and_then(Url::query) {
+        Some(query) => format!("/?{query}"),
+        None => "/".to_owned(),
+    }
 }
 
 /// Whether the request carries a cookie that still holds.
@@ -182,6 +196,28 @@ mod tests {
             "{until}.{}",
             hex(&proof(token, until).finalize().into_bytes())
         )
+    }
+
+    #[test]
+    fn a_shared_link_is_where_one_gets() {
+        let from = |referer: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::REFERER, HeaderValue::from_static(referer));
+            wanted(&headers)
+        };
+        assert_eq!(
+            from("https://tower:8080/?view=incidents&incident=1"),
+            "/?view=incidents&incident=1"
+        );
+        for plain in [
+            "https://tower:8080/",
+            "https://evil.example/x",
+            "//evil",
+            "",
+        ] {
+            assert_eq!(from(plain), "/", "{plain}");
+        }
+        assert_eq!(wanted(&HeaderMap::new()), "/");
     }
 
     #[test]

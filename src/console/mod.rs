@@ -25,6 +25,7 @@ mod page;
 mod problem;
 mod setup;
 mod sinks;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ use access::Access;
 use https::Https;
 use problem::Problem;
 pub use setup::Doors;
+use wire::Wire;
 
 /// Far more than anybody has to say about an incident; the longest finding is
 /// well below.
@@ -99,6 +101,8 @@ pub struct Views {
 #[derive(Debug, Clone)]
 struct AppState {
     views: Views,
+    /// Where event streams hear of what happens.
+    wire: Wire,
     /// Ends the event streams, which would else hold up the drain.
     shutdown: CancellationToken,
     /// Held while a reported finding is stored.
@@ -146,14 +150,20 @@ impl Console {
         } = self.settings;
         let access = Access::new(token, allowed_origins, tls.is_some());
         let state = AppState {
+            wire: Wire::new(),
             views,
             shutdown: shutdown.clone(),
             reports: Arc::default(),
             description: Arc::default(),
         };
+        let feeding = state
+            .wire
+            .clone()
+            .feed(state.views.clone(), shutdown.clone());
+        let feeding = tokio::spawn(feeding);
         let router = router(state, beside, access, inbound_secret);
         let shutdown = shutdown.cancelled_owned();
-        match tls {
+        let served = match tls {
             None => {
                 axum::serve(self.listener, router)
                     .with_graceful_shutdown(shutdown)
@@ -164,7 +174,10 @@ impl Console {
                     .with_graceful_shutdown(shutdown)
                     .await
             }
-        }
+        };
+        // It holds a way to publish.
+        let _ = feeding.await;
+        served
     }
 }
 
@@ -187,8 +200,8 @@ fn router(
         .routes(routes!(live::budget))
         .routes(routes!(setup::setup))
         .routes(routes!(findings::findings, intake::report))
-        .routes(routes!(incidents::list))
-        .routes(routes!(incidents::one))
+        .routes(routes!(incidents::incidents))
+        .routes(routes!(incidents::incident))
         .routes(routes!(incidents::transcripts))
         .routes(routes!(incidents::set_status))
         .routes(routes!(incidents::annotate))
@@ -199,8 +212,8 @@ fn router(
         .routes(routes!(history::evidence))
         .routes(routes!(findings::search))
         .routes(routes!(ask::ask))
-        .routes(routes!(sinks::list))
-        .routes(routes!(sinks::dead))
+        .routes(routes!(sinks::sinks))
+        .routes(routes!(sinks::dead_letters))
         .routes(routes!(events::events))
         .routes(routes!(readyz))
         .routes(routes!(metrics))

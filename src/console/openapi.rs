@@ -3,6 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
@@ -71,14 +72,25 @@ pub(super) fn finished(mut api: OpenApi) -> Value {
             &mut item.delete,
         ];
         for operation in operations.into_iter().flatten() {
-            if FREE.contains(&path.as_str()) {
-                continue;
-            }
             let responses = &mut operation.responses.responses;
+            for (status, response) in responses.iter_mut() {
+                let RefOr::T(response) = response else {
+                    continue;
+                };
+                // OpenAPI wants one, and most go without saying.
+                if response.description.is_empty() {
+                    let status = status.parse::<StatusCode>().ok();
+                    let reason = status.and_then(|status| status.canonical_reason());
+                    response.description = reason.unwrap_or("Answered").to_owned();
+                }
+            }
             for (status, why) in [
                 ("401", "The token is missing or wrong"),
                 ("403", "Not from this machine, or from another site's page"),
             ] {
+                if FREE.contains(&path.as_str()) {
+                    continue;
+                }
                 responses
                     .entry(status.to_owned())
                     .or_insert_with(|| refused(why));

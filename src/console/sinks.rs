@@ -26,7 +26,7 @@ pub(super) struct SinkShown {
 
 /// Where findings go, in the order of `watchtower.toml`
 #[utoipa::path(get, path = "/api/sinks", tag = "sinks", responses((status = 200, body = List<SinkShown>), Failed))]
-pub(super) async fn list(State(state): State<AppState>) -> Result<Json<List<SinkShown>>, Problem> {
+pub(super) async fn sinks(State(state): State<AppState>) -> Result<Json<List<SinkShown>>, Problem> {
     let last = state.views.findings.last_happened().await?;
     let items = state.views.deliveries.list().into_iter();
     let items = items.map(|delivery| SinkShown {
@@ -58,7 +58,7 @@ pub(super) struct DeadQuery {
         Failed,
     )
 )]
-pub(super) async fn dead(
+pub(super) async fn dead_letters(
     State(state): State<AppState>,
     Path(name): Path<String>,
     query: Result<Query<DeadQuery>, QueryRejection>,

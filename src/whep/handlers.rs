@@ -25,7 +25,7 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// The room's pages, to be merged behind the access guard.
 pub fn router(gateway: Gateway) -> OpenApiRouter {
     OpenApiRouter::new()
-        .routes(routes!(create))
+        .routes(routes!(watch))
         .routes(routes!(trickle, end))
         .route("/whep/{stream}", axum::routing::options(options))
         .route("/whep/{stream}/{session}", axum::routing::options(options))
@@ -55,7 +55,7 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
         (status = 503, description = "Not now", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     )
 )]
-async fn create(
+async fn watch(
     State(gateway): State<Gateway>,
     Path(stream): Path<String>,
     headers: HeaderMap,

@@ -1,6 +1,13 @@
 // Requests, and what went wrong with them in words.
 
-/** @param {string} path @param {RequestInit} [options] */
+/** @import {Change, Verdict} from './types' */
+
+/**
+ * @template T
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<T>}
+ */
 export async function ask(path, options) {
   let response;
   try {
@@ -8,6 +15,7 @@ export async function ask(path, options) {
   } catch {
     throw new Error('the server does not answer');
   }
+  // The session has ended: the page itself is the way to sign in again.
   if (response.status === 401) location.reload();
   const body = await response.json().catch(() => null);
   if (!response.ok) throw new Error(body?.detail ?? body?.title ?? `the server says ${response.status}`);
@@ -20,15 +28,20 @@ export const who = {
   set name(name) { localStorage.setItem('watchtower.who', name); },
 };
 
-/** @param {string} path @param {object} body */
+/**
+ * @template T
+ * @param {string} path
+ * @param {object} body
+ * @returns {Promise<T>}
+ */
 export const send = (path, body) => ask(path, {
   method: 'POST',
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify(body),
 });
 
-/** @param {string} id @param {string} text */
+/** @param {string} id @param {string} text @returns {Promise<Change>} */
 export const annotate = (id, text) => send(`/api/incidents/${id}/notes`, { by: who.name, text });
 
-/** @param {string} id @param {object} verdict */
+/** @param {string} id @param {Omit<Verdict, 'by'>} verdict @returns {Promise<Change>} */
 export const decide = (id, verdict) => send(`/api/incidents/${id}/status`, { by: who.name, ...verdict });

@@ -1,8 +1,12 @@
 // Where the evidence of the last findings stands, over the live picture.
 
-import { el, place } from '/page/dom.js';
+import { el, place } from './dom.js';
+
+/** @import {Finding} from './types' */
 
 const SHOWN_FOR = 12_000;
+/** A picture full of boxes shows nothing. */
+const MOST = 24;
 
 export class Boxes {
   #layer;
@@ -17,13 +21,15 @@ export class Boxes {
     new ResizeObserver(() => this.#fit()).observe(video);
   }
 
+  /** @param {Finding} finding */
   show(finding) {
     if (finding.stream !== this.stream) return;
     for (const { box, grounded } of finding.evidence) {
       if (!box || grounded === false) continue;
-      const made = el('span', { class: 'box', 'data-severity': finding.severity, title: finding.title });
+      const made = el('span', { class: 'box', 'data-severity': finding.severity }, el('b', { dir: 'auto' }, finding.title));
       place(made, box);
       this.#layer.append(made);
+      while (this.#layer.childElementCount > MOST) this.#layer.firstElementChild?.remove();
       setTimeout(() => made.remove(), SHOWN_FOR);
     }
   }

@@ -1,37 +1,43 @@
 // Questions to whoever sits before the page.
 
-import { at, el } from '/page/dom.js';
-import { who } from '/page/api.js';
+import { at, el, fill } from './dom.js';
+import { who } from './api.js';
+
+/** @typedef {{name: string, label: string, kind?: string, value?: string, required?: boolean}} Field */
+
+const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
 
 /**
  * Asks for these, and answers null when nobody wants to say.
  * @param {string} title
- * @param {{name: string, label: string, kind?: string, value?: string, required?: boolean}[]} fields
- * @returns {Promise<Record<string, any> | null>}
+ * @param {Field[]} fields
+ * @returns {Promise<Record<string, FormDataEntryValue | boolean> | null>}
  */
 export function question(title, fields) {
-  const dialog = /** @type {HTMLDialogElement} */ (at('ask'));
+  const box = dialog();
   const inputs = fields.map(({ name, label, kind = 'text', value = '', required = true }) => el(
     'label',
     { class: kind },
     label,
-    el('input', { name, type: kind, value, required: required && kind !== 'checkbox' }),
+    el('input', { name, type: kind, value, maxLength: 2000, required: required && kind !== 'checkbox' }),
   ));
   const form = /** @type {HTMLFormElement} */ (el(
     'form',
     { method: 'dialog' },
     el('h2', {}, title),
     ...inputs,
-    el('menu', {}, el('button', { value: 'ok' }, 'OK'), el('button', { value: '', type: 'button', onclick: () => dialog.close('') }, 'Cancel')),
+    el('menu', {},
+      el('li', {}, el('button', { value: 'ok' }, 'OK')),
+      el('li', {}, el('button', { type: 'button', onclick: () => box.close('') }, 'Cancel'))),
   ));
-  dialog.replaceChildren(form);
-  dialog.returnValue = '';
-  dialog.showModal();
+  fill(box, form);
+  box.returnValue = '';
+  box.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener('close', () => {
-      if (dialog.returnValue !== 'ok') return resolve(null);
-      const said = Object.fromEntries(new FormData(form));
-      resolve(Object.fromEntries(fields.map(({ name, kind }) => [name, kind === 'checkbox' ? name in said : said[name]])));
+    box.addEventListener('close', () => {
+      if (box.returnValue !== 'ok') return resolve(null);
+      const said = new FormData(form);
+      resolve(Object.fromEntries(fields.map(({ name, kind }) => [name, kind === 'checkbox' ? said.has(name) : said.get(name) ?? ''])));
     }, { once: true });
   });
 }
@@ -40,17 +46,30 @@ export function question(title, fields) {
 export async function known() {
   if (who.name) return true;
   const said = await question('Who decides?', [{ name: 'name', label: 'Your name, as others know you' }]);
-  who.name = said?.name.trim() ?? '';
+  who.name = String(said?.name ?? '').trim();
   return who.name !== '';
 }
 
+/** @type {Record<string, string>} */
+const KEYS = {
+  'j, k': 'next, previous incident', 'Enter, o': 'open it', 'x, X': 'select it, or from the last one to it', '*': 'select all that are there',
+  a: 'acknowledge', c: 'close, with a reason', r: 'reopen', n: 'note something', '.': 'show what is new', Escape: 'select none, back to the list',
+  '1 to 7': 'the views', '/': 'search', '?': 'this',
+};
+
 export function help() {
-  const keys = {
-    'j, k': 'next, previous incident', 'Enter, o': 'open it', x: 'select it', a: 'acknowledge', c: 'close, with a reason',
-    r: 'reopen', n: 'note something', '.': 'show what is new', Escape: 'back', '1 to 7': 'the views', '?': 'this',
-  };
-  const dialog = /** @type {HTMLDialogElement} */ (at('ask'));
-  const rows = Object.entries(keys).map(([key, what]) => el('div', {}, el('dt', {}, el('kbd', {}, key)), el('dd', {}, what)));
-  dialog.replaceChildren(el('h2', {}, 'Keys'), el('dl', {}, ...rows), el('form', { method: 'dialog' }, el('button', {}, 'Close')));
-  dialog.showModal();
+  const rows = Object.entries(KEYS).map(([key, what]) => el('div', {}, el('dt', {}, el('kbd', {}, key)), el('dd', {}, what)));
+  fill(
+    dialog(),
+    el('h2', {}, 'Keys'),
+    el('dl', {}, ...rows),
+    who.name && el('p', { class: 'quiet' }, `You decide as ${who.name}. `, el('button', { type: 'button', onclick: forget }, 'Somebody else')),
+    el('form', { method: 'dialog' }, el('button', {}, 'Close')),
+  );
+  dialog().showModal();
+}
+
+function forget() {
+  who.name = '';
+  dialog().close();
 }

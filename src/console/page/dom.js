@@ -1,10 +1,12 @@
 // What stands in a finding was read off somebody's screen, or said by a model:
 // it only ever becomes text.
 
+/** @import {Child, Evidence, Severity} from './types' */
+
 /**
  * @param {string} name
  * @param {Record<string, unknown>} [props]
- * @param {...(Node | string | null | undefined | false)} children
+ * @param {...Child} children
  */
 export function el(name, props = {}, ...children) {
   const made = document.createElement(name);
@@ -13,11 +15,11 @@ export function el(name, props = {}, ...children) {
     else if (key.startsWith('data-') || key.startsWith('aria-') || key === 'role') made.setAttribute(key, String(value));
     else Object.assign(made, { [key]: value });
   }
-  made.append(...children.filter((child) => child != null && child !== false));
+  fill(made, ...children);
   return made;
 }
 
-/** With these in it and nothing else. @param {HTMLElement} where @param {...(Node | string | null | undefined | false)} children */
+/** With these in it and nothing else. @param {Element} where @param {...Child} children */
 export function fill(where, ...children) {
   where.replaceChildren(...children.filter((child) => child != null && child !== false));
 }
@@ -29,6 +31,15 @@ export function at(id) {
   return found;
 }
 
+/** What a person has put into a form. @param {string} id @param {string} name */
+export const given = (id, name) => String(new FormData(/** @type {HTMLFormElement} */ (at(id))).get(name) ?? '');
+
+/** @param {unknown} error */
+export const words = (error) => (error instanceof Error ? error.message : String(error));
+
+/** Text of a screen or a model, in whatever direction it runs. @param {string} said @param {string} [name] */
+export const foreign = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, said);
+
 /** Time of day, with the date when it is another one. @param {string} stamp */
 export function clock(stamp) {
   const when = new Date(stamp);
@@ -37,15 +48,15 @@ export function clock(stamp) {
   return el('time', { dateTime: stamp, title: when.toISOString() }, shown);
 }
 
-/** @param {string} severity */
+/** @param {Severity} severity */
 export const mark = (severity) => el('span', { class: 'severity', 'data-severity': severity }, severity);
 
-/** Quotes with what the screen says to them. @param {any[]} evidence */
+/** Quotes with what the screen says to them. @param {Evidence[]} evidence */
 export function quotes(evidence) {
   return evidence.filter(({ quote }) => quote).map(({ quote, grounded }) => el(
     'p',
     { class: 'quote' },
-    el('q', {}, quote),
+    foreign(quote, 'q'),
     grounded === false && el('em', { class: 'invented' }, ' not found on the screen'),
   ));
 }
@@ -70,3 +81,23 @@ export function save(name, type, text) {
 
 /** @param {number} micro */
 export const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;
+
+/** Where an incident is shown. @param {string} id @param {string} title */
+export const toIncident = (id, title) => el('a', { href: `/?view=incidents&incident=${id}`, dir: 'auto', class: 'foreign' }, title);
+
+/** Nobody sees more, and a burst is drawn once. */
+const TOGETHER = 40;
+
+/** Draws soon, however often it is asked to. @param {() => void} draw */
+export function soon(draw) {
+  let waits = false;
+  return () => {
+    if (waits) return;
+    waits = true;
+    // A frame would never come while the page is in the background.
+    setTimeout(() => {
+      waits = false;
+      draw();
+    }, TOGETHER);
+  };
+}

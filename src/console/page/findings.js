@@ -1,45 +1,59 @@
-// The list of findings, newest first. What stands in a finding was read off
-// somebody's screen: it only ever becomes text.
+// The list of findings, newest first.
 
-const MOST = 200;
+import { clock, el, foreign, mark, soon, toIncident } from './dom.js';
+
+/** @import {Finding} from './types' */
+
+const MOST = 100;
 
 export class Findings {
   #list;
   #none;
-  #known = new Set();
+  /** Newest first. @type {Finding[]} */ #all = [];
+  /** @type {Map<string, HTMLElement>} */ #rows = new Map();
+  #draw = soon(() => this.#show());
 
+  /** @param {HTMLElement} list @param {HTMLElement} none */
   constructor(list, none) {
     this.#list = list;
     this.#none = none;
   }
 
+  /** @param {Finding} finding */
   add(finding) {
-    if (this.#known.has(finding.id)) return;
-    this.#known.add(finding.id);
-    this.#none.hidden = true;
     // Ids are UUIDv7: their order is that of time.
-    const item = render(finding);
-    const older = [...this.#list.children].find((other) => other.dataset.id < finding.id);
-    this.#list.insertBefore(item, older ?? null);
-    while (this.#list.children.length > MOST) this.#list.lastElementChild.remove();
+    const older = this.#all.findIndex(({ id }) => id <= finding.id);
+    if (this.#all[older]?.id === finding.id || older < 0 && this.#all.length >= MOST) return;
+    this.#all.splice(older < 0 ? this.#all.length : older, 0, finding);
+    this.#all.length = Math.min(this.#all.length, MOST);
+    this.#draw();
+  }
+
+  #show() {
+    this.#none.hidden = this.#all.length > 0;
+    const before = this.#rows;
+    this.#rows = new Map();
+    /** @type {Element | null} */ let last = null;
+    for (const finding of this.#all) {
+      const row = before.get(finding.id) ?? render(finding);
+      before.delete(finding.id);
+      this.#rows.set(finding.id, row);
+      /** @type {ChildNode | null} */ const next = last ? last.nextSibling : this.#list.firstChild;
+      if (row !== next) this.#list.insertBefore(row, next);
+      last = row;
+    }
+    for (const row of before.values()) row.remove();
   }
 }
 
-function render(finding) {
-  const item = element('li');
-  item.dataset.id = finding.id;
-  item.dataset.severity = finding.severity;
-  const at = new Date(finding.observed_at);
-  const head = element('header', `${at.toLocaleTimeString()} · ${finding.agent} · ${finding.stream} · ${finding.severity}`);
-  item.append(head, element('h3', finding.title));
-  const proof = finding.evidence.find((evidence) => evidence.quote);
-  if (proof) item.append(element('q', proof.quote));
-  item.title = finding.detail;
-  return item;
-}
-
-function element(name, text = '') {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
+/** @param {Finding} finding */
+function render({ id, severity, observed_at, agent, stream, title, detail, incident, evidence }) {
+  const proof = evidence.find(({ quote }) => quote);
+  return el(
+    'li',
+    { 'data-id': id, 'data-severity': severity, title: detail },
+    el('p', { class: 'quiet' }, mark(severity), ' ', clock(observed_at), ` ${agent} · ${stream}`),
+    el('h3', {}, incident ? toIncident(incident, title) : foreign(title)),
+    proof && foreign(proof.quote, 'q'),
+  );
 }

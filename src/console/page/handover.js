@@ -1,11 +1,15 @@
 // A shift report: what is open, what was done and by whom, when the server
 // was blind, what models cost.
 
-import { ask } from '/page/api.js';
-import { at, el, fill, mark, plain, save, usd } from '/page/dom.js';
+import { ask } from './api.js';
+import { at, el, fill, given, mark, plain, save, toIncident, usd } from './dom.js';
+
+/** @import {Done, Handover, Incident, List, SpentOn} from './types' */
+
+/** @typedef {Handover & {open: Incident[], opened: Incident[], blind: Incident[], more: boolean, zone: string}} Report */
 
 const HOUR = 3_600_000;
-/** @type {any} */
+/** @type {Report | null} */
 let report = null;
 
 export function prepare() {
@@ -19,13 +23,14 @@ export function prepare() {
 const both = (stamp) => `${stamp.slice(0, 16).replace('T', ' ')} UTC (${new Date(stamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })})`;
 
 export async function show() {
-  const hours = Number(new FormData(/** @type {HTMLFormElement} */ (at('shift'))).get('hours'));
-  const since = new Date(Date.now() - hours * HOUR).toISOString();
+  const since = new Date(Date.now() - Number(given('shift', 'hours')) * HOUR).toISOString();
+  const from = encodeURIComponent(since);
   const [open, seen, shift] = await Promise.all([
-    ask('/api/incidents?status=new,acknowledged&sort=severity&limit=1000'),
-    ask(`/api/incidents?since=${encodeURIComponent(since)}&limit=1000`),
-    ask(`/api/handover?since=${encodeURIComponent(since)}`),
+    /** @type {Promise<List<Incident>>} */ (ask('/api/incidents?status=new,acknowledged&sort=severity&limit=1000')),
+    /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?since=${from}&limit=1000`)),
+    /** @type {Promise<Handover>} */ (ask(`/api/handover?since=${from}`)),
   ]);
+  /** @param {Incident} incident */
   const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === 'Watchtower';
   report = {
     ...shift,
@@ -39,36 +44,42 @@ export async function show() {
 }
 
 const DID = { new: 'reopened', acknowledged: 'acknowledged', closed: 'closed' };
+/** @param {Done} done */
 const deed = ({ status, text }) => (status ? `${DID[status]}${text ? `: ${text}` : ''}` : `noted: ${text}`);
+/** @param {HTMLElement[]} rows @param {string} said */
 const none = (rows, said) => (rows.length ? rows : [el('li', { class: 'quiet' }, said)]);
-const link = ({ id, title }) => el('a', { href: `/?view=incidents&incident=${id}` }, title);
+/** @param {SpentOn} spent */
+const cost = ({ provider, model, requests, prompt_tokens, output_tokens, micro_usd }) => (
+  `${provider} ${model}: ${requests} requests, ${prompt_tokens} + ${output_tokens} tokens, ${usd(micro_usd)}`);
 
+/** @param {Report} report */
 function draw({ since, until, open, opened, blind, done, spent, more, zone }) {
   fill(
     at('report'),
     el('h2', {}, 'Handover'),
     el('p', {}, `${both(since)} to ${both(until)}; local times are ${zone}.`, more && ' Only the first 1,000 incidents are told.'),
     el('h3', {}, `Open (${open.length})`),
-    el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', link(incident),
+    el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
       ` ${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}`)), 'Nothing is open.')),
     el('h3', {}, `Began in this time (${opened.length})`),
-    el('ol', {}, ...none(opened.map((incident) => el('li', {}, mark(incident.severity), ' ', link(incident),
+    el('ol', {}, ...none(opened.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
       ` ${incident.status}, ${both(incident.first_seen)}`)), 'Nothing began.')),
     el('h3', {}, `Decided and noted (${done.length})`),
-    el('ol', {}, ...none(done.map((one) => el('li', {}, `${both(one.at)} `, el('b', {}, one.by), ` ${deed(one)} — `, link({ ...one, id: one.incident }))), 'Nobody did anything.')),
+    el('ol', {}, ...none(done.map((one) => el('li', {}, `${both(one.at)} `, el('b', {}, one.by), ` ${deed(one)} — `,
+      toIncident(one.incident, one.title))), 'Nobody did anything.')),
     el('h3', {}, 'Blind spots'),
-    el('ol', {}, ...none(blind.map((incident) => el('li', {}, link(incident),
+    el('ol', {}, ...none(blind.map((incident) => el('li', {}, toIncident(incident.id, incident.title),
       `, ${both(incident.first_seen)} to ${incident.status === 'closed' ? both(incident.last_seen) : 'now'}`)), 'None was noticed.')),
     el('h3', {}, 'Spend'),
     el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'No hosted model was asked.')),
   );
 }
 
-const cost = ({ provider, model, requests, prompt_tokens, output_tokens, micro_usd }) => (
-  `${provider} ${model}: ${requests} requests, ${prompt_tokens} + ${output_tokens} tokens, ${usd(micro_usd)}`);
-
+/** @param {Report} report */
 function markdown({ since, until, open, opened, blind, done, spent, zone }) {
+  /** @param {string[]} rows @param {string} said */
   const list = (rows, said) => (rows.length ? rows.map((row) => `- ${row}`) : [said]);
+  /** @param {Incident} incident */
   const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}, ${incident.id})`;
   return [
     '# Handover', '', `${both(since)} to ${both(until)}; local times are ${zone}.`, '',

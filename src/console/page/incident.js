@@ -1,118 +1,162 @@
 // One incident: what proves it, who says what to it, what was decided.
 
-import { ask } from '/page/api.js';
-import { at, clock, el, fill, mark, place, plain, quotes, save } from '/page/dom.js';
+import { ask } from './api.js';
+import { at, clock, el, fill, foreign, mark, quotes, save, usd, words } from './dom.js';
+import { opinion, verdictOf } from './opinions.js';
+import { markdown } from './report.js';
+import { picture, thumbnail } from './viewer.js';
 
-const SAYS = { confirm: 'confirms', dispute: 'disputes', add: 'adds', no_view: 'has no view' };
+/** @import {Child, Cost, Dossier, Finding, List, ProofStill, Still, Transcript} from './types' */
 
-/** Of a case of the panel. @param {any} opinion */
-export function opinion({ agent, to, stance, text, severity, confidence, evidence, at: when }) {
-  const weight = severity && `, ${severity} (${confidence.toFixed(2)})`;
-  return el(
-    'li',
-    { class: 'opinion', 'data-stance': stance },
-    el('header', {}, el('b', {}, agent), ` → ${to} `, el('em', {}, SAYS[stance] ?? stance), weight, ' ', clock(when)),
-    el('p', {}, text),
-    ...quotes(evidence),
-  );
-}
+/** Nobody reads faster than this what has changed. */
+const AGAIN = 1000;
 
-/** How the critic has settled it. @param {any} verdict */
-export function verdictOf(verdict) {
-  return el(
-    'li',
-    { class: 'verdict' },
-    el('header', {}, el('b', {}, verdict.by), ' ', mark(verdict.severity), ` (${verdict.confidence.toFixed(2)}) `, clock(verdict.at)),
-    el('p', {}, verdict.text),
-    verdict.dissent.length > 0 && el('p', { class: 'dissent' }, `Dissent: ${verdict.dissent.join(', ')}`),
-  );
+let shown = '';
+let version = -1;
+let waits = 0;
+
+/** The version that is shown, to decide on. @param {string} id */
+export const versionOf = (id) => (id === shown && version >= 0 ? version : undefined);
+
+/** It has changed on the server. @param {string} id */
+export function refresh(id) {
+  if (id !== shown || at('incident').hidden || waits) return;
+  waits = window.setTimeout(() => {
+    waits = 0;
+    if (id === shown && !at('incident').hidden) show(id);
+  }, AGAIN);
 }
 
 /** @param {string} id */
 export async function show(id) {
   const article = at('incident');
+  const another = shown !== id;
+  shown = id;
   article.hidden = false;
+  /** @type {Dossier} */
   let incident;
   try {
     incident = await ask(`/api/incidents/${encodeURIComponent(id)}`);
   } catch (error) {
-    article.replaceChildren(el('p', { role: 'alert' }, /** @type {Error} */ (error).message));
+    version = -1;
+    if (shown === id) fill(article, el('p', { role: 'alert' }, words(error)));
     return;
   }
-  const [first] = incident.findings.items;
-  const { model } = first ?? {};
-  fill(
-    article,
-    el('header', {}, mark(incident.severity), el('h2', {}, incident.title)),
-    el('p', { class: 'quiet' }, `${incident.status} · ${incident.count === 1 ? '1 finding' : `${incident.count} findings`} by ${incident.agents.join(', ')} on ${incident.stream}, `,
-      clock(incident.first_seen), ' to ', clock(incident.last_seen)),
-    el('p', { class: 'actions' },
-      el('button', { onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
-      el('button', { onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
-    ...once(incident.stills).map((still) => picture(still, incident)),
-    (incident.before || incident.after) && el('div', { class: 'around' },
-      incident.before && frame('Before', incident.before), incident.after && frame('After', incident.after)),
-    first && el('section', {}, el('h3', {}, 'What was seen'), el('p', {}, first.detail), ...quotes(first.evidence)),
-    first?.recommended_action && el('p', {}, el('b', {}, 'Do: '), first.recommended_action),
-    incident.opinions.length > 0 && el('section', {}, el('h3', {}, 'The panel'),
-      el('ol', {}, ...incident.opinions.map(opinion), incident.verdict && verdictOf(incident.verdict))),
-    el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
-    model && el('p', { class: 'quiet' }, `Model: ${model.provider} ${model.name} ${model.version}`),
-  );
+  // Somebody has gone on meanwhile.
+  if (shown !== id) return;
+  version = incident.version;
+  const said = article.querySelector('.transcripts');
+  fill(article, ...parts(incident, said instanceof HTMLDetailsElement && !another ? said : null));
+  if (another) article.scrollTop = 0;
 }
 
-/** The first moment may be the worst. @param {any[]} stills */
+/** @param {Dossier} incident @param {HTMLDetailsElement | null} said @returns {Child[]} */
+function parts(incident, said) {
+  const { id, stills, opinions, verdict, lesson } = incident;
+  const [newest] = incident.findings.items;
+  return [
+    el('header', {}, mark(incident.severity), foreign(incident.title, 'h2')),
+    el('p', { class: 'quiet' }, `${incident.status} · ${counted(incident.count, 'finding')} by ${incident.agents.join(', ')} on ${incident.stream}, `,
+      clock(incident.first_seen), ' to ', clock(incident.last_seen),
+      incident.grounded === false && el('em', { class: 'invented' }, ' · nothing of it was found on the screen')),
+    el('p', { class: 'actions' },
+      el('button', { type: 'button', onclick: copied }, 'Copy link'),
+      el('button', { type: 'button', onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
+      el('button', { type: 'button', onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
+    ...once(stills).map((still) => proof(still, incident)),
+    newest && el('section', {}, el('h3', {}, 'What was seen'), foreign(newest.detail, 'p'), ...quotes(newest.evidence),
+      newest.mitre.length > 0 && el('p', { class: 'quiet' }, `ATT&CK ${newest.mitre.join(', ')}`)),
+    newest?.recommended_action && el('p', { class: 'action' }, el('b', {}, 'Do: '), foreign(newest.recommended_action)),
+    (incident.before || incident.after) && el('div', { class: 'around' }, around('Before', incident.before), around('After', incident.after)),
+    opinions.length > 0 && el('section', {}, el('h3', {}, 'The panel'),
+      el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict))),
+    el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
+    lesson && el('p', { class: 'quiet' }, `Kept quiet by what ${lesson.by} learned: `, foreign(lesson.why)),
+    newest && el('p', { class: 'quiet' }, `Model: ${newest.model.provider} ${newest.model.name} ${newest.model.version}`, spent(incident.cost)),
+    incident.cost.requests > 0 && (said ?? transcripts(id)),
+  ];
+}
+
+/** @param {number} count @param {string} what */
+const counted = (count, what) => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+/** @param {Cost} cost */
+const spent = (cost) => cost.requests > 0
+  && ` · ${counted(cost.requests, 'request')}, ${cost.prompt_tokens} + ${cost.output_tokens} tokens, ${usd(cost.micro_usd)}`;
+
+/** @param {Event} event */
+async function copied({ target }) {
+  const button = /** @type {HTMLElement} */ (target);
+  // Not there on a page that came unencrypted from another machine.
+  await navigator.clipboard?.writeText(location.href).then(() => { button.textContent = 'Copied'; }, () => {});
+}
+
+/** The first moment may be the worst. @param {ProofStill[]} stills */
 function once(stills) {
   const [first, worst] = stills;
   return first && first.sha256 === worst?.sha256 ? [{ ...first, moment: 'first and worst' }] : stills;
 }
 
-function picture({ url, moment, seen_at, sha256, finding }, incident) {
+/** @param {ProofStill} still @param {Dossier} incident */
+function proof({ url, moment, seen_at, sha256, finding }, incident) {
   const made = incident.findings.items.find(({ id }) => id === finding);
-  const boxes = (made?.evidence ?? []).filter((piece) => piece.box && piece.grounded !== false).map((piece) => {
-    const box = el('span', { class: 'box', 'data-severity': incident.severity });
-    place(box, piece.box);
-    return box;
-  });
   return el(
     'figure',
     {},
-    el('div', { class: 'picture' }, el('img', { src: url, alt: `the screen at the ${moment} moment`, loading: 'lazy' }), ...boxes),
+    picture(url, `The screen at the ${moment} moment`, places(made), incident.severity),
     el('figcaption', { class: 'quiet' }, `${moment} moment, `, clock(seen_at), el('code', { title: 'SHA-256 of the picture' }, ` ${sha256}`)),
   );
 }
 
-/** The screen at another time. @param {string} when @param {any} moment */
-function frame(when, { url, seen_at, stream }) {
-  return el('figure', {}, el('img', { src: url, alt: `${stream} ${when.toLowerCase()} it`, loading: 'lazy' }),
-    el('figcaption', { class: 'quiet' }, `${when}, `, clock(seen_at)));
-}
+/** @param {Finding | undefined} finding @returns {number[][]} */
+const places = (finding) => (finding?.evidence ?? []).flatMap(({ box, grounded }) => (box && grounded !== false ? [box] : []));
 
+/** The screen at another time. @param {string} when @param {Still | null | undefined} still */
+const around = (when, still) => still && el('figure', {}, thumbnail(still),
+  el('figcaption', { class: 'quiet' }, `${when}, `, clock(still.seen_at)));
+
+/** @param {Dossier} incident */
 function timeline({ findings, decisions, notes }) {
+  /** @type {[string, string][]} */
   const events = [
-    ...findings.items.map(({ observed_at, agent, title, severity }) => [observed_at, `${agent}: ${title} (${severity})`]),
-    ...decisions.map(({ at: when, by, status, why, false_positive }) => [
-      when, `${by}: ${status}${why ? `, ${why}` : ''}${false_positive ? ' (false positive)' : ''}`]),
-    ...notes.map(({ at: when, by, text }) => [when, `${by} noted: ${text}`]),
+    ...findings.items.map(({ observed_at, agent, title, severity }) => /** @type {[string, string]} */ ([observed_at, `${agent}: ${title} (${severity})`])),
+    ...decisions.map(({ at: when, by, status, why, false_positive }) => /** @type {[string, string]} */ ([
+      when, `${by}: ${status}${why ? `, ${why}` : ''}${false_positive ? ' (false positive)' : ''}`])),
+    ...notes.map(({ at: when, by, text }) => /** @type {[string, string]} */ ([when, `${by} noted: ${text}`])),
   ];
   events.sort(([a], [b]) => Date.parse(a) - Date.parse(b));
-  return events.map(([when, what]) => el('li', {}, clock(when), ' ', what));
+  return events.map(([when, what]) => el('li', {}, clock(when), ' ', foreign(what)));
 }
 
-/** What a report can be made of; text of the screen can't break out of it. */
-function markdown(incident) {
-  const lines = [
-    `# ${plain(incident.title)}`, '',
-    `- id: ${incident.id}`, `- severity: ${incident.severity}`, `- status: ${incident.status}`,
-    `- stream: ${plain(incident.stream)}`, `- first seen: ${incident.first_seen}`, `- last seen: ${incident.last_seen}`,
-    `- findings: ${incident.count}, by ${incident.agents.map(plain).join(', ')}`, '',
-    '## Evidence', '', ...incident.stills.map(({ moment, seen_at, sha256 }) => `- ${moment} moment, ${seen_at}, SHA-256 ${sha256}`),
-    ...incident.findings.items.flatMap(({ evidence }) => evidence.filter(({ quote }) => quote)
-      .map(({ quote, grounded }) => `- "${plain(quote)}"${grounded === false ? ' (not found on the screen)' : ''}`)), '',
-    '## Opinions', '', ...incident.opinions.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
-    ...(incident.verdict ? [`- ${plain(incident.verdict.by)}: ${incident.verdict.severity}, ${plain(incident.verdict.text)}`] : []), '',
-    '## Notes', '', ...incident.notes.map(({ at: when, by, text }) => `- ${when} ${plain(by)}: ${plain(text)}`), '',
-    '## Decisions', '', ...incident.decisions.map(({ at: when, by, status, why }) => `- ${when} ${plain(by)}: ${status} ${plain(why)}`), '',
-  ];
-  return lines.join('\n');
+/** Fetched when somebody wants to see it. @param {string} id */
+function transcripts(id) {
+  const list = el('ol');
+  const details = el('details', { class: 'transcripts' }, el('summary', {}, 'What models were asked and answered'), list);
+  details.addEventListener('toggle', async () => {
+    if (!(/** @type {HTMLDetailsElement} */ (details).open)) return;
+    try {
+      /** @type {List<Transcript>} */
+      const { items } = await ask(`/api/incidents/${id}/transcripts`);
+      fill(list, ...(items.length > 0 ? items.map(transcript) : [el('li', { class: 'quiet' }, 'Nothing of it was kept.')]));
+    } catch (error) {
+      fill(list, el('li', { role: 'alert' }, words(error)));
+    }
+  });
+  return details;
+}
+
+/** @param {Transcript} asked */
+function transcript({ agent, purpose, asked_at, took_ms, model, system, question, pictures, answer, cost }) {
+  const shown = pictures.map(({ box, width, height, sha256 }) => el('li', {},
+    `${box ? `closeup of ${box.join(' ')}` : 'the whole picture'}, ${width} × ${height}, `, el('code', { title: 'SHA-256 of the JPEG as sent' }, sha256)));
+  return el(
+    'li',
+    {},
+    el('p', { class: 'said-by' }, el('b', {}, agent), ` asked ${model.provider} ${model.name} for a ${purpose} `, clock(asked_at),
+      ` and had its answer after ${(took_ms / 1000).toFixed(1)} s`, spent(cost)),
+    el('h4', {}, 'Who it was to be'), foreign(system, 'pre'),
+    el('h4', {}, 'What it was asked'), foreign(question, 'pre'),
+    el('h4', {}, 'What it was shown, secrets painted over'), el('ul', {}, ...shown),
+    el('h4', {}, 'What it answered'), foreign(answer, 'pre'),
+  );
 }

@@ -1,18 +1,24 @@
-import { Boxes } from '/page/boxes.js';
-import { help } from '/page/dialog.js';
-import { at, el } from '/page/dom.js';
-import { Findings } from '/page/findings.js';
-import { prepare as prepareHandover, show as showHandover } from '/page/handover.js';
-import { prepare as prepareHistory, show as showHistory } from '/page/history.js';
-import { show as showIncident } from '/page/incident.js';
-import { Panel } from '/page/panel.js';
-import { prepare as prepareQuestion } from '/page/question.js';
-import { find, prepare } from '/page/search.js';
-import { show as showSetup } from '/page/setup.js';
-import { Triage } from '/page/triage.js';
-import { Player } from '/page/whep.js';
+import { ask } from './api.js';
+import { Boxes } from './boxes.js';
+import { help } from './dialog.js';
+import { at, el, fill, soon, words } from './dom.js';
+import { Events } from './events.js';
+import { Findings } from './findings.js';
+import { prepare as prepareHandover, show as showHandover } from './handover.js';
+import { prepare as prepareHistory, show as showHistory } from './history.js';
+import { refresh, show as showIncident } from './incident.js';
+import { Panel } from './panel.js';
+import { prepare as prepareQuestion } from './question.js';
+import { find, prepare as prepareSearch } from './search.js';
+import { fetched, howto, show as showSetup } from './setup.js';
+import { Triage } from './triage.js';
+import { Player } from './whep.js';
+
+/** @import {Agent, Finding, List, Stream} from './types' */
 
 const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup'];
+/** While nothing comes: whoever sets it up looks for who was turned away. */
+const LOOK_AGAIN = 3000;
 
 const video = /** @type {HTMLVideoElement} */ (at('video'));
 const streamList = /** @type {HTMLSelectElement} */ (at('streams'));
@@ -20,18 +26,19 @@ const player = new Player(video);
 const findings = new Findings(at('findings'), at('none'));
 const boxes = new Boxes(at('boxes'), video);
 const panel = new Panel();
-const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}));
-prepare();
+const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}), say);
+prepareSearch();
 prepareHistory();
 prepareHandover();
 prepareQuestion();
 
 let view = '';
-/** @type {any[]} */
-let streams = [];
+/** Null until the server has told. @type {Stream[] | null} */
+let streams = null;
 let playing = { state: 'connecting', why: '' };
 
 // The view, and what of it, stand in the address: it can be shared.
+/** @param {string} name @param {Record<string, string>} [what] */
 function go(name, what = {}) {
   const query = name === 'live' ? '' : `?${new URLSearchParams({ view: name, ...what })}`;
   history.pushState(null, '', `/${query}${location.hash}`);
@@ -44,15 +51,18 @@ async function route() {
   const turned = wanted !== view;
   view = wanted;
   for (const name of VIEWS) at(name).hidden = name !== view;
+  document.title = view === 'live' ? 'Watchtower' : `Watchtower: ${at(view).getAttribute('aria-label')}`;
   for (const link of document.querySelectorAll('#views a')) {
     if (/** @type {HTMLElement} */ (link).dataset.view === view) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
+  if (turned) say('');
   try {
     if (view === 'incidents') {
       if (turned) await triage.load();
       const id = query.get('incident');
       at('incident').hidden = !id;
+      at('incidents').classList.toggle('opened', Boolean(id));
       if (id) await showIncident(id);
     } else if (view === 'panel' && turned) {
       panel.draw();
@@ -62,34 +72,46 @@ async function route() {
     else if (view === 'handover' && turned) await showHandover();
     else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
   } catch (error) {
-    linked(/** @type {Error} */ (error).message);
+    say(words(error));
   }
 }
 
 window.addEventListener('popstate', route);
 document.addEventListener('click', (event) => {
-  const link = /** @type {HTMLElement} */ (event.target).closest?.('a[href^="/?view="], a[data-view]');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const target = /** @type {HTMLElement} */ (event.target);
+  const link = /** @type {HTMLAnchorElement | null} */ (target.closest?.('a[href^="/?view="], a[data-view]'));
+  if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  const query = Object.fromEntries(new URL(/** @type {HTMLAnchorElement} */ (link).href).searchParams);
-  const { view: name = 'live', ...what } = query;
+  const { view: name = 'live', ...what } = Object.fromEntries(new URL(link.href).searchParams);
   go(name, what);
 });
+
 document.addEventListener('keydown', async (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input:not([type=checkbox]), select, textarea, dialog *')) return;
-  const number = Number(event.key);
-  if (event.key === '?') help();
+  const { key } = event;
+  const number = Number(key);
+  // What a button or a link does with it is theirs.
+  if (key === 'Enter' && target.matches('button, a, summary')) return;
+  if (key === '?') help();
+  else if (key === '/') toSearch();
   else if (number >= 1 && number <= VIEWS.length) go(VIEWS[number - 1]);
-  else if (view !== 'incidents' || target.matches('button, a[data-view]') && event.key === 'Enter') return;
-  else if (event.key === 'Escape' && !at('incident').hidden) go('incidents');
-  else if ('jkxoacrn.'.includes(event.key) || event.key === 'Enter') {
+  else if (view !== 'incidents') return;
+  else if (key === 'Escape') {
+    if (!triage.deselect() && !at('incident').hidden) go('incidents');
+  } else if (key === 'Enter' || key.length === 1 && 'jkxXo*acrn.'.includes(key)) {
     event.preventDefault();
-    await triage.key(event.key);
+    return triage.key(key);
   } else return;
   event.preventDefault();
 });
 
+function toSearch() {
+  if (view !== 'search') go('search');
+  /** @type {HTMLInputElement} */ (at('query').querySelector('input')).focus();
+}
+
+at('keys').addEventListener('click', help);
 at('theme').addEventListener('click', () => {
   const light = matchMedia('(prefers-color-scheme: light)').matches;
   const now = document.documentElement.dataset.theme ?? (light ? 'light' : 'dark');
@@ -99,6 +121,11 @@ at('theme').addEventListener('click', () => {
 function showTheme() {
   const theme = localStorage.getItem('watchtower.theme');
   if (theme) document.documentElement.dataset.theme = theme;
+}
+
+function showTime() {
+  const now = new Date();
+  fill(at('now'), el('time', { dateTime: now.toISOString(), title: now.toLocaleString() }, `${now.toISOString().slice(11, 16)} UTC`));
 }
 
 player.addEventListener('state', (event) => {
@@ -117,14 +144,14 @@ at('volume').addEventListener('input', (event) => {
   video.muted = video.volume === 0;
   showSound();
 });
-at('full').addEventListener('click', () => video.requestFullscreen());
+at('full').addEventListener('click', () => at('screen').requestFullscreen());
 
 function showSound() {
   at('sound').textContent = video.muted ? 'Sound on' : 'Sound off';
   at('sound').setAttribute('aria-pressed', String(!video.muted));
 }
 
-// The stream in the address (#team) if it is there, else the first.
+/** The stream in the address (#team) if it is there, else the first. @param {Stream[]} items */
 function showStreams(items) {
   streams = items;
   const wanted = decodeURIComponent(location.hash.slice(1));
@@ -135,18 +162,22 @@ function showStreams(items) {
   streamList.value = chosen?.name ?? '';
   boxes.stream = streamList.value;
   player.play(chosen?.name ?? null);
+  triage.streams(items);
   showState();
+  showWaiting();
 }
 
+/** @param {string} name */
 function choose(name) {
   history.replaceState(null, '', `${location.pathname}${location.search}#${encodeURIComponent(name)}`);
   boxes.stream = name;
   player.play(name);
+  showState();
 }
 
 function showState() {
-  const stream = streams.find(({ name }) => name === streamList.value);
-  let [is, text] = ['', 'no stream: publish one over RTMP'];
+  const stream = streams?.find(({ name }) => name === streamList.value);
+  let [is, text] = ['', streams ? 'no stream' : 'connecting'];
   if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for the publisher'];
   else if (stream && playing.state === 'live') [is, text] = ['live', ['live', playing.why].filter(Boolean).join(': ')];
   else if (stream && playing.state === 'waiting') text = `${playing.why}; trying again`;
@@ -155,45 +186,70 @@ function showState() {
   at('state').textContent = text;
 }
 
-function showAgents(agents) {
-  const enabled = agents.filter((agent) => agent.enabled);
-  at('agents').replaceChildren(...enabled.map((agent) => el('li', {}, el('b', {}, agent.name), ` ${agent.state}`)));
-  panel.agents(agents);
-  triage.agents(agents);
+/** While no stream is there: how to send one, and who was turned away. */
+async function showWaiting() {
+  const waits = streams?.length === 0;
+  at('waiting').hidden = !waits;
+  at('screen').hidden = waits;
+  if (!waits) return;
+  if (view === 'live' && !document.hidden) {
+    const setup = await fetched().catch(() => null);
+    if (setup && streams?.length === 0) fill(at('waiting'), ...howto(setup));
+  }
+  clearTimeout(looking);
+  looking = window.setTimeout(showWaiting, LOOK_AGAIN);
 }
+let looking = 0;
 
+/** @type {Agent[]} */
+let agents = [];
+const drawAgents = soon(() => {
+  fill(at('agents'), ...agents.filter(({ enabled }) => enabled).map(({ name, state }) => el('li', {}, el('b', {}, name), ` ${state}`)));
+});
+
+/** @param {Finding} finding */
 function showFinding(finding) {
   findings.add(finding);
   panel.finding(finding);
 }
 
-function linked(text) {
-  at('link').hidden = !text;
-  at('link').textContent = text;
+/** What went wrong; empty when nothing does. @param {string} text */
+function say(text) {
+  at('said').hidden = !text;
+  at('said').textContent = text;
 }
 
+/** What was found before this page was opened. */
 async function catchUp() {
-  linked('');
-  const response = await fetch('/api/findings?limit=100');
-  if (!response.ok) return;
-  const { items } = await response.json();
+  /** @type {List<Finding>} */
+  const { items } = await ask('/api/findings?limit=100');
   items.forEach(showFinding);
 }
 
-const events = new EventSource('/api/events');
-const on = (name, show) => events.addEventListener(name, ({ data }) => show(JSON.parse(data)));
-// Whenever it is connected anew something may have been missed.
-events.addEventListener('open', catchUp);
-events.addEventListener('error', () => linked('connection lost, trying again'));
-on('finding', (finding) => {
-  showFinding(finding);
-  boxes.show(finding);
+new Events({
+  finding(finding) {
+    showFinding(finding);
+    boxes.show(finding);
+  },
+  incident(change) {
+    triage.changed(change);
+    panel.changed(change);
+    refresh(change.incident.id);
+  },
+  agents(now) {
+    agents = now;
+    drawAgents();
+    panel.agents(now);
+    triage.agents(now);
+  },
+  streams: showStreams,
+  link(trouble) {
+    at('link').hidden = !trouble;
+    at('link').textContent = trouble;
+  },
 });
-on('incident', (change) => {
-  triage.changed(change);
-  panel.changed(change);
-});
-on('agents', showAgents);
-on('streams', showStreams);
 showTheme();
-route();
+showTime();
+setInterval(showTime, 5000);
+const began = [route(), catchUp().catch((error) => say(words(error)))];
+Promise.all(began).then(() => performance.mark('usable'));

@@ -2,10 +2,14 @@
 //! through, the panel and its exchanges. Plain modules that the browser loads as
 //! they are; nothing comes from another host.
 
+use std::borrow::Cow;
+
 use axum::Router;
+use axum::http::HeaderName;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use sha2::{Digest as _, Sha256};
 
 /// Nothing but our own files, and nobody may frame us: what stands in a
 /// finding was read off a screen and must never run.
@@ -19,8 +23,38 @@ const LOGIN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
+macro_rules! scripts {
+    ($($name:literal),*) => {
+        [$((concat!("/page/", $name), include_str!($name))),*]
+    };
+}
+
+/// Path and content.
+const SCRIPTS: &[(&str, &str)] = &scripts![
+    "main.js",
+    "api.js",
+    "boxes.js",
+    "dialog.js",
+    "dom.js",
+    "events.js",
+    "findings.js",
+    "handover.js",
+    "history.js",
+    "incident.js",
+    "opinions.js",
+    "panel.js",
+    "question.js",
+    "report.js",
+    "rows.js",
+    "search.js",
+    "setup.js",
+    "triage.js",
+    "viewer.js",
+    "whep.js"
+];
+
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 3] = [
     ("/", HTML, include_str!("index.html")),
     (
         "/page/style.css",
@@ -28,30 +62,22 @@ const FILES: [(&str, &str, &str); 18] = [
         include_str!("style.css"),
     ),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
-    ("/page/main.js", SCRIPT, include_str!("main.js")),
-    ("/page/whep.js", SCRIPT, include_str!("whep.js")),
-    ("/page/findings.js", SCRIPT, include_str!("findings.js")),
-    ("/page/boxes.js", SCRIPT, include_str!("boxes.js")),
-    ("/page/dom.js", SCRIPT, include_str!("dom.js")),
-    ("/page/api.js", SCRIPT, include_str!("api.js")),
-    ("/page/dialog.js", SCRIPT, include_str!("dialog.js")),
-    ("/page/triage.js", SCRIPT, include_str!("triage.js")),
-    ("/page/incident.js", SCRIPT, include_str!("incident.js")),
-    ("/page/panel.js", SCRIPT, include_str!("panel.js")),
-    ("/page/history.js", SCRIPT, include_str!("history.js")),
-    ("/page/handover.js", SCRIPT, include_str!("handover.js")),
-    ("/page/question.js", SCRIPT, include_str!("question.js")),
-    ("/page/search.js", SCRIPT, include_str!("search.js")),
-    ("/page/setup.js", SCRIPT, include_str!("setup.js")),
 ];
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES
-        .into_iter()
-        .fold(Router::new(), |router, (path, kind, content)| {
-            let answer = move || async move { page(kind, POLICY, content.to_owned()) };
-            router.route(path, get(answer))
-        })
+    let scripts = SCRIPTS
+        .iter()
+        .map(|(path, content)| (*path, SCRIPT, *content));
+    let files = FILES.into_iter().chain(scripts);
+    files.fold(Router::new(), |router, (path, kind, content)| {
+        let sum = Sha256::digest(content);
+        let sum: String = sum[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        let tag = [(header::ETAG, format!("\"{sum}\""))];
+        router.route(
+            path,
+            get(move || async move { (tag, page(kind, POLICY, content)) }),
+        )
+    })
 }
 
 /// What a browser without a session sees. `alert` must be plain words.
@@ -62,12 +88,25 @@ pub(super) fn login(alert: Option<&str>) -> Response {
     page(HTML, LOGIN_POLICY, content)
 }
 
-fn page(kind: &'static str, policy: &'static str, content: String) -> Response {
+fn page(
+    kind: &'static str,
+    policy: &'static str,
+    content: impl Into<Cow<'static, str>>,
+) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, policy),
         // With "no-referrer" a form would come from the origin "null".
         (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), microphone=(), geolocation=()",
+        ),
     ];
-    (headers, content).into_response()
+    (headers, content.into()).into_response()
 }

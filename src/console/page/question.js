@@ -1,22 +1,45 @@
 // A question in words, answered from what was on the screens.
 
-import { send } from '/page/api.js';
-import { at, clock, el, fill } from '/page/dom.js';
+import { send } from './api.js';
+import { at, clock, el, fill, foreign, given, toIncident, usd, words } from './dom.js';
+import { thumbnail } from './viewer.js';
+
+/** @import {Answer, Citation} from './types' */
 
 export function prepare() {
   at('question').addEventListener('submit', async (event) => {
     event.preventDefault();
-    const question = new FormData(/** @type {HTMLFormElement} */ (event.target)).get('question');
+    const button = /** @type {HTMLButtonElement} */ (at('question').querySelector('button'));
+    button.disabled = true;
+    fill(at('answer'), el('p', { class: 'quiet' }, 'looking …'));
     try {
-      const said = await send('/api/ask', { question });
-      fill(at('answer'), el('p', {}, said.answer), said.known && el('ol', {}, ...said.citations.map(citation)));
+      /** @type {Answer} */
+      const said = await send('/api/ask', { question: given('question', 'question') });
+      fill(
+        at('answer'),
+        foreign(said.answer, 'p'),
+        said.known && el('ol', {}, ...said.citations.map(citation)),
+        said.note && el('p', { class: 'note' }, said.note),
+        el('p', { class: 'quiet' }, by(said)),
+      );
     } catch (error) {
-      fill(at('answer'), el('p', { role: 'alert' }, /** @type {Error} */ (error).message));
+      fill(at('answer'), el('p', { role: 'alert' }, words(error)));
+    } finally {
+      button.disabled = false;
     }
   });
 }
 
-function citation({ at: when, stream, text, agent, incident }) {
-  const what = incident ? el('a', { href: `/?view=incidents&incident=${incident}` }, `${agent}: ${text}`) : el('q', {}, text);
-  return el('li', {}, clock(when), ` ${stream} `, what);
-}
+/** @param {Answer} answer */
+const by = ({ by: who, model, cost }) => (who === 'model' && model
+  ? `Answered by ${model.provider} ${model.name} from the record${cost ? `, ${usd(cost.micro_usd)}` : ''}; what it cites was read on the screens.`
+  : 'Answered by search alone.');
+
+/** @param {Citation} citation */
+const citation = ({ at: when, stream, text, agent, incident, box, still }) => el(
+  'li',
+  {},
+  still && thumbnail(still, box),
+  el('p', {}, clock(when), ` ${stream} `,
+    incident ? el('span', {}, `${agent}: `, toIncident(incident, text)) : foreign(text, 'q')),
+);

@@ -1,31 +1,42 @@
 // What stood on the screens and in findings, and when.
 
-import { ask } from '/page/api.js';
-import { at, clock, el, mark } from '/page/dom.js';
+import { ask } from './api.js';
+import { at, clock, el, fill, foreign, given, mark, toIncident, words } from './dom.js';
+import { thumbnail } from './viewer.js';
+
+/** @import {Finding, Hit, List} from './types' */
 
 export function prepare() {
   at('query').addEventListener('submit', async (event) => {
     event.preventDefault();
-    const q = String(new FormData(/** @type {HTMLFormElement} */ (event.target)).get('q'));
-    history.replaceState(null, '', `/?view=search&q=${encodeURIComponent(q)}`);
+    const q = given('query', 'q');
+    history.replaceState(null, '', `/?view=search&q=${encodeURIComponent(q)}${location.hash}`);
     await find(q);
   });
 }
 
 /** @param {string} q */
 export async function find(q) {
-  /** @type {HTMLInputElement} */ (document.querySelector('#query input')).value = q;
-  at('hits').replaceChildren();
+  /** @type {HTMLInputElement} */ (at('query').querySelector('input')).value = q;
+  const wanted = encodeURIComponent(q);
   try {
-    const { items, next } = await ask(`/api/search?limit=100&q=${encodeURIComponent(q)}`);
-    at('found').textContent = items.length === 0 ? 'It did not stand on any screen that was read.' : `${items.length}${next ? ' or more' : ''} lines`;
-    const matches = await ask(`/api/findings?limit=50&q=${encodeURIComponent(q)}`);
-    at('reported').hidden = matches.items.length === 0;
-    at('matches').replaceChildren(...matches.items.map(({ observed_at, agent, title, severity, incident }) => el(
-      'li', {}, clock(observed_at), ' ', mark(severity), ` ${agent} `, el('a', { href: `/?view=incidents&incident=${incident}` }, title))));
-    at('hits').replaceChildren(...items.map(({ observed_at, stream, text }) => el(
-      'li', {}, clock(observed_at), ` ${stream} `, el('q', {}, text))));
+    const [lines, findings] = await Promise.all([
+      /** @type {Promise<List<Hit>>} */ (ask(`/api/search?limit=100&q=${wanted}`)),
+      /** @type {Promise<List<Finding>>} */ (ask(`/api/findings?limit=50&q=${wanted}`)),
+    ]);
+    at('found').textContent = lines.items.length === 0 ? 'It did not stand on any screen that was read.'
+      : `${lines.items.length}${lines.next ? ' or more' : ''} lines`;
+    fill(at('hits'), ...lines.items.map(hit));
+    at('reported').hidden = findings.items.length === 0;
+    fill(at('matches'), ...findings.items.map(({ observed_at, agent, title, severity, incident }) => el(
+      'li', {}, clock(observed_at), ' ', mark(severity), ` ${agent} `, incident ? toIncident(incident, title) : foreign(title))));
   } catch (error) {
-    at('found').textContent = /** @type {Error} */ (error).message;
+    at('found').textContent = words(error);
+    fill(at('hits'));
+    fill(at('matches'));
   }
 }
+
+/** @param {Hit} hit */
+const hit = ({ observed_at, stream, text, box, still }) => el(
+  'li', {}, still && thumbnail(still, box), el('p', {}, clock(observed_at), ` ${stream} `, foreign(text, 'q')));

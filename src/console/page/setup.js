@@ -1,38 +1,90 @@
-// What to type into Zoom and OBS, and how sinks, models and budget fare.
+// What to type into Zoom and OBS, who was turned away, and how all fares.
 
-import { ask } from '/page/api.js';
-import { at, clock, el, fill, usd } from '/page/dom.js';
+import { ask } from './api.js';
+import { at, clock, el, fill, usd, words } from './dom.js';
 
+/** @import {Agent, Child, List, Setup, Sink, Standing} from './types' */
+
+/** @param {...Child} cells */
 const row = (...cells) => el('tr', {}, ...cells.map((cell) => el('td', {}, cell)));
-const table = (heads, rows) => el('table', {}, el('thead', {}, el('tr', {}, ...heads.map((head) => el('th', {}, head)))), el('tbody', {}, ...rows));
+
+/** @param {string} caption @param {string[]} heads @param {HTMLElement[]} rows */
+const table = (caption, heads, rows) => el('div', { class: 'wide', tabIndex: 0, role: 'region', 'aria-label': caption }, el('table', {},
+  el('thead', {}, el('tr', {}, ...heads.map((head) => el('th', { scope: 'col' }, head)))), el('tbody', {}, ...rows)));
+
+/** What is to be typed in elsewhere. @param {string} text */
+const typed = (text) => el('code', {}, text);
+
+/** How to stream to this machine. @param {Setup} setup @returns {Child[]} */
+export function howto({ rtmp, rtmps, stream_key, public_address, refused }) {
+  const secure = rtmps && !rtmps.this_machine_only;
+  const door = secure ? rtmps : rtmp;
+  const host = public_address || location.hostname;
+  const local = ['localhost', '127.0.0.1', '[::1]'].includes(host);
+  const url = `${secure ? 'rtmps' : 'rtmp'}://${host}:${door.port}/live/team`;
+  const key = stream_key ? 'WATCHTOWER_STREAM_KEY of the server’s .env' : 'any word: none is set';
+  return [
+    el('h2', {}, 'Share a screen'),
+    table('What to type in', ['', 'address', 'stream key'], [
+      row('Zoom: More → Live on Custom Live Streaming Service', typed(url), el('span', {}, key, '; as page URL any https address')),
+      row('OBS: Settings → Stream → Service: Custom', typed(url), key),
+      row('ffmpeg', typed(`ffmpeg -re -i clip.mp4 -c copy -f flv ${url}${stream_key ? '/KEY' : ''}`), stream_key ? 'in place of KEY' : 'none'),
+    ]),
+    el('p', { class: 'quiet' }, '“team” names the stream; call it what you like.'),
+    local && el('p', { class: 'note' }, 'You look at this page from the server itself. Zoom pushes from its cloud: put a public name or address of this machine in place of ', typed(host), ', and let port ', typed(String(door.port)), ' through.'),
+    door.this_machine_only && el('p', { class: 'note' }, 'Only this machine gets in: --rtmp is a loopback address.'),
+    !stream_key && el('p', { class: 'note' }, 'Without WATCHTOWER_STREAM_KEY only this machine may publish.'),
+    refused.length > 0 && el('h2', {}, 'Turned away'),
+    refused.length > 0 && table('Who was turned away', ['last', 'from', 'times', 'why'], refused.map(({ last, address, count, why }) => row(
+      clock(last), typed(address), String(count), why))),
+  ];
+}
+
+/** @returns {Promise<Setup>} */
+export const fetched = () => ask('/api/setup');
 
 export async function show() {
-  const host = location.hostname;
-  at('howto').replaceChildren(
-    el('h2', {}, 'Share a screen'),
-    el('p', {}, 'Zoom pushes from its cloud: the address must be reachable from the Internet. The port is 1935 unless the server was told another; the key is WATCHTOWER_STREAM_KEY of its .env.'),
-    table(['', 'address', 'key'], [
-      row('Zoom: More → Live on Custom Live Streaming Service', el('code', {}, `rtmp://${host}:1935/live/team`), 'as Stream key; any https address as page URL'),
-      row('OBS: Settings → Stream → Custom', el('code', {}, `rtmp://${host}:1935/live/team`), 'as Stream Key'),
-      row('ffmpeg', el('code', {}, `ffmpeg -re -i clip.mp4 -c copy -f flv rtmp://${host}:1935/live/team/KEY`), 'in the address'),
-    ]),
-  );
-  const [agents, sinks, budget] = await Promise.allSettled([ask('/api/agents'), ask('/api/sinks'), ask('/api/budget')]);
-  const items = (answer) => (answer.status === 'fulfilled' ? answer.value.items : []);
-  const spent = budget.status === 'fulfilled' ? budget.value : null;
+  const setup = await fetched();
+  fill(at('howto'), ...howto(setup));
+  const [agents, sinks, budget] = await Promise.all([
+    /** @type {Promise<List<Agent>>} */ (ask('/api/agents')),
+    /** @type {Promise<List<Sink>>} */ (ask('/api/sinks')),
+    /** @type {Promise<Standing>} */ (ask('/api/budget')),
+  ]).catch((error) => {
+    fill(at('health'), el('p', { role: 'alert' }, words(error)));
+    throw error;
+  });
+  const on = agents.items.filter(({ enabled }) => enabled);
   fill(
     at('health'),
     el('h2', {}, 'Models'),
-    table(['analyst', 'model', 'state', 'since'], items(agents).filter(({ enabled }) => enabled)
-      .map((agent) => row(agent.name, `${agent.provider} ${agent.model}`, agent.state, clock(agent.since)))),
+    table('Models', ['analyst', 'model', 'state', 'since', 'last answer'], on.map((agent) => row(
+      agent.name, `${agent.provider} ${agent.model}`, agent.state, clock(agent.since), agent.last_look ? clock(agent.last_look) : 'none yet'))),
+    !setup.reads_screens && el('p', { class: 'note' }, 'Nobody reads the screens’ text: there is no search and no history.'),
     el('h2', {}, 'Budget'),
-    el('p', {}, spent ? spent.reason || 'all as configured' : 'not told'),
-    spent && table(['', 'requests', 'tokens', 'money'], ['minute', 'hour', 'day'].map((span) => {
-      const { requests, tokens, micro_usd } = spent.spent[span];
+    el('p', {}, budget.reason || 'all as configured'),
+    table('What models cost', ['', 'requests', 'tokens', 'money'], (/** @type {const} */ (['minute', 'hour', 'day'])).map((span) => {
+      const { requests, tokens, micro_usd } = budget.spent[span];
       return row(`last ${span === 'day' ? 'day (UTC)' : span}`, String(requests), String(tokens), usd(micro_usd));
     })),
     el('h2', {}, 'Sinks'),
-    items(sinks).length === 0 ? el('p', {}, 'none configured') : table(['sink', 'state', 'behind', 'delivered', 'failed', 'dead'],
-      items(sinks).map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(String)))),
+    sinks.items.length === 0 ? el('p', {}, 'none configured') : table('Sinks', ['sink', 'state', 'behind', 'delivered', 'failed', 'dead'],
+      sinks.items.map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(String)))),
+    el('h2', {}, 'Disk'),
+    disk(setup.disk),
+    el('p', { class: 'quiet' }, `Watchtower ${setup.version} · `, el('a', { href: '/api/openapi.json' }, 'API')),
   );
+}
+
+/** @param {Setup['disk']} disk */
+function disk({ database_bytes, evidence_bytes, limit_bytes, free_bytes, total_bytes }) {
+  const low = free_bytes < total_bytes / 20;
+  return el('p', {}, `The record takes ${size(database_bytes)}, pictures ${size(evidence_bytes)}; beyond ${size(limit_bytes)} the oldest goes. `,
+    el('span', { class: low ? 'note' : '' }, `${size(free_bytes)} of ${size(total_bytes)} are free.`));
+}
+
+/** @param {number} bytes */
+function size(bytes) {
+  const step = bytes > 0 ? Math.min(Math.floor(Math.log10(bytes) / 3), 4) : 0;
+  return `${(bytes / 1000 ** step).toFixed(step > 2 ? 1 : 0)} ${['B', 'kB', 'MB', 'GB', 'TB'][step]}`;
 }

@@ -1,6 +1,8 @@
 // A WHEP client (draft-ietf-wish-whep): plays a stream of the server that
 // served this page, and comes back by itself whenever it was cut off.
 
+import { words } from './dom.js';
+
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
 // ICE says "disconnected" for a passing gap, too.
@@ -8,21 +10,25 @@ const GAP = 5_000;
 
 export class Player extends EventTarget {
   #video;
-  #stream = null;
-  #connection = null;
-  #session = null;
+  /** @type {string | null} */ #stream = null;
+  /** @type {RTCPeerConnection | null} */ #connection = null;
+  /** @type {string | null} */ #session = null;
   #note = '';
   #pause = FIRST_PAUSE;
   #timer = 0;
 
-  // Events: "state", its detail { state: "connecting" | "live" | "waiting",
-  // why }.
+  /**
+   * Events: "state", its detail { state: "connecting" | "live" | "waiting",
+   * why }.
+   * @param {HTMLVideoElement} video
+   */
   constructor(video) {
     super();
     this.#video = video;
     addEventListener('pagehide', () => this.#leave());
   }
 
+  /** @param {string | null} stream */
   play(stream) {
     if (stream === this.#stream) return;
     this.#leave();
@@ -45,16 +51,17 @@ export class Player extends EventTarget {
     try {
       await connection.setLocalDescription();
       // Our candidates don't matter: the server answers whoever calls.
-      const answer = await this.#ask(connection.localDescription.sdp);
+      const answer = await this.#ask(connection.localDescription?.sdp ?? '');
       if (connection !== this.#connection) return;
       await connection.setRemoteDescription({ type: 'answer', sdp: answer });
     } catch (error) {
-      if (connection === this.#connection) this.#again(error.message);
+      if (connection === this.#connection) this.#again(words(error));
     }
   }
 
+  /** @param {string} offer */
   async #ask(offer) {
-    const response = await fetch(`/whep/${encodeURIComponent(this.#stream)}`, {
+    const response = await fetch(`/whep/${encodeURIComponent(this.#stream ?? '')}`, {
       method: 'POST',
       headers: { 'content-type': 'application/sdp' },
       body: offer,
@@ -71,6 +78,7 @@ export class Player extends EventTarget {
     throw new Error(problem?.detail ?? `the server answered ${response.status}`);
   }
 
+  /** @param {RTCPeerConnection} connection */
   #changed(connection) {
     if (connection !== this.#connection) return;
     clearTimeout(this.#timer);
@@ -80,7 +88,7 @@ export class Player extends EventTarget {
         this.#tell('live', this.#note);
         break;
       case 'disconnected':
-        this.#timer = setTimeout(() => this.#again('the connection was lost'), GAP);
+        this.#timer = window.setTimeout(() => this.#again('the connection was lost'), GAP);
         break;
       case 'failed':
       case 'closed':
@@ -89,10 +97,11 @@ export class Player extends EventTarget {
     }
   }
 
+  /** @param {string} why */
   #again(why) {
     this.#hangUp();
     this.#tell('waiting', why);
-    this.#timer = setTimeout(() => this.#connect(), this.#pause * (0.75 + Math.random() / 2));
+    this.#timer = window.setTimeout(() => this.#connect(), this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }
 
@@ -110,6 +119,7 @@ export class Player extends EventTarget {
     this.#session = null;
   }
 
+  /** @param {string} state @param {string} [why] */
   #tell(state, why = '') {
     this.dispatchEvent(new CustomEvent('state', { detail: { state, why } }));
   }

@@ -1,0 +1,37 @@
+//! What the console costs and how quick it is: `cargo bench --bench console`.
+//!
+//! A real `watchtower serve` in a folder of its own, fed by its own API as
+//! agents on other machines do.
+//!
+//! - `listeners`: 200 event streams at 20 findings a second; the server's CPU
+//!   in per cent of a core, with and without listeners, and how long after the
+//!   report each heard of it.
+//! - `page`: what a first load transfers, how long until it can be used, and
+//!   how long until a finding shows, in headless Chromium.
+//! - `scroll`: 10,000 incidents, scrolled from top to end; the longest tasks.
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+#[path = "../../tests/common/chromium.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod chromium;
+mod listeners;
+mod page;
+mod server;
+
+fn main() {
+    let wanted: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if runs("listeners") {
+        runtime.block_on(listeners::run());
+    }
+    if runs("page") {
+        runtime.block_on(page::load());
+    }
+    if runs("scroll") {
+        runtime.block_on(page::scroll());
+    }
+}

@@ -1,0 +1,99 @@
+//! A server of its own, and what is reported to it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+pub struct Server {
+    pub base: String,
+    pub client: reqwest::Client,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agents = "[model]\nprovider = \"offline\"\n";
+        std::fs::write(folder.path().join("agents.toml"), agents).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_watchtower"))
+            .arg("serve")
+            .current_dir(folder.path())
+            .env_clear()
+            .env("WATCHTOWER_RTMP", "127.0.0.1:0")
+            .env("WATCHTOWER_HTTP", "127.0.0.1:0")
+            .env("WATCHTOWER_WEBRTC", "127.0.0.1:0")
+            .env("NO_COLOR", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let base = loop {
+            let line = lines.next_line().await.unwrap().expect("it starts");
+            if let Some((_, address)) = line.split_once("HTTP listening on ") {
+                break address.to_owned();
+            }
+        };
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self {
+            base,
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            child,
+            _folder: folder,
+        }
+    }
+
+    pub async fn report(&self, finding: &Value) {
+        let url = format!("{}/api/findings", self.base);
+        let sent = self.client.post(url).json(finding).send().await.unwrap();
+        assert_eq!(sent.status().as_u16(), 201);
+    }
+
+    /// Seconds of CPU it has used, over all its threads.
+    pub fn cpu(&self) -> f64 {
+        let pid = self.child.id().unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<_> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        // USER_HZ, which is 100 on Linux.
+        ticks / 100.0
+    }
+}
+
+/// One finding; each about a host of its own, so that each is an incident.
+pub fn finding(number: u64) -> Value {
+    let severity = ["critical", "high", "medium", "low"][number as usize % 4];
+    json!({
+        "id": uuid::Uuid::now_v7(), "incident": null, "agent": "Outpost", "stream": "team",
+        "observed_at": jiff::Timestamp::now().to_string(),
+        "frame": {"seq": number, "pts_ms": number * 50, "sha256": "ab".repeat(32)},
+        "severity": severity,
+        "confidence": 0.8, "category": "intrusion",
+        "title": format!("Login succeeded after a burst of failures on host-{number:05}"),
+        "detail": "A password was accepted while failed attempts fill the same screen: the guessing may have worked.",
+        "evidence": [{
+            "quote": format!("Accepted password for admin from 10.{}.{}.7 on host-{number:05}", number / 250, number % 250),
+            "box": [100, 100, 140, 600], "grounded": true
+        }],
+        "mitre": ["T1110"],
+        "recommended_action": "Treat the account as taken over: end its sessions, reset it, and trace what it did since.",
+        "model": {"provider": "offline", "name": "rules", "version": "1"},
+    })
+}
+
+/// The value that so many of a hundred are not above.
+pub fn percentile(values: &mut [Duration], of: usize) -> Duration {
+    values.sort_unstable();
+    let place = (values.len() * of / 100).min(values.len().saturating_sub(1));
+    values.get(place).copied().unwrap_or_default()
+}

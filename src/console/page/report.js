@@ -1,0 +1,29 @@
+// An incident as Markdown. Text of a screen can't break out of it.
+
+import { plain, usd } from './dom.js';
+import { SAYS } from './opinions.js';
+
+/** @import {Dossier} from './types' */
+
+/** @param {Dossier} incident */
+export function markdown(incident) {
+  const { findings, stills, opinions, verdict, notes, decisions, cost } = incident;
+  const quoted = findings.items.flatMap(({ evidence }) => evidence.filter(({ quote }) => quote)
+    .map(({ quote, grounded }) => `- "${plain(quote)}"${grounded === false ? ' (not found on the screen)' : ''}`));
+  const [newest] = findings.items;
+  const lines = [
+    `# ${plain(incident.title)}`, '',
+    `- id: ${incident.id}`, `- severity: ${incident.severity}`, `- status: ${incident.status}`,
+    `- stream: ${plain(incident.stream)}`, `- first seen: ${incident.first_seen}`, `- last seen: ${incident.last_seen}`,
+    `- findings: ${incident.count}, by ${incident.agents.map(plain).join(', ')}`,
+    `- models: ${cost.requests} requests, ${cost.prompt_tokens} + ${cost.output_tokens} tokens, ${usd(cost.micro_usd)}`, '',
+    ...(newest ? ['## What was seen', '', plain(newest.detail), '', `Do: ${plain(newest.recommended_action)}`, ''] : []),
+    '## Evidence', '', ...stills.map(({ moment, seen_at, sha256 }) => `- ${moment} moment, ${seen_at}, SHA-256 ${sha256}`),
+    ...new Set(quoted), '',
+    '## Opinions', '', ...opinions.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
+    ...(verdict ? [`- ${plain(verdict.by)}: ${verdict.severity}, ${plain(verdict.text)}`] : []), '',
+    '## Notes', '', ...notes.map(({ at, by, text }) => `- ${at} ${plain(by)}: ${plain(text)}`), '',
+    '## Decisions', '', ...decisions.map(({ at, by, status, why }) => `- ${at} ${plain(by)}: ${status} ${plain(why)}`), '',
+  ];
+  return lines.join('\n');
+}

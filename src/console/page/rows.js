@@ -1,0 +1,120 @@
+// A long list of which only the rows in sight are there.
+//
+// Rows are equally high (`--row` of the list), so that ten thousand of them
+// cost no more than those that are seen.
+
+/** Rows kept ready above and below. */
+const AHEAD = 8;
+
+/** @template {{id: string}} T */
+export class Rows {
+  #scroller;
+  #list;
+  #render;
+  #near;
+  /** @type {T[]} */ #items = [];
+  /** @type {Map<string, {item: T, row: HTMLElement}>} */ #drawn = new Map();
+  #height = 50;
+  #waits = false;
+
+  /**
+   * @param {HTMLElement} scroller
+   * @param {HTMLElement} list
+   * @param {(item: T) => HTMLElement} render
+   * @param {() => void} near The end of what is there is near.
+   */
+  constructor(scroller, list, render, near) {
+    this.#scroller = scroller;
+    this.#list = list;
+    this.#render = render;
+    this.#near = near;
+    scroller.addEventListener('scroll', () => this.draw(), { passive: true });
+    new ResizeObserver(() => this.draw()).observe(scroller);
+  }
+
+  get items() { return this.#items; }
+
+  /** @param {T[]} items */
+  show(items) {
+    this.#items = items;
+    this.#draw();
+  }
+
+  /** At the next frame, however often it is asked for. */
+  draw() {
+    if (this.#waits) return;
+    this.#waits = true;
+    requestAnimationFrame(() => {
+      this.#waits = false;
+      this.#draw();
+    });
+  }
+
+  /** Another look of one, at its place. @param {T} item */
+  change(item) {
+    const place = this.#items.findIndex(({ id }) => id === item.id);
+    if (place < 0) return;
+    this.#items[place] = item;
+    this.draw();
+  }
+
+  /** Drawn anew even if nothing about it has changed. @param {string} id */
+  touch(id) {
+    const drawn = this.#drawn.get(id);
+    if (!drawn) return;
+    const row = this.#render(drawn.item);
+    drawn.row.replaceWith(row);
+    drawn.row = row;
+    this.#put(row, this.#items.findIndex((item) => item.id === id));
+  }
+
+  /** @param {number} place */
+  reveal(place) {
+    const [top, bottom] = [place * this.#height, (place + 1) * this.#height];
+    const { scrollTop, clientHeight } = this.#scroller;
+    if (top < scrollTop) this.#scroller.scrollTop = top;
+    else if (bottom > scrollTop + clientHeight) this.#scroller.scrollTop = bottom - clientHeight;
+    this.#draw();
+  }
+
+  #draw() {
+    const height = parseFloat(getComputedStyle(this.#list).getPropertyValue('--row'));
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.#height = Math.max(1, height * rem);
+    this.#list.style.height = `${this.#items.length * this.#height}px`;
+    const { scrollTop, clientHeight } = this.#scroller;
+    const first = Math.max(0, Math.floor(scrollTop / this.#height) - AHEAD);
+    const last = Math.min(this.#items.length, Math.ceil((scrollTop + clientHeight) / this.#height) + AHEAD);
+    const seen = new Set();
+    /** @type {Element | null} */ let before = null;
+    for (let place = first; place < last; place += 1) {
+      const item = this.#items[place];
+      seen.add(item.id);
+      let drawn = this.#drawn.get(item.id);
+      if (!drawn || drawn.item !== item) {
+        const row = this.#render(item);
+        drawn?.row.replaceWith(row);
+        drawn = { item, row };
+        this.#drawn.set(item.id, drawn);
+      }
+      // In the order they are read aloud and tabbed through.
+      /** @type {ChildNode | null} */ const next = before ? before.nextSibling : this.#list.firstChild;
+      if (drawn.row !== next) this.#list.insertBefore(drawn.row, next);
+      before = drawn.row;
+      this.#put(drawn.row, place);
+    }
+    for (const [id, { row }] of this.#drawn) {
+      if (seen.has(id)) continue;
+      row.remove();
+      this.#drawn.delete(id);
+    }
+    if (last >= this.#items.length - 2 * AHEAD) this.#near();
+  }
+
+  /** @param {HTMLElement} row @param {number} place */
+  #put(row, place) {
+    row.style.transform = `translateY(${place * this.#height}px)`;
+    row.setAttribute('aria-posinset', String(place + 1));
+    row.setAttribute('aria-setsize', String(this.#items.length));
+  }
+}

@@ -1,0 +1,34 @@
+// What the API answers, for the type checker alone. `api` is made from
+// docs/openapi.json when the types are checked (scripts/check-page.sh).
+
+import type { components } from 'api';
+
+type Schemas = components['schemas'];
+
+export type Agent = Schemas['AgentStatus'];
+export type Answer = Schemas['Answer'];
+export type Change = Schemas['Change'];
+export type Citation = Schemas['Citation'];
+export type Cost = Schemas['Cost'];
+export type Done = Schemas['Done'];
+export type Evidence = Schemas['Evidence'];
+export type Finding = Schemas['Finding'];
+export type Handover = Schemas['Handover'];
+export type Hit = Schemas['HitShown'];
+export type Incident = Schemas['Incident'];
+export type Dossier = Schemas['IncidentShown'];
+export type Judgement = Schemas['Judgement'];
+export type Opinion = Schemas['Opinion'];
+export type ProofStill = Schemas['ProofStill'];
+export type Setup = Schemas['SetupShown'];
+export type Severity = Schemas['Severity'];
+export type Sink = Schemas['SinkShown'];
+export type SpentOn = Schemas['SpentOn'];
+export type Standing = Schemas['Standing'];
+export type Still = Schemas['StillShown'];
+export type Transcript = Schemas['Transcript'];
+export type Verdict = Schemas['StatusBody'];
+
+export type Stream = Pick<Schemas['StreamShown'], 'name' | 'state'>;
+export type List<T> = { items: T[]; next?: string | null };
+export type Child = Node | string | null | undefined | false;

@@ -1,0 +1,45 @@
+// A still at full size, with the place that is meant.
+
+import { at, clock, el, fill, place } from './dom.js';
+
+/** @import {Still} from './types' */
+
+/**
+ * @param {Pick<Still, 'url' | 'seen_at' | 'stream' | 'sha256'>} still
+ * @param {number[] | null} [bounds]
+ */
+export function view({ url, seen_at, stream, sha256 }, bounds) {
+  const dialog = /** @type {HTMLDialogElement} */ (at('viewer'));
+  fill(
+    dialog,
+    picture(url, `${stream} at ${seen_at}`, bounds ? [bounds] : []),
+    el('p', { class: 'quiet' }, `${stream}, `, clock(seen_at), el('code', { title: 'SHA-256 of the picture' }, ` ${sha256}`)),
+    el('form', { method: 'dialog' }, el('button', { autofocus: true }, 'Close')),
+  );
+  dialog.showModal();
+}
+
+/**
+ * @param {string} url
+ * @param {string} alt
+ * @param {number[][]} boxes
+ * @param {string} [severity]
+ */
+export function picture(url, alt, boxes, severity = 'low') {
+  return el('div', { class: 'picture' }, el('img', { src: url, alt, loading: 'lazy' }), ...boxes.map((bounds) => {
+    const box = el('span', { class: 'box', 'data-severity': severity });
+    place(box, bounds);
+    return box;
+  }));
+}
+
+/**
+ * A small one that opens it.
+ * @param {Still} still
+ * @param {number[] | null} [bounds]
+ */
+export function thumbnail(still, bounds) {
+  const name = `${still.stream} at ${new Date(still.seen_at).toLocaleString()}`;
+  return el('button', { type: 'button', class: 'thumbnail', title: name, onclick: () => view(still, bounds) },
+    picture(still.url, `The screen of ${name}`, bounds ? [bounds] : []));
+}

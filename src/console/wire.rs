@@ -1,0 +1,170 @@
+//! What happens, put into words once for all who listen.
+//!
+//! Server-sent events are text (HTML Living Standard, section 9.2). Encoding
+//! and sending each for each listener would cost the more the more of them
+//! there are, so one task gathers what happens within [`GATHER`] and encodes
+//! it, and listeners share the bytes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Views;
+use super::live::StreamState;
+use crate::findings_bus::Event;
+use crate::store::Position;
+
+/// Nobody notices so much, and in a burst a listener is woken twenty times a
+/// second at the most.
+const GATHER: Duration = Duration::from_millis(50);
+/// Then it goes out at once.
+const MOST_GATHERED: usize = 256;
+/// States change many times a second at worst; nobody reads faster than this.
+const STATES_EVERY: Duration = Duration::from_millis(250);
+/// What a listener may be behind; then it re-reads the record.
+const HELD: usize = 64;
+
+/// Something to be sent.
+#[derive(Debug)]
+pub(super) enum Chunk {
+    /// Findings and changes, in order; `text` is for whoever is at `from`.
+    News {
+        from: Position,
+        to: Position,
+        events: Vec<Event>,
+        text: Bytes,
+    },
+    /// How the panel or the streams are now.
+    State(Bytes),
+}
+
+/// Where listeners hear of it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    chunks: broadcast::Sender<Arc<Chunk>>,
+}
+
+impl Wire {
+    /// One that nobody feeds yet.
+    pub(super) fn new() -> Self {
+        let (chunks, _) = broadcast::channel(HELD);
+        Self { chunks }
+    }
+
+    pub(super) fn listen(&self) -> broadcast::Receiver<Arc<Chunk>> {
+        self.chunks.subscribe()
+    }
+
+    /// Tells what happens from now on, until `shutdown`.
+    pub(super) async fn feed(self, views: Views, shutdown: CancellationToken) {
+        // Subscribed before the position is read: what is told twice is known
+        // by its place.
+        let mut told = views.findings.events();
+        let mut at = views.findings.position();
+        let mut states = views.roster.changes();
+        let mut streams = views.hub.changes();
+        let mut tick = tokio::time::interval(STATES_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = told.recv() => match event {
+                    Ok(first) => self.gather(first, &mut told, &mut at).await,
+                    // Listeners see the gap by where the next begins.
+                    Err(RecvError::Lagged(_)) => at = views.findings.position(),
+                    Err(RecvError::Closed) => return,
+                },
+                _ = tick.tick() => if states.has_changed().unwrap_or(false) {
+                    states.borrow_and_update();
+                    self.say(Chunk::State(agents(&views)));
+                },
+                Ok(()) = streams.changed() => self.say(Chunk::State(live(&views))),
+            }
+        }
+    }
+
+    async fn gather(&self, first: Event, told: &mut broadcast::Receiver<Event>, at: &mut Position) {
+        let until = tokio::time::Instant::now() + GATHER;
+        let mut events = vec![first];
+        while events.len() < MOST_GATHERED {
+            match tokio::time::timeout_at(until, told.recv()).await {
+                Ok(Ok(event)) => events.push(event),
+                // Late, lagging or closed: the loop outside sees to it.
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        let from = *at;
+        let mut text = String::new();
+        for event in &events {
+            put(&mut text, event, at);
+        }
+        self.say(Chunk::News {
+            from,
+            to: *at,
+            events,
+            text: text.into(),
+        });
+    }
+
+    fn say(&self, chunk: Chunk) {
+        // Nobody listening is no error.
+        let _ = self.chunks.send(Arc::new(chunk));
+    }
+}
+
+/// Adds an event, unless it lies before that place.
+pub(super) fn put(text: &mut String, event: &Event, at: &mut Position) {
+    match event {
+        Event::Finding { seq, finding } if *seq > at.seq => {
+            at.seq = *seq;
+            placed(text, "finding", *at, finding.as_ref());
+        }
+        Event::Incident(change) if change.revision > at.revision => {
+            at.revision = change.revision;
+            placed(text, "incident", *at, change.as_ref());
+        }
+        Event::Finding { .. } | Event::Incident(_) => {}
+    }
+}
+
+/// One event with its place, where a client resumes.
+pub(super) fn placed(text: &mut String, kind: &str, at: Position, data: &impl Serialize) {
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "id: {}-{}", at.seq, at.revision);
+    text.push_str(&event(kind, data));
+}
+
+/// JSON has no line break of its own, so its data is one line.
+fn event(kind: &str, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("what is told is plain data");
+    format!("event: {kind}\ndata: {data}\n\n")
+}
+
+pub(super) fn agents(views: &Views) -> Bytes {
+    event("agents", &views.roster.agents()).into()
+}
+
+#[derive(Serialize)]
+struct Live {
+    name: String,
+    state: StreamState,
+}
+
+pub(super) fn live(views: &Views) -> Bytes {
+    let streams = views.hub.streams();
+    let items: Vec<_> = streams
+        .iter()
+        .map(|info| Live {
+            name: info.name.to_string(),
+            state: StreamState::of(info),
+        })
+        .collect();
+    event("streams", &items).into()
+}
