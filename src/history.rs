@@ -17,9 +17,9 @@ use crate::media::{Frame, StreamName};
 use crate::store::Snapshot;
 
 /// Between two looks around.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(1);
 /// Between two pictures of one stream, when it changes and when it does not.
-const CHANGING: SignedDuration = SignedDuration::from_secs(15);
+const CHANGING: SignedDuration = SignedDuration::from_secs(5);
 const RESTING: SignedDuration = SignedDuration::from_secs(10 * 60);
 
 /// Looks at what is read, and keeps some of it.
@@ -118,8 +118,8 @@ mod tests {
             at: begin,
         };
         assert!(is_due(None, &frame(1, 0)));
-        assert!(!is_due(Some(&last), &frame(2, 14)));
-        assert!(is_due(Some(&last), &frame(2, 15)));
+        assert!(!is_due(Some(&last), &frame(2, 4)));
+        assert!(is_due(Some(&last), &frame(2, 5)));
         assert!(!is_due(Some(&last), &frame(1, 599)));
         assert!(is_due(Some(&last), &frame(1, 600)));
         assert!(is_due(Some(&last), &frame(1, -1)), "the clock was set back");

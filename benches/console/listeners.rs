@@ -1,10 +1,11 @@
 //! Many who listen to what happens.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use super::server::{Server, finding, percentile};
@@ -16,19 +17,27 @@ const SECONDS: u64 = 15;
 /// When each finding was reported, by its id.
 type Reported = Arc<Mutex<HashMap<String, Instant>>>;
 
-pub async fn run() {
+pub(crate) async fn run() {
     println!("listeners: {A_SECOND} findings a second for {SECONDS} s");
     for listeners in [0, LISTENERS] {
         let server = Server::start().await;
         let reported: Reported = Arc::default();
         let heard: Arc<Mutex<Vec<Duration>>> = Arc::default();
         let address = server.base.trim_start_matches("http://").to_owned();
+        let ready = Arc::new(AtomicUsize::new(0));
         let mut tasks = Vec::new();
         for _ in 0..listeners {
-            let listening = listen(address.clone(), Arc::clone(&reported), Arc::clone(&heard));
+            let listening = listen(
+                address.clone(),
+                Arc::clone(&ready),
+                Arc::clone(&reported),
+                Arc::clone(&heard),
+            );
             tasks.push(tokio::spawn(listening));
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        while ready.load(Ordering::Relaxed) < listeners {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         let (cpu, began) = (server.cpu(), Instant::now());
         let mut tick = tokio::time::interval(Duration::from_secs(1) / A_SECOND);
         for number in 0..u64::from(A_SECOND) * SECONDS {
@@ -56,35 +65,29 @@ pub async fn run() {
     }
 }
 
-async fn listen(address: String, reported: Reported, heard: Arc<Mutex<Vec<Duration>>>) {
+async fn listen(
+    address: String,
+    ready: Arc<AtomicUsize>,
+    reported: Reported,
+    heard: Arc<Mutex<Vec<Duration>>>,
+) {
     let mut socket = TcpStream::connect(&address).await.unwrap();
     let request = format!("GET /api/events HTTP/1.1\r\nHost: {address}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
-    let mut text = Vec::new();
-    let mut from = 0;
-    loop {
-        if socket.read_buf(&mut text).await.unwrap_or(0) == 0 {
-            return;
+    let mut lines = BufReader::new(socket).lines();
+    let mut is_finding = false;
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(data) = line.strip_prefix("data: {\"id\":\"").filter(|_| is_finding) {
+            let sent = reported.lock().unwrap().get(&data[..36]).copied();
+            heard
+                .lock()
+                .unwrap()
+                .extend(sent.map(|sent| sent.elapsed()));
         }
-        while let Some(at) = find(&text[from..], b"event: finding\ndata: {\"id\":\"") {
-            let id = from + at + b"event: finding\ndata: {\"id\":\"".len();
-            let Some(id) = text.get(id..id + 36) else {
-                break;
-            };
-            let id = String::from_utf8_lossy(id).into_owned();
-            if let Some(sent) = reported.lock().unwrap().get(&id) {
-                heard.lock().unwrap().push(sent.elapsed());
-            }
-            from += at + 1;
+        // What each is told first, once.
+        if line == "event: streams" {
+            ready.fetch_add(1, Ordering::Relaxed);
         }
-        // Half a mark may stand at the end.
-        let keep = text.len().saturating_sub(100).max(from);
-        text.drain(..keep);
-        from = 0;
+        is_finding = line == "event: finding";
     }
-}
-
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len())
-        .position(|window| window == wanted)
 }

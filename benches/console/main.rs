@@ -12,7 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 #[path = "../../tests/common/chromium.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, unreachable_pub, reason = "the tests use the rest")]
 mod chromium;
 mod listeners;
 mod page;

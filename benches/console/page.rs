@@ -11,7 +11,7 @@ const LOADS: usize = 5;
 const FINDINGS: u64 = 30;
 const INCIDENTS: u64 = 10_000;
 
-pub async fn load() {
+pub(crate) async fn load() {
     let server = Server::start().await;
     for number in 0..200 {
         server.report(&finding(number)).await;
@@ -80,7 +80,7 @@ pub async fn load() {
     browser.close().await;
 }
 
-pub async fn scroll() {
+pub(crate) async fn scroll() {
     let server = Server::start().await;
     println!("scroll: {INCIDENTS} incidents");
     let reports = (0..INCIDENTS).map(|number| {

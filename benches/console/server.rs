@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-pub struct Server {
-    pub base: String,
-    pub client: reqwest::Client,
+pub(crate) struct Server {
+    pub(crate) base: String,
+    pub(crate) client: reqwest::Client,
     child: Child,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let agents = "[model]\nprovider = \"offline\"\n";
         std::fs::write(folder.path().join("agents.toml"), agents).unwrap();
@@ -48,14 +48,14 @@ impl Server {
         }
     }
 
-    pub async fn report(&self, finding: &Value) {
+    pub(crate) async fn report(&self, finding: &Value) {
         let url = format!("{}/api/findings", self.base);
         let sent = self.client.post(url).json(finding).send().await.unwrap();
         assert_eq!(sent.status().as_u16(), 201);
     }
 
     /// Seconds of CPU it has used, over all its threads.
-    pub fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         let pid = self.child.id().unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let fields: Vec<_> = stat
@@ -71,7 +71,7 @@ impl Server {
 }
 
 /// One finding; each about a host of its own, so that each is an incident.
-pub fn finding(number: u64) -> Value {
+pub(crate) fn finding(number: u64) -> Value {
     let severity = ["critical", "high", "medium", "low"][number as usize % 4];
     json!({
         "id": uuid::Uuid::now_v7(), "incident": null, "agent": "Outpost", "stream": "team",
@@ -92,7 +92,7 @@ pub fn finding(number: u64) -> Value {
 }
 
 /// The value that so many of a hundred are not above.
-pub fn percentile(values: &mut [Duration], of: usize) -> Duration {
+pub(crate) fn percentile(values: &mut [Duration], of: usize) -> Duration {
     values.sort_unstable();
     let place = (values.len() * of / 100).min(values.len().saturating_sub(1));
     values.get(place).copied().unwrap_or_default()

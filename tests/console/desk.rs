@@ -1,0 +1,78 @@
+//! Somebody before the page, and what is reported to the server behind it.
+
+use serde_json::{Value, json};
+
+use crate::common::chromium::Chromium;
+use crate::common::serve::{Server, Setup};
+
+/// A server that nobody thinks for: what it shows was reported to it.
+pub(crate) async fn quiet() -> Server {
+    Setup::new().agents(NOBODY).start().await
+}
+
+pub(crate) const NOBODY: &str = "[model]\nprovider = \"offline\"\n";
+
+pub(crate) async fn opened(server: &Server, path: &str) -> Chromium {
+    let browser = Chromium::start().await;
+    browser.resize(1366, 768).await;
+    browser.open(&server.http_url(path)).await;
+    browser
+}
+
+/// Something as JavaScript has it.
+pub(crate) fn js(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+pub(crate) async fn press(browser: &Chromium, key: &str) {
+    let key = js(key);
+    browser
+        .run(&format!(
+            "document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: {key}, bubbles: true}}))"
+        ))
+        .await;
+}
+
+/// Fills in the question that is asked, and says OK.
+pub(crate) async fn answer(browser: &Chromium, field: &str, text: &str) {
+    let asked = format!("document.querySelector('#ask[open] [name={field}]') !== null");
+    browser.until_true(5, &asked).await;
+    let text = js(text);
+    browser
+        .run(&format!(
+            "(document.querySelector('#ask [name={field}]').value = {text}, \
+             document.querySelector('#ask button[value=ok]').click())"
+        ))
+        .await;
+}
+
+/// A form of the page, filled in and sent.
+pub(crate) async fn submit(browser: &Chromium, form: &str, text: &str) {
+    let text = js(text);
+    browser
+        .run(&format!(
+            "(document.querySelector('#{form} input').value = {text}, \
+             document.querySelector('#{form}').requestSubmit())"
+        ))
+        .await;
+}
+
+/// Each of a number of its own is an incident of its own.
+pub(crate) fn reported(number: usize, title: &str) -> Value {
+    json!({
+        "id": uuid::Uuid::now_v7(), "incident": null, "agent": "Outpost", "stream": "team",
+        "observed_at": jiff::Timestamp::now().to_string(),
+        "frame": {"seq": number, "pts_ms": 40, "sha256": "ab".repeat(32)},
+        "severity": "high", "confidence": 0.5, "category": "intrusion",
+        "title": title, "detail": title,
+        "evidence": [{"quote": format!("{title} on host-{number:05}"), "box": [1, 2, 3, 4], "grounded": true}],
+        "mitre": [], "recommended_action": title,
+        "model": {"provider": "offline", "name": "rules", "version": "1"},
+    })
+}
+
+pub(crate) async fn report(server: &Server, finding: &Value) {
+    let request = server.client.post(server.http_url("/api/findings"));
+    let sent = request.json(finding).send().await.unwrap();
+    assert_eq!(sent.status().as_u16(), 201, "{finding}");
+}
