@@ -3,12 +3,14 @@
 use std::convert::identity;
 
 use axum::Json;
+use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -232,7 +234,7 @@ impl From<KeptStill> for ProofStill {
     tag = "incidents",
     params(("id" = Uuid, Path, description = "The incident's")),
     responses(
-        (status = 200, body = IncidentShown, headers(("etag" = String, description = "Its version, in quotes"))),
+        (status = 200, body = IncidentShown, headers(("etag" = String, description = "Its version and, behind a hyphen, of what is shown"))),
         (status = 304, description = "It is what `If-None-Match` names"),
         (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
         Failed,
@@ -258,8 +260,16 @@ pub(super) async fn incident(
     let first = incident.first_seen;
     let around = bus.moments_around(incident.stream.as_str(), first, first + BEHIND);
     let around = around.await?;
-    let shown = shown(dossier, around, findings);
-    Ok(([(header::ETAG, etag(version))], Json(shown)).into_response())
+    let shown = Json(shown(dossier, around, findings)).into_response();
+    let (mut parts, body) = shown.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    // Notes and repeats change what is shown and leave the version as it is.
+    let sum = Sha256::digest(&body);
+    let sum: String = sum[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}-{sum}\"")) {
+        parts.headers.insert(header::ETAG, tag);
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
 }
 
 fn shown(
@@ -434,7 +444,8 @@ pub(super) fn verdict(
         Some(tag) if tag == "*" => None,
         Some(tag) => {
             let text = tag.to_str().unwrap_or_default().trim_matches('"');
-            let version = text.parse::<u64>();
+            // Behind it stands what else was shown, which decides nothing.
+            let version = text.split('-').next().unwrap_or_default().parse::<u64>();
             Some(version.map_err(|_| bad_request("If-Match must be the ETag of the incident"))?)
         }
     };

@@ -5,7 +5,6 @@
 //! there are, so one task gathers what happens within [`GATHER`] and encodes
 //! it, and listeners share the bytes.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,9 +135,13 @@ pub(super) fn put(text: &mut String, event: &Event, at: &mut Position) {
 
 /// One event with its place, where a client resumes.
 pub(super) fn placed(text: &mut String, kind: &str, at: Position, data: &impl Serialize) {
-    // Writing to a String does not fail.
-    let _ = writeln!(text, "id: {}-{}", at.seq, at.revision);
+    text.push_str(&place(at));
     text.push_str(&event(kind, data));
+}
+
+/// The first line of an event that has one.
+pub(super) fn place(at: Position) -> String {
+    format!("id: {}-{}\n", at.seq, at.revision)
 }
 
 /// JSON has no line break of its own, so its data is one line.

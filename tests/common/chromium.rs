@@ -112,6 +112,27 @@ impl Chromium {
         .await
     }
 
+    /// Runs statements; what they return is waited for.
+    pub async fn script(&self, source: &str) -> Value {
+        let body = json!({"script": source, "args": []});
+        let url = format!("{}/execute/sync", self.session);
+        post(&self.client, &url, &body).await
+    }
+
+    /// What the system is said to prefer: `dark` or `light`.
+    pub async fn theme(&self, theme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
+        let body = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
+        let url = format!("{}/goog/cdp/execute", self.session);
+        post(&self.client, &url, &body).await;
+    }
+
+    pub async fn forget_cookies(&self) {
+        let url = format!("{}/cookie", self.session);
+        let answer = self.client.delete(url).send().await.expect("it answers");
+        assert!(answer.status().is_success());
+    }
+
     pub async fn look(&self) -> Seen {
         Seen(self.run("look()").await)
     }

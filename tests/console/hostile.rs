@@ -49,7 +49,10 @@ async fn what_a_screen_says_is_text_and_nothing_jumps_under_the_hand() {
     let first_url = format!("/api/incidents/{}", first.as_str().unwrap());
     for (path, body) in [
         ("notes", json!({"by": HOSTILE[1], "text": HOSTILE[0]})),
-        ("status", json!({"by": HOSTILE[2], "status": "acknowledged", "why": HOSTILE[7]})),
+        (
+            "status",
+            json!({"by": HOSTILE[2], "status": "acknowledged", "why": HOSTILE[7]}),
+        ),
     ] {
         let url = server.http_url(&format!("{first_url}/{path}"));
         let sent = server.client.post(url).json(&body).send().await.unwrap();
@@ -80,10 +83,15 @@ async fn what_a_screen_says_is_text_and_nothing_jumps_under_the_hand() {
     for asked in HOSTILE {
         let query: String = url::form_urlencoded::byte_serialize(asked.as_bytes()).collect();
         let path = server.http_url(&format!("/?view=search&q={query}"));
-        browser.run(&format!("location.assign({})", js(&path))).await;
+        browser
+            .run(&format!("location.assign({})", js(&path)))
+            .await;
     }
     browser
-        .until_true(5, "document.querySelector('#found')?.textContent.length > 0")
+        .until_true(
+            5,
+            "document.querySelector('#found')?.textContent.length > 0",
+        )
         .await;
     assert_eq!(browser.run(MARKUP).await, 0);
     assert_eq!(browser.run("window.pwned ?? null").await, Value::Null);
@@ -96,7 +104,11 @@ async fn what_a_screen_says_is_text_and_nothing_jumps_under_the_hand() {
         .await;
 
     // What is new waits until somebody wants it.
-    report(&server, &reported(100, "A reverse shell on another machine")).await;
+    report(
+        &server,
+        &reported(100, "A reverse shell on another machine"),
+    )
+    .await;
     browser
         .until_true(5, "!document.querySelector('#fresh').hidden")
         .await;

@@ -22,7 +22,9 @@ async fn it_says_what_to_type_and_why_somebody_was_turned_away() {
     );
     browser.until_true(10, &told).await;
     assert_eq!(
-        browser.run("document.querySelector('#state').textContent").await,
+        browser
+            .run("document.querySelector('#state').textContent")
+            .await,
         "no stream"
     );
 
@@ -61,7 +63,10 @@ async fn it_says_what_to_type_and_why_somebody_was_turned_away() {
     // Others to switch between.
     let _another = Encoder::demo(&server.rtmp_url(&format!("live/other/{KEY}")));
     browser
-        .until_true(20, "document.querySelector('#streams').options.length === 2")
+        .until_true(
+            20,
+            "document.querySelector('#streams').options.length === 2",
+        )
         .await;
     browser
         .run("(document.querySelector('#streams').value = 'other', document.querySelector('#streams').dispatchEvent(new Event('change')))")

@@ -25,7 +25,7 @@ export function howto({ rtmp, rtmps, stream_key, public_address, refused }) {
   const key = stream_key ? 'WATCHTOWER_STREAM_KEY of the server’s .env' : 'any word: none is set';
   return [
     el('h2', {}, 'Share a screen'),
-    table('What to type in', ['', 'address', 'stream key'], [
+    table('What to type in', ['from', 'address', 'stream key'], [
       row('Zoom: More → Live on Custom Live Streaming Service', typed(url), el('span', {}, key, '; as page URL any https address')),
       row('OBS: Settings → Stream → Service: Custom', typed(url), key),
       row('ffmpeg', typed(`ffmpeg -re -i clip.mp4 -c copy -f flv ${url}${stream_key ? '/KEY' : ''}`), stream_key ? 'in place of KEY' : 'none'),
@@ -63,7 +63,7 @@ export async function show() {
     !setup.reads_screens && el('p', { class: 'note' }, 'Nobody reads the screens’ text: there is no search and no history.'),
     el('h2', {}, 'Budget'),
     el('p', {}, budget.reason || 'all as configured'),
-    table('What models cost', ['', 'requests', 'tokens', 'money'], (/** @type {const} */ (['minute', 'hour', 'day'])).map((span) => {
+    table('What models cost', ['time', 'requests', 'tokens', 'money'], (/** @type {const} */ (['minute', 'hour', 'day'])).map((span) => {
       const { requests, tokens, micro_usd } = budget.spent[span];
       return row(`last ${span === 'day' ? 'day (UTC)' : span}`, String(requests), String(tokens), usd(micro_usd));
     })),
