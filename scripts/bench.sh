@@ -8,6 +8,7 @@
 #   scripts/bench.sh fanout     WebRTC viewers per core, joins, latency, memory
 #   scripts/bench.sh transcode  what it costs to make a stream playable
 #   scripts/bench.sh seeing     scripted screencasts: what is seen, what is sent
+#   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
 #   scripts/bench.sh sinks      a spool that drains to a file and to rsyslog
 #   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
 #
@@ -21,7 +22,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | fanout | transcode | seeing | sinks | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, transcode, seeing, sinks or parts" ;; esac
+case $which in all | ingest | many | fanout | transcode | seeing | console | sinks | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, transcode, seeing, console, sinks or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -158,6 +159,10 @@ if [ "$which" = all ] || [ "$which" = transcode ]; then
     "$(awk -v a="$video" -v b="$(spent video)" -v s="$seconds" 'BEGIN { printf "%.1f", (b - a) / s * 100 }')" \
     "$(awk -v a="$audio" -v b="$(spent audio)" -v s="$seconds" 'BEGIN { printf "%.1f", (b - a) / s * 100 }')"
   stop
+fi
+
+if [ "$which" = console ]; then # of all benchmarks below
+  cargo bench --locked --bench console
 fi
 
 if [ "$which" = all ] || [ "$which" = sinks ]; then

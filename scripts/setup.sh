@@ -33,6 +33,9 @@ case ${1:-} in
   *) die "unknown argument '$1'; expected --tests or nothing" ;;
 esac
 
+# Another Node's npm serves as well as Debian's, which can't stand beside it.
+[ -z "$tests" ] || command -v npm >/dev/null || packages+=(nodejs npm)
+
 command -v apt-get >/dev/null || die "only Debian and Ubuntu are supported (no apt-get here); install by hand: ${packages[*]}"
 
 missing=()

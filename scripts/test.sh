@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs them all: formatting, lints, unit,
-# property, fuzz corpora, black box.
+# Installs what the tests need and runs them all: formatting, lints, types of
+# the page, unit, property, fuzz corpora, black box, browser.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,6 +16,8 @@ step 'lints'
 cargo clippy --locked --all-targets -- --deny warnings
 step 'shell scripts'
 for script in scripts/*.sh demo/*.sh .ci/run; do bash -n "$script"; done
+step 'types of the page'
+scripts/check-page.sh
 step 'tests'
 cargo test --locked --no-fail-fast
 step 'soak, shortened'

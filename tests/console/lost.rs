@@ -103,6 +103,40 @@ async fn a_restarted_server_is_found_again() {
     browser.close().await;
 }
 
+#[tokio::test]
+async fn pages_that_were_left_hold_no_connection() {
+    let server = quiet().await;
+    let browser = opened(&server, "/").await;
+    // A browser has six connections for one server.
+    for view in [
+        "live",
+        "incidents",
+        "panel",
+        "search",
+        "history",
+        "handover",
+        "setup",
+    ]
+    .repeat(2)
+    {
+        browser
+            .open(&server.http_url(&format!("/?view={view}")))
+            .await;
+        browser
+            .until_true(10, "performance.getEntriesByName('usable').length > 0")
+            .await;
+    }
+    // Back to one that the browser may have kept.
+    browser.run("history.back()").await;
+    browser
+        .until_true(10, "document.title === 'Watchtower: Handover'")
+        .await;
+    report(&server, &reported(1, "Seen from there")).await;
+    press(&browser, "1").await;
+    shows(&browser, "Seen from there").await;
+    browser.close().await;
+}
+
 /// In the same folder and on the same port.
 async fn restarted(before: Server, http: &str) -> Server {
     let mut command = crate::common::serve::command("serve", before.folder.path());

@@ -24,9 +24,11 @@ export class Boxes {
   /** @param {Finding} finding */
   show(finding) {
     if (finding.stream !== this.stream) return;
-    for (const { box, grounded } of finding.evidence) {
-      if (!box || grounded === false) continue;
-      const made = el('span', { class: 'box', 'data-severity': finding.severity }, el('b', { dir: 'auto' }, finding.title));
+    const shown = finding.evidence.filter(({ box, grounded }) => box && grounded !== false);
+    for (const [nth, { box }] of shown.entries()) {
+      if (!box) continue;
+      // Its title once is enough.
+      const made = el('span', { class: 'box', 'data-severity': finding.severity }, nth === 0 && el('b', { dir: 'auto' }, finding.title));
       place(made, box);
       this.#layer.append(made);
       while (this.#layer.childElementCount > MOST) this.#layer.firstElementChild?.remove();

@@ -5,6 +5,8 @@
 
 /** @import {Agent, Change, Finding, Stream} from './types' */
 
+/** A browser has six connections for one server, and its tabs share them. */
+const HIDDEN_FOR = 30_000;
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15_000;
 
@@ -22,12 +24,20 @@ export class Events {
   /** @type {EventSource | null} */ #source = null;
   #last = '';
   #pause = FIRST_PAUSE;
+  #hidden = 0;
 
   /** @param {Heard} heard */
   constructor(heard) {
     this.#heard = heard;
-    // Comes back from the back-forward cache with a dead connection.
+    // A page that was left may be kept to go back to, and would keep its
+    // connection: a few of them, and none is left for the next.
+    addEventListener('pagehide', () => this.#source?.close());
     addEventListener('pageshow', ({ persisted }) => persisted && this.#connect());
+    document.addEventListener('visibilitychange', () => {
+      clearTimeout(this.#hidden);
+      if (document.hidden) this.#hidden = window.setTimeout(() => this.#source?.close(), HIDDEN_FOR);
+      else if (this.#source?.readyState === EventSource.CLOSED) this.#connect();
+    });
     this.#connect();
   }
 
@@ -57,7 +67,7 @@ export class Events {
     const response = await fetch('/api/agents').catch(() => null);
     // The session has ended: the page itself is the way to sign in again.
     if (response?.status === 401) return location.reload();
-    setTimeout(() => this.#connect(), this.#pause * (0.75 + Math.random() / 2));
+    setTimeout(() => document.hidden || this.#connect(), this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }
 }
