@@ -85,11 +85,14 @@ pub struct Transcript {
     /// Until the answer was there, in milliseconds.
     pub took_ms: u64,
     pub model: ModelRef,
-    /// Who the model was to be.
-    pub system: String,
+    /// Of the text that says who the model is to be, lower-case hexadecimal.
+    /// The text itself stays in `agents.toml`: what analysts are told is not
+    /// to be read where findings are.
+    pub instructions_sha256: String,
     pub question: String,
     pub pictures: Vec<SentPicture>,
-    /// As the model wrote it, secrets masked.
+    /// The JSON that the model wrote, laid out; secrets masked, and what it
+    /// repeats of its instructions withheld.
     pub answer: String,
     /// Of the whole question, which may have led to more than one incident.
     pub cost: Cost,

@@ -38,7 +38,7 @@ const EDGES: [&str; 12] = [
 const TOP: [&str; 4] = ["app", "cli", "lib", "main"];
 
 /// Each heavy dependency and the places that may name it.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("rusqlite", &["src/store/"]),
     ("rml_rtmp", &["src/rtmp/"]),
     ("ffmpeg_next", &["src/av/"]),
@@ -48,6 +48,9 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("rtc", &["src/whep/"]),
     // WHEP is HTTP too, and answers for itself.
     ("axum", &["src/console/", "src/whep/"]),
+    ("utoipa_axum", &["src/console/", "src/whep/"]),
+    ("tower_http", &["src/console/"]),
+    ("rustix", &["src/store/"]),
     (
         "reqwest",
         &[

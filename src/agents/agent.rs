@@ -531,7 +531,8 @@ impl Agent {
     ) -> Arc<Transcript> {
         let redact = self.member.mind.policy().redact;
         let (model, frame) = (model.clone(), Arc::clone(frame));
-        blocking(move || Arc::new(told.transcript(spoken, model, &frame, redact))).await
+        let persona = Arc::clone(&self.member.config.persona);
+        blocking(move || Arc::new(told.transcript(spoken, model, &persona, &frame, redact))).await
     }
 
     /// Says in log and output what keeps it from looking: once, not each time.

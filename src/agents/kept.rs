@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::grounding::Masks;
+use super::leak::Instructions;
 use crate::finding::ModelRef;
 use crate::masking::Redact;
 use crate::media::Frame;
+use crate::model::Persona;
 use crate::transcript::{Cost, Purpose, Spoken, Transcript};
 
 /// Who asks, and since when; made before the question is sent.
@@ -54,12 +58,13 @@ impl Told {
         self.cost
     }
 
-    /// With the secrets of its picture masked. Costs CPU: call it off the
-    /// async workers.
+    /// With the secrets of its picture masked, and nothing of what the persona
+    /// is told. Costs CPU: call it off the async workers.
     pub(super) fn transcript(
         self,
         spoken: Spoken,
         model: ModelRef,
+        persona: &Persona,
         frame: &Arc<Frame>,
         redact: Redact,
     ) -> Transcript {
@@ -68,10 +73,15 @@ impl Told {
             system,
             mut question,
             pictures,
-            mut answer,
+            answer,
         } = spoken;
         masks.hide(&mut question);
-        masks.hide(&mut answer);
+        let instructions = Instructions::of(persona);
+        let answer = cleaned(&answer, &|text| {
+            masks.hide(text);
+            instructions.withhold(text);
+        });
+        let sum = Sha256::digest(system);
         Transcript {
             id: Uuid::now_v7(),
             agent: self.asker.agent,
@@ -79,11 +89,59 @@ impl Told {
             asked_at: self.asker.asked_at,
             took_ms: self.took_ms,
             model,
-            system,
+            instructions_sha256: sum.iter().map(|byte| format!("{byte:02x}")).collect(),
             question,
             pictures,
             answer,
             cost: self.cost,
         }
+    }
+}
+
+/// An answer that was understood is JSON, maybe with something around it; what
+/// is not JSON is not kept, as nobody could clean it.
+fn cleaned(answer: &str, clean: &impl Fn(&mut String)) -> String {
+    let inside = answer.find('{').zip(answer.rfind('}'));
+    let inside = inside.and_then(|(start, end)| answer.get(start..=end));
+    let parsed = inside.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(mut value) = parsed else {
+        return String::new();
+    };
+    clean_all(&mut value, clean);
+    serde_json::to_string_pretty(&value).unwrap_or_default()
+}
+
+/// Names as well: they are the model's to choose.
+fn clean_all(value: &mut Value, clean: &impl Fn(&mut String)) {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| clean_all(item, clean)),
+        Value::Object(fields) => {
+            let before = std::mem::take(fields);
+            fields.extend(before.into_iter().map(|(mut name, mut value)| {
+                clean(&mut name);
+                clean_all(&mut value, clean);
+                (name, value)
+            }));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_an_answer_is_cleaned() {
+        let clean = |text: &mut String| *text = text.replace("kestrel", "[x]");
+        let said = r#"```json
+            {"a": ["kestrel", 1], "kestrel": {"b": "\u006bestrel"}}
+            ```"#;
+        let kept = cleaned(said, &clean);
+        assert!(!kept.contains("kestrel"), "{kept}");
+        assert_eq!(kept.matches("[x]").count(), 3);
+        assert_eq!(cleaned("kestrel", &clean), "");
+        assert_eq!(cleaned("{kestrel}", &clean), "");
     }
 }

@@ -29,13 +29,13 @@ pub(super) fn withhold(observation: &mut Observation, persona: &Persona) {
     }
 }
 
-struct Instructions {
+pub(super) struct Instructions {
     /// One for each part: a run does not go on from one to the next.
     parts: Vec<Vec<String>>,
 }
 
 impl Instructions {
-    fn of(persona: &Persona) -> Self {
+    pub(super) fn of(persona: &Persona) -> Self {
         let parts = [&persona.personality, &persona.focus];
         let parts = parts.into_iter().chain(&persona.indicators);
         Self {
@@ -48,7 +48,7 @@ impl Instructions {
         }
     }
 
-    fn withhold(&self, text: &mut String) {
+    pub(super) fn withhold(&self, text: &mut String) {
         let said: Vec<&str> = words(text).collect();
         // Bullets and dashes between words are none.
         let heard: Vec<(usize, String)> = (0..)

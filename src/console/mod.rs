@@ -176,6 +176,7 @@ impl Console {
             }
         };
         // It holds a way to publish.
+        feeding.abort();
         let _ = feeding.await;
         served
     }

@@ -23,6 +23,8 @@ const FREE: [&str; 3] = ["/healthz", "/login", "/api/inbound"];
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(Problem)),
+    // Without a token this machine needs none.
+    security((), ("token" = []), ("session" = [])),
     tags(
         (name = "live", description = "What is there now"),
         (name = "findings", description = "What analysts report"),

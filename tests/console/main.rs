@@ -7,6 +7,7 @@ mod common;
 mod desk;
 
 mod accessible;
+mod bulk;
 mod described;
 mod hostile;
 mod lost;

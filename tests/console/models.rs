@@ -67,12 +67,10 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     };
     let look = of("look");
     assert_eq!(look["agent"], "SecOps");
-    assert!(
-        look["system"]
-            .as_str()
-            .unwrap()
-            .starts_with("You are SecOps")
-    );
+    let sum = look["instructions_sha256"].as_str().unwrap();
+    assert_eq!(sum.len(), 64);
+    let personality = "You are SecOps";
+    assert!(!kept.iter().any(|one| one.to_string().contains(personality)));
     assert!(look["question"].as_str().unwrap().contains(QUOTE));
     assert!(
         look["answer"]
@@ -119,8 +117,13 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     browser
         .run("document.querySelector('#incident .transcripts').open = true")
         .await;
-    let told = "['You are SecOps', 'All systems operational', 'asked gemini', 'USD', 'Evidence critic'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
+    let told = "['SecOps asked', 'All systems operational', 'asked gemini', 'USD', 'Evidence critic'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
     browser.until_true(10, told).await;
+
+    // The exchange, as a conversation.
+    browser.open(&server.http_url("/?view=panel")).await;
+    let spoken = "['DevOps → SecOps disputes', 'A banner.', 'Evidence critic'].every((said) => document.querySelector('#exchanges').textContent.includes(said))";
+    browser.until_true(10, spoken).await;
 
     // Questions.
     browser.open(&server.http_url("/?view=search")).await;

@@ -86,7 +86,12 @@ async fn incidents_are_worked_by_keyboard() {
         .open(&server.http_url("/?view=search&q=operational"))
         .await;
     browser
-        .until_true(5, "document.querySelectorAll('#hits q').length > 0")
+        .until_true(
+            10,
+            "document.querySelectorAll('#hits q').length > 0 \
+             && document.querySelector('#hits .thumbnail img')?.naturalWidth > 0 \
+             && document.querySelector('#hits .thumbnail .box') !== null",
+        )
         .await;
     let title = acknowledged["title"].as_str().unwrap();
     let query: String = url::form_urlencoded::byte_serialize(title.as_bytes()).collect();

@@ -230,8 +230,9 @@ async fn weigh(
         grounding::mask_all(seen, &raw, policy.redact);
         leak::withhold(seen, &persona);
         let spoken = said.spoken.take();
-        let transcript =
-            spoken.map(|spoken| told.transcript(*spoken, said.model.clone(), &raw, policy.redact));
+        let transcript = spoken.map(|spoken| {
+            told.transcript(*spoken, said.model.clone(), &persona, &raw, policy.redact)
+        });
         (said, transcript)
     };
     match tokio::task::spawn_blocking(prepare).await {

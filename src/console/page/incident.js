@@ -146,7 +146,7 @@ function transcripts(id) {
 }
 
 /** @param {Transcript} asked */
-function transcript({ agent, purpose, asked_at, took_ms, model, system, question, pictures, answer, cost }) {
+function transcript({ agent, purpose, asked_at, took_ms, model, instructions_sha256, question, pictures, answer, cost }) {
   const shown = pictures.map(({ box, width, height, sha256 }) => el('li', {},
     `${box ? `closeup of ${box.join(' ')}` : 'the whole picture'}, ${width} × ${height}, `, el('code', { title: 'SHA-256 of the JPEG as sent' }, sha256)));
   return el(
@@ -154,7 +154,7 @@ function transcript({ agent, purpose, asked_at, took_ms, model, system, question
     {},
     el('p', { class: 'said-by' }, el('b', {}, agent), ` asked ${model.provider} ${model.name} for a ${purpose} `, clock(asked_at),
       ` and had its answer after ${(took_ms / 1000).toFixed(1)} s`, spent(cost)),
-    el('h4', {}, 'Who it was to be'), foreign(system, 'pre'),
+    el('p', { class: 'quiet' }, 'As whom: as agents.toml says, ', el('code', { title: 'SHA-256 of the instructions, which are not kept' }, instructions_sha256)),
     el('h4', {}, 'What it was asked'), foreign(question, 'pre'),
     el('h4', {}, 'What it was shown, secrets painted over'), el('ul', {}, ...shown),
     el('h4', {}, 'What it answered'), foreign(answer, 'pre'),
