@@ -18,6 +18,11 @@ let waits = 0;
 /** The version that is shown, to decide on. @param {string} id */
 export const versionOf = (id) => (id === shown && version >= 0 ? version : undefined);
 
+/** Our own change of it is no stranger's. @param {string} id @param {number} now */
+export function changedTo(id, now) {
+  if (id === shown && version >= 0) version = now;
+}
+
 /** It has changed on the server. @param {string} id */
 export function refresh(id) {
   if (id !== shown || at('incident').hidden || waits) return;

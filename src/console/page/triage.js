@@ -6,7 +6,7 @@
 import { annotate, ask, decide } from './api.js';
 import { known, question } from './dialog.js';
 import { at, clock, el, mark, toIncident, words } from './dom.js';
-import { versionOf } from './incident.js';
+import { changedTo, versionOf } from './incident.js';
 import { Rows } from './rows.js';
 
 /** @import {Agent, Change, Incident, List, Stream, Verdict} from './types' */
@@ -26,6 +26,8 @@ export class Triage {
   #current = '';
   /** Where a range of selections begins. */
   #mark = '';
+  /** One decision after the other, each on what the last has made of it. */
+  #turn = Promise.resolve();
   #open;
   #say;
   /** @type {Rows<Incident>} */ #rows;
@@ -169,12 +171,21 @@ export class Triage {
 
   /** @param {Omit<Verdict, 'by' | 'version'>} verdict */
   async #decide(verdict) {
-    if (this.#chosen().length === 0 || !await known()) return;
+    const ids = this.#chosen();
+    if (ids.length === 0 || !await known()) return;
+    this.#turn = this.#turn.then(() => this.#decideAll(ids, verdict));
+    await this.#turn;
+  }
+
+  /** @param {string[]} ids @param {Omit<Verdict, 'by' | 'version'>} verdict */
+  async #decideAll(ids, verdict) {
     const failed = [];
-    for (const id of this.#chosen()) {
+    for (const id of ids) {
       try {
         const why = verdict.why ?? '';
-        this.changed(await decide(id, { false_positive: false, ...verdict, why, version: versionOf(id) }));
+        const change = await decide(id, { false_positive: false, ...verdict, why, version: versionOf(id) });
+        changedTo(id, change.version);
+        this.changed(change);
       } catch (error) {
         failed.push(`${this.#rows.items.find((one) => one.id === id)?.title ?? id}: ${words(error)}`);
       }
