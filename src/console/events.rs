@@ -134,11 +134,11 @@ impl Feed {
     async fn run(mut self) -> Result<(), Gone> {
         // Listens before the look back, so that nothing falls in between.
         let mut wire = self.state.wire.listen();
-        // Its place, so that one who loses the connection before anything has
-        // happened misses nothing.
-        let agents = wire::agents(&self.state.views);
-        self.send([Bytes::from(wire::place(self.at)), agents].concat().into())
-            .await?;
+        // Its place without an event, so that one who loses the connection
+        // before anything has happened misses nothing.
+        let place = format!("{}\n", wire::place(self.at));
+        self.send(place.into()).await?;
+        self.send(wire::agents(&self.state.views)).await?;
         self.send(wire::live(&self.state.views)).await?;
         self.look_back().await?;
         let mut quiet = Instant::now() + KEEP_ALIVE;
