@@ -16,6 +16,9 @@ async fn incidents_are_worked_by_keyboard() {
     let seen = "[...document.querySelectorAll('#triage li')]\
         .findIndex((row) => !row.textContent.includes('Watchtower'))";
     browser.until_true(60, &format!("{seen} >= 0")).await;
+    // Over the live picture, where their proof stands.
+    let boxes = "document.querySelector('#boxes .box b') !== null";
+    browser.until_true(60, boxes).await;
     for _ in 0..browser.run(seen).await.as_u64().unwrap() {
         press(&browser, "j").await;
     }
