@@ -1,5 +1,7 @@
 //! Looking back: what the screens looked like, and what a shift handed over.
 
+use std::ops::RangeInclusive;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -16,6 +18,9 @@ use crate::model::Spend;
 use crate::store::{Done, Moment, MomentQuery};
 use crate::transcript::Cost;
 
+/// In seconds: what one still may stand for.
+const STRETCH: RangeInclusive<u32> = 1..=86_400;
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -25,6 +30,9 @@ pub(super) struct MomentsQuery {
     since: Option<Timestamp>,
     /// Before (RFC 3339).
     until: Option<Timestamp>,
+    /// One still of each stream in so many seconds, the newest, 1 to 86400;
+    /// else all.
+    every: Option<u32>,
     /// `next` of the page before.
     cursor: Option<u64>,
     /// Items of a page, 1 to 1000; 50 unless said.
@@ -67,10 +75,16 @@ pub(super) async fn moments(
     query: Result<Query<MomentsQuery>, QueryRejection>,
 ) -> Result<Json<List<StillShown>>, Problem> {
     let Query(query) = query?;
+    if let Some(every) = query.every.filter(|every| !STRETCH.contains(every)) {
+        let (least, most) = (STRETCH.start(), STRETCH.end());
+        let detail = format!("every must be from {least} to {most} seconds, got {every}");
+        return Err(bad_request(detail));
+    }
     let page = state.views.findings.moments(MomentQuery {
         stream: query.stream,
         since: query.since,
         until: query.until,
+        every: query.every,
         before: query.cursor,
         limit: page_size(query.limit)?,
     });

@@ -33,11 +33,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
@@ -108,7 +108,7 @@ struct AppState {
     /// Held while a reported finding is stored.
     reports: Arc<tokio::sync::Mutex<()>>,
     /// Of the API, once it is routed.
-    description: Arc<OnceLock<Value>>,
+    description: Arc<OnceLock<Bytes>>,
 }
 
 /// The bound server.

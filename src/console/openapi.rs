@@ -1,13 +1,13 @@
 //! The API's description, OpenAPI 3.1, made from the very routes that are
 //! served.
 
-use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
-use serde_json::Value;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
-use utoipa::{Modify, OpenApi as _, PartialSchema as _, ToSchema as _};
+use utoipa::{Modify, OpenApi as _, ToSchema as _};
 
 use super::AppState;
 use super::problem::Problem;
@@ -48,13 +48,11 @@ impl Modify for Access {
         components.add_security_scheme("token", bearer);
         let cookie = ApiKey::Cookie(ApiKeyValue::new("watchtower"));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
-        let (name, schema) = (Problem::name(), Problem::schema());
-        components.schemas.insert(name.into_owned(), schema);
     }
 }
 
 /// With what the guard answers in front of every route.
-pub(super) fn finished(mut api: OpenApi) -> Value {
+pub(super) fn finished(mut api: OpenApi) -> Bytes {
     let problem = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(Problem::name())))
         .build();
@@ -99,7 +97,7 @@ pub(super) fn finished(mut api: OpenApi) -> Value {
             }
         }
     }
-    serde_json::to_value(api).unwrap_or_default()
+    serde_json::to_vec(&api).map_or_else(|_| Bytes::new(), Bytes::from)
 }
 
 pub(super) fn described() -> OpenApi {
@@ -107,7 +105,8 @@ pub(super) fn described() -> OpenApi {
 }
 
 /// This description
-#[utoipa::path(get, path = "/api/openapi.json", tag = "service", responses((status = 200, body = Value)))]
-pub(super) async fn openapi(State(state): State<AppState>) -> Json<Value> {
-    Json(state.description.get().cloned().unwrap_or_default())
+#[utoipa::path(get, path = "/api/openapi.json", tag = "service", responses((status = 200, body = serde_json::Value)))]
+pub(super) async fn openapi(State(state): State<AppState>) -> impl IntoResponse {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, state.description.get().cloned().unwrap_or_default())
 }

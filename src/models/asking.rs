@@ -51,7 +51,7 @@ impl Asking {
 
     pub(super) fn into(inquiry: &Inquiry) -> Self {
         Self {
-            system: inquiry::system(),
+            system: inquiry::SYSTEM.to_owned(),
             text: inquiry::question(inquiry),
             picture: None,
             schema: inquiry::schema(),

@@ -11,7 +11,7 @@ use crate::model::{Failure, Inquiry, Replied, Usage};
 /// A few sentences.
 const LONGEST: usize = 1200;
 
-const SYSTEM: &str = "\
+pub(super) const SYSTEM: &str = "\
 You answer a question of a team about what was on its shared screens of security \
 and operations tools, from a record of text that was read there and of findings \
 that analysts made.
@@ -24,10 +24,6 @@ known is false, which is a good answer. Never guess a time, a name or a number.
 - Name in citations the number of every line that your answer stands on.
 - Times are UTC, as in the record; an entry's time is when it was first seen.
 - One to three sentences, no lists, no markup, no addresses to follow.";
-
-pub(super) fn system() -> String {
-    SYSTEM.to_owned()
-}
 
 /// The record, and what is asked.
 pub(super) fn question(inquiry: &Inquiry) -> String {
@@ -117,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_question_in_words() {
-        insta::assert_snapshot!(format!("{}\n\n{}", system(), question(&inquiry())));
+        insta::assert_snapshot!(format!("{}\n\n{}", SYSTEM, question(&inquiry())));
     }
 
     #[test]

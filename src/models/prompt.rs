@@ -61,8 +61,9 @@ pub fn system(persona: &Persona) -> String {
 pub fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let told = [RULES, super::case::CRITIC].concat();
-        let sum = Sha256::digest(told + &super::answer::schema().to_string());
+        let told = [RULES, super::case::CRITIC, super::inquiry::SYSTEM].concat();
+        let schemas = [super::answer::schema(), super::inquiry::schema()];
+        let sum = Sha256::digest(told + &schemas.map(ToString::to_string).concat());
         sum[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     })
 }

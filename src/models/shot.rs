@@ -84,6 +84,15 @@ impl Shot {
         })
     }
 
+    /// It was taken neither as it is nor smaller.
+    pub(super) fn too_big(&self) -> Failure {
+        let reason = match self.whole {
+            Some(_) => "the request was not accepted (413): too big, at half the size too",
+            None => "the request was not accepted (413): too big, without any picture",
+        };
+        Failure::fatal(Fatal::Request, reason)
+    }
+
     /// What of it is kept: the whole, then the parts.
     pub(super) fn sent(&self) -> Vec<SentPicture> {
         let whole = self.whole.iter().map(|whole| &whole.sent);

@@ -2,12 +2,15 @@
 //! looks back.
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::Serialize;
 
 use super::read::clamp;
 use super::{Page, Readers, StoreError, Writer, row};
 use crate::media::{Still, StreamName};
+
+/// As times are stored.
+const SECOND: i64 = 1_000_000_000;
 
 /// Removed in one go.
 pub(super) const STEP: i64 = 50;
@@ -38,6 +41,8 @@ pub struct MomentQuery {
     /// At or after, and before.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+    /// One of each stream in so many seconds, the newest; else all.
+    pub every: Option<u32>,
     /// `next` of the page before.
     pub before: Option<u64>,
     pub limit: usize,
@@ -85,22 +90,33 @@ impl Writer {
 
 impl Readers {
     pub fn moments(&self, query: &MomentQuery) -> Result<Page<Moment, u64>, StoreError> {
+        let before = query.before.map_or(i64::MAX, clamp);
+        let since = query.since.map_or(i64::MIN, row::nanos);
+        let until = query.until.map_or(i64::MAX, row::nanos);
+        let limit = query.limit as i64 + 1;
+        let every = query.every.map(|seconds| i64::from(seconds) * SECOND);
+        let mut values = params![before, query.stream, since, until, limit].to_vec();
+        values.extend(every.as_ref().map(|every| every as &dyn ToSql));
         let found = self.with(|db| {
-            let mut find = db.prepare_cached(
-                "SELECT seq, stream, seen_at, frame_seq, sha256 FROM moments
-                 WHERE seq < ?1 AND (?2 IS NULL OR stream = ?2)
-                   AND seen_at >= ?3 AND seen_at < ?4 ORDER BY seq DESC LIMIT ?5",
-            )?;
-            let found = find.query_map(
-                params![
-                    query.before.map_or(i64::MAX, clamp),
-                    query.stream,
-                    query.since.map_or(i64::MIN, row::nanos),
-                    query.until.map_or(i64::MAX, row::nanos),
-                    query.limit as i64 + 1,
-                ],
-                |row| Ok((row.get::<_, i64>(0)? as u64, moment(row)?)),
-            )?;
+            // A page that ends within a stretch must not begin the next one
+            // with the rest of it: what a stretch shows is settled first.
+            let mut find = db.prepare_cached(match query.every {
+                Some(_) => {
+                    "SELECT max(seq), stream, seen_at, frame_seq, sha256 FROM moments
+                     WHERE (?2 IS NULL OR stream = ?2) AND seen_at >= ?3 AND seen_at < ?4
+                     GROUP BY stream, seen_at / ?6
+                     HAVING max(seq) < ?1 ORDER BY max(seq) DESC LIMIT ?5"
+                }
+                None => {
+                    "SELECT seq, stream, seen_at, frame_seq, sha256 FROM moments
+                     WHERE seq < ?1 AND (?2 IS NULL OR stream = ?2)
+                       AND seen_at >= ?3 AND seen_at < ?4
+                     ORDER BY seq DESC LIMIT ?5"
+                }
+            })?;
+            let found = find.query_map(values.as_slice(), |row| {
+                Ok((row.get::<_, i64>(0)? as u64, moment(row)?))
+            })?;
             found.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(Page::of(found, query.limit))

@@ -89,6 +89,51 @@ fn a_full_disk_changes_nothing_and_passes() {
 }
 
 #[test]
+fn of_a_stretch_one_still_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let moment = |stream: &str, second: i64| {
+        Write::Keep(Box::new(Snapshot {
+            stream: StreamName::new(stream).unwrap(),
+            seen_at: Timestamp::from_second(second).unwrap(),
+            frame_seq: second as u64,
+            still: Still {
+                jpeg: Bytes::from_static(b"one"),
+                sha256: String::new(),
+            },
+        }))
+    };
+    let mut kept: Vec<_> = (0..35).map(|second| moment("team", second)).collect();
+    kept.extend([moment("other", 31), moment("other", 42)]);
+    assert!(writer.write(&kept).iter().all(Result::is_ok));
+    let seen = |query: MomentQuery| {
+        let page = readers.moments(&query).unwrap();
+        let items = page.items.into_iter();
+        let items: Vec<_> = items.map(|one| (one.stream, one.frame_seq)).collect();
+        (items, page.next)
+    };
+    let mut query = MomentQuery {
+        every: Some(10),
+        limit: 3,
+        ..MomentQuery::default()
+    };
+    let of = |stream: &str, second: u64| (stream.to_owned(), second);
+    let (first, next) = seen(query.clone());
+    assert_eq!(first, [of("other", 42), of("other", 31), of("team", 34)]);
+    query.before = next;
+    let (second, next) = seen(query.clone());
+    assert_eq!(second, [of("team", 29), of("team", 19), of("team", 9)]);
+    assert_eq!(next, None);
+    query = MomentQuery {
+        stream: Some("team".to_owned()),
+        until: Timestamp::from_second(15).ok(),
+        before: None,
+        ..query
+    };
+    assert_eq!(seen(query).0, [of("team", 14), of("team", 9)]);
+}
+
+#[test]
 fn one_that_cannot_be_written_keeps_no_other_out() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());

@@ -73,22 +73,34 @@ impl Chromium {
 
     /// Runs a script in every page before the page's own.
     pub async fn prepare(&self, script: &str) {
-        let body = json!({
-            "cmd": "Page.addScriptToEvaluateOnNewDocument",
-            "params": {"source": script},
-        });
-        let url = format!("{}/goog/cdp/execute", self.session);
-        post(&self.client, &url, &body).await;
+        self.devtools(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({"source": script}),
+        )
+        .await;
     }
 
     /// Gives the page exactly this many pixels.
     pub async fn resize(&self, width: usize, height: usize) {
-        let body = json!({
-            "cmd": "Emulation.setDeviceMetricsOverride",
-            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false},
-        });
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics)
+            .await;
+    }
+
+    /// What the page's scripts hold, in bytes, once nothing is left to collect.
+    pub async fn heap(&self) -> f64 {
+        self.devtools("HeapProfiler.collectGarbage", json!({}))
+            .await;
+        let usage = self.devtools("Runtime.getHeapUsage", json!({})).await;
+        usage["usedSize"].as_f64().expect("a number")
+    }
+
+    /// A command of the Chrome DevTools Protocol.
+    async fn devtools(&self, command: &str, params: Value) -> Value {
+        let body = json!({"cmd": command, "params": params});
         let url = format!("{}/goog/cdp/execute", self.session);
-        post(&self.client, &url, &body).await;
+        post(&self.client, &url, &body).await
     }
 
     /// What is to be seen, as a PNG file.
@@ -122,9 +134,8 @@ impl Chromium {
     /// What the system is said to prefer: `dark` or `light`.
     pub async fn theme(&self, theme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
-        let body = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
-        let url = format!("{}/goog/cdp/execute", self.session);
-        post(&self.client, &url, &body).await;
+        self.devtools("Emulation.setEmulatedMedia", json!({"features": features}))
+            .await;
     }
 
     pub async fn forget_cookies(&self) {

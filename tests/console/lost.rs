@@ -137,6 +137,36 @@ async fn pages_that_were_left_hold_no_connection() {
     browser.close().await;
 }
 
+#[tokio::test]
+async fn a_hidden_tab_gives_its_connection_back_and_catches_up() {
+    let server = quiet().await;
+    let browser = opened(&server, "/").await;
+    report(&server, &reported(1, "While it was seen")).await;
+    shows(&browser, "While it was seen").await;
+    // A headless tab is never hidden, and half a minute is long.
+    let turned = |hidden: bool| {
+        format!(
+            "(Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}}), \
+             document.dispatchEvent(new Event('visibilitychange')))"
+        )
+    };
+    browser
+        .run(
+            "(() => { const {close} = EventSource.prototype; \
+             EventSource.prototype.close = function () { window.left = true; close.call(this); }; \
+             const wait = setTimeout; window.setTimeout = (work, length) => wait(work, length / 60); })()",
+        )
+        .await;
+    browser.run(&turned(true)).await;
+    browser.until_true(10, "window.left").await;
+    report(&server, &reported(2, "While it was not")).await;
+    browser.run(&turned(false)).await;
+    shows(&browser, "While it was not").await;
+    report(&server, &reported(3, "Seen again")).await;
+    shows(&browser, "Seen again").await;
+    browser.close().await;
+}
+
 /// In the same folder and on the same port.
 async fn restarted(before: Server, http: &str) -> Server {
     let mut command = crate::common::serve::command("serve", before.folder.path());

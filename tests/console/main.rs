@@ -8,6 +8,7 @@ mod desk;
 
 mod accessible;
 mod bulk;
+mod day;
 mod described;
 mod hostile;
 mod lost;

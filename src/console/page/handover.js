@@ -2,19 +2,20 @@
 // was blind, what models cost.
 
 import { ask } from './api.js';
-import { at, el, fill, given, mark, plain, save, toIncident, usd } from './dom.js';
+import { at, el, fill, mark, plain, save, toIncident, usd, words } from './dom.js';
+import { Span } from './span.js';
 
 /** @import {Done, Handover, Incident, List, SpentOn} from './types' */
 
 /** @typedef {Handover & {open: Incident[], opened: Incident[], blind: Incident[], more: boolean, zone: string}} Report */
 
-const HOUR = 3_600_000;
+/** @type {[number, string][]} */
+const LENGTHS = [[1, 'hour'], [4, '4 hours'], [8, '8 hours'], [12, '12 hours'], [24, 'day']];
+const span = new Span(at('shift'), LENGTHS, 8, load);
 /** @type {Report | null} */
 let report = null;
 
 export function prepare() {
-  at('shift').addEventListener('change', show);
-  at('shift').addEventListener('submit', (event) => event.preventDefault());
   at('print').addEventListener('click', () => print());
   at('save').addEventListener('click', () => report && save('handover.md', 'text/markdown', markdown(report)));
 }
@@ -22,14 +23,32 @@ export function prepare() {
 /** UTC, and the reader's own. @param {string} stamp */
 const both = (stamp) => `${stamp.slice(0, 16).replace('T', ' ')} UTC (${new Date(stamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })})`;
 
-export async function show() {
-  const since = new Date(Date.now() - Number(given('shift', 'hours')) * HOUR).toISOString();
-  const from = encodeURIComponent(since);
-  const [open, seen, shift] = await Promise.all([
-    /** @type {Promise<List<Incident>>} */ (ask('/api/incidents?status=new,acknowledged&sort=severity&limit=1000')),
-    /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?since=${from}&limit=1000`)),
-    /** @type {Promise<Handover>} */ (ask(`/api/handover?since=${from}`)),
-  ]);
+/** @param {URLSearchParams} query */
+export function show(query) {
+  span.set(query);
+  return load();
+}
+
+let latest = 0;
+async function load() {
+  const mine = ++latest;
+  const since = span.range.since.toISOString();
+  const until = encodeURIComponent(span.range.until.toISOString());
+  const within = `since=${encodeURIComponent(since)}&until=${until}`;
+  let told;
+  try {
+    told = await Promise.all([
+      /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?status=new,acknowledged&sort=severity&until=${until}&limit=1000`)),
+      /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?${within}&limit=1000`)),
+      /** @type {Promise<Handover>} */ (ask(`/api/handover?${within}`)),
+    ]);
+  } catch (error) {
+    if (mine === latest) fill(at('report'), el('p', { role: 'alert' }, words(error)));
+    return;
+  }
+  // Another span was chosen meanwhile.
+  if (mine !== latest) return;
+  const [open, seen, shift] = told;
   /** @param {Incident} incident */
   const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === 'Watchtower';
   report = {
@@ -58,7 +77,7 @@ function draw({ since, until, open, opened, blind, done, spent, more, zone }) {
     at('report'),
     el('h2', {}, 'Handover'),
     el('p', {}, `${both(since)} to ${both(until)}; local times are ${zone}.`, more && ' Only the first 1,000 incidents are told.'),
-    el('h3', {}, `Open (${open.length})`),
+    el('h3', {}, `Open now (${open.length})`),
     el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
       ` ${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}`)), 'Nothing is open.')),
     el('h3', {}, `Began in this time (${opened.length})`),
@@ -83,7 +102,7 @@ function markdown({ since, until, open, opened, blind, done, spent, zone }) {
   const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}, ${incident.id})`;
   return [
     '# Handover', '', `${both(since)} to ${both(until)}; local times are ${zone}.`, '',
-    '## Open', '', ...list(open.map(told), 'Nothing is open.'), '',
+    '## Open now', '', ...list(open.map(told), 'Nothing is open.'), '',
     '## Began in this time', '', ...list(opened.map(told), 'Nothing began.'), '',
     '## Decided and noted', '', ...list(done.map((one) => `${both(one.at)} ${plain(one.by)} ${plain(deed(one))} (${plain(one.title)})`), 'Nobody did anything.'), '',
     '## Blind spots', '', ...list(blind.map(told), 'None was noticed.'), '',

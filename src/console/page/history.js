@@ -1,7 +1,9 @@
 // What the screens looked like, and when incidents began.
 
 import { ask } from './api.js';
-import { at, clock, el, fill, given } from './dom.js';
+import { at, clock, el, fill, words } from './dom.js';
+import { Pages } from './pages.js';
+import { Span } from './span.js';
 import { thumbnail } from './viewer.js';
 
 /** @import {Incident, List, Still} from './types' */
@@ -10,35 +12,73 @@ const HOUR = 3_600_000;
 /** Marks of one severity that stand closer than this, in per cent, are one. */
 const CLOSE = 0.6;
 
-export function prepare() {
-  at('span').addEventListener('change', show);
-  at('span').addEventListener('submit', (event) => event.preventDefault());
+/** A page of stills, so far apart that it spans what was chosen. */
+const STILLS = 200;
+/** No still is nearer to the one before, in seconds. */
+const NEAREST = 5;
+
+/** @type {[number, string][]} */
+const LENGTHS = [[0.25, '15 minutes'], [1, 'hour'], [8, '8 hours'], [24, 'day'], [168, 'week']];
+const span = new Span(at('span'), LENGTHS, 1, draw);
+/** @type {Pages<Still>} */
+const stills = new Pages(at('moments'), (still) => el('li', {},
+  thumbnail(still), el('span', { class: 'quiet' }, clock(still.seen_at), ` ${still.stream}`)));
+
+at('scale').addEventListener('click', (event) => {
+  if (/** @type {HTMLElement} */ (event.target).closest('a, button')) return;
+  const { left, width } = at('scale').getBoundingClientRect();
+  const { since, until } = span.range;
+  const share = (event.clientX - left) / width;
+  span.closer(new Date(since.getTime() + (until.getTime() - since.getTime()) * share));
+});
+
+/** @param {URLSearchParams} query */
+export function show(query) {
+  span.set(query);
+  return draw();
 }
 
-export async function show() {
-  const until = Date.now();
-  const since = until - Number(given('span', 'hours')) * HOUR;
-  const from = encodeURIComponent(new Date(since).toISOString());
-  const [incidents, moments] = await Promise.all([
-    /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?sort=first_seen&since=${from}&limit=1000`)),
-    /** @type {Promise<List<Still>>} */ (ask(`/api/moments?since=${from}&limit=200`)),
-  ]);
-  /** @param {number} time */
-  const across = (time) => (time - since) / (until - since) * 100;
+let latest = 0;
+async function draw() {
+  const mine = ++latest;
+  const { since, until } = span.range;
+  const length = until.getTime() - since.getTime();
+  const within = `since=${encodeURIComponent(since.toISOString())}&until=${encodeURIComponent(until.toISOString())}`;
+  const apart = Math.ceil(length / 1000 / STILLS);
+  const thinned = apart > NEAREST;
+  try {
+    const [incidents] = await Promise.all([
+      /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?sort=first_seen&${within}&limit=1000`)),
+      stills.start(`/api/moments?${within}${thinned ? `&every=${apart}` : ''}&limit=${STILLS}`),
+    ]);
+    // Something else was chosen meanwhile.
+    if (mine !== latest) return;
+    drawScale(incidents.items, since.getTime(), until.getTime());
+    at('past').textContent = `${some(incidents, 'incident')}, ${stills.count('still')}${thinned ? `: one in ${lasting(apart)} of each stream` : ''}`;
+  } catch (error) {
+    if (mine === latest) at('past').textContent = words(error);
+  }
+}
+
+/** @param {Incident[]} incidents @param {number} since @param {number} until */
+function drawScale(incidents, since, until) {
+  const length = until - since;
   fill(
     at('scale'),
     ...[0, 25, 50, 75, 100].map((percent) => {
-      const when = new Date(since + (until - since) * percent / 100);
-      const tick = el('time', { dateTime: when.toISOString(), title: when.toISOString(), class: 'hour' }, hour(when, until - since));
+      const when = new Date(since + length * percent / 100);
+      const shown = hour(when, length);
+      const tick = el('button', { type: 'button', class: 'hour', title: `Look closer at ${when.toLocaleString()}`, onclick: () => span.closer(when) },
+        el('time', { dateTime: when.toISOString() }, shown));
       tick.style.left = `${percent}%`;
       return tick;
     }),
-    ...marks(incidents.items, since, across),
+    ...marks(incidents, since, (time) => (time - since) / length * 100),
   );
-  at('past').textContent = `${some(incidents, 'incident')}, ${some(moments, 'still')}`;
-  fill(at('moments'), ...moments.items.map((still) => el('li', {},
-    thumbnail(still), el('span', { class: 'quiet' }, clock(still.seen_at), ` ${still.stream}`))));
 }
+
+/** @param {number} seconds */
+const lasting = (seconds) => (seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`);
 
 /** @param {List<unknown>} list @param {string} what */
 const some = ({ items, next }, what) => `${next ? 'the newest ' : ''}${items.length} ${what}${items.length === 1 ? '' : 's'}`;

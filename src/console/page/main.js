@@ -5,7 +5,7 @@ import { at, el, fill, soon, words } from './dom.js';
 import { Events } from './events.js';
 import { Findings } from './findings.js';
 import { prepare as prepareHandover, show as showHandover } from './handover.js';
-import { prepare as prepareHistory, show as showHistory } from './history.js';
+import { show as showHistory } from './history.js';
 import { refresh, show as showIncident } from './incident.js';
 import { Panel } from './panel.js';
 import { prepare as prepareQuestion } from './question.js';
@@ -28,7 +28,6 @@ const boxes = new Boxes(at('boxes'), video);
 const panel = new Panel();
 const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}), say);
 prepareSearch();
-prepareHistory();
 prepareHandover();
 prepareQuestion();
 
@@ -68,8 +67,8 @@ async function route() {
       panel.draw();
       await panel.load();
     } else if (view === 'setup' && turned) await showSetup();
-    else if (view === 'history' && turned) await showHistory();
-    else if (view === 'handover' && turned) await showHandover();
+    else if (view === 'history' && turned) await showHistory(query);
+    else if (view === 'handover' && turned) await showHandover(query);
     else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
   } catch (error) {
     say(words(error));

@@ -156,15 +156,13 @@ impl Gemini {
                         "the request was not accepted (400): too many states, without a schema too";
                     return Err(Failure::fatal(Fatal::Request, reason));
                 }
-                Err(Trouble::TooBig) if resends.smaller() => {
+                Err(Trouble::TooBig) if question.shot.whole.is_some() && resends.smaller() => {
                     let shot = Arc::clone(&question.shot);
                     question.shot = Arc::new(blocking(move || shot.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
-                    let reason =
-                        "the request was not accepted (413): too big, at half the size too";
-                    return Err(Failure::fatal(Fatal::Request, reason));
+                    return Err(question.shot.too_big());
                 }
             };
             usage = sum(usage, reply.usage);

@@ -137,15 +137,13 @@ impl OpenAi {
             let reply = match self.send(question, &meter).await {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
-                Err(Trouble::TooBig) if again(&mut smaller) => {
+                Err(Trouble::TooBig) if shot.whole.is_some() && again(&mut smaller) => {
                     let whole = Arc::clone(&shot);
                     shot = Arc::new(blocking(move || whole.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
-                    let reason =
-                        "the request was not accepted (413): too big, at half the size too";
-                    return Err(Failure::fatal(Fatal::Request, reason));
+                    return Err(shot.too_big());
                 }
                 Err(Trouble::NotAccepted(failure)) => match format.simpler() {
                     Some(simpler) if again(&mut false) => {
