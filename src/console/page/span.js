@@ -11,6 +11,7 @@ export class Span {
   #changed;
   #length;
   #until;
+  #now;
 
   /**
    * @param {HTMLElement} form
@@ -23,13 +24,14 @@ export class Span {
     this.#length = /** @type {HTMLSelectElement} */ (el('select', { name: 'hours' },
       ...lengths.map(([hours, name]) => new Option(name, String(hours), hours === usual, hours === usual))));
     this.#until = /** @type {HTMLInputElement} */ (el('input', { name: 'until', type: 'datetime-local', title: 'Now, where none is given' }));
+    this.#now = el('button', { type: 'button', 'aria-pressed': 'true', onclick: () => this.#end(null) }, 'Now');
     fill(
       form,
       el('label', {}, 'The last ', this.#length),
       el('label', {}, 'until ', this.#until),
       el('button', { type: 'button', onclick: () => this.#move(-1) }, 'Earlier'),
       el('button', { type: 'button', onclick: () => this.#move(1) }, 'Later'),
-      el('button', { type: 'button', onclick: () => this.#end(null) }, 'Now'),
+      this.#now,
       ...form.children,
     );
     form.addEventListener('submit', (event) => event.preventDefault());
@@ -42,12 +44,17 @@ export class Span {
     if ([...this.#length.options].some(({ value }) => value === hours)) this.#length.value = hours;
     const until = new Date(query.get('until') ?? '');
     this.#until.value = Number.isNaN(until.getTime()) ? '' : local(until);
+    this.#showNow();
+  }
+
+  #showNow() {
+    this.#now.setAttribute('aria-pressed', String(!this.#until.value));
   }
 
   /** Until now where no time is given. */
   get range() {
     const until = this.#until.value ? new Date(this.#until.value) : new Date();
-    return { since: new Date(until.getTime() - this.#milliseconds), until, now: !this.#until.value };
+    return { since: new Date(until.getTime() - this.#milliseconds), until };
   }
 
   /** The next shorter one, around a time. @param {Date} middle */
@@ -72,6 +79,7 @@ export class Span {
   }
 
   #tell() {
+    this.#showNow();
     const query = new URLSearchParams(location.search);
     query.set('hours', this.#length.value);
     if (this.#until.value) query.set('until', `${this.range.until.toISOString().slice(0, 16)}Z`);
