@@ -2,6 +2,11 @@
 
 /** @import {Change, Verdict} from './types' */
 
+/** How far the server's clock is ahead of this one, in milliseconds. */
+let ahead = 0;
+/** What time it is there: what happens is told by that clock. */
+export const serverNow = () => Date.now() + ahead;
+
 /**
  * @template T
  * @param {string} path
@@ -15,6 +20,8 @@ export async function ask(path, options) {
   } catch {
     throw new Error('the server does not answer');
   }
+  const date = Date.parse(response.headers.get('date') ?? '');
+  if (!Number.isNaN(date)) ahead = date - Date.now();
   // The session has ended: the page itself is the way to sign in again.
   if (response.status === 401) location.reload();
   const body = await response.json().catch(() => null);

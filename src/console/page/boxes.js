@@ -1,17 +1,20 @@
 // Where the evidence of the last findings stands, over the live picture.
 
+import { serverNow } from './api.js';
 import { el, place } from './dom.js';
 
 /** @import {Finding} from './types' */
 
 const SHOWN_FOR = 12_000;
+/** What was found longer ago is not on the screen any more. */
+const FRESH = 60_000;
 /** A picture full of boxes shows nothing. */
 const MOST = 24;
 
 export class Boxes {
   #layer;
   #video;
-  stream = '';
+  #stream = '';
 
   /** @param {HTMLElement} layer @param {HTMLVideoElement} video */
   constructor(layer, video) {
@@ -21,9 +24,15 @@ export class Boxes {
     new ResizeObserver(() => this.#fit()).observe(video);
   }
 
+  /** What is played. @param {string} name */
+  set stream(name) {
+    if (name !== this.#stream) this.#layer.replaceChildren();
+    this.#stream = name;
+  }
+
   /** @param {Finding} finding */
   show(finding) {
-    if (finding.stream !== this.stream) return;
+    if (finding.stream !== this.#stream || serverNow() - Date.parse(finding.observed_at) > FRESH) return;
     const shown = finding.evidence.filter(({ box, grounded }) => box && grounded !== false);
     for (const [nth, { box }] of shown.entries()) {
       if (!box) continue;

@@ -1,9 +1,9 @@
 // Questions to whoever sits before the page.
 
-import { at, el, fill } from './dom.js';
+import { at, el, fill, foreign } from './dom.js';
 import { who } from './api.js';
 
-/** @typedef {{name: string, label: string, kind?: string, value?: string, required?: boolean}} Field */
+/** @typedef {{name: string, label: string, kind?: string, value?: string, longest?: number}} Field */
 
 const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
 
@@ -11,20 +11,22 @@ const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
  * Asks for these, and answers null when nobody wants to say.
  * @param {string} title
  * @param {Field[]} fields
+ * @param {string} [about] The text of a screen or a model that it is about.
  * @returns {Promise<Record<string, FormDataEntryValue | boolean> | null>}
  */
-export function question(title, fields) {
+export function question(title, fields, about = '') {
   const box = dialog();
-  const inputs = fields.map(({ name, label, kind = 'text', value = '', required = true }) => el(
+  const inputs = fields.map(({ name, label, kind = 'text', value = '', longest = 2000 }) => el(
     'label',
     { class: kind },
     label,
-    el('input', { name, type: kind, value, maxLength: 2000, required: required && kind !== 'checkbox' }),
+    el('input', { name, type: kind, value, maxLength: longest, required: kind !== 'checkbox' }),
   ));
   const form = /** @type {HTMLFormElement} */ (el(
     'form',
     { method: 'dialog' },
     el('h2', {}, title),
+    about && foreign(about, 'p'),
     ...inputs,
     el('menu', {},
       el('li', {}, el('button', { value: 'ok' }, 'OK')),
@@ -45,7 +47,7 @@ export function question(title, fields) {
 /** Who decides: asked once, and kept on this machine. */
 export async function known() {
   if (who.name) return true;
-  const said = await question('Who decides?', [{ name: 'name', label: 'Your name, as others know you' }]);
+  const said = await question('Who decides?', [{ name: 'name', label: 'Your name, as others know you', longest: 100 }]);
   who.name = String(said?.name ?? '').trim();
   return who.name !== '';
 }

@@ -40,12 +40,36 @@ export const words = (error) => (error instanceof Error ? error.message : String
 /** Text of a screen or a model, in whatever direction it runs. @param {string} said @param {string} [name] */
 export const foreign = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, said);
 
+/** What has the focus, or would take it. @param {Element} where */
+const stops = (where) => [...where.querySelectorAll('a, button, input, select, summary')];
+
+/** Changes what is there, and whoever has the focus in it keeps it. @param {Element} where @param {() => Element} change What is there then. */
+export function keeping(where, change) {
+  const place = stops(where).findIndex((one) => one === document.activeElement);
+  const now = change();
+  if (place >= 0) /** @type {HTMLElement | undefined} */ (stops(now)[place])?.focus({ preventScroll: true });
+}
+
+/** As `fill`, of something that is looked at. @param {Element} where @param {...Child} children */
+export function refill(where, ...children) {
+  keeping(where, () => {
+    fill(where, ...children);
+    return where;
+  });
+}
+
 /** Time of day, with the date when it is another one. @param {string} stamp */
 export function clock(stamp) {
   const when = new Date(stamp);
-  const today = when.toDateString() === new Date().toDateString();
-  const shown = today ? when.toLocaleTimeString() : when.toLocaleString();
-  return el('time', { dateTime: stamp, title: when.toISOString() }, shown);
+  return el('time', { class: 'clock', dateTime: stamp, title: when.toISOString() }, day(when));
+}
+
+/** @param {Date} when */
+const day = (when) => (when.toDateString() === new Date().toDateString() ? when.toLocaleTimeString() : when.toLocaleString());
+
+/** On the next day what was today is another day. */
+export function reclock() {
+  for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll('time.clock'))) time.textContent = day(new Date(time.dateTime));
 }
 
 /** @param {Severity} severity */

@@ -7,7 +7,8 @@ import { Span } from './span.js';
 
 /** @import {Done, Handover, Incident, List, SpentOn} from './types' */
 
-/** @typedef {Handover & {open: Incident[], opened: Incident[], blind: Incident[], more: boolean, zone: string}} Report */
+/** @typedef {{id: string, title: string, when: string}} Blind */
+/** @typedef {Omit<Handover, 'more'> & {open: Incident[], opened: Incident[], blind: Blind[], more: string, zone: string}} Report */
 
 /** @type {[number, string][]} */
 const LENGTHS = [[1, 'hour'], [4, '4 hours'], [8, '8 hours'], [12, '12 hours'], [24, 'day']];
@@ -32,6 +33,7 @@ export function show(query) {
 let latest = 0;
 async function load() {
   const mine = ++latest;
+  report = null;
   const since = span.range.since.toISOString();
   const until = encodeURIComponent(span.range.until.toISOString());
   const within = `since=${encodeURIComponent(since)}&until=${until}`;
@@ -49,17 +51,41 @@ async function load() {
   // Another span was chosen meanwhile.
   if (mine !== latest) return;
   const [open, seen, shift] = told;
-  /** @param {Incident} incident */
-  const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === 'Watchtower';
   report = {
     ...shift,
     open: open.items.filter((incident) => !isOwn(incident)),
     opened: seen.items.filter((incident) => incident.first_seen >= since && !isOwn(incident)),
-    blind: seen.items.filter(isOwn),
-    more: Boolean(open.next || seen.next),
+    done: shift.done.filter(({ by }) => by !== OWN),
+    blind: blindSpots(open.items, seen.items, shift),
+    more: [open.next && 'open incidents', seen.next && 'incidents of this time', shift.more && 'decisions and notes']
+      .filter(Boolean).join(', '),
     zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
   };
   draw(report);
+}
+
+/** Of what the server says of itself: what it could not see. */
+const OWN = 'Watchtower';
+/** @param {Incident} incident */
+const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === OWN;
+
+/**
+ * When the server was blind. It opens an incident at the beginning, and says
+ * from when to when as it closes it; the same trouble later is the same
+ * incident, opened again.
+ * @param {Incident[]} open @param {Incident[]} seen @param {Handover} shift
+ * @returns {Blind[]}
+ */
+function blindSpots(open, seen, { done, until }) {
+  const lasting = open.filter((incident) => isOwn(incident) && incident.last_seen < until);
+  const over = done.filter(({ by, status }) => by === OWN && status === 'closed');
+  const told = new Set([...lasting.map(({ id }) => id), ...over.map(({ incident }) => incident)]);
+  const later = seen.filter((incident) => isOwn(incident) && !told.has(incident.id));
+  return [
+    ...lasting.map(({ id, title, last_seen }) => ({ id, title, when: `since ${both(last_seen)}, and still` })),
+    ...over.map(({ incident, title, text }) => ({ id: incident, title, when: text })),
+    ...later.map(({ id, title, first_seen }) => ({ id, title, when: `since ${both(first_seen)}, over later` })),
+  ];
 }
 
 const DID = { new: 'reopened', acknowledged: 'acknowledged', closed: 'closed' };
@@ -76,7 +102,7 @@ function draw({ since, until, open, opened, blind, done, spent, more, zone }) {
   fill(
     at('report'),
     el('h2', {}, 'Handover'),
-    el('p', {}, `${both(since)} to ${both(until)}; local times are ${zone}.`, more && ' Only the first 1,000 incidents are told.'),
+    el('p', {}, `${both(since)} to ${both(until)}; local times are ${zone}.`, more && ` Only 1,000 are told of: ${more}.`),
     el('h3', {}, `Open now (${open.length})`),
     el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
       ` ${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}`)), 'Nothing is open.')),
@@ -87,25 +113,24 @@ function draw({ since, until, open, opened, blind, done, spent, more, zone }) {
     el('ol', {}, ...none(done.map((one) => el('li', {}, `${both(one.at)} `, el('b', {}, one.by), ` ${deed(one)} — `,
       toIncident(one.incident, one.title))), 'Nobody did anything.')),
     el('h3', {}, 'Blind spots'),
-    el('ol', {}, ...none(blind.map((incident) => el('li', {}, toIncident(incident.id, incident.title),
-      `, ${both(incident.first_seen)} to ${incident.status === 'closed' ? both(incident.last_seen) : 'now'}`)), 'None was noticed.')),
+    el('ol', {}, ...none(blind.map(({ id, title, when }) => el('li', {}, toIncident(id, title), ` ${when}`)), 'None was noticed.')),
     el('h3', {}, 'Spend'),
     el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'No hosted model was asked.')),
   );
 }
 
 /** @param {Report} report */
-function markdown({ since, until, open, opened, blind, done, spent, zone }) {
+function markdown({ since, until, open, opened, blind, done, spent, more, zone }) {
   /** @param {string[]} rows @param {string} said */
   const list = (rows, said) => (rows.length ? rows.map((row) => `- ${row}`) : [said]);
   /** @param {Incident} incident */
   const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}, ${incident.id})`;
   return [
-    '# Handover', '', `${both(since)} to ${both(until)}; local times are ${zone}.`, '',
+    '# Handover', '', `${both(since)} to ${both(until)}; local times are ${zone}.${more && ` Only 1,000 are told of: ${more}.`}`, '',
     '## Open now', '', ...list(open.map(told), 'Nothing is open.'), '',
     '## Began in this time', '', ...list(opened.map(told), 'Nothing began.'), '',
     '## Decided and noted', '', ...list(done.map((one) => `${both(one.at)} ${plain(one.by)} ${plain(deed(one))} (${plain(one.title)})`), 'Nobody did anything.'), '',
-    '## Blind spots', '', ...list(blind.map(told), 'None was noticed.'), '',
+    '## Blind spots', '', ...list(blind.map(({ id, title, when }) => `${plain(title)} ${plain(when)} (${id})`), 'None was noticed.'), '',
     '## Spend', '', ...list(spent.map((one) => plain(cost(one))), 'No hosted model was asked.'), '',
   ].join('\n');
 }

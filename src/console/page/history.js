@@ -6,9 +6,11 @@ import { Pages } from './pages.js';
 import { Span } from './span.js';
 import { thumbnail } from './viewer.js';
 
-/** @import {Incident, List, Still} from './types' */
+/** @import {Incident, List, Severity, Still} from './types' */
 
 const HOUR = 3_600_000;
+/** @type {Severity[]} */
+const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
 /** Marks of one severity that stand closer than this, in per cent, are one. */
 const CLOSE = 0.6;
 
@@ -56,7 +58,10 @@ async function draw() {
     drawScale(incidents.items, since.getTime(), until.getTime());
     at('past').textContent = `${some(incidents, 'incident')}, ${stills.count('still')}${thinned ? `: one in ${lasting(apart)} of each stream` : ''}`;
   } catch (error) {
-    if (mine === latest) at('past').textContent = words(error);
+    if (mine !== latest) return;
+    at('past').textContent = words(error);
+    fill(at('scale'));
+    stills.clear();
   }
 }
 
@@ -98,7 +103,10 @@ function marks(incidents, since, across) {
     if (group) group.count += 1;
     else groups.set(key, { incident, left, count: 1 });
   }
-  return [...groups.values()].map(({ incident, left, count }) => {
+  /** @param {{incident: Incident}} group */
+  const rank = ({ incident }) => SEVERITIES.indexOf(incident.severity);
+  // The worst lies on top.
+  return [...groups.values()].sort((a, b) => rank(a) - rank(b)).map(({ incident, left, count }) => {
     const others = count > 1 ? ` and ${count - 1} more` : '';
     const mark = el('a', {
       href: `/?view=incidents&incident=${incident.id}`,

@@ -1,7 +1,7 @@
 // One incident: what proves it, who says what to it, what was decided.
 
 import { ask } from './api.js';
-import { at, clock, el, fill, foreign, mark, quotes, save, usd, words } from './dom.js';
+import { at, clock, el, fill, foreign, mark, quotes, refill, save, usd, words } from './dom.js';
 import { opinion, verdictOf } from './opinions.js';
 import { markdown } from './report.js';
 import { picture, thumbnail } from './viewer.js';
@@ -12,7 +12,10 @@ import { picture, thumbnail } from './viewer.js';
 const AGAIN = 1000;
 
 let shown = '';
+let title = '';
 let version = -1;
+/** As it was drawn. */
+let drawn = '';
 let waits = 0;
 
 /** The version that is shown, to decide on. @param {string} id */
@@ -23,13 +26,30 @@ export function changedTo(id, now) {
   if (id === shown && version >= 0) version = now;
 }
 
+/** @param {string} id */
+export const titleOf = (id) => (id === shown ? title : '');
+
+const isSeen = () => shown !== '' && !at('incident').hidden && !at('incidents').hidden;
+
+/** Somebody marks what it says, to copy it. */
+function isMarked() {
+  const selection = getSelection();
+  return selection !== null && !selection.isCollapsed && at('incident').contains(selection.anchorNode);
+}
+
 /** It has changed on the server. @param {string} id */
 export function refresh(id) {
-  if (id !== shown || at('incident').hidden || waits) return;
+  if (id !== shown || waits || !isSeen()) return;
   waits = window.setTimeout(() => {
     waits = 0;
-    if (id === shown && !at('incident').hidden) show(id);
+    if (isMarked()) refresh(shown);
+    else again();
   }, AGAIN);
+}
+
+/** The one that is shown, as it is now. */
+export async function again() {
+  if (isSeen()) await show(shown);
 }
 
 /** @param {string} id */
@@ -37,21 +57,26 @@ export async function show(id) {
   const article = at('incident');
   const another = shown !== id;
   shown = id;
+  if (another) [version, title, drawn] = [-1, '', ''];
   article.hidden = false;
   /** @type {Dossier} */
   let incident;
   try {
     incident = await ask(`/api/incidents/${encodeURIComponent(id)}`);
   } catch (error) {
-    version = -1;
-    if (shown === id) fill(article, el('p', { role: 'alert' }, words(error)));
+    if (shown !== id) return;
+    [version, drawn] = [-1, ''];
+    fill(article, el('p', { role: 'alert' }, words(error)));
     return;
   }
   // Somebody has gone on meanwhile.
   if (shown !== id) return;
-  version = incident.version;
+  ({ version, title } = incident);
+  const now = JSON.stringify(incident);
+  if (now === drawn) return;
+  drawn = now;
   const said = article.querySelector('.transcripts');
-  fill(article, ...parts(incident, said instanceof HTMLDetailsElement && !another ? said : null));
+  refill(article, ...parts(incident, said instanceof HTMLDetailsElement && !another ? said : null));
   if (another) article.scrollTop = 0;
 }
 

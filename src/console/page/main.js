@@ -1,7 +1,7 @@
 import { ask } from './api.js';
 import { Boxes } from './boxes.js';
 import { help } from './dialog.js';
-import { at, el, fill, soon, words } from './dom.js';
+import { at, el, fill, reclock, refill, soon, words } from './dom.js';
 import { Events } from './events.js';
 import { Findings } from './findings.js';
 import { prepare as prepareHandover, show as showHandover } from './handover.js';
@@ -39,8 +39,10 @@ let playing = { state: 'connecting', why: '' };
 // The view, and what of it, stand in the address: it can be shared.
 /** @param {string} name @param {Record<string, string>} [what] */
 function go(name, what = {}) {
-  const query = name === 'live' ? '' : `?${new URLSearchParams({ view: name, ...what })}`;
-  history.pushState(null, '', `/${query}${location.hash}`);
+  const filters = name === 'incidents' ? triage.filters : {};
+  const query = name === 'live' ? '' : `?${new URLSearchParams({ view: name, ...filters, ...what })}`;
+  const address = `/${query}${location.hash}`;
+  if (address !== `/${location.search}${location.hash}`) history.pushState(null, '', address);
   route();
 }
 
@@ -58,24 +60,28 @@ async function route() {
   if (turned) say('');
   try {
     if (view === 'incidents') {
-      if (turned) await triage.load();
-      const id = query.get('incident');
+      const id = query.get('incident') ?? '';
       at('incident').hidden = !id;
       at('incidents').classList.toggle('opened', Boolean(id));
-      if (id) await showIncident(id);
+      const another = triage.set(query);
+      triage.at(id);
+      await Promise.all([(turned || another) && triage.load(), id && showIncident(id)]);
     } else if (view === 'panel' && turned) {
       panel.draw();
       await panel.load();
-    } else if (view === 'setup' && turned) await showSetup();
-    else if (view === 'history' && turned) await showHistory(query);
-    else if (view === 'handover' && turned) await showHandover(query);
+    } else if (view === 'setup') await showSetup();
+    else if (view === 'history') await showHistory(query);
+    else if (view === 'handover') await showHandover(query);
     else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
   } catch (error) {
-    say(words(error));
+    if (view === wanted) say(words(error));
   }
 }
 
-window.addEventListener('popstate', route);
+window.addEventListener('popstate', () => {
+  route();
+  if (streams) showStreams(streams);
+});
 document.addEventListener('click', (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   const link = /** @type {HTMLAnchorElement | null} */ (target.closest?.('a[href^="/?view="], a[data-view]'));
@@ -87,7 +93,9 @@ document.addEventListener('click', (event) => {
 
 document.addEventListener('keydown', async (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
-  if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input:not([type=checkbox]), select, textarea, dialog *')) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input:not([type=checkbox]), select, textarea')) return;
+  // Whatever has the focus then, what lies beneath is not meant.
+  if (document.querySelector('dialog[open]')) return;
   const { key } = event;
   const number = Number(key);
   // What a button or a link does with it is theirs.
@@ -106,8 +114,9 @@ document.addEventListener('keydown', async (event) => {
 });
 
 function toSearch() {
-  if (view !== 'search') go('search');
-  /** @type {HTMLInputElement} */ (at('query').querySelector('input')).focus();
+  const field = /** @type {HTMLInputElement} */ (at('query').querySelector('input'));
+  if (view !== 'search') go('search', field.value ? { q: field.value } : {});
+  field.focus();
 }
 
 at('keys').addEventListener('click', help);
@@ -122,8 +131,11 @@ function showTheme() {
   if (theme) document.documentElement.dataset.theme = theme;
 }
 
+let today = new Date().toDateString();
 function showTime() {
   const now = new Date();
+  if (now.toDateString() !== today) reclock();
+  today = now.toDateString();
   fill(at('now'), el('time', { dateTime: now.toISOString(), title: now.toLocaleString() }, `${now.toISOString().slice(11, 16)} UTC`));
 }
 
@@ -150,14 +162,25 @@ function showSound() {
   at('sound').setAttribute('aria-pressed', String(!video.muted));
 }
 
-/** The stream in the address (#team) if it is there, else the first. @param {Stream[]} items */
+/** In the address, if it can be read. */
+function named() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return '';
+  }
+}
+
+/** The stream in the address (#team), or what is played, or the first. @param {Stream[]} items */
 function showStreams(items) {
   streams = items;
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  const played = streamList.value;
   const options = items.map(({ name }) => new Option(name, name));
   streamList.replaceChildren(...(options.length ? options : [new Option('none live', '')]));
   streamList.disabled = items.length === 0;
-  const chosen = items.find(({ name }) => name === wanted) ?? items[0];
+  /** @param {string} wanted */
+  const there = (wanted) => items.find(({ name }) => name === wanted);
+  const chosen = there(named()) ?? there(played) ?? items[0];
   streamList.value = chosen?.name ?? '';
   boxes.stream = streamList.value;
   player.play(chosen?.name ?? null);
@@ -193,12 +216,19 @@ async function showWaiting() {
   if (!waits) return;
   if (view === 'live' && !document.hidden) {
     const setup = await fetched().catch(() => null);
-    if (setup && streams?.length === 0) fill(at('waiting'), ...howto(setup));
+    const now = JSON.stringify(setup);
+    // Somebody may be marking an address to copy it.
+    if (setup && streams?.length === 0 && now !== told) {
+      told = now;
+      refill(at('waiting'), ...howto(setup));
+    }
   }
   clearTimeout(looking);
   looking = window.setTimeout(showWaiting, LOOK_AGAIN);
 }
 let looking = 0;
+/** What the waiting page was made of. */
+let told = '';
 
 /** @type {Agent[]} */
 let agents = [];

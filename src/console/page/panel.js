@@ -1,10 +1,10 @@
 // Who is on the panel, what each does and says, and how they answer each other.
 
 import { ask } from './api.js';
-import { at, clock, el, fill, mark, soon, foreign, toIncident } from './dom.js';
+import { at, clock, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
 import { opinion, verdictOf } from './opinions.js';
 
-/** @import {Agent, Change, Finding, Incident, List} from './types' */
+/** @import {Agent, Change, Child, Finding, Incident, List} from './types' */
 
 const LATEST = 5;
 const EXCHANGES = 20;
@@ -13,6 +13,10 @@ export class Panel {
   /** @type {Agent[]} */ #agents = [];
   /** @type {Map<string, Finding[]>} */ #findings = new Map();
   /** @type {Map<string, Incident>} */ #exchanges = new Map();
+  /** What is drawn, by agent and by incident: only what is different is drawn anew. @type {Map<string, Drawn>} */
+  #columns = new Map();
+  /** @type {Map<string, Drawn>} */
+  #told = new Map();
   #draw = soon(() => this.draw());
 
   /** @param {Agent[]} agents */
@@ -48,34 +52,55 @@ export class Panel {
 
   draw() {
     if (at('panel').hidden) return;
-    fill(at('columns'), ...this.#agents.map((agent) => this.#column(agent)));
+    this.#columns = update(at('columns'), 'section', this.#columns, this.#agents.map((agent) => {
+      const latest = this.#findings.get(agent.name) ?? [];
+      return [agent.name, JSON.stringify([agent, latest]), () => column(agent, latest)];
+    }));
+    for (const [name, { node }] of this.#columns) node.setAttribute('aria-label', name);
     at('quiet').hidden = this.#exchanges.size > 0;
-    fill(at('exchanges'), ...[...this.#exchanges.values()].map((incident) => el(
-      'li',
-      {},
-      el('h3', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title)),
-      el('ol', {}, ...incident.opinions.map(opinion), incident.verdict && verdictOf(incident.verdict)),
-    )));
-  }
-
-  /** @param {Agent} agent */
-  #column(agent) {
-    const latest = this.#findings.get(agent.name) ?? [];
-    return el(
-      'section',
-      { 'aria-label': agent.name },
-      el('h3', {}, agent.name),
-      el('p', { class: 'doing' }, agent.state, ' ', clock(agent.since)),
-      el('p', { class: 'quiet' }, `${agent.provider} ${agent.model} · ${agent.looks} looks · ${agent.findings} findings`),
-      el('ol', {}, ...latest.map((finding) => el(
-        'li',
-        {},
-        mark(finding.severity),
-        ' ',
-        clock(finding.observed_at),
-        ' ',
-        finding.incident ? toIncident(finding.incident, finding.title) : foreign(finding.title),
-      ))),
-    );
+    this.#told = update(at('exchanges'), 'li', this.#told, [...this.#exchanges.values()].map((incident) => {
+      const { id, title, severity, opinions, verdict } = incident;
+      return [id, JSON.stringify([title, severity, opinions, verdict]), () => exchange(incident)];
+    }));
   }
 }
+
+/** @typedef {{node: HTMLElement, as: string}} Drawn */
+
+/**
+ * Nodes stay where they are as long as they can, so that nobody loses the
+ * focus, or the link under a finger.
+ * @param {Element} where
+ * @param {string} kind
+ * @param {Map<string, Drawn>} before
+ * @param {[key: string, as: string, parts: () => Child[]][]} wanted
+ * @returns {Map<string, Drawn>}
+ */
+function update(where, kind, before, wanted) {
+  /** @type {Map<string, Drawn>} */
+  const now = new Map();
+  for (const [key, as, parts] of wanted) {
+    const drawn = before.get(key) ?? { node: el(kind), as: '' };
+    if (drawn.as !== as) refill(drawn.node, ...parts());
+    drawn.as = as;
+    now.set(key, drawn);
+  }
+  const nodes = [...now.values()].map(({ node }) => node);
+  if (nodes.length !== where.children.length || nodes.some((node, nth) => node !== where.children[nth])) fill(where, ...nodes);
+  return now;
+}
+
+/** @param {Incident} incident @returns {Child[]} */
+const exchange = ({ id, title, severity, opinions, verdict }) => [
+  el('h3', {}, mark(severity), ' ', toIncident(id, title)),
+  el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict)),
+];
+
+/** @param {Agent} agent @param {Finding[]} latest @returns {Child[]} */
+const column = ({ name, state, since, provider, model, looks, findings }, latest) => [
+  el('h3', {}, name),
+  el('p', { class: 'doing' }, state, ' ', clock(since)),
+  el('p', { class: 'quiet' }, `${provider} ${model} · ${looks} looks · ${findings} findings`),
+  el('ol', {}, ...latest.map(({ severity, observed_at, incident, title }) => el(
+    'li', {}, mark(severity), ' ', clock(observed_at), ' ', incident ? toIncident(incident, title) : foreign(title)))),
+];

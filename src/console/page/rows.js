@@ -3,6 +3,8 @@
 // Rows are equally high (`--row` of the list), so that ten thousand of them
 // cost no more than those that are seen.
 
+import { keeping } from './dom.js';
+
 /** Rows kept ready above and below. */
 const AHEAD = 8;
 
@@ -63,7 +65,7 @@ export class Rows {
     const drawn = this.#drawn.get(id);
     if (!drawn) return;
     const row = this.#render(drawn.item);
-    drawn.row.replaceWith(row);
+    exchange(drawn.row, row);
     drawn.row = row;
     this.#put(row, this.#items.findIndex((item) => item.id === id));
   }
@@ -93,7 +95,7 @@ export class Rows {
       let drawn = this.#drawn.get(item.id);
       if (!drawn || drawn.item !== item) {
         const row = this.#render(item);
-        drawn?.row.replaceWith(row);
+        if (drawn) exchange(drawn.row, row);
         drawn = { item, row };
         this.#drawn.set(item.id, drawn);
       }
@@ -117,4 +119,12 @@ export class Rows {
     row.setAttribute('aria-posinset', String(place + 1));
     row.setAttribute('aria-setsize', String(this.#items.length));
   }
+}
+
+/** @param {HTMLElement} before @param {HTMLElement} now */
+function exchange(before, now) {
+  keeping(before, () => {
+    before.replaceWith(now);
+    return now;
+  });
 }

@@ -1,17 +1,23 @@
 // A stretch of time that a person chooses: how long, and until when. It stands
 // in the address, so that it can be shared.
 
+import { serverNow } from './api.js';
 import { el, fill } from './dom.js';
 
 const HOUR = 3_600_000;
-/** The current time of the clock, to the minute, as the browser's field has it. @param {Date} when */
+/** As the browser's field has it: the time of this clock, to the minute. @param {Date} when */
 const local = (when) => new Date(when.getTime() - when.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 
 export class Span {
   #changed;
+  #usual;
   #length;
-  #until;
+  #field;
   #now;
+  /** Null is now. The field alone would not do: in autumn an hour has its times twice. @type {Date | null} */
+  #until = null;
+  /** What is shown counts, and not what time it has become since. */
+  #range = { since: new Date(0), until: new Date(0) };
 
   /**
    * @param {HTMLElement} form
@@ -21,40 +27,37 @@ export class Span {
    */
   constructor(form, lengths, usual, changed) {
     this.#changed = changed;
+    this.#usual = String(usual);
     this.#length = /** @type {HTMLSelectElement} */ (el('select', { name: 'hours' },
       ...lengths.map(([hours, name]) => new Option(name, String(hours), hours === usual, hours === usual))));
-    this.#until = /** @type {HTMLInputElement} */ (el('input', { name: 'until', type: 'datetime-local', title: 'Now, where none is given' }));
-    this.#now = el('button', { type: 'button', 'aria-pressed': 'true', onclick: () => this.#end(null) }, 'Now');
+    this.#field = /** @type {HTMLInputElement} */ (el('input', { name: 'until', type: 'datetime-local', title: 'Now, where none is given' }));
+    this.#now = el('button', { type: 'button', onclick: () => this.#end(null) }, 'Now');
     fill(
       form,
       el('label', {}, 'The last ', this.#length),
-      el('label', {}, 'until ', this.#until),
+      el('label', {}, 'until ', this.#field),
       el('button', { type: 'button', onclick: () => this.#move(-1) }, 'Earlier'),
       el('button', { type: 'button', onclick: () => this.#move(1) }, 'Later'),
       this.#now,
       ...form.children,
     );
     form.addEventListener('submit', (event) => event.preventDefault());
-    form.addEventListener('change', () => this.#tell());
+    this.#length.addEventListener('change', () => this.#tell());
+    this.#field.addEventListener('change', () => this.#end(this.#field.value ? new Date(this.#field.value) : null));
   }
 
   /** As the address has it. @param {URLSearchParams} query */
   set(query) {
-    const hours = query.get('hours') ?? '';
-    if ([...this.#length.options].some(({ value }) => value === hours)) this.#length.value = hours;
+    const hours = query.get('hours') ?? this.#usual;
+    const known = [...this.#length.options].some(({ value }) => value === hours);
+    this.#length.value = known ? hours : this.#usual;
     const until = new Date(query.get('until') ?? '');
-    this.#until.value = Number.isNaN(until.getTime()) ? '' : local(until);
-    this.#showNow();
+    this.#until = Number.isNaN(until.getTime()) ? null : until;
+    this.#settle();
   }
 
-  #showNow() {
-    this.#now.setAttribute('aria-pressed', String(!this.#until.value));
-  }
-
-  /** Until now where no time is given. */
   get range() {
-    const until = this.#until.value ? new Date(this.#until.value) : new Date();
-    return { since: new Date(until.getTime() - this.#milliseconds), until };
+    return this.#range;
   }
 
   /** The next shorter one, around a time. @param {Date} middle */
@@ -69,20 +72,27 @@ export class Span {
 
   /** @param {number} times its length */
   #move(times) {
-    this.#end(new Date(this.range.until.getTime() + times * this.#milliseconds));
+    this.#end(new Date(this.#range.until.getTime() + times * this.#milliseconds));
   }
 
   /** @param {Date | null} until */
   #end(until) {
-    this.#until.value = until && until.getTime() < Date.now() ? local(until) : '';
+    this.#until = until && until.getTime() < serverNow() ? until : null;
     this.#tell();
   }
 
+  #settle() {
+    const until = this.#until ?? new Date(serverNow());
+    this.#range = { since: new Date(until.getTime() - this.#milliseconds), until };
+    this.#field.value = this.#until ? local(this.#until) : '';
+    this.#now.setAttribute('aria-pressed', String(!this.#until));
+  }
+
   #tell() {
-    this.#showNow();
+    this.#settle();
     const query = new URLSearchParams(location.search);
     query.set('hours', this.#length.value);
-    if (this.#until.value) query.set('until', `${this.range.until.toISOString().slice(0, 16)}Z`);
+    if (this.#until) query.set('until', this.#until.toISOString().replace(/\.\d+Z$/, 'Z'));
     else query.delete('until');
     history.replaceState(null, '', `/?${query}${location.hash}`);
     this.#changed();

@@ -5,15 +5,17 @@
 
 import { annotate, ask, decide } from './api.js';
 import { known, question } from './dialog.js';
-import { at, clock, el, mark, toIncident, words } from './dom.js';
-import { changedTo, versionOf } from './incident.js';
+import { at, clock, el, mark, soon, toIncident, words } from './dom.js';
+import { again, changedTo, titleOf, versionOf } from './incident.js';
 import { Rows } from './rows.js';
 
-/** @import {Agent, Change, Incident, List, Stream, Verdict} from './types' */
+/** @import {Agent, Change, Incident, List, Severity, Stream, Verdict} from './types' */
 
 const PAGE = 200;
 /** More is not counted. */
 const MOST_FRESH = 999;
+/** @type {Severity[]} */
+const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
 
 export class Triage {
   /** @type {Set<string>} */ #selected = new Set();
@@ -28,18 +30,27 @@ export class Triage {
   #mark = '';
   /** One decision after the other, each on what the last has made of it. */
   #turn = Promise.resolve();
+  /** What could not be sent is offered again. */
+  #draft = { why: '', text: '' };
+  #filling = false;
+  #fill = soon(() => this.#refill());
+  #usual;
   #open;
   #say;
   /** @type {Rows<Incident>} */ #rows;
 
-  /** @param {(id: string) => void} open @param {(text: string) => void} say */
+  /** @param {(id: string) => void} open Under this address from now on. @param {(text: string) => void} say */
   constructor(open, say) {
     this.#open = open;
     this.#say = say;
+    this.#usual = Object.fromEntries(this.#values());
     this.#rows = new Rows(at('list'), at('triage'), (incident) => this.#row(incident), () => this.#more());
-    this.#filters.addEventListener('change', () => this.load());
+    this.#filters.addEventListener('change', () => {
+      this.#open(at('incident').hidden ? '' : this.#current);
+      this.reload();
+    });
     this.#filters.addEventListener('submit', (event) => event.preventDefault());
-    at('fresh').addEventListener('click', () => this.load());
+    at('fresh').addEventListener('click', () => this.reload());
     at('triage').addEventListener('click', (event) => {
       const target = /** @type {HTMLElement} */ (event.target);
       const id = target.closest('li')?.dataset.id;
@@ -52,14 +63,66 @@ export class Triage {
   /** Anew from the top. */
   async load() {
     this.#load += 1;
-    this.#fresh.clear();
-    this.#showFresh();
+    const told = [...this.#fresh];
     const first = await this.#page(null);
     if (!first) return;
+    for (const id of [...told, ...first.map(({ id }) => id)]) this.#fresh.delete(id);
+    this.#showFresh();
     at('list').scrollTop = 0;
     this.#rows.show(first);
     at('calm').hidden = first.length > 0;
-    if (!first.some(({ id }) => id === this.#current)) this.#go(first[0]?.id ?? '', false);
+    const kept = !at('incident').hidden || first.some(({ id }) => id === this.#current);
+    this.#go(kept ? this.#current : first[0]?.id ?? '', false);
+  }
+
+  /** The same, and says what went wrong. */
+  async reload() {
+    this.#say('');
+    await this.load().catch((error) => this.#say(words(error)));
+  }
+
+  /** An empty list fills by itself; one at a time. */
+  async #refill() {
+    if (this.#filling || this.#rows.items.length > 0) return;
+    this.#filling = true;
+    await this.load().catch((error) => this.#say(words(error)));
+    this.#filling = false;
+  }
+
+  #values() {
+    return [...new FormData(this.#filters)].map(([name, value]) => [name, String(value)]);
+  }
+
+  /** What is not as usual, for the address. @returns {Record<string, string>} */
+  get filters() {
+    return Object.fromEntries(this.#values().filter(([name, value]) => value !== this.#usual[name]));
+  }
+
+  /** As the address has it. @param {URLSearchParams} query @returns {boolean} Whether that is another list. */
+  set(query) {
+    const before = JSON.stringify(this.#values());
+    for (const [name, usual] of Object.entries(this.#usual)) {
+      const select = /** @type {HTMLSelectElement} */ (this.#filters.elements.namedItem(name));
+      const wanted = query.get(name) ?? usual;
+      // Names come later than the page.
+      if (name === 'agent' || name === 'stream') this.#offer(name, [wanted]);
+      select.value = [...select.options].some(({ value }) => value === wanted) ? wanted : usual;
+    }
+    return JSON.stringify(this.#values()) !== before;
+  }
+
+  /** The one that is shown is the one that keys decide on. @param {string} id */
+  at(id) {
+    if (id) this.#go(id, false);
+  }
+
+  /** Whether it would be listed. @param {Incident} incident */
+  #matches({ status, severity, agents, stream }) {
+    const wanted = Object.fromEntries(this.#values());
+    return (!wanted.status || wanted.status.split(',').includes(status))
+      && (!wanted.severity || SEVERITIES.indexOf(severity) >= SEVERITIES.indexOf(/** @type {Severity} */ (wanted.severity)))
+      && (!wanted.agent || agents.includes(wanted.agent))
+      && (!wanted.stream || stream === wanted.stream);
   }
 
   async #more() {
@@ -80,7 +143,7 @@ export class Triage {
   async #page(cursor) {
     const load = this.#load;
     const query = new URLSearchParams({ limit: String(PAGE) });
-    for (const [key, value] of new FormData(this.#filters)) if (value) query.set(key, String(value));
+    for (const [name, value] of this.#values()) if (value) query.set(name, value);
     if (cursor) query.set('cursor', cursor);
     /** @type {List<Incident>} */
     const page = await ask(`/api/incidents?${query}`);
@@ -93,10 +156,12 @@ export class Triage {
   changed({ incident }) {
     this.#fresh.delete(incident.id);
     if (this.#rows.items.some(({ id }) => id === incident.id)) return this.#rows.change(incident);
-    if (incident.status === 'closed') return;
-    if (this.#fresh.size < MOST_FRESH) this.#fresh.add(incident.id);
-    if (this.#rows.items.length === 0) this.load().catch((error) => this.#say(words(error)));
-    else this.#showFresh();
+    // Before it is looked at for the first time there is no list.
+    if (this.#load > 0 && this.#matches(incident)) {
+      if (this.#fresh.size < MOST_FRESH) this.#fresh.add(incident.id);
+      if (this.#rows.items.length === 0) this.#fill();
+    }
+    this.#showFresh();
   }
 
   /** @param {Agent[]} agents */
@@ -127,7 +192,7 @@ export class Triage {
     else if (key === 'x') this.#select(this.#current);
     else if (key === 'X') this.#range(here);
     else if (key === '*') this.#all();
-    else if (key === '.') await this.load();
+    else if (key === '.') await this.reload();
     else if (key === 'a') await this.#decide({ status: 'acknowledged' });
     else if (key === 'r') await this.#decide({ status: 'new' });
     else if (key === 'c') await this.#close();
@@ -147,31 +212,45 @@ export class Triage {
     return this.#selected.size ? [...this.#selected] : [this.#current].filter(Boolean);
   }
 
+  /** @param {string} id */
+  #title(id) {
+    return this.#rows.items.find((one) => one.id === id)?.title ?? (titleOf(id) || id);
+  }
+
   async #close() {
-    const count = this.#chosen().length;
-    if (count === 0) return;
-    const said = await question(`Close ${count === 1 ? 'it' : `${count} incidents`}`, [
-      { name: 'why', label: 'Why' },
-      { name: 'false_positive', label: 'A false positive: its like is to stay quiet', kind: 'checkbox' },
-    ]);
-    if (said) await this.#decide({ status: 'closed', why: String(said.why), false_positive: Boolean(said.false_positive) });
+    const ids = this.#chosen();
+    if (ids.length === 0 || !await known()) return;
+    const said = await question(
+      ids.length === 1 ? 'Close' : `Close ${ids.length} incidents`,
+      [
+        { name: 'why', label: 'Why', value: this.#draft.why },
+        { name: 'false_positive', label: 'A false positive: its like is to stay quiet', kind: 'checkbox' },
+      ],
+      ids.length === 1 ? this.#title(ids[0]) : '',
+    );
+    if (!said) return;
+    this.#draft.why = String(said.why);
+    await this.#decide({ status: 'closed', why: this.#draft.why, false_positive: Boolean(said.false_positive) }, ids);
   }
 
   async #note() {
     const id = this.#current;
-    const said = id && await question('Note', [{ name: 'text', label: 'What the next one should know' }]);
-    if (!said || !await known()) return;
+    if (!id || !await known()) return;
+    const said = await question('Note', [{ name: 'text', label: 'What the next one should know', value: this.#draft.text }], this.#title(id));
+    if (!said) return;
+    this.#draft.text = String(said.text);
+    this.#say('');
     try {
-      this.changed(await annotate(id, String(said.text)));
-      this.#open(id);
+      this.changed(await annotate(id, this.#draft.text));
+      this.#draft.text = '';
     } catch (error) {
-      this.#say(words(error));
+      this.#say(`${words(error)}; what you wrote is offered again (n)`);
     }
+    await again();
   }
 
   /** @param {Omit<Verdict, 'by' | 'version'>} verdict */
-  async #decide(verdict) {
-    const ids = this.#chosen();
+  async #decide(verdict, ids = this.#chosen()) {
     if (ids.length === 0 || !await known()) return;
     this.#turn = this.#turn.then(() => this.#decideAll(ids, verdict));
     await this.#turn;
@@ -180,6 +259,7 @@ export class Triage {
   /** @param {string[]} ids @param {Omit<Verdict, 'by' | 'version'>} verdict */
   async #decideAll(ids, verdict) {
     const failed = [];
+    this.#say('');
     for (const id of ids) {
       try {
         const why = verdict.why ?? '';
@@ -187,12 +267,17 @@ export class Triage {
         changedTo(id, change.version);
         this.changed(change);
       } catch (error) {
-        failed.push(`${this.#rows.items.find((one) => one.id === id)?.title ?? id}: ${words(error)}`);
+        failed.push(`${this.#title(id)}: ${words(error)}`);
+        continue;
       }
+      // What failed stays selected.
+      this.#selected.delete(id);
+      this.#rows.touch(id);
     }
+    this.#showSelected();
     if (failed.length > 0) this.#say(failed.join('; '));
-    this.deselect();
-    if (!at('incident').hidden) this.#open(this.#current);
+    else if (verdict.why) this.#draft.why = '';
+    await again();
   }
 
   /** @param {string} id */
