@@ -10,6 +10,7 @@ mod accessible;
 mod bulk;
 mod day;
 mod described;
+mod hand;
 mod hostile;
 mod lost;
 mod many;
