@@ -1,11 +1,13 @@
 //! Who puts people's questions to the configured model: within its quota and
-//! the budget, like every other question.
+//! the budget, one at a time, so that no flood of them keeps the analysts
+//! from looking.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{Meeting, Staff};
 use crate::masking::mask;
@@ -19,11 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(45);
 pub struct Clerk {
     staff: watch::Receiver<Staff>,
     meeting: Meeting,
+    turn: Arc<Semaphore>,
 }
 
 impl Clerk {
     pub fn new(staff: watch::Receiver<Staff>, meeting: Meeting) -> Self {
-        Self { staff, meeting }
+        Self {
+            staff,
+            meeting,
+            turn: Arc::new(Semaphore::new(1)),
+        }
     }
 
     async fn put(
@@ -32,6 +39,9 @@ impl Clerk {
         record: Vec<String>,
     ) -> Option<Result<Answered, Failure>> {
         let mind = self.staff.borrow().clerk.clone()?;
+        let Ok(_turn) = self.turn.try_acquire() else {
+            return Some(Err(Failure::no_answer("another question is being answered")));
+        };
         let redact = mind.policy().redact;
         let masked = |text: String| mask(&text, redact).into_owned();
         let mut inquiry = Inquiry {

@@ -168,7 +168,8 @@ impl Hiring {
             governor: Some(governor),
             policy,
         };
-        Ok(Some(Mind::new(thinker, Vec::new(), Priority::Normal)))
+        // Screens come first: when money runs short, questions are searched for.
+        Ok(Some(Mind::new(thinker, Vec::new(), Priority::Low)))
     }
 
     fn staff(&mut self, known: &[Member]) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
