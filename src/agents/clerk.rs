@@ -40,7 +40,9 @@ impl Clerk {
     ) -> Option<Result<Answered, Failure>> {
         let mind = self.staff.borrow().clerk.clone()?;
         let Ok(_turn) = self.turn.try_acquire() else {
-            return Some(Err(Failure::no_answer("another question is being answered")));
+            return Some(Err(Failure::no_answer(
+                "another question is being answered",
+            )));
         };
         let redact = mind.policy().redact;
         let masked = |text: String| mask(&text, redact).into_owned();
