@@ -47,6 +47,9 @@ export const send = (path, body) => ask(path, {
   body: JSON.stringify(body),
 });
 
+/** Forgets what a false alarm has taught. @param {string} lesson */
+export const unlearn = (lesson) => ask(`/api/lessons/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
+
 /** @param {string} id @param {string} text @returns {Promise<Change>} */
 export const annotate = (id, text) => send(`/api/incidents/${id}/notes`, { by: who.name, text });
 

@@ -1,6 +1,7 @@
 // One incident: what proves it, who says what to it, what was decided.
 
-import { ask } from './api.js';
+import { ask, unlearn } from './api.js';
+import { known } from './dialog.js';
 import { at, clock, el, fill, foreign, mark, quotes, refill, save, usd, words } from './dom.js';
 import { opinion, verdictOf } from './opinions.js';
 import { markdown } from './report.js';
@@ -101,10 +102,23 @@ function parts(incident, said) {
     opinions.length > 0 && el('section', {}, el('h3', {}, 'The panel'),
       el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict))),
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
-    lesson && el('p', { class: 'quiet' }, `Kept quiet by what ${lesson.by} learned: `, foreign(lesson.why)),
+    lesson && el('p', { class: 'quiet' }, `Kept quiet by what ${lesson.by} learned: `, foreign(lesson.why), ' ',
+      el('button', { type: 'button', onclick: () => loud(lesson.id) }, 'Let its like speak up again'), ' ', el('output')),
     newest && el('p', { class: 'quiet' }, `Model: ${newest.model.provider} ${newest.model.name} ${newest.model.version}`, spent(incident.cost)),
     incident.cost.requests > 0 && (said ?? transcripts(id)),
   ];
+}
+
+/** @param {string} lesson */
+async function loud(lesson) {
+  if (!await known()) return;
+  try {
+    await unlearn(lesson);
+  } catch (error) {
+    fill(at('incident').querySelector('output') ?? at('said'), words(error));
+    return;
+  }
+  await again();
 }
 
 /** @param {number} count @param {string} what */
