@@ -134,6 +134,72 @@ fn of_a_stretch_one_still_is_enough() {
 }
 
 #[test]
+fn stills_go_before_text_and_text_before_what_was_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        max_bytes: 3_000_000,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    let stream = StreamName::new("team").unwrap();
+    let text = |text: String, lines: usize| {
+        let line = ScreenLine {
+            text,
+            bounds: [0, 0, 10, 10],
+        };
+        Write::Remember(Box::new(ScreenText {
+            stream: stream.clone(),
+            observed_at: Timestamp::now(),
+            frame_seq: 1,
+            pts_ms: 0,
+            lines: vec![line; lines],
+        }))
+    };
+    let keep = |n: u8| {
+        Write::Keep(Box::new(Snapshot {
+            stream: stream.clone(),
+            seen_at: Timestamp::now(),
+            frame_seq: u64::from(n),
+            still: Still {
+                jpeg: Bytes::from(vec![n; 100_000]),
+                sha256: String::new(),
+            },
+        }))
+    };
+    let mut jobs = vec![
+        publication("Failed password for a from 192.0.2.1", b"one"),
+        text("operational".to_owned(), 1),
+    ];
+    jobs.extend((0..60).map(keep));
+    assert!(writer.write(&jobs).iter().all(Result::is_ok));
+    let left = |writer: &mut Writer| {
+        while writer.sweep().unwrap().more {}
+        let lines = readers.search(&TextQuery {
+            words: "operational".to_owned(),
+            limit: 5000,
+            ..TextQuery::default()
+        });
+        let moments = readers.moments(&MomentQuery {
+            limit: 100,
+            ..MomentQuery::default()
+        });
+        (
+            moments.unwrap().items.len(),
+            lines.unwrap().items.len(),
+            readers.happened_after(0, 10).unwrap().len(),
+            readers.findings_after(0, 10).unwrap().len(),
+        )
+    };
+    assert_eq!(left(&mut writer), (10, 1, 1, 1));
+    // More text than there is room for goes before what sinks have yet to tell.
+    let long = format!("operational {}", "x".repeat(2000));
+    writer.write(&[text(long, 3000)]);
+    let (moments, lines, told, findings) = left(&mut writer);
+    assert_eq!((moments, told, findings), (0, 1, 1));
+    assert!(lines < 3001, "{lines}");
+}
+
+#[test]
 fn one_that_cannot_be_written_keeps_no_other_out() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
