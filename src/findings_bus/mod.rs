@@ -53,7 +53,7 @@ pub struct FindingsBus {
 #[derive(Debug)]
 struct Shared {
     readers: Readers,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
     heard: broadcast::Sender<Arc<Finding>>,
     events: broadcast::Sender<Event>,
     /// What was told last.
@@ -120,7 +120,7 @@ impl FindingsBus {
         }
         let shared = Arc::new(Shared {
             readers,
-            reading: Semaphore::new(READING),
+            reading: Arc::new(Semaphore::new(READING)),
             heard: broadcast::Sender::new(HEARD),
             events: broadcast::Sender::new(HEARD),
             position: Mutex::new(writer.position()),
@@ -410,9 +410,15 @@ impl FindingsBus {
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = &self.shared;
-        let _turn = shared.reading.acquire().await.map_err(|_| Stopped)?;
+        let turn = Arc::clone(&shared.reading).acquire_owned().await;
+        let turn = turn.map_err(|_| Stopped)?;
         let readers = shared.readers.clone();
-        let answer = tokio::task::spawn_blocking(move || query(&readers)).await;
+        let answer = tokio::task::spawn_blocking(move || {
+            // Until the query ends, also when nobody waits for it any more.
+            let _turn = turn;
+            query(&readers)
+        });
+        let answer = answer.await;
         answer.unwrap_or_else(|_| Err(Stopped.into()))
     }
 }
