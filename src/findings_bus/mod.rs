@@ -26,8 +26,8 @@ use crate::incident::{Change, Exchange, Incident, Lesson, Note};
 use crate::model::Spend;
 use crate::store::{
     self, Buried, DeadLetter, Disk, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
-    MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal, ScreenText,
-    Snapshot, StoreError, Swept, TextQuery, Verdict,
+    MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal,
+    ScreenText, Snapshot, StoreError, Swept, TextQuery, Verdict,
 };
 use crate::transcript::Transcript;
 use export::Export;
@@ -194,7 +194,10 @@ impl FindingsBus {
     }
 
     /// What the screens looked like.
-    pub async fn moments(&self, query: MomentQuery) -> Result<Page<Moment, u64>, StoreError> {
+    pub async fn moments(
+        &self,
+        query: MomentQuery,
+    ) -> Result<Page<Moment, MomentPlace>, StoreError> {
         self.read(move |store| store.moments(&query)).await
     }
 

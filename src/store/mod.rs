@@ -40,7 +40,7 @@ use crate::media::Still;
 use crate::model::Spend;
 use crate::transcript::{Cost, Transcript};
 
-pub use moments::{Moment, MomentQuery, Snapshot};
+pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
 pub use notes::Done;
 pub use open::{OpenError, open};
 pub use outbox::{Buried, DeadLetter, Entry};

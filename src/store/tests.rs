@@ -119,18 +119,71 @@ fn of_a_stretch_one_still_is_enough() {
     };
     let of = |stream: &str, second: u64| (stream.to_owned(), second);
     let (first, next) = seen(query.clone());
-    assert_eq!(first, [of("other", 42), of("other", 31), of("team", 34)]);
-    query.before = next;
+    assert_eq!(first, [of("other", 42), of("team", 34), of("other", 31)]);
+    query.after = next;
     let (second, next) = seen(query.clone());
     assert_eq!(second, [of("team", 29), of("team", 19), of("team", 9)]);
     assert_eq!(next, None);
     query = MomentQuery {
         stream: Some("team".to_owned()),
         until: Timestamp::from_second(15).ok(),
-        before: None,
+        after: None,
         ..query
     };
     assert_eq!(seen(query).0, [of("team", 14), of("team", 9)]);
+}
+
+#[test]
+fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let mut keep = |stream: &str, second: i64| {
+        let kept = writer.write(&[Write::Keep(Box::new(Snapshot {
+            stream: StreamName::new(stream).unwrap(),
+            seen_at: Timestamp::from_second(second).unwrap(),
+            frame_seq: second as u64,
+            still: Still {
+                jpeg: Bytes::from_static(b"one"),
+                sha256: String::new(),
+            },
+        }))]);
+        assert!(kept[0].is_ok());
+    };
+    for (stream, second) in [("a", 1), ("b", 2), ("b", 12), ("a", 13), ("c", 14)] {
+        keep(stream, second);
+    }
+    for every in [Some(10), None] {
+        let mut query = MomentQuery {
+            every,
+            limit: 2,
+            ..MomentQuery::default()
+        };
+        let mut seen = Vec::new();
+        loop {
+            let page = readers.moments(&query).unwrap();
+            seen.extend(
+                page.items
+                    .into_iter()
+                    .map(|one| (one.stream, one.frame_seq)),
+            );
+            // "b" is in the stretch under way, and yet to be shown.
+            keep("b", 15);
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        seen.retain(|(_, second)| *second < 15);
+        let of = |stream: &str, second: u64| (stream.to_owned(), second);
+        let all = [
+            of("c", 14),
+            of("a", 13),
+            of("b", 12),
+            of("b", 2),
+            of("a", 1),
+        ];
+        assert_eq!(seen, all, "{every:?}");
+    }
 }
 
 #[test]
