@@ -130,8 +130,10 @@ pub(super) struct Span {
 pub(super) struct Handover {
     since: Timestamp,
     until: Timestamp,
-    /// Decisions and notes, oldest first; at most 1000.
+    /// Decisions and notes, oldest first; the newest 1000.
     done: Vec<Done>,
+    /// There was more before these.
+    more: bool,
     spent: Vec<SpentOn>,
 }
 
@@ -156,13 +158,14 @@ pub(super) async fn handover(
         return Err(bad_request("until must be later than since"));
     }
     let findings = &state.views.findings;
-    let done = findings.done_between(span.since, until).await?;
+    let (done, more) = findings.done_between(span.since, until).await?;
     let spent = findings.spent_since(span.since).await?;
     let spent = spent.into_iter().filter(|spend| spend.minute < until);
     Ok(Json(Handover {
         since: span.since,
         until,
         done,
+        more,
         spent: by_model(spent),
     }))
 }

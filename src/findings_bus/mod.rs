@@ -219,12 +219,13 @@ impl FindingsBus {
         self.read(move |store| store.recall(&words)).await
     }
 
-    /// What people decided and wrote in a span of time, oldest first.
+    /// What people decided and wrote in a span of time, oldest first, and
+    /// whether there was more before these.
     pub async fn done_between(
         &self,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<Done>, StoreError> {
+    ) -> Result<(Vec<Done>, bool), StoreError> {
         self.read(move |store| store.done_between(since, until))
             .await
     }

@@ -253,6 +253,37 @@ fn stills_go_before_text_and_text_before_what_was_found() {
 }
 
 #[test]
+fn of_a_long_span_the_newest_deeds_are_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    let incidents = readers.incidents(&IncidentQuery {
+        limit: 1,
+        ..IncidentQuery::default()
+    });
+    let incident = incidents.unwrap().items[0].id;
+    let time = |second: i64| Timestamp::from_second(second).unwrap();
+    let note = |second: i64| Write::Annotate {
+        incident,
+        note: Note {
+            by: "Ann".to_owned(),
+            at: time(second),
+            text: second.to_string(),
+        },
+    };
+    let notes: Vec<_> = (0..1001).map(note).collect();
+    assert!(writer.write(&notes).iter().all(Result::is_ok));
+    let told = |since: i64| {
+        let (done, more) = readers.done_between(time(since), time(2000)).unwrap();
+        let text = |done: Option<&Done>| done.map(|done| done.text.clone());
+        (done.len(), text(done.first()), text(done.last()), more)
+    };
+    let (first, last) = (Some("1".to_owned()), Some("1000".to_owned()));
+    assert_eq!(told(0), (1000, first.clone(), last.clone(), true));
+    assert_eq!(told(1), (1000, first, last, false));
+}
+
+#[test]
 fn one_that_cannot_be_written_keeps_no_other_out() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
