@@ -49,7 +49,8 @@ pub struct OcrSettings {
 pub struct StoreSettings {
     /// Findings older than this are removed.
     pub keep: Duration,
-    /// Database and evidence together; the oldest findings go first.
+    /// Database and evidence together; beyond it stills of the screens go first,
+    /// then their text, then findings.
     pub max_bytes: u64,
     /// An incident not seen for so long speaks up when it is seen again, and
     /// is reopened if it was closed.

@@ -9,7 +9,8 @@
 //! The id of a finding or incident event is a place in both orders,
 //! `FINDING-CHANGE`. A client that comes back with `Last-Event-ID` gets every
 //! finding it missed and every incident that changed meanwhile, once, as it is
-//! now. A finding's own id is taken as well.
+//! now. A finding's own id is taken as well, but is a place in the one order
+//! only: which changes of incidents came before it is not kept.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,13 +29,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
-use uuid::Uuid;
 
 use super::AppState;
 use super::problem::Problem;
 use super::wire::{self, Chunk};
-use crate::findings_bus::Event;
-use crate::store::Position;
+use crate::findings_bus::{Event, FindingsBus};
+use crate::store::{Position, StoreError};
 
 /// Pieces of text a client may be behind; then its own task waits for it.
 const QUEUED: usize = 16;
@@ -56,7 +56,9 @@ pub(super) struct Resume {
 ///
 /// `finding` (a finding), `incident` (a change of one, and how it is after it),
 /// `agents` (the panel) and `streams` (each with name and state). A client that
-/// comes back with `Last-Event-ID` gets what it missed.
+/// comes back with `Last-Event-ID` gets what it missed. With a finding's id that
+/// is every finding after it, and how incidents change from now on: how they
+/// changed in between is to be read from `/api/incidents`.
 #[utoipa::path(
     get,
     path = "/api/events",
@@ -65,6 +67,7 @@ pub(super) struct Resume {
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
         (status = 400, description = "Something about the request is not as expected", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The record can't be read now", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn events(
@@ -78,7 +81,7 @@ pub(super) async fn events(
     // Before anything is awaited, so that what happens from now on is in it.
     let now = state.views.findings.position();
     let from = match last {
-        Some(last) => resume(&state, last, now).await,
+        Some(last) => resume(&state.views.findings, last, now).await?,
         None => now,
     };
     let (text, received) = mpsc::channel(QUEUED);
@@ -97,21 +100,21 @@ pub(super) async fn events(
     Ok((kind, Body::from_stream(text)).into_response())
 }
 
-/// Where a client was; now, if that makes no sense.
-async fn resume(state: &AppState, last: &str, now: Position) -> Position {
+/// Where a client was; now, if that makes no sense. What can't be looked up is
+/// an error, or the client would miss something without knowing.
+async fn resume(findings: &FindingsBus, last: &str, now: Position) -> Result<Position, StoreError> {
     if let Some(place) = parse(last) {
         // From beyond the end: of another data folder.
-        return Position {
+        return Ok(Position {
             seq: place.seq.min(now.seq),
             revision: place.revision.min(now.revision),
-        };
+        });
     }
-    let finding = last.parse::<Uuid>().ok();
-    let seq = match finding {
-        Some(finding) => state.views.findings.seq_of(finding).await.ok().flatten(),
-        None => None,
+    let seq = match last.parse() {
+        Ok(finding) => findings.seq_of(finding).await?,
+        Err(_) => None,
     };
-    seq.map_or(now, |seq| Position { seq, ..now })
+    Ok(seq.map_or(now, |seq| Position { seq, ..now }))
 }
 
 fn parse(id: &str) -> Option<Position> {
@@ -138,15 +141,13 @@ impl Feed {
         // before anything has happened misses nothing.
         let place = format!("{}\n", wire::place(self.at));
         self.send(place.into()).await?;
-        self.send(wire::agents(&self.state.views)).await?;
-        self.send(wire::live(&self.state.views)).await?;
-        self.look_back().await?;
+        self.catch_up().await?;
         let mut quiet = Instant::now() + KEEP_ALIVE;
         loop {
             tokio::select! {
                 chunk = wire.recv() => match chunk {
                     Ok(chunk) => self.tell(&chunk).await?,
-                    Err(RecvError::Lagged(_)) => self.look_back().await?,
+                    Err(RecvError::Lagged(_)) => self.catch_up().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 () = tokio::time::sleep_until(quiet) => {
@@ -180,6 +181,13 @@ impl Feed {
                 self.send(text.into()).await
             }
         }
+    }
+
+    /// How things are now, and what happened meanwhile.
+    async fn catch_up(&mut self) -> Result<(), Gone> {
+        self.send(wire::agents(&self.state.views)).await?;
+        self.send(wire::live(&self.state.views)).await?;
+        self.look_back().await
     }
 
     async fn look_back(&mut self) -> Result<(), Gone> {

@@ -25,7 +25,7 @@ pub(super) struct FindingsQuery {
     incident: Option<Uuid>,
     /// This bad or worse.
     severity: Option<Severity>,
-    /// All of these words, each from its beginning.
+    /// All of these words, each from its beginning; the first 16 count.
     q: Option<String>,
     /// `next` of the page before.
     cursor: Option<u64>,
@@ -59,7 +59,7 @@ pub(super) async fn findings(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SearchQuery {
-    /// All of these words, each from its beginning.
+    /// All of these words, each from its beginning; the first 16 count.
     q: String,
     stream: Option<String>,
     /// `next` of the page before.

@@ -15,7 +15,7 @@ use super::AppState;
 use super::list::{List, bad_request, page_size};
 use super::problem::{Failed, Problem};
 use crate::model::Spend;
-use crate::store::{Done, Moment, MomentQuery};
+use crate::store::{Done, Moment, MomentPlace, MomentQuery};
 use crate::transcript::Cost;
 
 /// In seconds: what one still may stand for.
@@ -34,7 +34,7 @@ pub(super) struct MomentsQuery {
     /// else all.
     every: Option<u32>,
     /// `next` of the page before.
-    cursor: Option<u64>,
+    cursor: Option<String>,
     /// Items of a page, 1 to 1000; 50 unless said.
     limit: Option<usize>,
 }
@@ -80,15 +80,39 @@ pub(super) async fn moments(
         let detail = format!("every must be from {least} to {most} seconds, got {every}");
         return Err(bad_request(detail));
     }
+    let after = match query.cursor.as_deref() {
+        None => None,
+        Some(cursor) => Some(
+            place(cursor).ok_or_else(|| bad_request("cursor must be `next` of the page before"))?,
+        ),
+    };
     let page = state.views.findings.moments(MomentQuery {
         stream: query.stream,
         since: query.since,
         until: query.until,
         every: query.every,
-        before: query.cursor,
+        after,
         limit: page_size(query.limit)?,
     });
-    Ok(Json(List::of(page.await?, StillShown::from)))
+    let page = page.await?;
+    Ok(Json(List {
+        items: page.items.into_iter().map(StillShown::from).collect(),
+        next: page.next.map(cursor),
+    }))
+}
+
+fn cursor(place: MomentPlace) -> String {
+    format!("{}_{}_{}", place.newest, place.seen_at, place.seq)
+}
+
+fn place(cursor: &str) -> Option<MomentPlace> {
+    let mut parts = cursor.splitn(3, '_');
+    let mut part = || parts.next()?.parse().ok();
+    Some(MomentPlace {
+        newest: part()?,
+        seen_at: part()?,
+        seq: part()?,
+    })
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -106,8 +130,10 @@ pub(super) struct Span {
 pub(super) struct Handover {
     since: Timestamp,
     until: Timestamp,
-    /// Decisions and notes, oldest first; at most 1000.
+    /// Decisions and notes, oldest first; the newest 1000.
     done: Vec<Done>,
+    /// There was more before these.
+    more: bool,
     spent: Vec<SpentOn>,
 }
 
@@ -132,13 +158,14 @@ pub(super) async fn handover(
         return Err(bad_request("until must be later than since"));
     }
     let findings = &state.views.findings;
-    let done = findings.done_between(span.since, until).await?;
+    let (done, more) = findings.done_between(span.since, until).await?;
     let spent = findings.spent_since(span.since).await?;
     let spent = spent.into_iter().filter(|spend| spend.minute < until);
     Ok(Json(Handover {
         since: span.since,
         until,
         done,
+        more,
         spent: by_model(spent),
     }))
 }
@@ -206,4 +233,22 @@ pub(super) async fn evidence(
         (header::ETAG, format!("\"{sha256}\"")),
     ];
     Ok((headers, still.ok_or_else(missing)?).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_a_place_or_nothing() {
+        let here = MomentPlace {
+            newest: 12,
+            seen_at: -17,
+            seq: 9,
+        };
+        assert_eq!(place(&cursor(here)), Some(here));
+        for broken in ["", "9", "12_17", "12_x_9", "12_17_9_1"] {
+            assert_eq!(place(broken), None, "{broken}");
+        }
+    }
 }

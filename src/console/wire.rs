@@ -50,6 +50,14 @@ pub(super) struct Wire {
     chunks: broadcast::Sender<Arc<Chunk>>,
 }
 
+/// What became of what happened within [`GATHER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    All,
+    /// Behind what was gathered, something was lost.
+    Gap,
+}
+
 impl Wire {
     /// One that nobody feeds yet.
     pub(super) fn new() -> Self {
@@ -75,8 +83,11 @@ impl Wire {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = told.recv() => match event {
-                    Ok(first) => self.gather(first, &mut told, &mut at).await,
-                    // Listeners see the gap by where the next begins.
+                    Ok(first) => if self.gather(first, &mut told, &mut at).await == Gathered::Gap {
+                        at = views.findings.position();
+                    },
+                    // Listeners see the gap by where the next begins, and look
+                    // back; what is left to be told always begins one.
                     Err(RecvError::Lagged(_)) => at = views.findings.position(),
                     Err(RecvError::Closed) => return,
                 },
@@ -89,14 +100,25 @@ impl Wire {
         }
     }
 
-    async fn gather(&self, first: Event, told: &mut broadcast::Receiver<Event>, at: &mut Position) {
+    async fn gather(
+        &self,
+        first: Event,
+        told: &mut broadcast::Receiver<Event>,
+        at: &mut Position,
+    ) -> Gathered {
+        let mut gathered = Gathered::All;
         let until = tokio::time::Instant::now() + GATHER;
         let mut events = vec![first];
         while events.len() < MOST_GATHERED {
             match tokio::time::timeout_at(until, told.recv()).await {
                 Ok(Ok(event)) => events.push(event),
-                // Late, lagging or closed: the loop outside sees to it.
-                Ok(Err(_)) | Err(_) => break,
+                // The receiver says so once, and has moved on.
+                Ok(Err(RecvError::Lagged(_))) => {
+                    gathered = Gathered::Gap;
+                    break;
+                }
+                // Late or closed: the loop outside sees to it.
+                Ok(Err(RecvError::Closed)) | Err(_) => break,
             }
         }
         let from = *at;
@@ -110,6 +132,7 @@ impl Wire {
             events,
             text: text.into(),
         });
+        gathered
     }
 
     fn say(&self, chunk: Chunk) {
@@ -170,4 +193,68 @@ pub(super) fn live(views: &Views) -> Bytes {
         })
         .collect();
     event("streams", &items).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::{Category, Finding, FrameRef, ModelRef, Observation, Severity};
+    use crate::media::StreamName;
+
+    fn found(seq: u64) -> Event {
+        let observation = Observation {
+            severity: Severity::High,
+            confidence: 0.9,
+            category: Category::Intrusion,
+            title: "Failed logins".to_owned(),
+            detail: String::new(),
+            evidence: vec![],
+            mitre: vec![],
+            recommended_action: String::new(),
+        };
+        let frame = FrameRef {
+            seq,
+            pts_ms: 0,
+            sha256: String::new(),
+        };
+        let model = ModelRef {
+            provider: "p".to_owned(),
+            name: "n".to_owned(),
+            version: "v".to_owned(),
+            prompt: String::new(),
+        };
+        let stream = StreamName::new("team").unwrap();
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let finding = Finding::new("SecOps", stream, at, frame, observation, model);
+        Event::Finding {
+            seq,
+            finding: Arc::new(finding),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_while_it_gathers_leaves_a_gap_that_is_told() {
+        let wire = Wire::new();
+        let mut heard = wire.listen();
+        let (events, mut told) = broadcast::channel(2);
+        let mut at = Position::default();
+        for seq in 2..=5 {
+            events.send(found(seq)).unwrap();
+        }
+        // Two are held, two are lost.
+        let gathered = wire.gather(found(1), &mut told, &mut at).await;
+        assert_eq!((gathered, at.seq), (Gathered::Gap, 1));
+        let first = told.recv().await.unwrap();
+        at.seq = 5;
+        let gathered = wire.gather(first, &mut told, &mut at).await;
+        assert_eq!(gathered, Gathered::All);
+        let mut spans = Vec::new();
+        while let Ok(chunk) = heard.try_recv() {
+            if let Chunk::News { from, to, .. } = chunk.as_ref() {
+                spans.push((from.seq, to.seq));
+            }
+        }
+        // One who is at 1 sees that the next begins at 5, and looks back.
+        assert_eq!(spans, [(0, 1), (5, 5)]);
+    }
 }

@@ -26,8 +26,8 @@ use crate::incident::{Change, Exchange, Incident, Lesson, Note};
 use crate::model::Spend;
 use crate::store::{
     self, Buried, DeadLetter, Disk, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
-    MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal, ScreenText,
-    Snapshot, StoreError, Swept, TextQuery, Verdict,
+    MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal,
+    ScreenText, Snapshot, StoreError, Swept, TextQuery, Verdict,
 };
 use crate::transcript::Transcript;
 use export::Export;
@@ -53,7 +53,7 @@ pub struct FindingsBus {
 #[derive(Debug)]
 struct Shared {
     readers: Readers,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
     heard: broadcast::Sender<Arc<Finding>>,
     events: broadcast::Sender<Event>,
     /// What was told last.
@@ -120,7 +120,7 @@ impl FindingsBus {
         }
         let shared = Arc::new(Shared {
             readers,
-            reading: Semaphore::new(READING),
+            reading: Arc::new(Semaphore::new(READING)),
             heard: broadcast::Sender::new(HEARD),
             events: broadcast::Sender::new(HEARD),
             position: Mutex::new(writer.position()),
@@ -194,7 +194,10 @@ impl FindingsBus {
     }
 
     /// What the screens looked like.
-    pub async fn moments(&self, query: MomentQuery) -> Result<Page<Moment, u64>, StoreError> {
+    pub async fn moments(
+        &self,
+        query: MomentQuery,
+    ) -> Result<Page<Moment, MomentPlace>, StoreError> {
         self.read(move |store| store.moments(&query)).await
     }
 
@@ -216,12 +219,13 @@ impl FindingsBus {
         self.read(move |store| store.recall(&words)).await
     }
 
-    /// What people decided and wrote in a span of time, oldest first.
+    /// What people decided and wrote in a span of time, oldest first, and
+    /// whether there was more before these.
     pub async fn done_between(
         &self,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<Done>, StoreError> {
+    ) -> Result<(Vec<Done>, bool), StoreError> {
         self.read(move |store| store.done_between(since, until))
             .await
     }
@@ -410,9 +414,15 @@ impl FindingsBus {
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = &self.shared;
-        let _turn = shared.reading.acquire().await.map_err(|_| Stopped)?;
+        let turn = Arc::clone(&shared.reading).acquire_owned().await;
+        let turn = turn.map_err(|_| Stopped)?;
         let readers = shared.readers.clone();
-        let answer = tokio::task::spawn_blocking(move || query(&readers)).await;
+        let answer = tokio::task::spawn_blocking(move || {
+            // Until the query ends, also when nobody waits for it any more.
+            let _turn = turn;
+            query(&readers)
+        });
+        let answer = answer.await;
         answer.unwrap_or_else(|_| Err(Stopped.into()))
     }
 }

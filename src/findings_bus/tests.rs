@@ -95,6 +95,35 @@ async fn repeats_stand_in_a_log_as_a_count() {
 }
 
 #[tokio::test]
+async fn a_query_that_nobody_waits_for_still_takes_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, _writer) = open(dir.path(), &[]);
+    let (begun, has_begun) = oneshot::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let asking = {
+        let bus = bus.clone();
+        tokio::spawn(async move {
+            bus.read(move |_| {
+                begun.send(()).unwrap();
+                drop(ends.recv());
+                Ok(())
+            })
+            .await
+        })
+    };
+    has_begun.await.unwrap();
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    let reading = &bus.shared.reading;
+    assert_eq!(reading.available_permits(), READING - 1);
+    drop(end);
+    // All turns are to be had again.
+    let all = reading.acquire_many(READING as u32);
+    let all = tokio::time::timeout(std::time::Duration::from_secs(10), all);
+    assert!(all.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn a_reader_of_findings_resumes_at_its_cursor() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);

@@ -40,7 +40,7 @@ use crate::media::Still;
 use crate::model::Spend;
 use crate::transcript::{Cost, Transcript};
 
-pub use moments::{Moment, MomentQuery, Snapshot};
+pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
 pub use notes::Done;
 pub use open::{OpenError, open};
 pub use outbox::{Buried, DeadLetter, Entry};
@@ -200,7 +200,7 @@ pub struct FindingQuery {
     /// This bad or worse.
     pub severity: Option<Severity>,
     /// All of these words, each from its beginning, in title, detail or
-    /// evidence.
+    /// evidence; the first 16 count.
     pub words: Option<String>,
     /// Only what was published before this one.
     pub before: Option<u64>,

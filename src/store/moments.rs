@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::Serialize;
 
-use super::read::clamp;
 use super::{Page, Readers, StoreError, Writer, row};
 use crate::media::{Still, StreamName};
 
@@ -44,8 +43,19 @@ pub struct MomentQuery {
     /// One of each stream in so many seconds, the newest; else all.
     pub every: Option<u32>,
     /// `next` of the page before.
-    pub before: Option<u64>,
+    pub after: Option<MomentPlace>,
     pub limit: usize,
+}
+
+/// A place in a list of stills, which stays where it is while more are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MomentPlace {
+    /// The newest there was when the first page was asked for. Those after it
+    /// would change what the latest stretch shows.
+    pub newest: i64,
+    /// Of the last one shown.
+    pub seen_at: i64,
+    pub seq: i64,
 }
 
 impl Writer {
@@ -89,33 +99,38 @@ impl Writer {
 }
 
 impl Readers {
-    pub fn moments(&self, query: &MomentQuery) -> Result<Page<Moment, u64>, StoreError> {
-        let before = query.before.map_or(i64::MAX, clamp);
-        let since = query.since.map_or(i64::MIN, row::nanos);
-        let until = query.until.map_or(i64::MAX, row::nanos);
-        let limit = query.limit as i64 + 1;
-        let every = query.every.map(|seconds| i64::from(seconds) * SECOND);
-        let mut values = params![before, query.stream, since, until, limit].to_vec();
-        values.extend(every.as_ref().map(|every| every as &dyn ToSql));
+    pub fn moments(&self, query: &MomentQuery) -> Result<Page<Moment, MomentPlace>, StoreError> {
         let found = self.with(|db| {
-            // A page that ends within a stretch must not begin the next one
-            // with the rest of it: what a stretch shows is settled first.
-            let mut find = db.prepare_cached(match query.every {
-                Some(_) => {
-                    "SELECT max(seq), stream, seen_at, frame_seq, sha256 FROM moments
-                     WHERE (?2 IS NULL OR stream = ?2) AND seen_at >= ?3 AND seen_at < ?4
-                     GROUP BY stream, seen_at / ?6
-                     HAVING max(seq) < ?1 ORDER BY max(seq) DESC LIMIT ?5"
-                }
-                None => {
-                    "SELECT seq, stream, seen_at, frame_seq, sha256 FROM moments
-                     WHERE seq < ?1 AND (?2 IS NULL OR stream = ?2)
-                       AND seen_at >= ?3 AND seen_at < ?4
-                     ORDER BY seq DESC LIMIT ?5"
-                }
-            })?;
+            let after = match query.after {
+                Some(place) => place,
+                None => MomentPlace {
+                    newest: newest(db)?,
+                    seen_at: i64::MAX,
+                    seq: i64::MAX,
+                },
+            };
+            let every = query.every.map(|seconds| i64::from(seconds) * SECOND);
+            let stretch = every.unwrap_or(1);
+            // What comes later has been shown, or its stretch has.
+            let shown = (after.seen_at / stretch)
+                .saturating_add(1)
+                .saturating_mul(stretch);
+            let until = query.until.map_or(i64::MAX, row::nanos).min(shown);
+            let since = query.since.map_or(i64::MIN, row::nanos);
+            let limit = query.limit as i64 + 1;
+            let mut find = db.prepare_cached(&sql(query))?;
+            let (newest, seen_at, seq) = (after.newest, after.seen_at, after.seq);
+            let mut values =
+                params![query.stream, since, until, newest, seen_at, seq, limit].to_vec();
+            values.extend(every.as_ref().map(|every| every as &dyn ToSql));
             let found = find.query_map(values.as_slice(), |row| {
-                Ok((row.get::<_, i64>(0)? as u64, moment(row)?))
+                let moment = moment(row)?;
+                let place = MomentPlace {
+                    newest,
+                    seen_at: row.get(2)?,
+                    seq: row.get(0)?,
+                };
+                Ok((place, moment))
             })?;
             found.collect::<rusqlite::Result<Vec<_>>>()
         })?;
@@ -152,6 +167,37 @@ impl Readers {
     }
 }
 
+fn newest(db: &Connection) -> rusqlite::Result<i64> {
+    let newest: Option<i64> = db.query_row("SELECT max(seq) FROM moments", [], |row| row.get(0))?;
+    Ok(newest.unwrap_or_default())
+}
+
+/// The plus sign keeps SQLite to an index by time.
+fn sql(query: &MomentQuery) -> String {
+    let stream = match query.stream {
+        Some(_) => "stream = ?1",
+        None => "true",
+    };
+    let within = format!("{stream} AND seen_at >= ?2 AND seen_at < ?3 AND +seq <= ?4");
+    // A page that ends within a stretch must not begin the next one with the
+    // rest of it: what a stretch shows is settled first.
+    let (from, last) = match query.every {
+        Some(_) => (
+            format!(
+                "(SELECT max(seq) AS seq, stream, seen_at, frame_seq, sha256 FROM moments
+                  WHERE {within} GROUP BY stream, seen_at / ?8)"
+            ),
+            "true".to_owned(),
+        ),
+        None => ("moments".to_owned(), within),
+    };
+    format!(
+        "SELECT seq, stream, seen_at, frame_seq, sha256 FROM {from}
+         WHERE {last} AND (seen_at, seq) < (?5, ?6)
+         ORDER BY seen_at DESC, seq DESC LIMIT ?7"
+    )
+}
+
 /// While a line that appeared still stands there, most likely.
 const SOON: SignedDuration = SignedDuration::from_secs(30);
 
@@ -177,4 +223,41 @@ fn moment(row: &Row<'_>) -> rusqlite::Result<Moment> {
         frame_seq: row.get::<_, i64>(3)? as u64,
         sha256: row.get(4)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreSettings;
+
+    #[test]
+    fn a_span_is_found_by_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, _readers) = super::super::open(dir.path(), &StoreSettings::default()).unwrap();
+        let plan = |stream: Option<&str>, every| {
+            let sql = sql(&MomentQuery {
+                stream: stream.map(str::to_owned),
+                every,
+                ..MomentQuery::default()
+            });
+            let sql = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut plan = writer.db.prepare(&sql).unwrap();
+            let steps = plan.raw_query().mapped(|row| row.get::<_, String>(3));
+            steps
+                .collect::<rusqlite::Result<Vec<_>>>()
+                .unwrap()
+                .join("\n")
+        };
+        for every in [None, Some(60)] {
+            let all = plan(None, every);
+            assert!(all.contains("moments_by_time (seen_at"), "{all}");
+            let one = plan(Some("team"), every);
+            assert!(
+                one.contains("moments_by_stream (stream=? AND seen_at"),
+                "{one}"
+            );
+        }
+        // As they come, without sorting first.
+        assert!(!plan(None, None).contains("B-TREE"));
+    }
 }

@@ -61,7 +61,7 @@ pub(super) fn of(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Note>> 
 }
 
 /// The most that are handed over; a shift does far less.
-const MOST_DONE: i64 = 1000;
+const MOST_DONE: usize = 1000;
 
 /// What somebody did to an incident: a decision, or a note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -78,23 +78,24 @@ pub struct Done {
 }
 
 impl Readers {
-    /// At or after the one time and before the other, oldest first.
+    /// At or after the one time and before the other, oldest first; the newest
+    /// of them, and whether there was more before these.
     pub fn done_between(
         &self,
         since: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<Done>, StoreError> {
-        self.with(|db| {
+    ) -> Result<(Vec<Done>, bool), StoreError> {
+        let mut found: Vec<Done> = self.with(|db| {
             let mut all = db.prepare_cached(
                 "SELECT at, decided_by, id, title, severity, decisions.status, why FROM decisions
                    JOIN incidents ON incidents.seq = decisions.incident WHERE at >= ?1 AND at < ?2
                  UNION ALL
                  SELECT at, noted_by, id, title, severity, NULL, text FROM notes
                    JOIN incidents ON incidents.seq = notes.incident WHERE at >= ?1 AND at < ?2
-                 ORDER BY at LIMIT ?3",
+                 ORDER BY at DESC LIMIT ?3",
             )?;
             let found = all.query_map(
-                params![row::nanos(since), row::nanos(until), MOST_DONE],
+                params![row::nanos(since), row::nanos(until), MOST_DONE as i64 + 1],
                 |row| {
                     Ok(Done {
                         at: row::timestamp(row.get(0)?),
@@ -108,6 +109,10 @@ impl Readers {
                 },
             )?;
             found.collect()
-        })
+        })?;
+        let more = found.len() > MOST_DONE;
+        found.truncate(MOST_DONE);
+        found.reverse();
+        Ok((found, more))
     }
 }

@@ -106,20 +106,22 @@ impl Writer {
         Ok(())
     }
 
-    /// One step of removing what is older than that, or the oldest whatever
-    /// its time.
-    pub(super) fn clear_outbox(&self, since: i64, any: bool) -> rusqlite::Result<u64> {
+    /// One step of removing what happened before that time; how much went.
+    pub(super) fn clear_outbox(&self, since: i64) -> rusqlite::Result<u64> {
         let mut clear = self.db.prepare_cached(
             "DELETE FROM outbox WHERE seq IN
              (SELECT seq FROM (SELECT seq, at FROM outbox ORDER BY seq LIMIT ?1)
-              WHERE ?3 OR at < ?2)",
+              WHERE at < ?2)",
         )?;
-        let cleared = clear.execute(params![STEP, since, any])?;
+        Ok(clear.execute(params![STEP, since])? as u64)
+    }
+
+    pub(super) fn forget_dead(&self, since: i64) -> rusqlite::Result<()> {
         let mut old = self
             .db
             .prepare_cached("DELETE FROM dead_letters WHERE at < ?1")?;
         old.execute([since])?;
-        Ok(cleared as u64)
+        Ok(())
     }
 }
 

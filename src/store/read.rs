@@ -3,16 +3,21 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params_from_iter};
 
 use super::{Disk, FindingQuery, Page, StoreError, evidence, retention, row, screen};
 use crate::finding::{Finding, Severity};
 
 /// Connections kept open for the next query.
 const IDLE: usize = 4;
+/// A query may take so long; there are few turns, and others wait for them.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Steps of SQLite's machine between two looks at the clock: about a
+/// millisecond.
+const STEPS: i32 = 10_000;
 
 /// Cheap to clone. Every method blocks: call it off the async workers.
 #[derive(Debug, Clone)]
@@ -45,9 +50,20 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.within(DEADLINE, query)
+    }
+
+    fn within<T>(
+        &self,
+        deadline: Duration,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let idle = self.idle().pop();
         let db = idle.map_or_else(|| self.connect(), Ok);
-        let answer = db.and_then(|db| {
+        let answer = db.and_then(|mut db| {
+            let begun = Instant::now();
+            let late = move || begun.elapsed() > deadline;
+            db.progress_handler(STEPS, Some(late))?;
             let answer = query(&db)?;
             let mut idle = self.idle();
             if idle.len() < IDLE {
@@ -57,7 +73,12 @@ impl Readers {
         });
         answer.map_err(|error| StoreError {
             file: self.inner.file.display().to_string(),
-            reason: error.to_string(),
+            reason: match error.sqlite_error_code() {
+                Some(ErrorCode::OperationInterrupted) => {
+                    format!("it took longer than {deadline:?}; ask for less")
+                }
+                _ => error.to_string(),
+            },
         })
     }
 
@@ -241,4 +262,29 @@ fn findings(db: &Connection, query: &FindingQuery) -> rusqlite::Result<Page<Find
         found.collect::<rusqlite::Result<_>>()?,
         query.limit,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_without_end_is_ended_and_the_next_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("some.db");
+        drop(Connection::open(&file).unwrap());
+        let readers = Readers::new(file, dir.path().to_owned(), 0);
+        let count = |until: &str| {
+            let sql = format!(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n {until})
+                 SELECT count(*) FROM n"
+            );
+            readers.within(Duration::from_millis(50), |db| {
+                db.query_row(&sql, [], |row| row.get::<_, i64>(0))
+            })
+        };
+        let error = count("").unwrap_err().to_string();
+        assert!(error.contains("took longer than 50ms"), "{error}");
+        assert_eq!(count("WHERE i < 1000"), Ok(1000));
+    }
 }

@@ -20,9 +20,10 @@ pub struct Recollection {
 }
 
 impl Readers {
-    /// `words` are beginnings of words.
+    /// `words` are beginnings of words; the first [`screen::MOST_WORDS`] count.
     pub fn recall(&self, words: &[String]) -> Result<Recollection, StoreError> {
-        let quoted: Vec<_> = words.iter().filter_map(|word| screen::fts(word)).collect();
+        let quoted = words.iter().filter_map(|word| screen::fts(word));
+        let quoted: Vec<_> = quoted.take(screen::MOST_WORDS).collect();
         if quoted.is_empty() {
             return Ok(Recollection::default());
         }

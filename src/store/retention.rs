@@ -1,5 +1,6 @@
-//! What is too old, or too much, goes: oldest findings first, an incident with
-//! its last finding, a still with the last finding it was kept for.
+//! What is too old goes; where there is too much, what the screens looked like
+//! goes first, then their text, then the oldest findings: an incident with its
+//! last finding, a still with the last finding it was kept for.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -49,34 +50,37 @@ impl Writer {
             .prepare_cached("SELECT seq, incident, stored_at FROM findings ORDER BY seq LIMIT ?1")?
             .query_map([STEP], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        let mut swept = Swept {
-            lines: self.forget_text(since, too_much)?,
-            ..Swept::default()
-        };
-        let cleared = self.clear_outbox(since, too_much)?;
         // A budget by the day has to know it.
         let days = Timestamp::now() - DAYS_OF_SPEND;
         self.forget_spend(row::timestamp(since).min(days))?;
-        // They are many and large: before any finding goes, they do.
+        // For its size what is missed least goes first: pictures, many and
+        // large, then text, and only then what was found.
         let moments = self.forget_moments(since, too_much)?;
-        swept.stills += moments;
-        if moments > 0 && too_much {
-            swept.more = true;
-            return Ok(swept);
-        }
+        let lines = self.forget_text(since, too_much && moments == 0)?;
+        let mut swept = Swept {
+            stills: moments,
+            lines,
+            more: moments == super::moments::STEP as u64 || lines == super::screen::STEP as u64,
+            ..Swept::default()
+        };
+        let pressed = too_much && moments == 0 && lines == 0;
+        swept.more |= too_much && !pressed;
         let mut incidents = Vec::new();
+        let mut told_until = since;
         for (seq, incident, stored_at) in oldest {
-            if stored_at >= since && !too_much {
-                swept.more = swept.lines == super::screen::STEP as u64
-                    || cleared == super::outbox::STEP as u64
-                    || moments == super::moments::STEP as u64;
-                return self.remove_incidents(incidents, swept);
+            if stored_at >= since && !pressed {
+                break;
             }
             swept.stills += self.remove_finding(seq)?;
             swept.findings += 1;
             incidents.push(incident);
+            told_until = told_until.max(stored_at);
         }
-        swept.more |= swept.findings == STEP as u64 || moments == super::moments::STEP as u64;
+        // Never for its size alone: a sink may have yet to tell it. What was
+        // to be told of findings that are gone goes with them.
+        let cleared = self.clear_outbox(told_until)?;
+        self.forget_dead(since)?;
+        swept.more |= swept.findings == STEP as u64 || cleared == super::outbox::STEP as u64;
         self.remove_incidents(incidents, swept)
     }
 

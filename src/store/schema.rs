@@ -7,7 +7,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Each brings the schema from its index to the next. Never change one that
 /// was released: add another.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -15,6 +15,7 @@ const MIGRATIONS: [&str; 7] = [
     SPEND,
     LOOKING_BACK,
     TRANSCRIPTS,
+    MOMENTS_BY_TIME,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
@@ -267,6 +268,9 @@ ALTER TABLE incidents ADD COLUMN output_tokens INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE incidents ADD COLUMN micro_usd INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// A short span of all streams is found without looking at every still.
+const MOMENTS_BY_TIME: &str = "CREATE INDEX moments_by_time ON moments (seen_at);";
+
 /// What a file turned out to be.
 pub(super) enum Age {
     Empty,
@@ -304,4 +308,30 @@ pub(super) fn migrate(db: &mut Connection, from: i32) -> rusqlite::Result<()> {
 fn mark(step: &Transaction<'_>) -> rusqlite::Result<()> {
     step.pragma_update(None, "application_id", APPLICATION)?;
     step.pragma_update(None, "user_version", NEWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_version_before_gets_what_it_lacks() {
+        let mut db = Connection::open_in_memory().unwrap();
+        let before = NEWEST - 1;
+        for migration in &MIGRATIONS[..before as usize] {
+            db.execute_batch(migration).unwrap();
+        }
+        let still = "INSERT INTO evidence VALUES ('one', 3, 0);
+                     INSERT INTO moments VALUES (1, 'team', 0, 0, 'one');";
+        db.execute_batch(still).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION)
+            .unwrap();
+        db.pragma_update(None, "user_version", before).unwrap();
+        assert!(matches!(age(&db), Ok(Age::Known(version)) if version == before));
+        migrate(&mut db, before).unwrap();
+        assert!(matches!(age(&db), Ok(Age::Known(NEWEST))));
+        let found = "SELECT count(*) FROM moments INDEXED BY moments_by_time WHERE seen_at >= 0";
+        let found: i64 = db.query_row(found, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, 1);
+    }
 }

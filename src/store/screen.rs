@@ -12,6 +12,8 @@ use crate::media::StreamName;
 
 /// Lines removed in one go.
 pub(super) const STEP: i64 = 2000;
+/// That are looked for; more of them cost more and find hardly anything else.
+pub(super) const MOST_WORDS: usize = 16;
 
 /// Lines that appeared on a stream at one moment, without the secrets on them.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +51,7 @@ pub struct Hit {
 /// Which lines to look for, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct TextQuery {
-    /// All of these words, each from its beginning.
+    /// All of these words, each from its beginning; the first 16 count.
     pub words: String,
     pub stream: Option<String>,
     /// `next` of the page before.
@@ -136,11 +138,13 @@ pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
 }
 
 /// What a person types as FTS5 takes it: every word in quotes, so that none is
-/// an operator, and open at its end. `None` without a word.
+/// an operator, and open at its end; the first [`MOST_WORDS`]. `None` without
+/// one.
 pub(super) fn fts(words: &str) -> Option<String> {
     let words = words
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
+        .take(MOST_WORDS)
         .map(|word| format!("\"{word}\"*"));
     let wanted = words.collect::<Vec<_>>().join(" ");
     (!wanted.is_empty()).then_some(wanted)
@@ -157,5 +161,7 @@ mod tests {
             Some("\"failed\"* \"AND\"* \"x\"*")
         );
         assert_eq!(fts(" -- "), None);
+        let many = fts(&"x ".repeat(200)).unwrap();
+        assert_eq!(many.split(' ').count(), MOST_WORDS);
     }
 }

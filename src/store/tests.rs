@@ -119,18 +119,168 @@ fn of_a_stretch_one_still_is_enough() {
     };
     let of = |stream: &str, second: u64| (stream.to_owned(), second);
     let (first, next) = seen(query.clone());
-    assert_eq!(first, [of("other", 42), of("other", 31), of("team", 34)]);
-    query.before = next;
+    assert_eq!(first, [of("other", 42), of("team", 34), of("other", 31)]);
+    query.after = next;
     let (second, next) = seen(query.clone());
     assert_eq!(second, [of("team", 29), of("team", 19), of("team", 9)]);
     assert_eq!(next, None);
     query = MomentQuery {
         stream: Some("team".to_owned()),
         until: Timestamp::from_second(15).ok(),
-        before: None,
+        after: None,
         ..query
     };
     assert_eq!(seen(query).0, [of("team", 14), of("team", 9)]);
+}
+
+#[test]
+fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let mut keep = |stream: &str, second: i64| {
+        let kept = writer.write(&[Write::Keep(Box::new(Snapshot {
+            stream: StreamName::new(stream).unwrap(),
+            seen_at: Timestamp::from_second(second).unwrap(),
+            frame_seq: second as u64,
+            still: Still {
+                jpeg: Bytes::from_static(b"one"),
+                sha256: String::new(),
+            },
+        }))]);
+        assert!(kept[0].is_ok());
+    };
+    for (stream, second) in [("a", 1), ("b", 2), ("b", 12), ("a", 13), ("c", 14)] {
+        keep(stream, second);
+    }
+    for every in [Some(10), None] {
+        let mut query = MomentQuery {
+            every,
+            limit: 2,
+            ..MomentQuery::default()
+        };
+        let mut seen = Vec::new();
+        loop {
+            let page = readers.moments(&query).unwrap();
+            seen.extend(
+                page.items
+                    .into_iter()
+                    .map(|one| (one.stream, one.frame_seq)),
+            );
+            // "b" is in the stretch under way, and yet to be shown.
+            keep("b", 15);
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        seen.retain(|(_, second)| *second < 15);
+        let of = |stream: &str, second: u64| (stream.to_owned(), second);
+        let all = [
+            of("c", 14),
+            of("a", 13),
+            of("b", 12),
+            of("b", 2),
+            of("a", 1),
+        ];
+        assert_eq!(seen, all, "{every:?}");
+    }
+}
+
+#[test]
+fn stills_go_before_text_and_text_before_what_was_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        max_bytes: 3_000_000,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    let stream = StreamName::new("team").unwrap();
+    let text = |text: String, lines: usize| {
+        let line = ScreenLine {
+            text,
+            bounds: [0, 0, 10, 10],
+        };
+        Write::Remember(Box::new(ScreenText {
+            stream: stream.clone(),
+            observed_at: Timestamp::now(),
+            frame_seq: 1,
+            pts_ms: 0,
+            lines: vec![line; lines],
+        }))
+    };
+    let keep = |n: u8| {
+        Write::Keep(Box::new(Snapshot {
+            stream: stream.clone(),
+            seen_at: Timestamp::now(),
+            frame_seq: u64::from(n),
+            still: Still {
+                jpeg: Bytes::from(vec![n; 100_000]),
+                sha256: String::new(),
+            },
+        }))
+    };
+    let mut jobs = vec![
+        publication("Failed password for a from 192.0.2.1", b"one"),
+        text("operational".to_owned(), 1),
+    ];
+    jobs.extend((0..60).map(keep));
+    assert!(writer.write(&jobs).iter().all(Result::is_ok));
+    let left = |writer: &mut Writer| {
+        while writer.sweep().unwrap().more {}
+        let lines = readers.search(&TextQuery {
+            words: "operational".to_owned(),
+            limit: 5000,
+            ..TextQuery::default()
+        });
+        let moments = readers.moments(&MomentQuery {
+            limit: 100,
+            ..MomentQuery::default()
+        });
+        (
+            moments.unwrap().items.len(),
+            lines.unwrap().items.len(),
+            readers.happened_after(0, 10).unwrap().len(),
+            readers.findings_after(0, 10).unwrap().len(),
+        )
+    };
+    assert_eq!(left(&mut writer), (10, 1, 1, 1));
+    // More text than there is room for goes before what sinks have yet to tell.
+    let long = format!("operational {}", "x".repeat(2000));
+    writer.write(&[text(long, 3000)]);
+    let (moments, lines, told, findings) = left(&mut writer);
+    assert_eq!((moments, told, findings), (0, 1, 1));
+    assert!(lines < 3001, "{lines}");
+}
+
+#[test]
+fn of_a_long_span_the_newest_deeds_are_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    let incidents = readers.incidents(&IncidentQuery {
+        limit: 1,
+        ..IncidentQuery::default()
+    });
+    let incident = incidents.unwrap().items[0].id;
+    let time = |second: i64| Timestamp::from_second(second).unwrap();
+    let note = |second: i64| Write::Annotate {
+        incident,
+        note: Note {
+            by: "Ann".to_owned(),
+            at: time(second),
+            text: second.to_string(),
+        },
+    };
+    let notes: Vec<_> = (0..1001).map(note).collect();
+    assert!(writer.write(&notes).iter().all(Result::is_ok));
+    let told = |since: i64| {
+        let (done, more) = readers.done_between(time(since), time(2000)).unwrap();
+        let text = |done: Option<&Done>| done.map(|done| done.text.clone());
+        (done.len(), text(done.first()), text(done.last()), more)
+    };
+    let (first, last) = (Some("1".to_owned()), Some("1000".to_owned()));
+    assert_eq!(told(0), (1000, first.clone(), last.clone(), true));
+    assert_eq!(told(1), (1000, first, last, false));
 }
 
 #[test]

@@ -289,6 +289,21 @@ async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
     );
 }
 
+#[tokio::test]
+async fn an_event_stream_that_cannot_look_up_its_place_is_refused() {
+    let room = Room::new().await;
+    let resume = format!("/api/events?last_event_id={}", uuid::Uuid::now_v7());
+    // An unknown one is as good as none.
+    assert_eq!(room.get(&resume).await.status(), StatusCode::OK);
+    let db = rusqlite::Connection::open(room.dir.path().join("data/watchtower.db")).unwrap();
+    db.execute_batch("ALTER TABLE findings RENAME TO lost")
+        .unwrap();
+    let answer = room.get(&resume).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["status"], 503, "{problem}");
+}
+
 #[test]
 fn a_newer_or_foreign_database_is_refused() {
     let dir = used();
