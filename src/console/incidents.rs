@@ -466,12 +466,22 @@ pub(super) async fn lessons(State(state): State<AppState>) -> Result<Json<List<L
     Ok(Json(List::whole(items)))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Remover {
+    /// Who removes it, at most 100 characters; "unnamed" unless said.
+    by: Option<String>,
+}
+
 /// Removes a lesson
+///
+/// It is noted beside the incident that it was learned from.
 #[utoipa::path(
     delete,
     path = "/api/lessons/{id}",
     tag = "incidents",
-    params(("id" = Uuid, Path, description = "The lesson's")),
+    params(("id" = Uuid, Path, description = "The lesson's"), Remover),
     responses(
         (status = 204, description = "It is gone"),
         (status = 404, description = "There is no such lesson", body = Problem, content_type = "application/problem+json"),
@@ -481,11 +491,27 @@ pub(super) async fn lessons(State(state): State<AppState>) -> Result<Json<List<L
 pub(super) async fn unlearn(
     State(state): State<AppState>,
     Path(id): Path<String>,
+    query: Result<Query<Remover>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
     let id = id
         .parse()
         .map_err(|_| bad_request("a lesson's id is a UUID"))?;
-    state.views.findings.unlearn(id).await?;
+    let Query(Remover { by }) = query?;
+    let by = person(by.as_deref().unwrap_or("unnamed"))?;
+    let findings = &state.views.findings;
+    let lessons = findings.lessons().await?;
+    findings.unlearn(id).await?;
+    if let Some(lesson) = lessons.into_iter().find(|lesson| lesson.id == id) {
+        let note = Note {
+            by,
+            at: Timestamp::now(),
+            text: format!("its like speaks up again, in spite of: {}", lesson.why),
+        };
+        // It is removed, whether or not that can be noted.
+        if let Err(error) = findings.annotate(lesson.incident, note).await {
+            tracing::warn!(%error, "who removed a lesson was not noted");
+        }
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -333,9 +333,14 @@ async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
         covers.contains("brute force") && covers.contains("203.0.113.45"),
         "{covers}"
     );
-    let path = format!("/api/lessons/{}", lesson["id"].as_str().unwrap());
+    let path = format!("/api/lessons/{}?by=Bob", lesson["id"].as_str().unwrap());
     let removed = room.request(Method::DELETE, &path).send().await.unwrap();
     assert_eq!(removed.status(), StatusCode::NO_CONTENT);
+    let taught = lesson["incident"].as_str().unwrap();
+    let taught = room.json(&format!("/api/incidents/{taught}")).await;
+    let noted = taught["notes"].as_array().unwrap().last().unwrap();
+    assert_eq!(noted["by"], "Bob");
+    assert!(noted["text"].as_str().unwrap().contains("our own scanner"));
     let removed = room.request(Method::DELETE, &path).send().await.unwrap();
     assert_eq!(removed.status(), StatusCode::NOT_FOUND);
     room.bus.publish(again.later(603).finding()).await.unwrap();
