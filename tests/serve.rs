@@ -85,7 +85,11 @@ fn folded(text: &str) -> String {
 #[tokio::test]
 async fn the_demo_is_reported_by_four_of_five_with_quotes_that_stand_there() {
     let started = Instant::now();
-    let server = Setup::new().start().await;
+    // Half a core, as shipped, may be too slow to read a scene before the next.
+    let server = Setup::new()
+        .settings("[ocr]\ncpu_budget = 1.0\n")
+        .start()
+        .await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     let agents = server.until("findings of four agents", async |server| {
         let agents: BTreeSet<_> = server
