@@ -201,7 +201,11 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
     let still = json!({"findings": [], "earlier": [{"number": 1, "now": "still"}]});
     let answers = [reported, still, ended].map(|answer| Reply::text(&answer.to_string()));
     gemini.script("You are SecOps", answers);
-    let server = setup(&gemini).start().await;
+    // Four looks, each after a reading, need more than the half core shipped.
+    let server = setup(&gemini)
+        .settings("[ocr]\ncpu_budget = 1.0\n")
+        .start()
+        .await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server
         .until("SecOps' fourth question", async |_| {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::encoder::Encoder;
 use common::gemini::{FakeGemini, Reply, Request};
@@ -73,7 +73,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     let finding = server
         .until("a finding", async |server| {
-            server.findings().into_iter().next()
+            server.findings_of_analysts().into_iter().next()
         })
         .await;
     assert_eq!(finding["model"]["provider"], "openai");
@@ -154,9 +154,7 @@ async fn what_a_model_answers_badly_is_bounded_and_said() {
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server
         .until("findings after all", async |server| {
-            let findings = server.findings().into_iter();
-            let own = findings.filter(|finding| finding["agent"] != "Watchtower");
-            (own.count() >= names.len()).then_some(())
+            (server.findings_of_analysts().len() >= names.len()).then_some(())
         })
         .await;
     assert!(openai.chats().len() > questions);
@@ -311,10 +309,10 @@ async fn a_budget_holds_says_so_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_model_that_takes_half_a_minute_costs_no_memory_and_no_picture() {
+async fn a_model_that_takes_a_minute_costs_no_memory_and_no_picture() {
     const LOOKS: Duration = Duration::from_secs(12);
     let gemini = FakeGemini::start().await;
-    gemini.otherwise(Reply::nothing().slow(Duration::from_secs(30)));
+    gemini.otherwise(Reply::nothing().slow(Duration::from_secs(55)));
     let server = with(&gemini, &FakeOpenAi::start().await)
         .agents(&agents("[model]\nname = \"gemini-3.8-flash\"\n"))
         .start()
@@ -325,9 +323,19 @@ async fn a_model_that_takes_half_a_minute_costs_no_memory_and_no_picture() {
     server.until("two questions in flight", asked).await;
     let before = server.memory();
     tokio::time::sleep(LOOKS).await;
-    // A picture of this size is 3 MB; a dozen seconds hold hundreds.
-    let grown = server.memory().saturating_sub(before);
-    assert!(grown < 150_000, "grew by {grown} kB");
+    // A picture of this size is 3 MB; a dozen seconds hold hundreds. Reading one
+    // takes as much as that too, but gives it back.
+    let mut grown = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let more = server.memory().saturating_sub(before);
+        grown.push(more);
+        if more < 150_000 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "grew by {grown:?} kB");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     assert_eq!(looks(&gemini, "gemini-3.8-flash"), 2, "two lanes");
     let page = server.get("/metrics").await.text().await.unwrap();
     assert!(

@@ -6,6 +6,8 @@ mod common;
 use common::encoder::Encoder;
 use common::serve::Setup;
 
+/// Half a core, as shipped, takes a minute for a screen of 8K on a slow machine.
+const WHOLE_CORE: &str = "[ocr]\ncpu_budget = 1.0\n";
 const ONE: &str = r#"
 [[agent]]
 name = "SecOps"
@@ -34,7 +36,7 @@ const MOST_MEMORY: u64 = 1_500_000;
 
 #[tokio::test]
 async fn odd_pictures_are_looked_at_and_harm_nobody() {
-    let server = Setup::new().agents(ONE).start().await;
+    let server = Setup::new().agents(ONE).settings(WHOLE_CORE).start().await;
     let encoders: Vec<_> = PICTURES
         .iter()
         .map(|(name, graph, format)| {
@@ -57,7 +59,7 @@ async fn odd_pictures_are_looked_at_and_harm_nobody() {
 
 #[tokio::test]
 async fn an_8k_picture_and_one_that_changes_its_size() {
-    let server = Setup::new().agents(ONE).start().await;
+    let server = Setup::new().agents(ONE).settings(WHOLE_CORE).start().await;
     let large = Encoder::drawn(&server.rtmp_url("live/large"), "testsrc2=s=7680x4320:r=1");
     let still = server.until("a still of it", async |server| {
         let answer = server.get("/api/frames/large/latest.jpg").await;

@@ -44,7 +44,9 @@ async fn five_personas_ask_and_their_findings_are_written() {
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server
         .until("a finding of each", async |server| {
-            (server.findings().len() >= 5).then_some(())
+            let findings = server.findings_of_analysts();
+            let agents: BTreeSet<_> = findings.iter().map(|one| one["agent"].as_str()).collect();
+            (agents.len() == AGENTS.len()).then_some(())
         })
         .await;
 

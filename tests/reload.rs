@@ -46,6 +46,11 @@ async fn names(server: &Server) -> Vec<String> {
         .collect()
 }
 
+fn said_its_last(server: &Server) -> bool {
+    let findings = server.findings();
+    findings.iter().any(|f| f["title"] == "Alpha's last word")
+}
+
 #[tokio::test]
 async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
     let gemini = FakeGemini::start().await;
@@ -55,7 +60,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         "recommended_action": "a"
     }]);
     // In flight while its persona is taken out.
-    let slow = Reply::findings(&parting).slow(Duration::from_secs(5));
+    let slow = Reply::findings(&parting).slow(Duration::from_secs(30));
     gemini.script("You are Alpha", [slow]);
     let server = setup(&gemini).agents(ALPHA).start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
@@ -78,11 +83,9 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         })
         .await;
     let took = edited.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    assert!(
-        server.log("findings.jsonl").is_empty(),
-        "the answer is still to come"
-    );
+    // Without waiting for what is in flight.
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(!said_its_last(&server), "the answer is still to come");
     server
         .until("Beta's first question", async |_| {
             gemini
@@ -94,11 +97,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         .await;
     server
         .until("Alpha's answer", async |server| {
-            let findings = server.findings();
-            findings
-                .iter()
-                .any(|f| f["title"] == "Alpha's last word")
-                .then_some(())
+            said_its_last(server).then_some(())
         })
         .await;
     let log = server.log("watchtower.log");

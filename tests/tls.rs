@@ -85,12 +85,14 @@ impl Authority {
     }
 }
 
+/// On a busy machine, and long before the deadline of [`SETTINGS`].
+const AT_ONCE: Duration = Duration::from_secs(5);
 const SETTINGS: &str = r#"
 [tls]
 certificate = "fullchain.pem"
 key = "privkey.pem"
 [rtmp]
-handshake_timeout = "2s"
+handshake_timeout = "10s"
 max_connections_per_address = 20
 "#;
 
@@ -262,7 +264,7 @@ async fn what_is_no_tls_is_closed_in_time_and_told_sparingly() {
         let mut socket = TcpStream::connect(rtmps).await.unwrap();
         socket.write_all(bytes).await.unwrap();
         let took = closed(&mut socket).await;
-        assert!(took < Duration::from_millis(1500), "{name} took {took:?}");
+        assert!(took < AT_ONCE, "{name} took {took:?}");
     }
     server
         .said("it does not speak TLS; this address takes rtmps:// only")
@@ -279,9 +281,9 @@ async fn what_is_no_tls_is_closed_in_time_and_told_sparingly() {
     for socket in silent {
         took.push(socket.await.unwrap());
     }
-    let turned = took.iter().filter(|took| **took < Duration::from_secs(1));
+    let turned = took.iter().filter(|took| **took < AT_ONCE);
     assert!((10..=13).contains(&turned.count()), "{took:?}");
-    let late = Duration::from_millis(1800)..Duration::from_secs(5);
+    let late = AT_ONCE..Duration::from_secs(60);
     let late = took.iter().filter(|took| late.contains(*took));
     assert!((17..=20).contains(&late.count()), "{took:?}");
 

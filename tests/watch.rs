@@ -49,25 +49,33 @@ async fn pictures(browser: &Chromium) -> Seen {
 }
 
 /// Picture and sound for some seconds: the source's rate, and not silence.
+/// Before that a browser on a busy machine may have fallen behind, and then
+/// shows more than are sent while it catches up.
 async fn plays(browser: &Chromium, rate: f64, what: &str) {
     if browser.run("video.muted").await == true {
         browser
             .run("document.querySelector('#sound').click()")
             .await;
     }
-    let first = pictures(browser).await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let second = browser.look().await;
-    let seconds = (second.video("timestamp") - first.video("timestamp")) / 1000.0;
-    let seen = (second.video("framesDecoded") - first.video("framesDecoded")) / seconds;
-    println!(
-        "{what}: {seen:.1} pictures a second, {} freezes, sound energy {:.4}",
-        second.video("freezeCount"),
-        second.audio("totalAudioEnergy") - first.audio("totalAudioEnergy"),
-    );
-    assert!((seen - rate).abs() < 0.1 * rate, "{what}: {seen} a second");
-    let energy = second.audio("totalAudioEnergy") - first.audio("totalAudioEnergy");
-    assert!(energy > 0.0, "{what} is silent: {second:#?}");
+    let mut first = pictures(browser).await;
+    let mut heard = Vec::new();
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let second = browser.look().await;
+        let since = |name: &str| second.video(name) - first.video(name);
+        let seen = since("framesDecoded") / since("timestamp") * 1000.0;
+        let energy = second.audio("totalAudioEnergy") - first.audio("totalAudioEnergy");
+        println!(
+            "{what}: {seen:.1} pictures a second, {} freezes, sound energy {energy:.4}",
+            since("freezeCount"),
+        );
+        if (seen - rate).abs() < 0.1 * rate && energy > 0.0 {
+            return;
+        }
+        heard.push((seen, energy));
+        first = second;
+    }
+    panic!("{what}: pictures a second, and sound: {heard:?}; {first:#?}");
 }
 
 #[tokio::test]
@@ -219,7 +227,9 @@ async fn the_page_goes_on_when_the_publisher_returns() {
     let lost = "document.querySelector('#state').textContent.startsWith('signal lost')";
     browser.until_true(20, lost).await;
     browser.until_true(5, "video.videoWidth === 1280").await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // A stream waits half a minute for its publisher; a slow browser needs most
+    // of it.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let _publisher = Encoder::ffmpeg(&url, &["-bf", "0"]);
     browser.until_true(20, "video.videoWidth === 320").await;
     plays(&browser, 25.0, "after the return").await;

@@ -9,6 +9,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+/// Seconds: what a test asks for is what a quiet machine takes. A browser on a
+/// busy one takes many times that, and what it never shows it does not show
+/// later either.
+const PATIENCE: u64 = 60;
+
 pub struct Chromium {
     driver: Child,
     client: reqwest::Client,
@@ -148,8 +153,9 @@ impl Chromium {
         Seen(self.run("look()").await)
     }
 
-    /// Waits until a look shows what it should.
+    /// Waits until a look shows what it should, longer than said if need be.
     pub async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+        let seconds = seconds.max(PATIENCE);
         let mut seen = self.look().await;
         for _ in 0..seconds * 10 {
             if is(&seen) {
@@ -161,8 +167,10 @@ impl Chromium {
         panic!("no {what} within {seconds} s: {seen:#?}");
     }
 
-    /// Waits until an expression of the page is true.
+    /// Waits until an expression of the page is true, longer than said if need
+    /// be.
     pub async fn until_true(&self, seconds: u64, expression: &str) {
+        let seconds = seconds.max(PATIENCE);
         for _ in 0..seconds * 10 {
             if self.run(expression).await == true {
                 return;

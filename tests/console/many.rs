@@ -10,9 +10,9 @@ use crate::desk::{opened, press, quiet, report, reported};
 const MANY: usize = 50_000;
 const BURST: usize = 2_000;
 
-/// Longest task of the page since it was asked last, in milliseconds.
-const LONGEST: &str =
-    "(() => { const longest = Math.max(0, ...window.long); window.long = []; return longest; })()";
+/// Long tasks of the page since it was opened, in milliseconds, the longest
+/// first.
+const LONGEST: &str = "window.long.sort((one, other) => other - one)";
 const WATCHED: &str = "window.long = []; new PerformanceObserver((list) => { \
     for (const one of list.getEntries()) window.long.push(one.duration); }).observe({type: 'longtask'});";
 
@@ -55,15 +55,18 @@ async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
     );
 
     // To the end of what is loaded, and on.
-    for _ in 0..5 {
+    let place =
+        "Number(document.querySelector('#triage li:last-child')?.getAttribute('aria-posinset'))";
+    let mut reached = Vec::new();
+    while reached.last().is_none_or(|place| *place < 600.0) {
+        assert!(reached.len() < 100, "no further than {reached:?}");
         browser
             .run("document.querySelector('#list').scrollTop = 1e9")
             .await;
         tokio::time::sleep(Duration::from_millis(300)).await;
+        // Null while nothing is drawn.
+        reached.push(browser.run(place).await.as_f64().unwrap_or_default());
     }
-    let place =
-        "Number(document.querySelector('#triage li:last-child').getAttribute('aria-posinset'))";
-    browser.until_true(10, &format!("{place} >= 600")).await;
     assert!(browser.run(drawn).await.as_u64().unwrap() < 60);
 
     // A burst, as fast as it is taken in: a key is answered meanwhile.
@@ -95,9 +98,11 @@ async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
     );
     let after = browser.run(nodes).await.as_u64().unwrap();
     assert!(after < before + 2000, "{before} elements became {after}");
-    // Machines differ: a page that hangs has tasks of seconds.
-    let longest = browser.run(LONGEST).await.as_f64().unwrap();
-    assert!(longest < 1000.0, "a task of {longest} ms");
+    // Machines differ, and a busy one stops for a second by itself: a page that
+    // hangs has one task of many seconds, or many of some.
+    let tasks = browser.run(LONGEST).await;
+    let task = |nth: usize| tasks[nth].as_f64().unwrap_or_default();
+    assert!(task(0) < 5000.0 && task(2) < 2000.0, "tasks of {tasks} ms");
     browser.close().await;
 }
 

@@ -32,7 +32,7 @@ interval = "1s"
 "#;
 /// A slide stays until it was looked at, at least and at most so long.
 const LEAST: Duration = Duration::from_secs(6);
-const MOST: Duration = Duration::from_secs(45);
+const MOST: Duration = Duration::from_secs(300);
 
 /// kb/s, secrets of a hundred that may be missed there, and the share of plain
 /// words that has to be left: at 500 kb/s an encoder smears small text until

@@ -1,6 +1,7 @@
 //! The file sink, and what all sinks share: filters, limit, restart.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use watchtower::config::{Settings, SinkSettings};
@@ -80,18 +81,18 @@ async fn each_is_told_what_it_asked_for() {
 
 #[tokio::test]
 async fn beyond_the_limit_there_is_a_number_and_every_end() {
-    let house = House::with(&format!("{FILE}rate = '3/2s'")).await;
+    const WITHIN: Duration = Duration::from_secs(5);
+    let begun = Instant::now();
+    let house = House::with(&format!("{FILE}rate = '3/5s'")).await;
     let out = house.dir.path().join("out.jsonl");
     let first = house.finding(numbered(0)).await;
     for number in 1..40 {
         house.finding(numbered(number)).await;
     }
     house.decide(first, Status::Closed).await;
-    house
-        .until("the digest", |_| {
-            lines(&out).iter().any(|event| event["activity_id"] == 99)
-        })
-        .await;
+    // With the last digest.
+    house.told("file").await;
+    let windows = begun.elapsed().as_secs() / WITHIN.as_secs() + 2;
     let told = lines(&out);
     let digested: u64 = told
         .iter()
@@ -103,14 +104,17 @@ async fn beyond_the_limit_there_is_a_number_and_every_end() {
         .filter(|event| event["activity_id"] == 1)
         .count() as u64;
     assert_eq!(digested + opened, 40, "{told:#?}");
-    assert!((3..=6).contains(&opened), "{opened}");
+    // On a busy machine reporting them may take more than one window.
+    assert!(
+        digested > 0 && (3..=3 * windows).contains(&opened),
+        "{opened} in {windows} windows"
+    );
     assert_eq!(
         told.iter()
             .filter(|event| event["activity_id"] == 3)
             .count(),
         1
     );
-    house.told("file").await;
 }
 
 #[tokio::test]

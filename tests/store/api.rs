@@ -377,25 +377,28 @@ async fn something_worse_than_the_lesson_speaks_up() {
 #[tokio::test]
 async fn events_tell_every_change_and_resume() {
     let room = Room::new().await;
-    let listening = room.events(None, 8);
-    let working = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        room.bus.publish(Report::default().finding()).await.unwrap();
-        room.bus
-            .publish(Report::default().later(1).finding())
-            .await
-            .unwrap();
-        let other = Report {
-            agent: "Architect",
-            ..Report::default()
-        };
-        room.bus.publish(other.later(2).finding()).await.unwrap();
-        let id = id_of(&room.json("/api/incidents").await, 0);
-        room.set_status(&id, json!({"status": "acknowledged", "by": "Ada"}))
-            .await;
-        room.bus.publish(SHELL.finding()).await.unwrap();
+    let before = Report {
+        category: Category::Anomaly,
+        title: "Disk almost full",
+        quotes: &["/dev/sda1 97% /var"],
+        ..Report::default()
     };
-    let (told, ()) = tokio::join!(listening, working);
+    let mut listener = room.listen_live(None, before.finding()).await;
+    let first = room.bus.publish(Report::default().finding()).await.unwrap();
+    room.bus
+        .publish(Report::default().later(1).finding())
+        .await
+        .unwrap();
+    let other = Report {
+        agent: "Architect",
+        ..Report::default()
+    };
+    room.bus.publish(other.later(2).finding()).await.unwrap();
+    let id = first.incident.unwrap().to_string();
+    room.set_status(&id, json!({"status": "acknowledged", "by": "Ada"}))
+        .await;
+    room.bus.publish(SHELL.finding()).await.unwrap();
+    let told = listener.next(8).await;
     let changes: Vec<_> = told
         .iter()
         .filter(|told| told.kind == "incident")
@@ -420,12 +423,10 @@ async fn events_tell_every_change_and_resume() {
     let last = resumed.last().unwrap().id.clone();
     // At the end, and beyond it: only what is new.
     for from in [last.as_str(), "999999-999999", "nonsense"] {
-        let listening = room.events(Some(from), 2);
-        let working = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            room.bus.publish(SHELL.later(1).finding()).await.unwrap();
-        };
-        let (told, ()) = tokio::join!(listening, working);
+        let again = SHELL.later(1);
+        let mut listener = room.listen_live(Some(from), again.finding()).await;
+        room.bus.publish(again.finding()).await.unwrap();
+        let told = listener.next(2).await;
         assert_eq!(told[0].kind, "finding", "{from}");
         assert_eq!(told[1].data["change"], "repeated", "{from}");
     }
@@ -438,7 +439,7 @@ async fn events_tell_every_change_and_resume() {
 #[tokio::test]
 async fn what_is_too_old_goes_with_its_evidence() {
     let settings = StoreSettings {
-        keep: Duration::from_millis(1500),
+        keep: Duration::from_secs(5),
         ..StoreSettings::default()
     };
     let room = Room::with(settings).await;
@@ -450,7 +451,7 @@ async fn what_is_too_old_goes_with_its_evidence() {
         .publish(SHELL.with_still(b"kept on"))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(1600)).await;
+    tokio::time::sleep(Duration::from_millis(5200)).await;
     // The second one goes on, so its incident stays; its picture was of a
     // finding that goes.
     room.bus.publish(SHELL.later(1).finding()).await.unwrap();

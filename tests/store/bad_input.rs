@@ -419,16 +419,26 @@ async fn a_full_disk_is_said_and_recovered_from() {
     assert!(bus.publish(finding.clone()).await.is_err());
     std::fs::remove_file(&ballast).unwrap();
     acknowledged.push(bus.publish(finding).await.unwrap().id);
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    let listed = std::fs::read_to_string(folder.join("logs/findings.jsonl")).unwrap();
-    let listed: Vec<Value> = listed
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let ids: Vec<_> = listed
-        .iter()
-        .map(|line| line["id"].as_str().unwrap().to_owned())
-        .collect();
     let expected: Vec<_> = acknowledged.iter().map(ToString::to_string).collect();
-    assert_eq!(ids, expected);
+    // The file catches up a little later.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let listed = std::fs::read_to_string(folder.join("logs/findings.jsonl")).unwrap();
+        // The last line may be in the writing.
+        let whole = listed.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let ids: Vec<_> = whole
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone())
+            .collect();
+        if ids == expected && listed.ends_with('\n') {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{} of {} lines:\n{listed}",
+            ids.len(),
+            expected.len()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -156,25 +156,63 @@ impl Room {
 
     /// Reads the event stream until `enough` of its events are there.
     pub(crate) async fn events(&self, last: Option<&str>, enough: usize) -> Vec<Told> {
+        self.listen(last).await.next(enough).await
+    }
+
+    /// The event stream: all that happens once this has returned is in it.
+    pub(crate) async fn listen(&self, last: Option<&str>) -> Listener {
         let mut request = self.client.get(format!("{}/api/events", self.base));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let mut response = request.send().await.unwrap();
-        let mut text = String::new();
+        Listener {
+            response: request.send().await.unwrap(),
+            text: String::new(),
+            taken: 0,
+        }
+    }
+
+    /// The event stream, past its look back: from then on every change is told
+    /// as it happens, not as one that was missed. Only an event shows that it
+    /// is, so this finding is published, and has to be the first that is told.
+    pub(crate) async fn listen_live(&self, last: Option<&str>, finding: Finding) -> Listener {
+        let mut listener = self.listen(last).await;
+        let published = self.bus.publish(finding).await.unwrap();
+        for told in listener.next(2).await {
+            let (of, id) = match told.kind.as_str() {
+                "finding" => (&told.data["id"], Some(published.id)),
+                _ => (&told.data["incident"]["id"], published.incident),
+            };
+            assert_eq!(*of, id.unwrap().to_string(), "{last:?}: {told:?}");
+        }
+        listener
+    }
+}
+
+/// Somebody at the event stream.
+pub(crate) struct Listener {
+    response: Response,
+    text: String,
+    taken: usize,
+}
+
+impl Listener {
+    /// What is new, once there is so much of it.
+    pub(crate) async fn next(&mut self, enough: usize) -> Vec<Told> {
         let read = async {
             loop {
-                let told = parse(&text);
-                if told.len() >= enough {
-                    return told;
+                let mut told = parse(&self.text);
+                if told.len() >= self.taken + enough {
+                    return told.split_off(self.taken);
                 }
-                let chunk = response.chunk().await.unwrap().unwrap();
-                text.push_str(std::str::from_utf8(&chunk).unwrap());
+                let chunk = self.response.chunk().await.unwrap().unwrap();
+                self.text.push_str(std::str::from_utf8(&chunk).unwrap());
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), read)
-            .await
-            .unwrap_or_else(|_| panic!("too few events"))
+        let new = tokio::time::timeout(Duration::from_secs(60), read).await;
+        let new = new.unwrap_or_else(|_| panic!("fewer than {enough} more events: {}", self.text));
+        self.taken += new.len();
+        new
     }
 }
 

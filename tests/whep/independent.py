@@ -1,6 +1,8 @@
 """An independent WHEP client (aiortc): counts what it decrypts and decodes.
 
 usage: independent.py URL SECONDS
+
+It leaves when it has seen and heard enough, or after so many seconds.
 """
 
 import array
@@ -45,7 +47,11 @@ async def main(url, seconds):
         sys.exit(refusal.read().decode())
     sdp = answer.read().decode()
     await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
-    await asyncio.sleep(seconds)
+    deadline = loop.time() + seconds
+    while loop.time() < deadline:
+        if seen["video"] > 90 and seen["audio"] > 120 and seen["loudest"] > 500:
+            break
+        await asyncio.sleep(0.2)
     await connection.close()
     for taker in takers:
         taker.cancel()

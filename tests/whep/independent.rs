@@ -42,7 +42,7 @@ async fn an_independent_client_decrypts_and_decodes() {
             "/tests/whep/independent.py"
         ))
         .arg(format!("http://{}/whep/team", server.http))
-        .arg("4")
+        .arg("60")
         .kill_on_drop(true)
         .output()
         .await

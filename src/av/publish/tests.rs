@@ -32,7 +32,8 @@ fn server(port: u16, path: &str, out: &Path) -> Child {
     let mut child = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y", "-listen", "1", "-f", "flv"])
         .args(["-i", &format!("rtmp://127.0.0.1:{port}/{path}")])
-        .args(["-c", "copy"])
+        // Written as it comes, so that the file tells when media has arrived.
+        .args(["-c", "copy", "-flush_packets", "1"])
         .arg(out)
         .stderr(Stdio::piped())
         .spawn()
@@ -48,6 +49,17 @@ fn server(port: u16, path: &str, out: &Path) -> Child {
     }
     let _ = child.kill();
     panic!("ffmpeg did not listen: {:?}", child.wait());
+}
+
+/// Until media has arrived, or it has taken so long that something is wrong,
+/// which the publication's own result then says.
+async fn arrived(out: &Path) {
+    for _ in 0..600 {
+        if std::fs::metadata(out).is_ok_and(|file| file.len() > 0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Timestamps of one kind of packets, in milliseconds.
@@ -76,20 +88,19 @@ async fn a_file_loops_without_a_seam_until_cancelled() {
         let begin = Instant::now();
         let publication = publish(&file, &url, Some("key"), true, &cancel);
         let stop = async {
+            arrived(&out).await;
             tokio::time::sleep(Duration::from_millis(3_200)).await;
             cancel.cancel();
-        };
-        let (report, ()) = tokio::join!(publication, stop);
-        let report = report.expect("published");
-        assert!(
-            begin.elapsed() < Duration::from_millis(4_500),
-            "{:?}",
             begin.elapsed()
-        );
-        assert!(report.cancelled && report.loops == 2, "{report:?}");
+        };
+        let (report, at) = tokio::join!(publication, stop);
+        let returned = begin.elapsed() - at;
+        let report = report.expect("published");
+        assert!(returned < Duration::from_secs(5), "{name}: {returned:?}");
+        assert!(report.cancelled && report.loops >= 2, "{name}: {report:?}");
         assert!(server.wait().expect("ends").success(), "{name}");
         let video = times(&out, ff::media::Type::Video);
-        assert!(video.len() > 60, "{name}: {}", video.len());
+        assert!(video.len() >= 60, "{name}: {}", video.len());
         let steps = video.windows(2).map(|pair| pair[1] - pair[0]);
         for step in steps {
             // 40 ms a frame; the sound may be an AAC frame longer.
@@ -101,9 +112,13 @@ async fn a_file_loops_without_a_seam_until_cancelled() {
             "{name}: {}",
             audio.len()
         );
-        // At the pace of the clock: three seconds, not more.
-        let last = video.last().copied().unwrap_or_default();
-        assert!((2_700..3_500).contains(&last), "{name}: {last}");
+        // At the pace of the clock: no more than there was time for.
+        let last = u64::try_from(video.last().copied().unwrap_or_default()).expect("positive");
+        let time = at + Duration::from_millis(300);
+        assert!(
+            Duration::from_millis(last) <= time,
+            "{name}: {last} ms in {at:?}"
+        );
     }
 }
 
@@ -176,12 +191,13 @@ async fn servers_that_do_not_play_along_are_named() {
 async fn a_server_that_leaves_in_mid_stream_is_noticed() {
     let (folder, file) = clip("silent.mp4", SILENT);
     let port = free_port();
-    let mut server = server(port, "live/team", &folder.path().join("got.flv"));
+    let out = folder.path().join("got.flv");
+    let mut server = server(port, "live/team", &out);
     let url = format!("rtmp://127.0.0.1:{port}/live/team");
     let cancel = CancellationToken::new();
     let publication = publish(&file, &url, None, true, &cancel);
     let leave = async {
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        arrived(&out).await;
         server.kill().expect("ours");
         server.wait().expect("ends");
     };
@@ -197,8 +213,10 @@ async fn cancelling_does_not_wait_for_a_server_that_is_silent() {
     let (_folder, file) = clip("silent.mp4", SILENT);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
+    let (met, connected) = oneshot::channel();
     let mute = thread::spawn(move || {
         let (mut peer, _) = listener.accept().expect("a peer");
+        met.send(()).expect("the test waits");
         // Until the peer is gone.
         while peer.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
     });
@@ -206,12 +224,16 @@ async fn cancelling_does_not_wait_for_a_server_that_is_silent() {
     let cancel = CancellationToken::new();
     let publication = publish(&file, &url, None, true, &cancel);
     let stop = async {
+        let connected = tokio::time::timeout(Duration::from_secs(60), connected).await;
+        connected.expect("in time").expect("a connection");
         tokio::time::sleep(Duration::from_millis(300)).await;
         cancel.cancel();
+        Instant::now()
     };
-    let begin = Instant::now();
-    let (report, ()) = tokio::join!(publication, stop);
+    let (report, at) = tokio::join!(publication, stop);
+    let returned = at.elapsed();
     assert!(report.expect("no error").cancelled);
-    assert!(begin.elapsed() < Duration::from_secs(2));
+    // Uncancelled it would wait for 10 s.
+    assert!(returned < Duration::from_secs(5), "{returned:?}");
     mute.join().expect("ends");
 }
