@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 14] = [
+    "admission",
     "backoff",
     "bearer",
     "bits",

@@ -25,13 +25,13 @@ const REMEMBERED: usize = 4096;
 
 /// Caps on open connections.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caps {
-    pub(super) per_address: usize,
-    pub(super) total: usize,
+pub struct Caps {
+    pub per_address: usize,
+    pub total: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Turned {
+pub enum Turned {
     #[error("too many connections from this address")]
     AddressFull,
     #[error("too many connections")]
@@ -41,7 +41,7 @@ pub(super) enum Turned {
 }
 
 #[derive(Debug)]
-pub(super) struct Admission {
+pub struct Admission {
     caps: Caps,
     table: Mutex<Table>,
 }
@@ -66,20 +66,20 @@ struct Guesses {
 
 /// An admitted connection; dropping it gives the place back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     admission: Arc<Admission>,
     address: IpAddr,
 }
 
 impl Admission {
-    pub(super) fn new(caps: Caps) -> Self {
+    pub fn new(caps: Caps) -> Self {
         Self {
             caps,
             table: Mutex::default(),
         }
     }
 
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Place, Turned> {
+    pub fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Place, Turned> {
         let address = address(peer);
         let mut table = self.table();
         if table.open >= self.caps.total {
@@ -108,7 +108,7 @@ impl Admission {
 
 impl Place {
     /// Notes a wrong key; says how long its answer should wait.
-    pub(super) fn guessed(&self, now: Instant) -> Duration {
+    pub fn guessed(&self, now: Instant) -> Duration {
         let mut table = self.admission.table();
         let record = table.addresses.entry(self.address).or_default();
         let before = record.guesses.filter(|guesses| !guesses.forgotten(now));
@@ -118,7 +118,7 @@ impl Place {
     }
 
     /// The right key clears the record.
-    pub(super) fn proved(&self) {
+    pub fn proved(&self) {
         if let Some(record) = self.admission.table().addresses.get_mut(&self.address) {
             record.guesses = None;
         }
