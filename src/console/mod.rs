@@ -12,6 +12,7 @@ mod ask;
 mod conditional;
 mod events;
 mod findings;
+mod free;
 mod history;
 mod https;
 mod inbound;
@@ -23,6 +24,7 @@ mod login;
 mod openapi;
 mod page;
 mod problem;
+mod server;
 mod setup;
 mod sinks;
 mod wire;
@@ -56,8 +58,8 @@ use crate::roster::Roster;
 use crate::stream_hub::StreamHub;
 use crate::tls;
 use access::Access;
-use https::Https;
 use problem::Problem;
+use server::Limits;
 pub use setup::Doors;
 use wire::Wire;
 
@@ -162,23 +164,11 @@ impl Console {
             .feed(state.views.clone(), shutdown.clone());
         let feeding = tokio::spawn(feeding);
         let router = router(state, beside, access, inbound_secret);
-        let shutdown = shutdown.cancelled_owned();
-        let served = match tls {
-            None => {
-                axum::serve(self.listener, router)
-                    .with_graceful_shutdown(shutdown)
-                    .await
-            }
-            Some(acceptor) => {
-                axum::serve(Https::new(self.listener, acceptor), router)
-                    .with_graceful_shutdown(shutdown)
-                    .await
-            }
-        };
+        server::serve(self.listener, tls, router, Limits::default(), shutdown).await;
         // It holds a way to publish.
         feeding.abort();
         let _ = feeding.await;
-        served
+        Ok(())
     }
 }
 
@@ -229,6 +219,7 @@ fn router(
         .routes(routes!(healthz));
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();
+    let free = free.layer(middleware::from_fn(free::arrived));
     api.merge(open);
     description.get_or_init(|| openapi::finished(api));
     guarded

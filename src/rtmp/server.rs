@@ -121,6 +121,7 @@ impl Server {
         let caps = Caps {
             per_address: settings.per_address,
             total: settings.connections,
+            spares_loopback: false,
         };
         let access = Access::new(settings.stream_key.as_ref());
         Ok(Self {
