@@ -109,3 +109,76 @@ async fn with_a_token_everyone_needs_it_and_it_is_not_repeated() {
         assert!(!server.output().contains(secret), "{}", server.output());
     }
 }
+
+#[tokio::test]
+async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in() {
+    const TOKEN: &str = "t0ken-5e6f";
+    let setup = Setup::new().agents("").args(&["--http", "0.0.0.0:0"]);
+    let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
+    server
+        .said("WATCHTOWER_CONSOLE_TOKEN has fewer than 16 characters")
+        .await;
+    let url = |path: &str, host: &str| format!("http://{host}:{}{path}", server.http.port());
+    let login = |token: &'static str| {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none());
+        let form = client
+            .build()
+            .expect("a client")
+            .post(url("/login", "127.0.0.1"));
+        form.header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("token={token}"))
+            .send()
+    };
+    let signed_in = login(TOKEN).await.expect("an answer");
+    assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
+    let cookie = signed_in.headers()["set-cookie"].to_str().expect("text");
+    let cookie = cookie.split(';').next().expect("a cookie").to_owned();
+    let forged = format!("watchtower=99999999999.{}", "ab".repeat(32));
+    let ask = |name: &'static str, value: String, host: &str| {
+        let request = server.client.get(url("/api/streams", host));
+        request.header(name, value).send()
+    };
+    let bearer = format!("Bearer {TOKEN}");
+    let guess = async |kind: u8| {
+        let answer = match kind {
+            0 => login("wrong").await,
+            1 => ask("authorization", "Bearer wrong".to_owned(), "127.0.0.1").await,
+            _ => ask("cookie", forged.clone(), "127.0.0.1").await,
+        };
+        answer.expect("an answer")
+    };
+    for kind in 0..3 {
+        // A guess comes back every second.
+        let mut guesses = 0;
+        let refused = loop {
+            let answer = guess(kind).await;
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                break answer;
+            }
+            guesses += 1;
+            assert!(guesses < 100, "{kind}");
+        };
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{kind}");
+        assert_eq!(refused.headers()["retry-after"], "1");
+    }
+    // The one that has just come back is spent on a wrong one first.
+    let mut seen = Vec::new();
+    for turn in 0..20 {
+        guess(1).await;
+        let right = match turn % 2 {
+            0 => ask("authorization", bearer.clone(), "127.0.0.1").await,
+            _ => login(TOKEN).await,
+        };
+        seen.push(right.expect("an answer").status());
+    }
+    for form in [0, 1] {
+        let mut seen = seen.iter().skip(form).step_by(2);
+        assert!(seen.any(|status| *status == StatusCode::TOO_MANY_REQUESTS));
+    }
+    let session = ask("cookie", cookie, "127.0.0.1").await;
+    assert_eq!(session.expect("an answer").status(), StatusCode::OK);
+    let elsewhere = ask("authorization", bearer, "127.0.0.2").await;
+    assert_eq!(elsewhere.expect("an answer").status(), StatusCode::OK);
+}

@@ -13,6 +13,7 @@ mod conditional;
 mod events;
 mod findings;
 mod free;
+mod guesses;
 mod history;
 mod https;
 mod inbound;
@@ -66,6 +67,9 @@ use wire::Wire;
 /// Far more than anybody has to say about an incident; the longest finding is
 /// well below.
 const LARGEST_BODY: usize = 64 << 10;
+
+/// Tokens below this are warned of, in characters.
+const SHORTEST_TOKEN: usize = 16;
 
 /// Where to listen and whom to let in.
 #[derive(Debug, Clone)]
@@ -126,6 +130,14 @@ impl Console {
         if settings.token.is_none() && !settings.address.ip().is_loopback() {
             let why = "without WATCHTOWER_CONSOLE_TOKEN only a loopback address is allowed";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        let short = |token: &Secret| token.expose().chars().count() < SHORTEST_TOKEN;
+        if settings.token.as_ref().is_some_and(short) && !settings.address.ip().is_loopback() {
+            tracing::warn!(
+                "WATCHTOWER_CONSOLE_TOKEN has fewer than {SHORTEST_TOKEN} characters, and other \
+                 machines reach the console: somebody may guess it; openssl rand -hex 24 makes a \
+                 better one"
+            );
         }
         let listener = TcpListener::bind(settings.address).await?;
         Ok(Self { listener, settings })

@@ -69,6 +69,11 @@ impl Problem {
     pub(super) fn is_unauthorized(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED
     }
+
+    /// It may go better in a second.
+    pub(super) fn is_for_now(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
 }
 
 impl From<JsonRejection> for Problem {
