@@ -182,3 +182,48 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
     let elsewhere = ask("authorization", bearer, "127.0.0.2").await;
     assert_eq!(elsewhere.expect("an answer").status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_and_nobody_keeps_it() {
+    let setup = Setup::new().agents("");
+    let server = setup.env("WATCHTOWER_INBOUND_SECRET", "5e6f7a8b9c0d1e2f");
+    let server = server.start().await;
+    let get = |path: &str| server.client.get(server.http_url(path));
+    let post = |path: &str| server.client.post(server.http_url(path));
+    let cases = [
+        (get("/api/incidents/%FF"), 400),
+        (get("/api/incidents/%FF/transcripts"), 400),
+        (post("/api/incidents/%FF/status"), 400),
+        (post("/api/incidents/%FF/notes"), 400),
+        (
+            server.client.delete(server.http_url("/api/lessons/%FF")),
+            400,
+        ),
+        (get("/api/frames/%FF/latest.jpg"), 400),
+        (get("/api/sinks/%FF/dead"), 400),
+        (post("/api/inbound").body(vec![b'x'; 17 << 10]), 413),
+        (post("/api/inbound").body(vec![b'x'; 65 << 10]), 413),
+        (get("/api/inbound"), 405),
+        (get("/login"), 405),
+        (post("/healthz"), 405),
+        (post("/api/streams"), 405),
+    ];
+    for (request, status) in cases {
+        let answer = request.send().await.expect("an answer");
+        let url = answer.url().clone();
+        assert_eq!(answer.status().as_u16(), status, "{url}");
+        let header = |name: &str| answer.headers().get(name).map(HeaderValue::as_bytes);
+        assert_eq!(
+            header("x-content-type-options"),
+            Some(&b"nosniff"[..]),
+            "{url}"
+        );
+        assert_eq!(header("cache-control"), Some(&b"no-store"[..]), "{url}");
+        assert_eq!(
+            header("content-type"),
+            Some(&b"application/problem+json"[..]),
+            "{url}"
+        );
+        assert_eq!(header("allow").is_some(), status == 405, "{url}");
+    }
+}

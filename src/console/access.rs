@@ -218,6 +218,18 @@ pub(super) async fn guard(
     }
     // What is allowed depends on who asks.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
+    as_it_is(headers);
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"watchtower\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+/// Nobody keeps it, unless it says so itself, or takes it for anything else.
+pub(super) fn as_it_is(headers: &mut HeaderMap) {
     // Whoever is refused is not answered by what knows better.
     headers
         .entry(header::CACHE_CONTROL)
@@ -226,13 +238,6 @@ pub(super) async fn guard(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let scheme = HeaderValue::from_static("Bearer realm=\"watchtower\"");
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, scheme);
-    }
-    response
 }
 
 /// A person opened the page in a browser.

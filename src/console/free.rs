@@ -10,19 +10,23 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::LARGEST_BODY;
+use super::access::as_it_is;
 use super::problem::Problem;
 
 /// From the header to the end of the body: a deadline for each piece of it
 /// would let one byte every few seconds hold a connection for hours.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// Hands the request on once all of it is here.
+/// Hands the request on once all of it is here, and the answer back with the
+/// headers that every answer of ours has.
 pub(super) async fn arrived(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match collected(body).await {
+    let mut response = match collected(body).await {
         Ok(body) => next.run(Request::from_parts(parts, body.into())).await,
         Err(problem) => problem.into_response(),
-    }
+    };
+    as_it_is(response.headers_mut());
+    response
 }
 
 async fn collected(body: Body) -> Result<Bytes, Problem> {

@@ -231,7 +231,9 @@ fn router(
         .routes(routes!(healthz));
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();
-    let free = free.layer(middleware::from_fn(free::arrived));
+    let free = free
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(free::arrived));
     api.merge(open);
     description.get_or_init(|| openapi::finished(api));
     guarded
