@@ -184,6 +184,54 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
 }
 
 #[tokio::test]
+async fn behind_what_encrypts_the_cookie_stays_off_plain_http() {
+    const TOKEN: &str = "t0ken-5e6f7a8b";
+    let setup = Setup::new().agents("");
+    let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client");
+    let cases: [(&[(&str, &str)], bool); 5] = [
+        (&[], false),
+        (
+            &[
+                ("host", "tower.example"),
+                ("origin", "http://tower.example"),
+            ],
+            false,
+        ),
+        (
+            &[
+                ("host", "tower.example"),
+                ("origin", "https://tower.example"),
+            ],
+            true,
+        ),
+        (&[("x-forwarded-proto", "https")], true),
+        (&[("x-forwarded-proto", "http")], false),
+    ];
+    for (headers, secure) in cases {
+        let form = client
+            .post(server.http_url("/login"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("token={TOKEN}"));
+        let form = headers
+            .iter()
+            .fold(form, |form, (name, value)| form.header(*name, *value));
+        let answer = form.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{headers:?}");
+        let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+        assert_eq!(
+            cookie.ends_with("; Secure"),
+            secure,
+            "{headers:?}: {cookie}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_refusal_is_a_problem_and_nobody_keeps_it() {
     let setup = Setup::new().agents("");
     let server = setup.env("WATCHTOWER_INBOUND_SECRET", "5e6f7a8b9c0d1e2f");

@@ -100,7 +100,11 @@ async fn login(
     let until = Timestamp::now()
         .as_second()
         .saturating_add(HOLDS.as_secs() as i64);
-    let secure = if access.is_secure() { "; Secure" } else { "" };
+    let secure = if access.is_secure() || is_encrypted(&headers) {
+        "; Secure"
+    } else {
+        ""
+    };
     let proof: Proof = proof(token, until).finalize().into_bytes().into();
     access.sessions.remember(proof, until);
     let cookie = format!(
@@ -113,6 +117,15 @@ async fn login(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// Whether what stands in front of us encrypts, as the browser or a proxy says.
+/// Who lies there keeps his own cookie off plain HTTP.
+fn is_encrypted(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
+    text("origin").is_some_and(|origin| origin.starts_with("https://"))
+        || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// The view the form was shown in place of, which a shared link named.
