@@ -31,7 +31,7 @@
 //! - **Words** are plain data without I/O: [`config`], [`media`], [`finding`],
 //!   [`incident`], [`model`], [`masking`], [`screen`], [`metrics`], [`bits`],
 //!   [`h264`], [`bearer`], [`backoff`],
-//!   [`transcript`].
+//!   [`transcript`], [`admission`].
 //! - **Meeting points** import words only: [`stream_hub`], [`frame_bus`],
 //!   [`store`], [`budget`], [`roster`], [`deliveries`], [`tls`]; and [`findings_bus`], which stands on
 //!   [`store`].
@@ -69,6 +69,7 @@ pub mod store;
 pub mod stream_hub;
 pub mod tls;
 
+pub mod admission;
 pub mod backoff;
 pub mod bearer;
 pub mod bits;

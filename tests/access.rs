@@ -109,3 +109,169 @@ async fn with_a_token_everyone_needs_it_and_it_is_not_repeated() {
         assert!(!server.output().contains(secret), "{}", server.output());
     }
 }
+
+#[tokio::test]
+async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in() {
+    const TOKEN: &str = "t0ken-5e6f";
+    let setup = Setup::new().agents("").args(&["--http", "0.0.0.0:0"]);
+    let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
+    server
+        .said("WATCHTOWER_CONSOLE_TOKEN has fewer than 16 characters")
+        .await;
+    let url = |path: &str, host: &str| format!("http://{host}:{}{path}", server.http.port());
+    let login = |token: &'static str| {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none());
+        let form = client
+            .build()
+            .expect("a client")
+            .post(url("/login", "127.0.0.1"));
+        form.header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("token={token}"))
+            .send()
+    };
+    let signed_in = login(TOKEN).await.expect("an answer");
+    assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
+    let cookie = signed_in.headers()["set-cookie"].to_str().expect("text");
+    let cookie = cookie.split(';').next().expect("a cookie").to_owned();
+    let forged = format!("watchtower=99999999999.{}", "ab".repeat(32));
+    let ask = |name: &'static str, value: String, host: &str| {
+        let request = server.client.get(url("/api/streams", host));
+        request.header(name, value).send()
+    };
+    let bearer = format!("Bearer {TOKEN}");
+    let guess = async |kind: u8| {
+        let answer = match kind {
+            0 => login("wrong").await,
+            1 => ask("authorization", "Bearer wrong".to_owned(), "127.0.0.1").await,
+            _ => ask("cookie", forged.clone(), "127.0.0.1").await,
+        };
+        answer.expect("an answer")
+    };
+    for kind in 0..3 {
+        // A guess comes back every second.
+        let mut guesses = 0;
+        let refused = loop {
+            let answer = guess(kind).await;
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                break answer;
+            }
+            guesses += 1;
+            assert!(guesses < 100, "{kind}");
+        };
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{kind}");
+        assert_eq!(refused.headers()["retry-after"], "1");
+    }
+    // The one that has just come back is spent on a wrong one first.
+    let mut seen = Vec::new();
+    for turn in 0..20 {
+        guess(1).await;
+        let right = match turn % 2 {
+            0 => ask("authorization", bearer.clone(), "127.0.0.1").await,
+            _ => login(TOKEN).await,
+        };
+        seen.push(right.expect("an answer").status());
+    }
+    for form in [0, 1] {
+        let mut seen = seen.iter().skip(form).step_by(2);
+        assert!(seen.any(|status| *status == StatusCode::TOO_MANY_REQUESTS));
+    }
+    let session = ask("cookie", cookie, "127.0.0.1").await;
+    assert_eq!(session.expect("an answer").status(), StatusCode::OK);
+    let elsewhere = ask("authorization", bearer, "127.0.0.2").await;
+    assert_eq!(elsewhere.expect("an answer").status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn behind_what_encrypts_the_cookie_stays_off_plain_http() {
+    const TOKEN: &str = "t0ken-5e6f7a8b";
+    let setup = Setup::new().agents("");
+    let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client");
+    let cases: [(&[(&str, &str)], bool); 5] = [
+        (&[], false),
+        (
+            &[
+                ("host", "tower.example"),
+                ("origin", "http://tower.example"),
+            ],
+            false,
+        ),
+        (
+            &[
+                ("host", "tower.example"),
+                ("origin", "https://tower.example"),
+            ],
+            true,
+        ),
+        (&[("x-forwarded-proto", "https")], true),
+        (&[("x-forwarded-proto", "http")], false),
+    ];
+    for (headers, secure) in cases {
+        let form = client
+            .post(server.http_url("/login"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("token={TOKEN}"));
+        let form = headers
+            .iter()
+            .fold(form, |form, (name, value)| form.header(*name, *value));
+        let answer = form.send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{headers:?}");
+        let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+        assert_eq!(
+            cookie.ends_with("; Secure"),
+            secure,
+            "{headers:?}: {cookie}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_and_nobody_keeps_it() {
+    let setup = Setup::new().agents("");
+    let server = setup.env("WATCHTOWER_INBOUND_SECRET", "5e6f7a8b9c0d1e2f");
+    let server = server.start().await;
+    let get = |path: &str| server.client.get(server.http_url(path));
+    let post = |path: &str| server.client.post(server.http_url(path));
+    let cases = [
+        (get("/api/incidents/%FF"), 400),
+        (get("/api/incidents/%FF/transcripts"), 400),
+        (post("/api/incidents/%FF/status"), 400),
+        (post("/api/incidents/%FF/notes"), 400),
+        (
+            server.client.delete(server.http_url("/api/lessons/%FF")),
+            400,
+        ),
+        (get("/api/frames/%FF/latest.jpg"), 400),
+        (get("/api/sinks/%FF/dead"), 400),
+        (post("/api/inbound").body(vec![b'x'; 17 << 10]), 413),
+        (post("/api/inbound").body(vec![b'x'; 65 << 10]), 413),
+        (get("/api/inbound"), 405),
+        (get("/login"), 405),
+        (post("/healthz"), 405),
+        (post("/api/streams"), 405),
+    ];
+    for (request, status) in cases {
+        let answer = request.send().await.expect("an answer");
+        let url = answer.url().clone();
+        assert_eq!(answer.status().as_u16(), status, "{url}");
+        let header = |name: &str| answer.headers().get(name).map(HeaderValue::as_bytes);
+        assert_eq!(
+            header("x-content-type-options"),
+            Some(&b"nosniff"[..]),
+            "{url}"
+        );
+        assert_eq!(header("cache-control"), Some(&b"no-store"[..]), "{url}");
+        assert_eq!(
+            header("content-type"),
+            Some(&b"application/problem+json"[..]),
+            "{url}"
+        );
+        assert_eq!(header("allow").is_some(), status == 405, "{url}");
+    }
+}

@@ -223,7 +223,7 @@ fn finding() -> Value {
         "evidence": [{"quote": "q", "box": [1, 2, 3, 4], "grounded": true}],
         "mitre": ["T1110.001"],
         "recommended_action": "",
-        "model": {"provider": "offline", "name": "rules", "version": "1"},
+        "model": {"provider": "offline", "name": "rules", "version": "1", "prompt": "v\u{1b}2"},
     })
 }
 
@@ -241,6 +241,7 @@ async fn a_reported_finding_is_checked_cleaned_and_stored_once() {
     let good = finding();
     let (status, stored) = post(&good).await;
     assert_eq!((status, &stored["title"]), (201, &json!("Brute[31m force")));
+    assert_eq!(stored["model"]["prompt"], "v2");
     assert_eq!(post(&good).await, (200, stored));
     assert_eq!(server.findings().len(), 1);
     assert!(server.log("outpost.log").contains("Brute[31m force"));
@@ -249,6 +250,8 @@ async fn a_reported_finding_is_checked_cleaned_and_stored_once() {
     for (pointer, bad, status, field) in [
         ("/agent", json!("secops"), 409, "secops"),
         ("/agent", json!("../etc"), 422, "agent"),
+        ("/agent", json!("watchTOWER"), 409, "reserved"),
+        ("/model/prompt", json!(long), 422, "model.prompt"),
         ("/stream", json!("a b"), 422, "stream"),
         ("/severity", json!("awful"), 422, "severity"),
         ("/confidence", json!(1.5), 422, "confidence"),

@@ -4,12 +4,14 @@
 //! requests that plainly come from this machine pass: their `Host` is a
 //! loopback name (which stops DNS rebinding), no proxy or tunnel has touched
 //! them, and they come from no other site's page. A browser that has signed in
-//! ([`login`](super::login)) shows its cookie instead of the token.
+//! ([`login`](super::login)) shows its cookie instead of the token. Wrong tokens
+//! are counted ([`guesses`](super::guesses)).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -17,10 +19,14 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::login::{self, Guesses};
+use super::guesses::{Attempt, Guesses};
+use super::login::{Session, Sessions};
 use super::page;
 use super::problem::Problem;
 use crate::config::Secret;
+
+/// What a person reads whose address has shown too many.
+pub(super) const TOO_MANY: &str = "Too many wrong tokens. Try again in a second.";
 
 #[derive(Debug)]
 pub(super) struct Access {
@@ -28,7 +34,8 @@ pub(super) struct Access {
     origins: Vec<String>,
     /// Browsers reach us by TLS alone.
     secure: bool,
-    pub(super) guesses: Guesses,
+    guesses: Guesses,
+    pub(super) sessions: Sessions,
 }
 
 impl Access {
@@ -38,6 +45,7 @@ impl Access {
             origins,
             secure,
             guesses: Guesses::default(),
+            sessions: Sessions::default(),
         }
     }
 
@@ -49,8 +57,9 @@ impl Access {
         self.secure
     }
 
-    pub(super) fn accepts(&self, given: &str) -> bool {
-        self.token.as_ref().is_some_and(|token| same(given, token))
+    /// Whether somebody at `peer` may be let in for what he shows.
+    pub(super) fn attempt(&self, peer: IpAddr, is_right: impl FnOnce() -> bool) -> Attempt {
+        self.guesses.attempt(peer, Instant::now(), is_right)
     }
 
     /// Whether a page of ours sent it, as far as a browser says.
@@ -64,26 +73,39 @@ impl Access {
         }
     }
 
-    fn check(&self, headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), Problem> {
+    fn check(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&Authority>,
+        peer: IpAddr,
+    ) -> Result<(), Problem> {
         let Some(token) = &self.token else {
             return self.check_local(headers, authority);
         };
-        let bearer = headers.get(header::AUTHORIZATION).and_then(bearer);
-        match bearer {
-            Some(given) if same(given, token) => Ok(()),
-            Some(_) => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is wrong")),
+        let unauthorized = |why: &str| Err(Problem::new(StatusCode::UNAUTHORIZED, why));
+        let too_many = || {
+            Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address; try again in a second",
+            ))
+        };
+        if let Some(given) = headers.get(header::AUTHORIZATION).and_then(bearer) {
+            return match self.attempt(peer, || same(given, token)) {
+                Attempt::Right => Ok(()),
+                Attempt::Wrong => unauthorized("the token is wrong"),
+                Attempt::TooMany => too_many(),
+            };
+        }
+        let attempt = |is_right: &dyn Fn() -> bool| self.attempt(peer, is_right);
+        match self.sessions.of(headers, token, attempt) {
             // A cookie comes along with whatever a browser is made to send.
-            None if login::is_signed_in(headers, token) => match self.is_same_site(headers) {
-                true => Ok(()),
-                false => Err(Problem::new(
-                    StatusCode::FORBIDDEN,
-                    "the request comes from another site's page",
-                )),
-            },
-            None => Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "expected Authorization: Bearer TOKEN",
+            Session::Open if self.is_same_site(headers) => Ok(()),
+            Session::Open => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "the request comes from another site's page",
             )),
+            Session::None => unauthorized("expected Authorization: Bearer TOKEN"),
+            Session::TooMany => too_many(),
         }
     }
 
@@ -141,6 +163,7 @@ impl Access {
 
 pub(super) async fn guard(
     State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -169,10 +192,19 @@ pub(super) async fn guard(
         ];
         (StatusCode::NO_CONTENT, allowed).into_response()
     } else {
-        match access.check(request.headers(), request.uri().authority()) {
+        match access.check(request.headers(), request.uri().authority(), peer.ip()) {
             Ok(()) => next.run(request).await,
             Err(problem) if wants_page(&request) && problem.is_unauthorized() => {
                 (StatusCode::UNAUTHORIZED, page::login(None)).into_response()
+            }
+            Err(problem) if problem.is_for_now() => {
+                let later = [(header::RETRY_AFTER, "1")];
+                if wants_page(&request) {
+                    let page = page::login(Some(TOO_MANY));
+                    (StatusCode::TOO_MANY_REQUESTS, later, page).into_response()
+                } else {
+                    (later, problem).into_response()
+                }
             }
             Err(problem) => problem.into_response(),
         }
@@ -186,6 +218,18 @@ pub(super) async fn guard(
     }
     // What is allowed depends on who asks.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
+    as_it_is(headers);
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"watchtower\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+/// Nobody keeps it, unless it says so itself, or takes it for anything else.
+pub(super) fn as_it_is(headers: &mut HeaderMap) {
     // Whoever is refused is not answered by what knows better.
     headers
         .entry(header::CACHE_CONTROL)
@@ -194,13 +238,6 @@ pub(super) async fn guard(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let scheme = HeaderValue::from_static("Bearer realm=\"watchtower\"");
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, scheme);
-    }
-    response
 }
 
 /// A person opened the page in a browser.
@@ -219,7 +256,7 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 }
 
 /// In constant time, whatever the lengths.
-fn same(given: &str, token: &Secret) -> bool {
+pub(super) fn same(given: &str, token: &Secret) -> bool {
     let digest = |text: &str| Sha256::digest(text.as_bytes());
     digest(given).ct_eq(&digest(token.expose())).into()
 }
@@ -242,6 +279,8 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
             (
@@ -255,8 +294,9 @@ mod tests {
     #[test]
     fn without_a_token_only_this_machine_passes() {
         let access = Access::new(None, vec!["https://console.example".to_owned()], false);
-        let passes =
-            |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
+        let passes = |pairs: &[(&'static str, &'static str)]| {
+            access.check(&headers(pairs), None, PEER).is_ok()
+        };
         assert!(passes(&[("host", "localhost:8080")]));
         assert!(passes(&[("host", "127.0.0.1:8080")]));
         assert!(passes(&[("host", "[::1]:8080")]));
@@ -298,7 +338,7 @@ mod tests {
         let access = Access::new(None, vec![], true);
         let passes = |origin: &'static str| {
             let pairs = [("host", "localhost:8080"), ("origin", origin)];
-            access.check(&headers(&pairs), None).is_ok()
+            access.check(&headers(&pairs), None, PEER).is_ok()
         };
         assert!(passes("https://localhost:8080"));
         assert!(!passes("http://localhost:8080"));
@@ -308,8 +348,9 @@ mod tests {
     #[test]
     fn with_a_token_everyone_needs_it() {
         let access = Access::new(Secret::new("s3cret-token"), vec![], false);
-        let passes =
-            |pairs: &[(&'static str, &'static str)]| access.check(&headers(pairs), None).is_ok();
+        let passes = |pairs: &[(&'static str, &'static str)]| {
+            access.check(&headers(pairs), None, PEER).is_ok()
+        };
         assert!(passes(&[
             ("host", "tower.example"),
             ("authorization", "Bearer s3cret-token")

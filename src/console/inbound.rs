@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -85,8 +86,9 @@ struct InboundDecision {
 async fn decide(
     State(inbound): State<Inbound>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let body = body?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let at = text("x-watchtower-timestamp").unwrap_or_default();
     let signature = text("x-watchtower-signature").unwrap_or_default();
@@ -103,7 +105,7 @@ async fn decide(
         .map_err(refuse)?;
     let decision: InboundDecision = serde_json::from_slice(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let verdict = verdict(decision.incident, &decision.body, &HeaderMap::new())?;
+    let verdict = verdict(decision.incident, &decision.body)?;
     let change = inbound.state.views.findings.decide(verdict).await?;
     tracing::info!(incident = %decision.incident, status = %change.incident.status, "decided from outside");
     Ok(Json(change).into_response())

@@ -4,7 +4,7 @@ use std::convert::identity;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::AppState;
+use super::conditional::IfMatch;
 use super::history::{StillShown, evidence_url};
 use super::list::{List, bad_request, page_size};
 use super::problem::{Failed, NotDone, Problem};
@@ -243,9 +244,9 @@ impl From<KeptStill> for ProofStill {
 
 pub(super) async fn incident(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let id = incident_id(&id)?;
+    let id = incident_id(id)?;
     let bus = &state.views.findings;
     let dossier = bus.incident(id).await?;
     let dossier = dossier.ok_or_else(|| no_incident(id))?;
@@ -314,9 +315,9 @@ fn shown(
 )]
 pub(super) async fn transcripts(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<List<Transcript>>, Problem> {
-    let id = incident_id(&id)?;
+    let id = incident_id(id)?;
     let items = state.views.findings.transcripts(id).await?;
     Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
 }
@@ -352,13 +353,16 @@ pub(super) struct StatusBody {
 )]
 pub(super) async fn set_status(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Result<Json<StatusBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let id = incident_id(&id)?;
+    let id = incident_id(id)?;
     let Json(body) = body?;
-    let verdict = verdict(id, &body, &headers)?;
+    let mut verdict = verdict(id, &body)?;
+    let wanted = IfMatch::of(&headers)
+        .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
+    verdict.version = precondition(&state, id, wanted, verdict.version).await?;
     let change: Change = state.views.findings.decide(verdict).await?;
     let version = change.version;
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
@@ -385,10 +389,10 @@ pub(super) struct NoteBody {
 )]
 pub(super) async fn annotate(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     body: Result<Json<NoteBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let id = incident_id(&id)?;
+    let id = incident_id(id)?;
     let Json(body) = body?;
     let by = person(&body.by)?;
     let text = body.text.trim();
@@ -421,11 +425,7 @@ fn person(by: &str) -> Result<String, Problem> {
     Ok(by.to_owned())
 }
 
-pub(super) fn verdict(
-    id: Uuid,
-    body: &StatusBody,
-    headers: &HeaderMap,
-) -> Result<Verdict, Problem> {
+pub(super) fn verdict(id: Uuid, body: &StatusBody) -> Result<Verdict, Problem> {
     let by = person(&body.by)?;
     let why = body.why.trim();
     if why.chars().count() > LONGEST_WHY {
@@ -439,24 +439,40 @@ pub(super) fn verdict(
     if body.false_positive && body.status != Status::Closed {
         return Err(bad_request("false_positive goes with status closed only"));
     }
-    let tag = match headers.get(header::IF_MATCH) {
-        None => None,
-        Some(tag) if tag == "*" => None,
-        Some(tag) => {
-            let text = tag.to_str().unwrap_or_default().trim_matches('"');
-            // Behind it stands what else was shown, which decides nothing.
-            let version = text.split('-').next().unwrap_or_default().parse::<u64>();
-            Some(version.map_err(|_| bad_request("If-Match must be the ETag of the incident"))?)
-        }
-    };
     Ok(Verdict {
         incident: id,
         status: body.status,
         by,
         why: why.to_owned(),
         false_positive: body.false_positive,
-        version: tag.or(body.version),
+        version: body.version,
     })
+}
+
+/// Which of the versions that were named is decided on. Who is to know whether
+/// it is the current one when it comes to it is whoever writes.
+async fn precondition(
+    state: &AppState,
+    id: Uuid,
+    wanted: IfMatch,
+    version: Option<u64>,
+) -> Result<Option<u64>, Problem> {
+    let IfMatch::Tags(tags) = wanted else {
+        return Ok(version);
+    };
+    // Behind it stands what else was shown, which decides nothing.
+    let number = |tag: &String| tag.split('-').next()?.parse::<u64>().ok();
+    let versions: Vec<_> = tags.iter().filter_map(number).collect();
+    if let [version] = versions[..] {
+        return Ok(Some(version));
+    }
+    let dossier = state.views.findings.incident(id).await?;
+    let current = dossier.ok_or_else(|| no_incident(id))?.version;
+    if versions.contains(&current) {
+        Ok(Some(current))
+    } else {
+        Err(Refusal::Stale { version: current }.into())
+    }
 }
 
 /// What was learned from false alarms, the newest first
@@ -490,9 +506,10 @@ pub(super) struct Remover {
 )]
 pub(super) async fn unlearn(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     query: Result<Query<Remover>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
+    let Path(id) = id?;
     let id = id
         .parse()
         .map_err(|_| bad_request("a lesson's id is a UUID"))?;
@@ -515,7 +532,8 @@ pub(super) async fn unlearn(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn incident_id(id: &str) -> Result<Uuid, Problem> {
+fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+    let Path(id) = id?;
     id.parse()
         .map_err(|_| bad_request("an incident's id is a UUID"))
 }

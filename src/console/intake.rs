@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::AppState;
 use super::problem::{Failed, NotDone, Problem};
 use crate::config::is_agent_name;
-use crate::finding::{Finding, printable};
+use crate::finding::{Finding, WATCHTOWER, printable};
 use crate::masking::mask_secrets;
 use crate::roster::NotAdmitted;
 
@@ -53,6 +53,14 @@ pub(super) async fn report(
     // Demands a JSON content type, which no other site's form can send.
     let Json(finding) = finding?;
     check(&finding, Timestamp::now())?;
+    // It is not in the roster, which knows analysts only.
+    if finding.agent.eq_ignore_ascii_case(WATCHTOWER) {
+        let why = format!(
+            "agent {}: the name is reserved for the server itself",
+            finding.agent
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, why));
+    }
     let finding = cleaned(finding);
     // One at a time, so that the same one sent twice at once is stored once.
     let _turn = state.reports.lock().await;
@@ -123,6 +131,7 @@ fn check(finding: &Finding, now: Timestamp) -> Result<(), Problem> {
         ("model.provider", &finding.model.provider, NAME),
         ("model.name", &finding.model.name, NAME),
         ("model.version", &finding.model.version, NAME),
+        ("model.prompt", &finding.model.prompt, NAME),
     ];
     for (field, text, most) in texts {
         if !fits(text, most) {
@@ -181,6 +190,7 @@ fn cleaned(mut finding: Finding) -> Finding {
     clean(&mut finding.model.provider);
     clean(&mut finding.model.name);
     clean(&mut finding.model.version);
+    clean(&mut finding.model.prompt);
     for evidence in &mut finding.evidence {
         clean(&mut evidence.quote);
     }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -123,14 +124,16 @@ pub(super) async fn budget(State(state): State<AppState>) -> Json<Standing> {
             ("x-frame-pts-ms" = i64, description = "Milliseconds on the stream's own clock"),
         )),
         (status = 304, description = "It is what `If-None-Match` names"),
+        (status = 400, description = "The name can't be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No live stream of that name has a picture", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The screen has not been read yet", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn latest_still(
     State(state): State<AppState>,
-    Path(stream): Path<String>,
+    stream: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
+    let Path(stream) = stream?;
     let frames = &state.views.frames;
     let name = StreamName::new(&stream).ok();
     let Some((name, _)) = name.and_then(|name| Some((name.clone(), frames.newest(&name)?))) else {

@@ -3,13 +3,20 @@
 //! The cookie says until when it holds and proves it with an HMAC (RFC 2104)
 //! under the token, so it needs no memory, survives a restart and ends with
 //! the token it was made from.
+//!
+//! A cookie made with a guessed token is a guess like any other, so that one
+//! nobody has seen before is looked at only while its address has guesses left.
+//! Those seen before pass always: a stranger who guesses behind the same proxy
+//! signs nobody out.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Form;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use hmac::{Hmac, Mac};
@@ -21,7 +28,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::Access;
+use super::access::{Access, TOO_MANY, same};
+use super::guesses::Attempt;
 use super::page;
 use crate::config::Secret;
 
@@ -29,8 +37,10 @@ const COOKIE: &str = "watchtower";
 const HOLDS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A token is a short text; so is its form.
 const MOST_BYTES: usize = 4096;
-/// Wrong tokens: this many at once, then one a second, of all who try.
-const GUESSES: f64 = 10.0;
+/// Sessions remembered; more than people who watch one tower.
+const MOST_SESSIONS: usize = 4096;
+
+type Proof = [u8; 32];
 
 pub(super) fn router(access: Arc<Access>) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -62,6 +72,7 @@ struct Given {
 )]
 async fn login(
     State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     form: Result<Form<Given>, FormRejection>,
 ) -> Response {
@@ -78,21 +89,27 @@ async fn login(
     let Some(token) = access.token() else {
         return Redirect::to("/").into_response();
     };
-    if !access.guesses.left() {
-        let why = "Too many wrong tokens. Try again in a second.";
-        return refuse(StatusCode::TOO_MANY_REQUESTS, why);
-    }
-    if !access.accepts(given.token.trim()) {
-        access.guesses.spend();
-        return refuse(StatusCode::UNAUTHORIZED, "That is not the token.");
+    match access.attempt(peer.ip(), || same(given.token.trim(), token)) {
+        Attempt::Right => {}
+        Attempt::Wrong => return refuse(StatusCode::UNAUTHORIZED, "That is not the token."),
+        Attempt::TooMany => {
+            let refusal = refuse(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
+            return ([(header::RETRY_AFTER, "1")], refusal).into_response();
+        }
     }
     let until = Timestamp::now()
         .as_second()
         .saturating_add(HOLDS.as_secs() as i64);
-    let secure = if access.is_secure() { "; Secure" } else { "" };
+    let secure = if access.is_secure() || is_encrypted(&headers) {
+        "; Secure"
+    } else {
+        ""
+    };
+    let proof: Proof = proof(token, until).finalize().into_bytes().into();
+    access.sessions.remember(proof, until);
     let cookie = format!(
         "{COOKIE}={until}.{}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
-        hex(&proof(token, until).finalize().into_bytes()),
+        hex(&proof),
         HOLDS.as_secs(),
     );
     let mut response = Redirect::to(&wanted(&headers)).into_response();
@@ -100,6 +117,15 @@ async fn login(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// Whether what stands in front of us encrypts, as the browser or a proxy says.
+/// Who lies there keeps his own cookie off plain HTTP.
+fn is_encrypted(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
+    text("origin").is_some_and(|origin| origin.starts_with("https://"))
+        || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// The view the form was shown in place of, which a shared link named.
@@ -115,26 +141,90 @@ fn wanted(headers: &HeaderMap) -> String {
     }
 }
 
-/// Whether the request carries a cookie that still holds.
-pub(super) fn is_signed_in(headers: &HeaderMap, token: &Secret) -> bool {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-        .any(|value| holds(value, token, Timestamp::now().as_second()))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Session {
+    Open,
+    /// No cookie that holds.
+    None,
+    /// Whether a cookie holds was not looked at.
+    TooMany,
 }
 
-fn holds(value: &str, token: &Secret, now: i64) -> bool {
-    let parsed = value.split_once('.').and_then(|(until, given)| {
-        let until: i64 = until.parse().ok()?;
-        Some((until, unhex(given)?))
-    });
-    // In constant time.
-    parsed.is_some_and(|(until, given)| {
-        until > now && proof(token, until).verify_slice(&given).is_ok()
-    })
+/// Sessions that have proved themselves, and until when they hold.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<Proof, i64>>);
+
+impl Sessions {
+    /// Whether the request carries a cookie that still holds; `attempt` is what
+    /// a look at one costs.
+    pub(super) fn of(
+        &self,
+        headers: &HeaderMap,
+        token: &Secret,
+        attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
+    ) -> Session {
+        let cookies: Vec<_> = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+            .filter_map(parsed)
+            .collect();
+        self.among(&cookies, token, Timestamp::now().as_second(), attempt)
+    }
+
+    fn among(
+        &self,
+        cookies: &[(i64, Proof)],
+        token: &Secret,
+        now: i64,
+        attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
+    ) -> Session {
+        // What is over lets nobody in, and tells nobody anything.
+        let holding = cookies.iter().filter(|(until, _)| *until > now);
+        if holding
+            .clone()
+            .any(|(until, given)| self.knows(given, *until))
+        {
+            return Session::Open;
+        }
+        for (until, given) in holding {
+            // In constant time.
+            let is_right = || proof(token, *until).verify_slice(given).is_ok();
+            match attempt(&is_right) {
+                Attempt::Right => {
+                    self.remember(*given, *until);
+                    return Session::Open;
+                }
+                Attempt::Wrong => {}
+                Attempt::TooMany => return Session::TooMany,
+            }
+        }
+        Session::None
+    }
+
+    fn knows(&self, given: &Proof, until: i64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(given) == Some(&until)
+    }
+
+    fn remember(&self, given: Proof, until: i64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_SESSIONS {
+            let soonest = known.iter().min_by_key(|(_, until)| **until);
+            if let Some(soonest) = soonest.map(|(proof, _)| *proof) {
+                known.remove(&soonest);
+            }
+        }
+        known.insert(given, until);
+    }
+}
+
+/// Until when a cookie holds, and what proves it.
+fn parsed(value: &str) -> Option<(i64, Proof)> {
+    let (until, given) = value.split_once('.')?;
+    Some((until.parse().ok()?, unhex(given)?))
 }
 
 fn proof(token: &Secret, until: i64) -> Hmac<Sha256> {
@@ -149,42 +239,17 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+fn unhex(text: &str) -> Option<Proof> {
     let digits: Option<Vec<u8>> = text
         .chars()
         .map(|digit| digit.to_digit(16).map(|value| value as u8))
         .collect();
     let digits = digits.filter(|digits| digits.len() == 64)?;
-    Some(
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect(),
-    )
-}
-
-/// A bucket of guesses that refills by one a second.
-#[derive(Debug)]
-pub(super) struct Guesses(Mutex<(f64, Instant)>);
-
-impl Default for Guesses {
-    fn default() -> Self {
-        Self(Mutex::new((GUESSES, Instant::now())))
-    }
-}
-
-impl Guesses {
-    fn left(&self) -> bool {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let gained = now.duration_since(bucket.1).as_secs_f64();
-        *bucket = ((bucket.0 + gained).min(GUESSES), now);
-        bucket.0 >= 1.0
-    }
-
-    fn spend(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 -= 1.0;
-    }
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
+    bytes.try_into().ok()
 }
 
 #[cfg(test)]
@@ -220,11 +285,24 @@ mod tests {
         assert_eq!(wanted(&HeaderMap::new()), "/");
     }
 
+    /// With a bucket that has a guess, or none.
+    fn look(sessions: &Sessions, value: &str, token: &Secret, now: i64, left: bool) -> Session {
+        let cookies: Vec<_> = parsed(value).into_iter().collect();
+        sessions.among(&cookies, token, now, |is_right| match left {
+            false => Attempt::TooMany,
+            true if is_right() => Attempt::Right,
+            true => Attempt::Wrong,
+        })
+    }
+
     #[test]
     fn a_cookie_holds_until_its_time_and_for_its_token_alone() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
         let other = Secret::new("another").expect("a secret");
         let value = cookie(&token, 1000);
+        let holds = |value: &str, token: &Secret, now: i64| {
+            look(&Sessions::default(), value, token, now, true) == Session::Open
+        };
         assert!(holds(&value, &token, 999));
         assert!(!holds(&value, &token, 1000));
         assert!(!holds(&value, &other, 999));
@@ -232,5 +310,22 @@ mod tests {
         for bad in ["", ".", "1000", "1000.zz", "x.00", "1000.00"] {
             assert!(!holds(bad, &token, 999), "{bad}");
         }
+    }
+
+    #[test]
+    fn who_is_signed_in_does_not_care_about_guesses_and_who_is_not_has_to() {
+        let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
+        let sessions = Sessions::default();
+        let value = cookie(&token, 1000);
+        let stale = cookie(&token, 990);
+        let look = |value: &str, now: i64, left: bool| look(&sessions, value, &token, now, left);
+        assert_eq!(look(&value, 999, false), Session::TooMany);
+        assert_eq!(look(&value, 999, true), Session::Open);
+        assert_eq!(look(&value, 999, false), Session::Open);
+        assert_eq!(look(&value, 1000, false), Session::None);
+        let later = value.replace("1000.", "2000.");
+        assert_eq!(look(&later, 999, false), Session::TooMany);
+        // Over, so that nobody looks at it.
+        assert_eq!(look(&stale, 999, false), Session::None);
     }
 }

@@ -12,6 +12,8 @@ mod ask;
 mod conditional;
 mod events;
 mod findings;
+mod free;
+mod guesses;
 mod history;
 mod https;
 mod inbound;
@@ -23,6 +25,7 @@ mod login;
 mod openapi;
 mod page;
 mod problem;
+mod server;
 mod setup;
 mod sinks;
 mod wire;
@@ -56,14 +59,17 @@ use crate::roster::Roster;
 use crate::stream_hub::StreamHub;
 use crate::tls;
 use access::Access;
-use https::Https;
 use problem::Problem;
+use server::Limits;
 pub use setup::Doors;
 use wire::Wire;
 
 /// Far more than anybody has to say about an incident; the longest finding is
 /// well below.
 const LARGEST_BODY: usize = 64 << 10;
+
+/// Tokens below this are warned of, in characters.
+const SHORTEST_TOKEN: usize = 16;
 
 /// Where to listen and whom to let in.
 #[derive(Debug, Clone)]
@@ -125,6 +131,14 @@ impl Console {
             let why = "without WATCHTOWER_CONSOLE_TOKEN only a loopback address is allowed";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
+        let short = |token: &Secret| token.expose().chars().count() < SHORTEST_TOKEN;
+        if settings.token.as_ref().is_some_and(short) && !settings.address.ip().is_loopback() {
+            tracing::warn!(
+                "WATCHTOWER_CONSOLE_TOKEN has fewer than {SHORTEST_TOKEN} characters, and other \
+                 machines reach the console: somebody may guess it; openssl rand -hex 24 makes a \
+                 better one"
+            );
+        }
         let listener = TcpListener::bind(settings.address).await?;
         Ok(Self { listener, settings })
     }
@@ -162,23 +176,11 @@ impl Console {
             .feed(state.views.clone(), shutdown.clone());
         let feeding = tokio::spawn(feeding);
         let router = router(state, beside, access, inbound_secret);
-        let shutdown = shutdown.cancelled_owned();
-        let served = match tls {
-            None => {
-                axum::serve(self.listener, router)
-                    .with_graceful_shutdown(shutdown)
-                    .await
-            }
-            Some(acceptor) => {
-                axum::serve(Https::new(self.listener, acceptor), router)
-                    .with_graceful_shutdown(shutdown)
-                    .await
-            }
-        };
+        server::serve(self.listener, tls, router, Limits::default(), shutdown).await;
         // It holds a way to publish.
         feeding.abort();
         let _ = feeding.await;
-        served
+        Ok(())
     }
 }
 
@@ -229,6 +231,9 @@ fn router(
         .routes(routes!(healthz));
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();
+    let free = free
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(free::arrived));
     api.merge(open);
     description.get_or_init(|| openapi::finished(api));
     guarded

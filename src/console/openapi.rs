@@ -84,15 +84,23 @@ pub(super) fn finished(mut api: OpenApi) -> Bytes {
                     response.description = reason.unwrap_or("Answered").to_owned();
                 }
             }
-            for (status, why) in [
-                ("401", "The token is missing or wrong"),
-                ("403", "Not from this machine, or from another site's page"),
-            ] {
-                if FREE.contains(&path.as_str()) {
-                    continue;
-                }
+            let answers: &[_] = if !FREE.contains(&path.as_str()) {
+                &[
+                    ("401", "The token is missing or wrong"),
+                    ("403", "Not from this machine, or from another site's page"),
+                    ("429", "Too many wrong tokens from this address"),
+                ]
+            } else if operation.request_body.is_some() {
+                &[
+                    ("408", "The body took too long"),
+                    ("413", "The body is too large"),
+                ]
+            } else {
+                &[]
+            };
+            for (status, why) in answers {
                 responses
-                    .entry(status.to_owned())
+                    .entry((*status).to_owned())
                     .or_insert_with(|| refused(why));
             }
         }

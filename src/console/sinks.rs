@@ -3,7 +3,7 @@
 use std::convert::identity;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -60,9 +60,10 @@ pub(super) struct DeadQuery {
 )]
 pub(super) async fn dead_letters(
     State(state): State<AppState>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     query: Result<Query<DeadQuery>, QueryRejection>,
 ) -> Result<Json<List<Buried>>, Problem> {
+    let Path(name) = name?;
     let Query(query) = query?;
     let limit = page_size(query.limit)?;
     let rows = state.views.deliveries.list();

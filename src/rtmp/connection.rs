@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::access::{Access, App, Refusal};
-use super::admission::Place;
 use super::chunk::Message;
 use super::flv::{Demuxer, Fault};
 use super::server::{Shared, Summary};
 use super::session::{Connect, Event, Metadata, Publish, Session, SessionError};
+use crate::admission::Place;
 use crate::media::MediaUnit;
 use crate::metrics::Dropped;
 use crate::stream_hub::Publisher;

@@ -13,7 +13,6 @@
 //! Everything below `Connection` is free of I/O and is fuzzed as it stands.
 
 mod access;
-mod admission;
 mod aggregate;
 pub mod amf;
 mod av1;

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::access::Access;
-use super::admission::{Admission, Caps, Turned};
 use super::chunk::Limits;
 use super::connection::{Connection, End};
 use super::flood::Flood;
+use crate::admission::{Admission, Caps, Turned};
 use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::stream_hub::StreamHub;
@@ -121,6 +121,7 @@ impl Server {
         let caps = Caps {
             per_address: settings.per_address,
             total: settings.connections,
+            spares_loopback: false,
         };
         let access = Access::new(settings.stream_key.as_ref());
         Ok(Self {

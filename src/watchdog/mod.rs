@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::config::WatchdogSettings;
-use crate::finding::{Finding, FrameRef, ModelRef, Observation, WATCHTOWER};
+use crate::finding::{Category, Finding, FrameRef, ModelRef, Observation, WATCHTOWER};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
-use crate::incident::Status;
+use crate::incident::{Incident, Status};
 use crate::media::StreamName;
 use crate::roster::Roster;
 use crate::store::{IncidentQuery, Refusal, Verdict};
@@ -183,10 +183,13 @@ impl Watchdog {
     }
 
     /// Whether what an earlier run could not see is over nobody knows; what
-    /// goes on is reported anew.
+    /// goes on is reported anew. An attempt to steer the analysts is told under
+    /// the same name, and an analyst may have seen the same: those are people's
+    /// to close.
     async fn close_left_over(&self) {
         let query = IncidentQuery {
             status: vec![Status::New, Status::Acknowledged],
+            category: vec![Category::Availability],
             agent: Some(WATCHTOWER.to_owned()),
             limit: LEFT_OVER,
             ..IncidentQuery::default()
@@ -194,9 +197,79 @@ impl Watchdog {
         let Ok(page) = self.findings.incidents(query).await else {
             return;
         };
-        for incident in page.items {
+        let own = |incident: &Incident| incident.agents == [WATCHTOWER];
+        for incident in page.items.into_iter().filter(own) {
             let why = "the server was started again".to_owned();
             self.decide(incident.id, Status::Closed, why).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreSettings;
+    use crate::finding::Severity;
+
+    #[tokio::test]
+    async fn only_blind_spots_of_its_own_are_closed_at_the_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = StoreSettings::default();
+        let (findings, _) = FindingsBus::open(folder.path(), folder.path(), &[], &settings)
+            .expect("an empty store");
+        let watchdog = Watchdog::new(
+            StreamHub::new(),
+            FrameBus::new(),
+            Roster::new(Vec::new()),
+            findings.clone(),
+            crate::config::Settings::default().watchdog,
+        );
+        let tell = async |agent: &str, category: Category, title: &str| {
+            let observation = Observation {
+                severity: Severity::Medium,
+                confidence: 1.0,
+                category,
+                title: title.to_owned(),
+                detail: String::new(),
+                evidence: Vec::new(),
+                mitre: Vec::new(),
+                recommended_action: String::new(),
+            };
+            let at = FrameRef {
+                seq: 0,
+                pts_ms: 0,
+                sha256: String::new(),
+            };
+            let model = ModelRef {
+                provider: "watchtower".to_owned(),
+                name: "watchdog".to_owned(),
+                version: "1".to_owned(),
+                prompt: String::new(),
+            };
+            let stream = StreamName::new("team").expect("a name");
+            let finding = Finding::new(agent, stream, Timestamp::now(), at, observation, model);
+            let published = findings.publish(finding).await.expect("written");
+            published.incident.expect("an incident")
+        };
+        let black = tell(WATCHTOWER, Category::Availability, "Black screen on team").await;
+        let steered = tell(
+            WATCHTOWER,
+            Category::PromptInjection,
+            "Text speaks to the analysts",
+        );
+        let steered = steered.await;
+        let shared = tell(WATCHTOWER, Category::Availability, "Signal of team lost").await;
+        let same = tell("SecOps", Category::Availability, "Signal of team lost").await;
+        assert_eq!(shared, same);
+        watchdog.close_left_over().await;
+        for (incident, status) in [
+            (black, Status::Closed),
+            (steered, Status::New),
+            (shared, Status::New),
+        ] {
+            let known = findings.incident(incident).await.expect("readable");
+            let known = known.expect("it is there").incident;
+            assert_eq!(known.status, status, "{}", known.title);
         }
     }
 }

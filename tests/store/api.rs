@@ -237,6 +237,31 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
 }
 
 #[tokio::test]
+async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
+    let room = Room::new().await;
+    room.bus.publish(Report::default().finding()).await.unwrap();
+    let id = id_of(&room.json("/api/incidents").await, 0);
+    let decide = async |status: &str, tags: &[&str]| {
+        let body = json!({"status": status, "by": "Ada", "why": "seen"});
+        let path = format!("/api/incidents/{id}/status");
+        let request = room.request(Method::POST, &path).json(&body);
+        let request = tags
+            .iter()
+            .fold(request, |request, tag| request.header("if-match", *tag));
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(decide("closed", &["W/\"1\""]).await, 409);
+    assert_eq!(decide("closed", &["\"8\", W/\"1\"", "\"9-ab\""]).await, 409);
+    assert_eq!(decide("closed", &["\"else\""]).await, 409);
+    for malformed in ["1", "\"1", "*, \"1\""] {
+        assert_eq!(decide("closed", &[malformed]).await, 400, "{malformed}");
+    }
+    assert_eq!(decide("closed", &["\"9\"", "W/\"8\", \"1-ab\""]).await, 200);
+    assert_eq!(decide("acknowledged", &["*"]).await, 200);
+    assert_eq!(decide("new", &["\"3\""]).await, 200);
+}
+
+#[tokio::test]
 async fn what_is_closed_stays_so_until_it_returns() {
     let room = Room::new().await;
     room.bus.publish(Report::default().finding()).await.unwrap();

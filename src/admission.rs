@@ -25,13 +25,16 @@ const REMEMBERED: usize = 4096;
 
 /// Caps on open connections.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caps {
-    pub(super) per_address: usize,
-    pub(super) total: usize,
+pub struct Caps {
+    pub per_address: usize,
+    pub total: usize,
+    /// This machine is no one address: behind a reverse proxy on it everybody
+    /// comes from there.
+    pub spares_loopback: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Turned {
+pub enum Turned {
     #[error("too many connections from this address")]
     AddressFull,
     #[error("too many connections")]
@@ -41,7 +44,7 @@ pub(super) enum Turned {
 }
 
 #[derive(Debug)]
-pub(super) struct Admission {
+pub struct Admission {
     caps: Caps,
     table: Mutex<Table>,
 }
@@ -66,27 +69,28 @@ struct Guesses {
 
 /// An admitted connection; dropping it gives the place back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     admission: Arc<Admission>,
     address: IpAddr,
 }
 
 impl Admission {
-    pub(super) fn new(caps: Caps) -> Self {
+    pub fn new(caps: Caps) -> Self {
         Self {
             caps,
             table: Mutex::default(),
         }
     }
 
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Place, Turned> {
-        let address = address(peer);
+    pub fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Place, Turned> {
+        let address = network(peer);
         let mut table = self.table();
         if table.open >= self.caps.total {
             return Err(Turned::Full);
         }
         let record = table.addresses.entry(address).or_default();
-        if record.open >= self.caps.per_address {
+        let spared = self.caps.spares_loopback && peer.to_canonical().is_loopback();
+        if record.open >= self.caps.per_address && !spared {
             return Err(Turned::AddressFull);
         }
         if record.guesses.is_some_and(|guesses| guesses.pausing(now)) {
@@ -108,7 +112,7 @@ impl Admission {
 
 impl Place {
     /// Notes a wrong key; says how long its answer should wait.
-    pub(super) fn guessed(&self, now: Instant) -> Duration {
+    pub fn guessed(&self, now: Instant) -> Duration {
         let mut table = self.admission.table();
         let record = table.addresses.entry(self.address).or_default();
         let before = record.guesses.filter(|guesses| !guesses.forgotten(now));
@@ -118,7 +122,7 @@ impl Place {
     }
 
     /// The right key clears the record.
-    pub(super) fn proved(&self) {
+    pub fn proved(&self) {
         if let Some(record) = self.admission.table().addresses.get_mut(&self.address) {
             record.guesses = None;
         }
@@ -171,7 +175,8 @@ impl Guesses {
     }
 }
 
-fn address(peer: IpAddr) -> IpAddr {
+/// What counts as one address.
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 => v4,
@@ -187,7 +192,32 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
     fn admission(per_address: usize, total: usize) -> Arc<Admission> {
-        Arc::new(Admission::new(Caps { per_address, total }))
+        Arc::new(Admission::new(Caps {
+            per_address,
+            total,
+            spares_loopback: false,
+        }))
+    }
+
+    #[test]
+    fn this_machine_is_capped_by_the_total_alone_where_it_is_spared() {
+        let admission = Arc::new(Admission::new(Caps {
+            per_address: 1,
+            total: 5,
+            spares_loopback: true,
+        }));
+        let now = Instant::now();
+        let _abroad = admission.admit(PEER, now).expect("free");
+        assert_eq!(admission.admit(PEER, now).err(), Some(Turned::AddressFull));
+        let mut here = Vec::new();
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let local = local.parse().expect("an address");
+            here.push(admission.admit(local, now).expect("free"));
+            assert!(admission.admit(local, now).is_ok(), "{local}");
+        }
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        here.push(admission.admit(local, now).expect("free"));
+        assert_eq!(admission.admit(local, now).err(), Some(Turned::Full));
     }
 
     #[test]
