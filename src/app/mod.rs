@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -165,6 +166,7 @@ pub struct Addresses {
 impl App {
     /// Opens everything, or says in one line what stands in the way.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        allow_connections();
         let metrics = Arc::new(Metrics::new());
         let hub = StreamHub::holding();
         let frames = FrameBus::new();
@@ -456,6 +458,22 @@ async fn done(work: impl Future<Output = ()>) -> anyhow::Result<()> {
 
 async fn served(work: impl Future<Output = std::io::Result<()>>) -> anyhow::Result<()> {
     Ok(work.await?)
+}
+
+/// More open files than RTMP's and HTTP's connections together take: what a
+/// shell allows is mostly 1024.
+const OPEN_FILES: u64 = 8192;
+
+/// Up to what the system allows.
+fn allow_connections() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+    if limit.current.is_some_and(|current| current < allowed) {
+        limit.current = Some(allowed);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
 }
 
 /// A line each on the server's own output.
