@@ -52,7 +52,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("utoipa_axum", &["src/console/", "src/whep/"]),
     ("tower_http", &["src/console/"]),
     ("hyper_util", &["src/console/"]),
-    ("rustix", &["src/store/"]),
+    ("rustix", &["src/store/", "src/app/"]),
     (
         "reqwest",
         &[
