@@ -101,7 +101,7 @@ async fn a_restarted_server_is_found_again() {
         .await;
     // What is tried meanwhile says why it fails.
     press(&browser, "6").await;
-    let told = "document.querySelector('#said').textContent.includes('does not answer')";
+    let told = "document.querySelector('#report').textContent.includes('does not answer')";
     browser.until_true(10, told).await;
 
     let server = restarted(server, &http).await;

@@ -21,7 +21,8 @@ export async function ask(path, options) {
     throw new Error('the server does not answer');
   }
   const date = Date.parse(response.headers.get('date') ?? '');
-  if (!Number.isNaN(date)) ahead = date - Date.now();
+  // It has no fraction: by the end of its second all of it has happened.
+  if (!Number.isNaN(date)) ahead = date + 999 - Date.now();
   // The session has ended: the page itself is the way to sign in again.
   if (response.status === 401) location.reload();
   const body = await response.json().catch(() => null);
