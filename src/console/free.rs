@@ -66,7 +66,7 @@ mod tests {
         let whole = collected(Body::from("token=x")).await.ok();
         assert_eq!(whole.as_deref(), Some(&b"token=x"[..]));
         let large = collected(Body::from(vec![0; LARGEST_BODY + 1])).await;
-        let status = large.err().expect("refused").into_response().status();
+        let status = large.expect_err("refused").into_response().status();
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }
