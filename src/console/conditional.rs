@@ -68,6 +68,13 @@ impl IfMatch {
         if values.is_empty() || matches!(values[..], [one] if one == "*") {
             return Some(Self::Anything);
         }
+        // A version without its quotes has always been taken.
+        if let [one] = values[..]
+            && let Ok(bare) = one.to_str()
+            && bare.parse::<u64>().is_ok()
+        {
+            return Some(Self::Tags(vec![bare.to_owned()]));
+        }
         let mut tags = Vec::new();
         let mut any = false;
         for value in values {
@@ -118,9 +125,10 @@ mod tests {
         assert_eq!(of(&["\"1\" ,\"2\",, \"a,b\""]), tags(&["1", "2", "a,b"]));
         assert_eq!(of(&["\"1\"", "W/\"2\", \"3\""]), tags(&["1", "3"]));
         assert_eq!(of(&["W/\"2\""]), tags(&[]));
+        assert_eq!(of(&["7"]), tags(&["7"]));
         for malformed in [
             "",
-            "1",
+            "1-ab",
             "\"1",
             "1\"",
             "\"1\"\"2\"",
