@@ -253,12 +253,13 @@ async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
     assert_eq!(decide("closed", &["W/\"1\""]).await, 409);
     assert_eq!(decide("closed", &["\"8\", W/\"1\"", "\"9-ab\""]).await, 409);
     assert_eq!(decide("closed", &["\"else\""]).await, 409);
-    for malformed in ["1", "\"1", "*, \"1\""] {
+    for malformed in ["1-ab", "\"1", "*, \"1\""] {
         assert_eq!(decide("closed", &[malformed]).await, 400, "{malformed}");
     }
     assert_eq!(decide("closed", &["\"9\"", "W/\"8\", \"1-ab\""]).await, 200);
     assert_eq!(decide("acknowledged", &["*"]).await, 200);
     assert_eq!(decide("new", &["\"3\""]).await, 200);
+    assert_eq!(decide("acknowledged", &["4"]).await, 200);
 }
 
 #[tokio::test]
