@@ -47,6 +47,18 @@ fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
     }))
 }
 
+fn moment(stream: &str, second: i64) -> Write {
+    Write::Keep(Box::new(Snapshot {
+        stream: StreamName::new(stream).unwrap(),
+        seen_at: Timestamp::from_second(second).unwrap(),
+        frame_seq: second as u64,
+        still: Still {
+            jpeg: Bytes::from_static(b"one"),
+            sha256: String::new(),
+        },
+    }))
+}
+
 fn open_at(dir: &Path) -> (Writer, Readers) {
     open(dir, &StoreSettings::default()).unwrap()
 }
@@ -92,17 +104,6 @@ fn a_full_disk_changes_nothing_and_passes() {
 fn of_a_stretch_one_still_is_enough() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
-    let moment = |stream: &str, second: i64| {
-        Write::Keep(Box::new(Snapshot {
-            stream: StreamName::new(stream).unwrap(),
-            seen_at: Timestamp::from_second(second).unwrap(),
-            frame_seq: second as u64,
-            still: Still {
-                jpeg: Bytes::from_static(b"one"),
-                sha256: String::new(),
-            },
-        }))
-    };
     let mut kept: Vec<_> = (0..35).map(|second| moment("team", second)).collect();
     kept.extend([moment("other", 31), moment("other", 42)]);
     assert!(writer.write(&kept).iter().all(Result::is_ok));
@@ -138,15 +139,7 @@ fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let mut keep = |stream: &str, second: i64| {
-        let kept = writer.write(&[Write::Keep(Box::new(Snapshot {
-            stream: StreamName::new(stream).unwrap(),
-            seen_at: Timestamp::from_second(second).unwrap(),
-            frame_seq: second as u64,
-            still: Still {
-                jpeg: Bytes::from_static(b"one"),
-                sha256: String::new(),
-            },
-        }))]);
+        let kept = writer.write(&[moment(stream, second)]);
         assert!(kept[0].is_ok());
     };
     for (stream, second) in [("a", 1), ("b", 2), ("b", 12), ("a", 13), ("c", 14)] {
