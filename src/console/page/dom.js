@@ -72,6 +72,9 @@ export function reclock() {
   for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll('time.clock'))) time.textContent = day(new Date(time.dateTime));
 }
 
+/** The worst last. @type {Severity[]} */
+export const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
+
 /** @param {Severity} severity */
 export const mark = (severity) => el('span', { class: 'severity', 'data-severity': severity }, severity);
 

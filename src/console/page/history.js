@@ -1,16 +1,14 @@
 // What the screens looked like, and when incidents began.
 
 import { ask } from './api.js';
-import { at, clock, el, fill, words } from './dom.js';
+import { SEVERITIES, at, clock, el, fill, words } from './dom.js';
 import { Pages } from './pages.js';
 import { Span } from './span.js';
 import { thumbnail } from './viewer.js';
 
-/** @import {Incident, List, Severity, Still} from './types' */
+/** @import {Incident, List, Still} from './types' */
 
 const HOUR = 3_600_000;
-/** @type {Severity[]} */
-const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
 /** Marks of one severity that stand closer than this, in per cent, are one. */
 const CLOSE = 0.6;
 

@@ -5,7 +5,7 @@
 
 import { annotate, ask, decide } from './api.js';
 import { known, question } from './dialog.js';
-import { at, clock, el, mark, soon, toIncident, words } from './dom.js';
+import { SEVERITIES, at, clock, el, mark, soon, toIncident, words } from './dom.js';
 import { again, changedTo, titleOf, versionOf } from './incident.js';
 import { Rows } from './rows.js';
 
@@ -14,8 +14,6 @@ import { Rows } from './rows.js';
 const PAGE = 200;
 /** More is not counted. */
 const MOST_FRESH = 999;
-/** @type {Severity[]} */
-const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
 
 export class Triage {
   /** @type {Set<string>} */ #selected = new Set();
