@@ -272,7 +272,18 @@ impl StreamHub {
             cursor,
             publisher: None,
             told_lost: false,
+            needs_keyframe: true,
         })
+    }
+
+    /// As [`subscribe`](Self::subscribe), for who takes sound alone: it
+    /// begins with what comes next, and waits for no keyframe, of which a
+    /// stream without a picture never has one.
+    pub fn listen(&self, name: &StreamName) -> Option<Subscriber> {
+        let mut subscriber = self.subscribe(name)?;
+        subscriber.needs_keyframe = false;
+        subscriber.cursor = Cursor::At(lock(&subscriber.stream.window).next());
+        Some(subscriber)
     }
 
     /// One stream at a glance.
@@ -484,6 +495,7 @@ pub struct Subscriber {
     /// Whose units were received last.
     publisher: Option<u64>,
     told_lost: bool,
+    needs_keyframe: bool,
 }
 
 impl Subscriber {
@@ -528,14 +540,20 @@ impl Subscriber {
         if let Cursor::AwaitKeyframe(from) = self.cursor {
             let keyframe = window
                 .keyframe
-                .filter(|index| *index >= from.max(window.first))?;
+                .filter(|index| *index >= from.max(window.first));
+            let Some(keyframe) = keyframe else {
+                return took_up(&window, &mut self.told_lost, &mut self.publisher);
+            };
             self.cursor = Cursor::At(keyframe);
         }
         let Cursor::At(index) = self.cursor else {
             return None;
         };
         if index < window.first {
-            let resume = window.keyframe.filter(|keyframe| *keyframe >= window.first);
+            let resume = match self.needs_keyframe {
+                true => window.keyframe.filter(|keyframe| *keyframe >= window.first),
+                false => Some(window.next()),
+            };
             let to = resume.unwrap_or_else(|| window.next());
             self.cursor = resume.map_or(Cursor::AwaitKeyframe(to), Cursor::At);
             return Some(Received::Lost(to - index));
@@ -550,6 +568,18 @@ impl Subscriber {
         self.cursor = Cursor::At(index + 1);
         Some(Received::Unit(unit.clone()))
     }
+}
+
+/// Tells who waits for a keyframe that units come again: of a stream without a
+/// picture there never is one.
+fn took_up(window: &Window, told_lost: &mut bool, publisher: &mut Option<u64>) -> Option<Received> {
+    let (newest, _) = window.units.back()?;
+    if !*told_lost || window.tenure.lost.is_some() || *newest != window.tenure.id {
+        return None;
+    }
+    *told_lost = false;
+    *publisher = Some(*newest);
+    Some(Received::Restarted)
 }
 
 /// A poisoned lock only says that some thread panicked while holding it; every

@@ -152,3 +152,45 @@ async fn a_stream_nobody_returns_to_ends() {
     assert_eq!(lost.elapsed().as_secs(), HOLD.as_secs());
     assert!(hub.subscribe(&name()).is_none());
 }
+
+fn sound(ms: i64) -> MediaUnit {
+    MediaUnit::Audio(crate::media::AudioUnit {
+        pts: MediaTime::from_ms(ms),
+        config: Bytes::new(),
+        aac: Bytes::from_static(b"aac"),
+    })
+}
+
+#[tokio::test]
+async fn who_listens_waits_for_no_picture() {
+    let hub = StreamHub::holding();
+    let publisher = hub.publish(&name());
+    publisher.push(sound(0)).expect("still ours");
+    let mut listener = hub.listen(&name()).expect("live");
+    let mut viewer = hub.subscribe(&name()).expect("live");
+    publisher.push(sound(20)).expect("still ours");
+    let heard = listener.recv().await;
+    assert!(
+        matches!(&heard, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 20),
+        "{heard:?}"
+    );
+    // Too far behind, it goes on with what comes next.
+    for ms in 0..=WINDOW_UNITS as i64 {
+        publisher.push(sound(40 + ms)).expect("still ours");
+    }
+    assert!(matches!(listener.recv().await, Some(Received::Lost(_))));
+    publisher.push(sound(90_000)).expect("still ours");
+    let heard = listener.recv().await;
+    assert!(
+        matches!(&heard, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 90_000),
+        "{heard:?}"
+    );
+    // Who waits for a picture hears that there is a signal, all the same.
+    drop(publisher);
+    assert!(matches!(viewer.recv().await, Some(Received::SignalLost)));
+    let publisher = hub.publish(&name());
+    publisher.push(sound(0)).expect("still ours");
+    assert!(matches!(viewer.recv().await, Some(Received::Restarted)));
+    publisher.push(unit(20, true, 1)).expect("still ours");
+    assert_eq!(next_ms(&mut viewer).await, 20);
+}

@@ -87,6 +87,9 @@ struct Fan {
     composition: Option<i64>,
     /// The publisher is gone, and the slate is shown.
     lost: bool,
+    /// The publisher there is has shown a picture, by which the clock goes;
+    /// until then it goes by the sound.
+    pictured: bool,
 }
 
 /// Where pictures are taken from.
@@ -126,6 +129,7 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
         playable: Playable::Source,
         composition: None,
         lost: false,
+        pictured: false,
     };
     let ended = handle.ended.clone().drop_guard();
     tokio::spawn(async move {
@@ -176,6 +180,7 @@ impl Fan {
                     Some(Received::Restarted) => {
                         tracing::debug!(stream = %self.name, "another publisher, or one that is back");
                         self.lost = false;
+                        self.pictured = false;
                         self.timebase.restart();
                         self.playable = Playable::Source;
                         self.composition = None;
@@ -279,6 +284,7 @@ impl Fan {
 
     fn show(&mut self, unit: &AccessUnit) {
         let now = Instant::now();
+        self.pictured = true;
         self.timebase.note(unit.dts, now);
         self.clock.note(&self.timebase);
         let time = self.timebase.video(unit.pts);
@@ -325,6 +331,10 @@ impl Fan {
     }
 
     async fn play(&mut self, packet: &OpusPacket, outlet: &mut Outlet<'_>) {
+        if !self.pictured && !self.lost {
+            self.timebase.note(packet.pts, Instant::now());
+            self.clock.note(&self.timebase);
+        }
         let time = self.timebase.audio(packet.pts);
         let mut total = Sent::default();
         for (step, viewer) in self.viewers.iter_mut().enumerate() {

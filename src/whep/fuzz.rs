@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
+use super::answer;
 use super::client::{Depacketizer, Ordered, Reorder, RtpPacket};
 use super::feedback::{self, Feedback};
-use super::offer::Offer;
+use super::offer::{Offer, Tracks};
 use super::packetizer::{self, MAX_PAYLOAD};
 use super::stun::{self, Stun};
 use super::tcp;
@@ -23,13 +24,28 @@ pub fn stun(data: &[u8]) {
     }
 }
 
-/// An offer: what is taken is taken again after cleaning, and names no place
-/// we would have to go to.
+/// An offer: what is taken is put so that it is taken again and stays as it
+/// is, names no place we would have to go to, and is answered section by
+/// section, one of them accepted.
 pub fn offer(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    if let Ok(offer) = Offer::parse(&text) {
+    for (picture, sound) in [(true, true), (true, false), (false, true)] {
+        let stream = Tracks { picture, sound };
+        let Ok(offer) = Offer::parse(&text, stream) else {
+            continue;
+        };
         assert!(!offer.sdp.contains("\na=candidate:"));
-        assert_eq!(Offer::parse(&offer.sdp), Ok(offer));
+        let again = Offer::parse(&offer.sdp, stream).expect("ours");
+        assert_eq!((&again.sdp, &again.fragment), (&offer.sdp, &offer.fragment));
+        let answer = answer::translated(&offer, &offer.sdp, &[], 1);
+        let ports: Vec<_> = answer
+            .lines()
+            .filter(|line| line.starts_with("m="))
+            .filter_map(|line| line.split(' ').nth(1))
+            .collect();
+        assert_eq!(ports.len(), offer.sections.len());
+        let accepted = ports.iter().filter(|port| **port == "9").count();
+        assert!((1..=2).contains(&accepted));
     }
 }
 

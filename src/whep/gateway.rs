@@ -15,9 +15,10 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 use webrtc::peer_connection::RTCCertificate;
 
+use super::answer;
 use super::fan::{self, FanContext, FanHandle};
 use super::line::Line;
-use super::offer::{self, Offer};
+use super::offer::{Offer, Tracks, Unmet};
 use super::peer::{Peer, PeerContext, PeerError};
 use super::port::Port;
 use super::problem::Problem;
@@ -183,8 +184,7 @@ impl Gateway {
         let name = StreamName::new(stream).map_err(|_| no_such_stream())?;
         self.check_playable(&name)?;
         let fan = self.fan(&name).ok_or_else(no_such_stream)?;
-        let offer = Offer::parse(offer)
-            .map_err(|why| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()))?;
+        let offer = Offer::parse(offer, self.tracks(&name)).map_err(|why| unmet(&why))?;
         let (guard, token) = self.admit(&name, &offer)?;
         let line = Arc::new(Line::new(secret(8), secret(16)));
         let wire = Wired::new(Arc::clone(&self.inner.peers.port), Arc::clone(&line));
@@ -206,8 +206,8 @@ impl Gateway {
                 })?;
         let port = &peers.port;
         let (addresses, number) =
-            offer::advertised(port.local_addr(), &self.inner.public, port.addresses(near));
-        let sdp = offer::with_candidates(&sdp, &addresses, number);
+            answer::advertised(port.local_addr(), &self.inner.public, port.addresses(near));
+        let sdp = answer::translated(&offer, &sdp, &addresses, number);
         let answer = Answer {
             session: guard.session.clone(),
             etag: guard.etag.clone(),
@@ -289,6 +289,21 @@ impl Gateway {
                 Err(Problem::new(StatusCode::NOT_ACCEPTABLE, why))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What a viewer can expect. Of a stream that has just begun nobody knows
+    /// yet.
+    fn tracks(&self, name: &StreamName) -> Tracks {
+        let totals = self.inner.fan_context.hub.stream(name);
+        let (picture, sound) = totals.map_or((false, false), |stream| {
+            let totals = stream.totals;
+            (totals.video_units > 0, totals.audio_units > 0)
+        });
+        let unknown = !picture && !sound;
+        Tracks {
+            picture: picture || unknown,
+            sound: sound || unknown,
         }
     }
 
@@ -402,6 +417,16 @@ impl Bucket {
             self.tokens -= 1.0;
         }
         there
+    }
+}
+
+/// What the stream does not have may come yet.
+fn unmet(why: &Unmet) -> Problem {
+    match why {
+        Unmet::NoPicture | Unmet::NoSound => {
+            Problem::for_now(StatusCode::CONFLICT, why.to_string())
+        }
+        _ => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()),
     }
 }
 

@@ -18,6 +18,7 @@
 //! their packets; it decides nothing about who may ask (the console's guard)
 //! and re-encodes nothing (see [`crate::stream_hub::renditions`]).
 
+mod answer;
 pub mod client;
 mod clock;
 mod fan;

@@ -1,11 +1,13 @@
 //! What we need to know of an offer before a session exists (RFC 8866, RFC
-//! 8829), and the little we change in offers and answers.
+//! 8829).
 //!
-//! webrtc parses the offer for good later; what is refused here is refused
-//! with a reason the caller can act on.
+//! webrtc is given an offer of our own making: one bundle with one section for
+//! each track that will be sent, in the words it knows. So it does not matter
+//! how the caller put theirs (bundled or not, bundle-only, without mids or
+//! H.264 parameters, with a dozen sections more); [`super::answer`] translates
+//! back. What is refused here is refused with a reason the caller can act on.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 
 /// A browser's offer for one video and one audio track is 6 kB; with all its
 /// codecs, candidates and extensions 20 kB.
@@ -13,31 +15,98 @@ pub(super) const MOST_BYTES: usize = 64 << 10;
 const MOST_MEDIA: usize = 16;
 /// What fingerprints are made with (RFC 8122, section 5), the weak ones apart.
 const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
+/// Codec names told to a caller none of whose codecs will do.
+const MOST_NAMED: usize = 12;
+/// The only ones webrtc may see: its own configurations.
+const H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+const OPUS: &str = "minptime=10;useinbandfec=1";
+
+/// What a stream is known to have; of one that has just begun, both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tracks {
+    pub(super) picture: bool,
+    pub(super) sound: bool,
+}
 
 /// An offer that can be met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Offer {
-    /// Without candidates: viewers come to us, we never go to them.
+    /// For webrtc. Without candidates: viewers come to us, we never go to
+    /// them.
     pub(super) sdp: String,
     /// The caller's ICE user fragment.
     pub(super) fragment: String,
-    /// Opus is wanted too.
-    pub(super) audio: bool,
+    /// All sections, in the caller's order.
+    pub(super) sections: Vec<Offered>,
+    /// The mids that may share our transport, in the order of their group;
+    /// none if there is no group.
+    pub(super) bundle: Vec<String>,
+}
+
+/// A section as its answer has to name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) kind: String,
+    pub(super) protocol: String,
+    pub(super) formats: String,
+    pub(super) mid: Option<String>,
+    /// What will be sent in it; none if it is refused.
+    pub(super) served: Option<Codec>,
+}
+
+/// A codec as the caller offered it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Codec {
+    pub(super) track: Track,
+    payload_type: u8,
+    /// `H264/90000` or the like, in the caller's spelling.
+    pub(super) name: String,
+    /// The parameters both sides have to name alike (RFC 6184, section
+    /// 8.2.2), in the caller's words.
+    pub(super) parameters: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Track {
+    Video,
+    Audio,
+}
+
+impl Track {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
 }
 
 /// Why an offer can't be met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unmet {
     #[error("not a session description: expected v=0 in the first line")]
     NotSdp,
     #[error("more than {MOST_MEDIA} media sections")]
     TooManySections,
-    #[error("no video section that receives: expected m=video with a=recvonly or a=sendrecv")]
-    NoVideo,
-    #[error("no H.264 with packetization-mode=1 and a baseline profile among the video codecs")]
-    NoH264,
+    #[error(
+        "no section that receives: expected m=video or m=audio with a=recvonly or a=sendrecv, and \
+         a port that is not 0 unless it is a=bundle-only in a BUNDLE group"
+    )]
+    NothingWanted,
+    #[error(
+        "no H.264 (H264/90000, packetization-mode 0 or 1) among the video codecs, which are {0}"
+    )]
+    NoH264(String),
+    #[error("no Opus (opus/48000/2) among the audio codecs, which are {0}")]
+    NoOpus(String),
+    #[error("the stream has no picture, and the offer has no section for sound")]
+    NoPicture,
+    #[error("the stream has no sound, and the offer has no section for a picture")]
+    NoSound,
     #[error("no a=ice-ufrag and a=ice-pwd")]
     NoIce,
+    #[error("a=ice-lite: the server is an ICE-lite agent too, and never calls")]
+    BothLite,
     #[error("no a=fingerprint by sha-256 or stronger: media is sent over DTLS-SRTP only")]
     NoFingerprint,
     #[error("a=setup must be actpass or active: the server is passive")]
@@ -47,77 +116,211 @@ pub(super) enum Unmet {
 #[derive(Default)]
 struct Section<'a> {
     kind: &'a str,
-    rejected: bool,
+    protocol: &'a str,
+    formats: &'a str,
+    mid: Option<&'a str>,
+    port_zero: bool,
+    bundle_only: bool,
     receives: Option<bool>,
+    lite: bool,
     /// Payload type and what it stands for.
     codecs: Vec<(&'a str, &'a str)>,
     parameters: Vec<(&'a str, &'a str)>,
+    feedback: Vec<(&'a str, &'a str)>,
+    extensions: Vec<&'a str>,
+    /// Mids that are grouped; of the session's section alone.
+    bundles: Vec<Vec<&'a str>>,
     fragment: Option<&'a str>,
     password: Option<&'a str>,
-    fingerprint: bool,
+    fingerprint: Option<&'a str>,
     setup: Option<&'a str>,
 }
 
+/// What one transport could carry: places among the sections.
+#[derive(Default)]
+struct Transport<'a> {
+    bundle: Vec<&'a str>,
+    members: Vec<usize>,
+    video: Option<(usize, Codec)>,
+    audio: Option<(usize, Codec)>,
+}
+
 impl Offer {
-    pub(super) fn parse<'a>(text: &'a str) -> Result<Self, Unmet> {
-        let mut lines = text.lines();
-        if lines.next() != Some("v=0") {
-            return Err(Unmet::NotSdp);
+    pub(super) fn parse(text: &str, stream: Tracks) -> Result<Self, Unmet> {
+        let (session, media) = sections(text)?;
+        let transport = choose(&session, &media, stream)?;
+        let members = || transport.members.iter().map(|member| &media[*member]);
+        // All goes over the transport of the group's first section (RFC 8843,
+        // section 7.2), whatever the others say they would use alone.
+        let fragment = members().find_map(|section| section.fragment);
+        let fragment = fragment.or(session.fragment).ok_or(Unmet::NoIce)?;
+        let password = members().find_map(|section| section.password);
+        let password = password.or(session.password).ok_or(Unmet::NoIce)?;
+        if session.lite {
+            return Err(Unmet::BothLite);
         }
-        // The first holds what is said for the whole session.
-        let mut sections = vec![Section::default()];
-        for line in lines {
-            if let Some(media) = line.strip_prefix("m=") {
-                if sections.len() > MOST_MEDIA {
-                    return Err(Unmet::TooManySections);
-                }
-                sections.push(Section::media(media));
-            } else if let (Some(attribute), Some(section)) =
-                (line.strip_prefix("a="), sections.last_mut())
-            {
-                section.note(attribute);
-            }
-        }
-        let (session, media) = sections.split_first().ok_or(Unmet::NotSdp)?;
-        let video = media
-            .iter()
-            .find(|section| section.kind == "video" && section.is_wanted(session))
-            .ok_or(Unmet::NoVideo)?;
-        if !video.takes_h264() {
-            return Err(Unmet::NoH264);
-        }
-        // All goes over the transport of the first section (RFC 8843, section
-        // 7.2), whatever the others say they would use alone.
-        let first = |of: fn(&Section<'a>) -> Option<&'a str>| sections.iter().find_map(of);
-        let fragment = first(|section| section.fragment).ok_or(Unmet::NoIce)?;
-        let password = first(|section| section.password).ok_or(Unmet::NoIce)?;
-        if !video.fingerprint && !session.fingerprint {
-            return Err(Unmet::NoFingerprint);
-        }
-        match video.setup.or(session.setup) {
-            Some("actpass" | "active") => {}
+        let fingerprint = members().find_map(|section| section.fingerprint);
+        let fingerprint = fingerprint
+            .or(session.fingerprint)
+            .ok_or(Unmet::NoFingerprint)?;
+        let setup = members().find_map(|section| section.setup);
+        let setup = match setup.or(session.setup) {
+            Some(setup @ ("actpass" | "active")) => setup,
             _ => return Err(Unmet::WrongSetup),
+        };
+        let served: Vec<_> = [&transport.video, &transport.audio]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut sdp = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n");
+        let mids: Vec<_> = served.iter().map(|(_, codec)| codec.track.name()).collect();
+        let _ = write!(sdp, "a=group:BUNDLE {}\r\n", mids.join(" "));
+        for (place, codec) in &served {
+            media[*place].restate(codec, &mut sdp);
+            let _ = write!(
+                sdp,
+                "a=ice-ufrag:{fragment}\r\na=ice-pwd:{password}\r\n\
+                 a=fingerprint:{fingerprint}\r\na=setup:{setup}\r\n"
+            );
         }
-        let audio = media.iter().any(|section| {
-            section.kind == "audio"
-                && section.is_wanted(session)
-                && section.has_codec("opus/48000/2")
+        let offered = media.iter().enumerate().map(|(place, section)| {
+            let served = served.iter().find(|(taken, _)| *taken == place);
+            section.offered(served.map(|(_, codec)| codec.clone()))
         });
         Ok(Self {
-            sdp: cleaned(text, fragment, password),
+            sections: offered.collect(),
+            bundle: transport.bundle.iter().map(ToString::to_string).collect(),
+            sdp,
             fragment: fragment.to_owned(),
-            audio,
         })
     }
+
+    pub(super) fn takes(&self, track: Track) -> bool {
+        self.sections
+            .iter()
+            .filter_map(|section| section.served.as_ref())
+            .any(|codec| codec.track == track)
+    }
+}
+
+/// What is said for the whole session, and the media sections.
+fn sections(text: &str) -> Result<(Section<'_>, Vec<Section<'_>>), Unmet> {
+    // A stray CR might be an end of line to whoever reads the answer.
+    let mut lines = text.lines().filter(|line| !line.contains(char::is_control));
+    if lines.next() != Some("v=0") {
+        return Err(Unmet::NotSdp);
+    }
+    let mut session = Section::default();
+    let mut media: Vec<Section<'_>> = Vec::new();
+    for line in lines {
+        if let Some(said) = line.strip_prefix("m=") {
+            if media.len() == MOST_MEDIA {
+                return Err(Unmet::TooManySections);
+            }
+            media.push(Section::media(said));
+        } else if let Some(attribute) = line.strip_prefix("a=") {
+            media.last_mut().unwrap_or(&mut session).note(attribute);
+        }
+    }
+    Ok((session, media))
+}
+
+/// The transport that carries most of what the stream has: there is one for a
+/// viewer, and a picture comes before sound.
+fn choose<'a>(
+    session: &Section<'a>,
+    media: &[Section<'a>],
+    stream: Tracks,
+) -> Result<Transport<'a>, Unmet> {
+    let wanted = |kind: &str| {
+        let of_kind = media.iter().filter(move |section| section.kind == kind);
+        let wanted = of_kind.filter(|section| section.is_wanted(session));
+        wanted.collect::<Vec<_>>()
+    };
+    let (videos, audios) = (wanted("video"), wanted("audio"));
+    let mut best = None;
+    for transport in transports(session, media) {
+        let worth = 2 * u8::from(stream.picture && transport.video.is_some())
+            + u8::from(stream.sound && transport.audio.is_some());
+        if worth > best.as_ref().map_or(0, |(most, _)| *most) {
+            best = Some((worth, transport));
+        }
+    }
+    let shows = best.as_ref().is_some_and(|(worth, _)| *worth >= 2);
+    if stream.picture && !shows && !videos.is_empty() {
+        return Err(Unmet::NoH264(named(&videos)));
+    }
+    match best {
+        Some((_, transport)) => Ok(transport),
+        None if stream.sound && !audios.is_empty() => Err(Unmet::NoOpus(named(&audios))),
+        None if !videos.is_empty() => Err(Unmet::NoPicture),
+        None if !audios.is_empty() => Err(Unmet::NoSound),
+        None => Err(Unmet::NothingWanted),
+    }
+}
+
+/// A group is one transport, and so is each section that is in none.
+fn transports<'a>(session: &Section<'a>, media: &[Section<'a>]) -> Vec<Transport<'a>> {
+    let place = |mid: &str| media.iter().position(|section| section.mid == Some(mid));
+    let mut found: Vec<Transport<'a>> = Vec::new();
+    let mut grouped = vec![false; media.len()];
+    for bundle in &session.bundles {
+        let mut transport = Transport {
+            bundle: bundle.clone(),
+            ..Transport::default()
+        };
+        for member in bundle.iter().filter_map(|mid| place(mid)) {
+            if !std::mem::replace(&mut grouped[member], true) {
+                transport.members.push(member);
+            }
+        }
+        found.push(transport);
+    }
+    let alone = (0..media.len()).filter(|place| !grouped[*place]);
+    found.extend(alone.map(|place| Transport {
+        members: vec![place],
+        ..Transport::default()
+    }));
+    // The sooner in the offer, the better.
+    found.sort_by_key(|transport| transport.members.iter().copied().min());
+    for transport in &mut found {
+        let mut members = transport.members.clone();
+        members.sort_unstable();
+        for place in members {
+            let section = &media[place];
+            let free = match section.kind {
+                "video" => &mut transport.video,
+                "audio" => &mut transport.audio,
+                _ => continue,
+            };
+            if free.is_none() && section.is_wanted(session) {
+                *free = section.codec().map(|codec| (place, codec));
+            }
+        }
+    }
+    found
+}
+
+fn named(sections: &[&Section<'_>]) -> String {
+    let codecs = sections.iter().flat_map(|section| &section.codecs);
+    let mut names: Vec<_> = codecs.map(|(_, codec)| *codec).collect();
+    names.dedup();
+    names.truncate(MOST_NAMED);
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.join(", ")
 }
 
 impl<'a> Section<'a> {
     fn media(line: &'a str) -> Self {
-        let mut words = line.split(' ');
-        let kind = words.next().unwrap_or_default();
+        let mut words = line.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default();
         Self {
-            kind,
-            rejected: words.next() == Some("0"),
+            kind: word(),
+            port_zero: word() == "0",
+            protocol: word(),
+            formats: word(),
             ..Self::default()
         }
     }
@@ -129,11 +332,24 @@ impl<'a> Section<'a> {
             "sendonly" | "inactive" => self.receives = Some(false),
             "rtpmap" => self.codecs.extend(value.split_once(' ')),
             "fmtp" => self.parameters.extend(value.split_once(' ')),
+            "rtcp-fb" => self.feedback.extend(value.split_once(' ')),
+            "extmap" => self.extensions.push(value),
+            "mid" => self.mid = Some(value),
+            "bundle-only" => self.bundle_only = true,
+            "ice-lite" => self.lite = true,
+            "group" => {
+                let mut words = value.split_ascii_whitespace();
+                if words.next() == Some("BUNDLE") {
+                    self.bundles.push(words.collect());
+                }
+            }
             "ice-ufrag" => self.fragment = Some(value),
             "ice-pwd" => self.password = Some(value),
             "fingerprint" => {
                 let hash = value.split(' ').next().unwrap_or_default();
-                self.fingerprint |= HASHES.iter().any(|known| known.eq_ignore_ascii_case(hash));
+                if HASHES.iter().any(|known| known.eq_ignore_ascii_case(hash)) {
+                    self.fingerprint.get_or_insert(value);
+                }
             }
             "setup" => self.setup = Some(value),
             _ => {}
@@ -141,185 +357,153 @@ impl<'a> Section<'a> {
     }
 
     fn is_wanted(&self, session: &Self) -> bool {
-        // Without a word it is sendrecv (RFC 8866, section 6.7).
-        !self.rejected && self.receives.or(session.receives).unwrap_or(true)
+        // Port 0 is a refusal, but for a section that has no transport of its
+        // own (RFC 8843, section 6). Without a word it is sendrecv (RFC 8866,
+        // section 6.7).
+        let bundled = || {
+            self.mid
+                .is_some_and(|mid| session.bundles.iter().flatten().any(|other| *other == mid))
+        };
+        (!self.port_zero || self.bundle_only && bundled())
+            && self.receives.or(session.receives).unwrap_or(true)
     }
 
-    fn has_codec(&self, wanted: &str) -> bool {
-        self.codecs
-            .iter()
-            .any(|(_, codec)| codec.eq_ignore_ascii_case(wanted))
+    fn codec(&self) -> Option<Codec> {
+        match self.kind {
+            "video" => self.h264(),
+            _ => self.opus(),
+        }
     }
 
-    fn takes_h264(&self) -> bool {
-        let payload_types = self
-            .codecs
-            .iter()
-            .filter(|(_, codec)| codec.eq_ignore_ascii_case("H264/90000"))
-            .map(|(payload_type, _)| *payload_type);
-        payload_types.into_iter().any(|wanted| {
-            self.parameters
+    fn codecs(&self, track: Track) -> impl Iterator<Item = Codec> {
+        self.codecs.iter().filter_map(move |(number, name)| {
+            let payload_type = number.parse().ok().filter(|number| *number < 128)?;
+            let offered = self.formats.split(' ').any(|format| format == *number);
+            let parameters = self.parameters.iter().find(|(of, _)| of == number);
+            offered.then(|| Codec {
+                track,
+                payload_type,
+                name: (*name).to_owned(),
+                parameters: parameters.map_or(String::new(), |(_, said)| (*said).to_owned()),
+            })
+        })
+    }
+
+    /// The configuration that says best what is sent. The profile decides
+    /// nothing: decoders take more than they name, and most of what is sent
+    /// is in all of them.
+    fn h264(&self) -> Option<Codec> {
+        let of_kind = self
+            .codecs(Track::Video)
+            .filter(|codec| codec.name.eq_ignore_ascii_case("H264/90000"));
+        let best = of_kind
+            .filter_map(|codec| Some((strangeness(&codec.parameters)?, codec)))
+            .min_by_key(|(strangeness, _)| *strangeness);
+        best.map(|(_, codec)| Codec {
+            parameters: symmetric(&codec.parameters),
+            ..codec
+        })
+    }
+
+    /// Without channels too: some leave the 2 out that RFC 7587 asks for.
+    fn opus(&self) -> Option<Codec> {
+        let is_opus = |name: &str| {
+            ["opus/48000/2", "opus/48000"]
                 .iter()
-                .filter(|(payload_type, _)| *payload_type == wanted)
-                .any(|(_, parameters)| is_playable(parameters))
-        })
+                .any(|known| known.eq_ignore_ascii_case(name))
+        };
+        self.codecs(Track::Audio)
+            .find(|codec| is_opus(&codec.name))
+            .map(|codec| Codec {
+                parameters: OPUS.to_owned(),
+                ..codec
+            })
     }
-}
 
-/// Packetization mode 1 and a profile of the baseline family (RFC 6184,
-/// section 8.1).
-fn is_playable(parameters: &str) -> bool {
-    let value = |name: &str| {
-        parameters.split(';').find_map(|parameter| {
-            let (key, value) = parameter.split_once('=')?;
-            key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    };
-    let baseline = value("profile-level-id").is_none_or(|profile| profile.starts_with("42"));
-    value("packetization-mode") == Some("1") && baseline
-}
-
-/// Without candidates, and with the same ICE credentials throughout: webrtc
-/// takes no others.
-fn cleaned(sdp: &str, fragment: &str, password: &str) -> String {
-    let mut kept = String::with_capacity(sdp.len());
-    for line in sdp.lines() {
-        if line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates") {
-            continue;
-        }
-        if line.starts_with("a=ice-ufrag:") {
-            let _ = write!(kept, "a=ice-ufrag:{fragment}\r\n");
-        } else if line.starts_with("a=ice-pwd:") {
-            let _ = write!(kept, "a=ice-pwd:{password}\r\n");
-        } else {
-            let _ = write!(kept, "{line}\r\n");
-        }
-    }
-    kept
-}
-
-/// The answer with the candidates that really lead here, in every section that
-/// had one: over UDP, and over TCP for networks that let nothing else through.
-pub(super) fn with_candidates(answer: &str, addresses: &[IpAddr], port: u16) -> String {
-    let mut sdp = String::with_capacity(answer.len() + 512);
-    let mut done = false;
-    for line in answer.lines() {
-        if line.starts_with("m=") {
-            done = false;
-        }
-        if !line.starts_with("a=candidate:") {
-            sdp.push_str(line);
-            sdp.push_str("\r\n");
-        } else if !done {
-            done = true;
-            candidates(&mut sdp, addresses, port);
-        }
-    }
-    sdp
-}
-
-fn candidates(sdp: &mut String, addresses: &[IpAddr], port: u16) {
-    for (nth, ip) in addresses.iter().enumerate() {
-        // RFC 8445, section 5.1.2.1: type, local and component preference;
-        // UDP before TCP, and the earlier address before the later.
-        let nth = u32::try_from(nth).unwrap_or(u32::MAX).min(8191);
-        let udp = 126 << 24 | (65_535 - nth) << 8 | 255;
-        let tcp = 90 << 24 | (65_535 - nth) << 8 | 255;
+    /// The section for webrtc, with the one codec.
+    fn restate(&self, codec: &Codec, sdp: &mut String) {
+        let number = codec.payload_type;
+        let (name, parameters) = match codec.track {
+            Track::Video => ("H264/90000", H264),
+            Track::Audio => ("opus/48000/2", OPUS),
+        };
+        let track = codec.track.name();
         let _ = write!(
             sdp,
-            "a=candidate:{} 1 udp {udp} {ip} {port} typ host\r\n\
-             a=candidate:{} 1 tcp {tcp} {ip} {port} typ host tcptype passive\r\n",
-            2 * nth + 1,
-            2 * nth + 2
+            "m={track} 9 UDP/TLS/RTP/SAVPF {number}\r\nc=IN IP4 0.0.0.0\r\na=mid:{track}\r\n\
+             a=recvonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{number} {name}\r\n\
+             a=fmtp:{number} {parameters}\r\n"
         );
+        for (_, feedback) in self
+            .feedback
+            .iter()
+            .filter(|(of, _)| *of == "*" || of.parse() == Ok(number))
+        {
+            let _ = write!(sdp, "a=rtcp-fb:{number} {feedback}\r\n");
+        }
+        for extension in &self.extensions {
+            let _ = write!(sdp, "a=extmap:{extension}\r\n");
+        }
+    }
+
+    fn offered(&self, served: Option<Codec>) -> Offered {
+        Offered {
+            kind: self.kind.to_owned(),
+            protocol: self.protocol.to_owned(),
+            formats: self.formats.to_owned(),
+            mid: self.mid.map(ToOwned::to_owned),
+            served,
+        }
     }
 }
 
-/// Where viewers are told to come to.
-pub(super) fn advertised(
-    local: SocketAddr,
-    public: &[IpAddr],
-    own: Vec<IpAddr>,
-) -> (Vec<IpAddr>, u16) {
-    let mut addresses = public.to_vec();
-    for ip in own {
-        if !addresses.contains(&ip) {
-            addresses.push(ip);
-        }
-    }
-    (addresses, local.port())
+fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
+    parameters.split(';').find_map(|parameter| {
+        let (key, value) = parameter.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// The smaller the better; none for interleaved packets, which are not sent.
+///
+/// A caller without parameters means mode 0 and the baseline profile (RFC
+/// 6184, section 8.1), in which a large picture could not be sent at all; in
+/// fact whoever reassembles packets does so in either mode.
+fn strangeness(parameters: &str) -> Option<(u8, u8)> {
+    let mode = match parameter(parameters, "packetization-mode") {
+        Some("1") => 0,
+        Some("0") | None => 1,
+        Some(_) => return None,
+    };
+    let profile = parameter(parameters, "profile-level-id").unwrap_or("42");
+    let number = |at| {
+        profile
+            .get(at..at + 2)
+            .map(|hex| u8::from_str_radix(hex, 16))
+    };
+    let constrained = matches!(number(2), Some(Ok(flags)) if flags & 0x40 != 0);
+    let rank = match number(0) {
+        Some(Ok(66)) if constrained => 0,
+        Some(Ok(66)) => 1,
+        Some(Ok(77)) => 2,
+        Some(Ok(100)) => 3,
+        _ => 4,
+    };
+    Some((mode, rank))
+}
+
+/// What the answer has to repeat (RFC 6184, section 8.2.2).
+fn symmetric(parameters: &str) -> String {
+    let kept = [
+        "level-asymmetry-allowed",
+        "packetization-mode",
+        "profile-level-id",
+    ];
+    let said = kept
+        .iter()
+        .filter_map(|name| Some(format!("{name}={}", parameter(parameters, name)?)));
+    said.collect::<Vec<_>>().join(";")
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const GOOD: &str = "v=0\r\n\
-        o=- 1 2 IN IP4 127.0.0.1\r\n\
-        s=-\r\n\
-        t=0 0\r\n\
-        a=group:BUNDLE 0 1\r\n\
-        a=ice-ufrag:abcd\r\n\
-        a=ice-pwd:0123456789012345678901\r\n\
-        a=fingerprint:sha-256 00:11\r\n\
-        a=setup:actpass\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\n\
-        a=recvonly\r\n\
-        a=candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype passive\r\n\
-        a=rtpmap:96 VP8/90000\r\n\
-        a=rtpmap:97 H264/90000\r\n\
-        a=fmtp:97 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n\
-        a=recvonly\r\n\
-        a=rtpmap:111 opus/48000/2\r\n";
-
-    #[test]
-    fn a_browsers_offer_is_met() {
-        let offer = Offer::parse(GOOD).expect("good");
-        assert_eq!(offer.fragment, "abcd");
-        assert!(offer.audio && !offer.sdp.contains("candidate"));
-    }
-
-    #[test]
-    fn what_cannot_be_met_is_refused_with_a_reason() {
-        let without = |what: &str, with: &str| Offer::parse(&GOOD.replace(what, with));
-        assert_eq!(Offer::parse("hello"), Err(Unmet::NotSdp));
-        assert_eq!(without("m=video", "m=text"), Err(Unmet::NoVideo));
-        assert_eq!(without("a=recvonly", "a=sendonly"), Err(Unmet::NoVideo));
-        assert_eq!(without("m=video 9", "m=video 0"), Err(Unmet::NoVideo));
-        assert_eq!(without("H264", "VP9"), Err(Unmet::NoH264));
-        assert_eq!(without("mode=1", "mode=0"), Err(Unmet::NoH264));
-        assert_eq!(without("42e01f", "640c1f"), Err(Unmet::NoH264));
-        assert_eq!(without("a=ice-ufrag", "a=x"), Err(Unmet::NoIce));
-        assert_eq!(without("a=fingerprint", "a=x"), Err(Unmet::NoFingerprint));
-        assert_eq!(without("actpass", "passive"), Err(Unmet::WrongSetup));
-        let many = format!("{GOOD}{}", "m=audio 9 x 0\r\n".repeat(20));
-        assert_eq!(Offer::parse(&many), Err(Unmet::TooManySections));
-    }
-
-    #[test]
-    fn the_answer_names_where_viewers_get_in() {
-        let answer = "v=0\r\nm=video 9 x 1\r\na=candidate:1 1 udp 1 127.0.0.1 40000 typ host\r\n\
-            a=candidate:2 1 udp 1 127.0.0.1 40001 typ host\r\na=end-of-candidates\r\n";
-        let ips = ["192.0.2.1".parse().expect("an address")];
-        let sdp = with_candidates(answer, &ips, 8189);
-        let lines: Vec<_> = sdp.lines().filter(|l| l.contains("candidate:")).collect();
-        assert_eq!(
-            lines,
-            [
-                "a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host",
-                "a=candidate:2 1 tcp 1526726655 192.0.2.1 8189 typ host tcptype passive"
-            ]
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics(text in "\\PC*") {
-            let _ = Offer::parse(&text);
-            let _ = Offer::parse(&format!("v=0\n{text}"));
-        }
-    }
-}
+mod tests;

@@ -30,7 +30,7 @@ use super::clock::Clock;
 use super::fan::{FanHandle, Order};
 use super::feedback::{Deliver, Feedback};
 use super::line::{Line, LineRuntime, SILENCE};
-use super::offer::Offer;
+use super::offer::{self, Offer};
 use super::port::Port;
 use super::secrets::Tap;
 use super::srtp::Protector;
@@ -59,7 +59,12 @@ pub(super) struct Peer {
     state: watch::Receiver<RTCPeerConnectionState>,
     line: Arc<Line>,
     tap: Arc<Tap>,
-    video: Track,
+    tracks: Tracks,
+}
+
+/// What is sent; at least one of them.
+struct Tracks {
+    video: Option<Track>,
     audio: Option<Track>,
 }
 
@@ -157,14 +162,13 @@ impl Peer {
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
         let answered = Self::negotiate(&connection, offer, &gathered).await;
         match answered {
-            Ok((video, audio, sdp)) => {
+            Ok((tracks, sdp)) => {
                 let peer = Self {
                     connection,
                     state: watcher,
                     line: Arc::clone(line),
                     tap,
-                    video,
-                    audio,
+                    tracks,
                 };
                 Ok((peer, sdp))
             }
@@ -179,14 +183,17 @@ impl Peer {
         connection: &Arc<dyn PeerConnection>,
         offer: &Offer,
         gathered: &CancellationToken,
-    ) -> Result<(Track, Option<Track>, String), PeerError> {
+    ) -> Result<(Tracks, String), PeerError> {
         let remote = RTCSessionDescription::offer(offer.sdp.clone()).map_err(PeerError::Offer)?;
         connection
             .set_remote_description(remote)
             .await
             .map_err(PeerError::Offer)?;
-        let video = Track::add(connection, RtpCodecKind::Video, h264()).await?;
-        let audio = match offer.audio {
+        let video = match offer.takes(offer::Track::Video) {
+            true => Some(Track::add(connection, RtpCodecKind::Video, h264()).await?),
+            false => None,
+        };
+        let audio = match offer.takes(offer::Track::Audio) {
             true => Some(Track::add(connection, RtpCodecKind::Audio, opus()).await?),
             false => None,
         };
@@ -202,12 +209,11 @@ impl Peer {
             .local_description()
             .await
             .ok_or(PeerError::Gathering)?;
-        let video = video.negotiated().await?;
-        let audio = match audio {
-            Some(audio) => audio.negotiated().await.ok(),
-            None => None,
-        };
-        Ok((video, audio, description.sdp))
+        let mut tracks = Tracks { video, audio };
+        for track in [&mut tracks.video, &mut tracks.audio].into_iter().flatten() {
+            track.negotiated().await?;
+        }
+        Ok((tracks, description.sdp))
     }
 
     /// Lives the viewer's life: handshake, joining the fan-out, feedback and
@@ -222,9 +228,9 @@ impl Peer {
     ) -> &'static str {
         let life = async {
             self.handshake(fan).await?;
-            let (video, audio) = self.join(id, fan, crypto).await?;
+            let tallies = self.join(id, fan, crypto).await?;
             connected();
-            Err::<(), _>(self.watch(id, fan, &video, audio.as_deref()).await)
+            Err::<(), _>(self.watch(id, fan, &tallies).await)
         };
         let end = tokio::select! {
             Err(end) = life => end,
@@ -257,21 +263,25 @@ impl Peer {
         id: u64,
         fan: &FanHandle,
         crypto: &dyn RTCCryptoProvider,
-    ) -> Result<(Arc<Tally>, Option<Arc<Tally>>), &'static str> {
+    ) -> Result<Tallies, &'static str> {
         let keys = self.tap.take().ok_or("no SRTP keys")?;
         let protector = Protector::new(&keys, crypto.crypto()).map_err(|_| "no SRTP cipher")?;
         let leg = |track: &Track| {
             let first = rand::random();
             Leg::new(track.ssrc, track.payload_type, rand::random(), first)
         };
-        let video = leg(&self.video);
-        let audio = self.audio.as_ref().map(leg);
-        let tallies = (
-            Arc::clone(&video.tally),
-            audio.as_ref().map(|leg| Arc::clone(&leg.tally)),
-        );
+        let video = self.tracks.video.as_ref().map(leg);
+        let audio = self.tracks.audio.as_ref().map(leg);
+        let tally = |leg: &Option<Leg>| leg.as_ref().map(|leg| Arc::clone(&leg.tally));
+        let tallies = Tallies {
+            video: tally(&video),
+            audio: tally(&audio),
+        };
         let line = Arc::clone(&self.line);
-        let viewer = Viewer::new(id, line, protector, video, audio, Instant::now());
+        let viewer = match video {
+            Some(video) => Viewer::new(id, line, protector, video, audio, Instant::now()),
+            None => Viewer::listener(id, line, protector, audio, Instant::now()),
+        };
         fan.orders
             .send(Order::Join(Box::new(viewer)))
             .await
@@ -279,13 +289,10 @@ impl Peer {
         Ok(tallies)
     }
 
-    async fn watch(
-        &mut self,
-        id: u64,
-        fan: &FanHandle,
-        video: &Tally,
-        audio: Option<&Tally>,
-    ) -> &'static str {
+    async fn watch(&mut self, id: u64, fan: &FanHandle, tallies: &Tallies) -> &'static str {
+        let Some(fed_back) = self.tracks.any().map(|track| Arc::clone(&track.local)) else {
+            return "nothing to send";
+        };
         let mut checks = tokio::time::interval(CHECKS);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reported = Instant::now();
@@ -298,7 +305,7 @@ impl Peer {
                         return "closed by the viewer";
                     }
                 }
-                event = self.video.local.poll() => match event {
+                event = fed_back.poll() => match event {
                     Some(TrackLocalEvent::OnRtcpPacket(packets)) => {
                         for packet in packets {
                             let order = match Feedback::of(packet.as_ref()) {
@@ -325,7 +332,7 @@ impl Peer {
                     }
                     if reported.elapsed() >= REPORTS {
                         reported = Instant::now();
-                        self.report(&fan.clock, video, audio).await;
+                        self.report(&fan.clock, tallies).await;
                     }
                 }
             }
@@ -334,7 +341,7 @@ impl Peer {
 
     /// Sender reports keep sound and picture together (RFC 3550, section
     /// 6.4.1).
-    async fn report(&self, clock: &Clock, video: &Tally, audio: Option<&Tally>) {
+    async fn report(&self, clock: &Clock, tallies: &Tallies) {
         let Some(moment) = clock.now() else {
             return;
         };
@@ -346,12 +353,28 @@ impl Peer {
             octet_count: tally.octets.load(Ordering::Relaxed),
             ..SenderReport::default()
         };
-        let video = report(&self.video, moment.video, video);
-        let _ = self.video.local.write_rtcp(vec![Box::new(video)]).await;
-        if let (Some(track), Some(tally)) = (&self.audio, audio) {
-            let audio = report(track, moment.audio, tally);
-            let _ = track.local.write_rtcp(vec![Box::new(audio)]).await;
+        for (track, tally, time) in [
+            (&self.tracks.video, &tallies.video, moment.video),
+            (&self.tracks.audio, &tallies.audio, moment.audio),
+        ] {
+            if let (Some(track), Some(tally)) = (track, tally) {
+                let report = report(track, time, tally);
+                let _ = track.local.write_rtcp(vec![Box::new(report)]).await;
+            }
         }
+    }
+}
+
+/// What was sent of each track.
+struct Tallies {
+    video: Option<Arc<Tally>>,
+    audio: Option<Arc<Tally>>,
+}
+
+impl Tracks {
+    /// Where the viewer's feedback comes in, whatever it is about.
+    fn any(&self) -> Option<&Track> {
+        self.video.as_ref().or(self.audio.as_ref())
     }
 }
 
@@ -392,11 +415,11 @@ impl Track {
     }
 
     /// Learns the payload type the two sides agreed on.
-    async fn negotiated(mut self) -> Result<Self, PeerError> {
+    async fn negotiated(&mut self) -> Result<(), PeerError> {
         let parameters = self.sender.get_parameters().await?.rtp_parameters;
         let codec = parameters.codecs.first().ok_or(PeerError::NoCodec)?;
         self.payload_type = codec.payload_type;
-        Ok(self)
+        Ok(())
     }
 }
 

@@ -90,6 +90,9 @@ enum Place {
     At { number: u64, packet: usize },
 }
 
+/// Where a viewer stands that takes no picture.
+const NEVER: Place = Place::Waiting { from: u64::MAX };
+
 /// A one-to-one map of shared packet indices to this viewer's.
 #[derive(Debug, Clone, Copy)]
 struct Run {
@@ -167,11 +170,29 @@ impl Viewer {
         }
     }
 
+    /// One that takes sound alone: no picture is ever due.
+    pub(super) fn listener(
+        id: u64,
+        line: Arc<Line>,
+        protector: Protector,
+        audio: Option<Leg>,
+        now: Instant,
+    ) -> Self {
+        let unused = Leg::new(0, 0, 0, 0);
+        Self {
+            place: NEVER,
+            ..Self::new(id, line, protector, unused, audio, now)
+        }
+    }
+
     /// Starts at the newest keyframe, the pictures since then squeezed up to
     /// the live edge; waits for a keyframe if there is none. Of a group too
     /// large to go out at once it gets the keyframe, and then waits for the
     /// next.
     pub(super) fn start(&mut self, history: &History) {
+        if self.place == NEVER {
+            return;
+        }
         let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
             self.place = Place::Waiting {
                 from: history.next_number(),

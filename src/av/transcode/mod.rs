@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::stream_hub::StreamHub;
-use crate::stream_hub::renditions::{Demanded, Renditions};
+use crate::stream_hub::renditions::{Demanded, Kind, Renditions};
 use worker::Ended;
 
 /// Before a transcode that failed is started again.
@@ -56,7 +56,11 @@ pub async fn supply(
             if running.contains_key(&demanded) {
                 continue;
             }
-            let Some(subscriber) = hub.subscribe(&demanded.stream) else {
+            let subscriber = match demanded.kind {
+                Kind::Video => hub.subscribe(&demanded.stream),
+                Kind::Audio => hub.listen(&demanded.stream),
+            };
+            let Some(subscriber) = subscriber else {
                 continue;
             };
             let stop = CancellationToken::new();
