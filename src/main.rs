@@ -11,6 +11,13 @@ use watchtower::cli::Cli;
 #[cfg(target_env = "gnu")]
 const GIVEN_BACK: libc::c_int = 256 * 1024;
 
+/// What is logged if `RUST_LOG` does not say. The libraries under WebRTC tell
+/// of each step of each viewer, and warn of every TLS extension they don't
+/// know, which a server is meant to ignore (RFC 5246, section 7.4.1.4); what
+/// else they warn of is heard.
+const LOGGED: &str = "info,rtc=warn,rtc_ice=warn,rtc_dtls=warn,rtc_srtp=warn,rtc_sctp=warn,\
+                      webrtc=warn,rtc_dtls::handshake::handshake_message_client_hello=error";
+
 fn main() -> ExitCode {
     #[cfg(target_env = "gnu")]
     // SAFETY: it only sets a number, and no other thread is there yet.
@@ -23,7 +30,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = Some(wanted.trim())
+        .filter(|wanted| !wanted.is_empty())
+        .and_then(|wanted| EnvFilter::try_new(wanted).ok())
+        .unwrap_or_else(|| EnvFilter::new(LOGGED));
     let terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -16,6 +16,7 @@ mod free;
 mod guesses;
 mod history;
 mod https;
+mod hurried;
 mod inbound;
 mod incidents;
 mod intake;

@@ -23,6 +23,7 @@ use tower_http::add_extension::AddExtension;
 use tracing::{debug, error, warn};
 
 use super::https::{self, Sparing};
+use super::hurried::Hurried;
 use crate::admission::{Admission, Caps, Place};
 use crate::tls::{Acceptor, HandshakeError};
 
@@ -36,6 +37,9 @@ pub(super) struct Limits {
     /// How long the next request's header may take, from when it could begin:
     /// so long an idle connection is kept, too.
     pub(super) header: Duration,
+    /// How long nothing of what is sent may be taken: who reads at all, as
+    /// slowly as it may be, takes something of it.
+    pub(super) write: Duration,
 }
 
 impl Default for Limits {
@@ -48,6 +52,7 @@ impl Default for Limits {
                 spares_loopback: true,
             },
             header: Duration::from_secs(10),
+            write: Duration::from_secs(30),
         }
     }
 }
@@ -72,6 +77,7 @@ pub(super) async fn serve(
         http,
         tls,
         failures: Sparing::default(),
+        write: limits.write,
         shutdown: shutdown.clone(),
     });
     let admission = Arc::new(Admission::new(limits.caps));
@@ -117,6 +123,7 @@ struct Shared {
     http: Builder<TokioExecutor>,
     tls: Option<Acceptor>,
     failures: Sparing,
+    write: Duration,
     shutdown: CancellationToken,
 }
 
@@ -146,6 +153,7 @@ impl Shared {
     ) {
         let service = AddExtension::new(self.router.clone(), ConnectInfo(peer));
         let service = TowerToHyperService::new(service);
+        let stream = Hurried::new(stream, self.write);
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
@@ -193,6 +201,7 @@ mod tests {
                 spares_loopback: true,
             },
             header,
+            write: Duration::from_secs(1),
         };
         let shutdown = CancellationToken::new();
         let router = Router::new().route("/", get(page));
@@ -251,6 +260,51 @@ mod tests {
             );
         }
         rest(&mut fourth).await;
+    }
+
+    /// Whoever reads goes on, however slowly and however long it takes.
+    #[tokio::test]
+    async fn who_never_reads_is_closed_and_who_reads_slowly_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let large = vec![b'x'; 16 << 20];
+        let router = Router::new().route("/", get(move || async move { large }));
+        let limits = Limits {
+            write: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, None, router, limits, shutdown.clone()));
+        let mut deaf = TcpStream::connect(address).await.expect("it listens");
+        let mut slow = TcpStream::connect(address).await.expect("it listens");
+        for socket in [&mut deaf, &mut slow] {
+            socket.write_all(REQUEST).await.expect("written");
+        }
+        let (mut read, mut part) = (0, vec![0; 1 << 20]);
+        let began = Instant::now();
+        while read < 16 << 20 {
+            let count = timeout(SOON, slow.read(&mut part)).await;
+            let count = count.expect("it goes on").expect("not cut off");
+            assert!(count > 0, "cut off after {read} bytes");
+            read += count;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // At last nothing holds the deaf one's place.
+        tokio::time::sleep((Duration::from_secs(3)).saturating_sub(began.elapsed())).await;
+        let mut got = 0;
+        loop {
+            match timeout(SOON, deaf.read(&mut part)).await.expect("it ends") {
+                Ok(0) | Err(_) => break,
+                Ok(count) => got += count,
+            }
+        }
+        assert!(got < 16 << 20, "all was kept for it");
+        shutdown.cancel();
+        drop(slow);
+        timeout(SOON, serving)
+            .await
+            .expect("it ends")
+            .expect("no panic");
     }
 
     #[tokio::test]

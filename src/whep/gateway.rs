@@ -161,7 +161,7 @@ impl Gateway {
         let port = Arc::clone(&self.inner.peers.port);
         tokio::select! {
             () = port.receive() => tracing::error!("the WebRTC port failed"),
-            () = tcp::accept(&self.inner.listener, &port) => {}
+            () = tcp::accept(&self.inner.listener, &port, tcp::CAPS) => {}
             () = shutdown.cancelled() => {}
         }
         self.inner.shutdown.cancel();

@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use std::net::IpAddr;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,13 +23,26 @@ const SDP: &str = "application/sdp";
 const BEHIND: &str = "x-watchtower-behind";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
+/// What `OPTIONS` says of a stream and of a session (RFC 9725, section 4.2).
+const POSTED: [(&str, &str); 2] = [("accept-post", SDP), ("allow", "POST, OPTIONS")];
+const PATCHED: [(&str, &str); 2] = [
+    ("accept-patch", FRAGMENT),
+    ("allow", "PATCH, DELETE, OPTIONS"),
+];
+
 /// The room's pages, to be merged behind the access guard.
 pub fn router(gateway: Gateway) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(watch))
         .routes(routes!(trickle, end))
-        .route("/whep/{stream}", axum::routing::options(options))
-        .route("/whep/{stream}/{session}", axum::routing::options(options))
+        .route("/whep/{stream}", options(POSTED))
+        .route("/whep/{stream}/{session}", options(PATCHED))
+        // As some clients join their base and a name.
+        .route("/whep/{stream}/", options(POSTED).post(watch))
+        .route(
+            "/whep/{stream}/{session}/",
+            options(PATCHED).patch(trickle).delete(end),
+        )
         .layer(DefaultBodyLimit::max(offer::MOST_BYTES))
         .with_state(gateway)
 }
@@ -130,11 +144,7 @@ async fn trickle(
         if !is(&headers, FRAGMENT) {
             return Err(expected(FRAGMENT));
         }
-        let wanted = headers.get(header::IF_MATCH);
-        if let Some(wanted) = wanted
-            && wanted != "*"
-            && *wanted != format!("\"{etag}\"")
-        {
+        if !matches(&headers, &etag) {
             let why = "the session has another entity tag";
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED, why));
         }
@@ -179,13 +189,21 @@ async fn end(
     counted(&gateway, response)
 }
 
-async fn options() -> Response {
-    let headers = [
-        ("accept-post", SDP),
-        ("accept-patch", FRAGMENT),
-        ("allow", "POST, PATCH, DELETE, OPTIONS"),
-    ];
-    (StatusCode::NO_CONTENT, headers).into_response()
+fn options(headers: [(&'static str, &'static str); 2]) -> MethodRouter<Gateway> {
+    axum::routing::options(move || async move { (StatusCode::NO_CONTENT, headers) })
+}
+
+/// Whether `If-Match` leaves the tag in (RFC 9110, section 13.1.1): a list,
+/// which may be spread over several fields, and no weak tag matches. Ours have
+/// no commas in them.
+fn matches(headers: &HeaderMap, etag: &str) -> bool {
+    let mut tags = headers
+        .get_all(header::IF_MATCH)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .map(str::trim)
+        .peekable();
+    tags.peek().is_none() || tags.any(|tag| tag == "*" || tag == format!("\"{etag}\""))
 }
 
 fn counted(gateway: &Gateway, response: Response) -> Response {

@@ -8,15 +8,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::port::Port;
+use crate::admission::{Admission, Caps};
 
 /// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
 /// viewer at once.
@@ -31,8 +32,13 @@ pub(super) const MOST_FRAME: usize = 2048;
 /// A viewer checks its connection as soon as it stands, and every 2.5 s later.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
-/// Connections at the same time, with and without a session.
-const MOST_CONNECTIONS: usize = 2048;
+/// Connections at the same time, with and without a session: an office behind
+/// one address has many viewers, and no stranger has all places.
+pub(super) const CAPS: Caps = Caps {
+    per_address: 256,
+    total: 2048,
+    spares_loopback: true,
+};
 
 /// Connections inherit the listener's bounds.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -47,8 +53,8 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until dropped.
-pub(super) async fn accept(listener: &TcpListener, port: &Arc<Port>) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+pub(super) async fn accept(listener: &TcpListener, port: &Arc<Port>, caps: Caps) {
+    let admission = Arc::new(Admission::new(caps));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -58,7 +64,7 @@ pub(super) async fn accept(listener: &TcpListener, port: &Arc<Port>) {
             continue;
         };
         // With no place left the connection is closed here.
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+        if let Ok(place) = admission.admit(from.ip(), Instant::now()) {
             let port = Arc::clone(port);
             connections.spawn(async move {
                 serve(stream, from, &port).await;
@@ -181,6 +187,45 @@ impl Drop for Plugged<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether the server has hung up on it.
+    async fn is_closed(socket: &mut TcpStream, within: Duration) -> bool {
+        let mut byte = [0];
+        let read = timeout(within, socket.read(&mut byte)).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
+    }
+
+    #[tokio::test]
+    async fn one_address_does_not_get_all_places() {
+        let crypto = rtc::crypto::default_provider().expect("one");
+        let metrics = Arc::new(crate::metrics::Metrics::new());
+        let here = "127.0.0.1:0".parse().expect("an address");
+        let port = Arc::new(Port::bind(here, crypto, metrics).expect("bound"));
+        let listener = listen(here).expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let caps = Caps {
+            per_address: 2,
+            total: 3,
+            spares_loopback: false,
+        };
+        let serving = tokio::spawn(async move { accept(&listener, &port, caps).await });
+        let from = async |ip: &str| {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            let ip = format!("{ip}:0").parse().expect("an address");
+            socket.bind(ip).expect("loopback");
+            socket.connect(address).await.expect("it listens")
+        };
+        let mut held = [from("127.0.0.2").await, from("127.0.0.2").await];
+        let mut third = from("127.0.0.2").await;
+        assert!(is_closed(&mut third, FIRST_FRAME / 2).await);
+        let mut other = from("127.0.0.3").await;
+        let soon = Duration::from_millis(200);
+        assert!(!is_closed(&mut other, soon).await);
+        for held in &mut held {
+            assert!(!is_closed(held, soon).await);
+        }
+        serving.abort();
+    }
 
     #[test]
     fn a_pipe_frames_packets_and_is_bounded() {

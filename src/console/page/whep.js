@@ -7,6 +7,11 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
 // ICE says "disconnected" for a passing gap, too.
 const GAP = 5_000;
+// A connection that stands and brings nothing, or nothing that can be shown,
+// is a stall. The server reports every 2.5 s even where the screen is still.
+const STALL = 8_000;
+const LOOK = 1_000;
+const PATIENCE = 10_000;
 
 export class Player extends EventTarget {
   #video;
@@ -16,6 +21,7 @@ export class Player extends EventTarget {
   #note = '';
   #pause = FIRST_PAUSE;
   #timer = 0;
+  #looking = 0;
 
   /**
    * Events: "state", its detail { state: "connecting" | "live" | "waiting",
@@ -65,6 +71,7 @@ export class Player extends EventTarget {
       method: 'POST',
       headers: { 'content-type': 'application/sdp' },
       body: offer,
+      signal: AbortSignal.timeout(PATIENCE),
     });
     if (response.status === 201) {
       this.#session = response.headers.get('location');
@@ -84,8 +91,8 @@ export class Player extends EventTarget {
     clearTimeout(this.#timer);
     switch (connection.connectionState) {
       case 'connected':
-        this.#pause = FIRST_PAUSE;
         this.#tell('live', this.#note);
+        this.#look(connection);
         break;
       case 'disconnected':
         this.#timer = window.setTimeout(() => this.#again('the connection was lost'), GAP);
@@ -95,6 +102,36 @@ export class Player extends EventTarget {
         this.#again('the connection was lost');
         break;
     }
+  }
+
+  /**
+   * Comes back when the connection stalls; a while without a stall, and the
+   * next pause is a short one again.
+   * @param {RTCPeerConnection} connection
+   */
+  #look(connection) {
+    clearInterval(this.#looking);
+    const began = performance.now();
+    let last = { bytes: 0, video: 0, frames: 0 };
+    // Since when nothing has come, and since when pictures come unseen.
+    let silent = began;
+    let blind = began;
+    this.#looking = window.setInterval(async () => {
+      const seen = await received(connection);
+      if (connection !== this.#connection) return;
+      const now = performance.now();
+      if (seen.bytes !== last.bytes) silent = now;
+      // Of a page that nobody sees a browser may decode nothing.
+      const waits = seen.video > last.video && seen.frames === last.frames && !document.hidden;
+      if (!waits) {
+        blind = now;
+        last = seen;
+      }
+      last.bytes = seen.bytes;
+      if (now - silent >= STALL) this.#again('nothing came any more');
+      else if (now - blind >= STALL) this.#again('the picture stood still');
+      else if (now - began >= 2 * STALL) this.#pause = FIRST_PAUSE;
+    }, LOOK);
   }
 
   /** @param {string} why */
@@ -113,6 +150,7 @@ export class Player extends EventTarget {
 
   #hangUp() {
     clearTimeout(this.#timer);
+    clearInterval(this.#looking);
     this.#connection?.close();
     this.#connection = null;
     if (this.#session) fetch(this.#session, { method: 'DELETE', keepalive: true }).catch(() => {});
@@ -123,4 +161,22 @@ export class Player extends EventTarget {
   #tell(state, why = '') {
     this.dispatchEvent(new CustomEvent('state', { detail: { state, why } }));
   }
+}
+
+/**
+ * What has come so far: bytes in all, of the picture, and pictures decoded.
+ * @param {RTCPeerConnection} connection
+ */
+async function received(connection) {
+  const seen = { bytes: 0, video: 0, frames: 0 };
+  for (const report of (await connection.getStats()).values()) {
+    // Reports of the sender count as life, too.
+    if (report.type === 'remote-outbound-rtp') seen.bytes += report.reportsSent ?? 0;
+    if (report.type !== 'inbound-rtp') continue;
+    seen.bytes += report.bytesReceived ?? 0;
+    if (report.kind !== 'video') continue;
+    seen.video += report.bytesReceived ?? 0;
+    seen.frames += report.framesDecoded ?? 0;
+  }
+  return seen;
 }
