@@ -2,6 +2,9 @@
 //! Chromium watches.
 
 mod common;
+#[expect(dead_code, reason = "shared with other tests, which use more of it")]
+#[path = "whep/relay.rs"]
+mod relay;
 
 use std::time::Duration;
 
@@ -18,6 +21,7 @@ const LOOK: &str = r"
       constructor(...args) { super(...args); connections.push(this); }
       setRemoteDescription(answer) {
         let { type, sdp } = answer;
+        if (window.detour) sdp = window.detour(sdp);
         if (window.WITHOUT_UDP) sdp = sdp.replace(/a=candidate:.* udp .*\r\n/g, '');
         return super.setRemoteDescription({ type, sdp });
       }
@@ -170,6 +174,61 @@ async fn the_page_plays_what_encoders_send() {
             metrics.contains("watchtower_transcodes 0\n").then_some(())
         })
         .await;
+}
+
+/// Where media is, as an answer says.
+async fn media(server: &Server) -> std::net::SocketAddr {
+    let offer = server
+        .client
+        .post(server.http_url("/whep/team"))
+        .header("content-type", "application/sdp")
+        .body(include_str!("whep/offer.sdp"));
+    let answer = offer.send().await.unwrap();
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    let sdp = answer.text().await.unwrap();
+    let words = sdp.lines().find(|line| line.starts_with("a=candidate:"));
+    let port = words.unwrap().split(' ').nth(5).unwrap();
+    let end = server.client.delete(server.http_url(&location));
+    end.send().await.unwrap();
+    format!("127.0.0.1:{port}").parse().unwrap()
+}
+
+/// ICE goes on and media does not: nothing but the page itself can tell.
+#[tokio::test]
+async fn the_page_notices_a_stall_and_comes_back() {
+    // Empty is unset: the default level.
+    let setup = Setup::new().agents("").env("RUST_LOG", "");
+    let server = setup.start().await;
+    let _publisher = Encoder::ffmpeg(&server.rtmp_url("live/team"), &["-bf", "0"]);
+    server
+        .until("the stream", async |server| {
+            let streams = server.json("/api/streams").await;
+            (streams["items"][0]["name"] == "team").then_some(())
+        })
+        .await;
+    let relay = relay::Relay::start(media(&server).await).await;
+    // The first connection goes by the relay, the others as they are told.
+    let prelude = format!(
+        "window.detour = (sdp) => connections.length > 1 ? sdp :
+           sdp.replace(/a=candidate:.* tcp .*\\r\\n/g, '').replace(/127.0.0.1 \\d+ typ/g, '127.0.0.1 {} typ')",
+        relay.address.port()
+    );
+    let said = server.output().lines().count();
+    let browser = open(&server, &prelude).await;
+    pictures(&browser).await;
+    // One viewer is worth a line or two at the default level, not a page.
+    let output = server.output();
+    let said: Vec<_> = output.lines().skip(said).collect();
+    assert!(said.len() <= 4, "{said:#?}");
+    relay.mute();
+    browser
+        .until(40, "another connection", |seen| seen.0["connections"] == 2)
+        .await;
+    pictures(&browser).await;
+    browser
+        .until_true(5, "document.querySelector('#state').textContent === 'live'")
+        .await;
+    browser.close().await;
 }
 
 /// With nothing transcoded a viewer is told so, not left waiting.

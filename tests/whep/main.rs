@@ -13,6 +13,7 @@ mod hostile;
 mod independent;
 mod reach;
 mod refusals;
+#[expect(dead_code, reason = "shared with other tests, which use more of it")]
 mod relay;
 mod server;
 

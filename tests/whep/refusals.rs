@@ -54,7 +54,12 @@ async fn what_cannot_be_met_is_refused_before_a_session_exists() {
         ("/whep/..%2fteam", sdp, OFFER.to_owned(), 404),
         ("/whep/team", "text/plain", OFFER.to_owned(), 415),
         ("/whep/team", sdp, "garbage".to_owned(), 422),
-        ("/whep/team", sdp, OFFER.replace("m=video", "m=text"), 422),
+        (
+            "/whep/team",
+            sdp,
+            OFFER.replace("recvonly", "sendonly"),
+            422,
+        ),
         ("/whep/team", sdp, OFFER.replace("H264", "VP8"), 422),
         ("/whep/team", sdp, OFFER.replace("sha-256", "sha-999"), 422),
     ] {
@@ -122,10 +127,18 @@ async fn a_session_answers_to_its_own_name_only() {
     let fresh = client
         .patch(format!("http://{}{location}", server.http))
         .header("content-type", fragment)
-        .header("if-match", etag)
+        .header("if-match", format!("\"another, of two\" , {etag}"))
         .body(trickle)
         .send();
     assert_eq!(status(fresh.await.expect("an answer")), 204);
+    // A weak tag matches nothing (RFC 9110, section 13.1.1).
+    let weak = client
+        .patch(format!("http://{}{location}/", server.http))
+        .header("content-type", fragment)
+        .header("if-match", format!("W/{etag}"))
+        .body(trickle)
+        .send();
+    assert_eq!(status(weak.await.expect("an answer")), 412);
 
     let delete = |path: String| {
         let server = &server;
@@ -144,6 +157,119 @@ async fn a_session_answers_to_its_own_name_only() {
         assert!(Instant::now() < deadline, "deleted, it answers {gone}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The ports of the answer's sections, and what it says of their codecs.
+fn answered(sdp: &str) -> (Vec<&str>, Vec<&str>) {
+    let ports = sdp.lines().filter(|line| line.starts_with("m="));
+    let codecs = sdp.lines().filter(|line| {
+        ["a=rtpmap:", "a=fmtp:", "a=group:", "a=mid:"]
+            .iter()
+            .any(|a| line.starts_with(a))
+    });
+    let ports = ports.filter_map(|line| line.split(' ').nth(1)).collect();
+    (ports, codecs.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_are_answered_in_their_own_words() {
+    let (server, _playing) = live(20).await;
+    let bundle_only = include_str!("../../fuzz/corpus/whep_offer/gstreamer_max_bundle.sdp");
+    let sdp = offer(&server, bundle_only)
+        .await
+        .text()
+        .await
+        .expect("text");
+    let gstreamer = [
+        "a=group:BUNDLE audio0 video1",
+        "a=mid:audio0",
+        "a=rtpmap:111 OPUS/48000/2",
+        "a=fmtp:111 minptime=10;useinbandfec=1",
+        "a=mid:video1",
+        "a=rtpmap:101 H264/90000",
+    ];
+    assert_eq!(
+        answered(&sdp),
+        (vec!["9", "9"], gstreamer.to_vec()),
+        "{sdp}"
+    );
+    let apart = include_str!("../../fuzz/corpus/whep_offer/gstreamer_no_group.sdp");
+    let sdp = offer(&server, apart).await.text().await.expect("text");
+    let main_profile = [
+        "a=mid:video0",
+        "a=rtpmap:101 H264/90000",
+        "a=fmtp:101 profile-level-id=4d0028",
+        "a=mid:audio1",
+    ];
+    assert_eq!(
+        answered(&sdp),
+        (vec!["9", "0"], main_profile.to_vec()),
+        "{sdp}"
+    );
+    // A section of another kind before them, and no mids nor group.
+    let bare = OFFER
+        .replace("a=mid:0\r\n", "")
+        .replace("a=mid:0\n", "")
+        .replace("a=group:BUNDLE 0 1", "a=x")
+        .replace(
+            "m=video",
+            "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nm=video",
+        );
+    let sdp = offer(&server, &bare).await.text().await.expect("text");
+    assert_eq!(answered(&sdp).0, ["0", "9", "0"], "{sdp}");
+    assert!(!sdp.contains("a=group"), "{sdp}");
+    let none = offer(&server, &OFFER.replace("H264", "VP8")).await;
+    let why = none.text().await.expect("text");
+    assert!(why.contains("VP8/90000"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_path_names_its_own_methods() {
+    let (server, _playing) = live(10).await;
+    for (path, methods, accepts) in [
+        ("/whep/team", ["POST", "OPTIONS"].as_slice(), "accept-post"),
+        ("/whep/team/", &["POST", "OPTIONS"], "accept-post"),
+        (
+            "/whep/team/abc",
+            &["PATCH", "DELETE", "OPTIONS"],
+            "accept-patch",
+        ),
+    ] {
+        for method in [Method::OPTIONS, Method::PUT] {
+            let answer = send(&server, method.clone(), path, "", String::new()).await;
+            let expected = if method == Method::OPTIONS { 204 } else { 405 };
+            assert_eq!(answer.status().as_u16(), expected, "{method} {path}");
+            let allow = answer.headers()["allow"].to_str().expect("text");
+            let mut allowed: Vec<_> = allow.split(',').map(str::trim).collect();
+            let mut methods = methods.to_vec();
+            allowed.sort_unstable();
+            methods.sort_unstable();
+            assert_eq!(allowed, methods, "{method} {path}");
+            let said = answer
+                .headers()
+                .keys()
+                .filter(|name| name.as_str().starts_with("accept-"));
+            let said: Vec<_> = said.map(|name| name.as_str()).collect();
+            assert!(
+                method == Method::PUT || said == [accepts],
+                "{path}: {said:?}"
+            );
+        }
+    }
+    let answer = send(
+        &server,
+        Method::POST,
+        "/whep/team/",
+        "application/sdp",
+        OFFER.to_owned(),
+    )
+    .await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let location = answer.headers()["location"].to_str().expect("text");
+    assert!(
+        location.starts_with("/whep/team/") && !location.contains("//"),
+        "{location}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

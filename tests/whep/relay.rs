@@ -14,6 +14,8 @@ pub(crate) struct Relay {
     /// Of a thousand packets towards the viewer, how many are lost.
     loss: Arc<AtomicU32>,
     pub(crate) lost: Arc<AtomicU64>,
+    /// Of what goes towards the viewer, checks and handshakes alone get through.
+    muted: Arc<AtomicBool>,
     /// What the viewer sent, the newest last.
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
     /// How many more datagrams of DTLS get through to the server.
@@ -35,6 +37,7 @@ impl Relay {
             address: near.local_addr().expect("bound"),
             loss: Arc::default(),
             lost: Arc::default(),
+            muted: Arc::default(),
             heard: Arc::default(),
             dtls: Arc::new(AtomicU32::new(u32::MAX)),
             cut: Arc::default(),
@@ -60,6 +63,10 @@ impl Relay {
                 let Ok(length) = far.recv(&mut buffer).await else {
                     continue;
                 };
+                let media = matches!(buffer[0], 128..=191);
+                if media && state.muted.load(Ordering::Relaxed) {
+                    continue;
+                }
                 if rand::random_range(0..1000) < state.loss.load(Ordering::Relaxed) {
                     state.lost.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -107,6 +114,11 @@ impl Relay {
         self.dtls_left(0);
         self.lose(1000);
         self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// The connection stands, and nothing comes.
+    pub(crate) fn mute(&self) {
+        self.muted.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn lose(&self, per_thousand: u32) {
