@@ -189,7 +189,7 @@ impl Offer {
         });
         Ok(Self {
             sections: offered.collect(),
-            bundle: transport.bundle.iter().map(ToString::to_string).collect(),
+            bundle: transport.bundle.iter().map(|mid| (*mid).to_owned()).collect(),
             sdp,
             fragment: fragment.to_owned(),
         })
