@@ -189,7 +189,11 @@ impl Offer {
         });
         Ok(Self {
             sections: offered.collect(),
-            bundle: transport.bundle.iter().map(|mid| (*mid).to_owned()).collect(),
+            bundle: transport
+                .bundle
+                .iter()
+                .map(|mid| (*mid).to_owned())
+                .collect(),
             sdp,
             fragment: fragment.to_owned(),
         })
