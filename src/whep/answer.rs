@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::offer::{Codec, Offer, Offered};
 
+const TRANSPORT: [&str; 4] = ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:"];
+
 /// The answer to the caller, with the candidates that really lead here: over
 /// UDP, and over TCP for networks that let nothing else through.
 pub(super) fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) -> String {
@@ -29,6 +31,12 @@ pub(super) fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port
         let _ = write!(sdp, "a=group:BUNDLE {}\r\n", served.join(" "));
     }
     let made: Vec<_> = parts.collect();
+    let transport: Vec<_> = made
+        .first()
+        .into_iter()
+        .flat_map(|section| section.lines())
+        .filter(|line| TRANSPORT.iter().any(|name| line.starts_with(name)))
+        .collect();
     let mut told = false;
     for section in &offer.sections {
         let codec = section.served.as_ref();
@@ -43,7 +51,7 @@ pub(super) fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port
                     candidates(&mut sdp, addresses, port);
                 }
             }
-            None => refuse(&mut sdp, section),
+            None => refuse(&mut sdp, section, &transport),
         }
     }
     sdp
@@ -79,7 +87,9 @@ fn accept(sdp: &mut String, section: &Offered, codec: &Codec, ours: &str) {
     }
 }
 
-fn refuse(sdp: &mut String, section: &Offered) {
+/// With the transport of the others, which means nothing here: GStreamer takes
+/// no answer in which some section has none.
+fn refuse(sdp: &mut String, section: &Offered, transport: &[&str]) {
     let Offered {
         kind,
         protocol,
@@ -92,6 +102,9 @@ fn refuse(sdp: &mut String, section: &Offered) {
     );
     if let Some(mid) = &section.mid {
         let _ = write!(sdp, "a=mid:{mid}\r\n");
+    }
+    for line in transport {
+        let _ = write!(sdp, "{line}\r\n");
     }
     sdp.push_str("a=inactive\r\n");
 }

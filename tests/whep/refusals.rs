@@ -206,6 +206,8 @@ async fn offers_are_answered_in_their_own_words() {
         (vec!["9", "0"], main_profile.to_vec()),
         "{sdp}"
     );
+    // GStreamer takes no answer in which a section has no ICE, refused or not.
+    assert_eq!(sdp.matches("a=ice-ufrag:").count(), 2, "{sdp}");
     // A section of another kind before them, and no mids nor group.
     let bare = OFFER
         .replace("a=mid:0\r\n", "")
