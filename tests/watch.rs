@@ -183,14 +183,21 @@ async fn media(server: &Server) -> std::net::SocketAddr {
         .post(server.http_url("/whep/team"))
         .header("content-type", "application/sdp")
         .body(include_str!("whep/offer.sdp"));
-    let answer = offer.send().await.unwrap();
-    let location = answer.headers()["location"].to_str().unwrap().to_owned();
-    let sdp = answer.text().await.unwrap();
+    let answer = offer.send().await.expect("an answer");
+    let location = answer.headers()["location"]
+        .to_str()
+        .expect("an answer")
+        .to_owned();
+    let sdp = answer.text().await.expect("an answer");
     let words = sdp.lines().find(|line| line.starts_with("a=candidate:"));
-    let port = words.unwrap().split(' ').nth(5).unwrap();
+    let port = words
+        .expect("an answer")
+        .split(' ')
+        .nth(5)
+        .expect("an answer");
     let end = server.client.delete(server.http_url(&location));
-    end.send().await.unwrap();
-    format!("127.0.0.1:{port}").parse().unwrap()
+    end.send().await.expect("an answer");
+    format!("127.0.0.1:{port}").parse().expect("an answer")
 }
 
 /// ICE goes on and media does not: nothing but the page itself can tell.

@@ -164,9 +164,8 @@ impl Offer {
             .or(session.fingerprint)
             .ok_or(Unmet::NoFingerprint)?;
         let setup = members().find_map(|section| section.setup);
-        let setup = match setup.or(session.setup) {
-            Some(setup @ ("actpass" | "active")) => setup,
-            _ => return Err(Unmet::WrongSetup),
+        let Some(setup @ ("actpass" | "active")) = setup.or(session.setup) else {
+            return Err(Unmet::WrongSetup);
         };
         let served: Vec<_> = [&transport.video, &transport.audio]
             .into_iter()

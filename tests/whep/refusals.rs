@@ -251,7 +251,7 @@ async fn each_path_names_its_own_methods() {
                 .headers()
                 .keys()
                 .filter(|name| name.as_str().starts_with("accept-"));
-            let said: Vec<_> = said.map(|name| name.as_str()).collect();
+            let said: Vec<_> = said.map(axum::http::HeaderName::as_str).collect();
             assert!(
                 method == Method::PUT || said == [accepts],
                 "{path}: {said:?}"
