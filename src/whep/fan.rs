@@ -175,7 +175,10 @@ impl Fan {
                     }
                     Some(Received::Restarted) => {
                         tracing::debug!(stream = %self.name, "another publisher, or one that is back");
-                        self.lost = false;
+                        // The slate goes on being what new viewers begin with.
+                        if !std::mem::take(&mut self.lost) {
+                            self.history.end_group();
+                        }
                         self.timebase.restart();
                         self.playable = Playable::Source;
                         self.composition = None;

@@ -276,7 +276,7 @@ impl X264 {
             && self
                 .config
                 .as_ref()
-                .is_none_or(|known| known.sps != sps || known.pps != pps)
+                .is_none_or(|known| known.sps != [sps.clone()] || known.pps != [pps.clone()])
         {
             let (width, height) = (self.kind.width & !1, self.kind.height & !1);
             self.config = Some(Arc::new(VideoConfig::playable(sps, pps, width, height)));
