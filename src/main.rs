@@ -11,7 +11,7 @@ use watchtower::cli::Cli;
 #[cfg(target_env = "gnu")]
 const GIVEN_BACK: libc::c_int = 256 * 1024;
 
-/// What is logged if `RUST_LOG` does not say. The libraries under WebRTC tell
+/// Default log filter, used if `RUST_LOG` is unset. The libraries under WebRTC tell
 /// of each step of each viewer, and warn of every TLS extension they don't
 /// know, which a server is meant to ignore (RFC 5246, section 7.4.1.4); what
 /// else they warn of is heard.

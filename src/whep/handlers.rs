@@ -23,7 +23,7 @@ const SDP: &str = "application/sdp";
 const BEHIND: &str = "x-watchtower-behind";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
-/// What `OPTIONS` says of a stream and of a session (RFC 9725, section 4.2).
+/// Answers to `OPTIONS` for a stream and of a session (RFC 9725, section 4.2).
 const POSTED: [(&str, &str); 2] = [("accept-post", SDP), ("allow", "POST, OPTIONS")];
 const PATCHED: [(&str, &str); 2] = [
     ("accept-patch", FRAGMENT),
@@ -193,7 +193,7 @@ fn options(headers: [(&'static str, &'static str); 2]) -> MethodRouter<Gateway> 
     axum::routing::options(move || async move { (StatusCode::NO_CONTENT, headers) })
 }
 
-/// Whether `If-Match` leaves the tag in (RFC 9110, section 13.1.1): a list,
+/// Tells if `If-Match` admits the tag (RFC 9110, section 13.1.1): a list,
 /// which may be spread over several fields, and no weak tag matches. Ours have
 /// no commas in them.
 fn matches(headers: &HeaderMap, etag: &str) -> bool {
