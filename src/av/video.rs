@@ -62,6 +62,12 @@ impl VideoDecoder {
         self.record == config.record
     }
 
+    /// Pictures a second, where the stream tells.
+    pub(super) fn frame_rate(&self) -> Option<f64> {
+        let rate = f64::from(self.decoder.frame_rate()?);
+        rate.is_finite().then_some(rate)
+    }
+
     /// Leaves out pictures no other refers to, which harms none.
     pub(super) fn skip_unreferenced(&mut self, skip: bool) {
         self.decoder.skip_frame(if skip {

@@ -12,6 +12,9 @@
 //! - [`Kind::Video`]: H.264 without B-frames, at most High profile, out through
 //!   [`Renditions::video`], a hub like the one the stream came in by and under
 //!   the same name. Its times are those of the source's units.
+//! - [`Kind::LowBitrate`]: the same, smaller, with fewer pictures and about a
+//!   third of the source's rate, for links that can't hold the stream; out
+//!   through [`Renditions::low_bitrate`].
 //! - [`Kind::Audio`]: Opus at 48 kHz, in through [`Renditions::push_audio`], out
 //!   through [`Renditions::audio`].
 //!
@@ -35,6 +38,7 @@ const AUDIO_QUEUE: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Video,
+    LowBitrate,
     Audio,
 }
 
@@ -42,6 +46,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Video => "video",
+            Self::LowBitrate => "low_bitrate",
             Self::Audio => "audio",
         }
     }
@@ -71,12 +76,13 @@ pub struct Renditions {
 #[derive(Debug)]
 struct Inner {
     video: StreamHub,
+    low_bitrate: StreamHub,
     audio: Mutex<HashMap<StreamName, broadcast::Sender<OpusPacket>>>,
     /// How many hold each demand.
     demands: Mutex<BTreeMap<Demanded, usize>>,
     changes: watch::Sender<u64>,
-    /// Streams whose playable pictures are to have a keyframe soon.
-    keyframes: Mutex<HashSet<StreamName>>,
+    /// Renditions that are to have a keyframe soon.
+    keyframes: Mutex<HashSet<Demanded>>,
 }
 
 impl Default for Renditions {
@@ -89,6 +95,7 @@ impl Renditions {
     pub fn new() -> Self {
         let inner = Inner {
             video: StreamHub::new(),
+            low_bitrate: StreamHub::new(),
             audio: Mutex::default(),
             demands: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -125,20 +132,37 @@ impl Renditions {
         self.inner.changes.subscribe()
     }
 
-    /// Where playable pictures are published and subscribed to.
+    /// Where playable pictures of full size are published and subscribed to.
     pub fn video(&self) -> &StreamHub {
         &self.inner.video
     }
 
-    /// Asks for a keyframe in the playable pictures: a viewer has lost its
-    /// picture.
-    pub fn request_keyframe(&self, stream: &StreamName) {
-        lock(&self.inner.keyframes).insert(stream.clone());
+    /// Where the pictures for slow links are published and subscribed to.
+    pub fn low_bitrate(&self) -> &StreamHub {
+        &self.inner.low_bitrate
+    }
+
+    /// Where pictures of that kind are; `None` for sound.
+    pub fn pictures(&self, kind: Kind) -> Option<&StreamHub> {
+        match kind {
+            Kind::Video => Some(self.video()),
+            Kind::LowBitrate => Some(self.low_bitrate()),
+            Kind::Audio => None,
+        }
+    }
+
+    /// Asks for a keyframe in the playable pictures of that kind: a viewer has
+    /// lost its picture.
+    pub fn request_keyframe(&self, stream: &StreamName, kind: Kind) {
+        lock(&self.inner.keyframes).insert(Demanded {
+            stream: stream.clone(),
+            kind,
+        });
     }
 
     /// Whether one was asked for since the last call.
-    pub fn take_keyframe_request(&self, stream: &StreamName) -> bool {
-        lock(&self.inner.keyframes).remove(stream)
+    pub fn take_keyframe_request(&self, demanded: &Demanded) -> bool {
+        lock(&self.inner.keyframes).remove(demanded)
     }
 
     /// Hands a packet of playable sound to whoever listens now. Never waits.
@@ -179,7 +203,7 @@ impl Drop for Demand {
             *holders -= 1;
             if *holders == 0 {
                 demands.remove(&self.demanded);
-                self.renditions.take_keyframe_request(&self.demanded.stream);
+                self.renditions.take_keyframe_request(&self.demanded);
             }
         }
         drop(demands);

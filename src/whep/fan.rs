@@ -232,7 +232,9 @@ impl Fan {
                 }
             }
             Order::PictureLost(_) if self.shows_twin() => {
-                self.context.renditions.request_keyframe(&self.name);
+                self.context
+                    .renditions
+                    .request_keyframe(&self.name, Kind::Video);
             }
             Order::PictureLost(id) => {
                 if let Some(place) = self.place(id)

@@ -11,9 +11,13 @@
 //! question (see [`crate::stream_hub::renditions`]).
 
 mod audio;
+mod rate;
 mod video;
 mod worker;
+mod x264;
 
+#[cfg(test)]
+mod pixels;
 #[cfg(test)]
 mod tests;
 

@@ -102,9 +102,14 @@ fn sound_follows_a_gap_in_the_source() {
 }
 
 /// The twin of a clip, with a keyframe asked for before unit `asked`.
-fn to_h264(units: &[AccessUnit], asked: Option<usize>) -> Vec<AccessUnit> {
+pub(super) fn to_h264(units: &[AccessUnit], kind: Kind, asked: Option<usize>) -> Vec<AccessUnit> {
     let renditions = Renditions::new();
-    let mut transcoder = ToH264::new(name(), renditions.clone(), Arc::default());
+    let demanded = Demanded {
+        stream: name(),
+        kind,
+    };
+    let mut transcoder = ToH264::new(demanded, renditions.clone(), Arc::default());
+    let hub = renditions.pictures(kind).expect("pictures");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -112,12 +117,12 @@ fn to_h264(units: &[AccessUnit], asked: Option<usize>) -> Vec<AccessUnit> {
     let mut twin = Vec::new();
     for (nth, unit) in units.iter().enumerate() {
         if asked == Some(nth) {
-            renditions.request_keyframe(&name());
+            renditions.request_keyframe(&name(), kind);
         }
         let unit = MediaUnit::Video(unit.clone());
         transcoder.unit(&unit, true).expect("a video codec");
         if subscriber.is_none() {
-            subscriber = renditions.video().subscribe(&name());
+            subscriber = hub.subscribe(&name());
         }
         while let Some(subscriber) = subscriber.as_mut().filter(|known| known.waiting() > 0) {
             match runtime.block_on(subscriber.recv()) {
@@ -134,7 +139,7 @@ fn pictures_come_out_in_the_order_they_are_shown() {
     let source = "testsrc2=s=320x180:r=25:d=5";
     let units = clips::units(source, "-bf 2 -x264-params b-adapt=0 -g 250");
     assert!(units.iter().any(|unit| unit.pts != unit.dts));
-    let twin = to_h264(&units, Some(30));
+    let twin = to_h264(&units, Kind::Video, Some(30));
     // What the decoder holds back at the end is missing.
     assert!(twin.len() >= units.len() - 4, "{}", twin.len());
     let mut shown: Vec<_> = units.iter().map(|unit| unit.pts).collect();
@@ -163,7 +168,8 @@ fn whatever_the_source_the_twin_plays_everywhere() {
         ("320x180", "yuv422p"),
     ] {
         let source = format!("testsrc2=s={size}:r=10:d=1");
-        let twin = to_h264(&clips::units(&source, &format!("-pix_fmt {format}")), None);
+        let units = clips::units(&source, &format!("-pix_fmt {format}"));
+        let twin = to_h264(&units, Kind::Video, None);
         let config = &twin.first().expect("a picture").config;
         assert_eq!((config.width, config.height), (320, 180), "{format}");
         // Constrained Baseline (ITU-T H.264, section A.2.1.1).

@@ -49,6 +49,7 @@ pub(super) async fn run(
 ) -> Ended {
     crate::av::init();
     let (done, ended) = oneshot::channel();
+    let demanded = demanded.clone();
     let Demanded { stream, kind } = demanded.clone();
     let span = tracing::info_span!("transcode", %stream, ?kind);
     let spawned = thread::Builder::new()
@@ -59,7 +60,9 @@ pub(super) async fn run(
             let _counted = Counted(&metrics);
             let transcoder: Box<dyn Transcoder> = match kind {
                 Kind::Audio => Box::new(ToOpus::new(stream, renditions)),
-                Kind::Video => Box::new(ToH264::new(stream, renditions, Arc::clone(&metrics))),
+                Kind::Video | Kind::LowBitrate => {
+                    Box::new(ToH264::new(demanded, renditions, Arc::clone(&metrics)))
+                }
             };
             let worker = Worker {
                 subscriber,
@@ -152,7 +155,7 @@ impl Worker {
 
 fn is_ours(unit: &MediaUnit, kind: Kind) -> bool {
     match unit {
-        MediaUnit::Video(_) => kind == Kind::Video,
+        MediaUnit::Video(_) => kind != Kind::Audio,
         MediaUnit::Audio(_) => kind == Kind::Audio,
     }
 }
