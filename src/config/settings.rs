@@ -75,7 +75,7 @@ pub struct WatchdogSettings {
     /// which something moved all the time before, as a clock does.
     pub frozen: Duration,
     pub stopped: Duration,
-    /// A stream without a keyframe.
+    /// Coded pictures come in and none is seen.
     pub keyframe: Duration,
     /// A stream whose publisher is gone.
     pub gone: Duration,

@@ -92,6 +92,8 @@ struct Window {
     bytes: usize,
     /// Index of the newest keyframe, which may have left the window.
     keyframe: Option<u64>,
+    /// Since that keyframe, with sound.
+    group_bytes: usize,
     /// Who has the stream, or had it last.
     tenure: Tenure,
     totals: Totals,
@@ -115,6 +117,8 @@ pub struct Totals {
     pub audio_units: u64,
     pub bytes: u64,
     pub keyframes: u64,
+    /// Pictures left out because no keyframe had come; not counted above.
+    pub early_units: u64,
 }
 
 /// A live stream at a glance.
@@ -286,6 +290,18 @@ impl StreamHub {
         Some(subscriber)
     }
 
+    /// The share of the window that the group of pictures since the newest
+    /// keyframe takes up, 1 and more when it has no room there: nobody can
+    /// begin then. `None` without a publisher or a keyframe.
+    pub fn group_share(&self, name: &StreamName) -> Option<f32> {
+        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        let window = lock(&stream.window);
+        if window.tenure.lost.is_some() || !window.tenure.keyed {
+            return None;
+        }
+        Some(window.group_share())
+    }
+
     /// One stream at a glance.
     pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
         let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
@@ -368,6 +384,7 @@ impl Window {
             MediaUnit::Video(video) => {
                 self.totals.video_units += 1;
                 if video.keyframe {
+                    self.group_bytes = 0;
                     self.totals.keyframes += 1;
                     self.keyframe = Some(self.next());
                     self.tenure.keyed = true;
@@ -377,6 +394,7 @@ impl Window {
         }
         self.units.push_back((self.tenure.id, unit));
         self.bytes += size;
+        self.group_bytes = self.group_bytes.saturating_add(size);
         while self.units.len() > WINDOW_UNITS || (self.bytes > WINDOW_BYTES && self.units.len() > 1)
         {
             let Some((_, gone)) = self.units.pop_front() else {
@@ -385,6 +403,12 @@ impl Window {
             self.bytes -= gone.size();
             self.first += 1;
         }
+    }
+
+    fn group_share(&self) -> f32 {
+        let units = self.keyframe.map_or(0, |index| self.next() - index);
+        let of_units = units as f32 / WINDOW_UNITS as f32;
+        of_units.max(self.group_bytes as f32 / WINDOW_BYTES as f32)
     }
 
     fn get(&self, index: u64) -> Option<&(u64, MediaUnit)> {
@@ -421,7 +445,9 @@ impl Publisher {
             MediaUnit::Video(unit) => !unit.keyframe && !window.tenure.keyed,
             MediaUnit::Audio(_) => false,
         };
-        if !early {
+        if early {
+            window.totals.early_units += 1;
+        } else {
             window.push(unit);
             self.stream.tell(window.next(), Signal::There);
         }

@@ -10,7 +10,7 @@ use crate::media::StreamName;
 pub(super) enum Blindness {
     Black,
     Frozen,
-    NoKeyframe,
+    Undecoded,
     Gone,
     Unread,
     Unanswered,
@@ -39,7 +39,7 @@ impl Key {
         match self.blindness {
             Blindness::Black => format!("Black screen on {stream}"),
             Blindness::Frozen => format!("Frozen picture on {stream}"),
-            Blindness::NoKeyframe => format!("Undecodable: {stream} sends no keyframe"),
+            Blindness::Undecoded => format!("Undecodable: no picture of {stream} can be seen"),
             Blindness::Gone => format!("Signal of {stream} lost"),
             Blindness::Unread => format!("Reading text of {stream} lags behind"),
             Blindness::Unanswered => format!("Model of {agent} gives no answer"),
@@ -60,10 +60,10 @@ impl Key {
                 "Nothing moves on the picture, not even what always did: it may be an old one.",
                 "See whether the shared screen or the encoder hangs.",
             ),
-            Blindness::NoKeyframe => (
-                Severity::Low,
-                "The stream sends no picture that decoding could begin with.",
-                "Set the encoder's keyframe interval to 2 seconds.",
+            Blindness::Undecoded => (
+                Severity::Medium,
+                "Coded pictures come in and none can be decoded: no analyst sees anything.",
+                "Start the encoder again; use H.264 with a keyframe interval of 2 seconds.",
             ),
             Blindness::Gone => (
                 Severity::Medium,

@@ -34,9 +34,9 @@ pub(super) struct Senses {
 #[derive(Debug)]
 struct Watched {
     frame: u64,
+    /// When a picture was decoded last, or the first unit came.
+    frame_at: Timestamp,
     black_since: Option<Timestamp>,
-    keyframes: u64,
-    keyframe_at: Timestamp,
     units: u64,
     unit_at: Timestamp,
 }
@@ -71,9 +71,7 @@ impl Senses {
         for info in &live {
             match info.lost_since {
                 Some(since) => {
-                    if self.gone.len() < MOST_GONE {
-                        self.gone.entry(info.name.clone()).or_insert(since);
-                    }
+                    self.remember_gone(&info.name, since);
                     // It starts anew when it returns.
                     self.streams.remove(&info.name);
                 }
@@ -97,27 +95,36 @@ impl Senses {
         felt
     }
 
+    /// The oldest make room: their end has been told long ago.
+    fn remember_gone(&mut self, name: &StreamName, since: Timestamp) {
+        if self.gone.len() >= MOST_GONE && !self.gone.contains_key(name) {
+            let oldest = self.gone.iter().min_by_key(|(_, since)| **since);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.gone.remove(&oldest);
+            }
+        }
+        self.gone.entry(name.clone()).or_insert(since);
+    }
+
     fn feel_stream(&mut self, info: &StreamInfo, now: Timestamp, felt: &mut Vec<(Key, Timestamp)>) {
         let name = &info.name;
         let watched = self.streams.entry(name.clone()).or_insert_with(|| Watched {
             frame: 0,
+            frame_at: now,
             black_since: None,
-            keyframes: info.totals.keyframes,
-            keyframe_at: now,
-            units: info.totals.video_units,
+            units: info.totals.video_units + info.totals.early_units,
             unit_at: now,
         });
-        if info.totals.keyframes != watched.keyframes {
-            watched.keyframes = info.totals.keyframes;
-            watched.keyframe_at = now;
-        }
-        if info.totals.video_units != watched.units {
-            watched.units = info.totals.video_units;
+        // Those left out before the first keyframe are units that come, too.
+        let units = info.totals.video_units + info.totals.early_units;
+        if units != watched.units {
+            watched.units = units;
             watched.unit_at = now;
         }
         let frame = self.frames.newest(name);
         if let Some(frame) = frame.as_ref().filter(|frame| frame.seq != watched.frame) {
             watched.frame = frame.seq;
+            watched.frame_at = now;
             if is_black(&frame.picture) {
                 watched.black_since.get_or_insert(frame.captured_at);
             } else {
@@ -135,11 +142,13 @@ impl Senses {
         }
         // Without video nothing is expected of it: sound alone is a stream.
         if watched.units > 0 {
-            tell(
-                Blindness::NoKeyframe,
-                watched.keyframe_at,
-                settings.keyframe,
-            );
+            // A stream that stands still is told as frozen.
+            let comes = !lasted(watched.unit_at, now, settings.stopped);
+            // A long group of pictures that is seen well is none of our
+            // business.
+            if comes {
+                tell(Blindness::Undecoded, watched.frame_at, settings.keyframe);
+            }
             tell(Blindness::Frozen, watched.unit_at, settings.stopped);
         }
         if let Some(frame) = frame.filter(|_| watched.black_since.is_none()) {
@@ -197,7 +206,76 @@ fn is_black(picture: &Picture) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
+
+    fn senses() -> (StreamHub, FrameBus, Senses) {
+        let (hub, frames) = (StreamHub::holding(), FrameBus::new());
+        let settings = crate::config::Settings::default().watchdog;
+        let roster = Roster::new(Vec::new());
+        let senses = Senses::new(hub.clone(), frames.clone(), roster, settings);
+        (hub, frames, senses)
+    }
+
+    fn unit(keyframe: bool) -> MediaUnit {
+        let sps = Bytes::from_static(b"\x67\x42\xc0\x1e");
+        let config = VideoConfig::playable(sps.clone(), sps, 640, 360);
+        MediaUnit::Video(AccessUnit {
+            pts: MediaTime(0),
+            dts: MediaTime(0),
+            keyframe,
+            config: Arc::new(config),
+            data: Bytes::from_static(b"\0\0\0\x01\x65"),
+        })
+    }
+
+    fn told(senses: &mut Senses, at: Timestamp) -> Vec<Blindness> {
+        let felt = senses.feel(at);
+        felt.into_iter().map(|(key, _)| key.blindness).collect()
+    }
+
+    #[test]
+    fn units_without_a_picture_are_told_and_a_long_group_that_is_seen_is_not() {
+        for begins in [true, false] {
+            let (hub, frames, mut senses) = senses();
+            let name = StreamName::new("team").expect("a name");
+            let publisher = hub.publish(&name);
+            let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
+            let start = Timestamp::now();
+            let second = |nth: i64| start + SignedDuration::from_secs(nth);
+            publisher.push(unit(begins)).expect("ours");
+            // A minute in which one picture a second is seen, if decoding
+            // could begin, and one in which none is.
+            let mut undecoded = Vec::new();
+            for nth in 0..120 {
+                publisher.push(unit(false)).expect("ours");
+                if begins && nth < 60 {
+                    bus.publish(Picture::grey(64, 64), MediaTime(nth), second(nth));
+                }
+                if told(&mut senses, second(nth)).contains(&Blindness::Undecoded) {
+                    undecoded.push(nth);
+                }
+            }
+            let first = if begins { 59 + 30 } else { 30 };
+            assert_eq!(undecoded.first(), Some(&first), "{begins}");
+            assert_eq!(undecoded.last(), Some(&119), "{begins}");
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_told_after_many_others_too() {
+        let (hub, _, mut senses) = senses();
+        let later = Timestamp::now() + SignedDuration::from_secs(60);
+        for nth in 0..MOST_GONE + 20 {
+            let name = StreamName::new(&format!("s{nth}")).expect("a name");
+            drop(hub.publish(&name));
+            let felt = senses.feel(later);
+            let gone = Key::of_stream(Blindness::Gone, &name);
+            assert!(felt.iter().any(|(key, _)| *key == gone), "{name}");
+        }
+    }
 
     #[test]
     fn black_is_black_and_a_word_on_it_is_not() {
