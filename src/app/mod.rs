@@ -34,7 +34,7 @@ use crate::agents;
 use crate::agents::{Clerk, Meeting, Staff};
 use crate::av;
 use crate::cli::{Command, PublishArgs, SinkCommand};
-use crate::config::{AgentConfig, Config, Secret, Secrets};
+use crate::config::{AgentConfig, Config, Secret, Secrets, Transcode};
 use crate::console::{Console, ConsoleSettings, Doors, Views};
 use crate::deliveries::Deliveries;
 use crate::finding::{Finding, WATCHTOWER, printable};
@@ -307,6 +307,7 @@ impl App {
                 self.hub.clone(),
                 self.renditions,
                 Arc::clone(&self.metrics),
+                self.config.settings.webrtc.transcode == Transcode::Auto,
                 sources.clone(),
             )),
         ));

@@ -101,7 +101,10 @@ impl Session {
     }
 
     pub(super) fn unit(&mut self, unit: AccessUnit, now: Now, fastest: Duration) {
-        if self.decoder.as_ref().is_some_and(|d| !d.fits(&unit.config)) {
+        // Between keyframes new parameter sets go along with the units, and
+        // what those refer to stays.
+        let changed = self.decoder.as_ref().is_some_and(|d| !d.fits(&unit.config));
+        if changed && unit.keyframe {
             self.leave(now);
         }
         if unit.keyframe {

@@ -77,12 +77,18 @@ impl VideoDecoder {
         });
     }
 
+    /// Parameter sets that have changed since go along with the unit, so that
+    /// the pictures it refers to stay.
     pub(super) fn send(&mut self, unit: &AccessUnit, at: Timestamp) -> Result<(), ff::Error> {
         // An empty packet would mean the end of the stream to the decoder.
         if unit.data.is_empty() || i32::try_from(unit.data.len()).is_err() {
             return Err(ff::Error::InvalidData);
         }
         let mut packet = ff::Packet::copy(&unit.data);
+        if !self.fits(&unit.config) {
+            add_extradata(&mut packet, &unit.config.record)?;
+            self.record = unit.config.record.clone();
+        }
         packet.set_pts(Some(unit.pts.0));
         packet.set_dts(Some(unit.dts.0));
         if unit.keyframe {
@@ -152,6 +158,24 @@ fn damaged(frame: &ff::frame::Video) -> bool {
         ((*frame).flags, (*frame).decode_error_flags)
     };
     flags & ffi::AV_FRAME_FLAG_CORRUPT != 0 || errors != 0
+}
+
+/// Puts a new out-of-band header beside a unit.
+fn add_extradata(packet: &mut ff::Packet, record: &[u8]) -> Result<(), ff::Error> {
+    use ff::packet::Mut as _;
+    let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA;
+    // SAFETY: the packet is alive and takes over the buffer, which FFmpeg
+    // allocates with room for the record and its readers' padding.
+    unsafe {
+        let room = ffi::av_packet_new_side_data(packet.as_mut_ptr(), kind, record.len() as _);
+        if room.is_null() {
+            return Err(ff::Error::Other {
+                errno: ff::error::ENOMEM,
+            });
+        }
+        ptr::copy_nonoverlapping(record.as_ptr(), room, record.len());
+    }
+    Ok(())
 }
 
 /// Gives a codec context that is not open yet its out-of-band header.

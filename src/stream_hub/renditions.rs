@@ -18,6 +18,10 @@
 //! - [`Kind::Audio`]: Opus at 48 kHz, in through [`Renditions::push_audio`], out
 //!   through [`Renditions::audio`].
 //!
+//! A picture demanded begins at once, whatever the stream: where its group of
+//! pictures outgrows the hub's window, the supplier keeps a decoder that
+//! follows it.
+//!
 //! The supplier decides nothing about need and the consumer nothing about how:
 //! with nobody to supply, a demand simply stays unanswered.
 
@@ -125,6 +129,11 @@ impl Renditions {
     /// What is demanded now.
     pub fn demands(&self) -> Vec<Demanded> {
         lock(&self.inner.demands).keys().cloned().collect()
+    }
+
+    /// Whether anybody waits for or watches just this.
+    pub fn is_demanded(&self, demanded: &Demanded) -> bool {
+        lock(&self.inner.demands).contains_key(demanded)
     }
 
     /// Changes whenever [`demands`](Self::demands) may have.

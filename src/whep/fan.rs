@@ -19,7 +19,7 @@ use super::port::Port;
 use super::slate;
 use super::viewer::{Sent, Viewer};
 use crate::config::Transcode;
-use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, StreamName};
+use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, StreamName, VideoCodec};
 use crate::metrics::{Dropped, Metrics};
 use crate::stream_hub::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::stream_hub::{Received, StreamHub, Subscriber};
@@ -211,6 +211,9 @@ impl Fan {
         let now = Instant::now();
         match order {
             Order::Join(mut viewer) => {
+                if self.has_no_beginning() {
+                    self.ask_for_twin("its group of pictures is too long to begin with");
+                }
                 viewer.start(&self.history);
                 let place = self.viewers.partition_point(|other| other.id < viewer.id);
                 self.viewers.insert(place, *viewer);
@@ -258,26 +261,40 @@ impl Fan {
         let why = match unit.config.playback {
             Playback::Never(why) => Some(why),
             Playback::Reordered => Some("B-frames"),
-            Playback::Plays => reordered.then_some("B-frames"),
+            Playback::Plays if reordered => Some("B-frames"),
+            Playback::Plays => begins_gradually(unit).then_some("keyframes that are no IDR"),
         };
-        if let Some(why) = why
-            && self.context.transcode == Transcode::Auto
-            && matches!(self.playable, Playable::Source)
-        {
-            tracing::info!(stream = %self.name, why, "asking for a playable twin");
-            let renditions = &self.context.renditions;
-            self.playable = Playable::Twin {
-                _demand: renditions.demand(&self.name, Kind::Video),
-                changes: renditions.video().changes(),
-                subscriber: renditions.video().subscribe(&self.name),
-                shown: false,
-            };
+        if let Some(why) = why {
+            self.ask_for_twin(why);
         }
         let shows_alone = match unit.config.playback {
             Playback::Never(_) => false,
             _ => unit.keyframe || matches!(self.playable, Playable::Source),
         };
         shows_alone && !self.shows_twin()
+    }
+
+    fn ask_for_twin(&mut self, why: &str) {
+        if self.context.transcode != Transcode::Auto || !matches!(self.playable, Playable::Source) {
+            return;
+        }
+        tracing::info!(stream = %self.name, why, "asking for a playable twin");
+        let renditions = &self.context.renditions;
+        self.playable = Playable::Twin {
+            _demand: renditions.demand(&self.name, Kind::Video),
+            changes: renditions.video().changes(),
+            subscriber: renditions.video().subscribe(&self.name),
+            shown: false,
+        };
+    }
+
+    /// Whether a viewer who comes now would wait for the next keyframe, before
+    /// a still or nothing: the pictures since the last have left the hub's
+    /// window or the history.
+    fn has_no_beginning(&self) -> bool {
+        let share = self.context.hub.group_share(&self.name);
+        let outgrown = self.history.newest().is_some() && !self.history.is_group_whole();
+        share.is_some_and(|share| share >= 1.0 || outgrown)
     }
 
     fn shows_twin(&self) -> bool {
@@ -366,6 +383,15 @@ impl Fan {
             .binary_search_by_key(&id, |viewer| viewer.id)
             .ok()
     }
+}
+
+/// Whether it is called a keyframe and browsers can't begin there: H.264
+/// without an IDR picture (a recovery point, an open group).
+fn begins_gradually(unit: &AccessUnit) -> bool {
+    const IDR: u8 = 5;
+    unit.keyframe
+        && unit.config.codec == VideoCodec::H264
+        && !packetizer::nals(unit).any(|nal| nal.first().is_some_and(|head| head & 0x1f == IDR))
 }
 
 impl Drop for Fan {

@@ -167,6 +167,11 @@ impl Packets {
     }
 }
 
+/// The NAL units of an access unit.
+pub(super) fn nals(unit: &AccessUnit) -> impl Iterator<Item = Bytes> {
+    Nals::new(unit)
+}
+
 /// The NAL units of an access unit, each behind its length.
 struct Nals {
     rest: Bytes,

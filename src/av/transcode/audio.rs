@@ -84,6 +84,11 @@ impl Transcoder for ToOpus {
         self.decoder = None;
         self.encoder = None;
     }
+
+    /// Nobody follows sound that isn't wanted: every unit is a beginning.
+    fn wanted(&mut self, _wanted: bool) -> Result<(), ff::Error> {
+        Ok(())
+    }
 }
 
 /// Decodes to interleaved stereo at 48 kHz.

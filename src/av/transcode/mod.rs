@@ -29,20 +29,29 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::stream_hub::StreamHub;
 use crate::stream_hub::renditions::{Demanded, Kind, Renditions};
+use crate::stream_hub::{StreamHub, Subscriber};
 use worker::Ended;
 
 /// Before a transcode that failed is started again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Meets demands until `shutdown`.
+/// Between two looks for groups of pictures that outgrow the hub's window.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The share of that window from which on a decoder follows the stream.
+const OUTGROWN: f32 = 0.5;
+
+/// Meets demands until `shutdown`; if it is to follow, also of those streams
+/// whose group of pictures is too long to begin with.
 pub async fn supply(
     hub: StreamHub,
     renditions: Renditions,
     metrics: Arc<Metrics>,
+    follow: bool,
     shutdown: CancellationToken,
 ) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut demands = renditions.changes();
     let mut streams = hub.changes();
     let mut running: HashMap<Demanded, CancellationToken> = HashMap::new();
@@ -50,7 +59,10 @@ pub async fn supply(
     loop {
         demands.borrow_and_update();
         streams.borrow_and_update();
-        let wanted = renditions.demands();
+        let mut wanted = renditions.demands();
+        if follow {
+            wanted.extend(outgrown(&hub));
+        }
         for (demanded, stop) in &running {
             if !wanted.contains(demanded) {
                 stop.cancel();
@@ -60,11 +72,7 @@ pub async fn supply(
             if running.contains_key(&demanded) {
                 continue;
             }
-            let subscriber = match demanded.kind {
-                Kind::Video => hub.subscribe(&demanded.stream),
-                Kind::Audio => hub.listen(&demanded.stream),
-            };
-            let Some(subscriber) = subscriber else {
+            let Some(subscriber) = source(&hub, &renditions, &demanded) else {
                 continue;
             };
             let stop = CancellationToken::new();
@@ -82,6 +90,7 @@ pub async fn supply(
         tokio::select! {
             _ = demands.changed() => {}
             _ = streams.changed() => {}
+            _ = looks.tick() => {}
             Some(Ok(demanded)) = transcodes.join_next() => {
                 running.remove(&demanded);
             }
@@ -92,4 +101,28 @@ pub async fn supply(
         stop.cancel();
     }
     while transcodes.join_next().await.is_some() {}
+}
+
+/// Streams whose pictures somebody has to follow, so that who comes late can
+/// begin.
+fn outgrown(hub: &StreamHub) -> Vec<Demanded> {
+    let names = hub.streams().into_iter().map(|info| info.name);
+    let long = names.filter(|name| hub.group_share(name).is_some_and(|share| share >= OUTGROWN));
+    let video = |stream| Demanded {
+        stream,
+        kind: Kind::Video,
+    };
+    long.map(video).collect()
+}
+
+/// Where a rendition is made from: the stream as it came, or its twin of full
+/// size where that begins and the stream does not.
+fn source(hub: &StreamHub, renditions: &Renditions, demanded: &Demanded) -> Option<Subscriber> {
+    let stream = &demanded.stream;
+    let long = hub.group_share(stream).is_some_and(|share| share >= 1.0);
+    match demanded.kind {
+        Kind::LowBitrate if long => renditions.video().subscribe(stream),
+        Kind::LowBitrate | Kind::Video => hub.subscribe(stream),
+        Kind::Audio => hub.listen(stream),
+    }
 }

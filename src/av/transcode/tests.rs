@@ -10,9 +10,9 @@ use super::worker::Transcoder;
 use super::*;
 use crate::av::clips;
 use crate::av::video::VideoDecoder;
-use crate::media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, StreamName};
-use crate::stream_hub::Received;
+use crate::media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, StreamName, VideoConfig};
 use crate::stream_hub::renditions::{Kind, OpusPacket};
+use crate::stream_hub::{Received, Subscriber};
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
 
@@ -184,6 +184,62 @@ fn whatever_the_source_the_twin_plays_everywhere() {
     }
 }
 
+/// The one picture that is there to be received.
+fn received(subscriber: &mut Subscriber) -> AccessUnit {
+    assert!(subscriber.waiting() > 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    match runtime.expect("a runtime").block_on(subscriber.recv()) {
+        Some(Received::Unit(MediaUnit::Video(unit))) => unit,
+        other => panic!("expected a picture, got {other:?}"),
+    }
+}
+
+#[test]
+fn who_comes_late_to_an_endless_group_begins_with_the_newest_picture() {
+    for options in [
+        "-bf 0 -g 9999",
+        "-tune zerolatency -g 30 -x264-params intra-refresh=1",
+        "-bf 2 -g 30 -x264-params open-gop=1:scenecut=0",
+    ] {
+        let units = clips::units("testsrc2=s=320x180:r=15:d=8", options);
+        let renditions = Renditions::new();
+        let demanded = Demanded {
+            stream: name(),
+            kind: Kind::Video,
+        };
+        let mut transcoder = ToH264::new(demanded, renditions.clone(), Arc::default());
+        transcoder.wanted(false).expect("no codec needed");
+        for unit in &units[..100] {
+            let unit = MediaUnit::Video(unit.clone());
+            transcoder.unit(&unit, true).expect("a video codec");
+            assert!(renditions.video().subscribe(&name()).is_none());
+        }
+        transcoder.wanted(true).expect("a codec");
+        let mut twin = renditions.video().subscribe(&name()).expect("there");
+        let first = received(&mut twin);
+        assert!(first.keyframe, "{options}");
+        let newest = units[..100].iter().map(|unit| unit.pts).max();
+        let behind = newest.expect("pictures").0 - first.pts.0;
+        assert!(behind <= SECOND / 3, "{options}: {behind} ticks behind");
+    }
+}
+
+#[test]
+fn parameter_sets_that_change_between_keyframes_keep_the_pictures() {
+    let mut units = clips::units("testsrc2=s=320x180:r=15:d=2", "-bf 0 -g 9999");
+    // The same sets in a record that reads otherwise.
+    let mut config = VideoConfig::clone(&units[0].config);
+    let mut record = config.record.to_vec();
+    record[4] ^= 0x80;
+    config.record = record.into();
+    let config = Arc::new(config);
+    for unit in &mut units[10..] {
+        unit.config = Arc::clone(&config);
+    }
+    let twin = to_h264(&units, Kind::Video, None);
+    assert_eq!(twin.len(), units.len());
+}
+
 #[tokio::test]
 async fn a_transcode_runs_while_it_is_demanded() {
     let (hub, renditions) = (StreamHub::new(), Renditions::new());
@@ -193,6 +249,7 @@ async fn a_transcode_runs_while_it_is_demanded() {
         hub.clone(),
         renditions.clone(),
         Arc::clone(&metrics),
+        true,
         shutdown.clone(),
     ));
     let running = async |wanted: i64| {

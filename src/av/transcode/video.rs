@@ -26,6 +26,10 @@ pub(super) struct ToH264 {
     source: SourceRate,
     /// Nothing can be decoded before the next keyframe.
     astray: bool,
+    /// Somebody watches; else the stream is only followed.
+    wanted: bool,
+    /// The newest picture while it is only followed: the twin begins with it.
+    newest: Option<Decoded>,
 }
 
 impl ToH264 {
@@ -39,6 +43,8 @@ impl ToH264 {
             encoder: None,
             source: SourceRate::default(),
             astray: true,
+            wanted: true,
+            newest: None,
         }
     }
 
@@ -87,14 +93,16 @@ impl Transcoder for ToH264 {
         };
         self.source.note(unit.dts, unit.data.len());
         let known = self.decoder.take();
-        let decoder = match known.filter(|known| known.fits(&unit.config)) {
-            Some(known) => known,
-            None => {
+        let decoder = match known {
+            // Parameter sets may change between keyframes.
+            Some(known) if known.fits(&unit.config) || !unit.keyframe => known,
+            _ => {
                 self.astray = true;
                 VideoDecoder::open(&unit.config)?
             }
         };
         let decoder = self.decoder.insert(decoder);
+        decoder.skip_unreferenced(!encode || !self.wanted);
         self.astray &= !unit.keyframe;
         if self.astray {
             return Ok(());
@@ -105,6 +113,7 @@ impl Transcoder for ToH264 {
         loop {
             let decoder = self.decoder.as_mut().ok_or(ff::Error::Bug)?;
             match decoder.receive() {
+                Ok(Some(picture)) if !self.wanted => self.newest = Some(picture),
                 Ok(Some(picture)) if encode => self.encode(picture)?,
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
@@ -123,5 +132,18 @@ impl Transcoder for ToH264 {
         self.twin = None;
         self.source = SourceRate::default();
         self.astray = true;
+        self.newest = None;
+    }
+
+    fn wanted(&mut self, wanted: bool) -> Result<(), ff::Error> {
+        self.wanted = wanted;
+        if !wanted {
+            self.encoder = None;
+            self.twin = None;
+            return Ok(());
+        }
+        self.newest
+            .take()
+            .map_or(Ok(()), |picture| self.encode(picture))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ffmpeg_next as ff;
 use tokio::runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::audio::ToOpus;
@@ -37,6 +37,8 @@ pub(super) trait Transcoder {
     fn unit(&mut self, unit: &MediaUnit, encode: bool) -> Result<(), ff::Error>;
     /// What follows has nothing to do with what came before.
     fn interrupted(&mut self);
+    /// Whether anybody wants the rendition; until told, somebody does.
+    fn wanted(&mut self, wanted: bool) -> Result<(), ff::Error>;
 }
 
 /// Runs until the stream is over, it fails, or `stop`.
@@ -59,10 +61,12 @@ pub(super) async fn run(
             metrics.transcodes.inc();
             let _counted = Counted(&metrics);
             let transcoder: Box<dyn Transcoder> = match kind {
-                Kind::Audio => Box::new(ToOpus::new(stream, renditions)),
-                Kind::Video | Kind::LowBitrate => {
-                    Box::new(ToH264::new(demanded, renditions, Arc::clone(&metrics)))
-                }
+                Kind::Audio => Box::new(ToOpus::new(stream, renditions.clone())),
+                Kind::Video | Kind::LowBitrate => Box::new(ToH264::new(
+                    demanded.clone(),
+                    renditions.clone(),
+                    Arc::clone(&metrics),
+                )),
             };
             let worker = Worker {
                 subscriber,
@@ -70,6 +74,8 @@ pub(super) async fn run(
                 metrics: Arc::clone(&metrics),
                 kind,
                 stop,
+                renditions,
+                demanded,
                 live: false,
                 cpu: Duration::ZERO,
             };
@@ -92,6 +98,8 @@ struct Worker {
     metrics: Arc<Metrics>,
     kind: Kind,
     stop: CancellationToken,
+    renditions: Renditions,
+    demanded: Demanded,
     live: bool,
     /// Of this thread, as far as it is counted.
     cpu: Duration,
@@ -106,19 +114,26 @@ impl Worker {
                 return Ended::Failed;
             }
         };
-        let stop = self.stop.clone();
         tracing::debug!("begins");
+        let mut demands = self.renditions.changes();
+        demands.mark_changed();
         loop {
-            let received = runtime.block_on(stop.run_until_cancelled(self.subscriber.recv()));
-            let result = match received {
-                None | Some(None) => break,
-                Some(Some(Received::Unit(unit))) if is_ours(&unit, self.kind) => self.take(&unit),
-                Some(Some(Received::Unit(_) | Received::SignalLost)) => Ok(()),
-                Some(Some(Received::Lost(count))) => {
+            let event = runtime.block_on(next(&mut self.subscriber, &mut demands, &self.stop));
+            let result = match event {
+                Event::Over => break,
+                Event::Demands => {
+                    let wanted = self.renditions.is_demanded(&self.demanded);
+                    self.transcoder.wanted(wanted)
+                }
+                Event::Received(Received::Unit(unit)) if is_ours(&unit, self.kind) => {
+                    self.take(&unit)
+                }
+                Event::Received(Received::Unit(_) | Received::SignalLost) => Ok(()),
+                Event::Received(Received::Lost(count)) => {
                     self.metrics.dropped(Dropped::Transcoder, count);
                     self.interrupted()
                 }
-                Some(Some(Received::Restarted)) => self.interrupted(),
+                Event::Received(Received::Restarted) => self.interrupted(),
             };
             self.count_cpu();
             if let Err(error) = result {
@@ -150,6 +165,28 @@ impl Worker {
         let spent = now.saturating_sub(self.cpu);
         self.cpu = now;
         self.metrics.transcode_cpu(self.kind.as_str(), spent);
+    }
+}
+
+enum Event {
+    Received(Received),
+    /// What is demanded may have changed.
+    Demands,
+    /// The stream is, or the transcode is stopped.
+    Over,
+}
+
+async fn next(
+    subscriber: &mut Subscriber,
+    demands: &mut watch::Receiver<u64>,
+    stop: &CancellationToken,
+) -> Event {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Event::Over,
+        // Open as long as the renditions are, which the worker holds.
+        Ok(()) = demands.changed() => Event::Demands,
+        received = subscriber.recv() => received.map_or(Event::Over, Event::Received),
     }
 }
 
