@@ -1,10 +1,23 @@
 //! What several rooms need to know of H.264 (ITU-T H.264): the sequence
-//! parameter set (section 7.3.2.1.1) and the byte stream (annex B).
+//! parameter sets (section 7.3.2), the head of a slice, and the two ways NAL
+//! units stand in a stream: behind start codes (annex B) or lengths (ISO/IEC
+//! 14496-15).
+
+use bytes::Bytes;
 
 use crate::bits::{Bits, unescape};
 use crate::media::{Playback, is_size};
 
-const NAL_SPS: u8 = 7;
+/// The type of a NAL unit (table 7-1), under [`TYPE`].
+pub const NAL_IDR: u8 = 5;
+pub const NAL_SEI: u8 = 6;
+pub const NAL_SPS: u8 = 7;
+pub const NAL_PPS: u8 = 8;
+const TYPE: u8 = 0x1f;
+/// Slices' heads and parameter sets' ids stand in their first few bytes.
+const HEAD: usize = 24;
+/// SEI payload type (annex D.1), in H.265 too.
+const RECOVERY_POINT: u32 = 6;
 const BASELINE: u32 = 66;
 const EXTENDED: u32 = 88;
 
@@ -24,9 +37,126 @@ pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
         .collect();
     starts.into_iter().zip(ends).map(move |(start, end)| {
         let nal = &stream[start + 3..end];
-        // A start code of four bytes begins with the zero before it.
-        nal.strip_suffix(&[0]).unwrap_or(nal)
+        // A start code of four bytes begins with the zero before it, and
+        // more zeros may trail; no NAL unit ends with one (section 7.4.1).
+        let length = nal.iter().rposition(|byte| *byte != 0);
+        &nal[..length.map_or(0, |last| last + 1)]
     })
+}
+
+/// Whether a stream begins with a start code.
+pub fn is_annex_b(stream: &[u8]) -> bool {
+    let zeros = stream.iter().take_while(|byte| **byte == 0).count();
+    zeros >= 2 && stream.get(zeros) == Some(&1)
+}
+
+/// The NAL units of an access unit, each without its length. Ends with `None`
+/// in place of a unit that is cut short.
+pub fn nal_units(data: &[u8], length_size: u8) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let taken = take_nal(rest, usize::from(length_size));
+        rest = taken.map_or(&[], |(_, rest)| rest);
+        Some(taken.map(|(nal, _)| nal))
+    })
+}
+
+fn take_nal(bytes: &[u8], length_size: usize) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_at_checked(length_size)?;
+    let length = length
+        .iter()
+        .fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+    rest.split_at_checked(length)
+}
+
+/// An AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1). The
+/// sets must not be longer than 65,535 bytes; of more than it can count the
+/// first are taken.
+pub fn record(sps: &[Bytes], pps: &[Bytes], nal_length_size: u8) -> Bytes {
+    let mut record = vec![1];
+    record.extend(sps.iter().flatten().skip(1).take(3));
+    // The upper bits of both are reserved ones.
+    record.push(0xfc | nal_length_size.saturating_sub(1) & 3);
+    for (most, reserved, sets) in [(31, 0xe0, sps), (255, 0, pps)] {
+        let sets = &sets[..sets.len().min(most)];
+        record.push(reserved | sets.len() as u8);
+        for set in sets {
+            record.extend((set.len() as u16).to_be_bytes());
+            record.extend(set);
+        }
+    }
+    record.into()
+}
+
+/// `seq_parameter_set_id` of an SPS with its NAL header.
+pub fn sps_id(sps: &[u8]) -> Option<u32> {
+    let head = unescape(sps.get(1..)?.get(..HEAD.min(sps.len() - 1))?);
+    let mut bits = Bits::new(&head);
+    bits.skip(24)?; // profile, constraint flags, level
+    bits.golomb().filter(|id| *id < 32)
+}
+
+/// `pic_parameter_set_id` of a PPS, and the id of the SPS it refers to.
+pub fn pps_ids(pps: &[u8]) -> Option<(u32, u32)> {
+    let head = unescape(pps.get(1..)?.get(..HEAD.min(pps.len() - 1))?);
+    let mut bits = Bits::new(&head);
+    let id = bits.golomb().filter(|id| *id < 256)?;
+    Some((id, bits.golomb()?))
+}
+
+/// What every slice begins with (section 7.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SliceHead {
+    /// 0 in the first slice of a picture.
+    pub first_macroblock: u32,
+    pub pps: u32,
+}
+
+/// Reads the head of a slice with its NAL header.
+pub fn slice_head(nal: &[u8]) -> Option<SliceHead> {
+    let head = unescape(nal.get(1..)?.get(..HEAD.min(nal.len() - 1))?);
+    let mut bits = Bits::new(&head);
+    let first_macroblock = bits.golomb()?;
+    bits.golomb()?; // slice_type
+    let pps = bits.golomb()?;
+    Some(SliceHead {
+        first_macroblock,
+        pps,
+    })
+}
+
+/// Whether SEI messages (section 7.3.2.3), without NAL header, hold a recovery
+/// point.
+pub fn has_recovery_point(messages: &[u8]) -> bool {
+    let payload = unescape(messages);
+    let mut rest = payload.as_slice();
+    // The last byte is the trailing bits.
+    while rest.len() > 2 {
+        let Some((kind, size)) = take_sum(&mut rest).zip(take_sum(&mut rest)) else {
+            return false;
+        };
+        if kind == RECOVERY_POINT {
+            return true;
+        }
+        rest = rest.get(size as usize..).unwrap_or_default();
+    }
+    false
+}
+
+/// A number written as bytes of 255 and a last one that is less.
+fn take_sum(rest: &mut &[u8]) -> Option<u32> {
+    let mut sum = 0_u32;
+    loop {
+        let (byte, tail) = rest.split_first()?;
+        *rest = tail;
+        sum = sum.saturating_add(u32::from(*byte));
+        if *byte != 255 {
+            return Some(sum);
+        }
+    }
 }
 
 /// What is wanted of a sequence parameter set.
@@ -41,7 +171,7 @@ pub struct Sps {
 /// Reads an SPS with its NAL header; `None` if it is cut short or makes no
 /// sense.
 pub fn parse_sps(sps: &[u8]) -> Option<Sps> {
-    if sps.first()? & 0x1f != NAL_SPS {
+    if sps.first()? & TYPE != NAL_SPS {
         return None;
     }
     let payload = unescape(&sps[1..]);

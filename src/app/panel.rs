@@ -396,6 +396,7 @@ pub(super) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> rtmp::Setting
         stream_key: config.secrets.stream_key.clone(),
         per_address: settings.max_connections_per_address,
         connections: settings.max_connections,
+        streams: settings.max_streams,
         handshake: settings.handshake_timeout,
         idle: settings.idle_timeout,
         ..rtmp::Settings::new(config.places.rtmp)

@@ -26,6 +26,8 @@ pub struct Settings {
 pub struct RtmpSettings {
     pub max_connections: usize,
     pub max_connections_per_address: usize,
+    /// Streams at the same time, those that wait for their publishers too.
+    pub max_streams: usize,
     pub handshake_timeout: Duration,
     pub idle_timeout: Duration,
 }
@@ -159,6 +161,9 @@ fn rtmp(mut s: Section<'_>) -> RtmpSettings {
         max_connections_per_address: s
             .integer("max_connections_per_address", 1, 65_536)
             .map_or(256, |n| n as usize),
+        max_streams: s
+            .integer("max_streams", 1, 65_536)
+            .map_or(32, |n| n as usize),
         handshake_timeout: s
             .duration("handshake_timeout", second, 5 * minute)
             .unwrap_or(10 * second),

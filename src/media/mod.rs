@@ -7,15 +7,18 @@
 mod changes;
 mod frame;
 mod picture;
+mod random_access;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::h264;
 pub use changes::{Changes, merged, regions};
 pub use frame::{Frame, Secret};
 pub use picture::{EncodeError, EncodeJpeg, Picture, Rect, Still, TextLine};
+pub use random_access::RandomAccess;
 
 /// The name a stream goes by everywhere: in URLs, logs, metrics and findings.
 ///
@@ -154,9 +157,10 @@ pub struct VideoConfig {
     /// of ISO/IEC 14496-15, section 5.3.3.1 (H.264) or 8.3.3.1 (HEVC), or of
     /// AV1's ISO media file binding, section 2.3.
     pub record: Bytes,
-    /// H.264's parameter sets; empty for other codecs.
-    pub sps: Bytes,
-    pub pps: Bytes,
+    /// H.264's parameter sets, all that its pictures may refer to; empty for
+    /// other codecs.
+    pub sps: Vec<Bytes>,
+    pub pps: Vec<Bytes>,
     /// Bytes of the length in front of each NAL unit: 1, 2 or 4. AV1 has no
     /// NAL units: 0.
     pub nal_length_size: u8,
@@ -170,18 +174,10 @@ impl VideoConfig {
     /// Of H.264 that browsers play, NAL units behind four bytes of length. The
     /// parameter sets must not be empty nor longer than 65,535 bytes.
     pub fn playable(sps: Bytes, pps: Bytes, width: u32, height: u32) -> Self {
-        let mut record = vec![1];
-        record.extend(sps.iter().skip(1).take(3));
-        // Four bytes of length, one SPS; the other bits are reserved ones.
-        record.extend([0xff, 0xe1]);
-        record.extend((sps.len() as u16).to_be_bytes());
-        record.extend(&sps);
-        record.push(1);
-        record.extend((pps.len() as u16).to_be_bytes());
-        record.extend(&pps);
+        let (sps, pps) = (vec![sps], vec![pps]);
         Self {
             codec: VideoCodec::H264,
-            record: record.into(),
+            record: h264::record(&sps, &pps, 4),
             sps,
             pps,
             nal_length_size: 4,
@@ -198,7 +194,9 @@ impl VideoConfig {
 pub struct AccessUnit {
     pub pts: MediaTime,
     pub dts: MediaTime,
-    /// Decoding can start here.
+    /// Decoding can start here: at an IDR picture, or, of a publisher that has
+    /// sent none so far, at a recovery point or what it calls a keyframe. See
+    /// [`AccessUnit::random_access`] for which.
     pub keyframe: bool,
     pub config: Arc<VideoConfig>,
     /// NAL units, each behind its length (`config.nal_length_size` bytes), or

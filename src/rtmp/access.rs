@@ -9,8 +9,10 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::session::Text;
 use crate::config::Secret;
 use crate::media::StreamName;
+use crate::stream_hub::Full;
 
 /// The rule of one server.
 #[derive(Debug, Clone)]
@@ -28,10 +30,16 @@ impl std::fmt::Debug for KeyDigest {
     }
 }
 
-/// What the app of a `connect` said: `live`, or `live/NAME`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the app of a `connect` said: `live`, `live/NAME`, or all of the
+/// address, the key with it.
+#[derive(Debug)]
 pub(super) struct App {
     pub(super) stream: Option<StreamName>,
+    /// What stands behind the name: the key, where that has no field of its
+    /// own.
+    rest: Text,
+    /// Behind a `key=` in the query.
+    query: Text,
 }
 
 /// Why a publisher was sent away. None of these carries what it said.
@@ -43,6 +51,10 @@ pub(super) enum Refusal {
         "the stream name must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not start with a dot"
     )]
     BadName,
+    #[error("the address has more parts than rtmp://host/live/NAME and a stream key")]
+    TooManyParts,
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error("no stream key was given")]
     MissingKey,
     #[error("wrong stream key")]
@@ -61,7 +73,7 @@ impl Refusal {
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::NotLive => "NetConnection.Connect.Rejected",
-            Self::BadName => "NetStream.Publish.Rejected",
+            Self::BadName | Self::TooManyParts | Self::Full(_) => "NetStream.Publish.Rejected",
             Self::MissingKey | Self::WrongKey | Self::NotLocal => "NetStream.Publish.Denied",
         }
     }
@@ -83,17 +95,20 @@ impl Access {
 
     /// Reads the app of a `connect`.
     pub(super) fn app(app: &str) -> Result<App, Refusal> {
-        let app = app.split('?').next().unwrap_or_default();
-        let app = app.trim_matches('/');
-        let (live, name) = app.split_once('/').unwrap_or((app, ""));
-        if live != "live" {
+        let (path, query) = app.split_once('?').unwrap_or((app, ""));
+        let mut parts = path.split('/').filter(|part| !part.is_empty());
+        if parts.next() != Some("live") {
             return Err(Refusal::NotLive);
         }
-        let stream = match name {
-            "" => None,
-            name => Some(StreamName::new(name).map_err(|_| Refusal::BadName)?),
+        let stream = match parts.next() {
+            None => None,
+            Some(name) => Some(StreamName::new(name).map_err(|_| Refusal::BadName)?),
         };
-        Ok(App { stream })
+        Ok(App {
+            stream,
+            rest: Text(parts.collect::<Vec<_>>().join("/")),
+            query: Text(key_in(query).unwrap_or_default().to_owned()),
+        })
     }
 
     /// Decides on a `publish` with this publish name.
@@ -103,24 +118,55 @@ impl Access {
         given: &str,
         peer: IpAddr,
     ) -> Result<StreamName, Refusal> {
-        let (name, key) = match &app.stream {
-            Some(name) => (Ok(name.clone()), given),
-            None => {
-                let (name, query) = given.split_once('?').unwrap_or((given, ""));
-                let key = query.split('&').find_map(|pair| pair.strip_prefix("key="));
-                let name = StreamName::new(trim(name)).map_err(|_| Refusal::BadName);
-                (name, key.unwrap_or_default())
-            }
-        };
+        let (name, keys) = app.read(given);
+        let spare = !app.rest.0.is_empty() && !trim(given).is_empty();
         // The key first: a stranger learns nothing about names.
         match self.key {
             None if peer.to_canonical().is_loopback() => name,
             None => Err(Refusal::NotLocal),
-            Some(_) if trim(key).is_empty() => Err(Refusal::MissingKey),
-            Some(expected) if matches(expected, key) => name,
-            Some(_) => Err(Refusal::WrongKey),
+            Some(_) if keys.iter().all(|key| is_empty(key)) => Err(Refusal::MissingKey),
+            // All are looked at, so that the time tells nothing of which.
+            Some(expected) => match keys.iter().filter(|key| matches(expected, key)).count() {
+                0 => Err(Refusal::WrongKey),
+                _ if spare && !matches(expected, &app.rest.0) => Err(Refusal::TooManyParts),
+                _ => name,
+            },
         }
     }
+}
+
+impl App {
+    /// The name, and all that may be meant as the key.
+    fn read<'a>(&'a self, given: &'a str) -> (Result<StreamName, Refusal>, Vec<&'a str>) {
+        let (path, query) = given.split_once('?').unwrap_or((given, ""));
+        let path = trim(path).trim_matches('/');
+        let (first, second) = path.split_once('/').unwrap_or((path, ""));
+        let mut keys = vec![&*self.rest.0, &*self.query.0];
+        keys.extend(key_in(query));
+        let name = match &self.stream {
+            Some(name) => {
+                keys.extend([given, path, given.trim_start_matches('/')]);
+                if first == name.as_str() {
+                    keys.push(second.trim_start_matches('/'));
+                }
+                Ok(name.clone())
+            }
+            None => {
+                keys.push(second.trim_start_matches('/'));
+                StreamName::new(trim(first)).map_err(|_| Refusal::BadName)
+            }
+        };
+        (name, keys)
+    }
+}
+
+/// The value of `key` in a query.
+fn key_in(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("key="))
+}
+
+fn is_empty(key: &str) -> bool {
+    trim(key).trim_matches('/').is_empty()
 }
 
 /// Encoders append white space, NULs and queries; the key as given counts too,
@@ -170,6 +216,22 @@ mod tests {
             ("live", "team?key=k3y"),
             ("live/", "team?a=b&key=k3y&c=d"),
             ("live", "team?key=k3y\0\0"),
+            ("live/team", "k3y/"),
+            ("live/team", "/k3y"),
+            ("live/team", "//k3y/ \r\n"),
+            ("live/team", "/k3y?backup=1"),
+            ("live/team", "team/k3y"),
+            ("live/team", "/team/k3y/"),
+            ("live/team", "?key=k3y"),
+            ("live", "team/k3y"),
+            ("live", "/team//k3y/"),
+            ("live", "/team?key=k3y"),
+            ("live//team", "k3y"),
+            ("live//team//", "k3y"),
+            ("live/team/k3y", ""),
+            ("live//team/k3y/", "\0"),
+            ("live/team/k3y", "k3y"),
+            ("live/team?key=k3y", ""),
         ] {
             let decided = decide(Some("k3y"), app, given, AWAY);
             assert_eq!(decided, Ok("team".to_owned()), "{app} {given:?}");
@@ -184,12 +246,18 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        use Refusal::{BadName, MissingKey, NotLive, WrongKey};
+        use Refusal::{BadName, MissingKey, NotLive, TooManyParts, WrongKey};
         for (app, given, refusal) in [
             ("vod/team", "k3y", NotLive),
             ("", "k3y", NotLive),
             ("Live/team", "k3y", NotLive),
-            ("live/team/extra", "k3y", BadName),
+            ("live/team/extra", "k3y", TooManyParts),
+            ("live/team/extra", "no", WrongKey),
+            ("live/team/no", "", WrongKey),
+            ("live", "team/no", WrongKey),
+            ("live", "te am/k3y", BadName),
+            ("live", "/k3y/", MissingKey),
+            ("live/team", "/", MissingKey),
             ("live/.hidden", "k3y", BadName),
             ("live/team", "", MissingKey),
             ("live/team", " \0", MissingKey),
@@ -221,6 +289,22 @@ mod tests {
             }
             assert_eq!(decide(key, "live", "", HERE), Err(Refusal::BadName));
         }
+    }
+
+    #[test]
+    fn a_key_with_slashes_of_its_own_is_taken_as_a_whole() {
+        for (app, given) in [
+            ("live/team", "a/b/c/"),
+            ("live", "team/a/b/c/"),
+            ("live/team", "/a/b/c/"),
+        ] {
+            let decided = decide(Some("a/b/c/"), app, given, AWAY);
+            assert_eq!(decided.is_ok(), given != "team/a/b/c/", "{app} {given}");
+        }
+        let decided = decide(Some("a/b/c"), "live", "team/a/b/c", AWAY);
+        assert_eq!(decided, Ok("team".to_owned()));
+        let app = Access::app("live/team/s3cret?key=s3cret").expect("valid");
+        assert!(!format!("{app:?}").contains("s3cret"));
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(super) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     Ok(VideoConfig {
         codec: VideoCodec::Av1,
         record: record.clone(),
-        sps: Bytes::new(),
-        pps: Bytes::new(),
+        sps: Vec::new(),
+        pps: Vec::new(),
         nal_length_size: 0,
         width,
         height,

@@ -1,16 +1,21 @@
 //! The AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1) and
-//! the NAL units of an access unit.
+//! what the NAL units of H.264 are to a picture.
 
 use bytes::Bytes;
 
 use super::codec::BadConfig;
-use crate::h264::{Sps, parse_sps};
+use super::nal::Role;
+use super::sets::Sets;
+use crate::h264::{self, NAL_PPS, NAL_SPS, Sps, parse_sps};
 use crate::media::{VideoCodec, VideoConfig};
 
-const NAL_IDR: u8 = 5;
-
-/// Reads the record; the first of several parameter sets of a kind counts.
+/// The record by itself.
 pub(super) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
+    Sets::read(VideoCodec::H264, record)?.config(None)
+}
+
+/// The size of lengths, and all parameter sets.
+pub(super) fn read_record(record: &Bytes) -> Result<(u8, Vec<Bytes>), BadConfig> {
     let mut at = Slices { record, at: 0 };
     let bad = BadConfig::Record("H.264");
     let head = at.take(5).ok_or(bad)?;
@@ -21,19 +26,26 @@ pub(super) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     if nal_length_size == 3 {
         return Err(bad);
     }
-    let sps = at.sets(0x1f).ok_or(bad)?;
-    let pps = at.sets(0xff).ok_or(bad)?;
-    let (Some(sps), Some(pps)) = (sps, pps) else {
-        return Err(BadConfig::NoParameterSets("H.264"));
-    };
+    let mut sets = at.sets(0x1f).ok_or(bad)?;
+    sets.extend(at.sets(0xff).ok_or(bad)?);
+    Ok((nal_length_size, sets))
+}
+
+pub(super) fn config(sets: &Sets, pps: Option<u32>) -> Result<VideoConfig, BadConfig> {
+    let active = sets.active((NAL_SPS, NAL_PPS), pps, h264::pps_ids);
+    let (sps, pps) = (sets.of_kind(NAL_SPS), sets.of_kind(NAL_PPS));
+    let active = active.filter(|_| !pps.is_empty());
+    let active = active.ok_or(BadConfig::NoParameterSets("H.264"))?;
     let Sps {
         width,
         height,
         playback,
-    } = parse_sps(&sps).ok_or(BadConfig::Sps("H.264"))?;
+    } = parse_sps(&active).ok_or(BadConfig::Sps("H.264"))?;
+    let nal_length_size = sets.nal_length_size();
+    let built = || h264::record(&sps, &pps, nal_length_size);
     Ok(VideoConfig {
         codec: VideoCodec::H264,
-        record: record.clone(),
+        record: sets.record().cloned().unwrap_or_else(built),
         sps,
         pps,
         nal_length_size,
@@ -41,6 +53,38 @@ pub(super) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
         height,
         playback,
     })
+}
+
+/// The kind and id of a parameter set.
+pub(super) fn set_key(nal: &[u8]) -> Option<(u8, u32)> {
+    match nal.first()? & 0x1f {
+        // One that makes no sense is told of, not ignored.
+        NAL_SPS => Some((NAL_SPS, h264::sps_id(nal).unwrap_or(u32::MAX))),
+        NAL_PPS => Some((NAL_PPS, h264::pps_ids(nal)?.0)),
+        _ => None,
+    }
+}
+
+/// Section 7.4.1.2.3.
+pub(super) fn role(nal: &[u8]) -> Role {
+    match nal.first().map_or(0, |head| head & 0x1f) {
+        // Partitions B and C of a slice follow A.
+        3 | 4 => Role::Continues,
+        1..=5 => match h264::slice_head(nal) {
+            Some(head) if head.first_macroblock > 0 => Role::Continues,
+            _ => Role::Starts,
+        },
+        6..=9 | 13..=18 => Role::Leads,
+        _ => Role::Trails,
+    }
+}
+
+/// The id of the PPS that a slice refers to.
+pub(super) fn pps_of(nal: &[u8]) -> Option<u32> {
+    match nal.first()? & 0x1f {
+        1 | 2 | 5 => h264::slice_head(nal).map(|head| head.pps),
+        _ => None,
+    }
 }
 
 struct Slices<'a> {
@@ -59,47 +103,16 @@ impl Slices<'_> {
         Some(taken)
     }
 
-    /// A count (under a mask), then so many sets behind 16-bit lengths: the
-    /// first that is not empty.
-    fn sets(&mut self, mask: u8) -> Option<Option<Bytes>> {
+    /// A count (under a mask), then so many sets behind 16-bit lengths.
+    fn sets(&mut self, mask: u8) -> Option<Vec<Bytes>> {
         let count = self.take(1)?[0] & mask;
-        let mut first = None;
+        let mut sets = Vec::new();
         for _ in 0..count {
             let length = self.take(2)?;
-            let set = self.take(usize::from(u16::from_be_bytes([length[0], length[1]])))?;
-            if first.is_none() && !set.is_empty() {
-                first = Some(set);
-            }
+            sets.push(self.take(usize::from(u16::from_be_bytes([length[0], length[1]])))?);
         }
-        Some(first)
+        Some(sets)
     }
-}
-
-/// The NAL units of an access unit, each without its length. Ends with `None`
-/// in place of a unit that is cut short.
-pub(super) fn nal_units(data: &[u8], length_size: u8) -> impl Iterator<Item = Option<&[u8]>> {
-    let mut rest = data;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let taken = take_nal(rest, usize::from(length_size));
-        rest = taken.map_or(&[], |(_, rest)| rest);
-        Some(taken.map(|(nal, _)| nal))
-    })
-}
-
-fn take_nal(bytes: &[u8], length_size: usize) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_at_checked(length_size)?;
-    let length = length
-        .iter()
-        .fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-    rest.split_at_checked(length)
-}
-
-/// Whether decoding can start at a NAL unit.
-pub(super) fn is_keyframe(nal: &[u8]) -> bool {
-    nal.first().is_some_and(|byte| byte & 0x1f == NAL_IDR)
 }
 
 #[cfg(test)]
@@ -107,6 +120,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::h264::nal_units;
     use crate::rtmp::codec::tests::hex;
 
     /// Written by x264: 1920x1080, High, cropped from 1088 lines.
@@ -135,8 +149,8 @@ mod tests {
         let config = parse_config(&record(&sps)).expect("valid");
         assert_eq!((config.width, config.height), (1920, 1080));
         assert_eq!(config.nal_length_size, 4);
-        assert_eq!(config.sps, sps);
-        assert_eq!(config.pps, hex("68ebe3cb"));
+        assert_eq!(config.sps, [sps]);
+        assert_eq!(config.pps, [hex("68ebe3cb")]);
     }
 
     #[test]

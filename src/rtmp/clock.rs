@@ -3,13 +3,14 @@
 //! Whatever a publisher sends - a wrap at 2^32, a jump, a step back - the
 //! times handed on never go backwards within a track, and a gap of more than
 //! [`LONGEST_STEP_MS`] becomes a small step: decoders, packetizers and
-//! "how old is this frame" all assume so. Audio and video share one offset, so
-//! they stay in step over a jump both make.
+//! "how old is this frame" all assume so. Both tracks are moved alike over a
+//! jump both make, so they stay in step; tracks whose clocks have nothing to do
+//! with each other from the start are set side by side.
 
 use crate::media::{MediaTime, Timeline};
 
 /// A longer step either way is a jump of the clock, not a pause: a paused
-/// encoder goes on sending, and a silent one is closed after 15 s anyway.
+/// encoder goes on sending.
 const LONGEST_STEP_MS: i64 = 10_000;
 /// Steps back of up to this are jitter between an encoder's threads: held
 /// still rather than taken for a new clock, which would let the offset drift.
@@ -25,34 +26,88 @@ pub(super) enum Track {
 
 #[derive(Debug, Default)]
 pub(super) struct Clock {
+    video: Lane,
+    audio: Lane,
+}
+
+/// One track's way through time.
+#[derive(Debug, Default, Clone)]
+struct Lane {
     timeline: Timeline,
     /// Added to what the publisher says.
     offset_ms: i64,
-    last_ms: [Option<i64>; 2],
+    last_ms: Option<i64>,
+    /// What the other track's offset was changed by over a jump that this one
+    /// may be about to make.
+    ahead_ms: Option<i64>,
 }
 
 impl Clock {
     /// The time of the next unit of a track.
     pub(super) fn at(&mut self, track: Track, raw_ms: u32) -> MediaTime {
-        let said = self.timeline.unwrap_ms(raw_ms);
-        let mut ms = said.saturating_add(self.offset_ms);
-        let newest = self.last_ms.iter().flatten().max().copied();
-        let own = self.last_ms[track as usize];
-        // A track that begins late, or has been silent, is compared with the
-        // other one.
-        let (floor, forward) = match (own, newest) {
-            (Some(own), Some(newest)) => (own, ms - newest > LONGEST_STEP_MS),
-            (None, Some(newest)) => (newest - LONGEST_STEP_MS, ms - newest > LONGEST_STEP_MS),
-            (_, None) => (ms, false),
+        let (lane, other) = match track {
+            Track::Video => (&mut self.video, &mut self.audio),
+            Track::Audio => (&mut self.audio, &mut self.video),
         };
-        if forward || floor - ms > JITTER_MS {
-            let bridged = newest.map_or(ms, |newest| newest + BRIDGE_MS);
-            self.offset_ms = bridged.saturating_sub(said);
-            ms = bridged;
+        if lane.last_ms.is_none() && other.last_ms.is_some() {
+            lane.timeline = other.timeline.clone();
+            lane.offset_ms = other.offset_ms;
         }
-        let ms = own.map_or(ms, |own| ms.max(own));
-        self.last_ms[track as usize] = Some(ms);
+        let said = lane.timeline.unwrap_ms(raw_ms);
+        let ms = match lane.last_ms {
+            None => lane.begin(said, other),
+            Some(last) => lane.go_on(said, last, other),
+        };
+        lane.last_ms = Some(ms);
         MediaTime::from_ms(ms)
+    }
+}
+
+impl Lane {
+    /// A track that begins late is compared with the other one.
+    fn begin(&mut self, said: i64, other: &Self) -> i64 {
+        let ms = said.saturating_add(self.offset_ms);
+        let Some(newest) = other.last_ms else {
+            return ms;
+        };
+        let far = ms.abs_diff(newest) > (LONGEST_STEP_MS + JITTER_MS).unsigned_abs();
+        if far { self.set(said, newest) } else { ms }
+    }
+
+    fn go_on(&mut self, said: i64, last: i64, other: &mut Self) -> i64 {
+        let newest = other.last_ms.map_or(last, |ms| ms.max(last));
+        let fits = |ms: i64| last - ms <= JITTER_MS && ms - newest <= LONGEST_STEP_MS;
+        let ms = said.saturating_add(self.offset_ms);
+        // The jump that the other has made: this one's too, if that brings it
+        // nearer to where it was.
+        if let Some(ahead) = self.ahead_ms {
+            let moved = ms.saturating_add(ahead);
+            if fits(moved) && moved.abs_diff(last) < ms.abs_diff(last) {
+                self.ahead_ms = None;
+                return self.set(said, moved).max(last);
+            }
+        }
+        if fits(ms) {
+            return ms.max(last);
+        }
+        // A track that was silent for long goes on beside the other.
+        let from = if newest - last > LONGEST_STEP_MS {
+            newest
+        } else {
+            last
+        };
+        let before = self.offset_ms;
+        let ms = self.set(said, from.saturating_add(BRIDGE_MS));
+        self.ahead_ms = None;
+        let change = self.offset_ms.saturating_sub(before);
+        let pending = other.ahead_ms.unwrap_or(0);
+        other.ahead_ms = Some(pending.saturating_add(change));
+        ms
+    }
+
+    fn set(&mut self, said: i64, ms: i64) -> i64 {
+        self.offset_ms = ms.saturating_sub(said);
+        ms
     }
 }
 
@@ -123,6 +178,73 @@ mod tests {
         use Track::{Audio, Video};
         let times = run(&[(Audio, 0), (Audio, 3000), (Video, 0), (Video, 40)]);
         assert_eq!(times, [0, 3000, 0, 40]);
+    }
+
+    /// Both tracks at their own pace, sound this much ahead of the picture.
+    fn apart(ahead_ms: u32) -> Vec<i64> {
+        let steps: Vec<_> = (0..60_000)
+            .step_by(20)
+            .flat_map(|ms| {
+                let sound = (Track::Audio, ms + ahead_ms);
+                [Some(sound), (ms % 40 == 0).then_some((Track::Video, ms))]
+            })
+            .flatten()
+            .collect();
+        let times = run(&steps);
+        let of = |wanted| {
+            let all = steps.iter().zip(&times);
+            all.filter(move |((track, _), _)| *track == wanted)
+                .map(|(_, ms)| *ms)
+                .collect::<Vec<_>>()
+        };
+        let [video, audio] = [of(Track::Video), of(Track::Audio)];
+        assert!(
+            video.windows(2).all(|pair| pair[1] - pair[0] == 40),
+            "{ahead_ms}"
+        );
+        assert!(
+            audio.windows(2).all(|pair| pair[1] - pair[0] == 20),
+            "{ahead_ms}"
+        );
+        vec![video[0], audio[0]]
+    }
+
+    #[test]
+    fn a_constant_distance_of_the_tracks_leaves_their_pace_alone() {
+        // Up to here it is taken for what the publisher means.
+        assert_eq!(apart(9_000), [0, 9_000]);
+        for ahead in [10_500, 12_000, 3_600_000, 0x7fff_ffff, 0xffff_0000] {
+            let [video, audio] = apart(ahead)[..] else {
+                panic!("two tracks");
+            };
+            assert!((video - audio).abs() <= 10_500, "{ahead}: {video} {audio}");
+        }
+    }
+
+    #[test]
+    fn tracks_apart_stay_so_over_a_jump_both_make() {
+        use Track::{Audio, Video};
+        let jump = |by: u32| {
+            run(&[
+                (Video, 1000),
+                (Audio, 6000),
+                (Video, 1040),
+                (Audio, 6020),
+                (Video, 1080 + by),
+                (Audio, 6040),
+                (Audio, 6060 + by),
+                (Video, 1120 + by),
+                (Audio, 6080 + by),
+            ])
+        };
+        for by in [90_000, 4_000_000_000] {
+            let times = jump(by);
+            assert_eq!(
+                times,
+                [1000, 6000, 1040, 6020, 1080, 6040, 6060, 1120, 6080],
+                "{by}"
+            );
+        }
     }
 
     proptest! {

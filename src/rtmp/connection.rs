@@ -18,7 +18,6 @@ use super::flv::{Demuxer, Fault};
 use super::server::{Shared, Summary};
 use super::session::{Connect, Event, Metadata, Publish, Session, SessionError};
 use crate::admission::Place;
-use crate::media::MediaUnit;
 use crate::metrics::Dropped;
 use crate::stream_hub::Publisher;
 use crate::tls::HandshakeError;
@@ -30,6 +29,11 @@ const FIRST_BUFFER: usize = 4 << 10;
 /// How long a refused peer may take to read its refusal. Closing at once would
 /// reset the connection and take the refusal with it.
 const FAREWELL: Duration = Duration::from_millis(400);
+
+/// Kinds of faults that are logged of one connection.
+const MOST_TOLD: usize = 16;
+/// A picture may come in parts; silence of this long says that it is complete.
+const COMPLETE: Duration = Duration::from_millis(200);
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -202,6 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 end = End::Unpublished;
             }
         }
+        let _ = self.flush_media();
         // The stream ends now, not when the farewell is over.
         self.live = None;
         self.say_goodbye(&end).await;
@@ -240,11 +245,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Waits for bytes. A quiet publisher is asked whether it is there: one
+    /// that answers has nothing to show, as a screen on which nothing moves.
     async fn read(&mut self) -> Result<(), End> {
+        let idle = self.shared.settings.idle;
+        let (deadline, late) = self.deadline();
+        let started = Instant::now();
+        let mut ping = started + idle / 3;
+        let mut complete = started + COMPLETE;
+        loop {
+            let holds = self.live.as_ref().is_some_and(|live| live.demuxer.holds());
+            let mut until = deadline;
+            if self.live.is_some() {
+                until = until.min(ping);
+            }
+            if holds {
+                until = until.min(complete);
+            }
+            match self.read_until(until).await {
+                Some(read) => return read,
+                None if until == deadline => return Err(late),
+                None if holds && until == complete => self.flush_media()?,
+                None => {
+                    ping += idle / 3;
+                    self.session.ping()?;
+                    self.flush().await?;
+                }
+            }
+            complete = Instant::now() + COMPLETE;
+        }
+    }
+
+    /// Until when something has to come, and how it ends otherwise.
+    fn deadline(&self) -> (Instant, End) {
         let settings = &self.shared.settings;
-        let idle = Instant::now() + settings.idle;
-        let (deadline, late) = match (&self.live, self.shaken) {
-            (Some(_), _) => (idle, End::Idle(settings.idle)),
+        match (&self.live, self.shaken) {
+            (Some(_), _) => (Instant::now() + settings.idle, End::Idle(settings.idle)),
             (None, None) => (
                 self.opened + settings.handshake,
                 End::HandshakeLate(settings.handshake),
@@ -253,7 +289,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 shaken + settings.handshake,
                 End::PublishLate(settings.handshake),
             ),
-        };
+        }
+    }
+
+    /// `None` if nothing has come by then. Loses nothing.
+    async fn read_until(&mut self, deadline: Instant) -> Option<Result<(), End>> {
         let input = self.session.input();
         let room = input.capacity() - input.len();
         let wanted = if self.live.is_some() {
@@ -267,13 +307,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input.reserve(wanted);
         }
         let count = match timeout_at(deadline, self.socket.read_buf(input)).await {
-            Err(_) => return Err(late),
-            Ok(Err(error)) => return Err(error.into()),
-            Ok(Ok(0)) => return Err(End::Eof { publishing: false }),
+            Err(_) => return None,
+            Ok(Err(error)) => return Some(Err(error.into())),
+            Ok(Ok(0)) => return Some(Err(End::Eof { publishing: false })),
             Ok(Ok(count)) => count,
         };
         self.session.received(count);
-        Ok(())
+        Some(Ok(()))
     }
 
     async fn handle_events(&mut self) -> Result<(), End> {
@@ -323,6 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(())
             }
             Event::Unpublish => {
+                self.flush_media()?;
                 self.live = None;
                 self.shaken = Some(Instant::now());
                 Ok(())
@@ -369,8 +410,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .shared
             .access
             .publish(app, &publish.name.0, self.peer.ip());
-        let name = match decided {
-            Ok(name) => name,
+        let most = self.shared.settings.streams;
+        let granted = decided.and_then(|name| {
+            let publisher = self.shared.hub.publish_within(&name, most)?;
+            Ok((name, publisher))
+        });
+        let (name, publisher) = match granted {
+            Ok(granted) => granted,
             Err(refusal) => {
                 let why = refusal.to_string();
                 self.session
@@ -389,7 +435,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         );
         self.stream = Some(name.to_string());
         self.live = Some(Live {
-            publisher: self.shared.hub.publish(&name),
+            publisher,
             demuxer: Demuxer::default(),
         });
         Ok(())
@@ -404,7 +450,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn on_media(
         &mut self,
         message: &Message,
-        demux: fn(&mut Demuxer, u32, &bytes::Bytes) -> Result<Option<MediaUnit>, Fault>,
+        demux: fn(&mut Demuxer, u32, &bytes::Bytes) -> Result<(), Fault>,
     ) -> Result<(), End> {
         let Some(live) = &mut self.live else {
             return Ok(());
@@ -413,34 +459,61 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .metrics
             .rtmp_bytes
             .inc_by(message.payload.len() as u64);
-        match demux(&mut live.demuxer, message.timestamp, &message.payload) {
-            Ok(None) => Ok(()),
-            Ok(Some(unit)) => live.publisher.push(unit).map_err(|_| End::Replaced),
-            Err(fault @ Fault::VideoCodec(_)) => {
-                self.shared.metrics.dropped(Dropped::Media, 1);
-                let why = fault.to_string();
-                self.session
-                    .refuse_stream(None, "NetStream.Publish.Rejected", &why)?;
-                Err(End::Codec(fault))
-            }
-            Err(fault) => {
-                self.shared.metrics.dropped(Dropped::Media, 1);
-                if !self.told.contains(&fault) {
-                    self.told.push(fault);
-                    warn!(
-                        peer = %self.peer,
-                        stream = self.stream,
-                        "some of the media can't be used and is dropped: {fault}"
-                    );
-                }
-                Ok(())
-            }
+        let taken = demux(&mut live.demuxer, message.timestamp, &message.payload);
+        self.push_units()?;
+        taken.or_else(|fault| self.on_fault(fault))
+    }
+
+    fn push_units(&mut self) -> Result<(), End> {
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
+        while let Some(unit) = live.demuxer.next_unit() {
+            live.publisher.push(unit).map_err(|_| End::Replaced)?;
         }
+        Ok(())
+    }
+
+    /// What was held of a picture is all there will be of it.
+    fn flush_media(&mut self) -> Result<(), End> {
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
+        let flushed = live.demuxer.flush();
+        self.push_units()?;
+        flushed.or_else(|fault| self.on_fault(fault))
+    }
+
+    fn on_fault(&mut self, fault: Fault) -> Result<(), End> {
+        self.shared.metrics.dropped(Dropped::Media, 1);
+        if matches!(fault, Fault::VideoCodec(_)) {
+            let why = fault.to_string();
+            self.session
+                .refuse_stream(None, "NetStream.Publish.Rejected", &why)?;
+            return Err(End::Codec(fault));
+        }
+        // A publisher can make up codecs without end.
+        if self.told.len() < MOST_TOLD && !self.told.contains(&fault) {
+            self.told.push(fault);
+            warn!(
+                peer = %self.peer,
+                stream = self.stream,
+                "some of the media can't be used and is dropped: {fault}"
+            );
+        }
+        Ok(())
     }
 
     /// Lets a refused peer read why, and slows one that guesses at the key.
     async fn say_goodbye(&mut self, end: &End) {
         let told = match end {
+            // Else an encoder would only see that the connection is gone, and
+            // try again for ever.
+            End::Replaced => {
+                let why = end.to_string();
+                let code = "NetStream.Publish.BadName";
+                self.session.refuse_stream(None, code, &why).is_ok()
+            }
             End::Refused(refusal) => {
                 if refusal.is_guess() {
                     sleep(self.place.guessed(std::time::Instant::now())).await;

@@ -69,12 +69,17 @@ pub fn session(data: &[u8]) {
 
 fn drive(session: &mut Session, demuxer: &mut Demuxer) -> Result<(), SessionError> {
     while let Some(event) = session.event()? {
+        while demuxer.next_unit().is_some() {}
         match event {
             Event::Connect(connect) => session.accept_connect(&connect)?,
             Event::Publish(publish) => session.accept_publish(&publish)?,
             Event::Play => session.refuse_stream(None, "NetStream.Play.Failed", "no")?,
-            Event::Video(message) => drop(demuxer.video(message.timestamp, &message.payload)),
-            Event::Audio(message) => drop(demuxer.audio(message.timestamp, &message.payload)),
+            Event::Video(message) => {
+                let _ = demuxer.video(message.timestamp, &message.payload);
+            }
+            Event::Audio(message) => {
+                let _ = demuxer.audio(message.timestamp, &message.payload);
+            }
             Event::Metadata(_) | Event::Unpublish => {}
         }
     }
@@ -93,17 +98,25 @@ pub fn flv_tag(data: &[u8]) {
         let length = usize::from(u16::from_be_bytes([head[5], head[6]]));
         let end = data.len().min(at + 7 + length);
         let body = data.slice(at + 7..end);
-        let unit = match head[0] & 1 {
+        let _ = match head[0] & 1 {
             0 => demuxer.video(time, &body),
             _ => demuxer.audio(time, &body),
         };
-        let (track, time) = match unit {
-            Ok(Some(MediaUnit::Video(unit))) => (0, unit.dts),
-            Ok(Some(MediaUnit::Audio(unit))) => (1, unit.pts),
-            _ => (0, last[0]),
-        };
-        assert!(time >= last[track], "time went back");
-        last[track] = time;
+        if end == data.len() || head[0] & 2 != 0 {
+            let _ = demuxer.flush();
+        }
+        while let Some(unit) = demuxer.next_unit() {
+            let (track, time) = match &unit {
+                MediaUnit::Video(unit) => (0, unit.dts),
+                MediaUnit::Audio(unit) => (1, unit.pts),
+            };
+            assert!(time >= last[track], "time went back");
+            last[track] = time;
+            if let MediaUnit::Video(unit) = unit {
+                assert!(!unit.data.is_empty());
+                unit.random_access();
+            }
+        }
         at = end;
     }
 }
@@ -113,7 +126,7 @@ pub fn avc_config(data: &[u8]) {
     if let Ok(config) = avc::parse_config(&Bytes::copy_from_slice(data)) {
         assert!(config.width > 0 && config.height > 0);
         assert!(!config.sps.is_empty() && !config.pps.is_empty());
-        for nal in avc::nal_units(data, config.nal_length_size).flatten() {
+        for nal in crate::h264::nal_units(data, config.nal_length_size).flatten() {
             assert!(nal.len() <= data.len());
         }
     }

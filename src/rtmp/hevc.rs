@@ -2,67 +2,155 @@
 //! what is wanted of the sequence parameter set in it (ITU-T H.265, section
 //! 7.3.2.2).
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
 
 use super::codec::BadConfig;
+use super::nal::Role;
+use super::sets::Sets;
 use crate::bits::{Bits, unescape};
 use crate::media::{Playback, VideoCodec, VideoConfig, is_size};
 
+/// Table 7-1.
+const NAL_VPS: u8 = 32;
 const NAL_SPS: u8 = 33;
-/// IRAP pictures (table 7-1): decoding can start at each.
+const NAL_PPS: u8 = 34;
 const IRAP: std::ops::RangeInclusive<u8> = 16..=23;
 /// Bytes of the record before its arrays.
 const HEAD: usize = 23;
+/// General profile, tier and level in an SPS, behind its header and a byte;
+/// and in the record, behind its version.
+const PROFILE: usize = 12;
+/// A PPS' ids and a slice's head stand in their first few bytes.
+const SHORT: usize = 24;
 
+/// The record by itself.
 pub(super) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
+    Sets::read(VideoCodec::Hevc, record)?.config(None)
+}
+
+/// The size of lengths, and all parameter sets.
+pub(super) fn read_record(record: &Bytes) -> Result<(u8, Vec<Bytes>), BadConfig> {
     let bad = BadConfig::Record("HEVC");
     let head = record.get(..HEAD).ok_or(bad)?;
     let nal_length_size = (head[21] & 3) + 1;
     if head[0] != 1 || nal_length_size == 3 {
         return Err(bad);
     }
-    let sps = first_sps(&record[HEAD..], head[22]).ok_or(bad)?;
+    let sets = arrays(record.slice(HEAD..), head[22]).ok_or(bad)?;
+    Ok((nal_length_size, sets))
+}
+
+/// `None` if the record is cut short.
+fn arrays(mut rest: Bytes, arrays: u8) -> Option<Vec<Bytes>> {
+    let mut take = |count: usize| (count <= rest.len()).then(|| rest.split_to(count));
+    let mut found = Vec::new();
+    for _ in 0..arrays {
+        let head = take(3)?;
+        for _ in 0..u16::from_be_bytes([head[1], head[2]]) {
+            let length = take(2)?;
+            found.push(take(usize::from(u16::from_be_bytes([
+                length[0], length[1],
+            ])))?);
+        }
+    }
+    Some(found)
+}
+
+pub(super) fn config(sets: &Sets, pps: Option<u32>) -> Result<VideoConfig, BadConfig> {
+    let sps = sets.active((NAL_SPS, NAL_PPS), pps, pps_ids);
     let sps = sps.ok_or(BadConfig::NoParameterSets("HEVC"))?;
-    let (width, height) = picture_size(sps).ok_or(BadConfig::Sps("HEVC"))?;
+    let (width, height) = picture_size(&sps).ok_or(BadConfig::Sps("HEVC"))?;
     Ok(VideoConfig {
         codec: VideoCodec::Hevc,
-        record: record.clone(),
-        sps: Bytes::new(),
-        pps: Bytes::new(),
-        nal_length_size,
+        record: sets.record().cloned().unwrap_or_else(|| build(sets, &sps)),
+        sps: Vec::new(),
+        pps: Vec::new(),
+        nal_length_size: sets.nal_length_size(),
         width,
         height,
         playback: Playback::Never("HEVC"),
     })
 }
 
-/// `None` if the record is cut short.
-fn first_sps(mut rest: &[u8], arrays: u8) -> Option<Option<&[u8]>> {
-    let mut found = None;
-    for _ in 0..arrays {
-        let ([kind, high, low], tail) = rest.split_first_chunk::<3>()?;
-        rest = tail;
-        for _ in 0..u16::from_be_bytes([*high, *low]) {
-            let (length, tail) = rest.split_first_chunk::<2>()?;
-            let length = usize::from(u16::from_be_bytes(*length));
-            let (nal, tail) = tail.split_at_checked(length)?;
-            rest = tail;
-            if kind & 0x3f == NAL_SPS && found.is_none() && !nal.is_empty() {
-                found = Some(nal);
-            }
+/// A record of these sets: what no decoder needs is left at zero.
+fn build(sets: &Sets, sps: &[u8]) -> Bytes {
+    let mut record = vec![1];
+    let mut profile = unescape(&sps[2..]);
+    profile.drain(..profile.len().min(1));
+    profile.resize(PROFILE, 0);
+    record.extend(profile);
+    record.resize(HEAD - 2, 0);
+    record.push(0xfc | sets.nal_length_size().saturating_sub(1) & 3);
+    record.push(3);
+    for kind in [NAL_VPS, NAL_SPS, NAL_PPS] {
+        let nals = sets.of_kind(kind);
+        record.push(0x80 | kind);
+        record.put_u16(nals.len() as u16);
+        for nal in nals {
+            record.put_u16(nal.len() as u16);
+            record.extend(nal);
         }
     }
-    Some(found)
+    record.into()
 }
 
-/// Whether decoding can start at a NAL unit.
-pub(super) fn is_keyframe(nal: &[u8]) -> bool {
+/// The kind and id of a parameter set.
+pub(super) fn set_key(nal: &[u8]) -> Option<(u8, u32)> {
+    match nal.first()? >> 1 & 0x3f {
+        NAL_VPS => Some((NAL_VPS, u32::from(*nal.get(2)? >> 4))),
+        // One that makes no sense is told of, not ignored.
+        NAL_SPS => Some((NAL_SPS, read_sps(nal).map_or(u32::MAX, |(id, ..)| id))),
+        NAL_PPS => Some((NAL_PPS, pps_ids(nal)?.0)),
+        _ => None,
+    }
+}
+
+/// Section 7.3.2.3.
+fn pps_ids(nal: &[u8]) -> Option<(u32, u32)> {
+    let payload = unescape(nal.get(2..)?.get(..SHORT.min(nal.len() - 2))?);
+    let mut bits = Bits::new(&payload);
+    let id = bits.golomb().filter(|id| *id < 64)?;
+    Some((id, bits.golomb()?))
+}
+
+/// Whether a NAL unit is of a picture that decoding can start at.
+pub(super) fn is_irap(nal: &[u8]) -> bool {
     nal.first()
         .is_some_and(|byte| IRAP.contains(&(byte >> 1 & 0x3f)))
 }
 
+/// Section 7.4.2.4.4.
+pub(super) fn role(nal: &[u8]) -> Role {
+    match nal.first().map_or(63, |head| head >> 1 & 0x3f) {
+        0..=31 if nal.get(2).is_some_and(|byte| byte & 0x80 == 0) => Role::Continues,
+        0..=31 => Role::Starts,
+        NAL_VPS..=35 | 39 | 41..=44 | 48..=55 => Role::Leads,
+        _ => Role::Trails,
+    }
+}
+
+/// The id of the PPS that a slice segment refers to (section 7.3.6.1).
+pub(super) fn pps_of(nal: &[u8]) -> Option<u32> {
+    let kind = nal.first()? >> 1 & 0x3f;
+    if kind > 31 {
+        return None;
+    }
+    let payload = unescape(nal.get(2..)?.get(..SHORT.min(nal.len() - 2))?);
+    let mut bits = Bits::new(&payload);
+    bits.flag()?; // first_slice_segment_in_pic_flag
+    if IRAP.contains(&kind) {
+        bits.flag()?; // no_output_of_prior_pics_flag
+    }
+    bits.golomb()
+}
+
 /// Luma samples after cropping.
 pub(super) fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
+    read_sps(sps).map(|(_, width, height)| (width, height))
+}
+
+/// Its id, width and height.
+fn read_sps(sps: &[u8]) -> Option<(u32, u32, u32)> {
     if sps.first()? >> 1 & 0x3f != NAL_SPS {
         return None;
     }
@@ -72,7 +160,7 @@ pub(super) fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
     let sub_layers = bits.read(3)?;
     bits.flag()?; // sps_temporal_id_nesting_flag
     skip_profile_tier_level(&mut bits, sub_layers)?;
-    bits.golomb()?; // sps_seq_parameter_set_id
+    let id = bits.golomb().filter(|id| *id < 16)?;
     let chroma_format = bits.golomb()?;
     if chroma_format > 3 {
         return None;
@@ -95,7 +183,7 @@ pub(super) fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
     let [left, right, top, bottom] = window;
     let width = width.checked_sub(left.checked_add(right)?.checked_mul(unit_x)?)?;
     let height = height.checked_sub(top.checked_add(bottom)?.checked_mul(unit_y)?)?;
-    is_size(width, height).then_some((width, height))
+    is_size(width, height).then_some((id, width, height))
 }
 
 /// Section 7.3.3.
@@ -158,10 +246,18 @@ mod tests {
     }
 
     #[test]
-    fn decoding_starts_at_irap_pictures() {
-        let nal = |kind: u8| [kind << 1, 1, 0];
-        assert!(is_keyframe(&nal(19)) && is_keyframe(&nal(21)));
-        assert!(!is_keyframe(&nal(1)) && !is_keyframe(&nal(32)) && !is_keyframe(&[]));
+    fn a_record_is_built_of_sets_that_came_in_band() {
+        let mut sets = Sets::new(VideoCodec::Hevc);
+        for nal in [&hex("40010c01")[..], &hex(MAIN_1080), &hex("4401c172")] {
+            sets.learn(nal);
+        }
+        let built = sets.config(Some(0)).expect("all there");
+        assert_eq!((built.width, built.height), (1920, 1080));
+        let (size, nals) = read_record(&built.record).expect("valid");
+        assert_eq!(size, 4);
+        assert_eq!(nals, [hex("40010c01"), hex(MAIN_1080), hex("4401c172")]);
+        // General profile, tier and level: Main.
+        assert_eq!(built.record[1], 1);
     }
 
     proptest! {

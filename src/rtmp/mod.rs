@@ -8,6 +8,7 @@
 //!                  |            `-----> amf             commands
 //!                  |-> Access                           who may, under which name
 //!                  `-> flv::Demuxer -> hub Publisher    audio and video
+//!                          `-> Pictures                 tags to access units
 //! ```
 //!
 //! Everything below `Connection` is free of I/O and is fuzzed as it stands.
@@ -21,12 +22,18 @@ pub mod chunk;
 mod clock;
 mod codec;
 mod connection;
+mod enhanced;
 mod flood;
 pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
 mod hevc;
+mod nal;
+mod pictures;
 mod server;
 pub mod session;
+mod sets;
+#[cfg(test)]
+mod shapes;
 
 pub use server::{BindError, Server, Settings};

@@ -35,6 +35,8 @@ pub struct Settings {
     /// Open connections of one address, and of all.
     pub per_address: usize,
     pub connections: usize,
+    /// Streams at the same time, those that wait for their publishers too.
+    pub streams: usize,
     /// From accepting the socket to the end of the handshake, that of TLS
     /// included, and once more from there to an accepted `publish`.
     pub handshake: Duration,
@@ -52,6 +54,7 @@ impl Settings {
             stream_key: None,
             per_address: 256,
             connections: 1024,
+            streams: 32,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(15),
             limits: Limits::default(),

@@ -44,6 +44,11 @@ const WINDOW_BYTES: usize = 8 << 20;
 /// is noticed after 15 s, and encoders try again every few seconds.
 pub const HOLD: Duration = Duration::from_secs(30);
 
+/// So many publishers that are not gone lose a stream to another within so long
+/// when two encoders have the same address: each comes back.
+const CONTEST: usize = 3;
+const CONTEST_WITHIN: Duration = Duration::from_secs(60);
+
 /// All streams. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StreamHub {
@@ -97,6 +102,8 @@ struct Window {
     /// Who has the stream, or had it last.
     tenure: Tenure,
     totals: Totals,
+    /// When a publisher that was there lost the stream to another: the newest.
+    takeovers: VecDeque<(Instant, Timestamp)>,
 }
 
 /// One publisher's time with the stream.
@@ -131,7 +138,14 @@ pub struct StreamInfo {
     pub video: Option<Arc<VideoConfig>>,
     /// Since when its publisher is gone, if it is.
     pub lost_since: Option<Timestamp>,
+    /// Since when publishers take it from each other, if they do.
+    pub contested_since: Option<Timestamp>,
 }
+
+/// There are as many streams as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {0} streams already, as many as may be")]
+pub struct Full(pub usize);
 
 impl Default for StreamHub {
     fn default() -> Self {
@@ -167,17 +181,45 @@ impl StreamHub {
     /// had it: its subscribers stay, the old publisher's pushes fail from now
     /// on.
     pub fn publish(&self, name: &StreamName) -> Publisher {
-        let replaced = CancellationToken::new();
+        self.publish_in(lock(&self.inner.streams), name)
+    }
+
+    /// The same, unless it would be one stream more than `most`, those that
+    /// wait for their publishers among them.
+    pub fn publish_within(&self, name: &StreamName, most: usize) -> Result<Publisher, Full> {
+        let streams = lock(&self.inner.streams);
+        if streams.len() >= most && !streams.contains_key(name) {
+            return Err(Full(most));
+        }
+        Ok(self.publish_in(streams, name))
+    }
+
+    /// Bytes of media that all streams hold.
+    pub fn held_bytes(&self) -> u64 {
+        let streams: Vec<_> = lock(&self.inner.streams).values().cloned().collect();
+        let held = streams
+            .iter()
+            .map(|stream| lock(&stream.window).bytes as u64);
+        held.sum()
+    }
+
+    fn publish_in(
+        &self,
         // Held until the tenure stands, so that the old publisher can't end
         // the stream in between.
-        let mut streams = lock(&self.inner.streams);
+        mut streams: MutexGuard<'_, HashMap<StreamName, Arc<Stream>>>,
+        name: &StreamName,
+    ) -> Publisher {
+        let replaced = CancellationToken::new();
         let mut begun = false;
         let stream = Arc::clone(streams.entry(name.clone()).or_insert_with(|| {
             begun = true;
             Arc::new(Stream::new(name))
         }));
-        let (id, old, next) = {
+        let (id, old, next, contested) = {
             let mut window = lock(&stream.window);
+            let taken_over = window.tenure.id > 0 && window.tenure.lost.is_none();
+            let contested = taken_over && window.note_takeover(Instant::now());
             let id = window.tenure.id + 1;
             let tenure = Tenure {
                 id,
@@ -185,9 +227,17 @@ impl StreamHub {
                 ..Tenure::default()
             };
             let old = std::mem::replace(&mut window.tenure, tenure);
-            (id, old, window.next())
+            (id, old, window.next(), contested)
         };
         drop(streams);
+        if contested {
+            tracing::warn!(
+                stream = %name,
+                "publishers take the stream from each other: {CONTEST} changes within {} s; two \
+                 encoders use the same address",
+                CONTEST_WITHIN.as_secs()
+            );
+        }
         old.replaced.cancel();
         if begun || old.lost.is_some() {
             stream.tell(next, Signal::There);
@@ -264,9 +314,9 @@ impl StreamHub {
         let tail = stream.tail.subscribe();
         let window = lock(&stream.window);
         let cursor = match window.keyframe {
-            Some(index) if index >= window.first && window.tenure.lost.is_none() => {
-                Cursor::At(index)
-            }
+            // Not at the last publisher's picture: this one has none yet, and
+            // nobody should take the old for what is so now.
+            Some(index) if index >= window.first && window.is_current() => Cursor::At(index),
             _ => Cursor::AwaitKeyframe(window.next()),
         };
         drop(window);
@@ -368,6 +418,7 @@ impl Stream {
             totals: window.totals,
             video,
             lost_since: window.tenure.lost.map(|(_, since)| since),
+            contested_since: window.contested_since(Instant::now()),
         }
     }
 }
@@ -375,6 +426,26 @@ impl Stream {
 impl Window {
     fn next(&self) -> u64 {
         self.first + self.units.len() as u64
+    }
+
+    /// Whether this is one change too many.
+    fn note_takeover(&mut self, now: Instant) -> bool {
+        self.takeovers.push_back((now, Timestamp::now()));
+        if self.takeovers.len() > CONTEST {
+            self.takeovers.pop_front();
+        }
+        self.contested_since(now).is_some()
+    }
+
+    fn contested_since(&self, now: Instant) -> Option<Timestamp> {
+        let (first, since) = self.takeovers.front()?;
+        let many = self.takeovers.len() == CONTEST;
+        (many && now.duration_since(*first) <= CONTEST_WITHIN).then_some(*since)
+    }
+
+    /// Whether the newest keyframe is of the publisher that is there.
+    fn is_current(&self) -> bool {
+        self.tenure.lost.is_none() && self.tenure.keyed
     }
 
     fn push(&mut self, unit: MediaUnit) {

@@ -194,3 +194,53 @@ async fn who_listens_waits_for_no_picture() {
     publisher.push(unit(20, true, 1)).expect("still ours");
     assert_eq!(next_ms(&mut viewer).await, 20);
 }
+
+#[tokio::test]
+async fn nobody_begins_at_the_picture_of_a_publisher_that_was_replaced() {
+    let hub = StreamHub::holding();
+    let first = hub.publish(&name());
+    first.push(unit(0, true, 1)).expect("still ours");
+    // One that is back, then one that takes over.
+    drop(first);
+    for time in [1000, 2000] {
+        let publisher = hub.publish(&name());
+        let mut subscriber = hub.subscribe(&name()).expect("live");
+        assert!(subscriber.take().is_none(), "{time}");
+        publisher.push(unit(time, true, 1)).expect("still ours");
+        assert_eq!(next_ms(&mut subscriber).await, time);
+        std::mem::forget(publisher);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishers_that_take_a_stream_from_each_other_are_told_of() {
+    let contested = |hub: &StreamHub| hub.streams()[0].contested_since.is_some();
+    let hub = StreamHub::holding();
+    let mut publisher = hub.publish(&name());
+    for change in 1..=3 {
+        assert!(!contested(&hub), "{change}");
+        publisher = hub.publish(&name());
+    }
+    assert!(contested(&hub));
+    tokio::time::advance(CONTEST_WITHIN + Duration::from_secs(1)).await;
+    assert!(!contested(&hub));
+    // One that comes back takes nothing from anybody.
+    for _ in 0..5 {
+        drop(publisher);
+        publisher = hub.publish(&name());
+    }
+    assert!(!contested(&hub));
+}
+
+#[tokio::test]
+async fn there_are_no_more_streams_than_may_be() {
+    let named = |name| StreamName::new(name).expect("valid");
+    let hub = StreamHub::new();
+    let first = hub.publish_within(&named("a"), 2).expect("room");
+    let _second = hub.publish_within(&named("b"), 2).expect("room");
+    assert_eq!(hub.publish_within(&named("c"), 2).err(), Some(Full(2)));
+    // Taking one over makes none more.
+    let third = hub.publish_within(&named("a"), 2).expect("taken over");
+    drop((first, third));
+    hub.publish_within(&named("c"), 2).expect("room again");
+}

@@ -15,6 +15,7 @@ pub(super) enum Blindness {
     Unread,
     Unanswered,
     AgentDown,
+    Contested,
 }
 
 /// Of one stream; of one agent, where it is the agent's.
@@ -44,6 +45,7 @@ impl Key {
             Blindness::Unread => format!("Reading text of {stream} lags behind"),
             Blindness::Unanswered => format!("Model of {agent} gives no answer"),
             Blindness::AgentDown => format!("Agent {agent} crashed"),
+            Blindness::Contested => format!("Publishers of {stream} cut each other off"),
         }
     }
 
@@ -84,6 +86,11 @@ impl Key {
                 Severity::High,
                 "The analyst crashed and is being started again.",
                 "Report this with the server's log: it is a bug.",
+            ),
+            Blindness::Contested => (
+                Severity::Medium,
+                "Publishers take the stream from each other again and again: what is seen changes between their screens.",
+                "Give each encoder a stream name of its own, or stop all but one.",
             ),
         };
         Observation {

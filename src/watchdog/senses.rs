@@ -69,6 +69,9 @@ impl Senses {
             .retain(|name, _| live.iter().any(|info| info.name == *name));
         let mut felt = Vec::new();
         for info in &live {
+            if let Some(since) = info.contested_since {
+                felt.push((Key::of_stream(Blindness::Contested, &info.name), since));
+            }
             match info.lost_since {
                 Some(since) => {
                     self.remember_gone(&info.name, since);

@@ -19,7 +19,7 @@ use super::port::Port;
 use super::slate;
 use super::viewer::{Sent, Viewer};
 use crate::config::Transcode;
-use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, StreamName, VideoCodec};
+use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess, StreamName};
 use crate::metrics::{Dropped, Metrics};
 use crate::stream_hub::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::stream_hub::{Received, StreamHub, Subscriber};
@@ -179,8 +179,11 @@ impl Fan {
                     }
                     Some(Received::Restarted) => {
                         tracing::debug!(stream = %self.name, "another publisher, or one that is back");
-                        self.lost = false;
                         self.pictured = false;
+                        // The slate goes on being what new viewers begin with.
+                        if !std::mem::take(&mut self.lost) {
+                            self.history.end_group();
+                        }
                         self.timebase.restart();
                         self.playable = Playable::Source;
                         self.composition = None;
@@ -262,7 +265,8 @@ impl Fan {
             Playback::Never(why) => Some(why),
             Playback::Reordered => Some("B-frames"),
             Playback::Plays if reordered => Some("B-frames"),
-            Playback::Plays => begins_gradually(unit).then_some("keyframes that are no IDR"),
+            Playback::Plays => (unit.keyframe && unit.random_access() != RandomAccess::Instant)
+                .then_some("keyframes that are no IDR"),
         };
         if let Some(why) = why {
             self.ask_for_twin(why);
@@ -383,15 +387,6 @@ impl Fan {
             .binary_search_by_key(&id, |viewer| viewer.id)
             .ok()
     }
-}
-
-/// Whether it is called a keyframe and browsers can't begin there: H.264
-/// without an IDR picture (a recovery point, an open group).
-fn begins_gradually(unit: &AccessUnit) -> bool {
-    const IDR: u8 = 5;
-    unit.keyframe
-        && unit.config.codec == VideoCodec::H264
-        && !packetizer::nals(unit).any(|nal| nal.first().is_some_and(|head| head & 0x1f == IDR))
 }
 
 impl Drop for Fan {

@@ -101,6 +101,13 @@ impl History {
             || self.bytes > MOST_BYTES && self.parcels.len() > 1
     }
 
+    /// Another publisher's pictures follow: nobody begins at those before any
+    /// more.
+    pub(super) fn end_group(&mut self) {
+        self.keyframe = None;
+        self.group_bytes = 0;
+    }
+
     /// The number the next picture will have.
     pub(super) fn next_number(&self) -> u64 {
         self.next_number
@@ -189,6 +196,21 @@ mod tests {
         assert_eq!(history.keyframe().expect("kept").number, 0);
         assert!(history.get(0).is_some() && history.get(1).is_none());
         assert!(history.find(0).is_some() && history.find(1).is_none());
+    }
+
+    #[test]
+    fn nobody_begins_at_what_was_before_another_publisher() {
+        let mut history = History::default();
+        let now = Instant::now();
+        history.push(packets(1, 10), true, 0, now);
+        history.push(packets(1, 10), false, 0, now);
+        history.end_group();
+        assert!(history.keyframe().is_none() && !history.is_group_whole());
+        // What is on its way can still be sent again.
+        assert!(history.find(1).is_some());
+        history.push(packets(1, 10), true, 0, now);
+        assert_eq!(history.keyframe().expect("kept").number, 2);
+        assert!(history.is_group_whole());
     }
 
     #[test]

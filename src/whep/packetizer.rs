@@ -5,6 +5,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
+use crate::h264;
 use crate::media::AccessUnit;
 
 /// With header and the longest tag a packet is 1,200 bytes, which every path
@@ -62,22 +63,45 @@ impl Packet {
     }
 }
 
-/// A keyframe carries its parameter sets; delimiters and filler stay behind.
-/// A unit cut short gives what there is of it.
+/// A keyframe carries all parameter sets its slices may refer to; delimiters
+/// and filler stay behind. A unit cut short gives what there is of it.
 pub(super) fn packetize(unit: &AccessUnit) -> Vec<Packet> {
     let mut packets = Packets::default();
     if unit.keyframe {
-        packets.add(unit.config.sps.clone());
-        packets.add(unit.config.pps.clone());
+        for (kind, known) in [(SPS, &unit.config.sps), (PPS, &unit.config.pps)] {
+            add_sets(&mut packets, unit, kind, known);
+        }
     }
     for nal in Nals::new(unit) {
-        let kind = nal.first().map_or(0, |byte| byte & TYPE);
-        let repeated = unit.keyframe && matches!(kind, SPS | PPS);
-        if !repeated && !matches!(kind, DELIMITER | FILLER) {
+        let kind = kind_of(&nal);
+        let added = unit.keyframe && matches!(kind, SPS | PPS);
+        if !added && !matches!(kind, DELIMITER | FILLER) {
             packets.add(nal);
         }
     }
     packets.finish()
+}
+
+fn kind_of(nal: &[u8]) -> u8 {
+    nal.first().map_or(0, |byte| byte & TYPE)
+}
+
+/// The sets of a kind: the keyframe's own, and those known from before that it
+/// doesn't replace.
+fn add_sets(packets: &mut Packets, unit: &AccessUnit, kind: u8, known: &[Bytes]) {
+    let id = |set: &Bytes| match kind {
+        SPS => h264::sps_id(set),
+        _ => h264::pps_ids(set).map(|(id, _)| id),
+    };
+    let own: Vec<_> = Nals::new(unit).filter(|nal| kind_of(nal) == kind).collect();
+    for set in known {
+        if own.iter().all(|own| id(own) != id(set)) {
+            packets.add(set.clone());
+        }
+    }
+    for set in own {
+        packets.add(set);
+    }
 }
 
 /// One picture from its NAL units, parameter sets among them.
@@ -165,11 +189,6 @@ impl Packets {
         }
         self.done
     }
-}
-
-/// The NAL units of an access unit.
-pub(super) fn nals(unit: &AccessUnit) -> impl Iterator<Item = Bytes> {
-    Nals::new(unit)
 }
 
 /// The NAL units of an access unit, each behind its length.
@@ -272,18 +291,32 @@ mod tests {
     #[test]
     fn a_keyframe_brings_its_parameter_sets_once() {
         let slice = vec![0x65; 3000];
-        let unit = unit(
-            true,
-            &[vec![9, 0xf0], vec![0x67, 9], vec![0x68, 9], slice.clone()],
-        );
-        let packets = packetize(&unit);
-        assert_eq!(
-            depacketize(&packets),
-            [vec![0x67, 1, 2, 3], vec![0x68, 4], slice]
-        );
+        let delimiter = vec![9, 0xf0];
+        let known = [vec![0x67, 1, 2, 3], vec![0x68, 4]];
+        let packets = packetize(&unit(true, &[delimiter, slice.clone()]));
+        assert_eq!(depacketize(&packets), [&known[..], &[slice]].concat());
         assert!(packets.iter().all(|packet| packet.len() <= MAX_PAYLOAD));
         let markers: Vec<_> = packets.iter().map(|packet| packet.marker).collect();
         assert_eq!(markers, [false, false, false, true]);
+    }
+
+    #[test]
+    fn its_own_parameter_sets_replace_those_of_the_same_id() {
+        // Ids 0 and 1 behind profile, flags and level; PPS 0 and 1 of SPS 0.
+        let sps = |id: u8, rest| vec![0x67, 66, 0xc0, 30, if id == 0 { 0x80 } else { 0x40 }, rest];
+        let pps = |id: u8, rest| vec![0x68, if id == 0 { 0xc0 } else { 0x60 }, rest];
+        let of = |set: Vec<u8>| Bytes::from(set);
+        let slice = vec![0x65, 0x88];
+        let mut unit = unit(true, &[sps(0, 9), pps(0, 9), slice.clone()]);
+        let config = VideoConfig {
+            sps: vec![of(sps(0, 1)), of(sps(1, 1))],
+            pps: vec![of(pps(0, 1)), of(pps(1, 1))],
+            ..VideoConfig::clone(&unit.config)
+        };
+        unit.config = Arc::new(config);
+        let sent = depacketize(&packetize(&unit));
+        let expected = [sps(1, 1), sps(0, 9), pps(1, 1), pps(0, 9), slice];
+        assert_eq!(sent, expected);
     }
 
     proptest! {

@@ -260,7 +260,7 @@ impl X264 {
             && self
                 .config
                 .as_ref()
-                .is_none_or(|known| known.sps != sps || known.pps != pps)
+                .is_none_or(|known| known.sps != [sps.clone()] || known.pps != [pps.clone()])
         {
             let (width, height) = self.size;
             self.config = Some(Arc::new(VideoConfig::playable(sps, pps, width, height)));

@@ -42,6 +42,10 @@ const WINDOW: u32 = 2_500_000;
 /// Texts a peer gives itself are cut to so many characters for the log.
 const SHOWN: usize = 64;
 
+/// Codes that tell an encoder that it may publish, and that it has stopped.
+const FC_PUBLISH: &str = "NetStream.Publish.Start";
+const FC_UNPUBLISH: &str = "NetStream.Unpublish.Success";
+
 /// Message types (section 5.4, 7.1 and 7.2).
 mod kind {
     pub(super) const USER_CONTROL: u8 = 4;
@@ -136,7 +140,7 @@ impl SessionError {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Handshake,
     Fresh,
@@ -155,6 +159,8 @@ pub struct Session {
     reader: ChunkReader,
     aggregate: Option<Aggregate>,
     streams: u32,
+    /// That of the publisher, once it is accepted.
+    stream_id: u32,
     received: u64,
     acknowledged: u64,
     window: u64,
@@ -181,6 +187,7 @@ impl Session {
             reader: ChunkReader::new(BEFORE_PUBLISH),
             aggregate: None,
             streams: 0,
+            stream_id: 1,
             received: 0,
             acknowledged: 0,
             window: u64::from(WINDOW),
@@ -315,8 +322,20 @@ impl Session {
                 Ok(Some(Event::Unpublish))
             }
             "play" | "play2" => Ok(Some(Event::Play)),
-            // releaseStream, FCPublish, FCUnpublish, _checkbw and whatever
-            // else an encoder says: nobody waits for an answer.
+            // Some encoders wait for an answer to these, of the old Flash
+            // servers. It repeats no name: that may be the key.
+            "releaseStream" | "FCPublish" | "FCUnpublish" if self.state > State::Connecting => {
+                self.writer
+                    .reply("_result", transaction, [Value::Null, Value::Null])?;
+                match name {
+                    "FCPublish" => self.writer.told("onFCPublish", FC_PUBLISH)?,
+                    "FCUnpublish" => self.writer.told("onFCUnpublish", FC_UNPUBLISH)?,
+                    _ => {}
+                }
+                Ok(None)
+            }
+            // _checkbw and whatever else an encoder says: nobody waits for an
+            // answer.
             _ => Ok(None),
         }
     }
@@ -375,6 +394,7 @@ impl Session {
 
     pub fn accept_publish(&mut self, publish: &Publish) -> Result<(), SessionError> {
         self.state = State::Publishing;
+        self.stream_id = publish.stream_id;
         self.reader.set_limits(self.limits);
         self.writer.control(RtmpMessage::UserControl {
             event_type: UserControlEventType::StreamBegin,
@@ -394,8 +414,18 @@ impl Session {
         code: &str,
         why: &str,
     ) -> Result<(), SessionError> {
-        let stream_id = publish.map_or(1, |publish| publish.stream_id);
+        let stream_id = publish.map_or(self.stream_id, |publish| publish.stream_id);
         self.writer.on_status(stream_id, "error", code, why)
+    }
+
+    /// Asks the peer for a sign of life.
+    pub fn ping(&mut self) -> Result<(), SessionError> {
+        self.writer.control(RtmpMessage::UserControl {
+            event_type: UserControlEventType::PingRequest,
+            stream_id: None,
+            buffer_length: None,
+            timestamp: Some(RtmpTimestamp::new(0)),
+        })
     }
 
     /// Section 7.1.7; of the events a client may send only the ping matters.

@@ -62,6 +62,12 @@ impl Writer {
         self.command(stream_id, "onStatus", 0.0, [Value::Null, info])
     }
 
+    /// A call by the server that wants no answer.
+    pub(super) fn told(&mut self, name: &str, code: &str) -> Result<(), SessionError> {
+        let info = Value::Object(status("status", code, ""));
+        self.command(0, name, 0.0, [Value::Null, info])
+    }
+
     fn command(
         &mut self,
         stream_id: u32,

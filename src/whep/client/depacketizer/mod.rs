@@ -141,7 +141,8 @@ impl Depacketizer {
         let (Some(sps), Some(pps)) = (&self.sps, &self.pps) else {
             return;
         };
-        let same = |config: &Arc<VideoConfig>| config.sps == *sps && config.pps == *pps;
+        let same =
+            |config: &Arc<VideoConfig>| config.sps == [sps.clone()] && config.pps == [pps.clone()];
         if self.config.as_ref().is_some_and(same) {
             return;
         }
