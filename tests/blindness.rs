@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use common::encoder::Encoder;
 use common::gemini::{FakeGemini, Reply};
+use common::healthy;
+use common::rtmp_client::{AUDIO, Client, VIDEO};
 use common::serve::{Server, Setup};
 use serde_json::Value;
 
@@ -17,6 +19,7 @@ const SETTINGS: &str = r#"
 black = "2s"
 frozen = "20s"
 stopped = "3s"
+keyframe = "5s"
 gone = "1s"
 unread = "2s"
 unanswered = "2s"
@@ -126,6 +129,41 @@ async fn a_publisher_that_is_gone_and_returns_and_is_gone_again() {
             .filter(|incident| incident["status"] == "new")
     });
     assert_eq!(again.await["count"], 2);
+}
+
+/// Pictures without parameter sets are dropped before they count; behind sets
+/// they are units, of which none decodes. Sound goes on in both.
+#[tokio::test]
+async fn pictures_that_come_and_cannot_be_seen() {
+    let server = Setup::new().agents(NOBODY).settings(SETTINGS).start().await;
+    let publish = async |name: &str, configured: bool| {
+        let mut client = Client::publish(server.rtmp, "live", name).await.unwrap();
+        let mut send = async |kind, time, body: &[u8]| {
+            let channel = if kind == VIDEO { 4 } else { 5 };
+            client.message(channel, kind, time, body).await.unwrap();
+        };
+        if configured {
+            send(VIDEO, 0, &healthy::video_config()).await;
+        }
+        send(AUDIO, 0, healthy::AUDIO_CONFIG).await;
+        for count in 0..u32::MAX {
+            let picture = healthy::picture(count % 20 == 0, count);
+            send(VIDEO, count * 100, &picture).await;
+            send(AUDIO, count * 100, &healthy::audio(count)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let told = async |name: &str| {
+        let title = format!("Undecodable: no picture of {name} can be seen");
+        server
+            .until(&title, async |server| incident(server, &title).await)
+            .await;
+    };
+    tokio::select! {
+        () = publish("dropped", false) => {}
+        () = publish("undecodable", true) => {}
+        _ = async { tokio::join!(told("dropped"), told("undecodable")) } => {}
+    }
 }
 
 #[tokio::test]

@@ -356,8 +356,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match event {
             Event::Connect(connect) => self.on_connect(connect),
             Event::Publish(publish) => self.on_publish(&publish),
-            Event::Video(message) => self.on_media(&message, Demuxer::video),
-            Event::Audio(message) => self.on_media(&message, Demuxer::audio),
+            Event::Video(message) => {
+                let taken = self.on_media(&message, Demuxer::video)?;
+                self.on_video_taken(taken)
+            }
+            Event::Audio(message) => match self.on_media(&message, Demuxer::audio)? {
+                Ok(()) => Ok(()),
+                Err(fault) => self.on_fault(fault),
+            },
             Event::Metadata(metadata) => {
                 self.on_metadata(&metadata);
                 Ok(())
@@ -447,13 +453,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// The outer error ends the connection, the inner one loses what came.
     fn on_media(
         &mut self,
         message: &Message,
         demux: fn(&mut Demuxer, u32, &bytes::Bytes) -> Result<(), Fault>,
-    ) -> Result<(), End> {
+    ) -> Result<Result<(), Fault>, End> {
         let Some(live) = &mut self.live else {
-            return Ok(());
+            return Ok(Ok(()));
         };
         self.shared
             .metrics
@@ -461,7 +468,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .inc_by(message.payload.len() as u64);
         let taken = demux(&mut live.demuxer, message.timestamp, &message.payload);
         self.push_units()?;
-        taken.or_else(|fault| self.on_fault(fault))
+        Ok(taken)
+    }
+
+    fn on_video_taken(&mut self, taken: Result<(), Fault>) -> Result<(), End> {
+        let Err(fault) = taken else {
+            return Ok(());
+        };
+        if let Some(live) = &self.live {
+            live.publisher.leave_out();
+        }
+        self.on_fault(fault)
     }
 
     fn push_units(&mut self) -> Result<(), End> {
@@ -481,7 +498,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let flushed = live.demuxer.flush();
         self.push_units()?;
-        flushed.or_else(|fault| self.on_fault(fault))
+        self.on_video_taken(flushed)
     }
 
     fn on_fault(&mut self, fault: Fault) -> Result<(), End> {

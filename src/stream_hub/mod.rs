@@ -124,8 +124,9 @@ pub struct Totals {
     pub audio_units: u64,
     pub bytes: u64,
     pub keyframes: u64,
-    /// Pictures left out because no keyframe had come; not counted above.
-    pub early_units: u64,
+    /// Pictures left out because no keyframe had come, or because they could
+    /// not be used; not counted above.
+    pub left_out: u64,
 }
 
 /// A live stream at a glance.
@@ -517,12 +518,20 @@ impl Publisher {
             MediaUnit::Audio(_) => false,
         };
         if early {
-            window.totals.early_units += 1;
+            window.totals.left_out += 1;
         } else {
             window.push(unit);
             self.stream.tell(window.next(), Signal::There);
         }
         Ok(())
+    }
+
+    /// Counts a picture that came and could not be used.
+    pub fn leave_out(&self) {
+        let mut window = lock(&self.stream.window);
+        if self.holds(&window) {
+            window.totals.left_out += 1;
+        }
     }
 
     pub fn name(&self) -> &StreamName {

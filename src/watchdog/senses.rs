@@ -115,11 +115,11 @@ impl Senses {
             frame: 0,
             frame_at: now,
             black_since: None,
-            units: info.totals.video_units + info.totals.early_units,
+            units: info.totals.video_units + info.totals.left_out,
             unit_at: now,
         });
-        // Those left out before the first keyframe are units that come, too.
-        let units = info.totals.video_units + info.totals.early_units;
+        // Those left out are pictures that come, too.
+        let units = info.totals.video_units + info.totals.left_out;
         if units != watched.units {
             watched.units = units;
             watched.unit_at = now;

@@ -84,8 +84,14 @@ impl Healthy {
         let sent = self.publishing.await.expect("the publisher is well");
         let received = self.receiving.await.expect("the subscriber is well");
         assert!(sent > 0);
-        let expected: Vec<u32> = (0..sent).collect();
-        assert_eq!(received, expected, "\n{}", super::log::text());
+        // The first picture may go on in the next tag and waits for it, sound
+        // doesn't: the first is over before a subscriber can begin.
+        for (kind, first) in [("pictures", 0), ("sounds", 3)] {
+            let of_kind = |number: &u32| number % 2 == first % 2;
+            let received: Vec<u32> = received.iter().copied().filter(of_kind).collect();
+            let expected: Vec<u32> = (first..sent).step_by(2).collect();
+            assert_eq!(received, expected, "{kind}\n{}", super::log::text());
+        }
     }
 }
 

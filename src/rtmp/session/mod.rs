@@ -323,10 +323,13 @@ impl Session {
             }
             "play" | "play2" => Ok(Some(Event::Play)),
             // Some encoders wait for an answer to these, of the old Flash
-            // servers. It repeats no name: that may be the key.
+            // servers. It repeats no name: that may be the key. Others take the
+            // first result for that of the createStream they sent behind, so it
+            // has the id that will be given.
             "releaseStream" | "FCPublish" | "FCUnpublish" if self.state > State::Connecting => {
+                let id = Value::Number(f64::from(self.streams.saturating_add(1)));
                 self.writer
-                    .reply("_result", transaction, [Value::Null, Value::Null])?;
+                    .reply("_result", transaction, [Value::Null, id])?;
                 match name {
                     "FCPublish" => self.writer.told("onFCPublish", FC_PUBLISH)?,
                     "FCUnpublish" => self.writer.told("onFCUnpublish", FC_UNPUBLISH)?,
