@@ -388,7 +388,10 @@ async fn video_without_a_sequence_header() {
         .expect("sent");
     let mut subscriber = server.subscribe("headless").await;
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 42);
-    let told = log::lines_with(&["stream=\"headless\"", "video came before its configuration"]);
+    let told = log::lines_with(&[
+        "stream=\"headless\"",
+        "video came without its parameter sets",
+    ]);
     assert_eq!(told.len(), 1);
     assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 12.0);
     unharmed(&server, healthy).await;

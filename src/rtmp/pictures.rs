@@ -60,6 +60,8 @@ pub(super) struct Pictures {
     /// What came in tags without a slice and leads the next picture.
     lead: Pieces,
     held: Option<Held>,
+    /// When the newest picture is decoded.
+    begun: Option<MediaTime>,
     /// An IDR picture was seen, or another that decoding can always start at.
     start_seen: bool,
 }
@@ -154,18 +156,12 @@ impl Pictures {
         self.begin(tag.codec);
         let data = self.frame(&tag)?;
         let length_size = self.nal_length_size();
-        match Role::of_all(tag.codec, &data, length_size).ok_or(Fault::Truncated)? {
-            Role::Starts => {
-                let before = self.complete(out);
-                let mut pieces = std::mem::take(&mut self.lead);
-                let fits = pieces.push(data);
-                self.held = fits.then_some(Held { tag, pieces });
-                let now = match self.habit {
-                    Habit::Whole => self.flush(out),
-                    Habit::Unknown | Habit::Parts => Ok(()),
-                };
-                before.and(now)
-            }
+        let role = Role::of_all(tag.codec, &data, length_size).ok_or(Fault::Truncated)?;
+        match role {
+            // Slices may come in any order (H.264, arbitrary slice order), and
+            // the first may be lost: another time is another picture.
+            Role::Continues if self.begun != Some(tag.dts) => self.start(tag, data, out),
+            Role::Starts => self.start(tag, data, out),
             Role::Continues => {
                 self.habit = Habit::Parts;
                 let held = self.held.as_mut().ok_or(Fault::Headless)?;
@@ -191,6 +187,19 @@ impl Pictures {
                 Ok(())
             }
         }
+    }
+
+    fn start(&mut self, tag: Tag, data: Bytes, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+        let before = self.complete(out);
+        let mut pieces = std::mem::take(&mut self.lead);
+        let fits = pieces.push(data);
+        self.begun = Some(tag.dts);
+        self.held = fits.then_some(Held { tag, pieces });
+        let now = match self.habit {
+            Habit::Whole => self.flush(out),
+            Habit::Unknown | Habit::Parts => Ok(()),
+        };
+        before.and(now)
     }
 
     fn add_av1(&mut self, tag: Tag, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
