@@ -88,17 +88,22 @@ impl Clock {
         let anchor = *self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
         let (time, at) = anchor?;
         let time = time + ticks(at.elapsed());
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let seconds = since_1970.as_secs() + 2_208_988_800;
-        let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
         Some(Moment {
-            ntp: seconds << 32 | fraction,
+            ntp: ntp(),
             video: time as u32,
             audio: to_48_khz(time) as u32,
         })
     }
+}
+
+/// Now, as [`Moment::ntp`].
+pub(super) fn ntp() -> u64 {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = since_1970.as_secs() + 2_208_988_800;
+    let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
+    seconds << 32 | fraction
 }
 
 fn ticks(duration: Duration) -> i64 {

@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::{Clock, Timebase};
 use super::history::History;
+use super::link::{Report, Tier};
 use super::outlet::Outlet;
 use super::packetizer;
 use super::port::Port;
 use super::slate;
-use super::viewer::{Sent, Viewer};
+use super::small::Small;
+use super::viewer::{Sent, Shelf, Viewer};
 use crate::config::Transcode;
 use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess, StreamName};
 use crate::metrics::{Dropped, Metrics};
@@ -46,6 +48,11 @@ pub(super) enum Order {
     },
     /// The viewer can't decode any more.
     PictureLost(u64),
+    /// What arrives.
+    Report {
+        viewer: u64,
+        report: Report,
+    },
 }
 
 /// What it takes to run the fan-out of a stream.
@@ -76,6 +83,7 @@ struct Fan {
     still_since: watch::Sender<Option<Instant>>,
     timebase: Timebase,
     history: History,
+    small: Small,
     viewers: Vec<Viewer>,
     /// Some viewer has more to send.
     pending: bool,
@@ -123,6 +131,7 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
         still_since,
         timebase: Timebase::default(),
         history: History::default(),
+        small: Small::default(),
         viewers: Vec::new(),
         pending: false,
         turn: 0,
@@ -175,6 +184,7 @@ impl Fan {
                     Some(Received::SignalLost) => {
                         tracing::debug!(stream = %self.name, "signal lost; viewers see the slate");
                         self.lost = true;
+                        self.leave_small();
                         slate.reset_immediately();
                     }
                     Some(Received::Restarted) => {
@@ -187,6 +197,8 @@ impl Fan {
                         self.timebase.restart();
                         self.playable = Playable::Source;
                         self.composition = None;
+                        self.small.forget();
+                        self.leave_small();
                     }
                     None => return,
                 },
@@ -196,6 +208,10 @@ impl Fan {
                 }
                 unit = self.playable.next(&renditions, &self.name), if !self.lost => {
                     self.show(&unit);
+                    self.pump(&mut outlet).await;
+                },
+                unit = self.small.next(&renditions, &self.name), if !self.lost => {
+                    self.small.show(&unit, &self.timebase, Instant::now());
                     self.pump(&mut outlet).await;
                 },
                 packet = sound.recv() => match packet {
@@ -217,7 +233,7 @@ impl Fan {
                 if self.has_no_beginning() {
                     self.ask_for_twin("its group of pictures is too long to begin with");
                 }
-                viewer.start(&self.history);
+                viewer.start(&self.history, now);
                 let place = self.viewers.partition_point(|other| other.id < viewer.id);
                 self.viewers.insert(place, *viewer);
                 self.pending = true;
@@ -232,22 +248,25 @@ impl Fan {
             Order::Missing { viewer, sequences } => {
                 if let Some(place) = self.place(viewer) {
                     let viewer = &mut self.viewers[place];
-                    let count = viewer.retransmit(&sequences, &self.history, outlet, now);
+                    let shelf = shelf(&self.history, &self.small);
+                    let count = viewer.retransmit(&sequences, shelf, outlet, now);
                     self.context.metrics.retransmits.inc_by(count);
                     self.context.metrics.viewer_packets.inc_by(count);
                 }
             }
-            Order::PictureLost(_) if self.shows_twin() => {
-                self.context
-                    .renditions
-                    .request_keyframe(&self.name, Kind::Video);
-            }
             Order::PictureLost(id) => {
+                let shelf = shelf(&self.history, &self.small);
                 if let Some(place) = self.place(id)
-                    && self.viewers[place].replay(&self.history, now)
+                    && self.viewers[place].replay(shelf, now)
                 {
                     self.context.metrics.replays.inc();
                     self.pending = true;
+                }
+            }
+            Order::Report { viewer, report } => {
+                let shelf = shelf(&self.history, &self.small);
+                if let Some(place) = self.place(viewer) {
+                    self.viewers[place].report(report, shelf, now);
                 }
             }
         }
@@ -335,9 +354,11 @@ impl Fan {
         let mut total = Sent::default();
         let count = self.viewers.len();
         self.pending = false;
+        self.want_small(now);
         for step in 0..count {
             let place = (self.turn + step) % count;
-            match self.viewers[place].pump(&self.history, outlet, now) {
+            let shelf = shelf(&self.history, &self.small);
+            match self.viewers[place].pump(shelf, outlet, now) {
                 Ok(sent) => total.add(sent),
                 Err(_) => {
                     self.turn = place;
@@ -351,6 +372,29 @@ impl Fan {
         }
         self.pending = total.pending;
         self.count(total);
+    }
+
+    /// Keeps the small rendition for as long as a viewer is served from it.
+    fn want_small(&mut self, now: Instant) {
+        let wanted = self.context.transcode == Transcode::Auto
+            && self
+                .viewers
+                .iter()
+                .any(|viewer| viewer.wants() == Tier::Small);
+        let renditions = &self.context.renditions;
+        if self.viewers.iter().any(Viewer::waits_for_small) {
+            self.small.hurry(renditions, &self.name, now);
+        }
+        if self.small.want(wanted, renditions, &self.name, now) {
+            self.leave_small();
+        }
+    }
+
+    /// Everybody is shown the full rendition: the slate, or a new publisher.
+    fn leave_small(&mut self) {
+        for viewer in &mut self.viewers {
+            viewer.small_is_gone(&self.history);
+        }
     }
 
     async fn play(&mut self, packet: &OpusPacket, outlet: &mut Outlet<'_>) {
@@ -386,6 +430,13 @@ impl Fan {
         self.viewers
             .binary_search_by_key(&id, |viewer| viewer.id)
             .ok()
+    }
+}
+
+fn shelf<'a>(full: &'a History, small: &'a Small) -> Shelf<'a> {
+    Shelf {
+        full,
+        small: small.history(),
     }
 }
 

@@ -2,18 +2,26 @@
 //! itself otherwise.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
+use tokio::sync::mpsc;
+
+use super::link::Report;
 
 /// Sequence numbers taken from one NACK packet; more is no repair but a flood.
 pub(super) const MOST_MISSING: usize = 512;
+
+/// 10 s: more is a report that was made up.
+const MOST_ROUND_TRIP: u32 = 10 << 16;
 
 /// What a viewer says about what it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +44,49 @@ impl Feedback {
     }
 }
 
-/// The interceptor.
-#[derive(Default)]
+/// Reports waiting to be looked at; a newer one says the same.
+const REPORTS: usize = 8;
+
+/// The interceptor. What receiver reports say goes its own way, since webrtc
+/// delivers a packet by the first stream it speaks of.
 pub(super) struct Deliver {
+    reports: mpsc::Sender<ReceptionReport>,
     inbound: VecDeque<TaggedPacket>,
     outbound: VecDeque<TaggedPacket>,
+}
+
+impl Deliver {
+    pub(super) fn new() -> (Self, mpsc::Receiver<ReceptionReport>) {
+        let (reports, receiver) = mpsc::channel(REPORTS);
+        let deliver = Self {
+            reports,
+            inbound: VecDeque::new(),
+            outbound: VecDeque::new(),
+        };
+        (deliver, receiver)
+    }
+
+    fn hear(&self, packet: &dyn rtcp::Packet) {
+        if let Some(report) = packet.as_any().downcast_ref::<ReceiverReport>() {
+            for block in &report.reports {
+                // No room means that the viewer's task is late.
+                let _ = self.reports.try_send(block.clone());
+            }
+        }
+    }
+}
+
+/// What a block says to a sender whose clock shows `ntp` now.
+pub(super) fn report(block: &ReceptionReport, ntp: u64) -> Report {
+    // RFC 3550, section 6.4.1: in units of 1/65536 s, of the middle 32 bits.
+    let spent = ((ntp >> 16) as u32)
+        .wrapping_sub(block.last_sender_report)
+        .wrapping_sub(block.delay);
+    let plausible = block.last_sender_report != 0 && spent < MOST_ROUND_TRIP;
+    Report {
+        lost: f64::from(block.fraction_lost) / 256.0,
+        round_trip: plausible.then(|| Duration::from_secs_f64(f64::from(spent) / 65536.0)),
+    }
 }
 
 impl Protocol<TaggedPacket, TaggedPacket, ()> for Deliver {
@@ -52,6 +98,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Deliver {
 
     fn handle_read(&mut self, mut tagged: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(packets) = &mut tagged.message.packet {
+            for packet in packets.iter() {
+                self.hear(packet.as_ref());
+            }
             packets.retain(|packet| Feedback::of(packet.as_ref()).is_some());
             if packets.is_empty() {
                 return Ok(());

@@ -24,6 +24,10 @@ const LOOK_BACK: Duration = Duration::from_secs(1);
 /// well under a second, however long it lasted.
 const MOST_AT_ONCE: usize = 4 << 20;
 
+/// A stream's rate is taken over so long, which evens keyframes out.
+const RATE_OVER: Duration = Duration::from_secs(5);
+const RATE_STEP: Duration = Duration::from_millis(500);
+
 /// One picture's packets.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -55,6 +59,8 @@ pub(super) struct History {
     keyframe: Option<Arc<Parcel>>,
     /// Bytes since the keyframe, that included.
     group_bytes: usize,
+    /// Bytes of the last seconds, by the half second.
+    lately: VecDeque<(Instant, usize)>,
 }
 
 impl History {
@@ -80,6 +86,7 @@ impl History {
         self.next_index = parcel.end();
         self.bytes += parcel.bytes;
         self.group_bytes += parcel.bytes;
+        self.weigh(parcel.bytes, at);
         self.parcels.push_back(parcel);
         while self.is_too_long(at) {
             let Some(gone) = self.parcels.pop_front() else {
@@ -87,6 +94,32 @@ impl History {
             };
             self.bytes -= gone.bytes;
         }
+    }
+
+    fn weigh(&mut self, bytes: usize, at: Instant) {
+        match self.lately.back_mut() {
+            Some((since, sum)) if at.saturating_duration_since(*since) < RATE_STEP => *sum += bytes,
+            _ => self.lately.push_back((at, bytes)),
+        }
+        while let Some((oldest, _)) = self.lately.front()
+            && at.saturating_duration_since(*oldest) > RATE_OVER
+        {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Bytes a second, on average over some seconds.
+    pub(super) fn rate(&self, now: Instant) -> f64 {
+        let Some((oldest, _)) = self.lately.front() else {
+            return 0.0;
+        };
+        let span = now.saturating_duration_since(*oldest);
+        let bytes: usize = self.lately.iter().map(|(_, bytes)| bytes).sum();
+        bytes as f64 / span.clamp(RATE_STEP * 2, RATE_OVER * 2).as_secs_f64()
+    }
+
+    pub(super) fn group_bytes(&self) -> usize {
+        self.group_bytes
     }
 
     fn is_too_long(&self, now: Instant) -> bool {

@@ -19,6 +19,7 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
+use super::hello;
 use super::port::{Path, Port};
 use super::stun::{self, Protocol, Stun};
 
@@ -40,8 +41,7 @@ pub(super) struct Line {
     /// Milliseconds since `born`.
     heard: AtomicU64,
     inbox: Mutex<Inbox>,
-    /// Where media goes: where webrtc last sent something other than STUN.
-    peer: Mutex<Option<(SocketAddr, Path)>>,
+    peer: Mutex<Peer>,
     closed: AtomicBool,
 }
 
@@ -51,6 +51,50 @@ struct Inbox {
     waker: Option<Waker>,
     addresses: VecDeque<SocketAddr>,
     nomination: Nomination,
+}
+
+/// Where the viewer is. rtc-ice selects one address for good; when the viewer
+/// turns up at another, this takes the place of a NAT between the two.
+#[derive(Debug, Default)]
+struct Peer {
+    /// The address webrtc knows: where it last sent something other than STUN.
+    known: Option<SocketAddr>,
+    /// Where media goes.
+    current: Option<(SocketAddr, Path)>,
+    heard: Option<Instant>,
+    /// Another address that has proven to be the viewer's, and since when.
+    rival: Option<(SocketAddr, Path, Instant)>,
+}
+
+/// A viewer that checks from another address, and is not heard from its own
+/// for so long meanwhile, has moved. A browser reports every second.
+const MOVED: Duration = Duration::from_millis(1500);
+
+impl Peer {
+    fn settle(&mut self, now: Instant) {
+        let Some((_, _, since)) = &self.rival else {
+            return;
+        };
+        if self.heard.is_some_and(|heard| heard > *since) {
+            self.rival = None;
+        } else if now.saturating_duration_since(*since) >= MOVED
+            && let Some((address, path, _)) = self.rival.take()
+        {
+            self.move_to(address, path, now);
+        }
+    }
+
+    fn move_to(&mut self, address: SocketAddr, path: Path, now: Instant) {
+        self.current = Some((address, path));
+        self.heard = Some(now);
+        self.rival = None;
+    }
+
+    fn is_current(&self, address: SocketAddr) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|(known, _)| *known == address)
+    }
 }
 
 /// rtc-ice leaves a check with USE-CANDIDATE unanswered until a check of its
@@ -88,15 +132,53 @@ impl Line {
 
     /// The way media goes, once there is one.
     pub(super) fn path(&self) -> Option<Path> {
-        lock(&self.peer).as_ref().map(|(_, path)| path.clone())
+        let mut peer = lock(&self.peer);
+        if peer.rival.is_some() {
+            peer.settle(Instant::now());
+        }
+        peer.current.as_ref().map(|(_, path)| path.clone())
     }
 
-    /// Media goes this way from now on.
+    /// webrtc has selected this address.
     pub(super) fn follow(&self, address: SocketAddr, path: &Path) {
         let mut peer = lock(&self.peer);
-        if peer.as_ref().is_none_or(|(known, _)| *known != address) {
-            *peer = Some((address, path.clone()));
+        if peer.known != Some(address) {
+            peer.known = Some(address);
+            peer.move_to(address, path.clone(), Instant::now());
         }
+    }
+
+    /// An authentic check came from there. One that nominates moves media at
+    /// once; any other does if the viewer is silent at its old address.
+    pub(super) fn checked(&self, from: SocketAddr, path: Path, nominated: bool) {
+        let now = Instant::now();
+        let mut peer = lock(&self.peer);
+        if peer.known.is_none() || peer.is_current(from) {
+            return;
+        }
+        if nominated {
+            peer.move_to(from, path, now);
+        } else if peer.rival.as_ref().is_none_or(|(rival, ..)| *rival != from) {
+            peer.rival = Some((from, path, now));
+        } else {
+            peer.settle(now);
+        }
+    }
+
+    /// The address webrtc knows the sender by.
+    fn alias(&self, from: SocketAddr) -> SocketAddr {
+        let mut peer = lock(&self.peer);
+        if !peer.is_current(from) {
+            return from;
+        }
+        peer.heard = Some(Instant::now());
+        peer.known.unwrap_or(from)
+    }
+
+    /// The way to an address webrtc sends to.
+    fn route(&self, to: SocketAddr) -> Option<Path> {
+        let path = self.path()?;
+        (lock(&self.peer).known == Some(to)).then_some(path)
     }
 
     /// How long nothing has come.
@@ -132,6 +214,11 @@ impl Line {
     pub(super) fn put(&self, datagram: Bytes, from: SocketAddr) -> bool {
         let heard = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(heard, Ordering::Relaxed);
+        let from = self.alias(from);
+        let datagram = match stun::protocol(&datagram) {
+            Protocol::Dtls => hello::preferring_gcm(datagram),
+            _ => datagram,
+        };
         let mut inbox = lock(&self.inbox);
         if inbox.datagrams.len() >= INBOX {
             return false;
@@ -194,6 +281,7 @@ impl AsyncUdpSocket for Wire {
         if stun::protocol(transmit.contents) != Protocol::Stun {
             self.line.follow(transmit.destination, &path);
         }
+        let path = self.line.route(transmit.destination).unwrap_or(path);
         if stun::is_encrypted_alert(transmit.contents) {
             self.line.closed.store(true, Ordering::Relaxed);
         }
@@ -290,4 +378,90 @@ impl Runtime for LineRuntime {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::crypto::default_provider;
+    use rtc::ice::attributes::use_candidate::UseCandidateAttr;
+    use rtc::stun::attributes::ATTR_USERNAME;
+    use rtc::stun::integrity::MessageIntegrity;
+    use rtc::stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
+    use rtc::stun::textattrs::Username;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn check(password: &str, nominate: bool) -> Vec<u8> {
+        let crypto = default_provider().expect("ring is built in");
+        let mut parts: Vec<Box<dyn Setter>> = vec![
+            Box::new(BINDING_REQUEST),
+            Box::new(TransactionId::new()),
+            Box::new(Username::new(ATTR_USERNAME, "server:viewer".to_owned())),
+        ];
+        if nominate {
+            parts.push(Box::<UseCandidateAttr>::default());
+        }
+        parts.push(Box::new(
+            MessageIntegrity::new_short_term_integrity_with_provider(
+                password.to_owned(),
+                crypto.crypto(),
+            ),
+        ));
+        let mut message = Message::new();
+        message.build(&parts).expect("built");
+        message.raw.to_vec()
+    }
+
+    fn rig() -> (Port, Arc<Line>, SocketAddr, SocketAddr) {
+        let crypto = default_provider().expect("ring is built in");
+        let here = "127.0.0.1:0".parse().expect("an address");
+        let port = Port::bind(here, crypto, Arc::new(Metrics::new())).expect("bound");
+        let line = Arc::new(Line::new("server".to_owned(), "password".to_owned()));
+        port.add(&line);
+        let old = "192.0.2.1:1000".parse().expect("an address");
+        let new = "198.51.100.7:2000".parse().expect("an address");
+        assert!(port.deliver(&check("password", false), old));
+        line.follow(old, &Path::Udp(old));
+        (port, line, old, new)
+    }
+
+    fn goes_to(line: &Line) -> Option<SocketAddr> {
+        match line.path()? {
+            Path::Udp(to) => Some(to),
+            Path::Tcp(_) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn media_follows_an_authentic_nomination_and_nothing_less() {
+        let (port, line, old, new) = rig();
+        assert!(!port.deliver(&check("guessed", true), new));
+        assert_eq!(goes_to(&line), Some(old));
+        assert!(port.deliver(&check("password", true), new));
+        assert_eq!(goes_to(&line), Some(new));
+        // webrtc goes on at the address it knows, both ways.
+        assert_eq!(line.alias(new), old);
+        line.follow(old, &Path::Udp(old));
+        assert_eq!(goes_to(&line), Some(new));
+        let Some(Path::Udp(to)) = line.route(old) else {
+            panic!("no way");
+        };
+        assert_eq!(to, new);
+    }
+
+    #[tokio::test]
+    async fn a_plain_check_moves_media_if_the_old_address_is_silent() {
+        let (port, line, old, new) = rig();
+        assert!(port.deliver(&check("password", false), new));
+        assert_eq!(goes_to(&line), Some(old));
+        // A second path is checked too while the first is in use.
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(port.deliver(&[0x81, 201, 0, 1, 0, 0, 0, 0], old));
+        std::thread::sleep(MOVED);
+        assert_eq!(goes_to(&line), Some(old));
+        assert!(port.deliver(&check("password", false), new));
+        std::thread::sleep(MOVED);
+        assert_eq!(goes_to(&line), Some(new));
+    }
 }

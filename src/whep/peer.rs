@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use rtc::crypto::RTCCryptoProvider;
 use rtc::interceptor::Slot;
+use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
     RTCRtpEncodingParameters, RtpCodecKind,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use webrtc::error::Error;
@@ -26,9 +27,9 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::fan::{FanHandle, Order};
-use super::feedback::{Deliver, Feedback};
+use super::feedback::{self, Deliver, Feedback};
 use super::line::{Line, LineRuntime, SILENCE};
 use super::offer::{self, Offer};
 use super::port::Port;
@@ -43,6 +44,8 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 const GATHERING: Duration = Duration::from_secs(3);
 /// Half of how often a browser looks at them for its statistics.
 const REPORTS: Duration = Duration::from_millis(2500);
+/// A link that has shown its limits is measured by them more often.
+const REPORTS_STRAINED: Duration = Duration::from_millis(500);
 /// How often a viewer's silence is looked at.
 const CHECKS: Duration = Duration::from_millis(500);
 
@@ -59,6 +62,7 @@ pub(super) struct Peer {
     state: watch::Receiver<RTCPeerConnectionState>,
     line: Arc<Line>,
     tap: Arc<Tap>,
+    reports: mpsc::Receiver<ReceptionReport>,
     tracks: Tracks,
 }
 
@@ -115,6 +119,7 @@ impl Peer {
         context: &PeerContext,
     ) -> Result<(Self, String), PeerError> {
         let tap = Arc::new(Tap::new(Arc::clone(&context.crypto)));
+        let (deliver, reports) = Deliver::new();
         let (state, watcher) = watch::channel(RTCPeerConnectionState::New);
         let events = Arc::new(Events {
             gathered: CancellationToken::new(),
@@ -150,7 +155,7 @@ impl Peer {
             )
             .with_media_engine(media_engine()?)
             .with_setting_engine(settings)
-            .with_interceptor_registry(Registry::new().with(Slot::from(50_000), Deliver::default()))
+            .with_interceptor_registry(Registry::new().with(Slot::from(50_000), deliver))
             .with_handler(events)
             .with_runtime(Arc::new(LineRuntime::new(
                 Arc::clone(line),
@@ -168,6 +173,7 @@ impl Peer {
                     state: watcher,
                     line: Arc::clone(line),
                     tap,
+                    reports,
                     tracks,
                 };
                 Ok((peer, sdp))
@@ -295,7 +301,7 @@ impl Peer {
         };
         let mut checks = tokio::time::interval(CHECKS);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reported = Instant::now();
+        let mut reported: Option<Instant> = None;
         loop {
             tokio::select! {
                 changed = self.state.changed() => {
@@ -322,6 +328,13 @@ impl Peer {
                     Some(_) => {}
                     None => return "closed by the viewer",
                 },
+                Some(block) = self.reports.recv() => {
+                    if self.tracks.video.as_ref().is_some_and(|track| track.ssrc == block.ssrc) {
+                        let report = feedback::report(&block, clock::ntp());
+                        let order = Order::Report { viewer: id, report };
+                        let _ = fan.orders.try_send(order);
+                    }
+                }
                 () = fan.ended.cancelled() => return "stream ended",
                 _ = checks.tick() => {
                     if self.line.is_closed() {
@@ -330,8 +343,12 @@ impl Peer {
                     if !self.line.is_alive() {
                         return "silent";
                     }
-                    if reported.elapsed() >= REPORTS {
-                        reported = Instant::now();
+                    let every = match tallies.is_strained() {
+                        true => REPORTS_STRAINED,
+                        false => REPORTS,
+                    };
+                    if reported.is_none_or(|at| at.elapsed() >= every) {
+                        reported = Some(Instant::now());
                         self.report(&fan.clock, tallies).await;
                     }
                 }
@@ -369,6 +386,13 @@ impl Peer {
 struct Tallies {
     video: Option<Arc<Tally>>,
     audio: Option<Arc<Tally>>,
+}
+
+impl Tallies {
+    fn is_strained(&self) -> bool {
+        let video = self.video.as_ref();
+        video.is_some_and(|tally| tally.strained.load(Ordering::Relaxed))
+    }
 }
 
 impl Tracks {

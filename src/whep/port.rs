@@ -215,7 +215,7 @@ impl Port {
                     if !self.is_authentic(datagram, line.password()) {
                         return None;
                     }
-                    match known {
+                    let claimed = match known {
                         Some(known) if Arc::ptr_eq(&known, &line) => Some(line),
                         // Nobody takes a living session's address away.
                         Some(known) if known.is_alive() => None,
@@ -223,7 +223,11 @@ impl Port {
                             self.learn(from, &line);
                             Some(line)
                         }
+                    };
+                    if let Some(line) = &claimed {
+                        line.checked(from, self.path(from), stun::nominates(datagram));
                     }
+                    claimed
                 }
                 Stun::BindingSuccess | Stun::Other => known,
             },

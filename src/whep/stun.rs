@@ -28,6 +28,7 @@ pub(super) enum Stun<'a> {
 const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
+const USE_CANDIDATE: u16 = 0x0025;
 
 pub(super) fn protocol(datagram: &[u8]) -> Protocol {
     match datagram.first() {
@@ -53,13 +54,25 @@ pub(super) fn stun(datagram: &[u8]) -> Option<Stun<'_>> {
     }
 }
 
-fn username(mut attributes: &[u8]) -> Option<&str> {
+fn username(attributes: &[u8]) -> Option<&str> {
+    let value = attribute(attributes, USERNAME)?;
+    let (local, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    Some(local)
+}
+
+/// Whether a check names its pair the one to use (RFC 8445, section 7.1.2).
+pub(super) fn nominates(datagram: &[u8]) -> bool {
+    datagram
+        .get(HEADER..)
+        .is_some_and(|attributes| attribute(attributes, USE_CANDIDATE).is_some())
+}
+
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some(([t0, t1, l0, l1], rest)) = attributes.split_first_chunk::<4>() {
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         let value = rest.get(..length)?;
-        if u16::from_be_bytes([*t0, *t1]) == USERNAME {
-            let (local, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
-            return Some(local);
+        if u16::from_be_bytes([*t0, *t1]) == wanted {
+            return Some(value);
         }
         // Values are padded to a multiple of four.
         attributes = rest.get(length.next_multiple_of(4)..)?;

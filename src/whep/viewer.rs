@@ -9,30 +9,36 @@
 //! before. Whenever pictures are skipped or repeated a new run begins behind
 //! everything sent so far, so that no index is ever used for two packets.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::history::{History, Parcel};
 use super::line::Line;
+use super::link::{Link, Report, Tier};
 use super::outlet::{Full, Outlet};
 use super::srtp::Protector;
 
-/// Pace of what a viewer gets at most: 100 Mb/s carries a 400 kB keyframe in
-/// 32 ms, and what a viewer's network has no room for comes again by NACK.
-const PACE_BYTES_PER_MS: usize = 12_500;
-/// What may go at once: all but the largest pictures of a 1080p screen.
-const BURST_BYTES: usize = 96 << 10;
+/// What may go at once: so much of the pace, and a packet or two; at most all
+/// but the largest pictures of a 1080p screen.
+const BURST: f64 = 0.02;
+const BURST_LEAST: f64 = 3_000.0;
+const BURST_MOST: f64 = 98_304.0;
 /// A viewer that has been behind for longer skips to a keyframe.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A viewer asks again until it has its picture; what is on its way already
-/// must not be sent twice.
-const REPLAY_PAUSE: Duration = Duration::from_millis(300);
-/// Packets sent again, a second and at most at once.
-const RETRANSMITS_PER_MS: f64 = 1.0;
-const RETRANSMIT_BURST: f64 = 1000.0;
+/// must not be sent twice. Who asks all the time waits longer each time.
+const REPLAY_PAUSE: Duration = Duration::from_millis(500);
+const REPLAY_PAUSE_MOST: Duration = Duration::from_secs(2);
+/// Asked for again so late, a picture was lost anew.
+const REPLAY_FORGOTTEN: Duration = Duration::from_secs(20);
+/// A replay that takes longer to send is none: the next keyframe is nearer.
+const REPLAY_MOST: Duration = Duration::from_secs(2);
+/// What may be sent again at once.
+const REPAIR_BURST: Duration = Duration::from_millis(500);
 /// Between two squeezed pictures: 1 ms.
 const SQUEEZED: u32 = 90;
 
@@ -45,6 +51,8 @@ pub(super) struct Tally {
     pub(super) time_offset: u32,
     pub(super) packets: AtomicU32,
     pub(super) octets: AtomicU32,
+    /// The link has shown its limits.
+    pub(super) strained: AtomicBool,
 }
 
 /// One RTP stream to one viewer.
@@ -122,11 +130,38 @@ pub(super) struct Viewer {
     /// Of this group only the keyframe goes out.
     still: bool,
     behind_since: Option<Instant>,
-    replayed: Option<Instant>,
-    /// Bytes that may go now, and when that was so.
-    allowance: usize,
-    retransmits: f64,
+    /// The last replay, and how long no other follows.
+    replayed: Option<(Instant, Duration)>,
+    link: Link,
+    /// The rendition of the current run.
+    tier: Tier,
+    /// Time of the newest picture begun.
+    newest_time: Option<u32>,
+    /// Bytes that may go now, and when that was so; owed when negative.
+    allowance: f64,
+    /// Bytes that may go again now.
+    repairs: f64,
     refilled: Instant,
+    /// Packets sent again lately.
+    answered: VecDeque<(u64, Instant)>,
+    /// Where the padding of a probe goes on.
+    padding: u64,
+}
+
+/// The renditions' packets.
+#[derive(Clone, Copy)]
+pub(super) struct Shelf<'a> {
+    pub(super) full: &'a History,
+    pub(super) small: Option<&'a History>,
+}
+
+impl<'a> Shelf<'a> {
+    fn get(&self, tier: Tier) -> &'a History {
+        match (tier, self.small) {
+            (Tier::Small, Some(small)) => small,
+            _ => self.full,
+        }
+    }
 }
 
 /// What a round of sending came to.
@@ -164,9 +199,14 @@ impl Viewer {
             still: false,
             behind_since: None,
             replayed: None,
-            allowance: BURST_BYTES,
-            retransmits: RETRANSMIT_BURST,
+            link: Link::new(now),
+            tier: Tier::Full,
+            newest_time: None,
+            allowance: BURST_LEAST,
+            repairs: 0.0,
             refilled: now,
+            answered: VecDeque::new(),
+            padding: 0,
         }
     }
 
@@ -189,10 +229,13 @@ impl Viewer {
     /// the live edge; waits for a keyframe if there is none. Of a group too
     /// large to go out at once it gets the keyframe, and then waits for the
     /// next.
-    pub(super) fn start(&mut self, history: &History) {
+    pub(super) fn start(&mut self, history: &History, now: Instant) {
         if self.place == NEVER {
             return;
         }
+        let rate = history.rate(now);
+        self.link.start(rate);
+        self.repairs = self.link.repairs(rate) * REPAIR_BURST.as_secs_f64();
         let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
             self.place = Place::Waiting {
                 from: history.next_number(),
@@ -215,19 +258,24 @@ impl Viewer {
     }
 
     /// Brings back a lost picture: the group again under new indices, its
-    /// times between the newest picture's and the next one's.
-    pub(super) fn replay(&mut self, history: &History, now: Instant) -> bool {
+    /// times between the newest picture's and the next one's. Costs nobody but
+    /// this viewer, and this one no more than its link has room for.
+    pub(super) fn replay(&mut self, shelf: Shelf<'_>, now: Instant) -> bool {
+        let history = shelf.get(self.tier);
         let live = Place::At {
             number: history.next_number(),
             packet: 0,
         };
-        let recent = self
-            .replayed
-            .is_some_and(|at| now.saturating_duration_since(at) < REPLAY_PAUSE);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let recent = self.replayed.is_some_and(|(at, pause)| since(at) < pause);
         let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
             return false;
         };
         if recent || self.place != live || !history.is_group_whole() {
+            return false;
+        }
+        let spare = self.link.pace(shelf.full.rate(now)) - history.rate(now);
+        if history.group_bytes() as f64 > spare * REPLAY_MOST.as_secs_f64() {
             return false;
         }
         let pictures = u32::try_from(newest.number - key.number + 1).unwrap_or(u32::MAX);
@@ -246,9 +294,58 @@ impl Viewer {
             first_time: newest.time.wrapping_add(step),
             step,
         };
-        self.replayed = Some(now);
+        let pause = match self.replayed {
+            Some((at, pause)) if since(at) < REPLAY_FORGOTTEN => (pause * 2).min(REPLAY_PAUSE_MOST),
+            _ => REPLAY_PAUSE,
+        };
+        self.replayed = Some((now, pause.max(self.link.round_trip())));
         self.begin_run(key, Some(squeeze));
         true
+    }
+
+    /// The rendition this viewer's link is to be served from.
+    pub(super) fn wants(&self) -> Tier {
+        self.link.tier()
+    }
+
+    pub(super) fn waits_for_small(&self) -> bool {
+        self.link.tier() == Tier::Small && self.tier == Tier::Full
+    }
+
+    pub(super) fn report(&mut self, report: Report, shelf: Shelf<'_>, now: Instant) {
+        let rate = shelf.full.rate(now);
+        self.link.report(report, rate, self.video.next, now);
+    }
+
+    /// The small rendition is gone: on with the full one.
+    pub(super) fn small_is_gone(&mut self, full: &History) {
+        if self.tier == Tier::Small {
+            self.tier = Tier::Full;
+            self.place = Place::Waiting {
+                from: full.next_number(),
+            };
+        }
+    }
+
+    /// Changes to the rendition wanted, at a keyframe that goes on from what
+    /// was shown.
+    fn change_tier(&mut self, shelf: Shelf<'_>) {
+        let wanted = self.link.tier();
+        if wanted == self.tier || wanted == Tier::Small && shelf.small.is_none() {
+            return;
+        }
+        let history = shelf.get(wanted);
+        let Some(key) = history.keyframe() else {
+            return;
+        };
+        let follows = self
+            .newest_time
+            .is_none_or(|newest| (key.time.wrapping_sub(newest) as i32) > 0);
+        if follows && history.is_group_whole() {
+            self.tier = wanted;
+            self.behind_since = None;
+            self.begin_run(key, None);
+        }
     }
 
     fn begin_run(&mut self, at: &Parcel, squeeze: Option<Squeeze>) {
@@ -267,11 +364,20 @@ impl Viewer {
     /// Sends what is due, as far as pace and socket allow.
     pub(super) fn pump(
         &mut self,
-        history: &History,
+        shelf: Shelf<'_>,
         outlet: &mut Outlet<'_>,
         now: Instant,
     ) -> Result<Sent, Full> {
-        self.refill(now);
+        let rate = shelf.full.rate(now);
+        self.link
+            .tick(rate, self.video.next, self.behind_since, now);
+        self.video
+            .tally
+            .strained
+            .store(self.link.is_strained(), Ordering::Relaxed);
+        self.refill(rate, now);
+        self.change_tier(shelf);
+        let history = shelf.get(self.tier);
         let mut sent = Sent {
             skipped: self.skip_if_slow(history, now),
             ..Sent::default()
@@ -283,11 +389,16 @@ impl Viewer {
             }
         }
         let result = self.advance(history, outlet, &mut sent);
+        self.link.sent(sent.packets, now);
         sent.pending = self.is_behind(history);
         if !sent.pending {
             self.behind_since = None;
         } else if self.behind_since.is_none() {
             self.behind_since = Some(now);
+        }
+        if self.tier == Tier::Small && self.link.is_probing() {
+            self.pad(history, outlet, &mut sent);
+            sent.pending = true;
         }
         // What was sent is counted even if the socket is full now.
         match result {
@@ -303,14 +414,15 @@ impl Viewer {
         sent: &mut Sent,
     ) -> Result<(), Full> {
         while let Place::At { number, packet } = self.place
-            && self.allowance > 0
+            && self.allowance > 0.0
             && let Some(parcel) = history.get(number)
         {
             let rest = parcel.packets.len() - packet;
             let (count, bytes) = self.send(parcel, packet, rest, outlet)?;
             self.video.next =
                 self.run.base + (parcel.first - self.run.first) + (packet + count) as u64;
-            self.allowance = self.allowance.saturating_sub(bytes);
+            self.allowance -= bytes as f64;
+            self.newest_time = Some(self.time(parcel));
             sent.packets += count as u64;
             sent.bytes += bytes as u64;
             let done = packet + count == parcel.packets.len();
@@ -340,11 +452,13 @@ impl Viewer {
         outlet: &mut Outlet<'_>,
     ) -> Result<(usize, usize), Full> {
         let time = self.time(parcel);
+        // What is sent again alone goes whatever the allowance.
+        let room = self.allowance.max(1.0);
         let index = self.run.base + (parcel.first - self.run.first) + from as u64;
         let mut batch = outlet.batch(&self.line, self.protector.tag_length());
         let (mut count, mut bytes) = (0, 0);
         for packet in parcel.packets[from..].iter().take(most) {
-            if !batch.has_room(packet.len()) {
+            if !batch.has_room(packet.len()) || bytes as f64 >= room {
                 break;
             }
             let index = index + count as u64;
@@ -374,6 +488,7 @@ impl Viewer {
         leg.next += 1;
         batch.send().ok()?;
         let bytes = packet.len() as u64;
+        self.allowance -= packet.len() as f64;
         leg.tally.add(1, bytes);
         Some(Sent {
             packets: 1,
@@ -382,42 +497,8 @@ impl Viewer {
         })
     }
 
-    /// Sends packets again that were sent in this run. Returns how many.
-    pub(super) fn retransmit(
-        &mut self,
-        missing: &[u16],
-        history: &History,
-        outlet: &mut Outlet<'_>,
-        now: Instant,
-    ) -> u64 {
-        self.refill(now);
-        let mut count = 0;
-        for sequence in missing {
-            if self.retransmits < 1.0 {
-                break;
-            }
-            let Some(shared) = self.shared_index(*sequence) else {
-                continue;
-            };
-            if let Some((parcel, offset)) = history.find(shared) {
-                let parcel = Arc::clone(parcel);
-                if self.send(&parcel, offset, 1, outlet).is_err() {
-                    break;
-                }
-                self.retransmits -= 1.0;
-                count += 1;
-            }
-        }
-        count
-    }
-
-    /// The shared index of the newest packet of this run sent under that
-    /// sequence number.
-    fn shared_index(&self, sequence: u16) -> Option<u64> {
-        let newest = self.video.next.checked_sub(1)?;
-        // The low half, which is what a sequence number is.
-        let back = (newest as u16).wrapping_sub(sequence);
-        let index = newest.checked_sub(u64::from(back))?;
+    /// The shared index of a packet of this run.
+    fn shared_index(&self, index: u64) -> Option<u64> {
         Some(self.run.first + index.checked_sub(self.run.base)?)
     }
 
@@ -450,29 +531,34 @@ impl Viewer {
         if !gone && !slow {
             return 0;
         }
-        self.behind_since = None;
         match history.keyframe() {
             Some(key) if key.number > number && history.is_group_whole() => {
+                self.behind_since = None;
                 self.begin_run(key, None);
                 key.number - number
             }
-            _ => {
+            _ if gone => {
                 let from = history.next_number();
                 self.place = Place::Waiting { from };
                 from - number
             }
+            // Late pictures are better than none.
+            _ => 0,
         }
     }
 
-    fn refill(&mut self, now: Instant) {
-        let ms = now.saturating_duration_since(self.refilled).as_secs_f64() * 1000.0;
-        if ms < 1.0 {
+    fn refill(&mut self, rate: f64, now: Instant) {
+        let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
+        if seconds < 0.001 {
             return;
         }
         self.refilled = now;
-        let bytes = (ms * PACE_BYTES_PER_MS as f64) as usize;
-        self.allowance = (self.allowance + bytes).min(BURST_BYTES);
-        self.retransmits = (self.retransmits + ms * RETRANSMITS_PER_MS).min(RETRANSMIT_BURST);
+        let pace = self.link.pace(rate);
+        let burst = (pace * BURST).clamp(BURST_LEAST, BURST_MOST);
+        self.allowance = (self.allowance + seconds * pace).min(burst);
+        let repairs = self.link.repairs(rate);
+        let most = repairs * REPAIR_BURST.as_secs_f64();
+        self.repairs = (self.repairs + seconds * repairs).min(most);
     }
 }
 
@@ -484,5 +570,6 @@ impl Tally {
     }
 }
 
+mod resend;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod refusals;
 #[expect(dead_code, reason = "shared with other tests, which use more of it")]
 mod relay;
 mod server;
+mod slow_link;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,0 +1,356 @@
+//! One viewer's link: how fast it may be sent to, and which rendition it holds.
+//!
+//! A small controller in the manner of GCC (draft-ietf-rmcat-gcc-02), with what
+//! every client reports: lost packets by NACK, loss and round trips by receiver
+//! report. Each cut begins an epoch, and only what was sent in it speaks of the
+//! new pace. Pure: time is handed in.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Before any feedback the pace is this often the stream's rate: as libwebrtc
+/// paces what it has no estimate for.
+const START: f64 = 2.5;
+/// Bytes a second at least: a quiet screen's rate says nothing of the link.
+const LEAST: f64 = 40_000.0;
+/// A start is not slower than this for want of a rate.
+const LEAST_START: f64 = 150_000.0;
+/// 100 Mb/s carries a 400 kB keyframe in 32 ms.
+const MOST: f64 = 12_500_000.0;
+/// Of what goes to a viewer, how much may be sent for the second time.
+const RETRANSMITTED: f64 = 0.25;
+/// Loss alone is congestion above this share, and harmless below the other
+/// (GCC, section 6).
+const LOSS_HIGH: f64 = 0.10;
+const LOSS_LOW: f64 = 0.02;
+/// A queue in which losses are no accident, and one too long even without.
+const QUEUE: Duration = Duration::from_millis(80);
+const QUEUE_LONG: Duration = Duration::from_millis(250);
+/// Fewer packets make no share of loss.
+const LEAST_SAMPLE: u64 = 20;
+const CUT: f64 = 0.7;
+/// A stream is held at this pace: its rate, and something to catch up with.
+const HOLDS: f64 = 1.1;
+/// How long losses and packets are counted for.
+const WINDOW: Duration = Duration::from_secs(1);
+/// Behind for longer at a pace below the stream's, a viewer can't hold it.
+const LAG: Duration = Duration::from_millis(1500);
+/// Without congestion for so long, a viewer of the small rendition is probed;
+/// twice as long after each failure.
+const PROBE_AFTER: Duration = Duration::from_secs(5);
+const PROBE_AFTER_MOST: Duration = Duration::from_secs(80);
+/// A probe is at the stream's pace for so long, longer than a modest link's
+/// queue takes to fill, and its verdict comes a report later.
+const PROBE: Duration = Duration::from_millis(1000);
+const VERDICT: Duration = Duration::from_millis(1200);
+/// A stream held for so long was no mistake.
+const SETTLED: Duration = Duration::from_secs(20);
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Where a viewer's pictures are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tier {
+    Full,
+    Small,
+}
+
+/// One block of a receiver report (RFC 3550, section 6.4.2).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Report {
+    /// Lost since the last report, of one.
+    pub(super) lost: f64,
+    pub(super) round_trip: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has been lost yet: each clean report doubles the pace.
+    Unknown,
+    Steady,
+    /// Filled up to the stream's rate until then.
+    Probing {
+        until: Instant,
+    },
+    /// Waits for what the probe brings.
+    Judging {
+        until: Instant,
+    },
+}
+
+/// Bytes and packets in a tenth of a second.
+#[derive(Debug, Clone, Copy)]
+struct Bin {
+    at: Instant,
+    sent: u64,
+    lost: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    tier: Tier,
+    phase: Phase,
+    /// Bytes a second.
+    pace: f64,
+    /// The pace that last proved too fast; approached slowly.
+    ceiling: f64,
+    round_trip: Duration,
+    shortest: Option<Duration>,
+    queue: Duration,
+    /// The longest queue in this epoch.
+    peak: Duration,
+    bins: VecDeque<Bin>,
+    /// The first packet index of this epoch, and when it began.
+    epoch: u64,
+    since: Instant,
+    /// The newest packet known to be lost.
+    newest_lost: Option<u64>,
+    grown: Instant,
+    reported: Option<Instant>,
+    /// When the tier was taken, and how long to stay in the small one.
+    tier_since: Instant,
+    clean_since: Instant,
+    probe_after: Duration,
+}
+
+impl Link {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            tier: Tier::Full,
+            phase: Phase::Unknown,
+            pace: LEAST_START,
+            ceiling: MOST,
+            round_trip: ROUND_TRIP,
+            shortest: None,
+            queue: Duration::ZERO,
+            peak: Duration::ZERO,
+            bins: VecDeque::new(),
+            epoch: 0,
+            since: now,
+            newest_lost: None,
+            grown: now,
+            reported: None,
+            tier_since: now,
+            clean_since: now,
+            probe_after: PROBE_AFTER,
+        }
+    }
+
+    /// A viewer comes in on a stream of that many bytes a second.
+    pub(super) fn start(&mut self, rate: f64) {
+        self.pace = (START * rate).clamp(LEAST_START, MOST);
+    }
+
+    pub(super) fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Bytes a second that may go out now. `rate` is the full stream's.
+    pub(super) fn pace(&self, rate: f64) -> f64 {
+        match self.phase {
+            Phase::Probing { .. } => (HOLDS * rate).max(self.pace),
+            _ => self.pace,
+        }
+    }
+
+    /// Bytes a second that may be sent again.
+    pub(super) fn repairs(&self, rate: f64) -> f64 {
+        RETRANSMITTED * rate.max(LEAST).min(self.pace)
+    }
+
+    pub(super) fn is_probing(&self) -> bool {
+        matches!(self.phase, Phase::Probing { .. })
+    }
+
+    /// Whether the link has shown its limits: reports are wanted more often.
+    pub(super) fn is_strained(&self) -> bool {
+        self.phase != Phase::Unknown
+    }
+
+    pub(super) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
+    pub(super) fn sent(&mut self, packets: u64, now: Instant) {
+        self.bin(now).sent += packets;
+    }
+
+    /// A packet did not arrive; `next` is the index of the next to be sent.
+    pub(super) fn lost(&mut self, index: u64, now: Instant) {
+        // Asked for again is not lost again, and the last epoch is judged.
+        if index < self.epoch || self.newest_lost.is_some_and(|newest| index <= newest) {
+            return;
+        }
+        self.newest_lost = Some(index);
+        self.bin(now).lost += 1;
+    }
+
+    /// Takes note of a receiver report.
+    pub(super) fn report(&mut self, report: Report, rate: f64, next: u64, now: Instant) {
+        let last_queue = self.queue;
+        if let Some(sample) = report.round_trip {
+            let shortest = self.shortest.map_or(sample, |known| known.min(sample));
+            self.shortest = Some(shortest);
+            self.queue = sample.saturating_sub(shortest);
+            self.peak = self.peak.max(self.queue);
+            self.round_trip = (self.round_trip * 3 + sample) / 4;
+        }
+        // It tells of the whole time since the last one.
+        let of_epoch = self.reported.is_some_and(|last| last > self.since);
+        self.reported = Some(now);
+        let growing = self.queue + Duration::from_millis(20) >= last_queue;
+        let reported = if of_epoch { report.lost } else { 0.0 };
+        let loss = self.loss(now).max(reported);
+        let too_long = self.queue > QUEUE_LONG && growing && of_epoch;
+        if too_long || self.is_congested(loss) && of_epoch {
+            self.congested(rate, next, now);
+        } else if loss <= LOSS_LOW && self.queue < QUEUE {
+            self.grow(now);
+        }
+    }
+
+    /// Draws the conclusions that are due. `behind` is since when there has
+    /// been something to send all the time.
+    pub(super) fn tick(&mut self, rate: f64, next: u64, behind: Option<Instant>, now: Instant) {
+        if self.is_congested(self.loss(now)) {
+            self.congested(rate, next, now);
+        }
+        let lag = behind.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let known = self.phase != Phase::Unknown;
+        if self.tier == Tier::Full && known && lag > LAG && self.pace < HOLDS * rate {
+            self.give_up(now);
+        }
+        match self.phase {
+            Phase::Probing { until } if now >= until => {
+                let until = now + VERDICT;
+                self.phase = Phase::Judging { until };
+            }
+            Phase::Judging { until } if now >= until => self.judge(rate, next, now),
+            Phase::Steady if self.tier == Tier::Small => {
+                if now.saturating_duration_since(self.clean_since) >= self.probe_after {
+                    let until = now + PROBE;
+                    self.begin_epoch(next, now);
+                    self.phase = Phase::Probing { until };
+                }
+            }
+            Phase::Steady if now.saturating_duration_since(self.tier_since) > SETTLED => {
+                self.probe_after = PROBE_AFTER;
+            }
+            _ => {}
+        }
+    }
+
+    fn is_congested(&self, loss: f64) -> bool {
+        loss > LOSS_HIGH || loss > LOSS_LOW && self.queue > QUEUE
+    }
+
+    fn congested(&mut self, rate: f64, next: u64, now: Instant) {
+        let before = self.pace;
+        self.clean_since = now;
+        match (self.phase, self.tier) {
+            (Phase::Probing { .. } | Phase::Judging { .. }, _) => {
+                self.phase = Phase::Steady;
+                self.put_off(now);
+            }
+            (_, Tier::Full) if before > HOLDS * rate => {
+                self.pace = (CUT * before).max(1.05 * rate);
+                self.ceiling = 0.95 * before;
+                self.phase = Phase::Steady;
+            }
+            (_, Tier::Full) => {
+                self.pace = CUT * before;
+                self.phase = Phase::Steady;
+                self.give_up(now);
+            }
+            (_, Tier::Small) => self.pace *= CUT,
+        }
+        self.pace = self.pace.max(LEAST);
+        self.begin_epoch(next, now);
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        self.tier = Tier::Small;
+        self.tier_since = now;
+        self.clean_since = now;
+    }
+
+    fn put_off(&mut self, now: Instant) {
+        self.clean_since = now;
+        self.probe_after = (self.probe_after * 2).min(PROBE_AFTER_MOST);
+    }
+
+    /// The probe's verdict; without a report from its second half there is
+    /// none.
+    fn judge(&mut self, rate: f64, next: u64, now: Instant) {
+        self.phase = Phase::Steady;
+        let told = self.reported.is_some_and(|at| at > self.since + PROBE / 2);
+        match told && self.peak < QUEUE {
+            true => self.go_up(rate, next, now),
+            false => self.put_off(now),
+        }
+    }
+
+    fn go_up(&mut self, rate: f64, next: u64, now: Instant) {
+        self.tier = Tier::Full;
+        self.tier_since = now;
+        self.pace = self.pace.max(HOLDS * rate);
+        self.ceiling = self.ceiling.max(self.pace);
+        // Another fall means that the probe was wrong.
+        self.probe_after = (self.probe_after * 2).min(PROBE_AFTER_MOST);
+        self.begin_epoch(next, now);
+    }
+
+    fn grow(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.grown).as_secs_f64();
+        self.grown = now;
+        let factor = match self.phase {
+            Phase::Unknown => 2.0,
+            _ if self.pace < self.ceiling => 1.0 + 0.08 * since.min(1.0),
+            _ => 1.0 + 0.01 * since.min(1.0),
+        };
+        self.pace = (self.pace * factor).min(MOST);
+    }
+
+    fn begin_epoch(&mut self, next: u64, now: Instant) {
+        self.epoch = next;
+        self.since = now;
+        self.peak = Duration::ZERO;
+        self.bins.clear();
+    }
+
+    /// The share of packets lost in the last second of this epoch.
+    fn loss(&self, now: Instant) -> f64 {
+        let recent = self
+            .bins
+            .iter()
+            .filter(|bin| now.saturating_duration_since(bin.at) <= WINDOW);
+        let (sent, lost) = recent.fold((0, 0), |(sent, lost), bin| {
+            (sent + bin.sent, lost + bin.lost)
+        });
+        if sent < LEAST_SAMPLE {
+            return 0.0;
+        }
+        lost as f64 / sent as f64
+    }
+
+    fn bin(&mut self, now: Instant) -> &mut Bin {
+        let fresh = self
+            .bins
+            .back()
+            .is_none_or(|bin| now.saturating_duration_since(bin.at) >= WINDOW / 10);
+        if fresh {
+            while self.bins.len() > 12 {
+                self.bins.pop_front();
+            }
+            self.bins.push_back(Bin {
+                at: now,
+                sent: 0,
+                lost: 0,
+            });
+        }
+        let last = self.bins.len() - 1;
+        &mut self.bins[last]
+    }
+}
+
+#[cfg(test)]
+mod tests;
