@@ -25,6 +25,7 @@ use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess, Str
 use crate::metrics::{Dropped, Metrics};
 use crate::stream_hub::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::stream_hub::{Received, StreamHub, Subscriber};
+use rtc::interceptor::Acknowledgement;
 
 /// How often the picture that says that there is no signal is repeated, for
 /// those who come in then.
@@ -52,6 +53,11 @@ pub(super) enum Order {
     Report {
         viewer: u64,
         report: Report,
+    },
+    /// When each packet arrived.
+    Arrived {
+        viewer: u64,
+        arrivals: Vec<Acknowledgement>,
     },
 }
 
@@ -267,6 +273,12 @@ impl Fan {
                 let shelf = shelf(&self.history, &self.small);
                 if let Some(place) = self.place(viewer) {
                     self.viewers[place].report(report, shelf, now);
+                }
+            }
+            Order::Arrived { viewer, arrivals } => {
+                let shelf = shelf(&self.history, &self.small);
+                if let Some(place) = self.place(viewer) {
+                    self.viewers[place].arrived(&arrivals, shelf, now);
                 }
             }
         }

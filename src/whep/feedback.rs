@@ -4,12 +4,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{
+    Acknowledgement, Attribute, Interceptor, Packet, StreamInfo, TaggedPacket, convert_twcc,
+};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, TransportLayerCc};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
@@ -47,16 +50,29 @@ impl Feedback {
 /// Reports waiting to be looked at; a newer one says the same.
 const REPORTS: usize = 8;
 
-/// The interceptor. What receiver reports say goes its own way, since webrtc
-/// delivers a packet by the first stream it speaks of.
+/// Packets told of in one report of arrivals: more than the half of all
+/// sequence numbers can't be on their way.
+const MOST_TOLD: usize = 4096;
+
+/// What a viewer says of its link.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// RFC 3550, section 6.4.2.
+    Reception(ReceptionReport),
+    /// Of each packet, by draft-holmer-rmcat-transport-wide-cc-extensions-01.
+    Arrivals(Vec<Acknowledgement>),
+}
+
+/// The interceptor. What reports say goes its own way, since webrtc delivers a
+/// packet by the first stream it speaks of.
 pub(super) struct Deliver {
-    reports: mpsc::Sender<ReceptionReport>,
+    reports: mpsc::Sender<Heard>,
     inbound: VecDeque<TaggedPacket>,
     outbound: VecDeque<TaggedPacket>,
 }
 
 impl Deliver {
-    pub(super) fn new() -> (Self, mpsc::Receiver<ReceptionReport>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Heard>) {
         let (reports, receiver) = mpsc::channel(REPORTS);
         let deliver = Self {
             reports,
@@ -67,13 +83,28 @@ impl Deliver {
     }
 
     fn hear(&self, packet: &dyn rtcp::Packet) {
-        if let Some(report) = packet.as_any().downcast_ref::<ReceiverReport>() {
+        // No room means that the viewer's task is late.
+        let packet = packet.as_any();
+        if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
             for block in &report.reports {
-                // No room means that the viewer's task is late.
-                let _ = self.reports.try_send(block.clone());
+                let _ = self.reports.try_send(Heard::Reception(block.clone()));
             }
+        } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>()
+            && told(feedback) <= MOST_TOLD
+        {
+            let arrivals = convert_twcc(feedback);
+            let _ = self.reports.try_send(Heard::Arrivals(arrivals));
         }
     }
+}
+
+/// How many packets a report tells of; two bytes can claim 8,191.
+fn told(feedback: &TransportLayerCc) -> usize {
+    let counts = feedback.packet_chunks.iter().map(|chunk| match chunk {
+        PacketStatusChunk::RunLengthChunk(run) => usize::from(run.run_length),
+        PacketStatusChunk::StatusVectorChunk(vector) => vector.symbol_list.len(),
+    });
+    counts.sum()
 }
 
 /// What a block says to a sender whose clock shows `ntp` now.

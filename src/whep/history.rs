@@ -110,12 +110,23 @@ impl History {
 
     /// Bytes a second, on average over some seconds.
     pub(super) fn rate(&self, now: Instant) -> f64 {
+        self.rate_over(2 * RATE_STEP, now)
+    }
+
+    /// Bytes a second that the stream is known to need: of one that has just
+    /// begun, with a keyframe and all that its encoder was allowed at once, no
+    /// more than that.
+    pub(super) fn sustained(&self, now: Instant) -> f64 {
+        self.rate_over(RATE_OVER - RATE_STEP, now)
+    }
+
+    fn rate_over(&self, least: Duration, now: Instant) -> f64 {
         let Some((oldest, _)) = self.lately.front() else {
             return 0.0;
         };
         let span = now.saturating_duration_since(*oldest);
         let bytes: usize = self.lately.iter().map(|(_, bytes)| bytes).sum();
-        bytes as f64 / span.clamp(RATE_STEP * 2, RATE_OVER * 2).as_secs_f64()
+        bytes as f64 / span.clamp(least, RATE_OVER * 2).as_secs_f64()
     }
 
     pub(super) fn group_bytes(&self) -> usize {

@@ -1,12 +1,19 @@
 //! One viewer's link: how fast it may be sent to, and which rendition it holds.
 //!
-//! A small controller in the manner of GCC (draft-ietf-rmcat-gcc-02), with what
-//! every client reports: lost packets by NACK, loss and round trips by receiver
-//! report. Each cut begins an epoch, and only what was sent in it speaks of the
-//! new pace. Pure: time is handed in.
+//! A small controller in the manner of GCC (draft-ietf-rmcat-gcc-02). Browsers
+//! tell of each packet's arrival: what arrives while a queue stands is what the
+//! link carries. Of others there is what every client reports: lost packets by
+//! NACK, loss and round trips by receiver report. Each cut begins an epoch, and
+//! only what was sent in it speaks of the new pace. Pure: time is handed in.
+
+mod arrivals;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use rtc::interceptor::Acknowledgement;
+
+use self::arrivals::{Arrivals, Measured};
 
 /// Before any feedback the pace is this often the stream's rate: as libwebrtc
 /// paces what it has no estimate for.
@@ -30,7 +37,7 @@ const QUEUE_LONG: Duration = Duration::from_millis(250);
 const LEAST_SAMPLE: u64 = 20;
 const CUT: f64 = 0.7;
 /// A stream is held at this pace: its rate, and something to catch up with.
-const HOLDS: f64 = 1.1;
+const HOLDS: f64 = 1.05;
 /// How long losses and packets are counted for.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Behind for longer at a pace below the stream's, a viewer can't hold it.
@@ -45,6 +52,19 @@ const PROBE: Duration = Duration::from_millis(1000);
 const VERDICT: Duration = Duration::from_millis(1200);
 /// A stream held for so long was no mistake.
 const SETTLED: Duration = Duration::from_secs(20);
+/// Of what the link was measured to carry: less while a queue drains, and a
+/// little less than all afterwards.
+const DRAIN: f64 = 0.85;
+const FILL: f64 = 0.95;
+/// Without room for this share of the stream's rate a link is too narrow at
+/// once; for less than all of it, when measured twice.
+const TOO_NARROW: f64 = 0.9;
+/// With arrivals told of, the pace needs no more than this for keyframes.
+const AHEAD: f64 = 1.5;
+/// A queue that is shorter by this drains.
+const DRAINED: Duration = Duration::from_millis(20);
+/// Feedback of arrivals comes every 50 to 250 ms; none for so long is no more.
+const MEASURED_LATELY: Duration = Duration::from_secs(2);
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// Where a viewer's pictures are taken from.
@@ -106,6 +126,15 @@ pub(super) struct Link {
     newest_lost: Option<u64>,
     grown: Instant,
     reported: Option<Instant>,
+    arrivals: Arrivals,
+    /// When arrivals were told of last.
+    measured: Option<Instant>,
+    /// Bytes a second the link carried when it was full.
+    capacity: Option<f64>,
+    /// How often it was less than the stream's rate, since a tier was taken.
+    narrow: u32,
+    /// The queue and the rate of arrival at the last cut.
+    at_cut: Option<(Duration, Option<f64>)>,
     /// When the tier was taken, and how long to stay in the small one.
     tier_since: Instant,
     clean_since: Instant,
@@ -129,6 +158,11 @@ impl Link {
             newest_lost: None,
             grown: now,
             reported: None,
+            arrivals: Arrivals::default(),
+            measured: None,
+            capacity: None,
+            narrow: 0,
+            at_cut: None,
             tier_since: now,
             clean_since: now,
             probe_after: PROBE_AFTER,
@@ -174,10 +208,102 @@ impl Link {
         self.bin(now).sent += packets;
     }
 
+    /// A packet went out for the first time.
+    pub(super) fn departed(&mut self, index: u64, bytes: usize, now: Instant) {
+        self.arrivals.departed(index, bytes, now);
+    }
+
+    /// Takes note of what arrived when; `next` is the index of the next packet
+    /// to be sent.
+    pub(super) fn arrived(&mut self, said: &[Acknowledgement], rate: f64, next: u64, now: Instant) {
+        let Some(measured) = self.arrivals.take(said, now) else {
+            return;
+        };
+        self.measured = Some(now);
+        self.queue = measured.queue;
+        self.peak = self.peak.max(self.queue);
+        self.bin(now).lost += measured.lost;
+        let loss = self.loss(now);
+        let draining = self
+            .at_cut
+            .is_some_and(|(queue, _)| self.queue + DRAINED < queue);
+        let queued = self.queue > QUEUE && !draining;
+        let congested = queued || loss > LOSS_HIGH || loss > LOSS_LOW && self.queue > QUEUE / 2;
+        if congested && measured.newest >= self.epoch {
+            self.overused(measured, rate, next, now);
+        } else if self.queue < QUEUE / 2 && loss <= LOSS_LOW {
+            self.at_cut = None;
+            self.grow_measured(measured, rate, now);
+        }
+    }
+
+    /// More was sent than the link carries, and what it carries is known.
+    fn overused(&mut self, measured: Measured, rate: f64, next: u64, now: Instant) {
+        if let (Some((queue, Some(before))), Some(delivered)) = (self.at_cut, measured.delivered)
+            && self.queue.abs_diff(queue) < DRAINED
+            && delivered < FILL * before
+        {
+            // Less was sent and the queue is no shorter: it is the way that is
+            // longer than it was.
+            self.arrivals.forget_shortest();
+            self.at_cut = None;
+            self.begin_epoch(next, now);
+            return;
+        }
+        self.clean_since = now;
+        if matches!(self.phase, Phase::Probing { .. } | Phase::Judging { .. }) {
+            // Of what arrived, the padding is not told.
+            self.phase = Phase::Steady;
+            self.put_off(now);
+            self.begin_epoch(next, now);
+            return;
+        }
+        self.phase = Phase::Steady;
+        self.at_cut = Some((self.queue, measured.delivered));
+        self.pace = match measured.delivered {
+            Some(delivered) => DRAIN * delivered,
+            None => CUT * self.pace,
+        };
+        self.pace = self.pace.max(LEAST);
+        if let Some(delivered) = measured.delivered {
+            self.capacity = Some(delivered);
+            self.narrow += u32::from(delivered < rate);
+            if self.tier == Tier::Full && (delivered < TOO_NARROW * rate || self.narrow > 1) {
+                self.give_up(now);
+            }
+        }
+        self.begin_epoch(next, now);
+    }
+
+    fn grow_measured(&mut self, measured: Measured, rate: f64, now: Instant) {
+        let since = now.saturating_duration_since(self.grown).as_secs_f64();
+        self.grown = now;
+        if self.phase == Phase::Unknown {
+            self.pace = (self.pace * (1.0 + since.min(0.5))).min(MOST);
+            return;
+        }
+        let filled = self.capacity.map_or(0.0, |capacity| FILL * capacity);
+        let grown = (self.pace * (1.0 + 0.08 * since.min(1.0))).max(filled);
+        let most = (AHEAD * rate).max(LEAST_START).max(self.pace);
+        self.pace = grown.min(most).min(MOST);
+        if let (Some(capacity), Some(delivered)) = (&mut self.capacity, measured.delivered) {
+            *capacity = capacity.max(delivered);
+        }
+    }
+
+    fn is_measured(&self, now: Instant) -> bool {
+        self.measured
+            .is_some_and(|at| now.saturating_duration_since(at) < MEASURED_LATELY)
+    }
+
     /// A packet did not arrive; `next` is the index of the next to be sent.
     pub(super) fn lost(&mut self, index: u64, now: Instant) {
+        self.arrivals.repeated(index);
         // Asked for again is not lost again, and the last epoch is judged.
-        if index < self.epoch || self.newest_lost.is_some_and(|newest| index <= newest) {
+        if self.is_measured(now)
+            || index < self.epoch
+            || self.newest_lost.is_some_and(|newest| index <= newest)
+        {
             return;
         }
         self.newest_lost = Some(index);
@@ -190,13 +316,18 @@ impl Link {
         if let Some(sample) = report.round_trip {
             let shortest = self.shortest.map_or(sample, |known| known.min(sample));
             self.shortest = Some(shortest);
-            self.queue = sample.saturating_sub(shortest);
-            self.peak = self.peak.max(self.queue);
             self.round_trip = (self.round_trip * 3 + sample) / 4;
+            if !self.is_measured(now) {
+                self.queue = sample.saturating_sub(shortest);
+                self.peak = self.peak.max(self.queue);
+            }
         }
         // It tells of the whole time since the last one.
         let of_epoch = self.reported.is_some_and(|last| last > self.since);
         self.reported = Some(now);
+        if self.is_measured(now) {
+            return;
+        }
         let growing = self.queue + Duration::from_millis(20) >= last_queue;
         let reported = if of_epoch { report.lost } else { 0.0 };
         let loss = self.loss(now).max(reported);
@@ -211,12 +342,16 @@ impl Link {
     /// Draws the conclusions that are due. `behind` is since when there has
     /// been something to send all the time.
     pub(super) fn tick(&mut self, rate: f64, next: u64, behind: Option<Instant>, now: Instant) {
-        if self.is_congested(self.loss(now)) {
+        let measured = self.is_measured(now);
+        if !measured && self.is_congested(self.loss(now)) {
             self.congested(rate, next, now);
         }
         let lag = behind.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let known = self.phase != Phase::Unknown;
-        if self.tier == Tier::Full && known && lag > LAG && self.pace < HOLDS * rate {
+        let too_slow = match self.capacity.filter(|_| measured) {
+            Some(capacity) => capacity < rate,
+            None => self.phase != Phase::Unknown && self.pace < HOLDS * rate,
+        };
+        if self.tier == Tier::Full && lag > LAG && too_slow {
             self.give_up(now);
         }
         match self.phase {
@@ -269,6 +404,7 @@ impl Link {
 
     fn give_up(&mut self, now: Instant) {
         self.tier = Tier::Small;
+        self.narrow = 0;
         self.tier_since = now;
         self.clean_since = now;
     }
@@ -282,7 +418,8 @@ impl Link {
     /// none.
     fn judge(&mut self, rate: f64, next: u64, now: Instant) {
         self.phase = Phase::Steady;
-        let told = self.reported.is_some_and(|at| at > self.since + PROBE / 2);
+        let newest = self.measured.max(self.reported);
+        let told = newest.is_some_and(|at| at > self.since + PROBE / 2);
         match told && self.peak < QUEUE {
             true => self.go_up(rate, next, now),
             false => self.put_off(now),
@@ -291,6 +428,7 @@ impl Link {
 
     fn go_up(&mut self, rate: f64, next: u64, now: Instant) {
         self.tier = Tier::Full;
+        self.narrow = 0;
         self.tier_since = now;
         self.pace = self.pace.max(HOLDS * rate);
         self.ceiling = self.ceiling.max(self.pace);

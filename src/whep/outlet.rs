@@ -5,7 +5,7 @@ use std::io;
 use super::line::Line;
 use super::packetizer::Packet;
 use super::port::{Path, Port};
-use super::srtp::{LONGEST_TAG, Protector, RTP_HEADER};
+use super::srtp::{Header, LONGEST_HEADER, LONGEST_TAG, Protector};
 
 /// The kernel's limit on what one send may hold, all segments together.
 const MOST_BYTES: usize = 65_000;
@@ -33,13 +33,14 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// A new batch for one viewer.
-    pub(super) fn batch<'b>(&'b mut self, line: &'b Line, tag: usize) -> Batch<'b> {
+    /// A new batch for one viewer, each packet with so many bytes beside its
+    /// payload.
+    pub(super) fn batch<'b>(&'b mut self, line: &'b Line, overhead: usize) -> Batch<'b> {
         self.buffer.clear();
         Batch {
             port: self.port,
             line,
-            overhead: RTP_HEADER + tag,
+            overhead,
             most: self.port.most_segments(),
             buffer: &mut self.buffer,
             segment: 0,
@@ -77,18 +78,21 @@ impl Batch<'_> {
 
     pub(super) fn add(
         &mut self,
-        header: &[u8; RTP_HEADER],
+        header: &Header,
         packet: &Packet,
         protector: &mut Protector,
         ssrc: u32,
         index: u64,
     ) {
         let start = self.buffer.len();
-        self.buffer.reserve(RTP_HEADER + packet.len() + LONGEST_TAG);
-        self.buffer.extend_from_slice(header);
+        self.buffer
+            .reserve(LONGEST_HEADER + packet.len() + LONGEST_TAG);
+        self.buffer.extend_from_slice(header.bytes());
         packet.write_to(self.buffer);
         // Only a nonce of the wrong length could fail; never send it in clear.
-        self.broken |= protector.protect(self.buffer, start, ssrc, index).is_err();
+        let body = start + header.bytes().len();
+        let range = start..body;
+        self.broken |= protector.protect(self.buffer, range, ssrc, index).is_err();
         let size = self.buffer.len() - start;
         if self.count == 0 {
             self.segment = size;

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use rtc::crypto::RTCCryptoProvider;
 use rtc::interceptor::Slot;
-use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-    RTCRtpEncodingParameters, RtpCodecKind,
+    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -29,7 +28,7 @@ use webrtc::rtp_transceiver::RtpSender;
 
 use super::clock::{self, Clock};
 use super::fan::{FanHandle, Order};
-use super::feedback::{self, Deliver, Feedback};
+use super::feedback::{self, Deliver, Feedback, Heard};
 use super::line::{Line, LineRuntime, SILENCE};
 use super::offer::{self, Offer};
 use super::port::Port;
@@ -46,6 +45,9 @@ const GATHERING: Duration = Duration::from_secs(3);
 const REPORTS: Duration = Duration::from_millis(2500);
 /// A link that has shown its limits is measured by them more often.
 const REPORTS_STRAINED: Duration = Duration::from_millis(500);
+/// Of the header extension by which arrivals are told.
+const TRANSPORT_WIDE_NUMBER: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// How often a viewer's silence is looked at.
 const CHECKS: Duration = Duration::from_millis(500);
 
@@ -62,7 +64,7 @@ pub(super) struct Peer {
     state: watch::Receiver<RTCPeerConnectionState>,
     line: Arc<Line>,
     tap: Arc<Tap>,
-    reports: mpsc::Receiver<ReceptionReport>,
+    reports: mpsc::Receiver<Heard>,
     tracks: Tracks,
 }
 
@@ -77,6 +79,9 @@ struct Track {
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
     payload_type: u8,
+    /// Under which id each packet has a transport-wide number, if it is to
+    /// have one.
+    numbered: Option<u8>,
 }
 
 /// Why there is no peer.
@@ -274,7 +279,7 @@ impl Peer {
         let protector = Protector::new(&keys, crypto.crypto()).map_err(|_| "no SRTP cipher")?;
         let leg = |track: &Track| {
             let first = rand::random();
-            Leg::new(track.ssrc, track.payload_type, rand::random(), first)
+            Leg::new(track.ssrc, track.payload_type, rand::random(), first).numbered(track.numbered)
         };
         let video = self.tracks.video.as_ref().map(leg);
         let audio = self.tracks.audio.as_ref().map(leg);
@@ -328,12 +333,20 @@ impl Peer {
                     Some(_) => {}
                     None => return "closed by the viewer",
                 },
-                Some(block) = self.reports.recv() => {
-                    if self.tracks.video.as_ref().is_some_and(|track| track.ssrc == block.ssrc) {
-                        let report = feedback::report(&block, clock::ntp());
-                        let order = Order::Report { viewer: id, report };
-                        let _ = fan.orders.try_send(order);
-                    }
+                Some(heard) = self.reports.recv() => {
+                    let of_video = |ssrc| {
+                        let video = self.tracks.video.as_ref();
+                        video.is_some_and(|track| track.ssrc == ssrc)
+                    };
+                    let order = match heard {
+                        Heard::Reception(block) if of_video(block.ssrc) => {
+                            let report = feedback::report(&block, clock::ntp());
+                            Order::Report { viewer: id, report }
+                        }
+                        Heard::Reception(_) => continue,
+                        Heard::Arrivals(arrivals) => Order::Arrived { viewer: id, arrivals },
+                    };
+                    let _ = fan.orders.try_send(order);
                 }
                 () = fan.ended.cancelled() => return "stream ended",
                 _ = checks.tick() => {
@@ -435,6 +448,7 @@ impl Track {
             sender,
             ssrc,
             payload_type: 0,
+            numbered: None,
         })
     }
 
@@ -443,6 +457,13 @@ impl Track {
         let parameters = self.sender.get_parameters().await?.rtp_parameters;
         let codec = parameters.codecs.first().ok_or(PeerError::NoCodec)?;
         self.payload_type = codec.payload_type;
+        let numbered = parameters
+            .header_extensions
+            .iter()
+            .find(|extension| extension.uri == TRANSPORT_WIDE_NUMBER);
+        self.numbered = numbered
+            .and_then(|extension| u8::try_from(extension.id).ok())
+            .filter(|id| (1..=14).contains(id));
         Ok(())
     }
 }
@@ -459,6 +480,10 @@ fn media_engine() -> Result<MediaEngine, Error> {
         };
         engine.register_codec(codec, kind)?;
     }
+    let number = RTCRtpHeaderExtensionCapability {
+        uri: TRANSPORT_WIDE_NUMBER.to_owned(),
+    };
+    engine.register_header_extension(number, RtpCodecKind::Video, None)?;
     Ok(engine)
 }
 
@@ -479,6 +504,7 @@ pub(super) fn h264() -> RTCRtpCodec {
             feedback("nack", ""),
             feedback("nack", "pli"),
             feedback("ccm", "fir"),
+            feedback("transport-cc", ""),
         ],
     }
 }

@@ -6,14 +6,52 @@
 //! The one rule: an index never protects two different packets. Whoever calls
 //! keeps it, by a bijection between indices and shared packets.
 
+use std::ops::Range;
+
 use rtc::crypto::{AeadCipher, CryptoError, HmacAlgorithm, Mac, RTCCrypto, StreamCipher};
 
 use super::secrets::SessionKeys;
 
 /// Bytes of an RTP header without extensions (RFC 3550, section 5.1).
 pub(super) const RTP_HEADER: usize = 12;
+/// With one extension of two bytes (RFC 8285, section 4.2).
+pub(super) const LONGEST_HEADER: usize = RTP_HEADER + 8;
 /// The longest tag of the two profiles.
 pub(super) const LONGEST_TAG: usize = 16;
+
+/// An RTP header, with an extension or without.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
+    bytes: [u8; LONGEST_HEADER],
+    length: usize,
+}
+
+impl Header {
+    pub(super) fn plain(fixed: [u8; RTP_HEADER]) -> Self {
+        let mut bytes = [0; LONGEST_HEADER];
+        bytes[..RTP_HEADER].copy_from_slice(&fixed);
+        Self {
+            bytes,
+            length: RTP_HEADER,
+        }
+    }
+
+    pub(super) fn extended(
+        fixed: [u8; RTP_HEADER],
+        extension: [u8; LONGEST_HEADER - RTP_HEADER],
+    ) -> Self {
+        let mut header = Self::plain(fixed);
+        // X (RFC 3550, section 5.1).
+        header.bytes[0] |= 0x10;
+        header.bytes[RTP_HEADER..].copy_from_slice(&extension);
+        header.length = LONGEST_HEADER;
+        header
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
 
 pub(super) enum Protector {
     AesGcm {
@@ -58,26 +96,26 @@ impl Protector {
         }
     }
 
-    /// Protects the packet from `start` to the end of `buffer`, whose header
-    /// has no extensions, and appends its tag. `index` is the packet's 48-bit
+    /// Protects the packet whose header is at that place in `buffer`, to the
+    /// buffer's end, and appends its tag. `index` is the packet's 48-bit
     /// index: rollover counter and sequence number.
     pub(super) fn protect(
         &mut self,
         buffer: &mut Vec<u8>,
-        start: usize,
+        header: Range<usize>,
         ssrc: u32,
         index: u64,
     ) -> Result<(), CryptoError> {
         let ssrc = ssrc.to_be_bytes();
         let [_, _, index @ ..] = index.to_be_bytes();
-        let body = start + RTP_HEADER;
+        let Range { start, end: body } = header;
         match self {
             Self::AesGcm { cipher, salt } => {
                 let mut nonce = *salt;
                 xor(&mut nonce[2..6], &ssrc);
                 xor(&mut nonce[6..], &index);
                 let mut tag = [0; LONGEST_TAG];
-                let (header, payload) = buffer[start..].split_at_mut(RTP_HEADER);
+                let (header, payload) = buffer[start..].split_at_mut(body - start);
                 cipher.seal_in_place(&nonce, header, payload, &mut tag)?;
                 buffer.extend_from_slice(&tag);
             }
@@ -135,11 +173,17 @@ mod tests {
             let mut buffer = b"before".to_vec();
             let start = buffer.len();
             let [.., high, low] = index.to_be_bytes();
-            buffer.extend([0x80, 0xe6, high, low, 0, 0, 0, 1, 1, 2, 3, 4]);
+            let fixed = [0x80, 0xe6, high, low, 0, 0, 0, 1, 1, 2, 3, 4];
+            let header = match index % 2 {
+                0 => Header::plain(fixed),
+                _ => Header::extended(fixed, [0xbe, 0xde, 0, 1, 0x31, high, low, 0]),
+            };
+            buffer.extend(header.bytes());
+            let body = buffer.len();
             buffer.extend(b"payload");
             let plain = buffer[start..].to_vec();
             protector
-                .protect(&mut buffer, start, 0x0102_0304, index)
+                .protect(&mut buffer, start..body, 0x0102_0304, index)
                 .expect("protected");
             assert_eq!(buffer.len(), start + plain.len() + protector.tag_length());
             let opened = receiver.decrypt_rtp(&buffer[start..]).expect("authentic");

@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rtc::interceptor::Acknowledgement;
 
 use super::history::{History, Parcel};
 use super::line::Line;
 use super::link::{Link, Report, Tier};
 use super::outlet::{Full, Outlet};
-use super::srtp::Protector;
+use super::srtp::{Header, LONGEST_HEADER, Protector, RTP_HEADER};
 
 /// What may go at once: so much of the pace, and a packet or two; at most all
 /// but the largest pictures of a 1080p screen.
@@ -61,6 +62,8 @@ pub(super) struct Leg {
     ssrc: u32,
     payload_type: u8,
     pub(super) tally: Arc<Tally>,
+    /// The id of the extension that numbers packets.
+    numbered: Option<u8>,
     /// The packet index after the newest one sent.
     next: u64,
 }
@@ -74,18 +77,41 @@ impl Leg {
                 time_offset,
                 ..Tally::default()
             }),
+            numbered: None,
             // Below the middle, so that a reordered first packet can't look as
             // if the counter had wrapped (RFC 3711, section 3.3.1).
             next: u64::from(first & 0x7fff),
         }
     }
 
-    fn header(&self, index: u64, marker: bool, time: u32) -> [u8; 12] {
+    /// With a transport-wide number in each packet, if there is an id for it.
+    /// It is the sequence number again, so that a packet sent again looks as
+    /// it did.
+    pub(super) fn numbered(self, id: Option<u8>) -> Self {
+        Self {
+            numbered: id,
+            ..self
+        }
+    }
+
+    fn header(&self, index: u64, marker: bool, time: u32) -> Header {
         let [.., s0, s1] = index.to_be_bytes();
         let [t0, t1, t2, t3] = time.wrapping_add(self.tally.time_offset).to_be_bytes();
         let [a, b, c, d] = self.ssrc.to_be_bytes();
         let kind = u8::from(marker) << 7 | self.payload_type;
-        [0x80, kind, s0, s1, t0, t1, t2, t3, a, b, c, d]
+        let fixed = [0x80, kind, s0, s1, t0, t1, t2, t3, a, b, c, d];
+        match self.numbered {
+            None => Header::plain(fixed),
+            // A one-byte header of two bytes (RFC 8285, section 4.2).
+            Some(id) => Header::extended(fixed, [0xbe, 0xde, 0, 1, id << 4 | 1, s0, s1, 0]),
+        }
+    }
+
+    fn header_length(&self) -> usize {
+        match self.numbered {
+            None => RTP_HEADER,
+            Some(_) => LONGEST_HEADER,
+        }
     }
 }
 
@@ -274,7 +300,7 @@ impl Viewer {
         if recent || self.place != live || !history.is_group_whole() {
             return false;
         }
-        let spare = self.link.pace(shelf.full.rate(now)) - history.rate(now);
+        let spare = self.link.pace(shelf.full.sustained(now)) - history.rate(now);
         if history.group_bytes() as f64 > spare * REPLAY_MOST.as_secs_f64() {
             return false;
         }
@@ -313,8 +339,13 @@ impl Viewer {
     }
 
     pub(super) fn report(&mut self, report: Report, shelf: Shelf<'_>, now: Instant) {
-        let rate = shelf.full.rate(now);
+        let rate = shelf.full.sustained(now);
         self.link.report(report, rate, self.video.next, now);
+    }
+
+    pub(super) fn arrived(&mut self, arrivals: &[Acknowledgement], shelf: Shelf<'_>, now: Instant) {
+        let rate = shelf.full.sustained(now);
+        self.link.arrived(arrivals, rate, self.video.next, now);
     }
 
     /// The small rendition is gone: on with the full one.
@@ -368,7 +399,7 @@ impl Viewer {
         outlet: &mut Outlet<'_>,
         now: Instant,
     ) -> Result<Sent, Full> {
-        let rate = shelf.full.rate(now);
+        let rate = shelf.full.sustained(now);
         self.link
             .tick(rate, self.video.next, self.behind_since, now);
         self.video
@@ -388,7 +419,7 @@ impl Viewer {
                 _ => return Ok(sent),
             }
         }
-        let result = self.advance(history, outlet, &mut sent);
+        let result = self.advance(history, outlet, &mut sent, now);
         self.link.sent(sent.packets, now);
         sent.pending = self.is_behind(history);
         if !sent.pending {
@@ -412,6 +443,7 @@ impl Viewer {
         history: &History,
         outlet: &mut Outlet<'_>,
         sent: &mut Sent,
+        now: Instant,
     ) -> Result<(), Full> {
         while let Place::At { number, packet } = self.place
             && self.allowance > 0.0
@@ -419,8 +451,14 @@ impl Viewer {
         {
             let rest = parcel.packets.len() - packet;
             let (count, bytes) = self.send(parcel, packet, rest, outlet)?;
-            self.video.next =
-                self.run.base + (parcel.first - self.run.first) + (packet + count) as u64;
+            let index = self.run.base + (parcel.first - self.run.first) + packet as u64;
+            self.video.next = index + count as u64;
+            if self.video.numbered.is_some() {
+                let parts = parcel.packets[packet..packet + count].iter();
+                for (index, part) in (index..).zip(parts) {
+                    self.link.departed(index, part.len(), now);
+                }
+            }
             self.allowance -= bytes as f64;
             self.newest_time = Some(self.time(parcel));
             sent.packets += count as u64;
@@ -455,7 +493,8 @@ impl Viewer {
         // What is sent again alone goes whatever the allowance.
         let room = self.allowance.max(1.0);
         let index = self.run.base + (parcel.first - self.run.first) + from as u64;
-        let mut batch = outlet.batch(&self.line, self.protector.tag_length());
+        let overhead = self.video.header_length() + self.protector.tag_length();
+        let mut batch = outlet.batch(&self.line, overhead);
         let (mut count, mut bytes) = (0, 0);
         for packet in parcel.packets[from..].iter().take(most) {
             if !batch.has_room(packet.len()) || bytes as f64 >= room {
@@ -481,7 +520,8 @@ impl Viewer {
     ) -> Option<Sent> {
         let leg = self.audio.as_mut()?;
         let header = leg.header(leg.next, false, time);
-        let mut batch = outlet.batch(&self.line, self.protector.tag_length());
+        let overhead = leg.header_length() + self.protector.tag_length();
+        let mut batch = outlet.batch(&self.line, overhead);
         let packet = super::packetizer::Packet::whole(packet.clone(), false);
         batch.add(&header, &packet, &mut self.protector, leg.ssrc, leg.next);
         // The index is used up even if the packet is lost here.

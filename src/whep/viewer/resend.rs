@@ -22,7 +22,7 @@ impl Viewer {
         outlet: &mut Outlet<'_>,
         now: Instant,
     ) -> u64 {
-        let rate = shelf.full.rate(now);
+        let rate = shelf.full.sustained(now);
         self.refill(rate, now);
         let history = shelf.get(self.tier);
         let pause = self.link.round_trip();

@@ -1,0 +1,233 @@
+//! Delays and the rate of arrival, from transport-wide feedback
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01): the receiver says of
+//! each packet when it arrived, by its own clock. Pure: time is handed in.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use rtc::interceptor::Acknowledgement;
+
+/// Packets remembered: a second of 20 Mb/s.
+const REMEMBERED: usize = 2048;
+/// How long arrivals are counted for, and how much of that makes a rate.
+const WINDOW: Duration = Duration::from_millis(500);
+const LEAST_SPAN: Duration = Duration::from_millis(150);
+const LEAST_PACKETS: usize = 10;
+/// The shortest way of so long, and of so long before, is one without a queue.
+const SHORTEST_OVER: Duration = Duration::from_secs(10);
+/// The queue is that of the luckiest of so many packets.
+const LUCKIEST_OF: usize = 4;
+
+#[derive(Debug, Clone, Copy)]
+struct Departure {
+    at: Instant,
+    bytes: usize,
+    /// It was missed, or told of: what is said of it later tells of a
+    /// retransmission.
+    done: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    /// The index of the first departure.
+    first: u64,
+    departures: VecDeque<Departure>,
+    /// Where both clocks begin: departures and arrivals are counted from here.
+    origin: Option<(Instant, Duration)>,
+    /// The shortest way of this while and of the one before, in microseconds
+    /// by two clocks.
+    shortest: [Option<i64>; 2],
+    since: Option<Instant>,
+    /// By the receiver's clock.
+    lately: VecDeque<(Duration, usize)>,
+}
+
+/// What a report says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Measured {
+    /// How much longer the way took than it has to.
+    pub(super) queue: Duration,
+    /// Bytes a second that arrived, where enough did.
+    pub(super) delivered: Option<f64>,
+    pub(super) lost: u64,
+    /// The newest packet told of.
+    pub(super) newest: u64,
+}
+
+impl Arrivals {
+    pub(super) fn departed(&mut self, index: u64, bytes: usize, now: Instant) {
+        if index != self.first + self.departures.len() as u64 {
+            self.departures.clear();
+            self.first = index;
+        }
+        if self.departures.len() == REMEMBERED {
+            self.departures.pop_front();
+            self.first += 1;
+        }
+        self.departures.push_back(Departure {
+            at: now,
+            bytes,
+            done: false,
+        });
+    }
+
+    /// Packets that go out again say nothing more.
+    pub(super) fn repeated(&mut self, index: u64) {
+        if let Some(departure) = self.departure(index) {
+            departure.done = true;
+        }
+    }
+
+    /// Takes in a report; `None` if it tells of no arrival.
+    pub(super) fn take(&mut self, said: &[Acknowledgement], now: Instant) -> Option<Measured> {
+        let (mut lost, mut newest) = (0, None);
+        let mut ways = Vec::new();
+        for one in said {
+            let Some(index) = self.index(one.sequence_number) else {
+                continue;
+            };
+            let Some(departure) = self.departure(index).filter(|departure| !departure.done) else {
+                continue;
+            };
+            departure.done = true;
+            let Departure { at, bytes, .. } = *departure;
+            newest = Some(index);
+            match one.arrival {
+                _ if !one.arrived => lost += 1,
+                None => {}
+                Some(arrival) => {
+                    ways.push(self.way(at, arrival));
+                    self.lately.push_back((arrival, bytes));
+                }
+            }
+        }
+        let luckiest = *ways[ways.len().saturating_sub(LUCKIEST_OF)..]
+            .iter()
+            .min()?;
+        let shortest = *ways.iter().min()?;
+        let shortest = self.shortest(shortest, now);
+        Some(Measured {
+            queue: Duration::from_micros(u64::try_from(luckiest - shortest).unwrap_or(0)),
+            delivered: self.delivered(),
+            lost,
+            newest: newest?,
+        })
+    }
+
+    /// Another path may be longer: what is measured now is the shortest way.
+    pub(super) fn forget_shortest(&mut self) {
+        self.shortest = [None; 2];
+    }
+
+    fn departure(&mut self, index: u64) -> Option<&mut Departure> {
+        let place = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        self.departures.get_mut(place)
+    }
+
+    /// The newest packet of that number, which is the low half of its index.
+    fn index(&self, number: u16) -> Option<u64> {
+        let newest = (self.first + self.departures.len() as u64).checked_sub(1)?;
+        let back = (newest as u16).wrapping_sub(number);
+        newest.checked_sub(u64::from(back))
+    }
+
+    /// How long the way took, and by how much the clocks differ.
+    fn way(&mut self, at: Instant, arrival: Duration) -> i64 {
+        let (departed, arrived) = *self.origin.get_or_insert((at, arrival));
+        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let there = micros(arrival).saturating_sub(micros(arrived));
+        there.saturating_sub(micros(at.saturating_duration_since(departed)))
+    }
+
+    fn shortest(&mut self, way: i64, now: Instant) -> i64 {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_duration_since(since) > SHORTEST_OVER {
+            self.since = Some(now);
+            self.shortest = [None, self.shortest[0]];
+        }
+        let current = self.shortest[0].map_or(way, |known| known.min(way));
+        self.shortest[0] = Some(current);
+        self.shortest[1].map_or(current, |before| before.min(current))
+    }
+
+    fn delivered(&mut self) -> Option<f64> {
+        let (newest, _) = *self.lately.back()?;
+        while let Some((arrival, _)) = self.lately.front()
+            && (newest.saturating_sub(*arrival) > WINDOW || self.lately.len() > REMEMBERED)
+        {
+            self.lately.pop_front();
+        }
+        let (oldest, first) = *self.lately.front()?;
+        let span = newest.saturating_sub(oldest);
+        if span < LEAST_SPAN || self.lately.len() < LEAST_PACKETS {
+            return None;
+        }
+        // Between two arrivals lies the second of them.
+        let bytes: usize = self.lately.iter().map(|(_, bytes)| bytes).sum();
+        Some((bytes - first) as f64 / span.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::rtcp::transport_feedbacks::cc_feedback_report::Ecn;
+
+    use super::*;
+
+    /// Packets of 1,000 bytes that leave every 5 ms and arrive after `way`,
+    /// told of in one report.
+    fn sent(arrivals: &mut Arrivals, start: Instant, ways: &[Option<u64>]) -> Vec<Acknowledgement> {
+        let first = 70_000;
+        let each = ways.iter().enumerate().map(|(nth, way)| {
+            let index = first + nth as u64;
+            let at = Duration::from_millis(5 * nth as u64);
+            arrivals.departed(index, 1000, start + at);
+            match way {
+                Some(way) => {
+                    // A clock of its own.
+                    let arrival = Duration::from_secs(1000) + at + Duration::from_millis(*way);
+                    Acknowledgement::received(index as u16, Some(arrival), Ecn::NotEct)
+                }
+                None => Acknowledgement::lost(index as u16),
+            }
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn queue_rate_and_losses_are_measured() {
+        let (mut arrivals, start) = (Arrivals::default(), Instant::now());
+        // The queue grows by 2 ms a packet: 1,000 bytes arrive every 7 ms.
+        let mut ways: Vec<_> = (0..60).map(|nth| Some(20 + 2 * nth)).collect();
+        ways[30] = None;
+        let report = sent(&mut arrivals, start, &ways);
+        let measured = arrivals.take(&report, start).expect("arrivals");
+        assert_eq!((measured.lost, measured.newest), (1, 70_059));
+        assert_eq!(measured.queue, Duration::from_millis(2 * 56));
+        let delivered = measured.delivered.expect("a rate");
+        assert!(
+            (delivered / (1000.0 / 0.007) - 1.0).abs() < 0.05,
+            "{delivered}"
+        );
+        // What was missed and comes late was sent again.
+        let late =
+            Acknowledgement::received(70_030_u64 as u16, Some(Duration::MAX / 2), Ecn::NotEct);
+        assert_eq!(arrivals.take(&[late], start), None);
+    }
+
+    #[test]
+    fn what_was_never_sent_is_ignored() {
+        let mut arrivals = Arrivals::default();
+        let now = Instant::now();
+        let said = [Acknowledgement::received(
+            7,
+            Some(Duration::ZERO),
+            Ecn::NotEct,
+        )];
+        assert_eq!(arrivals.take(&said, now), None);
+        arrivals.departed(3, 10, now);
+        assert_eq!(arrivals.take(&said, now), None);
+        arrivals.departed(9, 10, now);
+        assert_eq!(arrivals.take(&said, now), None);
+    }
+}
