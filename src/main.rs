@@ -24,6 +24,8 @@ fn main() -> ExitCode {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
     }
+    // What was on the screens is this user's alone, whatever the shell allows.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Before any thread is there: it sets environment variables.
     if let Err(reason) = watchtower::cli::load_env_file() {
         eprintln!("watchtower: {reason}");
