@@ -325,7 +325,7 @@ async fn what_the_screens_said_is_one_users_alone_and_an_idle_server_ends_at_onc
             }
         }
         let asked = std::time::Instant::now();
-        server.signal("INT");
+        server.signal("-INT");
         assert!(server.wait().await.success());
         let took = asked.elapsed();
         assert!(took < std::time::Duration::from_secs(2), "{took:?}");
