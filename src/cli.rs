@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn every_flag_of_serve_and_agent_has_its_twin() {
         let cli = Cli::command();
-        for (command, count) in [("serve", 10), ("agent", 7)] {
+        for (command, count) in [("serve", 11), ("agent", 7)] {
             let command = cli.find_subcommand(command).unwrap();
             let flags: Vec<_> = command
                 .get_arguments()

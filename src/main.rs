@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
     }
     // What was on the screens is this user's alone, whatever the shell allows.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    watchtower::app::close_new_files();
     // Before any thread is there: it sets environment variables.
     if let Err(reason) = watchtower::cli::load_env_file() {
         eprintln!("watchtower: {reason}");

@@ -15,6 +15,8 @@ mod remote;
 mod replay;
 mod sink_test;
 
+pub use private::close_new_files;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;

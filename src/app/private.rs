@@ -5,6 +5,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+/// Lets nobody but this user into files and folders made from now on, whatever
+/// the shell allows.
+pub fn close_new_files() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
 /// Says of folders that were there before whom they let in. They stay as they
 /// are: a log shipper's group may be meant.
 pub(super) fn warn_of_readers<const N: usize>(folders: [&Path; N]) {

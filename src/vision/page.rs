@@ -22,10 +22,19 @@ const MOST_OF_IT: f64 = 0.6;
 const BAND: u64 = 3840 * 2176;
 /// Rows of its neighbours that are seen with a band, so that no line is cut.
 const OVERLAP: u32 = 128;
-/// Pixels searched in one turn, and columns recognised: seconds on one core.
-/// What a turn does not get to is unread until the next.
-const PIXELS_A_TURN: u64 = 2 * BAND;
-const COLUMNS_A_TURN: u64 = 400_000;
+/// Seconds on one core.
+const A_TURN: Turn = Turn {
+    pixels: 2 * BAND,
+    columns: 400_000,
+};
+
+/// Pixels searched in one turn, and columns recognised. What a turn does not
+/// get to is unread until the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) pixels: u64,
+    pub(super) columns: u64,
+}
 
 /// A picture and everything that was read on it.
 #[derive(Debug, Clone)]
@@ -71,16 +80,17 @@ impl Page {
         picture: &Arc<Picture>,
         ocr: &Ocr,
     ) -> Result<(Self, Cost), ReadError> {
-        Self::read_within(last, picture, ocr, COLUMNS_A_TURN)
+        Self::read_within(last, picture, ocr, A_TURN)
     }
 
-    /// With `left` columns to recognise.
+    /// With so much to search and to recognise.
     pub(super) fn read_within(
         last: Option<&Self>,
         picture: &Arc<Picture>,
         ocr: &Ocr,
-        mut left: u64,
+        turn: Turn,
     ) -> Result<(Self, Cost), ReadError> {
+        let mut left = turn.columns;
         let (width, height) = (picture.width, picture.height);
         let all = Rect {
             x: 0,
@@ -124,7 +134,7 @@ impl Page {
         parts.sort_by_key(|(part, _)| !waiting.iter().any(|rect| rect.meets(part)));
         let mut unread = Vec::new();
         for (rect, seen) in &parts {
-            if cost.pixels >= PIXELS_A_TURN || left == 0 {
+            if cost.pixels >= turn.pixels || left == 0 {
                 unread.push(*rect);
                 continue;
             }

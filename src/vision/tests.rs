@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ocr::Ocr;
-use super::page::Page;
+use super::page::{Page, Turn};
 use crate::masking::{OwnPatterns, secrets_beside};
 use crate::media::{Picture, Rect};
 
@@ -65,9 +65,9 @@ fn ocr() -> Ocr {
     Ocr::load(&folder).expect("the OCR model; scripts/fetch-models.sh gets it")
 }
 
-fn read(last: Option<&Page>, picture: &Arc<Picture>, ocr: &Ocr) -> Page {
+fn read(last: Option<&Page>, picture: &Arc<Picture>, ocr: &Ocr, turn: Turn) -> Page {
     let (page, _) = ocr
-        .on_thread(|| Page::read(last, picture, ocr))
+        .on_thread(|| Page::read_within(last, picture, ocr, turn))
         .expect("readable");
     page
 }
@@ -95,26 +95,25 @@ fn leaked(page: &Page, picture: &Picture, words: &[Rect]) -> usize {
 #[test]
 fn every_word_of_a_crowded_screen_is_read_or_painted_over() {
     let ocr = ocr();
-    let mut picture = paper(1920, 1080);
-    let words = words(&mut picture, 24, 40);
+    let mut picture = paper(960, 416);
+    let words = words(&mut picture, 12, 15);
     let picture = Arc::new(picture);
     let found = |page: &Page| {
         let known = |word: &&Rect| page.lines.iter().any(|line| line.rect.meets(word));
         words.iter().filter(known).count()
     };
-    let page = Page::read_within(None, &picture, &ocr, 100_000)
-        .expect("readable")
-        .0;
+    let turn = Turn {
+        pixels: u64::MAX,
+        columns: 20_000,
+    };
+    let mut page = read(None, &picture, &ocr, turn);
     let first = found(&page);
-    assert!((100..900).contains(&first), "{first} of {}", words.len());
+    assert!((10..170).contains(&first), "{first} of {}", words.len());
     assert!(!page.unread.is_empty(), "said to be unread");
     assert_eq!(leaked(&page, &picture, &words), 0);
     // The next turn goes on where it ended, and what is read is seen again.
-    let mut page = page;
     for _ in 0..8 {
-        page = Page::read_within(Some(&page), &picture, &ocr, 100_000)
-            .expect("readable")
-            .0;
+        page = read(Some(&page), &picture, &ocr, turn);
         assert_eq!(leaked(&page, &picture, &words), 0);
         if page.unread.is_empty() {
             break;
@@ -127,19 +126,23 @@ fn every_word_of_a_crowded_screen_is_read_or_painted_over() {
 #[test]
 fn small_words_on_a_screen_of_any_size_are_found_or_painted_over() {
     let ocr = ocr();
-    // Shrunk as a whole, letters of 14 pixels would be five high.
-    let mut picture = paper(7680, 4320);
-    let words: Vec<_> = [(40, 60), (3000, 1190), (5200, 2500), (7500, 4290)]
+    // Two bands, of which a turn searches one.
+    let mut picture = paper(4096, 2200);
+    let words: Vec<_> = [(40, 60), (2000, 1190), (3000, 1850), (3900, 2170)]
         .into_iter()
         .zip(0..)
         .map(|((x, y), seed)| word(&mut picture, x, y, seed))
         .collect();
     let picture = Arc::new(picture);
-    let mut page = read(None, &picture, &ocr);
+    let turn = Turn {
+        pixels: 4_000_000,
+        columns: 400_000,
+    };
+    let mut page = read(None, &picture, &ocr, turn);
     assert_eq!(leaked(&page, &picture, &words), 0);
     assert!(!page.unread.is_empty(), "more than a turn");
-    for _ in 0..4 {
-        page = read(Some(&page), &picture, &ocr);
+    for _ in 0..2 {
+        page = read(Some(&page), &picture, &ocr, turn);
     }
     assert_eq!(page.unread[..], []);
     for word in &words {
