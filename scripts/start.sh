@@ -52,12 +52,10 @@ elif [ -z "$(setting WATCHTOWER_STREAM_KEY '')" ]; then
 fi
 
 rtmp=$(setting WATCHTOWER_RTMP 0.0.0.0:1935)
-http=$(setting WATCHTOWER_HTTP 127.0.0.1:8080)
 logs=$(setting WATCHTOWER_LOGS logs)
 port=${rtmp##*:}
 local_rtmp=127.0.0.1:$port
 case $rtmp in 0.0.0.0:* | '[::]':*) ;; *) local_rtmp=$rtmp ;; esac
-case $http in 0.0.0.0:* | '[::]':*) http=127.0.0.1:${http##*:} ;; esac
 
 if [ -n "$new_key" ]; then
   addresses=$(hostname -I 2>/dev/null | tr ' ' '\n' | grep . | paste -sd ' ' || true)
@@ -85,47 +83,46 @@ fi
 
 publish=("$watchtower" publish demo/demo.mp4 --to "rtmp://$local_rtmp/live/demo" --loop)
 
-# Asks this machine's own server, whose certificate is for another name.
-ask() { # PATH [CURL ARGUMENT...]
-  local path=$1
-  shift
-  curl --silent --fail --insecure --max-time 2 "$@" "$scheme://$http$path"
-}
+# The server writes here what it is: whoever else holds a port can't. Nothing is
+# asked of the network, and the token is shown to nobody.
+told=$(mktemp -d)
+trap 'rm -rf "$told"' EXIT
+export WATCHTOWER_READY_FILE=$told/ready
 
-scheme=https
-healthy() { # waits for the server, while PID ($1, if given) lives
-  for _ in $(seq 150); do
-    for scheme in https http; do
-      ask /healthz >/dev/null 2>&1 && return 0
-    done
-    [ -z "${1:-}" ] || kill -0 "$1" 2>/dev/null || return 1
-    sleep 0.2
+is_ready() { # ALIVE...: waits for the server that was started, while the command holds
+  for _ in $(seq 300); do
+    [ ! -f "$WATCHTOWER_READY_FILE" ] || return 0
+    "$@" || return 1
+    sleep 0.1
   done
   return 1
+}
+
+said() { # NAME: what it wrote, a value a line
+  sed -n "s/^$1=//p" "$WATCHTOWER_READY_FILE"
 }
 
 if [ -t 0 ] && [ -t 1 ] && [ -z "${TMUX:-}" ] && command -v tmux >/dev/null; then
   session=watchtower
   ! tmux has-session -t "=$session" 2>/dev/null || die "a tmux session '$session' is already there: tmux attach -t $session"
-  # The session ends with the server; what it said last can be read before.
+  # The session ends with the server; what it said last can be read before. A
+  # tmux server that was there before has an environment of its own.
+  serve=$(printf '%q serve --ready-file %q' "$watchtower" "$WATCHTOWER_READY_FILE")
   tmux new-session -d -s "$session" -n panel -x "$(tput cols)" -y "$(tput lines)" \
-    "'$watchtower' serve || { echo; echo 'The server failed; Enter closes.'; read -r _; }; tmux kill-session -t '=$session'"
+    "$serve || { echo; echo 'The server failed; Enter closes.'; read -r _; }; tmux kill-session -t '=$session'"
   tmux set-option -t "$session" mouse on >/dev/null
-  if healthy; then
-    token=$(setting WATCHTOWER_CONSOLE_TOKEN '')
-    # The header goes by standard input, so that no process list shows it.
-    agents=$(printf 'header = "Authorization: Bearer %s"\n' "${token:-none}" |
-      ask /api/agents --config - |
-      python3 -c 'import json, sys; print("\n".join(a["name"].lower() for a in json.load(sys.stdin)["items"] if a["enabled"]))')
-    for agent in $agents; do
-      tmux split-window -d -t "=$session:panel" "tail -n 40 -F '$logs/$agent.log'" || break
+  if is_ready tmux has-session -t "=$session" 2>/dev/null; then
+    while IFS= read -r log; do
+      tmux split-window -d -t "=$session:panel" "$(printf 'tail -n 40 -F -- %q' "$log")" || break
       tmux select-layout -t "=$session:panel" tiled >/dev/null
-    done
+    done < <(said log)
     tmux select-layout -t "=$session:panel" tiled >/dev/null
     if $demo; then
       tmux new-window -d -t "=$session" -n sample "$(printf '%q ' "${publish[@]}")"
     fi
   fi
+  # No trap outlives exec.
+  rm -rf "$told"
   exec tmux attach -t "=$session"
 fi
 
@@ -142,8 +139,8 @@ stop() {
   kill -TERM "$server" 2>/dev/null || true
 }
 trap stop INT TERM
-if $demo && healthy "$server"; then
-  say "streaming demo/demo.mp4; findings show below and in $logs/, the picture at $scheme://$http/"
+if $demo && is_ready kill -0 "$server" 2>/dev/null; then
+  say "streaming demo/demo.mp4; findings show below and in $logs/, the picture at $(said http)/"
   "${publish[@]}" &
   sample=$!
 fi

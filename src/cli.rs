@@ -22,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take streams in and let the panel look at them.
-    Serve(PlacesArgs),
+    Serve(ServeArgs),
     /// Tell whether everything `serve` needs is in order; exit 1 if not.
     Check(PlacesArgs),
     /// Push a media file (H.264, AAC) over RTMP in real time. The stream key
@@ -47,6 +47,16 @@ pub enum SinkCommand {
     /// Send a marked sample and tell what the other side said; exit 1 if one
     /// did not take it.
     Test(SinkTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub places: PlacesArgs,
+    /// Written, for its owner alone, once everything is open: the process, the
+    /// addresses, the analysts' logs. For scripts that start the server.
+    #[arg(long, env = "WATCHTOWER_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -341,7 +351,7 @@ mod tests {
     #[test]
     fn every_flag_of_serve_and_agent_has_its_twin() {
         let cli = Cli::command();
-        for (command, count) in [("serve", 10), ("agent", 7)] {
+        for (command, count) in [("serve", 11), ("agent", 7)] {
             let command = cli.find_subcommand(command).unwrap();
             let flags: Vec<_> = command
                 .get_arguments()

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
     }
+    // What was on the screens is this user's alone, whatever the shell allows.
+    watchtower::app::close_new_files();
     // Before any thread is there: it sets environment variables.
     if let Err(reason) = watchtower::cli::load_env_file() {
         eprintln!("watchtower: {reason}");

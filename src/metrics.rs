@@ -40,6 +40,11 @@ pub struct Metrics {
     pub ocr_frames: Counter,
     /// Pixels searched for text.
     pub ocr_pixels: Counter,
+    /// Parts of pictures that were painted over because no turn got to them.
+    pub ocr_unread: Counter,
+    /// Lines that stood there for one reading and were gone before anybody was
+    /// told of them.
+    pub ocr_untold: Counter,
     /// Readings that had something to tell the analysts.
     pub ocr_news: Counter,
     tokens: Family<TokenLabels, Counter>,
@@ -47,6 +52,8 @@ pub struct Metrics {
     model_requests: Family<ModelLabel, Counter>,
     model_usd: Family<ModelLabel, Counter<f64, AtomicU64>>,
     budget_step: Gauge,
+    /// Console tokens, or what was made from them, that were wrong.
+    pub wrong_tokens: Counter,
     /// Viewers connected now.
     pub viewers: Gauge,
     whep_answers: Family<StatusLabel, Counter>,
@@ -219,6 +226,9 @@ impl Metrics {
             ocr_cpu_seconds: Counter::default(),
             ocr_frames: Counter::default(),
             ocr_pixels: Counter::default(),
+            ocr_unread: Counter::default(),
+            ocr_untold: Counter::default(),
+            wrong_tokens: Counter::default(),
             ocr_news: Counter::default(),
             tokens: Family::default(),
             panels: Family::default(),
@@ -289,6 +299,21 @@ impl Metrics {
             "ocr_pixels",
             "Pixels searched for text",
             metrics.ocr_pixels.clone(),
+        );
+        r.register(
+            "ocr_unread",
+            "Parts of pictures painted over because no reading got to them",
+            metrics.ocr_unread.clone(),
+        );
+        r.register(
+            "ocr_untold",
+            "Lines gone after one reading, before any analyst was told",
+            metrics.ocr_untold.clone(),
+        );
+        r.register(
+            "wrong_tokens",
+            "Wrong console tokens shown",
+            metrics.wrong_tokens.clone(),
         );
         r.register(
             "ocr_news",

@@ -132,7 +132,11 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
     assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
     let cookie = signed_in.headers()["set-cookie"].to_str().expect("text");
     let cookie = cookie.split(';').next().expect("a cookie").to_owned();
-    let forged = format!("watchtower=99999999999.{}", "ab".repeat(32));
+    let forged = format!(
+        "watchtower=99999999999.{}.{}",
+        "0".repeat(32),
+        "ab".repeat(32)
+    );
     let ask = |name: &'static str, value: String| {
         let request = server.client.get(url("/api/streams"));
         request.header(name, value).send()
@@ -276,4 +280,124 @@ async fn every_refusal_is_a_problem_and_nobody_keeps_it() {
         );
         assert_eq!(header("allow").is_some(), status == 405, "{url}");
     }
+}
+
+#[tokio::test]
+async fn what_the_screens_said_is_one_users_alone_and_an_idle_server_ends_at_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let agents = "[[agent]]\nname = \"SecOps\"\npersonality = \"wary\"\nfocus = \"threats\"\n";
+    for settings in ["", "[store]\nkeep_stills = false\n"] {
+        let setup = Setup::new().agents(agents).settings(settings);
+        let ready = setup.folder.path().join("ready");
+        let mut server = setup
+            .args(&["--ready-file", ready.to_str().expect("text")])
+            .start()
+            .await;
+        let told = server
+            .until("the file that says it is ready", async |_| {
+                std::fs::read_to_string(&ready).ok()
+            })
+            .await;
+        // The server that was started, not whoever else holds a port.
+        let lines: Vec<_> = told.lines().map(str::to_owned).collect();
+        let expected = [
+            format!("pid={}", server.pid()),
+            format!("http=http://{}", server.http),
+            format!("rtmp={}", server.rtmp),
+            "log=logs/secops.log".to_owned(),
+        ];
+        assert_eq!(lines, expected);
+        let mode = |path: &std::path::Path| {
+            std::fs::metadata(path)
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        assert_eq!(mode(&ready), 0o600);
+        for folder in ["data", "logs"] {
+            let folder = server.folder.path().join(folder);
+            assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+            for entry in std::fs::read_dir(&folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                let others = mode(&path) & 0o077;
+                assert_eq!(others, 0, "{}", path.display());
+            }
+        }
+        let asked = std::time::Instant::now();
+        server.signal("-INT");
+        assert!(server.wait().await.success());
+        let took = asked.elapsed();
+        assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn folders_that_others_can_read_stay_and_are_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let setup = Setup::new();
+    let data = setup.folder.path().join("data");
+    std::fs::create_dir(&data).expect("made");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&data, open).expect("set");
+    let server = setup.start().await;
+    server.said("other users of this machine can read").await;
+    let mode = std::fs::metadata(&data)
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+#[tokio::test]
+async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_told() {
+    const TOKEN: &str = "a-t0ken-of-sixteen";
+    let server = Setup::new()
+        .env("WATCHTOWER_CONSOLE_TOKEN", TOKEN)
+        .start()
+        .await;
+    let ask = async |token: &str| {
+        let request = server.client.get(server.http_url("/api/streams"));
+        request.bearer_auth(token).send().await.expect("an answer")
+    };
+    let answer = ask(TOKEN).await;
+    assert_eq!(
+        answer.headers()["cross-origin-resource-policy"],
+        "same-origin"
+    );
+    assert_eq!(
+        ask("a-wrong-guess").await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    server.said("a wrong console token was shown").await;
+    assert!(!server.output().contains("a-wrong-guess"));
+    let metrics = server.client.get(server.http_url("/metrics"));
+    let metrics = metrics.bearer_auth(TOKEN).send().await.expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    assert!(
+        metrics.contains("watchtower_wrong_tokens_total 1\n"),
+        "{metrics}"
+    );
+    // A session ends where it is signed out of, a copy of its cookie with it.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client");
+    let form = client
+        .post(server.http_url("/login"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("token={TOKEN}"));
+    let answer = form.send().await.expect("an answer");
+    let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+    let cookie = cookie.split(';').next().expect("a cookie").to_owned();
+    let with = async |request: reqwest::RequestBuilder| {
+        let request = request.header("cookie", &cookie);
+        request.send().await.expect("an answer").status()
+    };
+    let streams = || client.get(server.http_url("/api/streams"));
+    assert_eq!(with(streams()).await, StatusCode::OK);
+    let leave = client.post(server.http_url("/logout"));
+    assert_eq!(with(leave).await, StatusCode::SEE_OTHER);
+    assert_eq!(with(streams()).await, StatusCode::UNAUTHORIZED);
 }

@@ -22,11 +22,9 @@ pub(super) async fn run(
     hub: StreamHub,
     frames: FrameBus,
     metrics: Arc<Metrics>,
-    fastest: Duration,
+    fastest: watch::Receiver<Duration>,
     sources: CancellationToken,
 ) {
-    // Kept here so that the decoders' receivers stay open.
-    let (_keep, fastest) = watch::channel(fastest);
     let mut changes = hub.changes();
     let mut running = HashSet::new();
     let mut decoders = JoinSet::new();

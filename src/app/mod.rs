@@ -9,12 +9,16 @@
 mod check;
 mod decoders;
 mod panel;
+mod private;
 mod reload;
 mod remote;
 mod replay;
 mod sink_test;
 
+pub use private::close_new_files;
+
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,9 +67,14 @@ const DRAIN: Duration = Duration::from_secs(4);
 pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     let secrets = Secrets::from_env();
     match command {
-        Command::Serve(places) => {
-            let config = Config::load(places.into(), secrets)?;
+        Command::Serve(args) => {
+            let config = Config::load(args.places.into(), secrets)?;
+            private::warn_of_readers([&config.places.data, &config.places.logs]);
             let app = App::bind(config).await?;
+            if let Some(file) = &args.ready_file {
+                app.tell_ready(file)
+                    .with_context(|| format!("failed to write {}", file.display()))?;
+            }
             app.run(shutdown_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -254,6 +263,26 @@ impl App {
         })
     }
 
+    /// Writes for whoever started this server what it is: its process, where it
+    /// listens, and the logs of its analysts. Whoever else holds a port can't.
+    fn tell_ready(&self, file: &Path) -> anyhow::Result<()> {
+        let addresses = self.addresses()?;
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut text = format!(
+            "pid={}\nhttp={scheme}://{}\nrtmp={}\n",
+            std::process::id(),
+            addresses.http,
+            addresses.rtmp
+        );
+        for agent in self.config.panel.enabled() {
+            let log = agent.log_name();
+            let log = self.config.places.logs.join(log);
+            text.push_str(&format!("log={}\n", log.display()));
+        }
+        private::write(file, &text)?;
+        Ok(())
+    }
+
     /// Serves until `shutdown`; an error means that something essential
     /// ended before.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -288,7 +317,8 @@ impl App {
             redact: self.config.panel.model.redact_at_home(),
             ready: Arc::clone(&ready),
         };
-        let fastest = self.config.panel.fastest();
+        let fastest = watch::Sender::new(self.config.panel.fastest());
+        let pace = fastest.subscribe();
         // Sources end when told to; the rest when its sources have.
         let sources = shutdown.child_token();
         let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
@@ -328,12 +358,13 @@ impl App {
             self.findings.clone(),
             self.config.settings.watchdog.clone(),
         );
-        let history = History {
-            frames: self.frames.clone(),
-            findings: self.findings.clone(),
-            redact: self.config.panel.model.redact_at_home(),
-        };
+        // Made only where it runs: the drain waits for all who could publish.
         if self.reader.is_some() && self.config.settings.store.keep_stills {
+            let history = History {
+                frames: self.frames.clone(),
+                findings: self.findings.clone(),
+                redact: self.config.panel.model.redact_at_home(),
+            };
             essential.spawn(name("history", done(history.run(sources.clone()))));
         }
         essential.spawn(name("watchdog", done(watchdog.run(sources.clone()))));
@@ -353,6 +384,7 @@ impl App {
             findings: self.findings.clone(),
             metrics: Arc::clone(&self.metrics),
             reads: self.reader.is_some(),
+            fastest,
         };
         essential.spawn(name("reload", done(reload.run(sources.clone()))));
         essential.spawn(name(
@@ -361,7 +393,7 @@ impl App {
                 self.hub,
                 self.frames,
                 self.metrics,
-                fastest,
+                pace,
                 sources.clone(),
             )),
         ));

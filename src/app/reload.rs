@@ -32,6 +32,8 @@ pub(super) struct Reload {
     pub(super) metrics: std::sync::Arc<Metrics>,
     /// Whether the screen is read: that is decided at the start.
     pub(super) reads: bool,
+    /// How often any analyst looks, which is how often pictures are decoded.
+    pub(super) fastest: watch::Sender<Duration>,
 }
 
 /// What the file held, or why it can't be read.
@@ -95,6 +97,7 @@ impl Reload {
                 "{name} needs the screen's text, which this server has not read from its start: restart it"
             ));
         }
+        let fastest = panel.fastest();
         let (staff, statuses) =
             (self.hiring.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
         let names = |staff: &Staff| -> Vec<String> {
@@ -121,6 +124,7 @@ impl Reload {
         }
         self.roster.restaff(statuses);
         self.staff.send_replace(staff);
+        self.fastest.send_replace(fastest);
         let part = |what: &str, names: &[String]| match names {
             [] => String::new(),
             names => format!("; {what}: {}", names.join(", ")),

@@ -98,7 +98,8 @@ pub(super) async fn run(
         metrics: Arc::clone(&metrics),
         budget: hiring.budget().clone(),
     };
-    let fastest = config.panel.fastest();
+    // Its sender stays until the end: nothing is reloaded here.
+    let (_keep, fastest) = watch::channel(config.panel.fastest());
     let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let receiving = client.run(hub.clone(), sources.clone());
     essential.spawn(name("receiving", async { Ok(receiving.await?) }));

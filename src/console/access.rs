@@ -16,14 +16,22 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::guesses::{Attempt, Guesses};
+use super::https::Sparing;
 use super::login::{Session, Sessions};
 use super::page;
 use super::problem::Problem;
 use crate::config::Secret;
+
+/// Which sites' pages may show an answer as an image or run it as a script.
+const SHOWN_BY: header::HeaderName =
+    header::HeaderName::from_static("cross-origin-resource-policy");
+/// A year, for this host alone (RFC 6797).
+const ALWAYS_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What a person reads whose address has shown too many.
 pub(super) const TOO_MANY: &str = "Too many wrong tokens. Try again in a second.";
@@ -35,16 +43,26 @@ pub(super) struct Access {
     /// Browsers reach us by TLS alone.
     secure: bool,
     guesses: Guesses,
+    /// Wrong tokens, counted and told now and then.
+    wrong: Counter,
+    told: Sparing,
     pub(super) sessions: Sessions,
 }
 
 impl Access {
-    pub(super) fn new(token: Option<Secret>, origins: Vec<String>, secure: bool) -> Self {
+    pub(super) fn new(
+        token: Option<Secret>,
+        origins: Vec<String>,
+        secure: bool,
+        wrong: Counter,
+    ) -> Self {
         Self {
             token,
             origins,
             secure,
             guesses: Guesses::default(),
+            wrong,
+            told: Sparing::default(),
             sessions: Sessions::default(),
         }
     }
@@ -59,7 +77,24 @@ impl Access {
 
     /// Whether somebody at `peer` may be let in for what he shows.
     pub(super) fn attempt(&self, peer: IpAddr, is_right: impl FnOnce() -> bool) -> Attempt {
-        self.guesses.attempt(peer, Instant::now(), is_right)
+        let attempt = self.guesses.attempt(peer, Instant::now(), is_right);
+        if attempt != Attempt::Right {
+            self.wrong.inc();
+            self.told.tell(|more| {
+                tracing::warn!(%peer, "a wrong console token was shown{more}");
+            });
+        }
+        attempt
+    }
+
+    /// Whether another site's page had it sent, as the browser says itself (Fetch
+    /// Metadata). Links to a page of ours may be anywhere.
+    fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
+        let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let elsewhere = matches!(says("sec-fetch-site"), Some("cross-site" | "same-site"));
+        let opens = says("sec-fetch-mode") == Some("navigate")
+            && says("sec-fetch-dest").is_none_or(|dest| dest == "document");
+        elsewhere && !opens
     }
 
     /// Whether a page of ours sent it, as far as a browser says.
@@ -69,7 +104,7 @@ impl Access {
             .and_then(|host| host.to_str().ok());
         match headers.get(header::ORIGIN) {
             Some(origin) => self.is_own(origin, host.unwrap_or_default()),
-            None => true,
+            None => !Self::is_embedded_elsewhere(headers),
         }
     }
 
@@ -136,10 +171,10 @@ impl Access {
             return refuse("the request's Host is not this machine's");
         }
         match headers.get(header::ORIGIN) {
-            Some(origin) if !self.is_own(origin, host) && !self.allows(origin) => {
-                refuse("the request comes from another site's page")
-            }
-            _ => Ok(()),
+            Some(origin) if self.is_own(origin, host) || self.allows(origin) => Ok(()),
+            // An image says no origin.
+            None if !Self::is_embedded_elsewhere(headers) => Ok(()),
+            _ => refuse("the request comes from another site's page"),
         }
     }
 
@@ -219,6 +254,13 @@ pub(super) async fn guard(
     // What is allowed depends on who asks.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     as_it_is(headers);
+    // Pages that may call us may show what we answer.
+    if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(SHOWN_BY, HeaderValue::from_static("cross-origin"));
+    }
+    if access.secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
+    }
     if response.status() == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer realm=\"watchtower\"");
         response
@@ -230,6 +272,7 @@ pub(super) async fn guard(
 
 /// Nobody keeps it, unless it says so itself, or takes it for anything else.
 pub(super) fn as_it_is(headers: &mut HeaderMap) {
+    headers.insert(SHOWN_BY, HeaderValue::from_static("same-origin"));
     // Whoever is refused is not answered by what knows better.
     headers
         .entry(header::CACHE_CONTROL)
@@ -293,7 +336,12 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_passes() {
-        let access = Access::new(None, vec!["https://console.example".to_owned()], false);
+        let access = Access::new(
+            None,
+            vec!["https://console.example".to_owned()],
+            false,
+            Counter::default(),
+        );
         let passes = |pairs: &[(&'static str, &'static str)]| {
             access.check(&headers(pairs), None, PEER).is_ok()
         };
@@ -335,7 +383,7 @@ mod tests {
 
     #[test]
     fn encrypted_only_an_encrypted_page_is_ours() {
-        let access = Access::new(None, vec![], true);
+        let access = Access::new(None, vec![], true, Counter::default());
         let passes = |origin: &'static str| {
             let pairs = [("host", "localhost:8080"), ("origin", origin)];
             access.check(&headers(&pairs), None, PEER).is_ok()
@@ -347,7 +395,12 @@ mod tests {
 
     #[test]
     fn with_a_token_everyone_needs_it() {
-        let access = Access::new(Secret::new("s3cret-token"), vec![], false);
+        let access = Access::new(
+            Secret::new("s3cret-token"),
+            vec![],
+            false,
+            Counter::default(),
+        );
         let passes = |pairs: &[(&'static str, &'static str)]| {
             access.check(&headers(pairs), None, PEER).is_ok()
         };
@@ -372,5 +425,49 @@ mod tests {
             ("host", "localhost"),
             ("authorization", "s3cret-token")
         ]));
+    }
+
+    #[test]
+    fn another_sites_page_can_embed_nothing_and_a_link_still_opens() {
+        let local = Access::new(None, vec![], false, Counter::default());
+        let passes = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            map.insert("host", HeaderValue::from_static("localhost:8080"));
+            for (name, value) in headers {
+                map.insert(*name, HeaderValue::from_static(value));
+            }
+            let peer = IpAddr::from([127, 0, 0, 1]);
+            local.check(&map, None, peer).is_ok() && local.is_same_site(&map)
+        };
+        for site in ["cross-site", "same-site"] {
+            assert!(!passes(&[
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", "no-cors")
+            ]));
+            let link = [("sec-fetch-site", site), ("sec-fetch-mode", "navigate")];
+            assert!(passes(&link));
+            let frame = [link[0], link[1], ("sec-fetch-dest", "iframe")];
+            assert!(!passes(&frame));
+        }
+        for site in ["same-origin", "none"] {
+            assert!(passes(&[
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", "no-cors")
+            ]));
+        }
+        assert!(passes(&[]), "curl says nothing");
+    }
+
+    #[test]
+    fn wrong_tokens_are_counted() {
+        let wrong = Counter::default();
+        let access = Access::new(Secret::new("s3cret-token"), vec![], false, wrong.clone());
+        let peer = IpAddr::from([203, 0, 113, 9]);
+        assert_eq!(access.attempt(peer, || true), Attempt::Right);
+        assert_eq!(wrong.get(), 0);
+        for _ in 0..12 {
+            access.attempt(peer, || false);
+        }
+        assert_eq!(wrong.get(), 12, "those that were not looked at, too");
     }
 }

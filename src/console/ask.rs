@@ -48,7 +48,8 @@ const UNSAID: &str = "I do not know: what was read on the screens and found ther
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Question {
-    /// In words, at most 500 characters.
+    /// In words, 1 to 500 characters.
+    #[schema(min_length = 1, max_length = 500)]
     question: String,
 }
 

@@ -30,6 +30,7 @@ pub(super) struct FindingsQuery {
     /// `next` of the page before.
     cursor: Option<u64>,
     /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
@@ -65,6 +66,7 @@ pub(super) struct SearchQuery {
     /// `next` of the page before.
     cursor: Option<u64>,
     /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 

@@ -32,10 +32,12 @@ pub(super) struct MomentsQuery {
     until: Option<Timestamp>,
     /// One still of each stream in so many seconds, the newest, 1 to 86400;
     /// else all.
+    #[param(minimum = 1, maximum = 86400)]
     every: Option<u32>,
     /// `next` of the page before.
     cursor: Option<String>,
     /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 

@@ -56,6 +56,7 @@ pub(super) struct IncidentsQuery {
     /// `next` of the page before, of the same sort.
     cursor: Option<String>,
     /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
@@ -328,8 +329,10 @@ pub(super) async fn transcripts(
 pub(super) struct StatusBody {
     status: Status,
     /// Who decides, 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
     by: String,
     /// At most 2000 characters; needed to close it.
+    #[schema(max_length = 2000)]
     #[serde(default)]
     why: String,
     /// With closed: its like is no news from now on.
@@ -373,8 +376,10 @@ pub(super) async fn set_status(
 #[serde(deny_unknown_fields)]
 pub(super) struct NoteBody {
     /// Who writes, 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
     by: String,
     /// 1 to 2000 characters.
+    #[schema(min_length = 1, max_length = 2000)]
     text: String,
 }
 
@@ -487,6 +492,7 @@ pub(super) async fn lessons(State(state): State<AppState>) -> Result<Json<List<L
 #[into_params(parameter_in = Query)]
 pub(super) struct Remover {
     /// Who removes it, at most 100 characters; "unnamed" unless said.
+    #[param(min_length = 1, max_length = 100)]
     by: Option<String>,
 }
 

@@ -1,8 +1,9 @@
 //! A browser's way in: the token once, then a cookie.
 //!
-//! The cookie says until when it holds and proves it with an HMAC (RFC 2104)
-//! under the token, so it needs no memory, survives a restart and ends with
-//! the token it was made from.
+//! The cookie says until when it holds, has a nonce of its own and proves both
+//! with an HMAC (RFC 2104) under the token, so it needs no memory, survives a
+//! restart and ends with the token it was made from. Signing out revokes the
+//! one session, for as long as this server runs; another token revokes all.
 //!
 //! A cookie made with a guessed token is a guess like any other, so that one
 //! nobody has seen before is looked at only while its address has guesses left.
@@ -41,10 +42,13 @@ const MOST_BYTES: usize = 4096;
 const MOST_SESSIONS: usize = 4096;
 
 type Proof = [u8; 32];
+/// Tells sessions apart that began in the same second.
+type Nonce = u128;
 
 pub(super) fn router(access: Arc<Access>) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(login))
+        .routes(routes!(logout))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .with_state(access)
 }
@@ -105,10 +109,11 @@ async fn login(
     } else {
         ""
     };
-    let proof: Proof = proof(token, until).finalize().into_bytes().into();
+    let nonce: Nonce = rand::random();
+    let proof: Proof = proof(token, until, nonce).finalize().into_bytes().into();
     access.sessions.remember(proof, until);
     let cookie = format!(
-        "{COOKIE}={until}.{}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
+        "{COOKIE}={until}.{nonce:032x}.{}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
         hex(&proof),
         HOLDS.as_secs(),
     );
@@ -117,6 +122,34 @@ async fn login(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// Signs a browser out: its session holds no longer, wherever its cookie is
+#[utoipa::path(
+    post,
+    path = "/logout",
+    tag = "service",
+    security(()),
+    responses(
+        (status = 303, description = "Signed out; whoever has no session is, too"),
+        (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
+    )
+)]
+async fn logout(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if !access.is_same_site(&headers) {
+        let page = page::login(Some("The form was sent from another site."));
+        return (StatusCode::FORBIDDEN, page).into_response();
+    }
+    if let Some(token) = access.token() {
+        let attempt = |is_right: &dyn Fn() -> bool| access.attempt(peer.ip(), is_right);
+        access.sessions.end(&headers, token, attempt);
+    }
+    let gone = format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+    ([(header::SET_COOKIE, gone)], Redirect::to("/")).into_response()
 }
 
 /// Whether what stands in front of us encrypts, as the browser or a proxy says.
@@ -152,9 +185,46 @@ pub(super) enum Session {
 
 /// Sessions that have proved themselves, and until when they hold.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<Proof, i64>>);
+pub(super) struct Sessions(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    open: HashMap<Proof, i64>,
+    /// Signed out, and until when they would have held.
+    revoked: HashMap<Proof, i64>,
+}
+
+/// A session as a cookie tells of it.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    until: i64,
+    nonce: Nonce,
+    proof: Proof,
+}
 
 impl Sessions {
+    /// Those the request shows end, if they were open.
+    fn end(
+        &self,
+        headers: &HeaderMap,
+        token: &Secret,
+        attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
+    ) {
+        let now = Timestamp::now().as_second();
+        for told in cookies(headers) {
+            if self.among(&[told], token, now, &attempt) == Session::Open {
+                self.revoke(told, now);
+            }
+        }
+    }
+
+    fn revoke(&self, told: Told, now: i64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.open.remove(&told.proof);
+        known.revoked.retain(|_, until| *until > now);
+        known.revoked.insert(told.proof, told.until);
+    }
+
     /// Whether the request carries a cookie that still holds; `attempt` is what
     /// a look at one costs.
     pub(super) fn of(
@@ -163,38 +233,35 @@ impl Sessions {
         token: &Secret,
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) -> Session {
-        let cookies: Vec<_> = headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-            .filter_map(parsed)
-            .collect();
-        self.among(&cookies, token, Timestamp::now().as_second(), attempt)
+        self.among(
+            &cookies(headers),
+            token,
+            Timestamp::now().as_second(),
+            attempt,
+        )
     }
 
     fn among(
         &self,
-        cookies: &[(i64, Proof)],
+        cookies: &[Told],
         token: &Secret,
         now: i64,
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) -> Session {
         // What is over lets nobody in, and tells nobody anything.
-        let holding = cookies.iter().filter(|(until, _)| *until > now);
-        if holding
-            .clone()
-            .any(|(until, given)| self.knows(given, *until))
-        {
+        let holding = cookies.iter().filter(|told| told.until > now);
+        if holding.clone().any(|told| self.knows(told)) {
             return Session::Open;
         }
-        for (until, given) in holding {
+        for told in holding.filter(|told| !self.is_revoked(told)) {
             // In constant time.
-            let is_right = || proof(token, *until).verify_slice(given).is_ok();
+            let is_right = || {
+                let proof = proof(token, told.until, told.nonce);
+                proof.verify_slice(&told.proof).is_ok()
+            };
             match attempt(&is_right) {
                 Attempt::Right => {
-                    self.remember(*given, *until);
+                    self.remember(told.proof, told.until);
                     return Session::Open;
                 }
                 Attempt::Wrong => {}
@@ -204,34 +271,61 @@ impl Sessions {
         Session::None
     }
 
-    fn knows(&self, given: &Proof, until: i64) -> bool {
+    fn knows(&self, told: &Told) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(given) == Some(&until)
+        known.open.get(&told.proof) == Some(&told.until)
+    }
+
+    fn is_revoked(&self, told: &Told) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.revoked.contains_key(&told.proof)
     }
 
     fn remember(&self, given: Proof, until: i64) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_SESSIONS {
-            let soonest = known.iter().min_by_key(|(_, until)| **until);
+        let open = &mut known.open;
+        if open.len() >= MOST_SESSIONS {
+            let soonest = open.iter().min_by_key(|(_, until)| **until);
             if let Some(soonest) = soonest.map(|(proof, _)| *proof) {
-                known.remove(&soonest);
+                open.remove(&soonest);
             }
         }
-        known.insert(given, until);
+        open.insert(given, until);
     }
 }
 
-/// Until when a cookie holds, and what proves it.
-fn parsed(value: &str) -> Option<(i64, Proof)> {
-    let (until, given) = value.split_once('.')?;
-    Some((until.parse().ok()?, unhex(given)?))
+fn cookies(headers: &HeaderMap) -> Vec<Told> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .filter_map(parsed)
+        .collect()
 }
 
-fn proof(token: &Secret, until: i64) -> Hmac<Sha256> {
+/// Until when a cookie holds, which it is, and what proves it.
+fn parsed(value: &str) -> Option<Told> {
+    let mut parts = value.split('.');
+    let mut part = || parts.next();
+    let (until, nonce, given) = (part()?, part()?, part()?);
+    let nonce = (nonce.len() == 32).then(|| Nonce::from_str_radix(nonce, 16).ok())?;
+    let told = Told {
+        until: until.parse().ok()?,
+        nonce: nonce?,
+        proof: unhex(given)?,
+    };
+    part().is_none().then_some(told)
+}
+
+fn proof(token: &Secret, until: i64, nonce: Nonce) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(token.expose().as_bytes())
         .expect("a key of any length will do");
     mac.update(b"watchtower console session until ");
     mac.update(until.to_string().as_bytes());
+    mac.update(b" nonce ");
+    mac.update(&nonce.to_be_bytes());
     mac
 }
 
@@ -257,10 +351,34 @@ mod tests {
     use super::*;
 
     fn cookie(token: &Secret, until: i64) -> String {
-        format!(
-            "{until}.{}",
-            hex(&proof(token, until).finalize().into_bytes())
-        )
+        numbered(token, until, 7)
+    }
+
+    fn numbered(token: &Secret, until: i64, nonce: Nonce) -> String {
+        let proof = proof(token, until, nonce).finalize().into_bytes();
+        format!("{until}.{nonce:032x}.{}", hex(&proof))
+    }
+
+    #[test]
+    fn who_signs_out_ends_this_session_and_no_other() {
+        let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
+        let sessions = Sessions::default();
+        let until = Timestamp::now().as_second() + 1000;
+        let (mine, other) = (numbered(&token, until, 1), numbered(&token, until, 2));
+        assert_ne!(mine, other, "of the same second");
+        let open = |value: &str| look(&sessions, value, &token, until - 1, true) == Session::Open;
+        assert!(open(&mine) && open(&other));
+        let mut headers = HeaderMap::new();
+        let shown = HeaderValue::from_str(&format!("a=b; {COOKIE}={mine}")).expect("text");
+        headers.insert(header::COOKIE, shown);
+        sessions.end(&headers, &token, |is_right| match is_right() {
+            true => Attempt::Right,
+            false => Attempt::Wrong,
+        });
+        assert!(!open(&mine), "a copy of the cookie is of no use");
+        assert!(open(&other));
+        let moved = mine.replace(&format!("{:032x}", 1), &format!("{:032x}", 3));
+        assert!(!open(&moved), "the nonce is proved, too");
     }
 
     #[test]

@@ -163,7 +163,12 @@ impl Console {
             inbound_secret,
             ..
         } = self.settings;
-        let access = Access::new(token, allowed_origins, tls.is_some());
+        let access = Access::new(
+            token,
+            allowed_origins,
+            tls.is_some(),
+            views.metrics.wrong_tokens.clone(),
+        );
         let state = AppState {
             wire: Wire::new(),
             views,

@@ -13,7 +13,7 @@ use super::AppState;
 use super::problem::Problem;
 
 /// Outside the guard, with answers of their own.
-const FREE: [&str; 3] = ["/healthz", "/login", "/api/inbound"];
+const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::media::{EncodeJpeg, Frame, MediaTime, Picture, StreamName};
@@ -21,6 +21,8 @@ use gate::Gate;
 const READS_KEPT: usize = 3;
 /// Names whose frame counter is remembered after they went off the air.
 const NAMES_KEPT: usize = 1024;
+/// An older picture is late when its text is known.
+const LATE: SignedDuration = SignedDuration::from_secs(3);
 
 /// All live streams' pictures. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,6 +48,9 @@ struct Slot {
     reads: VecDeque<Arc<Frame>>,
     /// When the first scene came that is not among the reads' yet.
     unread_since: Option<Timestamp>,
+    /// When the first picture came whose reading was late or left something
+    /// out, if none since has caught up.
+    behind_since: Option<Timestamp>,
 }
 
 impl Default for FrameBus {
@@ -136,8 +141,24 @@ impl FrameBus {
         lock(&self.inner.slots).get(stream)?.unread_since
     }
 
+    /// Since when the reading of a live stream has not kept up with it: what it
+    /// shows now is unread, or it is read late or in parts each time.
+    pub fn behind_since(&self, stream: &StreamName) -> Option<Timestamp> {
+        let slots = lock(&self.inner.slots);
+        let slot = slots.get(stream)?;
+        let known = [slot.unread_since, slot.behind_since];
+        known.into_iter().flatten().min()
+    }
+
     /// Puts a frame back with the text that was read on it.
     pub fn publish_read(&self, frame: Arc<Frame>) {
+        self.publish_reading(frame, true);
+    }
+
+    /// The same with `all` of its text or what there was time for; whether it
+    /// is the first of which something was left out.
+    pub fn publish_reading(&self, frame: Arc<Frame>, all: bool) -> bool {
+        let began;
         {
             let mut slots = lock(&self.inner.slots);
             // Read too late: the stream has gone meanwhile.
@@ -145,10 +166,22 @@ impl FrameBus {
                 .get_mut(&frame.stream)
                 .filter(|slot| slot.publishers > 0)
             else {
-                return;
+                return false;
             };
             let newest = slot.newest.as_ref().map(|newest| newest.changes.newest());
-            if newest.is_none_or(|scene| scene <= frame.changes.newest()) {
+            let caught_up = newest.is_none_or(|scene| scene <= frame.changes.newest());
+            let late = slot
+                .newest
+                .as_ref()
+                .is_some_and(|newest| newest.captured_at.duration_since(frame.captured_at) >= LATE);
+            let was_behind = slot.behind_since.is_some();
+            if !all || (!caught_up && late) {
+                slot.behind_since.get_or_insert(frame.captured_at);
+            } else {
+                slot.behind_since = None;
+            }
+            began = !all && !was_behind;
+            if caught_up {
                 slot.unread_since = None;
             } else {
                 // Something came while this was being read.
@@ -160,6 +193,7 @@ impl FrameBus {
             }
         }
         self.note_change();
+        began
     }
 
     /// Changes with every frame, every reading, and when a stream comes or
@@ -231,6 +265,7 @@ impl Drop for FramePublisher {
             if slot.publishers == 0 {
                 slot.newest = None;
                 slot.unread_since = None;
+                slot.behind_since = None;
                 slot.reads.clear();
             }
         }
@@ -275,6 +310,37 @@ mod tests {
         assert_eq!((first.seq, second.seq, third.seq), (1, 2, 3));
         assert_eq!(first.scene, second.scene);
         assert_ne!(second.scene, third.scene);
+    }
+
+    #[test]
+    fn reading_that_is_late_or_partial_is_behind_until_it_catches_up() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let mut shade = 0u8;
+        let mut next = |seconds| {
+            shade = shade.wrapping_add(97);
+            publisher.publish(picture(shade), MediaTime(seconds * 90_000), at(seconds))
+        };
+        let read = |frame: &Frame, all| {
+            bus.publish_reading(Arc::new(frame.read(Arc::from([]), Arc::from([]))), all)
+        };
+        // Each is known when the next has been there for long.
+        let first = next(0);
+        for seconds in [6, 12, 18] {
+            let unread = bus.newest(&name()).expect("a frame");
+            next(seconds);
+            assert!(!read(&unread, true));
+            assert_eq!(bus.behind_since(&name()), Some(first.captured_at));
+        }
+        let newest = bus.newest(&name()).expect("a frame");
+        read(&newest, true);
+        assert_eq!(bus.behind_since(&name()), None, "caught up");
+        assert!(read(&newest, false), "the first that is not whole");
+        assert!(!read(&newest, false), "said once");
+        assert_eq!(bus.behind_since(&name()), Some(newest.captured_at));
+        read(&newest, true);
+        assert_eq!(bus.behind_since(&name()), None);
     }
 
     #[test]

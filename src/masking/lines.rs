@@ -24,10 +24,16 @@ const SURE: f32 = 0.85;
 static KEY_BEGINS: LazyLock<Regex> = LazyLock::new(|| marks(r"BEG[Il1|]N[A-Z0-9 ]*"));
 static KEY_ENDS: LazyLock<Regex> = LazyLock::new(|| marks(r"END[A-Z0-9 ]*"));
 
+/// Letters from which on a box of any shape may hold a secret.
+const LETTERS: usize = 4;
+
 /// Whether a line is painted over because nobody can tell what it says.
 pub fn is_unreadable(line: &TextLine) -> bool {
-    // A shorter one is no secret, but an icon or a number.
-    let is_text = line.rect.width >= 3 * line.rect.height;
+    let (width, height) = (line.rect.width, line.rect.height);
+    // A shorter one is no secret, but an icon or a number. A high one is text
+    // that was turned.
+    let is_long = width >= 3 * height || height >= 3 * width;
+    let is_text = is_long || line.text.chars().count() >= LETTERS;
     is_text && line.confidence < SURE
 }
 
@@ -43,8 +49,15 @@ pub(super) fn is_mark(text: &str) -> bool {
 
 /// What of these lines (in reading order, of a picture of that size) must not
 /// be seen, and what has to be painted over to hide it.
-pub fn secrets_on(
+pub fn secrets_on(lines: &[TextLine], own: &OwnPatterns, size: (u32, u32)) -> Vec<Secret> {
+    secrets_beside(lines, &[], own, size)
+}
+
+/// The same where parts of the picture are unread: those, and what shares a
+/// row with them, as the word that tells a secret may be the unread one.
+pub fn secrets_beside(
     lines: &[TextLine],
+    unread: &[Rect],
     own: &OwnPatterns,
     (width, height): (u32, u32),
 ) -> Vec<Secret> {
@@ -72,6 +85,9 @@ pub fn secrets_on(
     found.keys(&rows);
     found.cells(&rows);
     found.unread();
+    for rect in unread {
+        found.around(rect);
+    }
     let mut secrets = found.secrets;
     secrets.sort_by_key(|secret| (secret.line, secret.range.start));
     secrets
@@ -125,9 +141,6 @@ impl Found<'_> {
 
     /// What overlaps on a line becomes one.
     fn hide(&mut self, line: usize, mut range: Range<usize>, kind: &str, mut personal: bool) {
-        if range.is_empty() {
-            return;
-        }
         let mut kind = kind.to_owned();
         self.secrets.retain(|known| {
             let meets = known.line == line
@@ -176,7 +189,10 @@ impl Found<'_> {
             let kind = secret.kind.clone();
             let text = &self.lines[above].text;
             let rest = text.trim_end_matches(|c: char| is_key_letter(c) || "_-.".contains(c));
-            self.hide(above, rest.len()..text.len(), &kind, false);
+            let end = rest.len()..text.len();
+            if !end.is_empty() {
+                self.hide(above, end, &kind, false);
+            }
         }
     }
 
@@ -193,6 +209,27 @@ impl Found<'_> {
                 self.hide_all(index, UNREADABLE);
             }
         }
+    }
+
+    /// Where nobody has read, and the rows it reaches into.
+    fn around(&mut self, rect: &Rect) {
+        let rows = Rect {
+            x: 0,
+            width: self.size.0,
+            ..*rect
+        };
+        for index in 0..self.lines.len() {
+            if self.lines[index].rect.meets(&rows) {
+                self.hide_all(index, UNREADABLE);
+            }
+        }
+        self.secrets.push(Secret {
+            line: self.lines.len(),
+            range: 0..0,
+            rect: *rect,
+            kind: UNREADABLE.to_owned(),
+            personal: false,
+        });
     }
 
     /// Private keys (RFC 7468): every row between their marks, and as many as
@@ -362,6 +399,68 @@ mod tests {
             },
             confidence: 1.0,
         }
+    }
+
+    #[test]
+    fn what_nobody_can_read_is_hidden_be_it_empty_turned_or_short() {
+        let unreadable = |text: &str, width, height| TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x: 40,
+                y: 40,
+                width,
+                height,
+            },
+            confidence: 0.0,
+        };
+        for line in [
+            unreadable("", 200, 20),
+            unreadable("", 20, 200),
+            unreadable("hunt", 40, 20),
+        ] {
+            let secrets = secrets_on(&[line.clone()], &OwnPatterns::default(), (1920, 1080));
+            let [secret] = &secrets[..] else {
+                panic!("{line:?}: {secrets:?}");
+            };
+            assert_eq!(secret.kind, UNREADABLE);
+            assert_eq!(secret.rect.with(&line.rect), secret.rect, "all of it");
+        }
+        let icon = unreadable("o", 20, 20);
+        assert_eq!(
+            secrets_on(&[icon], &OwnPatterns::default(), (1920, 1080)),
+            []
+        );
+    }
+
+    #[test]
+    fn an_unread_part_is_hidden_with_what_stands_beside_it() {
+        let lines = [
+            line("all is well", 10, 10),
+            line("hunter2", 200, 100),
+            line("all is well below", 10, 300),
+        ];
+        let unread = Rect {
+            x: 10,
+            y: 98,
+            width: 120,
+            height: 20,
+        };
+        let size = (1920, 1080);
+        let secrets = secrets_beside(&lines, &[unread], &OwnPatterns::default(), size);
+        let painted = |x, y| {
+            let spot = Rect {
+                x,
+                y,
+                width: 1,
+                height: 1,
+            };
+            secrets.iter().any(|secret| secret.rect.meets(&spot))
+        };
+        assert!(painted(60, 108), "what was not read");
+        assert!(painted(210, 108), "what it may name");
+        assert!(!painted(20, 18) && !painted(20, 308), "what was read");
+        let text: Vec<_> = secrets.iter().map(|secret| secret.line).collect();
+        assert_eq!(text, [1, 3], "the text goes with it");
     }
 
     fn hidden(lines: &[TextLine]) -> Vec<(usize, String)> {

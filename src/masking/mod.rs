@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
-pub use lines::{UNREADABLE, is_unreadable, secrets_on};
+pub use lines::{UNREADABLE, is_unreadable, secrets_beside, secrets_on};
 
 /// What is hidden before anything leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

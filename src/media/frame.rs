@@ -39,7 +39,8 @@ pub struct Frame {
 /// A piece of text that must not leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
-    /// Of the line it stands on, in [`Frame::text`].
+    /// Of the line it stands on, in [`Frame::text`]; past its end where nobody
+    /// has read what stands there.
     pub line: usize,
     /// Its bytes of that line's text.
     pub range: Range<usize>,

@@ -12,12 +12,15 @@
 //! FrameBus, with text, secrets and the scene
 //! ```
 
+mod budget;
 mod moved;
 mod news;
 mod ocr;
 mod page;
 mod reader;
 mod scroll;
+#[cfg(test)]
+mod tests;
 
 pub use ocr::{LoadError, Ocr, ReadError};
 pub use reader::{Reader, ReaderSettings};

@@ -13,7 +13,7 @@ use super::moved::{self, CELL};
 use super::page::Page;
 use crate::masking::is_unreadable;
 use crate::media::{Changes, Rect, TextLine};
-use crate::screen::diff;
+use crate::screen::{SURE, diff};
 
 /// Pixels beside the text that have to change: a small chart has 300x200.
 const CHART: u64 = 24_000;
@@ -23,6 +23,10 @@ const DRAWINGS: SignedDuration = SignedDuration::from_secs(10);
 /// Lines that could not be read when the picture was told and can be now: fewer
 /// were under the mouse.
 const CLEARED: usize = 4;
+/// From this share of the lines on, of which there are so many at least, it is
+/// another page and not a mouse in passing.
+const ANOTHER: f64 = 0.5;
+const PAGE: usize = 4;
 /// Between two tellings because of them, as a picture clears up little by little.
 const CLEARING: SignedDuration = SignedDuration::from_secs(2);
 /// Around a line, as its shadow and cursor are no chart.
@@ -55,7 +59,8 @@ impl Told {
             return true;
         }
         let rest = at.duration_since(self.at);
-        self.says_more(page, changes)
+        self.is_another(page, changes)
+            || self.says_more(page, changes)
             || (rest >= CLEARING && self.has_cleared(page))
             || (rest >= DRAWINGS && self.draws_more(page, changes))
     }
@@ -71,7 +76,37 @@ impl Told {
         if cleared >= CLEARED {
             tracing::debug!(lines = cleared, "what was blurred can be read");
         }
-        cleared >= CLEARED
+        // What was painted over because a turn did not get to it.
+        let now_read = |rect: &&Rect| {
+            let still = page.unread.iter().any(|unread| unread.meets(rect));
+            !still && page.lines.iter().any(|line| line.rect.meets(rect))
+        };
+        cleared >= CLEARED || self.page.unread.iter().any(|rect| now_read(&rect))
+    }
+
+    /// Whether most of what can be read is new and sharp, on a picture that has
+    /// settled: by the second reading such a page may be gone.
+    fn is_another(&self, page: &Page, changes: &Changes) -> bool {
+        let sharp = page.lines.iter().filter(|line| line.confidence >= SURE);
+        let sharp = sharp.count();
+        // A picture that clears up is read differently each time.
+        let blurred = page.lines.iter().filter(|line| is_unreadable(line)).count();
+        if changes.settling || sharp < PAGE || blurred > sharp / 4 {
+            return false;
+        }
+        let appeared = diff(&self.page.lines, &page.lines).appeared.len();
+        let another = appeared >= PAGE && appeared as f64 >= ANOTHER * sharp as f64;
+        if another {
+            tracing::debug!(lines = appeared, "another page came");
+        }
+        another
+    }
+
+    /// Lines that were seen once, which nobody was told of.
+    pub(super) fn untold(&self, page: &Page) -> usize {
+        let gone = |text: &str| !page.lines.iter().any(|line| line.text == text);
+        let once = self.unsure.iter().filter(|(here, _)| *here);
+        once.filter(|(_, text)| gone(text)).count()
     }
 
     /// Whether there is a line where none was, or two readings in turn agree
@@ -180,6 +215,7 @@ mod tests {
         Arc::new(Page {
             picture: Arc::new(picture),
             lines: Arc::from([line]),
+            unread: Arc::from([]),
         })
     }
 
@@ -198,6 +234,7 @@ mod tests {
             Arc::new(Page {
                 picture: Arc::clone(&one.picture),
                 lines: lines.collect(),
+                unread: Arc::from([]),
             })
         };
         let after =
@@ -210,6 +247,50 @@ mod tests {
         let mouse = with([0.95, 0.95, 0.95, 0.7, 0.7]);
         assert!(!told.has_news(&mouse, &changes, after(2000)), "too little");
         assert!(told.has_news(&sharp, &changes, after(2000)));
+    }
+
+    #[test]
+    fn a_whole_new_page_that_is_sharp_counts_at_once_and_a_few_lines_do_not() {
+        let with = |words: &str, confidence| {
+            let one = page("", 50);
+            let lines = (0..12u32).map(|at| TextLine {
+                text: format!("{words} number {}", char::from(b'a' + at as u8)),
+                confidence,
+                rect: Rect {
+                    y: 20 + 24 * at,
+                    ..one.lines[0].rect
+                },
+            });
+            Page {
+                picture: Arc::clone(&one.picture),
+                lines: lines.collect(),
+                unread: Arc::from([]),
+            }
+        };
+        let settled = Changes {
+            settling: false,
+            ..Changes::all(2, Timestamp::UNIX_EPOCH)
+        };
+        let blurring = Changes::all(2, Timestamp::UNIX_EPOCH);
+        let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
+        let told = || {
+            let first = Arc::new(with("queue depth of worker", 0.97));
+            Told::new(1, first, Timestamp::UNIX_EPOCH)
+        };
+        let next = with("replication lag on database", 0.97);
+        assert!(told().has_news(&next, &settled, soon), "another page");
+        assert!(!told().has_news(&next, &blurring, soon), "it settles");
+        let same = with("queue depth of worker", 0.97);
+        assert!(!told().has_news(&same, &settled, soon), "the same");
+        let mut some = with("queue depth of worker", 0.97);
+        let lines: Vec<_> = (some.lines.iter().zip(next.lines.iter()).enumerate())
+            .map(|(at, (old, new))| if at < 3 { new.clone() } else { old.clone() })
+            .collect();
+        some.lines = lines.into();
+        let mut told = told();
+        assert!(!told.has_news(&some, &settled, soon), "a mouse, once");
+        assert_eq!(told.untold(&same), 3, "gone before anybody was told");
+        assert_eq!(told.untold(&some), 0, "still there");
     }
 
     #[test]
@@ -226,6 +307,7 @@ mod tests {
         let empty = Page {
             picture: Arc::clone(&page("", 50).picture),
             lines: Arc::from([]),
+            unread: Arc::from([]),
         };
         let mut told = Told::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
         assert!(

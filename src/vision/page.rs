@@ -17,6 +17,24 @@ const MARGIN: u32 = 24;
 const WORDS_APART: usize = 5;
 /// From this share of the picture on it is read whole.
 const MOST_OF_IT: f64 = 0.6;
+/// Pixels searched for text at once: a screen of 4K. Searched as a whole, a
+/// larger one would be shrunk until small letters are gone.
+const BAND: u64 = 3840 * 2176;
+/// Rows of its neighbours that are seen with a band, so that no line is cut.
+const OVERLAP: u32 = 128;
+/// Seconds on one core.
+const A_TURN: Turn = Turn {
+    pixels: 2 * BAND,
+    columns: 400_000,
+};
+
+/// Pixels searched in one turn, and columns recognised. What a turn does not
+/// get to is unread until the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) pixels: u64,
+    pub(super) columns: u64,
+}
 
 /// A picture and everything that was read on it.
 #[derive(Debug, Clone)]
@@ -26,6 +44,8 @@ pub(super) struct Page {
     pub(super) picture: Arc<Picture>,
     /// In reading order.
     pub(super) lines: Arc<[TextLine]>,
+    /// Where something may stand that nobody has read.
+    pub(super) unread: Arc<[Rect]>,
 }
 
 /// What a reading cost.
@@ -50,6 +70,7 @@ impl Page {
         Self {
             picture: Arc::new(nothing),
             lines: Arc::from([]),
+            unread: Arc::from([]),
         }
     }
 
@@ -59,6 +80,17 @@ impl Page {
         picture: &Arc<Picture>,
         ocr: &Ocr,
     ) -> Result<(Self, Cost), ReadError> {
+        Self::read_within(last, picture, ocr, A_TURN)
+    }
+
+    /// With so much to search and to recognise.
+    pub(super) fn read_within(
+        last: Option<&Self>,
+        picture: &Arc<Picture>,
+        ocr: &Ocr,
+        turn: Turn,
+    ) -> Result<(Self, Cost), ReadError> {
+        let mut left = turn.columns;
         let (width, height) = (picture.width, picture.height);
         let all = Rect {
             x: 0,
@@ -94,10 +126,20 @@ impl Page {
                 .filter(|line| !stale.iter().any(|rect| rect.meets(&line.rect)));
             kept.cloned().collect()
         });
-        for rect in &stale {
-            let seen = rect.grown(MARGIN, width, height);
+        let waiting = last.map_or(&[][..], |last| &last.unread);
+        let mut parts: Vec<_> = (stale.iter())
+            .flat_map(|rect| bands(rect, width, height))
+            .collect();
+        // What waited goes first, or it would wait for ever.
+        parts.sort_by_key(|(part, _)| !waiting.iter().any(|rect| rect.meets(part)));
+        let mut unread = Vec::new();
+        for (rect, seen) in &parts {
+            if cost.pixels >= turn.pixels || left == 0 {
+                unread.push(*rect);
+                continue;
+            }
             cost.pixels += seen.area();
-            let read = ocr.read(picture, seen, |line| {
+            let read = ocr.read(picture, *seen, &mut left, waiting, |line| {
                 // What lies in the margin alone is known, and maybe cut off.
                 if !line.meets(rect) {
                     return Known::Elsewhere;
@@ -114,8 +156,14 @@ impl Page {
                 }
             })?;
             // Read anew as part of a longer line.
-            lines.retain(|line| !read.iter().any(|new| new.rect.meets(&centre(&line.rect))));
-            lines.extend(read);
+            lines.retain(|line| {
+                !read
+                    .lines
+                    .iter()
+                    .any(|new| new.rect.meets(&centre(&line.rect)))
+            });
+            lines.extend(read.lines);
+            unread.extend(read.unread);
         }
         in_reading_order(&mut lines);
         let page = Self {
@@ -124,6 +172,7 @@ impl Page {
                 None => Arc::clone(picture),
             },
             lines: lines.into(),
+            unread: merged(unread).into(),
         };
         Ok((page, cost))
     }
@@ -153,6 +202,7 @@ impl Page {
         let mut rects = regions(&cells, columns, CELL, width, height);
         let unsure = (self.lines.iter()).filter(|line| self.is_sharper(picture, line));
         rects.extend(unsure.map(|line| line.rect));
+        rects.extend(self.unread.iter());
         loop {
             let before = rects.len();
             let area: u64 = rects.iter().map(Rect::area).sum();
@@ -211,6 +261,32 @@ impl Page {
             ..line.clone()
         })
     }
+}
+
+/// Parts of a rectangle that are searched one by one, each with what is seen of
+/// its neighbours: all of it, or rows from the top.
+fn bands(rect: &Rect, width: u32, height: u32) -> Vec<(Rect, Rect)> {
+    if rect.area() <= BAND {
+        return vec![(*rect, rect.grown(MARGIN, width, height))];
+    }
+    let rows = (BAND / u64::from(rect.width)) as u32;
+    let rows = rows.saturating_sub(2 * OVERLAP).max(OVERLAP);
+    let tops = (rect.y..rect.bottom()).step_by(rows as usize);
+    let band = |y: u32| {
+        let band = Rect {
+            y,
+            height: rows.min(rect.bottom() - y),
+            ..*rect
+        };
+        let tall = band.grown(OVERLAP, width, height);
+        let seen = Rect {
+            y: tall.y,
+            height: tall.height,
+            ..band.grown(MARGIN, width, height)
+        };
+        (band, seen)
+    };
+    tops.map(band).collect()
 }
 
 fn centre(rect: &Rect) -> Rect {
@@ -298,6 +374,7 @@ mod tests {
         let old = Arc::new(Picture::grey(320, 240));
         let page = Page {
             picture: Arc::clone(&old),
+            unread: Arc::from([]),
             lines: Arc::from([line("restarts 3", place)]),
         };
         let shifted = Rect {
@@ -332,6 +409,7 @@ mod tests {
         paint(&mut new, rect(20, 76));
         let page = Page {
             picture: Arc::new(old),
+            unread: Arc::from([]),
             lines: Arc::from([line("one event", rect(20, 100))]),
         };
         assert_eq!(page.recall(&new, &rect(20, 76), 0), None);
@@ -342,6 +420,39 @@ mod tests {
             (found.text.as_str(), found.rect),
             ("one event", rect(20, 76))
         );
+    }
+
+    #[test]
+    fn a_picture_of_any_size_is_searched_all_of_it_and_none_of_it_shrunk_away() {
+        for (width, height) in [(1920, 1080), (3840, 2160), (7680, 4320), (16_384, 16_384)] {
+            let all = Rect {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            };
+            let bands = bands(&all, width, height);
+            let mut next = 0;
+            for (band, seen) in &bands {
+                assert_eq!((band.x, band.y, band.width), (0, next, width));
+                assert!(seen.area() <= BAND, "{width}x{height}: {seen:?}");
+                assert_eq!(seen.with(band), *seen);
+                next = band.bottom();
+            }
+            assert_eq!(next, height, "{width}x{height}");
+            assert_eq!(bands.len() == 1, width <= 3840);
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_is_read_next_though_nothing_moved() {
+        let unread = rect(100, 100);
+        let page = Page {
+            picture: Arc::new(Picture::grey(320, 240)),
+            lines: Arc::from([line("beside it", rect(10, 10))]),
+            unread: Arc::from([unread]),
+        };
+        assert_eq!(page.stale(&Picture::grey(320, 240)), [unread]);
     }
 
     #[test]

@@ -12,20 +12,17 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::news::Told;
 use super::ocr::{Ocr, ReadError};
 use super::page::{Cost, Page};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
-use crate::masking::{OwnPatterns, Redact, mask, secrets_on};
-use crate::media::{Frame, StreamName, TextLine};
+use crate::masking::{OwnPatterns, Redact, mask, secrets_beside};
+use crate::media::{Frame, Secret, StreamName, TextLine};
 use crate::metrics::Metrics;
 use crate::screen::diff;
 use crate::store::{ScreenLine, ScreenText};
-
-/// CPU that may be spent at once after a rest: a first full screen, at full
-/// speed.
-const BURST: Duration = Duration::from_secs(4);
 
 /// How long a picture that settles is waited for before it is read as it is.
 const TO_REST: SignedDuration = SignedDuration::from_secs(3);
@@ -63,6 +60,7 @@ pub struct Reader {
 struct Memory {
     /// Of the frame read, by the change gate.
     scene: u64,
+    seq: u64,
     /// When that frame was on the screen.
     at: Timestamp,
     page: Arc<Page>,
@@ -72,7 +70,8 @@ struct Memory {
 impl Memory {
     fn wants(&self, frame: &Frame) -> bool {
         let later = || frame.captured_at.duration_since(self.at) >= AGAIN;
-        self.scene != frame.scene || (self.told.is_unsure() && later())
+        let rest = || !self.page.unread.is_empty() && frame.seq > self.seq;
+        self.scene != frame.scene || (self.told.is_unsure() && later()) || rest()
     }
 }
 
@@ -91,7 +90,7 @@ impl Reader {
             record,
             metrics,
             own: settings.own,
-            budget: Budget::new(settings.share),
+            budget: Budget::new(settings.share, Instant::now()),
             memories: HashMap::new(),
             last: None,
         }
@@ -103,12 +102,12 @@ impl Reader {
         loop {
             changes.borrow_and_update();
             let step = async {
-                let Some(frame) = self.pick() else {
+                let Some((frame, wait)) = self.next() else {
                     return changes.changed().await.is_ok();
                 };
-                let wait = self.budget.wait();
                 if wait > Duration::ZERO {
-                    tokio::time::sleep(wait).await;
+                    // Another stream may have something left, and something new.
+                    let _ = tokio::time::timeout(wait, changes.changed()).await;
                 } else if let Some(left) = self.until_sharp(&frame) {
                     // Over, too, when no other picture comes.
                     let _ = tokio::time::timeout(left, changes.changed()).await;
@@ -127,28 +126,42 @@ impl Reader {
     /// Reads the next frame in turn now, whatever the budget; false when there
     /// is nothing unread.
     pub async fn read_next(&mut self) -> bool {
-        let Some(frame) = self.pick() else {
+        let Some(frame) = self.unread().into_iter().next() else {
             return false;
         };
         self.read(frame).await;
         true
     }
 
-    /// The newest frame of the next stream in turn that has a scene unread, or
-    /// one that has to be read twice.
-    fn pick(&mut self) -> Option<Arc<Frame>> {
+    /// What is read next, and how long it has to wait: the first in turn whose
+    /// stream has something of its share left, or the one that will have soonest.
+    fn next(&mut self) -> Option<(Arc<Frame>, Duration)> {
+        let unread = self.unread();
+        let live = self.frames.live();
+        self.budget.fill(&live, Instant::now());
+        let waits = unread.into_iter().map(|frame| {
+            let wait = self.budget.wait(&frame.stream);
+            (frame, wait)
+        });
+        waits.min_by_key(|(_, wait)| *wait)
+    }
+
+    /// The newest frame of each stream, from the next in turn, that has a scene
+    /// unread or one that has to be read on or twice.
+    fn unread(&mut self) -> Vec<Arc<Frame>> {
         let mut live = self.frames.live();
         self.memories.retain(|stream, _| live.contains(stream));
         if let Some(last) = &self.last {
             let behind = live.iter().filter(|stream| *stream <= last).count();
             live.rotate_left(behind);
         }
-        live.iter().find_map(|stream| {
+        let unread = live.iter().filter_map(|stream| {
             let memory = self.memories.get(stream);
             self.frames
                 .newest(stream)
                 .filter(|frame| memory.is_none_or(|memory| memory.wants(frame)))
-        })
+        });
+        unread.collect()
     }
 
     /// How long at most to wait for a sharper picture than this.
@@ -179,7 +192,7 @@ impl Reader {
             Ok(done) => done,
             Err(error) => (Err(ReadError::panicked(&error)), begun.elapsed()),
         };
-        self.budget.spend(spent);
+        self.budget.spend(&frame.stream, spent);
         self.metrics.ocr_cpu_seconds.inc_by(spent.as_secs_f64());
         let (page, cost) = match page {
             Ok((page, cost)) => (Arc::new(page), cost),
@@ -190,11 +203,19 @@ impl Reader {
         log(&frame, &page, cost, spent, begun.elapsed());
         self.keep_text(&frame, &page).await;
         let scene = self.remember(&frame, &page);
-        let size = (frame.picture.width, frame.picture.height);
-        let secrets = secrets_on(&page.lines, &self.own, size);
+        let secrets = self.secrets(&frame, &page);
         let mut read = frame.read(Arc::clone(&page.lines), secrets.into());
         read.scene = scene;
-        self.frames.publish_read(Arc::new(read));
+        let all = page.unread.is_empty();
+        self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
+        if self.frames.publish_reading(Arc::new(read), all) {
+            tracing::warn!(stream = %frame.stream, "there is more text than can be read in time: what was not read is painted over");
+        }
+    }
+
+    fn secrets(&self, frame: &Frame, page: &Page) -> Vec<Secret> {
+        let size = (frame.picture.width, frame.picture.height);
+        secrets_beside(&page.lines, &page.unread, &self.own, size)
     }
 
     /// Not read, and not to be tried again: the next scene may fare better.
@@ -204,6 +225,7 @@ impl Reader {
         match self.memories.get_mut(&frame.stream) {
             Some(memory) => {
                 memory.scene = frame.scene;
+                memory.seq = frame.seq;
                 memory.at = frame.captured_at;
             }
             None => {
@@ -220,6 +242,7 @@ impl Reader {
             .remove(&frame.stream)
             .map(|memory| memory.told);
         let told = match last.and_then(|mut told| {
+            self.metrics.ocr_untold.inc_by(told.untold(page) as u64);
             (!told.has_news(page, &frame.changes, frame.captured_at)).then_some(told)
         }) {
             Some(told) => told,
@@ -231,6 +254,7 @@ impl Reader {
         let scene = told.scene;
         let memory = Memory {
             scene: frame.scene,
+            seq: frame.seq,
             at: frame.captured_at,
             page: Arc::clone(page),
             told,
@@ -256,7 +280,7 @@ impl Reader {
             return;
         }
         let size = (frame.picture.width, frame.picture.height);
-        let secrets = secrets_on(&page.lines, &self.own, size);
+        let secrets = self.secrets(frame, page);
         let read = Arc::new(frame.read(Arc::clone(&page.lines), secrets.into()));
         let Some(cleared) = read.cleared_text(Redact::Secrets) else {
             return;
@@ -301,42 +325,6 @@ fn log(frame: &Frame, page: &Page, cost: Cost, spent: Duration, took: Duration) 
     );
 }
 
-/// A bucket of CPU time that fills at `share` of the wall clock.
-#[derive(Debug)]
-struct Budget {
-    share: f64,
-    /// Seconds; below zero after a reading that cost more than there was.
-    level: f64,
-    at: Instant,
-}
-
-impl Budget {
-    fn new(share: f64) -> Self {
-        Self {
-            share,
-            level: BURST.as_secs_f64(),
-            at: Instant::now(),
-        }
-    }
-
-    /// How long until something may be spent.
-    fn wait(&mut self) -> Duration {
-        self.fill(Instant::now());
-        Duration::from_secs_f64((-self.level / self.share).max(0.0))
-    }
-
-    fn spend(&mut self, spent: Duration) {
-        self.fill(Instant::now());
-        self.level -= spent.as_secs_f64();
-    }
-
-    fn fill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.level = (self.level + passed * self.share).min(BURST.as_secs_f64());
-        self.at = now;
-    }
-}
-
 /// CPU time of the calling thread.
 fn thread_cpu() -> Duration {
     let mut time = libc::timespec {
@@ -364,22 +352,5 @@ mod tests {
         assert_eq!(after(3), None);
         assert_eq!(after(300), None);
         assert_eq!(after(-300), Some(Duration::from_secs(3)), "set back");
-    }
-
-    #[test]
-    fn the_budget_lets_a_first_reading_through_and_then_its_share() {
-        let mut budget = Budget::new(0.5);
-        assert_eq!(budget.wait(), Duration::ZERO);
-        budget.spend(Duration::from_secs(6));
-        let wait = budget.wait();
-        assert!(
-            Duration::from_millis(3900) < wait && wait <= Duration::from_secs(4),
-            "{wait:?}"
-        );
-        let later = budget.at + Duration::from_secs(4);
-        budget.fill(later);
-        assert!(budget.level.abs() < 0.1, "{}", budget.level);
-        budget.fill(later + Duration::from_secs(3600));
-        assert!((budget.level - 4.0).abs() < 1e-9);
     }
 }

@@ -164,7 +164,7 @@ impl Senses {
         }
         if let Some(since) = self
             .frames
-            .unread_since(name)
+            .behind_since(name)
             .filter(|_| self.frames.is_read())
         {
             tell(Blindness::Unread, since, settings.unread);

@@ -314,6 +314,10 @@ async fn changes(server: &Server, api: &mut Described, id: &str) {
     let form = server.client.post(server.http_url("/login")).body("");
     api.hold("/login", &Method::POST, form.send().await.unwrap())
         .await;
+    let leaving = server.client.post(server.http_url("/logout"));
+    let leaving = leaving.header("origin", "http://evil.example").send();
+    api.hold("/logout", &Method::POST, leaving.await.unwrap())
+        .await;
     let foreign = server.client.get(server.http_url("/api/streams"));
     let foreign = foreign
         .header("origin", "http://evil.example")

@@ -11,8 +11,8 @@ use crate::media::Rect;
 
 /// The network halves its input five times.
 const STRIDE: u32 = 32;
-/// Pixels given to the network at most: 2560x1600. Larger pictures are shrunk
-/// for detection only; lines are read at their own size.
+/// Pixels given to the network at most: 2560x1600. Larger parts are shrunk for
+/// detection only; lines are read at their own size.
 const MOST_PIXELS: f32 = 4_096_000.0;
 /// A pixel belongs to text from this probability on.
 const PIXEL: f32 = 0.2;
@@ -20,8 +20,6 @@ const PIXEL: f32 = 0.2;
 const BLOB: f32 = 0.4;
 /// The network paints shrunken lines; a box grows by area * this / perimeter.
 const UNCLIP: f32 = 1.4;
-/// Lines beyond are noise, or a screen nobody could read.
-const MOST_LINES: usize = 1000;
 /// ImageNet's, in the order blue, green, red as the network was trained.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
@@ -36,7 +34,7 @@ impl Detector {
         Self { network }
     }
 
-    /// Boxes of lines, in no order.
+    /// Boxes of all lines, roughly from the top.
     pub(super) fn detect(&self, image: &RgbImage) -> Result<Vec<Rect>, ReadError> {
         let (width, height) = image.dimensions();
         let shrink = (MOST_PIXELS / (width as f32 * height as f32))
@@ -63,9 +61,8 @@ impl Detector {
         // How many pixels of the picture a cell of the map is.
         let across = (seen.width().next_multiple_of(STRIDE) as f32 / columns as f32) / shrink;
         let down = (seen.height().next_multiple_of(STRIDE) as f32 / rows as f32) / shrink;
-        let rects = Blobs::new(map, columns)
-            .filter_map(|blob| blob.rect(across, down, width, height))
-            .take(MOST_LINES);
+        let rects =
+            Blobs::new(map, columns).filter_map(|blob| blob.rect(across, down, width, height));
         Ok(rects.collect())
     }
 }

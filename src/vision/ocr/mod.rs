@@ -15,12 +15,17 @@ use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, Tensor};
 
 use super::page::Known;
-use crate::media::{Picture, Rect, TextLine};
+use crate::media::{Picture, Rect, TextLine, merged};
 use detect::Detector;
 use recognise::Recogniser;
 
 /// Smaller pictures hold no line of text.
 const SMALLEST: u32 = 8;
+/// Lines of a part that are kept: more are noise, or a screen nobody could
+/// read. They count as unread.
+const MOST_LINES: usize = 4000;
+/// Unread pieces that are told one by one; of more, the box around them all.
+const MOST_PIECES: usize = 4000;
 
 /// The OCR model is not there, or not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,15 @@ impl ReadError {
     pub(super) fn panicked(error: &tokio::task::JoinError) -> Self {
         Self(error.to_string())
     }
+}
+
+/// What stands on a part of a picture.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// In no order.
+    pub(super) lines: Vec<TextLine>,
+    /// Where text was seen that nobody has read.
+    pub(super) unread: Vec<Rect>,
 }
 
 /// The two models and the thread they run on.
@@ -71,36 +85,57 @@ impl Ocr {
         self.thread.run(work)
     }
 
-    /// The lines of text on a part of a picture, in no order. `known` may
-    /// already know what a line says, given where on the picture it stands; it
-    /// is asked before the recogniser, which is most of the cost.
+    /// The lines of text on a part of a picture. `known` may already know what
+    /// a line says, given where on the picture it stands; it is asked before
+    /// the recogniser, which is most of the cost and takes it from `left`. What
+    /// was `waiting` comes first; what there is nothing left for is unread.
     pub(super) fn read(
         &self,
         picture: &Picture,
         part: Rect,
+        left: &mut u64,
+        waiting: &[Rect],
         mut known: impl FnMut(&Rect) -> Known,
-    ) -> Result<Vec<TextLine>, ReadError> {
+    ) -> Result<Reading, ReadError> {
+        let mut reading = Reading::default();
         if part.width < SMALLEST || part.height < SMALLEST {
-            return Ok(Vec::new());
+            return Ok(reading);
         }
         let image = rgb(picture, &part);
-        let mut lines = Vec::new();
-        for found in self.detector.detect(&image)? {
-            let place = Rect {
-                x: part.x + found.x,
-                y: part.y + found.y,
-                ..found
-            };
+        let mut found: Vec<_> = self
+            .detector
+            .detect(&image)?
+            .into_iter()
+            .map(|found| {
+                let place = Rect {
+                    x: part.x + found.x,
+                    y: part.y + found.y,
+                    ..found
+                };
+                (found, place)
+            })
+            .collect();
+        found.sort_by_key(|(_, place)| !waiting.iter().any(|rect| rect.meets(place)));
+        for (found, place) in found {
+            if reading.lines.len() >= MOST_LINES {
+                reading.unread.push(place);
+                continue;
+            }
             match known(&place) {
-                Known::Line(line) => lines.push(line),
+                Known::Line(line) => reading.lines.push(line),
                 Known::Elsewhere => {}
-                Known::No => lines.push(TextLine {
-                    rect: place,
-                    ..self.recogniser.read(&image, found)?
-                }),
+                Known::No if *left == 0 => reading.unread.push(place),
+                Known::No => {
+                    *left = left.saturating_sub(Recogniser::cost(&found));
+                    reading.lines.push(TextLine {
+                        rect: place,
+                        ..self.recogniser.read(&image, found)?
+                    });
+                }
             }
         }
-        Ok(lines)
+        reading.unread = gathered(reading.unread, picture);
+        Ok(reading)
     }
 }
 
@@ -140,6 +175,19 @@ impl Network {
             .try_into()
             .map_err(|_| ReadError("the output is not a tensor of floats".to_owned()))
     }
+}
+
+/// Pieces beside and below each other as one: a word of a row says what the
+/// next one is.
+fn gathered(pieces: Vec<Rect>, picture: &Picture) -> Vec<Rect> {
+    if pieces.len() > MOST_PIECES {
+        let all = pieces.into_iter().reduce(|all, piece| all.with(&piece));
+        return all.into_iter().collect();
+    }
+    let wide = pieces
+        .iter()
+        .map(|piece| piece.grown(piece.height, picture.width, picture.height));
+    merged(wide.collect())
 }
 
 /// From JFIF's YCbCr (full range, BT.601), chroma repeated two by two.

@@ -6,6 +6,8 @@
 //! stand on dashboards are considered (`dictionary.txt`: class and character),
 //! so that noise is never read as an ideograph.
 
+use std::ops::Range;
+
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 use rten_tensor::NdTensor;
@@ -17,8 +19,13 @@ use crate::media::{Rect, TextLine};
 /// Every line is brought to this height.
 const HEIGHT: u32 = 48;
 const STRIDE: u32 = 16;
-/// A longer line would be a rule or a frame: 8K at a height of 9 pixels.
+/// Columns the network is given at once. A longer line is read in pieces, as
+/// squeezed letters can't be read.
 const LONGEST: u32 = 6400;
+/// Columns around the end of a piece among which the emptiest is where it ends.
+const SEAM: u32 = 96;
+/// What a line costs at least, in columns.
+const LEAST: u64 = 300;
 /// The class that stands for "no character here".
 const BLANK: usize = 0;
 
@@ -47,13 +54,33 @@ impl Recogniser {
         }
     }
 
+    /// Columns of the network that reading a line takes.
+    pub(super) fn cost(rect: &Rect) -> u64 {
+        u64::from(columns(rect)).max(LEAST)
+    }
+
     pub(super) fn read(&self, image: &RgbImage, rect: Rect) -> Result<TextLine, ReadError> {
         let crop = imageops::crop_imm(image, rect.x, rect.y, rect.width, rect.height).to_image();
-        let width = (rect.width * HEIGHT)
-            .div_ceil(rect.height.max(1))
-            .clamp(STRIDE, LONGEST);
-        let line = imageops::resize(&crop, width, HEIGHT, FilterType::Triangle);
-        let output = self.network.run(&input(&line))?;
+        let line = imageops::resize(&crop, columns(&rect), HEIGHT, FilterType::Triangle);
+        let mut whole = TextLine {
+            text: String::new(),
+            rect,
+            // No surer than the least sure of its pieces.
+            confidence: 1.0,
+        };
+        for piece in pieces(&line) {
+            let (from, to) = (piece.start, piece.end);
+            let piece = imageops::crop_imm(&line, from, 0, to - from, HEIGHT).to_image();
+            let (text, confidence) = self.read_piece(&piece)?;
+            whole.text.push_str(&text);
+            whole.confidence = whole.confidence.min(confidence);
+        }
+        whole.text = whole.text.trim().to_owned();
+        Ok(whole)
+    }
+
+    fn read_piece(&self, line: &RgbImage) -> Result<(String, f32), ReadError> {
+        let output = self.network.run(&input(line))?;
         let classes = match output.shape() {
             [_, _, classes] if *classes > self.last_class() => *classes,
             shape => {
@@ -63,12 +90,7 @@ impl Recogniser {
             }
         };
         let steps = output.to_vec();
-        let (text, confidence) = self.decode(steps.chunks_exact(classes));
-        Ok(TextLine {
-            text,
-            rect,
-            confidence,
-        })
+        Ok(self.decode(steps.chunks_exact(classes)))
     }
 
     fn last_class(&self) -> usize {
@@ -109,8 +131,39 @@ impl Recogniser {
             before = class;
         }
         let confidence = if count > 0.0 { sum / count } else { 0.0 };
-        (text.trim().to_owned(), confidence)
+        (text, confidence)
     }
+}
+
+/// Columns of a line that was brought to the network's height.
+fn columns(rect: &Rect) -> u32 {
+    (rect.width * HEIGHT)
+        .div_ceil(rect.height.max(1))
+        .max(STRIDE)
+}
+
+/// A line in pieces the network takes, each of which ends where least is drawn.
+fn pieces(line: &RgbImage) -> Vec<Range<u32>> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    while line.width() - from > LONGEST {
+        let latest = from + LONGEST;
+        let seam = (latest - SEAM..latest).rev();
+        let end = seam.min_by_key(|x| ink(line, *x)).unwrap_or(latest);
+        pieces.push(from..end);
+        from = end;
+    }
+    pieces.push(from..line.width());
+    pieces
+}
+
+/// Difference between the darkest and the brightest of a column.
+fn ink(line: &RgbImage, x: u32) -> u8 {
+    let column = (0..line.height()).map(|y| line.get_pixel(x, y).0[1]);
+    let (dark, bright) = column.fold((u8::MAX, 0), |(dark, bright), value| {
+        (dark.min(value), bright.max(value))
+    });
+    bright.saturating_sub(dark)
 }
 
 /// Channels first (blue, green, red), from -1 to 1, padded with grey.
@@ -127,4 +180,30 @@ fn input(line: &RgbImage) -> NdTensor<f32, 4> {
         }
     }
     NdTensor::from_data([1, 3, height, width], values)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_any_length_is_read_in_pieces_cut_between_letters() {
+        // Letters of 30 columns, 10 apart.
+        let line = RgbImage::from_fn(15_000, HEIGHT, |x, y| {
+            let drawn = x % 40 < 30 && y % 7 < 3;
+            Rgb([if drawn { 255 } else { 20 }; 3])
+        });
+        let pieces = pieces(&line);
+        assert_eq!(pieces.len(), 3);
+        assert_eq!((pieces[0].start, pieces[2].end), (0, 15_000));
+        for pair in pieces.windows(2) {
+            assert_eq!(pair[0].end, pair[1].start, "nothing is left out");
+            assert!(pair[0].len() <= LONGEST as usize);
+            assert!(pair[0].end % 40 >= 30, "through a letter: {pair:?}");
+        }
+        let short = RgbImage::new(LONGEST, HEIGHT);
+        assert_eq!(super::pieces(&short).len(), 1);
+    }
 }

@@ -1,0 +1,70 @@
+//! What only this user may read: the record, its stills, the logs.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Lets nobody but this user into files and folders made from now on, whatever
+/// the shell allows.
+pub fn close_new_files() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// Says of folders that were there before whom they let in. They stay as they
+/// are: a log shipper's group may be meant.
+pub(super) fn warn_of_readers<const N: usize>(folders: [&Path; N]) {
+    for folder in folders {
+        let Ok(metadata) = fs::metadata(folder) else {
+            continue;
+        };
+        if let Some(mode) = open_to_others(metadata.permissions().mode()) {
+            tracing::warn!(
+                "{} has mode {mode:04o}: other users of this machine can read what was on the \
+                 screens; chmod -R go= {} shuts them out",
+                folder.display(),
+                folder.display()
+            );
+        }
+    }
+}
+
+fn open_to_others(mode: u32) -> Option<u32> {
+    (mode & 0o077 != 0).then_some(mode & 0o7777)
+}
+
+/// A whole file or none, for its owner alone, in the place of what is there.
+pub(super) fn write(file: &Path, text: &str) -> io::Result<()> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let part = Path::new(&name);
+    let mut options = OpenOptions::new();
+    // Never through a link somebody else has put there.
+    options.write(true).create_new(true).mode(0o600);
+    options.open(part)?.write_all(text.as_bytes())?;
+    fs::rename(part, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_and_its_owners() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ready");
+        fs::write(&file, "older and longer").expect("written");
+        write(&file, "pid=1\n").expect("written");
+        assert_eq!(fs::read_to_string(&file).expect("readable"), "pid=1\n");
+        let mode = fs::metadata(&file).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn folders_others_can_enter_are_told() {
+        assert_eq!(open_to_others(0o40700), None);
+        assert_eq!(open_to_others(0o40755), Some(0o755));
+        assert_eq!(open_to_others(0o40750), Some(0o750));
+    }
+}
