@@ -537,6 +537,19 @@ pub(super) fn of_text(text: &str) -> Option<&'static str> {
     best.map(|(_, _, name)| name)
 }
 
+/// Whether the one who attacks is the one that is connected to: a shell, a
+/// beacon and stolen data go out from the victim.
+pub(super) fn goes_out(activity: &str) -> bool {
+    [
+        "malicious_shell",
+        "exfiltration",
+        "beaconing",
+        "cryptomining",
+        "phishing",
+    ]
+    .contains(&activity)
+}
+
 /// The activity an ATT&CK technique means, sub-techniques included.
 pub(super) fn of_technique(technique: &str) -> Option<&'static str> {
     let parent = technique.split('.').next().unwrap_or(technique);
