@@ -155,7 +155,7 @@ impl Subject {
             let known = self.quotes.iter().any(|own| own.is_like(quote));
             // A line that tells of something else belongs to an incident of
             // its own, which it would else be drawn away from.
-            let told = activity::of_text(quote.text());
+            let told = activity::of_folded(quote.text());
             let ours = told.is_none_or(|told| {
                 let own = self.activity.as_ref();
                 own.is_none_or(|own| own.name == told)

@@ -51,7 +51,7 @@ impl Subject {
         let own = self.activity.as_ref().map(|own| own.name.as_str());
         finding.quotes.iter().any(|quote| {
             let known = self.quotes.iter().any(|own| own.is_like(quote));
-            let told = activity::of_text(quote.text());
+            let told = activity::of_folded(quote.text());
             !known && told.is_some() && told != own
         })
     }

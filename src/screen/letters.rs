@@ -42,10 +42,7 @@ const WORD: usize = 4;
 /// points in them, signs, percent and currencies, and a [`GAP`] between two.
 pub(super) fn marks(text: &str) -> Vec<Mark> {
     let chars: Vec<(usize, char)> = text.char_indices().collect();
-    let digit = |at: Option<usize>| {
-        at.and_then(|at| chars.get(at))
-            .is_some_and(|(_, c)| c.is_numeric())
-    };
+    let digit = |at: Option<usize>| at.is_some_and(|at| is_digit(&chars, at));
     let blank = |at: Option<usize>| {
         at.and_then(|at| chars.get(at))
             .is_none_or(|(_, c)| c.is_whitespace() || "([{=:,;|\"'".contains(*c))
@@ -99,6 +96,18 @@ pub(super) fn marks(text: &str) -> Vec<Mark> {
         }
     }
     marks
+}
+
+/// Whether a digit stands there, or a letter that looks like one beside one:
+/// the O of `1,O24`.
+fn is_digit(chars: &[(usize, char)], at: usize) -> bool {
+    let numeric = |at: usize| chars.get(at).is_some_and(|(_, c)| c.is_numeric());
+    let looks = |c: char| {
+        let same = |c| ('0'..='9').any(|digit| alike(c, digit));
+        c.to_lowercase().any(same)
+    };
+    let beside = || numeric(at + 1) || at.checked_sub(1).is_some_and(numeric);
+    numeric(at) || (chars.get(at).is_some_and(|(_, c)| looks(*c)) && beside())
 }
 
 /// Where letters and digits stand without a break.

@@ -70,23 +70,20 @@ impl Trust {
     /// A stamp for what is written now: never before one that was given, so
     /// that a clock set back makes nothing old.
     pub(super) fn stamp(&mut self) -> i64 {
-        let now = row::nanos(self.look().0);
-        self.newest = self.newest.max(now);
+        let (now, agreed) = self.look();
+        if agreed >= self.needed(now) {
+            self.believe(now);
+        }
+        self.newest = self.newest.max(row::nanos(now));
         self.newest
     }
 
     /// What is too old by now.
     pub(super) fn age(&mut self, keep: Duration) -> Age {
         let (now, agreed) = self.look();
-        let record = row::timestamp(self.record);
-        let away = now.duration_since(record);
-        let doubted = self.record > 0 && (away > AWAY || away < -AHEAD);
-        let needed = if doubted { DOUBTED } else { SETTLED };
-        let settled = agreed >= needed.min(keep);
+        let settled = agreed >= self.needed(now).min(keep);
         if settled {
-            // Believed from now on, whatever was stamped before.
-            let ahead = now.checked_add(AHEAD).unwrap_or(now);
-            self.newest = self.newest.min(row::nanos(ahead));
+            self.believe(now);
         }
         let keep = i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX);
         let since = if settled {
@@ -99,6 +96,22 @@ impl Trust {
             since,
             settled,
         }
+    }
+
+    /// For how long a clock has to go evenly that says it is now.
+    fn needed(&self, now: Timestamp) -> Duration {
+        let away = now.duration_since(row::timestamp(self.record));
+        if self.record > 0 && (away > AWAY || away < -AHEAD) {
+            DOUBTED
+        } else {
+            SETTLED
+        }
+    }
+
+    /// Takes a clock's word from now on, whatever was stamped before.
+    fn believe(&mut self, now: Timestamp) {
+        let ahead = now.checked_add(AHEAD).unwrap_or(now);
+        self.newest = self.newest.min(row::nanos(ahead));
     }
 
     /// Now, and for how long the clock has gone evenly.

