@@ -122,7 +122,7 @@ async fn true_quotes_are_placed_and_invented_ones_are_marked_and_held_down() {
     assert_ne!(right["evidence"][0]["box"], json!([0, 0, 100, 100]));
     assert_eq!(invented["severity"], "medium", "held below high");
     assert_eq!(invented["evidence"][0]["grounded"], false);
-    assert_eq!(drawn["severity"], "critical", "nothing to quote");
+    assert_eq!(drawn["severity"], "medium", "nothing is proven");
     assert!(drawn["evidence"][0].is_null() || drawn["evidence"][0]["grounded"].is_null());
     let agent = invented["agent"].as_str().unwrap().to_lowercase();
     server

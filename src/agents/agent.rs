@@ -492,8 +492,12 @@ impl Agent {
         let policy = self.member.mind.policy();
         let raw = Arc::clone(frame);
         let persona = Arc::clone(&self.member.config.persona);
+        let hold = grounding::Hold {
+            worst: policy.ungrounded,
+            needs_quote: model.provider != "offline",
+        };
         let prepare = move || {
-            grounding::ground(&mut observation, &raw, policy.redact, policy.ungrounded);
+            grounding::ground(&mut observation, &raw, policy.redact, hold);
             grounding::mask_all(&mut observation, &raw, policy.redact);
             leak::withhold(&mut observation, &persona);
             let still = evidence(&raw, policy.redact_evidence);

@@ -10,15 +10,19 @@ use crate::screen;
 /// A shorter value may stand in any word.
 const SHORTEST_VALUE: usize = 4;
 
+/// How bad something may be that is not proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) worst: Severity,
+    /// Whether no quote is no proof. A rule that found something on the screen
+    /// needs none.
+    pub(super) needs_quote: bool,
+}
+
 /// Marks each quote as found or not, with the box where it really stands, and
-/// holds a finding whose quotes are not all there at `worst`. Where nobody read
-/// the screen nothing is said about it.
-pub(super) fn ground(
-    observation: &mut Observation,
-    frame: &Frame,
-    redact: Redact,
-    worst: Severity,
-) {
+/// holds down a finding whose quotes are not all there, or that a hosted model
+/// shows none for. Where nobody read the screen nothing is said about it.
+pub(super) fn ground(observation: &mut Observation, frame: &Frame, redact: Redact, hold: Hold) {
     let Some(text) = &frame.text else {
         return;
     };
@@ -43,9 +47,13 @@ pub(super) fn ground(
         .evidence
         .iter()
         .any(|evidence| evidence.grounded == Some(false));
+    let proven = observation
+        .evidence
+        .iter()
+        .any(|evidence| evidence.grounded == Some(true));
     // Worst comes first.
-    if invented {
-        observation.severity = observation.severity.max(worst);
+    if invented || (hold.needs_quote && !proven) {
+        observation.severity = observation.severity.max(hold.worst);
     }
 }
 
@@ -150,11 +158,44 @@ mod tests {
         }
     }
 
+    fn hold(needs_quote: bool) -> Hold {
+        Hold {
+            worst: Severity::Medium,
+            needs_quote,
+        }
+    }
+
+    #[test]
+    fn what_a_hosted_model_does_not_prove_is_held_down() {
+        let frame = frame(&["Failed password for admin", "all is well"]);
+        for (quotes, rule, hosted) in [
+            (&[][..], Severity::Critical, Severity::Medium),
+            (&["..."], Severity::Critical, Severity::Medium),
+            (&["", "\u{2026}"], Severity::Critical, Severity::Medium),
+            (
+                &["...", "all is well"],
+                Severity::Critical,
+                Severity::Critical,
+            ),
+            (
+                &["all is well", "all is lost"],
+                Severity::Medium,
+                Severity::Medium,
+            ),
+        ] {
+            for (needs_quote, expected) in [(false, rule), (true, hosted)] {
+                let mut said = observation(quotes);
+                ground(&mut said, &frame, Redact::Secrets, hold(needs_quote));
+                assert_eq!(said.severity, expected, "{quotes:?} {needs_quote}");
+            }
+        }
+    }
+
     #[test]
     fn true_quotes_get_their_box_and_invented_ones_hold_the_finding_down() {
         let frame = frame(&["Failed password for admin", "all is well"]);
         let mut said = observation(&["failed password for admin", ""]);
-        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        ground(&mut said, &frame, Redact::Secrets, hold(true));
         assert_eq!(said.evidence[0].grounded, Some(true));
         assert_eq!(said.evidence[0].bounds, Some([100, 100, 140, 350]));
         assert_eq!(
@@ -162,13 +203,13 @@ mod tests {
             (None, Severity::Critical)
         );
         let mut said = observation(&["all is well", "ransomware on web-01"]);
-        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        ground(&mut said, &frame, Redact::Secrets, hold(true));
         assert_eq!(said.evidence[0].grounded, Some(true));
         assert_eq!(said.evidence[1].grounded, Some(false));
         assert_eq!(said.evidence[1].bounds, Some([0, 0, 10, 10]));
         assert_eq!(said.severity, Severity::Medium);
         said.severity = Severity::Info;
-        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        ground(&mut said, &frame, Redact::Secrets, hold(true));
         assert_eq!(said.severity, Severity::Info, "held down, never lifted");
     }
 
@@ -177,7 +218,7 @@ mod tests {
         let frame = frame(&["DB_PASSWORD=hunter2-hunter2"]);
         let mut said = observation(&["DB_PASSWORD=[masked password or token]", "hunter2-hunter2"]);
         said.title = "Password hunter2-hunter2 on screen".to_owned();
-        ground(&mut said, &frame, Redact::Secrets, Severity::Medium);
+        ground(&mut said, &frame, Redact::Secrets, hold(true));
         mask_all(&mut said, &frame, Redact::Off);
         assert!(
             said.evidence

@@ -83,6 +83,8 @@ pub(super) struct Ledger {
     /// Set aside, by number.
     aside: BTreeMap<u64, Amount>,
     next: u64,
+    /// The time it was told last.
+    last: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -94,6 +96,7 @@ impl Ledger {
             today: Amount::default(),
             aside: BTreeMap::new(),
             next: 0,
+            last: None,
         }
     }
 
@@ -222,8 +225,20 @@ impl Ledger {
         aside.fold(Amount::default(), |sum, amount| sum.plus(*amount))
     }
 
-    /// Forgets what no window holds any more.
+    /// Forgets what no window holds any more. After a clock was set back, what
+    /// is stamped later counts as of now: else it would count until the clock
+    /// is there again.
     pub(super) fn turn_to(&mut self, now: Timestamp) {
+        for (at, _) in &mut self.settled {
+            *at = (*at).min(now);
+        }
+        let back = self.last.map(|last| last.duration_since(now));
+        // By more than what a clock is put right by now and then: the day that
+        // it was in has yet to come, and what was spent stays spent.
+        if back.is_some_and(|back| back > HOUR) && day_of(now) < self.day {
+            self.day = day_of(now);
+        }
+        self.last = Some(now);
         let old = |(at, _): &(Timestamp, Amount)| now.duration_since(*at) >= HOUR;
         while self.settled.front().is_some_and(old) {
             self.settled.pop_front();

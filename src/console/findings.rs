@@ -50,7 +50,7 @@ pub(super) async fn findings(
         stream: query.stream,
         incident: query.incident,
         severity: query.severity,
-        before: query.cursor,
+        before: place(query.cursor)?,
         limit: page_size(query.limit)?,
     });
     Ok(Json(List::of(page.await?, identity)))
@@ -90,7 +90,7 @@ pub(super) async fn search(
     let page = state.views.findings.search(TextQuery {
         words: query.q,
         stream: query.stream,
-        before: query.cursor,
+        before: place(query.cursor)?,
         limit: page_size(query.limit)?,
     });
     let shown = |mut hit: Hit| HitShown {
@@ -100,10 +100,38 @@ pub(super) async fn search(
     Ok(Json(List::of(page.await?, shown)))
 }
 
+/// A place in a list, as `next` of a page told it: the record counts no
+/// further than it can hold.
+pub(super) fn place(cursor: Option<u64>) -> Result<Option<u64>, Problem> {
+    match cursor {
+        Some(cursor) if i64::try_from(cursor).is_err() => {
+            let detail = format!("cursor must be the next of a page before, got {cursor}");
+            Err(bad_request(detail))
+        }
+        cursor => Ok(cursor),
+    }
+}
+
 fn with_a_word(q: &str) -> Result<(), Problem> {
     if q.contains(char::is_alphanumeric) {
         return Ok(());
     }
     let detail = format!("q must hold a word to look for, got {q:?}");
     Err(bad_request(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_beyond_what_the_record_counts_is_refused() {
+        let most = i64::MAX as u64;
+        assert!(matches!(place(Some(most)), Ok(Some(at)) if at == most));
+        assert!(matches!(place(None), Ok(None)));
+        for beyond in [most + 1, u64::MAX] {
+            let problem = format!("{:?}", place(Some(beyond)));
+            assert!(problem.contains(&beyond.to_string()), "{problem}");
+        }
+    }
 }

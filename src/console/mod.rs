@@ -263,13 +263,18 @@ async fn healthz() -> &'static str {
 /// Whether everything is open
 #[utoipa::path(get, path = "/readyz", tag = "service", responses(
     (status = 200, body = String, content_type = "text/plain", example = "ready"),
-    (status = 503, description = "Draining", body = String, content_type = "text/plain", example = "not ready"),
+    (status = 503, description = "Draining, or the record takes nothing: the disk is full, say", body = String, content_type = "text/plain", example = "not ready"),
 ))]
 async fn readyz(State(state): State<AppState>) -> Response {
-    if state.views.ready.load(Ordering::Relaxed) {
-        "ready".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response()
+    if !state.views.ready.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response();
+    }
+    match state.views.findings.trouble().await {
+        None => "ready".into_response(),
+        Some(why) => {
+            let told = format!("not ready: {why}");
+            (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+        }
     }
 }
 

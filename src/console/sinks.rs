@@ -71,6 +71,9 @@ pub(super) async fn dead_letters(
     if !rows.iter().any(|row| row.name == name) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such sink"));
     }
-    let page = state.views.findings.dead(&name, query.cursor, limit);
+    let page = state
+        .views
+        .findings
+        .dead(&name, super::findings::place(query.cursor)?, limit);
     Ok(Json(List::of(page.await?, identity)))
 }

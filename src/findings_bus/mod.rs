@@ -58,7 +58,12 @@ struct Shared {
     events: broadcast::Sender<Event>,
     /// What was told last.
     position: Mutex<Position>,
+    /// Why the store took nothing when it was asked last.
+    refused: Mutex<Option<String>>,
 }
+
+/// With less room than this a write soon fails.
+const LEAST_ROOM: u64 = 1 << 20;
 
 /// What happened, in the order in which it became durable.
 #[derive(Debug, Clone)]
@@ -124,6 +129,7 @@ impl FindingsBus {
             heard: broadcast::Sender::new(HEARD),
             events: broadcast::Sender::new(HEARD),
             position: Mutex::new(writer.position()),
+            refused: Mutex::new(None),
         });
         let (to_disk, jobs) = mpsc::channel(QUEUED);
         let recorder = Recorder {
@@ -362,6 +368,17 @@ impl FindingsBus {
     }
 
     /// How much room the record takes, and how much there is.
+    /// Why nothing can be written now, without the names of files.
+    pub async fn trouble(&self) -> Option<String> {
+        let refused = self.shared.refused.lock();
+        let refused = refused.unwrap_or_else(PoisonError::into_inner).clone();
+        if refused.is_some() {
+            return refused.map(|why| format!("the record takes nothing ({why})"));
+        }
+        let disk = self.disk().await.ok()?;
+        (disk.free_bytes < LEAST_ROOM).then(|| "the disk of the record is full".to_owned())
+    }
+
     pub async fn disk(&self) -> Result<Disk, StoreError> {
         self.read(Readers::disk).await
     }

@@ -1,7 +1,7 @@
 //! The one thread that writes: the store first, then `findings.jsonl`, then
 //! the agents' logs, then everyone hears, then the publisher knows.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -93,7 +93,7 @@ impl Recorder {
         let mut sweep_at = Instant::now();
         loop {
             let wait = sweep_at.saturating_duration_since(Instant::now());
-            let wait = if self.export.is_behind() {
+            let wait = if self.export.is_behind() || self.is_refused() {
                 wait.min(AGAIN)
             } else {
                 wait
@@ -104,6 +104,7 @@ impl Recorder {
             match received {
                 Ok(0) => break,
                 Ok(_) => self.take(&mut batch),
+                Err(_) if self.is_refused() => self.probe(),
                 Err(_) if self.export.is_behind() => self.export.catch_up(&self.shared.readers),
                 Err(_) => {}
             }
@@ -180,6 +181,7 @@ impl Recorder {
     fn write(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) {
         let results = self.writer.write(writes);
         writes.clear();
+        self.note_refusal(&results);
         let recorded = results.iter().filter_map(|result| match result {
             Ok(Written::Recorded(recorded)) if recorded.change.is_some() => {
                 Some((recorded.seq, recorded.finding.as_ref()))
@@ -190,6 +192,36 @@ impl Recorder {
         for (result, answer) in results.into_iter().zip(answers.drain(..)) {
             self.answer(result, answer);
         }
+    }
+
+    /// For whoever asks whether it is ready.
+    fn note_refusal(&self, results: &[Result<Written, Refusal>]) {
+        let reason = |result: &Result<Written, Refusal>| match result {
+            Err(Refusal::Store(StoreError { reason, .. })) => Some(reason.clone()),
+            _ => None,
+        };
+        let refused = results.iter().find_map(reason);
+        let taken = results.iter().any(Result::is_ok);
+        if taken || refused.is_some() {
+            let state = self.shared.refused.lock();
+            *state.unwrap_or_else(PoisonError::into_inner) = refused.filter(|_| !taken);
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        let state = self.shared.refused.lock();
+        state.unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Whether the store takes something again.
+    fn probe(&mut self) {
+        let probe = Write::Advance {
+            name: "probe".to_owned(),
+            seq: 0,
+            place: 0,
+        };
+        let results = self.writer.write(&[probe]);
+        self.note_refusal(&results);
     }
 
     fn answer(&mut self, result: Result<Written, Refusal>, answer: Answer) {

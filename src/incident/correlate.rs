@@ -9,12 +9,16 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use super::activity;
 use super::entity::{Entity, EntityKind};
+use super::role::Roles;
 use super::subject::Subject;
 use crate::finding::Category;
 
 /// Share of a finding's lines that an incident must know.
 const ENOUGH_LINES: f32 = 0.5;
+/// Share of names that two must have in common, of the side that has fewer.
+const ENOUGH_NAMES: f32 = 0.5;
 
 /// How much two subjects have in common; more is more.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,7 +62,7 @@ impl Subject {
     /// `None` when the finding is about something else. Streams are not
     /// compared: incidents are looked for on one stream, lessons on all.
     pub fn likeness(&self, finding: &Self) -> Option<Likeness> {
-        let names = compare(&self.entities, &finding.entities);
+        let names = compare(self, finding);
         if names == Names::Contradict {
             return None;
         }
@@ -137,23 +141,112 @@ impl Subject {
 }
 
 /// By the most telling kind of name that both have.
-fn compare(known: &BTreeSet<Entity>, other: &BTreeSet<Entity>) -> Names {
-    fn of(set: &BTreeSet<Entity>, kind: EntityKind) -> BTreeSet<&str> {
-        let names = set.iter().filter(|entity| entity.kind == kind);
-        names.map(Entity::key).collect()
-    }
+fn compare(known: &Subject, other: &Subject) -> Names {
     for kind in EntityKind::ALL {
-        let (a, b) = (of(known, kind), of(other, kind));
+        let (a, b) = (known.named(kind), other.named(kind));
         if a.is_empty() || b.is_empty() {
             continue;
         }
-        return if a.is_disjoint(&b) {
-            Names::Contradict
-        } else {
+        let agree = match kind {
+            EntityKind::Ip => match Addresses::compare(known, other, &a, &b) {
+                Addresses::Agree => true,
+                Addresses::Contradict => false,
+                // The victim is the same; it is told by others if who did it
+                // is too.
+                Addresses::SameVictim => {
+                    let (a, b) = (known.named(EntityKind::User), other.named(EntityKind::User));
+                    a.is_empty() || b.is_empty() || !a.is_disjoint(&b)
+                }
+                Addresses::Silent => continue,
+            },
+            _ => share(&a, &b) >= ENOUGH_NAMES,
+        };
+        return if agree {
             Names::Agree
+        } else {
+            Names::Contradict
         };
     }
     Names::Silent
+}
+
+enum Addresses {
+    Agree,
+    Contradict,
+    /// Whoever did it is named on one side at most.
+    SameVictim,
+    /// One names who did it, the other to whom.
+    Silent,
+}
+
+impl Addresses {
+    /// Compared is who does it. A victim, a resolver or whoever else is by is
+    /// shared by many attacks.
+    fn compare(
+        known: &Subject,
+        other: &Subject,
+        a: &BTreeSet<String>,
+        b: &BTreeSet<String>,
+    ) -> Self {
+        let out = [known, other]
+            .iter()
+            .filter_map(|subject| subject.activity.as_ref())
+            .any(|activity| activity::goes_out(&activity.name));
+        let (known_by, known_to) = known.parts(out);
+        let (other_by, other_to) = other.parts(out);
+        let unclear = known.activity.is_none() || other.activity.is_none();
+        if !known_by.is_empty() && !other_by.is_empty() {
+            // Without knowing what goes on either end may be the attacker's.
+            let apart = unclear
+                && !known_to.is_empty()
+                && !other_to.is_empty()
+                && known_to.is_disjoint(other_to);
+            return if share(known_by, other_by) >= ENOUGH_NAMES && !apart {
+                Self::Agree
+            } else {
+                Self::Contradict
+            };
+        }
+        let rest = |all: &BTreeSet<String>, by: &BTreeSet<String>| -> BTreeSet<String> {
+            if by.is_empty() {
+                let to = known_to.union(other_to).cloned().collect();
+                all.difference(&to).cloned().collect()
+            } else {
+                by.clone()
+            }
+        };
+        let (left, right) = (rest(a, known_by), rest(b, other_by));
+        match (left.is_empty(), right.is_empty()) {
+            (false, false) if left.is_subset(&right) || right.is_subset(&left) => Self::Agree,
+            (false, false) => Self::Contradict,
+            _ if !a.is_disjoint(b) => Self::SameVictim,
+            (true, true) => Self::Contradict,
+            _ => Self::Silent,
+        }
+    }
+}
+
+/// Of the fewer names, so many that the more have too.
+fn share(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f32 {
+    a.intersection(b).count() as f32 / a.len().min(b.len()).max(1) as f32
+}
+
+impl Subject {
+    /// Names of a kind, as they are compared.
+    pub(super) fn named(&self, kind: EntityKind) -> BTreeSet<String> {
+        let names = self.entities.iter().filter(|entity| entity.kind == kind);
+        names.map(Entity::folded).collect()
+    }
+
+    /// Addresses of whoever does it, and of those it is done to.
+    fn parts(&self, goes_out: bool) -> (&BTreeSet<String>, &BTreeSet<String>) {
+        let Roles { sources, targets } = &self.roles;
+        if goes_out {
+            (targets, sources)
+        } else {
+            (sources, targets)
+        }
+    }
 }
 
 fn jaccard(known: &BTreeSet<Entity>, other: &BTreeSet<Entity>) -> f32 {
@@ -182,4 +275,4 @@ fn related(a: Category, b: Category) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

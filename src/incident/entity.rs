@@ -71,6 +71,25 @@ impl Entity {
             _ => &self.value,
         }
     }
+
+    /// The key without what OCR mixes up. An address is read as digits
+    /// already.
+    pub(super) fn folded(&self) -> String {
+        match self.kind {
+            EntityKind::Ip | EntityKind::Cve => self.key().to_owned(),
+            _ => self
+                .key()
+                .replace("rn", "m")
+                .replace('0', "o")
+                .replace(['1', 'l', '|'], "i"),
+        }
+    }
+}
+
+/// The address that a word is, if it is one.
+pub(super) fn ip(word: &str) -> Option<String> {
+    let entity = address(word)??;
+    Some(entity.value)
 }
 
 /// Names on the screen.
@@ -180,9 +199,9 @@ fn address(word: &str) -> Option<Option<Entity>> {
         Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => host,
         _ => bare,
     };
-    if let Ok(ip) = host.parse::<Ipv4Addr>() {
+    if let Some(ip) = ipv4(host) {
         let nobody = ip.is_unspecified() || ip.is_loopback() || ip.is_broadcast();
-        return Some((!nobody).then(|| Entity::new(EntityKind::Ip, host)));
+        return Some((!nobody).then(|| Entity::new(EntityKind::Ip, &ip.to_string())));
     }
     let bare = bare.trim_matches(['[', ']']);
     if bare.matches(':').count() >= 2
@@ -192,6 +211,28 @@ fn address(word: &str) -> Option<Option<Entity>> {
         return Some((!nobody).then(|| Entity::new(EntityKind::Ip, &ip.to_string())));
     }
     None
+}
+
+/// Four numbers, with letters that OCR takes digits for, and perhaps a port
+/// behind them as `tcpdump` writes it.
+fn ipv4(word: &str) -> Option<Ipv4Addr> {
+    if let Ok(ip) = word.parse() {
+        return Some(ip);
+    }
+    let dots = word.matches('.').count();
+    if !(3..=4).contains(&dots) || word.len() > 21 {
+        return None;
+    }
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
+    if digits <= letters {
+        return None;
+    }
+    let read = word.replace('o', "0").replace(['l', 'i', '|'], "1");
+    if let Some((ip, port)) = read.rsplit_once('.').filter(|_| dots == 4) {
+        return port.parse::<u16>().ok().and_then(|_| ip.parse().ok());
+    }
+    read.parse().ok()
 }
 
 fn is_cve(word: &str) -> bool {

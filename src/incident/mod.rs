@@ -10,7 +10,9 @@ mod correlate;
 mod entity;
 mod opinion;
 mod quote;
+mod role;
 mod subject;
+mod suppression;
 
 use std::fmt;
 

@@ -122,15 +122,20 @@ pub(super) fn fold(text: &str) -> String {
         if number {
             folded.push('#');
         } else {
-            let word = word.replace("rn", "m");
-            folded.extend(word.chars().map(|c| match c {
-                '0' => 'o',
-                '1' | 'l' | '|' => 'i',
-                c => c,
-            }));
+            folded.push_str(&level(word));
         }
     }
     folded
+}
+
+/// Letters that OCR mixes up as one.
+pub(super) fn level(text: &str) -> String {
+    let one = |c| match c {
+        '0' => 'o',
+        '1' | 'l' | '|' => 'i',
+        c => c,
+    };
+    text.replace("rn", "m").chars().map(one).collect()
 }
 
 /// Begins with a digit: a count, a time, a size, a port. An IPv4 address does

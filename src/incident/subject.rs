@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::activity;
 use super::entity::{self, Entity, EntityKind};
 use super::quote::{Quote, fold};
+use super::role::{Roles, roles};
 use crate::finding::{Category, Finding, stream_name};
 use crate::media::StreamName;
 
@@ -27,8 +28,15 @@ pub struct Subject {
     pub(super) activity: Option<Activity>,
     /// What tells it apart from others of its kind.
     pub(super) entities: BTreeSet<Entity>,
+    /// Of the addresses among them.
+    pub(super) roles: Roles,
     /// Of titles, for what has nothing else to go by.
     pub(super) words: BTreeSet<String>,
+    /// Names of hosts that an analyst gave and no line shows. Of a finding
+    /// only: not stored.
+    pub(super) claimed: BTreeSet<Entity>,
+    /// There were more names or lines than it holds. Not stored.
+    pub(super) overflows: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +56,10 @@ struct Stored {
     activity: Option<Activity>,
     entities: BTreeSet<Entity>,
     words: BTreeSet<String>,
+    #[serde(default)]
+    sources: BTreeSet<String>,
+    #[serde(default)]
+    targets: BTreeSet<String>,
 }
 
 impl From<Subject> for Stored {
@@ -60,6 +72,8 @@ impl From<Subject> for Stored {
             activity: subject.activity,
             entities: subject.entities,
             words: subject.words,
+            sources: subject.roles.sources,
+            targets: subject.roles.targets,
         }
     }
 }
@@ -76,7 +90,13 @@ impl From<Stored> for Subject {
             category: stored.category,
             activity: stored.activity,
             entities: stored.entities,
+            roles: Roles {
+                sources: stored.sources,
+                targets: stored.targets,
+            },
             words: stored.words,
+            claimed: BTreeSet::new(),
+            overflows: false,
         }
     }
 }
@@ -85,18 +105,28 @@ impl Subject {
     pub fn of(finding: &Finding) -> Self {
         let shown = || finding.evidence.iter().map(|piece| piece.quote.as_str());
         let mut quotes: Vec<Quote> = Vec::new();
-        for quote in shown().filter_map(Quote::new).take(MOST_QUOTES) {
-            if !quotes.contains(&quote) {
+        let mut overflows = false;
+        for quote in shown().filter_map(Quote::new) {
+            if quotes.len() >= MOST_QUOTES {
+                overflows = true;
+            } else if !quotes.contains(&quote) {
                 quotes.push(quote);
             }
         }
         let mut entities: BTreeSet<_> = shown().flat_map(entity::on_screen).collect();
+        let mut claimed = entity::in_words(&finding.title);
+        claimed.retain(|name| name.kind == EntityKind::Host && !entities.contains(name));
         entities.extend(entity::in_words(&finding.title));
         if entities.is_empty() {
             entities.extend(entity::in_words(&finding.detail));
         }
         while entities.len() > MOST_ENTITIES {
+            overflows = true;
             entities.pop_last();
+        }
+        let mut parts = Roles::default();
+        for text in shown().chain([finding.title.as_str()]) {
+            parts.learn(&roles(text));
         }
         Self {
             stream: finding.stream.clone(),
@@ -104,7 +134,10 @@ impl Subject {
             quotes,
             activity: activity_of(finding),
             entities,
+            roles: parts,
             words: title_words(&finding.title),
+            claimed,
+            overflows,
         }
     }
 
@@ -122,7 +155,7 @@ impl Subject {
             let known = self.quotes.iter().any(|own| own.is_like(quote));
             // A line that tells of something else belongs to an incident of
             // its own, which it would else be drawn away from.
-            let told = activity::of_text(quote.text());
+            let told = activity::of_folded(quote.text());
             let ours = told.is_none_or(|told| {
                 let own = self.activity.as_ref();
                 own.is_none_or(|own| own.name == told)
@@ -137,6 +170,12 @@ impl Subject {
                 self.entities.insert(entity.clone());
             }
         }
+        self.roles.learn(&other.roles);
+        let names = |roles: &mut BTreeSet<String>| {
+            roles.retain(|name| self.entities.iter().any(|own| own.value == *name));
+        };
+        names(&mut self.roles.sources);
+        names(&mut self.roles.targets);
         for word in &other.words {
             if self.words.len() < MOST_WORDS {
                 self.words.insert(word.clone());

@@ -22,6 +22,118 @@ pub(super) fn letters(text: &str) -> Vec<(char, usize)> {
     kept
 }
 
+/// A character that a quote is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) c: char,
+    /// Where it begins in the text.
+    pub(super) at: usize,
+    /// Of a plain word so long that a letter read wrong leaves it the word it
+    /// is. Numbers, names with digits in them, units and "no" are none.
+    pub(super) loose: bool,
+}
+
+/// Keeps two numbers apart.
+pub(super) const GAP: char = ' ';
+/// Letters of a word in which one may be misread.
+const WORD: usize = 4;
+
+/// Letters and digits as [`letters`] makes them, with what makes numbers: the
+/// points in them, signs, percent and currencies, and a [`GAP`] between two.
+pub(super) fn marks(text: &str) -> Vec<Mark> {
+    let chars: Vec<(usize, char)> = text.char_indices().collect();
+    let digit = |at: Option<usize>| at.is_some_and(|at| is_digit(&chars, at));
+    let blank = |at: Option<usize>| {
+        at.and_then(|at| chars.get(at))
+            .is_none_or(|(_, c)| c.is_whitespace() || "([{=:,;|\"'".contains(*c))
+    };
+    let mut kept: Vec<Mark> = letters(text)
+        .into_iter()
+        .map(|(c, at)| Mark {
+            c,
+            at,
+            loose: false,
+        })
+        .collect();
+    for (place, (at, c)) in chars.iter().enumerate() {
+        let (before, behind) = (place.checked_sub(1), Some(place + 1));
+        let c = match c {
+            '.' | ',' | ':' if digit(before) && digit(behind) => *c,
+            '-' | '\u{2212}' if digit(behind) && blank(before) => '-',
+            '%' | '‰' | '$' | '€' | '£' | '¥' | '°'
+                if digit(before) || digit(behind) || digit(place.checked_sub(2)) =>
+            {
+                *c
+            }
+            _ => continue,
+        };
+        let sorted = kept.partition_point(|mark| mark.at < *at);
+        kept.insert(
+            sorted,
+            Mark {
+                c,
+                at: *at,
+                loose: false,
+            },
+        );
+    }
+    let mut marks: Vec<Mark> = Vec::with_capacity(kept.len());
+    for mark in kept {
+        if let Some(last) = marks.last().copied()
+            && last.c.is_numeric()
+            && mark.c.is_numeric()
+            && text[last.at..mark.at].chars().count() > 1
+        {
+            marks.push(Mark { c: GAP, ..mark });
+        }
+        marks.push(mark);
+    }
+    for word in words(text) {
+        let plain = text[word.clone()].chars().all(char::is_alphabetic);
+        if plain && text[word.clone()].chars().count() >= WORD {
+            let of_word = marks.iter_mut().filter(|mark| word.contains(&mark.at));
+            of_word.for_each(|mark| mark.loose = true);
+        }
+    }
+    marks
+}
+
+/// Whether a digit stands there, or a letter that looks like one beside one:
+/// the O of `1,O24`.
+fn is_digit(chars: &[(usize, char)], at: usize) -> bool {
+    let numeric = |at: usize| chars.get(at).is_some_and(|(_, c)| c.is_numeric());
+    let looks = |c: char| {
+        let same = |c| ('0'..='9').any(|digit| alike(c, digit));
+        c.to_lowercase().any(same)
+    };
+    let beside = || numeric(at + 1) || at.checked_sub(1).is_some_and(numeric);
+    numeric(at) || (chars.get(at).is_some_and(|(_, c)| looks(*c)) && beside())
+}
+
+/// Where letters and digits stand without a break.
+fn words(text: &str) -> Vec<std::ops::Range<usize>> {
+    let mut words: Vec<std::ops::Range<usize>> = Vec::new();
+    for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
+        let end = at + c.len_utf8();
+        match words.last_mut().filter(|word| word.end == at) {
+            Some(word) => word.end = end,
+            None => words.push(at..end),
+        }
+    }
+    words
+}
+
+/// Whether two characters that stand side by side are of one word, or of one
+/// number. Scripts without blanks have no ends of words to go by.
+pub(super) fn of_one_word(a: char, b: char) -> bool {
+    let unspaced = |c: char| {
+        matches!(c, '\u{e00}'..='\u{edf}' | '\u{1000}'..='\u{109f}'
+            | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{a4cf}'
+            | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}')
+    };
+    a.is_alphanumeric() && b.is_alphanumeric() && !unspaced(a) && !unspaced(b)
+}
+
 /// Whether OCR may have read one for the other.
 pub(super) fn alike(a: char, b: char) -> bool {
     a == b || group(a) == group(b)

@@ -7,6 +7,7 @@
 //! the one thread that calls [`Writer`]. [`Readers`] may be asked by anyone
 //! off the async workers; readers never wait for the writer.
 
+mod age;
 mod decide;
 mod evidence;
 mod incidents;

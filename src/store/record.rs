@@ -12,7 +12,7 @@ use super::known::Known;
 use super::row;
 use super::{Publication, Recorded, Writer};
 use crate::finding::{Finding, Severity};
-use crate::incident::{Change, Decision, Incident, Likeness, News, Proof, Status, Subject};
+use crate::incident::{Change, Decision, Incident, News, Proof, Status, Subject};
 use crate::media::Still;
 
 /// New lines of evidence that one incident may speak up for; then they add
@@ -52,8 +52,7 @@ impl KnownLesson {
 
     /// Surely the same, and no worse than what was called false.
     fn covers(&self, finding: &Finding, subject: &Subject) -> bool {
-        let like = self.subject.likeness(subject);
-        finding.severity >= self.severity && like.is_some_and(Likeness::is_strong)
+        finding.severity >= self.severity && self.subject.covers(subject)
     }
 }
 
@@ -185,6 +184,20 @@ impl Writer {
         Ok((known, news))
     }
 
+    /// What a finding names that nobody knew who closed the incident: of a
+    /// false alarm only what the lesson knew is known.
+    fn stranger(&self, known: &Known, subject: &Subject) -> Option<String> {
+        if known.incident.status != Status::Closed {
+            return None;
+        }
+        let lesson = known.lesson.and_then(|seq| {
+            let mut lessons = self.lessons.iter();
+            lessons.find(|lesson| lesson.seq == seq)
+        });
+        let closed = lesson.map_or(&known.subject, |lesson| &lesson.subject);
+        closed.stranger(subject)
+    }
+
     /// What a finding is to an incident that is there already.
     fn add(
         &mut self,
@@ -192,6 +205,7 @@ impl Writer {
         finding: &Finding,
         subject: &Subject,
     ) -> rusqlite::Result<(Known, News)> {
+        let stranger = self.stranger(&known, subject);
         let incident = &mut known.incident;
         let quiet = finding.observed_at.duration_since(incident.last_seen);
         let returned = quiet >= signed(self.settings.quiet_time);
@@ -214,6 +228,8 @@ impl Writer {
                     "its severity rose from {before} to {}",
                     finding.severity
                 ))
+            } else if let Some(stranger) = stranger {
+                Some(format!("it names {stranger}, which it did not before"))
             } else if known.lesson.is_some() {
                 None
             } else if known.reopens {
@@ -291,6 +307,7 @@ impl Writer {
     }
 
     fn insert(&mut self, finding: &Finding, incident: i64) -> rusqlite::Result<i64> {
+        let stored_at = self.trust.stamp();
         let mut insert = self.db.prepare_cached(
             "INSERT INTO findings (id, incident, agent, stream, severity, stored_at, json)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -301,7 +318,7 @@ impl Writer {
             finding.agent,
             finding.stream.as_str(),
             row::badness(finding.severity),
-            row::nanos(Timestamp::now()),
+            stored_at,
             row::to_json(finding),
         ])?;
         drop(insert);

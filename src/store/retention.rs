@@ -2,10 +2,11 @@
 //! goes first, then their text, then the oldest findings: an incident with its
 //! last finding, a still with the last finding it was kept for.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
+use super::age::Age;
 use super::{StoreError, Writer, row};
 
 /// Findings removed in one go, so that nobody who publishes waits long.
@@ -26,62 +27,177 @@ pub struct Swept {
 }
 
 const DAYS_OF_SPEND: SignedDuration = SignedDuration::from_hours(48);
+/// When there is too much, so much of what is allowed stays (in percent): the
+/// next line must not begin it all again.
+const STAYS: u64 = 95;
+/// Pages of an index that are written anew in one go.
+const MERGED: i64 = 500;
+/// An index is tidied when so much of the database may be rubbish (in percent).
+const RUBBISH: u64 = 5;
+
+/// What was removed leaves its words in the indexes until these are merged.
+#[derive(Debug, Default)]
+pub(super) struct Tidying {
+    /// Bytes of text that are gone, and may be in the indexes still.
+    gone: u64,
+    /// There is too much, and not yet few enough.
+    pressed: bool,
+    /// Which index is being merged.
+    at: Option<(usize, bool)>,
+    /// Nothing was removed since the last merge.
+    clean: bool,
+}
+
+const INDEXES: [&str; 2] = ["screen_text", "finding_text"];
 
 impl Writer {
     /// One step; to be called again while there is more.
     pub fn sweep(&mut self) -> Result<Swept, StoreError> {
         let swept = self.transaction(Self::remove_oldest);
-        let swept = swept.map_err(|error| self.error(&error))?;
-        if swept.findings + swept.lines > 0 {
-            let give_back = format!("PRAGMA incremental_vacuum({PAGES})");
-            // A row for each page; what fails now is done at the next step.
-            drop(self.db.execute_batch(&give_back));
-        }
+        let mut swept = swept.map_err(|error| self.error(&error))?;
+        // What fails now is done at the next step.
+        swept.more |= self.give_back().unwrap_or(false);
         Ok(swept)
     }
 
-    fn remove_oldest(&mut self) -> rusqlite::Result<Swept> {
-        let keep = i64::try_from(self.settings.keep.as_nanos()).unwrap_or(i64::MAX);
-        let since = row::nanos(Timestamp::now()).saturating_sub(keep);
-        let (database, evidence) = size(&self.db)?;
-        let too_much = database + evidence > self.settings.max_bytes;
-        let oldest: Vec<(i64, i64, i64)> = self
+    /// Gives pages that are free back to the file system; whether there are
+    /// more. Each is a row of the statement: it has to be stepped to its end.
+    fn give_back(&self) -> rusqlite::Result<bool> {
+        let free = || {
+            self.db
+                .pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0))
+        };
+        let before = free()?;
+        if before == 0 {
+            return Ok(false);
+        }
+        let mut vacuum = self
             .db
-            .prepare_cached("SELECT seq, incident, stored_at FROM findings ORDER BY seq LIMIT ?1")?
-            .query_map([STEP], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        // A budget by the day has to know it.
-        let days = Timestamp::now() - DAYS_OF_SPEND;
-        self.forget_spend(row::timestamp(since).min(days))?;
+            .prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        let mut rows = vacuum.query([])?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        let left = free()?;
+        if left == 0 {
+            // The file itself shrinks when the log is moved into it.
+            self.db
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        }
+        Ok(left > 0 && left < before)
+    }
+
+    fn remove_oldest(&mut self) -> rusqlite::Result<Swept> {
+        let age = self.trust.age(self.settings.keep);
+        let (database, evidence) = size(&self.db)?;
+        let used = (database + evidence).saturating_sub(self.tidying.gone);
+        let most = self.settings.max_bytes;
+        self.tidying.pressed = if self.tidying.pressed {
+            used > most / 100 * STAYS
+        } else {
+            database + evidence > most
+        };
+        let rubbish = self.tidying.gone > database / 100 * RUBBISH;
+        let unmerged = !self.tidying.clean || self.tidying.gone > 0;
+        let dirty = unmerged && database + evidence > most;
+        if self.tidying.at.is_some() || (!self.tidying.pressed && (rubbish || dirty)) {
+            return self.tidy();
+        }
+        self.remove(&age, self.tidying.pressed)
+    }
+
+    /// One step of merging the indexes, so that what is gone is gone.
+    fn tidy(&mut self) -> rusqlite::Result<Swept> {
+        let more = Swept {
+            more: true,
+            ..Swept::default()
+        };
+        let (index, begun) = self.tidying.at.unwrap_or_default();
+        let Some(name) = INDEXES.get(index) else {
+            self.tidying.at = None;
+            self.tidying.gone = 0;
+            self.tidying.clean = true;
+            return Ok(more);
+        };
+        // A negative number begins with all there is, a positive one goes on.
+        let pages = if begun { MERGED } else { -MERGED };
+        let before = self.db.total_changes();
+        let merge = format!("INSERT INTO {name} ({name}, rank) VALUES ('merge', ?1)");
+        self.db.prepare_cached(&merge)?.execute([pages])?;
+        let done = self.db.total_changes() - before < 2;
+        self.tidying.at = Some(if done {
+            (index + 1, false)
+        } else {
+            (index, true)
+        });
+        Ok(more)
+    }
+
+    fn remove(&mut self, age: &Age, too_much: bool) -> rusqlite::Result<Swept> {
+        if age.is_settled() {
+            // A budget by the day has to know it.
+            let days = age.now - DAYS_OF_SPEND;
+            self.forget_spend(row::timestamp(age.since).min(days))?;
+        }
         // For its size what is missed least goes first: pictures, many and
         // large, then text, and only then what was found.
-        let moments = self.forget_moments(since, too_much)?;
-        let lines = self.forget_text(since, too_much && moments == 0)?;
+        let moments = self.forget_moments(age.since, too_much)?;
+        let step = super::screen::STEP;
+        let (lines, bytes) = self.forget_text(age, too_much && moments == 0, step)?;
         let mut swept = Swept {
             stills: moments,
             lines,
-            more: moments == super::moments::STEP as u64 || lines == super::screen::STEP as u64,
+            more: moments == super::moments::STEP as u64 || lines == step as u64,
             ..Swept::default()
         };
+        self.tidying.gone += bytes;
+        self.tidying.clean &= lines == 0;
         let pressed = too_much && moments == 0 && lines == 0;
         swept.more |= too_much && !pressed;
-        let mut incidents = Vec::new();
-        let mut told_until = since;
-        for (seq, incident, stored_at) in oldest {
-            if stored_at >= since && !pressed {
+        if pressed && !self.tidying.clean {
+            // No finding goes for what an index has yet to let go of.
+            return self.tidy();
+        }
+        let (incidents, told_until) = self.remove_findings(age, pressed, &mut swept)?;
+        // Never for its size alone: a sink may have yet to tell it. What was
+        // to be told of findings that are gone goes with them.
+        let cleared = self.clear_outbox(told_until)?;
+        self.forget_dead(age.since)?;
+        swept.more |= swept.findings == STEP as u64 || cleared == super::outbox::STEP as u64;
+        self.remove_incidents(incidents, swept)
+    }
+
+    /// The incidents they were of, and until when they were stored.
+    fn remove_findings(
+        &mut self,
+        age: &Age,
+        pressed: bool,
+        swept: &mut Swept,
+    ) -> rusqlite::Result<(Vec<i64>, i64)> {
+        let oldest: Vec<(i64, i64, i64, i64)> = self
+            .db
+            .prepare_cached(
+                "SELECT seq, incident, stored_at, length(json) FROM findings ORDER BY seq LIMIT ?1",
+            )?
+            .query_map([STEP], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let stamps: Vec<i64> = oldest.iter().map(|(_, _, at, _)| *at).collect();
+        let ahead = row::nanos(age.now);
+        let (mut incidents, mut told_until) = (Vec::new(), age.since);
+        for ((seq, incident, stored_at, bytes), old) in oldest.into_iter().zip(age.old(&stamps)) {
+            if !old && !pressed {
                 break;
             }
             swept.stills += self.remove_finding(seq)?;
             swept.findings += 1;
             incidents.push(incident);
-            told_until = told_until.max(stored_at);
+            if stored_at <= ahead {
+                told_until = told_until.max(stored_at);
+            }
+            self.tidying.gone += bytes as u64 / 2;
         }
-        // Never for its size alone: a sink may have yet to tell it. What was
-        // to be told of findings that are gone goes with them.
-        let cleared = self.clear_outbox(told_until)?;
-        self.forget_dead(since)?;
-        swept.more |= swept.findings == STEP as u64 || cleared == super::outbox::STEP as u64;
-        self.remove_incidents(incidents, swept)
+        Ok((incidents, told_until))
     }
 
     fn remove_finding(&mut self, seq: i64) -> rusqlite::Result<u64> {

@@ -6,6 +6,7 @@ use rusqlite::{Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::age::Age;
 use super::moments::{self, Moment};
 use super::{Page, Readers, StoreError, Writer, row};
 use crate::media::StreamName;
@@ -80,14 +81,34 @@ impl Writer {
     }
 
     /// One step of removing what appeared before that time, or the oldest
-    /// whatever its time; how many lines went.
-    pub(super) fn forget_text(&self, since: i64, any: bool) -> rusqlite::Result<u64> {
-        let mut forget = self.db.prepare_cached(
-            "DELETE FROM screen_text WHERE rowid IN
-             (SELECT rowid FROM (SELECT rowid, observed_at FROM screen_text ORDER BY rowid LIMIT ?1)
-              WHERE ?3 OR observed_at < ?2)",
+    /// whatever its time; how many lines went, and how many bytes of text.
+    pub(super) fn forget_text(
+        &self,
+        age: &Age,
+        any: bool,
+        step: i64,
+    ) -> rusqlite::Result<(u64, u64)> {
+        let mut oldest = self.db.prepare_cached(
+            "SELECT rowid, observed_at, length(text) FROM screen_text ORDER BY rowid LIMIT ?1",
         )?;
-        Ok(forget.execute(params![STEP, since, any])? as u64)
+        let oldest: Vec<(i64, i64, i64)> = oldest
+            .query_map([step], |row| {
+                let at: Option<i64> = row.get(1)?;
+                Ok((row.get(0)?, at.unwrap_or_default(), row.get(2)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut forget = self
+            .db
+            .prepare_cached("DELETE FROM screen_text WHERE rowid = ?1")?;
+        let times: Vec<i64> = oldest.iter().map(|(_, at, _)| *at).collect();
+        let (mut lines, mut bytes) = (0, 0);
+        for ((rowid, _, length), old) in oldest.into_iter().zip(age.old(&times)) {
+            if any || old {
+                forget.execute([rowid])?;
+                (lines, bytes) = (lines + 1, bytes + length as u64);
+            }
+        }
+        Ok((lines, bytes))
     }
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::config::StoreSettings;
 use crate::finding::{Evidence, FrameRef, ModelRef, Observation};
+use crate::incident::News;
 use crate::media::StreamName;
 
 fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
@@ -370,3 +371,5 @@ fn the_text_of_screens_can_be_searched() {
         .unwrap();
     assert_eq!(found, "Failed password for admin");
 }
+
+mod over_time;

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use uuid::Uuid;
 
+use super::age::{self, Clock, Trust};
 use super::evidence::EvidenceFolder;
 use super::known::Cache;
 use super::record::KnownLesson;
+use super::retention::Tidying;
 use super::{Position, Refusal, StoreError, Write, Written};
 use crate::config::StoreSettings;
 
@@ -26,6 +28,8 @@ pub struct Writer {
     pub(super) position: Position,
     /// Stills that nothing refers to once the transaction is committed.
     pub(super) unneeded: Vec<String>,
+    pub(super) trust: Trust,
+    pub(super) tidying: Tidying,
     /// Stills written in this transaction.
     pub(super) added: Vec<String>,
     /// Keeps every other process out.
@@ -50,11 +54,22 @@ impl Writer {
             position: Position::default(),
             unneeded: Vec::new(),
             added: Vec::new(),
+            trust: Trust::new(age::system_clock(), 0),
+            tidying: Tidying::default(),
             _lock: lock,
         };
+        writer.go_by(age::system_clock())?;
         writer.read_back()?;
         writer.clear_evidence()?;
         Ok(writer)
+    }
+
+    /// Goes by a clock from now on, and by what the record knows of the time.
+    pub(super) fn go_by(&mut self, clock: Clock) -> rusqlite::Result<()> {
+        let newest = "SELECT stored_at FROM findings ORDER BY seq DESC LIMIT 1";
+        let newest: Option<i64> = self.db.query_row(newest, [], |row| row.get(0)).optional()?;
+        self.trust = Trust::new(clock, newest.unwrap_or_default());
+        Ok(())
     }
 
     /// The newest finding and the newest change there are.
@@ -221,6 +236,25 @@ impl Writer {
         StoreError {
             file: self.file.clone(),
             reason: format!("{error}{hint}"),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// After a clean stop the database is whole without the log beside it.
+    fn drop(&mut self) {
+        self.db.flush_prepared_statement_cache();
+        // A stop waits for no reader.
+        drop(self.db.busy_timeout(std::time::Duration::from_millis(200)));
+        let moved = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, bool>(0)
+            });
+        match moved {
+            Ok(false) => {}
+            Ok(true) => tracing::debug!("somebody reads the record: its log stays beside it"),
+            Err(error) => tracing::warn!(%error, "failed to move the log into the record"),
         }
     }
 }

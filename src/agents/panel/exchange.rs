@@ -226,7 +226,12 @@ async fn weigh(
     let persona = Arc::clone(&member.config.persona);
     let prepare = move || {
         let seen = &mut said.view.observation;
-        grounding::ground(seen, &raw, policy.redact, policy.ungrounded);
+        // To agree takes no quote of one's own.
+        let hold = grounding::Hold {
+            worst: policy.ungrounded,
+            needs_quote: false,
+        };
+        grounding::ground(seen, &raw, policy.redact, hold);
         grounding::mask_all(seen, &raw, policy.redact);
         leak::withhold(seen, &persona);
         let spoken = said.spoken.take();

@@ -201,3 +201,22 @@ fn no_window_holds_more_than_it_may_in_ten_thousand_schedules() {
     // Or the limits were no matter.
     assert!(granted > 50_000 && refused > 50_000, "{granted} {refused}");
 }
+
+#[test]
+fn a_clock_set_back_stops_nobody_for_longer_than_a_window() {
+    let ahead = 100 * 24 * 60 * 60;
+    let mut ledger = of_requests(2, 4);
+    for _ in 0..2 {
+        let number = ledger.reserve(at(ahead), ONE).unwrap();
+        ledger.settle(at(ahead), number, ONE);
+    }
+    // Put right: what was spent counts for a minute more, and for this day.
+    assert_eq!(ledger.reserve(at(0), ONE), Err(Bound::RequestsPerMinute));
+    assert_eq!(ledger.today().requests, 2);
+    for _ in 0..2 {
+        let number = ledger.reserve(at(61), ONE).unwrap();
+        ledger.settle(at(61), number, ONE);
+    }
+    assert_eq!(ledger.reserve(at(200), ONE), Err(Bound::RequestsPerDay));
+    assert!(ledger.reserve(at(200 + 24 * 60 * 60), ONE).is_ok());
+}

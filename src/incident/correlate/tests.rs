@@ -4,7 +4,7 @@ use super::*;
 use crate::finding::{Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 use crate::media::StreamName;
 
-fn subject(category: Category, title: &str, quotes: &[&str]) -> Subject {
+pub(in crate::incident) fn subject(category: Category, title: &str, quotes: &[&str]) -> Subject {
     let evidence = quotes.iter().map(|quote| Evidence {
         quote: (*quote).to_owned(),
         bounds: None,
@@ -206,7 +206,95 @@ fn a_repeat_teaches_nothing() {
 
 #[test]
 fn what_is_stored_reads_back_the_same() {
-    let subject = subject(Category::Intrusion, "Attack on web-01", &[FAILED]);
+    let mut subject = subject(Category::Intrusion, "Attack on web-01", &[FAILED]);
     let text = serde_json::to_string(&subject).unwrap();
+    // Of a finding only.
+    subject.claimed.clear();
     assert_eq!(serde_json::from_str::<Subject>(&text).unwrap(), subject);
+}
+
+/// Whoever does it tells two attacks apart; whom it is done to, and who else is
+/// by, does not make them one.
+#[test]
+fn whoever_shares_a_victim_or_a_resolver_is_another() {
+    let c = Category::Intrusion;
+    let firewall =
+        |from: &str, to: &str| format!("port scan SRC={from} DST={to} PROTO=TCP dropped");
+    let flow = |from: &str, to: &str| format!("nmap {from}:40001 -> {to}:22 SYN denied");
+    let bare = |one: &str, other: &str| format!("port scan {one} {other} tcp denied");
+    let asked = |from: &str, to: &str| format!("{} answered by dns 192.0.2.53", bare(from, to));
+    let failed =
+        |from: &str, to: &str| format!("Failed password for admin from {from} on {to} ssh2");
+    let called = |to: &str, from: &str| format!("beacon {from}:50000 -> {to}:443 every 60 s");
+    let forms: [(&str, &dyn Fn(&str, &str) -> String); 6] = [
+        ("firewall", &firewall),
+        ("flow", &flow),
+        ("bare", &bare),
+        ("asked", &asked),
+        ("failed", &failed),
+        ("beacon", &called),
+    ];
+    let (one, other, victim) = ("203.0.113.4", "198.51.100.7", "192.0.2.10");
+    for (name, line) in forms {
+        let scan = |by: &str, to: &str| subject(c, "Somebody at it", &[&line(by, to)]);
+        let first = scan(one, victim);
+        assert!(!same(&first, &scan(other, victim)), "{name}");
+        assert!(!same(&first, &scan("203.0.113.45", victim)), "{name}");
+        assert!(same(&first, &scan(one, victim)), "{name}");
+        // Told in other words, with whom it hits or without.
+        let told = subject(c, &format!("Trouble from {one}"), &[&line(one, victim)]);
+        assert!(same(&first, &told), "{name}");
+    }
+    // Where one tool tells the parts and the next does not.
+    let known = subject(c, "Scan", &[&firewall(one, victim)]);
+    assert!(!same(&known, &subject(c, "Scan", &[&bare(other, victim)])));
+    assert!(!same(&known, &subject(c, "Scan", &[&bare(victim, other)])));
+    assert!(same(&known, &subject(c, "Scan", &[&bare(victim, one)])));
+    assert!(same(
+        &known,
+        &subject(
+            c,
+            "Nmap port scan",
+            &[&format!("port scan against {victim} seen")]
+        )
+    ));
+}
+
+#[test]
+fn many_attackers_at_once_stay_together_while_they_overlap() {
+    let c = Category::Intrusion;
+    let lines = |range: std::ops::Range<u32>| -> Vec<String> {
+        range
+            .map(|n| format!("Failed password for admin from 203.0.113.{n} port 22 ssh2"))
+            .collect()
+    };
+    let spray = |range| {
+        let lines = lines(range);
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        subject(c, "Password spraying", &lines)
+    };
+    assert!(same(&spray(1..9), &spray(4..12)));
+    assert!(!same(&spray(1..9), &spray(8..16)));
+}
+
+#[test]
+fn names_that_ocr_reads_otherwise_are_the_same() {
+    let c = Category::Intrusion;
+    let first = subject(
+        c,
+        "Burst",
+        &["Failed password for admin from 203.0.113.45 on web-01"],
+    );
+    for line in [
+        "Failed password for adrnin from 203.0.113.45 on web-01",
+        "Fai1ed passw0rd for admin from 2O3.0.113.45 on web-O1",
+        "Failed password for admin from 203.o.ll3.45 on web-0l",
+    ] {
+        assert!(same(&first, &subject(c, "Burst", &[line])), "{line}");
+        assert_eq!(
+            first.stranger(&subject(c, "Burst", &[line])),
+            None,
+            "{line}"
+        );
+    }
 }

@@ -1,0 +1,61 @@
+//! What may be kept from a person: only what is known to be the same, name by
+//! name. Who shares a known victim or a resolver is somebody new all the same.
+
+use super::activity;
+use super::entity::{Entity, EntityKind};
+use super::subject::Subject;
+
+impl Subject {
+    /// Whether this, called false, covers a finding: surely the same, with no
+    /// name and no other activity that it does not know.
+    pub fn covers(&self, finding: &Self) -> bool {
+        let same = self.likeness(finding);
+        same.is_some_and(super::Likeness::is_strong)
+            && self.stranger(finding).is_none()
+            && !self.shows_more(finding)
+    }
+
+    /// In words, the first thing a finding names that is not known here. Every
+    /// name of its most telling kind counts, every address, user and host, and
+    /// the part that an address plays. A host that only an analyst's words
+    /// give counts where hosts are known.
+    pub fn stranger(&self, finding: &Self) -> Option<String> {
+        if finding.overflows {
+            return Some("more names than can be compared".to_owned());
+        }
+        let most_telling = finding.entities.iter().map(|name| name.kind).min();
+        let counts = |kind: EntityKind| {
+            Some(kind) == most_telling
+                || matches!(kind, EntityKind::Ip | EntityKind::User | EntityKind::Host)
+        };
+        for kind in EntityKind::ALL.into_iter().filter(|kind| counts(*kind)) {
+            let known = self.named(kind);
+            let new = finding.entities.iter().find(|name| {
+                let vague = known.is_empty() && finding.claimed.contains(*name);
+                name.kind == kind && !vague && !known.contains(&name.folded())
+            });
+            if let Some(Entity { kind, value }) = new {
+                return Some(format!("{} {value}", kind.as_str()));
+            }
+        }
+        let turned = |name: &&String| self.roles.targets.contains(*name);
+        let turned = finding.roles.sources.iter().find(turned).or_else(|| {
+            let turned = |name: &&String| self.roles.sources.contains(*name);
+            finding.roles.targets.iter().find(turned)
+        });
+        turned.map(|name| format!("ip {name} in another part"))
+    }
+
+    /// Whether one of its lines tells of something else that goes on.
+    fn shows_more(&self, finding: &Self) -> bool {
+        let own = self.activity.as_ref().map(|own| own.name.as_str());
+        finding.quotes.iter().any(|quote| {
+            let known = self.quotes.iter().any(|own| own.is_like(quote));
+            let told = activity::of_folded(quote.text());
+            !known && told.is_some() && told != own
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! How old something is, where only a clock tells.
+//!
+//! A clock may be wrong: by years before the network is up, by hours after a
+//! virtual machine slept. So nothing is too old by a clock that has not gone
+//! evenly for a while, and longer where it disagrees with the record.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::row;
+
+/// The wall's clock, and one that is never set.
+pub(super) type Clock = Box<dyn Fn() -> (Timestamp, Duration) + Send>;
+
+/// So far two clocks may drift apart and agree still.
+const DRIFT: SignedDuration = SignedDuration::from_secs(60);
+/// So long they have to agree before anything is removed for its age.
+pub(super) const SETTLED: Duration = Duration::from_secs(10 * 60);
+/// And so long where the record is much older, or says that it is later.
+pub(super) const DOUBTED: Duration = Duration::from_secs(24 * 60 * 60);
+/// The record may be that much older without a doubt.
+const AWAY: SignedDuration = SignedDuration::from_hours(24);
+/// What is stamped later than this from now was stamped by a wrong clock.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+
+pub(super) fn system_clock() -> Clock {
+    let start = Instant::now();
+    Box::new(move || (Timestamp::now(), start.elapsed()))
+}
+
+/// Watches the clock.
+pub(super) struct Trust {
+    clock: Clock,
+    /// When both agreed first.
+    since: (Timestamp, Duration),
+    /// The newest stamp of the record at that time.
+    record: i64,
+    /// The newest stamp given or found.
+    newest: i64,
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Trust");
+        debug.field("since", &self.since).finish_non_exhaustive()
+    }
+}
+
+/// What is too old: nothing while the clock is not to be believed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Age {
+    pub(super) now: Timestamp,
+    /// What was before is too old.
+    pub(super) since: i64,
+    settled: bool,
+}
+
+impl Trust {
+    pub(super) fn new(clock: Clock, newest: i64) -> Self {
+        let since = clock();
+        Self {
+            clock,
+            since,
+            record: newest,
+            newest,
+        }
+    }
+
+    /// A stamp for what is written now: never before one that was given, so
+    /// that a clock set back makes nothing old.
+    pub(super) fn stamp(&mut self) -> i64 {
+        let (now, agreed) = self.look();
+        if agreed >= self.needed(now) {
+            self.believe(now);
+        }
+        self.newest = self.newest.max(row::nanos(now));
+        self.newest
+    }
+
+    /// What is too old by now.
+    pub(super) fn age(&mut self, keep: Duration) -> Age {
+        let (now, agreed) = self.look();
+        let settled = agreed >= self.needed(now).min(keep);
+        if settled {
+            self.believe(now);
+        }
+        let keep = i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX);
+        let since = if settled {
+            row::nanos(now).saturating_sub(keep)
+        } else {
+            i64::MIN
+        };
+        Age {
+            now,
+            since,
+            settled,
+        }
+    }
+
+    /// For how long a clock has to go evenly that says it is now.
+    fn needed(&self, now: Timestamp) -> Duration {
+        let away = now.duration_since(row::timestamp(self.record));
+        if self.record > 0 && (away > AWAY || away < -AHEAD) {
+            DOUBTED
+        } else {
+            SETTLED
+        }
+    }
+
+    /// Takes a clock's word from now on, whatever was stamped before.
+    fn believe(&mut self, now: Timestamp) {
+        let ahead = now.checked_add(AHEAD).unwrap_or(now);
+        self.newest = self.newest.min(row::nanos(ahead));
+    }
+
+    /// Now, and for how long the clock has gone evenly.
+    fn look(&mut self) -> (Timestamp, Duration) {
+        let (now, elapsed) = (self.clock)();
+        let length = elapsed.saturating_sub(self.since.1);
+        let walked = now.duration_since(self.since.0);
+        let gone = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+        if (walked - gone).abs() > DRIFT {
+            self.since = (now, elapsed);
+            self.record = self.newest;
+            return (now, Duration::ZERO);
+        }
+        (now, length)
+    }
+}
+
+impl Age {
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Of stamps in the order in which they were given: which are too old. One
+    /// in the future is as old as the first believable one behind it.
+    pub(super) fn old(&self, stamps: &[i64]) -> Vec<bool> {
+        let ahead = row::nanos(self.now.checked_add(AHEAD).unwrap_or(self.now));
+        let mut behind = i64::MAX;
+        let mut old: Vec<bool> = stamps
+            .iter()
+            .rev()
+            .map(|stamp| {
+                if *stamp <= ahead {
+                    behind = *stamp;
+                }
+                behind < self.since
+            })
+            .collect();
+        old.reverse();
+        old
+    }
+}
