@@ -82,6 +82,50 @@ async fn plays(browser: &Chromium, rate: f64, what: &str) {
     panic!("{what}: pictures a second, and sound: {heard:?}; {first:#?}");
 }
 
+/// What the browser shows of `testsrc2` is what was sent: its six bars, red to
+/// cyan, each compared in the middle of its width.
+async fn shows_the_source(browser: &Chromium, what: &str) {
+    // Of the source itself, decoded by ffmpeg.
+    const BARS: [[i64; 3]; 6] = [
+        [255, 25, 0],
+        [0, 217, 0],
+        [255, 242, 0],
+        [0, 13, 255],
+        [255, 38, 255],
+        [0, 230, 255],
+    ];
+    // Two matrices, ranges and lossy coding lie between; grey is 128 away.
+    const NEAR: i64 = 45;
+    let script = "(() => {
+      const canvas = document.createElement('canvas');
+      canvas.width = 600; canvas.height = 100;
+      const context = canvas.getContext('2d');
+      context.drawImage(video, 0, 0, 600, 100);
+      return [50, 150, 250, 350, 450, 550]
+        .map((x) => [...context.getImageData(x, 30, 1, 1).data].slice(0, 3));
+    })()";
+    // Something that moves may be just there.
+    let mut wrong = Vec::new();
+    for _ in 0..10 {
+        let seen = browser.run(script).await;
+        wrong = (0..BARS.len())
+            .filter(|bar| {
+                let channels = (0..3).map(|channel| {
+                    let value = seen[bar][channel].as_i64().unwrap_or(-1000);
+                    (value - BARS[*bar][channel]).abs()
+                });
+                channels.max() > Some(NEAR)
+            })
+            .map(|bar| (bar, seen[bar].clone()))
+            .collect();
+        if wrong.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    panic!("{what}: bars that are not the source's: {wrong:?}");
+}
+
 #[tokio::test]
 async fn the_page_plays_picture_and_sound_and_shows_findings() {
     let server = Setup::new().start().await;
@@ -158,7 +202,10 @@ async fn the_page_plays_what_encoders_send() {
         browser.open(&server.http_url(&format!("/#{name}"))).await;
         let chosen = format!("document.querySelector('#streams').value === '{name}'");
         browser.until_true(10, &chosen).await;
+        pictures(&browser).await;
+        shows_the_source(&browser, name).await;
         plays(&browser, 25.0, name).await;
+        shows_the_source(&browser, name).await;
     }
     let metrics = server.get("/metrics").await.text().await.unwrap();
     let cost: Vec<_> = metrics

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -94,7 +94,8 @@ impl Port {
     }
 
     /// The addresses viewers may reach this port by; loopback only if asked
-    /// for, since nobody else's loopback is ours.
+    /// for, since nobody else's loopback is ours. All of IPv6 (`[::]`) is all
+    /// of IPv4 too, which the kernel maps into it (RFC 4291, section 2.5.5.2).
     pub(super) fn addresses(&self, loopback: bool) -> Vec<IpAddr> {
         let local = self.local.ip();
         if !local.is_unspecified() {
@@ -104,11 +105,14 @@ impl Port {
         let mut addresses: Vec<_> = interfaces
             .iter()
             .filter_map(|interface| Some(interface.addr?.ip()))
-            .filter(|ip| ip.is_ipv4() == local.is_ipv4() && !is_link_local(ip))
+            .filter(|ip| (local.is_ipv6() || ip.is_ipv4()) && !is_link_local(ip))
             .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
             .collect();
         if loopback || addresses.is_empty() {
             addresses.push(Ipv4Addr::LOCALHOST.into());
+            if local.is_ipv6() {
+                addresses.push(Ipv6Addr::LOCALHOST.into());
+            }
         }
         addresses.dedup();
         addresses

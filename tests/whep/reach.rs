@@ -68,3 +68,36 @@ async fn chromium_plays_over_ipv6() {
         .await;
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_families_are_offered_and_served_by_one_socket() {
+    let server = Server::on("[::]:0", None, 10).await;
+    let clip = Arc::new(Recipe::default().make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let browser = Chromium::start().await;
+    let port = server.http.port();
+    browser.open(&format!("http://127.0.0.1:{port}/")).await;
+    browser.run("watch('team', 'ipv4')").await;
+    browser
+        .until(10, "decoded frames over IPv4", |seen| {
+            seen.video("framesDecoded") > 60.0
+        })
+        .await;
+    let answer = browser.run("connection.remoteDescription.sdp").await;
+    assert!(
+        answer.as_str().expect("text").contains(" 127.0.0.1 "),
+        "{answer}"
+    );
+    browser.open(&format!("http://[::1]:{port}/")).await;
+    browser.run("watch('team')").await;
+    let answer = browser.run("connection.remoteDescription.sdp").await;
+    for own in [" 127.0.0.1 ", " ::1 "] {
+        assert!(answer.as_str().expect("text").contains(own), "{answer}");
+    }
+    browser
+        .until(10, "decoded frames", |seen| {
+            seen.video("framesDecoded") > 60.0
+        })
+        .await;
+    browser.close().await;
+}
