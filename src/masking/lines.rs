@@ -418,7 +418,11 @@ mod tests {
             unreadable("", 20, 200),
             unreadable("hunt", 40, 20),
         ] {
-            let secrets = secrets_on(&[line.clone()], &OwnPatterns::default(), (1920, 1080));
+            let secrets = secrets_on(
+                std::slice::from_ref(&line),
+                &OwnPatterns::default(),
+                (1920, 1080),
+            );
             let [secret] = &secrets[..] else {
                 panic!("{line:?}: {secrets:?}");
             };

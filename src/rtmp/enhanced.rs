@@ -167,9 +167,12 @@ mod tests {
         }
     }
 
+    /// Packet type, track, FourCC and body.
+    type Seen = (u8, Option<u8>, [u8; 4], Vec<u8>);
+
     #[test]
     fn tracks_are_told_apart() {
-        let seen = |message: &[u8]| -> Vec<(u8, Option<u8>, [u8; 4], Vec<u8>)> {
+        let seen = |message: &[u8]| -> Vec<Seen> {
             let parts = read(message).into_iter();
             parts
                 .map(|part| (part.packet, part.track, part.fourcc, part.body.to_vec()))

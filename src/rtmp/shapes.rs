@@ -174,6 +174,8 @@ fn what_is_no_slice_leads_the_next_picture() {
     }
 }
 
+type Framed = Box<dyn Fn(&[&[u8]]) -> Vec<u8>>;
+
 #[test]
 fn start_codes_and_all_lengths_come_out_as_lengths() {
     let codes = |nals: &[&[u8]], code: &[u8]| -> Vec<u8> {
@@ -181,7 +183,7 @@ fn start_codes_and_all_lengths_come_out_as_lengths() {
     };
     let (sps, pps) = (hex(SPS), hex(PPS));
     let key: &[&[u8]] = &[DELIMITER, &sps, &pps, IDR];
-    let sizes: Vec<Box<dyn Fn(&[&[u8]]) -> Vec<u8>>> = vec![
+    let sizes: Vec<Framed> = vec![
         Box::new(move |nals| codes(nals, &[0, 0, 0, 1])),
         Box::new(move |nals| codes(nals, &[0, 0, 1])),
         Box::new(|nals| framed(nals, 4)),
@@ -250,7 +252,7 @@ fn sets_that_change_in_band_are_the_units_own() {
         .map(|unit| (unit.config.width, unit.config.height))
         .collect();
     assert_eq!(sizes, [(640, 360), (1920, 1080), (1920, 1080)]);
-    assert_eq!(units[2].config.sps, [sps.clone()]);
+    assert_eq!(units[2].config.sps, std::slice::from_ref(&sps));
     assert_eq!(units[2].config.record, record(&[&sps], &[&pps]));
 }
 

@@ -146,7 +146,7 @@ mod tests {
         let mut budget = Budget::new(0.5, start);
         budget.fill(&[large.clone(), team.clone()], start);
         budget.spend(&large, seconds(12.0));
-        budget.fill(&[team.clone()], start + seconds(1.0));
+        budget.fill(std::slice::from_ref(&team), start + seconds(1.0));
         budget.fill(&[large.clone(), team], start + seconds(2.0));
         assert!(budget.wait(&large) > seconds(5.0));
     }

@@ -354,20 +354,22 @@ impl Link {
         if self.tier == Tier::Full && lag > LAG && too_slow {
             self.give_up(now);
         }
+        let clean = now.saturating_duration_since(self.clean_since);
         match self.phase {
             Phase::Probing { until } if now >= until => {
                 let until = now + VERDICT;
                 self.phase = Phase::Judging { until };
             }
             Phase::Judging { until } if now >= until => self.judge(rate, next, now),
-            Phase::Steady if self.tier == Tier::Small => {
-                if now.saturating_duration_since(self.clean_since) >= self.probe_after {
-                    let until = now + PROBE;
-                    self.begin_epoch(next, now);
-                    self.phase = Phase::Probing { until };
-                }
+            Phase::Steady if self.tier == Tier::Small && clean >= self.probe_after => {
+                let until = now + PROBE;
+                self.begin_epoch(next, now);
+                self.phase = Phase::Probing { until };
             }
-            Phase::Steady if now.saturating_duration_since(self.tier_since) > SETTLED => {
+            Phase::Steady
+                if self.tier == Tier::Full
+                    && now.saturating_duration_since(self.tier_since) > SETTLED =>
+            {
                 self.probe_after = PROBE_AFTER;
             }
             _ => {}
