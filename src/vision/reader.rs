@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::news::Told;
@@ -39,7 +40,7 @@ const AGAIN: SignedDuration = SignedDuration::from_millis(400);
 pub struct ReaderSettings {
     /// Share of one core that may be spent, averaged.
     pub share: f64,
-    /// What the user wants hidden besides.
+    /// What the user wants hidden besides, as of the start.
     pub own: OwnPatterns,
 }
 
@@ -51,7 +52,7 @@ pub struct Reader {
     /// Keeps what was read, for those who search.
     record: Option<FindingsBus>,
     metrics: Arc<Metrics>,
-    own: OwnPatterns,
+    own: watch::Sender<OwnPatterns>,
     budget: Budget,
     memories: HashMap<StreamName, Memory>,
     /// The stream read last: the next one in turn comes after it.
@@ -90,11 +91,16 @@ impl Reader {
             frames,
             record,
             metrics,
-            own: settings.own,
+            own: watch::Sender::new(settings.own),
             budget: Budget::new(settings.share),
             memories: HashMap::new(),
             last: None,
         }
+    }
+
+    /// Takes what the user wants hidden from now on.
+    pub fn patterns(&self) -> watch::Sender<OwnPatterns> {
+        self.own.clone()
     }
 
     /// Reads until `shutdown`; a reading under way is left to itself then.
@@ -191,8 +197,10 @@ impl Reader {
         self.keep_text(&frame, &page).await;
         let scene = self.remember(&frame, &page);
         let size = (frame.picture.width, frame.picture.height);
-        let secrets = secrets_on(&page.lines, &self.own, size);
-        let mut read = frame.read(Arc::clone(&page.lines), secrets.into());
+        let own = self.own.borrow().clone();
+        let secrets = secrets_on(&page.lines, &own, size);
+        let read = frame.read(Arc::clone(&page.lines), secrets.into());
+        let mut read = read.looked_for(&own);
         read.scene = scene;
         self.frames.publish_read(Arc::new(read));
     }
@@ -256,7 +264,7 @@ impl Reader {
             return;
         }
         let size = (frame.picture.width, frame.picture.height);
-        let secrets = secrets_on(&page.lines, &self.own, size);
+        let secrets = secrets_on(&page.lines, &self.own.borrow(), size);
         let read = Arc::new(frame.read(Arc::clone(&page.lines), secrets.into()));
         let Some(cleared) = read.cleared_text(Redact::Secrets) else {
             return;

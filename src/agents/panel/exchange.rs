@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Report;
+use crate::agents::grounding::Masks;
 use crate::agents::kept::Asker;
-use crate::agents::{Meeting, Member, Staff, grounding, leak};
+use crate::agents::{Meeting, Member, Policy, Staff, grounding, leak};
 use crate::finding::{Observation, WATCHTOWER};
 use crate::incident::{Exchange, Judgement, Opinion, Stance};
 use crate::metrics::PanelEnd;
@@ -187,15 +188,17 @@ async fn weigh(
     let asking = async {
         let (turn, case) = loop {
             let mut turn = member.mind.turn(0, meeting, say).await;
-            let cleared = report.frame.cleared(turn.thinker().policy.redact);
+            let policy = turn.thinker().policy.clone();
+            let cleared = policy.cleared(&report.frame);
             let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+            let (reported, opinions) = as_told(report, opinions.clone(), &policy);
             let case = Case {
                 persona: Arc::clone(&member.config.persona),
                 asked,
                 frame,
                 first: first.clone(),
-                report: observation(report),
-                opinions: opinions.clone(),
+                report: reported,
+                opinions,
                 meter: Meter::default(),
             };
             let most = turn.thinker().model.most_for_case(&case);
@@ -232,12 +235,11 @@ async fn weigh(
             needs_quote: false,
         };
         grounding::ground(seen, &raw, policy.redact, hold);
-        grounding::mask_all(seen, &raw, policy.redact);
+        grounding::mask_all(seen, &raw, &policy);
         leak::withhold(seen, &persona);
         let spoken = said.spoken.take();
-        let transcript = spoken.map(|spoken| {
-            told.transcript(*spoken, said.model.clone(), &persona, &raw, policy.redact)
-        });
+        let transcript = spoken
+            .map(|spoken| told.transcript(*spoken, said.model.clone(), &persona, &raw, &policy));
         (said, transcript)
     };
     match tokio::task::spawn_blocking(prepare).await {
@@ -246,7 +248,24 @@ async fn weigh(
     }
 }
 
-/// The report as it was published, with nothing in it that must not leave.
+/// Report and opinions without what must not leave for whoever is asked under
+/// that policy: rules on this machine may have quoted it.
+fn as_told(
+    report: &Report,
+    mut opinions: Vec<Opinion>,
+    policy: &Policy,
+) -> (Observation, Vec<Opinion>) {
+    let masks = Masks::for_asking(&report.frame, policy);
+    let mut reported = observation(report);
+    masks.hide_all(&mut reported);
+    for opinion in &mut opinions {
+        masks.hide(&mut opinion.text);
+        masks.hide_quotes(&mut opinion.evidence);
+    }
+    (reported, opinions)
+}
+
+/// The report as it was published.
 fn observation(report: &Report) -> Observation {
     let finding = &report.finding;
     Observation {
