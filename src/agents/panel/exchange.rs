@@ -22,21 +22,43 @@ const CRITIC: &str = "Evidence critic";
 /// For one opinion, with waiting for a turn: later it is of no use.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Asks the peers, by their places in the staff, and settles it.
+/// Asks the peers, by their places in the staff, and settles it. `None` when
+/// nobody had anything to say: then it is as if it had not been held.
 pub(super) async fn hold(
     report: &Report,
     staff: &Staff,
     peers: &[usize],
     meeting: &Meeting,
-) -> PanelEnd {
-    let Some(incident) = report.finding.incident else {
-        return PanelEnd::Unsettled;
-    };
+) -> Option<PanelEnd> {
+    let incident = report.finding.incident?;
     let opinions = peers.iter().map(|index| {
         let member = &staff.members[*index];
         opinion(report, member, meeting)
     });
-    let (opinions, transcripts): (Vec<_>, Vec<_>) = join_all(opinions).await.into_iter().unzip();
+    let said = join_all(opinions).await.into_iter();
+    let said = said.filter(|(opinion, _)| !is_silence(opinion));
+    let (opinions, transcripts): (Vec<_>, Vec<_>) = said.unzip();
+    if opinions.is_empty() {
+        return None;
+    }
+    Some(settle(report, staff, incident, opinions, transcripts, meeting).await)
+}
+
+/// Rules that do not speak about it: no opinion, where a model that says it is
+/// not its field has given one.
+fn is_silence(opinion: &Opinion) -> bool {
+    opinion.stance == Stance::NoView && opinion.model.provider == "offline"
+}
+
+/// Keeps what was said, and has the critic settle it.
+async fn settle(
+    report: &Report,
+    staff: &Staff,
+    incident: Uuid,
+    opinions: Vec<Opinion>,
+    transcripts: Vec<Option<Transcript>>,
+    meeting: &Meeting,
+) -> PanelEnd {
     let first = &report.finding.agent;
     let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
     let exchange = Exchange {
@@ -277,5 +299,34 @@ fn observation(report: &Report) -> Observation {
         evidence: finding.evidence.clone(),
         mitre: finding.mitre.clone(),
         recommended_action: finding.recommended_action.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::ModelRef;
+
+    #[test]
+    fn rules_without_a_match_have_no_opinion() {
+        let opinion = |provider: &str, stance| Opinion {
+            agent: "DevOps".to_owned(),
+            to: "SecOps".to_owned(),
+            stance,
+            text: String::new(),
+            severity: None,
+            confidence: None,
+            evidence: Vec::new(),
+            at: Timestamp::UNIX_EPOCH,
+            model: ModelRef {
+                provider: provider.to_owned(),
+                name: String::new(),
+                version: String::new(),
+                prompt: String::new(),
+            },
+        };
+        assert!(is_silence(&opinion("offline", Stance::NoView)));
+        assert!(!is_silence(&opinion("offline", Stance::Confirm)));
+        assert!(!is_silence(&opinion("gemini", Stance::NoView)));
     }
 }
