@@ -134,6 +134,8 @@ pub struct MeterReading {
     pub requests: u32,
     /// As the server told it.
     pub usage: Usage,
+    /// Requests that the server told the price of.
+    pub charged: u32,
     /// Requests whose price nobody told, and that may have been charged for.
     pub untold: u32,
 }
@@ -169,6 +171,7 @@ impl Meter {
     pub fn told(&self, usage: Usage) {
         let mut read = self.lock();
         read.untold = read.untold.saturating_sub(1);
+        read.charged += u32::from(usage != Usage::default());
         read.usage.prompt_tokens += usage.prompt_tokens;
         read.usage.output_tokens += usage.output_tokens;
     }

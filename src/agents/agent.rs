@@ -8,12 +8,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::grounding::Masks;
 use super::kept::{Asker, Told};
 use super::memory::Memories;
 use super::mind::{Thinker, Turn};
 use super::news::{self, Looked};
 use super::panel::Table;
-use super::{Meeting, Member, grounding, leak};
+use super::{Meeting, Member, Policy, grounding, leak};
 use crate::budget::Step;
 use crate::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::masking::Redact;
@@ -178,13 +179,15 @@ impl Agent {
     async fn question(&mut self, thinker: &Thinker) -> Option<(Look, Vec<Arc<Frame>>)> {
         let picked = self.pick(thinker)?;
         // What goes to the model has nothing in it that must not leave.
-        let redact = thinker.policy.redact;
         let frames: Vec<_> = picked
             .iter()
-            .filter_map(|frame| frame.cleared(redact))
+            .filter_map(|frame| thinker.policy.cleared(frame))
             .collect();
         let newest = frames.last().map(Arc::clone)?;
-        let memory = self.recall(thinker, &newest).await;
+        let mut memory = self.recall(thinker, &newest).await;
+        if let Some(raw) = picked.last() {
+            hide(&mut memory, raw, &thinker.policy);
+        }
         let last = self.looked.get(&newest.stream);
         let mut news = news::since(last, &newest, &self.member.config);
         if thinker.is_hosted() && self.meeting.budget.step() >= Step::FewerRegions {
@@ -356,7 +359,7 @@ impl Agent {
                     let newest = self.meeting.frames.to_look_at(stream)?;
                     // Nobody knows yet what stands on it: it can't leave.
                     newest.cleared(thinker.policy.redact)?;
-                    let fresh = looked.is_none_or(|looked| looked.scene != newest.scene);
+                    let fresh = looked.is_none_or(|looked| is_news(looked, &newest));
                     Vec::from_iter(fresh.then_some(newest))
                 }
                 Appetite::EveryRead => self
@@ -402,8 +405,8 @@ impl Agent {
             return;
         };
         // Remembered as it may leave, whoever is asked next.
-        let redact = self.member.mind.policy().redact;
-        let frame = &raw.cleared(redact).unwrap_or_else(|| Arc::clone(raw));
+        let policy = self.member.mind.policy();
+        let frame = &policy.cleared(raw).unwrap_or_else(|| Arc::clone(raw));
         // A picture that will get the same answer again is not shown again.
         let done = match &result {
             Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => true,
@@ -498,9 +501,9 @@ impl Agent {
         };
         let prepare = move || {
             grounding::ground(&mut observation, &raw, policy.redact, hold);
-            grounding::mask_all(&mut observation, &raw, policy.redact);
+            grounding::mask_all(&mut observation, &raw, &policy);
             leak::withhold(&mut observation, &persona);
-            let still = evidence(&raw, policy.redact_evidence);
+            let still = evidence(&raw.hiding(&policy.own), policy.redact_evidence);
             (observation, still)
         };
         let (observation, still) = blocking(prepare).await;
@@ -533,10 +536,10 @@ impl Agent {
         model: &ModelRef,
         frame: &Arc<Frame>,
     ) -> Arc<Transcript> {
-        let redact = self.member.mind.policy().redact;
+        let policy = self.member.mind.policy();
         let (model, frame) = (model.clone(), Arc::clone(frame));
         let persona = Arc::clone(&self.member.config.persona);
-        blocking(move || Arc::new(told.transcript(spoken, model, &persona, &frame, redact))).await
+        blocking(move || Arc::new(told.transcript(spoken, model, &persona, &frame, &policy))).await
     }
 
     /// Says in log and output what keeps it from looking: once, not each time.
@@ -568,6 +571,29 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // The runtime is shutting down, and this task with it.
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// What it remembers was said under another policy, maybe: by rules on this
+/// machine, or before `agents.toml` changed.
+fn hide(memory: &mut Memory, frame: &Arc<Frame>, policy: &Policy) {
+    let masks = Masks::for_asking(frame, policy);
+    for one in &mut memory.reported {
+        masks.hide(&mut one.title);
+        masks.hide(&mut one.quote);
+    }
+    for one in &mut memory.not_sure {
+        masks.hide(one);
+    }
+}
+
+/// Whether there is anything on it that was not looked at. Whoever reads the
+/// frames says so by their scene; where nobody does, a change must have been
+/// seen: a heartbeat alone would be paid for twice a minute.
+fn is_news(looked: &Looked, frame: &Frame) -> bool {
+    match frame.text {
+        Some(_) => looked.scene != frame.scene,
+        None => looked.scene < frame.changes.seen(),
     }
 }
 

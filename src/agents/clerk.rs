@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
 use super::{Meeting, Staff};
-use crate::masking::mask;
 use crate::model::{Answered, Answers, Failure, Inquiry, Meter};
 
 /// A person waits.
@@ -44,8 +43,8 @@ impl Clerk {
                 "another question is being answered",
             )));
         };
-        let redact = mind.policy().redact;
-        let masked = |text: String| mask(&text, redact).into_owned();
+        let policy = mind.policy();
+        let masked = |text: String| policy.masked(&text);
         let mut inquiry = Inquiry {
             question: masked(question),
             record: record.into_iter().map(masked).collect(),

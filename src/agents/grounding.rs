@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::finding::{Observation, Severity};
-use crate::masking::{Redact, UNREADABLE, mask, name_of};
+use super::Policy;
+use crate::finding::{Evidence, Observation, Severity};
+use crate::masking::{OwnPatterns, Redact, UNREADABLE, mask_besides, name_of};
 use crate::media::{Frame, Rect};
 use crate::screen;
 
@@ -58,44 +59,63 @@ pub(super) fn ground(observation: &mut Observation, frame: &Frame, redact: Redac
 }
 
 /// No secret that was on the screen goes on in a finding, whoever made it.
-pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, redact: Redact) {
-    let masks = Masks::of(frame, redact);
-    masks.hide(&mut observation.title);
-    masks.hide(&mut observation.detail);
-    masks.hide(&mut observation.recommended_action);
-    for evidence in &mut observation.evidence {
-        masks.hide(&mut evidence.quote);
-    }
+pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, policy: &Policy) {
+    Masks::at_home(frame, policy).hide_all(observation);
 }
 
 /// The secrets that were on a picture, and their names.
-pub(super) struct Masks<'a> {
-    hidden: Vec<(&'a str, String)>,
+pub(super) struct Masks {
+    hidden: Vec<(String, String)>,
     redact: Redact,
+    own: OwnPatterns,
 }
 
-impl<'a> Masks<'a> {
-    pub(super) fn of(frame: &'a Arc<Frame>, redact: Redact) -> Self {
-        let redact = redact.max(Redact::Secrets);
+impl Masks {
+    /// For what is kept: secrets at least.
+    pub(super) fn at_home(frame: &Arc<Frame>, policy: &Policy) -> Self {
+        Self::of(frame, policy.redact.max(Redact::Secrets), &policy.own)
+    }
+
+    /// For what is sent to whoever is asked under that policy.
+    pub(super) fn for_asking(frame: &Arc<Frame>, policy: &Policy) -> Self {
+        Self::of(frame, policy.redact, &policy.own)
+    }
+
+    fn of(frame: &Arc<Frame>, redact: Redact, own: &OwnPatterns) -> Self {
+        let frame = frame.hiding(own);
         let hidden = frame
             .hidden(redact)
             // Not a value: letters made up where none could be read.
             .filter(|secret| secret.kind != UNREADABLE)
-            .map(|secret| (frame.value_of(secret), name_of(&secret.kind)))
+            .map(|secret| (frame.value_of(secret).to_owned(), name_of(&secret.kind)))
             .filter(|(value, _)| value.len() >= SHORTEST_VALUE);
         Self {
             hidden: hidden.collect(),
             redact,
+            own: own.clone(),
+        }
+    }
+
+    pub(super) fn hide_all(&self, observation: &mut Observation) {
+        self.hide(&mut observation.title);
+        self.hide(&mut observation.detail);
+        self.hide(&mut observation.recommended_action);
+        self.hide_quotes(&mut observation.evidence);
+    }
+
+    pub(super) fn hide_quotes(&self, evidence: &mut [Evidence]) {
+        for piece in evidence {
+            self.hide(&mut piece.quote);
         }
     }
 
     pub(super) fn hide(&self, text: &mut String) {
         for (value, name) in &self.hidden {
-            if text.contains(value) {
+            if text.contains(value.as_str()) {
                 *text = text.replace(value, name);
             }
         }
-        *text = mask(text, self.redact).into_owned();
+        *text = mask_besides(text, self.redact, &self.own).into_owned();
     }
 }
 
@@ -105,8 +125,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::finding::{Category, Evidence};
-    use crate::masking::{OwnPatterns, secrets_on};
+    use crate::finding::Category;
+    use crate::masking::secrets_on;
     use crate::media::{MediaTime, Picture, StreamName, TextLine};
 
     fn frame(texts: &[&str]) -> Arc<Frame> {
@@ -219,7 +239,13 @@ mod tests {
         let mut said = observation(&["DB_PASSWORD=[masked password or token]", "hunter2-hunter2"]);
         said.title = "Password hunter2-hunter2 on screen".to_owned();
         ground(&mut said, &frame, Redact::Secrets, hold(true));
-        mask_all(&mut said, &frame, Redact::Off);
+        let policy = Policy {
+            redact: Redact::Off,
+            own: OwnPatterns::default(),
+            redact_evidence: Redact::Secrets,
+            ungrounded: Severity::Medium,
+        };
+        mask_all(&mut said, &frame, &policy);
         assert!(
             said.evidence
                 .iter()

@@ -210,6 +210,7 @@ fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> Member {
         governor: Some(governor),
         policy: Policy {
             redact: Redact::Off,
+            own: OwnPatterns::default(),
             redact_evidence: Redact::Secrets,
             ungrounded: Severity::Medium,
         },

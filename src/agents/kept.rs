@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::Policy;
 use super::grounding::Masks;
 use super::leak::Instructions;
 use crate::finding::ModelRef;
-use crate::masking::Redact;
 use crate::media::Frame;
 use crate::model::Persona;
 use crate::transcript::{Cost, Purpose, Spoken, Transcript};
@@ -66,9 +66,9 @@ impl Told {
         model: ModelRef,
         persona: &Persona,
         frame: &Arc<Frame>,
-        redact: Redact,
+        policy: &Policy,
     ) -> Transcript {
-        let masks = Masks::of(frame, redact);
+        let masks = Masks::at_home(frame, policy);
         let Spoken {
             system,
             mut question,

@@ -72,7 +72,7 @@ impl Mind {
             .iter()
             .map(|thinker| thinker.policy.redact)
             .max();
-        let first = self.first().policy;
+        let first = self.first().policy.clone();
         Policy {
             redact: redact.unwrap_or(first.redact),
             ..first

@@ -32,7 +32,8 @@ use crate::config::{AgentConfig, PanelConfig};
 use crate::finding::Severity;
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::FrameBus;
-use crate::masking::Redact;
+use crate::masking::{OwnPatterns, Redact, mask_besides};
+use crate::media::Frame;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 pub use agent::Agent;
@@ -59,14 +60,31 @@ pub struct Staff {
 }
 
 /// What may leave, and what is believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// What is painted over before the model sees a picture.
+    /// What is painted over before the model sees a picture, and masked in
+    /// every text it is sent.
     pub redact: Redact,
+    /// What the user wants hidden besides.
+    pub own: OwnPatterns,
     /// The same for what is kept as evidence.
     pub redact_evidence: Redact,
     /// The worst a finding may be whose quotes are not on the screen.
     pub ungrounded: Severity,
+}
+
+impl Policy {
+    /// The frame as whoever is asked may see it; `None` when nobody knows what
+    /// stands on it.
+    fn cleared(&self, frame: &Arc<Frame>) -> Option<Arc<Frame>> {
+        frame.hiding(&self.own).cleared(self.redact)
+    }
+
+    /// A text that stood on no picture at hand, as whoever is asked may read
+    /// it.
+    fn masked(&self, text: &str) -> String {
+        mask_besides(text, self.redact, &self.own).into_owned()
+    }
 }
 
 /// Where agents meet the rest of the house.

@@ -63,7 +63,7 @@ pub(super) fn since(last: Option<&Looked>, frame: &Frame, agent: &AgentConfig) -
 fn regions(frame: &Frame, since: u64, most: usize) -> Vec<Rect> {
     let (width, height) = (frame.picture.width, frame.picture.height);
     let whole = f64::from(width) * f64::from(height);
-    let mut regions = frame.changes.since(Some(since), width, height);
+    let mut regions = frame.changes.seen_since(since, width, height);
     regions.retain(|rect| (rect.area() as f64) < LARGEST * whole);
     regions.sort_by_key(|rect| std::cmp::Reverse(rect.area()));
     regions.truncate(most);

@@ -383,8 +383,8 @@ impl App {
             roster,
             findings: self.findings.clone(),
             metrics: Arc::clone(&self.metrics),
-            reads: self.reader.is_some(),
             fastest,
+            patterns: self.reader.as_ref().map(Reader::patterns),
         };
         essential.spawn(name("reload", done(reload.run(sources.clone()))));
         essential.spawn(name(

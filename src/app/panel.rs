@@ -220,6 +220,7 @@ fn policy(provider: Provider, model: &ModelConfig) -> Policy {
             Provider::Offline => Redact::Off,
             Provider::Gemini | Provider::OpenAi => model.redact,
         },
+        own: model.redact_patterns.clone(),
         redact_evidence: model.redact_at_home(),
         ungrounded: model.ungrounded_severity,
     }

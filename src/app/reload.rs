@@ -15,6 +15,7 @@ use crate::agents::Staff;
 use crate::config::Panel;
 use crate::finding::WATCHTOWER;
 use crate::findings_bus::FindingsBus;
+use crate::masking::OwnPatterns;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 
@@ -30,10 +31,10 @@ pub(super) struct Reload {
     pub(super) roster: Roster,
     pub(super) findings: FindingsBus,
     pub(super) metrics: std::sync::Arc<Metrics>,
-    /// Whether the screen is read: that is decided at the start.
-    pub(super) reads: bool,
     /// How often any analyst looks, which is how often pictures are decoded.
     pub(super) fastest: watch::Sender<Duration>,
+    /// Of whoever reads the screen, if anyone: that is decided at the start.
+    pub(super) patterns: Option<watch::Sender<OwnPatterns>>,
 }
 
 /// What the file held, or why it can't be read.
@@ -92,7 +93,7 @@ impl Reload {
     fn change(&mut self, text: &str, name: &str) -> Result<String, String> {
         let panel = Panel::parse(text, name).map_err(|faults| faults.to_string())?;
         let before = self.staff.borrow().clone();
-        if !self.reads && self.hiring.would_read(&panel) {
+        if self.patterns.is_none() && self.hiring.would_read(&panel) {
             return Err(format!(
                 "{name} needs the screen's text, which this server has not read from its start: restart it"
             ));
@@ -121,6 +122,9 @@ impl Reload {
             .collect();
         for name in &came {
             self.metrics.introduce_agent(name);
+        }
+        if let Some(patterns) = &self.patterns {
+            patterns.send_replace(self.hiring.panel().model.redact_patterns.clone());
         }
         self.roster.restaff(statuses);
         self.staff.send_replace(staff);

@@ -236,7 +236,7 @@ fn on_tape(mut members: Vec<Member>, settings: &ReplaySettings) -> anyhow::Resul
     if let Some(file) = &settings.cassette {
         let cassette: Arc<dyn Model> = Arc::new(Cassette::open(file)?);
         for member in &mut members {
-            let policy = member.mind.first().policy;
+            let policy = member.mind.first().policy.clone();
             member.mind = alone(Arc::clone(&cassette), policy);
         }
     }
@@ -262,7 +262,7 @@ fn on_tape(mut members: Vec<Member>, settings: &ReplaySettings) -> anyhow::Resul
 fn gauged(member: &Member, gauge: Arc<Gauge>, config: &Config) -> Member {
     let policy = Policy {
         redact: config.panel.model.redact,
-        ..member.mind.first().policy
+        ..member.mind.first().policy.clone()
     };
     Member {
         config: member.config.clone(),

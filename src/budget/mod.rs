@@ -431,12 +431,17 @@ impl Reserved {
         let MeterReading {
             requests,
             usage,
+            charged,
             untold,
         } = self.meter.read();
-        let unknown = self.most.of(untold);
+        // Those told came first: what followed may have had twice the output.
+        let (all, told) = (
+            self.most.of(charged.saturating_add(untold)),
+            self.most.of(charged),
+        );
         let (prompt, output) = (
-            usage.prompt_tokens + unknown.0,
-            usage.output_tokens + unknown.1,
+            usage.prompt_tokens + (all.0 - told.0),
+            usage.output_tokens + (all.1 - told.1),
         );
         Cost {
             requests: u64::from(requests),

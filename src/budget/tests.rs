@@ -169,6 +169,25 @@ fn what_nobody_told_the_price_of_costs_what_it_may_cost() {
 }
 
 #[test]
+fn a_resend_that_nobody_told_the_price_of_may_have_had_twice_the_output() {
+    let (budget, _) = budget(Limits::default());
+    let reserved = budget.reserve(&model(), MOST).unwrap();
+    let meter = reserved.meter();
+    // Cut off, and sent again with twice the room; that one timed out.
+    assert!(meter.begin());
+    let told = Usage {
+        prompt_tokens: 10,
+        output_tokens: MOST.output_tokens,
+        ..Usage::default()
+    };
+    meter.told(told);
+    assert!(meter.begin());
+    let cost = reserved.cost();
+    assert_eq!(cost.prompt_tokens, 10 + MOST.prompt_tokens);
+    assert_eq!(cost.output_tokens, 3 * MOST.output_tokens);
+}
+
+#[test]
 fn a_restart_forgets_nothing() {
     let limits = Limits {
         requests_per_day: Some(3),

@@ -208,7 +208,15 @@ pub fn mask_secrets(text: &str) -> Cow<'_, str> {
 
 /// The same, and personal data where that is asked for.
 pub fn mask(text: &str, redact: Redact) -> Cow<'_, str> {
-    let spans = spans(text, &OwnPatterns::default());
+    mask_besides(text, redact, &OwnPatterns::default())
+}
+
+/// The same, and what the user wants hidden besides.
+pub fn mask_besides<'a>(text: &'a str, redact: Redact, own: &OwnPatterns) -> Cow<'a, str> {
+    if redact == Redact::Off {
+        return Cow::Borrowed(text);
+    }
+    let spans = spans(text, own);
     let hidden = spans.iter().rev().filter(|span| match redact {
         Redact::Off => false,
         Redact::Secrets => !span.personal,

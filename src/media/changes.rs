@@ -51,6 +51,21 @@ impl Changes {
         self.scenes.iter().copied().fold(self.whole, u64::max)
     }
 
+    /// The last scene in which a change was seen: a heartbeat is none.
+    pub fn seen(&self) -> u64 {
+        self.scenes.iter().copied().max().unwrap_or(self.whole)
+    }
+
+    /// Like [`Self::since`], for whoever was shown that scene: a heartbeat
+    /// since then changed nothing.
+    pub fn seen_since(&self, scene: u64, width: u32, height: u32) -> Vec<Rect> {
+        if self.scenes.is_empty() {
+            return self.since(Some(scene), width, height);
+        }
+        let changed: Vec<_> = self.scenes.iter().map(|at| *at > scene).collect();
+        regions(&changed, self.columns, self.tile, width, height)
+    }
+
     /// What changed after that scene on a picture of that size, as few
     /// rectangles from the top; all of it when nothing smaller will do.
     pub fn since(&self, scene: Option<u64>, width: u32, height: u32) -> Vec<Rect> {

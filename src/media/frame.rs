@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::picture::{EncodeError, EncodeJpeg, Picture, Rect, Still, TextLine};
 use super::{Changes, MediaTime, StreamName};
-use crate::masking::Redact;
+use crate::masking::{OwnPatterns, Redact, secrets_on};
 
 /// A picture the analysts may look at.
 ///
@@ -30,6 +30,8 @@ pub struct Frame {
     /// The text on the picture in reading order; `None` until it was read.
     pub text: Option<Arc<[TextLine]>>,
     secrets: Arc<[Secret]>,
+    /// What the user wanted hidden besides when the secrets were looked for.
+    own: OwnPatterns,
     encode: EncodeJpeg,
     still: Arc<OnceLock<Result<Still, EncodeError>>>,
     /// Without secrets, and without personal data too.
@@ -71,6 +73,7 @@ impl Frame {
             changes: Arc::new(Changes::all(seq, captured_at)),
             text: None,
             secrets: Arc::from([]),
+            own: OwnPatterns::default(),
             encode,
             still: Arc::default(),
             cleared: Arc::default(),
@@ -86,6 +89,26 @@ impl Frame {
             cleared: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// The same frame, with its secrets looked for by its own text alone and
+    /// with these patterns: in force is what holds when it leaves, not what
+    /// held when it was read. Costs a few milliseconds where they differ.
+    pub fn hiding(self: &Arc<Self>, own: &OwnPatterns) -> Arc<Self> {
+        let Some(text) = self.text.as_ref().filter(|_| self.own != *own) else {
+            return Arc::clone(self);
+        };
+        let size = (self.picture.width, self.picture.height);
+        let secrets = secrets_on(text, own, size);
+        let mut frame = self.read(Arc::clone(text), secrets.into());
+        frame.own = own.clone();
+        Arc::new(frame)
+    }
+
+    /// What its secrets were looked for with, beside the known kinds.
+    pub fn looked_for(mut self, own: &OwnPatterns) -> Self {
+        self.own = own.clone();
+        self
     }
 
     /// The frame as it may leave: what is secret black in the picture and

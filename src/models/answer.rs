@@ -139,7 +139,7 @@ pub(super) fn conclude(
 }
 
 pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
-    let answer: Value = serde_json::from_str(unfenced(text)).map_err(|_| Unusable::NotJson)?;
+    let answer: Value = json_of(text).ok_or(Unusable::NotJson)?;
     let items = answer.get("findings").and_then(Value::as_array);
     let items = items.ok_or(Unusable::Shape)?;
     let mut observations: Vec<_> = items.iter().filter_map(observation).collect();
@@ -182,14 +182,13 @@ fn follow_up(answer: &Value) -> FollowUp {
 
 /// What an analyst makes of a report of that category.
 pub(super) fn view(text: &str, category: Category) -> Result<View, Unusable> {
-    let answer: Value = serde_json::from_str(unfenced(text)).map_err(|_| Unusable::NotJson)?;
+    let answer = json_of(text).ok_or(Unusable::NotJson)?;
     let stance = word(&answer, "stance");
     let stance = Stance::ALL.into_iter().find(|s| s.as_str() == stance);
-    let confidence = answer.get("confidence").and_then(Value::as_f64);
-    let confidence = confidence.filter(|confidence| confidence.is_finite());
+    let confidence = confidence(&answer);
     let observation = Observation {
         severity: severity(&word(&answer, "severity")).ok_or(Unusable::Shape)?,
-        confidence: confidence.ok_or(Unusable::Shape)?.clamp(0.0, 1.0) as f32,
+        confidence: confidence.ok_or(Unusable::Shape)?,
         category,
         title: String::new(),
         detail: text_of(&answer, "text", MAX_TEXT),
@@ -204,7 +203,7 @@ pub(super) fn view(text: &str, category: Category) -> Result<View, Unusable> {
 }
 
 /// The inside of a Markdown fence, when the whole text is one fence.
-pub(super) fn unfenced(text: &str) -> &str {
+fn unfenced(text: &str) -> &str {
     let text = text.trim();
     let inside = text
         .strip_prefix("```")
@@ -221,10 +220,9 @@ pub(super) fn unfenced(text: &str) -> &str {
 /// harmless default.
 fn observation(item: &Value) -> Option<Observation> {
     let title = text_of(item, "title", MAX_TITLE);
-    let confidence = item.get("confidence")?.as_f64().filter(|c| c.is_finite())?;
     Some(Observation {
         severity: severity(&word(item, "severity"))?,
-        confidence: confidence.clamp(0.0, 1.0) as f32,
+        confidence: confidence(item)?,
         category: category(&word(item, "category")),
         title: Some(title).filter(|title| !title.is_empty())?,
         detail: text_of(item, "detail", MAX_TEXT),
@@ -232,6 +230,107 @@ fn observation(item: &Value) -> Option<Observation> {
         mitre: techniques(item),
         recommended_action: text_of(item, "recommended_action", MAX_TEXT),
     })
+}
+
+/// Of 0 to 1; as a text too, and of 0 to 100 where it is above 1, as local
+/// models write it.
+fn confidence(item: &Value) -> Option<f32> {
+    let value = item.get("confidence")?;
+    let given = value.as_f64().or_else(|| {
+        let text = value.as_str()?.trim();
+        match text.strip_suffix('%') {
+            Some(percent) => Some(percent.trim().parse::<f64>().ok()? / 100.0),
+            None => text.parse().ok(),
+        }
+    });
+    let given = given.filter(|given| given.is_finite())?;
+    let part = if given > 1.0 { given / 100.0 } else { given };
+    Some(part.clamp(0.0, 1.0) as f32)
+}
+
+/// The JSON of an answer: all of it, or the one object in it whatever is said
+/// around that. Half a character is made a mark instead of taking the rest
+/// along.
+pub(super) fn json_of(text: &str) -> Option<Value> {
+    let parse = |text: &str| {
+        let parsed = serde_json::from_str(text).ok();
+        parsed.or_else(|| serde_json::from_str(&without_lone_surrogates(text)?).ok())
+    };
+    parse(unfenced(text)).or_else(|| parse(object_in(text)?))
+}
+
+/// The only outermost object of a text that is JSON; none where two compete.
+pub(super) fn object_in(text: &str) -> Option<&str> {
+    let mut found = None;
+    let mut from = 0;
+    // Most braces in prose begin no object; those that do are passed over whole.
+    const MOST_TRIES: usize = 64;
+    for _ in 0..MOST_TRIES {
+        let Some(start) = text[from..].find('{').map(|at| from + at) else {
+            break;
+        };
+        match end_of_object(&text[start..]) {
+            Some(length) => {
+                if found.replace(&text[start..start + length]).is_some() {
+                    return None;
+                }
+                from = start + length;
+            }
+            None => from = start + 1,
+        }
+    }
+    found
+}
+
+fn end_of_object(text: &str) -> Option<usize> {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => depth += 1,
+            b'}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    let whole = &text[..=at];
+                    // An object has names in quotes, or nothing.
+                    let inside = whole[1..].trim_start();
+                    return inside.starts_with(['"', '}']).then_some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// With U+FFFD for each escaped half of a character; `None` when there is none.
+fn without_lone_surrogates(text: &str) -> Option<String> {
+    let unit = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let mut mended = String::with_capacity(text.len());
+    let (mut at, mut found) = (0, false);
+    while let Some(next) = text[at..].find('\\').map(|next| at + next) {
+        mended.push_str(&text[at..next]);
+        let pair = (unit(next), unit(next + 6));
+        let length = match pair {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                found = true;
+                mended.push('\u{FFFD}');
+                at = next + 6;
+                continue;
+            }
+            _ => 1 + text[next + 1..].chars().next().map_or(0, char::len_utf8),
+        };
+        mended.push_str(&text[next..next + length]);
+        at = next + length;
+    }
+    mended.push_str(&text[at..]);
+    found.then_some(mended)
 }
 
 fn severity(word: &str) -> Option<Severity> {
@@ -386,7 +485,6 @@ mod tests {
             ("nothing to report", Unusable::NotJson),
             (r#"{"findings":["#, Unusable::NotJson),
             (r#"{"findings":[]} {"findings":[]}"#, Unusable::NotJson),
-            (r#"Here: ```{"findings":[]}```"#, Unusable::NotJson),
             ("{}", Unusable::Shape),
             ("[]", Unusable::Shape),
             ("null", Unusable::Shape),
@@ -410,9 +508,14 @@ mod tests {
         ] {
             assert_eq!(parse(fenced), Ok(Findings::default()), "{fenced:?}");
         }
-        for other in [
+        for around in [
             "Sure:\n```json\n{\"findings\":[]}\n```",
             "```json\n{\"findings\":[]}\n``` done",
+            "Of {these} none: {\"findings\":[]}",
+        ] {
+            assert_eq!(parse(around), Ok(Findings::default()), "{around:?}");
+        }
+        for other in [
             "```json\n{\"findings\":[]}\n```\n```json\n{}\n```",
             "```",
             "``````",
@@ -422,6 +525,18 @@ mod tests {
         }
         let inside = kept(|f| f["evidence"] = json!("```sh\nrm -rf /\n```"));
         assert_eq!(inside.evidence[0].quote, "```sh rm -rf / ```");
+    }
+
+    #[test]
+    fn half_a_character_costs_no_finding() {
+        let text = json!({"findings": [good(), good()]}).to_string();
+        let text = text.replacen("Token on screen", r"fire \ud83d \\ud83d \ud83d\ude00", 1);
+        let findings = parse(&text).unwrap();
+        assert_eq!(findings.observations.len(), 2);
+        assert_eq!(
+            findings.observations[0].title,
+            "fire \u{FFFD} \\ud83d \u{1F600}"
+        );
     }
 
     #[test]
@@ -460,7 +575,17 @@ mod tests {
 
     #[test]
     fn values_are_brought_within_bounds() {
-        assert_eq!(kept(|f| f["confidence"] = json!(82)).confidence, 1.0);
+        for (given, kept_as) in [
+            (json!(82), 0.82),
+            (json!("0.9"), 0.9),
+            (json!("85 %"), 0.85),
+            (json!(30), 0.3),
+            (json!(1), 1.0),
+            (json!(900), 1.0),
+        ] {
+            let confidence = kept(|f| f["confidence"] = given.clone()).confidence;
+            assert_eq!(confidence, kept_as, "{given}");
+        }
         assert_eq!(kept(|f| f["confidence"] = json!(-0.5)).confidence, 0.0);
         assert_eq!(
             kept(|f| f["severity"] = json!(" HIGH ")).severity,

@@ -65,7 +65,7 @@ pub(super) fn schema() -> &'static Value {
 /// What it said; an answer that stands on nothing is none.
 pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Replied, Failure> {
     let shape = || Failure::no_answer("the model's answer is not of the shape asked for");
-    let said: Value = serde_json::from_str(answer::unfenced(text)).map_err(|_| shape())?;
+    let said: Value = answer::json_of(text).ok_or_else(shape)?;
     let known = said
         .get("known")
         .and_then(Value::as_bool)

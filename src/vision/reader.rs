@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
@@ -36,7 +37,7 @@ const AGAIN: SignedDuration = SignedDuration::from_millis(400);
 pub struct ReaderSettings {
     /// Share of one core that may be spent, averaged.
     pub share: f64,
-    /// What the user wants hidden besides.
+    /// What the user wants hidden besides, as of the start.
     pub own: OwnPatterns,
 }
 
@@ -48,7 +49,7 @@ pub struct Reader {
     /// Keeps what was read, for those who search.
     record: Option<FindingsBus>,
     metrics: Arc<Metrics>,
-    own: OwnPatterns,
+    own: watch::Sender<OwnPatterns>,
     budget: Budget,
     memories: HashMap<StreamName, Memory>,
     /// The stream read last: the next one in turn comes after it.
@@ -89,11 +90,16 @@ impl Reader {
             frames,
             record,
             metrics,
-            own: settings.own,
+            own: watch::Sender::new(settings.own),
             budget: Budget::new(settings.share, Instant::now()),
             memories: HashMap::new(),
             last: None,
         }
+    }
+
+    /// Takes what the user wants hidden from now on.
+    pub fn patterns(&self) -> watch::Sender<OwnPatterns> {
+        self.own.clone()
     }
 
     /// Reads until `shutdown`; a reading under way is left to itself then.
@@ -203,8 +209,10 @@ impl Reader {
         log(&frame, &page, cost, spent, begun.elapsed());
         self.keep_text(&frame, &page).await;
         let scene = self.remember(&frame, &page);
-        let secrets = self.secrets(&frame, &page);
-        let mut read = frame.read(Arc::clone(&page.lines), secrets.into());
+        let own = self.own.borrow().clone();
+        let secrets = self.secrets(&frame, &page, &own);
+        let read = frame.read(Arc::clone(&page.lines), secrets.into());
+        let mut read = read.looked_for(&own);
         read.scene = scene;
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
@@ -213,9 +221,9 @@ impl Reader {
         }
     }
 
-    fn secrets(&self, frame: &Frame, page: &Page) -> Vec<Secret> {
+    fn secrets(&self, frame: &Frame, page: &Page, own: &OwnPatterns) -> Vec<Secret> {
         let size = (frame.picture.width, frame.picture.height);
-        secrets_beside(&page.lines, &page.unread, &self.own, size)
+        secrets_beside(&page.lines, &page.unread, own, size)
     }
 
     /// Not read, and not to be tried again: the next scene may fare better.
@@ -280,7 +288,7 @@ impl Reader {
             return;
         }
         let size = (frame.picture.width, frame.picture.height);
-        let secrets = self.secrets(frame, page);
+        let secrets = self.secrets(frame, page, &self.own.borrow());
         let read = Arc::new(frame.read(Arc::clone(&page.lines), secrets.into()));
         let Some(cleared) = read.cleared_text(Redact::Secrets) else {
             return;

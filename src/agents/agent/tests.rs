@@ -13,6 +13,7 @@ use crate::config::{AgentConfig, Frames, Limits, Panel, Priority, StoreSettings}
 use crate::finding::{Category, Evidence, Severity};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::{FrameBus, FramePublisher};
+use crate::masking::OwnPatterns;
 use crate::media::{MediaTime, Picture, TextLine};
 use crate::metrics::Metrics;
 use crate::model::{Model, Persona, Seen, Usage};
@@ -168,6 +169,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         governor: None,
         policy: Policy {
             redact,
+            own: OwnPatterns::default(),
             redact_evidence: Redact::Secrets,
             ungrounded: Severity::Medium,
         },
@@ -375,5 +377,21 @@ async fn an_agent_that_fails_is_started_again() {
     let mut findings = room.meeting.findings.subscribe();
     show(&mut team, 10);
     assert_eq!(findings.recv().await.unwrap().title, "back");
+    room.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_still_picture_that_nobody_reads_is_paid_for_once() {
+    let room = room(Scripted::new(Appetite::Newest, []));
+    let mut team = room.open("team");
+    for _ in 0..1800 {
+        show(&mut team, 10);
+        seconds(2).await;
+    }
+    assert_eq!(room.model.shown().len(), 1, "in an hour");
+    // What changes after all those heartbeats is news at once.
+    show(&mut team, 200);
+    seconds(15).await;
+    assert_eq!(room.model.shown().len(), 2);
     room.end().await;
 }

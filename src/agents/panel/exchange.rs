@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Report;
+use crate::agents::grounding::Masks;
 use crate::agents::kept::Asker;
-use crate::agents::{Meeting, Member, Staff, grounding, leak};
+use crate::agents::{Meeting, Member, Policy, Staff, grounding, leak};
 use crate::finding::{Observation, WATCHTOWER};
 use crate::incident::{Exchange, Judgement, Opinion, Stance};
 use crate::metrics::PanelEnd;
@@ -21,21 +22,43 @@ const CRITIC: &str = "Evidence critic";
 /// For one opinion, with waiting for a turn: later it is of no use.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Asks the peers, by their places in the staff, and settles it.
+/// Asks the peers, by their places in the staff, and settles it. `None` when
+/// nobody had anything to say: then it is as if it had not been held.
 pub(super) async fn hold(
     report: &Report,
     staff: &Staff,
     peers: &[usize],
     meeting: &Meeting,
-) -> PanelEnd {
-    let Some(incident) = report.finding.incident else {
-        return PanelEnd::Unsettled;
-    };
+) -> Option<PanelEnd> {
+    let incident = report.finding.incident?;
     let opinions = peers.iter().map(|index| {
         let member = &staff.members[*index];
         opinion(report, member, meeting)
     });
-    let (opinions, transcripts): (Vec<_>, Vec<_>) = join_all(opinions).await.into_iter().unzip();
+    let said = join_all(opinions).await.into_iter();
+    let said = said.filter(|(opinion, _)| !is_silence(opinion));
+    let (opinions, transcripts): (Vec<_>, Vec<_>) = said.unzip();
+    if opinions.is_empty() {
+        return None;
+    }
+    Some(settle(report, staff, incident, opinions, transcripts, meeting).await)
+}
+
+/// Rules that do not speak about it: no opinion, where a model that says it is
+/// not its field has given one.
+fn is_silence(opinion: &Opinion) -> bool {
+    opinion.stance == Stance::NoView && opinion.model.provider == "offline"
+}
+
+/// Keeps what was said, and has the critic settle it.
+async fn settle(
+    report: &Report,
+    staff: &Staff,
+    incident: Uuid,
+    opinions: Vec<Opinion>,
+    transcripts: Vec<Option<Transcript>>,
+    meeting: &Meeting,
+) -> PanelEnd {
     let first = &report.finding.agent;
     let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
     let exchange = Exchange {
@@ -187,15 +210,17 @@ async fn weigh(
     let asking = async {
         let (turn, case) = loop {
             let mut turn = member.mind.turn(0, meeting, say).await;
-            let cleared = report.frame.cleared(turn.thinker().policy.redact);
+            let policy = turn.thinker().policy.clone();
+            let cleared = policy.cleared(&report.frame);
             let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+            let (reported, opinions) = as_told(report, opinions.clone(), &policy);
             let case = Case {
                 persona: Arc::clone(&member.config.persona),
                 asked,
                 frame,
                 first: first.clone(),
-                report: observation(report),
-                opinions: opinions.clone(),
+                report: reported,
+                opinions,
                 meter: Meter::default(),
             };
             let most = turn.thinker().model.most_for_case(&case);
@@ -232,12 +257,11 @@ async fn weigh(
             needs_quote: false,
         };
         grounding::ground(seen, &raw, policy.redact, hold);
-        grounding::mask_all(seen, &raw, policy.redact);
+        grounding::mask_all(seen, &raw, &policy);
         leak::withhold(seen, &persona);
         let spoken = said.spoken.take();
-        let transcript = spoken.map(|spoken| {
-            told.transcript(*spoken, said.model.clone(), &persona, &raw, policy.redact)
-        });
+        let transcript = spoken
+            .map(|spoken| told.transcript(*spoken, said.model.clone(), &persona, &raw, &policy));
         (said, transcript)
     };
     match tokio::task::spawn_blocking(prepare).await {
@@ -246,7 +270,24 @@ async fn weigh(
     }
 }
 
-/// The report as it was published, with nothing in it that must not leave.
+/// Report and opinions without what must not leave for whoever is asked under
+/// that policy: rules on this machine may have quoted it.
+fn as_told(
+    report: &Report,
+    mut opinions: Vec<Opinion>,
+    policy: &Policy,
+) -> (Observation, Vec<Opinion>) {
+    let masks = Masks::for_asking(&report.frame, policy);
+    let mut reported = observation(report);
+    masks.hide_all(&mut reported);
+    for opinion in &mut opinions {
+        masks.hide(&mut opinion.text);
+        masks.hide_quotes(&mut opinion.evidence);
+    }
+    (reported, opinions)
+}
+
+/// The report as it was published.
 fn observation(report: &Report) -> Observation {
     let finding = &report.finding;
     Observation {
@@ -258,5 +299,34 @@ fn observation(report: &Report) -> Observation {
         evidence: finding.evidence.clone(),
         mitre: finding.mitre.clone(),
         recommended_action: finding.recommended_action.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::ModelRef;
+
+    #[test]
+    fn rules_without_a_match_have_no_opinion() {
+        let opinion = |provider: &str, stance| Opinion {
+            agent: "DevOps".to_owned(),
+            to: "SecOps".to_owned(),
+            stance,
+            text: String::new(),
+            severity: None,
+            confidence: None,
+            evidence: Vec::new(),
+            at: Timestamp::UNIX_EPOCH,
+            model: ModelRef {
+                provider: provider.to_owned(),
+                name: String::new(),
+                version: String::new(),
+                prompt: String::new(),
+            },
+        };
+        assert!(is_silence(&opinion("offline", Stance::NoView)));
+        assert!(!is_silence(&opinion("offline", Stance::Confirm)));
+        assert!(!is_silence(&opinion("gemini", Stance::NoView)));
     }
 }

@@ -142,8 +142,14 @@ impl Convener {
         }
         self.asked.push_back(id);
         self.held.push_back(Instant::now());
-        let end = exchange::hold(&report, &staff, &peers, &self.meeting).await;
-        self.meeting.metrics.panel(end);
+        match exchange::hold(&report, &staff, &peers, &self.meeting).await {
+            Some(end) => self.meeting.metrics.panel(end),
+            // Not counted in the hour, and to be asked about again.
+            None => {
+                self.asked.pop_back();
+                self.held.pop_back();
+            }
+        }
     }
 
     /// Within what an hour allows; when it is used up that is said, once.

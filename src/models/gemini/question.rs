@@ -63,12 +63,13 @@ impl Question {
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let titles: Vec<_> = (1..).zip(&self.shot.closeups).map(title).collect();
+        let level = |level| self.thinks.then_some(level);
         let whole = self.shot.whole.iter();
-        let whole = whole.map(|whole| Part::picture(&whole.base64, WHOLE));
+        let whole = whole.map(|whole| Part::picture(&whole.base64, level(WHOLE)));
         let mut asked: Vec<_> = whole.collect();
         for (title, closeup) in titles.iter().zip(&self.shot.closeups) {
             asked.push(Part::text(title));
-            asked.push(Part::picture(&closeup.base64, CLOSEUP));
+            asked.push(Part::picture(&closeup.base64, level(CLOSEUP)));
         }
         asked.push(Part::text(&self.text));
         let in_words;

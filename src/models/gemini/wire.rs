@@ -59,10 +59,11 @@ impl<'a> Part<'a> {
     }
 
     /// A JPEG in base64, and how closely it is to be looked at.
-    pub(super) fn picture(data: &'a str, level: &'static str) -> Self {
+    /// Models before 3 refuse a part that says so.
+    pub(super) fn picture(data: &'a str, level: Option<&'static str>) -> Self {
         Self {
             text: None,
-            media_resolution: Some(MediaResolution { level }),
+            media_resolution: level.map(|level| MediaResolution { level }),
             inline_data: Some(InlineData {
                 mime_type: "image/jpeg",
                 data,

@@ -8,7 +8,7 @@
 mod reply;
 mod wire;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ pub struct OpenAi {
     version: Mutex<String>,
     /// How the server takes the answer's shape.
     format: AtomicU8,
+    /// The model takes `max_completion_tokens` alone.
+    completion_tokens: AtomicBool,
 }
 
 impl OpenAi {
@@ -92,6 +94,7 @@ impl OpenAi {
             settings,
             version: Mutex::default(),
             format: AtomicU8::new(Format::Schema.index()),
+            completion_tokens: AtomicBool::new(false),
         })
     }
 
@@ -117,6 +120,7 @@ impl OpenAi {
             !std::mem::replace(tried, true) && Instant::now() < deadline && meter.begin()
         };
         let (mut smaller, mut silent, mut cut_off) = (false, false, false);
+        let mut renamed = false;
         let mut format = Format::of_index(self.format.load(Ordering::Relaxed));
         let mut max_tokens = self.settings.max_output_tokens;
         let mut shot = asking.shot().await?;
@@ -132,6 +136,7 @@ impl OpenAi {
                 schema: asking.schema,
                 shot: Arc::clone(&shot),
                 max_tokens,
+                completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
                 format,
             };
             let reply = match self.send(question, &meter).await {
@@ -144,6 +149,20 @@ impl OpenAi {
                 }
                 Err(Trouble::TooBig) => {
                     return Err(shot.too_big());
+                }
+                // Once without the parts and smaller: asking more simply is no
+                // use.
+                Err(Trouble::TooLong(_)) if shot.whole.is_some() && again(&mut smaller) => {
+                    let whole = Arc::clone(&shot);
+                    shot = Arc::new(blocking(move || whole.smaller()).await?);
+                    continue;
+                }
+                Err(Trouble::TooLong(failure)) => return Err(failure),
+                Err(Trouble::NotAccepted(failure))
+                    if names_completion_tokens(&failure) && again(&mut renamed) =>
+                {
+                    self.completion_tokens.store(true, Ordering::Relaxed);
+                    continue;
                 }
                 Err(Trouble::NotAccepted(failure)) => match format.simpler() {
                     Some(simpler) if again(&mut false) => {
@@ -180,6 +199,9 @@ impl OpenAi {
                 }
                 Turn::Refused(reason) => return Err(Failure::Refused { reason }),
                 Turn::Unusable(reason) => return Err(Failure::no_answer(reason)),
+                Turn::Failed(..) => {
+                    return Err(Failure::no_answer("an error came with status 200"));
+                }
             }
         }
     }
@@ -192,6 +214,14 @@ impl OpenAi {
         let response = response.map_err(Trouble::Failed)?;
         if response.status == 200 {
             let reply = Reply::read(&response.body);
+            if let Turn::Failed(status, error) = &reply.turn {
+                meter.free();
+                return Err(self.trouble(&http::Response {
+                    status: *status,
+                    retry_after: response.retry_after,
+                    body: error.to_string().into_bytes(),
+                }));
+            }
             if reply.usage != Usage::default() {
                 meter.told(reply.usage);
             }
@@ -244,7 +274,9 @@ impl OpenAi {
             404 | 405 => return Ok("the server is there; it lists no models".to_owned()),
             _ => {
                 return Err(match self.trouble(&response) {
-                    Trouble::Failed(failure) | Trouble::NotAccepted(failure) => failure,
+                    Trouble::Failed(failure)
+                    | Trouble::NotAccepted(failure)
+                    | Trouble::TooLong(failure) => failure,
                     Trouble::TooBig => Failure::fatal(Fatal::Request, "not accepted (413)"),
                 });
             }
@@ -316,6 +348,11 @@ impl Model for OpenAi {
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
         Box::pin(self.ask_for_itself())
     }
+}
+
+/// Whether the server said which name the bound on the answer has here.
+fn names_completion_tokens(failure: &Failure) -> bool {
+    failure.to_string().contains("max_completion_tokens")
 }
 
 /// About what models of today take for a picture: one for each 28 pixels'

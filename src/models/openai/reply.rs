@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::finding::printable;
 use crate::model::{Failure, Fatal, Usage};
-use crate::models::answer::shortened;
+use crate::models::answer::{object_in, shortened};
 use crate::models::http::Response;
 
 /// Characters of the server's own words that are repeated.
@@ -29,6 +29,9 @@ pub(super) enum Turn {
     CutOff,
     Refused(String),
     Unusable(String),
+    /// An error that came with status 200, as gateways send them once an
+    /// answer has begun: its code, and the body an error of that code has.
+    Failed(u16, Value),
 }
 
 impl Reply {
@@ -58,6 +61,13 @@ impl Reply {
 
 fn turn(body: &Value) -> Turn {
     let choice = &body["choices"][0];
+    for error in [&body["error"], &choice["error"]] {
+        if !error.is_null() {
+            let code = number(&error["code"]).or_else(|| number(&error["status"]));
+            let status = code.filter(|code| (400..600).contains(code));
+            return Turn::Failed(status.unwrap_or(500), json!({ "error": error }));
+        }
+    }
     if choice.is_null() {
         return Turn::Unusable("the response holds no choice".to_owned());
     }
@@ -65,14 +75,16 @@ fn turn(body: &Value) -> Turn {
     if let Some(refusal) = message["refusal"].as_str().filter(|text| !text.is_empty()) {
         return Turn::Refused(format!("the model declined: \"{}\"", word(refusal)));
     }
-    let text = match &message["content"] {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect(),
-        _ => String::new(),
-    };
+    let mut text = text_of(&message["content"]);
+    // Where a server takes a model's answer for its thoughts.
+    for thoughts in ["reasoning_content", "reasoning"] {
+        if text.trim().is_empty() {
+            text = text_of(&message[thoughts]);
+            if object_in(&text).is_none() {
+                text.clear();
+            }
+        }
+    }
     match choice["finish_reason"].as_str() {
         Some("length") => Turn::CutOff,
         Some("content_filter") => Turn::Refused("the server's filter stopped it".to_owned()),
@@ -83,18 +95,42 @@ fn turn(body: &Value) -> Turn {
     }
 }
 
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect(),
+        _ => String::new(),
+    }
+}
+
+/// A status, as a number or in words.
+fn number(value: &Value) -> Option<u16> {
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    number.and_then(|number| u16::try_from(number).ok())
+}
+
 /// Without the thoughts some servers leave before the answer, and without what
 /// a model says around the object it was asked for.
 fn spoken(text: &str) -> &str {
-    let text = match text.trim_start().strip_prefix("<think>") {
-        Some(thought) => thought.split_once("</think>").map_or("", |(_, said)| said),
+    // Some templates write the opening mark into the prompt: then only the
+    // closing one is there.
+    let text = match text.rsplit_once("</think>") {
+        // Within the object it is what the model quotes.
+        Some((before, _)) if is_within_object(before) => text,
+        Some((_, said)) => said,
+        None if text.trim_start().starts_with("<think>") => "",
         None => text,
     };
-    let text = text.trim();
-    match (text.find('{'), text.rfind('}')) {
-        (Some(start), Some(end)) if start < end => &text[start..=end],
-        _ => text,
-    }
+    object_in(text).unwrap_or_else(|| text.trim())
+}
+
+/// Whether what comes next belongs to an object that was begun at the very
+/// start.
+fn is_within_object(before: &str) -> bool {
+    before.trim_start().starts_with('{') && object_in(before).is_none()
 }
 
 /// Why a request did not succeed.
@@ -102,6 +138,8 @@ fn spoken(text: &str) -> &str {
 pub(super) enum Trouble {
     /// The picture has to be smaller.
     TooBig,
+    /// More tokens than the model takes.
+    TooLong(Failure),
     /// Maybe because of how the answer's shape was asked for.
     NotAccepted(Failure),
     Failed(Failure),
@@ -115,15 +153,30 @@ pub(super) fn trouble(
     advice: Option<Duration>,
 ) -> Trouble {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    // {"error": {"message", "code"}} or {"error": "..."}.
     let error = &body["error"];
-    let message = error["message"].as_str().or_else(|| error.as_str());
-    let message = message.unwrap_or_default();
+    let message = &*message_of(&body, &response.body);
     let code = error["code"].as_str().unwrap_or_default();
+    let inner = error["innererror"]["code"].as_str().unwrap_or_default();
     let said = said(message, key);
     let status = response.status;
     let failure = match status {
         413 => return Trouble::TooBig,
+        400 if code == "content_filter" || inner == "ResponsibleAIPolicyViolation" => {
+            Failure::Refused {
+                reason: format!("the server's filter declined it ({status}){said}"),
+            }
+        }
+        400 | 422 if is_too_long(code, message) => {
+            return Trouble::TooLong(Failure::fatal(
+                Fatal::Request,
+                format!("the question is longer than model {model} takes ({status}){said}"),
+            ));
+        }
+        // LiteLLM looks an unknown key up in a database it may not have.
+        400 if message.contains("No connected db") => Failure::fatal(
+            Fatal::Key,
+            format!("key refused ({status}){said}: set a valid OPENAI_API_KEY"),
+        ),
         _ if is_blind(message) => Failure::fatal(
             Fatal::Model,
             format!(
@@ -147,7 +200,7 @@ pub(super) fn trouble(
         429 => Failure::RateLimited {
             reason: format!("over the quota (429){said}"),
             retry_after: advice,
-            exhausted: code == "insufficient_quota",
+            exhausted: code == "insufficient_quota" || is_per_day(message),
         },
         300..=399 => Failure::Transient {
             reason: format!(
@@ -174,9 +227,60 @@ fn is_blind(message: &str) -> bool {
         "not a multimodal",
         "does not support",
     ];
-    let picture = ["image", "multimodal", "vision"];
-    picture.iter().any(|word| message.contains(word))
+    let picture = ["image", "images", "multimodal", "vision"];
+    let mut words = message.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| picture.contains(&word))
         && unsupported.iter().any(|word| message.contains(word))
+}
+
+/// A quota that starts anew tomorrow.
+fn is_per_day(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["per-day", "per day", "daily", "(rpd)", "(tpd)"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+fn is_too_long(code: &str, message: &str) -> bool {
+    let message = message.to_lowercase();
+    code == "context_length_exceeded"
+        || [
+            "context length",
+            "context window",
+            "context size",
+            "exceed_context_size",
+        ]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// The server's own words, in whichever of the shapes in use: `error.message`,
+/// `error`, `message`, `detail` (a text, or a list with `msg`), or no JSON.
+fn message_of(body: &Value, raw: &[u8]) -> String {
+    let listed = |value: &Value| -> Option<String> {
+        let items = value.as_array()?.iter();
+        let texts: Vec<_> = items.filter_map(|item| item["msg"].as_str()).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned).or_else(|| listed(value));
+    let places = [
+        &body["error"]["message"],
+        &body["error"],
+        &body["message"],
+        &body["detail"]["message"],
+        &body["detail"],
+        &body["error"]["detail"],
+    ];
+    if let Some(text) = places.into_iter().find_map(text) {
+        return text;
+    }
+    let raw = String::from_utf8_lossy(raw);
+    let plain = body.is_null() && !raw.trim_start().starts_with('<');
+    if plain {
+        raw.into_owned()
+    } else {
+        String::new()
+    }
 }
 
 fn said(message: &str, key: Option<&str>) -> String {
@@ -196,10 +300,8 @@ fn word(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
     use super::*;
+    use proptest::prelude::*;
 
     fn turn_of(choice: &Value) -> Turn {
         Reply::read(json!({"choices": [choice]}).to_string().as_bytes()).turn
@@ -222,6 +324,95 @@ mod tests {
         assert_eq!(said("no"), Turn::Said("no".to_owned()));
         let parts = json!({"message": {"content": [{"type": "text", "text": "{}"}]}});
         assert_eq!(turn_of(&parts), Turn::Said("{}".to_owned()));
+    }
+
+    #[test]
+    fn thoughts_are_no_answer_and_an_answer_among_them_is_one() {
+        let message = |message: Value| turn_of(&json!({"message": message}));
+        let object = Turn::Said("{\"findings\": []}".to_owned());
+        for content in [
+            "hm, {maybe} so</think>{\"findings\": []}",
+            "<think>{\"a\": 1} or {b}</think>\n{\"findings\": []} {see above}",
+            "I think {this}: {\"findings\": []}",
+        ] {
+            assert_eq!(message(json!({"content": content})), object, "{content}");
+        }
+        let quoted = r#"{"title": "</think> on screen"}"#;
+        assert_eq!(
+            message(json!({"content": quoted})),
+            Turn::Said(quoted.to_owned())
+        );
+        for field in ["reasoning_content", "reasoning"] {
+            let there = json!({"content": null, field: "{\"findings\": []}"});
+            assert_eq!(message(there), object);
+            assert_eq!(message(json!({"content": "", field: "hm"})), Turn::Silent);
+        }
+    }
+
+    #[test]
+    fn an_error_with_status_200_is_one() {
+        let error = json!({"code": 429, "message": "Rate limit exceeded: free-models-per-day"});
+        let inside = json!({"choices": [{"error": {"code": "502"}, "finish_reason": "error"}]});
+        for (body, code) in [
+            (json!({"error": error}), 429),
+            (inside, 502),
+            (json!({"error": {"message": "?"}}), 500),
+        ] {
+            let turn = Reply::read(body.to_string().as_bytes()).turn;
+            assert!(
+                matches!(turn, Turn::Failed(status, _) if status == code),
+                "{turn:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_shape_of_an_error_is_understood() {
+        let told = |status, body: Value| {
+            let body = body.to_string().into_bytes();
+            let response = Response {
+                status,
+                retry_after: None,
+                body,
+            };
+            trouble(&response, "m", None, None)
+        };
+        for body in [
+            json!({"detail": "the words"}),
+            json!({"detail": [{"msg": "the words", "loc": ["body"]}]}),
+            json!({"object": "error", "message": "the words"}),
+            json!({"error": "the words"}),
+        ] {
+            assert!(format!("{:?}", told(400, body)).contains("the words"));
+        }
+        let error =
+            |code: &str, message: &str| json!({"error": {"code": code, "message": message}});
+        assert!(matches!(
+            told(400, error("content_filter", "ResponsibleAI")),
+            Trouble::Failed(Failure::Refused { .. })
+        ));
+        assert!(matches!(
+            told(400, error("context_length_exceeded", "too long")),
+            Trouble::TooLong(_)
+        ));
+        assert!(matches!(
+            told(400, error("400", "No connected db.")),
+            Trouble::Failed(Failure::Fatal {
+                kind: Fatal::Key,
+                ..
+            })
+        ));
+        assert!(matches!(
+            told(400, error("", "provision of x is not supported")),
+            Trouble::NotAccepted(_)
+        ));
+        assert!(matches!(
+            told(429, error("", "Rate limit exceeded: free-models-per-day")),
+            Trouble::Failed(Failure::RateLimited {
+                exhausted: true,
+                ..
+            })
+        ));
     }
 
     #[test]

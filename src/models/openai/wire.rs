@@ -51,6 +51,8 @@ pub(super) struct Question {
     pub schema: &'static Value,
     pub shot: Arc<Shot>,
     pub max_tokens: u32,
+    /// Whether the bound goes by the name that newer models of OpenAI take.
+    pub completion_tokens: bool,
     pub format: Format,
 }
 
@@ -76,9 +78,14 @@ impl Question {
                 {"role": "system", "content": self.system},
                 {"role": "user", "content": parts}
             ],
-            "max_tokens": self.max_tokens,
             "stream": false
         });
+        let bound = if self.completion_tokens {
+            "max_completion_tokens"
+        } else {
+            "max_tokens"
+        };
+        body[bound] = json!(self.max_tokens);
         let format = match self.format {
             Format::Schema => json!({
                 "type": "json_schema",
