@@ -8,17 +8,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::grounding::Masks;
-use super::kept::{Asker, Told};
+use super::kept::{self, Asker, Told};
 use super::memory::Memories;
 use super::mind::{Thinker, Turn};
 use super::news::{self, Looked};
 use super::panel::Table;
-use super::{Meeting, Member, Policy, grounding, leak};
+use super::{Meeting, Member, grounding, leak};
 use crate::budget::Step;
 use crate::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::masking::Redact;
-use crate::media::{Frame, Still, StreamName};
+use crate::media::{Frame, StreamName};
 use crate::metrics::Dropped;
 use crate::model::{
     Answer, Appetite, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Meter, Outcome,
@@ -186,7 +185,7 @@ impl Agent {
         let newest = frames.last().map(Arc::clone)?;
         let mut memory = self.recall(thinker, &newest).await;
         if let Some(raw) = picked.last() {
-            hide(&mut memory, raw, &thinker.policy);
+            grounding::mask_memory(&mut memory, raw, &thinker.policy);
         }
         let last = self.looked.get(&newest.stream);
         let mut news = news::since(last, &newest, &self.member.config);
@@ -359,7 +358,7 @@ impl Agent {
                     let newest = self.meeting.frames.to_look_at(stream)?;
                     // Nobody knows yet what stands on it: it can't leave.
                     newest.cleared(thinker.policy.redact)?;
-                    let fresh = looked.is_none_or(|looked| is_news(looked, &newest));
+                    let fresh = looked.is_none_or(|looked| looked.is_before(&newest));
                     Vec::from_iter(fresh.then_some(newest))
                 }
                 Appetite::EveryRead => self
@@ -500,10 +499,11 @@ impl Agent {
             needs_quote: model.provider != "offline",
         };
         let prepare = move || {
+            let raw = raw.hiding(&policy.own);
             grounding::ground(&mut observation, &raw, policy.redact, hold);
             grounding::mask_all(&mut observation, &raw, &policy);
             leak::withhold(&mut observation, &persona);
-            let still = evidence(&raw.hiding(&policy.own), policy.redact_evidence);
+            let still = kept::still(&raw, policy.redact_evidence);
             (observation, still)
         };
         let (observation, still) = blocking(prepare).await;
@@ -574,50 +574,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-/// What it remembers was said under another policy, maybe: by rules on this
-/// machine, or before `agents.toml` changed.
-fn hide(memory: &mut Memory, frame: &Arc<Frame>, policy: &Policy) {
-    let masks = Masks::for_asking(frame, policy);
-    for one in &mut memory.reported {
-        masks.hide(&mut one.title);
-        masks.hide(&mut one.quote);
-    }
-    for one in &mut memory.not_sure {
-        masks.hide(one);
-    }
-}
-
-/// Whether there is anything on it that was not looked at. Whoever reads the
-/// frames says so by their scene; where nobody does, a change must have been
-/// seen: a heartbeat alone would be paid for twice a minute.
-fn is_news(looked: &Looked, frame: &Frame) -> bool {
-    match frame.text {
-        Some(_) => looked.scene != frame.scene,
-        None => looked.scene < frame.changes.seen(),
-    }
-}
-
 /// A model as people name it.
 fn named(model: &ModelRef) -> String {
     match model.provider.as_str() {
         "offline" => "offline rules".to_owned(),
         _ => model.name.clone(),
-    }
-}
-
-/// The picture as it may be kept. One that nobody read is kept as it is only
-/// where nobody reads any: then the user has turned that off.
-fn evidence(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
-    let kept = match frame.cleared(redact) {
-        Some(cleared) => cleared,
-        None => Arc::clone(frame),
-    };
-    match kept.still() {
-        Ok(still) => Some(still),
-        Err(error) => {
-            tracing::error!(%error, "a finding goes out without its picture");
-            None
-        }
     }
 }
 

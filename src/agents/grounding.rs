@@ -6,6 +6,7 @@ use super::Policy;
 use crate::finding::{Evidence, Observation, Severity};
 use crate::masking::{OwnPatterns, Redact, UNREADABLE, mask_besides, name_of};
 use crate::media::{Frame, Rect};
+use crate::model::Memory;
 use crate::screen;
 
 /// A shorter value may stand in any word.
@@ -61,6 +62,20 @@ pub(super) fn ground(observation: &mut Observation, frame: &Frame, redact: Redac
 /// No secret that was on the screen goes on in a finding, whoever made it.
 pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, policy: &Policy) {
     Masks::at_home(frame, policy).hide_all(observation);
+}
+
+/// Hides in what an analyst remembers what must not leave: it was said under
+/// another policy, maybe, by rules on this machine or before `agents.toml`
+/// changed.
+pub(super) fn mask_memory(memory: &mut Memory, frame: &Arc<Frame>, policy: &Policy) {
+    let masks = Masks::for_asking(frame, policy);
+    for one in &mut memory.reported {
+        masks.hide(&mut one.title);
+        masks.hide(&mut one.quote);
+    }
+    for one in &mut memory.not_sure {
+        masks.hide(one);
+    }
 }
 
 /// The secrets that were on a picture, and their names.

@@ -12,7 +12,8 @@ use super::Policy;
 use super::grounding::Masks;
 use super::leak::Instructions;
 use crate::finding::ModelRef;
-use crate::media::Frame;
+use crate::masking::Redact;
+use crate::media::{Frame, Still};
 use crate::model::Persona;
 use crate::transcript::{Cost, Purpose, Spoken, Transcript};
 
@@ -125,6 +126,22 @@ fn clean_all(value: &mut Value, clean: &impl Fn(&mut String)) {
             }));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The picture as it may be kept. One that nobody read is kept as it is only
+/// where nobody reads any: then the user has turned that off.
+pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
+    let kept = match frame.cleared(redact) {
+        Some(cleared) => cleared,
+        None => Arc::clone(frame),
+    };
+    match kept.still() {
+        Ok(still) => Some(still),
+        Err(error) => {
+            tracing::error!(%error, "a finding goes out without its picture");
+            None
+        }
     }
 }
 

@@ -30,6 +30,16 @@ impl Looked {
             text: frame.text.as_deref().unwrap_or_default().to_vec(),
         }
     }
+
+    /// Tells whether there is anything on a picture that was not looked at.
+    /// Reading the frames tells it by their scene; where nobody does, a change
+    /// must have been seen: a heartbeat alone would be paid for twice a minute.
+    pub(super) fn is_before(&self, frame: &Frame) -> bool {
+        match frame.text {
+            Some(_) => self.scene != frame.scene,
+            None => self.scene < frame.changes.seen(),
+        }
+    }
 }
 
 /// `frame` is as it may leave.

@@ -52,7 +52,13 @@ pub struct Opinion {
     pub agent: String,
     /// Whom it answers: the analyst of the first finding.
     pub to: String,
+    /// How bad the finding is that it answers.
+    #[serde(default)]
+    pub reported: Option<Severity>,
     pub stance: Stance,
+    /// It could not be asked, and will be again.
+    #[serde(default)]
+    pub failed: bool,
     pub text: String,
     /// `None` with [`Stance::NoView`], like the confidence (0 to 1).
     pub severity: Option<Severity>,
@@ -60,6 +66,15 @@ pub struct Opinion {
     pub evidence: Vec<Evidence>,
     pub at: Timestamp,
     pub model: ModelRef,
+}
+
+impl Opinion {
+    /// Whether a finding that bad was put to it, or a worse one. What was
+    /// written before that was kept counts as all there was.
+    pub fn is_of(&self, severity: Severity) -> bool {
+        // Worst comes first.
+        self.reported.is_none_or(|reported| reported <= severity)
+    }
 }
 
 /// How an incident stands after its panel: its `verdict`. The severity of the

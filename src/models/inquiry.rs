@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::{answer, prompt};
+use super::{answer, prompt, written};
 use crate::model::{Failure, Inquiry, Replied, Usage};
 
 /// A few sentences.
@@ -65,7 +65,7 @@ pub(super) fn schema() -> &'static Value {
 /// What it said; an answer that stands on nothing is none.
 pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Replied, Failure> {
     let shape = || Failure::no_answer("the model's answer is not of the shape asked for");
-    let said: Value = answer::json_of(text).ok_or_else(shape)?;
+    let said: Value = written::json_of(text).ok_or_else(shape)?;
     let known = said
         .get("known")
         .and_then(Value::as_bool)

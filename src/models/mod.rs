@@ -13,3 +13,4 @@ pub mod offline;
 pub mod openai;
 pub mod prompt;
 mod shot;
+mod written;

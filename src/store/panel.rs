@@ -6,8 +6,8 @@ use super::{Refusal, Writer};
 use crate::incident::{Change, Exchange, News};
 
 impl Writer {
-    /// Opinions are added to those that are there, and the verdict replaces
-    /// the last one. Nobody's decision is overlooked for it, so the version
+    /// Opinions are added to those that are there, in the place of one that
+    /// had failed, and the verdict replaces the last one. Nobody's decision is overlooked for it, so the version
     /// stays.
     pub(super) fn weigh(
         &mut self,
@@ -17,8 +17,10 @@ impl Writer {
         let Some(mut known) = self.cache.by_id(&self.db, incident)? else {
             return Ok(Err(Refusal::NoIncident(incident)));
         };
-        let opinions = exchange.opinions.iter().cloned();
-        known.incident.opinions.extend(opinions);
+        let new = &exchange.opinions;
+        let opinions = &mut known.incident.opinions;
+        opinions.retain(|old| !old.failed || new.iter().all(|one| one.agent != old.agent));
+        opinions.extend(new.iter().cloned());
         let news = match &exchange.verdict {
             Some(verdict) => {
                 known.incident.verdict = Some(verdict.clone());

@@ -22,14 +22,24 @@ const CRITIC: &str = "Evidence critic";
 /// For one opinion, with waiting for a turn: later it is of no use.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Asks the peers, by their places in the staff, and settles it. `None` when
-/// nobody had anything to say: then it is as if it had not been held.
+/// What a panel came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) end: PanelEnd,
+    /// Somebody could not be asked.
+    pub(super) failed: bool,
+}
+
+/// Asks the peers, by their places in the staff, and settles it with what was
+/// said before. `None` when nobody had anything to say: then it is as if it had
+/// not been held.
 pub(super) async fn hold(
     report: &Report,
     staff: &Staff,
     peers: &[usize],
+    before: Vec<Opinion>,
     meeting: &Meeting,
-) -> Option<PanelEnd> {
+) -> Option<Held> {
     let incident = report.finding.incident?;
     let opinions = peers.iter().map(|index| {
         let member = &staff.members[*index];
@@ -38,16 +48,29 @@ pub(super) async fn hold(
     let said = join_all(opinions).await.into_iter();
     let said = said.filter(|(opinion, _)| !is_silence(opinion));
     let (opinions, transcripts): (Vec<_>, Vec<_>) = said.unzip();
-    if opinions.is_empty() {
+    if opinions.is_empty() && before.is_empty() {
         return None;
     }
-    Some(settle(report, staff, incident, opinions, transcripts, meeting).await)
+    let failed = opinions.iter().any(|opinion| opinion.failed);
+    let end = settle(
+        report,
+        staff,
+        incident,
+        (before, opinions),
+        transcripts,
+        meeting,
+    )
+    .await;
+    Some(Held {
+        end,
+        failed: failed || end == PanelEnd::Unsettled,
+    })
 }
 
 /// Rules that do not speak about it: no opinion, where a model that says it is
 /// not its field has given one.
 fn is_silence(opinion: &Opinion) -> bool {
-    opinion.stance == Stance::NoView && opinion.model.provider == "offline"
+    opinion.stance == Stance::NoView && !opinion.failed && opinion.model.provider == "offline"
 }
 
 /// Keeps what was said, and has the critic settle it.
@@ -55,20 +78,21 @@ async fn settle(
     report: &Report,
     staff: &Staff,
     incident: Uuid,
-    opinions: Vec<Opinion>,
+    (before, said): (Vec<Opinion>, Vec<Opinion>),
     transcripts: Vec<Option<Transcript>>,
     meeting: &Meeting,
 ) -> PanelEnd {
     let first = &report.finding.agent;
-    let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
     let exchange = Exchange {
-        opinions: opinions.clone(),
+        opinions: said.clone(),
         verdict: None,
         transcripts: transcripts.into_iter().flatten().collect(),
     };
-    if !record(meeting, incident, exchange).await {
+    if !said.is_empty() && !record(meeting, incident, exchange).await {
         return PanelEnd::Unsettled;
     }
+    let opinions = [before, said].concat();
+    let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
     // With nobody's view there is nothing to settle.
     if !spoke {
         return PanelEnd::NoView;
@@ -121,12 +145,16 @@ async fn opinion(
     };
     let name = member.config.name().to_owned();
     let to = report.finding.agent.clone();
+    let reported = Some(report.finding.severity);
+    let failed = said.is_err();
     let at = Timestamp::now();
     let opinion = match said {
         Ok(Weighed { view, model, .. }) if view.stance != Stance::NoView => Opinion {
             agent: name,
             to,
+            reported,
             stance: view.stance,
+            failed,
             text: view.observation.detail,
             severity: Some(view.observation.severity),
             confidence: Some(view.observation.confidence),
@@ -145,7 +173,9 @@ async fn opinion(
             Opinion {
                 agent: name,
                 to,
+                reported,
                 stance: Stance::NoView,
+                failed,
                 text,
                 severity: None,
                 confidence: None,
@@ -250,6 +280,7 @@ async fn weigh(
     let (raw, policy) = (Arc::clone(&report.frame), member.mind.policy());
     let persona = Arc::clone(&member.config.persona);
     let prepare = move || {
+        let raw = raw.hiding(&policy.own);
         let seen = &mut said.view.observation;
         // To agree takes no quote of one's own.
         let hold = grounding::Hold {
@@ -312,7 +343,9 @@ mod tests {
         let opinion = |provider: &str, stance| Opinion {
             agent: "DevOps".to_owned(),
             to: "SecOps".to_owned(),
+            reported: None,
             stance,
+            failed: false,
             text: String::new(),
             severity: None,
             confidence: None,

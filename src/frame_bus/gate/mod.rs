@@ -75,7 +75,6 @@ enum Beat {
     Another,
     /// Another window.
     Switch,
-    Heart,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,8 +118,6 @@ impl Gate {
         let since = at.duration_since(self.heartbeat);
         if another {
             self.renew(Beat::Another, seq, at);
-        } else if since >= HEARTBEAT || since.is_negative() {
-            self.renew(Beat::Heart, seq, at);
         } else {
             self.now.moved(&self.scene, &mut self.moved);
             if self.is_switch(at) {
@@ -128,6 +125,9 @@ impl Gate {
                 self.renew(Beat::Switch, seq, at);
             } else {
                 self.compare(seq, at);
+                if since >= HEARTBEAT || since.is_negative() {
+                    self.beat(seq, at);
+                }
             }
         }
         self.sampled_at = at;
@@ -151,21 +151,29 @@ impl Gate {
             tile.differed = false;
         }
         let moved_at = if another { at } else { self.stir(at) };
-        let scenes = match beat {
-            // Nobody saw a change: only `whole` tells.
-            Beat::Heart => self.changes.scenes.clone(),
-            Beat::Switch | Beat::Another => vec![seq; count],
-        };
         self.changes = Arc::new(Changes {
             tile: TILE_PIXELS,
             columns: self.now.columns() as u32,
-            scenes,
+            scenes: vec![seq; count],
             restless: self.tiles.iter().map(|tile| tile.restless).collect(),
             whole: seq,
             moved_at,
             ticking: self.ticking,
             settling: another || self.is_settling(),
         });
+    }
+
+    /// All of it is worth another look, though nobody saw it change: only
+    /// `whole` tells. What differs for the first time is not taken for known:
+    /// the next sample has to tell a change from a mouse that passed.
+    fn beat(&mut self, seq: u64, at: Timestamp) {
+        self.heartbeat = at;
+        for (index, tile) in self.tiles.iter().enumerate() {
+            if !tile.differed {
+                self.scene.copy_tile(&self.now, index);
+            }
+        }
+        Arc::make_mut(&mut self.changes).whole = seq;
     }
 
     /// Another window counts at once: no mouse is that large.

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::finding::printable;
 use crate::model::{Failure, Fatal, Usage};
-use crate::models::answer::{object_in, shortened};
+use crate::models::answer::shortened;
 use crate::models::http::Response;
+use crate::models::written::object_in;
 
 /// Characters of the server's own words that are repeated.
 const MAX_SERVER_TEXT: usize = 200;

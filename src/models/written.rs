@@ -1,0 +1,102 @@
+//! JSON as models write it: in fences, in prose, with half a character in it.
+
+use serde_json::Value;
+
+/// The JSON of an answer: all of it, or the one object in it whatever is said
+/// around that. Half a character is made a mark instead of taking the rest
+/// along.
+pub(super) fn json_of(text: &str) -> Option<Value> {
+    let parse = |text: &str| {
+        let parsed = serde_json::from_str(text).ok();
+        parsed.or_else(|| serde_json::from_str(&without_lone_surrogates(text)?).ok())
+    };
+    parse(unfenced(text)).or_else(|| parse(object_in(text)?))
+}
+
+/// The only outermost object of a text that is JSON; none where two compete.
+pub(super) fn object_in(text: &str) -> Option<&str> {
+    let mut found = None;
+    let mut from = 0;
+    // Most braces in prose begin no object; those that do are passed over whole.
+    const MOST_TRIES: usize = 64;
+    for _ in 0..MOST_TRIES {
+        let Some(start) = text[from..].find('{').map(|at| from + at) else {
+            break;
+        };
+        match end_of_object(&text[start..]) {
+            Some(length) => {
+                if found.replace(&text[start..start + length]).is_some() {
+                    return None;
+                }
+                from = start + length;
+            }
+            None => from = start + 1,
+        }
+    }
+    found
+}
+
+fn end_of_object(text: &str) -> Option<usize> {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => depth += 1,
+            b'}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    let whole = &text[..=at];
+                    // An object has names in quotes, or nothing.
+                    let inside = whole[1..].trim_start();
+                    return inside.starts_with(['"', '}']).then_some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// With U+FFFD for each escaped half of a character; `None` when there is none.
+fn without_lone_surrogates(text: &str) -> Option<String> {
+    let unit = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let mut mended = String::with_capacity(text.len());
+    let (mut at, mut found) = (0, false);
+    while let Some(next) = text[at..].find('\\').map(|next| at + next) {
+        mended.push_str(&text[at..next]);
+        let pair = (unit(next), unit(next + 6));
+        let length = match pair {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                found = true;
+                mended.push('\u{FFFD}');
+                at = next + 6;
+                continue;
+            }
+            _ => 1 + text[next + 1..].chars().next().map_or(0, char::len_utf8),
+        };
+        mended.push_str(&text[next..next + length]);
+        at = next + length;
+    }
+    mended.push_str(&text[at..]);
+    found.then_some(mended)
+}
+
+/// The inside of a Markdown fence, when the whole text is one fence.
+fn unfenced(text: &str) -> &str {
+    let text = text.trim();
+    let inside = text
+        .strip_prefix("```")
+        .and_then(|rest| rest.strip_suffix("```"))
+        .filter(|inside| !inside.contains("```"));
+    match inside.and_then(|inside| inside.split_once('\n')) {
+        // The first line names the language, if anything.
+        Some((language, body)) if language.trim().chars().all(char::is_alphanumeric) => body,
+        _ => text,
+    }
+}
