@@ -1,5 +1,6 @@
 //! Nothing reaches a hosted model that its policy hides, whichever way it goes:
 //! the screen, an analyst's memory, another analyst's report, a question.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
