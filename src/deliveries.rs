@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// How one sink fares.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -48,6 +50,8 @@ impl Delivery {
 #[derive(Debug, Clone, Default)]
 pub struct Deliveries {
     rows: Arc<Mutex<Vec<Delivery>>>,
+    /// Dead letters that are to be sent again: sink and event.
+    again: Arc<watch::Sender<Vec<(String, Uuid)>>>,
 }
 
 impl Deliveries {
@@ -64,6 +68,39 @@ impl Deliveries {
     /// In the order of the configuration.
     pub fn list(&self) -> Vec<Delivery> {
         self.rows().clone()
+    }
+
+    /// Asks a sink to send a dead letter again.
+    pub fn send_again(&self, sink: &str, event: Uuid) {
+        let asked = (sink.to_owned(), event);
+        self.again.send_if_modified(|all| {
+            let new = !all.contains(&asked);
+            if new {
+                all.push(asked);
+            }
+            new
+        });
+    }
+
+    /// Changes when something is to be sent again.
+    pub fn asked(&self) -> watch::Receiver<Vec<(String, Uuid)>> {
+        self.again.subscribe()
+    }
+
+    /// What that sink is to send again, each told once.
+    pub fn take_asked(&self, sink: &str) -> Vec<Uuid> {
+        let mut taken = Vec::new();
+        self.again.send_if_modified(|all| {
+            all.retain(|(name, event)| {
+                let own = name == sink;
+                if own {
+                    taken.push(*event);
+                }
+                !own
+            });
+            false
+        });
+        taken
     }
 
     fn rows(&self) -> MutexGuard<'_, Vec<Delivery>> {

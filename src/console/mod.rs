@@ -223,6 +223,7 @@ fn router(
         .routes(routes!(ask::ask))
         .routes(routes!(sinks::sinks))
         .routes(routes!(sinks::dead_letters))
+        .routes(routes!(sinks::send_again))
         .routes(routes!(events::events))
         .routes(routes!(readyz))
         .routes(routes!(metrics))

@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::AppState;
 use super::list::{List, page_size};
@@ -76,4 +77,45 @@ pub(super) async fn dead_letters(
         .findings
         .dead(&name, super::findings::place(query.cursor)?, limit);
     Ok(Json(List::of(page.await?, identity)))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SentAgain {
+    event: Uuid,
+}
+
+/// Sends a dead letter again; taken, it is on the list no more
+#[utoipa::path(
+    post,
+    path = "/api/sinks/{name}/dead/{event}",
+    tag = "sinks",
+    params(
+        ("name" = String, Path, description = "The sink's, as in `watchtower.toml`"),
+        ("event" = Uuid, Path, description = "The dead letter's"),
+    ),
+    responses(
+        (status = 202, description = "It is tried as soon as possible", body = SentAgain),
+        (status = 404, description = "There is no such sink, dead letter, or what it tells of is kept no more", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+pub(super) async fn send_again(
+    State(state): State<AppState>,
+    path: Result<Path<(String, Uuid)>, PathRejection>,
+) -> Result<(StatusCode, Json<SentAgain>), Problem> {
+    let Path((name, event)) = path?;
+    let rows = state.views.deliveries.list();
+    let there = rows.iter().any(|row| row.name == name)
+        && state
+            .views
+            .findings
+            .dead_letter(&name, event)
+            .await?
+            .is_some();
+    if !there {
+        let why = "there is no such dead letter, or what it tells of is kept no more";
+        return Err(Problem::new(StatusCode::NOT_FOUND, why));
+    }
+    state.views.deliveries.send_again(&name, event);
+    Ok((StatusCode::ACCEPTED, Json(SentAgain { event })))
 }

@@ -262,6 +262,32 @@ impl FindingsBus {
         self.ask(|reply| Job::Bury(Box::new(letter), reply)).await
     }
 
+    /// Removes a dead letter that was taken after all.
+    pub async fn unbury(&self, sink: &str, event: Uuid) -> Result<(), Refusal> {
+        let sink = sink.to_owned();
+        self.ask(|reply| Job::Unbury { sink, event, reply }).await
+    }
+
+    /// What a sink's dead letter tells of, if both are kept.
+    pub async fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
+        let sink = sink.to_owned();
+        self.read(move |store| store.dead_letter(&sink, event))
+            .await
+    }
+
+    /// Removes a named reader: should it come back, it is a new one.
+    pub async fn forget(&self, name: &str) -> Result<(), Refusal> {
+        let name = name.to_owned();
+        self.ask(|reply| Job::Forget(name, reply)).await
+    }
+
+    /// The named readers whose names begin so.
+    pub async fn cursors(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = self.read(Readers::cursors).await?;
+        names.retain(|name| name.starts_with(prefix));
+        Ok(names)
+    }
+
     /// Keeps what was spent on models.
     pub async fn spend(&self, rows: Vec<Spend>) -> Result<(), Refusal> {
         self.ask(|reply| Job::Spend(rows, reply)).await

@@ -50,6 +50,12 @@ pub(super) enum Job {
         reply: Reply<(), Refusal>,
     },
     Bury(Box<DeadLetter>, Reply<(), Refusal>),
+    Unbury {
+        sink: String,
+        event: Uuid,
+        reply: Reply<(), Refusal>,
+    },
+    Forget(String, Reply<(), Refusal>),
     Spend(Vec<Spend>, Reply<(), Refusal>),
     Sweep(Reply<Swept, StoreError>),
 }
@@ -155,6 +161,10 @@ impl Recorder {
                     (write, Answer::Plain(reply))
                 }
                 Job::Bury(letter, reply) => (Write::Bury(letter), Answer::Plain(reply)),
+                Job::Unbury { sink, event, reply } => {
+                    (Write::Unbury { sink, event }, Answer::Plain(reply))
+                }
+                Job::Forget(name, reply) => (Write::Forget(name), Answer::Plain(reply)),
                 Job::Spend(rows, reply) => (Write::Spend(rows), Answer::Plain(reply)),
                 // In its place among the agent's findings.
                 Job::Note { agent, text } => {

@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
 use super::http::{Http, gzip, headers, secret};
-use super::{Destination, Item, Notice, Outcome, shaped};
+use super::{Blame, Destination, Item, Notice, Outcome, shaped};
 use crate::config::{Format, SinkSettings};
 use crate::finding::printable;
 
@@ -72,12 +72,23 @@ impl Destination for Elastic {
             Ok(answer) => return answer.outcome(),
             Err(outcome) => return outcome,
         };
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let items = said["items"].as_array().map_or(&[][..], Vec::as_slice);
-        if items.len() != batch.len() {
+        if answer.is_page() {
             return Outcome::retry(format!("it is no _bulk API: {}", answer.why()));
         }
-        Outcome::PerItem(items.iter().map(item).collect())
+        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let items = said["items"].as_array().map_or(&[][..], Vec::as_slice);
+        if items.len() == batch.len() {
+            return Outcome::PerItem(items.iter().map(item).collect());
+        }
+        // Proxies leave the items out (`filter_path`), and some the body.
+        if said["errors"] == true || !said["error"].is_null() {
+            return Outcome::Retry {
+                why: answer.why(),
+                after: answer.after,
+                blame: Blame::Unclear,
+            };
+        }
+        Outcome::Delivered
     }
 }
 
@@ -96,7 +107,9 @@ fn item(item: &Value) -> Item {
     match item["status"].as_u64() {
         // 409: there already, from the time before.
         Some(200..=299 | 409) => Item::Taken,
-        Some(400 | 413) => Item::Never(reason()),
-        _ => Item::NotNow(reason()),
+        // A full cluster says 400, too.
+        Some(400 | 413) => Item::Not(Blame::Event, reason()),
+        Some(429 | 503) => Item::Not(Blame::Receiver, reason()),
+        _ => Item::Not(Blame::Unclear, reason()),
     }
 }

@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, StatusCode, redirect, retry};
 use url::Url;
 
-use super::Outcome;
+use super::{Blame, Outcome};
 use crate::backoff::retry_after;
 use crate::bearer::is_loopback;
 use crate::config::SinkSettings;
@@ -126,21 +126,28 @@ impl Answer {
             return Outcome::Delivered;
         }
         let why = self.why();
-        match self.status.as_u16() {
-            400 | 413 | 415 | 422 => Outcome::Refused { why },
-            300..=399 => Outcome::retry(format!(
-                "{why}: redirects are not followed; name the address that it leads to"
-            )),
-            401 | 403 => Outcome::Retry {
-                why: format!("{why} (is its token right?)"),
-                after: self.after,
-            },
-            404 => Outcome::retry(format!("{why} (is its address right?)")),
-            _ => Outcome::Retry {
-                why,
-                after: self.after,
-            },
+        let (why, blame) = match self.status.as_u16() {
+            400 | 413 | 415 | 422 => (why, Blame::Event),
+            300..=399 => (
+                format!("{why}: redirects are not followed; name the address that it leads to"),
+                Blame::Receiver,
+            ),
+            401 | 403 => (format!("{why} (is its token right?)"), Blame::Unclear),
+            404 | 410 => (format!("{why} (is its address right?)"), Blame::Unclear),
+            429 | 503 => (why, Blame::Receiver),
+            502 | 504 => (why, Blame::Silence),
+            _ => (why, Blame::Unclear),
+        };
+        Outcome::Retry {
+            why,
+            after: self.after,
+            blame,
         }
+    }
+
+    /// A page for people: whatever it says, the receiver did not say it.
+    pub(super) fn is_page(&self) -> bool {
+        self.body.trim_ascii_start().starts_with(b"<")
     }
 
     pub(super) fn why(&self) -> String {

@@ -21,6 +21,7 @@ mod notice;
 mod ocsf;
 mod otlp;
 mod pagerduty;
+mod queue;
 mod runner;
 mod splunk;
 mod syslog;
@@ -53,16 +54,27 @@ pub(crate) enum Outcome {
     Delivered,
     /// One for each event of the batch.
     PerItem(Vec<Item>),
-    /// Not now; why, and when the other side wishes to be asked again.
+    /// Not now; why, when the other side wishes to be asked again, and what is
+    /// likely to be at fault.
     Retry {
         why: String,
         after: Option<Duration>,
+        blame: Blame,
     },
-    /// It will never take this batch. Of more than one event it is found out
-    /// which one it is.
-    Refused {
-        why: String,
-    },
+}
+
+/// Whose fault it may be that an event was not taken. What becomes of other
+/// events decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// It is busy, or something else answers in its place.
+    Receiver,
+    /// There was no answer.
+    Silence,
+    /// Its answer fits both.
+    Unclear,
+    /// What it says of events, and some of keys.
+    Event,
 }
 
 impl Outcome {
@@ -70,6 +82,7 @@ impl Outcome {
         Self::Retry {
             why: why.into(),
             after: None,
+            blame: Blame::Silence,
         }
     }
 }
@@ -78,8 +91,9 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     Taken,
+    /// As is known here.
     Never(String),
-    NotNow(String),
+    Not(Blame, String),
 }
 
 /// Somebody who is told. Dropping the future of `deliver` is allowed at any
@@ -119,6 +133,17 @@ impl Sinks {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let mut runners = Vec::new();
+        // One that is off is told nothing of this time when it comes back.
+        let on = |cursor: &String| {
+            let mut on = settings.iter().filter(|sink| sink.address.is_some());
+            on.any(|sink| runner::cursor_name(&sink.name) == *cursor)
+        };
+        for cursor in findings.cursors(&runner::cursor_name("")).await? {
+            if !on(&cursor) {
+                // Should this fail it is tried at the next start.
+                drop(findings.forget(&cursor).await);
+            }
+        }
         for settings in settings {
             let name = &settings.name;
             if settings.address.is_none() {

@@ -7,7 +7,7 @@ use async_nats::{Client, ConnectOptions, HeaderMap, jetstream};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::{Destination, Item, Notice, Outcome, shaped};
+use super::{Blame, Destination, Item, Notice, Outcome, shaped};
 use crate::config::{Format, Secret, SinkSettings};
 
 const SUBJECT: &str = "watchtower.incidents";
@@ -56,9 +56,18 @@ impl Nats {
 
     async fn connect(&self) -> Result<Client, String> {
         let mut options = ConnectOptions::new().name("watchtower");
-        if let Some(token) = &self.token {
-            options = options.token(token.expose().to_owned());
-        }
+        // The library leaves out what the address says of who connects.
+        let login = self.address.parse::<async_nats::ServerAddr>().ok();
+        let login = login.and_then(|server| {
+            let user = server.username()?.to_owned();
+            Some((decoded(&user), server.password().map(decoded)))
+        });
+        options = match (&self.token, login) {
+            (Some(token), _) => options.token(token.expose().to_owned()),
+            (None, Some((user, Some(word)))) => options.user_and_password(user, word),
+            (None, Some((token, None))) => options.token(token),
+            (None, None) => options,
+        };
         if let Some(file) = &self.ca_file {
             options = options.add_root_certificates(file.clone());
         }
@@ -75,16 +84,20 @@ impl Nats {
             let body = shaped(notice, self.format).to_string();
             let acknowledgement =
                 stream.publish_with_headers(self.subject.clone(), headers, body.into());
-            sent.push(acknowledgement.await.map_err(|error| error.to_string())?);
+            sent.push(acknowledgement.await);
         }
-        let answers = join_all(sent.into_iter().map(IntoFuture::into_future)).await;
+        // What is too large fails before it is sent; the others go.
+        let answers = join_all(sent.into_iter().map(async |sent| sent?.await)).await;
         let mut unstored = false;
         let items = answers.into_iter().map(|answer| match answer {
             Ok(_) => Item::Taken,
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 unstored = true;
                 match self.must_be_stored {
-                    true => Item::NotNow(format!("no JetStream stream takes {}", self.subject)),
+                    true => Item::Not(
+                        Blame::Receiver,
+                        format!("no JetStream stream takes {}", self.subject),
+                    ),
                     // Whoever listens has it.
                     false => Item::Taken,
                 }
@@ -92,7 +105,7 @@ impl Nats {
             Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                 Item::Never(error.to_string())
             }
-            Err(error) => Item::NotNow(error.to_string()),
+            Err(error) => Item::Not(Blame::Silence, error.to_string()),
         });
         let items: Vec<_> = items.collect();
         if unstored {
@@ -100,6 +113,15 @@ impl Nats {
         }
         Ok(items)
     }
+}
+
+/// Of a URL's user and password.
+fn decoded(text: &str) -> String {
+    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
+    let mut pairs = url::form_urlencoded::parse(pair.as_bytes());
+    pairs
+        .next()
+        .map_or_else(String::new, |(_, value)| value.into_owned())
 }
 
 #[async_trait]

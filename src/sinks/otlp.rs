@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, ExportLogsServiceResponse,
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -49,9 +49,10 @@ impl Destination for Otlp {
             Ok(answer) => return answer.outcome(),
             Err(outcome) => return outcome,
         };
-        let Ok(said) = ExportLogsServiceResponse::decode(answer.body.as_slice()) else {
+        if answer.is_page() {
             return Outcome::retry(format!("it is no OTLP receiver: {}", answer.why()));
-        };
+        }
+        let said = said(&answer.body);
         match said.partial_success {
             Some(partial) if partial.rejected_log_records > 0 => {
                 // Which ones it does not say, and forbids to send them again.
@@ -66,6 +67,26 @@ impl Destination for Otlp {
             _ => Outcome::Delivered,
         }
     }
+}
+
+/// In protobuf, or in JSON (whose 64-bit numbers are texts); anything else tells
+/// nothing, and its status says that all was taken.
+fn said(body: &[u8]) -> ExportLogsServiceResponse {
+    if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
+        let partial = &json["partialSuccess"];
+        let rejected = &partial["rejectedLogRecords"];
+        let number = || rejected.as_str()?.parse().ok();
+        return ExportLogsServiceResponse {
+            partial_success: Some(ExportLogsPartialSuccess {
+                rejected_log_records: rejected.as_i64().or_else(number).unwrap_or_default(),
+                error_message: partial["errorMessage"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+            }),
+        };
+    }
+    ExportLogsServiceResponse::decode(body).unwrap_or_default()
 }
 
 fn request(batch: &[Notice]) -> ExportLogsServiceRequest {

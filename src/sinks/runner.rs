@@ -2,9 +2,9 @@
 //! batches, retries, order, counting, burying.
 //!
 //! The cursor moves when the other side has taken a batch, never before, and
-//! stays before the first event of a digest that is not told yet.
+//! stays before the first event that is not told yet, alone or in a digest.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +13,11 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::limit::{Limit, is_wanted};
 use super::notice::{Digest, Notice};
+use super::queue::{Next, Queue, Waiting};
 use super::{Destination, Item, Outcome};
 use crate::backoff::Backoff;
 use crate::config::SinkSettings;
@@ -46,6 +48,9 @@ pub(super) struct Runner {
     told: u64,
     limit: Option<Limit>,
     held: Option<Held>,
+    queue: Queue,
+    /// Dead letters that are sent again.
+    again: HashSet<Uuid>,
     backoff: Backoff,
     /// What it fails of, while it does.
     trouble: Option<String>,
@@ -66,8 +71,14 @@ impl fmt::Debug for Runner {
     }
 }
 
-/// It is over: the server shuts down.
-struct Ended;
+/// What comes after a step.
+enum Step {
+    On,
+    /// Until then, or until something happens.
+    Wait(Option<Instant>),
+    /// The server shuts down.
+    Ended,
+}
 
 impl Runner {
     pub(super) fn new(
@@ -85,6 +96,8 @@ impl Runner {
             read: told,
             told,
             held: None,
+            queue: Queue::default(),
+            again: HashSet::new(),
             backoff: Backoff::default(),
             trouble: None,
             board,
@@ -94,14 +107,22 @@ impl Runner {
 
     pub(super) async fn run(mut self, findings: FindingsBus, shutdown: CancellationToken) {
         let mut heard = findings.events();
+        let mut asked = self.board.asked();
         self.board.update(&self.settings.name, |row| {
             row.state = "ready".to_owned();
         });
         while !shutdown.is_cancelled() {
+            asked.borrow_and_update();
             match self.step(&findings, &shutdown).await {
-                Ok(Some(true)) => {}
-                Ok(Some(false)) => self.wait(&mut heard, &shutdown).await,
-                Ok(None) => return,
+                Ok(Step::On) => {}
+                Ok(Step::Wait(until)) => {
+                    tokio::select! {
+                        () = self.wait(&mut heard, until) => {}
+                        Ok(()) = asked.changed() => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+                Ok(Step::Ended) => return,
                 Err(error) => {
                     let sink = &self.settings.name;
                     tracing::warn!(sink, %error, "a sink waits for the store");
@@ -114,12 +135,18 @@ impl Runner {
         }
     }
 
-    /// For something to happen, or for the limit's time to be over.
-    async fn wait(&self, heard: &mut broadcast::Receiver<Event>, shutdown: &CancellationToken) {
+    /// For something to happen, for that time, or for the limit's to be over.
+    async fn wait(&self, heard: &mut broadcast::Receiver<Event>, until: Option<Instant>) {
         let digest = async {
             match (&self.limit, &self.held) {
                 (Some(limit), Some(_)) => tokio::time::sleep(limit.left(Instant::now())).await,
                 _ => std::future::pending().await,
+            }
+        };
+        let due = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
             }
         };
         let news = async {
@@ -134,40 +161,80 @@ impl Runner {
         };
         tokio::select! {
             () = news => {}
+            () = due => {}
             () = digest => {}
-            () = shutdown.cancelled() => {}
         }
     }
 
-    /// Tells one page; whether there may be more, `None` at the end.
+    /// Reads on where there is room, and tries what is next.
     async fn step(
         &mut self,
         findings: &FindingsBus,
         shutdown: &CancellationToken,
-    ) -> Result<Option<bool>, Refusal> {
-        let page = findings.happened_after(self.read, PAGE).await?;
-        let more = page.len() == PAGE;
-        self.tell_gap(&page);
-        let last = page.last().map(|entry| entry.seq);
-        let notices = self.admit(page, Instant::now());
-        let most = self.settings.batch.min(self.destination.most()).max(1);
-        for batch in notices.chunks(most) {
-            let told = batch.iter().filter_map(|(_, told)| *told).next_back();
-            let batch: Vec<Notice> = batch.iter().map(|(notice, _)| notice.clone()).collect();
-            if self.settle(batch, findings, shutdown).await?.is_err() {
-                return Ok(None);
-            }
-            if let Some(told) = told {
-                self.advance(told, findings).await?;
+    ) -> Result<Step, Refusal> {
+        self.send_again(findings).await?;
+        let mut more = false;
+        if self.queue.len() < PAGE / 2 {
+            let page = findings.happened_after(self.read, PAGE).await?;
+            more = page.len() == PAGE;
+            self.tell_gap(&page);
+            let last = page.last().map(|entry| entry.seq);
+            let waiting = self.admit(page, Instant::now());
+            // Admitted and counted once, whatever the store does after.
+            self.read = last.unwrap_or(self.read);
+            let most = self.settings.batch.min(self.destination.most()).max(1);
+            for batch in waiting.chunks(most) {
+                self.queue.push(batch.to_vec());
             }
         }
-        self.read = last.unwrap_or(self.read);
-        let told = self.held.as_ref().map_or(self.read, |held| held.after);
-        if told != self.told {
-            self.advance(told, findings).await?;
-        }
+        let step = match self.queue.next(Instant::now()) {
+            Next::Try(index) => {
+                let notices = self.queue.notices(index);
+                let Some(outcome) = self.deliver(&notices, shutdown).await else {
+                    return Ok(Step::Ended);
+                };
+                self.settle(index, notices, outcome, findings).await?;
+                Step::On
+            }
+            Next::WaitUntil(until) => Step::Wait(Some(until)),
+            Next::Nothing if more => Step::On,
+            Next::Nothing => Step::Wait(None),
+        };
+        self.note_told(findings).await?;
         self.show_lag(findings).await?;
-        Ok(Some(more))
+        Ok(step)
+    }
+
+    /// What somebody has asked for, of the dead letters.
+    async fn send_again(&mut self, findings: &FindingsBus) -> Result<(), Refusal> {
+        for event in self.board.take_asked(&self.settings.name) {
+            if self.queue.holds(event) {
+                continue;
+            }
+            let again = findings.dead_letter(&self.settings.name, event).await?;
+            if let Some(entry) = again {
+                let notice = Notice::of(&entry, &self.settings.fields);
+                self.again.insert(event);
+                self.queue.push(vec![Waiting {
+                    notice,
+                    before: None,
+                }]);
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_told(&mut self, findings: &FindingsBus) -> Result<(), Refusal> {
+        let held = self.held.as_ref().map(|held| held.after);
+        let told = [self.queue.floor(), held].into_iter().flatten().min();
+        let told = told.unwrap_or(self.read).max(self.told);
+        if told != self.told {
+            findings.advance(&self.cursor, told).await?;
+            self.told = told;
+            self.board
+                .update(&self.settings.name, |row| row.told = told);
+        }
+        Ok(())
     }
 
     /// What retention removed before it was told is lost, and said to be.
@@ -192,8 +259,8 @@ impl Runner {
         }
     }
 
-    /// What of a page is told, each with how far the cursor may move then.
-    fn admit(&mut self, page: Vec<Entry>, now: Instant) -> Vec<(Notice, Option<u64>)> {
+    /// What of a page is told.
+    fn admit(&mut self, page: Vec<Entry>, now: Instant) -> Vec<Waiting> {
         let mut admitted = Vec::new();
         let over = |limit: &Option<Limit>| {
             limit
@@ -201,21 +268,21 @@ impl Runner {
                 .is_some_and(|limit| limit.left(now).is_zero())
         };
         for entry in page {
-            if over(&self.limit)
-                && let Some(held) = self.held.take()
-            {
-                let notice = held.digest.notice(&self.settings.fields);
-                admitted.push((notice, Some(entry.seq - 1)));
+            if over(&self.limit) {
+                admitted.extend(self.digest());
             }
             if !is_wanted(&entry, &self.settings) {
                 continue;
             }
+            let before = entry.seq - 1;
             let notice = Notice::of(&entry, &self.settings.fields);
             let passes =
                 notice.is_close() || self.limit.as_mut().is_none_or(|limit| limit.admits(now));
             if passes {
-                let free = self.held.is_none();
-                admitted.push((notice, free.then_some(entry.seq)));
+                admitted.push(Waiting {
+                    notice,
+                    before: Some(before),
+                });
                 continue;
             }
             match &mut self.held {
@@ -223,89 +290,86 @@ impl Runner {
                 None => {
                     self.held = Some(Held {
                         digest: Digest::new(&notice),
-                        after: entry.seq - 1,
+                        after: before,
                     });
                 }
             }
         }
-        if over(&self.limit)
-            && let Some(held) = self.held.take()
-        {
-            admitted.push((held.digest.notice(&self.settings.fields), None));
+        if over(&self.limit) {
+            admitted.extend(self.digest());
         }
         admitted
     }
 
-    async fn advance(&mut self, told: u64, findings: &FindingsBus) -> Result<(), Refusal> {
-        findings.advance(&self.cursor, told).await?;
-        self.told = told;
-        self.board
-            .update(&self.settings.name, |row| row.told = told);
-        Ok(())
+    fn digest(&mut self) -> Option<Waiting> {
+        let held = self.held.take()?;
+        Some(Waiting {
+            notice: held.digest.notice(&self.settings.fields),
+            before: Some(held.after),
+        })
     }
 
-    /// Until every event of the batch is taken or buried.
     async fn settle(
         &mut self,
-        batch: Vec<Notice>,
+        index: usize,
+        notices: Vec<Notice>,
+        outcome: Outcome,
         findings: &FindingsBus,
-        shutdown: &CancellationToken,
-    ) -> Result<Result<(), Ended>, Refusal> {
-        let mut parts = VecDeque::from([batch]);
-        while let Some(mut part) = parts.pop_front() {
-            if part.is_empty() {
-                continue;
+    ) -> Result<(), Refusal> {
+        let now = Instant::now();
+        match outcome {
+            Outcome::Delivered => {
+                let given_up = self.queue.taken(index);
+                self.delivered(&notices, findings).await?;
+                if let Some(waiting) = given_up {
+                    let why = self.trouble.clone().unwrap_or_default();
+                    self.bury(waiting.notice, &why, findings).await?;
+                }
             }
-            let Some(outcome) = self.deliver(&part, shutdown).await else {
-                return Ok(Err(Ended));
-            };
-            match outcome {
-                Outcome::Delivered => self.delivered(part.len()),
-                Outcome::Retry { why, after } => {
-                    parts.push_front(part);
-                    self.failed(&why, findings).await?;
-                    if self.pause(after, shutdown).await.is_err() {
-                        return Ok(Err(Ended));
-                    }
+            Outcome::Retry { why, after, blame } => {
+                let given_up = self.queue.failed(index, blame, now);
+                self.failed(&why, after, findings).await?;
+                if let Some(waiting) = given_up {
+                    self.bury(waiting.notice, &why, findings).await?;
                 }
-                Outcome::Refused { why } if part.len() == 1 => {
-                    for notice in part {
-                        self.bury(notice, &why, findings).await?;
-                    }
-                }
-                Outcome::Refused { .. } => {
-                    let rest = part.split_off(part.len() / 2);
-                    parts.push_front(rest);
-                    parts.push_front(part);
-                }
-                Outcome::PerItem(items) => {
-                    let mut rest = Vec::new();
-                    let mut taken = 0;
-                    let mut trouble = None;
-                    for (notice, item) in part.into_iter().zip(items) {
-                        match item {
-                            Item::Taken => taken += 1,
-                            Item::Never(why) => self.bury(notice, &why, findings).await?,
-                            Item::NotNow(why) => {
-                                trouble = Some(why);
-                                rest.push(notice);
-                            }
+            }
+            Outcome::PerItem(items) => {
+                let mut taken = Vec::new();
+                let mut never = Vec::new();
+                let mut trouble = None;
+                let mut fates = Vec::new();
+                for (notice, item) in notices.into_iter().zip(items) {
+                    fates.push(match item {
+                        Item::Taken => {
+                            taken.push(notice);
+                            None
                         }
-                    }
-                    if taken > 0 {
-                        self.delivered(taken);
-                    }
-                    if let Some(why) = trouble {
-                        parts.push_front(rest);
-                        self.failed(&why, findings).await?;
-                        if self.pause(None, shutdown).await.is_err() {
-                            return Ok(Err(Ended));
+                        Item::Never(why) => {
+                            never.push((notice, why));
+                            None
                         }
+                        Item::Not(blame, why) => {
+                            trouble.get_or_insert(why);
+                            Some(blame)
+                        }
+                    });
+                }
+                for (notice, why) in never {
+                    self.bury(notice, &why, findings).await?;
+                }
+                let lost = self.queue.settled(index, fates, !taken.is_empty(), now);
+                if !taken.is_empty() {
+                    self.delivered(&taken, findings).await?;
+                }
+                if let Some(why) = trouble {
+                    self.failed(&why, None, findings).await?;
+                    for waiting in lost {
+                        self.bury(waiting.notice, &why, findings).await?;
                     }
                 }
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// `None` when the shutdown came first.
@@ -325,21 +389,50 @@ impl Runner {
         }
     }
 
-    fn delivered(&mut self, count: usize) {
+    async fn delivered(
+        &mut self,
+        notices: &[Notice],
+        findings: &FindingsBus,
+    ) -> Result<(), Refusal> {
         self.backoff.reset();
-        let sink = &self.settings.name;
-        if self.trouble.take().is_some() {
+        let sink = self.settings.name.clone();
+        let count = notices.len() as u64;
+        let aside = self.queue.aside();
+        let state = match &self.trouble {
+            Some(why) if aside > 0 => {
+                let s = if aside == 1 { "" } else { "s" };
+                format!("ok, but trying {aside} event{s} again: {why}")
+            }
+            _ => "ok".to_owned(),
+        };
+        if aside == 0 && self.trouble.take().is_some() {
             tracing::info!(sink, "a sink is well again");
         }
-        self.metrics.sink_delivered(sink, count as u64);
-        self.board.update(sink, |row| {
-            row.state = "ok".to_owned();
-            row.delivered += count as u64;
+        self.metrics.sink_delivered(&sink, count);
+        self.board.update(&sink, |row| {
+            row.state = state;
+            row.delivered += count;
             row.last_delivered_at = Some(Timestamp::now());
         });
+        // One that was sent again is no dead letter any more.
+        for notice in notices {
+            if self.again.remove(&notice.id) {
+                findings.unbury(&sink, notice.id).await?;
+                let dead = findings.dead_count(&sink).await?;
+                self.board.update(&sink, |row| row.dead = dead);
+            }
+        }
+        Ok(())
     }
 
-    async fn failed(&mut self, why: &str, findings: &FindingsBus) -> Result<(), Refusal> {
+    async fn failed(
+        &mut self,
+        why: &str,
+        after: Option<Duration>,
+        findings: &FindingsBus,
+    ) -> Result<(), Refusal> {
+        let wait = self.backoff.next(after);
+        self.queue.rest_until(Instant::now() + wait);
         let sink = self.settings.name.clone();
         let behind = self.show_lag(findings).await?;
         self.metrics.sink_failed(&sink);
@@ -358,18 +451,6 @@ impl Runner {
             row.last_error = Some(why.to_owned());
         });
         Ok(())
-    }
-
-    async fn pause(
-        &mut self,
-        asked: Option<Duration>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), Ended> {
-        let wait = self.backoff.next(asked);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => Ok(()),
-            () = shutdown.cancelled() => Err(Ended),
-        }
     }
 
     async fn bury(

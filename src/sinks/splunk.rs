@@ -10,7 +10,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::http::{Answer, Http, gzip, headers, secret};
-use super::{Destination, Notice, Outcome, shaped};
+use super::{Blame, Destination, Notice, Outcome, shaped};
 use crate::config::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
@@ -117,10 +117,11 @@ impl Splunk {
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let code = said["code"].as_u64();
         match (answer.status.as_u16(), code) {
-            (400, Some(6 | 12 | 13 | 15)) | (413, _) => Outcome::Refused { why: answer.why() },
+            (400, Some(6 | 12 | 13 | 15)) => answer.outcome(),
             (400, Some(_)) => Outcome::Retry {
                 why: answer.why(),
                 after: answer.after,
+                blame: Blame::Unclear,
             },
             _ => answer.outcome(),
         }
@@ -143,9 +144,10 @@ impl Destination for Splunk {
         if !answer.status.is_success() {
             return Self::refusal(answer);
         }
-        // Whatever answers 200 need not be Splunk.
+        // Others that take its protocol answer less, or nothing.
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        if said["code"] != 0 {
+        let code = &said["code"];
+        if answer.is_page() || !(code.is_null() || *code == 0 || *code == "0") {
             return Outcome::retry(format!("it is no event collector: {}", answer.why()));
         }
         match &self.acknowledged {

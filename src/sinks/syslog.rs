@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use url::Url;
 
-use super::{Destination, Item, Notice, Outcome, cef};
+use super::{Blame, Destination, Item, Notice, Outcome, cef};
 use crate::config::{Format, SinkSettings};
 use crate::finding::Severity;
 use crate::tls::Connector;
@@ -125,7 +125,7 @@ impl Syslog {
                 Ok(_) => items.push(Item::Taken),
                 Err(error) => {
                     let why = format!("failed to send to {}:{}: {error}", self.host, self.port);
-                    items.resize(batch.len(), Item::NotNow(why));
+                    items.resize(batch.len(), Item::Not(Blame::Silence, why));
                     return Ok(items);
                 }
             }

@@ -28,8 +28,8 @@ impl Template {
         env.set_fuel(Some(FUEL));
         env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         env.add_filter("tojson", tojson);
-        env.add_filter("slack", |text: &str| slack(text));
-        env.add_filter("markdown", |text: &str| markdown(text));
+        env.add_filter("slack", slack);
+        env.add_filter("markdown", markdown);
         env.add_filter("cut", |text: &str, most: usize| cut(text, most));
         env.add_template_owned(NAME, text.to_owned())
             .map_err(|error| place(&error, text))?;
@@ -105,37 +105,52 @@ fn tojson(value: &minijinja::Value) -> Result<String, minijinja::Error> {
 
 /// Slack's own three, which also take the power from `<!channel>`; and what
 /// its mrkdwn reads as form is kept apart by a joiner nobody sees.
-fn slack(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '*' | '_' | '~' | '`' => safe.extend(['\u{2060}', c, '\u{2060}']),
-            c => safe.push(c),
-        }
-    }
-    safe
+fn slack(text: &str, most: Option<usize>) -> String {
+    escaped(text, most, |c, safe| match c {
+        '&' => safe.push_str("&amp;"),
+        '<' => safe.push_str("&lt;"),
+        '>' => safe.push_str("&gt;"),
+        '*' | '_' | '~' | '`' => safe.extend(['\u{2060}', c, '\u{2060}']),
+        c => safe.push(c),
+    })
 }
 
 /// For what reads Markdown: no form, no link, nobody mentioned.
-fn markdown(text: &str) -> String {
+fn markdown(text: &str, most: Option<usize>) -> String {
+    escaped(text, most, |c, safe| match c {
+        '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '-' | '.'
+        | '!' | '|' | '~' | '>' => safe.extend(['\\', c]),
+        '<' => safe.push_str("&lt;"),
+        // `@here` and `https://` are found by what follows.
+        '@' | ':' => safe.extend([c, '\u{2060}']),
+        c => safe.push(c),
+    })
+}
+
+/// At most so long as it is sent, counted as JavaScript does, with no escape
+/// cut in two.
+fn escaped(text: &str, most: Option<usize>, escape: impl Fn(char, &mut String)) -> String {
+    let most = most.unwrap_or(usize::MAX);
+    let text = printable(text);
     let mut safe = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '-' | '.'
-            | '!' | '|' | '~' | '>' => safe.extend(['\\', c]),
-            '<' => safe.push_str("&lt;"),
-            // `@here` and `https://` are found by what follows.
-            '@' | ':' => safe.extend([c, '\u{2060}']),
-            c => safe.push(c),
+    let (mut count, mut fits) = (0, 0);
+    for c in text.trim().chars() {
+        let before = safe.len();
+        escape(c, &mut safe);
+        count += safe[before..].encode_utf16().count();
+        if count > most {
+            safe.truncate(fits);
+            safe.push('…');
+            return safe;
+        }
+        if count < most {
+            fits = safe.len();
         }
     }
     safe
 }
 
-/// Before it is escaped, so that no escape is cut in two.
+/// Of what is not escaped: a cut could leave half an escape.
 fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -171,13 +186,18 @@ mod tests {
     #[test]
     fn text_of_the_screen_has_no_power() {
         assert_eq!(
-            slack("<!channel> & *b*"),
+            slack("<!channel> & *b*", None),
             "&lt;!channel&gt; &amp; \u{2060}*\u{2060}b\u{2060}*\u{2060}"
         );
         assert_eq!(
-            markdown("[x](http://e) @here"),
+            markdown("[x](http://e) @here", None),
             "\\[x\\]\\(http:\u{2060}//e\\) @\u{2060}here"
         );
         assert_eq!(cut("äöü", 2), "äö…");
+        assert_eq!(slack("<<<<", Some(12)), "&lt;&lt;…");
+        assert_eq!(slack("<<<", Some(12)), "&lt;&lt;&lt;");
+        assert_eq!(markdown("a__", Some(4)), "a\\_…");
+        assert_eq!(markdown("😀😀", Some(3)), "😀…", "two units each");
+        assert_eq!(markdown(" \n ", Some(9)), "");
     }
 }

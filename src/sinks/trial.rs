@@ -55,10 +55,10 @@ async fn one(settings: &SinkSettings, sample: Notice) -> Result<(), String> {
             settings.timeout.as_secs_f32()
         )),
         Ok(Outcome::Delivered) => Ok(()),
-        Ok(Outcome::Retry { why, .. } | Outcome::Refused { why }) => Err(why),
+        Ok(Outcome::Retry { why, .. }) => Err(why),
         Ok(Outcome::PerItem(items)) => match items.into_iter().next() {
             Some(Item::Taken) | None => Ok(()),
-            Some(Item::Never(why) | Item::NotNow(why)) => Err(why),
+            Some(Item::Never(why) | Item::Not(_, why)) => Err(why),
         },
     }
 }

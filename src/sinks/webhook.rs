@@ -14,7 +14,7 @@ use sha2::Sha256;
 use super::http::{Http, headers, secret};
 use super::template::{self, Template};
 use super::trial::sample;
-use super::{Destination, Notice, Outcome, shaped};
+use super::{Blame, Destination, Item, Notice, Outcome, shaped};
 use crate::config::{Format, Preset, Secret, SinkSettings};
 
 pub(super) struct Webhook {
@@ -80,7 +80,7 @@ impl Destination for Webhook {
                 Ok(body) => body.into_bytes(),
                 Err(why) => {
                     let why = format!("the template fails on it: {why}");
-                    return Outcome::Refused { why };
+                    return Outcome::PerItem(vec![Item::Never(why); batch.len()]);
                 }
             };
             let at = Timestamp::now().as_second().to_string();
@@ -99,7 +99,11 @@ impl Destination for Webhook {
                 Ok(answer)
                     if self.preset == Some(Preset::Teams) && says_throttled(&answer.body) =>
                 {
-                    return Outcome::retry("it answered 200 and, in its body, 429");
+                    return Outcome::Retry {
+                        why: "it answered 200 and, in its body, 429".to_owned(),
+                        after: None,
+                        blame: Blame::Receiver,
+                    };
                 }
                 Ok(answer) => match answer.outcome() {
                     Outcome::Delivered => {}

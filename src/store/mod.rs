@@ -129,6 +129,13 @@ pub enum Write {
     },
     /// What a sink's other side will never take.
     Bury(Box<DeadLetter>),
+    /// What it has taken after all.
+    Unbury {
+        sink: String,
+        event: Uuid,
+    },
+    /// A named reader is no more.
+    Forget(String),
     /// What was spent on models, to be added to what is there.
     Spend(Vec<Spend>),
 }
@@ -145,6 +152,8 @@ pub enum Written {
     Kept,
     Advanced,
     Buried,
+    Unburied,
+    Forgotten,
     Spent,
 }
 

@@ -106,6 +106,15 @@ impl Writer {
         Ok(())
     }
 
+    /// One that was taken after all.
+    pub(super) fn unbury(&self, sink: &str, event: Uuid) -> rusqlite::Result<()> {
+        let mut unbury = self
+            .db
+            .prepare_cached("DELETE FROM dead_letters WHERE sink = ?1 AND event = ?2")?;
+        unbury.execute(params![sink, event.as_bytes()])?;
+        Ok(())
+    }
+
     /// One step of removing what happened before that time; how much went.
     pub(super) fn clear_outbox(&self, since: i64) -> rusqlite::Result<u64> {
         let mut clear = self.db.prepare_cached(
@@ -168,6 +177,21 @@ impl Readers {
             found.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(Page::of(found, limit))
+    }
+
+    /// What a sink's dead letter tells of, if both are kept.
+    pub fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
+        self.with(|db| {
+            let mut find = db.prepare_cached(
+                "SELECT outbox.seq, outbox.id, outbox.at, news, version, outbox.incident,
+                        findings.json, decision
+                 FROM dead_letters JOIN outbox ON outbox.id = dead_letters.event
+                 LEFT JOIN findings ON findings.seq = outbox.finding
+                 WHERE dead_letters.sink = ?1 AND dead_letters.event = ?2",
+            )?;
+            find.query_row(params![sink, event.as_bytes()], entry)
+                .optional()
+        })
     }
 
     /// How many of a sink's there are.

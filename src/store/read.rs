@@ -169,6 +169,14 @@ impl Readers {
         })
     }
 
+    /// The names of all readers.
+    pub fn cursors(&self) -> Result<Vec<String>, StoreError> {
+        self.with(|db| {
+            let mut all = db.prepare_cached("SELECT name FROM cursors ORDER BY name")?;
+            all.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
     /// The bytes of a kept still; `None` for one there is not.
     pub fn still(&self, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
         if !evidence::is_sha256(sha256) {

@@ -130,6 +130,16 @@ impl Writer {
                 self.bury(letter)?;
                 Ok(Ok(Written::Buried))
             }
+            Write::Unbury { sink, event } => {
+                self.unbury(sink, *event)?;
+                Ok(Ok(Written::Unburied))
+            }
+            Write::Forget(name) => {
+                self.db
+                    .prepare_cached("DELETE FROM cursors WHERE name = ?1")?
+                    .execute([name])?;
+                Ok(Ok(Written::Forgotten))
+            }
             Write::Spend(rows) => {
                 self.spend(rows)?;
                 Ok(Ok(Written::Spent))

@@ -293,6 +293,12 @@ async fn changes(server: &Server, api: &mut Described, id: &str) {
     assert_eq!(plain.status().as_u16(), 415);
     api.hold(status, &Method::POST, plain).await;
 
+    let again = "/api/sinks/{name}/dead/{event}";
+    for event in [missing.as_str(), "x"] {
+        let url = server.http_url(&format!("/api/sinks/file/dead/{event}"));
+        let response = server.client.post(url).send().await.unwrap();
+        api.hold(again, &Method::POST, response).await;
+    }
     let lesson = server.json("/api/lessons").await["items"][0]["id"].clone();
     let lesson = lesson.as_str().unwrap().to_owned();
     for lesson in [lesson.as_str(), lesson.as_str(), "x"] {

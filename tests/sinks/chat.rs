@@ -36,7 +36,7 @@ fn slack(request: &Request) -> Reply {
     let blocks = body["blocks"].as_array().unwrap();
     let fits = blocks.iter().all(|block| {
         let text = block["text"]["text"].as_str().unwrap_or("x");
-        (1..=3000).contains(&text.chars().count())
+        (1..=3000).contains(&text.encode_utf16().count())
             && ["section", "context", "header", "divider"]
                 .contains(&block["type"].as_str().unwrap())
     });
@@ -71,10 +71,18 @@ fn discord(request: &Request) -> Reply {
     let embed = &body["embeds"][0];
     let short = |value: &Value, most: usize| {
         value.as_str().is_some_and(|text| {
-            let count = text.chars().count();
-            count > 0 && count <= most
+            let count = text.encode_utf16().count();
+            !text.trim().is_empty() && count <= most
         })
     };
+    fn length(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.encode_utf16().count(),
+            Value::Array(items) => items.iter().map(length).sum(),
+            Value::Object(parts) => parts.values().map(length).sum(),
+            _ => 0,
+        }
+    }
     // A digest has a title alone.
     let fields = embed["fields"].as_array().map_or(&[][..], Vec::as_slice);
     let sound = short(&embed["title"], 256)
@@ -84,6 +92,7 @@ fn discord(request: &Request) -> Reply {
             .iter()
             .all(|field| short(&field["name"], 256) && short(&field["value"], 1024))
         && body["allowed_mentions"]["parse"] == json!([])
+        && length(embed) <= 6000
         && embed["color"].is_u64();
     if sound {
         (204, vec![], vec![])
@@ -107,16 +116,54 @@ fn mattermost(request: &Request) -> Reply {
     }
 }
 
+type Judge = fn(&Request) -> Reply;
+const JUDGES: [(&str, Judge); 4] = [
+    ("slack", slack),
+    ("teams", teams),
+    ("discord", discord),
+    ("mattermost", mattermost),
+];
+
+#[tokio::test]
+async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
+    for (preset, judge) in JUDGES {
+        let chat = Fake::start(judge).await;
+        let house = House::with(&format!(
+            "[sinks.chat]\nkind = 'webhook'\npreset = '{preset}'\naddress = '{}'",
+            chat.url()
+        ))
+        .await;
+        // Escaped, these are many times as long; and nothing to be seen.
+        let mut stretched = brute_force("SecOps", Severity::Critical);
+        stretched.stream = watchtower::media::StreamName::new("stretched").unwrap();
+        stretched.title = "😀<_".repeat(60);
+        stretched.detail = "<".repeat(1000);
+        stretched.evidence[0].quote = "<😀".repeat(800);
+        stretched.recommended_action = "&".repeat(900);
+        house.finding(stretched).await;
+        let mut blank = brute_force("SecOps", Severity::Critical);
+        blank.stream = watchtower::media::StreamName::new("blank").unwrap();
+        blank.evidence[0].quote = " \u{200b}\n\u{202e} ".to_owned();
+        blank.recommended_action = "\n \t".to_owned();
+        house.finding(blank).await;
+        house.told("chat").await;
+        let sink = house.sink("chat");
+        assert_eq!((sink.delivered, sink.failed), (2, 0), "{preset}");
+        let said = chat.seen(Request::text);
+        // Cut where it had to be, and no escape in two.
+        assert!(
+            said[0].contains('…') && !said[0].contains("&l…"),
+            "{preset}"
+        );
+        for label in ["On the screen", "Do: ", "\"Do\"", "\"> "] {
+            assert!(!said[1].contains(label), "{preset}: {label} {}", said[1]);
+        }
+    }
+}
+
 #[tokio::test]
 async fn each_chat_takes_what_a_hostile_screen_says() {
-    type Judge = fn(&Request) -> Reply;
-    let judges: [(&str, Judge); 4] = [
-        ("slack", slack),
-        ("teams", teams),
-        ("discord", discord),
-        ("mattermost", mattermost),
-    ];
-    for (preset, judge) in judges {
+    for (preset, judge) in JUDGES {
         let chat = Fake::start(judge).await;
         // Teams says 200 and means 429; the others say it.
         chat.faults([match preset {

@@ -17,6 +17,7 @@ mod life;
 mod nats;
 mod ocsf;
 mod otlp;
+mod poison;
 mod siem;
 mod speed;
 mod syslog;

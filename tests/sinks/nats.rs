@@ -12,9 +12,14 @@ use crate::common::PATIENCE;
 use crate::house::{House, numbered};
 
 async fn server(dir: &std::path::Path, port: u16) -> Child {
+    started(dir, port, &[]).await
+}
+
+async fn started(dir: &std::path::Path, port: u16, args: &[&str]) -> Child {
     let child = Command::new("nats-server")
         .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
         .arg(dir)
+        .args(args)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
@@ -111,5 +116,50 @@ async fn nats_has_every_event_once_over_a_kill_of_the_server() {
             quote.contains(&format!("user{number} ")),
             "{number}: {quote}"
         );
+    }
+}
+
+#[tokio::test]
+async fn with_a_login_and_one_event_that_is_too_large_the_others_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let file = dir.path().join("nats.conf");
+    std::fs::write(
+        &file,
+        "max_payload: 9000\nauthorization { user: wt, password: \"pl+in 1&\" }\n",
+    )
+    .unwrap();
+    let _server = started(dir.path(), port, &["-c", file.to_str().unwrap()]).await;
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password("wt".to_owned(), "pl+in 1&".to_owned())
+        .connect(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    let stream = jetstream::new(client)
+        .create_stream(jetstream::stream::Config {
+            name: "SOC".to_owned(),
+            subjects: vec!["watchtower.>".to_owned()],
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+    let house = House::with(&format!(
+        "[sinks.bus]\nkind = 'nats'\naddress = 'nats://wt:pl+in%201&@127.0.0.1:{port}'"
+    ))
+    .await;
+    house.finding(numbered(0)).await;
+    let mut large = numbered(1);
+    large.detail = "x".repeat(30_000);
+    large.recommended_action = "y".repeat(30_000);
+    house.finding(large).await;
+    house.finding(numbered(2)).await;
+    house.told("bus").await;
+    let sink = house.sink("bus");
+    assert_eq!((sink.delivered, sink.dead), (2, 1), "{sink:?}");
+    let dead = house.bus.dead("bus", None, 3).await.unwrap().items;
+    assert!(dead[0].body.to_string().contains("user1 "));
+    for (place, user) in [(1, "user0 "), (2, "user2 ")] {
+        let message = stream.get_raw_message(place).await.unwrap();
+        assert!(String::from_utf8_lossy(&message.payload).contains(user));
     }
 }

@@ -1,0 +1,326 @@
+//! What waits to be told, and what of it is tried next.
+//!
+//! Nobody says whether an event was refused for its own sake or because the
+//! receiver is in trouble: PagerDuty's 400 for a wrong key looks like the one
+//! for a bad event. What tells is what becomes of the others. So what fails
+//! steps aside and others are tried; what goes on failing while they are taken
+//! is given up after so many tries. While nothing is taken everything waits.
+//! The order within an incident stays.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::{Blame, Notice};
+use crate::backoff::Backoff;
+
+/// Parts that have failed and are tried in turn; no more are begun.
+const MOST_ASIDE: usize = 32;
+/// Tries of one event while others are taken.
+const TRIES_REFUSED: u32 = 3;
+const TRIES_UNCLEAR: u32 = 4;
+
+/// One event that is not told yet.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) notice: Notice,
+    /// Where the cursor stays until it is; nowhere for one that is sent again.
+    pub(super) before: Option<u64>,
+}
+
+/// Events that are sent at once.
+#[derive(Debug)]
+struct Part {
+    id: u64,
+    events: Vec<Waiting>,
+    failures: u32,
+    /// Of those, the ones while others were taken.
+    strikes: u32,
+    /// Others were taken between two of its failures.
+    is_suspect: bool,
+    /// How much was taken when it failed last.
+    taken: u64,
+    due: Option<Instant>,
+    backoff: Backoff,
+    tried: u64,
+    /// Tried to find out about that one, of the same incident.
+    probes: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    parts: VecDeque<Part>,
+    ids: u64,
+    turns: u64,
+    /// Successes so far.
+    taken: u64,
+    /// The part that failed last, if nothing was taken since.
+    last_failed: Option<u64>,
+    /// The part that is refused with nobody else's event to compare.
+    doubt: Option<u64>,
+    /// Nothing is tried before.
+    rest_until: Option<Instant>,
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// That part.
+    Try(usize),
+    WaitUntil(Instant),
+    Nothing,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, events: Vec<Waiting>) {
+        let part = self.part(events);
+        self.parts.push_back(part);
+    }
+
+    fn part(&mut self, events: Vec<Waiting>) -> Part {
+        self.ids += 1;
+        Part {
+            id: self.ids,
+            events,
+            failures: 0,
+            strikes: 0,
+            is_suspect: false,
+            taken: self.taken,
+            due: None,
+            backoff: Backoff::default(),
+            tried: 0,
+            probes: None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.events.len()).sum()
+    }
+
+    /// Events that were refused and are tried again.
+    pub(super) fn aside(&self) -> usize {
+        let failed = self.parts.iter().filter(|part| part.failures > 0);
+        failed.map(|part| part.events.len()).sum()
+    }
+
+    pub(super) fn holds(&self, event: Uuid) -> bool {
+        let mut events = self.parts.iter().flat_map(|part| &part.events);
+        events.any(|waiting| waiting.notice.id == event)
+    }
+
+    /// Up to where everything is told, if not all of it is.
+    pub(super) fn floor(&self) -> Option<u64> {
+        let events = self.parts.iter().flat_map(|part| &part.events);
+        events.filter_map(|waiting| waiting.before).min()
+    }
+
+    pub(super) fn notices(&self, index: usize) -> Vec<Notice> {
+        let events = &self.parts[index].events;
+        events
+            .iter()
+            .map(|waiting| waiting.notice.clone())
+            .collect()
+    }
+
+    pub(super) fn rest_until(&mut self, until: Instant) {
+        // Whether it is the event is best asked in the same moment.
+        if self.doubt.is_none() {
+            self.rest_until = Some(until);
+        }
+    }
+
+    pub(super) fn next(&mut self, now: Instant) -> Next {
+        if let Some(index) = self.probe() {
+            return self.tries(index);
+        }
+        if let Some(until) = self.rest_until.filter(|until| *until > now) {
+            return Next::WaitUntil(until);
+        }
+        let aside = self.parts.iter().filter(|part| part.failures > 0).count();
+        let mut blocked: HashSet<Uuid> = HashSet::new();
+        let mut failed: Vec<usize> = Vec::new();
+        let mut fresh = None;
+        let mut soonest: Option<Instant> = None;
+        for (index, part) in self.parts.iter().enumerate() {
+            let is_blocked = |waiting: &Waiting| blocked.contains(&waiting.notice.incident);
+            if part.failures > 0 {
+                if !part.events.iter().any(is_blocked) {
+                    match part.due.filter(|due| *due > now) {
+                        Some(due) => soonest = Some(soonest.map_or(due, |known| known.min(due))),
+                        None => failed.push(index),
+                    }
+                }
+                blocked.extend(part.events.iter().map(|waiting| waiting.notice.incident));
+            } else if aside < MOST_ASIDE && !part.events.iter().all(is_blocked) {
+                fresh = Some(index);
+                break;
+            }
+        }
+        failed.sort_by_key(|index| self.parts[*index].tried);
+        let other = |index: &&usize| Some(self.parts[**index].id) != self.last_failed;
+        let other = failed.iter().find(other).copied();
+        match (other, fresh, failed.first().copied()) {
+            (Some(index), _, _) => self.tries(index),
+            (None, Some(index), _) => {
+                self.leave_out(index, &blocked);
+                self.tries(index)
+            }
+            (None, None, Some(index)) => self.tries(index),
+            (None, None, None) => soonest.map_or(Next::Nothing, Next::WaitUntil),
+        }
+    }
+
+    fn tries(&mut self, index: usize) -> Next {
+        self.turns += 1;
+        self.parts[index].tried = self.turns;
+        Next::Try(index)
+    }
+
+    /// What has to wait for another of its incident becomes a part of its own.
+    fn leave_out(&mut self, index: usize, blocked: &HashSet<Uuid>) {
+        let events = std::mem::take(&mut self.parts[index].events);
+        let (later, now): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .partition(|waiting| blocked.contains(&waiting.notice.incident));
+        self.parts[index].events = now;
+        if !later.is_empty() {
+            let later = self.part(later);
+            self.parts.insert(index + 1, later);
+        }
+    }
+
+    /// The next event of the incident of which one is refused, if there is
+    /// nobody else's: taken, it shows that the refused one is at fault.
+    fn probe(&mut self) -> Option<usize> {
+        let doubt = self.doubt.take()?;
+        let at = self.parts.iter().position(|part| part.id == doubt)?;
+        let incident = self.parts[at].events.first()?.notice.incident;
+        let is_other = |part: &Part| {
+            let mut events = part.events.iter();
+            part.id != doubt && events.any(|waiting| waiting.notice.incident != incident)
+        };
+        if self.parts.iter().any(is_other) {
+            return None;
+        }
+        let follower = at + 1;
+        let part = self.parts.get_mut(follower)?;
+        if part.events.len() > 1 {
+            let rest = part.events.split_off(1);
+            let rest = self.part(rest);
+            self.parts.insert(follower + 1, rest);
+        }
+        self.parts[follower].probes = Some(doubt);
+        Some(follower)
+    }
+
+    /// The part was taken; what of the others is given up for it.
+    pub(super) fn taken(&mut self, index: usize) -> Option<Waiting> {
+        self.succeeded();
+        let part = self.parts.remove(index)?;
+        let probed = part.probes?;
+        let at = self.parts.iter().position(|part| part.id == probed)?;
+        self.parts.remove(at)?.events.pop()
+    }
+
+    fn succeeded(&mut self) {
+        self.taken += 1;
+        self.last_failed = None;
+        self.doubt = None;
+        self.rest_until = None;
+    }
+
+    /// Of each event of the part: taken or given up (`None`), or why not yet.
+    pub(super) fn settled(
+        &mut self,
+        index: usize,
+        fates: Vec<Option<Blame>>,
+        any_taken: bool,
+        now: Instant,
+    ) -> Vec<Waiting> {
+        if any_taken {
+            self.succeeded();
+        }
+        // One alone keeps what is known of it.
+        if let ([Some(blame)], Some(part)) = (fates.as_slice(), self.parts.get(index))
+            && part.events.len() == 1
+        {
+            return self.failed(index, *blame, now).into_iter().collect();
+        }
+        let Some(part) = self.parts.remove(index) else {
+            return Vec::new();
+        };
+        let before = part.taken;
+        let mut busy = Vec::new();
+        let mut refused = Vec::new();
+        for (waiting, fate) in part.events.into_iter().zip(fates) {
+            match fate {
+                None => {}
+                Some(Blame::Receiver) => busy.push(waiting),
+                Some(blame) => refused.push((waiting, blame)),
+            }
+        }
+        let mut lost = Vec::new();
+        // Put back in their order: from the last.
+        for (waiting, blame) in refused.into_iter().rev() {
+            let mut single = self.part(vec![waiting]);
+            single.taken = before;
+            single.failures = part.failures;
+            self.parts.insert(index, single);
+            lost.extend(self.failed(index, blame, now));
+        }
+        if !busy.is_empty() {
+            let part = self.part(busy);
+            self.parts.insert(index, part);
+            lost.extend(self.failed(index, Blame::Receiver, now));
+        }
+        lost
+    }
+
+    /// The part was not taken; the event that is given up for it.
+    pub(super) fn failed(&mut self, index: usize, blame: Blame, now: Instant) -> Option<Waiting> {
+        let taken = self.taken;
+        let part = self.parts.get_mut(index)?;
+        let others_taken = taken > part.taken;
+        part.taken = taken;
+        part.failures += 1;
+        part.probes = None;
+        self.last_failed = Some(part.id);
+        if part.events.len() > 1 {
+            let whole = match blame {
+                Blame::Receiver => true,
+                Blame::Silence => !others_taken,
+                Blame::Unclear => !others_taken && part.failures < 2,
+                Blame::Event => false,
+            };
+            if !whole {
+                let rest = part.events.split_off(part.events.len() / 2);
+                let failures = part.failures;
+                let mut rest = self.part(rest);
+                rest.failures = failures;
+                self.parts.insert(index + 1, rest);
+            }
+            return None;
+        }
+        part.due = Some(now + part.backoff.next(None));
+        part.is_suspect |= others_taken;
+        let counts = match blame {
+            Blame::Receiver => false,
+            Blame::Silence => others_taken,
+            Blame::Unclear | Blame::Event => part.is_suspect,
+        };
+        part.strikes += u32::from(counts);
+        let most = match blame {
+            Blame::Event => TRIES_REFUSED,
+            _ => TRIES_UNCLEAR,
+        };
+        if part.strikes >= most {
+            return self.parts.remove(index)?.events.pop();
+        }
+        let answered = matches!(blame, Blame::Unclear | Blame::Event);
+        if answered && !part.is_suspect && part.failures >= most {
+            self.doubt = Some(part.id);
+        }
+        None
+    }
+}
