@@ -62,10 +62,10 @@ impl Nats {
             let user = server.username()?.to_owned();
             Some((decoded(&user), server.password().map(decoded)))
         });
-        options = match (&self.token, login) {
-            (Some(token), _) => options.token(token.expose().to_owned()),
-            (None, Some((user, Some(word)))) => options.user_and_password(user, word),
-            (None, Some((token, None))) => options.token(token),
+        options = match (login, &self.token) {
+            (Some((user, Some(word))), _) => options.user_and_password(user, word),
+            (_, Some(token)) => options.token(token.expose().to_owned()),
+            (Some((token, None)), None) => options.token(token),
             (None, None) => options,
         };
         if let Some(file) = &self.ca_file {
@@ -87,7 +87,7 @@ impl Nats {
             sent.push(acknowledgement.await);
         }
         // What is too large fails before it is sent; the others go.
-        let answers = join_all(sent.into_iter().map(async |sent| sent?.await)).await;
+        let answers = join_all(sent.into_iter().map(|sent| async move { sent?.await })).await;
         let mut unstored = false;
         let items = answers.into_iter().map(|answer| match answer {
             Ok(_) => Item::Taken,

@@ -17,6 +17,9 @@ use crate::backoff::Backoff;
 
 /// Parts that have failed and are tried in turn; no more are begun.
 const MOST_ASIDE: usize = 32;
+/// Without an answer the order stays so long; then it may be the event, which
+/// makes the receiver fall.
+const SILENT: u32 = 5;
 /// Tries of one event while others are taken.
 const TRIES_REFUSED: u32 = 3;
 const TRIES_UNCLEAR: u32 = 4;
@@ -241,11 +244,11 @@ impl Queue {
         if any_taken {
             self.succeeded();
         }
-        // One alone keeps what is known of it.
-        if let ([Some(blame)], Some(part)) = (fates.as_slice(), self.parts.get(index))
-            && part.events.len() == 1
+        // One alone, and all together, keep what is known of them.
+        if let Some(Some(first)) = fates.first()
+            && fates.iter().all(|fate| *fate == Some(*first))
         {
-            return self.failed(index, *blame, now).into_iter().collect();
+            return self.failed(index, *first, now).into_iter().collect();
         }
         let Some(part) = self.parts.remove(index) else {
             return Vec::new();
@@ -256,7 +259,7 @@ impl Queue {
         for (waiting, fate) in part.events.into_iter().zip(fates) {
             match fate {
                 None => {}
-                Some(Blame::Receiver) => busy.push(waiting),
+                Some(Blame::Receiver | Blame::Silence) => busy.push(waiting),
                 Some(blame) => refused.push((waiting, blame)),
             }
         }
@@ -285,7 +288,12 @@ impl Queue {
         part.taken = taken;
         part.failures += 1;
         part.probes = None;
-        self.last_failed = Some(part.id);
+        let steps_aside = match blame {
+            Blame::Receiver => false,
+            Blame::Silence => part.failures >= SILENT,
+            Blame::Unclear | Blame::Event => true,
+        };
+        self.last_failed = steps_aside.then_some(part.id);
         if part.events.len() > 1 {
             let whole = match blame {
                 Blame::Receiver => true,
@@ -302,7 +310,8 @@ impl Queue {
             }
             return None;
         }
-        part.due = Some(now + part.backoff.next(None));
+        let wait = part.backoff.next(None);
+        part.due = steps_aside.then(|| now + wait);
         part.is_suspect |= others_taken;
         let counts = match blame {
             Blame::Receiver => false,
