@@ -356,7 +356,9 @@ async fn an_unknown_codec() {
     take(&mut subscriber, 10).await;
     let told = log::lines_with(&["stream=\"mute\"", "audio codec MP3 is not supported"]);
     assert_eq!(told.len(), 1);
-    assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 12.0);
+    // Ten pictures, of which the last waits until the record comes that can't
+    // be read and is counted with it; and what is cut short.
+    assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 11.0);
     unharmed(&server, healthy).await;
 }
 
@@ -393,7 +395,9 @@ async fn video_without_a_sequence_header() {
         "video came without its parameter sets",
     ]);
     assert_eq!(told.len(), 1);
-    assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 12.0);
+    // Ten pictures, of which the last waits until the record comes that can't
+    // be read and is counted with it; and what is cut short.
+    assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 11.0);
     unharmed(&server, healthy).await;
 }
 
