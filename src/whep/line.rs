@@ -148,17 +148,16 @@ impl Line {
         }
     }
 
-    /// An authentic check came from there. One that nominates moves media at
-    /// once; any other does if the viewer is silent at its old address.
-    pub(super) fn checked(&self, from: SocketAddr, path: Path, nominated: bool) {
+    /// An authentic check came from there: media moves if the viewer is silent
+    /// at its old address. A nomination alone moves nothing, since whoever sees
+    /// it on its way can send it again from elsewhere.
+    pub(super) fn checked(&self, from: SocketAddr, path: Path) {
         let now = Instant::now();
         let mut peer = lock(&self.peer);
         if peer.known.is_none() || peer.is_current(from) {
             return;
         }
-        if nominated {
-            peer.move_to(from, path, now);
-        } else if peer.rival.as_ref().is_none_or(|(rival, ..)| *rival != from) {
+        if peer.rival.as_ref().is_none_or(|(rival, ..)| *rival != from) {
             peer.rival = Some((from, path, now));
         } else {
             peer.settle(now);
@@ -434,11 +433,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn media_follows_an_authentic_nomination_and_nothing_less() {
+    async fn media_follows_authentic_checks_once_the_old_address_is_silent() {
         let (port, line, old, new) = rig();
+        assert!(!port.deliver(&check("guessed", true), new));
+        std::thread::sleep(MOVED);
         assert!(!port.deliver(&check("guessed", true), new));
         assert_eq!(goes_to(&line), Some(old));
         assert!(port.deliver(&check("password", true), new));
+        assert_eq!(goes_to(&line), Some(old));
+        std::thread::sleep(MOVED);
         assert_eq!(goes_to(&line), Some(new));
         // webrtc goes on at the address it knows, both ways.
         assert_eq!(line.alias(new), old);
@@ -451,7 +454,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_plain_check_moves_media_if_the_old_address_is_silent() {
+    async fn a_check_sent_again_from_elsewhere_moves_nothing_while_the_viewer_is_heard() {
         let (port, line, old, new) = rig();
         assert!(port.deliver(&check("password", false), new));
         assert_eq!(goes_to(&line), Some(old));

@@ -57,8 +57,9 @@ const SETTLED: Duration = Duration::from_secs(20);
 const DRAIN: f64 = 0.85;
 const FILL: f64 = 0.95;
 /// Without room for this share of the stream's rate a link is too narrow at
-/// once; for less than all of it, when measured twice.
-const TOO_NARROW: f64 = 0.9;
+/// once; for less than all of it, when measured twice within so long.
+const TOO_NARROW: f64 = 0.75;
+const NARROW_AGAIN: Duration = Duration::from_secs(5);
 /// With arrivals told of, the pace needs no more than this for keyframes.
 const AHEAD: f64 = 1.5;
 /// A queue that is shorter by this drains.
@@ -131,8 +132,8 @@ pub(super) struct Link {
     measured: Option<Instant>,
     /// Bytes a second the link carried when it was full.
     capacity: Option<f64>,
-    /// How often it was less than the stream's rate, since a tier was taken.
-    narrow: u32,
+    /// When it was last less than the stream's rate.
+    narrow: Option<Instant>,
     /// The queue and the rate of arrival at the last cut.
     at_cut: Option<(Duration, Option<f64>)>,
     /// When the tier was taken, and how long to stay in the small one.
@@ -161,7 +162,7 @@ impl Link {
             arrivals: Arrivals::default(),
             measured: None,
             capacity: None,
-            narrow: 0,
+            narrow: None,
             at_cut: None,
             tier_since: now,
             clean_since: now,
@@ -267,8 +268,15 @@ impl Link {
         self.pace = self.pace.max(LEAST);
         if let Some(delivered) = measured.delivered {
             self.capacity = Some(delivered);
-            self.narrow += u32::from(delivered < rate);
-            if self.tier == Tier::Full && (delivered < TOO_NARROW * rate || self.narrow > 1) {
+            let again = self
+                .narrow
+                .is_some_and(|at| now.saturating_duration_since(at) < NARROW_AGAIN);
+            let narrow = delivered < rate;
+            if narrow {
+                self.narrow = Some(now);
+            }
+            let too_narrow = delivered < TOO_NARROW * rate || narrow && again;
+            if self.tier == Tier::Full && too_narrow {
                 self.give_up(now);
             }
         }
@@ -406,7 +414,7 @@ impl Link {
 
     fn give_up(&mut self, now: Instant) {
         self.tier = Tier::Small;
-        self.narrow = 0;
+        self.narrow = None;
         self.tier_since = now;
         self.clean_since = now;
     }
@@ -430,7 +438,7 @@ impl Link {
 
     fn go_up(&mut self, rate: f64, next: u64, now: Instant) {
         self.tier = Tier::Full;
-        self.narrow = 0;
+        self.narrow = None;
         self.tier_since = now;
         self.pace = self.pace.max(HOLDS * rate);
         self.ceiling = self.ceiling.max(self.pace);

@@ -229,7 +229,7 @@ impl Port {
                         }
                     };
                     if let Some(line) = &claimed {
-                        line.checked(from, self.path(from), stun::nominates(datagram));
+                        line.checked(from, self.path(from));
                     }
                     claimed
                 }

@@ -28,7 +28,6 @@ pub(super) enum Stun<'a> {
 const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
-const USE_CANDIDATE: u16 = 0x0025;
 
 pub(super) fn protocol(datagram: &[u8]) -> Protocol {
     match datagram.first() {
@@ -58,13 +57,6 @@ fn username(attributes: &[u8]) -> Option<&str> {
     let value = attribute(attributes, USERNAME)?;
     let (local, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
     Some(local)
-}
-
-/// Whether a check names its pair the one to use (RFC 8445, section 7.1.2).
-pub(super) fn nominates(datagram: &[u8]) -> bool {
-    datagram
-        .get(HEADER..)
-        .is_some_and(|attributes| attribute(attributes, USE_CANDIDATE).is_some())
 }
 
 fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {

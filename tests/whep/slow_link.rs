@@ -18,27 +18,37 @@ const LOOK: Duration = Duration::from_millis(250);
 /// From when on the wire must be calm.
 const CALM: Duration = Duration::from_secs(2);
 
-/// What a viewer got, from its first picture on.
+/// A viewer is watched until it has had so many good seconds on end; a browser
+/// on a busy machine may fall behind before.
+const GOOD: usize = 8;
+const MOST: Duration = Duration::from_secs(75);
+
+/// What a viewer got, second by second from its first picture on.
 #[derive(Debug, Default)]
 struct Course {
-    /// Frames decoded a second, in each second.
+    /// Frames decoded.
     rates: Vec<f64>,
-    longest_gap: Duration,
-    /// Bytes of each second on the wire, of the stream's rate.
+    /// How long there was no new one, at most.
+    gaps: Vec<Duration>,
+    /// Bytes on the wire, of the stream's rate.
     wire: Vec<f64>,
 }
 
 impl Course {
-    /// Of so many seconds at the end.
-    fn rate_of_last(&self, seconds: usize) -> f64 {
-        let last = &self.rates[self.rates.len() - seconds..];
-        last.iter().sum::<f64>() / seconds as f64
+    /// The last seconds had frames at that rate on average, and no gap of 2 s.
+    fn is_good(&self, rate: f64) -> bool {
+        let Some(from) = self.rates.len().checked_sub(GOOD) else {
+            return false;
+        };
+        let frames: f64 = self.rates[from..].iter().sum();
+        let gaps = &self.gaps[from..];
+        frames / GOOD as f64 >= rate && gaps.iter().all(|gap| *gap < Duration::from_secs(2))
     }
 }
 
-/// Watches for so many seconds through a link of `factor` times the stream's
-/// rate.
-async fn watch(factor: f64, seconds: u64) -> Course {
+/// Watches through a link of `factor` times the stream's rate until pictures
+/// come at `wanted` a second.
+async fn watch(factor: f64, wanted: f64) {
     let server = Server::start(10).await;
     let recipe = Recipe {
         bitrate: "2650k",
@@ -74,18 +84,20 @@ async fn watch(factor: f64, seconds: u64) -> Course {
     let (mut newest, mut second) = (begun, begun);
     let mut sent = relay.sent.load(Ordering::Relaxed);
     let mut of_second = seen.video("framesDecoded");
-    while begun.elapsed() < Duration::from_secs(seconds) {
+    let mut gap = Duration::ZERO;
+    while !course.is_good(wanted) && begun.elapsed() < MOST {
         tokio::time::sleep(LOOK).await;
         let now = browser.look().await;
+        gap = gap.max(newest.elapsed());
         if now.video("framesDecoded") > seen.video("framesDecoded") {
             newest = Instant::now();
         }
-        course.longest_gap = course.longest_gap.max(newest.elapsed());
         seen = now;
         let lasted = second.elapsed().as_secs_f64();
         if lasted >= 1.0 {
             let frames = seen.video("framesDecoded") - of_second;
             course.rates.push(frames / lasted);
+            course.gaps.push(std::mem::take(&mut gap));
             let total = relay.sent.load(Ordering::Relaxed);
             if second > begun + CALM {
                 course.wire.push((total - sent) as f64 / lasted / rate);
@@ -103,27 +115,17 @@ async fn watch(factor: f64, seconds: u64) -> Course {
         seen.video("pliCount"),
     );
     browser.close().await;
-    course
-}
-
-fn is_calm(course: &Course) {
-    assert!(course.longest_gap < Duration::from_secs(2), "{course:.2?}");
+    assert!(course.is_good(wanted), "{course:.2?}");
     let most = course.wire.iter().copied().fold(0.0, f64::max);
     assert!(most <= 1.5, "{course:.2?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_is_just_wide_enough_carries_every_picture() {
-    let course = watch(1.2, 20).await;
-    is_calm(&course);
-    let rate = course.rate_of_last(10);
-    assert!(rate > 0.9 * f64::from(FPS), "{course:.2?}");
+    watch(1.2, 0.9 * f64::from(FPS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_too_narrow_carries_a_smaller_picture_steadily() {
-    let course = watch(0.6, 20).await;
-    is_calm(&course);
-    let rate = course.rate_of_last(10);
-    assert!(rate >= 10.0, "{course:.2?}");
+    watch(0.6, 10.0).await;
 }
