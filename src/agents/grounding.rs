@@ -12,12 +12,12 @@ use crate::screen;
 /// A shorter value may stand in any word.
 const SHORTEST_VALUE: usize = 4;
 
-/// How bad something may be that is not proven.
+/// The bound on a finding that is not proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hold {
     pub(super) worst: Severity,
-    /// Whether no quote is no proof. A rule that found something on the screen
-    /// needs none.
+    /// Without a quote there is no proof. A rule that found something on the
+    /// screen needs none.
     pub(super) needs_quote: bool,
 }
 

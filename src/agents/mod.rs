@@ -62,10 +62,10 @@ pub struct Staff {
 /// What may leave, and what is believed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// What is painted over before the model sees a picture, and masked in
+    /// The kinds painted over before the model sees a picture, and masked in
     /// every text it is sent.
     pub redact: Redact,
-    /// What the user wants hidden besides.
+    /// Patterns the user wants hidden besides.
     pub own: OwnPatterns,
     /// The same for what is kept as evidence.
     pub redact_evidence: Redact,

@@ -360,10 +360,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let taken = self.on_media(&message, Demuxer::video)?;
                 self.on_video_taken(taken)
             }
-            Event::Audio(message) => match self.on_media(&message, Demuxer::audio)? {
-                Ok(()) => Ok(()),
-                Err(fault) => self.on_fault(fault),
-            },
+            Event::Audio(message) => {
+                let taken = self.on_media(&message, Demuxer::audio)?;
+                taken.or_else(|fault| self.on_fault(fault))
+            }
             Event::Metadata(metadata) => {
                 self.on_metadata(&metadata);
                 Ok(())

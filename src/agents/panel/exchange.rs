@@ -22,7 +22,7 @@ const CRITIC: &str = "Evidence critic";
 /// For one opinion, with waiting for a turn: later it is of no use.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What a panel came to.
+/// The outcome of a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) end: PanelEnd,

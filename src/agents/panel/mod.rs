@@ -44,7 +44,7 @@ const MOST_TRIES: u32 = 5;
 pub(super) struct Report {
     finding: Arc<Finding>,
     frame: Arc<Frame>,
-    /// How often it was put to the panel already.
+    /// Times it was put to the panel already.
     tries: u32,
 }
 
