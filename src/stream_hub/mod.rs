@@ -107,6 +107,7 @@ struct Window {
     totals: Totals,
     /// When a publisher that was there lost the stream to another: the newest.
     takeovers: VecDeque<(Instant, Timestamp)>,
+    unshown_since: Option<Timestamp>,
 }
 
 /// One publisher's time with the stream.
@@ -144,6 +145,8 @@ pub struct StreamInfo {
     pub lost_since: Option<Timestamp>,
     /// Since when publishers take it from each other, if they do.
     pub contested_since: Option<Timestamp>,
+    /// Since when pictures come and some viewer is shown none of them.
+    pub unshown_since: Option<Timestamp>,
 }
 
 /// There are as many streams as there may be.
@@ -344,6 +347,14 @@ impl StreamHub {
         Some(subscriber)
     }
 
+    /// Notes since when pictures come and some viewer is shown none of them;
+    /// `None` when all viewers are served.
+    pub fn note_unshown(&self, name: &StreamName, since: Option<Timestamp>) {
+        if let Some(stream) = lock(&self.inner.streams).get(name) {
+            lock(&stream.window).unshown_since = since;
+        }
+    }
+
     /// The share of the window that the group of pictures since the newest
     /// keyframe takes up, 1 and more when it has no room there: nobody can
     /// begin then. `None` without a publisher or a keyframe.
@@ -423,6 +434,7 @@ impl Stream {
             video,
             lost_since: window.tenure.lost.map(|(_, since)| since),
             contested_since: window.contested_since(Instant::now()),
+            unshown_since: window.unshown_since,
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) enum Blindness {
     Unanswered,
     AgentDown,
     Contested,
+    Unshown,
 }
 
 /// Of one stream; of one agent, where it is the agent's.
@@ -46,6 +47,7 @@ impl Key {
             Blindness::Unanswered => format!("Model of {agent} gives no answer"),
             Blindness::AgentDown => format!("Agent {agent} crashed"),
             Blindness::Contested => format!("Publishers of {stream} cut each other off"),
+            Blindness::Unshown => format!("Viewers of {stream} see no picture"),
         }
     }
 
@@ -91,6 +93,11 @@ impl Key {
                 Severity::Medium,
                 "Publishers take the stream from each other again and again: what is seen changes between their screens.",
                 "Give each encoder a stream name of its own, or stop all but one.",
+            ),
+            Blindness::Unshown => (
+                Severity::Low,
+                "Analysts see the stream and at least one viewer is sent no picture of it.",
+                "Set transcode to \"auto\", or let the encoder send H.264 without B-frames and a keyframe every 2 seconds; the server's log may tell why transcoding fails.",
             ),
         };
         Observation {

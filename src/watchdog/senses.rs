@@ -154,6 +154,10 @@ impl Senses {
             }
             tell(Blindness::Frozen, watched.unit_at, settings.stopped);
         }
+        // Where nobody sees anything, that is told above.
+        if let Some(since) = info.unshown_since.filter(|since| watched.frame_at > *since) {
+            tell(Blindness::Unshown, since, settings.keyframe);
+        }
         if let Some(frame) = frame.filter(|_| watched.black_since.is_none()) {
             let after = if frame.changes.ticking {
                 settings.stopped
@@ -264,6 +268,36 @@ mod tests {
             let first = if begins { 59 + 30 } else { 30 };
             assert_eq!(undecoded.first(), Some(&first), "{begins}");
             assert_eq!(undecoded.last(), Some(&119), "{begins}");
+        }
+    }
+
+    #[test]
+    fn viewers_who_see_nothing_are_told_only_where_analysts_see_something() {
+        for seen in [true, false] {
+            let (hub, frames, mut senses) = senses();
+            let name = StreamName::new("team").expect("a name");
+            let publisher = hub.publish(&name);
+            let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
+            let start = Timestamp::now();
+            let second = |nth: i64| start + SignedDuration::from_secs(nth);
+            publisher.push(unit(true)).expect("ours");
+            let mut unshown = Vec::new();
+            for nth in 0..90 {
+                publisher.push(unit(false)).expect("ours");
+                if seen {
+                    bus.publish(Picture::grey(64, 64), MediaTime(nth), second(nth));
+                }
+                match nth {
+                    10 => hub.note_unshown(&name, Some(second(10))),
+                    70 => hub.note_unshown(&name, None),
+                    _ => {}
+                }
+                if told(&mut senses, second(nth)).contains(&Blindness::Unshown) {
+                    unshown.push(nth);
+                }
+            }
+            let wanted: Vec<i64> = if seen { (40..70).collect() } else { Vec::new() };
+            assert_eq!(unshown, wanted);
         }
     }
 

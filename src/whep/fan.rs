@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ const TICK: Duration = Duration::from_millis(2);
 const ORDERS: usize = 1024;
 /// Viewers served before other tasks get their turn: about 2 ms.
 const TURN: usize = 64;
+/// How often it is looked whether every viewer is shown something.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a session asks of the fan-out.
 pub(super) enum Order {
@@ -104,6 +107,10 @@ struct Fan {
     /// The publisher there is has shown a picture, by which the clock goes;
     /// until then it goes by the sound.
     pictured: bool,
+    /// Since when the publisher's pictures come and none is shown.
+    unshown_since: Option<Instant>,
+    /// When it was looked whether all viewers are shown something.
+    checked: Instant,
 }
 
 /// Where pictures are taken from.
@@ -145,6 +152,8 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
         composition: None,
         lost: false,
         pictured: false,
+        unshown_since: None,
+        checked: Instant::now(),
     };
     let ended = handle.ended.clone().drop_guard();
     tokio::spawn(async move {
@@ -177,10 +186,12 @@ impl Fan {
                 },
                 received = source.recv() => match received {
                     Some(Received::Unit(MediaUnit::Video(unit))) => {
+                        self.unshown_since.get_or_insert_with(Instant::now);
                         if self.takes_source(&unit) {
                             self.show(&unit);
                             self.pump(&mut outlet).await;
                         }
+                        self.check_shown(Instant::now());
                     }
                     Some(Received::Unit(MediaUnit::Audio(_))) => {}
                     // The next picture is a keyframe, so viewers just go on.
@@ -203,6 +214,7 @@ impl Fan {
                         self.timebase.restart();
                         self.playable = Playable::Source;
                         self.composition = None;
+                        self.unshown_since = None;
                         self.small.forget();
                         self.leave_small();
                     }
@@ -339,6 +351,7 @@ impl Fan {
     fn show(&mut self, unit: &AccessUnit) {
         let now = Instant::now();
         self.pictured = true;
+        self.unshown_since = None;
         self.timebase.note(unit.dts, now);
         self.clock.note(&self.timebase);
         let time = self.timebase.video(unit.pts);
@@ -348,6 +361,29 @@ impl Fan {
             let now = self.history.still_since();
             std::mem::replace(known, now) != now
         });
+    }
+
+    /// Tells the hub since when a viewer waits for a picture while the
+    /// publisher's come: whoever looks after the whole server can see there
+    /// what nobody at either end would tell.
+    fn check_shown(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.checked) < CHECK_EVERY {
+            return;
+        }
+        self.checked = now;
+        let takers = self.viewers.iter().filter(|viewer| viewer.takes_pictures());
+        let waits = takers.filter_map(|viewer| match (self.unshown_since, viewer.waits_since()) {
+            (Some(stream), Some(viewer)) => Some(stream.min(viewer)),
+            (stream, viewer) => stream.or(viewer),
+        });
+        let longest = waits
+            .map(|since| now.saturating_duration_since(since))
+            .max();
+        let since = longest
+            .filter(|long| *long > CHECK_EVERY)
+            .and_then(|long| SignedDuration::try_from(long).ok())
+            .map(|long| Timestamp::now() - long);
+        self.context.hub.note_unshown(&self.name, since);
     }
 
     fn show_slate(&mut self) {
@@ -456,6 +492,7 @@ impl Drop for Fan {
     fn drop(&mut self) {
         let count = i64::try_from(self.viewers.len()).unwrap_or(i64::MAX);
         self.context.metrics.viewers.dec_by(count);
+        self.context.hub.note_unshown(&self.name, None);
     }
 }
 

@@ -85,6 +85,8 @@ pub(super) struct Viewer {
     /// Of this group only the keyframe goes out.
     still: bool,
     behind_since: Option<Instant>,
+    /// Since when there has been no picture to begin with.
+    waits_since: Option<Instant>,
     /// The last replay, and how long no other follows.
     replayed: Option<(Instant, Duration)>,
     link: Link,
@@ -153,6 +155,7 @@ impl Viewer {
             squeeze: None,
             still: false,
             behind_since: None,
+            waits_since: None,
             replayed: None,
             link: Link::new(now),
             tier: Tier::Full,
@@ -319,6 +322,17 @@ impl Viewer {
         };
         self.squeeze = squeeze;
         self.still = false;
+        self.waits_since = None;
+    }
+
+    /// Since when it could be shown nothing at all; `None` for one that takes
+    /// sound alone, too.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.waits_since.filter(|_| self.place != NEVER)
+    }
+
+    pub(super) fn takes_pictures(&self) -> bool {
+        self.place != NEVER
     }
 
     /// Sends what is due, as far as pace and socket allow.
@@ -345,7 +359,10 @@ impl Viewer {
         if let Place::Waiting { from } = self.place {
             match history.keyframe() {
                 Some(key) if key.number >= from => self.begin_run(key, None),
-                _ => return Ok(sent),
+                _ => {
+                    self.waits_since.get_or_insert(now);
+                    return Ok(sent);
+                }
             }
         }
         let result = self.advance(history, outlet, &mut sent, now);

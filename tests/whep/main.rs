@@ -1,6 +1,7 @@
 //! The WebRTC room from outside: a stream in the hub, a real browser at the
 //! other end.
 
+mod bottleneck;
 #[expect(
     dead_code,
     unreachable_pub,
@@ -285,6 +286,15 @@ async fn a_stream_with_b_frames_is_played_from_its_twin() {
         .await
         .expect("the twin is asked for")
         .expect("alive");
+    let unshown = || server.hub.streams()[0].unshown_since.is_some();
+    let told = async {
+        while !unshown() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told)
+        .await
+        .expect("that pictures come and none is shown is told");
 
     // What the room of codecs will do, without the codec.
     let twin = Arc::new(Recipe::default().make());
@@ -295,6 +305,7 @@ async fn a_stream_with_b_frames_is_played_from_its_twin() {
         })
         .await;
     at_full_rate(&browser).await;
+    assert!(!unshown());
     // The tab goes without a word; its demand goes with it.
     browser.close().await;
     server.wait_for("watchtower_viewers", 0.0, 15).await;
