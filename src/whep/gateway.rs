@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -114,11 +114,11 @@ impl Gateway {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
+        let (port, listener) = bind_both(settings.address, &crypto, &metrics).await?;
         let public = match &settings.public_address {
-            Some(name) => resolve(name, settings.address).await?,
+            Some(name) => resolve(name, port.local_addr()).await?,
             None => Vec::new(),
         };
-        let (port, listener) = bind_both(settings.address, &crypto, &metrics).await?;
         let certificate = certificate(&*crypto)?;
         let inner = Inner {
             public,
@@ -451,12 +451,33 @@ async fn bind_both(
     let mut tries = if address.port() == 0 { 16 } else { 1 };
     loop {
         tries -= 1;
-        let port = Port::bind(address, Arc::clone(crypto), Arc::clone(metrics))?;
+        let port = bind_port(address, crypto, metrics)?;
         match tcp::listen(port.local_addr()) {
             Ok(listener) => return Ok((Arc::new(port), listener)),
             Err(error) if tries == 0 => return Err(error),
             Err(_) => {}
         }
+    }
+}
+
+/// All addresses (`0.0.0.0`) are those of IPv6, too, where the kernel has it:
+/// one socket serves both (RFC 3493, section 3.7).
+fn bind_port(
+    address: SocketAddr,
+    crypto: &Arc<dyn RTCCryptoProvider>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<Port> {
+    let bind = |address| Port::bind(address, Arc::clone(crypto), Arc::clone(metrics));
+    if address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        return bind(address);
+    }
+    match bind(SocketAddr::new(
+        Ipv6Addr::UNSPECIFIED.into(),
+        address.port(),
+    )) {
+        // What is taken in one family is taken.
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(address),
+        bound => bound,
     }
 }
 

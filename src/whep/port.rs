@@ -15,6 +15,7 @@ use bytes::Bytes;
 use rtc::crypto::RTCCryptoProvider;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::Message;
+use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use webrtc::runtime::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -67,9 +68,14 @@ impl Port {
         crypto: Arc<dyn RTCCryptoProvider>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        if address.is_ipv6() {
+            // Whatever the system's default: `[::]` is both families.
+            socket.set_only_v6(false)?;
+        }
         socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket)?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // Less is slower, not wrong.
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
