@@ -6,6 +6,7 @@
 #   scripts/bench.sh ingest     one 1080p30 stream, five agents
 #   scripts/bench.sh many       fifty publishers at 500 kb/s
 #   scripts/bench.sh fanout     WebRTC viewers per core, joins, latency, memory
+#   scripts/bench.sh link       viewers behind modest links, alone and beside good ones
 #   scripts/bench.sh transcode  what it costs to make a stream playable
 #   scripts/bench.sh seeing     scripted screencasts: what is seen, what is sent
 #   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
@@ -22,7 +23,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | fanout | transcode | seeing | console | sinks | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, transcode, seeing, console, sinks or parts" ;; esac
+case $which in all | ingest | many | fanout | link | transcode | seeing | console | sinks | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, seeing, console, sinks or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -84,7 +85,7 @@ stop() {
   started=()
 }
 
-if [ "$which" != parts ] && [ "$which" != fanout ]; then
+if [ "$which" != parts ] && [ "$which" != fanout ] && [ "$which" != link ]; then
   cargo build --release --locked --quiet
   watchtower=${CARGO_TARGET_DIR:-$root/target}/release/watchtower
   : >"$work/nobody.toml"
@@ -141,6 +142,16 @@ if [ "$which" = all ] || [ "$which" = fanout ]; then
   done
   "$fanout" latency "${LATENCY_VIEWERS:-100}"
   "$fanout" churn 1000
+fi
+
+if [ "$which" = all ] || [ "$which" = link ]; then
+  fanout=$(cargo bench --locked --bench fanout --no-run 2>&1 | sed -n 's/.*(\(.*fanout-[0-9a-f]*\)).*/\1/p')
+  [ -x "$fanout" ] || die 'the fan-out benchmark was not built'
+  ulimit -n "$(ulimit -Hn)"
+  for factor in 0.6 1.2 2; do
+    "$fanout" link "$factor" 1 0 "$seconds"
+    "$fanout" link "$factor" 20 20 "$seconds"
+  done
 fi
 
 if [ "$which" = all ] || [ "$which" = transcode ]; then

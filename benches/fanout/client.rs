@@ -1,6 +1,9 @@
 //! A crowd of viewers in one process: real ICE and DTLS, but what comes is
-//! only counted, by header, before any of it is decrypted.
+//! only counted, by header, before any of it is decrypted. One that is to tell
+//! of its link decrypts it too, and answers with NACKs, receiver reports and
+//! transport-wide feedback.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -16,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
     RTCIceGatheringState, RTCSessionDescription, Registry, SettingEngineBuilder,
+    register_default_interceptors,
 };
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
@@ -33,11 +37,60 @@ struct Seen {
     first_picture: Option<Instant>,
     /// When the last packet of each picture came.
     pictures: Vec<Instant>,
+    whole: Whole,
+}
+
+/// Pictures of which no packet is missing, in order, whatever order and however
+/// often their packets came.
+#[derive(Debug, Default)]
+struct Whole {
+    /// The first packet that is not there yet.
+    next: Option<u64>,
+    /// Those behind it: when they came, and whether they end a picture.
+    later: BTreeMap<u64, (Instant, bool)>,
+    /// A packet of the picture under way was given up.
+    torn: bool,
+    /// Packets given up.
+    lost: u64,
+    /// When each was complete.
+    pictures: Vec<Instant>,
+}
+
+/// How long a packet that did not come may still come.
+const LATE: Duration = Duration::from_millis(1500);
+
+impl Whole {
+    fn note(&mut self, sequence: u16, ends: bool, now: Instant) {
+        let next = *self.next.get_or_insert(u64::from(sequence) + 0x1_0000);
+        // The index nearest to the next one that ends like this (RFC 3550,
+        // appendix A.1).
+        let ahead = sequence.wrapping_sub(next as u16) as i16;
+        let index = next.saturating_add_signed(i64::from(ahead));
+        if index < next {
+            return;
+        }
+        self.later.entry(index).or_insert((now, ends));
+        while let Some((&first, &(came, ends))) = self.later.first_key_value() {
+            let next = self.next.unwrap_or(first);
+            if first > next {
+                if now.saturating_duration_since(came) < LATE {
+                    return;
+                }
+                self.lost += first - next;
+                self.torn = true;
+            }
+            self.later.pop_first();
+            self.next = Some(first + 1);
+            if ends && !std::mem::take(&mut self.torn) {
+                self.pictures.push(now);
+            }
+        }
+    }
 }
 
 type Shared = Arc<Mutex<Seen>>;
 
-struct Viewer {
+pub(crate) struct Viewer {
     connection: Arc<dyn PeerConnection>,
     seen: Shared,
     asked: Instant,
@@ -72,7 +125,7 @@ impl Crowd {
         let base = format!("http://{server}");
         let mut viewers = Vec::with_capacity(count);
         for _ in 0..count {
-            viewers.push(Viewer::join(&http, &base).await);
+            viewers.push(Viewer::join(&http, &base, None).await);
             tokio::time::sleep(pause).await;
         }
         let mut crowd = Self {
@@ -160,11 +213,20 @@ impl Crowd {
 }
 
 impl Viewer {
-    async fn join(http: &reqwest::Client, base: &str) -> Self {
+    /// Watches by the way of `relay`, if there is one, telling of its link.
+    pub(crate) async fn join(
+        http: &reqwest::Client,
+        base: &str,
+        relay: Option<SocketAddr>,
+    ) -> Self {
         let seen = Shared::default();
         let gathered = CancellationToken::new();
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().expect("codecs");
+        let registry = match relay {
+            Some(_) => register_default_interceptors(Registry::new(), &mut engine),
+            None => Ok(Registry::new()),
+        };
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_setting_engine(
@@ -176,9 +238,13 @@ impl Viewer {
                     .with_ice_connection_attempts(Some(Duration::from_millis(5)), None)
                     .build(),
             )
-            .with_interceptor_registry(Registry::new())
+            .with_interceptor_registry(registry.expect("interceptors"))
             .with_handler(Arc::new(Gathered(gathered.clone())))
-            .with_runtime(Arc::new(Counting(Arc::clone(&seen), TokioRuntime)))
+            .with_runtime(Arc::new(Counting {
+                seen: Arc::clone(&seen),
+                passes: relay.is_some(),
+                tokio: TokioRuntime,
+            }))
             .with_udp_addrs(vec!["127.0.0.1:0"])
             .build()
             .await
@@ -220,6 +286,10 @@ impl Viewer {
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
         seen.lock().expect("not poisoned").video = video_payload_type(&answer);
+        let answer = match relay {
+            Some(relay) => through(relay, &answer),
+            None => answer,
+        };
         let answer = RTCSessionDescription::answer(answer).expect("an answer");
         connection
             .set_remote_description(answer)
@@ -236,6 +306,15 @@ impl Viewer {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("not poisoned")
     }
+
+    /// Takes out what came whole since the last call.
+    pub(crate) fn whole(&self) -> (u64, Vec<Instant>) {
+        let whole = &mut self.seen().whole;
+        (
+            std::mem::take(&mut whole.lost),
+            std::mem::take(&mut whole.pictures),
+        )
+    }
 }
 
 impl Seen {
@@ -244,6 +323,8 @@ impl Seen {
             return;
         }
         let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+        let ends = packet[1] & 0x80 != 0;
+        self.whole.note(sequence, ends, Instant::now());
         self.packets += 1;
         if let Some(next) = self.next {
             let gap = sequence.wrapping_sub(next);
@@ -252,12 +333,26 @@ impl Seen {
             }
         }
         self.next = Some(sequence.wrapping_add(1));
-        if packet[1] & 0x80 != 0 {
+        if ends {
             let now = Instant::now();
             self.first_picture.get_or_insert(now);
             self.pictures.push(now);
         }
     }
+}
+
+/// The answer with another address in its candidates (RFC 8839, section 5.1).
+fn through(relay: SocketAddr, answer: &str) -> String {
+    let line = |line: &str| {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        let (address, port) = (relay.ip().to_string(), relay.port().to_string());
+        if line.starts_with("a=candidate:") && words.len() > 5 {
+            (words[4], words[5]) = (&address, &port);
+        }
+        format!("{}\r\n", words.join(" "))
+    };
+    let udp = |line: &&str| !line.starts_with("a=candidate:") || !line.contains(" tcp ");
+    answer.lines().filter(udp).map(line).collect()
 }
 
 fn video_payload_type(answer: &str) -> u8 {
@@ -296,18 +391,27 @@ impl fmt::Display for Spread {
 
 /// Tokio with sockets that keep media to themselves.
 #[derive(Debug)]
-struct Counting(Shared, TokioRuntime);
+struct Counting {
+    seen: Shared,
+    passes: bool,
+    tokio: TokioRuntime,
+}
 
 #[derive(Debug)]
-struct CountingSocket(Shared, Arc<dyn AsyncUdpSocket>);
+struct CountingSocket {
+    seen: Shared,
+    /// Media goes on to webrtc, too.
+    passes: bool,
+    socket: Arc<dyn AsyncUdpSocket>,
+}
 
 impl AsyncUdpSocket for CountingSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.1.local_addr()
+        self.socket.local_addr()
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        self.1.poll_send(cx, transmit)
+        self.socket.poll_send(cx, transmit)
     }
 
     fn poll_recv(
@@ -317,7 +421,10 @@ impl AsyncUdpSocket for CountingSocket {
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let count = ready!(self.1.poll_recv(cx, &mut buffers[..1], &mut metas[..1]))?;
+            let count = ready!(
+                self.socket
+                    .poll_recv(cx, &mut buffers[..1], &mut metas[..1])
+            )?;
             let meta = metas[0];
             let data = &buffers[0][..meta.len];
             // RTCP and RTP share the first byte (RFC 5761, section 4).
@@ -326,15 +433,18 @@ impl AsyncUdpSocket for CountingSocket {
             if !media {
                 return Poll::Ready(Ok(count));
             }
-            let mut seen = self.0.lock().expect("not poisoned");
+            let mut seen = self.seen.lock().expect("not poisoned");
             for packet in data.chunks(meta.stride.max(1)) {
                 seen.note(packet);
+            }
+            if self.passes {
+                return Poll::Ready(Ok(count));
             }
         }
     }
 
     fn max_gro_segments(&self) -> usize {
-        self.1.max_gro_segments()
+        self.socket.max_gro_segments()
     }
 }
 
@@ -342,38 +452,42 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl Runtime for Counting {
     fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
-        self.1.spawn(future)
+        self.tokio.spawn(future)
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let socket = self.1.wrap_udp_socket(socket)?;
-        Ok(Arc::new(CountingSocket(Arc::clone(&self.0), socket)))
+        let socket = self.tokio.wrap_udp_socket(socket)?;
+        Ok(Arc::new(CountingSocket {
+            seen: Arc::clone(&self.seen),
+            passes: self.passes,
+            socket,
+        }))
     }
 
     fn wrap_tcp_listener(
         &self,
         listener: std::net::TcpListener,
     ) -> io::Result<Arc<dyn AsyncTcpListener>> {
-        self.1.wrap_tcp_listener(listener)
+        self.tokio.wrap_tcp_listener(listener)
     }
 
     fn connect_tcp<'a>(&'a self, to: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
-        self.1.connect_tcp(to)
+        self.tokio.connect_tcp(to)
     }
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
-        self.1.resolve_host(host)
+        self.tokio.resolve_host(host)
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        self.1.sleep(duration)
+        self.tokio.sleep(duration)
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        self.1.interval(period)
+        self.tokio.interval(period)
     }
 
     fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
-        self.1.block_on(future);
+        self.tokio.block_on(future);
     }
 }

@@ -5,12 +5,18 @@
 //! fanout client HTTP VIEWERS SECONDS  watches it, counts packets and gaps
 //! fanout latency VIEWERS              both in one process: push to arrival
 //! fanout churn JOINS                  both in one process: memory over joins
+//! fanout link FACTOR SLOW GOOD SECONDS
+//!                                     one process: SLOW viewers behind links of FACTOR
+//!                                     times the stream's rate, GOOD ones beside them
 //! fanout sendto SECONDS               the yardstick: a bare loop of sends
 //! ```
 
+#[path = "../../tests/whep/bottleneck.rs"]
+mod bottleneck;
 mod client;
 #[path = "../../tests/whep/clip.rs"]
 mod clip;
+mod link;
 mod process;
 
 use std::net::SocketAddr;
@@ -47,6 +53,14 @@ fn main() {
             runtime.block_on(client(http, number(viewers), number(seconds)));
         }
         ["latency", viewers] => runtime.block_on(latency(number(viewers))),
+        ["link", factor, slow, good, seconds] => {
+            runtime.block_on(link::watch(
+                number(factor),
+                number(slow),
+                number(good),
+                number(seconds),
+            ));
+        }
         ["churn", joins] => runtime.block_on(churn(number(joins))),
         ["sendto", seconds] => process::sendto(Duration::from_secs(number(seconds))),
         // `cargo bench` itself calls without any of these.
@@ -60,6 +74,7 @@ fn number<T: std::str::FromStr>(text: &str) -> T {
 
 struct Served {
     http: SocketAddr,
+    media: SocketAddr,
     hub: StreamHub,
     renditions: Renditions,
     metrics: Arc<Metrics>,
@@ -86,6 +101,7 @@ async fn start() -> Served {
     )
     .await
     .expect("bound");
+    let media = gateway.local_addr();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let http = listener.local_addr().expect("bound");
     let router = whep::router(gateway.clone());
@@ -94,6 +110,7 @@ async fn start() -> Served {
     tokio::spawn(gateway.run(shutdown.clone()));
     Served {
         http,
+        media,
         hub,
         renditions,
         metrics,

@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 
 #[derive(Clone)]
 pub(crate) struct Relay {
@@ -24,19 +22,8 @@ pub(crate) struct Relay {
     dtls: Arc<AtomicU32>,
     /// Nothing gets through to the server.
     cut: Arc<AtomicBool>,
-    /// Bytes a second towards the viewer, where there is a bottleneck.
-    narrow: Arc<AtomicU32>,
-    /// Bytes the server sent towards the viewer.
-    pub(crate) sent: Arc<AtomicU64>,
     far: Arc<UdpSocket>,
 }
-
-/// How long what is sent may wait at a bottleneck before more is lost, as in a
-/// home router's buffer, and how long the way behind it takes.
-const QUEUE: Duration = Duration::from_millis(250);
-const WAY: Duration = Duration::from_millis(20);
-/// Of an IPv4 packet of UDP, what is no payload.
-const HEADERS: usize = 28;
 
 /// More than a handshake and some seconds of feedback.
 const REMEMBERED: usize = 400;
@@ -54,8 +41,6 @@ impl Relay {
             heard: Arc::default(),
             dtls: Arc::new(AtomicU32::new(u32::MAX)),
             cut: Arc::default(),
-            narrow: Arc::default(),
-            sent: Arc::default(),
             far: Arc::clone(&far),
         };
         let viewer: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
@@ -71,39 +56,13 @@ impl Relay {
                 }
             }
         });
-        let (bottleneck, mut behind) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-        let (outlet, target) = (Arc::clone(&near), Arc::clone(&viewer));
-        tokio::spawn(async move {
-            while let Some((due, datagram)) = behind.recv().await {
-                tokio::time::sleep_until(due).await;
-                let to = *target.lock().expect("not poisoned");
-                if let Some(to) = to {
-                    let _ = outlet.send_to(&datagram, to).await;
-                }
-            }
-        });
         let state = relay.clone();
         tokio::spawn(async move {
             let mut buffer = vec![0; 2048];
-            let mut free = Instant::now();
             loop {
                 let Ok(length) = far.recv(&mut buffer).await else {
                     continue;
                 };
-                let wire = length + HEADERS;
-                state.sent.fetch_add(wire as u64, Ordering::Relaxed);
-                let narrow = state.narrow.load(Ordering::Relaxed);
-                if narrow > 0 {
-                    let now = Instant::now();
-                    if free > now + QUEUE {
-                        state.lost.fetch_add(1, Ordering::Relaxed);
-                        continue;
-                    }
-                    let takes = Duration::from_secs_f64(wire as f64 / f64::from(narrow));
-                    free = free.max(now) + takes;
-                    let _ = bottleneck.send((free + WAY, buffer[..length].to_vec()));
-                    continue;
-                }
                 let media = matches!(buffer[0], 128..=191);
                 if media && state.muted.load(Ordering::Relaxed) {
                     continue;
@@ -160,11 +119,6 @@ impl Relay {
     /// The connection stands, and nothing comes.
     pub(crate) fn mute(&self) {
         self.muted.store(true, Ordering::Relaxed);
-    }
-
-    /// Puts a bottleneck of so many bytes a second in front of the viewer.
-    pub(crate) fn narrow(&self, rate: u32) {
-        self.narrow.store(rate, Ordering::Relaxed);
     }
 
     pub(crate) fn lose(&self, per_thousand: u32) {

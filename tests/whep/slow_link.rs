@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bottleneck::Bottleneck;
 use crate::chromium::Chromium;
 use crate::clip::{FPS, Recipe};
-use crate::relay::Relay;
 use crate::server::Server;
 
 /// How often the viewer is looked at.
@@ -68,11 +68,10 @@ async fn watch(factor: f64, wanted: f64) {
         stop,
     ));
     let _playing = clip.play(&server.hub, &server.renditions, "team");
-    let relay = Relay::start(server.media).await;
-    relay.narrow((factor * rate) as u32);
+    let link = Bottleneck::start(server.media, factor * rate).await;
     let browser = Chromium::start().await;
     browser.open(&format!("http://{}/", server.http)).await;
-    let port = relay.address.port();
+    let port = link.address.port();
     browser.run(&format!("watch('team', {port})")).await;
     let mut seen = browser
         .until(20, "a decoded frame", |seen| {
@@ -82,7 +81,7 @@ async fn watch(factor: f64, wanted: f64) {
     let mut course = Course::default();
     let begun = Instant::now();
     let (mut newest, mut second) = (begun, begun);
-    let mut sent = relay.sent.load(Ordering::Relaxed);
+    let mut sent = link.sent.load(Ordering::Relaxed);
     let mut of_second = seen.video("framesDecoded");
     let mut gap = Duration::ZERO;
     while !course.is_good(wanted) && begun.elapsed() < MOST {
@@ -98,7 +97,7 @@ async fn watch(factor: f64, wanted: f64) {
             let frames = seen.video("framesDecoded") - of_second;
             course.rates.push(frames / lasted);
             course.gaps.push(std::mem::take(&mut gap));
-            let total = relay.sent.load(Ordering::Relaxed);
+            let total = link.sent.load(Ordering::Relaxed);
             if second > begun + CALM {
                 course.wire.push((total - sent) as f64 / lasted / rate);
             }
@@ -108,7 +107,7 @@ async fn watch(factor: f64, wanted: f64) {
     }
     println!(
         "{factor} times the rate: {course:.2?}, {} lost, {} sent again, {} freezes of {} s, {} PLIs",
-        relay.lost.load(Ordering::Relaxed),
+        link.lost.load(Ordering::Relaxed),
         server.metric("watchtower_retransmits_total"),
         seen.video("freezeCount"),
         seen.video("totalFreezesDuration"),
