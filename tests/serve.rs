@@ -490,6 +490,8 @@ async fn check_says_what_is_in_order_and_what_is_not() {
         "RTMP port",
         "HTTP port",
         "log folder",
+        "data folder",
+        "not there yet",
         "h264 decoder",
         "OCR model",
         "5 of 5 agents enabled",

@@ -6,13 +6,21 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::panel;
 use crate::agents::Member;
 use crate::av;
 use crate::config::{Config, Places, Secrets, TlsSettings};
 use crate::sinks;
+use crate::store::{Backlog, Readers};
 use crate::tls::Tls;
 use crate::vision::Ocr;
+
+/// What a folder has to have room for, in bytes.
+const ROOM: usize = 1 << 20;
+/// Events that wait no longer are on their way.
+const SOON: SignedDuration = SignedDuration::from_secs(60);
 
 /// One line of the table.
 struct Row {
@@ -81,6 +89,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
         };
         row(codec, verdict)
     }));
+    rows.push(row("data folder", writable(&places.data)));
     let models = places.models.clone();
     let config = match Config::load(places, secrets) {
         Ok(config) => config,
@@ -92,10 +101,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
     if let Some(settings) = &config.settings.tls {
         rows.extend(certificate(settings));
     }
-    for sink in &config.settings.sinks {
-        let what = format!("sink {}", sink.name);
-        rows.push(row(&what, sinks::check(sink)));
-    }
+    rows.extend(record(&config));
     let enabled = config.panel.enabled().count();
     rows.push(row(
         "configuration",
@@ -119,6 +125,71 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
         Err(error) => rows.push(row("models", Err::<&str, _>(format!("{error:#}")))),
     }
     rows
+}
+
+/// How the record stands, and what each sink has not told yet.
+fn record(config: &Config) -> Vec<Row> {
+    let settings = &config.settings;
+    let readers = Readers::beside(&config.places.data, settings.store.max_bytes);
+    let standing = readers.as_ref().map(Readers::standing);
+    let verdict = match &standing {
+        None => Verdict::Good("not there yet".to_owned()),
+        Some(Err(error)) => Verdict::Fault(error.to_string()),
+        Some(Ok(standing)) => match standing.clock_fault(Timestamp::now()) {
+            Some(fault) => Verdict::Doubtful(fault),
+            None => Verdict::Good(match standing.newest {
+                Some(at) => format!("newest finding of {at:.0}"),
+                None => "without findings".to_owned(),
+            }),
+        },
+    };
+    let mut rows = vec![Row {
+        what: "database".to_owned(),
+        verdict,
+    }];
+    for sink in &settings.sinks {
+        let cursor = sinks::cursor_name(&sink.name);
+        let known = standing.as_ref().and_then(|known| known.as_ref().ok());
+        let backlog =
+            known.and_then(|known| known.backlogs.iter().find(|one| one.cursor == cursor));
+        let dead = readers
+            .as_ref()
+            .map(|readers| readers.dead_letters_of(&sink.name));
+        rows.push(Row {
+            what: format!("sink {}", sink.name),
+            verdict: match sinks::check(sink) {
+                Err(fault) => Verdict::Fault(fault),
+                Ok(good) => told(good, backlog, dead.and_then(Result::ok).unwrap_or_default()),
+            },
+        });
+    }
+    rows
+}
+
+/// A sink whose settings are in order, and what it has not told.
+fn told(good: &str, backlog: Option<&Backlog>, dead: u64) -> Verdict {
+    let waits = backlog.filter(|backlog| {
+        let since = backlog
+            .since
+            .map(|since| Timestamp::now().duration_since(since));
+        since.is_some_and(|since| since > SOON)
+    });
+    let mut wrong = Vec::new();
+    if let Some(Backlog { waiting, since, .. }) = waits {
+        let since = since
+            .map(|at| format!(" since {at:.0}"))
+            .unwrap_or_default();
+        wrong.push(format!(
+            "{waiting} events wait{since}: see its last_error on the server"
+        ));
+    }
+    if dead > 0 {
+        wrong.push(format!("{dead} dead letters"));
+    }
+    match wrong.is_empty() {
+        true => Verdict::Good(good.to_owned()),
+        false => Verdict::Doubtful(wrong.join("; ")),
+    }
 }
 
 /// Each model once, whoever shares it.
@@ -202,7 +273,9 @@ fn writable(folder: &Path) -> Result<String, String> {
     let fault = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::create_dir_all(folder).map_err(fault)?;
     let probe = folder.join(".watchtower-check");
-    std::fs::write(&probe, "").map_err(fault)?;
-    std::fs::remove_file(&probe).map_err(fault)?;
+    // Not empty: a full disk takes names still.
+    let written = std::fs::write(&probe, [0; ROOM]);
+    let removed = std::fs::remove_file(&probe);
+    written.and(removed).map_err(fault)?;
     Ok(format!("{} is writable", folder.display()))
 }

@@ -55,6 +55,8 @@ pub(super) struct SetupShown {
     /// search and no history.
     reads_screens: bool,
     disk: Disk,
+    /// Wrong about the machine: a full disk, a wrong clock; each a sentence.
+    faults: Vec<String>,
     /// Who wanted to publish and may not, the newest first; never what they
     /// said.
     refused: Vec<TurnedAway>,
@@ -65,6 +67,10 @@ pub(super) struct SetupShown {
 pub(super) async fn setup(State(state): State<AppState>) -> Result<Json<SetupShown>, Problem> {
     let views = &state.views;
     let doors = &views.doors;
+    let faults = [
+        views.findings.trouble().await,
+        views.findings.clock_fault().await,
+    ];
     Ok(Json(SetupShown {
         version: env!("CARGO_PKG_VERSION"),
         rtmp: doors.rtmp.into(),
@@ -73,6 +79,7 @@ pub(super) async fn setup(State(state): State<AppState>) -> Result<Json<SetupSho
         public_address: doors.public_address.clone(),
         reads_screens: views.frames.is_read(),
         disk: views.findings.disk().await?,
+        faults: faults.into_iter().flatten().collect(),
         refused: views.hub.refusals(),
     }))
 }

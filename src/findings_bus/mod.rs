@@ -393,7 +393,6 @@ impl FindingsBus {
         self.read(move |store| store.transcripts(incident)).await
     }
 
-    /// How much room the record takes, and how much there is.
     /// Why nothing can be written now, without the names of files.
     pub async fn trouble(&self) -> Option<String> {
         let refused = self.shared.refused.lock();
@@ -405,6 +404,13 @@ impl FindingsBus {
         (disk.free_bytes < LEAST_ROOM).then(|| "the disk of the record is full".to_owned())
     }
 
+    /// Why times can't be right: the record is stamped ahead of the clock.
+    pub async fn clock_fault(&self) -> Option<String> {
+        let standing = self.read(Readers::standing).await.ok()?;
+        standing.clock_fault(Timestamp::now())
+    }
+
+    /// How much room the record takes, and how much there is.
     pub async fn disk(&self) -> Result<Disk, StoreError> {
         self.read(Readers::disk).await
     }

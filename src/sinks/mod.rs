@@ -44,6 +44,7 @@ use crate::metrics::Metrics;
 use crate::store::StoreError;
 
 pub use notice::Notice;
+pub use runner::cursor_name;
 pub use trial::{Trial, trials};
 
 use runner::Runner;

@@ -33,8 +33,8 @@ const STORE_AGAIN: Duration = Duration::from_secs(5);
 /// What is under way at the end may take so long.
 const LAST: Duration = Duration::from_millis(1500);
 
-/// Of the store's cursors.
-pub(super) fn cursor_name(sink: &str) -> String {
+/// Name of a sink's place in the outbox.
+pub fn cursor_name(sink: &str) -> String {
     format!("sink {sink}")
 }
 

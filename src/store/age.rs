@@ -121,6 +121,12 @@ impl Trust {
         let walked = now.duration_since(self.since.0);
         let gone = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         if (walked - gone).abs() > DRIFT {
+            tracing::warn!(
+                "the clock was set by {:#}: nothing is removed for its age for a while",
+                (walked - gone)
+                    .round(jiff::Unit::Second)
+                    .unwrap_or(walked - gone)
+            );
             self.since = (now, elapsed);
             self.record = self.newest;
             return (now, Duration::ZERO);

@@ -25,6 +25,7 @@ mod row;
 mod schema;
 mod screen;
 mod spend;
+mod standing;
 mod transcripts;
 mod writer;
 
@@ -49,6 +50,7 @@ pub use read::Readers;
 pub use recall::Recollection;
 pub use retention::Swept;
 pub use screen::{Hit, ScreenLine, ScreenText, TextQuery};
+pub use standing::{Backlog, Standing};
 pub use writer::Writer;
 
 /// The store could not do it; nothing was changed.

@@ -13,7 +13,7 @@ use super::schema::{self, Age};
 use super::writer::Writer;
 use crate::config::StoreSettings;
 
-const DATABASE: &str = "watchtower.db";
+pub(super) const DATABASE: &str = "watchtower.db";
 /// How long a write waits for another program's lock.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A whole check of a larger file would hold up the start; its damage shows

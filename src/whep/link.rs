@@ -228,7 +228,9 @@ impl Link {
         let draining = self
             .at_cut
             .is_some_and(|(queue, _)| self.queue + DRAINED < queue);
-        let queued = self.queue > QUEUE && !draining;
+        // A long way alone says nothing of a link that was not full.
+        let full = self.queue > QUEUE && measured.carried.is_some();
+        let queued = full && !draining;
         let congested = queued || loss > LOSS_HIGH || loss > LOSS_LOW && self.queue > QUEUE / 2;
         if congested && measured.newest >= self.epoch {
             self.overused(measured, rate, next, now);
@@ -261,21 +263,21 @@ impl Link {
         }
         self.phase = Phase::Steady;
         self.at_cut = Some((self.queue, measured.delivered));
-        self.pace = match measured.delivered {
-            Some(delivered) => DRAIN * delivered,
+        self.pace = match measured.carried {
+            Some(carried) => DRAIN * carried,
             None => CUT * self.pace,
         };
         self.pace = self.pace.max(LEAST);
-        if let Some(delivered) = measured.delivered {
-            self.capacity = Some(delivered);
+        if let Some(carried) = measured.carried {
+            self.capacity = Some(carried);
             let again = self
                 .narrow
                 .is_some_and(|at| now.saturating_duration_since(at) < NARROW_AGAIN);
-            let narrow = delivered < rate;
+            let narrow = carried < rate;
             if narrow {
                 self.narrow = Some(now);
             }
-            let too_narrow = delivered < TOO_NARROW * rate || narrow && again;
+            let too_narrow = carried < TOO_NARROW * rate || narrow && again;
             if self.tier == Tier::Full && too_narrow {
                 self.give_up(now);
             }

@@ -8,6 +8,7 @@
 mod common;
 
 mod chat;
+mod check;
 mod durability;
 mod fake;
 mod files;

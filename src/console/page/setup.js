@@ -72,6 +72,7 @@ export async function show() {
       sinks.items.map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(String)))),
     el('h2', {}, 'Disk'),
     disk(setup.disk),
+    setup.faults.map((fault) => el('p', { class: 'note', role: 'alert' }, fault)),
     el('p', { class: 'quiet' }, `Watchtower ${setup.version} · `, el('a', { href: '/api/openapi.json' }, 'API')),
   );
 }

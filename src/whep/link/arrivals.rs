@@ -15,8 +15,13 @@ const LEAST_SPAN: Duration = Duration::from_millis(150);
 const LEAST_PACKETS: usize = 10;
 /// The shortest way of so long, and of so long before, is one without a queue.
 const SHORTEST_OVER: Duration = Duration::from_secs(10);
-/// The queue is that of the luckiest of so many packets.
+/// The queue is that of the luckiest packet of so long, and of so many: a
+/// receiver that was busy takes what waited at once, and the last of that was
+/// not late.
+const LUCKIEST_OVER: Duration = Duration::from_millis(150);
 const LUCKIEST_OF: usize = 4;
+/// A link is full while what arrives has waited so long, in microseconds.
+const WAITED: i64 = 20_000;
 
 #[derive(Debug, Clone, Copy)]
 struct Departure {
@@ -38,8 +43,15 @@ pub(super) struct Arrivals {
     /// by two clocks.
     shortest: [Option<i64>; 2],
     since: Option<Instant>,
+    lately: VecDeque<Arrival>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
     /// By the receiver's clock.
-    lately: VecDeque<(Duration, usize)>,
+    at: Duration,
+    bytes: usize,
+    way: i64,
 }
 
 /// What a report says.
@@ -49,6 +61,9 @@ pub(super) struct Measured {
     pub(super) queue: Duration,
     /// Bytes a second that arrived, where enough did.
     pub(super) delivered: Option<f64>,
+    /// Bytes a second that arrived since the link has been full, which is what
+    /// it carries; `None` where it is not, or not for long.
+    pub(super) carried: Option<f64>,
     pub(super) lost: u64,
     /// The newest packet told of.
     pub(super) newest: u64,
@@ -95,20 +110,27 @@ impl Arrivals {
             match one.arrival {
                 _ if !one.arrived => lost += 1,
                 None => {}
-                Some(arrival) => {
-                    ways.push(self.way(at, arrival));
-                    self.lately.push_back((arrival, bytes));
+                Some(at_receiver) => {
+                    let way = self.way(at, at_receiver);
+                    ways.push(way);
+                    self.lately.push_back(Arrival {
+                        at: at_receiver,
+                        bytes,
+                        way,
+                    });
                 }
             }
         }
-        let luckiest = *ways[ways.len().saturating_sub(LUCKIEST_OF)..]
-            .iter()
-            .min()?;
         let shortest = *ways.iter().min()?;
         let shortest = self.shortest(shortest, now);
+        self.forget_old();
+        let waited = self.luckiest()?.saturating_sub(shortest);
+        let full = |arrival: &&Arrival| arrival.way.saturating_sub(shortest) > WAITED;
+        let since = self.lately.iter().rev().take_while(full).count();
         Some(Measured {
-            queue: Duration::from_micros(u64::try_from(luckiest - shortest).unwrap_or(0)),
-            delivered: self.delivered(),
+            queue: Duration::from_micros(u64::try_from(waited).unwrap_or(0)),
+            delivered: rate(self.lately.iter()),
+            carried: rate(self.lately.iter().skip(self.lately.len() - since)),
             lost,
             newest: newest?,
         })
@@ -150,22 +172,37 @@ impl Arrivals {
         self.shortest[1].map_or(current, |before| before.min(current))
     }
 
-    fn delivered(&mut self) -> Option<f64> {
-        let (newest, _) = *self.lately.back()?;
-        while let Some((arrival, _)) = self.lately.front()
-            && (newest.saturating_sub(*arrival) > WINDOW || self.lately.len() > REMEMBERED)
+    fn forget_old(&mut self) {
+        let Some(newest) = self.lately.back().map(|arrival| arrival.at) else {
+            return;
+        };
+        while let Some(oldest) = self.lately.front()
+            && (newest.saturating_sub(oldest.at) > WINDOW || self.lately.len() > REMEMBERED)
         {
             self.lately.pop_front();
         }
-        let (oldest, first) = *self.lately.front()?;
-        let span = newest.saturating_sub(oldest);
-        if span < LEAST_SPAN || self.lately.len() < LEAST_PACKETS {
-            return None;
-        }
-        // Between two arrivals lies the second of them.
-        let bytes: usize = self.lately.iter().map(|(_, bytes)| bytes).sum();
-        Some((bytes - first) as f64 / span.as_secs_f64())
     }
+
+    fn luckiest(&self) -> Option<i64> {
+        let newest = self.lately.back()?.at;
+        let recent = |(nth, arrival): &(usize, &Arrival)| {
+            *nth < LUCKIEST_OF || newest.saturating_sub(arrival.at) <= LUCKIEST_OVER
+        };
+        let recent = self.lately.iter().rev().enumerate().take_while(recent);
+        recent.map(|(_, arrival)| arrival.way).min()
+    }
+}
+
+/// Bytes a second, where there are enough to tell.
+fn rate<'a>(arrivals: impl Iterator<Item = &'a Arrival> + Clone) -> Option<f64> {
+    let (first, last) = (arrivals.clone().next()?, arrivals.clone().last()?);
+    let span = last.at.saturating_sub(first.at);
+    if span < LEAST_SPAN || arrivals.clone().count() < LEAST_PACKETS {
+        return None;
+    }
+    // Between two arrivals lies the second of them.
+    let bytes: usize = arrivals.map(|arrival| arrival.bytes).sum();
+    Some((bytes - first.bytes) as f64 / span.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -203,16 +240,34 @@ mod tests {
         let report = sent(&mut arrivals, start, &ways);
         let measured = arrivals.take(&report, start).expect("arrivals");
         assert_eq!((measured.lost, measured.newest), (1, 70_059));
-        assert_eq!(measured.queue, Duration::from_millis(2 * 56));
-        let delivered = measured.delivered.expect("a rate");
-        assert!(
-            (delivered / (1000.0 / 0.007) - 1.0).abs() < 0.05,
-            "{delivered}"
-        );
+        // The luckiest of the last 150 ms: of 22 packets, each 7 ms apart.
+        assert_eq!(measured.queue, Duration::from_millis(2 * 38));
+        for rate in [measured.delivered, measured.carried] {
+            let rate = rate.expect("a rate");
+            assert!((rate / (1000.0 / 0.007) - 1.0).abs() < 0.05, "{rate}");
+        }
         // What was missed and comes late was sent again.
         let late =
             Acknowledgement::received(70_030_u64 as u16, Some(Duration::MAX / 2), Ecn::NotEct);
         assert_eq!(arrivals.take(&[late], start), None);
+    }
+
+    #[test]
+    fn a_receiver_that_was_busy_is_no_full_link() {
+        let (mut arrivals, start) = (Arrivals::default(), Instant::now());
+        // For 100 ms nothing is taken in, then all of it at once, three times.
+        let ways: Vec<_> = (0..120)
+            .map(|nth: u64| match nth % 40 {
+                late @ 10..30 => Some(20 + 100 - 5 * (late - 10)),
+                _ => Some(20),
+            })
+            .collect();
+        let report = sent(&mut arrivals, start, &ways);
+        for part in report.chunks(7) {
+            let measured = arrivals.take(part, start).expect("arrivals");
+            assert!(measured.queue <= Duration::from_millis(15), "{measured:?}");
+            assert_eq!(measured.carried, None);
+        }
     }
 
     #[test]
