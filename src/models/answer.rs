@@ -20,6 +20,7 @@ use crate::models::written::json_of;
 const MAX_TITLE: usize = 80;
 const MAX_TEXT: usize = 1000;
 const MAX_QUOTE: usize = 500;
+const MAX_QUOTES: usize = 4;
 const MAX_TECHNIQUES: usize = 8;
 
 /// What an answer held.
@@ -141,7 +142,18 @@ pub(super) fn conclude(
 
 pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
     let answer: Value = json_of(text).ok_or(Unusable::NotJson)?;
-    let items = answer.get("findings").and_then(Value::as_array);
+    let items = match &answer {
+        // Without what was to be around it; an empty one may be anything.
+        Value::Array(items) if items.iter().any(Value::is_object) => Some(items.as_slice()),
+        // Of a list of one, the one.
+        Value::Object(one) if !one.contains_key("findings") && one.contains_key("title") => {
+            Some(std::slice::from_ref(&answer))
+        }
+        _ => answer
+            .get("findings")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice),
+    };
     let items = items.ok_or(Unusable::Shape)?;
     let mut observations: Vec<_> = items.iter().filter_map(observation).collect();
     observations.truncate(MAX_FINDINGS);
@@ -219,15 +231,15 @@ fn observation(item: &Value) -> Option<Observation> {
     })
 }
 
-/// Of 0 to 1; as a text too, and of 0 to 100 where it is above 1, as local
-/// models write it.
+/// Of 0 to 1; as a text too, of 0 to 100 where it is above 1, and in a word,
+/// as local models write it.
 fn confidence(item: &Value) -> Option<f32> {
     let value = item.get("confidence")?;
     let given = value.as_f64().or_else(|| {
         let text = value.as_str()?.trim();
         match text.strip_suffix('%') {
             Some(percent) => Some(percent.trim().parse::<f64>().ok()? / 100.0),
-            None => text.parse().ok(),
+            None => text.parse().ok().or_else(|| in_a_word(text)),
         }
     });
     let given = given.filter(|given| given.is_finite())?;
@@ -235,8 +247,27 @@ fn confidence(item: &Value) -> Option<f32> {
     Some(part.clamp(0.0, 1.0) as f32)
 }
 
+fn in_a_word(text: &str) -> Option<f64> {
+    match text.to_lowercase().as_str() {
+        "high" => Some(0.9),
+        "medium" => Some(0.6),
+        "low" => Some(0.3),
+        _ => None,
+    }
+}
+
+/// By our names, or by those of syslog (RFC 5424, section 6.2.1) and of
+/// scanners.
 fn severity(word: &str) -> Option<Severity> {
-    Severity::ALL.into_iter().find(|s| s.as_str() == word)
+    let known = Severity::ALL.into_iter().find(|s| s.as_str() == word);
+    known.or(match word {
+        "emergency" | "alert" | "fatal" | "urgent" => Some(Severity::Critical),
+        "error" | "severe" | "important" => Some(Severity::High),
+        "warning" | "warn" | "moderate" => Some(Severity::Medium),
+        "notice" | "minor" => Some(Severity::Low),
+        "informational" | "information" | "debug" => Some(Severity::Info),
+        _ => None,
+    })
 }
 
 fn category(word: &str) -> Category {
@@ -273,17 +304,35 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
+/// A quote, or several in a list, of which the box is the first one's.
 fn evidence(item: &Value) -> Vec<Evidence> {
-    let quote = text_of(item, "evidence", MAX_QUOTE);
-    let bounds = item.get("box_2d").and_then(bounds);
-    if quote.is_empty() && bounds.is_none() {
-        return Vec::new();
+    let quotes = match item.get("evidence") {
+        Some(Value::Array(quotes)) => quotes.iter().filter_map(quote).collect(),
+        _ => vec![text_of(item, "evidence", MAX_QUOTE)],
+    };
+    let mut quotes: Vec<String> = quotes
+        .into_iter()
+        .filter(|quote| !quote.is_empty())
+        .collect();
+    quotes.truncate(MAX_QUOTES);
+    let mut bounds = item.get("box_2d").and_then(bounds);
+    if quotes.is_empty() && bounds.is_some() {
+        quotes.push(String::new());
     }
-    vec![Evidence {
+    let evidence = quotes.into_iter().map(|quote| Evidence {
         quote,
-        bounds,
+        bounds: bounds.take(),
         grounded: None,
-    }]
+    });
+    evidence.collect()
+}
+
+/// A text, or an object with one.
+fn quote(item: &Value) -> Option<String> {
+    let names = ["quote", "text", "evidence"];
+    let text = item.as_str();
+    let text = text.or_else(|| names.iter().find_map(|name| item.get(name)?.as_str()));
+    text.map(|text| bounded(text, MAX_QUOTE))
 }
 
 /// Four whole numbers of 0 to 1000 that span a box; models write `[0,0,0,0]`

@@ -154,6 +154,7 @@ fn values_are_brought_within_bounds() {
         (json!(30), 0.3),
         (json!(1), 1.0),
         (json!(900), 1.0),
+        (json!("High"), 0.9),
     ] {
         let confidence = kept(|f| f["confidence"] = given.clone()).confidence;
         assert_eq!(confidence, kept_as, "{given}");
@@ -163,6 +164,14 @@ fn values_are_brought_within_bounds() {
         kept(|f| f["severity"] = json!(" HIGH ")).severity,
         Severity::High
     );
+    for (word, severity) in [
+        ("Moderate", Severity::Medium),
+        ("informational", Severity::Info),
+        ("error", Severity::High),
+        ("emergency", Severity::Critical),
+    ] {
+        assert_eq!(kept(|f| f["severity"] = json!(word)).severity, severity);
+    }
     assert_eq!(
         kept(|f| f["category"] = json!("brand_new")).category,
         Category::Other
@@ -201,6 +210,27 @@ fn a_box_is_four_numbers_that_span_something() {
         f["evidence"] = json!("");
     });
     assert_eq!(nowhere.evidence, []);
+}
+
+#[test]
+fn several_quotes_are_several_proofs_and_the_box_is_the_first_ones() {
+    let given = json!(["one", {"quote": "two"}, "", 5, {"text": "three"}, "four", "five"]);
+    let evidence = kept(|f| f["evidence"] = given).evidence;
+    let quotes: Vec<_> = evidence.iter().map(|proof| proof.quote.as_str()).collect();
+    assert_eq!(quotes, ["one", "two", "three", "four"]);
+    let boxed: Vec<_> = evidence
+        .iter()
+        .map(|proof| proof.bounds.is_some())
+        .collect();
+    assert_eq!(boxed, [true, false, false, false]);
+}
+
+#[test]
+fn a_bare_list_of_findings_is_one() {
+    let bare = json!([good(), good()]).to_string();
+    assert_eq!(parse(&bare).unwrap().observations.len(), 2);
+    assert_eq!(parse(&good().to_string()).unwrap().observations.len(), 1);
+    assert_eq!(parse("[1]"), Err(Unusable::Shape));
 }
 
 #[test]
