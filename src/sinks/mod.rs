@@ -137,9 +137,9 @@ impl Sinks {
         // One that is off is told nothing of this time when it comes back.
         let on = |cursor: &String| {
             let mut on = settings.iter().filter(|sink| sink.address.is_some());
-            on.any(|sink| runner::cursor_name(&sink.name) == *cursor)
+            on.any(|sink| cursor_name(&sink.name) == *cursor)
         };
-        for cursor in findings.cursors(&runner::cursor_name("")).await? {
+        for cursor in findings.cursors(&cursor_name("")).await? {
             if !on(&cursor) {
                 // Should this fail it is tried at the next start.
                 drop(findings.forget(&cursor).await);
@@ -155,7 +155,7 @@ impl Sinks {
                 sink: name.clone(),
                 why,
             })?;
-            let cursor = runner::cursor_name(name);
+            let cursor = cursor_name(name);
             let told = match findings.cursor_if_any(&cursor).await? {
                 Some(told) => told,
                 None => {
