@@ -1,6 +1,7 @@
 // What to type into Zoom and OBS, who was turned away, and how all fares.
 
 import { ask } from './api.js';
+import { deadLetters } from './dead.js';
 import { at, clock, el, fill, usd, words } from './dom.js';
 
 /** @import {Agent, Child, List, Setup, Sink, Standing} from './types' */
@@ -70,8 +71,10 @@ export async function show() {
     el('h2', {}, 'Sinks'),
     sinks.items.length === 0 ? el('p', {}, 'none configured') : table('Sinks', ['sink', 'state', 'behind', 'delivered', 'failed', 'dead'],
       sinks.items.map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(String)))),
+    ...sinks.items.filter(({ dead }) => dead > 0).map(deadLetters),
     el('h2', {}, 'Disk'),
     disk(setup.disk),
+    el('form', { method: 'post', action: '/logout' }, el('button', {}, 'Log out')),
     el('p', { class: 'quiet' }, `Watchtower ${setup.version} · `, el('a', { href: '/api/openapi.json' }, 'API')),
   );
 }
