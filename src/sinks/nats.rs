@@ -150,8 +150,8 @@ impl Nats {
         let context = jetstream::new(client.clone());
         // Who demands a stream is told by the answer whether there is one.
         let ask = matches!(self.stream, Stream::Unknown | Stream::Nowhere);
+        self.refusals.forget();
         if ask && !self.must_be_stored {
-            self.refusals.forget();
             let known = tokio::time::timeout(LOOK_UP, look_up(&context, &self.subject)).await;
             self.stream = known.unwrap_or(Stream::Untold);
             let deaf = self.refusals.about("for subscription");
@@ -171,16 +171,26 @@ impl Nats {
             self.stream = told;
             return Ok(items);
         }
-        if told != Stream::Untold {
-            return Ok(items);
-        }
-        let hint =
-            "; if no stream takes the subject allow $JS.API.STREAM.NAMES, so that it can be asked";
-        let explained = items.into_iter().map(|item| match item {
-            Item::Not(blame, why) => Item::Not(blame, format!("{why}{hint}")),
-            other => other,
+        let refused = self.refused();
+        let hint = match told {
+            Stream::Untold => {
+                "; if no stream takes the subject allow $JS.API.STREAM.NAMES, so that it can be asked"
+            }
+            _ => "",
+        };
+        let explained = items.into_iter().map(|item| match (item, &refused) {
+            (Item::Not(..), Some(why)) => Item::Not(Blame::Receiver, why.clone()),
+            (Item::Not(blame, why), None) => Item::Not(blame, format!("{why}{hint}")),
+            (other, _) => other,
         });
         Ok(explained.collect())
+    }
+
+    /// That we may not publish what we should.
+    fn refused(&self) -> Option<String> {
+        let subject = self.subject.to_ascii_lowercase();
+        self.refusals
+            .about(&format!("for publish to \"{subject}\""))
     }
 
     fn message(&self, notice: &Notice) -> (HeaderMap, bytes::Bytes) {
@@ -235,8 +245,7 @@ impl Nats {
             });
         }
         self.round_trip(client).await?;
-        let publishing = format!("for publish to \"{}\"", self.subject.to_ascii_lowercase());
-        if let Some(why) = self.refusals.about(&publishing) {
+        if let Some(why) = self.refused() {
             for item in &mut items {
                 if *item == Item::Taken {
                     *item = Item::Not(Blame::Receiver, why.clone());
