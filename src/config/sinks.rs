@@ -35,9 +35,9 @@ pub struct SinkSettings {
     pub template: Option<String>,
     /// Authorities trusted beside the system's, PEM.
     pub ca_file: Option<PathBuf>,
-    /// Who we are, for a receiver that asks for a certificate; PEM.
+    /// Client certificate and key for a receiver that asks for them; PEM.
     pub client_pair: Option<TlsSettings>,
-    /// Of syslog over a connection: how one message is told from the next.
+    /// Framing of syslog over a connection.
     pub framing: Option<Framing>,
     pub timeout: Duration,
     /// Events sent at once at most.

@@ -56,7 +56,7 @@ pub struct FindingsBus {
 struct Shared {
     readers: Readers,
     reading: Arc<Semaphore>,
-    /// Of sinks: short, and not to wait for what a person searches.
+    /// Turns of sinks, which don't wait for what a person searches.
     telling: Arc<Semaphore>,
     heard: broadcast::Sender<Arc<Finding>>,
     events: broadcast::Sender<Event>,

@@ -57,7 +57,7 @@ pub(super) fn attack(id: &str) -> Option<Value> {
     Some(Value::Object(attack))
 }
 
-/// What is not known here (ATT&CK grows) is called by its id: readers of OCSF
+/// Unknown ids (ATT&CK grows) are their own names: readers of OCSF
 /// demand a name.
 fn named(id: &str) -> Value {
     let name = KNOWN.get(id).map_or(id, |known| known.name);

@@ -1,4 +1,4 @@
-//! One connection that carries syslog, and how far the other side has it.
+//! A connection that carries syslog, and how far the other side has it.
 //!
 //! Nobody acknowledges syslog. What can be known: that the other side's kernel
 //! has acknowledged every byte (`SIOCOUTQ`; of TLS the records), and that
@@ -22,11 +22,11 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-/// What is acknowledged counts as taken when so long nothing spoke against it.
+/// Time after which acknowledged bytes count as taken if nothing spoke against it.
 const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks at what is acknowledged.
 const LOOK: Duration = Duration::from_millis(50);
-/// When writing fails the other side may have said why.
+/// Time to read why the other side closed, when writing fails.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 pub(super) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -76,7 +76,7 @@ impl Line {
         self.progress.borrow().end.is_some()
     }
 
-    /// How many more of what was sent count as taken, or that no more will.
+    /// Waits for more pieces to count as taken, or for the end of the connection.
     pub(super) async fn news(&mut self) -> (u64, Option<End>) {
         let heard = self.heard;
         let news = |progress: &Progress| progress.taken > heard || progress.end.is_some();
@@ -93,7 +93,7 @@ impl Line {
     }
 }
 
-/// What happens to one piece that is sent.
+/// Progress of one piece that is sent.
 enum Step {
     Begun,
     /// All of it is in the kernel's hands; how many bytes were by then.

@@ -104,7 +104,7 @@ pub(crate) enum Item {
     Not(Blame, String),
 }
 
-/// What became of batches that were [`Outcome::Sent`].
+/// Fate of batches that were [`Outcome::Sent`].
 #[derive(Debug)]
 pub(crate) enum Settled {
     Taken(Vec<u64>),
@@ -128,7 +128,7 @@ pub(crate) trait Destination: Send + Sync {
 
     async fn deliver(&mut self, batch: &[Notice]) -> Outcome;
 
-    /// When more is known of what was sent.
+    /// Waits until more is known of batches that were sent.
     async fn settled(&mut self) -> Settled {
         std::future::pending().await
     }

@@ -21,9 +21,9 @@ use crate::tls::{Connector, Identity};
 const SUBJECT: &str = "watchtower.incidents";
 /// The question whether there is a stream takes so long at most.
 const LOOK_UP: Duration = Duration::from_secs(2);
-/// What the server says beside its answers is heard a moment later.
+/// Delay after which errors the server sends beside its answers are heard.
 const HEARD_AFTER: Duration = Duration::from_millis(100);
-/// Of the server, what a client may not do.
+/// Text of a server's error about permissions.
 const MAY_NOT: &str = "permissions violation for ";
 const MOST_REFUSALS: usize = 16;
 
@@ -35,7 +35,7 @@ pub(super) struct Nats {
     format: Format,
     must_be_stored: bool,
     client: Option<Client>,
-    /// Is there a stream that takes the subject?
+    /// Presence of a stream that takes the subject.
     stream: Stream,
     refusals: Refusals,
 }
@@ -53,7 +53,7 @@ enum Stream {
     Unheard,
 }
 
-/// What the server did not allow.
+/// Permissions the server denied.
 #[derive(Clone, Default)]
 struct Refusals(Arc<Mutex<Vec<String>>>);
 
@@ -186,7 +186,7 @@ impl Nats {
         Ok(explained.collect())
     }
 
-    /// That we may not publish what we should.
+    /// The server's denial of publishing on our subject.
     fn refused(&self) -> Option<String> {
         let subject = self.subject.to_ascii_lowercase();
         self.refusals

@@ -50,7 +50,7 @@ pub(super) struct Runner {
     limit: Option<Limit>,
     held: Option<Held>,
     queue: Queue,
-    /// Of what is under way, to be dealt with.
+    /// News of batches under way, to be dealt with.
     settled: Option<Settled>,
     /// Dead letters that are sent again.
     again: HashSet<Uuid>,
@@ -142,14 +142,14 @@ impl Runner {
         self.close(&findings).await;
     }
 
-    /// When the limit's time is over, if something is held back.
+    /// The end of the limit's time, if something is held back.
     fn digest_due(&self) -> Option<Instant> {
         let limit = self.limit.as_ref().filter(|_| self.held.is_some())?;
         let now = Instant::now();
         Some(now + limit.left(now))
     }
 
-    /// What is under way at the end is waited for a little, so that less of it
+    /// Waits a little for what is under way at the end, so that less of it
     /// is told twice.
     async fn close(&mut self, findings: &FindingsBus) {
         let last = async {
@@ -207,7 +207,7 @@ impl Runner {
         Ok(step)
     }
 
-    /// What is known by now of what was sent.
+    /// Deals with all that is known by now of batches under way.
     async fn hear(&mut self, findings: &FindingsBus) -> Result<(), Refusal> {
         loop {
             let settled = match self.settled.take() {

@@ -16,7 +16,7 @@ use crate::incident::{Decision, Entity, EntityKind, Incident, Judgement, News, S
 use crate::media::StreamName;
 use crate::store::Entry;
 
-/// What findings may do to an incident.
+/// News of an incident that findings cause.
 const BY_FINDINGS: [(News, &str); 7] = [
     (News::Opened, "an incident that is opened"),
     (News::Reopened, "an incident that is reopened"),
@@ -101,7 +101,7 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
     shapes
 }
 
-/// One that names no address, host or user: an incident has them all its life
+/// An incident that names no address, host or user: it has them all its life
 /// or never, so a template may be meant for those that do.
 pub(super) fn nameless(settings: &SinkSettings) -> Shape {
     let mut entry = entry(News::Opened);

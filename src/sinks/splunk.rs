@@ -37,7 +37,7 @@ pub(super) struct Splunk {
     asking: Option<AbortOnDropHandle<Result<Answer, Outcome>>>,
     ask_at: Instant,
     tickets: u64,
-    /// What the last question failed of.
+    /// Failure of the last question.
     trouble: Option<String>,
     has_said_so: bool,
 }
@@ -143,7 +143,7 @@ impl Splunk {
         }))
     }
 
-    /// What an answer to it tells.
+    /// Reads an answer to it.
     fn read(&mut self, answer: Result<Answer, Outcome>) -> Option<Settled> {
         let answer = match answer {
             Ok(answer) => answer,
@@ -192,7 +192,7 @@ impl Splunk {
         Settled::Lost { tickets, why }
     }
 
-    /// What has waited too long, or for so long that it is said.
+    /// Batches that have waited too long, or for so long that it is said.
     fn late(&mut self) -> Option<Settled> {
         let since = self.awaited.front()?.since;
         let patience = self.timeout * PATIENCE;

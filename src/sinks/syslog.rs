@@ -26,9 +26,9 @@ use crate::tls::{Connector, Identity};
 const FACILITY: u8 = 16;
 /// Of IPv4, less the headers.
 const LARGEST_DATAGRAM: usize = 65_507;
-/// What was taken so shortly before the connection broke is sent again.
+/// Time before the end of a connection of which everything is sent again.
 const DOUBTFUL: Duration = Duration::from_secs(10);
-/// Before a reset, which says that not all was read.
+/// The same before a reset, which says that not all was read.
 const DOUBTFUL_UNREAD: Duration = Duration::from_secs(60);
 const MOST_DOUBTFUL: usize = 8 << 20;
 /// Messages written in one go.
@@ -269,7 +269,7 @@ impl Syslog {
         Outcome::Sent(self.tickets)
     }
 
-    /// What became of the oldest of what is under way, and of all of it when
+    /// Settles the oldest of what is under way, and all of it when
     /// the connection has ended.
     fn absorb(&mut self, taken: u64, end: Option<End>) {
         let now = Instant::now();
@@ -361,7 +361,7 @@ impl Destination for Syslog {
     }
 }
 
-/// What was taken last, and may have been lost over there.
+/// Frames taken last, which may have been lost over there.
 #[derive(Default)]
 struct Recent {
     frames: VecDeque<(Instant, Bytes)>,
@@ -382,7 +382,7 @@ impl Recent {
         }
     }
 
-    /// What is younger than that; nothing stays.
+    /// Takes out frames younger than that; nothing stays.
     fn take(&mut self, now: Instant, than: Duration) -> Vec<Bytes> {
         self.bytes = 0;
         let frames = self.frames.drain(..);

@@ -60,7 +60,7 @@ impl Template {
         Ok(template)
     }
 
-    /// What it makes of an event, of every kind.
+    /// Tells that every event becomes JSON.
     pub(super) fn is_json(&self) -> bool {
         self.is_json
     }
@@ -195,7 +195,7 @@ mod tests {
         settings.sinks.into_iter().next().unwrap()
     }
 
-    /// What a template fails of, with these settings.
+    /// The error of a template with these settings.
     fn fault(text: &str, more: &str) -> Option<String> {
         Template::new(text, &shapes(&settings(more))).err()
     }

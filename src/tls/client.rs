@@ -28,7 +28,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// Who we are: a certificate and its key, read and held against each other.
+/// Client certificate and its key, read and held against each other.
 #[derive(Clone)]
 pub struct Identity {
     resolver: Arc<SingleCertAndKey>,

@@ -1,4 +1,4 @@
-//! What a receiver has refused for good, and the way out.
+//! Dead letters and logging out, in a browser.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

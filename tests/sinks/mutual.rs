@@ -24,7 +24,7 @@ use crate::house::{House, TOKEN, numbered, settings};
 use crate::nats::{free_port, started};
 use crate::syslog::certificates;
 
-/// Of a server that lets nobody in whom its authority does not know.
+/// Acceptor of a server that demands client certificates of its authority.
 fn acceptor(folder: &Path, version: &'static SupportedProtocolVersion) -> TlsAcceptor {
     let read = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());

@@ -31,7 +31,7 @@ async fn house(listener: &TcpListener, more: &str) -> House {
 struct Users(Arc<Mutex<HashSet<String>>>);
 
 impl Users {
-    /// One line after the other, until the end.
+    /// Reads line after line until the end.
     async fn read(&self, mut stream: TcpStream) {
         let (mut all, mut piece) = (Vec::new(), [0; 8192]);
         while let Ok(count @ 1..) = stream.read(&mut piece).await {
