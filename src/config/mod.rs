@@ -29,7 +29,7 @@ pub use settings::{
     HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
     WatchdogSettings, WebrtcSettings,
 };
-pub use sinks::{Format, Preset, Rate, SinkKind, SinkSettings, What};
+pub use sinks::{Format, Framing, Preset, Rate, SinkKind, SinkSettings, What};
 
 /// Where to listen and where things lie: the flags of `serve`.
 #[derive(Debug, Clone)]

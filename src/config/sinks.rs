@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Secret;
 use super::section::Section;
+use super::{Secret, TlsSettings};
 use crate::finding::Severity;
 
 /// One destination. It is on when its address is set.
@@ -35,6 +35,10 @@ pub struct SinkSettings {
     pub template: Option<String>,
     /// Authorities trusted beside the system's, PEM.
     pub ca_file: Option<PathBuf>,
+    /// Client certificate and key for a receiver that asks for them; PEM.
+    pub client_pair: Option<TlsSettings>,
+    /// Framing of syslog over a connection.
+    pub framing: Option<Framing>,
     pub timeout: Duration,
     /// Events sent at once at most.
     pub batch: usize,
@@ -95,6 +99,13 @@ pub enum Format {
     Cef,
 }
 
+/// RFC 6587, sections 3.4.1 and 3.4.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    OctetCounting,
+    Newline,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     Slack,
@@ -143,6 +154,23 @@ pub(super) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
         ("discord", Preset::Discord),
         ("mattermost", Preset::Mattermost),
     ];
+    let framings = [
+        ("octet-counting", Framing::OctetCounting),
+        ("newline", Framing::Newline),
+    ];
+    let pair = [s.text("client_certificate"), s.text("client_key")];
+    let client_pair = match pair.map(|file| file.map(PathBuf::from)) {
+        [Some(certificate), Some(key)] => Some(TlsSettings { certificate, key }),
+        [None, None] => None,
+        [Some(_), None] => {
+            s.fault("client_key", "is missing: client_certificate is set");
+            None
+        }
+        [None, Some(_)] => {
+            s.fault("client_certificate", "is missing: client_key is set");
+            None
+        }
+    };
     let what = [("incidents", What::Incidents), ("findings", What::Findings)];
     let rate = s.text("rate").and_then(|text| {
         let rate = parse_rate(&text);
@@ -175,6 +203,8 @@ pub(super) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
         preset: s.choice("preset", &presets),
         template: s.text("template"),
         ca_file: s.text("ca_file").map(PathBuf::from),
+        client_pair,
+        framing: s.choice("framing", &framings),
         timeout: s
             .duration("timeout", second / 10, 300 * second)
             .unwrap_or(15 * second),
@@ -187,6 +217,12 @@ pub(super) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
             * 1_000_000,
         keep_files: s.integer("keep_files", 1, 1000).map_or(10, |n| n as usize),
     };
+    if settings.framing.is_some() && kind != SinkKind::Syslog {
+        s.fault("framing", "goes with kind syslog only");
+    }
+    if settings.client_pair.is_some() && kind == SinkKind::Jsonl {
+        s.fault("client_certificate", "does not go with kind jsonl");
+    }
     let chat = settings.preset.is_some() || settings.template.is_some();
     if chat && kind != SinkKind::Webhook {
         s.fault("", "preset and template go with kind webhook only");

@@ -42,6 +42,8 @@ const QUEUED: usize = 256;
 const HEARD: usize = 1024;
 /// Queries at the same time; each may keep a core busy.
 const READING: usize = 4;
+/// The same of sinks, which have turns of their own.
+const TELLING: usize = 2;
 
 /// Cheap to clone. The files are closed when the last clone is gone.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub struct FindingsBus {
 struct Shared {
     readers: Readers,
     reading: Arc<Semaphore>,
+    /// Turns of sinks, which don't wait for what a person searches.
+    telling: Arc<Semaphore>,
     heard: broadcast::Sender<Arc<Finding>>,
     events: broadcast::Sender<Event>,
     /// What was told last.
@@ -126,6 +130,7 @@ impl FindingsBus {
         let shared = Arc::new(Shared {
             readers,
             reading: Arc::new(Semaphore::new(READING)),
+            telling: Arc::new(Semaphore::new(TELLING)),
             heard: broadcast::Sender::new(HEARD),
             events: broadcast::Sender::new(HEARD),
             position: Mutex::new(writer.position()),
@@ -271,7 +276,7 @@ impl FindingsBus {
     /// What a sink's dead letter tells of, if both are kept.
     pub async fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
         let sink = sink.to_owned();
-        self.read(move |store| store.dead_letter(&sink, event))
+        self.tell(move |store| store.dead_letter(&sink, event))
             .await
     }
 
@@ -283,7 +288,7 @@ impl FindingsBus {
 
     /// The named readers whose names begin so.
     pub async fn cursors(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = self.read(Readers::cursors).await?;
+        let mut names = self.tell(Readers::cursors).await?;
         names.retain(|name| name.starts_with(prefix));
         Ok(names)
     }
@@ -300,13 +305,13 @@ impl FindingsBus {
 
     /// What happened to incidents after that place, oldest first.
     pub async fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read(move |store| store.happened_after(seq, limit))
+        self.tell(move |store| store.happened_after(seq, limit))
             .await
     }
 
     /// The place of what happened last.
     pub async fn last_happened(&self) -> Result<u64, StoreError> {
-        self.read(Readers::last_happened).await
+        self.tell(Readers::last_happened).await
     }
 
     /// A sink's dead letters, newest first.
@@ -323,13 +328,13 @@ impl FindingsBus {
 
     pub async fn dead_count(&self, sink: &str) -> Result<u64, StoreError> {
         let sink = sink.to_owned();
-        self.read(move |store| store.dead_count(&sink)).await
+        self.tell(move |store| store.dead_count(&sink)).await
     }
 
     /// How far a named reader has got, if there is one.
     pub async fn cursor_if_any(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let name = name.to_owned();
-        let cursor = self.read(move |store| store.cursor(&name)).await?;
+        let cursor = self.tell(move |store| store.cursor(&name)).await?;
         Ok(cursor.map(|(seq, _)| seq))
     }
 
@@ -462,10 +467,24 @@ impl FindingsBus {
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let shared = &self.shared;
-        let turn = Arc::clone(&shared.reading).acquire_owned().await;
+        self.read_in(&self.shared.reading, query).await
+    }
+
+    async fn tell<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.read_in(&self.shared.telling, query).await
+    }
+
+    async fn read_in<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = Arc::clone(turns).acquire_owned().await;
         let turn = turn.map_err(|_| Stopped)?;
-        let readers = shared.readers.clone();
+        let readers = self.shared.readers.clone();
         let answer = tokio::task::spawn_blocking(move || {
             // Until the query ends, also when nobody waits for it any more.
             let _turn = turn;

@@ -145,3 +145,41 @@ async fn a_reader_of_findings_resumes_at_its_cursor() {
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].1.title, "2");
 }
+
+#[tokio::test]
+async fn slow_searches_hold_up_no_sink() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, writer) = open(dir.path(), &[]);
+    let mut slow = Vec::new();
+    // More than there are turns.
+    for _ in 0..READING + 2 {
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let bus = bus.clone();
+        let search = tokio::spawn(async move {
+            let query = move |_: &Readers| {
+                _ = wait.recv();
+                Ok(())
+            };
+            bus.read(query).await
+        });
+        slow.push((end, search));
+    }
+    while bus.shared.reading.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let found = bus.publish(finding("SecOps", Severity::High, "Brute force"));
+    found.await.unwrap();
+    // All a sink asks for and writes down, on its way.
+    assert_eq!(bus.last_happened().await.unwrap(), 1);
+    assert_eq!(bus.happened_after(0, 9).await.unwrap().len(), 1);
+    bus.advance("sink it", 1).await.unwrap();
+    assert_eq!(bus.cursor_if_any("sink it").await.unwrap(), Some(1));
+    assert_eq!(bus.dead_count("it").await.unwrap(), 0);
+    assert!(slow.iter().all(|(_, search)| !search.is_finished()));
+    for (end, search) in slow {
+        drop(end);
+        search.await.unwrap().unwrap();
+    }
+    drop(bus);
+    writer.join().unwrap();
+}

@@ -71,16 +71,25 @@ pub(super) fn event(notice: &Notice) -> Value {
     put("related", related);
     let attacks = info["attacks"].as_array();
     if let Some(attacks) = attacks {
-        let ids = |key: &str| -> Vec<&Value> {
-            let ids = attacks.iter().map(|attack| &attack[key]["uid"]);
-            ids.filter(|id| !id.is_null()).collect()
+        let all = |object: &str, key: &str| -> Vec<&Value> {
+            let mut all = Vec::new();
+            for attack in attacks {
+                let value = &attack[object][key];
+                if !value.is_null() && !all.contains(&value) {
+                    all.push(value);
+                }
+            }
+            all
         };
+        let both = |object| json!({ "id": all(object, "uid"), "name": all(object, "name") });
+        let mut technique = both("technique");
+        technique["subtechnique"] = both("sub_technique");
         put(
             "threat",
             json!({
                 "framework": "MITRE ATT&CK",
-                "technique": { "id": ids("technique"), "subtechnique": { "id": ids("sub_technique") } },
-                "tactic": { "id": ids("tactic") },
+                "technique": technique,
+                "tactic": both("tactic"),
             }),
         );
     }

@@ -113,3 +113,19 @@ fn item(item: &Value) -> Item {
         _ => Item::Not(Blame::Unclear, reason()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A screen's first quote may be a date; the next ones are words.
+    #[test]
+    fn the_template_takes_no_text_for_a_date() {
+        let template = include_str!("../../docs/sinks/elasticsearch-template.json");
+        let template: Value = serde_json::from_str(template).unwrap();
+        let mappings = &template["template"]["mappings"];
+        assert_eq!(mappings["date_detection"], json!(false));
+        // What is a date is said to be one.
+        assert_eq!(mappings["properties"]["@timestamp"]["type"], "date");
+    }
+}

@@ -15,11 +15,13 @@ use crate::backoff::retry_after;
 use crate::bearer::is_loopback;
 use crate::config::SinkSettings;
 use crate::finding::printable;
+use crate::tls::Identity;
 
 /// Of an answer.
 const LARGEST_BODY: usize = 4 << 20;
 const LONGEST_DETAIL: usize = 300;
 
+#[derive(Clone)]
 pub(super) struct Http {
     client: Client,
     url: Url,
@@ -69,6 +71,15 @@ impl Http {
             let found = found
                 .ok_or_else(|| format!("ca_file {}: holds no PEM certificate", file.display()))?;
             builder = builder.tls_certs_merge(found);
+        }
+        if let Some(identity) = Identity::of(settings.client_pair.as_ref())? {
+            if url.scheme() == "http" {
+                return Err("address must be https://: client_certificate is set".to_owned());
+            }
+            let identity = reqwest::Identity::from_pem(identity.pem());
+            let identity = identity
+                .map_err(|error| format!("client_certificate can't be used: {}", reason(error)))?;
+            builder = builder.identity(identity);
         }
         let client = builder.build();
         let client = client.map_err(|error| format!("failed to set up HTTP: {}", reason(error)))?;

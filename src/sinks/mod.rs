@@ -10,12 +10,14 @@
 //! The canonical event is OCSF ([`ocsf`]); ECS and CEF derive from it
 //! ([`ecs`], [`cef`]).
 
+mod attack;
 mod cef;
 mod ecs;
 mod elastic;
 mod http;
 mod jsonl;
 mod limit;
+mod line;
 mod nats;
 mod notice;
 mod ocsf;
@@ -23,6 +25,7 @@ mod otlp;
 mod pagerduty;
 mod queue;
 mod runner;
+mod shapes;
 mod splunk;
 mod syslog;
 mod template;
@@ -53,6 +56,11 @@ use runner::Runner;
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Delivered,
+    /// Handed over under that number; [`Destination::settled`] tells what
+    /// became of it.
+    Sent(u64),
+    /// Not tried: what was sent before has just been lost and goes first.
+    NotYet,
     /// One for each event of the batch.
     PerItem(Vec<Item>),
     /// Not now; why, when the other side wishes to be asked again, and what is
@@ -97,8 +105,21 @@ pub(crate) enum Item {
     Not(Blame, String),
 }
 
-/// Somebody who is told. Dropping the future of `deliver` is allowed at any
-/// time and leaves a destination that can be used again.
+/// Fate of batches that were [`Outcome::Sent`].
+#[derive(Debug)]
+pub(crate) enum Settled {
+    Taken(Vec<u64>),
+    /// Not taken, as far as is known: to be sent again.
+    Lost {
+        tickets: Vec<u64>,
+        why: String,
+    },
+    /// Nothing yet, for so long that it is said.
+    Waits(String),
+}
+
+/// Somebody who is told. Dropping the future of `deliver` or `settled` is
+/// allowed at any time and leaves a destination that can be used again.
 #[async_trait]
 pub(crate) trait Destination: Send + Sync {
     /// Events it takes at once at most.
@@ -107,6 +128,11 @@ pub(crate) trait Destination: Send + Sync {
     }
 
     async fn deliver(&mut self, batch: &[Notice]) -> Outcome;
+
+    /// Waits until more is known of batches that were sent.
+    async fn settled(&mut self) -> Settled {
+        std::future::pending().await
+    }
 }
 
 /// Why a sink can't be opened.

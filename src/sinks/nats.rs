@@ -1,25 +1,88 @@
 //! NATS: a message an event, through JetStream where a stream takes the
 //! subject (it then is stored before it counts as taken, and twins are known
-//! by `Nats-Msg-Id`), else published and flushed.
+//! by `Nats-Msg-Id`), else published, and taken when the server has dealt with
+//! it: whoever subscribes has it then, and gives no acknowledgement.
 
-use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::{Client, ConnectOptions, HeaderMap, jetstream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::client::PublishErrorKind as SendErrorKind;
+use async_nats::jetstream::context::{Context, PublishErrorKind, RequestErrorKind};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerError, jetstream};
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 
 use super::{Blame, Destination, Item, Notice, Outcome, shaped};
 use crate::config::{Format, Secret, SinkSettings};
+use crate::tls::{Connector, Identity};
 
 const SUBJECT: &str = "watchtower.incidents";
+/// The question whether there is a stream takes so long at most.
+const LOOK_UP: Duration = Duration::from_secs(2);
+/// Delay after which errors the server sends beside its answers are heard.
+const HEARD_AFTER: Duration = Duration::from_millis(100);
+/// Text of a server's error about permissions.
+const MAY_NOT: &str = "permissions violation for ";
+const MOST_REFUSALS: usize = 16;
 
 pub(super) struct Nats {
     address: String,
     token: Option<Secret>,
-    ca_file: Option<std::path::PathBuf>,
+    tls: Connector,
     subject: String,
     format: Format,
     must_be_stored: bool,
     client: Option<Client>,
+    /// Presence of a stream that takes the subject.
+    stream: Stream,
+    refusals: Refusals,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    /// To be asked.
+    Unknown,
+    There,
+    /// Nor is there JetStream, perhaps.
+    Nowhere,
+    /// We may not ask, or were not answered: to be tried.
+    Untold,
+    /// We may not hear answers: nothing can be acknowledged.
+    Unheard,
+}
+
+/// Permissions the server denied.
+#[derive(Clone, Default)]
+struct Refusals(Arc<Mutex<Vec<String>>>);
+
+impl Refusals {
+    fn hear(&self, event: &Event) {
+        if let Event::ServerError(ServerError::Other(why)) = event {
+            let mut all = self.all();
+            if why.to_ascii_lowercase().contains(MAY_NOT) && all.len() < MOST_REFUSALS {
+                all.push(why.clone());
+            }
+        }
+    }
+
+    /// Such a thing, if there was one.
+    fn about(&self, what: &str) -> Option<String> {
+        let all = self.all();
+        let mut such = all
+            .iter()
+            .filter(|why| why.to_ascii_lowercase().contains(what));
+        such.next().cloned()
+    }
+
+    fn forget(&self) {
+        self.all().clear();
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Nats {
@@ -35,6 +98,8 @@ impl Nats {
         if !sound || address.parse::<async_nats::ServerAddr>().is_err() {
             return Err("address must be nats://host:port or tls://host:port".to_owned());
         }
+        let identity = Identity::of(settings.client_pair.as_ref())?;
+        let tls = Connector::new(settings.ca_file.as_deref(), identity)?;
         let subject = settings.index.clone().unwrap_or_else(|| SUBJECT.to_owned());
         let word =
             |word: &str| !word.is_empty() && !word.contains(['*', '>', ' ', '\t', '\r', '\n']);
@@ -46,11 +111,13 @@ impl Nats {
         Ok(Self {
             address: address.to_owned(),
             token: settings.token.clone(),
-            ca_file: settings.ca_file.clone(),
+            tls,
             subject,
             format: settings.format,
             must_be_stored: settings.acknowledge,
             client: None,
+            stream: Stream::Unknown,
+            refusals: Refusals::default(),
         })
     }
 
@@ -68,37 +135,89 @@ impl Nats {
             (Some((token, None)), None) => options.token(token),
             (None, None) => options,
         };
-        if let Some(file) = &self.ca_file {
-            options = options.add_root_certificates(file.clone());
-        }
+        // Left to itself the library knows no provider of cryptography.
+        options = options.tls_client_config(self.tls.config());
+        let refusals = self.refusals.clone();
+        options = options.event_callback(move |event| {
+            refusals.hear(&event);
+            std::future::ready(())
+        });
         let client = options.connect(self.address.as_str()).await;
         client.map_err(|error| format!("failed to connect: {error}"))
     }
 
-    async fn publish(&self, client: &Client, batch: &[Notice]) -> Result<Vec<Item>, String> {
-        let stream = jetstream::new(client.clone());
+    async fn publish(&mut self, client: &Client, batch: &[Notice]) -> Result<Vec<Item>, String> {
+        let context = jetstream::new(client.clone());
+        // Who demands a stream is told by the answer whether there is one.
+        let ask = matches!(self.stream, Stream::Unknown | Stream::Nowhere);
+        self.refusals.forget();
+        if ask && !self.must_be_stored {
+            let known = tokio::time::timeout(LOOK_UP, look_up(&context, &self.subject)).await;
+            self.stream = known.unwrap_or(Stream::Untold);
+            let deaf = self.refusals.about("for subscription");
+            if self.stream == Stream::Untold && deaf.is_some() {
+                self.stream = Stream::Unheard;
+            }
+        }
+        let told = self.stream;
+        // To be asked again should this fail, or be dropped.
+        self.stream = Stream::Unknown;
+        let items = match told {
+            Stream::Nowhere | Stream::Unheard => self.tell(client, batch).await?,
+            Stream::Unknown | Stream::There | Stream::Untold => self.store(&context, batch).await,
+        };
+        let taken = |item: &Item| matches!(item, Item::Taken | Item::Never(_));
+        if items.iter().all(taken) {
+            self.stream = told;
+            return Ok(items);
+        }
+        let refused = self.refused();
+        let hint = match told {
+            Stream::Untold => {
+                "; if no stream takes the subject allow $JS.API.STREAM.NAMES, so that it can be asked"
+            }
+            _ => "",
+        };
+        let explained = items.into_iter().map(|item| match (item, &refused) {
+            (Item::Not(..), Some(why)) => Item::Not(Blame::Receiver, why.clone()),
+            (Item::Not(blame, why), None) => Item::Not(blame, format!("{why}{hint}")),
+            (other, _) => other,
+        });
+        Ok(explained.collect())
+    }
+
+    /// The server's denial of publishing on our subject.
+    fn refused(&self) -> Option<String> {
+        let subject = self.subject.to_ascii_lowercase();
+        self.refusals
+            .about(&format!("for publish to \"{subject}\""))
+    }
+
+    fn message(&self, notice: &Notice) -> (HeaderMap, bytes::Bytes) {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", notice.id.to_string());
+        (headers, shaped(notice, self.format).to_string().into())
+    }
+
+    /// To a stream, which acknowledges each.
+    async fn store(&self, context: &Context, batch: &[Notice]) -> Vec<Item> {
         let mut sent = Vec::with_capacity(batch.len());
         for notice in batch {
-            let mut headers = HeaderMap::new();
-            headers.insert("Nats-Msg-Id", notice.id.to_string());
-            let body = shaped(notice, self.format).to_string();
-            let acknowledgement =
-                stream.publish_with_headers(self.subject.clone(), headers, body.into());
+            let (headers, body) = self.message(notice);
+            let acknowledgement = context.publish_with_headers(self.subject.clone(), headers, body);
             sent.push(acknowledgement.await);
         }
         // What is too large fails before it is sent; the others go.
         let answers = join_all(sent.into_iter().map(|sent| async move { sent?.await })).await;
-        let mut unstored = false;
         let items = answers.into_iter().map(|answer| match answer {
             Ok(_) => Item::Taken,
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
-                unstored = true;
                 match self.must_be_stored {
                     true => Item::Not(
                         Blame::Receiver,
                         format!("no JetStream stream takes {}", self.subject),
                     ),
-                    // Whoever listens has it.
+                    // Nor does anybody listen: so said the server.
                     false => Item::Taken,
                 }
             }
@@ -107,11 +226,85 @@ impl Nats {
             }
             Err(error) => Item::Not(Blame::Silence, error.to_string()),
         });
-        let items: Vec<_> = items.collect();
-        if unstored {
-            client.flush().await.map_err(|error| error.to_string())?;
+        items.collect()
+    }
+
+    /// To whoever listens.
+    async fn tell(&self, client: &Client, batch: &[Notice]) -> Result<Vec<Item>, String> {
+        self.refusals.forget();
+        let mut items = Vec::with_capacity(batch.len());
+        for notice in batch {
+            let (headers, body) = self.message(notice);
+            let sent = client.publish_with_headers(self.subject.clone(), headers, body);
+            items.push(match sent.await {
+                Ok(()) => Item::Taken,
+                Err(error) if error.kind() == SendErrorKind::MaxPayloadExceeded => {
+                    Item::Never(error.to_string())
+                }
+                Err(error) => Item::Not(Blame::Silence, error.to_string()),
+            });
+        }
+        self.round_trip(client).await?;
+        if let Some(why) = self.refused() {
+            for item in &mut items {
+                if *item == Item::Taken {
+                    *item = Item::Not(Blame::Receiver, why.clone());
+                }
+            }
         }
         Ok(items)
+    }
+
+    /// Ends when the server has dealt with all it was sent before: it takes one
+    /// thing of a connection after the other.
+    async fn round_trip(&self, client: &Client) -> Result<(), String> {
+        let wrong = |error: &dyn std::fmt::Display| format!("the connection broke: {error}");
+        let inbox = client.new_inbox();
+        let mut back = client.subscribe(inbox.clone()).await;
+        let back = back.as_mut().map_err(|error| wrong(error))?;
+        let sent = client.publish(inbox, bytes::Bytes::new()).await;
+        sent.map_err(|error| wrong(&error))?;
+        client.flush().await.map_err(|error| wrong(&error))?;
+        // Who may not hear himself is told that, in the same order.
+        let told_so = async {
+            loop {
+                tokio::time::sleep(HEARD_AFTER).await;
+                if !self.refusals.all().is_empty() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            message = back.next() => match message {
+                Some(_) => tokio::time::sleep(HEARD_AFTER).await,
+                None => return Err("the connection broke".to_owned()),
+            },
+            () = told_so => {}
+        }
+        Ok(())
+    }
+}
+
+async fn look_up(context: &Context, subject: &str) -> Stream {
+    let question = json!({ "subject": subject });
+    let said: Result<Value, _> = context.request("STREAM.NAMES", &question).await;
+    match said {
+        Ok(said) => {
+            let names = said["streams"].as_array();
+            match (
+                &said["error"]["code"],
+                names.is_some_and(|names| !names.is_empty()),
+            ) {
+                (Value::Null, true) => Stream::There,
+                (Value::Null, false) => Stream::Nowhere,
+                // JetStream is off for us.
+                (code, _) if *code == 503 => Stream::Nowhere,
+                _ => Stream::Untold,
+            }
+        }
+        // Nobody is there to ask.
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => Stream::Nowhere,
+        Err(_) => Stream::Untold,
     }
 }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::attack::attack;
 use crate::finding::{Finding, Severity, printable};
 use crate::incident::{EntityKind, Incident, News, Status};
 use crate::store::Entry;
@@ -186,26 +187,6 @@ fn info(entry: &Entry) -> Value {
         info["attacks"] = json!(attacks);
     }
     info
-}
-
-/// A technique (`T1552`), a sub-technique (`T1552.001`) or a tactic
-/// (`TA0006`); anything else is no id of ATT&CK's.
-fn attack(id: &str) -> Option<Value> {
-    let digits =
-        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    if let Some(number) = id.strip_prefix("TA") {
-        return digits(number, 4).then(|| json!({ "tactic": { "uid": id } }));
-    }
-    let number = id.strip_prefix('T')?;
-    match number.split_once('.') {
-        None => digits(number, 4).then(|| json!({ "technique": { "uid": id } })),
-        Some((technique, sub)) => (digits(technique, 4) && digits(sub, 3)).then(|| {
-            json!({
-                "technique": { "uid": format!("T{technique}") },
-                "sub_technique": { "uid": id },
-            })
-        }),
-    }
 }
 
 fn evidences(finding: &Finding) -> Value {

@@ -17,6 +17,8 @@ use crate::backoff::Backoff;
 
 /// Parts that have failed and are tried in turn; no more are begun.
 const MOST_ASIDE: usize = 32;
+/// Events handed over of which nothing is known yet.
+const MOST_UNDER_WAY: usize = 4000;
 /// Without an answer the order stays so long; then it may be the event, which
 /// makes the receiver fall.
 const SILENT: u32 = 5;
@@ -49,6 +51,8 @@ struct Part {
     tried: u64,
     /// Tried to find out about that one, of the same incident.
     probes: Option<u64>,
+    /// Handed over under that number; it is not known yet whether it is taken.
+    ticket: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -94,11 +98,50 @@ impl Queue {
             backoff: Backoff::default(),
             tried: 0,
             probes: None,
+            ticket: None,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.events.len()).sum()
+    /// Events that are still to be handed over.
+    pub(super) fn waiting(&self) -> usize {
+        let waiting = self.parts.iter().filter(|part| part.ticket.is_none());
+        waiting.map(|part| part.events.len()).sum()
+    }
+
+    /// Events that were, with nothing known of them yet.
+    pub(super) fn under_way(&self) -> usize {
+        let sent = self.parts.iter().filter(|part| part.ticket.is_some());
+        sent.map(|part| part.events.len()).sum()
+    }
+
+    pub(super) fn sent(&mut self, index: usize, ticket: u64) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.ticket = Some(ticket);
+        }
+    }
+
+    /// The part that was sent under that number.
+    pub(super) fn ticket(&self, ticket: u64) -> Option<usize> {
+        let mut parts = self.parts.iter();
+        parts.position(|part| part.ticket == Some(ticket))
+    }
+
+    /// These are not taken and wait again, the first of them as one that has
+    /// failed; the event that is given up for it.
+    pub(super) fn lost(
+        &mut self,
+        tickets: &[u64],
+        blame: Blame,
+        now: Instant,
+    ) -> Option<Option<Waiting>> {
+        let is_lost = |part: &Part| part.ticket.is_some_and(|known| tickets.contains(&known));
+        let first = self.parts.iter().position(is_lost)?;
+        for part in &mut self.parts {
+            if is_lost(part) {
+                part.ticket = None;
+            }
+        }
+        Some(self.failed(first, blame, now))
     }
 
     /// Events that were refused and are tried again.
@@ -140,12 +183,21 @@ impl Queue {
         if let Some(until) = self.rest_until.filter(|until| *until > now) {
             return Next::WaitUntil(until);
         }
+        // Whose fault it was shows when one goes alone.
+        let under_way = self.under_way();
+        let doubtful = self.parts.iter().any(|part| part.failures > 0);
+        if under_way >= MOST_UNDER_WAY || (under_way > 0 && doubtful) {
+            return Next::Nothing;
+        }
         let aside = self.parts.iter().filter(|part| part.failures > 0).count();
         let mut blocked: HashSet<Uuid> = HashSet::new();
         let mut failed: Vec<usize> = Vec::new();
         let mut fresh = None;
         let mut soonest: Option<Instant> = None;
         for (index, part) in self.parts.iter().enumerate() {
+            if part.ticket.is_some() {
+                continue;
+            }
             let is_blocked = |waiting: &Waiting| blocked.contains(&waiting.notice.incident);
             if part.failures > 0 {
                 if !part.events.iter().any(is_blocked) {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use super::limit::{Limit, is_wanted};
 use super::notice::{Digest, Notice};
 use super::queue::{Next, Queue, Waiting};
-use super::{Destination, Item, Outcome};
+use super::{Blame, Destination, Item, Outcome, Settled};
 use crate::backoff::Backoff;
 use crate::config::SinkSettings;
 use crate::deliveries::Deliveries;
@@ -49,6 +50,8 @@ pub(super) struct Runner {
     limit: Option<Limit>,
     held: Option<Held>,
     queue: Queue,
+    /// News of batches under way, to be dealt with.
+    settled: Option<Settled>,
     /// Dead letters that are sent again.
     again: HashSet<Uuid>,
     backoff: Backoff,
@@ -97,6 +100,7 @@ impl Runner {
             told,
             held: None,
             queue: Queue::default(),
+            settled: None,
             again: HashSet::new(),
             backoff: Backoff::default(),
             trouble: None,
@@ -116,8 +120,10 @@ impl Runner {
             match self.step(&findings, &shutdown).await {
                 Ok(Step::On) => {}
                 Ok(Step::Wait(until)) => {
+                    let until = [until, self.digest_due()].into_iter().flatten().min();
                     tokio::select! {
-                        () = self.wait(&mut heard, until) => {}
+                        settled = self.destination.settled() => self.settled = Some(settled),
+                        () = happens(&mut heard, until) => {}
                         Ok(()) = asked.changed() => {}
                         () = shutdown.cancelled() => {}
                     }
@@ -133,37 +139,32 @@ impl Runner {
                 }
             }
         }
+        self.close(&findings).await;
     }
 
-    /// For something to happen, for that time, or for the limit's to be over.
-    async fn wait(&self, heard: &mut broadcast::Receiver<Event>, until: Option<Instant>) {
-        let digest = async {
-            match (&self.limit, &self.held) {
-                (Some(limit), Some(_)) => tokio::time::sleep(limit.left(Instant::now())).await,
-                _ => std::future::pending().await,
+    /// The end of the limit's time, if something is held back.
+    fn digest_due(&self) -> Option<Instant> {
+        let limit = self.limit.as_ref().filter(|_| self.held.is_some())?;
+        let now = Instant::now();
+        Some(now + limit.left(now))
+    }
+
+    /// Waits a little for what is under way at the end, so that less of it
+    /// is told twice.
+    async fn close(&mut self, findings: &FindingsBus) {
+        let last = async {
+            while self.queue.under_way() > 0 {
+                let settled = match self.settled.take() {
+                    Some(settled) => settled,
+                    None => self.destination.settled().await,
+                };
+                self.note(settled, findings).await?;
+                self.note_told(findings).await?;
             }
+            Ok::<_, Refusal>(())
         };
-        let due = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let news = async {
-            loop {
-                match heard.recv().await {
-                    Ok(Event::Incident(_)) | Err(RecvError::Lagged(_)) => return,
-                    Ok(Event::Finding { .. }) => {}
-                    // It ends with the shutdown.
-                    Err(RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
-        tokio::select! {
-            () = news => {}
-            () = due => {}
-            () = digest => {}
-        }
+        // What is not known by then is told again after the next start.
+        drop(tokio::time::timeout(LAST, last).await);
     }
 
     /// Reads on where there is room, and tries what is next.
@@ -172,9 +173,10 @@ impl Runner {
         findings: &FindingsBus,
         shutdown: &CancellationToken,
     ) -> Result<Step, Refusal> {
+        self.hear(findings).await?;
         self.send_again(findings).await?;
         let mut more = false;
-        if self.queue.len() < PAGE / 2 {
+        if self.queue.waiting() < PAGE / 2 {
             let page = findings.happened_after(self.read, PAGE).await?;
             more = page.len() == PAGE;
             self.tell_gap(&page);
@@ -203,6 +205,51 @@ impl Runner {
         self.note_told(findings).await?;
         self.show_lag(findings).await?;
         Ok(step)
+    }
+
+    /// Deals with all that is known by now of batches under way.
+    async fn hear(&mut self, findings: &FindingsBus) -> Result<(), Refusal> {
+        loop {
+            let settled = match self.settled.take() {
+                Some(settled) => Some(settled),
+                None => self.destination.settled().now_or_never(),
+            };
+            match settled {
+                Some(settled) => self.note(settled, findings).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn note(&mut self, settled: Settled, findings: &FindingsBus) -> Result<(), Refusal> {
+        match settled {
+            Settled::Taken(tickets) => {
+                for ticket in tickets {
+                    if let Some(index) = self.queue.ticket(ticket) {
+                        let notices = self.queue.notices(index);
+                        self.settle(index, notices, Outcome::Delivered, findings)
+                            .await?;
+                    }
+                }
+            }
+            Settled::Lost { tickets, why } => {
+                // Of several nobody knows which one it was.
+                let blame = match tickets.len() {
+                    1 => Blame::Silence,
+                    _ => Blame::Receiver,
+                };
+                if let Some(given_up) = self.queue.lost(&tickets, blame, Instant::now()) {
+                    self.failed(&why, None, findings).await?;
+                    if let Some(waiting) = given_up {
+                        self.bury(waiting.notice, &why, findings).await?;
+                    }
+                }
+            }
+            Settled::Waits(why) => self.board.update(&self.settings.name, |row| {
+                row.state = format!("waiting: {why}");
+            }),
+        }
+        Ok(())
     }
 
     /// What somebody has asked for, of the dead letters.
@@ -318,6 +365,8 @@ impl Runner {
     ) -> Result<(), Refusal> {
         let now = Instant::now();
         match outcome {
+            Outcome::Sent(ticket) => self.queue.sent(index, ticket),
+            Outcome::NotYet => {}
             Outcome::Delivered => {
                 let given_up = self.queue.taken(index);
                 self.delivered(&notices, findings).await?;
@@ -483,5 +532,29 @@ impl Runner {
         let behind = last.saturating_sub(self.told);
         self.metrics.sink_behind(&self.settings.name, behind);
         Ok(behind)
+    }
+}
+
+/// For something to happen, or that time to come.
+async fn happens(heard: &mut broadcast::Receiver<Event>, until: Option<Instant>) {
+    let due = async {
+        match until {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let news = async {
+        loop {
+            match heard.recv().await {
+                Ok(Event::Incident(_)) | Err(RecvError::Lagged(_)) => return,
+                Ok(Event::Finding { .. }) => {}
+                // It ends with the shutdown.
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    };
+    tokio::select! {
+        () = news => {}
+        () = due => {}
     }
 }

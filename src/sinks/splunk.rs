@@ -1,20 +1,28 @@
 //! Splunk's HTTP Event Collector: batches of events, compressed, and with
 //! `acknowledge` the word of the indexers that they have them.
+//!
+//! That word may take longer than an attempt: it is awaited while others are
+//! sent, and a batch is sent again only when it did not come for long.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use uuid::Uuid;
 
 use super::http::{Answer, Http, gzip, headers, secret};
-use super::{Blame, Destination, Notice, Outcome, shaped};
+use super::{Blame, Destination, Notice, Outcome, Settled, shaped};
 use crate::config::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// So many times the `timeout` a batch may wait for its acknowledgement before
+/// it is sent again: five minutes by default, as Splunk advises.
+const PATIENCE: u32 = 20;
 
 pub(super) struct Splunk {
     http: Http,
@@ -23,6 +31,22 @@ pub(super) struct Splunk {
     index: Option<String>,
     /// Where it is asked for acknowledgements.
     acknowledged: Option<Url>,
+    timeout: Duration,
+    /// Sent, and not acknowledged yet.
+    awaited: VecDeque<Awaited>,
+    asking: Option<AbortOnDropHandle<Result<Answer, Outcome>>>,
+    ask_at: Instant,
+    tickets: u64,
+    /// Failure of the last question.
+    trouble: Option<String>,
+    has_said_so: bool,
+}
+
+struct Awaited {
+    ticket: u64,
+    /// Splunk's number of it, on our channel.
+    ack: u64,
+    since: Instant,
 }
 
 impl Splunk {
@@ -54,6 +78,13 @@ impl Splunk {
             format: settings.format,
             index: settings.index.clone(),
             acknowledged,
+            timeout: settings.timeout,
+            awaited: VecDeque::new(),
+            asking: None,
+            ask_at: Instant::now(),
+            tickets: 0,
+            trouble: None,
+            has_said_so: false,
         })
     }
 
@@ -84,31 +115,102 @@ impl Splunk {
         event
     }
 
-    /// Until the indexers have it; whoever calls has a deadline.
-    async fn acknowledged(&self, url: &Url, said: &[u8]) -> Result<(), Outcome> {
-        let said: Value = serde_json::from_slice(said).unwrap_or_default();
-        let Some(id) = said["ackId"].as_u64() else {
-            return Err(Outcome::retry(
+    fn sent(&mut self, said: &Value) -> Outcome {
+        let Some(ack) = said["ackId"].as_u64() else {
+            return Outcome::retry(
                 "it gave no ackId: turn indexer acknowledgement on for the token, or acknowledge off here",
-            ));
+            );
         };
-        let question = json!({ "acks": [id] }).to_string().into_bytes();
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.awaited.push_back(Awaited {
+            ticket,
+            ack,
+            since: Instant::now(),
+        });
+        Outcome::Sent(ticket)
+    }
+
+    /// A question in a task of its own: whoever waits for it may be called away.
+    fn ask(&self, url: &Url) -> AbortOnDropHandle<Result<Answer, Outcome>> {
+        let acks: Vec<_> = self.awaited.iter().map(|sent| sent.ack).collect();
+        let question = json!({ "acks": acks }).to_string().into_bytes();
         let mut headers = self.headers.clone();
         headers.remove("content-encoding");
-        loop {
-            let answer = self
-                .http
-                .post_to(url.clone(), headers.clone(), question.clone());
-            let answer = answer.await?;
-            if !answer.status.is_success() {
-                return Err(answer.outcome());
+        let (http, url) = (self.http.clone(), url.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            http.post_to(url, headers, question).await
+        }))
+    }
+
+    /// Reads an answer to it.
+    fn read(&mut self, answer: Result<Answer, Outcome>) -> Option<Settled> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Outcome::Retry { why, .. }) => {
+                self.trouble = Some(why);
+                return None;
             }
-            let acks: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            if acks["acks"][id.to_string()] == true {
-                return Ok(());
+            Err(_) => return None,
+        };
+        if !answer.status.is_success() {
+            let why = format!("asked for acknowledgements {}", answer.why());
+            // It will not say, now or later: its channel is gone, or its like.
+            let busy = matches!(answer.status.as_u16(), 408 | 429 | 500..);
+            if !busy {
+                return Some(self.lost(why, |_| true));
             }
-            tokio::time::sleep(ASK_EVERY).await;
+            self.trouble = Some(why);
+            return None;
         }
+        self.trouble = None;
+        let acks: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let mut taken = Vec::new();
+        self.awaited.retain(|sent| {
+            let has = acks["acks"][sent.ack.to_string()] == true;
+            if has {
+                taken.push(sent.ticket);
+            }
+            !has
+        });
+        if taken.is_empty() {
+            return None;
+        }
+        self.has_said_so = false;
+        Some(Settled::Taken(taken))
+    }
+
+    fn lost(&mut self, why: String, is_lost: impl Fn(&Awaited) -> bool) -> Settled {
+        let mut tickets = Vec::new();
+        self.awaited.retain(|sent| {
+            let lost = is_lost(sent);
+            if lost {
+                tickets.push(sent.ticket);
+            }
+            !lost
+        });
+        Settled::Lost { tickets, why }
+    }
+
+    /// Batches that have waited too long, or for so long that it is said.
+    fn late(&mut self) -> Option<Settled> {
+        let since = self.awaited.front()?.since;
+        let patience = self.timeout * PATIENCE;
+        let of = match &self.trouble {
+            Some(why) => format!(": {why}"),
+            None => String::new(),
+        };
+        if since.elapsed() >= patience {
+            let s = patience.as_secs_f32();
+            let why = format!("its indexers acknowledged nothing for {s} s{of}");
+            return Some(self.lost(why, |sent| sent.since.elapsed() >= patience));
+        }
+        if since.elapsed() >= self.timeout && !self.has_said_so {
+            self.has_said_so = true;
+            let why = format!("its indexers have not acknowledged what they were sent{of}");
+            return Some(Settled::Waits(why));
+        }
+        None
     }
 
     /// Splunk's own codes say more than the status: 6, 12, 13 and 15 are
@@ -150,12 +252,37 @@ impl Destination for Splunk {
         if answer.is_page() || !(code.is_null() || *code == 0 || *code == "0") {
             return Outcome::retry(format!("it is no event collector: {}", answer.why()));
         }
-        match &self.acknowledged {
+        match self.acknowledged {
             None => Outcome::Delivered,
-            Some(url) => match self.acknowledged(url, &answer.body).await {
-                Ok(()) => Outcome::Delivered,
-                Err(outcome) => outcome,
-            },
+            Some(_) => self.sent(&said),
+        }
+    }
+
+    async fn settled(&mut self) -> Settled {
+        let Some(url) = self.acknowledged.clone() else {
+            return std::future::pending().await;
+        };
+        loop {
+            if self.awaited.is_empty() {
+                return std::future::pending().await;
+            }
+            if let Some(late) = self.late() {
+                return late;
+            }
+            let answer = match &mut self.asking {
+                Some(asking) => asking.await,
+                None => {
+                    tokio::time::sleep_until(self.ask_at.into()).await;
+                    self.asking = Some(self.ask(&url));
+                    continue;
+                }
+            };
+            self.asking = None;
+            self.ask_at = Instant::now() + ASK_EVERY;
+            let answer = answer.unwrap_or_else(|error| Err(Outcome::retry(error.to_string())));
+            if let Some(settled) = self.read(answer) {
+                return settled;
+            }
         }
     }
 }

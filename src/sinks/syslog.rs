@@ -1,36 +1,38 @@
-//! Syslog (RFC 5424) over UDP (RFC 5426), TCP with octet counting (RFC 6587,
-//! section 3.4.1) and TLS (RFC 5425), over one connection that is kept.
+//! Syslog (RFC 5424) over UDP (RFC 5426), TCP with octet counting or newlines
+//! (RFC 6587, sections 3.4.1 and 3.4.2) and TLS (RFC 5425), over one connection
+//! that is kept.
 //!
-//! Nobody acknowledges syslog: what a receiver had in its buffers when it
-//! died is gone without a word. So what was sent within the last seconds of a
-//! connection that broke is sent again over the next one; the ids tell twins.
+//! Nobody acknowledges syslog: a [line](super::line) tells what counts as
+//! taken. What is not when the connection breaks is told again; and because a
+//! receiver may die with full buffers, so is what was taken last. The ids tell
+//! twins.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use bytes::Bytes;
 use tokio::net::{TcpStream, UdpSocket};
 use url::Url;
 
-use super::{Blame, Destination, Item, Notice, Outcome, cef};
-use crate::config::{Format, SinkSettings};
-use crate::finding::Severity;
-use crate::tls::Connector;
+use super::line::{End, Gauge, Line, Pipe};
+use super::{Blame, Destination, Item, Notice, Outcome, Settled, cef};
+use crate::backoff::Backoff;
+use crate::config::{Format, Framing, SinkSettings};
+use crate::finding::{Severity, printable};
+use crate::tls::{Connector, Identity};
 
 /// `local0`.
 const FACILITY: u8 = 16;
 /// Of IPv4, less the headers.
 const LARGEST_DATAGRAM: usize = 65_507;
-/// Sent again after the connection broke.
+/// Time before the end of a connection of which everything is sent again.
 const DOUBTFUL: Duration = Duration::from_secs(10);
+/// The same before a reset, which says that not all was read.
+const DOUBTFUL_UNREAD: Duration = Duration::from_secs(60);
 const MOST_DOUBTFUL: usize = 8 << 20;
 /// Messages written in one go.
 const BATCH: usize = 100;
-
-trait Pipe: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Pipe for T {}
 
 pub(super) struct Syslog {
     way: Way,
@@ -38,9 +40,27 @@ pub(super) struct Syslog {
     port: u16,
     own_name: String,
     format: Format,
-    line: Option<Box<dyn Pipe>>,
+    framing: Framing,
+    patience: Duration,
+    may_be_asked_who: bool,
     socket: Option<UdpSocket>,
+    line: Option<Line>,
+    /// On this connection, and not known to be taken.
+    under_way: VecDeque<Sent>,
     recent: Recent,
+    /// To be sent again first of all on the next connection.
+    again: Vec<Bytes>,
+    /// To be told of what was sent.
+    known: VecDeque<Settled>,
+    tickets: u64,
+    backoff: Backoff,
+    next_try: Option<Instant>,
+}
+
+struct Sent {
+    /// None for what counted as taken before.
+    ticket: Option<u64>,
+    frames: Bytes,
 }
 
 enum Way {
@@ -68,18 +88,37 @@ impl Syslog {
         let (way, port) = match url.scheme() {
             "udp" => (Way::Udp, 514),
             "tcp" => (Way::Tcp, 601),
-            "tls" => (Way::Tls(Connector::new(settings.ca_file.as_deref())?), 6514),
+            "tls" => {
+                let identity = Identity::of(settings.client_pair.as_ref())?;
+                let connector = Connector::new(settings.ca_file.as_deref(), identity)?;
+                (Way::Tls(connector), 6514)
+            }
             _ => return Err(wrong()),
         };
+        if settings.client_pair.is_some() && !matches!(way, Way::Tls(_)) {
+            return Err("client_certificate goes with tls:// only".to_owned());
+        }
+        if settings.framing.is_some() && matches!(way, Way::Udp) {
+            return Err("framing goes with tcp:// and tls:// only".to_owned());
+        }
         Ok(Self {
             way,
             host: host.to_owned(),
             port: url.port().unwrap_or(port),
             own_name: own_name(),
             format: settings.format,
-            line: None,
+            framing: settings.framing.unwrap_or(Framing::OctetCounting),
+            patience: settings.timeout,
+            may_be_asked_who: settings.client_pair.is_none(),
             socket: None,
+            line: None,
+            under_way: VecDeque::new(),
             recent: Recent::default(),
+            again: Vec::new(),
+            known: VecDeque::new(),
+            tickets: 0,
+            backoff: Backoff::default(),
+            next_try: None,
         })
     }
 
@@ -151,62 +190,132 @@ impl Syslog {
         Ok(socket)
     }
 
-    async fn connect(&self) -> Result<Box<dyn Pipe>, String> {
+    async fn stream(&self) -> Result<(Box<dyn Pipe>, Gauge), String> {
         let wrong = |error| format!("failed to reach {}:{}: {error}", self.host, self.port);
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.map_err(wrong)?;
         stream.set_nodelay(true).map_err(wrong)?;
-        match &self.way {
+        let (stream, gauge) = Gauge::of(stream).map_err(wrong)?;
+        let stream: Box<dyn Pipe> = match &self.way {
             Way::Tls(connector) => {
                 let stream = connector.connect(&self.host, stream).await;
-                Ok(Box::new(stream.map_err(|error| {
-                    format!("no TLS with {}:{}: {error}", self.host, self.port)
-                })?))
+                Box::new(stream.map_err(|error| {
+                    let why = self.explained(&error.to_string());
+                    format!("no TLS with {}:{}: {why}", self.host, self.port)
+                })?)
             }
-            Way::Udp | Way::Tcp => Ok(Box::new(stream)),
-        }
+            Way::Udp | Way::Tcp => Box::new(stream),
+        };
+        Ok((stream, gauge))
     }
 
-    async fn send_frames(&mut self, batch: &[Notice]) -> Result<(), String> {
-        let broke = |error| {
-            format!(
-                "the connection to {}:{} broke: {error}",
-                self.host, self.port
-            )
-        };
-        let mut line = match self.line.take().and_then(still_open) {
-            Some(line) => line,
-            None => {
-                let mut line = self.connect().await?;
-                for frames in &self.recent.frames {
-                    line.write_all(&frames.1).await.map_err(broke)?;
-                }
-                line
-            }
-        };
-        let mut frames = Vec::new();
-        for notice in batch {
-            let message = self.message(notice);
-            frames.extend_from_slice(format!("{} ", message.len()).as_bytes());
-            frames.extend_from_slice(&message);
+    /// A new connection, on which what the last one may have lost goes first.
+    async fn connect(&mut self) -> Result<(), String> {
+        let (stream, gauge) = self.stream().await?;
+        self.line = Some(Line::start(stream, gauge, self.patience));
+        for frames in std::mem::take(&mut self.again) {
+            self.send(None, frames);
         }
-        line.write_all(&frames).await.map_err(broke)?;
-        line.flush().await.map_err(broke)?;
-        self.recent.add(frames);
-        self.line = Some(line);
         Ok(())
     }
-}
 
-/// Not if the other side has closed it; what it says is read and ignored.
-fn still_open(mut line: Box<dyn Pipe>) -> Option<Box<dyn Pipe>> {
-    let mut said = [0; 512];
-    loop {
-        match line.read(&mut said).now_or_never() {
-            None => return Some(line),
-            Some(Ok(count)) if count > 0 => {}
-            Some(_) => return None,
+    fn send(&mut self, ticket: Option<u64>, frames: Bytes) {
+        if let Some(line) = &self.line {
+            line.send(frames.clone());
+            self.under_way.push_back(Sent { ticket, frames });
         }
+    }
+
+    fn frames(&self, batch: &[Notice]) -> Bytes {
+        let mut frames = Vec::new();
+        for notice in batch {
+            let mut message = self.message(notice);
+            match self.framing {
+                Framing::OctetCounting => {
+                    frames.extend_from_slice(format!("{} ", message.len()).as_bytes());
+                    frames.extend_from_slice(&message);
+                }
+                Framing::Newline => {
+                    // Neither JSON nor CEF holds any: a line is a message.
+                    for byte in &mut message {
+                        if matches!(byte, b'\n' | b'\r' | 0) {
+                            *byte = b' ';
+                        }
+                    }
+                    frames.extend_from_slice(&message);
+                    frames.push(b'\n');
+                }
+            }
+        }
+        frames.into()
+    }
+
+    async fn send_frames(&mut self, batch: &[Notice]) -> Outcome {
+        if let Some(line) = self.line.as_mut().filter(|line| line.has_ended()) {
+            let (taken, end) = line.news().await;
+            self.absorb(taken, end);
+        }
+        if !self.known.is_empty() {
+            return Outcome::NotYet;
+        }
+        if self.line.is_none()
+            && let Err(why) = self.connect().await
+        {
+            return Outcome::retry(why);
+        }
+        self.tickets += 1;
+        let frames = self.frames(batch);
+        self.send(Some(self.tickets), frames);
+        Outcome::Sent(self.tickets)
+    }
+
+    /// Settles the oldest of what is under way, and all of it when
+    /// the connection has ended.
+    fn absorb(&mut self, taken: u64, end: Option<End>) {
+        let now = Instant::now();
+        let mut tickets = Vec::new();
+        for _ in 0..taken {
+            if let Some(sent) = self.under_way.pop_front() {
+                tickets.extend(sent.ticket);
+                self.recent.add(now, sent.frames);
+                self.backoff.reset();
+            }
+        }
+        if !tickets.is_empty() {
+            self.known.push_back(Settled::Taken(tickets));
+        }
+        let Some(end) = end else {
+            return;
+        };
+        self.line = None;
+        self.next_try = Some(now + self.backoff.next(None));
+        let since = match end.is_reset {
+            true => DOUBTFUL_UNREAD,
+            false => DOUBTFUL,
+        };
+        self.again = self.recent.take(now, since);
+        let mut lost = Vec::new();
+        for sent in self.under_way.drain(..) {
+            match sent.ticket {
+                Some(ticket) => lost.push(ticket),
+                None => self.again.push(sent.frames),
+            }
+        }
+        let why = self.explained(&end.why);
+        let why = format!("the connection to {}:{} broke: {why}", self.host, self.port);
+        tracing::debug!(again = self.again.len(), lost = lost.len(), "{why}");
+        if !lost.is_empty() {
+            self.known.push_back(Settled::Lost { tickets: lost, why });
+        }
+    }
+
+    fn explained(&self, why: &str) -> String {
+        let asked = why.contains("CertificateRequired") && self.may_be_asked_who;
+        let hint = match asked {
+            true => " (it wants a client certificate: set client_certificate and client_key)",
+            false => "",
+        };
+        format!("{}{hint}", printable(why))
     }
 }
 
@@ -217,34 +326,68 @@ impl Destination for Syslog {
     }
 
     async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
-        let sent = match self.way {
-            Way::Udp => self.send_datagrams(batch).await.map(Outcome::PerItem),
-            Way::Tcp | Way::Tls(_) => self.send_frames(batch).await.map(|()| Outcome::Delivered),
-        };
-        sent.unwrap_or_else(Outcome::retry)
+        match self.way {
+            Way::Udp => {
+                let sent = self.send_datagrams(batch).await;
+                sent.map_or_else(Outcome::retry, Outcome::PerItem)
+            }
+            Way::Tcp | Way::Tls(_) => self.send_frames(batch).await,
+        }
+    }
+
+    async fn settled(&mut self) -> Settled {
+        loop {
+            if let Some(known) = self.known.pop_front() {
+                return known;
+            }
+            match &mut self.line {
+                Some(line) => {
+                    let (taken, end) = line.news().await;
+                    self.absorb(taken, end);
+                }
+                // Nothing that waits for its turn, or it is sent as it comes.
+                None if self.again.is_empty() => std::future::pending().await,
+                None => {
+                    if let Some(at) = self.next_try {
+                        tokio::time::sleep_until(at.into()).await;
+                    }
+                    if let Err(why) = self.connect().await {
+                        tracing::debug!("{why}");
+                        self.next_try = Some(Instant::now() + self.backoff.next(None));
+                    }
+                }
+            }
+        }
     }
 }
 
-/// What was sent last, and may not have arrived.
+/// Frames taken last, which may have been lost over there.
 #[derive(Default)]
 struct Recent {
-    frames: VecDeque<(Instant, Vec<u8>)>,
+    frames: VecDeque<(Instant, Bytes)>,
     bytes: usize,
 }
 
 impl Recent {
-    fn add(&mut self, frames: Vec<u8>) {
-        let now = Instant::now();
+    fn add(&mut self, now: Instant, frames: Bytes) {
         self.bytes += frames.len();
         self.frames.push_back((now, frames));
         while let Some((at, oldest)) = self.frames.front() {
-            let old = now.duration_since(*at) > DOUBTFUL || self.bytes > MOST_DOUBTFUL;
+            let old = now.duration_since(*at) > DOUBTFUL_UNREAD || self.bytes > MOST_DOUBTFUL;
             if !old || self.frames.len() == 1 {
                 break;
             }
             self.bytes -= oldest.len();
             self.frames.pop_front();
         }
+    }
+
+    /// Takes out frames younger than that; nothing stays.
+    fn take(&mut self, now: Instant, than: Duration) -> Vec<Bytes> {
+        self.bytes = 0;
+        let frames = self.frames.drain(..);
+        let young = frames.filter(|(at, _)| now.duration_since(*at) <= than);
+        young.map(|(_, frames)| frames).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Notice;
 use super::ecs::quotes;
+use super::shapes::Shape;
 use crate::config::Preset;
 use crate::finding::printable;
 
@@ -17,11 +18,13 @@ const FUEL: u64 = 500_000;
 
 pub(super) struct Template {
     env: Environment<'static>,
+    is_json: bool,
 }
 
 impl Template {
-    /// Parses it and renders a sample; an error says where it is wrong.
-    pub(super) fn new(text: &str, sample: &Notice) -> Result<Self, String> {
+    /// Parses it and renders one of each; an error says where it is wrong, and
+    /// for which.
+    pub(super) fn new(text: &str, shapes: &[Shape]) -> Result<Self, String> {
         let mut env = Environment::new();
         env.set_undefined_behavior(UndefinedBehavior::Strict);
         env.set_debug(true);
@@ -33,11 +36,33 @@ impl Template {
         env.add_filter("cut", |text: &str, most: usize| cut(text, most));
         env.add_template_owned(NAME, text.to_owned())
             .map_err(|error| place(&error, text))?;
-        let template = Self { env };
-        template
-            .render_or(sample)
-            .map_err(|error| place(&error, text))?;
+        let mut template = Self {
+            env,
+            is_json: false,
+        };
+        for (number, (name, notice)) in shapes.iter().enumerate() {
+            let rendered = template.render_or(notice);
+            // What the fullest lacks is a typo.
+            let of = match number {
+                0 => String::new(),
+                _ => format!(" (of {name})"),
+            };
+            let rendered = rendered.map_err(|error| format!("{}{of}", place(&error, text)))?;
+            let json = serde_json::from_str::<Value>(&rendered);
+            match (number, &json) {
+                (0, _) => template.is_json = json.is_ok(),
+                (_, Err(error)) if template.is_json => {
+                    return Err(format!("template: no JSON comes of it{of}: {error}"));
+                }
+                _ => {}
+            }
+        }
         Ok(template)
+    }
+
+    /// Tells that every event becomes JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.is_json
     }
 
     pub(super) fn render(&self, notice: &Notice) -> Result<String, String> {
@@ -161,11 +186,77 @@ fn cut(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sinks::trial::sample;
+    use crate::config::{Preset, Settings, SinkSettings};
+    use crate::sinks::shapes::shapes;
+
+    fn settings(more: &str) -> SinkSettings {
+        let text = format!("[sinks.it]\nkind = 'webhook'\n{more}");
+        let settings = Settings::parse(&text, "watchtower.toml").unwrap();
+        settings.sinks.into_iter().next().unwrap()
+    }
+
+    /// The error of a template with these settings.
+    fn fault(text: &str, more: &str) -> Option<String> {
+        Template::new(text, &shapes(&settings(more))).err()
+    }
+
+    #[test]
+    fn it_is_tried_on_every_event_that_it_may_meet() {
+        let quote = "{{ quotes[0] }}";
+        assert_eq!(
+            fault(quote, "").unwrap(),
+            "template, line 1, column 4: undefined value: `quotes[0]` is undefined \
+             (of an incident that is opened, without any quote)"
+        );
+        assert_eq!(fault("{{ quotes[0] if quotes else title }}", ""), None);
+        let closed = "{% if status == 'closed' %}{{ quotes[0] }}{% endif %}";
+        let closed = fault(closed, "").unwrap();
+        assert!(
+            closed.ends_with("(of an incident that is closed)"),
+            "{closed}"
+        );
+        let seen = "{% if change == 'opened' or change == 'status' %}{{ event.start_time }}{% else %}{{ event.finding_info.first_seen_time }}{% endif %}";
+        assert_eq!(fault(seen, ""), None);
+        // Met by none but those who are told all, or a number.
+        let note = "{% if change == 'note' %}{{ quotes[0] }}{% endif %}";
+        assert_eq!(fault(note, ""), None);
+        let told = fault(note, "what = 'findings'").unwrap();
+        assert!(told.ends_with("(of a note)"), "{told}");
+        let number = "{% if change == 'digest' %}{{ event.finding_info.created_time }}{% endif %}";
+        assert_eq!(fault(number, ""), None);
+        let told = fault(number, "rate = '1/1m'").unwrap();
+        assert!(told.ends_with("(of a number of further events)"), "{told}");
+        let json =
+            "[{% for quote in quotes %}{{ quote | tojson }}{% endfor %}{{ ',1' if decision }}]";
+        let told = fault(json, "").unwrap();
+        assert!(
+            told.starts_with(
+                "template: no JSON comes of it (of an incident that is acknowledged): "
+            ),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn the_presets_stand_all_of_them() {
+        for kind in [
+            Preset::Slack,
+            Preset::Teams,
+            Preset::Discord,
+            Preset::Mattermost,
+        ] {
+            let more = "what = 'findings'\nrate = '1/1m'";
+            let made = Template::new(preset(kind), &shapes(&settings(more)));
+            assert!(
+                made.unwrap_or_else(|why| panic!("{kind:?}: {why}"))
+                    .is_json()
+            );
+        }
+    }
 
     #[test]
     fn a_typo_is_refused_with_its_place() {
-        let fault = |text| Template::new(text, &sample()).err().unwrap();
+        let fault = |text| fault(text, "").unwrap();
         assert_eq!(
             fault("{\"text\": {{ title | tojson }},\n \"x\": {{ titel | tojson }}}"),
             "template, line 2, column 18: undefined value"

@@ -8,12 +8,11 @@ use async_trait::async_trait;
 use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use serde_json::Value;
 use sha2::Sha256;
 
 use super::http::{Http, headers, secret};
+use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
-use super::trial::sample;
 use super::{Blame, Destination, Item, Notice, Outcome, shaped};
 use crate::config::{Format, Preset, Secret, SinkSettings};
 
@@ -32,15 +31,19 @@ impl Webhook {
             (Some(preset), _) => Some(template::preset(preset)),
             (None, text) => text.as_deref(),
         };
-        let sample = sample();
-        let template = text.map(|text| Template::new(text, &sample)).transpose()?;
-        let json = match &template {
-            Some(template) => {
-                let rendered = template.render(&sample)?;
-                serde_json::from_str::<Value>(&rendered).is_ok()
+        let template = text.map(|text| Template::new(text, &shapes(settings)));
+        let template = template.transpose()?;
+        if let Some(template) = &template {
+            let (of, notice) = nameless(settings);
+            if let Err(why) = template.render(&notice) {
+                let sink = &settings.name;
+                tracing::warn!(
+                    sink,
+                    "the template fails on {of}, which becomes a dead letter: {why}"
+                );
             }
-            None => true,
-        };
+        }
+        let json = template.as_ref().is_none_or(Template::is_json);
         let kind = if json {
             "application/json"
         } else {

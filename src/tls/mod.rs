@@ -22,7 +22,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
-pub use client::{ClientStream, Connector};
+pub use client::{ClientStream, Connector, Identity};
 pub use handshake::{Acceptor, HandshakeError, Stream};
 pub use pair::{Certificate, PairError};
 

@@ -48,6 +48,11 @@ impl PairError {
         Self::new("certificate", &settings.certificate, why.to_string())
     }
 
+    /// In the words of a sink's settings.
+    pub(super) fn of_client(&self) -> String {
+        format!("client_{} {}: {}", self.key, self.file.display(), self.why)
+    }
+
     fn of_key(settings: &TlsSettings, why: impl fmt::Display) -> Self {
         Self::new("key", &settings.key, why.to_string())
     }
@@ -140,6 +145,11 @@ impl Files {
                 .map_err(|why| PairError::of_certificate(settings, why))?,
             key: read(&settings.key).map_err(|why| PairError::of_key(settings, why))?,
         })
+    }
+
+    /// Both, one after the other.
+    pub(super) fn together(&self) -> Vec<u8> {
+        [&self.certificate[..], b"\n", &self.key].concat()
     }
 
     /// Tells one content from another without keeping a key for it.

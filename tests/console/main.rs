@@ -9,6 +9,7 @@ mod desk;
 mod accessible;
 mod bulk;
 mod day;
+mod dead;
 mod described;
 mod hand;
 mod hostile;

@@ -72,6 +72,18 @@ impl Fake {
         port: u16,
         judge: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port));
+        let listener = listener.await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self::on(listener, address, judge)
+    }
+
+    /// On connections that somebody else accepts.
+    pub(crate) fn on<L: axum::serve::Listener<Addr = SocketAddr>>(
+        listener: L,
+        address: SocketAddr,
+        judge: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let inside = Arc::new(Inside {
             judge: Box::new(judge),
             faults: Mutex::default(),
@@ -81,10 +93,6 @@ impl Fake {
             .fallback(answer)
             .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
             .with_state(Arc::clone(&inside));
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
-            .await
-            .unwrap();
-        let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, inside }
     }

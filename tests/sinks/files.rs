@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use watchtower::config::{Settings, SinkSettings};
 use watchtower::finding::Severity;
 use watchtower::incident::Status;
 
+use crate::fake::{Fake, reply};
 use crate::house::{House, brute_force, numbered};
 
 /// Every line has to parse.
@@ -73,8 +74,16 @@ async fn each_is_told_what_it_asked_for() {
     let ecs = lines(&house.dir.path().join("ecs"));
     assert_eq!(ecs[0]["related"]["ip"][0], "203.0.113.45");
     assert_eq!(
-        ecs[0]["threat"]["technique"]["subtechnique"]["id"][0],
-        "T1110.001"
+        ecs[0]["threat"],
+        json!({
+            "framework": "MITRE ATT&CK",
+            "technique": {
+                "id": ["T1110"],
+                "name": ["Brute Force"],
+                "subtechnique": { "id": ["T1110.001"], "name": ["Password Guessing"] },
+            },
+            "tactic": { "id": ["TA0006"], "name": ["Credential Access"] },
+        })
     );
     assert!(house.board.list().iter().all(|row| row.name != "off"));
 }
@@ -164,4 +173,42 @@ fn the_sample_is_valid() {
         .map(|sink: &SinkSettings| sink.name.clone())
         .collect();
     assert_eq!(names.len(), 9, "{names:?}");
+}
+
+#[tokio::test]
+async fn a_digest_counts_once_over_a_store_that_fails() {
+    let hook = Fake::start(|_| reply(200, json!({}))).await;
+    let house = House::with(&format!(
+        "[sinks.counted]\nkind = 'webhook'\nrate = '1/5s'\naddress = '{}'",
+        hook.url()
+    ))
+    .await;
+    for number in 0..6 {
+        house.finding(numbered(number)).await;
+    }
+    house
+        .until("the first", |house| house.sink("counted").told == 1)
+        .await;
+    // Nobody can write while somebody else does.
+    let file = house.dir.path().join("data").join("watchtower.db");
+    let other = rusqlite::Connection::open(file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    house
+        .until("a store that fails", |_| {
+            let parts = ["a sink waits for the store", "counted"];
+            !crate::common::log::lines_with(&parts).is_empty()
+        })
+        .await;
+    assert_eq!(house.sink("counted").told, 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    house.told("counted").await;
+    let counts = hook.seen(|request| {
+        let event = request.json();
+        match event["activity_id"] == 99 {
+            true => event["count"].as_u64().unwrap(),
+            false => 1,
+        }
+    });
+    assert_eq!(counts.iter().sum::<u64>(), 6, "{counts:?}");
+    assert!(counts.iter().any(|count| *count > 1), "{counts:?}");
 }

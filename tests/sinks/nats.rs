@@ -15,11 +15,18 @@ async fn server(dir: &std::path::Path, port: u16) -> Child {
     started(dir, port, &[]).await
 }
 
-async fn started(dir: &std::path::Path, port: u16, args: &[&str]) -> Child {
+pub(crate) async fn started(dir: &std::path::Path, port: u16, args: &[&str]) -> Child {
+    let port_text = port.to_string();
+    let mut all = vec!["-a", "127.0.0.1", "-p", &port_text];
+    all.extend(args);
+    all.extend(["-js", "-sd"]);
+    spawned(&all, dir, port).await
+}
+
+async fn spawned(args: &[&str], last: &std::path::Path, port: u16) -> Child {
     let child = Command::new("nats-server")
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-        .arg(dir)
         .args(args)
+        .arg(last)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
@@ -161,5 +168,90 @@ async fn with_a_login_and_one_event_that_is_too_large_the_others_are_told() {
     for (place, user) in [(1, "user0 "), (2, "user2 ")] {
         let message = stream.get_raw_message(place).await.unwrap();
         assert!(String::from_utf8_lossy(&message.payload).contains(user));
+    }
+}
+
+/// A server with that configuration and no JetStream.
+async fn plain(dir: &std::path::Path, port: u16, conf: &str) -> Child {
+    let file = dir.join("plain.conf");
+    std::fs::write(&file, conf).unwrap();
+    spawned(
+        &["-a", "127.0.0.1", "-p", &port.to_string(), "-c"],
+        &file,
+        port,
+    )
+    .await
+}
+
+async fn nobody_stores(jetstream: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let _server = match jetstream {
+        true => server(dir.path(), port).await,
+        false => plain(dir.path(), port, "").await,
+    };
+    let client = async_nats::connect(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    let mut heard = client.subscribe("watchtower.>").await.unwrap();
+    client.flush().await.unwrap();
+    let sink = format!("[sinks.bus]\nkind = 'nats'\naddress = 'nats://127.0.0.1:{port}'");
+    let mut house = House::with(&sink).await;
+    for number in 0..3 {
+        house.finding(numbered(number)).await;
+    }
+    house.told("bus").await;
+    let row = house.sink("bus");
+    assert_eq!((row.delivered, row.failed), (3, 0), "{row:?}");
+    for number in 0..3 {
+        let message = heard.next().await.unwrap();
+        let text = String::from_utf8_lossy(&message.payload);
+        assert!(text.contains(&format!("user{number} ")), "{text}");
+    }
+    house.stop().await;
+    // Who demands JetStream waits for it.
+    house
+        .start(&format!("{sink}\nacknowledge = true\ntimeout = '1s'"))
+        .await;
+    house.finding(numbered(3)).await;
+    house
+        .until("it waits", |house| house.sink("bus").failed > 0)
+        .await;
+    assert_eq!(house.sink("bus").delivered, 0);
+}
+
+#[tokio::test]
+async fn without_a_stream_whoever_subscribes_has_each_event_once() {
+    tokio::join!(nobody_stores(false), nobody_stores(true));
+}
+
+#[tokio::test]
+async fn what_the_server_does_not_allow_is_not_taken() {
+    for (permissions, delivered) in [
+        // Nor may it hear itself, and it need not.
+        ("publish: \"watchtower.>\", subscribe: \"none\"", 1),
+        ("publish: \"elsewhere.>\", subscribe: \">\"", 0),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let user = format!("user: wt, password: secret, permissions: {{ {permissions} }}");
+        let conf = format!("authorization {{ users: [ {{ {user} }} ] }}\n");
+        let _server = plain(dir.path(), port, &conf).await;
+        let house = House::with(&format!(
+            "[sinks.bus]\nkind = 'nats'\naddress = 'nats://wt:secret@127.0.0.1:{port}'\ntimeout = '8s'"
+        ))
+        .await;
+        house.finding(numbered(0)).await;
+        house
+            .until("an outcome", |house| {
+                let sink = house.sink("bus");
+                sink.delivered + sink.failed > 0
+            })
+            .await;
+        let sink = house.sink("bus");
+        assert_eq!(sink.delivered, delivered, "{sink:?}");
+        if delivered == 0 {
+            assert!(sink.state.contains("ermissions"), "{}", sink.state);
+        }
     }
 }

@@ -53,10 +53,13 @@ async fn every_event_is_valid_and_a_mutated_one_is_not() {
         assert_eq!(faults, &json!([]), "{event:#}");
     }
     let first = &events[0];
-    assert_eq!(
-        first["finding_info"]["attacks"].as_array().unwrap().len(),
-        3
-    );
+    let attacks = first["finding_info"]["attacks"].as_array().unwrap();
+    assert_eq!(attacks.len(), 3);
+    for (attack, sub) in attacks.iter().zip([None, Some("Password Guessing")]) {
+        assert_eq!(attack["tactic"]["name"], "Credential Access");
+        assert_eq!(attack["technique"]["name"], "Brute Force");
+        assert_eq!(attack["sub_technique"]["name"].as_str(), sub);
+    }
     assert_eq!(first["unmapped"]["fields"]["env"], "prod");
     assert!(
         first["observables"]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -133,6 +134,62 @@ async fn splunk_is_asked_whether_its_indexers_have_it() {
             .count(),
         2
     );
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
+    // Of each batch: how often it was sent, and since when.
+    let batches: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
+    let theirs = Arc::clone(&batches);
+    let splunk = Fake::start(move |request| {
+        let mut batches = theirs.lock().unwrap();
+        if !request.path.contains("/ack?") {
+            batches.push((request.text(), Instant::now()));
+            return reply(200, json!({ "code": 0, "ackId": batches.len() - 1 }));
+        }
+        // The first is never acknowledged, the others after five attempts' time.
+        let asked = request.json()["acks"].as_array().unwrap().clone();
+        let known = asked.iter().map(|id| {
+            let since = batches[id.as_u64().unwrap() as usize].1;
+            let has = *id != 0 && since.elapsed() > Duration::from_secs(1);
+            (id.to_string(), Value::from(has))
+        });
+        reply(
+            200,
+            json!({ "acks": known.collect::<serde_json::Map<_, _>>() }),
+        )
+    })
+    .await;
+    let house = House::with(&format!(
+        "[sinks.siem]\nkind = 'splunk_hec'\naddress = '{}'\nacknowledge = true\ntimeout = '200ms'\nbatch = 1",
+        splunk.url()
+    ))
+    .await;
+    house.finding(numbered(0)).await;
+    house
+        .until("it says so", |house| {
+            house
+                .sink("siem")
+                .state
+                .starts_with("waiting: its indexers")
+        })
+        .await;
+    house.finding(numbered(1)).await;
+    house
+        .until("the second", |house| house.sink("siem").delivered == 1)
+        .await;
+    assert_eq!(house.sink("siem").told, 0, "the first is not");
+    house.told("siem").await;
+    let batches = batches.lock().unwrap();
+    let users: Vec<_> = batches
+        .iter()
+        .map(|(text, _)| text.contains("user0 "))
+        .collect();
+    assert_eq!(users, [true, false, true], "sent again once");
+    let long = batches[2].1.duration_since(batches[0].1);
+    assert!(long >= Duration::from_secs(4), "{long:?}");
+    let sink = house.sink("siem");
+    assert_eq!((sink.delivered, sink.dead, sink.failed), (2, 0, 1));
 }
 
 /// A data stream: documents by their id.

@@ -37,11 +37,23 @@ impl Rsyslog {
         parameters: &str,
         global: &str,
     ) -> Self {
+        Self::reading(folder, port, module, "", parameters, global).await
+    }
+
+    /// With parameters of the input too.
+    pub(crate) async fn reading(
+        folder: &Path,
+        port: u16,
+        module: &str,
+        input: &str,
+        parameters: &str,
+        global: &str,
+    ) -> Self {
         let dir = folder.display();
         let conf = format!(
             "global(workDirectory=\"{dir}\" maxMessageSize=\"256k\" {global})\n\
              module(load=\"{module}\" {parameters})\n\
-             input(type=\"{module}\" port=\"{port}\" address=\"127.0.0.1\")\n\
+             input(type=\"{module}\" port=\"{port}\" address=\"127.0.0.1\" {input})\n\
              template(name=\"whole\" type=\"string\" string=\"%jsonmesg%\\n\")\n\
              action(type=\"omfile\" file=\"{dir}/out\" template=\"whole\")\n"
         );
@@ -155,8 +167,37 @@ async fn rsyslog_reads_every_message_over_udp_and_tcp() {
     }
 }
 
-/// An authority's certificate and, signed by it, one for `name`.
-fn certificates(folder: &Path, name: &str) -> PathBuf {
+#[tokio::test]
+async fn a_receiver_that_knows_lines_alone_reads_every_message() {
+    for format in ["ocsf", "cef"] {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let input = "SupportOctetCountedFraming=\"off\"";
+        let _rsyslog = Rsyslog::reading(folder.path(), port, "imptcp", input, "", "").await;
+        let house = House::with(&format!(
+            "[sinks.log]\nkind = 'syslog'\nframing = 'newline'\nformat = '{format}'\naddress = 'tcp://127.0.0.1:{port}'"
+        ))
+        .await;
+        let incident = house.life().await.to_string();
+        house
+            .until("five messages", |_| received(folder.path()).len() >= 5)
+            .await;
+        let messages = received(folder.path());
+        if format == "ocsf" {
+            check(&messages, &incident);
+        } else {
+            assert_eq!(messages.len(), 5);
+            for message in messages {
+                let body = message["msg"].as_str().unwrap();
+                assert!(body.starts_with("CEF:0|Watchtower|"), "{body}");
+                assert_eq!(message["app-name"], "watchtower");
+            }
+        }
+    }
+}
+
+/// An authority's certificate and, signed by it, one for `name` and a client's.
+pub(crate) fn certificates(folder: &Path, name: &str) -> PathBuf {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -167,6 +208,11 @@ fn certificates(folder: &Path, name: &str) -> PathBuf {
     std::fs::write(&ca, authority.as_ref().pem()).unwrap();
     std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["watchtower.example".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    std::fs::write(folder.join("client.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("client-key.pem"), key.serialize_pem()).unwrap();
     ca
 }
 

@@ -34,6 +34,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "main.js",
     "api.js",
     "boxes.js",
+    "dead.js",
     "dialog.js",
     "dom.js",
     "events.js",

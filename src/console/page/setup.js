@@ -1,6 +1,7 @@
 // What to type into Zoom and OBS, who was turned away, and how all fares.
 
 import { ask } from './api.js';
+import { deadLetters } from './dead.js';
 import { at, clock, el, fill, usd, words } from './dom.js';
 
 /** @import {Agent, Child, List, Setup, Sink, Standing} from './types' */
@@ -57,6 +58,7 @@ export async function show() {
   const on = agents.items.filter(({ enabled }) => enabled);
   fill(
     at('health'),
+    ...setup.faults.map((fault) => el('p', { class: 'note', role: 'alert' }, fault)),
     el('h2', {}, 'Models'),
     table('Models', ['analyst', 'model', 'state', 'since', 'last answer'], on.map((agent) => row(
       agent.name, `${agent.provider} ${agent.model}`, agent.state, clock(agent.since), agent.last_look ? clock(agent.last_look) : 'none yet'))),
@@ -70,9 +72,10 @@ export async function show() {
     el('h2', {}, 'Sinks'),
     sinks.items.length === 0 ? el('p', {}, 'none configured') : table('Sinks', ['sink', 'state', 'behind', 'delivered', 'failed', 'dead'],
       sinks.items.map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(String)))),
+    ...sinks.items.filter(({ dead }) => dead > 0).map(deadLetters),
     el('h2', {}, 'Disk'),
     disk(setup.disk),
-    setup.faults.map((fault) => el('p', { class: 'note', role: 'alert' }, fault)),
+    el('form', { method: 'post', action: '/logout' }, el('button', {}, 'Log out')),
     el('p', { class: 'quiet' }, `Watchtower ${setup.version} · `, el('a', { href: '/api/openapi.json' }, 'API')),
   );
 }

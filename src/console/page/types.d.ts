@@ -7,6 +7,7 @@ type Schemas = components['schemas'];
 
 export type Agent = Schemas['AgentStatus'];
 export type Answer = Schemas['Answer'];
+export type Buried = Schemas['Buried'];
 export type Change = Schemas['Change'];
 export type Citation = Schemas['Citation'];
 export type Cost = Schemas['Cost'];

@@ -1,0 +1,47 @@
+// Events that a receiver has refused for good, to be sent again.
+
+import { ask, send } from './api.js';
+import { clock, el, fill, foreign, words } from './dom.js';
+
+/** @import {Buried, List, Sink} from './types' */
+
+/** Listed when it is opened: there may be many. @param {Sink} sink */
+export function deadLetters({ name, dead }) {
+  const list = el('div', {}, 'loading');
+  return el('details', {
+    class: 'dead',
+    /** @param {Event} event */
+    ontoggle: (event) => /** @type {HTMLDetailsElement} */ (event.target).open && show(list, name),
+  }, el('summary', {}, `Dead letters of ${name}: ${dead}`), list);
+}
+
+/** @param {Element} list @param {string} sink @param {string} [cursor] */
+async function show(list, sink, cursor) {
+  try {
+    /** @type {List<Buried>} */
+    const { items, next } = await ask(`/api/sinks/${encodeURIComponent(sink)}/dead${cursor ? `?cursor=${cursor}` : ''}`);
+    const further = el('div', {});
+    if (next) fill(further, el('button', { type: 'button', onclick: () => show(further, sink, next) }, 'Show more'));
+    fill(list, items.length === 0 ? el('p', {}, 'none') : el('ul', {}, ...items.map((letter) => row(sink, letter))), further);
+  } catch (error) {
+    fill(list, el('p', { role: 'alert' }, words(error)));
+  }
+}
+
+/** @param {string} sink @param {Buried} letter */
+function row(sink, { event, at, why, body }) {
+  const said = el('output', { role: 'status' });
+  const button = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: again }, 'Send again'));
+  async function again() {
+    button.disabled = true;
+    try {
+      await send(`/api/sinks/${encodeURIComponent(sink)}/dead/${event}`, {});
+      fill(said, 'Queued for delivery');
+    } catch (error) {
+      fill(said, words(error));
+      button.disabled = false;
+    }
+  }
+  const title = /** @type {{message?: unknown}} */ (body)?.message;
+  return el('li', {}, clock(at), ' ', foreign(String(title ?? event), 'b'), ' ', foreign(why), ' ', button, ' ', said);
+}

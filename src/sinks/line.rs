@@ -1,0 +1,307 @@
+//! A connection that carries syslog, and how far the other side has it.
+//!
+//! Nobody acknowledges syslog. What can be known: that the other side's kernel
+//! has acknowledged every byte (`SIOCOUTQ`; of TLS the records), and that
+//! nothing spoke against it since: no end, no reset, no alert of TLS. In
+//! TLS 1.3 a client may write before it is refused, so the reading half is
+//! polled all the time. What fulfils both counts as taken.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// Time after which acknowledged bytes count as taken if nothing spoke against it.
+const GRACE: Duration = Duration::from_secs(1);
+/// Between two looks at what is acknowledged.
+const LOOK: Duration = Duration::from_millis(50);
+/// Time to read why the other side closed, when writing fails.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+pub(super) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
+
+/// Ends with its connection, or when it is dropped and all is written.
+pub(super) struct Line {
+    frames: UnboundedSender<Bytes>,
+    progress: watch::Receiver<Progress>,
+    heard: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    taken: u64,
+    end: Option<End>,
+}
+
+/// Why a connection is no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) why: String,
+    /// The other side had not read all it was sent.
+    pub(super) is_reset: bool,
+}
+
+impl Line {
+    /// `stream` goes over what `gauge` measures. Without any progress for
+    /// `patience` it counts as broken.
+    pub(super) fn start(stream: Box<dyn Pipe>, gauge: Gauge, patience: Duration) -> Self {
+        let (frames, waiting) = mpsc::unbounded_channel();
+        let (progress, heard) = watch::channel(Progress::default());
+        tokio::spawn(carry(stream, gauge, waiting, progress, patience));
+        Self {
+            frames,
+            progress: heard,
+            heard: 0,
+        }
+    }
+
+    pub(super) fn send(&self, frames: Bytes) {
+        // Of a connection that has ended: its end is told.
+        drop(self.frames.send(frames));
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.progress.borrow().end.is_some()
+    }
+
+    /// Waits for more pieces to count as taken, or for the end of the connection.
+    pub(super) async fn news(&mut self) -> (u64, Option<End>) {
+        let heard = self.heard;
+        let news = |progress: &Progress| progress.taken > heard || progress.end.is_some();
+        let progress = self.progress.wait_for(news).await.map(|now| now.clone());
+        let progress = progress.unwrap_or_else(|_| Progress {
+            taken: heard,
+            end: Some(End {
+                why: "the server shuts down".to_owned(),
+                is_reset: false,
+            }),
+        });
+        self.heard = progress.taken;
+        (progress.taken - heard, progress.end)
+    }
+}
+
+/// Progress of one piece that is sent.
+enum Step {
+    Begun,
+    /// All of it is in the kernel's hands; how many bytes were by then.
+    Written(u64),
+}
+
+async fn carry(
+    stream: Box<dyn Pipe>,
+    gauge: Gauge,
+    mut waiting: UnboundedReceiver<Bytes>,
+    progress: watch::Sender<Progress>,
+    patience: Duration,
+) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (steps, taken_steps) = mpsc::unbounded_channel();
+    let counter = Arc::clone(&gauge.written);
+    let write = async move {
+        while let Some(frames) = waiting.recv().await {
+            drop(steps.send(Step::Begun));
+            writer.write_all(&frames).await?;
+            writer.flush().await?;
+            drop(steps.send(Step::Written(counter.load(Ordering::Relaxed))));
+        }
+        writer.shutdown().await
+    };
+    let read = async move {
+        let mut said = [0; 1024];
+        loop {
+            match reader.read(&mut said).await {
+                Ok(0) => return end("the other side closed it"),
+                // Nothing it could say means anything.
+                Ok(_) => {}
+                Err(error) => return broke(&error),
+            }
+        }
+    };
+    tokio::pin!(read);
+    let end = tokio::select! {
+        biased;
+        end = &mut read => Some(end),
+        written = write => match written {
+            Ok(()) => None,
+            Err(error) => {
+                let said = timeout(LAST_WORDS, read).await;
+                let said = said.ok().filter(|said| !said.is_reset);
+                Some(said.unwrap_or_else(|| broke(&error)))
+            }
+        },
+        end = follow(&gauge, taken_steps, &progress, patience) => Some(end),
+    };
+    progress.send_modify(|progress| progress.end = end);
+}
+
+/// Tells what counts as taken; returns when nothing moves any more.
+async fn follow(
+    gauge: &Gauge,
+    mut steps: UnboundedReceiver<Step>,
+    progress: &watch::Sender<Progress>,
+    patience: Duration,
+) -> End {
+    let (mut begun, mut taken) = (0_u64, 0_u64);
+    let mut written = VecDeque::new();
+    let mut acknowledged = VecDeque::new();
+    let mut moved = (0, Instant::now());
+    loop {
+        let step = match begun == taken {
+            true => steps.recv().await,
+            false => timeout(LOOK, steps.recv()).await.unwrap_or(None),
+        };
+        let now = Instant::now();
+        if begun == taken {
+            moved.1 = now;
+        }
+        let mut next = step;
+        while let Some(step) = next {
+            match step {
+                Step::Begun => begun += 1,
+                Step::Written(bytes) => written.push_back(bytes),
+            }
+            next = steps.try_recv().ok();
+        }
+        let bytes = match gauge.acknowledged() {
+            Ok(bytes) => bytes,
+            Err(error) => return broke(&error),
+        };
+        if bytes != moved.0 {
+            moved = (bytes, now);
+        }
+        while written.pop_front_if(|mark| *mark <= bytes).is_some() {
+            acknowledged.push_back(now);
+        }
+        let before = taken;
+        while acknowledged
+            .pop_front_if(|at| now.duration_since(*at) >= GRACE)
+            .is_some()
+        {
+            taken += 1;
+        }
+        if taken > before {
+            progress.send_modify(|progress| progress.taken = taken);
+        }
+        let known = taken + acknowledged.len() as u64;
+        if begun > known && now.duration_since(moved.1) >= patience {
+            let s = patience.as_secs_f32();
+            return end(&format!("for {s} s the other side has taken nothing"));
+        }
+    }
+}
+
+fn end(why: &str) -> End {
+    End {
+        why: why.to_owned(),
+        is_reset: false,
+    }
+}
+
+fn broke(error: &io::Error) -> End {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    End {
+        why: error.to_string(),
+        is_reset: matches!(error.kind(), BrokenPipe | ConnectionReset),
+    }
+}
+
+/// Counts what goes into a connection, and what of it the other side's kernel
+/// has acknowledged.
+pub(super) struct Gauge {
+    socket: OwnedFd,
+    written: Arc<AtomicU64>,
+}
+
+impl Gauge {
+    pub(super) fn of(stream: TcpStream) -> io::Result<(Counted, Self)> {
+        let written = Arc::new(AtomicU64::new(0));
+        let gauge = Self {
+            socket: stream.as_fd().try_clone_to_owned()?,
+            written: Arc::clone(&written),
+        };
+        Ok((Counted { stream, written }, gauge))
+    }
+
+    fn acknowledged(&self) -> io::Result<u64> {
+        // Read first: what is written meanwhile makes the number too small.
+        let written = self.written.load(Ordering::Relaxed);
+        let mut queued: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket) writes one int there, and
+        // the descriptor is open as long as `self` is.
+        let failed =
+            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) } != 0;
+        if failed {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(written.saturating_sub(queued.unsigned_abs().into()))
+    }
+}
+
+pub(super) struct Counted {
+    stream: TcpStream,
+    written: Arc<AtomicU64>,
+}
+
+impl Counted {
+    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,181 @@
+//! Every shape an event may have: what a sample is made of, and what a template
+//! is tried on before it meets the real ones.
+//!
+//! They are made of entries by the code that makes the real ones.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Notice;
+use super::notice::{Change, Digest};
+use crate::config::{SinkSettings, What};
+use crate::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
+use crate::incident::{Decision, Entity, EntityKind, Incident, Judgement, News, Status};
+use crate::media::StreamName;
+use crate::store::Entry;
+
+/// News of an incident that findings cause.
+const BY_FINDINGS: [(News, &str); 7] = [
+    (News::Opened, "an incident that is opened"),
+    (News::Reopened, "an incident that is reopened"),
+    (News::Returned, "an incident that returns"),
+    (News::SeverityRose, "an incident that becomes worse"),
+    (News::NewAgent, "another analyst's finding"),
+    (News::NewEvidence, "new evidence"),
+    (News::Repeated, "a repeated finding"),
+];
+
+/// An event by its name.
+pub(super) type Shape = (String, Notice);
+
+/// With everything an event may have, and marked as nobody's alarm.
+pub(super) fn sample() -> Notice {
+    let mut notice = Notice::of(&entry(News::Opened), &BTreeMap::new());
+    notice.change = Change::Test;
+    notice.ocsf["unmapped"]["change"] = "test".into();
+    notice
+}
+
+/// All that a sink with these settings may be told, the fullest first.
+pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
+    let mut entries = Vec::new();
+    for (news, name) in BY_FINDINGS {
+        let full = entry(news);
+        let mut bare = full.clone();
+        bare.finding = bare.finding.map(without_all);
+        let mut gone = bare.clone();
+        gone.finding = None;
+        entries.push((name.to_owned(), full));
+        entries.push((format!("{name}, without any quote"), bare));
+        entries.push((format!("{name}, whose finding is not kept any more"), gone));
+    }
+    for (status, name) in [
+        (Status::Acknowledged, "an incident that is acknowledged"),
+        (Status::Closed, "an incident that is closed"),
+        (Status::New, "an incident that somebody reopens"),
+    ] {
+        let mut decided = entry(News::Status);
+        decided.finding = None;
+        decided.incident.status = status;
+        decided.decision = Some(Decision {
+            status,
+            by: "Somebody".to_owned(),
+            at: decided.at,
+            why: "A test.".to_owned(),
+            false_positive: false,
+        });
+        entries.push((name.to_owned(), decided));
+    }
+    for (news, name) in [
+        (News::Verdict, "an incident the panel has settled"),
+        (News::Opinions, "an incident others have answered"),
+        (News::Note, "a note"),
+    ] {
+        let mut said = entry(news);
+        let model = said.finding.take().map(|finding| finding.model);
+        if news == News::Verdict {
+            said.incident.verdict = model.map(|model| Judgement {
+                by: "Watchtower".to_owned(),
+                severity: Severity::Info,
+                confidence: 1.0,
+                text: "A test.".to_owned(),
+                dissent: Vec::new(),
+                at: said.at,
+                model,
+            });
+        }
+        entries.push((name.to_owned(), said));
+    }
+    entries.retain(|(_, entry)| settings.what == What::Findings || entry.news.is_loud());
+    let told = entries
+        .into_iter()
+        .map(|(name, entry)| (name, Notice::of(&entry, &settings.fields)));
+    let mut shapes: Vec<_> = told.collect();
+    if settings.rate.is_some() {
+        let digest = Digest::new(&sample()).notice(&settings.fields);
+        shapes.push(("a number of further events".to_owned(), digest));
+    }
+    shapes.push(("the sample of `sink test`".to_owned(), sample()));
+    shapes
+}
+
+/// An incident that names no address, host or user: it has them all its life
+/// or never, so a template may be meant for those that do.
+pub(super) fn nameless(settings: &SinkSettings) -> Shape {
+    let mut entry = entry(News::Opened);
+    entry.incident.entities.clear();
+    let name = "an incident without observables".to_owned();
+    (name, Notice::of(&entry, &settings.fields))
+}
+
+fn without_all(mut finding: Finding) -> Finding {
+    finding.evidence.clear();
+    finding.mitre.clear();
+    finding.detail.clear();
+    finding.recommended_action.clear();
+    finding
+}
+
+fn entry(news: News) -> Entry {
+    let now = Timestamp::now();
+    let stream = StreamName::new("test").expect("a valid name");
+    let title = "Test of a sink by `watchtower sink test`: no alarm".to_owned();
+    let observation = Observation {
+        severity: Severity::Info,
+        confidence: 1.0,
+        category: Category::Other,
+        title: title.clone(),
+        detail: "Somebody tries whether findings arrive here.".to_owned(),
+        evidence: vec![Evidence {
+            quote: "nothing was on a screen".to_owned(),
+            bounds: None,
+            grounded: None,
+        }],
+        mitre: Vec::new(),
+        recommended_action: "None.".to_owned(),
+    };
+    let frame = FrameRef {
+        seq: 0,
+        pts_ms: 0,
+        sha256: String::new(),
+    };
+    let model = ModelRef {
+        provider: "offline".to_owned(),
+        name: "test".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        prompt: String::new(),
+    };
+    let mut finding = Finding::new("Watchtower", stream.clone(), now, frame, observation, model);
+    let incident = Incident {
+        id: Uuid::now_v7(),
+        stream,
+        title,
+        category: Category::Other,
+        severity: Severity::Info,
+        status: Status::New,
+        count: 1,
+        agents: vec!["Watchtower".to_owned()],
+        first_seen: now,
+        last_seen: now,
+        entities: vec![Entity {
+            kind: EntityKind::Ip,
+            value: "192.0.2.1".to_owned(),
+        }],
+        grounded: None,
+        opinions: Vec::new(),
+        verdict: None,
+    };
+    finding.incident = Some(incident.id);
+    Entry {
+        seq: 0,
+        id: Uuid::now_v7(),
+        at: now,
+        news,
+        version: 1,
+        incident,
+        finding: Some(finding),
+        decision: None,
+    }
+}
