@@ -26,8 +26,8 @@ pub use models::{ModelConfig, ModelName, Provider};
 pub use panel::{AgentConfig, Frames, Panel, PanelConfig, Priority, is_agent_name, log_name};
 pub use secret::Secret;
 pub use settings::{
-    HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
-    WatchdogSettings, WebrtcSettings,
+    HttpSettings, LogSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings,
+    Transcode, WatchdogSettings, WebrtcSettings,
 };
 pub use sinks::{Format, Preset, Rate, SinkKind, SinkSettings, What};
 

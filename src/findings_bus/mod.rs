@@ -8,10 +8,11 @@
 //! at the next start.
 
 mod export;
+mod lines;
 mod log;
 mod recorder;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use jiff::Timestamp;
 
-use crate::config::StoreSettings;
+use crate::config::{LogSettings, StoreSettings};
 use crate::finding::Finding;
 use crate::incident::{Change, Exchange, Incident, Lesson, Note};
 use crate::model::Spend;
@@ -34,6 +35,7 @@ use export::Export;
 use log::AgentLogs;
 use recorder::{Job, Recorder, Reply};
 
+pub use lines::LineFile;
 pub use store::OpenError;
 
 /// Findings on their way to disk; then agents wait.
@@ -60,6 +62,22 @@ struct Shared {
     position: Mutex<Position>,
     /// Why the store took nothing when it was asked last.
     refused: Mutex<Option<String>>,
+}
+
+/// Where the files for people and shippers lie, and how they are rotated.
+#[derive(Debug, Clone)]
+pub struct LogPlace {
+    pub folder: PathBuf,
+    pub rotation: LogSettings,
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for LogPlace {
+    fn from(folder: &P) -> Self {
+        Self {
+            folder: folder.as_ref().to_owned(),
+            rotation: LogSettings::default(),
+        }
+    }
 }
 
 /// With less room than this a write soon fails.
@@ -99,10 +117,12 @@ impl FindingsBus {
     /// is gone and all is written.
     pub fn open(
         data: &Path,
-        logs: &Path,
+        logs: impl Into<LogPlace>,
         agents: &[String],
         settings: &StoreSettings,
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
+        let LogPlace { folder, rotation } = logs.into();
+        let logs = folder.as_path();
         let logs_error = |file: &Path| {
             let file = file.display().to_string();
             move |source| OpenError::Folder {
@@ -113,8 +133,8 @@ impl FindingsBus {
         };
         std::fs::create_dir_all(logs).map_err(logs_error(logs))?;
         let file = logs.join(export::NAME);
-        let mut export = Export::open(&file).map_err(logs_error(&file))?;
-        let mut logs = AgentLogs::open(logs, agents).map_err(logs_error(logs))?;
+        let mut export = Export::open(&file, rotation).map_err(logs_error(&file))?;
+        let mut logs = AgentLogs::open(logs, agents, rotation).map_err(logs_error(logs))?;
         let (writer, readers) = store::open(data, settings)?;
         match export.make_whole(&readers) {
             Ok(lacking) => lacking.iter().for_each(|finding| logs.late(finding)),
@@ -393,7 +413,6 @@ impl FindingsBus {
         self.read(move |store| store.transcripts(incident)).await
     }
 
-    /// How much room the record takes, and how much there is.
     /// Why nothing can be written now, without the names of files.
     pub async fn trouble(&self) -> Option<String> {
         let refused = self.shared.refused.lock();
@@ -405,6 +424,7 @@ impl FindingsBus {
         (disk.free_bytes < LEAST_ROOM).then(|| "the disk of the record is full".to_owned())
     }
 
+    /// How much room the record takes, and how much there is.
     pub async fn disk(&self) -> Result<Disk, StoreError> {
         self.read(Readers::disk).await
     }
