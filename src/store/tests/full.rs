@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::over_time::{Hands, days, sweep_all};
 use super::*;
 
+/// Parts of the day.
+const ROUNDS: u64 = 72;
+
 /// Of a record.
 struct Filled {
     writer: Writer,
@@ -180,8 +183,8 @@ fn a_full_record_takes_another_day_and_keeps_every_finding() {
     let (found, lines) = (record.findings, record.count("screen_text"));
     let mut largest = on_disk(dir.path());
     let (mut written, begun) = (Duration::ZERO, Instant::now());
-    for _ in 0..24 * 6 {
-        record.hands.go(10 * 60);
+    for _ in 0..ROUNDS {
+        record.hands.go(24 * 60 * 60 / ROUNDS);
         let work = Instant::now();
         record.find(2);
         record.show(megabytes as usize / 2);
@@ -198,8 +201,8 @@ fn a_full_record_takes_another_day_and_keeps_every_finding() {
     }
     let day = begun.elapsed();
     let after = record.speed();
-    assert_eq!(record.count("findings"), found as i64 + 2 * 144);
-    assert_eq!(record.findings, found + 2 * 144);
+    assert_eq!(record.count("findings"), found as i64 + 2 * ROUNDS as i64);
+    assert_eq!(record.findings, found + 2 * ROUNDS as usize);
     let kept = record.count("screen_text");
     assert!(kept > lines / 2, "{kept} of {lines} lines");
     // As fast as before, but for the noise of a busy machine.
@@ -215,7 +218,7 @@ fn a_full_record_takes_another_day_and_keeps_every_finding() {
          before, {after:?} after; a day of {} screens: {written:?} to write, {:?} to sweep",
         record.findings,
         largest as f64 / 1e6,
-        144 * megabytes / 2,
+        ROUNDS * megabytes / 2,
         day - written,
     );
 }
