@@ -18,15 +18,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Json(mut value) = Json::<Value>::from_request(request, state).await?;
         whole(&mut value);
-        let body = T::deserialize(value);
-        body.map(Self).map_err(|error| {
-            unprocessable(format!("the body is not of the expected shape: {error}"))
-        })
+        // As text again: what is wrong then has a path.
+        let text = serde_json::to_vec(&value).unwrap_or_default();
+        let Json(body) = Json::<T>::from_bytes(&text)?;
+        Ok(Self(body))
     }
-}
-
-fn unprocessable(detail: String) -> Problem {
-    Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
 fn whole(value: &mut Value) {

@@ -23,8 +23,7 @@ use super::problem::{Failed, NotDone, Problem};
 use crate::finding::{Category, Finding, Severity};
 use crate::incident::{Change, Decision, Incident, Lesson, Note, Status};
 use crate::store::{
-    Dossier, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, StoreError,
-    Verdict,
+    Dossier, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
 };
 use crate::transcript::{Cost, Transcript};
 
@@ -570,25 +569,6 @@ fn no_incident(id: Uuid) -> Problem {
 
 fn etag(version: u64) -> String {
     format!("\"{version}\"")
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let status = match refusal {
-            Refusal::NoIncident(_) | Refusal::NoLesson(_) => StatusCode::NOT_FOUND,
-            Refusal::Stale { .. } | Refusal::Already { .. } | Refusal::TooManyLessons(_) => {
-                StatusCode::CONFLICT
-            }
-            Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self::new(status, refusal.to_string())
-    }
 }
 
 #[cfg(test)]
