@@ -11,6 +11,7 @@
 #   scripts/bench.sh seeing     scripted screencasts: what is seen, what is sent
 #   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
 #   scripts/bench.sh sinks      a spool that drains to a file and to rsyslog
+#   scripts/bench.sh record     a record at its cap, and a day's work on top
 #   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
 #
 # CPU is the server's own, from the kernel, in per cent of one core. Machines
@@ -23,7 +24,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | fanout | link | transcode | seeing | console | sinks | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, seeing, console, sinks or parts" ;; esac
+case $which in all | ingest | many | fanout | link | transcode | seeing | console | sinks | record | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, seeing, console, sinks, record or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -178,6 +179,12 @@ fi
 
 if [ "$which" = all ] || [ "$which" = sinks ]; then
   cargo test --locked --quiet --release --test sinks speed -- --ignored --nocapture
+fi
+
+if [ "$which" = all ] || [ "$which" = record ]; then
+  for megabytes in ${MEGABYTES:-50 400}; do
+    WATCHTOWER_RECORD_MEGABYTES=$megabytes cargo test --locked --quiet --release --lib a_full_record -- --nocapture
+  done
 fi
 
 if [ "$which" = all ] || [ "$which" = seeing ]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Gets what judges the sinks in the tests, into cargo's folder for them: the
-# OCSF schema, OpenTelemetry's protobufs and a CEF parser from PyPI, and
-# syslog-ng, whose package excludes rsyslog's, unpacked aside.
+# Gets what judges sinks and API in the tests, into cargo's folder for them: the
+# OCSF schema, OpenTelemetry's protobufs, a CEF parser and schemathesis from PyPI,
+# and syslog-ng, whose package excludes rsyslog's, unpacked aside.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -17,6 +17,15 @@ if [ "$(cat "$into/python/.judges" 2>/dev/null)" != "${packages[*]}" ]; then
   rm -rf "$into/python"
   python3 -m pip install --quiet --disable-pip-version-check --target "$into/python" "${packages[@]}"
   printf '%s' "${packages[*]}" >"$into/python/.judges"
+fi
+
+# Apart from those above: it has a jsonschema of its own.
+api=schemathesis==4.32.5
+if [ "$(cat "$into/schemathesis/.judges" 2>/dev/null)" != "$api" ]; then
+  say "installing $api"
+  rm -rf "$into/schemathesis"
+  python3 -m pip install --quiet --disable-pip-version-check --target "$into/schemathesis" "$api"
+  printf '%s' "$api" >"$into/schemathesis/.judges"
 fi
 
 if [ ! -x "$into/syslog-ng/usr/sbin/syslog-ng" ]; then

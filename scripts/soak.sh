@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Long runs: a publisher that reconnects every 5 s, analysts that repeat
-# themselves, and a server that is killed again and again while findings flow.
+# Long runs: a publisher that reconnects every 5 s, ten minutes of calls of the
+# API, analysts that repeat themselves, and a server that is killed again and
+# again while findings flow.
 #
 #   scripts/soak.sh           an hour, half an hour, a hundred kills
 #   scripts/soak.sh --short   a minute and three kills, for scripts/test.sh; what
@@ -118,6 +119,9 @@ quietly() { # WHAT IT MEANS, cargo test's arguments
   RUST_BACKTRACE=0 cargo test --locked --quiet "$@" >"$work/output" 2>&1 ||
     { cut -c1-2000 "$work/output" | tail -n 200 >&2; die "$failure"; }
 }
+
+say 'the API, called for ten minutes as its description says and as it does not'
+WATCHTOWER=$WATCHTOWER scripts/check-api.sh 600
 
 say 'five analysts that repeat themselves for half an hour'
 WATCHTOWER_SOAK_SECONDS=1800 quietly 'repeats did not become a handful of incidents' --test incidents

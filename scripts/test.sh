@@ -20,6 +20,9 @@ step 'types of the page'
 scripts/check-page.sh
 step 'tests'
 cargo test --locked --no-fail-fast
-step 'soak, shortened'
 # The tests have built the server already.
-WATCHTOWER=${CARGO_TARGET_DIR:-$root/target}/debug/watchtower scripts/soak.sh --short
+export WATCHTOWER=${CARGO_TARGET_DIR:-$root/target}/debug/watchtower
+step 'API, by its description'
+scripts/check-api.sh 60
+step 'soak, shortened'
+scripts/soak.sh --short

@@ -129,6 +129,7 @@ impl fmt::Display for Category {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
     /// Copied from the screen, secrets masked; empty when purely visual.
+    #[schema(max_length = 2000)]
     pub quote: String,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     #[serde(rename = "box")]
@@ -160,19 +161,24 @@ pub struct FrameRef {
     /// Milliseconds on the stream's own clock.
     pub pts_ms: i64,
     /// Of the JPEG as stored or sent, lower-case hexadecimal.
+    #[schema(pattern = "^([0-9a-f]{64})?$")]
     pub sha256: String,
 }
 
 /// The model that made a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelRef {
+    #[schema(max_length = 128)]
     pub provider: String,
+    #[schema(max_length = 128)]
     pub name: String,
     /// As the model itself reported it, which may differ from `name`.
+    #[schema(max_length = 128)]
     pub version: String,
     /// Which wording of the questions it was asked with; empty for rules, whose
     /// `version` says which.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(max_length = 128)]
     pub prompt: String,
 }
 
@@ -183,21 +189,30 @@ pub struct Finding {
     /// UUIDv7 (RFC 9562, section 5.7): sorts by time of publication.
     pub id: Uuid,
     /// The incident it belongs to; null while there is none.
+    #[schema(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
     pub incident: Option<Uuid>,
+    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9_-]+$")]
     pub agent: String,
     #[serde(with = "stream_name")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
     pub stream: StreamName,
     /// When the picture was captured, UTC.
     pub observed_at: Timestamp,
     pub frame: FrameRef,
     pub severity: Severity,
+    #[schema(minimum = 0, maximum = 1)]
     pub confidence: f32,
     pub category: Category,
+    #[schema(min_length = 1, max_length = 500)]
     pub title: String,
+    #[schema(max_length = 8000)]
     pub detail: String,
+    #[schema(max_items = 32)]
     pub evidence: Vec<Evidence>,
+    /// ATT&CK technique ids, for instance `T1552.001`.
+    #[schema(max_items = 32)]
     pub mitre: Vec<String>,
+    #[schema(max_length = 8000)]
     pub recommended_action: String,
     pub model: ModelRef,
 }
@@ -256,7 +271,9 @@ impl Finding {
 }
 
 fn cut(text: &mut String, most: usize) {
-    if let Some((at, _)) = text.char_indices().nth(most) {
+    if text.chars().nth(most).is_some()
+        && let Some((at, _)) = text.char_indices().nth(most - 1)
+    {
         text.truncate(at);
         text.push('…');
     }

@@ -42,8 +42,7 @@ pub struct Metrics {
     pub ocr_pixels: Counter,
     /// Parts of pictures that were painted over because no turn got to them.
     pub ocr_unread: Counter,
-    /// Lines that stood there for one reading and were gone before anybody was
-    /// told of them.
+    /// Lines gone after one reading, before anybody was told of them.
     pub ocr_untold: Counter,
     /// Readings that had something to tell the analysts.
     pub ocr_news: Counter,
@@ -162,6 +161,8 @@ pub enum Dropped {
     Decoder,
     /// Frames an agent skipped because a newer one was there.
     Agent,
+    /// Changes of a screen that an agent's model was never shown.
+    Change,
     /// Findings of a model that made no sense.
     Finding,
     /// Events a console client was too slow for.
@@ -173,15 +174,15 @@ pub enum Dropped {
     /// Coded units a transcode was too slow for, or skipped on its way to the
     /// live edge.
     Transcoder,
-    /// Datagrams at the WebRTC port that belong to no session, or to one that
-    /// does not read them.
+    /// Datagrams at the WebRTC port that no session reads.
     Datagram,
 }
 
 impl Dropped {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Decoder,
         Self::Agent,
+        Self::Change,
         Self::Finding,
         Self::Events,
         Self::Media,
@@ -194,6 +195,7 @@ impl Dropped {
         match self {
             Self::Decoder => "decoder",
             Self::Agent => "agent",
+            Self::Change => "change",
             Self::Finding => "finding",
             Self::Events => "events",
             Self::Media => "media",
@@ -472,6 +474,7 @@ impl Metrics {
     /// What a model's answer to an agent has cost.
     pub fn usage(&self, agent: &str, usage: Usage) {
         self.tokens(agent, "prompt", usage.prompt_tokens);
+        self.tokens(agent, "cached", usage.cached_tokens);
         self.tokens(agent, "estimated", usage.estimated_tokens);
         self.tokens(agent, "output", usage.output_tokens);
     }

@@ -93,6 +93,8 @@ pub enum Appetite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     pub prompt_tokens: u64,
+    /// Of the prompt, what the server had kept from an earlier one.
+    pub cached_tokens: u64,
     /// What we took the prompt to cost before it was sent.
     pub estimated_tokens: u64,
     /// Answer and thoughts together: both are billed as output.
@@ -173,6 +175,7 @@ impl Meter {
         read.untold = read.untold.saturating_sub(1);
         read.charged += u32::from(usage != Usage::default());
         read.usage.prompt_tokens += usage.prompt_tokens;
+        read.usage.cached_tokens += usage.cached_tokens;
         read.usage.output_tokens += usage.output_tokens;
     }
 

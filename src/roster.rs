@@ -24,6 +24,9 @@ pub struct AgentStatus {
     /// Answers of its model, of whatever outcome.
     pub looks: u64,
     pub findings: u64,
+    /// Changes of its streams' screens that its model was never shown, as others
+    /// came before its next look.
+    pub unshown: u64,
     pub last_look: Option<Timestamp>,
     pub last_outcome: Option<&'static str>,
     /// Since when it has had something to look at without an answer of its
@@ -49,6 +52,7 @@ impl AgentStatus {
             since: Timestamp::now(),
             looks: 0,
             findings: 0,
+            unshown: 0,
             last_look: None,
             last_outcome: None,
             wanting_since: None,
@@ -184,6 +188,14 @@ impl Roster {
         status.last_outcome = Some(outcome);
         if matches!(outcome, "findings" | "nothing") {
             status.wanting_since = None;
+        }
+    }
+
+    /// Counts changes that its model was never shown.
+    pub fn unshown(&self, agent: &str, changes: u64) {
+        let mut agents = self.lock();
+        if let Some(status) = agents.iter_mut().find(|status| status.name == agent) {
+            status.unshown += changes;
         }
     }
 

@@ -49,6 +49,7 @@ fn member(persona: Arc<Persona>, thinker: Thinker) -> Member {
             streams: vec![],
             model: None,
             fallback: None,
+            thinking: None,
             priority: Priority::Normal,
             frames: Frames::Changed,
             max_regions: 4,

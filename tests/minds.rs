@@ -107,6 +107,21 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
         said.contains(&format!("openai {MODEL}")) && said.contains("the server has"),
         "{said}"
     );
+    // A model of text alone is no analyst.
+    for (capabilities, fault) in [
+        (json!(["completion"]), true),
+        (json!(["completion", "multimodal"]), false),
+    ] {
+        openai.tells_capabilities(capabilities);
+        let check = command("check", server.folder.path())
+            .env("OPENAI_API_KEY", KEY)
+            .output()
+            .await;
+        let check = check.unwrap();
+        let said = String::from_utf8(check.stdout).unwrap();
+        assert_eq!(said.contains("takes no pictures"), fault, "{said}");
+        assert_eq!(said.contains("FAULT  the server has"), fault, "{said}");
+    }
 }
 
 #[tokio::test]

@@ -413,10 +413,14 @@ impl Agent {
             Err(Failure::RateLimited { .. } | Failure::Transient { .. }) => false,
         };
         self.last = Some(frame.stream.clone());
+        let mut unshown = 0;
         if done {
             let before = self.looked.insert(frame.stream.clone(), Looked::at(frame));
             if let Some(before) = before {
+                unshown = before.unshown(&picked);
                 let metrics = &self.meeting.metrics;
+                metrics.dropped(Dropped::Change, unshown);
+                self.meeting.roster.unshown(self.name(), unshown);
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
         }
@@ -447,7 +451,12 @@ impl Agent {
                     1 => "1 finding".to_owned(),
                     n => format!("{n} findings"),
                 };
-                self.say(&format!("{at}: {what}"));
+                let missed = match unshown {
+                    0 => String::new(),
+                    1 => " (1 change before it never shown to a model)".to_owned(),
+                    n => format!(" ({n} changes before it never shown to a model)"),
+                };
+                self.say(&format!("{at}: {what}{missed}"));
             }
             Err(failure) => {
                 self.say(&format!("{at}: {failure}"));

@@ -26,6 +26,7 @@ const USAGE: Usage = Usage {
     prompt_tokens: 2000,
     output_tokens: 400,
     estimated_tokens: 0,
+    cached_tokens: 0,
 };
 const LIMIT: u64 = 2_400_000;
 
@@ -229,6 +230,7 @@ fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> Member {
             streams: vec![],
             model: None,
             fallback: None,
+            thinking: None,
             priority,
             frames: Frames::Full,
             max_regions: 0,

@@ -1,5 +1,7 @@
 //! What has changed since an analyst's last look.
 
+use std::sync::Arc;
+
 use crate::config::{AgentConfig, Frames};
 use crate::media::{Frame, Rect, TextLine};
 use crate::model::News;
@@ -15,6 +17,7 @@ const MARGIN: u32 = 16;
 pub(super) struct Looked {
     pub(super) scene: u64,
     pub(super) seq: u64,
+    told: u64,
     /// Of the picture.
     size: (u32, u32),
     /// As it may leave.
@@ -26,9 +29,20 @@ impl Looked {
         Self {
             scene: frame.scene,
             seq: frame.seq,
+            told: frame.told,
             size: (frame.picture.width, frame.picture.height),
             text: frame.text.as_deref().unwrap_or_default().to_vec(),
         }
+    }
+
+    /// Changes worth telling since, up to the newest of these pictures, that are
+    /// on none of them: others came before they could be shown.
+    pub(super) fn unshown(&self, shown: &[Arc<Frame>]) -> u64 {
+        let mut told: Vec<u64> = shown.iter().map(|frame| frame.told).collect();
+        told.retain(|told| *told > self.told);
+        told.dedup();
+        let newest = told.last().copied().unwrap_or(self.told);
+        (newest - self.told).saturating_sub(told.len() as u64)
     }
 
     /// Tells whether there is anything on a picture that was not looked at.
@@ -79,4 +93,37 @@ fn regions(frame: &Frame, since: u64, most: usize) -> Vec<Rect> {
     regions.truncate(most);
     let grown = regions.iter().map(|rect| rect.grown(MARGIN, width, height));
     grown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::media::{MediaTime, Picture, StreamName};
+
+    fn frame(seq: u64, told: u64) -> Arc<Frame> {
+        let stream = StreamName::new("wall").unwrap();
+        let picture = Arc::new(Picture::grey(64, 64));
+        let at = Timestamp::UNIX_EPOCH;
+        let mut frame = Frame::new(stream, seq, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
+        frame.told = told;
+        Arc::new(frame)
+    }
+
+    #[test]
+    fn changes_that_were_never_shown_are_counted() {
+        let last = Looked::at(&frame(10, 3));
+        let of = |shown: &[(u64, u64)]| {
+            let shown: Vec<_> = shown.iter().map(|(seq, told)| frame(*seq, *told)).collect();
+            last.unshown(&shown)
+        };
+        assert_eq!(of(&[(20, 4)]), 0, "the next one");
+        assert_eq!(of(&[(40, 8)]), 4, "four came and went between");
+        assert_eq!(of(&[(20, 5), (30, 6), (40, 6), (50, 8)]), 2);
+        assert_eq!(of(&[(40, 3)]), 0, "nothing new");
+        assert_eq!(of(&[(1, 1)]), 0, "it came back");
+        assert_eq!(of(&[]), 0);
+    }
 }

@@ -42,7 +42,7 @@ use crate::config::{AgentConfig, Config, Secret, Secrets, Transcode};
 use crate::console::{Console, ConsoleSettings, Doors, Views};
 use crate::deliveries::Deliveries;
 use crate::finding::{Finding, WATCHTOWER, printable};
-use crate::findings_bus::FindingsBus;
+use crate::findings_bus::{FindingsBus, LogPlace};
 use crate::frame_bus::FrameBus;
 use crate::history::History;
 use crate::metrics::Metrics;
@@ -189,7 +189,7 @@ impl App {
             .collect();
         let (findings, writer) = FindingsBus::open(
             &config.places.data,
-            &config.places.logs,
+            log_place(&config),
             &names,
             &config.settings.store,
         )?;
@@ -540,4 +540,12 @@ fn line(finding: &Finding) -> String {
         "{} {agent} {stream}: {title}{quote}",
         finding.severity.as_str().to_uppercase()
     )
+}
+
+/// Where the logs lie, and how they are rotated.
+fn log_place(config: &Config) -> LogPlace {
+    LogPlace {
+        folder: config.places.logs.clone(),
+        rotation: config.settings.logs,
+    }
 }

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::agents::{Governor, GovernorSettings, Member, Mind, Policy, Staff, Thinker};
-use crate::budget::{Budget, Prices};
+use crate::budget::{Budget, Prices, how_to_price};
 use crate::config::{
-    AgentConfig, BudgetConfig, Config, Frames, ModelConfig, Panel, Priority, Provider,
+    AgentConfig, BudgetConfig, Config, Frames, ModelConfig, Panel, Priority, Provider, Thinking,
 };
 use crate::finding::WATCHTOWER;
 use crate::findings_bus::FindingsBus;
@@ -65,7 +65,8 @@ impl Hiring {
         let mut makers = Makers::new(config);
         if same {
             // With the models and governors there are.
-            makers.hosted.clone_from(&self.makers.hosted);
+            makers.clients.clone_from(&self.makers.clients);
+            makers.governors.clone_from(&self.makers.governors);
             makers.rules.clone_from(&self.makers.rules);
         }
         let mut next = Self {
@@ -85,24 +86,28 @@ impl Hiring {
         &self.budget
     }
 
-    /// A budget in money needs to know what each model costs.
+    /// A budget in money needs to know what each model costs; without one it is
+    /// said, once, of which nobody knows.
     fn priced(&self, staff: &Staff, prices: &Prices) -> anyhow::Result<()> {
-        if !self.panel().budget.limits.of_money() {
-            return Ok(());
-        }
+        let limited = self.panel().budget.limits.of_money();
+        let mut unknown: Vec<String> = Vec::new();
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let thinkers = staff
             .members
             .iter()
             .flat_map(|member| member.mind.thinkers());
         for thinker in thinkers.filter(|thinker| thinker.governor.is_some()) {
-            let model = thinker.model.identity();
-            if prices.of(&model.name, today).is_none() {
-                bail!(
-                    "[budget] limits US dollars, and nobody has said what {} costs: name it in the file of [budget] prices in agents.toml (prices.toml shows how; one's own server costs 0)",
-                    model.name
-                );
+            let model = thinker.model.identity().name;
+            if prices.of(&model, today).is_none() && !unknown.contains(&model) {
+                unknown.push(model);
             }
+        }
+        for model in &unknown {
+            let how = how_to_price(model);
+            if limited {
+                bail!("[budget] limits US dollars, and {model} has no price: name it {how}");
+            }
+            tracing::info!(%model, "no price is known: its cost is shown as 0; name it {how}");
         }
         Ok(())
     }
@@ -137,6 +142,7 @@ impl Hiring {
                 streams: Vec::new(),
                 model: None,
                 fallback: None,
+                thinking: None,
                 priority: Priority::Normal,
                 frames: Frames::Full,
                 max_regions: 0,
@@ -162,7 +168,7 @@ impl Hiring {
         let config = &self.makers.config;
         let policy = policy(default, &config.panel.model);
         let model = (default, config.panel.model.name.clone());
-        let (model, governor) = self.makers.hosted(&model)?;
+        let (model, governor) = self.makers.hosted(&model, config.panel.model.thinking)?;
         let thinker = Thinker {
             model,
             governor: Some(governor),
@@ -267,13 +273,17 @@ fn status(agent: &AgentConfig, (provider, model): &(Provider, String)) -> AgentS
 /// A hosted model, and who limits the asking of it.
 type Hosted = (Arc<dyn Model>, Arc<Governor>);
 
+/// A client is of one model that thinks so much.
+type ClientKey = ((Provider, String), Option<Thinking>);
+
 /// Makes models, and sees to it that those who ask the same model share its
 /// governor, that all share the lanes, and that those who apply rules share
 /// the rules.
 #[derive(Debug)]
 struct Makers {
     config: Config,
-    hosted: HashMap<(Provider, String), Hosted>,
+    clients: HashMap<ClientKey, Arc<dyn Model>>,
+    governors: HashMap<(Provider, String), Arc<Governor>>,
     rules: Option<Arc<Rules>>,
 }
 
@@ -281,7 +291,8 @@ impl Makers {
     fn new(config: Config) -> Self {
         Self {
             config,
-            hosted: HashMap::new(),
+            clients: HashMap::new(),
+            governors: HashMap::new(),
             rules: None,
         }
     }
@@ -307,7 +318,8 @@ impl Makers {
                 policy,
             });
         }
-        let (model, governor) = self.hosted(model)?;
+        let thinking = agent.thinking.or(self.config.panel.model.thinking);
+        let (model, governor) = self.hosted(model, thinking)?;
         Ok(Thinker {
             model,
             governor: Some(governor),
@@ -315,24 +327,41 @@ impl Makers {
         })
     }
 
-    fn hosted(&mut self, model: &(Provider, String)) -> anyhow::Result<Hosted> {
-        if let Some(known) = self.hosted.get(model) {
-            return Ok(known.clone());
-        }
-        let client: Arc<dyn Model> = match model.0 {
-            Provider::OpenAi => Arc::new(openai(&self.config, &model.1)?),
-            Provider::Gemini | Provider::Offline => Arc::new(gemini(&self.config, &model.1)?),
+    fn hosted(
+        &mut self,
+        model: &(Provider, String),
+        thinking: Option<Thinking>,
+    ) -> anyhow::Result<Hosted> {
+        let key = (model.clone(), thinking);
+        let client = match self.clients.get(&key) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let made: Arc<dyn Model> = match model.0 {
+                    Provider::OpenAi => Arc::new(openai(&self.config, &model.1, thinking)?),
+                    Provider::Gemini | Provider::Offline => {
+                        Arc::new(gemini(&self.config, &model.1, thinking)?)
+                    }
+                };
+                self.clients.insert(key, Arc::clone(&made));
+                made
+            }
         };
-        let made = (client, Arc::new(self.governor(model.0)));
-        self.hosted.insert(model.clone(), made.clone());
-        Ok(made)
+        let governor = match self.governors.get(model) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let made = Arc::new(self.governor(model.0));
+                self.governors.insert(model.clone(), Arc::clone(&made));
+                made
+            }
+        };
+        Ok((client, governor))
     }
 
     /// With lanes shared by all of a provider's models, and a quota of its own.
     fn governor(&self, provider: Provider) -> Governor {
-        let mut others = self.hosted.iter();
+        let mut others = self.governors.iter();
         match others.find(|((other, _), _)| *other == provider) {
-            Some((_, (_, other))) => other.sibling(),
+            Some((_, other)) => other.sibling(),
             None => Governor::new(GovernorSettings {
                 concurrency: self.config.panel.model.concurrency,
                 ..GovernorSettings::default()
@@ -351,7 +380,11 @@ impl Makers {
 }
 
 /// A client for one Gemini model, by its name.
-pub(super) fn gemini(config: &Config, name: &str) -> anyhow::Result<Gemini> {
+pub(super) fn gemini(
+    config: &Config,
+    name: &str,
+    thinking: Option<Thinking>,
+) -> anyhow::Result<Gemini> {
     let model = &config.panel.model;
     let key = config.secrets.api_key.clone();
     let key = key.context("the provider is gemini but there is no key: set GOOGLE_API_KEY, or provider = \"offline\" in agents.toml")?;
@@ -368,12 +401,13 @@ pub(super) fn gemini(config: &Config, name: &str) -> anyhow::Result<Gemini> {
         allow_http: model.allow_http,
         timeout: model.timeout,
         max_output_tokens: model.max_output_tokens,
+        thinking,
     };
     Ok(Gemini::new(settings)?)
 }
 
 /// A client for one model of an OpenAI-style server, by its name.
-fn openai(config: &Config, name: &str) -> anyhow::Result<OpenAi> {
+fn openai(config: &Config, name: &str, thinking: Option<Thinking>) -> anyhow::Result<OpenAi> {
     let model = &config.panel.model;
     let address = config.secrets.openai_base_url.clone();
     let base_url = address
@@ -386,6 +420,7 @@ fn openai(config: &Config, name: &str) -> anyhow::Result<OpenAi> {
         allow_http: model.allow_http,
         timeout: model.timeout,
         max_output_tokens: model.max_output_tokens,
+        thinking,
     };
     Ok(OpenAi::new(settings)?)
 }

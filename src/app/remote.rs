@@ -44,7 +44,6 @@ pub(super) async fn run(
         bail!("there is nobody to run");
     };
     let agent = member.config.name().to_owned();
-    let logs = &config.places.logs;
 
     let origins: Vec<&Url> = [Some(&whep), report.as_ref()]
         .into_iter()
@@ -66,7 +65,7 @@ pub(super) async fn run(
     let frames = FrameBus::new();
     let (findings, writer) = FindingsBus::open(
         &config.places.data,
-        logs,
+        super::log_place(&config),
         std::slice::from_ref(&agent),
         &config.settings.store,
     )?;

@@ -27,7 +27,7 @@ use crate::transcript::Cost;
 pub use ladder::Step;
 pub use ledger::Amount;
 use ledger::{Bound, Ledger, MINUTE};
-pub use prices::{Price, Prices, PricesError};
+pub use prices::{Price, Prices, PricesError, how_to_price};
 
 /// Requests one question may take: a few answers have to be asked for twice.
 const MOST_REQUESTS: u32 = 4;
@@ -447,7 +447,9 @@ impl Reserved {
             requests: u64::from(requests),
             prompt_tokens: prompt,
             output_tokens: output,
-            micro_usd: self.price.map_or(0, |price| price.of(prompt, output)),
+            micro_usd: self
+                .price
+                .map_or(0, |price| price.of(prompt, usage.cached_tokens, output)),
         }
     }
 }
@@ -464,7 +466,7 @@ fn worst(most: Most, requests: u32, price: Option<Price>) -> Amount {
     Amount {
         requests: u64::from(requests),
         tokens: prompt.saturating_add(output),
-        micro_usd: price.map_or(0, |price| price.of(prompt, output)),
+        micro_usd: price.map_or(0, |price| price.of(prompt, 0, output)),
     }
 }
 
@@ -475,7 +477,7 @@ fn signed(most: Most, requests: u32, price: Option<Price>, sign: i64) -> Delta {
         requests: sign * i64::from(requests),
         prompt_tokens: number(prompt),
         output_tokens: number(output),
-        micro_usd: number(price.map_or(0, |price| price.of(prompt, output))),
+        micro_usd: number(price.map_or(0, |price| price.of(prompt, 0, output))),
     }
 }
 

@@ -188,6 +188,26 @@ fn a_resend_that_nobody_told_the_price_of_may_have_had_twice_the_output() {
 }
 
 #[test]
+fn cached_tokens_cost_their_own_price() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("prices.toml");
+    let name = model().name;
+    let row = format!("[[price]]\nmodel = {name:?}\ninput = 1\ncached = 0.1\noutput = 2\n");
+    std::fs::write(&file, row).unwrap();
+    let budget = Budget::new(Limits::default(), Prices::load(Some(&file)).unwrap());
+    let reserved = budget.reserve(&model(), MOST).unwrap();
+    let meter = reserved.meter();
+    assert!(meter.begin());
+    meter.told(Usage {
+        prompt_tokens: 1000,
+        cached_tokens: 800,
+        output_tokens: 100,
+        ..Usage::default()
+    });
+    assert_eq!(reserved.cost().micro_usd, 200 + 80 + 200);
+}
+
+#[test]
 fn a_restart_forgets_nothing() {
     let limits = Limits {
         requests_per_day: Some(3),

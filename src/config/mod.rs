@@ -22,12 +22,12 @@ use crate::masking::Redact;
 
 pub use budget::{BudgetConfig, Limits};
 pub use fault::{Fault, Faults};
-pub use models::{ModelConfig, ModelName, Provider};
+pub use models::{ModelConfig, ModelName, Provider, Thinking};
 pub use panel::{AgentConfig, Frames, Panel, PanelConfig, Priority, is_agent_name, log_name};
 pub use secret::Secret;
 pub use settings::{
-    HttpSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings, Transcode,
-    WatchdogSettings, WebrtcSettings,
+    HttpSettings, LogSettings, OcrSettings, RtmpSettings, Settings, StoreSettings, TlsSettings,
+    Transcode, WatchdogSettings, WebrtcSettings,
 };
 pub use sinks::{Format, Framing, Preset, Rate, SinkKind, SinkSettings, What};
 

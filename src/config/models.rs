@@ -35,6 +35,38 @@ impl Provider {
     }
 }
 
+/// How much a model thinks before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Thinking {
+    Minimal,
+    Low,
+    Medium,
+    High,
+}
+
+const LEVELS: [(&str, Thinking); 4] = [
+    ("minimal", Thinking::Minimal),
+    ("low", Thinking::Low),
+    ("medium", Thinking::Medium),
+    ("high", Thinking::High),
+];
+
+impl Thinking {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// Of `[model]` or of an agent.
+pub(super) fn thinking(s: &mut Section<'_>) -> Option<Thinking> {
+    s.choice("thinking", &LEVELS)
+}
+
 /// A model as somebody names it: `gemini:NAME`, `openai:NAME`, `offline`, or
 /// the NAME alone, which is one of the provider that answers by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +151,8 @@ pub struct ModelConfig {
     pub allow_http: bool,
     pub timeout: Duration,
     pub max_output_tokens: u32,
+    /// `None`: as the provider's client sees fit.
+    pub thinking: Option<Thinking>,
     /// Requests in flight over all agents.
     pub concurrency: usize,
     /// Rule files of the user's own, relative to the working directory.
@@ -164,6 +198,7 @@ pub(super) fn model(mut s: Section<'_>) -> ModelConfig {
         max_output_tokens: s
             .integer("max_output_tokens", 256, 65_536)
             .map_or(8192, |n| n as u32),
+        thinking: thinking(&mut s),
         concurrency: s.integer("concurrency", 1, 64).map_or(2, |n| n as usize),
         rules: s
             .texts("rules")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::{self, BudgetConfig};
-use super::models::{self, ModelConfig, ModelName, Provider};
+use super::models::{self, ModelConfig, ModelName, Provider, Thinking};
 use super::section::Section;
 use super::{Faults, parse_table};
 use crate::finding::Severity;
@@ -49,6 +49,8 @@ pub struct AgentConfig {
     /// Who is asked, in this order, when that one can't answer; `None`: as
     /// `[model]` says.
     pub fallback: Option<Vec<ModelName>>,
+    /// `None`: as `[model]` says.
+    pub thinking: Option<Thinking>,
     pub priority: Priority,
     /// Whether changed parts are sent enlarged besides the whole picture, and
     /// how many at most.
@@ -234,6 +236,7 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
         streams,
         model,
         fallback,
+        thinking: models::thinking(&mut s),
         priority: s
             .choice(
                 "priority",

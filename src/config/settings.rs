@@ -14,6 +14,7 @@ pub struct Settings {
     pub http: HttpSettings,
     pub ocr: OcrSettings,
     pub store: StoreSettings,
+    pub logs: LogSettings,
     pub webrtc: WebrtcSettings,
     pub watchdog: WatchdogSettings,
     /// Without it nothing is encrypted but the viewers' media.
@@ -64,6 +65,24 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Settings::default().store
+    }
+}
+
+/// `[logs]`: how `findings.jsonl` and the analysts' logs are rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Put aside beyond this; 0 leaves it to others.
+    pub max_bytes: u64,
+    /// Files put aside that are kept, of each.
+    pub keep: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: 100_000_000,
+            keep: 5,
+        }
     }
 }
 
@@ -129,6 +148,7 @@ impl Settings {
         let http = http(root.section("http"));
         let ocr = ocr(root.section("ocr"));
         let store = store(root.section("store"));
+        let logs = logs(root.section("logs"));
         let webrtc = webrtc(root.section("webrtc"));
         let watchdog = watchdog(root.section("watchdog"));
         let tls = tls(root.section("tls"));
@@ -140,6 +160,7 @@ impl Settings {
                 http,
                 ocr,
                 store,
+                logs,
                 webrtc,
                 watchdog,
                 tls,
@@ -213,6 +234,20 @@ fn store(mut s: Section<'_>) -> StoreSettings {
             .duration("quiet_time", minute, 30 * day)
             .unwrap_or(30 * minute),
         keep_stills: s.flag("keep_stills").unwrap_or(true),
+    };
+    s.finish();
+    settings
+}
+
+fn logs(mut s: Section<'_>) -> LogSettings {
+    let usual = LogSettings::default();
+    let settings = LogSettings {
+        max_bytes: s
+            .integer("max_megabytes", 0, 100_000)
+            .map_or(usual.max_bytes, |n| n as u64 * 1_000_000),
+        keep: s
+            .integer("keep", 1, 1000)
+            .map_or(usual.keep, |n| n as usize),
     };
     s.finish();
     settings
@@ -307,6 +342,9 @@ mod tests {
             keep = "5m"
             max_megabytes = 1
             keep_stills = "yes"
+            [logs]
+            max_megabytes = -1
+            keep = 0
             [webrtc]
             max_viewers = 0
             transcode = "always"

@@ -9,13 +9,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::AppState;
+use super::body::{Body, is_blank};
 use super::history::StillShown;
 use super::list::bad_request;
 use super::problem::{Failed, NotDone, Problem};
@@ -49,7 +49,11 @@ const UNSAID: &str = "I do not know: what was read on the screens and found ther
 #[serde(deny_unknown_fields)]
 pub(super) struct Question {
     /// In words, 1 to 500 characters.
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     question: String,
 }
 
@@ -124,13 +128,13 @@ impl Entry {
 #[utoipa::path(post, path = "/api/ask", tag = "history", request_body = Question, responses((status = 200, body = Answer), Failed, NotDone))]
 pub(super) async fn ask(
     State(state): State<AppState>,
-    body: Result<Json<Question>, JsonRejection>,
+    body: Result<Body<Question>, Problem>,
 ) -> Result<Json<Answer>, Problem> {
-    let Json(Question { question }) = body?;
+    let Body(Question { question }) = body?;
     let length = question.chars().count();
-    if length > LONGEST {
+    if is_blank(&question) || length > LONGEST {
         return Err(bad_request(format!(
-            "question must have at most {LONGEST} characters, got {length}"
+            "question must have 1 to {LONGEST} characters, got {length}"
         )));
     }
     let words = words(&question);

@@ -26,8 +26,10 @@ pub(super) struct FindingsQuery {
     /// This bad or worse.
     severity: Option<Severity>,
     /// All of these words, each from its beginning; the first 16 count.
+    #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
     q: Option<String>,
     /// `next` of the page before.
+    #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
     /// Items of a page, 1 to 1000; 50 unless said.
     #[param(minimum = 1, maximum = 1000)]
@@ -61,9 +63,11 @@ pub(super) async fn findings(
 #[into_params(parameter_in = Query)]
 pub(super) struct SearchQuery {
     /// All of these words, each from its beginning; the first 16 count.
+    #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
     q: String,
     stream: Option<String>,
     /// `next` of the page before.
+    #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
     /// Items of a page, 1 to 1000; 50 unless said.
     #[param(minimum = 1, maximum = 1000)]

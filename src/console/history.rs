@@ -35,6 +35,7 @@ pub(super) struct MomentsQuery {
     #[param(minimum = 1, maximum = 86400)]
     every: Option<u32>,
     /// `next` of the page before.
+    #[param(pattern = "^-?[0-9]{1,18}_-?[0-9]{1,18}_-?[0-9]{1,18}$")]
     cursor: Option<String>,
     /// Items of a page, 1 to 1000; 50 unless said.
     #[param(minimum = 1, maximum = 1000)]
@@ -123,7 +124,7 @@ fn place(cursor: &str) -> Option<MomentPlace> {
 pub(super) struct Span {
     /// At or after (RFC 3339).
     since: Timestamp,
-    /// Before (RFC 3339); now unless said.
+    /// Before (RFC 3339), and not before `since`; now unless said.
     until: Option<Timestamp>,
 }
 
@@ -156,8 +157,8 @@ pub(super) async fn handover(
 ) -> Result<Json<Handover>, Problem> {
     let Query(span) = query?;
     let until = span.until.unwrap_or_else(Timestamp::now);
-    if until <= span.since {
-        return Err(bad_request("until must be later than since"));
+    if until < span.since {
+        return Err(bad_request("until must not be before since"));
     }
     let findings = &state.views.findings;
     let (done, more) = findings.done_between(span.since, until).await?;

@@ -3,8 +3,8 @@
 use std::convert::identity;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::body::to_bytes;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::AppState;
+use super::body::{Body, is_blank};
 use super::conditional::IfMatch;
 use super::history::{StillShown, evidence_url};
 use super::list::{List, bad_request, page_size};
@@ -22,8 +23,7 @@ use super::problem::{Failed, NotDone, Problem};
 use crate::finding::{Category, Finding, Severity};
 use crate::incident::{Change, Decision, Incident, Lesson, Note, Status};
 use crate::store::{
-    Dossier, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, StoreError,
-    Verdict,
+    Dossier, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
 };
 use crate::transcript::{Cost, Transcript};
 
@@ -40,6 +40,7 @@ const LONGEST_WHY: usize = 2000;
 pub(super) struct IncidentsQuery {
     /// Any of new, acknowledged, closed, with commas between them; all unless
     /// said.
+    #[param(pattern = "^(new|acknowledged|closed)?(,(new|acknowledged|closed)?)*$")]
     status: Option<String>,
     /// Any categories, with commas between them.
     category: Option<String>,
@@ -52,8 +53,10 @@ pub(super) struct IncidentsQuery {
     /// First seen before (RFC 3339).
     until: Option<Timestamp>,
     /// last_seen (unless said), first_seen, severity or count; the most first.
+    #[param(pattern = "^(last_seen|first_seen|severity|count)$")]
     sort: Option<String>,
     /// `next` of the page before, of the same sort.
+    #[param(pattern = "^[lfsc][0-9]_-?[0-9]{1,18}_[0-9]{1,18}$")]
     cursor: Option<String>,
     /// Items of a page, 1 to 1000; 50 unless said.
     #[param(minimum = 1, maximum = 1000)]
@@ -271,7 +274,7 @@ pub(super) async fn incident(
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}-{sum}\"")) {
         parts.headers.insert(header::ETAG, tag);
     }
-    Ok(Response::from_parts(parts, Body::from(body)))
+    Ok(Response::from_parts(parts, axum::body::Body::from(body)))
 }
 
 fn shown(
@@ -329,7 +332,11 @@ pub(super) async fn transcripts(
 pub(super) struct StatusBody {
     status: Status,
     /// Who decides, 1 to 100 characters.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     by: String,
     /// At most 2000 characters; needed to close it.
     #[schema(max_length = 2000)]
@@ -339,6 +346,7 @@ pub(super) struct StatusBody {
     #[serde(default)]
     false_positive: bool,
     /// As last seen; `If-Match` says the same.
+    #[schema(minimum = 0, maximum = 9007199254740992i64)]
     version: Option<u64>,
 }
 
@@ -349,7 +357,7 @@ pub(super) struct StatusBody {
     tag = "incidents",
     params(
         ("id" = Uuid, Path, description = "The incident's"),
-        ("if-match" = Option<String>, Header, description = "The ETag it was decided on"),
+        ("if-match" = Option<String>, Header, description = "The ETag it was decided on", pattern = r#"^(\*|[0-9]{1,18}|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#),
     ),
     request_body = StatusBody,
     responses((status = 200, body = Change, headers(("etag" = String, description = "Its version, in quotes"))), Failed, NotDone)
@@ -358,10 +366,10 @@ pub(super) async fn set_status(
     State(state): State<AppState>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Result<Json<StatusBody>, JsonRejection>,
+    body: Result<Body<StatusBody>, Problem>,
 ) -> Result<Response, Problem> {
     let id = incident_id(id)?;
-    let Json(body) = body?;
+    let Body(body) = body?;
     let mut verdict = verdict(id, &body)?;
     let wanted = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
@@ -376,10 +384,18 @@ pub(super) async fn set_status(
 #[serde(deny_unknown_fields)]
 pub(super) struct NoteBody {
     /// Who writes, 1 to 100 characters.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     by: String,
     /// 1 to 2000 characters.
-    #[schema(min_length = 1, max_length = 2000)]
+    #[schema(
+        min_length = 1,
+        max_length = 2000,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     text: String,
 }
 
@@ -395,20 +411,19 @@ pub(super) struct NoteBody {
 pub(super) async fn annotate(
     State(state): State<AppState>,
     id: Result<Path<String>, PathRejection>,
-    body: Result<Json<NoteBody>, JsonRejection>,
+    body: Result<Body<NoteBody>, Problem>,
 ) -> Result<Response, Problem> {
     let id = incident_id(id)?;
-    let Json(body) = body?;
+    let Body(body) = body?;
     let by = person(&body.by)?;
-    let text = body.text.trim();
-    if text.is_empty() || text.chars().count() > LONGEST_WHY {
+    if is_blank(&body.text) || body.text.chars().count() > LONGEST_WHY {
         let expected = format!("text must have 1 to {LONGEST_WHY} characters");
         return Err(bad_request(expected));
     }
     let note = Note {
         by,
         at: Timestamp::now(),
-        text: text.to_owned(),
+        text: body.text.trim().to_owned(),
     };
     let change = state.views.findings.annotate(id, note).await?;
     let etag = [(header::ETAG, etag(change.version))];
@@ -417,11 +432,11 @@ pub(super) async fn annotate(
 
 /// Who does it.
 fn person(by: &str) -> Result<String, Problem> {
-    let by = by.trim();
-    if by.is_empty() || by.chars().count() > LONGEST_NAME {
+    if is_blank(by) || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must say who decides, in 1 to {LONGEST_NAME} characters");
         return Err(bad_request(expected));
     }
+    let by = by.trim();
     if by.eq_ignore_ascii_case(Decision::WATCHTOWER) {
         return Err(bad_request(
             "by must be a person: that name is the server's own",
@@ -433,7 +448,7 @@ fn person(by: &str) -> Result<String, Problem> {
 pub(super) fn verdict(id: Uuid, body: &StatusBody) -> Result<Verdict, Problem> {
     let by = person(&body.by)?;
     let why = body.why.trim();
-    if why.chars().count() > LONGEST_WHY {
+    if body.why.chars().count() > LONGEST_WHY {
         return Err(bad_request(format!(
             "why must have at most {LONGEST_WHY} characters"
         )));
@@ -492,7 +507,11 @@ pub(super) async fn lessons(State(state): State<AppState>) -> Result<Json<List<L
 #[into_params(parameter_in = Query)]
 pub(super) struct Remover {
     /// Who removes it, at most 100 characters; "unnamed" unless said.
-    #[param(min_length = 1, max_length = 100)]
+    #[param(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
     by: Option<String>,
 }
 
@@ -550,25 +569,6 @@ fn no_incident(id: Uuid) -> Problem {
 
 fn etag(version: u64) -> String {
     format!("\"{version}\"")
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let status = match refusal {
-            Refusal::NoIncident(_) | Refusal::NoLesson(_) => StatusCode::NOT_FOUND,
-            Refusal::Stale { .. } | Refusal::Already { .. } | Refusal::TooManyLessons(_) => {
-                StatusCode::CONFLICT
-            }
-            Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self::new(status, refusal.to_string())
-    }
 }
 
 #[cfg(test)]

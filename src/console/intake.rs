@@ -5,13 +5,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::AppState;
+use super::body::Body;
 use super::problem::{Failed, NotDone, Problem};
 use crate::config::is_agent_name;
 use crate::finding::{Finding, WATCHTOWER, printable};
@@ -48,10 +48,10 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 )]
 pub(super) async fn report(
     State(state): State<AppState>,
-    finding: Result<Json<Finding>, JsonRejection>,
+    finding: Result<Body<Finding>, Problem>,
 ) -> Result<Response, Problem> {
     // Demands a JSON content type, which no other site's form can send.
-    let Json(finding) = finding?;
+    let Body(finding) = finding?;
     check(&finding, Timestamp::now())?;
     // It is not in the roster, which knows analysts only.
     if finding.agent.eq_ignore_ascii_case(WATCHTOWER) {

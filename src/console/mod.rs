@@ -9,6 +9,7 @@
 
 mod access;
 mod ask;
+mod body;
 mod conditional;
 mod events;
 mod findings;

@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi as _, ToSchema as _};
 
 use super::AppState;
 use super::problem::Problem;
+use crate::finding::Category;
 
 /// Outside the guard, with answers of their own.
 const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
@@ -105,7 +106,27 @@ pub(super) fn finished(mut api: OpenApi) -> Bytes {
             }
         }
     }
+    categories(&mut api);
     serde_json::to_vec(&api).map_or_else(|_| Bytes::new(), Bytes::from)
+}
+
+/// The categories that a list is filtered by, of which there are too many to
+/// write them twice.
+fn categories(api: &mut OpenApi) {
+    let incidents = api.paths.paths.get_mut("/api/incidents");
+    let operation = incidents.and_then(|item| item.get.as_mut());
+    let parameters = operation.and_then(|operation| operation.parameters.as_mut());
+    let category = parameters.into_iter().flatten().find_map(|parameter| {
+        let RefOr::T(parameter) = parameter else {
+            return None;
+        };
+        (parameter.name == "category").then_some(parameter)
+    });
+    let schema = category.and_then(|parameter| parameter.schema.as_mut());
+    if let Some(RefOr::T(Schema::Object(object))) = schema {
+        let known = Category::ALL.map(Category::as_str).join("|");
+        object.pattern = Some(format!("^({known})?(,({known})?)*$"));
+    }
 }
 
 pub(super) fn described() -> OpenApi {

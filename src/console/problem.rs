@@ -4,6 +4,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::store::{Refusal, StoreError};
+
 const KIND: &str = "application/problem+json";
 
 /// An error as `application/problem+json` (RFC 9457).
@@ -97,6 +99,25 @@ impl From<PathRejection> for Problem {
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::NoIncident(_) | Refusal::NoLesson(_) => StatusCode::NOT_FOUND,
+            Refusal::Stale { .. } | Refusal::Already { .. } | Refusal::TooManyLessons(_) => {
+                StatusCode::CONFLICT
+            }
+            Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refusal.to_string())
     }
 }
 

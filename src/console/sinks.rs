@@ -42,6 +42,7 @@ pub(super) async fn sinks(State(state): State<AppState>) -> Result<Json<List<Sin
 #[into_params(parameter_in = Query)]
 pub(super) struct DeadQuery {
     /// `next` of the page before.
+    #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
     /// Items of a page, 1 to 1000; 50 unless said.
     #[param(minimum = 1, maximum = 1000)]

@@ -6,14 +6,16 @@
 //! to time how far the file has got (a finding and a length, both synced).
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom, Write as _};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::lines::{LineFile, put_aside_last};
+use crate::config::LogSettings;
 use crate::finding::Finding;
 use crate::store::{Readers, StoreError};
 
@@ -25,15 +27,16 @@ const PAGE: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct Export {
-    file: File,
-    /// Length up to the last whole line.
-    len: u64,
+    path: PathBuf,
+    file: LineFile,
     /// The last finding in the file.
     seq: u64,
     /// The store has findings that could not be written here.
     behind: bool,
     noted: u64,
     noted_at: Instant,
+    /// It was rotated: the place that was noted is one of another file.
+    moved: bool,
 }
 
 /// Why the file is not whole.
@@ -51,19 +54,15 @@ struct Line {
 }
 
 impl Export {
-    /// Opens or creates the file and cuts a torn last line off.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).append(true).create(true).open(path)?;
-        let len = whole_lines(&mut file)?;
-        file.set_len(len)?;
+    pub(super) fn open(path: &Path, rotation: LogSettings) -> io::Result<Self> {
         Ok(Self {
-            file,
-            len,
+            path: path.to_owned(),
+            file: LineFile::open(path.to_owned(), rotation)?,
             seq: 0,
             behind: false,
             noted: 0,
             noted_at: Instant::now(),
+            moved: false,
         })
     }
 
@@ -75,9 +74,7 @@ impl Export {
         if page.is_empty() {
             return Ok(Vec::new());
         }
-        // A shorter file is another one: it was rotated or cleared.
-        let place = if self.len < place { 0 } else { place };
-        let there = self.ids_from(place)?;
+        let there = self.ids_there(seq, place, readers)?;
         let mut lacking = Vec::new();
         while let Some(last) = page.last().map(|(seq, _)| *seq) {
             page.retain(|(_, finding)| !there.contains(&finding.id));
@@ -139,12 +136,13 @@ impl Export {
 
     /// How far the file has got, when that is worth noting.
     pub(super) fn due_note(&mut self, closing: bool) -> Option<(u64, u64)> {
-        let due = self.seq != self.noted && (closing || self.noted_at.elapsed() >= NOTED_EVERY);
-        if !due || self.file.sync_data().is_err() {
+        let late = closing || self.noted_at.elapsed() >= NOTED_EVERY;
+        let due = self.moved || self.seq != self.noted && late;
+        if !due || self.file.sync().is_err() {
             return None;
         }
-        (self.noted, self.noted_at) = (self.seq, Instant::now());
-        Some((self.seq, self.len))
+        (self.noted, self.noted_at, self.moved) = (self.seq, Instant::now(), false);
+        Some((self.seq, self.file.length()))
     }
 
     /// All or nothing: on an error the file is as it was.
@@ -154,43 +152,59 @@ impl Export {
             serde_json::to_writer(&mut lines, finding)?;
             lines.push(b'\n');
         }
-        let written = self.file.write_all(&lines);
-        match written {
-            Ok(()) => self.len += lines.len() as u64,
-            // What can't be cut now is cut at the next start.
-            Err(_) => drop(self.file.set_len(self.len)),
-        }
-        written
+        self.moved |= self.file.append(&lines)?;
+        Ok(())
     }
 
-    fn ids_from(&mut self, place: u64) -> io::Result<HashSet<Uuid>> {
-        self.file.seek(SeekFrom::Start(place))?;
+    /// The findings that were written after the noted one: behind its place,
+    /// or, if that is a place of a file which was rotated since, anywhere in
+    /// this one and the one put aside last.
+    fn ids_there(&self, seq: u64, place: u64, readers: &Readers) -> io::Result<HashSet<Uuid>> {
+        let last = readers.findings_after(seq.saturating_sub(1), 1).ok();
+        let last = last.and_then(|page| page.into_iter().next());
+        let noted = last.filter(|(at, _)| *at == seq);
+        let noted = noted.map(|(_, finding)| finding.id);
         let mut ids = HashSet::new();
-        for line in BufReader::new(&mut self.file).split(b'\n') {
-            // A line by another hand is left where it is.
-            if let Ok(line) = serde_json::from_slice::<Line>(&line?) {
-                ids.insert(line.id);
-            }
+        if noted.is_some() && id_before(&self.path, place)? == noted {
+            ids_from(&self.path, place, &mut ids)?;
+            return Ok(ids);
+        }
+        ids_from(&self.path, 0, &mut ids)?;
+        if let Some(aside) = put_aside_last(&self.path) {
+            ids_from(&aside, 0, &mut ids)?;
         }
         Ok(ids)
     }
 }
 
-/// The length of the file up to and including its last line feed.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
-    const STEP: u64 = 64 << 10;
-    let mut end = file.metadata()?.len();
-    while end > 0 {
-        let start = end.saturating_sub(STEP);
-        file.seek(SeekFrom::Start(start))?;
-        let mut block = Vec::new();
-        Read::by_ref(file)
-            .take(end - start)
-            .read_to_end(&mut block)?;
-        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + at as u64 + 1);
+fn ids_from(path: &Path, place: u64, ids: &mut HashSet<Uuid>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(place))?;
+    for line in BufReader::new(file).split(b'\n') {
+        // A line by another hand is left where it is.
+        if let Ok(line) = serde_json::from_slice::<Line>(&line?) {
+            ids.insert(line.id);
         }
-        end = start;
     }
-    Ok(0)
+    Ok(())
+}
+
+/// The finding whose line ends at that place.
+fn id_before(path: &Path, place: u64) -> io::Result<Option<Uuid>> {
+    /// The longest line there can be is below.
+    const LONGEST: u64 = 1 << 20;
+    let mut file = File::open(path)?;
+    if place == 0 || file.metadata()?.len() < place {
+        return Ok(None);
+    }
+    let start = place.saturating_sub(LONGEST);
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    file.take(place - start).read_to_end(&mut tail)?;
+    let Some((b'\n', lines)) = tail.split_last() else {
+        return Ok(None);
+    };
+    let line = lines.rsplit(|byte| *byte == b'\n').next();
+    let line = line.and_then(|line| serde_json::from_slice::<Line>(line).ok());
+    Ok(line.map(|line| line.id))
 }

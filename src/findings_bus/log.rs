@@ -1,29 +1,36 @@
 //! `<agent>.log`: what one analyst saw, made for `tail -F`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::config::log_name;
+use super::lines::LineFile;
+use crate::config::{LogSettings, log_name};
 use crate::finding::{Evidence, Finding, printable};
 use crate::incident::{Change, Exchange, Incident, Judgement, News, Opinion, Status};
 
 #[derive(Debug)]
 pub(super) struct AgentLogs {
     folder: PathBuf,
-    files: HashMap<String, File>,
+    rotation: LogSettings,
+    files: HashMap<String, LineFile>,
 }
 
 impl AgentLogs {
     /// Creates the logs of these agents, so that they can be tailed before
     /// anything is found; others follow when they first report.
-    pub(super) fn open(folder: &Path, agents: &[String]) -> io::Result<Self> {
+    pub(super) fn open(
+        folder: &Path,
+        agents: &[String],
+        rotation: LogSettings,
+    ) -> io::Result<Self> {
         let mut logs = Self {
             folder: folder.to_owned(),
+            rotation,
             files: HashMap::new(),
         };
         for agent in agents {
@@ -86,22 +93,20 @@ impl AgentLogs {
     fn write(&mut self, agent: &str, text: &str) {
         let written = self
             .file(agent)
-            .and_then(|mut file| file.write_all(text.as_bytes()));
+            .and_then(|file| file.append(text.as_bytes()));
         if let Err(error) = written {
             tracing::error!(agent, %error, "failed to write to the agent's log");
         }
     }
 
-    fn file(&mut self, agent: &str) -> io::Result<&File> {
-        let name = log_name(agent);
-        if !self.files.contains_key(&name) {
-            let file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(self.folder.join(&name))?;
-            self.files.insert(name.clone(), file);
+    fn file(&mut self, agent: &str) -> io::Result<&mut LineFile> {
+        match self.files.entry(log_name(agent)) {
+            Entry::Occupied(file) => Ok(file.into_mut()),
+            Entry::Vacant(place) => {
+                let path = self.folder.join(place.key());
+                Ok(place.insert(LineFile::open(path, self.rotation)?))
+            }
         }
-        Ok(&self.files[&name])
     }
 }
 

@@ -8,10 +8,11 @@
 //! at the next start.
 
 mod export;
+mod lines;
 mod log;
 mod recorder;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use jiff::Timestamp;
 
-use crate::config::StoreSettings;
+use crate::config::{LogSettings, StoreSettings};
 use crate::finding::Finding;
 use crate::incident::{Change, Exchange, Incident, Lesson, Note};
 use crate::model::Spend;
@@ -34,6 +35,7 @@ use export::Export;
 use log::AgentLogs;
 use recorder::{Job, Recorder, Reply};
 
+pub use lines::LineFile;
 pub use store::OpenError;
 
 /// Findings on their way to disk; then agents wait.
@@ -64,6 +66,22 @@ struct Shared {
     position: Mutex<Position>,
     /// Why the store took nothing when it was asked last.
     refused: Mutex<Option<String>>,
+}
+
+/// Where the files for people and shippers lie, and how they are rotated.
+#[derive(Debug, Clone)]
+pub struct LogPlace {
+    pub folder: PathBuf,
+    pub rotation: LogSettings,
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for LogPlace {
+    fn from(folder: &P) -> Self {
+        Self {
+            folder: folder.as_ref().to_owned(),
+            rotation: LogSettings::default(),
+        }
+    }
 }
 
 /// With less room than this a write soon fails.
@@ -103,10 +121,12 @@ impl FindingsBus {
     /// is gone and all is written.
     pub fn open(
         data: &Path,
-        logs: &Path,
+        logs: impl Into<LogPlace>,
         agents: &[String],
         settings: &StoreSettings,
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
+        let LogPlace { folder, rotation } = logs.into();
+        let logs = folder.as_path();
         let logs_error = |file: &Path| {
             let file = file.display().to_string();
             move |source| OpenError::Folder {
@@ -117,8 +137,8 @@ impl FindingsBus {
         };
         std::fs::create_dir_all(logs).map_err(logs_error(logs))?;
         let file = logs.join(export::NAME);
-        let mut export = Export::open(&file).map_err(logs_error(&file))?;
-        let mut logs = AgentLogs::open(logs, agents).map_err(logs_error(logs))?;
+        let mut export = Export::open(&file, rotation).map_err(logs_error(&file))?;
+        let mut logs = AgentLogs::open(logs, agents, rotation).map_err(logs_error(logs))?;
         let (writer, readers) = store::open(data, settings)?;
         match export.make_whole(&readers) {
             Ok(lacking) => lacking.iter().for_each(|finding| logs.late(finding)),

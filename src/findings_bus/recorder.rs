@@ -20,6 +20,9 @@ use crate::store::{
 
 /// How often what is too old is looked for.
 const SWEPT_EVERY: Duration = Duration::from_secs(10 * 60);
+/// How often it is looked whether there is too much: in between a screen full of
+/// text may be written many times.
+const WEIGHED_EVERY: Duration = Duration::from_secs(10);
 /// How long until something that failed is tried again without being asked.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -97,6 +100,7 @@ impl Recorder {
         };
         let mut batch = Vec::with_capacity(QUEUED);
         let mut sweep_at = Instant::now();
+        let mut weighed_at = sweep_at;
         loop {
             let wait = sweep_at.saturating_duration_since(Instant::now());
             let wait = if self.export.is_behind() || self.is_refused() {
@@ -113,6 +117,12 @@ impl Recorder {
                 Err(_) if self.is_refused() => self.probe(),
                 Err(_) if self.export.is_behind() => self.export.catch_up(&self.shared.readers),
                 Err(_) => {}
+            }
+            if weighed_at.elapsed() >= WEIGHED_EVERY {
+                weighed_at = Instant::now();
+                if self.writer.is_full() {
+                    sweep_at = weighed_at;
+                }
             }
             if Instant::now() >= sweep_at {
                 // A step at a time: who publishes comes in between.

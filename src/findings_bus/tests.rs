@@ -183,3 +183,104 @@ async fn slow_searches_hold_up_no_sink() {
     drop(bus);
     writer.join().unwrap();
 }
+/// The ids in all files of that name, put aside or not, as often as they
+/// stand there.
+fn ids(dir: &Path, name: &str) -> Vec<Uuid> {
+    let mut ids = Vec::new();
+    for file in std::fs::read_dir(dir).unwrap().flatten() {
+        if file.file_name().to_str().unwrap().starts_with(name) {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+            let found = text.lines().map(serde_json::from_str::<Finding>);
+            ids.extend(found.map(|finding| finding.unwrap().id));
+        }
+    }
+    ids.sort();
+    ids
+}
+
+fn close(bus: FindingsBus, writer: JoinHandle<()>) {
+    drop(bus);
+    writer.join().unwrap();
+}
+
+#[tokio::test]
+async fn logs_survive_whoever_rotates_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, writer) = open(dir.path(), &[]);
+    let mut published = Vec::new();
+    let publish = async |severity, title| {
+        let found = finding("SecOps", severity, title);
+        bus.publish(found).await.unwrap().id
+    };
+    let at = |name: &str| dir.path().join(name);
+    published.push(publish(Severity::Low, "before all").await);
+    for name in ["findings.jsonl", "secops.log"] {
+        std::fs::rename(at(name), at(&format!("{name}.2"))).unwrap();
+    }
+    published.push(publish(Severity::Medium, "after mv").await);
+    for name in ["findings.jsonl", "secops.log"] {
+        std::fs::copy(at(name), at(&format!("{name}.1"))).unwrap();
+        let cut = std::fs::OpenOptions::new().write(true).open(at(name));
+        cut.unwrap().set_len(0).unwrap();
+    }
+    published.push(publish(Severity::Critical, "after copytruncate").await);
+    published.sort();
+    assert_eq!(ids(dir.path(), "findings.jsonl"), published);
+    let log = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+    assert!(log("secops.log.2").contains("before all"));
+    assert!(log("secops.log.1").contains("after mv"));
+    let last = log("secops.log");
+    assert!(last.contains("after copytruncate") && !last.contains('\0'));
+    assert!(!last.contains("after mv"), "{last}");
+    close(bus, writer);
+    // Another start finds all of it written.
+    let (bus, writer) = open(dir.path(), &[]);
+    close(bus, writer);
+    assert_eq!(ids(dir.path(), "findings.jsonl"), published);
+}
+
+#[tokio::test]
+async fn a_crash_after_a_rotation_doubles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let rotation = LogSettings {
+        max_bytes: 2500,
+        keep: 9,
+    };
+    let place = LogPlace {
+        folder: dir.path().to_owned(),
+        rotation,
+    };
+    let settings = StoreSettings::default();
+    let data = dir.path().join("data");
+    let open = || FindingsBus::open(&data, place.clone(), &[], &settings).unwrap();
+    let (bus, writer) = open();
+    let mut published = Vec::new();
+    let mut length = 0;
+    let jsonl = dir.path().join("findings.jsonl");
+    for n in 0..6 {
+        let found = finding("SecOps", Severity::High, &n.to_string());
+        published.push(bus.publish(found).await.unwrap().id);
+        if n == 0 {
+            length = std::fs::metadata(&jsonl).unwrap().len();
+        }
+    }
+    published.sort();
+    assert!(dir.path().join("findings.jsonl.1").exists());
+    assert_eq!(ids(dir.path(), "findings.jsonl"), published);
+    close(bus, writer);
+    // As a crash leaves it: what was noted last is long ago.
+    let (mut store, _) = store::open(&data, &settings).unwrap();
+    let note = store::Write::Advance {
+        name: export::NAME.to_owned(),
+        seq: 1,
+        place: length,
+    };
+    assert!(store.write(&[note]).iter().all(Result::is_ok));
+    drop(store);
+    let (bus, writer) = open();
+    close(bus, writer);
+    let files = dir.path().join("findings.jsonl.2").exists();
+    let there = ids(dir.path(), "findings.jsonl");
+    assert_eq!((there, files), (published, false));
+}

@@ -51,6 +51,8 @@ struct Slot {
     /// When the first picture came whose reading was late or left something
     /// out, if none since has caught up.
     behind_since: Option<Timestamp>,
+    /// When the picture came that was read last, if others had come by then.
+    outrun_at: Option<Timestamp>,
 }
 
 impl Default for FrameBus {
@@ -174,8 +176,14 @@ impl FrameBus {
                 .newest
                 .as_ref()
                 .is_some_and(|newest| newest.captured_at.duration_since(frame.captured_at) >= LATE);
+            // Readings may be quick and seldom: what stood there between two of
+            // them nobody has read.
+            let seldom = slot
+                .outrun_at
+                .is_some_and(|last| frame.captured_at.duration_since(last) >= LATE);
+            slot.outrun_at = (!caught_up).then_some(frame.captured_at);
             let was_behind = slot.behind_since.is_some();
-            if !all || (!caught_up && late) {
+            if !all || (!caught_up && (late || seldom)) {
                 slot.behind_since.get_or_insert(frame.captured_at);
             } else {
                 slot.behind_since = None;
@@ -266,6 +274,7 @@ impl Drop for FramePublisher {
                 slot.newest = None;
                 slot.unread_since = None;
                 slot.behind_since = None;
+                slot.outrun_at = None;
                 slot.reads.clear();
             }
         }
@@ -341,6 +350,50 @@ mod tests {
         assert_eq!(bus.behind_since(&name()), Some(newest.captured_at));
         read(&newest, true);
         assert_eq!(bus.behind_since(&name()), None);
+    }
+
+    #[test]
+    fn quick_readings_that_are_seldom_are_behind_too() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let read = |frame: &Frame| {
+            bus.publish_read(Arc::new(frame.read(Arc::from([]), Arc::from([]))));
+        };
+        // Other words every second or ten, as a film is sampled; a reading takes
+        // two and has its turn every six.
+        let mut behind = |from: i64, every: i64| {
+            let mut reading: Option<Arc<Frame>> = None;
+            let mut known = Vec::new();
+            for second in from..from + 60 {
+                let shade = (second / every * 97 % 256) as u8;
+                let frame = publisher.publish(picture(shade), MediaTime(second), at(second));
+                if second % 6 == 4
+                    && let Some(frame) = reading.take()
+                {
+                    read(&frame);
+                }
+                if second % 6 == 2 {
+                    reading = Some(frame);
+                }
+                known.push(bus.behind_since(&name()));
+            }
+            known
+        };
+        let known = behind(0, 1);
+        let since = known[30].expect("never caught up");
+        assert!(since <= at(10), "{since}");
+        assert_eq!(known[59], Some(since));
+        let known = behind(60, 10);
+        let caught_up = known.iter().filter(|since| since.is_none()).count();
+        assert!(caught_up >= 20, "{known:?}");
+        assert!(
+            known
+                .iter()
+                .skip(20)
+                .flatten()
+                .all(|since| *since >= at(70))
+        );
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Frame {
     /// `seq` of the first frame of this scene: it moves when the picture
     /// really changed, so that an unchanged one need not be looked at again.
     pub scene: u64,
+    /// Scenes worth telling that this stream has shown by now, while it has
+    /// been live; 0 where nobody reads it.
+    pub told: u64,
     pub pts: MediaTime,
     /// When the coded picture came in.
     pub captured_at: Timestamp,
@@ -67,6 +70,7 @@ impl Frame {
             stream,
             seq,
             scene: seq,
+            told: 0,
             pts,
             captured_at,
             picture,

@@ -107,9 +107,22 @@ pub(super) fn schema() -> &'static Value {
                 "maxItems": MAX_NOT_SURE,
                 "items": {"type": "STRING"}
             }},
-            "required": ["findings"]
+            "required": ["findings"],
+            "propertyOrdering": ["findings", "earlier", "not_sure"]
         })
     })
+}
+
+/// How long the lists may be that the schema does not bound: for Gemini bounds
+/// multiply ("too many states"), others would write on for ever.
+pub(super) fn most_items(list: &str) -> usize {
+    const MOST: usize = 32;
+    match list {
+        "box_2d" => 4,
+        "mitre_techniques" => MAX_TECHNIQUES,
+        "earlier" => MOST_REMEMBERED,
+        _ => MOST,
+    }
 }
 
 /// Of what a model said about a picture.

@@ -235,6 +235,7 @@ impl Cassette {
             usage: Usage {
                 prompt_tokens: track.prompt_tokens,
                 estimated_tokens: prompt::estimated_tokens(look, frame),
+                cached_tokens: 0,
                 output_tokens: track.output_tokens,
             },
             model: track.model.clone(),

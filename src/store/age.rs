@@ -140,11 +140,29 @@ impl Age {
         self.settled
     }
 
+    /// The same clock, and another time that what is too old was before.
+    pub(super) fn with_since(self, since: i64) -> Self {
+        Self { since, ..self }
+    }
+
+    /// What is stamped later was stamped by a wrong clock.
+    pub(super) fn ahead(&self) -> i64 {
+        row::nanos(self.now.checked_add(AHEAD).unwrap_or(self.now))
+    }
+
     /// Of stamps in the order in which they were given: which are too old. One
-    /// in the future is as old as the first believable one behind it.
-    pub(super) fn old(&self, stamps: &[i64]) -> Vec<bool> {
-        let ahead = row::nanos(self.now.checked_add(AHEAD).unwrap_or(self.now));
-        let mut behind = i64::MAX;
+    /// in the future is as old as the first believable one behind it, which is
+    /// asked for where these end in the future.
+    pub(super) fn old(
+        &self,
+        stamps: &[i64],
+        next: impl FnOnce(i64) -> rusqlite::Result<Option<i64>>,
+    ) -> rusqlite::Result<Vec<bool>> {
+        let ahead = self.ahead();
+        let mut behind = match stamps.last() {
+            Some(last) if *last > ahead && self.settled => next(ahead)?.unwrap_or(i64::MAX),
+            _ => i64::MAX,
+        };
         let mut old: Vec<bool> = stamps
             .iter()
             .rev()
@@ -156,6 +174,6 @@ impl Age {
             })
             .collect();
         old.reverse();
-        old
+        Ok(old)
     }
 }

@@ -5,6 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::Serialize;
 
+use super::age::Age;
+use super::retention::first_after;
 use super::{Page, Readers, StoreError, Writer, row};
 use crate::media::{Still, StreamName};
 
@@ -79,22 +81,32 @@ impl Writer {
         Ok(())
     }
 
-    /// One step of removing what was seen before that time, or the oldest
-    /// whatever its time; how many went.
-    pub(super) fn forget_moments(&mut self, since: i64, any: bool) -> rusqlite::Result<u64> {
-        let gone: Vec<String> = self
+    /// One step of removing what is too old, or the oldest whatever its time;
+    /// how many went.
+    pub(super) fn forget_moments(&mut self, age: &Age, any: bool) -> rusqlite::Result<u64> {
+        let oldest: Vec<(i64, i64, String)> = self
             .db
-            .prepare_cached(
-                "DELETE FROM moments WHERE seq IN
-                 (SELECT seq FROM (SELECT seq, seen_at FROM moments ORDER BY seq LIMIT ?1)
-                  WHERE ?3 OR seen_at < ?2) RETURNING sha256",
-            )?
-            .query_map(params![STEP, since, any], |row| row.get(0))?
+            .prepare_cached("SELECT seq, seen_at, sha256 FROM moments ORDER BY seq LIMIT ?1")?
+            .query_map([STEP], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        for sha256 in &gone {
-            self.release(sha256)?;
+        let times: Vec<i64> = oldest.iter().map(|(_, at, _)| *at).collect();
+        let last = oldest.last().map(|(seq, ..)| *seq);
+        let old = age.old(&times, |ahead| {
+            let next = "SELECT seen_at FROM moments WHERE seq > ?1 AND seen_at <= ?2
+                        ORDER BY seq LIMIT 1";
+            first_after(&self.db, next, last, ahead)
+        })?;
+        let mut gone = 0;
+        for ((seq, _, sha256), old) in oldest.into_iter().zip(old) {
+            if any || old {
+                self.db
+                    .prepare_cached("DELETE FROM moments WHERE seq = ?1")?
+                    .execute([seq])?;
+                self.release(&sha256)?;
+                gone += 1;
+            }
         }
-        Ok(gone.len() as u64)
+        Ok(gone)
     }
 }
 

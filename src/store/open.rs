@@ -20,8 +20,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// when the damaged part is used.
 const CHECKED_WHOLE: u64 = 64 << 20;
 /// Pages in the write-ahead log before they are moved into the database
-/// (4 KiB each): often enough to stay small, seldom enough to be cheap.
-const CHECKPOINT_PAGES: i32 = 4000;
+/// (4 KiB each): often enough to stay small, seldom enough to be cheap. Less
+/// where little is allowed, of which the log is a part.
+const CHECKPOINT_PAGES: u64 = 4000;
+const FEWEST_PAGES: u64 = 100;
+pub(super) const PAGE_BYTES: u64 = 4096;
+
+/// Pages of the write-ahead log where so much is allowed in all.
+pub(super) fn log_pages(max_bytes: u64) -> u64 {
+    (max_bytes / 16 / PAGE_BYTES).clamp(FEWEST_PAGES, CHECKPOINT_PAGES)
+}
+
+/// What the log beside the database may take: one that is full, and what is
+/// written while it is being moved.
+pub(super) fn log_bytes(max_bytes: u64) -> u64 {
+    (2 * log_pages(max_bytes) * PAGE_BYTES).min(max_bytes / 8)
+}
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +89,8 @@ pub fn open(data: &Path, settings: &StoreSettings) -> Result<(Writer, Readers), 
     let lock = lock(data)?;
     let file = data.join(DATABASE);
     let name = file.display().to_string();
-    let db = database(&file).map_err(|error| explain(&error, &name))??;
+    let db = database(&file, log_pages(settings.max_bytes))
+        .map_err(|error| explain(&error, &name))??;
     let pictures = data.join("evidence");
     let evidence = EvidenceFolder::open(&pictures).map_err(folder_error(&pictures))?;
     let writer = Writer::new(db, &file, evidence, settings.clone(), lock)
@@ -104,7 +119,7 @@ fn lock(data: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn database(file: &Path) -> rusqlite::Result<Result<Connection, OpenError>> {
+fn database(file: &Path, log_pages: u64) -> rusqlite::Result<Result<Connection, OpenError>> {
     let name = || file.display().to_string();
     let mut db = Connection::open(file)?;
     db.busy_timeout(PATIENCE)?;
@@ -133,7 +148,9 @@ fn database(file: &Path) -> rusqlite::Result<Result<Connection, OpenError>> {
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "cache_size", -32_000)?;
-    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    db.pragma_update(None, "wal_autocheckpoint", log_pages as i64)?;
+    // A burst makes it longer; that is given back.
+    db.pragma_update(None, "journal_size_limit", (log_pages * PAGE_BYTES) as i64)?;
     db.set_prepared_statement_cache_capacity(64);
     schema::migrate(&mut db, from)?;
     // Finds another program's lock now rather than at the first finding.

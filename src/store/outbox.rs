@@ -11,7 +11,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::age::Age;
 use super::read::clamp;
+use super::retention::first_after;
 use super::{Page, Readers, StoreError, Writer, row};
 use crate::finding::Finding;
 use crate::incident::{Change, Decision, Incident, News};
@@ -116,20 +118,37 @@ impl Writer {
     }
 
     /// One step of removing what happened before that time; how much went.
-    pub(super) fn clear_outbox(&self, since: i64) -> rusqlite::Result<u64> {
-        let mut clear = self.db.prepare_cached(
-            "DELETE FROM outbox WHERE seq IN
-             (SELECT seq FROM (SELECT seq, at FROM outbox ORDER BY seq LIMIT ?1)
-              WHERE at < ?2)",
-        )?;
-        Ok(clear.execute(params![STEP, since])? as u64)
+    pub(super) fn clear_outbox(&self, age: Age) -> rusqlite::Result<u64> {
+        let oldest: Vec<(i64, i64)> = self
+            .db
+            .prepare_cached("SELECT seq, at FROM outbox ORDER BY seq LIMIT ?1")?
+            .query_map([STEP], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let times: Vec<i64> = oldest.iter().map(|(_, at)| *at).collect();
+        let last = oldest.last().map(|(seq, _)| *seq);
+        let old = age.old(&times, |ahead| {
+            let next = "SELECT at FROM outbox WHERE seq > ?1 AND at <= ?2 ORDER BY seq LIMIT 1";
+            first_after(&self.db, next, last, ahead)
+        })?;
+        let mut clear = self
+            .db
+            .prepare_cached("DELETE FROM outbox WHERE seq = ?1")?;
+        let mut cleared = 0;
+        for ((seq, _), old) in oldest.into_iter().zip(old) {
+            if old {
+                cleared += clear.execute([seq])? as u64;
+            }
+        }
+        Ok(cleared)
     }
 
-    pub(super) fn forget_dead(&self, since: i64) -> rusqlite::Result<()> {
-        let mut old = self
-            .db
-            .prepare_cached("DELETE FROM dead_letters WHERE at < ?1")?;
-        old.execute([since])?;
+    /// There are few: one in the future goes with what came after it.
+    pub(super) fn forget_dead(&self, age: &Age) -> rusqlite::Result<()> {
+        let mut old = self.db.prepare_cached(
+            "DELETE FROM dead_letters WHERE at < ?1 OR (at > ?2 AND seq <
+             (SELECT max(seq) FROM dead_letters WHERE at < ?1))",
+        )?;
+        old.execute([age.since, age.ahead()])?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use super::age::Age;
-use super::{StoreError, Writer, row};
+use super::{StoreError, Writer, open, row};
 
 /// Findings removed in one go, so that nobody who publishes waits long.
 const STEP: i64 = 200;
@@ -51,6 +51,29 @@ pub(super) struct Tidying {
 const INDEXES: [&str; 2] = ["screen_text", "finding_text"];
 
 impl Writer {
+    /// What database and evidence may take, so that with the log beside it it
+    /// is no more than what is allowed.
+    fn most(&self) -> u64 {
+        let allowed = self.settings.max_bytes;
+        allowed - open::log_bytes(allowed)
+    }
+
+    /// Pages that may be written in one go: no more than the log is to hold.
+    fn at_once(&self, most: i64) -> i64 {
+        most.min(open::log_pages(self.settings.max_bytes) as i64 / 2)
+    }
+
+    /// Whether there is more than is allowed, which a sweep is to end now.
+    pub fn is_full(&self) -> bool {
+        // With the pages that are free: until they are given back they take room.
+        let free = self
+            .db
+            .pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
+        let free = free.unwrap_or_default().max(0) as u64 * open::PAGE_BYTES;
+        let size = size(&self.db);
+        size.is_ok_and(|(database, evidence)| database + free + evidence > self.most())
+    }
+
     /// One step; to be called again while there is more.
     pub fn sweep(&mut self) -> Result<Swept, StoreError> {
         let swept = self.transaction(Self::remove_oldest);
@@ -71,9 +94,10 @@ impl Writer {
         if before == 0 {
             return Ok(false);
         }
-        let mut vacuum = self
-            .db
-            .prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        let mut vacuum = self.db.prepare(&format!(
+            "PRAGMA incremental_vacuum({})",
+            self.at_once(PAGES)
+        ))?;
         let mut rows = vacuum.query([])?;
         while rows.next()?.is_some() {}
         drop(rows);
@@ -90,7 +114,7 @@ impl Writer {
         let age = self.trust.age(self.settings.keep);
         let (database, evidence) = size(&self.db)?;
         let used = (database + evidence).saturating_sub(self.tidying.gone);
-        let most = self.settings.max_bytes;
+        let most = self.most();
         self.tidying.pressed = if self.tidying.pressed {
             used > most / 100 * STAYS
         } else {
@@ -119,7 +143,8 @@ impl Writer {
             return Ok(more);
         };
         // A negative number begins with all there is, a positive one goes on.
-        let pages = if begun { MERGED } else { -MERGED };
+        let pages = self.at_once(MERGED);
+        let pages = if begun { pages } else { -pages };
         let before = self.db.total_changes();
         let merge = format!("INSERT INTO {name} ({name}, rank) VALUES ('merge', ?1)");
         self.db.prepare_cached(&merge)?.execute([pages])?;
@@ -140,7 +165,7 @@ impl Writer {
         }
         // For its size what is missed least goes first: pictures, many and
         // large, then text, and only then what was found.
-        let moments = self.forget_moments(age.since, too_much)?;
+        let moments = self.forget_moments(age, too_much)?;
         let step = super::screen::STEP;
         let (lines, bytes) = self.forget_text(age, too_much && moments == 0, step)?;
         let mut swept = Swept {
@@ -160,8 +185,8 @@ impl Writer {
         let (incidents, told_until) = self.remove_findings(age, pressed, &mut swept)?;
         // Never for its size alone: a sink may have yet to tell it. What was
         // to be told of findings that are gone goes with them.
-        let cleared = self.clear_outbox(told_until)?;
-        self.forget_dead(age.since)?;
+        let cleared = self.clear_outbox(age.with_since(told_until))?;
+        self.forget_dead(age)?;
         swept.more |= swept.findings == STEP as u64 || cleared == super::outbox::STEP as u64;
         self.remove_incidents(incidents, swept)
     }
@@ -183,9 +208,15 @@ impl Writer {
             })?
             .collect::<rusqlite::Result<_>>()?;
         let stamps: Vec<i64> = oldest.iter().map(|(_, _, at, _)| *at).collect();
+        let last = oldest.last().map(|(seq, ..)| *seq);
+        let old = age.old(&stamps, |ahead| {
+            let next = "SELECT stored_at FROM findings WHERE seq > ?1 AND stored_at <= ?2
+                        ORDER BY seq LIMIT 1";
+            first_after(&self.db, next, last, ahead)
+        })?;
         let ahead = row::nanos(age.now);
         let (mut incidents, mut told_until) = (Vec::new(), age.since);
-        for ((seq, incident, stored_at, bytes), old) in oldest.into_iter().zip(age.old(&stamps)) {
+        for ((seq, incident, stored_at, bytes), old) in oldest.into_iter().zip(old) {
             if !old && !pressed {
                 break;
             }
@@ -244,6 +275,18 @@ impl Writer {
         }
         Ok(swept)
     }
+}
+
+/// The first stamp behind a place that may be believed.
+pub(super) fn first_after(
+    db: &Connection,
+    query: &str,
+    place: Option<i64>,
+    ahead: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let mut first = db.prepare_cached(query)?;
+    let first = first.query_row([place.unwrap_or(i64::MIN), ahead], |row| row.get(0));
+    first.optional()
 }
 
 /// Bytes in use by database and evidence.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::age::Age;
 use super::moments::{self, Moment};
+use super::retention::first_after;
 use super::{Page, Readers, StoreError, Writer, row};
 use crate::media::StreamName;
 
@@ -101,8 +102,14 @@ impl Writer {
             .db
             .prepare_cached("DELETE FROM screen_text WHERE rowid = ?1")?;
         let times: Vec<i64> = oldest.iter().map(|(_, at, _)| *at).collect();
+        let last = oldest.last().map(|(rowid, ..)| *rowid);
+        let old = age.old(&times, |ahead| {
+            let next = "SELECT observed_at FROM screen_text WHERE rowid > ?1
+                        AND observed_at <= ?2 ORDER BY rowid LIMIT 1";
+            first_after(&self.db, next, last, ahead)
+        })?;
         let (mut lines, mut bytes) = (0, 0);
-        for ((rowid, _, length), old) in oldest.into_iter().zip(age.old(&times)) {
+        for ((rowid, _, length), old) in oldest.into_iter().zip(old) {
             if any || old {
                 forget.execute([rowid])?;
                 (lines, bytes) = (lines + 1, bytes + length as u64);

@@ -372,4 +372,5 @@ fn the_text_of_screens_can_be_searched() {
     assert_eq!(found, "Failed password for admin");
 }
 
+mod full;
 mod over_time;

@@ -36,6 +36,8 @@ const MARGIN: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) scene: u64,
+    /// How many were told with it.
+    pub(super) nth: u64,
     page: Arc<Page>,
     at: Timestamp,
     /// Lines that were there (true) or gone at the last reading, which the next
@@ -47,6 +49,7 @@ impl Told {
     pub(super) fn new(scene: u64, page: Arc<Page>, at: Timestamp) -> Self {
         Self {
             scene,
+            nth: 1,
             page,
             at,
             unsure: HashSet::new(),

@@ -208,12 +208,12 @@ impl Reader {
         self.metrics.ocr_pixels.inc_by(cost.pixels);
         log(&frame, &page, cost, spent, begun.elapsed());
         self.keep_text(&frame, &page).await;
-        let scene = self.remember(&frame, &page);
+        let (scene, told) = self.remember(&frame, &page);
         let own = self.own.borrow().clone();
         let secrets = self.secrets(&frame, &page, &own);
         let read = frame.read(Arc::clone(&page.lines), secrets.into());
         let mut read = read.looked_for(&own);
-        read.scene = scene;
+        (read.scene, read.told) = (scene, told);
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
         if self.frames.publish_reading(Arc::new(read), all) {
@@ -243,12 +243,14 @@ impl Reader {
     }
 
     /// The scene the frame belongs to for those who wait for news: the last
-    /// one, if nothing that can be read or seen from afar has changed.
-    fn remember(&mut self, frame: &Frame, page: &Arc<Page>) -> u64 {
+    /// one, if nothing that can be read or seen from afar has changed; and how
+    /// many there were.
+    fn remember(&mut self, frame: &Frame, page: &Arc<Page>) -> (u64, u64) {
         let last = self
             .memories
             .remove(&frame.stream)
             .map(|memory| memory.told);
+        let before = last.as_ref().map_or(0, |told| told.nth);
         let told = match last.and_then(|mut told| {
             self.metrics.ocr_untold.inc_by(told.untold(page) as u64);
             (!told.has_news(page, &frame.changes, frame.captured_at)).then_some(told)
@@ -256,10 +258,12 @@ impl Reader {
             Some(told) => told,
             None => {
                 self.metrics.ocr_news.inc();
-                Told::new(frame.scene, Arc::clone(page), frame.captured_at)
+                let mut told = Told::new(frame.scene, Arc::clone(page), frame.captured_at);
+                told.nth = before + 1;
+                told
             }
         };
-        let scene = told.scene;
+        let known = (told.scene, told.nth);
         let memory = Memory {
             scene: frame.scene,
             seq: frame.seq,
@@ -268,7 +272,7 @@ impl Reader {
             told,
         };
         self.memories.insert(frame.stream.clone(), memory);
-        scene
+        known
     }
 
     /// What stands there now and did not before, without its secrets.

@@ -63,6 +63,7 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
         (status = 400, description = "The offer can't be used", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 404, description = "There is no such stream", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 406, description = "Accept leaves SDP out", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 409, description = "The stream has nothing yet of what is offered: no picture, or no sound", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 413, description = "The offer is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as SDP", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 422, description = "Nothing offered can be sent", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),

@@ -21,12 +21,14 @@ use tokio::task::JoinHandle;
 
 use super::gemini::jpeg_size;
 
-const FIELDS: [&str; 5] = [
+const FIELDS: [&str; 7] = [
     "model",
     "messages",
     "max_tokens",
     "stream",
     "response_format",
+    "max_completion_tokens",
+    "reasoning_effort",
 ];
 pub const MODEL: &str = "llava:13b";
 
@@ -39,6 +41,8 @@ struct Script {
     /// Formats of the answer it does not know.
     refuses: Vec<String>,
     key: Option<String>,
+    /// Of the model, in the list of models.
+    capabilities: Option<Value>,
     chats: Vec<Value>,
     faults: Vec<String>,
 }
@@ -96,6 +100,11 @@ impl FakeOpenAi {
         self.script.lock().unwrap().refuses.push(kind.to_owned());
     }
 
+    /// Tells in its list of models what the model can.
+    pub fn tells_capabilities(&self, capabilities: Value) {
+        self.script.lock().unwrap().capabilities = Some(capabilities);
+    }
+
     pub fn let_in_only(&self, key: &str) {
         self.script.lock().unwrap().key = Some(key.to_owned());
     }
@@ -149,7 +158,11 @@ async fn handle(
     }
     match (method.as_str(), uri.path()) {
         ("GET", "/v1/models") => {
-            let models = json!({"object": "list", "data": [{"id": MODEL, "object": "model"}]});
+            let mut entry = json!({"id": MODEL, "object": "model"});
+            if let Some(told) = &script.capabilities {
+                entry["capabilities"] = told.clone();
+            }
+            let models = json!({"object": "list", "data": [entry]});
             Json(models).into_response()
         }
         ("POST", "/v1/chat/completions") => chat(&mut script, &body),
@@ -238,7 +251,7 @@ fn strict(schema: &Value) -> Result<(), String> {
     const TYPES: [&str; 7] = [
         "object", "array", "string", "number", "integer", "boolean", "null",
     ];
-    const KEYS: [&str; 7] = [
+    const KEYS: [&str; 8] = [
         "type",
         "properties",
         "items",
@@ -246,6 +259,7 @@ fn strict(schema: &Value) -> Result<(), String> {
         "description",
         "required",
         "additionalProperties",
+        "maxItems",
     ];
     let fields = schema
         .as_object()

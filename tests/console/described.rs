@@ -242,6 +242,80 @@ async fn every_operation_answers_as_described() {
     );
 }
 
+/// What the server refuses is said: every page's size, every place in a list,
+/// and every text that must not be blank.
+#[test]
+fn the_description_says_what_is_too_little_or_too_much() {
+    let file = crate::common::serve::root().join("docs/openapi.json");
+    let document: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let (mut sizes, mut places) = (0, 0);
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let schema = &parameter["schema"];
+                match parameter["name"].as_str().unwrap() {
+                    "limit" => {
+                        assert_eq!(
+                            (&schema["minimum"], &schema["maximum"]),
+                            (&json!(1), &json!(1000))
+                        );
+                        sizes += 1;
+                    }
+                    "cursor" => {
+                        let bounded = schema["maximum"] == json!(i64::MAX);
+                        assert!(bounded || schema["pattern"].is_string(), "{schema}");
+                        places += 1;
+                    }
+                    "every" => assert_eq!(schema["minimum"], 1),
+                    "q" | "by" => assert_eq!(schema["minLength"], 1, "{parameter}"),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!((sizes, places), (5, 5));
+    for (body, field) in [
+        ("StatusBody", "by"),
+        ("NoteBody", "by"),
+        ("NoteBody", "text"),
+        ("Question", "question"),
+        ("Finding", "agent"),
+        ("Finding", "title"),
+        ("Finding", "stream"),
+    ] {
+        let schema = &document["components"]["schemas"][body]["properties"][field];
+        assert_eq!(schema["minLength"], 1, "{body}.{field}");
+    }
+    let version = &document["components"]["schemas"]["StatusBody"]["properties"]["version"];
+    assert_eq!(
+        (&version["minimum"], &version["maximum"]),
+        (&json!(0), &json!(1u64 << 53))
+    );
+    assert!(document["paths"]["/whep/{stream}"]["post"]["responses"]["409"].is_object());
+}
+
+/// JSON Schema counts them among the integers.
+#[tokio::test]
+async fn a_whole_number_with_a_fraction_of_zero_is_taken() {
+    let server = Setup::new().agents("").start().await;
+    let mut finding = reported(1, "A reverse shell");
+    finding["frame"]["seq"] = json!(12.0);
+    let url = server.http_url("/api/findings");
+    let taken = server.client.post(url).json(&finding).send().await.unwrap();
+    assert_eq!(taken.status().as_u16(), 201);
+    let stored: Value = taken.json().await.unwrap();
+    assert_eq!(stored["frame"]["seq"], json!(12));
+    let id = stored["incident"].as_str().unwrap();
+    let url = server.http_url(&format!("/api/incidents/{id}/status"));
+    let stale = json!({"by": "Ann", "status": "acknowledged", "version": 209.0});
+    let refused = server.client.post(url).json(&stale).send().await.unwrap();
+    assert_eq!(
+        refused.status().as_u16(),
+        409,
+        "another version, and a number"
+    );
+}
+
 fn filled(path: &str, with: &str) -> String {
     match (path.find('{'), path.find('}')) {
         (Some(start), Some(end)) => format!("{}{with}{}", &path[..start], &path[end + 1..]),

@@ -513,10 +513,12 @@ async fn what_is_too_much_goes_oldest_first() {
         };
         room.bus.publish(report.later(n).finding()).await.unwrap();
     }
-    let swept = room.bus.sweep().await.unwrap();
-    assert!(swept.findings > 200 && swept.findings < 1500, "{swept:?}");
+    // Some of it may have gone by itself: a full record does not wait.
+    room.bus.sweep().await.unwrap();
+    let kept = room.bus.findings_after(0, 2000).await.unwrap().len();
+    assert!(kept > 0 && kept < 1300, "{kept}");
     let newest = room.titles("/api/findings?limit=1").await;
     assert_eq!(newest, ["burst 1499"]);
     let left = room.titles("/api/incidents?limit=1000").await.len() as u64;
-    assert!(left <= 1500 - swept.incidents);
+    assert!(left <= kept as u64, "{left} of {kept}");
 }

@@ -159,6 +159,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         streams: vec![],
         model: None,
         fallback: None,
+        thinking: None,
         priority: Priority::Normal,
         frames: Frames::Changed,
         max_regions: 4,

@@ -143,6 +143,7 @@ fn member(name: &str, peer: &Arc<Peer>) -> Member {
             streams: vec![],
             model: None,
             fallback: None,
+            thinking: None,
             priority: Priority::Normal,
             frames: Frames::Changed,
             max_regions: 4,

@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use reqwest::header::HeaderName;
 use tokio::time::Instant;
 
-use crate::config::Secret;
+use crate::config::{Secret, Thinking};
 use crate::finding::ModelRef;
 use crate::model::{
     Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Usage,
@@ -61,6 +61,7 @@ pub struct GeminiSettings {
     pub timeout: Duration,
     /// Thoughts count too: below 4096 they may leave nothing for the answer.
     pub max_output_tokens: u32,
+    pub thinking: Option<Thinking>,
 }
 
 impl GeminiSettings {
@@ -73,6 +74,7 @@ impl GeminiSettings {
             allow_http: false,
             timeout: Duration::from_secs(60),
             max_output_tokens: 8192,
+            thinking: None,
         }
     }
 }
@@ -131,7 +133,8 @@ impl Gemini {
             answer: asking.schema,
             shot,
             max_output_tokens: self.settings.max_output_tokens,
-            thinks: question::knows_thinking_levels(&self.settings.model),
+            levels: question::knows_thinking_levels(&self.settings.model),
+            thinking: question::thinking(&self.settings.model, self.settings.thinking),
             schema: !self.schema_refused.load(Ordering::Relaxed),
             token: None,
         };
@@ -330,6 +333,7 @@ fn sum(one: Usage, other: Usage) -> Usage {
     Usage {
         estimated_tokens: one.estimated_tokens.saturating_add(other.estimated_tokens),
         prompt_tokens: one.prompt_tokens.saturating_add(other.prompt_tokens),
+        cached_tokens: one.cached_tokens.saturating_add(other.cached_tokens),
         output_tokens: one.output_tokens.saturating_add(other.output_tokens),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
+use crate::config::Thinking;
 use crate::model::{Failure, Fatal};
 use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
 use crate::models::shot::{Closeup, Shot};
@@ -21,8 +22,9 @@ pub(super) struct Question {
     pub answer: &'static Value,
     pub shot: Arc<Shot>,
     pub max_output_tokens: u32,
-    /// Whether the model may be told how much to think.
-    pub thinks: bool,
+    /// Whether each part may say how closely it is to be looked at.
+    pub levels: bool,
+    pub thinking: Option<ThinkingConfig>,
     /// Whether the server takes the answer schema; in words otherwise.
     pub schema: bool,
     /// Of the answer to be continued.
@@ -63,7 +65,7 @@ impl Question {
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let titles: Vec<_> = (1..).zip(&self.shot.closeups).map(title).collect();
-        let level = |level| self.thinks.then_some(level);
+        let level = |level| self.levels.then_some(level);
         let whole = self.shot.whole.iter();
         let whole = whole.map(|whole| Part::picture(&whole.base64, level(WHOLE)));
         let mut asked: Vec<_> = whole.collect();
@@ -93,10 +95,7 @@ impl Question {
                 response_mime_type: "application/json",
                 response_schema: self.schema.then_some(self.answer),
                 max_output_tokens: self.max_output_tokens,
-                // Little thinking is enough to read a screen.
-                thinking_config: self.thinks.then_some(ThinkingConfig {
-                    thinking_level: "LOW",
-                }),
+                thinking_config: self.thinking,
                 media_resolution: WHOLE,
             },
             safety_settings: wire::SAFETY,
@@ -138,4 +137,55 @@ pub(super) fn knows_thinking_levels(model: &str) -> bool {
     !["gemini-1", "gemini-2"]
         .iter()
         .any(|old| model.starts_with(old))
+}
+
+/// How much a model is told to think: as it is set, else little, which is enough
+/// to read a screen. Models before 3 are told where it is set alone, in tokens,
+/// and those before 2.5 do not think.
+pub(super) fn thinking(model: &str, set: Option<Thinking>) -> Option<ThinkingConfig> {
+    let mut config = ThinkingConfig {
+        thinking_level: None,
+        thinking_budget: None,
+    };
+    if knows_thinking_levels(model) {
+        config.thinking_level = Some(match set.unwrap_or(Thinking::Low) {
+            Thinking::Minimal => "MINIMAL",
+            Thinking::Low => "LOW",
+            Thinking::Medium => "MEDIUM",
+            Thinking::High => "HIGH",
+        });
+    } else if model.starts_with("gemini-2.5") {
+        config.thinking_budget = Some(match set? {
+            // The least that all of them take.
+            Thinking::Minimal => 512,
+            Thinking::Low => 1024,
+            Thinking::Medium => 8192,
+            Thinking::High => 24_576,
+        });
+    } else {
+        return None;
+    }
+    Some(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_model_is_told_how_much_to_think_as_it_knows_it() {
+        let told = |model: &str, set| serde_json::to_value(thinking(model, set)).unwrap();
+        let flash = "gemini-3.8-flash";
+        assert_eq!(told(flash, None), json!({"thinkingLevel": "LOW"}));
+        let high = Some(Thinking::High);
+        assert_eq!(told(flash, high), json!({"thinkingLevel": "HIGH"}));
+        assert_eq!(told("gemini-2.5-pro", None), Value::Null);
+        assert_eq!(
+            told("gemini-2.5-pro", high),
+            json!({"thinkingBudget": 24_576})
+        );
+        assert_eq!(told("gemini-2.0-flash", high), Value::Null);
+    }
 }

@@ -50,6 +50,7 @@ impl Reply {
         let usage = usage.map_or_else(Usage::default, |u| Usage {
             estimated_tokens: 0,
             prompt_tokens: count(u.prompt_token_count),
+            cached_tokens: count(u.cached_content_token_count).min(count(u.prompt_token_count)),
             output_tokens: count(u.candidates_token_count)
                 .saturating_add(count(u.thoughts_token_count)),
         });
@@ -185,6 +186,18 @@ mod tests {
         }});
         let usage = Reply::read(body.to_string().as_bytes()).usage;
         assert_eq!((usage.prompt_tokens, usage.output_tokens), (5, 5));
+        assert_eq!(usage.cached_tokens, 0);
+    }
+
+    #[test]
+    fn cached_tokens_are_part_of_the_prompt() {
+        let cached = |count: u64| {
+            let usage = json!({"promptTokenCount": 900, "cachedContentTokenCount": count});
+            let usage = Reply::read(json!({"usageMetadata": usage}).to_string().as_bytes()).usage;
+            (usage.prompt_tokens, usage.cached_tokens)
+        };
+        assert_eq!(cached(512), (900, 512));
+        assert_eq!(cached(1000), (900, 900));
     }
 
     #[test]

@@ -84,10 +84,14 @@ pub(super) struct GenerationConfig<'a> {
     pub media_resolution: &'static str,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+/// One of the two: models since 3 know levels, those of 2.5 tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ThinkingConfig {
-    pub thinking_level: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking_level: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking_budget: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,6 +147,8 @@ pub(super) struct PromptFeedback {
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsageMetadata {
     pub prompt_token_count: Option<u64>,
+    /// Of the prompt.
+    pub cached_content_token_count: Option<u64>,
     pub candidates_token_count: Option<u64>,
     pub thoughts_token_count: Option<u64>,
 }
@@ -205,6 +211,8 @@ mod tests {
         for grown in ["earlier", "not_sure"] {
             assert!(answers.remove(grown).is_some(), "{grown} is not asked for");
         }
+        let order = schema.as_object_mut().unwrap().remove("propertyOrdering");
+        assert_eq!(order, Some(json!(["findings", "earlier", "not_sure"])));
         assert_eq!(schema, contract);
     }
 }

@@ -5,7 +5,9 @@
 //! what one refuses is asked for more simply, and remembered when that worked.
 //! Redirects are not followed, and no address of an answer ever is.
 
+mod listed;
 mod reply;
+mod schema;
 mod wire;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -18,7 +20,7 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::Secret;
+use crate::config::{Secret, Thinking};
 use crate::finding::ModelRef;
 use crate::model::{
     Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Usage,
@@ -50,6 +52,8 @@ pub struct OpenAiSettings {
     /// For one request and its whole response.
     pub timeout: Duration,
     pub max_output_tokens: u32,
+    /// Sent only where it is set.
+    pub thinking: Option<Thinking>,
 }
 
 /// Why there is no client for these settings.
@@ -74,6 +78,8 @@ pub struct OpenAi {
     format: AtomicU8,
     /// The model takes `max_completion_tokens` alone.
     completion_tokens: AtomicBool,
+    /// The server does not know `reasoning_effort`.
+    thinks_as_it_likes: AtomicBool,
 }
 
 impl OpenAi {
@@ -95,6 +101,7 @@ impl OpenAi {
             version: Mutex::default(),
             format: AtomicU8::new(Format::Schema.index()),
             completion_tokens: AtomicBool::new(false),
+            thinks_as_it_likes: AtomicBool::new(false),
         })
     }
 
@@ -120,7 +127,7 @@ impl OpenAi {
             !std::mem::replace(tried, true) && Instant::now() < deadline && meter.begin()
         };
         let (mut smaller, mut silent, mut cut_off) = (false, false, false);
-        let mut renamed = false;
+        let (mut renamed, mut unthought) = (false, false);
         let mut format = Format::of_index(self.format.load(Ordering::Relaxed));
         let mut max_tokens = self.settings.max_output_tokens;
         let mut shot = asking.shot().await?;
@@ -137,6 +144,7 @@ impl OpenAi {
                 shot: Arc::clone(&shot),
                 max_tokens,
                 completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
+                thinking: self.thinking(),
                 format,
             };
             let reply = match self.send(question, &meter).await {
@@ -164,16 +172,34 @@ impl OpenAi {
                     self.completion_tokens.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Err(Trouble::NotAccepted(failure)) => match format.simpler() {
-                    Some(simpler) if again(&mut false) => {
-                        format = simpler;
-                        continue;
+                Err(Trouble::NotAccepted(failure))
+                    if self.thinking().is_some()
+                        && failure.to_string().contains("reasoning_effort")
+                        && again(&mut unthought) =>
+                {
+                    tracing::warn!(model = %self.settings.model, "the server does not take `thinking` (reasoning_effort); not sent from now on");
+                    self.thinks_as_it_likes.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Err(Trouble::NotAccepted(failure)) => {
+                    match format.simpler(&failure.to_string()) {
+                        Some(simpler) if again(&mut false) => {
+                            format = simpler;
+                            continue;
+                        }
+                        // Where the next question begins, if this one had no
+                        // requests left to find out.
+                        next => {
+                            let next = next.unwrap_or(Format::Schema).index();
+                            self.format.store(next, Ordering::Relaxed);
+                            return Err(failure);
+                        }
                     }
-                    _ => return Err(failure),
-                },
+                }
             };
             self.remember(format, reply.model);
             usage.prompt_tokens += reply.usage.prompt_tokens;
+            usage.cached_tokens += reply.usage.cached_tokens;
             usage.output_tokens += reply.usage.output_tokens;
             usage.estimated_tokens += self.estimated(&asking.system, &asking.text, &shot);
             match reply.turn {
@@ -208,7 +234,7 @@ impl OpenAi {
 
     async fn send(&self, question: Question, meter: &Meter) -> Result<Reply, Trouble> {
         // Megabytes of base64 to write: not on an async worker.
-        let body = blocking(move || Ok::<_, Failure>(question.body())).await;
+        let body = blocking(move || question.body()).await;
         let body = body.map_err(Trouble::Failed)?;
         let response = self.http.post(&self.chat, body, meter).await;
         let response = response.map_err(Trouble::Failed)?;
@@ -229,6 +255,11 @@ impl OpenAi {
         }
         meter.free();
         Err(self.trouble(&response))
+    }
+
+    fn thinking(&self) -> Option<Thinking> {
+        let known = !self.thinks_as_it_likes.load(Ordering::Relaxed);
+        self.settings.thinking.filter(|_| known)
     }
 
     fn trouble(&self, response: &http::Response) -> Trouble {
@@ -287,18 +318,21 @@ impl OpenAi {
                 "what came is not a list of models: check openai_base_url",
             ));
         };
-        let mut names = listed.iter().filter_map(|one| one["id"].as_str());
-        // Ollama's ":latest" goes without saying.
-        let latest = format!("{model}:latest");
-        if names.any(|name| name == model || name == latest) {
-            Ok(format!("the server has {model}"))
-        } else {
+        let entries = listed::entries(&body, model);
+        if entries.is_empty() {
             let reason = format!(
                 "the server has {} models and {model} is not among them: check its name",
                 listed.len()
             );
-            Err(Failure::fatal(Fatal::Model, reason))
+            return Err(Failure::fatal(Fatal::Model, reason));
         }
+        if entries.iter().find_map(|entry| listed::sees(entry)) == Some(false) {
+            let reason = format!(
+                "the server has {model}, which takes no pictures, and analysts are sent some: choose one that does (llama.cpp needs its --mmproj)"
+            );
+            return Err(Failure::fatal(Fatal::Model, reason));
+        }
+        Ok(format!("the server has {model}"))
     }
 }
 

@@ -51,6 +51,10 @@ impl Reply {
         Self {
             usage: Usage {
                 prompt_tokens: count("prompt_tokens"),
+                cached_tokens: body["usage"]["prompt_tokens_details"]["cached_tokens"]
+                    .as_u64()
+                    .unwrap_or_default()
+                    .min(count("prompt_tokens")),
                 output_tokens: count("completion_tokens"),
                 ..Usage::default()
             },
@@ -306,6 +310,21 @@ mod tests {
 
     fn turn_of(choice: &Value) -> Turn {
         Reply::read(json!({"choices": [choice]}).to_string().as_bytes()).turn
+    }
+
+    #[test]
+    fn cached_tokens_are_part_of_the_prompt() {
+        let usage = |details: Value| {
+            let usage = json!({
+                "prompt_tokens": 900, "completion_tokens": 7, "prompt_tokens_details": details
+            });
+            Reply::read(json!({ "usage": usage }).to_string().as_bytes()).usage
+        };
+        let read = usage(json!({"cached_tokens": 512}));
+        let told = (read.prompt_tokens, read.cached_tokens, read.output_tokens);
+        assert_eq!(told, (900, 512, 7));
+        assert_eq!(usage(json!({"cached_tokens": 1000})).cached_tokens, 900);
+        assert_eq!(usage(Value::Null).cached_tokens, 0);
     }
 
     #[test]

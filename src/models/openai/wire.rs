@@ -1,10 +1,13 @@
-//! A question as the body of a chat completion, and its schema in the words of
-//! JSON Schema.
+//! A question as the body of a chat completion.
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::schema::JsonSchema;
+use crate::config::Thinking;
+use crate::model::{Failure, Fatal};
 use crate::models::shot::{Closeup, Shot};
 
 /// How the shape of the answer is asked for. Not every server takes all of
@@ -13,6 +16,8 @@ use crate::models::shot::{Closeup, Shot};
 pub(super) enum Format {
     /// `response_format: json_schema`
     Schema,
+    /// The same without bounds on lists, which not every strict mode takes.
+    Unbounded,
     /// `response_format: json_object`, the schema in words.
     Object,
     /// In words alone.
@@ -20,12 +25,17 @@ pub(super) enum Format {
 }
 
 impl Format {
-    pub(super) const ALL: [Self; 3] = [Self::Schema, Self::Object, Self::Words];
+    pub(super) const ALL: [Self; 4] = [Self::Schema, Self::Unbounded, Self::Object, Self::Words];
 
-    /// The one to try when the server does not take this.
-    pub(super) fn simpler(self) -> Option<Self> {
+    /// The one to try when the server refused this in those words.
+    pub(super) fn simpler(self, refusal: &str) -> Option<Self> {
         match self {
-            Self::Schema => Some(Self::Object),
+            // It is the kind of format that is not known, whatever stands in it.
+            Self::Schema if refusal.contains("json_schema") && !refusal.contains("maxItems") => {
+                Some(Self::Object)
+            }
+            Self::Schema => Some(Self::Unbounded),
+            Self::Unbounded => Some(Self::Object),
             Self::Object => Some(Self::Words),
             Self::Words => None,
         }
@@ -53,51 +63,82 @@ pub(super) struct Question {
     pub max_tokens: u32,
     /// Whether the bound goes by the name that newer models of OpenAI take.
     pub completion_tokens: bool,
+    pub thinking: Option<Thinking>,
     pub format: Format,
+}
+
+/// In the order in which it is read: a map would be sorted.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: [Value; 2],
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<ResponseFormat<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseFormat<'a> {
+    JsonSchema { json_schema: Named<'a> },
+    JsonObject,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'static str,
+    strict: bool,
+    schema: JsonSchema<'a>,
 }
 
 impl Question {
     /// Costs CPU: call it off the async workers.
-    pub(super) fn body(&self) -> Vec<u8> {
+    pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let whole = self.shot.whole.iter();
         let mut parts: Vec<_> = whole.map(|whole| picture(&whole.base64)).collect();
         for (number, closeup) in (1..).zip(&self.shot.closeups) {
             parts.push(json!({"type": "text", "text": title(number, closeup)}));
             parts.push(picture(&closeup.base64));
         }
-        let schema = json_schema(self.schema);
+        let schema = JsonSchema::of(self.schema, self.format != Format::Unbounded);
+        let named = matches!(self.format, Format::Schema | Format::Unbounded);
         let mut text = self.text.clone();
-        if self.format != Format::Schema {
+        if !named {
             text.push_str("\n\nAnswer with one JSON object of this schema and nothing else: ");
             text.push_str(&schema.to_string());
         }
         parts.push(json!({"type": "text", "text": text}));
-        let mut body = json!({
-            "model": self.model,
-            "messages": [
-                {"role": "system", "content": self.system},
-                {"role": "user", "content": parts}
+        let bound = |newer| (self.completion_tokens == newer).then_some(self.max_tokens);
+        let body = Body {
+            model: &self.model,
+            messages: [
+                json!({"role": "system", "content": self.system}),
+                json!({"role": "user", "content": parts}),
             ],
-            "stream": false
-        });
-        let bound = if self.completion_tokens {
-            "max_completion_tokens"
-        } else {
-            "max_tokens"
+            stream: false,
+            max_tokens: bound(false),
+            max_completion_tokens: bound(true),
+            reasoning_effort: self.thinking.map(Thinking::as_str),
+            response_format: match self.format {
+                Format::Schema | Format::Unbounded => Some(ResponseFormat::JsonSchema {
+                    json_schema: Named {
+                        name: "answer",
+                        strict: true,
+                        schema,
+                    },
+                }),
+                Format::Object => Some(ResponseFormat::JsonObject),
+                Format::Words => None,
+            },
         };
-        body[bound] = json!(self.max_tokens);
-        let format = match self.format {
-            Format::Schema => json!({
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": true, "schema": schema}
-            }),
-            Format::Object => json!({"type": "json_object"}),
-            Format::Words => Value::Null,
-        };
-        if !format.is_null() {
-            body["response_format"] = format;
-        }
-        body.to_string().into_bytes()
+        serde_json::to_vec(&body)
+            .map_err(|error| Failure::fatal(Fatal::Request, format!("no request: {error}")))
     }
 }
 
@@ -113,68 +154,116 @@ fn title(number: usize, closeup: &Closeup) -> String {
     )
 }
 
-/// Lower-case types, nothing optional and nothing else, no order: as strict
-/// mode wants it.
-pub(super) fn json_schema(gemini: &Value) -> Value {
-    match gemini {
-        Value::Object(fields) => {
-            let mut schema = Map::new();
-            for (key, value) in fields {
-                match (key.as_str(), value) {
-                    ("propertyOrdering" | "nullable" | "maxItems", _) => {}
-                    ("type", Value::String(name)) => {
-                        schema.insert(key.clone(), Value::String(name.to_lowercase()));
-                    }
-                    ("properties", Value::Object(properties)) => {
-                        let properties = properties
-                            .iter()
-                            .map(|(name, schema)| (name.clone(), json_schema(schema)));
-                        schema.insert(key.clone(), Value::Object(properties.collect()));
-                    }
-                    _ => {
-                        schema.insert(key.clone(), json_schema(value));
-                    }
-                }
-            }
-            if let Some(Value::Object(properties)) = schema.get("properties") {
-                let names: Vec<_> = properties.keys().cloned().collect();
-                schema.insert("required".to_owned(), json!(names));
-                schema.insert("additionalProperties".to_owned(), Value::Bool(false));
-            }
-            Value::Object(schema)
-        }
-        other => other.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::{answer, case, inquiry};
+
+    fn question(schema: &'static Value, format: Format) -> Question {
+        Question {
+            model: "m".to_owned(),
+            system: "s".to_owned(),
+            text: "t".to_owned(),
+            schema,
+            shot: Arc::default(),
+            max_tokens: 100,
+            completion_tokens: false,
+            thinking: None,
+            format,
+        }
+    }
+
+    fn sent(question: &Question) -> String {
+        String::from_utf8(question.body().unwrap()).unwrap()
+    }
 
     #[test]
-    fn the_schema_in_the_words_of_json_schema() {
-        let gemini = json!({
-            "type": "OBJECT",
-            "properties": {
-                "type": {"type": "STRING", "enum": ["A"]},
-                "items": {"type": "ARRAY", "maxItems": 8, "items": {"type": "INTEGER"}}
-            },
-            "required": ["type"],
-            "propertyOrdering": ["type", "items"]
-        });
-        let expected = json!({
-            "type": "object",
-            "properties": {
-                "type": {"type": "string", "enum": ["A"]},
-                "items": {"type": "array", "items": {"type": "integer"}}
-            },
-            "required": ["items", "type"],
-            "additionalProperties": false
-        });
-        let schema = json_schema(&gemini);
-        assert_eq!(schema["properties"], expected["properties"]);
-        assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(schema["required"].as_array().map(Vec::len), Some(2));
-        assert!(schema.get("propertyOrdering").is_none());
+    fn properties_are_sent_in_the_order_they_are_meant_in() {
+        let orders: [(&'static Value, &[&str]); 3] = [
+            (
+                answer::schema(),
+                &[
+                    "findings",
+                    "evidence",
+                    "box_2d",
+                    "category",
+                    "title",
+                    "detail",
+                    "mitre_techniques",
+                    "severity",
+                    "confidence",
+                    "recommended_action",
+                    "earlier",
+                    "number",
+                    "now",
+                    "not_sure",
+                ],
+            ),
+            (
+                case::schema(),
+                &[
+                    "evidence",
+                    "box_2d",
+                    "text",
+                    "stance",
+                    "severity",
+                    "confidence",
+                ],
+            ),
+            (inquiry::schema(), &["citations", "known", "answer"]),
+        ];
+        for (schema, order) in orders {
+            for format in Format::ALL {
+                // In words it stands within a text.
+                let body = sent(&question(schema, format)).replace("\\\"", "\"");
+                let places: Vec<_> = (order.iter())
+                    .map(|name| {
+                        body.find(&format!("\"{name}\":{{"))
+                            .unwrap_or_else(|| panic!("{name}: {body}"))
+                    })
+                    .collect();
+                assert!(places.is_sorted(), "{format:?}: {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded_where_the_server_takes_it() {
+        let lists = |schema: &'static Value, format| {
+            let body = sent(&question(schema, format));
+            let count = |words: &str| body.matches(words).count();
+            (count("\"type\":\"array\""), count("\"maxItems\":"))
+        };
+        assert_eq!(lists(answer::schema(), Format::Schema), (5, 5));
+        assert_eq!(lists(answer::schema(), Format::Unbounded), (5, 0));
+        assert_eq!(lists(case::schema(), Format::Schema), (1, 1));
+        assert_eq!(lists(inquiry::schema(), Format::Schema), (1, 1));
+    }
+
+    #[test]
+    fn what_was_refused_is_asked_for_more_simply() {
+        use Format::{Object, Schema, Unbounded, Words};
+        let bound = "Invalid schema for response_format json_schema: 'maxItems' is not permitted";
+        assert_eq!(Schema.simpler(bound), Some(Unbounded));
+        assert_eq!(
+            Schema.simpler("contains features not supported"),
+            Some(Unbounded)
+        );
+        let kind = "response_format.type 'json_schema' is not supported";
+        assert_eq!(Schema.simpler(kind), Some(Object));
+        assert_eq!(Unbounded.simpler(bound), Some(Object));
+        assert_eq!(Object.simpler(kind), Some(Words));
+        assert_eq!(Words.simpler(kind), None);
+        for format in Format::ALL {
+            assert_eq!(Format::of_index(format.index()), format);
+        }
+    }
+
+    #[test]
+    fn how_much_to_think_is_sent_where_it_is_set() {
+        let mut asked = question(inquiry::schema(), Format::Schema);
+        assert!(!sent(&asked).contains("reasoning_effort"));
+        asked.thinking = Some(Thinking::Minimal);
+        assert!(sent(&asked).contains("\"reasoning_effort\":\"minimal\""));
     }
 }

@@ -4,17 +4,17 @@ use super::*;
 
 /// A wall's clock and one that is never set, both moved by hand.
 #[derive(Clone)]
-struct Hands(Arc<std::sync::Mutex<(Timestamp, std::time::Duration)>>);
+pub(super) struct Hands(Arc<std::sync::Mutex<(Timestamp, std::time::Duration)>>);
 
 impl Hands {
-    fn at(start: Timestamp) -> Self {
+    pub(super) fn at(start: Timestamp) -> Self {
         Self(Arc::new(std::sync::Mutex::new((
             start,
             std::time::Duration::ZERO,
         ))))
     }
 
-    fn go(&self, seconds: u64) {
+    pub(super) fn go(&self, seconds: u64) {
         let mut hands = self.0.lock().unwrap();
         let length = std::time::Duration::from_secs(seconds);
         *hands = (hands.0 + length, hands.1 + length);
@@ -24,7 +24,11 @@ impl Hands {
         self.0.lock().unwrap().0 = wall;
     }
 
-    fn clock(&self) -> age::Clock {
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.lock().unwrap().0
+    }
+
+    pub(super) fn clock(&self) -> age::Clock {
         let hands = self.clone();
         Box::new(move || *hands.0.lock().unwrap())
     }
@@ -41,7 +45,7 @@ fn month_at(dir: &Path) -> (Writer, Readers) {
     open(dir, &settings).unwrap()
 }
 
-fn days(days: i64) -> Timestamp {
+pub(super) fn days(days: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + days * DAY as i64).unwrap()
 }
 
@@ -49,7 +53,7 @@ fn found(readers: &Readers) -> usize {
     readers.findings_after(0, 1000).unwrap().len()
 }
 
-fn sweep_all(writer: &mut Writer) {
+pub(super) fn sweep_all(writer: &mut Writer) {
     for _ in 0..10_000 {
         if !writer.sweep().unwrap().more {
             return;
@@ -119,6 +123,81 @@ fn what_is_stamped_in_the_future_does_not_keep_the_old() {
         sweep_all(&mut writer);
     }
     assert_eq!(found(&readers), 0);
+}
+
+/// More than one step removes, of each kind, was stamped 400 days ahead.
+#[test]
+fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = month_at(dir.path());
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    let fill = |writer: &mut Writer, about: u8, count: u8, at: Timestamp| {
+        let findings: Vec<_> = (0..count)
+            .map(|n| {
+                publication(
+                    &format!("Failed password for a from 192.0.{about}.{n}"),
+                    b"x",
+                )
+            })
+            .collect();
+        let moments = (0..60).map(|n| {
+            Write::Keep(Box::new(Snapshot {
+                stream: StreamName::new("team").unwrap(),
+                seen_at: at,
+                frame_seq: n,
+                still: Still {
+                    jpeg: Bytes::from(format!("{about} {n}")),
+                    sha256: String::new(),
+                },
+            }))
+        });
+        let text = Write::Remember(Box::new(ScreenText {
+            stream: StreamName::new("team").unwrap(),
+            observed_at: at,
+            frame_seq: 1,
+            pts_ms: 0,
+            lines: (0..screen::STEP + 100)
+                .map(|n| ScreenLine {
+                    text: format!("line {n}"),
+                    bounds: [0, 0, 10, 10],
+                })
+                .collect(),
+        }));
+        let writes: Vec<_> = findings.into_iter().chain(moments).chain([text]).collect();
+        assert!(writer.write(&writes).iter().all(Result::is_ok));
+    };
+    fill(&mut writer, 1, 220, days(400));
+    let future = row::nanos(days(400));
+    for stamp in ["findings SET stored_at", "outbox SET at"] {
+        let set = format!("UPDATE {stamp} = ?1");
+        writer.db.execute(&set, [future]).unwrap();
+    }
+    // The clock is right again, and what it stamped is no older than this.
+    writer.go_by(hands.clock()).unwrap();
+    hands.go(2 * DAY);
+    sweep_all(&mut writer);
+    fill(&mut writer, 2, 3, days(2));
+    let count = |writer: &Writer, table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        writer
+            .db
+            .query_row(&count, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    let all = |writer: &Writer| {
+        ["findings", "moments", "screen_text", "outbox"].map(|table| count(writer, table))
+    };
+    assert_eq!(all(&writer)[..3], [223, 120, 2 * (screen::STEP + 100)]);
+    for _ in 0..29 {
+        hands.go(DAY);
+        sweep_all(&mut writer);
+    }
+    assert_eq!(found(&readers), 223);
+    hands.go(2 * DAY);
+    sweep_all(&mut writer);
+    assert_eq!(all(&writer), [0, 0, 0, 0]);
+    assert_eq!(pictures(dir.path()), 0);
 }
 
 #[test]

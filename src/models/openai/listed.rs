@@ -1,0 +1,139 @@
+//! What a server's list of models tells of one. Nobody prescribes it: what is
+//! not there is not known.
+
+use serde_json::Value;
+
+/// Whatever the list says of that model: llama.cpp has two.
+pub(super) fn entries<'a>(body: &'a Value, model: &str) -> Vec<&'a Value> {
+    // Ollama's ":latest" goes without saying.
+    let latest = format!("{model}:latest");
+    let lists = [&body["data"], &body["models"]].into_iter();
+    let all = lists.filter_map(Value::as_array).flatten();
+    let is_it = |entry: &&Value| {
+        let names = ["id", "name", "model"].iter();
+        let mut names = names.filter_map(|key| entry[key].as_str());
+        names.any(|name| name == model || name == latest)
+    };
+    all.filter(is_it).collect()
+}
+
+/// Whether it takes pictures, if the entry tells.
+pub(super) fn sees(entry: &Value) -> Option<bool> {
+    let places = [entry, &entry["architecture"], &entry["meta"]];
+    let keys = [
+        "capabilities",
+        "input_modalities",
+        "supported_input_modalities",
+        "modalities",
+        "modality",
+    ];
+    let told = places.iter().flat_map(|place| keys.map(|key| &place[key]));
+    let told = told.chain([entry]).filter_map(said);
+    // One list may be of something else: any that names pictures decides.
+    told.reduce(|one, other| one || other)
+}
+
+fn said(value: &Value) -> Option<bool> {
+    match value {
+        Value::Array(words) => {
+            let words = || words.iter().filter_map(Value::as_str);
+            words().next()?;
+            Some(words().any(names_pictures))
+        }
+        // OpenRouter's "text+image->text": what goes in counts.
+        Value::String(words) => {
+            let into = words.split("->").next().unwrap_or_default();
+            (!into.is_empty()).then(|| names_pictures(into))
+        }
+        Value::Object(flags) => {
+            let mut flags = flags.iter().filter(|(name, _)| names_pictures(name));
+            flags.find_map(|(_, flag)| flag.as_bool())
+        }
+        _ => None,
+    }
+}
+
+/// Whole words: "provision" is no vision.
+fn names_pictures(text: &str) -> bool {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.map(str::to_ascii_lowercase);
+    let pictures = ["vision", "image", "images", "multimodal"];
+    words
+        .into_iter()
+        .any(|word| pictures.contains(&word.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_tells_whether_a_model_takes_pictures() {
+        for (entry, expected) in [
+            // llama.cpp without and with --mmproj.
+            (json!({"capabilities": ["completion"]}), Some(false)),
+            (
+                json!({"capabilities": ["completion", "multimodal"]}),
+                Some(true),
+            ),
+            (
+                json!({"capabilities": ["completion", "vision"]}),
+                Some(true),
+            ),
+            (
+                json!({"capabilities": ["provisioning", "revision"]}),
+                Some(false),
+            ),
+            // Mistral.
+            (
+                json!({"capabilities": {"completion_chat": true, "vision": false}}),
+                Some(false),
+            ),
+            (json!({"capabilities": {"vision": true}}), Some(true)),
+            (json!({"capabilities": {"completion_chat": true}}), None),
+            // OpenRouter.
+            (
+                json!({"architecture": {"input_modalities": ["text"], "output_modalities": ["image"]}}),
+                Some(false),
+            ),
+            (
+                json!({"architecture": {"input_modalities": ["text", "image"]}}),
+                Some(true),
+            ),
+            (
+                json!({"architecture": {"modality": "text->text+image"}}),
+                Some(false),
+            ),
+            (
+                json!({"architecture": {"modality": "text+image->text"}}),
+                Some(true),
+            ),
+            (
+                json!({"meta": {"n_params": 7, "modalities": {"vision": false}}}),
+                Some(false),
+            ),
+            (json!({"supports_vision": false}), Some(false)),
+            // Silence is no answer.
+            (
+                json!({"id": "vision-7b", "object": "model", "meta": null}),
+                None,
+            ),
+            (json!({"capabilities": []}), None),
+        ] {
+            assert_eq!(sees(&entry), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_found_by_its_name_in_both_lists() {
+        let body = json!({
+            "data": [{"id": "a"}, {"id": "b:latest"}],
+            "models": [{"name": "a", "capabilities": ["completion"]}]
+        });
+        assert_eq!(entries(&body, "a").len(), 2);
+        assert_eq!(entries(&body, "b").len(), 1);
+        assert!(entries(&body, "c").is_empty());
+    }
+}

@@ -1,0 +1,224 @@
+//! A record filled to its cap, and another day's work.
+//!
+//! `WATCHTOWER_RECORD_MEGABYTES` sets the cap (16 unless said), and
+//! `--nocapture` shows the figures for docs/performance.md.
+
+use std::time::{Duration, Instant};
+
+use super::over_time::{Hands, days, sweep_all};
+use super::*;
+
+/// Parts of the day.
+const ROUNDS: u64 = 72;
+
+/// Of a record.
+struct Filled {
+    writer: Writer,
+    readers: Readers,
+    hands: Hands,
+    /// For words that nobody has written yet.
+    seed: u32,
+    findings: usize,
+}
+
+impl Filled {
+    fn word(&mut self) -> String {
+        self.seed = self
+            .seed
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
+        format!("w{:x}", self.seed >> 12)
+    }
+
+    fn find(&mut self, count: usize) {
+        let findings: Vec<_> = (self.findings..self.findings + count)
+            .map(|n| {
+                let word = self.word();
+                let address = format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+                publication(
+                    &format!("Failed password for {word} from {address}"),
+                    b"kept",
+                )
+            })
+            .collect();
+        self.findings += count;
+        assert!(self.writer.write(&findings).iter().all(Result::is_ok));
+    }
+
+    /// So many screens of 50 lines, and a still of each tenth.
+    fn show(&mut self, screens: usize) {
+        let stream = StreamName::new("team").unwrap();
+        for screen in 0..screens {
+            let at = self.hands.now();
+            let lines = (0..50).map(|_| {
+                let words: Vec<_> = (0..10).map(|_| self.word()).collect();
+                ScreenLine {
+                    text: words.join(" "),
+                    bounds: [0, 0, 10, 10],
+                }
+            });
+            let text = Write::Remember(Box::new(ScreenText {
+                stream: stream.clone(),
+                observed_at: at,
+                frame_seq: screen as u64,
+                pts_ms: 0,
+                lines: lines.collect(),
+            }));
+            let mut jobs = vec![text];
+            if screen % 10 == 0 {
+                let word = self.word();
+                jobs.push(Write::Keep(Box::new(Snapshot {
+                    stream: stream.clone(),
+                    seen_at: at,
+                    frame_seq: screen as u64,
+                    still: Still {
+                        jpeg: Bytes::from(word.into_bytes().repeat(5000)),
+                        sha256: String::new(),
+                    },
+                })));
+            }
+            assert!(self.writer.write(&jobs).iter().all(Result::is_ok));
+        }
+    }
+
+    /// What searches and lists take, the middle one of many.
+    fn speed(&mut self) -> [Duration; 3] {
+        let mut took: [Vec<Duration>; 3] = Default::default();
+        for n in 0..40 {
+            let words = format!("w{:x}", 1 + n % 15);
+            let begun = Instant::now();
+            let query = TextQuery {
+                words: words.clone(),
+                stream: None,
+                before: None,
+                limit: 50,
+            };
+            assert!(!self.readers.search(&query).unwrap().items.is_empty());
+            took[0].push(begun.elapsed());
+            let begun = Instant::now();
+            let query = FindingQuery {
+                words: Some(words),
+                limit: 50,
+                ..FindingQuery::default()
+            };
+            assert!(!self.readers.findings(&query).unwrap().items.is_empty());
+            took[1].push(begun.elapsed());
+            let begun = Instant::now();
+            let query = IncidentQuery {
+                limit: 50,
+                ..IncidentQuery::default()
+            };
+            assert!(!self.readers.incidents(&query).unwrap().items.is_empty());
+            took[2].push(begun.elapsed());
+        }
+        took.map(|mut took| {
+            took.sort();
+            took[took.len() / 2]
+        })
+    }
+
+    fn count(&self, table: &str) -> i64 {
+        let count = format!("SELECT count(*) FROM {table}");
+        self.writer
+            .db
+            .query_row(&count, [], |row| row.get(0))
+            .unwrap()
+    }
+}
+
+/// All files of a folder: the database, its log and index, and the evidence.
+fn on_disk(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    let sizes = entries.map(|entry| match entry.metadata().unwrap() {
+        meta if meta.is_dir() => on_disk(&entry.path()),
+        meta => meta.len(),
+    });
+    sizes.sum()
+}
+
+fn files(dir: &Path) -> Vec<(String, u64)> {
+    let entries = std::fs::read_dir(dir).unwrap().flatten();
+    let sizes = entries.map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let size = match entry.metadata().unwrap() {
+            meta if meta.is_dir() => on_disk(&entry.path()),
+            meta => meta.len(),
+        };
+        (name, size)
+    });
+    sizes.collect()
+}
+
+#[test]
+fn a_full_record_takes_another_day_and_keeps_every_finding() {
+    let set = std::env::var("WATCHTOWER_RECORD_MEGABYTES").ok();
+    let megabytes: u64 = set.and_then(|set| set.parse().ok()).unwrap_or(16);
+    let cap = megabytes * 1_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        max_bytes: cap,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    let mut record = Filled {
+        writer,
+        readers,
+        hands,
+        seed: 1,
+        findings: 0,
+    };
+    // A quarter of it is findings; the rest is what the screens showed.
+    while on_disk(dir.path()) < cap / 4 {
+        record.find(100);
+    }
+    let mut swept = false;
+    while !swept {
+        record.show(20);
+        swept = record.writer.is_full();
+    }
+    sweep_all(&mut record.writer);
+    let before = record.speed();
+    let (found, lines) = (record.findings, record.count("screen_text"));
+    let mut largest = on_disk(dir.path());
+    let (mut written, begun) = (Duration::ZERO, Instant::now());
+    for _ in 0..ROUNDS {
+        record.hands.go(24 * 60 * 60 / ROUNDS);
+        let work = Instant::now();
+        record.find(2);
+        record.show(megabytes as usize / 2);
+        written += work.elapsed();
+        if record.writer.is_full() {
+            sweep_all(&mut record.writer);
+        }
+        largest = largest.max(on_disk(dir.path()));
+        assert!(
+            largest <= cap,
+            "{largest} of {cap}: {:?}",
+            files(dir.path())
+        );
+    }
+    let day = begun.elapsed();
+    let after = record.speed();
+    assert_eq!(record.count("findings"), found as i64 + 2 * ROUNDS as i64);
+    assert_eq!(record.findings, found + 2 * ROUNDS as usize);
+    let kept = record.count("screen_text");
+    assert!(kept > lines / 2, "{kept} of {lines} lines");
+    // As fast as before, but for the noise of a busy machine.
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(
+            after < before * 4 + Duration::from_millis(20),
+            "{before:?}, {after:?}"
+        );
+    }
+    println!(
+        "cap {megabytes} MB: {found} findings before, {} after; lines {lines}, {kept}; most on \
+         disk {:.1} MB; search of screens, of findings, list of incidents (median): {before:?} \
+         before, {after:?} after; a day of {} screens: {written:?} to write, {:?} to sweep",
+        record.findings,
+        largest as f64 / 1e6,
+        ROUNDS * megabytes / 2,
+        day - written,
+    );
+}
