@@ -64,7 +64,7 @@ say "$seconds s of calls"
     python3 -m schemathesis.cli --config-file "$root/scripts/schemathesis.toml" --no-color run "$http/api/openapi.json" \
     --header "Authorization: Bearer $token" --max-time "$seconds" --checks all --mode all \
     --exclude-path /api/events --suppress-health-check all --warnings off \
-    --request-timeout 10 --continue-on-failure --workers 2 --report json --report-dir "$work/report" ${CHECK_API_ARGS:-}
+    --request-timeout 30 --continue-on-failure --workers 2 --report json --report-dir "$work/report" ${CHECK_API_ARGS:-}
 ) >"$work/told" 2>&1 || { tail -n "${CHECK_API_LINES:-200}" "$work/told" >&2; die 'an answer is not as described'; }
 alive
 ! grep -q panicked "$work/output" || die "the server panicked: $(grep panicked "$work/output" | head -n 3)"

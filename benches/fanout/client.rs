@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
     RTCIceGatheringState, RTCSessionDescription, Registry, SettingEngineBuilder,
-    register_default_interceptors,
+    SrtpProtectionProfile, register_default_interceptors,
 };
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
@@ -115,9 +115,23 @@ impl PeerConnectionEventHandler for Gathered {
     }
 }
 
+/// How a viewer watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// By the way of this, telling of its link.
+    pub(crate) relay: Option<SocketAddr>,
+    /// Lists AES-CM before AES-GCM, as older players do.
+    pub(crate) prefers_aes_cm: bool,
+}
+
 impl Crowd {
     /// One after the other, `pause` between them.
-    pub(crate) async fn join(server: SocketAddr, count: usize, pause: Duration) -> Self {
+    pub(crate) async fn join(
+        server: SocketAddr,
+        count: usize,
+        pause: Duration,
+        manner: Manner,
+    ) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             .build()
@@ -125,7 +139,7 @@ impl Crowd {
         let base = format!("http://{server}");
         let mut viewers = Vec::with_capacity(count);
         for _ in 0..count {
-            viewers.push(Viewer::join(&http, &base, None).await);
+            viewers.push(Viewer::join(&http, &base, manner).await);
             tokio::time::sleep(pause).await;
         }
         let mut crowd = Self {
@@ -213,12 +227,8 @@ impl Crowd {
 }
 
 impl Viewer {
-    /// Watches by the way of `relay`, if there is one, telling of its link.
-    pub(crate) async fn join(
-        http: &reqwest::Client,
-        base: &str,
-        relay: Option<SocketAddr>,
-    ) -> Self {
+    pub(crate) async fn join(http: &reqwest::Client, base: &str, manner: Manner) -> Self {
+        let relay = manner.relay;
         let seen = Shared::default();
         let gathered = CancellationToken::new();
         let mut engine = MediaEngine::default();
@@ -231,6 +241,7 @@ impl Viewer {
             .with_media_engine(engine)
             .with_setting_engine(
                 SettingEngineBuilder::new()
+                    .with_srtp_protection_profiles(profiles(manner.prefers_aes_cm))
                     .with_include_loopback_candidate(true)
                     .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
                     // Its own default of 200 ms would be all that is measured;
@@ -338,6 +349,18 @@ impl Seen {
             self.first_picture.get_or_insert(now);
             self.pictures.push(now);
         }
+    }
+}
+
+fn profiles(prefers_aes_cm: bool) -> Vec<SrtpProtectionProfile> {
+    let (gcm, cm) = (
+        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+    );
+    if prefers_aes_cm {
+        vec![cm, gcm]
+    } else {
+        vec![gcm, cm]
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::bottleneck::Bottleneck;
-use crate::client::Viewer;
+use crate::client::{Manner, Viewer};
 use crate::clip::Recipe;
 
 /// Wide enough for anything: 100 Mb/s.
@@ -57,7 +57,11 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
     for nth in 0..good + slow {
         let width = if nth < good { WIDE } else { factor * rate };
         let link = Bottleneck::start(served.media, width).await;
-        let viewer = Viewer::join(&http, &base, Some(link.address)).await;
+        let manner = Manner {
+            relay: Some(link.address),
+            ..Manner::default()
+        };
+        let viewer = Viewer::join(&http, &base, manner).await;
         crowd.push(Watching {
             viewer,
             link,

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! fanout server SECONDS               serves a stream, reports its CPU and memory
-//! fanout client HTTP VIEWERS SECONDS  watches it, counts packets and gaps
+//! fanout client HTTP VIEWERS SECONDS [aes-cm]
+//!                                     watches it, counts packets and gaps; aes-cm:
+//!                                     lists AES-CM before AES-GCM
 //! fanout latency VIEWERS              both in one process: push to arrival
 //! fanout churn JOINS                  both in one process: memory over joins
 //! fanout link FACTOR SLOW GOOD SECONDS
@@ -33,7 +35,7 @@ use watchtower::stream_hub::StreamHub;
 use watchtower::stream_hub::renditions::Renditions;
 use watchtower::whep::{self, Gateway, GatewaySettings};
 
-use client::Crowd;
+use client::{Crowd, Manner};
 use clip::Recipe;
 use process::Usage;
 
@@ -48,9 +50,13 @@ fn main() {
         .expect("a runtime");
     match words.as_slice() {
         ["server", seconds] => runtime.block_on(server(number(seconds))),
-        ["client", http, viewers, seconds] => {
+        ["client", http, viewers, seconds, rest @ ..] => {
             let http = http.parse().expect("an address");
-            runtime.block_on(client(http, number(viewers), number(seconds)));
+            let manner = Manner {
+                prefers_aes_cm: rest == ["aes-cm"],
+                ..Manner::default()
+            };
+            runtime.block_on(client(http, number(viewers), number(seconds), manner));
         }
         ["latency", viewers] => runtime.block_on(latency(number(viewers))),
         ["link", factor, slow, good, seconds] => {
@@ -151,8 +157,8 @@ async fn server(seconds: u64) {
     }
 }
 
-async fn client(http: SocketAddr, viewers: usize, seconds: u64) {
-    let mut crowd = Crowd::join(http, viewers, Duration::from_millis(20)).await;
+async fn client(http: SocketAddr, viewers: usize, seconds: u64, manner: Manner) {
+    let mut crowd = Crowd::join(http, viewers, Duration::from_millis(20), manner).await;
     println!("joined {viewers}; {}", crowd.joins());
     // Past the joins, which are measured above.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -188,7 +194,12 @@ async fn latency(viewers: usize) {
         ticks.tick().await;
         push();
     }
-    let join = Crowd::join(served.http, viewers, Duration::from_millis(5));
+    let join = Crowd::join(
+        served.http,
+        viewers,
+        Duration::from_millis(5),
+        Manner::default(),
+    );
     tokio::pin!(join);
     let mut crowd = loop {
         tokio::select! {
@@ -227,7 +238,13 @@ async fn churn(joins: usize) {
             Usage::now().resident_mb
         );
         for _ in 0..joins / 10 / 10 {
-            let crowd = Crowd::join(served.http, 10, Duration::from_millis(10)).await;
+            let crowd = Crowd::join(
+                served.http,
+                10,
+                Duration::from_millis(10),
+                Manner::default(),
+            )
+            .await;
             crowd.leave().await;
         }
     }
