@@ -16,7 +16,7 @@ use watchtower::agents::{
     self, Clerk, Governor, GovernorSettings, Meeting, Member, Mind, Policy, Staff, Thinker,
 };
 use watchtower::budget::{Budget, Prices};
-use watchtower::config::{AgentConfig, Frames, Limits, Panel, Priority, Secret, StoreSettings};
+use watchtower::config::{AgentConfig, Limits, Panel, Priority, Secret, StoreSettings};
 use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 use watchtower::findings_bus::FindingsBus;
 use watchtower::frame_bus::FrameBus;
@@ -44,16 +44,8 @@ fn persona(name: &str, indicators: &[&str]) -> Arc<Persona> {
 fn member(persona: Arc<Persona>, thinker: Thinker) -> Member {
     Member {
         config: AgentConfig {
-            persona,
             interval: Duration::from_secs(1),
-            streams: vec![],
-            model: None,
-            fallback: None,
-            thinking: None,
-            priority: Priority::Normal,
-            frames: Frames::Changed,
-            max_regions: 4,
-            enabled: true,
+            ..AgentConfig::new(persona)
         },
         mind: Mind::new(thinker, Vec::new(), Priority::Normal),
     }

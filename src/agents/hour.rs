@@ -225,16 +225,10 @@ fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> Member {
     };
     Member {
         config: AgentConfig {
-            persona: Arc::new(persona),
-            interval: Duration::from_secs(10),
-            streams: vec![],
-            model: None,
-            fallback: None,
-            thinking: None,
             priority,
             frames: Frames::Full,
             max_regions: 0,
-            enabled: true,
+            ..AgentConfig::new(Arc::new(persona))
         },
         mind: Mind::new(first, vec![second], priority),
     }

@@ -137,16 +137,10 @@ impl Hiring {
         Ok(Member {
             mind: Mind::new(thinker, Vec::new(), Priority::Normal),
             config: AgentConfig {
-                persona,
                 interval: Duration::from_secs(1),
-                streams: Vec::new(),
-                model: None,
-                fallback: None,
-                thinking: None,
-                priority: Priority::Normal,
                 frames: Frames::Full,
                 max_regions: 0,
-                enabled: true,
+                ..AgentConfig::new(persona)
             },
         })
     }

@@ -77,6 +77,22 @@ pub enum Frames {
 }
 
 impl AgentConfig {
+    /// Says what holds where `agents.toml` says nothing but who the agent is.
+    pub fn new(persona: Arc<Persona>) -> Self {
+        Self {
+            persona,
+            interval: DEFAULT_INTERVAL,
+            streams: Vec::new(),
+            model: None,
+            fallback: None,
+            thinking: None,
+            priority: Priority::default(),
+            frames: Frames::Changed,
+            max_regions: 4,
+            enabled: true,
+        }
+    }
+
     pub fn name(&self) -> &str {
         &self.persona.name
     }
@@ -228,11 +244,11 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
     let streams = streams.collect();
     let model = models::own(&mut s);
     let fallback = models::fallback(&mut s);
+    let usual = AgentConfig::new(Arc::new(persona));
     let agent = AgentConfig {
-        persona: Arc::new(persona),
         interval: s
             .duration("interval", SECOND, 24 * HOUR)
-            .unwrap_or(DEFAULT_INTERVAL),
+            .unwrap_or(usual.interval),
         streams,
         model,
         fallback,
@@ -242,15 +258,18 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
                 "priority",
                 &[("normal", Priority::Normal), ("low", Priority::Low)],
             )
-            .unwrap_or_default(),
+            .unwrap_or(usual.priority),
         frames: s
             .choice(
                 "frames",
                 &[("changed", Frames::Changed), ("full", Frames::Full)],
             )
-            .unwrap_or(Frames::Changed),
-        max_regions: s.integer("max_regions", 0, 16).map_or(4, |n| n as usize),
-        enabled: s.flag("enabled").unwrap_or(true),
+            .unwrap_or(usual.frames),
+        max_regions: s
+            .integer("max_regions", 0, 16)
+            .map_or(usual.max_regions, |n| n as usize),
+        enabled: s.flag("enabled").unwrap_or(usual.enabled),
+        ..usual
     };
     s.finish();
     agent

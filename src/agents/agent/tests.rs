@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::agents::{Mind, Policy, Staff};
 use crate::budget::{Budget, Prices};
-use crate::config::{AgentConfig, Frames, Limits, Panel, Priority, StoreSettings};
+use crate::config::{AgentConfig, Limits, Panel, Priority, StoreSettings};
 use crate::finding::{Category, Evidence, Severity};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::{FrameBus, FramePublisher};
@@ -153,18 +153,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         focus: "threats".into(),
         indicators: vec![],
     };
-    let config = AgentConfig {
-        persona: Arc::new(persona),
-        interval: Duration::from_secs(10),
-        streams: vec![],
-        model: None,
-        fallback: None,
-        thinking: None,
-        priority: Priority::Normal,
-        frames: Frames::Changed,
-        max_regions: 4,
-        enabled: true,
-    };
+    let config = AgentConfig::new(Arc::new(persona));
     let thinker = Thinker {
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor: None,

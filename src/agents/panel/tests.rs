@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::agents::{Member, Mind, Policy, Thinker};
 use crate::budget::{Budget, Prices};
-use crate::config::{AgentConfig, Frames, Limits, Panel, Priority, StoreSettings};
+use crate::config::{AgentConfig, Limits, Panel, Priority, StoreSettings};
 use crate::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
 use crate::findings_bus::FindingsBus;
 use crate::frame_bus::{FrameBus, FramePublisher};
@@ -137,18 +137,7 @@ fn member(name: &str, peer: &Arc<Peer>) -> Member {
         },
     };
     Member {
-        config: AgentConfig {
-            persona: Arc::new(persona),
-            interval: Duration::from_secs(10),
-            streams: vec![],
-            model: None,
-            fallback: None,
-            thinking: None,
-            priority: Priority::Normal,
-            frames: Frames::Changed,
-            max_regions: 4,
-            enabled: true,
-        },
+        config: AgentConfig::new(Arc::new(persona)),
         mind: Mind::new(thinker, Vec::new(), Priority::Normal),
     }
 }
