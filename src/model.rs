@@ -93,7 +93,7 @@ pub enum Appetite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     pub prompt_tokens: u64,
-    /// Of the prompt, what the server had kept from an earlier one.
+    /// Part of the prompt that the server had kept from an earlier one.
     pub cached_tokens: u64,
     /// What we took the prompt to cost before it was sent.
     pub estimated_tokens: u64,

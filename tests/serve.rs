@@ -10,6 +10,7 @@ use common::PATIENCE;
 use common::encoder::{Encoder, demo};
 use common::serve::{Setup, command, root};
 use serde_json::Value;
+use watchtower::masking::mask_secrets;
 
 /// Two personas that cost nothing but the reading.
 const SMALL_PANEL: &str = r#"
@@ -46,7 +47,8 @@ fn on_screen(pts_ms: i64) -> Vec<String> {
         let strings = of["strings"].as_array().cloned().unwrap_or_default();
         strings
             .into_iter()
-            .map(|text| text.as_str().unwrap().to_owned())
+            // As a finding may quote it.
+            .map(|text| mask_secrets(text.as_str().unwrap()).into_owned())
             .collect::<Vec<_>>()
     };
     let scenes = labels["scenes"]

@@ -56,7 +56,7 @@ struct Whole {
     pictures: Vec<Instant>,
 }
 
-/// How long a packet that did not come may still come.
+/// Time a packet that did not come may still take.
 const LATE: Duration = Duration::from_millis(1500);
 
 impl Whole {
@@ -115,7 +115,7 @@ impl PeerConnectionEventHandler for Gathered {
     }
 }
 
-/// How a viewer watches.
+/// Way a viewer watches.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Manner {
     /// By the way of this, telling of its link.

@@ -17,7 +17,7 @@ use crate::store::{Backlog, Readers};
 use crate::tls::Tls;
 use crate::vision::Ocr;
 
-/// What a folder has to have room for, in bytes.
+/// Room a folder has to have, in bytes.
 const ROOM: usize = 1 << 20;
 /// Events that wait no longer are on their way.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
@@ -127,7 +127,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
     rows
 }
 
-/// How the record stands, and what each sink has not told yet.
+/// State of the record, and of what each sink has not told yet.
 fn record(config: &Config) -> Vec<Row> {
     let settings = &config.settings;
     let readers = Readers::beside(&config.places.data, settings.store.max_bytes);

@@ -542,7 +542,7 @@ fn line(finding: &Finding) -> String {
     )
 }
 
-/// Where the logs lie, and how they are rotated.
+/// Folder of the logs, and their rotation.
 fn log_place(config: &Config) -> LogPlace {
     LogPlace {
         folder: config.places.logs.clone(),

@@ -24,7 +24,7 @@ pub enum PricesError {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
     pub input: f64,
-    /// Of the prompt, what the server had kept from an earlier one.
+    /// Part of the prompt that the server had kept from an earlier one.
     pub cached: f64,
     pub output: f64,
 }
@@ -59,7 +59,7 @@ struct Table {
     price: Vec<Row>,
 }
 
-/// What to write where a model has no price.
+/// Advice for a model without a price.
 pub fn how_to_price(model: &str) -> String {
     format!(
         "in the file that [budget] prices of agents.toml names: [[price]] model = {model:?}, input = USD per 1,000,000 tokens, output = the same (one's own server costs 0; docs/models.md)"

@@ -35,7 +35,7 @@ impl Provider {
     }
 }
 
-/// How much a model thinks before it answers.
+/// Effort of a model's thinking before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Thinking {
     Minimal,
@@ -62,7 +62,7 @@ impl Thinking {
     }
 }
 
-/// Of `[model]` or of an agent.
+/// Setting of `[model]` or of an agent.
 pub(super) fn thinking(s: &mut Section<'_>) -> Option<Thinking> {
     s.choice("thinking", &LEVELS)
 }

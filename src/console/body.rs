@@ -43,7 +43,7 @@ fn whole(value: &mut Value) {
     }
 }
 
-/// Whether nothing of it shows: the descriptions say it as a pattern.
+/// Tells a text of which nothing shows: the descriptions say it as a pattern.
 pub(super) fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || c.is_control())
 }

@@ -68,7 +68,7 @@ struct Shared {
     refused: Mutex<Option<String>>,
 }
 
-/// Where the files for people and shippers lie, and how they are rotated.
+/// Folder of the files for people and shippers, and their rotation.
 #[derive(Debug, Clone)]
 pub struct LogPlace {
     pub folder: PathBuf,
@@ -435,7 +435,7 @@ impl FindingsBus {
         standing.clock_fault(Timestamp::now())
     }
 
-    /// How much room the record takes, and how much there is.
+    /// Room the record takes, and room there is.
     pub async fn disk(&self) -> Result<Disk, StoreError> {
         self.read(Readers::disk).await
     }

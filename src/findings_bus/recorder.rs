@@ -20,7 +20,7 @@ use crate::store::{
 
 /// How often what is too old is looked for.
 const SWEPT_EVERY: Duration = Duration::from_secs(10 * 60);
-/// How often it is looked whether there is too much: in between a screen full of
+/// Time between two looks whether there is too much: in between a screen full of
 /// text may be written many times.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
 /// How long until something that failed is tried again without being asked.

@@ -113,7 +113,7 @@ pub(super) fn schema() -> &'static Value {
     })
 }
 
-/// How long the lists may be that the schema does not bound: for Gemini bounds
+/// Lengths of the lists that the schema does not bound: for Gemini bounds
 /// multiply ("too many states"), others would write on for ever.
 pub(super) fn most_items(list: &str) -> usize {
     const MOST: usize = 32;
@@ -244,7 +244,7 @@ fn observation(item: &Value) -> Option<Observation> {
     })
 }
 
-/// Of 0 to 1; as a text too, of 0 to 100 where it is above 1, and in a word,
+/// Reads 0 to 1; as a text too, 0 to 100 where it is above 1, and a word,
 /// as local models write it.
 fn confidence(item: &Value) -> Option<f32> {
     let value = item.get("confidence")?;

@@ -145,7 +145,7 @@ impl Age {
         Self { since, ..self }
     }
 
-    /// What is stamped later was stamped by a wrong clock.
+    /// A stamp later than this was made by a wrong clock.
     pub(super) fn ahead(&self) -> i64 {
         row::nanos(self.now.checked_add(AHEAD).unwrap_or(self.now))
     }

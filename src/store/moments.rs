@@ -81,7 +81,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One step of removing what is too old, or the oldest whatever its time;
+    /// Removes one step of what is too old, or the oldest whatever its time;
     /// how many went.
     pub(super) fn forget_moments(&mut self, age: &Age, any: bool) -> rusqlite::Result<u64> {
         let oldest: Vec<(i64, i64, String)> = self

@@ -31,7 +31,7 @@ pub(super) fn log_pages(max_bytes: u64) -> u64 {
     (max_bytes / 16 / PAGE_BYTES).clamp(FEWEST_PAGES, CHECKPOINT_PAGES)
 }
 
-/// What the log beside the database may take: one that is full, and what is
+/// Bytes the log beside the database may take: one that is full, and what is
 /// written while it is being moved.
 pub(super) fn log_bytes(max_bytes: u64) -> u64 {
     (2 * log_pages(max_bytes) * PAGE_BYTES).min(max_bytes / 8)

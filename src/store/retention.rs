@@ -51,7 +51,7 @@ pub(super) struct Tidying {
 const INDEXES: [&str; 2] = ["screen_text", "finding_text"];
 
 impl Writer {
-    /// What database and evidence may take, so that with the log beside it it
+    /// Bytes database and evidence may take, so that with the log beside it it
     /// is no more than what is allowed.
     fn most(&self) -> u64 {
         let allowed = self.settings.max_bytes;
@@ -63,7 +63,7 @@ impl Writer {
         most.min(open::log_pages(self.settings.max_bytes) as i64 / 2)
     }
 
-    /// Whether there is more than is allowed, which a sweep is to end now.
+    /// Tells that there is more than is allowed, which a sweep is to end now.
     pub fn is_full(&self) -> bool {
         // With the pages that are free: until they are given back they take room.
         let free = self

@@ -12,7 +12,7 @@ use super::{Disk, Readers, StoreError, row};
 /// A newest stamp so much later than now was made by another clock.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// How the record stands.
+/// State of the record.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub disk: Disk,
@@ -78,7 +78,7 @@ impl Readers {
         })
     }
 
-    /// How many events each sink gave up, by the sinks' names.
+    /// Number of events a sink gave up.
     pub fn dead_letters_of(&self, sink: &str) -> Result<u64, StoreError> {
         self.with(|db| {
             let count = "SELECT count(*) FROM dead_letters WHERE sink = ?1";

@@ -36,7 +36,7 @@ const MARGIN: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) scene: u64,
-    /// How many were told with it.
+    /// Number of those told with it.
     pub(super) nth: u64,
     page: Arc<Page>,
     at: Timestamp,

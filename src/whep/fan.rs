@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(2);
 const ORDERS: usize = 1024;
 /// Viewers served before other tasks get their turn: about 2 ms.
 const TURN: usize = 64;
-/// How often it is looked whether every viewer is shown something.
+/// Time between two looks whether every viewer is shown something.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a session asks of the fan-out.

@@ -41,7 +41,7 @@ struct Script {
     /// Formats of the answer it does not know.
     refuses: Vec<String>,
     key: Option<String>,
-    /// Of the model, in the list of models.
+    /// Entry of the model in the list of models.
     capabilities: Option<Value>,
     chats: Vec<Value>,
     faults: Vec<String>,

@@ -242,7 +242,7 @@ async fn every_operation_answers_as_described() {
     );
 }
 
-/// What the server refuses is said: every page's size, every place in a list,
+/// Describes all the server refuses: every page's size, every place in a list,
 /// and every text that must not be blank.
 #[test]
 fn the_description_says_what_is_too_little_or_too_much() {

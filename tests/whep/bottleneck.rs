@@ -9,15 +9,15 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How long what is sent may wait before more is lost, as in a home router's
+/// Time a packet may wait before more is lost, as in a home router's
 /// buffer, and how long the way behind it takes.
 const QUEUE: Duration = Duration::from_millis(250);
 const WAY: Duration = Duration::from_millis(20);
-/// Of an IPv4 packet of UDP, what is no payload.
+/// Bytes of an IPv4 packet of UDP that are no payload.
 const HEADERS: usize = 28;
 
 pub(crate) struct Bottleneck {
-    /// Where the viewer finds the server.
+    /// Address at which the viewer finds the server.
     pub(crate) address: SocketAddr,
     /// Bytes the server sent towards the viewer, with their IP headers.
     pub(crate) sent: Arc<AtomicU64>,

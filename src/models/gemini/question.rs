@@ -22,7 +22,7 @@ pub(super) struct Question {
     pub answer: &'static Value,
     pub shot: Arc<Shot>,
     pub max_output_tokens: u32,
-    /// Whether each part may say how closely it is to be looked at.
+    /// Each part may say how closely it is to be looked at.
     pub levels: bool,
     pub thinking: Option<ThinkingConfig>,
     /// Whether the server takes the answer schema; in words otherwise.
@@ -139,7 +139,7 @@ pub(super) fn knows_thinking_levels(model: &str) -> bool {
         .any(|old| model.starts_with(old))
 }
 
-/// How much a model is told to think: as it is set, else little, which is enough
+/// Thinking a model is told to do: as it is set, else little, which is enough
 /// to read a screen. Models before 3 are told where it is set alone, in tokens,
 /// and those before 2.5 do not think.
 pub(super) fn thinking(model: &str, set: Option<Thinking>) -> Option<ThinkingConfig> {

@@ -84,7 +84,7 @@ pub(super) struct GenerationConfig<'a> {
     pub media_resolution: &'static str,
 }
 
-/// One of the two: models since 3 know levels, those of 2.5 tokens.
+/// Exactly one is set: models since 3 know levels, those of 2.5 tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ThinkingConfig {
@@ -147,7 +147,7 @@ pub(super) struct PromptFeedback {
 #[serde(rename_all = "camelCase")]
 pub(super) struct UsageMetadata {
     pub prompt_token_count: Option<u64>,
-    /// Of the prompt.
+    /// Tokens of the prompt.
     pub cached_content_token_count: Option<u64>,
     pub candidates_token_count: Option<u64>,
     pub thoughts_token_count: Option<u64>,

@@ -1,4 +1,4 @@
-//! What a server's list of models tells of one. Nobody prescribes it: what is
+//! Abilities of a model by a server's list. Nobody prescribes it: what is
 //! not there is not known.
 
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(super) fn entries<'a>(body: &'a Value, model: &str) -> Vec<&'a Value> {
     all.filter(is_it).collect()
 }
 
-/// Whether it takes pictures, if the entry tells.
+/// Tells that it takes pictures, or does not, if the entry says so.
 pub(super) fn sees(entry: &Value) -> Option<bool> {
     let places = [entry, &entry["architecture"], &entry["meta"]];
     let keys = [

@@ -15,7 +15,7 @@ use crate::models::answer;
 pub(super) struct JsonSchema<'a> {
     /// In the dialect that Gemini takes.
     gemini: &'a Value,
-    /// Whether lists say how long they may be: a small model writes on for
+    /// Lists say how long they may be: a small model writes on for
     /// ever otherwise.
     bounded: bool,
     /// The property it is of.
@@ -40,7 +40,7 @@ impl<'a> JsonSchema<'a> {
     }
 }
 
-/// Of a map that is sorted by name, what is meant.
+/// Order that is meant, of a map that is sorted by name.
 fn ordered<'a>(fields: &'a Map<String, Value>, properties: &'a Map<String, Value>) -> Vec<&'a str> {
     let texts = |key: &str| fields.get(key).and_then(Value::as_array);
     let said = texts("propertyOrdering").or_else(|| texts("required"));

@@ -11,7 +11,7 @@ use super::*;
 /// Parts of the day.
 const ROUNDS: u64 = 72;
 
-/// Of a record.
+/// Figures of a record.
 struct Filled {
     writer: Writer,
     readers: Readers,
@@ -81,7 +81,7 @@ impl Filled {
         }
     }
 
-    /// What searches and lists take, the middle one of many.
+    /// Time searches and lists take, the middle one of many.
     fn speed(&mut self) -> [Duration; 3] {
         let mut took: [Vec<Duration>; 3] = Default::default();
         for n in 0..40 {
