@@ -22,9 +22,5 @@ step 'tests'
 cargo test --locked --no-fail-fast
 # The tests have built the server already.
 export WATCHTOWER=${CARGO_TARGET_DIR:-$root/target}/debug/watchtower
-step 'API, by its description'
-# The same calls each time: soak.sh makes others, and follows what one call
-# leads to.
-CHECK_API_ARGS='--seed 1 --phases coverage,fuzzing' scripts/check-api.sh 60
 step 'soak, shortened'
 scripts/soak.sh --short
