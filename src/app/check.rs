@@ -13,7 +13,7 @@ use crate::agents::Member;
 use crate::av;
 use crate::config::{Config, Places, Secrets, TlsSettings};
 use crate::sinks;
-use crate::store::{Backlog, Readers};
+use crate::store::{Readers, StoreError, clock_fault};
 use crate::tls::Tls;
 use crate::vision::Ocr;
 
@@ -131,16 +131,14 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
 fn record(config: &Config) -> Vec<Row> {
     let settings = &config.settings;
     let readers = Readers::beside(&config.places.data, settings.store.max_bytes);
-    let standing = readers.as_ref().map(Readers::standing);
-    let verdict = match &standing {
+    let now = Timestamp::now();
+    let verdict = match readers.as_ref().map(Readers::newest_stamp) {
         None => Verdict::Good("not there yet".to_owned()),
         Some(Err(error)) => Verdict::Fault(error.to_string()),
-        Some(Ok(standing)) => match standing.clock_fault(Timestamp::now()) {
+        Some(Ok(None)) => Verdict::Good("without findings".to_owned()),
+        Some(Ok(Some(newest))) => match clock_fault(newest, now) {
             Some(fault) => Verdict::Doubtful(fault),
-            None => Verdict::Good(match standing.newest {
-                Some(at) => format!("newest finding of {at:.0}"),
-                None => "without findings".to_owned(),
-            }),
+            None => Verdict::Good(format!("newest finding of {newest:.0}")),
         },
     };
     let mut rows = vec![Row {
@@ -148,48 +146,40 @@ fn record(config: &Config) -> Vec<Row> {
         verdict,
     }];
     for sink in &settings.sinks {
-        let cursor = sinks::cursor_name(&sink.name);
-        let known = standing.as_ref().and_then(|known| known.as_ref().ok());
-        let backlog =
-            known.and_then(|known| known.backlogs.iter().find(|one| one.cursor == cursor));
-        let dead = readers
-            .as_ref()
-            .map(|readers| readers.dead_letters_of(&sink.name));
+        let untold = readers.as_ref().map(|readers| untold(readers, &sink.name));
+        // A record that can't be read is told above.
+        let untold = untold.and_then(Result::ok).unwrap_or_default();
         rows.push(Row {
             what: format!("sink {}", sink.name),
             verdict: match sinks::check(sink) {
                 Err(fault) => Verdict::Fault(fault),
-                Ok(good) => told(good, backlog, dead.and_then(Result::ok).unwrap_or_default()),
+                Ok(good) if untold.is_empty() => Verdict::Good(good.to_owned()),
+                Ok(_) => Verdict::Doubtful(untold.join("; ")),
             },
         });
     }
     rows
 }
 
-/// A sink whose settings are in order, and what it has not told.
-fn told(good: &str, backlog: Option<&Backlog>, dead: u64) -> Verdict {
-    let waits = backlog.filter(|backlog| {
-        let since = backlog
-            .since
-            .map(|since| Timestamp::now().duration_since(since));
-        since.is_some_and(|since| since > SOON)
-    });
-    let mut wrong = Vec::new();
-    if let Some(Backlog { waiting, since, .. }) = waits {
-        let since = since
-            .map(|at| format!(" since {at:.0}"))
-            .unwrap_or_default();
-        wrong.push(format!(
-            "{waiting} events wait{since}: see its last_error on the server"
-        ));
+/// Says what a sink should have told and has not.
+fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
+    let mut untold = Vec::new();
+    if let Some((told, _)) = readers.cursor(&sinks::cursor_name(sink))? {
+        let first = readers.happened_after(told, 1)?.into_iter().next();
+        let first = first.filter(|event| Timestamp::now().duration_since(event.at) > SOON);
+        if let Some(first) = first {
+            let waiting = readers.last_happened()? + 1 - first.seq;
+            let since = first.at;
+            untold.push(format!(
+                "{waiting} events wait since {since:.0}: see its last_error on the server"
+            ));
+        }
     }
-    if dead > 0 {
-        wrong.push(format!("{dead} dead letters"));
+    match readers.dead_count(sink)? {
+        0 => {}
+        dead => untold.push(format!("{dead} dead letters")),
     }
-    match wrong.is_empty() {
-        true => Verdict::Good(good.to_owned()),
-        false => Verdict::Doubtful(wrong.join("; ")),
-    }
+    Ok(untold)
 }
 
 /// Each model once, whoever shares it.

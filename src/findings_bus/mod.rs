@@ -28,7 +28,7 @@ use crate::model::Spend;
 use crate::store::{
     self, Buried, DeadLetter, Disk, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
     MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal,
-    ScreenText, Snapshot, StoreError, Swept, TextQuery, Verdict,
+    ScreenText, Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
 };
 use crate::transcript::Transcript;
 use export::Export;
@@ -431,8 +431,8 @@ impl FindingsBus {
 
     /// Why times can't be right: the record is stamped ahead of the clock.
     pub async fn clock_fault(&self) -> Option<String> {
-        let standing = self.read(Readers::standing).await.ok()?;
-        standing.clock_fault(Timestamp::now())
+        let newest = self.read(Readers::newest_stamp).await.ok()??;
+        clock_fault(newest, Timestamp::now())
     }
 
     /// Room the record takes, and room there is.

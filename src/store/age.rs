@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::row;
 
@@ -23,6 +24,23 @@ pub(super) const DOUBTED: Duration = Duration::from_secs(24 * 60 * 60);
 const AWAY: SignedDuration = SignedDuration::from_hours(24);
 /// What is stamped later than this from now was stamped by a wrong clock.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+
+/// When the newest finding was stored, by the clock of that time.
+pub(super) fn newest_stamp(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    let newest = "SELECT stored_at FROM findings ORDER BY seq DESC LIMIT 1";
+    db.query_row(newest, [], |row| row.get(0)).optional()
+}
+
+/// Why this machine's clock and the record's newest stamp can't both be right.
+pub fn clock_fault(newest: Timestamp, now: Timestamp) -> Option<String> {
+    (newest.duration_since(now) > AHEAD).then(|| {
+        format!(
+            "the newest finding is stamped {newest:.0} and this machine's clock says {now:.0}: \
+             one of them is wrong, and nothing is removed for its age; see whether the clock is \
+             synchronised (NTP)"
+        )
+    })
+}
 
 pub(super) fn system_clock() -> Clock {
     let start = Instant::now();
@@ -175,5 +193,30 @@ impl Age {
             .collect();
         old.reverse();
         Ok(old)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_ahead_of_the_clock_is_a_fault_and_one_behind_is_none() {
+        let at = |time: &str| time.parse::<Timestamp>().expect("a time");
+        let now = at("2026-11-28T12:00:00Z");
+        for (newest, wrong) in [
+            ("2026-08-01T00:00:00Z", false),
+            ("2026-11-28T12:30:00Z", false),
+            ("2026-11-28T13:00:01Z", true),
+            ("2027-03-08T12:00:00Z", true),
+        ] {
+            let fault = clock_fault(at(newest), now);
+            assert_eq!(fault.is_some(), wrong, "{newest}: {fault:?}");
+        }
+        let fault = clock_fault(at("2027-03-08T12:00:00Z"), now).expect("told");
+        assert!(
+            fault.contains("2027-03-08") && fault.contains("2026-11-28T12:00:00Z"),
+            "{fault}"
+        );
     }
 }

@@ -25,7 +25,6 @@ mod row;
 mod schema;
 mod screen;
 mod spend;
-mod standing;
 mod transcripts;
 mod writer;
 
@@ -42,6 +41,7 @@ use crate::media::Still;
 use crate::model::Spend;
 use crate::transcript::{Cost, Transcript};
 
+pub use age::clock_fault;
 pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
 pub use notes::Done;
 pub use open::{OpenError, open};
@@ -50,7 +50,6 @@ pub use read::Readers;
 pub use recall::Recollection;
 pub use retention::Swept;
 pub use screen::{Hit, ScreenLine, ScreenText, TextQuery};
-pub use standing::{Backlog, Standing};
 pub use writer::Writer;
 
 /// The store could not do it; nothing was changed.

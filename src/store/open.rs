@@ -14,6 +14,8 @@ use super::writer::Writer;
 use crate::config::StoreSettings;
 
 pub(super) const DATABASE: &str = "watchtower.db";
+/// Folder of the stills.
+pub(super) const EVIDENCE: &str = "evidence";
 /// How long a write waits for another program's lock.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A whole check of a larger file would hold up the start; its damage shows
@@ -91,7 +93,7 @@ pub fn open(data: &Path, settings: &StoreSettings) -> Result<(Writer, Readers), 
     let name = file.display().to_string();
     let db = database(&file, log_pages(settings.max_bytes))
         .map_err(|error| explain(&error, &name))??;
-    let pictures = data.join("evidence");
+    let pictures = data.join(EVIDENCE);
     let evidence = EvidenceFolder::open(&pictures).map_err(folder_error(&pictures))?;
     let writer = Writer::new(db, &file, evidence, settings.clone(), lock)
         .map_err(|error| explain(&error, &name))?;

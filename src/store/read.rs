@@ -1,14 +1,16 @@
 //! Reading while the writer writes: a few connections of their own, each
 //! seeing the store as it was when its query began.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params_from_iter};
 
-use super::{Disk, FindingQuery, Page, StoreError, evidence, retention, row, screen};
+use super::open::{DATABASE, EVIDENCE};
+use super::{Disk, FindingQuery, Page, StoreError, age, evidence, retention, row, screen};
 use crate::finding::{Finding, Severity};
 
 /// Connections kept open for the next query.
@@ -44,6 +46,20 @@ impl Readers {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// Those of a data folder that another process may have open; `None` when
+    /// no record is in it yet.
+    pub fn beside(data: &Path, max_bytes: u64) -> Option<Self> {
+        let file = data.join(DATABASE);
+        file.exists()
+            .then(|| Self::new(file, data.join(EVIDENCE), max_bytes))
+    }
+
+    /// When the newest finding was stored, by the clock of that time.
+    pub fn newest_stamp(&self) -> Result<Option<Timestamp>, StoreError> {
+        let newest = self.with(age::newest_stamp)?;
+        Ok(newest.map(row::timestamp))
     }
 
     pub(super) fn with<T>(

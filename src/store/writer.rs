@@ -66,8 +66,7 @@ impl Writer {
 
     /// Goes by a clock from now on, and by what the record knows of the time.
     pub(super) fn go_by(&mut self, clock: Clock) -> rusqlite::Result<()> {
-        let newest = "SELECT stored_at FROM findings ORDER BY seq DESC LIMIT 1";
-        let newest: Option<i64> = self.db.query_row(newest, [], |row| row.get(0)).optional()?;
+        let newest = age::newest_stamp(&self.db)?;
         self.trust = Trust::new(clock, newest.unwrap_or_default());
         Ok(())
     }

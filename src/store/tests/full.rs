@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::over_time::{Hands, days, sweep_all};
+use super::over_time::{Hands, capped, sweep_all};
 use super::*;
 
 /// Parts of the day.
@@ -126,16 +126,8 @@ impl Filled {
     }
 }
 
-/// All files of a folder: the database, its log and index, and the evidence.
-fn on_disk(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).unwrap().flatten();
-    let sizes = entries.map(|entry| match entry.metadata().unwrap() {
-        meta if meta.is_dir() => on_disk(&entry.path()),
-        meta => meta.len(),
-    });
-    sizes.sum()
-}
-
+/// Sizes of what is in a folder: the database, its log and index, and the
+/// evidence.
 fn files(dir: &Path) -> Vec<(String, u64)> {
     let entries = std::fs::read_dir(dir).unwrap().flatten();
     let sizes = entries.map(|entry| {
@@ -149,19 +141,17 @@ fn files(dir: &Path) -> Vec<(String, u64)> {
     sizes.collect()
 }
 
+fn on_disk(dir: &Path) -> u64 {
+    files(dir).iter().map(|(_, size)| size).sum()
+}
+
 #[test]
 fn a_full_record_takes_another_day_and_keeps_every_finding() {
     let set = std::env::var("WATCHTOWER_RECORD_MEGABYTES").ok();
     let megabytes: u64 = set.and_then(|set| set.parse().ok()).unwrap_or(16);
     let cap = megabytes * 1_000_000;
     let dir = tempfile::tempdir().unwrap();
-    let settings = StoreSettings {
-        max_bytes: cap,
-        ..StoreSettings::default()
-    };
-    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
-    let hands = Hands::at(days(0));
-    writer.go_by(hands.clock()).unwrap();
+    let (writer, readers, hands) = capped(dir.path(), cap);
     let mut record = Filled {
         writer,
         readers,

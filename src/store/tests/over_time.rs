@@ -45,12 +45,24 @@ fn month_at(dir: &Path) -> (Writer, Readers) {
     open(dir, &settings).unwrap()
 }
 
-pub(super) fn days(days: i64) -> Timestamp {
+fn days(days: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + days * DAY as i64).unwrap()
 }
 
 fn found(readers: &Readers) -> usize {
     readers.findings_after(0, 1000).unwrap().len()
+}
+
+/// A record of at most so many bytes, by a clock that is turned by hand.
+pub(super) fn capped(dir: &Path, cap: u64) -> (Writer, Readers, Hands) {
+    let settings = StoreSettings {
+        max_bytes: cap,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir, &settings).unwrap();
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    (writer, readers, hands)
 }
 
 pub(super) fn sweep_all(writer: &mut Writer) {
@@ -222,13 +234,7 @@ fn a_clock_set_back_makes_nothing_old() {
 fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
     let dir = tempfile::tempdir().unwrap();
     let cap = 4_000_000;
-    let settings = StoreSettings {
-        max_bytes: cap,
-        ..StoreSettings::default()
-    };
-    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
-    let hands = Hands::at(days(0));
-    writer.go_by(hands.clock()).unwrap();
+    let (mut writer, readers, hands) = capped(dir.path(), cap);
     let stream = StreamName::new("team").unwrap();
     let mut word = 0u32;
     let mut line = || {
@@ -281,7 +287,7 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
     // A cap that is lowered takes text, and the file gets smaller by it.
     let settings = StoreSettings {
         max_bytes: 1_000_000,
-        ..settings
+        ..StoreSettings::default()
     };
     let (mut writer, readers) = open(dir.path(), &settings).unwrap();
     sweep_all(&mut writer);
