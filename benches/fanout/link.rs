@@ -35,9 +35,7 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
         ..Recipe::default()
     };
     let clip = Arc::new(recipe.make());
-    let bytes: usize = clip.units.iter().map(|unit| unit.data.len()).sum();
-    // With 64 kb/s of sound.
-    let rate = bytes as f64 / f64::from(recipe.seconds) + 8000.0;
+    let rate = clip.rate();
     let served = crate::start().await;
     let stop = CancellationToken::new();
     tokio::spawn(watchtower::av::supply(

@@ -226,6 +226,15 @@ mod tests {
         (hub, frames, senses)
     }
 
+    fn team() -> StreamName {
+        StreamName::new("team").expect("a name")
+    }
+
+    fn seconds_from_now() -> impl Fn(i64) -> Timestamp {
+        let start = Timestamp::now();
+        move |nth| start + SignedDuration::from_secs(nth)
+    }
+
     fn unit(keyframe: bool) -> MediaUnit {
         let sps = Bytes::from_static(b"\x67\x42\xc0\x1e");
         let config = VideoConfig::playable(sps.clone(), sps, 640, 360);
@@ -247,11 +256,10 @@ mod tests {
     fn units_without_a_picture_are_told_and_a_long_group_that_is_seen_is_not() {
         for begins in [true, false] {
             let (hub, frames, mut senses) = senses();
-            let name = StreamName::new("team").expect("a name");
+            let name = team();
             let publisher = hub.publish(&name);
             let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
-            let start = Timestamp::now();
-            let second = |nth: i64| start + SignedDuration::from_secs(nth);
+            let second = seconds_from_now();
             publisher.push(unit(begins)).expect("ours");
             // A minute in which one picture a second is seen, if decoding
             // could begin, and one in which none is.
@@ -275,11 +283,10 @@ mod tests {
     fn viewers_who_see_nothing_are_told_only_where_analysts_see_something() {
         for seen in [true, false] {
             let (hub, frames, mut senses) = senses();
-            let name = StreamName::new("team").expect("a name");
+            let name = team();
             let publisher = hub.publish(&name);
             let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
-            let start = Timestamp::now();
-            let second = |nth: i64| start + SignedDuration::from_secs(nth);
+            let second = seconds_from_now();
             publisher.push(unit(true)).expect("ours");
             let mut unshown = Vec::new();
             for nth in 0..90 {

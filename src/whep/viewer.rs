@@ -325,10 +325,9 @@ impl Viewer {
         self.waits_since = None;
     }
 
-    /// Since when it could be shown nothing at all; `None` for one that takes
-    /// sound alone, too.
+    /// Since when it could be shown nothing at all.
     pub(super) fn waits_since(&self) -> Option<Instant> {
-        self.waits_since.filter(|_| self.place != NEVER)
+        self.waits_since
     }
 
     pub(super) fn takes_pictures(&self) -> bool {

@@ -114,6 +114,14 @@ impl Recipe {
     }
 }
 
+impl Clip {
+    /// Bytes a second, with 64 kb/s of sound.
+    pub(crate) fn rate(&self) -> f64 {
+        let bytes: usize = self.units.iter().map(|unit| unit.data.len()).sum();
+        bytes as f64 * f64::from(FPS) / self.units.len() as f64 + 8000.0
+    }
+}
+
 fn ffmpeg(input: &[&str], output: &[&str], file: &Path) {
     let status = Command::new("ffmpeg")
         .args(["-v", "error", "-y"])

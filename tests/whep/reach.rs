@@ -49,7 +49,7 @@ async fn the_public_address_comes_first_in_the_answer() {
     assert!(own.iter().all(|own| by_address.contains(own)));
 }
 
-/// Of a name's addresses those a socket of that family can be reached by.
+/// A name stands for those of its addresses that the socket's family can reach.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_name_stands_for_the_addresses_that_can_be_reached() {
     let server = Server::on("127.0.0.1:0", Some("localhost"), 10).await;

@@ -23,12 +23,12 @@ const CALM: Duration = Duration::from_secs(2);
 const GOOD: usize = 8;
 const MOST: Duration = Duration::from_secs(75);
 
-/// What a viewer got, second by second from its first picture on.
+/// Pictures and bytes a viewer got, second by second from its first picture on.
 #[derive(Debug, Default)]
 struct Course {
     /// Frames decoded.
     rates: Vec<f64>,
-    /// How long there was no new one, at most.
+    /// Longest time without a new one.
     gaps: Vec<Duration>,
     /// Bytes on the wire, of the stream's rate.
     wire: Vec<f64>,
@@ -55,9 +55,7 @@ async fn watch(factor: f64, wanted: f64) {
         ..Recipe::default()
     };
     let clip = Arc::new(recipe.make());
-    let bytes: usize = clip.units.iter().map(|unit| unit.data.len()).sum();
-    // With 64 kb/s of sound.
-    let rate = bytes as f64 / f64::from(recipe.seconds) + 8000.0;
+    let rate = clip.rate();
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     tokio::spawn(watchtower::av::supply(
