@@ -372,3 +372,38 @@ async fn a_budget_in_money_needs_a_price() {
     assert!(!status.success());
     assert!(said.contains(MODEL) && said.contains("prices"), "{said}");
 }
+
+#[tokio::test]
+async fn an_analyst_thinks_as_hard_as_it_is_set_to_and_a_missing_price_is_told_once() {
+    let openai = FakeOpenAi::start().await;
+    let model = format!(
+        "[model]\nprovider = \"openai\"\nname = \"{MODEL}\"\nbase_url = \"{}\"\nthinking = \"minimal\"\n",
+        openai.base_url()
+    );
+    // The last of them thinks on its own terms.
+    let agents = agents(&model) + "thinking = \"high\"\n";
+    let server = Setup::new().agents(&agents).start().await;
+    let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    // Both are asked from one prompt but for who they are.
+    let effort = |focus: &str| {
+        let about = |chat: &&Value| chat["messages"].to_string().contains(focus);
+        let chats = openai.chats();
+        let mut efforts: Vec<_> = chats
+            .iter()
+            .filter(about)
+            .map(|chat| chat["reasoning_effort"].clone())
+            .collect();
+        efforts.dedup();
+        efforts
+    };
+    server
+        .until("a question of each", async |_| {
+            (!effort("intrusions").is_empty() && !effort("outages").is_empty()).then_some(())
+        })
+        .await;
+    assert_eq!(effort("intrusions"), ["minimal"]);
+    assert_eq!(effort("outages"), ["high"]);
+    let told = server.output();
+    assert_eq!(told.matches("no price is known").count(), 1, "{told}");
+    assert!(told.contains("prices"), "{told}");
+}
