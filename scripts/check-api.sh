@@ -57,14 +57,15 @@ done
 [ -s "$work/logs/findings.jsonl" ] || die 'the sample led to no finding'
 
 say "$seconds s of calls"
-# The event stream never ends, so no call of it does.
+# The event stream never ends, so no call of it does. One worker: Python 3.11
+# miscounts the depth of syntax trees that two threads parse at once.
 (
   cd "$work"
   PYTHONPATH=$target/tmp/schemathesis PYTHONDONTWRITEBYTECODE=1 SCHEMATHESIS_HOOKS=$root/scripts/schemathesis_hooks.py \
     python3 -m schemathesis.cli --config-file "$root/scripts/schemathesis.toml" --no-color run "$http/api/openapi.json" \
     --header "Authorization: Bearer $token" --max-time "$seconds" --checks all --mode all \
     --exclude-path /api/events --suppress-health-check all --warnings off \
-    --request-timeout 30 --continue-on-failure --workers 2 --report json --report-dir "$work/report" ${CHECK_API_ARGS:-}
+    --request-timeout 30 --continue-on-failure --workers 1 --report json --report-dir "$work/report" ${CHECK_API_ARGS:-}
 ) >"$work/told" 2>&1 || { tail -n "${CHECK_API_LINES:-200}" "$work/told" >&2; die 'an answer is not as described'; }
 alive
 ! grep -q panicked "$work/output" || die "the server panicked: $(grep panicked "$work/output" | head -n 3)"

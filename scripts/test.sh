@@ -29,5 +29,7 @@ step 'tests'
 cargo test --locked --no-fail-fast
 # The tests have built the server already.
 export WATCHTOWER=$target/debug/watchtower
+step 'the API by its description'
+CHECK_API_ARGS='--seed 1 --phases coverage,fuzzing' scripts/check-api.sh 60
 step 'soak, shortened'
 scripts/soak.sh --short

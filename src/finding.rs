@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use uuid::Uuid;
 
 use crate::media::StreamName;
@@ -133,9 +134,36 @@ pub struct Evidence {
     pub quote: String,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     #[serde(rename = "box")]
+    #[schema(schema_with = box_or_null, required = false)]
     pub bounds: Option<[u16; 4]>,
     /// Whether the quote stands on the screen; `None` while nobody checked.
     pub grounded: Option<bool>,
+}
+
+/// JSON Schema of a place on a picture.
+pub fn box_of_thousandths() -> Array {
+    place(Type::Array.into())
+}
+
+/// JSON Schema of a place on a picture that may be null.
+pub fn box_or_null() -> Array {
+    place([Type::Array, Type::Null].into_iter().collect())
+}
+
+fn place(kind: SchemaType) -> Array {
+    let thousandth = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(0))
+        .maximum(Some(1000));
+    ArrayBuilder::new()
+        .schema_type(kind)
+        .items(thousandth)
+        .min_items(Some(4))
+        .max_items(Some(4))
+        .description(Some(
+            "`[ymin, xmin, ymax, xmax]` in thousandths of the picture.",
+        ))
+        .build()
 }
 
 /// The substance of a finding, as a model gives it: everything but who saw it,

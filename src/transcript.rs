@@ -25,6 +25,7 @@ pub struct SentPicture {
     /// The part of the screen that was enlarged, `[ymin, xmin, ymax, xmax]` in
     /// thousandths; null for the whole.
     #[serde(rename = "box")]
+    #[schema(schema_with = crate::finding::box_or_null, required = false)]
     pub bounds: Option<[u16; 4]>,
     /// In pixels, as sent.
     pub width: u32,

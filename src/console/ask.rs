@@ -94,6 +94,7 @@ pub(super) struct Citation {
     incident: Option<Uuid>,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     #[serde(rename = "box")]
+    #[schema(schema_with = crate::finding::box_or_null, required = false)]
     bounds: Option<[u16; 4]>,
     /// What the screen looked like; null where no still was kept within 30 s.
     still: Option<StillShown>,

@@ -202,6 +202,7 @@ struct ProofShown {
     confidence: f32,
     quote: String,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    #[schema(schema_with = crate::finding::box_or_null, required = false)]
     r#box: Option<[u16; 4]>,
     /// Whether it was found on the screen; null where nobody checked.
     grounded: Option<bool>,

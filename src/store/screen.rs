@@ -44,6 +44,7 @@ pub struct Hit {
     pub pts_ms: i64,
     pub text: String,
     #[serde(rename = "box")]
+    #[schema(schema_with = crate::finding::box_of_thousandths)]
     pub bounds: [u16; 4],
     /// The first still kept from then on, if one was soon.
     #[serde(skip)]

@@ -274,6 +274,23 @@ fn the_description_says_what_is_too_little_or_too_much() {
         }
     }
     assert_eq!((sizes, places), (5, 5));
+    let mut boxes = 0;
+    for schema in document["components"]["schemas"]
+        .as_object()
+        .unwrap()
+        .values()
+    {
+        let place = &schema["properties"]["box"];
+        if place.is_object() {
+            assert_eq!(
+                (&place["minItems"], &place["maxItems"]),
+                (&json!(4), &json!(4))
+            );
+            assert_eq!(place["items"]["maximum"], 1000, "{place}");
+            boxes += 1;
+        }
+    }
+    assert!(boxes >= 5, "{boxes} places on a picture");
     for (body, field) in [
         ("StatusBody", "by"),
         ("NoteBody", "by"),
