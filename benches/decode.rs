@@ -15,13 +15,13 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, SamplingMode, criterion_group, criterion_main};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use watchtower::av::{Decoder, encode_jpeg};
-use watchtower::frame_bus::FrameBus;
-use watchtower::media::{
-    AccessUnit, MediaTime, MediaUnit, Picture, Playback, StreamName, VideoCodec, VideoConfig,
-};
-use watchtower::metrics::Metrics;
-use watchtower::stream_hub::{Publisher, StreamHub};
+use watchtower::base::stream_name::StreamName;
+use watchtower::codec::{Decoder, encode_jpeg};
+use watchtower::domain::metrics::Metrics;
+use watchtower::media::hub::{Publisher, StreamHub};
+use watchtower::media::{AccessUnit, MediaTime, MediaUnit, Playback, VideoCodec, VideoConfig};
+use watchtower::screen::frames::FrameBus;
+use watchtower::screen::picture::Picture;
 
 const CLIP: Duration = Duration::from_secs(8);
 

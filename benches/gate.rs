@@ -6,8 +6,10 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
-use watchtower::frame_bus::FrameBus;
-use watchtower::media::{MediaTime, Picture, StreamName};
+use watchtower::base::stream_name::StreamName;
+use watchtower::media::MediaTime;
+use watchtower::screen::frames::FrameBus;
+use watchtower::screen::picture::Picture;
 
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1080;

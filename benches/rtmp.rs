@@ -13,11 +13,12 @@ use rml_rtmp::time::RtmpTimestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use watchtower::metrics::Metrics;
-use watchtower::rtmp::amf::{self, Value};
-use watchtower::rtmp::chunk::{ChunkReader, Limits};
-use watchtower::rtmp::{Server, Settings};
-use watchtower::stream_hub::StreamHub;
+use watchtower::domain::metrics::Metrics;
+use watchtower::ingest::amf;
+use watchtower::ingest::amf::Value;
+use watchtower::ingest::chunk::{ChunkReader, Limits};
+use watchtower::ingest::{Server, Settings};
+use watchtower::media::hub::StreamHub;
 
 /// What a socket hands over at a time.
 const READ: usize = 16 << 10;
@@ -157,7 +158,7 @@ fn fifty_publishers(c: &mut Criterion) {
 }
 
 fn received(hub: &StreamHub) -> u64 {
-    let units = |info: &watchtower::stream_hub::StreamInfo| {
+    let units = |info: &watchtower::media::hub::StreamInfo| {
         info.totals.video_units + info.totals.audio_units
     };
     hub.streams().iter().map(units).sum()

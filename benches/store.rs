@@ -14,11 +14,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use watchtower::config::StoreSettings;
-use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
-use watchtower::findings_bus::FindingsBus;
-use watchtower::media::StreamName;
-use watchtower::store::{FindingQuery, IncidentQuery, Sort};
+use watchtower::base::stream_name::StreamName;
+use watchtower::domain::finding::{
+    Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
+};
+use watchtower::record::FindingsBus;
+use watchtower::record::settings::StoreSettings;
+use watchtower::record::store::{FindingQuery, IncidentQuery, Sort};
 
 const AGENTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 

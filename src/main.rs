@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
-use watchtower::cli::Cli;
+use watchtower::app::cli::Cli;
 
 /// From this size on memory goes back to the system when it is freed. Pictures
 /// would otherwise be cut out of ever more of glibc's arenas, one a thread, and
@@ -25,9 +25,9 @@ fn main() -> ExitCode {
         libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
     }
     // What was on the screens is this user's alone, whatever the shell allows.
-    watchtower::app::close_new_files();
+    watchtower::app::private::close_new_files();
     // Before any thread is there: it sets environment variables.
-    if let Err(reason) = watchtower::cli::load_env_file() {
+    if let Err(reason) = watchtower::app::cli::load_env_file() {
         eprintln!("watchtower: {reason}");
         return ExitCode::FAILURE;
     }
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(watchtower::app::execute(cli.command));
+    let result = runtime.block_on(watchtower::app::commands::execute(cli.command));
     // What still blocks a thread after the drain must not hold up the exit.
     runtime.shutdown_background();
     match result {

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use watchtower::rtmp::fuzz;
-use watchtower::whep::fuzz as whep;
+use watchtower::ingest::fuzz;
+use watchtower::playback::fuzz as whep;
 
 /// Mutations of each corpus file.
 const MUTATIONS: u64 = 300;

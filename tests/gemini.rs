@@ -15,14 +15,19 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
-use watchtower::agents::{Governor, GovernorSettings};
-use watchtower::av::encode_jpeg;
-use watchtower::config::{Panel, Secret};
-use watchtower::media::{Frame, MediaTime, Picture, StreamName};
-use watchtower::model::{
-    Answer, Failure, Fatal, Look, Memory, Meter, Model as _, News, Outcome, Persona,
-};
+use watchtower::analysts::settings::Panel;
+use watchtower::analysts::{Governor, GovernorSettings};
+use watchtower::base::secret::Secret;
+use watchtower::base::stream_name::StreamName;
+use watchtower::codec::encode_jpeg;
+use watchtower::domain::cost::Outcome;
+use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
+use watchtower::models::model::{
+    Answer, Failure, Fatal, Look, Memory, Meter, Model as _, News, Persona, outcome,
+};
+use watchtower::screen::frame::Frame;
+use watchtower::screen::picture::Picture;
 
 const KEY: &str = "AQ.not-a-real-key-0123456789";
 
@@ -294,10 +299,10 @@ fn first(name: &str) -> Reply {
 #[tokio::test]
 async fn an_empty_list_is_nothing_and_only_that() {
     let (result, _) = look_once([Reply::nothing()]).await;
-    assert_eq!(Outcome::of(&result), Outcome::Nothing);
+    assert_eq!(outcome(&result), Outcome::Nothing);
     assert_eq!(result.unwrap().model.version, "gemini-3.8-flash-001");
     let (result, _) = look_once([Reply::text("{}")]).await;
-    assert_eq!(Outcome::of(&result), Outcome::NoAnswer);
+    assert_eq!(outcome(&result), Outcome::NoAnswer);
 }
 
 #[tokio::test]
@@ -466,7 +471,7 @@ async fn with_a_governor_a_429_is_waited_out_and_an_error_backed_off() {
             let permit = governor.admit(|_| ()).await;
             let result = gemini.look(&look()).await;
             permit.settle(&result);
-            outcomes.push(Outcome::of(&result));
+            outcomes.push(outcome(&result));
         }
         assert_eq!(outcomes[1], Outcome::Findings, "{name}");
         let requests = server.requests();

@@ -12,22 +12,31 @@ use common::gemini::{FakeGemini, Reply};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use watchtower::agents::{
-    self, Clerk, Governor, GovernorSettings, Meeting, Member, Mind, Policy, Staff, Thinker,
+use watchtower::analysts;
+use watchtower::analysts::budget::settings::Limits;
+use watchtower::analysts::budget::{Budget, Prices};
+use watchtower::analysts::settings::{AgentConfig, Panel, Priority};
+use watchtower::analysts::{
+    Clerk, Governor, GovernorSettings, Meeting, Member, Mind, Policy, Staff, Thinker,
 };
-use watchtower::budget::{Budget, Prices};
-use watchtower::config::{AgentConfig, Limits, Panel, Priority, Secret, StoreSettings};
-use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
-use watchtower::findings_bus::FindingsBus;
-use watchtower::frame_bus::FrameBus;
-use watchtower::masking::{OwnPatterns, Redact, secrets_on};
-use watchtower::media::{Frame, MediaTime, Picture, Rect, StreamName, TextLine};
-use watchtower::metrics::Metrics;
-use watchtower::model::{Answers as _, Model, Persona};
+use watchtower::base::secret::Secret;
+use watchtower::base::stream_name::StreamName;
+use watchtower::domain::agent_status::{AgentStatus, Roster};
+use watchtower::domain::finding::{
+    Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
+};
+use watchtower::domain::metrics::Metrics;
+use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings};
+use watchtower::models::model::{Answers as _, Model, Persona};
 use watchtower::models::offline::{Offline, Rules};
-use watchtower::roster::{AgentStatus, Roster};
-use watchtower::store::Publication;
+use watchtower::record::FindingsBus;
+use watchtower::record::settings::StoreSettings;
+use watchtower::record::store::Publication;
+use watchtower::screen::frame::Frame;
+use watchtower::screen::frames::FrameBus;
+use watchtower::screen::picture::{Picture, Rect, TextLine};
+use watchtower::screen::redact::{OwnPatterns, Redact, secrets_on};
 
 const PERSONAL: &str = "jane.doe@corp.example";
 const OWN: &str = "CUST-482913";
@@ -188,7 +197,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     };
     let (_keep, staff) = watch::channel(staff);
     let shutdown = CancellationToken::new();
-    let panel = tokio::spawn(agents::run(
+    let panel = tokio::spawn(analysts::run(
         staff.clone(),
         meeting.clone(),
         shutdown.clone(),

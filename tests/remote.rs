@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
-use watchtower::bearer::{Bearer, address};
-use watchtower::config::Secret;
-use watchtower::media::StreamName;
-use watchtower::stream_hub::StreamHub;
-use watchtower::whep::client::{Client, ClientSettings};
+use watchtower::base::bearer::{Bearer, address};
+use watchtower::base::secret::Secret;
+use watchtower::base::stream_name::StreamName;
+use watchtower::media::hub::StreamHub;
+use watchtower::playback::client::{Client, ClientSettings};
 
 const TOKEN: &str = "t0ken-of-tests";
 /// The demo runs for 78 s, so that a scene may be that far away.

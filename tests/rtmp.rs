@@ -11,9 +11,9 @@ use common::encoder::Encoder;
 use common::healthy::{Healthy, mark, picture, video_config};
 use common::rtmp_client::{Client, VIDEO};
 use common::{KEY, RtmpServer, log, take};
+use watchtower::ingest::amf::Value;
+use watchtower::media::hub::{Received, StreamHub, Subscriber};
 use watchtower::media::{AccessUnit, MediaUnit};
-use watchtower::rtmp::amf::Value;
-use watchtower::stream_hub::{Received, StreamHub, Subscriber};
 
 fn pictures(units: &[MediaUnit]) -> Vec<&AccessUnit> {
     units
@@ -327,9 +327,9 @@ async fn quirks_of_real_encoders_are_taken() {
         ("nested".to_owned(), Value::Array(vec![Value::Null])),
     ]);
     let mut connect =
-        watchtower::rtmp::amf::encode(&[Value::string("connect"), Value::Number(1.0)]);
+        watchtower::ingest::amf::encode(&[Value::string("connect"), Value::Number(1.0)]);
     connect.extend([8, 0, 0, 0, 3]);
-    connect.extend(&watchtower::rtmp::amf::encode(&[object])[1..]);
+    connect.extend(&watchtower::ingest::amf::encode(&[object])[1..]);
     client.message(3, 20, 0, &connect).await.expect("sent");
     client.expect_command("_result").await.expect("connected");
     for noise in [
@@ -359,7 +359,7 @@ async fn quirks_of_real_encoders_are_taken() {
         .expect_status("NetStream.Publish.Start")
         .await
         .expect("publishing");
-    let metadata = watchtower::rtmp::amf::encode(&[
+    let metadata = watchtower::ingest::amf::encode(&[
         Value::string("@setDataFrame"),
         Value::string("onMetaData"),
         Value::Object(vec![("encoder".to_owned(), Value::string("quirky 1.0"))]),

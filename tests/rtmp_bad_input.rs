@@ -10,8 +10,9 @@ use common::rtmp_client::{AUDIO, Client, DATA, SET_CHUNK_SIZE, VIDEO, chunks, cl
 use common::{KEY, RtmpServer, log, take};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use watchtower::ingest::amf;
+use watchtower::ingest::amf::Value;
 use watchtower::media::{MediaTime, MediaUnit};
-use watchtower::rtmp::amf::{self, Value};
 
 const NAME: &str = "healthy";
 

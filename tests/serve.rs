@@ -10,7 +10,7 @@ use common::PATIENCE;
 use common::encoder::{Encoder, demo};
 use common::serve::{Setup, command, root};
 use serde_json::Value;
-use watchtower::masking::mask_secrets;
+use watchtower::screen::redact::mask_secrets;
 
 /// Two personas that cost nothing but the reading.
 const SMALL_PANEL: &str = r#"

@@ -38,7 +38,7 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
     let rate = clip.rate();
     let served = crate::start().await;
     let stop = CancellationToken::new();
-    tokio::spawn(watchtower::av::supply(
+    tokio::spawn(watchtower::codec::supply(
         served.hub.clone(),
         served.renditions.clone(),
         Arc::clone(&served.metrics),

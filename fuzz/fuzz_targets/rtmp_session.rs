@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| watchtower::rtmp::fuzz::session(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| watchtower::ingest::fuzz::session(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| watchtower::whep::fuzz::packetizer(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| watchtower::playback::fuzz::packetizer(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| watchtower::whep::fuzz::rtcp(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| watchtower::playback::fuzz::rtcp(data));

@@ -8,14 +8,15 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::panel;
-use crate::agents::Member;
-use crate::av;
-use crate::config::{Config, Places, Secrets, TlsSettings};
+use crate::analysts::Member;
+use crate::app::build_agents;
+use crate::app::config::{Config, Places, Secrets};
+use crate::base::tls::Tls;
+use crate::base::tls::settings::TlsSettings;
+use crate::codec;
+use crate::record::store::{Readers, StoreError, clock_fault};
+use crate::screen::Ocr;
 use crate::sinks;
-use crate::store::{Readers, StoreError, clock_fault};
-use crate::tls::Tls;
-use crate::vision::Ocr;
 
 /// Room a folder has to have, in bytes.
 const ROOM: usize = 1 << 20;
@@ -81,7 +82,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
             None => "not set: only this machine may publish",
         }),
     ));
-    rows.extend(av::capabilities().into_iter().map(|(codec, there)| {
+    rows.extend(codec::capabilities().into_iter().map(|(codec, there)| {
         let verdict = if there {
             Ok("there")
         } else {
@@ -120,7 +121,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
             Ok("not needed".to_owned())
         },
     ));
-    match panel::build(&config) {
+    match build_agents::build(&config) {
         Ok((members, ..)) => rows.extend(probe(&members).await),
         Err(error) => rows.push(row("models", Err::<&str, _>(format!("{error:#}")))),
     }

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::av::{self, Decoder, Ended};
-use crate::frame_bus::FrameBus;
-use crate::media::StreamName;
-use crate::metrics::Metrics;
-use crate::stream_hub::StreamHub;
+use crate::base::stream_name::StreamName;
+use crate::codec;
+use crate::codec::{Decoder, Ended};
+use crate::domain::metrics::Metrics;
+use crate::media::hub::StreamHub;
+use crate::screen::frames::FrameBus;
 
 /// Before a decoder that failed is started again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ async fn decode(
     let Some(subscriber) = hub.subscribe(&name) else {
         return name;
     };
-    let publisher = frames.open(&name, av::encode_jpeg);
+    let publisher = frames.open(&name, codec::encode_jpeg);
     let ended = match Decoder::start(subscriber, publisher, metrics, fastest) {
         Ok(mut decoder) => decoder.ended().await,
         Err(error) => {

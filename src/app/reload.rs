@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::panel::Hiring;
-use crate::agents::Staff;
-use crate::config::Panel;
-use crate::finding::WATCHTOWER;
-use crate::findings_bus::FindingsBus;
-use crate::masking::OwnPatterns;
-use crate::metrics::Metrics;
-use crate::roster::Roster;
+use crate::analysts::Staff;
+use crate::analysts::settings::Panel;
+use crate::app::build_agents::Hiring;
+use crate::domain::agent_status::Roster;
+use crate::domain::finding::WATCHTOWER;
+use crate::domain::metrics::Metrics;
+use crate::record::FindingsBus;
+use crate::screen::redact::OwnPatterns;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// A larger file is nobody's agents.

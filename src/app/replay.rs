@@ -2,6 +2,7 @@
 //! reader, agents, store, in step, so that the same recording says the same
 //! twice.
 
+use crate::app::cli::ReplaySettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +11,30 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{broadcast, mpsc};
 
-use super::panel;
-use crate::agents::{Agent, Meeting, Member, Mind, Policy, Thinker};
-use crate::av;
-use crate::config::{AgentConfig, Config, Priority};
-use crate::eval::{Labels, Seen, Sent, score};
-use crate::finding::Finding;
-use crate::findings_bus::FindingsBus;
-use crate::frame_bus::FrameBus;
-use crate::media::{MediaTime, Picture, StreamName};
-use crate::metrics::Metrics;
-use crate::model::Model;
+use crate::analysts::settings::{AgentConfig, Priority};
+use crate::analysts::{Agent, Meeting, Member, Mind, Policy, Thinker};
+use crate::app::build_agents;
+use crate::app::config::Config;
+use crate::app::eval::{Labels, Seen, Sent, score};
+use crate::base::stream_name::StreamName;
+use crate::codec;
+use crate::domain::agent_status::Roster;
+use crate::domain::finding::Finding;
+use crate::domain::metrics::Metrics;
+use crate::media::MediaTime;
 use crate::models::cassette::{Cassette, Recording, Tape};
-use crate::models::gauge::Gauge;
-use crate::roster::Roster;
-use crate::store::IncidentQuery;
+use crate::models::model::Model;
+use crate::models::token_counter::Gauge;
+use crate::record::FindingsBus;
+use crate::record::store::IncidentQuery;
+use crate::screen::frames::FrameBus;
+use crate::screen::picture::Picture;
 
 /// Pictures decoded ahead.
 const AHEAD: usize = 4;
 /// The stream's name, as recordings have none.
 const STREAM: &str = "replay";
 const MOST_INCIDENTS: usize = 1000;
-
-/// What is played, and by whom it is looked at.
-#[derive(Debug)]
-pub struct ReplaySettings {
-    pub file: PathBuf,
-    /// Where logs and store are kept; nowhere without it.
-    pub out: Option<PathBuf>,
-    /// Answers played back instead of asking a model.
-    pub cassette: Option<PathBuf>,
-    /// Where the answers given are recorded.
-    pub record: Option<PathBuf>,
-}
 
 /// Everything a run came to.
 struct Run {
@@ -57,7 +49,13 @@ struct Run {
 
 /// Prints each finding as it is made.
 pub(super) async fn replay(config: Config, settings: ReplaySettings) -> anyhow::Result<()> {
-    let print = |seen: &Seen| println!("{:>8.1} s  {}", seen.seconds, super::line(&seen.finding));
+    let print = |seen: &Seen| {
+        println!(
+            "{:>8.1} s  {}",
+            seen.seconds,
+            crate::app::print::line(&seen.finding)
+        );
+    };
     let run = run(&config, &settings, print).await?;
     println!(
         "{:.1} s, {} pictures, {} read, {} with news: {} findings in {} incidents",
@@ -130,7 +128,7 @@ async fn run(
     let kept = Kept::open(settings.out.as_deref())?;
     let metrics = Arc::new(Metrics::new());
     let frames = FrameBus::new();
-    let (members, roster, budget) = panel::build(config)?;
+    let (members, roster, budget) = build_agents::build(config)?;
     let members = on_tape(members, settings)?;
     let names: Vec<_> = members
         .iter()
@@ -142,7 +140,7 @@ async fn run(
         &names,
         &config.settings.store,
     )?;
-    let mut reader = panel::reader(config, &frames, Some(findings.clone()), &metrics)?;
+    let mut reader = build_agents::reader(config, &frames, Some(findings.clone()), &metrics)?;
     let meeting = Meeting {
         frames: frames.clone(),
         findings: findings.clone(),
@@ -174,10 +172,10 @@ async fn run(
     drop(meeting);
 
     let stream = StreamName::new(STREAM)?;
-    let mut publisher = frames.open(&stream, av::encode_jpeg);
+    let mut publisher = frames.open(&stream, codec::encode_jpeg);
     let (film, mut pictures) = film(settings.file.clone(), config.panel.fastest() / 2);
     while let Some((picture, pts)) = pictures.recv().await {
-        let at = av::RECORDED_AT + SignedDuration::from_millis(pts.ms());
+        let at = codec::RECORDED_AT + SignedDuration::from_millis(pts.ms());
         run.pictures += 1;
         publisher.publish(picture, pts, at);
         if let Some(reader) = &mut reader {
@@ -312,13 +310,13 @@ impl Player {
     }
 }
 
-type Film = tokio::task::JoinHandle<Result<Duration, av::FilmError>>;
+type Film = tokio::task::JoinHandle<Result<Duration, codec::FilmError>>;
 
 /// Decodes on a thread of its own, a few pictures ahead.
 fn film(file: PathBuf, period: Duration) -> (Film, mpsc::Receiver<(Picture, MediaTime)>) {
     let (sender, pictures) = mpsc::channel(AHEAD);
     let film = tokio::task::spawn_blocking(move || {
-        av::pictures(&file, period, |picture, at| {
+        codec::pictures(&file, period, |picture, at| {
             sender.blocking_send((picture, at)).is_ok()
         })
     });
@@ -332,7 +330,7 @@ fn take(
 ) {
     // Looked after at every picture: never so many that some are lost.
     while let Ok(finding) = heard.try_recv() {
-        let at = finding.observed_at.duration_since(av::RECORDED_AT);
+        let at = finding.observed_at.duration_since(codec::RECORDED_AT);
         let new = Seen {
             seconds: at.as_secs_f64(),
             finding: Finding::clone(&finding),

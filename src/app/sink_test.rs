@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::cli::SinkTestArgs;
-use crate::config::Settings;
+use crate::app::cli::SinkTestArgs;
+use crate::app::config::Settings;
 use crate::sinks::trials;
 
 /// A line for each sink; failure when one did not take the sample.

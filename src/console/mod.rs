@@ -7,30 +7,12 @@
 //! agents report ([`intake`]).
 #![expect(unused_qualifications, reason = "utoipa's macros write some")]
 
-mod access;
-mod ask;
-mod body;
-mod conditional;
-mod events;
-mod findings;
-mod free;
-mod guesses;
-mod history;
-mod https;
-mod hurried;
-mod inbound;
-mod incidents;
-mod intake;
-mod list;
-mod live;
-mod login;
-mod openapi;
+mod api;
+mod auth;
+mod http;
+pub mod settings;
+
 mod page;
-mod problem;
-mod server;
-mod setup;
-mod sinks;
-mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -49,22 +31,22 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::budget::Budget;
-use crate::config::Secret;
-use crate::deliveries::Deliveries;
-use crate::findings_bus::FindingsBus;
-use crate::frame_bus::FrameBus;
-use crate::masking::Redact;
-use crate::metrics::Metrics;
-use crate::model::Answers;
-use crate::roster::Roster;
-use crate::stream_hub::StreamHub;
-use crate::tls;
-use access::Access;
-use problem::Problem;
-use server::Limits;
-pub use setup::Doors;
-use wire::Wire;
+use crate::analysts::budget::Budget;
+use crate::base::secret::Secret;
+use crate::base::tls;
+use crate::console::api::event_broadcast::Wire;
+pub use crate::console::api::setup::Doors;
+use crate::console::auth::guard::Access;
+use crate::console::http::problem::Problem;
+use crate::console::http::server::Limits;
+use crate::domain::agent_status::Roster;
+use crate::domain::metrics::Metrics;
+use crate::domain::sink_status::Deliveries;
+use crate::media::hub::StreamHub;
+use crate::models::model::Answers;
+use crate::record::FindingsBus;
+use crate::screen::frames::FrameBus;
+use crate::screen::redact::Redact;
 
 /// Far more than anybody has to say about an incident; the longest finding is
 /// well below.
@@ -183,7 +165,14 @@ impl Console {
             .feed(state.views.clone(), shutdown.clone());
         let feeding = tokio::spawn(feeding);
         let router = router(state, beside, access, inbound_secret);
-        server::serve(self.listener, tls, router, Limits::default(), shutdown).await;
+        crate::console::http::server::serve(
+            self.listener,
+            tls,
+            router,
+            Limits::default(),
+            shutdown,
+        )
+        .await;
         // It holds a way to publish.
         feeding.abort();
         let _ = feeding.await;
@@ -202,55 +191,64 @@ fn router(
     let access = Arc::new(access);
     let description = Arc::new(OnceLock::new());
     state.description = Arc::clone(&description);
-    let inbound = inbound_secret.map(|secret| inbound::router(state.clone(), secret));
-    let guarded = OpenApiRouter::with_openapi(openapi::described())
-        .routes(routes!(live::streams))
-        .routes(routes!(live::agents))
-        .routes(routes!(live::latest_still))
-        .routes(routes!(live::budget))
-        .routes(routes!(setup::setup))
-        .routes(routes!(findings::findings, intake::report))
-        .routes(routes!(incidents::incidents))
-        .routes(routes!(incidents::incident))
-        .routes(routes!(incidents::transcripts))
-        .routes(routes!(incidents::set_status))
-        .routes(routes!(incidents::annotate))
-        .routes(routes!(incidents::lessons))
-        .routes(routes!(incidents::unlearn))
-        .routes(routes!(history::moments))
-        .routes(routes!(history::handover))
-        .routes(routes!(history::evidence))
-        .routes(routes!(findings::search))
-        .routes(routes!(ask::ask))
-        .routes(routes!(sinks::sinks))
-        .routes(routes!(sinks::dead_letters))
-        .routes(routes!(sinks::send_again))
-        .routes(routes!(events::events))
+    let inbound =
+        inbound_secret.map(|secret| crate::console::api::inbound::router(state.clone(), secret));
+    let guarded = OpenApiRouter::with_openapi(crate::console::http::openapi::described())
+        .routes(routes!(crate::console::api::live::streams))
+        .routes(routes!(crate::console::api::live::agents))
+        .routes(routes!(crate::console::api::live::latest_still))
+        .routes(routes!(crate::console::api::live::budget))
+        .routes(routes!(crate::console::api::setup::setup))
+        .routes(routes!(
+            crate::console::api::findings::findings,
+            crate::console::api::remote_findings::report
+        ))
+        .routes(routes!(crate::console::api::incidents::incidents))
+        .routes(routes!(crate::console::api::incidents::incident))
+        .routes(routes!(crate::console::api::incidents::transcripts))
+        .routes(routes!(crate::console::api::incidents::set_status))
+        .routes(routes!(crate::console::api::incidents::annotate))
+        .routes(routes!(crate::console::api::incidents::lessons))
+        .routes(routes!(crate::console::api::incidents::unlearn))
+        .routes(routes!(crate::console::api::history::moments))
+        .routes(routes!(crate::console::api::history::handover))
+        .routes(routes!(crate::console::api::history::evidence))
+        .routes(routes!(crate::console::api::findings::search))
+        .routes(routes!(crate::console::api::ask::ask))
+        .routes(routes!(crate::console::api::sinks::sinks))
+        .routes(routes!(crate::console::api::sinks::dead_letters))
+        .routes(routes!(crate::console::api::sinks::send_again))
+        .routes(routes!(crate::console::api::events::events))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
-        .routes(routes!(openapi::openapi))
+        .routes(routes!(crate::console::http::openapi::openapi))
         .with_state(state)
         .merge(beside);
     // Outside the guard: the way in, what is signed instead, and a probe that
     // has no token.
     let free = OpenApiRouter::new()
-        .merge(login::router(Arc::clone(&access)))
+        .merge(crate::console::auth::login::router(Arc::clone(&access)))
         .merge(inbound.unwrap_or_default())
         .routes(routes!(healthz));
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();
     let free = free
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn(free::arrived));
+        .layer(middleware::from_fn(crate::console::http::public::arrived));
     api.merge(open);
-    description.get_or_init(|| openapi::finished(api));
+    description.get_or_init(|| crate::console::http::openapi::finished(api));
     guarded
         .merge(page::router())
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(middleware::from_fn(conditional::answer))
-        .layer(middleware::from_fn_with_state(access, access::guard))
+        .layer(middleware::from_fn(
+            crate::console::http::conditional::answer,
+        ))
+        .layer(middleware::from_fn_with_state(
+            access,
+            crate::console::auth::guard::guard,
+        ))
         .merge(free)
         // Not what is a picture, an event stream, or tiny.
         .layer(CompressionLayer::new())

@@ -1,7 +1,8 @@
 //! Where decoding can start.
 
 use super::{AccessUnit, VideoCodec};
-use crate::h264::{self, NAL_IDR, NAL_SEI};
+use crate::media::codec::h264;
+use crate::media::codec::h264::{NAL_IDR, NAL_SEI};
 
 /// What a decoder that starts at a picture sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

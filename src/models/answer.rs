@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
-use crate::finding::{Category, Evidence, ModelRef, Observation, Severity, printable};
-use crate::incident::Stance;
-use crate::masking::mask_secrets;
-use crate::media::Frame;
-use crate::model::{Answer, Failure, FollowUp, MOST_REMEMBERED, Seen, Usage, View};
+use crate::domain::cost::Usage;
+use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity, printable};
+use crate::domain::incident::Stance;
+use crate::models::model::{Answer, Failure, FollowUp, MOST_REMEMBERED, Seen, View};
 use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 use crate::models::written::json_of;
+use crate::screen::frame::Frame;
+use crate::screen::redact::mask_secrets;
 
 /// Characters each text may have; what is longer ends in an ellipsis.
 const MAX_TITLE: usize = 80;

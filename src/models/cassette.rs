@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::prompt;
-use crate::finding::{ModelRef, Observation};
-use crate::media::Frame;
-use crate::model::{Answer, Appetite, Failure, FollowUp, Look, Model, Seen, Usage};
+use crate::domain::cost::Usage;
+use crate::domain::finding::{ModelRef, Observation};
+use crate::models::model::{Answer, Appetite, Failure, FollowUp, Look, Model, Seen};
+use crate::screen::frame::Frame;
 
 /// How far from the moment asked for an answer may have been given, in
 /// milliseconds, if the same question was not asked.
@@ -268,9 +269,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::finding::{Category, Severity};
-    use crate::media::{MediaTime, Picture, StreamName};
-    use crate::model::{Memory, Meter, News, Persona};
+    use crate::base::stream_name::StreamName;
+    use crate::domain::finding::{Category, Severity};
+    use crate::media::MediaTime;
+    use crate::models::model::{Memory, Meter, News, Persona};
+    use crate::screen::picture::Picture;
 
     #[derive(Debug)]
     struct Says(&'static str);

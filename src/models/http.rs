@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Url, redirect, retry};
 
-use crate::finding::printable;
-use crate::model::{Failure, Meter};
+use crate::domain::finding::printable;
+use crate::models::model::{Failure, Meter};
 
 /// No answer of ours is near this; whoever sends more gets no reader.
 const MAX_BODY: usize = 1 << 20;

@@ -1,16 +1,18 @@
-//! Who thinks: one room per provider behind [`crate::model::Model`].
+//! Who thinks: one room per provider behind [`crate::models::model::Model`].
 
-pub mod address;
+pub mod model;
+pub mod settings;
+
 mod answer;
-mod asking;
-pub mod case;
+mod ask_prompt;
 pub mod cassette;
-pub mod gauge;
 pub mod gemini;
 mod http;
-mod inquiry;
+mod images;
 pub mod offline;
 pub mod openai;
+pub mod panel_prompt;
 pub mod prompt;
-mod shot;
+mod request;
+pub mod token_counter;
 mod written;

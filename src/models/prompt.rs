@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use crate::finding::printable;
-use crate::media::Frame;
-use crate::model::{Look, Persona, Remembered};
+use crate::domain::finding::printable;
+use crate::models::model::{Look, Persona, Remembered};
+use crate::screen::frame::Frame;
 
 /// The most findings an answer may hold.
 pub const MAX_FINDINGS: usize = 8;
@@ -61,8 +61,13 @@ pub fn system(persona: &Persona) -> String {
 pub fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let told = [RULES, super::case::CRITIC, super::inquiry::SYSTEM].concat();
-        let schemas = [super::answer::schema(), super::inquiry::schema()];
+        let told = [
+            RULES,
+            crate::models::panel_prompt::CRITIC,
+            crate::models::ask_prompt::SYSTEM,
+        ]
+        .concat();
+        let schemas = [super::answer::schema(), crate::models::ask_prompt::schema()];
         let sum = Sha256::digest(told + &schemas.map(ToString::to_string).concat());
         sum[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     })
@@ -193,28 +198,51 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::config::Panel;
-    use crate::finding::Severity;
-    use crate::media::{MediaTime, Picture, Rect, StreamName};
-    use crate::model::{Memory, Meter, News};
+    use crate::base::stream_name::StreamName;
+    use crate::domain::finding::Severity;
+    use crate::media::MediaTime;
+    use crate::models::model::{Memory, Meter, News};
+    use crate::screen::picture::{Picture, Rect};
+
+    /// Personas of the shipped `agents.toml`.
+    fn personas() -> Vec<Persona> {
+        let file: toml::Table = include_str!("../../agents.toml").parse().unwrap();
+        let text = |agent: &toml::Value, key: &str| agent[key].as_str().unwrap().to_owned();
+        let persona = |agent: &toml::Value| Persona {
+            name: text(agent, "name"),
+            personality: text(agent, "personality"),
+            focus: text(agent, "focus"),
+            indicators: agent["indicators"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|indicator| indicator.as_str().unwrap().to_owned())
+                .collect(),
+        };
+        file["agent"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(persona)
+            .collect()
+    }
 
     #[test]
     fn a_persona_in_words() {
-        let panel = Panel::parse(include_str!("../../agents.toml"), "agents.toml").unwrap();
-        insta::assert_snapshot!(system(&panel.agents[0].persona));
+        insta::assert_snapshot!(system(&personas()[0]));
     }
 
     #[test]
     fn each_persona_is_told_of_itself_alone() {
-        let panel = Panel::parse(include_str!("../../agents.toml"), "agents.toml").unwrap();
-        for agent in &panel.agents {
-            let text = system(&agent.persona);
-            assert!(text.contains(&agent.persona.focus), "{text}");
-            for other in panel.agents.iter().filter(|o| o.name() != agent.name()) {
-                assert!(!text.contains(other.name()), "{text}");
-                assert!(!text.contains(&other.persona.focus), "{text}");
-                let theirs = other.persona.indicators.iter();
-                for indicator in theirs.filter(|i| !agent.persona.indicators.contains(i)) {
+        let personas = personas();
+        for persona in &personas {
+            let text = system(persona);
+            assert!(text.contains(&persona.focus), "{text}");
+            for other in personas.iter().filter(|other| other.name != persona.name) {
+                assert!(!text.contains(&other.name), "{text}");
+                assert!(!text.contains(&other.focus), "{text}");
+                let theirs = other.indicators.iter();
+                for indicator in theirs.filter(|i| !persona.indicators.contains(i)) {
                     assert!(!text.contains(indicator.as_str()), "{text}");
                 }
             }

@@ -1,15 +1,34 @@
-//! The words on a screen: put into rows, compared with what stood there
-//! before, and with what somebody says stands there.
+//! Reads the screen: which text stands on a frame, and where.
 //!
-//! Forgives what OCR does: letters it takes for one another are one letter
-//! here. A digit read as another digit is not forgiven, as that is another
-//! fact.
+//! Owns the OCR models, the one thread they run on and its CPU budget. Reading
+//! happens once per frame for all who want the text, never on the async
+//! workers. What the text means is not decided here.
+//!
+//! ```text
+//! FrameBus -> reader -> page      what stands there now: moved, scroll, ocr
+//!               |         v
+//!               |       news      worth telling anybody?
+//!               v
+//! FrameBus, with text, secrets and the scene
+//! ```
 
-mod diff;
-mod grounding;
-mod letters;
-mod rows;
+pub mod changed_regions;
+pub mod frame;
+pub mod frames;
+pub mod picture;
+pub mod redact;
+pub mod settings;
+pub mod text;
 
-pub use diff::{Diff, SURE, diff};
-pub use grounding::{Place, find};
-pub use rows::{Row, rows};
+mod change;
+mod motion;
+mod ocr;
+mod page;
+mod read_budget;
+mod reader;
+mod scroll;
+#[cfg(test)]
+mod tests;
+
+pub use ocr::{LoadError, Ocr, ReadError};
+pub use reader::{KeepText, Reader, ReaderSettings};

@@ -6,7 +6,7 @@
 
 use super::Notice;
 use super::ecs::quotes;
-use crate::finding::printable;
+use crate::domain::finding::printable;
 
 /// Of a value; a collector cuts longer ones anyway (`msg` has 1,023).
 const LONGEST: usize = 1000;

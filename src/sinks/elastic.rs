@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::http::{Http, gzip, headers, secret};
 use super::{Blame, Destination, Item, Notice, Outcome, shaped};
-use crate::config::{Format, SinkSettings};
-use crate::finding::printable;
+use crate::domain::finding::printable;
+use crate::sinks::settings::{Format, SinkSettings};
 
 const STREAM: &str = "logs-watchtower.incident-default";
 const LONGEST_REASON: usize = 300;

@@ -11,11 +11,11 @@ use reqwest::{Certificate, Client, StatusCode, redirect, retry};
 use url::Url;
 
 use super::{Blame, Outcome};
-use crate::backoff::retry_after;
-use crate::bearer::is_loopback;
-use crate::config::SinkSettings;
-use crate::finding::printable;
-use crate::tls::Identity;
+use crate::base::backoff::retry_after;
+use crate::base::bearer::is_loopback;
+use crate::base::tls::Identity;
+use crate::domain::finding::printable;
+use crate::sinks::settings::SinkSettings;
 
 /// Of an answer.
 const LARGEST_BODY: usize = 4 << 20;

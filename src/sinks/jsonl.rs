@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::{Destination, Notice, Outcome, shaped};
-use crate::config::{Format, LogSettings, SinkSettings};
-use crate::findings_bus::LineFile;
+use crate::record::LineFile;
+use crate::record::settings::LogSettings;
+use crate::sinks::settings::{Format, SinkSettings};
 
 pub(super) struct Jsonl {
     path: PathBuf,

@@ -10,16 +10,19 @@
 //! The canonical event is OCSF ([`ocsf`]); ECS and CEF derive from it
 //! ([`ecs`], [`cef`]).
 
+pub mod settings;
+pub mod watchtower;
+
 mod attack;
 mod cef;
 mod ecs;
 mod elastic;
+mod event;
+mod filter;
 mod http;
 mod jsonl;
-mod limit;
 mod line;
 mod nats;
-mod notice;
 mod ocsf;
 mod otlp;
 mod pagerduty;
@@ -29,7 +32,7 @@ mod shapes;
 mod splunk;
 mod syslog;
 mod template;
-mod trial;
+mod test_event;
 mod webhook;
 
 use std::sync::Arc;
@@ -40,15 +43,15 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Format, SinkKind, SinkSettings};
-use crate::deliveries::{Deliveries, Delivery};
-use crate::findings_bus::FindingsBus;
-use crate::metrics::Metrics;
-use crate::store::StoreError;
+use crate::domain::metrics::Metrics;
+use crate::domain::sink_status::{Deliveries, Delivery};
+use crate::record::FindingsBus;
+use crate::record::store::StoreError;
+use crate::sinks::settings::{Format, SinkKind, SinkSettings};
 
-pub use notice::Notice;
+pub use crate::sinks::event::Notice;
+pub use crate::sinks::test_event::{Trial, trials};
 pub use runner::cursor_name;
-pub use trial::{Trial, trials};
 
 use runner::Runner;
 

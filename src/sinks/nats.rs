@@ -15,8 +15,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{Blame, Destination, Item, Notice, Outcome, shaped};
-use crate::config::{Format, Secret, SinkSettings};
-use crate::tls::{Connector, Identity};
+use crate::base::secret::Secret;
+use crate::base::tls::{Connector, Identity};
+use crate::sinks::settings::{Format, SinkSettings};
 
 const SUBJECT: &str = "watchtower.incidents";
 /// The question whether there is a stream takes so long at most.

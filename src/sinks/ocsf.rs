@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::attack::attack;
-use crate::finding::{Finding, Severity, printable};
-use crate::incident::{EntityKind, Incident, News, Status};
-use crate::store::Entry;
+use crate::domain::finding::{Finding, Severity, printable};
+use crate::domain::incident::{EntityKind, Incident, News, Status};
+use crate::record::store::Entry;
 
 pub(super) const VERSION: &str = "1.8.0";
 const CLASS: u64 = 2004;

@@ -13,8 +13,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::http::{Http, gzip, headers, secret};
 use super::{Destination, Item, Notice, Outcome};
-use crate::config::SinkSettings;
-use crate::finding::{Severity, printable};
+use crate::domain::finding::{Severity, printable};
+use crate::sinks::settings::SinkSettings;
 
 pub(super) struct Otlp {
     http: Http,

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::ecs::quotes;
 use super::http::{Http, headers};
-use super::notice::Change;
 use super::{Destination, Notice, Outcome};
-use crate::config::{Secret, SinkSettings};
-use crate::finding::{Severity, printable};
-use crate::incident::{News, Status};
+use crate::base::secret::Secret;
+use crate::domain::finding::{Severity, printable};
+use crate::domain::incident::{News, Status};
+use crate::sinks::event::Change;
+use crate::sinks::settings::SinkSettings;
 
 const LONGEST_SUMMARY: usize = 1024;
 

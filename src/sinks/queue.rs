@@ -13,7 +13,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::{Blame, Notice};
-use crate::backoff::Backoff;
+use crate::base::backoff::Backoff;
 
 /// Parts that have failed and are tried in turn; no more are begun.
 const MOST_ASIDE: usize = 32;

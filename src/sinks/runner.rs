@@ -16,16 +16,16 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::limit::{Limit, is_wanted};
-use super::notice::{Digest, Notice};
 use super::queue::{Next, Queue, Waiting};
 use super::{Blame, Destination, Item, Outcome, Settled};
-use crate::backoff::Backoff;
-use crate::config::SinkSettings;
-use crate::deliveries::Deliveries;
-use crate::findings_bus::{Event, FindingsBus};
-use crate::metrics::Metrics;
-use crate::store::{DeadLetter, Entry, Refusal};
+use crate::base::backoff::Backoff;
+use crate::domain::metrics::Metrics;
+use crate::domain::sink_status::Deliveries;
+use crate::record::store::{DeadLetter, Entry, Refusal};
+use crate::record::{Event, FindingsBus};
+use crate::sinks::event::{Digest, Notice};
+use crate::sinks::filter::{Limit, is_wanted};
+use crate::sinks::settings::SinkSettings;
 
 /// Events read from the store at once.
 const PAGE: usize = 1000;

@@ -9,12 +9,14 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Notice;
-use super::notice::{Change, Digest};
-use crate::config::{SinkSettings, What};
-use crate::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
-use crate::incident::{Decision, Entity, EntityKind, Incident, Judgement, News, Status};
-use crate::media::StreamName;
-use crate::store::Entry;
+use crate::base::stream_name::StreamName;
+use crate::domain::finding::{
+    Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
+};
+use crate::domain::incident::{Decision, Entity, EntityKind, Incident, Judgement, News, Status};
+use crate::record::store::Entry;
+use crate::sinks::event::{Change, Digest};
+use crate::sinks::settings::{SinkSettings, What};
 
 /// News of an incident that findings cause.
 const BY_FINDINGS: [(News, &str); 7] = [

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::http::{Answer, Http, gzip, headers, secret};
 use super::{Blame, Destination, Notice, Outcome, Settled, shaped};
-use crate::config::{Format, SinkSettings};
+use crate::sinks::settings::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
 const ASK_EVERY: Duration = Duration::from_millis(500);

@@ -17,10 +17,10 @@ use url::Url;
 
 use super::line::{End, Gauge, Line, Pipe};
 use super::{Blame, Destination, Item, Notice, Outcome, Settled, cef};
-use crate::backoff::Backoff;
-use crate::config::{Format, Framing, SinkSettings};
-use crate::finding::{Severity, printable};
-use crate::tls::{Connector, Identity};
+use crate::base::backoff::Backoff;
+use crate::base::tls::{Connector, Identity};
+use crate::domain::finding::{Severity, printable};
+use crate::sinks::settings::{Format, Framing, SinkSettings};
 
 /// `local0`.
 const FACILITY: u8 = 16;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Notice;
 use super::ecs::quotes;
 use super::shapes::Shape;
-use crate::config::Preset;
-use crate::finding::printable;
+use crate::domain::finding::printable;
+use crate::sinks::settings::Preset;
 
 const NAME: &str = "template";
 /// Far more steps than a message takes.
@@ -186,13 +186,17 @@ fn cut(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Preset, Settings, SinkSettings};
+    use crate::base::config::fault::Faults;
+    use crate::base::config::section::{Section, parse_table};
+    use crate::sinks::settings::{Preset, SinkSettings, sink};
     use crate::sinks::shapes::shapes;
 
     fn settings(more: &str) -> SinkSettings {
-        let text = format!("[sinks.it]\nkind = 'webhook'\n{more}");
-        let settings = Settings::parse(&text, "watchtower.toml").unwrap();
-        settings.sinks.into_iter().next().unwrap()
+        let mut faults = Faults::new("watchtower.toml");
+        let table = parse_table(&format!("kind = 'webhook'\n{more}"), "watchtower.toml").unwrap();
+        let settings = sink("it", Section::new(table, "sinks.it", &mut faults));
+        assert!(faults.is_empty(), "{faults}");
+        settings
     }
 
     /// The error of a template with these settings.

@@ -14,7 +14,8 @@ use super::http::{Http, headers, secret};
 use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
 use super::{Blame, Destination, Item, Notice, Outcome, shaped};
-use crate::config::{Format, Preset, Secret, SinkSettings};
+use crate::base::secret::Secret;
+use crate::sinks::settings::{Format, Preset, SinkSettings};
 
 pub(super) struct Webhook {
     http: Http,

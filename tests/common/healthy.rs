@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use watchtower::media::MediaUnit;
-use watchtower::stream_hub::{Received, Subscriber};
+use watchtower::media::hub::{Received, Subscriber};
 
 use super::rtmp_client::{AUDIO, Client, VIDEO};
 use super::{KEY, RtmpServer};

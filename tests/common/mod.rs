@@ -23,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use watchtower::config::Secret;
-use watchtower::media::{MediaUnit, StreamName};
-use watchtower::metrics::Metrics;
-use watchtower::rtmp::{Server, Settings};
-use watchtower::stream_hub::{Received, StreamHub, Subscriber};
+use watchtower::base::secret::Secret;
+use watchtower::base::stream_name::StreamName;
+use watchtower::domain::metrics::Metrics;
+use watchtower::ingest::{Server, Settings};
+use watchtower::media::MediaUnit;
+use watchtower::media::hub::{Received, StreamHub, Subscriber};
 
 /// Longer than anything takes on a loaded machine with two slow cores; no test
 /// waits it out.

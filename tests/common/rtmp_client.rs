@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use watchtower::rtmp::amf::{self, Value};
-use watchtower::rtmp::chunk::{ChunkReader, Limits, Message};
+use watchtower::ingest::amf;
+use watchtower::ingest::amf::Value;
+use watchtower::ingest::chunk::{ChunkReader, Limits, Message};
 
 use super::PATIENCE;
 

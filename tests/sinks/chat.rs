@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use watchtower::finding::Severity;
+use watchtower::domain::finding::Severity;
 
 use crate::fake::{Fake, Reply, Request, reply, throttled};
 use crate::house::{House, SECRET, brute_force};
@@ -135,14 +135,14 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
         .await;
         // Escaped, these are many times as long; and nothing to be seen.
         let mut stretched = brute_force("SecOps", Severity::Critical);
-        stretched.stream = watchtower::media::StreamName::new("stretched").unwrap();
+        stretched.stream = watchtower::base::stream_name::StreamName::new("stretched").unwrap();
         stretched.title = "😀<_".repeat(60);
         stretched.detail = "<".repeat(1000);
         stretched.evidence[0].quote = "<😀".repeat(800);
         stretched.recommended_action = "&".repeat(900);
         house.finding(stretched).await;
         let mut blank = brute_force("SecOps", Severity::Critical);
-        blank.stream = watchtower::media::StreamName::new("blank").unwrap();
+        blank.stream = watchtower::base::stream_name::StreamName::new("blank").unwrap();
         blank.evidence[0].quote = " \u{200b}\n\u{202e} ".to_owned();
         blank.recommended_action = "\n \t".to_owned();
         house.finding(blank).await;
@@ -181,7 +181,7 @@ async fn each_chat_takes_what_a_hostile_screen_says() {
         .await;
         house.life().await;
         let mut long = brute_force("SecOps", Severity::Critical);
-        long.stream = watchtower::media::StreamName::new("other").unwrap();
+        long.stream = watchtower::base::stream_name::StreamName::new("other").unwrap();
         long.title = "_*`|[]()@".repeat(100);
         long.detail = "_*`<|[]()@\n".repeat(2000);
         long.evidence[0].quote = "_*`<|[]()@ ".repeat(200);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use watchtower::deliveries::Deliveries;
-use watchtower::metrics::Metrics;
+use watchtower::domain::metrics::Metrics;
+use watchtower::domain::sink_status::Deliveries;
 use watchtower::sinks::Sinks;
 
 use crate::common::PATIENCE;

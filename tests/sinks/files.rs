@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use watchtower::config::{Settings, SinkSettings};
-use watchtower::finding::Severity;
-use watchtower::incident::Status;
+use watchtower::app::config::Settings;
+use watchtower::domain::finding::Severity;
+use watchtower::domain::incident::Status;
+use watchtower::sinks::settings::SinkSettings;
 
 use crate::fake::{Fake, reply};
 use crate::house::{House, brute_force, numbered};

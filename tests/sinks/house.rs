@@ -12,15 +12,19 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use watchtower::config::{Settings, SinkSettings, StoreSettings};
-use watchtower::deliveries::{Deliveries, Delivery};
-use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
-use watchtower::findings_bus::FindingsBus;
-use watchtower::incident::Status;
-use watchtower::media::StreamName;
-use watchtower::metrics::Metrics;
+use watchtower::app::config::Settings;
+use watchtower::base::stream_name::StreamName;
+use watchtower::domain::finding::{
+    Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
+};
+use watchtower::domain::incident::Status;
+use watchtower::domain::metrics::Metrics;
+use watchtower::domain::sink_status::{Deliveries, Delivery};
+use watchtower::record::FindingsBus;
+use watchtower::record::settings::StoreSettings;
+use watchtower::record::store::Verdict;
 use watchtower::sinks::Sinks;
-use watchtower::store::Verdict;
+use watchtower::sinks::settings::SinkSettings;
 
 use crate::common::PATIENCE;
 

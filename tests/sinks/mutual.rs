@@ -16,7 +16,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::server::TlsStream;
-use watchtower::config::Settings;
+use watchtower::app::config::Settings;
 use watchtower::sinks;
 
 use crate::fake::{Fake, reply};

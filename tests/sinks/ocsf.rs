@@ -2,7 +2,7 @@
 //! is not in order.
 
 use serde_json::{Value, json};
-use watchtower::finding::Severity;
+use watchtower::domain::finding::Severity;
 
 use crate::files::lines;
 use crate::house::{House, brute_force, numbered, python};

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use crate::common::PATIENCE;
 use crate::house::{House, brute_force, numbered, python};
 use crate::nats::free_port;
-use watchtower::finding::Severity;
+use watchtower::domain::finding::Severity;
 
 /// As rsyslog read it.
 fn received(folder: &Path) -> Vec<Value> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use watchtower::config::StoreSettings;
-use watchtower::finding::{Category, Severity};
+use watchtower::domain::finding::{Category, Severity};
+use watchtower::record::settings::StoreSettings;
 
 use super::room::{Report, Room};
 
@@ -330,7 +330,7 @@ async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
     };
     room.bus.publish(again.later(600).finding()).await.unwrap();
     let mut elsewhere = again.later(601).finding();
-    elsewhere.stream = watchtower::media::StreamName::new("other").unwrap();
+    elsewhere.stream = watchtower::base::stream_name::StreamName::new("other").unwrap();
     room.bus.publish(elsewhere).await.unwrap();
     assert_eq!(room.titles("/api/incidents?status=new").await, [""; 0]);
     // Another address, and something worse from the same one, are news.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use watchtower::config::StoreSettings;
-use watchtower::findings_bus::FindingsBus;
+use watchtower::record::FindingsBus;
+use watchtower::record::settings::StoreSettings;
 
 use super::room::{self, Report, Room};
 

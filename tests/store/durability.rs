@@ -6,9 +6,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use watchtower::config::StoreSettings;
-use watchtower::finding::Finding;
-use watchtower::store::{FindingQuery, IncidentQuery};
+use watchtower::domain::finding::Finding;
+use watchtower::record::settings::StoreSettings;
+use watchtower::record::store::{FindingQuery, IncidentQuery};
 
 use super::room::{self, Report, Room};
 
@@ -199,7 +199,7 @@ async fn a_restart_keeps_everything() {
         .await
         .unwrap();
     let worse = Report {
-        severity: watchtower::finding::Severity::Critical,
+        severity: watchtower::domain::finding::Severity::Critical,
         ..Report::default().later(1)
     };
     room.bus.publish(worse.with_still(b"worst")).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use watchtower::finding::{Category, Severity};
+use watchtower::domain::finding::{Category, Severity};
 
 use super::room::{Report, Room};
 

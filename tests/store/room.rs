@@ -14,20 +14,24 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
-use watchtower::budget::{Budget, Prices};
-use watchtower::config::{Limits, StoreSettings};
+use watchtower::analysts::budget::settings::Limits;
+use watchtower::analysts::budget::{Budget, Prices};
+use watchtower::base::stream_name::StreamName;
 use watchtower::console::{Console, ConsoleSettings, Doors, Views};
-use watchtower::deliveries::Deliveries;
-use watchtower::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
-use watchtower::findings_bus::FindingsBus;
-use watchtower::frame_bus::FrameBus;
-use watchtower::masking::Redact;
-use watchtower::media::{Still, StreamName};
-use watchtower::metrics::Metrics;
-use watchtower::model::{Answered, Answers, Failure};
-use watchtower::roster::Roster;
-use watchtower::store::Publication;
-use watchtower::stream_hub::StreamHub;
+use watchtower::domain::agent_status::Roster;
+use watchtower::domain::finding::{
+    Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
+};
+use watchtower::domain::metrics::Metrics;
+use watchtower::domain::sink_status::Deliveries;
+use watchtower::media::hub::StreamHub;
+use watchtower::models::model::{Answered, Answers, Failure};
+use watchtower::record::FindingsBus;
+use watchtower::record::settings::StoreSettings;
+use watchtower::record::store::Publication;
+use watchtower::screen::frames::FrameBus;
+use watchtower::screen::picture::Still;
+use watchtower::screen::redact::Redact;
 
 /// No model is configured.
 #[derive(Debug)]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use watchtower::media::{AccessUnit, MediaTime, MediaUnit, StreamName, VideoConfig};
-use watchtower::stream_hub::StreamHub;
-use watchtower::stream_hub::renditions::{OpusPacket, Renditions};
+use watchtower::base::stream_name::StreamName;
+use watchtower::media::hub::StreamHub;
+use watchtower::media::hub::renditions::{OpusPacket, Renditions};
+use watchtower::media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
 
 pub(crate) const FPS: u32 = 30;
 const OPUS_PACKET: Duration = Duration::from_millis(20);

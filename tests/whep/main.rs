@@ -27,8 +27,8 @@ use chromium::{Chromium, Seen};
 use clip::{FPS, Recipe};
 use relay::Relay;
 use server::Server;
-use watchtower::media::StreamName;
-use watchtower::stream_hub::renditions::{Demanded, Kind};
+use watchtower::base::stream_name::StreamName;
+use watchtower::media::hub::renditions::{Demanded, Kind};
 
 /// Waits for some seconds in which every picture was shown when it was due.
 /// Before that a browser on a busy machine may have fallen behind, and then

@@ -8,11 +8,12 @@ use axum::response::Html;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use watchtower::config::{Transcode, WebrtcSettings};
-use watchtower::metrics::Metrics;
-use watchtower::stream_hub::StreamHub;
-use watchtower::stream_hub::renditions::Renditions;
-use watchtower::whep::{self, Gateway, GatewaySettings};
+use watchtower::domain::metrics::Metrics;
+use watchtower::media::hub::StreamHub;
+use watchtower::media::hub::renditions::Renditions;
+use watchtower::playback;
+use watchtower::playback::settings::{Transcode, WebrtcSettings};
+use watchtower::playback::{Gateway, GatewaySettings};
 
 pub(crate) struct Server {
     pub(crate) http: SocketAddr,
@@ -53,7 +54,7 @@ impl Server {
         let page = get(|| async { Html(include_str!("page.html")) });
         let router = Router::new()
             .route("/", page)
-            .merge(whep::router(gateway.clone()));
+            .merge(playback::router(gateway.clone()));
         let listener = TcpListener::bind(address).await.expect("bound");
         let http = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();

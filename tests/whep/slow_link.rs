@@ -58,7 +58,7 @@ async fn watch(factor: f64, wanted: f64) {
     let rate = clip.rate();
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    tokio::spawn(watchtower::av::supply(
+    tokio::spawn(watchtower::codec::supply(
         server.hub.clone(),
         server.renditions.clone(),
         Arc::clone(&server.metrics),

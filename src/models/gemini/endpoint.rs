@@ -2,7 +2,8 @@
 
 use reqwest::Url;
 
-use crate::models::address::{self, AddressError, base_url_of};
+use crate::base::url;
+use crate::base::url::{AddressError, base_url_of};
 use crate::models::http::ClientError;
 
 const GOOGLE: &str = "https://generativelanguage.googleapis.com";
@@ -41,11 +42,11 @@ impl Endpoint {
                 return Err(SettingsError::Name { what, value });
             }
         }
-        let at = |last: &str| address::under(&base, &[api_version, "models", last]);
+        let at = |last: &str| url::under(&base, &[api_version, "models", last]);
         Ok(Self {
             generate: at(&format!("{model}:generateContent")),
             info: at(model),
-            loopback: address::is_loopback(&base),
+            loopback: url::is_loopback(&base),
         })
     }
 }

@@ -25,15 +25,16 @@ use futures_util::future::BoxFuture;
 use reqwest::header::HeaderName;
 use tokio::time::Instant;
 
-use crate::config::{Secret, Thinking};
-use crate::finding::ModelRef;
-use crate::model::{
-    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Usage,
-    Weighed,
-};
-use crate::models::asking::{Asking, Said};
+use crate::base::secret::Secret;
+use crate::domain::cost::Usage;
+use crate::domain::finding::ModelRef;
 use crate::models::http::{self, Http};
-use crate::models::shot::blocking;
+use crate::models::images::blocking;
+use crate::models::model::{
+    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Weighed,
+};
+use crate::models::request::{Asking, Said};
+use crate::models::settings::Thinking;
 use crate::models::{answer, prompt};
 use endpoint::Endpoint;
 pub use endpoint::SettingsError;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
-use crate::config::Thinking;
-use crate::model::{Failure, Fatal};
+use crate::models::images::{Closeup, Shot};
+use crate::models::model::{Failure, Fatal};
 use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
-use crate::models::shot::{Closeup, Shot};
+use crate::models::settings::Thinking;
 
 /// What current models can write; more is refused.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;

@@ -2,8 +2,8 @@
 
 use super::answer::shortened;
 use super::wire::{Candidate, Response};
-use crate::finding::printable;
-use crate::model::Usage;
+use crate::domain::cost::Usage;
+use crate::domain::finding::printable;
 
 /// The meaning of one response.
 #[derive(Debug, PartialEq, Eq)]

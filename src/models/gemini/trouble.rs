@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::wire::Status;
-use crate::finding::printable;
-use crate::model::{Failure, Fatal};
+use crate::domain::finding::printable;
 use crate::models::answer::shortened;
 use crate::models::http::{self, LONGEST_ADVICE};
+use crate::models::model::{Failure, Fatal};
 
 /// Characters of the server's own words that are repeated.
 const MAX_SERVER_TEXT: usize = 200;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::window::Windows;
-use crate::finding::Severity;
+use crate::domain::finding::Severity;
 
 /// Looks something has to be gone for before it is news again, as long as the
 /// rest of the screen is the same: OCR misses a line now and then.

@@ -22,12 +22,14 @@ use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::finding::{Category, Evidence, ModelRef, Observation, Severity};
-use crate::masking::mask_secrets;
-use crate::media::{Frame, StreamName};
-use crate::model::{
-    Answer, Appetite, Case, Failure, FollowUp, Look, Model, Persona, Seen, Usage, Weighed,
+use crate::base::stream_name::StreamName;
+use crate::domain::cost::Usage;
+use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
+use crate::models::model::{
+    Answer, Appetite, Case, Failure, FollowUp, Look, Model, Persona, Seen, Weighed,
 };
+use crate::screen::frame::Frame;
+use crate::screen::redact::mask_secrets;
 use memory::{Memory, folded};
 use rule::{Match, Rule, Subject};
 pub use rules::{Rules, RulesError};

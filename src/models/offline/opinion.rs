@@ -3,9 +3,9 @@
 //! dispute: that a rule is silent proves nothing.
 
 use super::{Offline, Report, Screen, Windows};
-use crate::finding::{Evidence, Observation, Severity};
-use crate::incident::Stance;
-use crate::model::{Asked, Case, View};
+use crate::domain::finding::{Evidence, Observation, Severity};
+use crate::domain::incident::Stance;
+use crate::models::model::{Asked, Case, View};
 
 impl Offline {
     pub(super) fn view(&self, case: &Case) -> View {

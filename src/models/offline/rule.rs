@@ -7,7 +7,7 @@ use super::memory::folded;
 use super::pattern::number;
 use super::screen::{Part, Screen};
 use super::window::Windows;
-use crate::finding::{Category, Severity};
+use crate::domain::finding::{Category, Severity};
 
 /// How far below its label a value may stand, in heights of the label.
 const REACH: u32 = 12;

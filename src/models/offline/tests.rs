@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::screen::drawn;
 use super::*;
-use crate::media::{MediaTime, Picture, Rect, TextLine};
+use crate::media::MediaTime;
+use crate::screen::picture::{Picture, Rect, TextLine};
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     let rules = Rules::load(&[]);

@@ -20,17 +20,19 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::{Secret, Thinking};
-use crate::finding::ModelRef;
-use crate::model::{
-    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Usage,
-    Weighed,
-};
-use crate::models::address::{self, AddressError};
-use crate::models::asking::{Asking, Said};
+use crate::base::secret::Secret;
+use crate::base::url;
+use crate::base::url::AddressError;
+use crate::domain::cost::Usage;
+use crate::domain::finding::ModelRef;
 use crate::models::http::{self, ClientError, Http};
+use crate::models::images::{Shot, blocking};
+use crate::models::model::{
+    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Weighed,
+};
 use crate::models::prompt;
-use crate::models::shot::{Shot, blocking};
+use crate::models::request::{Asking, Said};
+use crate::models::settings::Thinking;
 use reply::{Reply, Trouble, Turn, trouble};
 use wire::{Format, Question};
 
@@ -84,9 +86,9 @@ pub struct OpenAi {
 
 impl OpenAi {
     pub fn new(settings: OpenAiSettings) -> Result<Self, SettingsError> {
-        let mut base = address::base_url_of(&settings.base_url, settings.allow_http)?;
+        let mut base = url::base_url_of(&settings.base_url, settings.allow_http)?;
         if base.path() == "/" {
-            base = address::under(&base, &["v1"]);
+            base = url::under(&base, &["v1"]);
         }
         let bearer = settings
             .key
@@ -94,9 +96,9 @@ impl OpenAi {
             .map(|key| format!("Bearer {}", key.expose()));
         let key = bearer.as_deref().map(|bearer| (AUTHORIZATION, bearer));
         Ok(Self {
-            http: Http::new(key, address::is_loopback(&base), settings.timeout)?,
-            chat: address::under(&base, &["chat", "completions"]),
-            models: address::under(&base, &["models"]),
+            http: Http::new(key, url::is_loopback(&base), settings.timeout)?,
+            chat: url::under(&base, &["chat", "completions"]),
+            models: url::under(&base, &["models"]),
             settings,
             version: Mutex::default(),
             format: AtomicU8::new(Format::Schema.index()),

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::finding::printable;
-use crate::model::{Failure, Fatal, Usage};
+use crate::domain::cost::Usage;
+use crate::domain::finding::printable;
 use crate::models::answer::shortened;
 use crate::models::http::Response;
+use crate::models::model::{Failure, Fatal};
 use crate::models::written::object_in;
 
 /// Characters of the server's own words that are repeated.

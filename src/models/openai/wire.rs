@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::schema::JsonSchema;
-use crate::config::Thinking;
-use crate::model::{Failure, Fatal};
-use crate::models::shot::{Closeup, Shot};
+use crate::models::images::{Closeup, Shot};
+use crate::models::model::{Failure, Fatal};
+use crate::models::settings::Thinking;
 
 /// How the shape of the answer is asked for. Not every server takes all of
 /// them; the last one any takes.
@@ -157,7 +157,7 @@ fn title(number: usize, closeup: &Closeup) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{answer, case, inquiry};
+    use crate::models::{answer, ask_prompt, panel_prompt};
 
     fn question(schema: &'static Value, format: Format) -> Question {
         Question {
@@ -200,7 +200,7 @@ mod tests {
                 ],
             ),
             (
-                case::schema(),
+                panel_prompt::schema(),
                 &[
                     "evidence",
                     "box_2d",
@@ -210,7 +210,7 @@ mod tests {
                     "confidence",
                 ],
             ),
-            (inquiry::schema(), &["citations", "known", "answer"]),
+            (ask_prompt::schema(), &["citations", "known", "answer"]),
         ];
         for (schema, order) in orders {
             for format in Format::ALL {
@@ -236,8 +236,8 @@ mod tests {
         };
         assert_eq!(lists(answer::schema(), Format::Schema), (5, 5));
         assert_eq!(lists(answer::schema(), Format::Unbounded), (5, 0));
-        assert_eq!(lists(case::schema(), Format::Schema), (1, 1));
-        assert_eq!(lists(inquiry::schema(), Format::Schema), (1, 1));
+        assert_eq!(lists(panel_prompt::schema(), Format::Schema), (1, 1));
+        assert_eq!(lists(ask_prompt::schema(), Format::Schema), (1, 1));
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn how_much_to_think_is_sent_where_it_is_set() {
-        let mut asked = question(inquiry::schema(), Format::Schema);
+        let mut asked = question(ask_prompt::schema(), Format::Schema);
         assert!(!sent(&asked).contains("reasoning_effort"));
         asked.thinking = Some(Thinking::Minimal);
         assert!(sent(&asked).contains("\"reasoning_effort\":\"minimal\""));

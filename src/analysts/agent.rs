@@ -1,0 +1,599 @@
+//! One analyst's round: wait, pick, ask, publish.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::memory::Memories;
+use super::panel::Table;
+use super::{Meeting, Member, grounding};
+use crate::analysts::budget::Step;
+use crate::analysts::changes;
+use crate::analysts::changes::Looked;
+use crate::analysts::model_chain::{Thinker, Turn};
+use crate::analysts::prompt_leak;
+use crate::analysts::transcripts;
+use crate::analysts::transcripts::{Asker, Told};
+use crate::base::stream_name::StreamName;
+use crate::domain::finding::{Finding, FrameRef, ModelRef, Observation};
+use crate::domain::metrics::Dropped;
+use crate::domain::transcript::{Purpose, Spoken, Transcript};
+use crate::models::model::{
+    Answer, Appetite, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Meter, outcome,
+};
+use crate::record::store::{AskedOf, FindingQuery, Publication};
+use crate::screen::frame::Frame;
+use crate::screen::redact::Redact;
+
+/// Between two tries to write a finding that could not be written.
+const WRITE_AGAIN: Duration = Duration::from_secs(2);
+
+/// While a budget by hour or day is used up somebody else may be asked soon.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A question, and what came of it.
+#[derive(Debug)]
+struct Asked {
+    /// Of who was asked, in the mind.
+    place: usize,
+    /// The pictures shown, as they were before anything was hidden.
+    picked: Vec<Arc<Frame>>,
+    memory: Memory,
+    result: Result<Answer, Failure>,
+    told: Told,
+}
+
+/// An analyst at work.
+#[derive(Debug)]
+pub struct Agent {
+    member: Member,
+    meeting: Meeting,
+    changes: watch::Receiver<u64>,
+    looked: HashMap<StreamName, Looked>,
+    memories: Memories,
+    /// The stream looked at last: the next one in turn comes after it.
+    last: Option<StreamName>,
+    /// What it last complained about, so that it is said once.
+    complaint: Option<String>,
+    /// The place in its mind of who answered last.
+    answered_by: usize,
+    /// Where others hear of what it reports.
+    table: Option<Table>,
+    leaving: CancellationToken,
+}
+
+impl Agent {
+    pub fn new(member: Member, meeting: Meeting) -> Self {
+        let changes = meeting.frames.changes();
+        Self {
+            member,
+            meeting,
+            changes,
+            looked: HashMap::new(),
+            memories: Memories::default(),
+            last: None,
+            complaint: None,
+            answered_by: 0,
+            table: None,
+            leaving: CancellationToken::new(),
+        }
+    }
+
+    /// Its reports go to the panel, and it ends when it is to leave.
+    pub(super) fn seated(mut self, table: Table, leaving: CancellationToken) -> Self {
+        self.table = Some(table);
+        self.leaving = leaving;
+        self
+    }
+
+    fn name(&self) -> &str {
+        self.member.config.name()
+    }
+
+    fn say(&self, state: &str) {
+        self.meeting.roster.say(self.name(), state);
+    }
+
+    /// Ends when it is to leave, after what is in flight.
+    pub(super) async fn run(mut self) {
+        let leaving = self.leaving.clone();
+        while leaving
+            .run_until_cancelled(self.something_new())
+            .await
+            .is_some()
+        {
+            let started = Instant::now();
+            if self.look().await {
+                let rest = tokio::time::sleep_until(started + self.interval());
+                leaving.run_until_cancelled(rest).await;
+            }
+        }
+    }
+
+    /// Longer while the budget is running out.
+    fn interval(&self) -> Duration {
+        let interval = self.member.config.interval;
+        let hosted = self.member.mind.current(&self.meeting).is_hosted();
+        if hosted && self.meeting.budget.step() >= Step::LongerIntervals {
+            interval * 2
+        } else {
+            interval
+        }
+    }
+
+    /// Looks once, if there is anything new to look at. What the first of its
+    /// mind can't answer is put to the next.
+    pub async fn look(&mut self) -> bool {
+        if self.pick_for_now().is_none() {
+            return false;
+        }
+        self.meeting.roster.wanting(self.name());
+        let mut from = 0;
+        let mut unanswered: Option<Asked> = None;
+        loop {
+            // Admission may take long; what is newest is decided after it.
+            let turn = self
+                .member
+                .mind
+                .turn(from, &self.meeting, |state| self.say(state));
+            let mut turn = turn.await;
+            if from == 0 || self.member.mind.closed(0, &self.meeting).is_some() {
+                self.announce(&turn).await;
+            }
+            let Some((mut look, picked)) = self.question(turn.thinker()).await else {
+                drop(turn);
+                let Some(asked) = unanswered else {
+                    return false;
+                };
+                self.conclude(asked).await;
+                return true;
+            };
+            let most = turn.thinker().model.most_for_look(&look);
+            match turn.reserve(most, &self.meeting).await {
+                Ok(meter) => look.meter = meter,
+                Err(wait) => {
+                    self.say(&wait.words);
+                    drop(turn);
+                    tokio::time::sleep(wait.length.min(LONGEST_WAIT)).await;
+                    continue;
+                }
+            }
+            let asked = self.ask(turn, look, picked).await;
+            self.count(&asked);
+            match self.next(&asked) {
+                Some(next) => {
+                    unanswered = Some(asked);
+                    from = next;
+                }
+                None => {
+                    self.conclude(asked).await;
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// What one of its mind would be asked now, and the pictures as they were
+    /// before anything was hidden.
+    async fn question(&mut self, thinker: &Thinker) -> Option<(Look, Vec<Arc<Frame>>)> {
+        let picked = self.pick(thinker)?;
+        // What goes to the model has nothing in it that must not leave.
+        let frames: Vec<_> = picked
+            .iter()
+            .filter_map(|frame| thinker.policy.cleared(frame))
+            .collect();
+        let newest = frames.last().map(Arc::clone)?;
+        let mut memory = self.recall(thinker, &newest).await;
+        if let Some(raw) = picked.last() {
+            grounding::mask_memory(&mut memory, raw, &thinker.policy);
+        }
+        let last = self.looked.get(&newest.stream);
+        let mut news = changes::since(last, &newest, &self.member.config);
+        if thinker.is_hosted() && self.meeting.budget.step() >= Step::FewerRegions {
+            news.regions.clear();
+        }
+        let look = Look {
+            persona: Arc::clone(&self.member.config.persona),
+            news,
+            frames,
+            memory,
+            meter: Meter::default(),
+        };
+        Some((look, picked))
+    }
+
+    async fn ask(&self, turn: Turn, look: Look, picked: Vec<Arc<Frame>>) -> Asked {
+        let place = turn.place();
+        if let Some(newest) = look.frames.last() {
+            self.say(&format!(
+                "looking at frame {} of {}{}",
+                newest.seq,
+                newest.stream,
+                self.by(place)
+            ));
+        }
+        let asker = Asker::now(self.name(), Purpose::Look);
+        let result = turn.thinker().model.look(&look).await;
+        let cost = turn.settle(&result);
+        Asked {
+            place,
+            picked,
+            memory: look.memory,
+            result,
+            told: asker.answered(cost),
+        }
+    }
+
+    /// Who is to be asked instead.
+    fn next(&self, asked: &Asked) -> Option<usize> {
+        let mind = &self.member.mind;
+        let instead = match asked.result.as_ref().err()? {
+            // Another one may have an answer to the very same picture.
+            Failure::NoAnswer { .. } | Failure::Refused { .. } => true,
+            Failure::Fatal { kind, .. } if *kind == Fatal::Request => true,
+            // What may pass in a moment is tried again with the next look.
+            Failure::RateLimited { .. } | Failure::Transient { .. } | Failure::Fatal { .. } => {
+                mind.closed(asked.place, &self.meeting).is_some()
+            }
+        };
+        instead
+            .then(|| mind.after(asked.place, &self.meeting))
+            .flatten()
+    }
+
+    /// Says in log and output who answers from now on, once.
+    async fn announce(&mut self, turn: &Turn) {
+        if turn.place() == self.answered_by {
+            return;
+        }
+        self.answered_by = turn.place();
+        let who = named(&turn.identity());
+        let why = self.member.mind.closed(0, &self.meeting);
+        let said = match why.filter(|_| turn.place() > 0) {
+            Some(why) => format!("answered by {who} from now on: {why}"),
+            None => format!("answered by {who} again"),
+        };
+        tracing::warn!("{said}");
+        self.meeting.findings.note(self.name(), &said).await;
+    }
+
+    /// Who answers, where that is not the first.
+    fn by(&self, place: usize) -> String {
+        match place {
+            0 => String::new(),
+            _ => {
+                let thinker = &self.member.mind.thinkers()[place];
+                format!(", by {}", named(&thinker.model.identity()))
+            }
+        }
+    }
+
+    /// What it has said of the stream, with what it said before a restart.
+    async fn recall(&mut self, thinker: &Thinker, frame: &Frame) -> Memory {
+        let stream = &frame.stream;
+        if !self.memories.knows(stream) && thinker.model.appetite() == Appetite::Newest {
+            let query = FindingQuery {
+                agent: Some(self.name().to_owned()),
+                stream: Some(stream.to_string()),
+                limit: MOST_REMEMBERED,
+                ..FindingQuery::default()
+            };
+            match self.meeting.findings.page(query).await {
+                Ok(page) => {
+                    let oldest_first = page.items.iter().rev();
+                    oldest_first.for_each(|finding| self.memories.reported(finding));
+                }
+                Err(error) => tracing::warn!(%error, "nothing is remembered of {stream}"),
+            }
+        }
+        self.memories.of(stream, frame.captured_at)
+    }
+
+    /// What has ended stands in its log.
+    async fn follow_up(&mut self, stream: &StreamName, asked: &Memory, answer: FollowUp) {
+        for ended in self.memories.follow_up(stream, asked, answer) {
+            let said = format!("ended: {} (incident {})", ended.title, ended.incident);
+            self.meeting.findings.note(self.name(), &said).await;
+        }
+    }
+
+    /// Returns when there is a picture this agent has not looked at.
+    async fn something_new(&mut self) {
+        loop {
+            self.changes.borrow_and_update();
+            if self.pick_for_now().is_some() {
+                return;
+            }
+            let anything = !self.streams().is_empty();
+            let thinker = self.member.mind.current(&self.meeting);
+            let waits_for_text = thinker.model.appetite() == Appetite::EveryRead
+                || thinker.policy.redact != Redact::Off;
+            // What it last saw stays readable while the picture stays.
+            if !anything {
+                self.say("no live stream");
+            } else if self.looked.is_empty() {
+                self.say(if waits_for_text {
+                    "waiting for the screen's text"
+                } else {
+                    "waiting for a picture"
+                });
+            }
+            if self.changes.changed().await.is_err() {
+                // Only when the bus is gone, and then the house is closing.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The live streams that are this agent's, in the order of their turn.
+    fn streams(&self) -> Vec<StreamName> {
+        let wanted = &self.member.config.streams;
+        let mut live = self.meeting.frames.live();
+        live.retain(|stream| wanted.is_empty() || wanted.contains(stream));
+        if let Some(last) = &self.last {
+            let behind = live.iter().filter(|stream| *stream <= last).count();
+            live.rotate_left(behind);
+        }
+        live
+    }
+
+    /// Frames for whoever would be asked now.
+    fn pick_for_now(&mut self) -> Option<Vec<Arc<Frame>>> {
+        let mind = self.member.mind.clone();
+        self.pick(mind.current(&self.meeting))
+    }
+
+    /// Frames not looked at yet of the next stream in turn that has any.
+    fn pick(&mut self, thinker: &Thinker) -> Option<Vec<Arc<Frame>>> {
+        if self.leaving.is_cancelled() {
+            return None;
+        }
+        let streams = self.streams();
+        self.looked.retain(|stream, _| streams.contains(stream));
+        self.memories.retain(&streams);
+        streams.iter().find_map(|stream| {
+            let looked = self.looked.get(stream);
+            let frames = match thinker.model.appetite() {
+                Appetite::Newest => {
+                    let newest = self.meeting.frames.to_look_at(stream)?;
+                    // Nobody knows yet what stands on it: it can't leave.
+                    newest.cleared(thinker.policy.redact)?;
+                    let fresh = looked.is_none_or(|looked| looked.is_before(&newest));
+                    Vec::from_iter(fresh.then_some(newest))
+                }
+                Appetite::EveryRead => self
+                    .meeting
+                    .frames
+                    .reads_after(stream, looked.map(|looked| looked.seq)),
+            };
+            (!frames.is_empty()).then_some(frames)
+        })
+    }
+
+    /// Counts an answer and what it has cost.
+    fn count(&self, asked: &Asked) {
+        let outcome = outcome(&asked.result);
+        let (name, metrics) = (self.name(), &self.meeting.metrics);
+        metrics.answer(name, outcome);
+        let found = asked.result.as_ref().map_or(0, |answer| answer.seen.len());
+        self.meeting
+            .roster
+            .looked(name, outcome.as_str(), found as u64);
+        match &asked.result {
+            Ok(answer) => {
+                metrics.dropped(Dropped::Finding, u64::from(answer.dropped));
+                metrics.usage(name, answer.usage);
+            }
+            Err(Failure::NoAnswer { dropped, .. }) => {
+                metrics.dropped(Dropped::Finding, u64::from(*dropped));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Publishes what was seen, and says what it was.
+    async fn conclude(&mut self, asked: Asked) {
+        let Asked {
+            place,
+            picked,
+            memory,
+            result,
+            told,
+        } = asked;
+        let Some(raw) = picked.last() else {
+            return;
+        };
+        // Remembered as it may leave, whoever is asked next.
+        let policy = self.member.mind.policy();
+        let frame = &policy.cleared(raw).unwrap_or_else(|| Arc::clone(raw));
+        // A picture that will get the same answer again is not shown again.
+        let done = match &result {
+            Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => true,
+            Err(Failure::Fatal { kind, .. }) => *kind == Fatal::Request,
+            Err(Failure::RateLimited { .. } | Failure::Transient { .. }) => false,
+        };
+        self.last = Some(frame.stream.clone());
+        let mut unshown = 0;
+        if done {
+            let before = self.looked.insert(frame.stream.clone(), Looked::at(frame));
+            if let Some(before) = before {
+                unshown = before.unshown(&picked);
+                let metrics = &self.meeting.metrics;
+                metrics.dropped(Dropped::Change, unshown);
+                self.meeting.roster.unshown(self.name(), unshown);
+                metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
+            }
+        }
+        let at = format!("frame {} of {}{}", frame.seq, frame.stream, self.by(place));
+        match result {
+            Ok(answer) => {
+                self.relieved().await;
+                let found = answer.seen.len();
+                self.follow_up(&frame.stream, &memory, answer.follow_up)
+                    .await;
+                let mut shares = told.cost().parts(found);
+                let transcript = match answer.spoken.filter(|_| found > 0) {
+                    Some(spoken) => Some(self.transcript(*spoken, told, &answer.model, raw).await),
+                    None => None,
+                };
+                for seen in answer.seen {
+                    let raw = picked.iter().find(|frame| frame.seq == seen.frame.seq);
+                    let raw = raw.unwrap_or(&seen.frame);
+                    let asked = transcript.clone().map(|transcript| AskedOf {
+                        transcript,
+                        share: shares.next().unwrap_or_default(),
+                    });
+                    self.publish(raw, seen.observation, &answer.model, asked)
+                        .await;
+                }
+                let what = match found {
+                    0 => "nothing to report".to_owned(),
+                    1 => "1 finding".to_owned(),
+                    n => format!("{n} findings"),
+                };
+                let missed = match unshown {
+                    0 => String::new(),
+                    1 => " (1 change before it never shown to a model)".to_owned(),
+                    n => format!(" ({n} changes before it never shown to a model)"),
+                };
+                self.say(&format!("{at}: {what}{missed}"));
+            }
+            Err(failure) => {
+                self.say(&format!("{at}: {failure}"));
+                self.complain(failure.to_string()).await;
+            }
+        }
+    }
+
+    /// Durable before it returns; what can't be written is tried again until
+    /// it can.
+    async fn publish(
+        &mut self,
+        frame: &Arc<Frame>,
+        observation: Observation,
+        model: &ModelRef,
+        asked: Option<AskedOf>,
+    ) {
+        let mut publication = self.publication(frame, observation, model).await;
+        publication.asked = asked;
+        let severity = publication.finding.severity;
+        let finding = loop {
+            match self.meeting.findings.publish(publication.clone()).await {
+                Ok(finding) => break finding,
+                Err(error) => {
+                    tracing::error!(%error, "a finding could not be written, trying again");
+                    self.say(&format!("waiting to write a finding: {error}"));
+                    tokio::time::sleep(WRITE_AGAIN).await;
+                }
+            }
+        };
+        self.meeting.metrics.finding(self.name(), severity);
+        self.memories.reported(&finding);
+        if let Some(table) = &self.table {
+            table.report(&self.meeting, finding, frame);
+        }
+    }
+
+    async fn publication(
+        &self,
+        frame: &Arc<Frame>,
+        mut observation: Observation,
+        model: &ModelRef,
+    ) -> Publication {
+        let policy = self.member.mind.policy();
+        let raw = Arc::clone(frame);
+        let persona = Arc::clone(&self.member.config.persona);
+        let hold = grounding::Hold {
+            worst: policy.ungrounded,
+            needs_quote: model.provider != "offline",
+        };
+        let prepare = move || {
+            let raw = raw.hiding(&policy.own);
+            grounding::ground(&mut observation, &raw, policy.redact, hold);
+            grounding::mask_all(&mut observation, &raw, &policy);
+            prompt_leak::withhold(&mut observation, &persona);
+            let still = transcripts::still(&raw, policy.redact_evidence);
+            (observation, still)
+        };
+        let (observation, still) = blocking(prepare).await;
+        let at = FrameRef {
+            seq: frame.seq,
+            pts_ms: frame.pts.ms(),
+            sha256: still
+                .as_ref()
+                .map_or_else(String::new, |still| still.sha256.clone()),
+        };
+        let finding = Finding::new(
+            self.name(),
+            frame.stream.clone(),
+            frame.captured_at,
+            at,
+            observation,
+            model.clone(),
+        );
+        Publication {
+            finding,
+            still,
+            asked: None,
+        }
+    }
+
+    async fn transcript(
+        &self,
+        spoken: Spoken,
+        told: Told,
+        model: &ModelRef,
+        frame: &Arc<Frame>,
+    ) -> Arc<Transcript> {
+        let policy = self.member.mind.policy();
+        let (model, frame) = (model.clone(), Arc::clone(frame));
+        let persona = Arc::clone(&self.member.config.persona);
+        blocking(move || Arc::new(told.transcript(spoken, model, &persona, &frame, &policy))).await
+    }
+
+    /// Says in log and output what keeps it from looking: once, not each time.
+    async fn complain(&mut self, complaint: String) {
+        if self.complaint.as_ref() == Some(&complaint) {
+            return;
+        }
+        tracing::warn!("{complaint}");
+        self.meeting.findings.note(self.name(), &complaint).await;
+        self.complaint = Some(complaint);
+    }
+
+    async fn relieved(&mut self) {
+        if self.complaint.take().is_some() {
+            tracing::info!("looking again");
+            self.meeting
+                .findings
+                .note(self.name(), "looking again")
+                .await;
+        }
+    }
+}
+
+/// Runs what costs CPU off the async workers.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // Whoever supervises this agent hears of it.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down, and this task with it.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// A model as people name it.
+fn named(model: &ModelRef) -> String {
+    match model.provider.as_str() {
+        "offline" => "offline rules".to_owned(),
+        _ => model.name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,395 @@
+use std::collections::VecDeque;
+use std::sync::{Mutex, OnceLock};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::analysts::budget::settings::Limits;
+use crate::analysts::budget::{Budget, Prices};
+use crate::analysts::settings::{AgentConfig, Panel, Priority};
+use crate::analysts::{Mind, Policy, Staff};
+use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::domain::cost::Usage;
+use crate::domain::finding::{Category, Evidence, Severity};
+use crate::domain::metrics::Metrics;
+use crate::media::MediaTime;
+use crate::models::model::{Model, Persona, Seen};
+use crate::record::FindingsBus;
+use crate::record::settings::StoreSettings;
+use crate::screen::frames::{FrameBus, FramePublisher};
+use crate::screen::picture::{Picture, TextLine};
+use crate::screen::redact::OwnPatterns;
+
+/// Answers from a script, then with nothing to report; panics when told to.
+#[derive(Debug)]
+struct Scripted {
+    appetite: Appetite,
+    script: Mutex<VecDeque<Reply>>,
+    /// Streams and sequence numbers it was shown.
+    shown: Mutex<Vec<(String, u64)>>,
+}
+
+#[derive(Debug)]
+enum Reply {
+    Report(&'static str),
+    Fail(Failure),
+    Panic,
+}
+
+impl Scripted {
+    fn new(appetite: Appetite, script: impl IntoIterator<Item = Reply>) -> Arc<Self> {
+        let script = Mutex::new(script.into_iter().collect());
+        Arc::new(Self {
+            appetite,
+            script,
+            shown: Mutex::default(),
+        })
+    }
+
+    fn shown(&self) -> Vec<(String, u64)> {
+        self.shown.lock().unwrap().clone()
+    }
+}
+
+impl Model for Scripted {
+    fn identity(&self) -> ModelRef {
+        ModelRef {
+            provider: "test".into(),
+            name: "scripted".into(),
+            version: "1".into(),
+            prompt: String::new(),
+        }
+    }
+
+    fn appetite(&self) -> Appetite {
+        self.appetite
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            let shown = look
+                .frames
+                .iter()
+                .map(|frame| (frame.stream.to_string(), frame.seq));
+            self.shown.lock().unwrap().extend(shown);
+            let reply = self.script.lock().unwrap().pop_front();
+            let seen = match reply {
+                None => Vec::new(),
+                Some(Reply::Fail(failure)) => return Err(failure),
+                Some(Reply::Panic) => panic!("as the script says"),
+                Some(Reply::Report(title)) => vec![Seen {
+                    frame: Arc::clone(look.frames.last().unwrap()),
+                    observation: observation(title),
+                }],
+            };
+            Ok(Answer {
+                seen,
+                dropped: 0,
+                follow_up: FollowUp::default(),
+                usage: Usage::default(),
+                model: self.identity(),
+                spoken: None,
+            })
+        })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(async { Ok("fine".to_owned()) })
+    }
+}
+
+fn observation(title: &str) -> Observation {
+    Observation {
+        severity: Severity::High,
+        confidence: 1.0,
+        category: Category::Other,
+        title: title.to_owned(),
+        detail: String::new(),
+        evidence: vec![Evidence {
+            quote: "q".into(),
+            bounds: None,
+            grounded: None,
+        }],
+        mitre: vec![],
+        recommended_action: String::new(),
+    }
+}
+
+struct Room {
+    meeting: Meeting,
+    model: Arc<Scripted>,
+    shutdown: CancellationToken,
+    panel: tokio::task::JoinHandle<()>,
+    _logs: tempfile::TempDir,
+}
+
+/// A panel of one, looking every ten seconds of paused time.
+fn room(model: Arc<Scripted>) -> Room {
+    room_that_hides(model, Redact::Off)
+}
+
+fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
+    let logs = tempfile::tempdir().unwrap();
+    let (findings, _) = FindingsBus::open(
+        &logs.path().join("data"),
+        logs.path(),
+        &["SecOps".to_owned()],
+        &StoreSettings::default(),
+    )
+    .unwrap();
+    let status = AgentStatus {
+        enabled: true,
+        ..AgentStatus::new("SecOps", "test", "scripted")
+    };
+    let meeting = Meeting {
+        frames: FrameBus::new(),
+        findings,
+        roster: Roster::new(vec![status]),
+        metrics: Arc::new(Metrics::new()),
+        budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
+    };
+    let persona = Persona {
+        name: "SecOps".into(),
+        personality: "wary".into(),
+        focus: "threats".into(),
+        indicators: vec![],
+    };
+    let config = AgentConfig::new(Arc::new(persona));
+    let thinker = Thinker {
+        model: Arc::clone(&model) as Arc<dyn Model>,
+        governor: None,
+        policy: Policy {
+            redact,
+            own: OwnPatterns::default(),
+            redact_evidence: Redact::Secrets,
+            ungrounded: Severity::Medium,
+        },
+    };
+    let member = Member {
+        config,
+        mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+    };
+    let shutdown = CancellationToken::new();
+    let staff = Staff {
+        members: Arc::from([member]),
+        panel: Panel::parse("", "").unwrap().exchange,
+        clerk: None,
+    };
+    // Nobody changes it.
+    let (_, staff) = watch::channel(staff);
+    let panel = tokio::spawn(crate::analysts::run(
+        staff,
+        meeting.clone(),
+        shutdown.clone(),
+    ));
+    Room {
+        meeting,
+        model,
+        shutdown,
+        panel,
+        _logs: logs,
+    }
+}
+
+impl Room {
+    fn open(&self, stream: &str) -> FramePublisher {
+        let stream = StreamName::new(stream).unwrap();
+        self.meeting
+            .frames
+            .open(&stream, |_| Ok(Bytes::from_static(b"jpeg")))
+    }
+
+    fn state(&self) -> String {
+        self.meeting.roster.agents()[0].state.clone()
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        self.panel.await.unwrap();
+    }
+}
+
+fn show(publisher: &mut FramePublisher, shade: u8) -> Arc<Frame> {
+    let picture = Picture {
+        width: 64,
+        height: 64,
+        y: vec![shade; 64 * 64],
+        u: vec![128; 32 * 32],
+        v: vec![128; 32 * 32],
+    };
+    publisher.publish(picture, MediaTime(0), now())
+}
+
+/// By the paused clock.
+fn now() -> Timestamp {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let passed = Instant::now().duration_since(*START.get_or_init(Instant::now));
+    Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(passed).unwrap()
+}
+
+async fn seconds(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
+    let room = room(Scripted::new(Appetite::Newest, []));
+    let mut team = room.open("team");
+    show(&mut team, 10);
+    seconds(1).await;
+    for shade in [60, 110, 160] {
+        show(&mut team, shade);
+    }
+    seconds(20).await;
+    show(&mut team, 161);
+    seconds(60).await;
+    let team_saw = |seq| ("team".to_owned(), seq);
+    assert_eq!(room.model.shown(), [team_saw(1), team_saw(4)]);
+    assert_eq!(room.state(), "frame 4 of team: nothing to report");
+    assert!(
+        room.meeting
+            .metrics
+            .render()
+            .contains("watchtower_dropped_total{where=\"agent\"} 2")
+    );
+    room.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_take_turns() {
+    let room = room(Scripted::new(Appetite::Newest, []));
+    let (mut a, mut b) = (room.open("a"), room.open("b"));
+    for shade in [10, 60, 110] {
+        show(&mut a, shade);
+        show(&mut b, shade);
+        seconds(20).await;
+    }
+    let streams: Vec<_> = room
+        .model
+        .shown()
+        .into_iter()
+        .map(|(stream, _)| stream)
+        .collect();
+    assert_eq!(streams, ["a", "b", "a", "b", "a", "b"]);
+    room.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_that_passes_shows_the_same_picture_again() {
+    let transient = Failure::Transient {
+        reason: "503 from the model".into(),
+    };
+    let refused = Failure::Refused {
+        reason: "safety".into(),
+    };
+    let script = [
+        Reply::Fail(transient),
+        Reply::Fail(refused),
+        Reply::Report("late"),
+    ];
+    let room = room(Scripted::new(Appetite::Newest, script));
+    let mut team = room.open("team");
+    show(&mut team, 10);
+    seconds(60).await;
+    assert_eq!(
+        room.model.shown().len(),
+        2,
+        "a refused picture is not shown again"
+    );
+    assert_eq!(room.state(), "frame 1 of team: refused: safety");
+    // The writer is a real thread: it is waited for, not slept for.
+    let mut findings = room.meeting.findings.subscribe();
+    show(&mut team, 100);
+    let finding = findings.recv().await.unwrap();
+    assert_eq!((finding.title.as_str(), finding.frame.seq), ("late", 2));
+    assert_eq!(finding.frame.sha256.len(), 64);
+    let log = std::fs::read_to_string(room._logs.path().join("secops.log")).unwrap();
+    let lines: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once("--        "))
+        .map(|(_, note)| note)
+        .collect();
+    assert_eq!(
+        lines,
+        ["503 from the model", "refused: safety", "looking again"]
+    );
+    room.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_reads_gets_every_reading_since_its_last_look() {
+    let room = room(Scripted::new(Appetite::EveryRead, []));
+    let mut team = room.open("team");
+    let text: Arc<[TextLine]> = Arc::from([]);
+    for shade in [10, 60, 110] {
+        let frame = show(&mut team, shade);
+        seconds(1).await;
+        room.meeting
+            .frames
+            .publish_read(Arc::new(frame.read(Arc::clone(&text), Arc::from([]))));
+    }
+    seconds(30).await;
+    let seqs: Vec<_> = room.model.shown().into_iter().map(|(_, seq)| seq).collect();
+    assert_eq!(seqs, [1, 2, 3]);
+    room.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() {
+    for reading in [false, true] {
+        let room = room_that_hides(Scripted::new(Appetite::Newest, []), Redact::Secrets);
+        if reading {
+            room.meeting.frames.expect_reading();
+        }
+        let mut team = room.open("team");
+        show(&mut team, 10);
+        let frame = show(&mut team, 110);
+        seconds(60).await;
+        assert_eq!(room.model.shown(), [], "reading: {reading}");
+        assert_eq!(room.state(), "waiting for the screen's text");
+        let text: Arc<[TextLine]> = Arc::from([]);
+        room.meeting
+            .frames
+            .publish_read(Arc::new(frame.read(text, Arc::from([]))));
+        seconds(30).await;
+        let shown: &[_] = if reading {
+            &[("team".to_owned(), 2)]
+        } else {
+            &[]
+        };
+        assert_eq!(room.model.shown(), shown, "reading: {reading}");
+        room.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_fails_is_started_again() {
+    let room = room(Scripted::new(
+        Appetite::Newest,
+        [Reply::Panic, Reply::Report("back")],
+    ));
+    let mut team = room.open("team");
+    let mut findings = room.meeting.findings.subscribe();
+    show(&mut team, 10);
+    assert_eq!(findings.recv().await.unwrap().title, "back");
+    room.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_still_picture_that_nobody_reads_is_paid_for_once() {
+    let room = room(Scripted::new(Appetite::Newest, []));
+    let mut team = room.open("team");
+    for _ in 0..1800 {
+        show(&mut team, 10);
+        seconds(2).await;
+    }
+    assert_eq!(room.model.shown().len(), 1, "in an hour");
+    // What changes after all those heartbeats is news at once.
+    show(&mut team, 200);
+    seconds(15).await;
+    assert_eq!(room.model.shown().len(), 2);
+    room.end().await;
+}

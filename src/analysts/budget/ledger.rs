@@ -1,0 +1,260 @@
+//! What was spent within the last minute, hour and day, and what may be spent
+//! still. No I/O and no clock of its own: every call is told the time.
+//!
+//! Before a request its worst case is set aside, and it stays set aside until
+//! the request is settled; from then on what it really cost counts for as long
+//! as the window is. So no window of any position can hold more than its
+//! limit, whenever in between the request was really sent.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::analysts::budget::settings::Limits;
+
+pub(super) const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What requests cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct Amount {
+    pub requests: u64,
+    /// Prompt and output together.
+    pub tokens: u64,
+    /// In millionths of a US dollar.
+    pub micro_usd: u64,
+}
+
+impl Amount {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            tokens: self.tokens.saturating_add(other.tokens),
+            micro_usd: self.micro_usd.saturating_add(other.micro_usd),
+        }
+    }
+
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// Which limit stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    RequestsPerMinute,
+    TokensPerMinute,
+    UsdPerHour,
+    RequestsPerDay,
+    TokensPerDay,
+    UsdPerDay,
+}
+
+impl Bound {
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::RequestsPerMinute => "requests a minute",
+            Self::TokensPerMinute => "tokens a minute",
+            Self::UsdPerHour => "money an hour",
+            Self::RequestsPerDay => "requests a day",
+            Self::TokensPerDay => "tokens a day",
+            Self::UsdPerDay => "money a day",
+        }
+    }
+
+    /// Passes by itself so soon that it is worth to wait for it.
+    pub(super) fn is_short(self) -> bool {
+        matches!(self, Self::RequestsPerMinute | Self::TokensPerMinute)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    limits: Limits,
+    /// Settled within the last hour, oldest first.
+    settled: VecDeque<(Timestamp, Amount)>,
+    day: Date,
+    /// Settled on that day.
+    today: Amount,
+    /// Set aside, by number.
+    aside: BTreeMap<u64, Amount>,
+    next: u64,
+    /// The time it was told last.
+    last: Option<Timestamp>,
+}
+
+impl Ledger {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            settled: VecDeque::new(),
+            day: Date::ZERO,
+            today: Amount::default(),
+            aside: BTreeMap::new(),
+            next: 0,
+            last: None,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Takes in what was spent before a restart.
+    pub(super) fn recall(&mut self, now: Timestamp, at: Timestamp, amount: Amount) {
+        self.turn_to(now);
+        if day_of(at) == self.day {
+            self.today = self.today.plus(amount);
+        }
+        if now.duration_since(at) < HOUR {
+            self.settled.push_back((at.min(now), amount));
+        }
+    }
+
+    /// Sets an amount aside, or says which limit it would break.
+    pub(super) fn reserve(&mut self, now: Timestamp, most: Amount) -> Result<u64, Bound> {
+        self.turn_to(now);
+        if let Some(bound) = self.broken_by(now, most) {
+            return Err(bound);
+        }
+        let number = self.next;
+        self.next += 1;
+        self.aside.insert(number, most);
+        Ok(number)
+    }
+
+    /// The first limit that so much more would break, with all that is set
+    /// aside.
+    fn broken_by(&self, now: Timestamp, most: Amount) -> Option<Bound> {
+        self.broken(now, self.set_aside().plus(most))
+    }
+
+    /// The first limit that would be broken by so much beside what is settled.
+    pub(super) fn broken(&self, now: Timestamp, more: Amount) -> Option<Bound> {
+        let minute = self.since(now, MINUTE).plus(more);
+        let hour = self.since(now, HOUR).plus(more);
+        let day = self.today.plus(more);
+        let limits = &self.limits;
+        let checks = [
+            (day.micro_usd, limits.micro_usd_per_day, Bound::UsdPerDay),
+            (day.requests, limits.requests_per_day, Bound::RequestsPerDay),
+            (day.tokens, limits.tokens_per_day, Bound::TokensPerDay),
+            (hour.micro_usd, limits.micro_usd_per_hour, Bound::UsdPerHour),
+            (
+                minute.requests,
+                limits.requests_per_minute,
+                Bound::RequestsPerMinute,
+            ),
+            (
+                minute.tokens,
+                limits.tokens_per_minute,
+                Bound::TokensPerMinute,
+            ),
+        ];
+        let broken =
+            |(used, limit, _): &(u64, Option<u64>, Bound)| limit.is_some_and(|limit| *used > limit);
+        checks.into_iter().find(broken).map(|(_, _, bound)| bound)
+    }
+
+    /// What was set aside has come to this.
+    pub(super) fn settle(&mut self, now: Timestamp, number: u64, spent: Amount) {
+        self.turn_to(now);
+        self.aside.remove(&number);
+        self.today = self.today.plus(spent);
+        // A clock set back must not put it out of order.
+        let last = self.settled.back().map_or(now, |(at, _)| now.max(*at));
+        self.settled.push_back((last, spent));
+    }
+
+    /// When something of the last minute will be forgotten, if anything.
+    pub(super) fn eases_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let recent = self.settled.iter().map(|(at, _)| *at);
+        let mut recent = recent.filter(|at| now.duration_since(*at) < MINUTE);
+        recent.next().and_then(|at| at.checked_add(MINUTE).ok())
+    }
+
+    /// The largest part of any limit by hour or day that is used up, and which.
+    pub(super) fn used(&self, now: Timestamp) -> (f64, Option<Bound>) {
+        let (hour, day) = (self.since(now, HOUR), self.today);
+        let limits = &self.limits;
+        let parts = [
+            (hour.micro_usd, limits.micro_usd_per_hour, Bound::UsdPerHour),
+            (day.micro_usd, limits.micro_usd_per_day, Bound::UsdPerDay),
+            (day.requests, limits.requests_per_day, Bound::RequestsPerDay),
+            (day.tokens, limits.tokens_per_day, Bound::TokensPerDay),
+        ];
+        let mut most = (0.0, None);
+        for (used, limit, bound) in parts {
+            let Some(limit) = limit else { continue };
+            // With nothing allowed all of it is used.
+            let part = if limit == 0 {
+                1.0
+            } else {
+                used as f64 / limit as f64
+            };
+            if part > most.0 {
+                most = (part, Some(bound));
+            }
+        }
+        most
+    }
+
+    /// Settled so long ago at most.
+    pub(super) fn since(&self, now: Timestamp, length: SignedDuration) -> Amount {
+        let recent = self
+            .settled
+            .iter()
+            .filter(|(at, _)| now.duration_since(*at) < length);
+        recent.fold(Amount::default(), |sum, (_, amount)| sum.plus(*amount))
+    }
+
+    pub(super) fn today(&self) -> Amount {
+        self.today
+    }
+
+    pub(super) fn set_aside(&self) -> Amount {
+        let aside = self.aside.values();
+        aside.fold(Amount::default(), |sum, amount| sum.plus(*amount))
+    }
+
+    /// Forgets what no window holds any more. After a clock was set back, what
+    /// is stamped later counts as of now: else it would count until the clock
+    /// is there again.
+    pub(super) fn turn_to(&mut self, now: Timestamp) {
+        for (at, _) in &mut self.settled {
+            *at = (*at).min(now);
+        }
+        let back = self.last.map(|last| last.duration_since(now));
+        // By more than what a clock is put right by now and then: the day that
+        // it was in has yet to come, and what was spent stays spent.
+        if back.is_some_and(|back| back > HOUR) && day_of(now) < self.day {
+            self.day = day_of(now);
+        }
+        self.last = Some(now);
+        let old = |(at, _): &(Timestamp, Amount)| now.duration_since(*at) >= HOUR;
+        while self.settled.front().is_some_and(old) {
+            self.settled.pop_front();
+        }
+        // A clock set back does not begin the day anew.
+        if day_of(now) > self.day {
+            self.day = day_of(now);
+            self.today = Amount::default();
+        }
+    }
+}
+
+/// Days are those of UTC.
+pub(super) fn day_of(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+mod tests;

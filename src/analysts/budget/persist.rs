@@ -1,0 +1,102 @@
+//! Keeps what was spent, and says when that changes anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::analysts::Meeting;
+use crate::analysts::budget::{Amount, Spent, Step};
+use crate::domain::finding::WATCHTOWER;
+
+/// Room comes back by time alone.
+const EVERY: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Writes down what was set aside or spent since the last time. What can't be
+/// written stays for the next time: the limits hold all the same.
+pub(crate) async fn keep(meeting: &Meeting) {
+    let rows = meeting.budget.take_pending();
+    if rows.is_empty() {
+        return;
+    }
+    if let Err(error) = meeting.findings.spend(rows.clone()).await {
+        tracing::error!(%error, "what was spent on models could not be kept");
+        meeting.budget.put_back(rows);
+    }
+}
+
+pub(crate) async fn run(meeting: Meeting, shutdown: CancellationToken) {
+    let mut book = Book {
+        step: Step::Normal,
+        counted: BTreeMap::new(),
+        told: tokio::time::Instant::now(),
+    };
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(EVERY))
+        .await
+        .is_some()
+    {
+        keep(&meeting).await;
+        book.turn(&meeting).await;
+    }
+    keep(&meeting).await;
+}
+
+struct Book {
+    step: Step,
+    counted: BTreeMap<String, Amount>,
+    /// When the last hour was told of.
+    told: tokio::time::Instant,
+}
+
+impl Book {
+    async fn turn(&mut self, meeting: &Meeting) {
+        let standing = meeting.budget.standing();
+        let step = Step::ALL[standing.step];
+        for (model, total) in &standing.models {
+            let before = self
+                .counted
+                .insert(model.clone(), *total)
+                .unwrap_or_default();
+            meeting.metrics.spent(
+                model,
+                total.requests - before.requests,
+                total.micro_usd - before.micro_usd,
+            );
+        }
+        if step != self.step {
+            self.step = step;
+            meeting.metrics.budget_step(standing.step);
+            let said = match step {
+                Step::Normal => format!("budget: {}; {}", step.words(), words(&standing.spent)),
+                _ => format!("budget: {}; {}", standing.reason, words(&standing.spent)),
+            };
+            tracing::warn!("{said}");
+            meeting.findings.note(WATCHTOWER, &said).await;
+        }
+        if self.told.elapsed() >= HOUR {
+            self.told = tokio::time::Instant::now();
+            if !standing.spent.hour.is_nothing() {
+                let said = format!("spent on models: {}", words(&standing.spent));
+                tracing::info!("{said}");
+                meeting.findings.note(WATCHTOWER, &said).await;
+            }
+        }
+    }
+}
+
+fn words(spent: &Spent) -> String {
+    let amount = |amount: &Amount| {
+        let usd = amount.micro_usd as f64 / 1e6;
+        format!(
+            "{} requests, {} tokens, {usd:.4} USD",
+            amount.requests, amount.tokens
+        )
+    };
+    format!(
+        "{} in the last hour, {} today",
+        amount(&spent.hour),
+        amount(&spent.day)
+    )
+}

@@ -1,0 +1,233 @@
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::*;
+use crate::domain::cost::Usage;
+
+/// A clock that is set by hand, in seconds.
+#[derive(Clone, Default)]
+struct Hands(Arc<AtomicI64>);
+
+impl Hands {
+    fn clock(&self) -> Clock {
+        let seconds = Arc::clone(&self.0);
+        Arc::new(move || {
+            let noon: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+            noon + SignedDuration::from_secs(seconds.load(Ordering::Relaxed))
+        })
+    }
+
+    fn turn(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+fn model() -> ModelRef {
+    ModelRef {
+        provider: "gemini".to_owned(),
+        name: "gemini-3.8-flash".to_owned(),
+        version: String::new(),
+        prompt: String::new(),
+    }
+}
+
+/// 0.003 USD at the worst for one request.
+const MOST: Most = Most {
+    prompt_tokens: 2000,
+    output_tokens: 400,
+};
+
+fn budget(limits: Limits) -> (Budget, Hands) {
+    let hands = Hands::default();
+    let prices = Prices::load(None).unwrap();
+    (Budget::with_clock(limits, prices, hands.clock()), hands)
+}
+
+/// One request that costs what it may cost.
+fn spend(budget: &Budget) -> Result<(), Wait> {
+    let reserved = budget.reserve(&model(), MOST)?;
+    let meter = reserved.meter();
+    assert!(meter.begin());
+    meter.told(Usage {
+        prompt_tokens: MOST.prompt_tokens,
+        output_tokens: MOST.output_tokens,
+        ..Usage::default()
+    });
+    Ok(())
+}
+
+#[test]
+fn step_by_step_things_are_given_up_and_taken_up_again() {
+    let (budget, hands) = budget(Limits {
+        micro_usd_per_hour: Some(60_000),
+        ..Limits::default()
+    });
+    let mut steps = vec![budget.step()];
+    for _ in 0..20 {
+        hands.turn(10);
+        spend(&budget).unwrap();
+        if steps.last() != Some(&budget.step()) {
+            steps.push(budget.step());
+        }
+    }
+    assert_eq!(steps, Step::ALL, "one after the other");
+    assert_eq!(budget.standing().spent.hour.micro_usd, 60_000);
+    assert!(budget.refuses(Priority::Normal).is_some());
+    let wait = spend(&budget).unwrap_err();
+    assert!(wait.words.contains("money an hour"), "{}", wait.words);
+    // An hour after the first of them there is room again, bit by bit.
+    hands.turn(3600 - 190);
+    assert_eq!(budget.step(), Step::OfflineOnly, "no room to speak of");
+    hands.turn(30);
+    assert_eq!(budget.step(), Step::LowPriorityOff);
+    assert!(budget.refuses(Priority::Normal).is_none());
+    assert!(budget.refuses(Priority::Low).is_some());
+    hands.turn(3600);
+    assert_eq!(budget.step(), Step::Normal);
+    assert_eq!(budget.standing().reason, "");
+}
+
+#[test]
+fn a_budget_too_small_for_one_request_rests_until_it_is_larger() {
+    let (budget, hands) = budget(Limits {
+        tokens_per_day: Some(2399),
+        ..Limits::default()
+    });
+    let wait = spend(&budget).unwrap_err();
+    assert!(wait.words.contains("tokens a day"), "{}", wait.words);
+    assert_eq!(budget.step(), Step::OfflineOnly);
+    hands.turn(86_400);
+    assert_eq!(budget.step(), Step::OfflineOnly, "it does not flutter");
+    let limits = Limits {
+        tokens_per_day: Some(2400),
+        ..Limits::default()
+    };
+    budget.change(limits, Prices::load(None).unwrap());
+    assert_eq!(budget.step(), Step::Normal);
+    assert!(spend(&budget).is_ok());
+}
+
+#[test]
+fn what_is_in_flight_is_waited_for_and_gives_nothing_up() {
+    let (budget, _) = budget(Limits {
+        requests_per_day: Some(4),
+        ..Limits::default()
+    });
+    let greedy = budget.reserve(&model(), MOST).unwrap();
+    let wait = spend(&budget).unwrap_err();
+    assert!(wait.words.contains("in flight"), "{}", wait.words);
+    assert_eq!(budget.step(), Step::Normal);
+    drop(greedy);
+    assert!(spend(&budget).is_ok());
+}
+
+#[test]
+fn a_minute_is_waited_for_and_gives_nothing_up() {
+    let (budget, hands) = budget(Limits {
+        requests_per_minute: Some(2),
+        ..Limits::default()
+    });
+    spend(&budget).unwrap();
+    hands.turn(20);
+    spend(&budget).unwrap();
+    let wait = spend(&budget).unwrap_err();
+    assert_eq!(wait.length, Duration::from_secs(40));
+    assert_eq!(wait.words, "waiting 40 s: budget of requests a minute");
+    assert_eq!(budget.step(), Step::Normal);
+    hands.turn(40);
+    assert!(spend(&budget).is_ok());
+}
+
+#[test]
+fn a_question_is_granted_as_many_requests_as_there_is_room_for() {
+    let (budget, _) = budget(Limits {
+        requests_per_minute: Some(5),
+        ..Limits::default()
+    });
+    let first = budget.reserve(&model(), MOST).unwrap();
+    let second = budget.reserve(&model(), MOST).unwrap();
+    let granted = [&first, &second].map(|reserved| reserved.meter().granted());
+    assert_eq!(granted, [4, 1]);
+    let meter = second.meter();
+    assert!(meter.begin() && !meter.begin());
+}
+
+#[test]
+fn what_nobody_told_the_price_of_costs_what_it_may_cost() {
+    let (budget, _) = budget(Limits::default());
+    let reserved = budget.reserve(&model(), MOST).unwrap();
+    let meter = reserved.meter();
+    // Timed out; then refused by the server, which charges nothing for it.
+    assert!(meter.begin());
+    assert!(meter.begin());
+    meter.free();
+    drop(reserved);
+    let spent = budget.standing().spent.minute;
+    assert_eq!(
+        (spent.requests, spent.tokens, spent.micro_usd),
+        (2, 2400, 3000)
+    );
+}
+
+#[test]
+fn a_resend_that_nobody_told_the_price_of_may_have_had_twice_the_output() {
+    let (budget, _) = budget(Limits::default());
+    let reserved = budget.reserve(&model(), MOST).unwrap();
+    let meter = reserved.meter();
+    // Cut off, and sent again with twice the room; that one timed out.
+    assert!(meter.begin());
+    let told = Usage {
+        prompt_tokens: 10,
+        output_tokens: MOST.output_tokens,
+        ..Usage::default()
+    };
+    meter.told(told);
+    assert!(meter.begin());
+    let cost = reserved.cost();
+    assert_eq!(cost.prompt_tokens, 10 + MOST.prompt_tokens);
+    assert_eq!(cost.output_tokens, 3 * MOST.output_tokens);
+}
+
+#[test]
+fn cached_tokens_cost_their_own_price() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("prices.toml");
+    let name = model().name;
+    let row = format!("[[price]]\nmodel = {name:?}\ninput = 1\ncached = 0.1\noutput = 2\n");
+    std::fs::write(&file, row).unwrap();
+    let budget = Budget::new(Limits::default(), Prices::load(Some(&file)).unwrap());
+    let reserved = budget.reserve(&model(), MOST).unwrap();
+    let meter = reserved.meter();
+    assert!(meter.begin());
+    meter.told(Usage {
+        prompt_tokens: 1000,
+        cached_tokens: 800,
+        output_tokens: 100,
+        ..Usage::default()
+    });
+    assert_eq!(reserved.cost().micro_usd, 200 + 80 + 200);
+}
+
+#[test]
+fn a_restart_forgets_nothing() {
+    let limits = Limits {
+        requests_per_day: Some(3),
+        ..Limits::default()
+    };
+    let (before, _) = budget(limits.clone());
+    spend(&before).unwrap();
+    let in_flight = before.reserve(&model(), MOST).unwrap();
+    // Killed with this on the disk.
+    let kept = before.take_pending();
+    let requests: i64 = kept.iter().map(|row| row.requests).sum();
+    assert_eq!(requests, 1 + i64::from(in_flight.meter().granted()));
+    let (after, _) = budget(limits);
+    after.recall(&kept);
+    assert!(
+        spend(&after).is_err(),
+        "what was in flight may have cost all of it"
+    );
+    // What was settled in time is told as it was.
+    drop(in_flight);
+    let requests: i64 = before.take_pending().iter().map(|row| row.requests).sum();
+    assert_eq!(requests, -2, "nothing of what was set aside was sent");
+}

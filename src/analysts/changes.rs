@@ -1,0 +1,132 @@
+//! What has changed since an analyst's last look.
+
+use std::sync::Arc;
+
+use crate::analysts::settings::{AgentConfig, Frames};
+use crate::models::model::News;
+use crate::screen::frame::Frame;
+use crate::screen::picture::{Rect, TextLine};
+use crate::screen::text::diff;
+
+/// A larger part of the picture is the picture.
+const LARGEST: f64 = 0.4;
+/// Around a changed part, so that it is seen with what it belongs to.
+const MARGIN: u32 = 16;
+
+/// What an analyst remembers of its last look at a stream.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) scene: u64,
+    pub(super) seq: u64,
+    told: u64,
+    /// Of the picture.
+    size: (u32, u32),
+    /// As it may leave.
+    text: Vec<TextLine>,
+}
+
+impl Looked {
+    pub(super) fn at(frame: &Frame) -> Self {
+        Self {
+            scene: frame.scene,
+            seq: frame.seq,
+            told: frame.told,
+            size: (frame.picture.width, frame.picture.height),
+            text: frame.text.as_deref().unwrap_or_default().to_vec(),
+        }
+    }
+
+    /// Changes worth telling since, up to the newest of these pictures, that are
+    /// on none of them: others came before they could be shown.
+    pub(super) fn unshown(&self, shown: &[Arc<Frame>]) -> u64 {
+        let mut told: Vec<u64> = shown.iter().map(|frame| frame.told).collect();
+        told.retain(|told| *told > self.told);
+        told.dedup();
+        let newest = told.last().copied().unwrap_or(self.told);
+        (newest - self.told).saturating_sub(told.len() as u64)
+    }
+
+    /// Tells whether there is anything on a picture that was not looked at.
+    /// Reading the frames tells it by their scene; where nobody does, a change
+    /// must have been seen: a heartbeat alone would be paid for twice a minute.
+    pub(super) fn is_before(&self, frame: &Frame) -> bool {
+        match frame.text {
+            Some(_) => self.scene != frame.scene,
+            None => self.scene < frame.changes.seen(),
+        }
+    }
+}
+
+/// `frame` is as it may leave.
+pub(super) fn since(last: Option<&Looked>, frame: &Frame, agent: &AgentConfig) -> News {
+    let size = (frame.picture.width, frame.picture.height);
+    let last = last.filter(|last| last.size == size);
+    let text = frame.text.as_deref().unwrap_or_default();
+    let Some(last) = last else {
+        return News {
+            first: true,
+            appeared: text.iter().map(|line| line.text.clone()).collect(),
+            ..News::default()
+        };
+    };
+    let diff = diff(&last.text, text);
+    let said = |lines: &[TextLine], indexes: &[usize]| {
+        let texts = indexes.iter().filter_map(|index| lines.get(*index));
+        texts.map(|line| line.text.clone()).collect()
+    };
+    News {
+        first: false,
+        regions: match agent.frames {
+            Frames::Changed => regions(frame, last.scene, agent.max_regions),
+            Frames::Full => Vec::new(),
+        },
+        appeared: said(text, &diff.appeared),
+        vanished: said(&last.text, &diff.vanished),
+    }
+}
+
+fn regions(frame: &Frame, since: u64, most: usize) -> Vec<Rect> {
+    let (width, height) = (frame.picture.width, frame.picture.height);
+    let whole = f64::from(width) * f64::from(height);
+    let mut regions = frame.changes.seen_since(since, width, height);
+    regions.retain(|rect| (rect.area() as f64) < LARGEST * whole);
+    regions.sort_by_key(|rect| std::cmp::Reverse(rect.area()));
+    regions.truncate(most);
+    let grown = regions.iter().map(|rect| rect.grown(MARGIN, width, height));
+    grown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::base::stream_name::StreamName;
+    use crate::media::MediaTime;
+    use crate::screen::picture::Picture;
+
+    fn frame(seq: u64, told: u64) -> Arc<Frame> {
+        let stream = StreamName::new("wall").unwrap();
+        let picture = Arc::new(Picture::grey(64, 64));
+        let at = Timestamp::UNIX_EPOCH;
+        let mut frame = Frame::new(stream, seq, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
+        frame.told = told;
+        Arc::new(frame)
+    }
+
+    #[test]
+    fn changes_that_were_never_shown_are_counted() {
+        let last = Looked::at(&frame(10, 3));
+        let of = |shown: &[(u64, u64)]| {
+            let shown: Vec<_> = shown.iter().map(|(seq, told)| frame(*seq, *told)).collect();
+            last.unshown(&shown)
+        };
+        assert_eq!(of(&[(20, 4)]), 0, "the next one");
+        assert_eq!(of(&[(40, 8)]), 4, "four came and went between");
+        assert_eq!(of(&[(20, 5), (30, 6), (40, 6), (50, 8)]), 2);
+        assert_eq!(of(&[(40, 3)]), 0, "nothing new");
+        assert_eq!(of(&[(1, 1)]), 0, "it came back");
+        assert_eq!(of(&[]), 0);
+    }
+}

@@ -1,0 +1,219 @@
+//! When agents may ask: one governor stands before all who share a key.
+//!
+//! It bounds the requests in flight, waits as long as a 429 says, backs off
+//! with full jitter when the server is in trouble, opens a circuit after five
+//! such errors in a row, and tries a refused key or an exhausted quota only
+//! now and then. Whatever closed it, a single request tries before all may
+//! pass again. It does not retry: that is the agent's next look, at a newer
+//! picture.
+
+mod gate;
+#[cfg(test)]
+mod scenario_test;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::models::model::Failure;
+use gate::{Admission, Gate, Verdict, Wait};
+
+/// How often somebody who waits says how long still.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+pub struct GovernorSettings {
+    /// Requests in flight; at least 1.
+    pub concurrency: usize,
+    /// Server or connection errors in a row that open the circuit.
+    pub breaker_after: u32,
+    /// How long it is open the first time; twice as long after each failed
+    /// trial.
+    pub breaker_first: Duration,
+    pub breaker_longest: Duration,
+    /// The most to wait after the first error, doubling with each.
+    pub backoff_first: Duration,
+    pub backoff_longest: Duration,
+    /// How long to wait after a 429 that does not say, doubling with each.
+    pub unadvised_first: Duration,
+    pub unadvised_longest: Duration,
+    /// An advice to wait is taken for at least and at most this.
+    pub least_advice: Duration,
+    pub longest_advice: Duration,
+    /// Between two tries of a quota that is used up or zero.
+    pub exhausted_pause: Duration,
+    /// Between two tries of a refused key or an unknown model.
+    pub refused_pause: Duration,
+    /// A pause the server asked for that is longer is not waited for by those
+    /// who can ask another model.
+    pub patience: Duration,
+}
+
+impl Default for GovernorSettings {
+    fn default() -> Self {
+        const SECOND: Duration = Duration::from_secs(1);
+        Self {
+            concurrency: 2,
+            breaker_after: 5,
+            breaker_first: 10 * SECOND,
+            breaker_longest: 60 * SECOND,
+            backoff_first: SECOND,
+            backoff_longest: 30 * SECOND,
+            unadvised_first: 5 * SECOND,
+            unadvised_longest: 60 * SECOND,
+            least_advice: SECOND,
+            longest_advice: 24 * 3600 * SECOND,
+            exhausted_pause: 15 * 60 * SECOND,
+            refused_pause: 60 * SECOND,
+            patience: 15 * SECOND,
+        }
+    }
+}
+
+/// Shared by reference; see the module's words.
+#[derive(Debug)]
+pub struct Governor {
+    lanes: Arc<Semaphore>,
+    state: Arc<State>,
+    settings: GovernorSettings,
+}
+
+#[derive(Debug)]
+struct State {
+    gate: Mutex<Gate>,
+    /// A trial ended.
+    decided: Notify,
+}
+
+impl State {
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Governor {
+    pub fn new(settings: GovernorSettings) -> Self {
+        let lanes = Arc::new(Semaphore::new(settings.concurrency.max(1)));
+        Self::over(lanes, settings)
+    }
+
+    /// For another model of the same key: what is in flight counts together,
+    /// quotas and troubles are each model's own.
+    pub fn sibling(&self) -> Self {
+        Self::over(Arc::clone(&self.lanes), self.settings.clone())
+    }
+
+    fn over(lanes: Arc<Semaphore>, settings: GovernorSettings) -> Self {
+        let state = State {
+            gate: Mutex::new(Gate::new(settings.clone())),
+            decided: Notify::new(),
+        };
+        Self {
+            lanes,
+            state: Arc::new(state),
+            settings,
+        }
+    }
+
+    /// Waits until one request may go out, and tells `say` in words what it
+    /// waits for. May be dropped at any time.
+    pub async fn admit(&self, say: impl Fn(&str)) -> Permit {
+        loop {
+            let decided = self.state.decided.notified();
+            // Asked before a lane is taken, so that those who wait hold none.
+            let wait = self.state.gate().wait(Instant::now());
+            let wait = match wait {
+                Some(wait) => wait,
+                None => match self.enter(&say).await {
+                    Ok(permit) => return permit,
+                    Err(wait) => wait,
+                },
+            };
+            say(&wait.words);
+            let now = Instant::now();
+            let until = wait
+                .until
+                .map_or(now + SAY_AGAIN, |until| until.min(now + SAY_AGAIN));
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = decided => {}
+            }
+        }
+    }
+
+    /// Why nobody is let through now, when it is for more than the moment: a
+    /// circuit that is open, a quota used up, a long pause.
+    pub fn closed(&self) -> Option<String> {
+        let wait = self.state.gate().wait(Instant::now())?;
+        let soon = Instant::now() + self.settings.patience;
+        let brief = !wait.shut && wait.until.is_some_and(|until| until <= soon);
+        (!brief).then_some(wait.words)
+    }
+
+    async fn enter(&self, say: &impl Fn(&str)) -> Result<Permit, Wait> {
+        let lanes = Arc::clone(&self.lanes);
+        let lane = match lanes.try_acquire_owned() {
+            Ok(lane) => lane,
+            Err(_) => {
+                say("waiting for a turn");
+                let lane = Arc::clone(&self.lanes).acquire_owned().await;
+                lane.expect("nobody closes the lanes")
+            }
+        };
+        // Much may have happened while it waited for the lane.
+        match self.state.gate().admit(Instant::now()) {
+            Admission::Go { trial } => Ok(Permit {
+                state: Arc::clone(&self.state),
+                trial,
+                settled: false,
+                _lane: lane,
+            }),
+            Admission::Wait(wait) => Err(wait),
+        }
+    }
+}
+
+/// The right to one request. Dropping it unsettled (a cancelled look, a
+/// panic) gives it back and judges nothing.
+#[derive(Debug)]
+#[must_use = "dropping it lets the next one pass"]
+pub struct Permit {
+    state: Arc<State>,
+    trial: bool,
+    settled: bool,
+    /// Given back last: only once the gate knows how it went.
+    _lane: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Tells how it went.
+    pub fn settle<T>(mut self, result: &Result<T, Failure>) {
+        self.settled = true;
+        let verdict = Verdict::of(result);
+        let random = rand::random::<f64>();
+        self.state
+            .gate()
+            .settle(Instant::now(), self.trial, verdict, random);
+        self.announce();
+    }
+
+    fn announce(&self) {
+        if self.trial {
+            self.state.decided.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.state.gate().abandon(Instant::now(), self.trial);
+            self.announce();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+//! An hour of bad weather, by a clock that is turned by hand: five analysts,
+//! one model that fails in every way there is, another beside it, a budget.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use crate::analysts::budget::settings::Limits;
+use crate::analysts::budget::{Budget, Prices, Step};
+use crate::analysts::settings::{Frames, Panel, Priority};
+use crate::analysts::*;
+use crate::base::stream_name::StreamName;
+use crate::domain::agent_status::AgentStatus;
+use crate::domain::cost::{Outcome, Usage};
+use crate::domain::finding::ModelRef;
+use crate::media::MediaTime;
+use crate::models::model::{Answer, Appetite, Failure, FollowUp, Look, Model, Most, Persona};
+use crate::record::settings::StoreSettings;
+use crate::screen::picture::Picture;
+
+const NAMES: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
+const PER_MINUTE: usize = 20;
+/// 0.003 USD for each answer, by the shipped prices.
+const MODEL: &str = "gemini-3.8-flash";
+const USAGE: Usage = Usage {
+    prompt_tokens: 2000,
+    output_tokens: 400,
+    estimated_tokens: 0,
+    cached_tokens: 0,
+};
+const LIMIT: u64 = 2_400_000;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sky {
+    Fine,
+    /// 429 with RetryInfo.
+    Limited,
+    /// 503 and nothing else.
+    Storm,
+    Refusing,
+    /// Half a minute for each answer.
+    Slow,
+    /// The quota per day is used up.
+    UsedUp,
+}
+
+/// Until which second of the hour.
+const WEATHER: [(u64, Sky); 7] = [
+    (600, Sky::Fine),
+    (900, Sky::Limited),
+    (1500, Sky::Storm),
+    (1800, Sky::Refusing),
+    (2100, Sky::Slow),
+    (2700, Sky::UsedUp),
+    (u64::MAX, Sky::Fine),
+];
+
+fn period(sky: Sky) -> std::ops::Range<u64> {
+    let at = WEATHER.iter().position(|(_, other)| *other == sky).unwrap();
+    let start = if at == 0 { 0 } else { WEATHER[at - 1].0 };
+    start..WEATHER[at].0
+}
+
+/// A request: its second, and how it ended.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: f64,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+struct Weathered {
+    name: &'static str,
+    start: Instant,
+    /// Or it is always fine.
+    exposed: bool,
+    asked: Mutex<Vec<Asked>>,
+    in_flight: Mutex<(usize, usize)>,
+}
+
+impl Weathered {
+    fn new(name: &'static str, exposed: bool) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            start: Instant::now(),
+            exposed,
+            asked: Mutex::default(),
+            in_flight: Mutex::default(),
+        })
+    }
+
+    fn sky(&self) -> Sky {
+        if !self.exposed {
+            return Sky::Fine;
+        }
+        let now = self.start.elapsed().as_secs();
+        WEATHER.iter().find(|(until, _)| now < *until).unwrap().1
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn count(&self, seconds: std::ops::Range<u64>) -> usize {
+        let inside = |one: &&Asked| seconds.contains(&(one.at as u64));
+        self.asked().iter().filter(inside).count()
+    }
+
+    async fn answer(&self) -> Result<Answer, Failure> {
+        match self.sky() {
+            Sky::Fine => tokio::time::sleep(Duration::from_secs(2)).await,
+            Sky::Slow => tokio::time::sleep(Duration::from_secs(30)).await,
+            Sky::Limited => {
+                return Err(Failure::RateLimited {
+                    reason: "over the quota (429)".to_owned(),
+                    retry_after: Some(Duration::from_secs(30)),
+                    exhausted: false,
+                });
+            }
+            Sky::UsedUp => {
+                return Err(Failure::RateLimited {
+                    reason: "the quota per day is used up".to_owned(),
+                    retry_after: None,
+                    exhausted: true,
+                });
+            }
+            Sky::Storm => {
+                return Err(Failure::Transient {
+                    reason: "server trouble (503)".to_owned(),
+                });
+            }
+            Sky::Refusing => {
+                return Err(Failure::Refused {
+                    reason: "the model stopped (SAFETY)".to_owned(),
+                });
+            }
+        }
+        Ok(Answer {
+            seen: Vec::new(),
+            dropped: 0,
+            follow_up: FollowUp::default(),
+            usage: USAGE,
+            model: self.identity(),
+            spoken: None,
+        })
+    }
+}
+
+impl Model for Weathered {
+    fn identity(&self) -> ModelRef {
+        ModelRef {
+            provider: "test".to_owned(),
+            name: self.name.to_owned(),
+            version: String::new(),
+            prompt: String::new(),
+        }
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite::Newest
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            assert!(look.meter.begin(), "nothing was set aside for it");
+            let at = self.start.elapsed().as_secs_f64();
+            {
+                let mut in_flight = self.in_flight.lock().unwrap();
+                in_flight.0 += 1;
+                in_flight.1 = in_flight.1.max(in_flight.0);
+            }
+            let answer = self.answer().await;
+            self.in_flight.lock().unwrap().0 -= 1;
+            match &answer {
+                Ok(_) | Err(Failure::Refused { .. }) => look.meter.told(USAGE),
+                Err(_) => look.meter.free(),
+            }
+            let outcome = crate::models::model::outcome(&answer);
+            self.asked.lock().unwrap().push(Asked { at, outcome });
+            answer
+        })
+    }
+
+    fn most_for_look(&self, _: &Look) -> Most {
+        Most {
+            prompt_tokens: USAGE.prompt_tokens,
+            output_tokens: USAGE.output_tokens,
+        }
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(async { Ok("fine".to_owned()) })
+    }
+}
+
+fn status(name: &str) -> AgentStatus {
+    AgentStatus {
+        enabled: true,
+        ..AgentStatus::new(name, "test", MODEL)
+    }
+}
+
+fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> Member {
+    // The last one goes first as money runs out.
+    let priority = match name {
+        "Architect" => Priority::Low,
+        _ => Priority::Normal,
+    };
+    let thinker = |(model, governor): (Arc<Weathered>, Arc<Governor>)| Thinker {
+        model,
+        governor: Some(governor),
+        policy: Policy {
+            redact: Redact::Off,
+            own: OwnPatterns::default(),
+            redact_evidence: Redact::Secrets,
+            ungrounded: Severity::Medium,
+        },
+    };
+    let [first, second] = models.map(thinker);
+    let persona = Persona {
+        name: name.to_owned(),
+        personality: String::new(),
+        focus: String::new(),
+        indicators: vec![],
+    };
+    Member {
+        config: AgentConfig {
+            priority,
+            frames: Frames::Full,
+            max_regions: 0,
+            ..AgentConfig::new(Arc::new(persona))
+        },
+        mind: Mind::new(first, vec![second], priority),
+    }
+}
+
+/// Turns the clock, and lets whoever writes to the store catch up: it does not
+/// run ahead by itself while somebody blocks.
+async fn pass(length: Duration) {
+    tokio::time::advance(length).await;
+    let breath = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)));
+    breath.await.unwrap();
+}
+
+/// Of both together.
+fn most_within_a_minute(models: [&Weathered; 2]) -> usize {
+    let asked = models.map(Weathered::asked).concat();
+    let within = |begin: f64| {
+        let inside = |one: &&Asked| (begin..begin + 60.0).contains(&one.at);
+        asked.iter().filter(inside).count()
+    };
+    asked.iter().map(|one| within(one.at)).max().unwrap_or(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
+    // In memory: what takes a disk real time must take no virtual time.
+    let logs = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let logs = logs.unwrap();
+    let names = [&NAMES[..], &["Watchtower"]].concat();
+    let names: Vec<_> = names.into_iter().map(str::to_owned).collect();
+    let (findings, _) = FindingsBus::open(
+        &logs.path().join("data"),
+        logs.path(),
+        &names,
+        &StoreSettings::default(),
+    )
+    .unwrap();
+    let start = Instant::now();
+    let clock = move || {
+        let noon: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        noon + SignedDuration::try_from(start.elapsed()).unwrap()
+    };
+    let limits = Limits {
+        requests_per_minute: Some(PER_MINUTE as u64),
+        micro_usd_per_hour: Some(LIMIT),
+        ..Limits::default()
+    };
+    let budget = Budget::with_clock(limits, Prices::load(None).unwrap(), Arc::new(clock));
+    let meeting = Meeting {
+        frames: FrameBus::new(),
+        findings,
+        roster: Roster::new(NAMES.map(status).to_vec()),
+        metrics: Arc::new(Metrics::new()),
+        budget: budget.clone(),
+    };
+    let main = Weathered::new(MODEL, true);
+    let spare = Weathered::new("gemini-3.5-flash-lite", false);
+    let governor = Arc::new(Governor::new(GovernorSettings::default()));
+    let sibling = Arc::new(governor.sibling());
+    let members = NAMES.map(|name| {
+        let main = (Arc::clone(&main), Arc::clone(&governor));
+        member(name, [main, (Arc::clone(&spare), Arc::clone(&sibling))])
+    });
+    let staff = Staff {
+        members: Arc::new(members),
+        panel: Panel::parse("", "").unwrap().exchange,
+        clerk: None,
+    };
+    let (_unchanging, staff) = watch::channel(staff);
+    let shutdown = CancellationToken::new();
+    let panel = tokio::spawn(run(staff, meeting.clone(), shutdown.clone()));
+    let team = StreamName::new("team").unwrap();
+    let mut team = (meeting.frames).open(&team, |_| Ok(Bytes::from_static(b"jpeg")));
+
+    let mut steps = vec![Step::Normal];
+    let mut second = 0_u8;
+    let mut another = |steps: &mut Vec<Step>| {
+        second = second.wrapping_add(1);
+        let picture = Picture {
+            width: 64,
+            height: 64,
+            y: vec![if second.is_multiple_of(2) { 20 } else { 220 }; 64 * 64],
+            u: vec![128; 32 * 32],
+            v: vec![128; 32 * 32],
+        };
+        team.publish(picture, MediaTime(0), clock());
+        let step = budget.step();
+        if steps.last() != Some(&step) {
+            steps.push(step);
+        }
+    };
+    while start.elapsed() < Duration::from_secs(3600) {
+        another(&mut steps);
+        pass(Duration::from_secs(1)).await;
+    }
+
+    let asked = |sky| (main.count(period(sky)), spare.count(period(sky)));
+    assert!(most_within_a_minute([&main, &spare]) <= PER_MINUTE);
+    assert!(main.in_flight.lock().unwrap().1 <= 2, "lanes");
+    // Fine: as many as may be, and nobody else.
+    let (fine, other) = asked(Sky::Fine);
+    assert!((150..=200).contains(&fine) && other == 0, "{fine} {other}");
+    // 429: two at most for each time it was told to wait 30 s.
+    let (limited, instead) = asked(Sky::Limited);
+    assert!((5..=22).contains(&limited), "{limited}");
+    assert!(instead >= 30, "the other one answers meanwhile: {instead}");
+    // 503: five open the circuit; then one trial at a time, ever later.
+    let (storm, instead) = asked(Sky::Storm);
+    assert!((10..=20).contains(&storm), "{storm}");
+    assert!(instead >= 60, "{instead}");
+    // A refusal is for that picture: each is put to the other one, beside what
+    // that one had to answer until the circuit was closed again. At the end
+    // every analyst may be waiting for the minute's next request.
+    let (refused, instead) = asked(Sky::Refusing);
+    let each = refused.saturating_sub(NAMES.len())..=refused + 20;
+    assert!(
+        refused >= 20 && each.contains(&instead),
+        "{refused} {instead}"
+    );
+    // Slow: what two lanes can carry.
+    let (slow, _) = asked(Sky::Slow);
+    assert!((8..=22).contains(&slow), "{slow}");
+    // Used up: whoever was in flight, and then nobody for a quarter of an hour.
+    let (used_up, instead) = asked(Sky::UsedUp);
+    assert!((1..=2).contains(&used_up), "{used_up}");
+    assert!(instead >= 30, "{instead}");
+    // Found out by itself that it is fine again.
+    let last = main.asked().into_iter().rev().take(5);
+    let last: Vec<_> = last.map(|one| one.outcome).collect();
+    assert_eq!(last, [Outcome::Nothing; 5]);
+    assert!(main.count(3480..3600) >= 5);
+    // As money ran short things were given up in order, and it was enough.
+    assert!(steps.is_sorted() && steps.len() >= 3, "{steps:?}");
+    assert_eq!(steps, Step::ALL[..steps.len()]);
+    let spent = budget.standing().spent.hour.micro_usd;
+    assert!(spent <= LIMIT && spent > LIMIT / 2, "{spent}");
+    let log = |name: &str| std::fs::read_to_string(logs.path().join(name)).unwrap_or_default();
+    let said = log("watchtower.log");
+    assert!(said.contains("twice as long between two looks"), "{said}");
+    let own = log("secops.log");
+    assert!(
+        own.contains("from now on: the quota per day is used up"),
+        "{own}"
+    );
+    assert!(own.contains(&format!("answered by {MODEL} again")), "{own}");
+
+    // An hour in which nothing moves brings all of it back.
+    for _ in 0..370 {
+        pass(Duration::from_secs(10)).await;
+    }
+    assert_eq!(budget.step(), Step::Normal);
+    let before = (main.asked().len(), spare.asked().len());
+    for _ in 0..60 {
+        another(&mut steps);
+        pass(Duration::from_secs(1)).await;
+    }
+    assert!(
+        main.asked().len() >= before.0 + 15,
+        "all five as often as may be"
+    );
+    assert_eq!(spare.asked().len(), before.1);
+    assert_eq!(steps.last(), Some(&Step::Normal));
+    assert!(log("watchtower.log").contains("all as configured"));
+    shutdown.cancel();
+    panel.await.unwrap();
+}

@@ -1,0 +1,80 @@
+//! What an analyst has said of each stream and is not done with: what it
+//! reported and what it was not sure about. Its own alone: what others say is
+//! kept from it until the panel asks.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::base::stream_name::StreamName;
+use crate::domain::finding::Finding;
+use crate::models::model::{FollowUp, MOST_REMEMBERED, Memory, Remembered};
+
+/// Nobody asks after what was not seen for so long.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
+/// Letters of a quote that are kept: enough to find it again.
+const LONGEST_QUOTE: usize = 120;
+
+#[derive(Debug, Default)]
+pub(super) struct Memories {
+    streams: HashMap<StreamName, Memory>,
+}
+
+impl Memories {
+    pub(super) fn retain(&mut self, streams: &[StreamName]) {
+        self.streams.retain(|stream, _| streams.contains(stream));
+    }
+
+    /// Whether anything was ever said of it, or asked after.
+    pub(super) fn knows(&self, stream: &StreamName) -> bool {
+        self.streams.contains_key(stream)
+    }
+
+    /// What to ask about, as of now.
+    pub(super) fn of(&mut self, stream: &StreamName, now: Timestamp) -> Memory {
+        let memory = self.streams.entry(stream.clone()).or_default();
+        let fresh = |one: &Remembered| now.duration_since(one.since) < FORGOTTEN;
+        memory.reported.retain(fresh);
+        memory.clone()
+    }
+
+    /// Takes in what came of what was `asked` about, and returns what has
+    /// ended.
+    pub(super) fn follow_up(
+        &mut self,
+        stream: &StreamName,
+        asked: &Memory,
+        follow_up: FollowUp,
+    ) -> Vec<Remembered> {
+        let memory = self.streams.entry(stream.clone()).or_default();
+        memory.not_sure = follow_up.not_sure;
+        let ended = follow_up.ended.iter();
+        let ended: Vec<_> = ended
+            .filter_map(|index| asked.reported.get(*index))
+            .collect();
+        let has_ended = |one: &Remembered| ended.iter().any(|other| other.incident == one.incident);
+        let (gone, left) = memory.reported.drain(..).partition(has_ended);
+        memory.reported = left;
+        gone
+    }
+
+    /// Another finding about one incident takes the place of the last.
+    pub(super) fn reported(&mut self, finding: &Finding) {
+        let Some(incident) = finding.incident else {
+            return;
+        };
+        let memory = self.streams.entry(finding.stream.clone()).or_default();
+        memory.reported.retain(|one| one.incident != incident);
+        let quote = finding.evidence.first().map_or("", |piece| &piece.quote);
+        memory.reported.push(Remembered {
+            incident,
+            severity: finding.severity,
+            title: finding.title.clone(),
+            quote: quote.chars().take(LONGEST_QUOTE).collect(),
+            since: finding.observed_at,
+        });
+        if memory.reported.len() > MOST_REMEMBERED {
+            memory.reported.remove(0);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The analysts: one supervised task per persona.
+//!
+//! An agent takes the newest frames off the bus, asks its model, and publishes
+//! what comes back. It has one request in flight, skips what it was too slow
+//! for, and never pays twice for an unchanged picture. What keeps it from
+//! looking stands in its log and in the roster, in words.
+
+pub mod settings;
+
+pub mod budget;
+pub mod watchdog;
+
+mod agent;
+mod ask;
+mod changes;
+mod governor;
+mod grounding;
+mod memory;
+mod model_chain;
+mod panel;
+mod prompt_leak;
+mod transcripts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+pub use crate::analysts::ask::Clerk;
+use crate::analysts::budget::Budget;
+pub use crate::analysts::model_chain::{Mind, Thinker};
+use crate::analysts::settings::{AgentConfig, PanelConfig};
+use crate::domain::agent_status::Roster;
+use crate::domain::finding::Severity;
+use crate::domain::metrics::Metrics;
+use crate::record::FindingsBus;
+use crate::screen::frame::Frame;
+use crate::screen::frames::FrameBus;
+use crate::screen::redact::{OwnPatterns, Redact, mask_besides};
+pub use agent::Agent;
+pub use governor::{Governor, GovernorSettings};
+use panel::{Convener, Table};
+
+/// One analyst and who thinks for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub config: AgentConfig,
+    pub mind: Mind,
+}
+
+/// Who is on the panel, and how they answer each other. A new one takes the
+/// place of the old while the house is open.
+#[derive(Debug, Clone)]
+pub struct Staff {
+    pub members: Arc<[Member]>,
+    pub panel: PanelConfig,
+    /// Who answers people's questions, where a hosted model is configured.
+    pub clerk: Option<Mind>,
+}
+
+/// What may leave, and what is believed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The kinds painted over before the model sees a picture, and masked in
+    /// every text it is sent.
+    pub redact: Redact,
+    /// Patterns the user wants hidden besides.
+    pub own: OwnPatterns,
+    /// The same for what is kept as evidence.
+    pub redact_evidence: Redact,
+    /// The worst a finding may be whose quotes are not on the screen.
+    pub ungrounded: Severity,
+}
+
+impl Policy {
+    /// The frame as whoever is asked may see it; `None` when nobody knows what
+    /// stands on it.
+    fn cleared(&self, frame: &Arc<Frame>) -> Option<Arc<Frame>> {
+        frame.hiding(&self.own).cleared(self.redact)
+    }
+
+    /// A text that stood on no picture at hand, as whoever is asked may read
+    /// it.
+    fn masked(&self, text: &str) -> String {
+        mask_besides(text, self.redact, &self.own).into_owned()
+    }
+}
+
+/// Where agents meet the rest of the house.
+#[derive(Debug, Clone)]
+pub struct Meeting {
+    pub frames: FrameBus,
+    pub findings: FindingsBus,
+    pub roster: Roster,
+    pub metrics: Arc<Metrics>,
+    pub budget: Budget,
+}
+
+/// Runs the panel until `shutdown`; a request in flight is given up then.
+/// Whoever leaves the staff before that, or changes, ends after the request in
+/// flight.
+pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: CancellationToken) {
+    let (table, reports) = Table::new(staff.clone());
+    let convener = Convener::new(reports, staff.clone(), meeting.clone());
+    let mut tasks = JoinSet::new();
+    let closing = shutdown.clone();
+    let panel = async move {
+        closing.run_until_cancelled(convener.run()).await;
+    };
+    tasks.spawn(panel.instrument(tracing::info_span!("panel")));
+    tasks.spawn(budget::persist::run(meeting.clone(), shutdown.clone()));
+    let mut at_work: Vec<(Member, CancellationToken)> = Vec::new();
+    loop {
+        let members = Arc::clone(&staff.borrow_and_update().members);
+        at_work.retain(|(member, leaving)| {
+            let stays = members.iter().any(|other| other == member);
+            if !stays {
+                leaving.cancel();
+            }
+            stays
+        });
+        for member in members.iter() {
+            if at_work.iter().any(|(other, _)| other == member) {
+                continue;
+            }
+            let leaving = CancellationToken::new();
+            at_work.push((member.clone(), leaving.clone()));
+            let span = tracing::info_span!("agent", name = member.config.name());
+            let desk = Desk {
+                member: member.clone(),
+                meeting: meeting.clone(),
+                table: table.clone(),
+                leaving,
+            };
+            tasks.spawn(desk.supervise(shutdown.clone()).instrument(span));
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Ok(()) = staff.changed() => {}
+            Some(Err(error)) = tasks.join_next() => {
+                tracing::error!(%error, "an agent's supervisor failed");
+            }
+            // With nobody on the panel there is still a shutdown to wait for.
+            else => shutdown.cancelled().await,
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Where one member works.
+struct Desk {
+    member: Member,
+    meeting: Meeting,
+    table: Table,
+    leaving: CancellationToken,
+}
+
+impl Desk {
+    /// Starts the agent again when it fails, ever more slowly.
+    async fn supervise(self, shutdown: CancellationToken) {
+        const LONGEST: Duration = Duration::from_secs(60);
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let agent = Agent::new(self.member.clone(), self.meeting.clone());
+            let agent = agent.seated(self.table.clone(), self.leaving.clone());
+            let mut task = tokio::spawn(agent.run().in_current_span());
+            let ended = tokio::select! {
+                ended = &mut task => ended,
+                () = shutdown.cancelled() => {
+                    task.abort();
+                    // Waited for, so that nothing is published after this
+                    // returns.
+                    let _ = task.await;
+                    return;
+                }
+            };
+            let Err(failure) = ended else {
+                return;
+            };
+            let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            tracing::error!(reason = %failure, wait_ms = wait.as_millis() as u64, "agent failed, starting it again");
+            self.meeting.roster.failed(self.member.config.name());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.leaving.cancelled() => return,
+                () = shutdown.cancelled() => return,
+            }
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Who thinks for an analyst: models, in the order they are asked.
+//!
+//! The first that can be asked is. One that is shut off for more than the
+//! moment (a quota used up, a key refused, a circuit open, the budget) is
+//! passed over, and comes first again as soon as it can be tried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::governor::Permit;
+use super::{Governor, Meeting, Policy};
+use crate::analysts::budget::{Reserved, Wait};
+use crate::analysts::settings::Priority;
+use crate::domain::finding::ModelRef;
+use crate::domain::transcript::Cost;
+use crate::models::model::{Failure, Meter, Model, Most};
+
+/// Between two looks at whether somebody else could be asked by now.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A model, who limits the asking of it, and what it may be shown.
+#[derive(Debug, Clone)]
+pub struct Thinker {
+    pub model: Arc<dyn Model>,
+    /// Shared by all who share a quota; none for a model that has none.
+    pub governor: Option<Arc<Governor>>,
+    pub policy: Policy,
+}
+
+impl Thinker {
+    /// Whether asking it has its price.
+    pub(super) fn is_hosted(&self) -> bool {
+        self.governor.is_some()
+    }
+}
+
+/// Never empty. Cheap to clone; clones are the same mind.
+#[derive(Debug, Clone)]
+pub struct Mind {
+    thinkers: Arc<[Thinker]>,
+    priority: Priority,
+}
+
+impl PartialEq for Mind {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.thinkers, &other.thinkers)
+    }
+}
+
+impl Mind {
+    /// `first`, and those who are asked when it can't be.
+    pub fn new(first: Thinker, fallback: Vec<Thinker>, priority: Priority) -> Self {
+        Self {
+            thinkers: std::iter::once(first).chain(fallback).collect(),
+            priority,
+        }
+    }
+
+    pub fn first(&self) -> &Thinker {
+        &self.thinkers[0]
+    }
+
+    pub fn thinkers(&self) -> &[Thinker] {
+        &self.thinkers
+    }
+
+    /// What holds for what is said and remembered, whoever of them said it: one
+    /// that is asked later must not be told what it may not see.
+    pub(super) fn policy(&self) -> Policy {
+        let redact = self
+            .thinkers
+            .iter()
+            .map(|thinker| thinker.policy.redact)
+            .max();
+        let first = self.first().policy.clone();
+        Policy {
+            redact: redact.unwrap_or(first.redact),
+            ..first
+        }
+    }
+
+    /// Whether any of them has its price.
+    pub fn is_hosted(&self) -> bool {
+        self.thinkers.iter().any(Thinker::is_hosted)
+    }
+
+    /// Who would be asked now.
+    pub(super) fn current(&self, meeting: &Meeting) -> &Thinker {
+        &self.thinkers[self.place(0, meeting)]
+    }
+
+    /// Why one of them is not to be asked now, for more than the moment.
+    pub(super) fn closed(&self, place: usize, meeting: &Meeting) -> Option<String> {
+        let governor = self.thinkers[place].governor.as_ref()?;
+        let over_budget = meeting.budget.refuses(self.priority);
+        over_budget.or_else(|| governor.closed())
+    }
+
+    /// The first after that one who can be asked now.
+    pub(super) fn after(&self, place: usize, meeting: &Meeting) -> Option<usize> {
+        (place + 1..self.thinkers.len()).find(|place| self.closed(*place, meeting).is_none())
+    }
+
+    fn place(&self, from: usize, meeting: &Meeting) -> usize {
+        let mut places = from..self.thinkers.len();
+        let open = places.find(|place| self.closed(*place, meeting).is_none());
+        // Somebody has to be waited for.
+        open.unwrap_or(from)
+    }
+
+    /// Waits until one of them may be asked, and tells `say` in words what it
+    /// waits for. May be dropped at any time.
+    pub(super) async fn turn(&self, from: usize, meeting: &Meeting, say: impl Fn(&str)) -> Turn {
+        loop {
+            let place = self.place(from, meeting);
+            let thinker = &self.thinkers[place];
+            let turn = |permit| Turn {
+                thinker: thinker.clone(),
+                place,
+                permit,
+                reserved: None,
+            };
+            let Some(governor) = &thinker.governor else {
+                return turn(None);
+            };
+            if let Some(words) = meeting.budget.refuses(self.priority) {
+                say(&words);
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            let admitted = governor.admit(&say);
+            tokio::pin!(admitted);
+            // Held on to while nobody else is to be asked: it has its place
+            // in the queue.
+            loop {
+                tokio::select! {
+                    permit = &mut admitted => return turn(Some(permit)),
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                }
+                if self.place(from, meeting) != place {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The right to ask one of them. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Turn {
+    thinker: Thinker,
+    place: usize,
+    permit: Option<Permit>,
+    reserved: Option<Reserved>,
+}
+
+impl Turn {
+    pub(super) fn thinker(&self) -> &Thinker {
+        &self.thinker
+    }
+
+    /// Its place in the order.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+
+    pub(super) fn identity(&self) -> ModelRef {
+        self.thinker.model.identity()
+    }
+
+    /// Sets aside what it may cost, and keeps that for a restart, before
+    /// anything is sent.
+    pub(super) async fn reserve(&mut self, most: Most, meeting: &Meeting) -> Result<Meter, Wait> {
+        if !self.thinker.is_hosted() {
+            return Ok(Meter::default());
+        }
+        let reserved = meeting.budget.reserve(&self.identity(), most)?;
+        let meter = reserved.meter();
+        self.reserved = Some(reserved);
+        crate::analysts::budget::persist::keep(meeting).await;
+        Ok(meter)
+    }
+
+    /// Tells how it went, and hears what it took.
+    pub(super) fn settle<T>(self, result: &Result<T, Failure>) -> Cost {
+        if let Some(permit) = self.permit {
+            permit.settle(result);
+        }
+        let cost = self.reserved.as_ref().map(Reserved::cost);
+        cost.unwrap_or_default()
+    }
+}

@@ -1,0 +1,365 @@
+//! One panel: each peer's opinion, then the critic's verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Report;
+use crate::analysts::grounding::Masks;
+use crate::analysts::transcripts::Asker;
+use crate::analysts::{Meeting, Member, Policy, Staff, grounding, prompt_leak};
+use crate::domain::finding::{Observation, WATCHTOWER};
+use crate::domain::incident::{Exchange, Judgement, Opinion, Stance};
+use crate::domain::metrics::PanelEnd;
+use crate::domain::transcript::{Purpose, Transcript};
+use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
+
+/// Under which name verdicts are given.
+const CRITIC: &str = "Evidence critic";
+/// For one opinion, with waiting for a turn: later it is of no use.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The outcome of a panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) end: PanelEnd,
+    /// Somebody could not be asked.
+    pub(super) failed: bool,
+}
+
+/// Asks the peers, by their places in the staff, and settles it with what was
+/// said before. `None` when nobody had anything to say: then it is as if it had
+/// not been held.
+pub(super) async fn hold(
+    report: &Report,
+    staff: &Staff,
+    peers: &[usize],
+    before: Vec<Opinion>,
+    meeting: &Meeting,
+) -> Option<Held> {
+    let incident = report.finding.incident?;
+    let opinions = peers.iter().map(|index| {
+        let member = &staff.members[*index];
+        opinion(report, member, meeting)
+    });
+    let said = join_all(opinions).await.into_iter();
+    let said = said.filter(|(opinion, _)| !is_silence(opinion));
+    let (opinions, transcripts): (Vec<_>, Vec<_>) = said.unzip();
+    if opinions.is_empty() && before.is_empty() {
+        return None;
+    }
+    let failed = opinions.iter().any(|opinion| opinion.failed);
+    let end = settle(
+        report,
+        staff,
+        incident,
+        (before, opinions),
+        transcripts,
+        meeting,
+    )
+    .await;
+    Some(Held {
+        end,
+        failed: failed || end == PanelEnd::Unsettled,
+    })
+}
+
+/// Rules that do not speak about it: no opinion, where a model that says it is
+/// not its field has given one.
+fn is_silence(opinion: &Opinion) -> bool {
+    opinion.stance == Stance::NoView && !opinion.failed && opinion.model.provider == "offline"
+}
+
+/// Keeps what was said, and has the critic settle it.
+async fn settle(
+    report: &Report,
+    staff: &Staff,
+    incident: Uuid,
+    (before, said): (Vec<Opinion>, Vec<Opinion>),
+    transcripts: Vec<Option<Transcript>>,
+    meeting: &Meeting,
+) -> PanelEnd {
+    let first = &report.finding.agent;
+    let exchange = Exchange {
+        opinions: said.clone(),
+        verdict: None,
+        transcripts: transcripts.into_iter().flatten().collect(),
+    };
+    if !said.is_empty() && !record(meeting, incident, exchange).await {
+        return PanelEnd::Unsettled;
+    }
+    let opinions = [before, said].concat();
+    let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
+    // With nobody's view there is nothing to settle.
+    if !spoke {
+        return PanelEnd::NoView;
+    }
+    // Whoever thinks for the first thinks for the critic, as nobody else.
+    let reporter = (staff.members.iter()).find(|member| member.config.name() == first);
+    let Some(reporter) = reporter else {
+        return PanelEnd::Unsettled;
+    };
+    let (verdict, transcript) = match judge(report, reporter, opinions, meeting).await {
+        Ok(judged) => judged,
+        Err(failure) => {
+            tracing::warn!(%incident, %failure, "no verdict");
+            let said = format!("no verdict on incident {incident}: {failure}");
+            meeting.findings.note(WATCHTOWER, &said).await;
+            return PanelEnd::Unsettled;
+        }
+    };
+    let exchange = Exchange {
+        opinions: Vec::new(),
+        verdict: Some(verdict),
+        transcripts: transcript.into_iter().collect(),
+    };
+    match record(meeting, incident, exchange).await {
+        true => PanelEnd::Settled,
+        false => PanelEnd::Unsettled,
+    }
+}
+
+async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
+    match meeting.findings.weigh(incident, exchange).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!(%incident, %error, "what the panel said was not kept");
+            false
+        }
+    }
+}
+
+/// One who could not be asked has no view, and says why.
+async fn opinion(
+    report: &Report,
+    member: &Member,
+    meeting: &Meeting,
+) -> (Opinion, Option<Transcript>) {
+    let said = weigh(report, member, Asked::Opinion, Vec::new(), meeting).await;
+    let (said, transcript) = match said {
+        Ok((weighed, transcript)) => (Ok(weighed), transcript),
+        Err(failure) => (Err(failure), None),
+    };
+    let name = member.config.name().to_owned();
+    let to = report.finding.agent.clone();
+    let reported = Some(report.finding.severity);
+    let failed = said.is_err();
+    let at = Timestamp::now();
+    let opinion = match said {
+        Ok(Weighed { view, model, .. }) if view.stance != Stance::NoView => Opinion {
+            agent: name,
+            to,
+            reported,
+            stance: view.stance,
+            failed,
+            text: view.observation.detail,
+            severity: Some(view.observation.severity),
+            confidence: Some(view.observation.confidence),
+            evidence: view.observation.evidence,
+            at,
+            model,
+        },
+        said => {
+            let (text, model) = match said {
+                Ok(weighed) => (weighed.view.observation.detail, weighed.model),
+                Err(failure) => (
+                    format!("Could not be asked: {failure}"),
+                    member.mind.first().model.identity(),
+                ),
+            };
+            Opinion {
+                agent: name,
+                to,
+                reported,
+                stance: Stance::NoView,
+                failed,
+                text,
+                severity: None,
+                confidence: None,
+                evidence: Vec::new(),
+                at,
+                model,
+            }
+        }
+    };
+    (opinion, transcript)
+}
+
+async fn judge(
+    report: &Report,
+    reporter: &Member,
+    opinions: Vec<Opinion>,
+    meeting: &Meeting,
+) -> Result<(Judgement, Option<Transcript>), Failure> {
+    let weighed = weigh(report, reporter, Asked::Verdict, opinions.clone(), meeting).await;
+    let (said, transcript) = weighed?;
+    let stands = said.view.stance != Stance::Dispute;
+    let against = |opinion: &&Opinion| match opinion.stance {
+        Stance::Dispute => stands,
+        Stance::Confirm | Stance::Add => !stands,
+        Stance::NoView => false,
+    };
+    let first = (!stands).then(|| report.finding.agent.clone());
+    let others = opinions.iter().filter(against).map(|one| one.agent.clone());
+    let mut severity = said.view.observation.severity;
+    let invented = (report.finding.evidence.iter()).any(|piece| piece.grounded == Some(false));
+    if invented {
+        // Worst comes first.
+        severity = severity.max(reporter.mind.first().policy.ungrounded);
+    }
+    let judgement = Judgement {
+        by: CRITIC.to_owned(),
+        severity,
+        confidence: said.view.observation.confidence,
+        text: said.view.observation.detail,
+        dissent: first.into_iter().chain(others).collect(),
+        at: Timestamp::now(),
+        model: said.model,
+    };
+    Ok((judgement, transcript))
+}
+
+/// Puts the case to a member's model and holds the answer against the screen.
+async fn weigh(
+    report: &Report,
+    member: &Member,
+    asked: Asked,
+    opinions: Vec<Opinion>,
+    meeting: &Meeting,
+) -> Result<(Weighed, Option<Transcript>), Failure> {
+    let name = member.config.name();
+    let first = &report.finding.agent;
+    let (who, purpose) = match asked {
+        Asked::Opinion => (name, Purpose::Opinion),
+        Asked::Verdict => (CRITIC, Purpose::Verdict),
+    };
+    let say = |state: &str| meeting.roster.say(name, state);
+    let asking = async {
+        let (turn, case) = loop {
+            let mut turn = member.mind.turn(0, meeting, say).await;
+            let policy = turn.thinker().policy.clone();
+            let cleared = policy.cleared(&report.frame);
+            let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+            let (reported, opinions) = as_told(report, opinions.clone(), &policy);
+            let case = Case {
+                persona: Arc::clone(&member.config.persona),
+                asked,
+                frame,
+                first: first.clone(),
+                report: reported,
+                opinions,
+                meter: Meter::default(),
+            };
+            let most = turn.thinker().model.most_for_case(&case);
+            match turn.reserve(most, meeting).await {
+                Ok(meter) => break (turn, Case { meter, ..case }),
+                Err(wait) => {
+                    say(&wait.words);
+                    drop(turn);
+                    tokio::time::sleep(wait.length).await;
+                }
+            }
+        };
+        say(&match asked {
+            Asked::Opinion => format!("weighing what {first} reported"),
+            Asked::Verdict => "being asked for a verdict".to_owned(),
+        });
+        let asker = Asker::now(who, purpose);
+        let result = turn.thinker().model.weigh(&case).await;
+        let told = asker.answered(turn.settle(&result));
+        result.map(|weighed| (weighed, told))
+    };
+    let late = || Failure::no_answer(format!("no answer within {} s", PATIENCE.as_secs()));
+    let (mut said, told) = tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| Err(late()))?;
+    meeting.metrics.usage(name, said.usage);
+    let (raw, policy) = (Arc::clone(&report.frame), member.mind.policy());
+    let persona = Arc::clone(&member.config.persona);
+    let prepare = move || {
+        let raw = raw.hiding(&policy.own);
+        let seen = &mut said.view.observation;
+        // To agree takes no quote of one's own.
+        let hold = grounding::Hold {
+            worst: policy.ungrounded,
+            needs_quote: false,
+        };
+        grounding::ground(seen, &raw, policy.redact, hold);
+        grounding::mask_all(seen, &raw, &policy);
+        prompt_leak::withhold(seen, &persona);
+        let spoken = said.spoken.take();
+        let transcript = spoken
+            .map(|spoken| told.transcript(*spoken, said.model.clone(), &persona, &raw, &policy));
+        (said, transcript)
+    };
+    match tokio::task::spawn_blocking(prepare).await {
+        Ok(said) => Ok(said),
+        Err(_) => Err(Failure::no_answer("the answer could not be checked")),
+    }
+}
+
+/// Report and opinions without what must not leave for whoever is asked under
+/// that policy: rules on this machine may have quoted it.
+fn as_told(
+    report: &Report,
+    mut opinions: Vec<Opinion>,
+    policy: &Policy,
+) -> (Observation, Vec<Opinion>) {
+    let masks = Masks::for_asking(&report.frame, policy);
+    let mut reported = observation(report);
+    masks.hide_all(&mut reported);
+    for opinion in &mut opinions {
+        masks.hide(&mut opinion.text);
+        masks.hide_quotes(&mut opinion.evidence);
+    }
+    (reported, opinions)
+}
+
+/// The report as it was published.
+fn observation(report: &Report) -> Observation {
+    let finding = &report.finding;
+    Observation {
+        severity: finding.severity,
+        confidence: finding.confidence,
+        category: finding.category,
+        title: finding.title.clone(),
+        detail: finding.detail.clone(),
+        evidence: finding.evidence.clone(),
+        mitre: finding.mitre.clone(),
+        recommended_action: finding.recommended_action.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::finding::ModelRef;
+
+    #[test]
+    fn rules_without_a_match_have_no_opinion() {
+        let opinion = |provider: &str, stance| Opinion {
+            agent: "DevOps".to_owned(),
+            to: "SecOps".to_owned(),
+            reported: None,
+            stance,
+            failed: false,
+            text: String::new(),
+            severity: None,
+            confidence: None,
+            evidence: Vec::new(),
+            at: Timestamp::UNIX_EPOCH,
+            model: ModelRef {
+                provider: provider.to_owned(),
+                name: String::new(),
+                version: String::new(),
+                prompt: String::new(),
+            },
+        };
+        assert!(is_silence(&opinion("offline", Stance::NoView)));
+        assert!(!is_silence(&opinion("offline", Stance::Confirm)));
+        assert!(!is_silence(&opinion("gemini", Stance::NoView)));
+    }
+}

@@ -1,0 +1,321 @@
+//! The panel: what one analyst reports is put before the others, once.
+//!
+//! Opinions are formed blind: an analyst looks at the screen without knowing
+//! what the others say. When its finding makes an incident bad enough, the
+//! others are each asked once, with the picture and the report, from their own
+//! point of view; then one evidence critic, who sees all of it, settles
+//! severity and confidence. Nobody who answered is asked twice and nobody is
+//! talked round: who disagrees stays on record as dissent. Only a worse finding
+//! is put to all of them again; who could not be asked is asked later.
+//!
+//! One panel at a time, so many an hour, and no more of them waiting than can
+//! be held. An incident waits once.
+
+mod exchange;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Meeting, Staff};
+use crate::analysts::budget::Step;
+use crate::analysts::settings::PanelConfig;
+use crate::domain::finding::{Finding, Severity, WATCHTOWER};
+use crate::domain::incident::{Incident, Opinion, Stance, Status};
+use crate::domain::metrics::PanelEnd;
+use crate::screen::frame::Frame;
+
+/// Reports that wait for the panel; each holds its picture.
+const WAITING: usize = 8;
+/// Incidents remembered as asked about, besides what their records say.
+const REMEMBERED: usize = 1000;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Until those who could not be asked are asked again: twice as long each time,
+/// so that an outage of an hour is outlasted.
+const AGAIN: Duration = Duration::from_secs(300);
+const MOST_TRIES: u32 = 5;
+
+/// A finding of a member, and the picture it was made on with nothing hidden.
+#[derive(Debug)]
+pub(crate) struct Report {
+    finding: Arc<Finding>,
+    frame: Arc<Frame>,
+    /// Times it was put to the panel already.
+    tries: u32,
+}
+
+/// Where members put what they report.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    reports: mpsc::Sender<Report>,
+    staff: watch::Receiver<Staff>,
+    put: Put,
+}
+
+/// Incidents that wait for the panel or were put to it, with how bad they were
+/// then: their repeats must not take the place of others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Put(Arc<Mutex<VecDeque<(Uuid, Severity)>>>);
+
+impl Put {
+    /// Puts it there unless it is; `send` tells whether there was room.
+    fn add(&self, id: Uuid, severity: Severity, send: impl FnOnce() -> bool) -> bool {
+        let mut put = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Worst comes first.
+        if put
+            .iter()
+            .any(|(other, bad)| *other == id && *bad <= severity)
+        {
+            return true;
+        }
+        if !send() {
+            return false;
+        }
+        put.retain(|(other, _)| *other != id);
+        if put.len() == REMEMBERED {
+            put.pop_front();
+        }
+        put.push_back((id, severity));
+        true
+    }
+
+    /// It may be reported again, unless something worse of it waits.
+    fn remove(&self, id: Uuid, severity: Severity) {
+        let mut put = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        put.retain(|one| *one != (id, severity));
+    }
+}
+
+impl Table {
+    pub(crate) fn new(staff: watch::Receiver<Staff>) -> (Self, Waiting) {
+        let (reports, waiting) = mpsc::channel(WAITING);
+        let put = Put::default();
+        let table = Self {
+            reports,
+            staff,
+            put: put.clone(),
+        };
+        let reports = waiting;
+        (table, Waiting { reports, put })
+    }
+
+    /// Never waits: the panel that can't keep up holds fewer.
+    pub(crate) fn report(&self, meeting: &Meeting, finding: Arc<Finding>, frame: &Arc<Frame>) {
+        if !concerns(&self.staff.borrow().panel, &finding) {
+            return;
+        }
+        let Some(id) = finding.incident else {
+            return;
+        };
+        let severity = finding.severity;
+        let report = Report {
+            finding,
+            frame: Arc::clone(frame),
+            tries: 0,
+        };
+        let send = || self.reports.try_send(report).is_ok();
+        if !self.put.add(id, severity, send) {
+            meeting.metrics.panel(PanelEnd::Crowded);
+            tracing::warn!("the panel is busy: a report is not put to it");
+        }
+    }
+}
+
+fn concerns(panel: &PanelConfig, finding: &Finding) -> bool {
+    // Worst comes first.
+    panel.enabled && finding.severity <= panel.severity && finding.agent != WATCHTOWER
+}
+
+/// What was reported and not yet put to the panel.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    reports: mpsc::Receiver<Report>,
+    put: Put,
+}
+
+/// Whoever calls the panel together.
+#[derive(Debug)]
+pub(crate) struct Convener {
+    waiting: Waiting,
+    staff: watch::Receiver<Staff>,
+    meeting: Meeting,
+    /// Of which somebody could not be asked, and when to ask again.
+    again: Vec<(Instant, Report)>,
+    /// When panels of the last hour began.
+    held: VecDeque<Instant>,
+    /// Whether it was said that the hour's panels are used up.
+    rests: bool,
+}
+
+impl Convener {
+    pub(crate) fn new(waiting: Waiting, staff: watch::Receiver<Staff>, meeting: Meeting) -> Self {
+        Self {
+            waiting,
+            staff,
+            meeting,
+            again: Vec::new(),
+            held: VecDeque::new(),
+            rests: false,
+        }
+    }
+
+    /// Ends when nobody is left who could report.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let next = (0..self.again.len()).min_by_key(|at| self.again[*at].0);
+            let time = next.map(|at| self.again[at].0);
+            let due = async {
+                match time {
+                    Some(time) => tokio::time::sleep_until(time).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let report = tokio::select! {
+                report = self.waiting.reports.recv() => report,
+                () = due => next.map(|at| self.again.swap_remove(at).1),
+            };
+            match report {
+                Some(report) => self.put(report).await,
+                None => return,
+            }
+        }
+    }
+
+    async fn put(&mut self, mut report: Report) {
+        let (id, severity) = (report.finding.incident, report.finding.severity);
+        let Some(id) = id else {
+            return;
+        };
+        match self.take(id, &report).await {
+            Taken::Done => {}
+            Taken::Failed if report.tries < MOST_TRIES && self.again.len() < WAITING => {
+                let pause = AGAIN * 2_u32.pow(report.tries);
+                report.tries += 1;
+                self.again.push((Instant::now() + pause, report));
+            }
+            Taken::Failed | Taken::Not => self.waiting.put.remove(id, severity),
+        }
+    }
+
+    async fn take(&mut self, id: Uuid, report: &Report) -> Taken {
+        let staff = self.staff.borrow_and_update().clone();
+        let incident = match self.meeting.findings.incident(id).await {
+            Ok(Some(dossier)) => dossier.incident,
+            Ok(None) => return Taken::Not,
+            Err(error) => {
+                tracing::error!(%error, "a report is not put to the panel");
+                return Taken::Not;
+            }
+        };
+        let severity = report.finding.severity;
+        if incident.status == Status::Closed || !concerns(&staff.panel, &report.finding) {
+            return Taken::Not;
+        }
+        let Some((peers, before)) = open_to(&staff, &incident, severity) else {
+            return Taken::Done;
+        };
+        // That it rests was said when the budget came to that.
+        if self.meeting.budget.step() >= Step::PanelOff {
+            self.meeting.metrics.panel(PanelEnd::OverBudget);
+            return Taken::Not;
+        }
+        if !self.may_hold(staff.panel.per_hour).await {
+            return Taken::Not;
+        }
+        self.held.push_back(Instant::now());
+        match exchange::hold(report, &staff, &peers, before, &self.meeting).await {
+            Some(held) => {
+                self.meeting.metrics.panel(held.end);
+                if held.failed {
+                    Taken::Failed
+                } else {
+                    Taken::Done
+                }
+            }
+            // Not counted in the hour, and to be asked about again.
+            None => {
+                self.held.pop_back();
+                Taken::Not
+            }
+        }
+    }
+
+    /// Within what an hour allows; when it is used up that is said, once.
+    async fn may_hold(&mut self, per_hour: usize) -> bool {
+        while self.held.front().is_some_and(|at| at.elapsed() >= HOUR) {
+            self.held.pop_front();
+        }
+        if self.held.len() < per_hour {
+            self.rests = false;
+            return true;
+        }
+        self.meeting.metrics.panel(PanelEnd::OverHour);
+        if !std::mem::replace(&mut self.rests, true) {
+            let said = format!("the panel rests: {per_hour} in the last hour ([panel] per_hour)");
+            tracing::warn!("{said}");
+            self.meeting.findings.note(WATCHTOWER, &said).await;
+        }
+        false
+    }
+}
+
+/// What came of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Its repeats need not be put there.
+    Done,
+    /// Somebody is to be asked again.
+    Failed,
+    Not,
+}
+
+/// Places of those still to be asked about an incident as bad as that, and what
+/// was said of it before; `None` when there is nothing to ask.
+fn open_to(
+    staff: &Staff,
+    incident: &Incident,
+    severity: Severity,
+) -> Option<(Vec<usize>, Vec<Opinion>)> {
+    let said = incident.opinions.iter();
+    let said: Vec<&Opinion> = said.filter(|one| one.is_of(severity)).collect();
+    if said.is_empty() {
+        let peers = peers(staff, incident);
+        return (!peers.is_empty()).then_some((peers, Vec::new()));
+    }
+    let (failed, before): (Vec<&Opinion>, Vec<&Opinion>) =
+        said.into_iter().partition(|one| one.failed);
+    let members = staff.members.iter().enumerate();
+    let peers: Vec<usize> = members
+        .filter(|(_, member)| failed.iter().any(|one| one.agent == member.config.name()))
+        .map(|(index, _)| index)
+        .collect();
+    let newest = before.iter().map(|one| one.at).max();
+    let unsettled = before.iter().any(|one| one.stance != Stance::NoView)
+        && incident.verdict.as_ref().map(|verdict| verdict.at) < newest;
+    let before: Vec<Opinion> = before.into_iter().cloned().collect();
+    (!peers.is_empty() || unsettled).then_some((peers, before))
+}
+
+/// Places in the staff of those who have not spoken to it, and whose stream it
+/// is; no more than may be asked.
+fn peers(staff: &Staff, incident: &Incident) -> Vec<usize> {
+    let others = staff.members.iter().enumerate().filter(|(_, member)| {
+        let streams = &member.config.streams;
+        let spoke = incident
+            .agents
+            .iter()
+            .any(|agent| agent == member.config.name());
+        // The guard has no point of view.
+        let is_guard = member.config.name() == WATCHTOWER;
+        !spoke && !is_guard && (streams.is_empty() || streams.contains(&incident.stream))
+    });
+    let others = others.map(|(index, _)| index);
+    others.take(staff.panel.opinions).collect()
+}
+
+#[cfg(test)]
+mod tests;

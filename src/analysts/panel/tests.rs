@@ -1,0 +1,339 @@
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::*;
+use crate::analysts::budget::settings::Limits;
+use crate::analysts::budget::{Budget, Prices};
+use crate::analysts::settings::{AgentConfig, Panel, Priority};
+use crate::analysts::{Member, Mind, Policy, Thinker};
+use crate::base::stream_name::StreamName;
+use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::domain::cost::Usage;
+use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
+use crate::domain::metrics::Metrics;
+use crate::media::MediaTime;
+use crate::models::model::{
+    Answer, Appetite, Asked, Case, Failure, Look, Model, Persona, View, Weighed,
+};
+use crate::record::FindingsBus;
+use crate::record::settings::StoreSettings;
+use crate::record::store::Publication;
+use crate::screen::frames::{FrameBus, FramePublisher};
+use crate::screen::picture::Picture;
+use crate::screen::redact::{OwnPatterns, Redact};
+
+/// Confirms what is put to it, but for as many times as it can't be asked.
+#[derive(Debug, Default)]
+struct Peer {
+    failures: Mutex<u32>,
+    /// For an answer.
+    takes: Duration,
+    /// Titles and severities of the reports on which it gave an opinion.
+    opinions: Mutex<Vec<(String, Severity)>>,
+    verdicts: Mutex<u32>,
+}
+
+impl Peer {
+    fn opinions(&self) -> Vec<(String, Severity)> {
+        self.opinions.lock().unwrap().clone()
+    }
+
+    fn say(&self, case: &Case) -> Result<Weighed, Failure> {
+        match case.asked {
+            Asked::Opinion => {
+                let put = (case.report.title.clone(), case.report.severity);
+                self.opinions.lock().unwrap().push(put);
+                let mut failures = self.failures.lock().unwrap();
+                if *failures > 0 {
+                    *failures -= 1;
+                    return Err(Failure::Transient {
+                        reason: "server trouble (503)".to_owned(),
+                    });
+                }
+            }
+            Asked::Verdict => *self.verdicts.lock().unwrap() += 1,
+        }
+        Ok(Weighed {
+            view: View {
+                stance: Stance::Confirm,
+                observation: observation("", "", Severity::High),
+            },
+            usage: Usage::default(),
+            model: self.identity(),
+            spoken: None,
+        })
+    }
+}
+
+impl Model for Peer {
+    fn identity(&self) -> ModelRef {
+        ModelRef {
+            provider: "test".to_owned(),
+            name: "peer".to_owned(),
+            version: String::new(),
+            prompt: String::new(),
+        }
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite::Newest
+    }
+
+    fn look<'a>(&'a self, _: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.takes).await;
+            self.say(case)
+        })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(async { Ok("fine".to_owned()) })
+    }
+}
+
+fn observation(title: &str, quote: &str, severity: Severity) -> Observation {
+    Observation {
+        severity,
+        confidence: 0.9,
+        category: Category::Intrusion,
+        title: title.to_owned(),
+        detail: String::new(),
+        evidence: vec![Evidence {
+            quote: quote.to_owned(),
+            bounds: None,
+            grounded: None,
+        }],
+        mitre: vec![],
+        recommended_action: String::new(),
+    }
+}
+
+struct Room {
+    meeting: Meeting,
+    peer: Arc<Peer>,
+    table: Table,
+    stream: StreamName,
+    frame: Arc<Frame>,
+    _publisher: FramePublisher,
+    _staff: watch::Sender<Staff>,
+    _folder: tempfile::TempDir,
+}
+
+fn member(name: &str, peer: &Arc<Peer>) -> Member {
+    let persona = Persona {
+        name: name.to_owned(),
+        personality: String::new(),
+        focus: String::new(),
+        indicators: vec![],
+    };
+    let thinker = Thinker {
+        model: Arc::clone(peer) as Arc<dyn Model>,
+        governor: None,
+        policy: Policy {
+            redact: Redact::Off,
+            own: OwnPatterns::default(),
+            redact_evidence: Redact::Off,
+            ungrounded: Severity::Medium,
+        },
+    };
+    Member {
+        config: AgentConfig::new(Arc::new(persona)),
+        mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+    }
+}
+
+/// SecOps reports, DevOps is asked.
+fn room(peer: Peer) -> Room {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["SecOps", "DevOps", WATCHTOWER].map(str::to_owned);
+    let data = folder.path().join("data");
+    let (findings, _) =
+        FindingsBus::open(&data, folder.path(), &names, &StoreSettings::default()).unwrap();
+    let meeting = Meeting {
+        frames: FrameBus::new(),
+        findings,
+        roster: Roster::new(
+            names
+                .iter()
+                .map(|name| AgentStatus::new(name, "test", ""))
+                .collect(),
+        ),
+        metrics: Arc::new(Metrics::new()),
+        budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
+    };
+    let peer = Arc::new(peer);
+    let panel = Panel::parse("[panel]\nseverity = \"medium\"\nper_hour = 100", "").unwrap();
+    let staff = Staff {
+        members: Arc::from(["SecOps", "DevOps"].map(|name| member(name, &peer))),
+        panel: panel.exchange,
+        clerk: None,
+    };
+    let (keep, staff) = watch::channel(staff);
+    let (table, waiting) = Table::new(staff.clone());
+    tokio::spawn(Convener::new(waiting, staff, meeting.clone()).run());
+    let stream = StreamName::new("team").unwrap();
+    let mut publisher = meeting
+        .frames
+        .open(&stream, |_| Ok(Bytes::from_static(b"jpeg")));
+    let picture = Picture {
+        width: 64,
+        height: 64,
+        y: vec![9; 64 * 64],
+        u: vec![128; 32 * 32],
+        v: vec![128; 32 * 32],
+    };
+    let frame = publisher.publish(picture, MediaTime(0), Timestamp::UNIX_EPOCH);
+    Room {
+        meeting,
+        peer,
+        table,
+        stream,
+        frame,
+        _publisher: publisher,
+        _staff: keep,
+        _folder: folder,
+    }
+}
+
+impl Room {
+    /// Of a brute force from that address; gives the incident.
+    async fn report(&self, address: u8, severity: Severity) -> Uuid {
+        let quote = format!("Failed password for admin from 192.0.2.{address} port 22 ssh2");
+        let observation = observation(&format!("From {address}"), &quote, severity);
+        let at = FrameRef {
+            seq: 1,
+            pts_ms: 0,
+            sha256: String::new(),
+        };
+        let (now, model) = (Timestamp::UNIX_EPOCH, self.peer.identity());
+        let publication = Publication {
+            finding: Finding::new("SecOps", self.stream.clone(), now, at, observation, model),
+            still: None,
+            asked: None,
+        };
+        let finding = frozen(self.meeting.findings.publish(publication)).await;
+        let finding = finding.unwrap();
+        let incident = finding.incident.unwrap();
+        self.table.report(&self.meeting, finding, &self.frame);
+        incident
+    }
+
+    /// The incident, once it is like that.
+    async fn until(&self, id: Uuid, like: impl Fn(&Incident) -> bool) -> Incident {
+        loop {
+            let dossier = frozen(self.meeting.findings.incident(id)).await.unwrap();
+            let incident = dossier.unwrap().incident;
+            if like(&incident) {
+                return incident;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn settled(&self, id: Uuid) -> Incident {
+        self.until(id, |incident| incident.verdict.is_some()).await
+    }
+}
+
+/// While somebody blocks the paused clock does not run ahead, as it would while
+/// the store's thread works.
+async fn frozen<T>(work: impl Future<Output = T>) -> T {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let blocks = tokio::task::spawn_blocking(move || held.recv().is_err());
+    let done = work.await;
+    drop(release);
+    assert!(blocks.await.unwrap());
+    done
+}
+
+/// Two hours, with time for whoever wants to do something in them.
+async fn two_hours() {
+    for _ in 0..24 {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let breath = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(2)));
+        breath.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_opinion_is_asked_for_again_later() {
+    let room = room(Peer {
+        failures: Mutex::new(2),
+        ..Peer::default()
+    });
+    let began = Instant::now();
+    let id = room.report(1, Severity::High).await;
+    let failed = room
+        .until(id, |incident| !incident.opinions.is_empty())
+        .await;
+    assert!(failed.opinions[0].failed && failed.opinions[0].stance == Stance::NoView);
+    assert_eq!(room.peer.opinions().len(), 1, "not at once");
+    let incident = room.settled(id).await;
+    // After five minutes, and after ten more.
+    let waited = began.elapsed();
+    assert!(waited >= AGAIN * 3, "{waited:?}");
+    assert_eq!(incident.opinions.len(), 1, "in the place of the failed one");
+    assert_eq!(incident.opinions[0].stance, Stance::Confirm);
+    assert!(!incident.opinions[0].failed);
+    // It is done with, however often it is repeated.
+    room.report(1, Severity::High).await;
+    two_hours().await;
+    assert_eq!(room.peer.opinions().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rise_in_severity_is_weighed_again() {
+    let room = room(Peer::default());
+    let id = room.report(1, Severity::Medium).await;
+    let first = room.settled(id).await.verdict.unwrap();
+    let bad = [
+        Severity::Medium,
+        Severity::Low,
+        Severity::High,
+        Severity::Medium,
+    ];
+    for severity in bad {
+        assert_eq!(room.report(1, severity).await, id);
+    }
+    let again = |incident: &Incident| incident.verdict.as_ref().is_some_and(|v| v.at != first.at);
+    let incident = room.until(id, again).await;
+    two_hours().await;
+    let put = [Severity::Medium, Severity::High];
+    assert_eq!(
+        room.peer.opinions(),
+        put.map(|bad| ("From 1".to_owned(), bad))
+    );
+    let reported: Vec<_> = incident.opinions.iter().map(|one| one.reported).collect();
+    assert_eq!(reported, put.map(Some));
+    assert_eq!(*room.peer.verdicts.lock().unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeats_of_one_incident_leave_room_for_others() {
+    let room = room(Peer {
+        takes: Duration::from_secs(30),
+        ..Peer::default()
+    });
+    room.report(1, Severity::High).await;
+    for _ in 0..2 * WAITING {
+        room.report(1, Severity::High).await;
+        room.report(2, Severity::High).await;
+    }
+    let mut last = Uuid::nil();
+    for address in 3..2 + WAITING as u8 {
+        last = room.report(address, Severity::High).await;
+    }
+    room.settled(last).await;
+    let asked = room.peer.opinions().into_iter().map(|(title, _)| title);
+    let wanted = (1..2 + WAITING as u8).map(|address| format!("From {address}"));
+    assert!(
+        asked.eq(wanted),
+        "each once, in order: {:?}",
+        room.peer.opinions()
+    );
+}

@@ -1,0 +1,368 @@
+//! `agents.toml`: who looks, with which model.
+
+use crate::base::config::section::HOUR;
+use crate::base::config::section::SECOND;
+use crate::domain::agent_name::is_agent_name;
+use crate::domain::agent_name::log_name;
+use crate::domain::finding::SEVERITIES;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::analysts::budget;
+use crate::analysts::budget::settings::BudgetConfig;
+use crate::base::config::fault::Faults;
+use crate::base::config::section::Section;
+use crate::base::config::section::parse_table;
+use crate::base::stream_name::StreamName;
+use crate::domain::finding::Severity;
+use crate::models;
+use crate::models::model::Persona;
+use crate::models::settings::{ModelConfig, ModelName, Provider, Thinking};
+
+/// The analysts and the model they share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel {
+    pub model: ModelConfig,
+    pub exchange: PanelConfig,
+    pub budget: BudgetConfig,
+    pub agents: Vec<AgentConfig>,
+}
+
+/// `[panel]`: when agents answer each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PanelConfig {
+    pub enabled: bool,
+    /// This bad or worse.
+    pub severity: Severity,
+    /// Panels within any hour.
+    pub per_hour: usize,
+    /// Who is asked in one panel, at most.
+    pub opinions: usize,
+}
+
+/// `[[agent]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentConfig {
+    pub persona: Arc<Persona>,
+    /// At least so long between two looks.
+    pub interval: Duration,
+    /// Empty: every live one, in turn.
+    pub streams: Vec<StreamName>,
+    /// Another model than `[model]`'s.
+    pub model: Option<ModelName>,
+    /// Who is asked, in this order, when that one can't answer; `None`: as
+    /// `[model]` says.
+    pub fallback: Option<Vec<ModelName>>,
+    /// `None`: as `[model]` says.
+    pub thinking: Option<Thinking>,
+    pub priority: Priority,
+    /// Whether changed parts are sent enlarged besides the whole picture, and
+    /// how many at most.
+    pub frames: Frames,
+    pub max_regions: usize,
+    pub enabled: bool,
+}
+
+/// What is given up first as the budget runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    #[default]
+    Normal,
+    Low,
+}
+
+/// What a hosted model is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// The whole picture, and enlarged what changed on it.
+    Changed,
+    /// The whole picture.
+    Full,
+}
+
+impl AgentConfig {
+    /// Says what holds where `agents.toml` says nothing but who the agent is.
+    pub fn new(persona: Arc<Persona>) -> Self {
+        Self {
+            persona,
+            interval: DEFAULT_INTERVAL,
+            streams: Vec::new(),
+            model: None,
+            fallback: None,
+            thinking: None,
+            priority: Priority::default(),
+            frames: Frames::Changed,
+            max_regions: 4,
+            enabled: true,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.persona.name
+    }
+
+    /// Who answers this agent, in the order they are asked, given who answers
+    /// by default. Nobody is asked twice.
+    pub fn models(&self, model: &ModelConfig, default: Provider) -> Vec<(Provider, String)> {
+        let first = match &self.model {
+            Some(own) => own.resolve(default),
+            None => ModelName::of(default, &model.name),
+        };
+        let fallback = self.fallback.as_ref().unwrap_or(&model.fallback);
+        let others = fallback.iter().map(|name| name.resolve(default));
+        let mut chain = Vec::new();
+        for one in std::iter::once(first).chain(others) {
+            if !chain.contains(&one) {
+                chain.push(one);
+            }
+        }
+        chain
+    }
+
+    /// The name of its log in `logs/`.
+    pub fn log_name(&self) -> String {
+        log_name(self.name())
+    }
+}
+
+impl Panel {
+    /// Reads the text of an `agents.toml`; `file` only names it in faults.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Faults> {
+        let mut faults = Faults::new(file);
+        let table = parse_table(text, file)?;
+        let mut root = Section::new(table, "", &mut faults);
+        let model = models::settings::model(root.section("model"));
+        let exchange = exchange(root.section("panel"));
+        let budget = budget::settings::budget(root.section("budget"));
+        let blocks = root.tables("agent");
+        root.finish();
+        let agents: Vec<_> = blocks
+            .into_iter()
+            .enumerate()
+            .map(|(index, block)| {
+                agent(Section::new(block, format!("agents[{index}]"), &mut faults))
+            })
+            .collect();
+        let mut names = HashSet::new();
+        for (index, agent) in agents.iter().enumerate() {
+            if !agent.name().is_empty() && !names.insert(agent.name().to_lowercase()) {
+                let path = format!("agents[{index}].name");
+                faults.add(
+                    path,
+                    format!(
+                        "{:?} is taken by another agent (case does not count)",
+                        agent.name()
+                    ),
+                );
+            }
+        }
+        if faults.is_empty() {
+            Ok(Self {
+                model,
+                exchange,
+                budget,
+                agents,
+            })
+        } else {
+            Err(faults)
+        }
+    }
+
+    pub fn enabled(&self) -> impl Iterator<Item = &AgentConfig> {
+        self.agents.iter().filter(|agent| agent.enabled)
+    }
+
+    /// How often a picture is wanted at least: two of them tell a change from
+    /// what passes by, and it has to be seen within [`SEEN_WITHIN`]. Without
+    /// anybody who looks, seldom.
+    pub fn fastest(&self) -> Duration {
+        match self.enabled().next() {
+            Some(_) => SEEN_WITHIN / 2,
+            None => DEFAULT_INTERVAL,
+        }
+    }
+}
+
+/// Until what changed on the screen is noticed.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+pub(crate) fn exchange(mut s: Section<'_>) -> PanelConfig {
+    let config = PanelConfig {
+        enabled: s.flag("enabled").unwrap_or(true),
+        severity: s
+            .choice("severity", &SEVERITIES)
+            .unwrap_or(Severity::Medium),
+        per_hour: s.integer("per_hour", 1, 1000).map_or(12, |n| n as usize),
+        opinions: s.integer("opinions", 1, 16).map_or(4, |n| n as usize),
+    };
+    s.finish();
+    config
+}
+
+pub(crate) fn agent(mut s: Section<'_>) -> AgentConfig {
+    let name = s.required_text("name");
+    if name.eq_ignore_ascii_case(crate::domain::finding::WATCHTOWER) {
+        s.fault(
+            "name",
+            format!("{name:?} is the server's own name, under which it reports its blind spots"),
+        );
+    }
+    if !name.is_empty() && !is_agent_name(&name) {
+        s.fault(
+            "name",
+            format!("must be 1 to 32 letters, digits, _ or -, got {name:?}"),
+        );
+    }
+    let persona = Persona {
+        name,
+        personality: s.required_text("personality"),
+        focus: s.required_text("focus"),
+        indicators: s.texts("indicators").unwrap_or_default(),
+    };
+    let streams = s.texts("streams").unwrap_or_default();
+    let streams = streams.into_iter().enumerate().filter_map(|(index, name)| {
+        let stream = StreamName::new(&name);
+        if let Err(error) = &stream {
+            s.fault(
+                &format!("streams[{index}]"),
+                format!("{error}, got {name:?}"),
+            );
+        }
+        stream.ok()
+    });
+    let streams = streams.collect();
+    let model = models::settings::own(&mut s);
+    let fallback = models::settings::fallback(&mut s);
+    let usual = AgentConfig::new(Arc::new(persona));
+    let agent = AgentConfig {
+        interval: s
+            .duration("interval", SECOND, 24 * HOUR)
+            .unwrap_or(usual.interval),
+        streams,
+        model,
+        fallback,
+        thinking: models::settings::thinking(&mut s),
+        priority: s
+            .choice(
+                "priority",
+                &[("normal", Priority::Normal), ("low", Priority::Low)],
+            )
+            .unwrap_or(usual.priority),
+        frames: s
+            .choice(
+                "frames",
+                &[("changed", Frames::Changed), ("full", Frames::Full)],
+            )
+            .unwrap_or(usual.frames),
+        max_regions: s
+            .integer("max_regions", 0, 16)
+            .map_or(usual.max_regions, |n| n as usize),
+        enabled: s.flag("enabled").unwrap_or(usual.enabled),
+        ..usual
+    };
+    s.finish();
+    agent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_panel_has_the_five_personas() {
+        let panel = Panel::parse(include_str!("../../agents.toml"), "agents.toml").unwrap();
+        let names: Vec<_> = panel.enabled().map(AgentConfig::name).collect();
+        assert_eq!(
+            names,
+            ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"]
+        );
+        assert!(
+            panel
+                .agents
+                .iter()
+                .all(|agent| !agent.persona.indicators.is_empty())
+        );
+        assert_eq!(panel.fastest(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let faults = Panel::parse(
+            r#"
+            colour = "red"
+            [model]
+            provider = "gpt"
+            name = "a b"
+            concurrency = 0
+            timeout = 5
+            [[agent]]
+            name = "SecOps"
+            personality = "wary"
+            focus = "threats"
+            interval = "0s"
+            enabled = "yes"
+            [[agent]]
+            name = "secops"
+            personality = " "
+            streams = ["ok", "../etc", 7]
+            interval = "soon"
+            tempo = "10s"
+            "#,
+            "agents.toml",
+        )
+        .unwrap_err();
+        insta::assert_snapshot!(faults);
+    }
+
+    #[test]
+    fn broken_toml_names_its_place() {
+        let faults = Panel::parse("[model\nname = 1", "agents.toml").unwrap_err();
+        insta::assert_snapshot!(faults);
+    }
+
+    #[test]
+    fn an_agent_may_think_elsewhere() {
+        let text = r#"
+            [[agent]]
+            name = "A"
+            personality = "p"
+            focus = "f"
+            model = "offline"
+            [[agent]]
+            name = "B"
+            personality = "p"
+            focus = "f"
+            model = "gemini-4-neon"
+            [[agent]]
+            name = "C"
+            personality = "p"
+            focus = "f"
+            model = "openai:qwen2.5vl:7b"
+            fallback = ["gemini:gemini-4-neon", "offline", "openai:qwen2.5vl:7b"]
+            [[agent]]
+            name = "D"
+            personality = "p"
+            focus = "f"
+            model = "llava:13b"
+            fallback = ["offline"]
+        "#;
+        let panel = Panel::parse(text, "agents.toml").unwrap();
+        let models = |index: usize, default| panel.agents[index].models(&panel.model, default);
+        let offline = ModelName::of(Provider::Offline, "");
+        let neon = ModelName::of(Provider::Gemini, "gemini-4-neon");
+        assert_eq!(models(0, Provider::Gemini), std::slice::from_ref(&offline));
+        assert_eq!(models(1, Provider::Offline), std::slice::from_ref(&neon));
+        let qwen = ModelName::of(Provider::OpenAi, "qwen2.5vl:7b");
+        assert_eq!(
+            models(2, Provider::Gemini),
+            [qwen.clone(), neon, offline.clone()]
+        );
+        assert_eq!(
+            models(3, Provider::OpenAi),
+            [ModelName::of(Provider::OpenAi, "llava:13b"), offline]
+        );
+    }
+}

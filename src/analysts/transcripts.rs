@@ -1,0 +1,165 @@
+//! A question and its answer as they are kept beside what came of them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Policy;
+use super::grounding::Masks;
+use crate::analysts::prompt_leak::Instructions;
+use crate::domain::finding::ModelRef;
+use crate::domain::transcript::{Cost, Purpose, Spoken, Transcript};
+use crate::models::model::Persona;
+use crate::screen::frame::Frame;
+use crate::screen::picture::Still;
+use crate::screen::redact::Redact;
+
+/// Who asks, and since when; made before the question is sent.
+#[derive(Debug)]
+pub(super) struct Asker {
+    agent: String,
+    purpose: Purpose,
+    asked_at: Timestamp,
+    began: Instant,
+}
+
+/// What there is to tell of a question once it is answered.
+#[derive(Debug)]
+pub(super) struct Told {
+    asker: Asker,
+    took_ms: u64,
+    cost: Cost,
+}
+
+impl Asker {
+    pub(super) fn now(agent: &str, purpose: Purpose) -> Self {
+        Self {
+            agent: agent.to_owned(),
+            purpose,
+            asked_at: Timestamp::now(),
+            began: Instant::now(),
+        }
+    }
+
+    pub(super) fn answered(self, cost: Cost) -> Told {
+        let took = self.began.elapsed().as_millis();
+        Told {
+            asker: self,
+            took_ms: u64::try_from(took).unwrap_or(u64::MAX),
+            cost,
+        }
+    }
+}
+
+impl Told {
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// With the secrets of its picture masked, and nothing of what the persona
+    /// is told. Costs CPU: call it off the async workers.
+    pub(super) fn transcript(
+        self,
+        spoken: Spoken,
+        model: ModelRef,
+        persona: &Persona,
+        frame: &Arc<Frame>,
+        policy: &Policy,
+    ) -> Transcript {
+        let masks = Masks::at_home(frame, policy);
+        let Spoken {
+            system,
+            mut question,
+            pictures,
+            answer,
+        } = spoken;
+        masks.hide(&mut question);
+        let instructions = Instructions::of(persona);
+        let answer = cleaned(&answer, &|text| {
+            masks.hide(text);
+            instructions.withhold(text);
+        });
+        let sum = Sha256::digest(system);
+        Transcript {
+            id: Uuid::now_v7(),
+            agent: self.asker.agent,
+            purpose: self.asker.purpose,
+            asked_at: self.asker.asked_at,
+            took_ms: self.took_ms,
+            model,
+            instructions_sha256: sum.iter().map(|byte| format!("{byte:02x}")).collect(),
+            question,
+            pictures,
+            answer,
+            cost: self.cost,
+        }
+    }
+}
+
+/// An answer that was understood is JSON, maybe with something around it; what
+/// is not JSON is not kept, as nobody could clean it.
+fn cleaned(answer: &str, clean: &impl Fn(&mut String)) -> String {
+    let inside = answer.find('{').zip(answer.rfind('}'));
+    let inside = inside.and_then(|(start, end)| answer.get(start..=end));
+    let parsed = inside.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(mut value) = parsed else {
+        return String::new();
+    };
+    clean_all(&mut value, clean);
+    serde_json::to_string_pretty(&value).unwrap_or_default()
+}
+
+/// Names as well: they are the model's to choose.
+fn clean_all(value: &mut Value, clean: &impl Fn(&mut String)) {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| clean_all(item, clean)),
+        Value::Object(fields) => {
+            let before = std::mem::take(fields);
+            fields.extend(before.into_iter().map(|(mut name, mut value)| {
+                clean(&mut name);
+                clean_all(&mut value, clean);
+                (name, value)
+            }));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The picture as it may be kept. One that nobody read is kept as it is only
+/// where nobody reads any: then the user has turned that off.
+pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
+    let kept = match frame.cleared(redact) {
+        Some(cleared) => cleared,
+        None => Arc::clone(frame),
+    };
+    match kept.still() {
+        Ok(still) => Some(still),
+        Err(error) => {
+            tracing::error!(%error, "a finding goes out without its picture");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_an_answer_is_cleaned() {
+        let clean = |text: &mut String| *text = text.replace("kestrel", "[x]");
+        let said = r#"```json
+            {"a": ["kestrel", 1], "kestrel": {"b": "\u006bestrel"}}
+            ```"#;
+        let kept = cleaned(said, &clean);
+        assert!(!kept.contains("kestrel"), "{kept}");
+        assert_eq!(kept.matches("[x]").count(), 3);
+        assert_eq!(cleaned("kestrel", &clean), "");
+        assert_eq!(cleaned("{kestrel}", &clean), "");
+    }
+}

@@ -1,0 +1,276 @@
+//! What the server itself can't see, reported under its own name.
+//!
+//! A picture that is black, frozen or gone, a reader or a model that does not
+//! keep up, an agent that is down: each is one finding by Watchtower with a
+//! start, and its incident is closed when it is over, which says the end. While
+//! it lasts nothing more is said.
+
+mod conditions;
+mod senses;
+pub mod settings;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::analysts::watchdog::settings::WatchdogSettings;
+use crate::base::stream_name::StreamName;
+use crate::domain::agent_status::Roster;
+use crate::domain::finding::{Category, Finding, FrameRef, ModelRef, Observation, WATCHTOWER};
+use crate::domain::incident::{Incident, Status};
+use crate::media::hub::StreamHub;
+use crate::record::FindingsBus;
+use crate::record::store::{IncidentQuery, Refusal, Verdict};
+use crate::screen::frames::FrameBus;
+use conditions::Key;
+use senses::Senses;
+
+/// Between two looks around.
+const EVERY: Duration = Duration::from_secs(1);
+/// So long absent, a condition is over.
+const OVER: SignedDuration = SignedDuration::from_secs(3);
+/// Open incidents of an earlier run that are closed at the start.
+const LEFT_OVER: usize = 1000;
+
+/// Whoever watches the watchers.
+#[derive(Debug)]
+pub struct Watchdog {
+    senses: Senses,
+    findings: FindingsBus,
+    known: BTreeMap<Key, Condition>,
+}
+
+/// Something that is so, or was a moment ago.
+#[derive(Debug)]
+struct Condition {
+    since: Timestamp,
+    /// When it was last seen to be so.
+    seen: Timestamp,
+    /// Its incident, once it is told.
+    incident: Option<Uuid>,
+}
+
+impl Watchdog {
+    pub fn new(
+        hub: StreamHub,
+        frames: FrameBus,
+        roster: Roster,
+        findings: FindingsBus,
+        settings: WatchdogSettings,
+    ) -> Self {
+        Self {
+            senses: Senses::new(hub, frames, roster, settings),
+            findings,
+            known: BTreeMap::new(),
+        }
+    }
+
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        self.close_left_over().await;
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.look_around(Timestamp::now()).await;
+        }
+    }
+
+    async fn look_around(&mut self, now: Timestamp) {
+        for (key, since) in self.senses.feel(now) {
+            let condition = self.known.entry(key).or_insert(Condition {
+                since,
+                seen: now,
+                incident: None,
+            });
+            condition.seen = now;
+        }
+        let keys: Vec<_> = self.known.keys().cloned().collect();
+        for key in keys {
+            let condition = &self.known[&key];
+            let (since, seen, incident) = (condition.since, condition.seen, condition.incident);
+            match incident {
+                None if seen == now => {
+                    let told = self.tell(&key, since, now).await;
+                    if let Some(condition) = self.known.get_mut(&key) {
+                        condition.incident = told;
+                    }
+                }
+                Some(incident) if now.duration_since(seen) >= OVER => {
+                    self.close(&key, incident, since, seen).await;
+                    self.known.remove(&key);
+                }
+                // It could not be written, and is over.
+                None => {
+                    self.known.remove(&key);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Its incident, once it is durable; tried again at the next look.
+    async fn tell(&self, key: &Key, since: Timestamp, now: Timestamp) -> Option<Uuid> {
+        let frame = self.senses.frame(&key.stream);
+        let at = FrameRef {
+            seq: frame.as_ref().map_or(0, |frame| frame.seq),
+            pts_ms: frame.as_ref().map_or(0, |frame| frame.pts.ms()),
+            // A picture of nothing proves nothing.
+            sha256: String::new(),
+        };
+        let observation = key.observation(since, now);
+        tracing::warn!(stream = %key.stream, "{}", observation.title);
+        match self.publish(&key.stream, since, at, observation).await {
+            Ok(incident) => Some(incident),
+            Err(error) => {
+                tracing::error!(%error, "failed to report what can't be seen");
+                None
+            }
+        }
+    }
+
+    async fn publish(
+        &self,
+        stream: &StreamName,
+        since: Timestamp,
+        at: FrameRef,
+        observation: Observation,
+    ) -> anyhow::Result<Uuid> {
+        let model = ModelRef {
+            provider: "watchtower".to_owned(),
+            name: "watchdog".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            prompt: String::new(),
+        };
+        let finding = Finding::new(WATCHTOWER, stream.clone(), since, at, observation, model);
+        let published = self.findings.publish(finding).await?;
+        let incident = published
+            .incident
+            .ok_or_else(|| anyhow::anyhow!("the finding has no incident"))?;
+        // The same happened before and was over.
+        let known = self.findings.incident(incident).await?;
+        if known.is_some_and(|known| known.incident.status == Status::Closed) {
+            self.decide(incident, Status::New, format!("again since {since:.0}"))
+                .await;
+        }
+        Ok(incident)
+    }
+
+    async fn close(&self, key: &Key, incident: Uuid, since: Timestamp, end: Timestamp) {
+        let lasted = end.duration_since(since).as_secs().max(1);
+        let why = format!("over: from {since:.0} to {end:.0}, {lasted} s");
+        tracing::info!(stream = %key.stream, "{}: {why}", key.title());
+        self.findings
+            .note(WATCHTOWER, &format!("{}: {why}", key.title()))
+            .await;
+        self.decide(incident, Status::Closed, why).await;
+    }
+
+    async fn decide(&self, incident: Uuid, status: Status, why: String) {
+        let verdict = Verdict {
+            incident,
+            status,
+            by: WATCHTOWER.to_owned(),
+            why,
+            false_positive: false,
+            version: None,
+        };
+        match self.findings.decide(verdict).await {
+            // Somebody was faster, or retention removed it.
+            Ok(_) | Err(Refusal::Already { .. } | Refusal::NoIncident(_)) => {}
+            Err(error) => tracing::error!(%error, "failed to close what can be seen again"),
+        }
+    }
+
+    /// Whether what an earlier run could not see is over nobody knows; what
+    /// goes on is reported anew. An attempt to steer the analysts is told under
+    /// the same name, and an analyst may have seen the same: those are people's
+    /// to close.
+    async fn close_left_over(&self) {
+        let query = IncidentQuery {
+            status: vec![Status::New, Status::Acknowledged],
+            category: vec![Category::Availability],
+            agent: Some(WATCHTOWER.to_owned()),
+            limit: LEFT_OVER,
+            ..IncidentQuery::default()
+        };
+        let Ok(page) = self.findings.incidents(query).await else {
+            return;
+        };
+        let own = |incident: &Incident| incident.agents == [WATCHTOWER];
+        for incident in page.items.into_iter().filter(own) {
+            let why = "the server was started again".to_owned();
+            self.decide(incident.id, Status::Closed, why).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::finding::Severity;
+    use crate::record::settings::StoreSettings;
+
+    #[tokio::test]
+    async fn only_blind_spots_of_its_own_are_closed_at_the_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = StoreSettings::default();
+        let (findings, _) = FindingsBus::open(folder.path(), folder.path(), &[], &settings)
+            .expect("an empty store");
+        let watchdog = Watchdog::new(
+            StreamHub::new(),
+            FrameBus::new(),
+            Roster::new(Vec::new()),
+            findings.clone(),
+            WatchdogSettings::default(),
+        );
+        let tell = async |agent: &str, category: Category, title: &str| {
+            let observation = Observation {
+                severity: Severity::Medium,
+                confidence: 1.0,
+                category,
+                title: title.to_owned(),
+                detail: String::new(),
+                evidence: Vec::new(),
+                mitre: Vec::new(),
+                recommended_action: String::new(),
+            };
+            let at = FrameRef {
+                seq: 0,
+                pts_ms: 0,
+                sha256: String::new(),
+            };
+            let model = ModelRef {
+                provider: "watchtower".to_owned(),
+                name: "watchdog".to_owned(),
+                version: "1".to_owned(),
+                prompt: String::new(),
+            };
+            let stream = StreamName::new("team").expect("a name");
+            let finding = Finding::new(agent, stream, Timestamp::now(), at, observation, model);
+            let published = findings.publish(finding).await.expect("written");
+            published.incident.expect("an incident")
+        };
+        let black = tell(WATCHTOWER, Category::Availability, "Black screen on team").await;
+        let steered = tell(
+            WATCHTOWER,
+            Category::PromptInjection,
+            "Text speaks to the analysts",
+        );
+        let steered = steered.await;
+        let shared = tell(WATCHTOWER, Category::Availability, "Signal of team lost").await;
+        let same = tell("SecOps", Category::Availability, "Signal of team lost").await;
+        assert_eq!(shared, same);
+        watchdog.close_left_over().await;
+        for (incident, status) in [
+            (black, Status::Closed),
+            (steered, Status::New),
+            (shared, Status::New),
+        ] {
+            let known = findings.incident(incident).await.expect("readable");
+            let known = known.expect("it is there").incident;
+            assert_eq!(known.status, status, "{}", known.title);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What is so right now, and since when.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::conditions::{Blindness, Key};
+use crate::analysts::watchdog::settings::WatchdogSettings;
+use crate::base::stream_name::StreamName;
+use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::media::hub::{StreamHub, StreamInfo};
+use crate::screen::frame::Frame;
+use crate::screen::frames::FrameBus;
+use crate::screen::picture::Picture;
+
+/// Brighter samples are something to see.
+const DARK: u8 = 40;
+/// Share of the picture that has to be brighter: a word.
+const SOMETHING: usize = 5_000;
+/// Streams that ended, remembered until they return.
+const MOST_GONE: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Senses {
+    hub: StreamHub,
+    frames: FrameBus,
+    roster: Roster,
+    settings: WatchdogSettings,
+    streams: HashMap<StreamName, Watched>,
+    gone: HashMap<StreamName, Timestamp>,
+}
+
+/// One live stream over time.
+#[derive(Debug)]
+struct Watched {
+    frame: u64,
+    /// When a picture was decoded last, or the first unit came.
+    frame_at: Timestamp,
+    black_since: Option<Timestamp>,
+    units: u64,
+    unit_at: Timestamp,
+}
+
+impl Senses {
+    pub(super) fn new(
+        hub: StreamHub,
+        frames: FrameBus,
+        roster: Roster,
+        settings: WatchdogSettings,
+    ) -> Self {
+        Self {
+            hub,
+            frames,
+            roster,
+            settings,
+            streams: HashMap::new(),
+            gone: HashMap::new(),
+        }
+    }
+
+    pub(super) fn frame(&self, stream: &StreamName) -> Option<Arc<Frame>> {
+        self.frames.newest(stream)
+    }
+
+    /// Everything that has lasted long enough to be told.
+    pub(super) fn feel(&mut self, now: Timestamp) -> Vec<(Key, Timestamp)> {
+        let live = self.hub.streams();
+        self.streams
+            .retain(|name, _| live.iter().any(|info| info.name == *name));
+        let mut felt = Vec::new();
+        for info in &live {
+            if let Some(since) = info.contested_since {
+                felt.push((Key::of_stream(Blindness::Contested, &info.name), since));
+            }
+            match info.lost_since {
+                Some(since) => {
+                    self.remember_gone(&info.name, since);
+                    // It starts anew when it returns.
+                    self.streams.remove(&info.name);
+                }
+                None => {
+                    self.gone.remove(&info.name);
+                    self.feel_stream(info, now, &mut felt);
+                }
+            }
+        }
+        for (name, since) in &self.gone {
+            if lasted(*since, now, self.settings.gone) {
+                felt.push((Key::of_stream(Blindness::Gone, name), *since));
+            }
+        }
+        // With nothing to look at nobody misses an analyst.
+        if let Some(stream) = live.iter().find(|info| info.lost_since.is_none()) {
+            for agent in self.roster.agents() {
+                self.feel_agent(&agent, &stream.name, now, &mut felt);
+            }
+        }
+        felt
+    }
+
+    /// The oldest make room: their end has been told long ago.
+    fn remember_gone(&mut self, name: &StreamName, since: Timestamp) {
+        if self.gone.len() >= MOST_GONE && !self.gone.contains_key(name) {
+            let oldest = self.gone.iter().min_by_key(|(_, since)| **since);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.gone.remove(&oldest);
+            }
+        }
+        self.gone.entry(name.clone()).or_insert(since);
+    }
+
+    fn feel_stream(&mut self, info: &StreamInfo, now: Timestamp, felt: &mut Vec<(Key, Timestamp)>) {
+        let name = &info.name;
+        let watched = self.streams.entry(name.clone()).or_insert_with(|| Watched {
+            frame: 0,
+            frame_at: now,
+            black_since: None,
+            units: info.totals.video_units + info.totals.left_out,
+            unit_at: now,
+        });
+        // Those left out are pictures that come, too.
+        let units = info.totals.video_units + info.totals.left_out;
+        if units != watched.units {
+            watched.units = units;
+            watched.unit_at = now;
+        }
+        let frame = self.frames.newest(name);
+        if let Some(frame) = frame.as_ref().filter(|frame| frame.seq != watched.frame) {
+            watched.frame = frame.seq;
+            watched.frame_at = now;
+            if is_black(&frame.picture) {
+                watched.black_since.get_or_insert(frame.captured_at);
+            } else {
+                watched.black_since = None;
+            }
+        }
+        let settings = &self.settings;
+        let mut tell = |blindness, since, after| {
+            if lasted(since, now, after) {
+                felt.push((Key::of_stream(blindness, name), since));
+            }
+        };
+        if let Some(since) = watched.black_since {
+            tell(Blindness::Black, since, settings.black);
+        }
+        // Without video nothing is expected of it: sound alone is a stream.
+        if watched.units > 0 {
+            // A stream that stands still is told as frozen.
+            let comes = !lasted(watched.unit_at, now, settings.stopped);
+            // A long group of pictures that is seen well is none of our
+            // business.
+            if comes {
+                tell(Blindness::Undecoded, watched.frame_at, settings.keyframe);
+            }
+            tell(Blindness::Frozen, watched.unit_at, settings.stopped);
+        }
+        // Where nobody sees anything, that is told above.
+        if let Some(since) = info.unshown_since.filter(|since| watched.frame_at > *since) {
+            tell(Blindness::Unshown, since, settings.keyframe);
+        }
+        if let Some(frame) = frame.filter(|_| watched.black_since.is_none()) {
+            let after = if frame.changes.ticking {
+                settings.stopped
+            } else {
+                settings.frozen
+            };
+            tell(Blindness::Frozen, frame.changes.moved_at, after);
+        }
+        if let Some(since) = self
+            .frames
+            .behind_since(name)
+            .filter(|_| self.frames.is_read())
+        {
+            tell(Blindness::Unread, since, settings.unread);
+        }
+    }
+
+    fn feel_agent(
+        &self,
+        agent: &AgentStatus,
+        stream: &StreamName,
+        now: Timestamp,
+        felt: &mut Vec<(Key, Timestamp)>,
+    ) {
+        let key = |blindness| Key {
+            blindness,
+            stream: stream.clone(),
+            agent: agent.name.clone(),
+        };
+        if let Some(since) = agent.failed_since {
+            felt.push((key(Blindness::AgentDown), since));
+        }
+        let patience = Duration::from_millis(agent.interval_ms.saturating_mul(3));
+        let patience = patience.max(self.settings.unanswered);
+        if let Some(since) = agent
+            .wanting_since
+            .filter(|since| lasted(*since, now, patience))
+        {
+            felt.push((key(Blindness::Unanswered), since));
+        }
+    }
+}
+
+fn lasted(since: Timestamp, now: Timestamp, after: Duration) -> bool {
+    let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    now.duration_since(since) >= after
+}
+
+fn is_black(picture: &Picture) -> bool {
+    let bright = picture.y.iter().filter(|sample| **sample > DARK).count();
+    bright <= picture.y.len() / SOMETHING
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
+
+    fn senses() -> (StreamHub, FrameBus, Senses) {
+        let (hub, frames) = (StreamHub::holding(), FrameBus::new());
+        let settings = WatchdogSettings::default();
+        let roster = Roster::new(Vec::new());
+        let senses = Senses::new(hub.clone(), frames.clone(), roster, settings);
+        (hub, frames, senses)
+    }
+
+    fn team() -> StreamName {
+        StreamName::new("team").expect("a name")
+    }
+
+    fn seconds_from_now() -> impl Fn(i64) -> Timestamp {
+        let start = Timestamp::now();
+        move |nth| start + SignedDuration::from_secs(nth)
+    }
+
+    fn unit(keyframe: bool) -> MediaUnit {
+        let sps = Bytes::from_static(b"\x67\x42\xc0\x1e");
+        let config = VideoConfig::playable(sps.clone(), sps, 640, 360);
+        MediaUnit::Video(AccessUnit {
+            pts: MediaTime(0),
+            dts: MediaTime(0),
+            keyframe,
+            config: Arc::new(config),
+            data: Bytes::from_static(b"\0\0\0\x01\x65"),
+        })
+    }
+
+    fn told(senses: &mut Senses, at: Timestamp) -> Vec<Blindness> {
+        let felt = senses.feel(at);
+        felt.into_iter().map(|(key, _)| key.blindness).collect()
+    }
+
+    #[test]
+    fn units_without_a_picture_are_told_and_a_long_group_that_is_seen_is_not() {
+        for begins in [true, false] {
+            let (hub, frames, mut senses) = senses();
+            let name = team();
+            let publisher = hub.publish(&name);
+            let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
+            let second = seconds_from_now();
+            publisher.push(unit(begins)).expect("ours");
+            // A minute in which one picture a second is seen, if decoding
+            // could begin, and one in which none is.
+            let mut undecoded = Vec::new();
+            for nth in 0..120 {
+                publisher.push(unit(false)).expect("ours");
+                if begins && nth < 60 {
+                    bus.publish(Picture::grey(64, 64), MediaTime(nth), second(nth));
+                }
+                if told(&mut senses, second(nth)).contains(&Blindness::Undecoded) {
+                    undecoded.push(nth);
+                }
+            }
+            let first = if begins { 59 + 30 } else { 30 };
+            assert_eq!(undecoded.first(), Some(&first), "{begins}");
+            assert_eq!(undecoded.last(), Some(&119), "{begins}");
+        }
+    }
+
+    #[test]
+    fn viewers_who_see_nothing_are_told_only_where_analysts_see_something() {
+        for seen in [true, false] {
+            let (hub, frames, mut senses) = senses();
+            let name = team();
+            let publisher = hub.publish(&name);
+            let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
+            let second = seconds_from_now();
+            publisher.push(unit(true)).expect("ours");
+            let mut unshown = Vec::new();
+            for nth in 0..90 {
+                publisher.push(unit(false)).expect("ours");
+                if seen {
+                    bus.publish(Picture::grey(64, 64), MediaTime(nth), second(nth));
+                }
+                match nth {
+                    10 => hub.note_unshown(&name, Some(second(10))),
+                    70 => hub.note_unshown(&name, None),
+                    _ => {}
+                }
+                if told(&mut senses, second(nth)).contains(&Blindness::Unshown) {
+                    unshown.push(nth);
+                }
+            }
+            let wanted: Vec<i64> = if seen { (40..70).collect() } else { Vec::new() };
+            assert_eq!(unshown, wanted);
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_told_after_many_others_too() {
+        let (hub, _, mut senses) = senses();
+        let later = Timestamp::now() + SignedDuration::from_secs(60);
+        for nth in 0..MOST_GONE + 20 {
+            let name = StreamName::new(&format!("s{nth}")).expect("a name");
+            drop(hub.publish(&name));
+            let felt = senses.feel(later);
+            let gone = Key::of_stream(Blindness::Gone, &name);
+            assert!(felt.iter().any(|(key, _)| *key == gone), "{name}");
+        }
+    }
+
+    #[test]
+    fn black_is_black_and_a_word_on_it_is_not() {
+        let mut picture = Picture {
+            width: 640,
+            height: 360,
+            y: vec![16; 640 * 360],
+            u: vec![128; 320 * 180],
+            v: vec![128; 320 * 180],
+        };
+        assert!(is_black(&picture));
+        picture.y[1000..1120].fill(220);
+        assert!(!is_black(&picture));
+    }
+}

@@ -1,0 +1,436 @@
+//! From configuration to the members of the panel.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::analysts::budget::settings::BudgetConfig;
+use crate::analysts::budget::{Budget, Prices, how_to_price};
+use crate::analysts::settings::{AgentConfig, Frames, Panel, Priority};
+use crate::analysts::{Governor, GovernorSettings, Member, Mind, Policy, Staff, Thinker};
+use crate::app::config::Config;
+use crate::base::tls::Tls;
+use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::domain::finding::WATCHTOWER;
+use crate::domain::metrics::Metrics;
+use crate::ingest;
+use crate::models::gemini::{Gemini, GeminiSettings};
+use crate::models::model::{Model, Persona};
+use crate::models::offline::{Offline, Rules};
+use crate::models::openai::{OpenAi, OpenAiSettings};
+use crate::models::settings::{ModelConfig, Provider, Thinking};
+use crate::record::FindingsBus;
+use crate::screen::frames::FrameBus;
+use crate::screen::redact::Redact;
+use crate::screen::{KeepText, Ocr, Reader, ReaderSettings};
+
+/// The enabled agents with their models, and everyone's first status.
+pub(crate) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster, Budget)> {
+    let (hiring, staff, roster) = Hiring::open(config)?;
+    Ok((staff.members.to_vec(), roster, hiring.budget))
+}
+
+/// Whoever takes people on, at the start and whenever `agents.toml` changes.
+#[derive(Debug)]
+pub(crate) struct Hiring {
+    makers: Makers,
+    budget: Budget,
+}
+
+impl Hiring {
+    pub(crate) fn open(config: &Config) -> anyhow::Result<(Self, Staff, Roster)> {
+        let money = &config.panel.budget;
+        let budget = Budget::new(money.limits.clone(), prices(money)?);
+        let makers = Makers::new(config.clone());
+        let mut hiring = Self { makers, budget };
+        let (staff, statuses) = hiring.staff(&[])?;
+        hiring.priced(&staff, &prices(money)?)?;
+        Ok((hiring, staff, Roster::new(statuses)))
+    }
+
+    /// A new staff. Members whose settings stay are kept as they are, with
+    /// what they and their models remember. On an error nothing has changed.
+    pub(crate) fn change(
+        &mut self,
+        panel: Panel,
+        now: &Staff,
+    ) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
+        let mut config = self.makers.config.clone();
+        let same = config.panel.model == panel.model;
+        let prices = prices(&panel.budget)?;
+        config.panel = panel;
+        let mut makers = Makers::new(config);
+        if same {
+            // With the models and governors there are.
+            makers.clients.clone_from(&self.makers.clients);
+            makers.governors.clone_from(&self.makers.governors);
+            makers.rules.clone_from(&self.makers.rules);
+        }
+        let mut next = Self {
+            makers,
+            budget: self.budget.clone(),
+        };
+        let known: &[Member] = if same { &now.members } else { &[] };
+        let hired = next.staff(known)?;
+        next.priced(&hired.0, &prices)?;
+        let limits = next.panel().budget.limits.clone();
+        self.budget.change(limits, prices);
+        *self = next;
+        Ok(hired)
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// A budget in money needs to know what each model costs; without one it is
+    /// said, once, of which nobody knows.
+    fn priced(&self, staff: &Staff, prices: &Prices) -> anyhow::Result<()> {
+        let limited = self.panel().budget.limits.of_money();
+        let mut unknown: Vec<String> = Vec::new();
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let thinkers = staff
+            .members
+            .iter()
+            .flat_map(|member| member.mind.thinkers());
+        for thinker in thinkers.filter(|thinker| thinker.governor.is_some()) {
+            let model = thinker.model.identity().name;
+            if prices.of(&model, today).is_none() && !unknown.contains(&model) {
+                unknown.push(model);
+            }
+        }
+        for model in &unknown {
+            let how = how_to_price(model);
+            if limited {
+                bail!("[budget] limits US dollars, and {model} has no price: name it {how}");
+            }
+            tracing::info!(%model, "no price is known: its cost is shown as 0; name it {how}");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn panel(&self) -> &Panel {
+        &self.makers.config.panel
+    }
+
+    /// Watchtower's own eye for text that speaks to the analysts, which no
+    /// model is to be trusted with. Not on the roster: it has no view.
+    fn guard(&mut self, known: &[Member]) -> anyhow::Result<Member> {
+        let is_guard = |member: &&Member| member.config.name() == WATCHTOWER;
+        if let Some(known) = known.iter().find(is_guard) {
+            return Ok(known.clone());
+        }
+        let persona = Arc::new(Persona {
+            name: WATCHTOWER.to_owned(),
+            personality: String::new(),
+            focus: "text that speaks to the analysts".to_owned(),
+            indicators: Vec::new(),
+        });
+        let thinker = Thinker {
+            model: Arc::new(Offline::new(self.makers.rules()?, &persona)),
+            governor: None,
+            policy: policy(Provider::Offline, &self.makers.config.panel.model),
+        };
+        Ok(Member {
+            mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+            config: AgentConfig {
+                interval: Duration::from_secs(1),
+                frames: Frames::Full,
+                max_regions: 0,
+                ..AgentConfig::new(persona)
+            },
+        })
+    }
+
+    /// Whether such a panel needs the screen's text.
+    pub(crate) fn would_read(&self, panel: &Panel) -> bool {
+        let config = Config {
+            panel: panel.clone(),
+            ..self.makers.config.clone()
+        };
+        config.reads_text()
+    }
+
+    /// The default model, if it is one that understands a question.
+    fn clerk(&mut self, default: Provider) -> anyhow::Result<Option<Mind>> {
+        if default == Provider::Offline {
+            return Ok(None);
+        }
+        let config = &self.makers.config;
+        let policy = policy(default, &config.panel.model);
+        let model = (default, config.panel.model.name.clone());
+        let (model, governor) = self.makers.hosted(&model, config.panel.model.thinking)?;
+        let thinker = Thinker {
+            model,
+            governor: Some(governor),
+            policy,
+        };
+        // Screens come first: when money runs short, questions are searched for.
+        Ok(Some(Mind::new(thinker, Vec::new(), Priority::Low)))
+    }
+
+    fn staff(&mut self, known: &[Member]) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
+        let config = self.makers.config.clone();
+        let default = config.default_provider();
+        let mut members = Vec::new();
+        let mut statuses = Vec::new();
+        for agent in &config.panel.agents {
+            let models = agent.models(&config.panel.model, default);
+            let mut status = status(agent, &models[0]);
+            if agent.enabled {
+                let member = match known.iter().find(|member| member.config == *agent) {
+                    Some(known) => known.clone(),
+                    None => Member {
+                        mind: self.makers.mind(agent, &models)?,
+                        config: agent.clone(),
+                    },
+                };
+                status.model = member.mind.first().model.identity().name;
+                members.push(member);
+            }
+            statuses.push(status);
+        }
+        if members.iter().any(|member| member.mind.is_hosted()) {
+            members.push(self.guard(known)?);
+        }
+        // Where all stay on this machine, so does what people ask.
+        let clerk = match members
+            .iter()
+            .any(|member: &Member| member.mind.is_hosted())
+        {
+            true => self.clerk(default)?,
+            false => None,
+        };
+        let staff = Staff {
+            members: members.into(),
+            panel: config.panel.exchange,
+            clerk,
+        };
+        Ok((staff, statuses))
+    }
+}
+
+fn policy(provider: Provider, model: &ModelConfig) -> Policy {
+    Policy {
+        // Rules look on this machine, and are to find the secrets.
+        redact: match provider {
+            Provider::Offline => Redact::Off,
+            Provider::Gemini | Provider::OpenAi => model.redact,
+        },
+        own: model.redact_patterns.clone(),
+        redact_evidence: model.redact_at_home(),
+        ungrounded: model.ungrounded_severity,
+    }
+}
+
+/// Whoever reads the screen, if anyone needs its text.
+pub(crate) fn reader(
+    config: &Config,
+    frames: &FrameBus,
+    record: Option<FindingsBus>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Reader>> {
+    if !config.reads_text() {
+        return Ok(None);
+    }
+    let ocr = Ocr::load(&config.places.models)?;
+    let settings = ReaderSettings {
+        share: config.settings.ocr.cpu_budget,
+        own: config.panel.model.redact_patterns.clone(),
+    };
+    let (frames, metrics) = (frames.clone(), Arc::clone(metrics));
+    let record = record.map(|record| Arc::new(record) as Arc<dyn KeepText>);
+    Ok(Some(Reader::new(ocr, frames, record, metrics, settings)))
+}
+
+fn prices(budget: &BudgetConfig) -> anyhow::Result<Prices> {
+    Ok(Prices::load(budget.prices.as_deref())?)
+}
+
+fn status(agent: &AgentConfig, (provider, model): &(Provider, String)) -> AgentStatus {
+    AgentStatus {
+        enabled: agent.enabled,
+        interval_ms: u64::try_from(agent.interval.as_millis()).unwrap_or(u64::MAX),
+        streams: agent.streams.iter().map(ToString::to_string).collect(),
+        state: if agent.enabled {
+            "starting"
+        } else {
+            "not enabled"
+        }
+        .to_owned(),
+        ..AgentStatus::new(agent.name(), provider.as_str(), model)
+    }
+}
+
+/// A hosted model, and who limits the asking of it.
+type Hosted = (Arc<dyn Model>, Arc<Governor>);
+
+/// A client is of one model that thinks so much.
+type ClientKey = ((Provider, String), Option<Thinking>);
+
+/// Makes models, and sees to it that those who ask the same model share its
+/// governor, that all share the lanes, and that those who apply rules share
+/// the rules.
+#[derive(Debug)]
+struct Makers {
+    config: Config,
+    clients: HashMap<ClientKey, Arc<dyn Model>>,
+    governors: HashMap<(Provider, String), Arc<Governor>>,
+    rules: Option<Arc<Rules>>,
+}
+
+impl Makers {
+    fn new(config: Config) -> Self {
+        Self {
+            config,
+            clients: HashMap::new(),
+            governors: HashMap::new(),
+            rules: None,
+        }
+    }
+
+    fn mind(&mut self, agent: &AgentConfig, models: &[(Provider, String)]) -> anyhow::Result<Mind> {
+        let thinkers = models.iter().map(|model| self.thinker(agent, model));
+        let mut thinkers = thinkers.collect::<anyhow::Result<Vec<_>>>()?;
+        let fallback = thinkers.split_off(1);
+        let first = thinkers.remove(0);
+        Ok(Mind::new(first, fallback, agent.priority))
+    }
+
+    fn thinker(
+        &mut self,
+        agent: &AgentConfig,
+        model: &(Provider, String),
+    ) -> anyhow::Result<Thinker> {
+        let policy = policy(model.0, &self.config.panel.model);
+        if model.0 == Provider::Offline {
+            return Ok(Thinker {
+                model: Arc::new(Offline::new(self.rules()?, &agent.persona)),
+                governor: None,
+                policy,
+            });
+        }
+        let thinking = agent.thinking.or(self.config.panel.model.thinking);
+        let (model, governor) = self.hosted(model, thinking)?;
+        Ok(Thinker {
+            model,
+            governor: Some(governor),
+            policy,
+        })
+    }
+
+    fn hosted(
+        &mut self,
+        model: &(Provider, String),
+        thinking: Option<Thinking>,
+    ) -> anyhow::Result<Hosted> {
+        let key = (model.clone(), thinking);
+        let client = match self.clients.get(&key) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let made: Arc<dyn Model> = match model.0 {
+                    Provider::OpenAi => Arc::new(openai(&self.config, &model.1, thinking)?),
+                    Provider::Gemini | Provider::Offline => {
+                        Arc::new(gemini(&self.config, &model.1, thinking)?)
+                    }
+                };
+                self.clients.insert(key, Arc::clone(&made));
+                made
+            }
+        };
+        let governor = match self.governors.get(model) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let made = Arc::new(self.governor(model.0));
+                self.governors.insert(model.clone(), Arc::clone(&made));
+                made
+            }
+        };
+        Ok((client, governor))
+    }
+
+    /// With lanes shared by all of a provider's models, and a quota of its own.
+    fn governor(&self, provider: Provider) -> Governor {
+        let mut others = self.governors.iter();
+        match others.find(|((other, _), _)| *other == provider) {
+            Some((_, other)) => other.sibling(),
+            None => Governor::new(GovernorSettings {
+                concurrency: self.config.panel.model.concurrency,
+                ..GovernorSettings::default()
+            }),
+        }
+    }
+
+    fn rules(&mut self) -> anyhow::Result<Arc<Rules>> {
+        if let Some(rules) = &self.rules {
+            return Ok(Arc::clone(rules));
+        }
+        let rules = Arc::new(Rules::load(&self.config.panel.model.rules)?);
+        self.rules = Some(Arc::clone(&rules));
+        Ok(rules)
+    }
+}
+
+/// A client for one Gemini model, by its name.
+pub(crate) fn gemini(
+    config: &Config,
+    name: &str,
+    thinking: Option<Thinking>,
+) -> anyhow::Result<Gemini> {
+    let model = &config.panel.model;
+    let key = config.secrets.api_key.clone();
+    let key = key.context("the provider is gemini but there is no key: set GOOGLE_API_KEY, or provider = \"offline\" in agents.toml")?;
+    let base_url = config
+        .secrets
+        .gemini_base_url
+        .clone()
+        .or_else(|| model.base_url.clone());
+    let settings = GeminiSettings {
+        key,
+        base_url,
+        api_version: model.api_version.clone(),
+        model: name.to_owned(),
+        allow_http: model.allow_http,
+        timeout: model.timeout,
+        max_output_tokens: model.max_output_tokens,
+        thinking,
+    };
+    Ok(Gemini::new(settings)?)
+}
+
+/// A client for one model of an OpenAI-style server, by its name.
+fn openai(config: &Config, name: &str, thinking: Option<Thinking>) -> anyhow::Result<OpenAi> {
+    let model = &config.panel.model;
+    let address = config.secrets.openai_base_url.clone();
+    let base_url = address
+        .or_else(|| model.openai_base_url.clone())
+        .with_context(|| format!("the model openai:{name} needs the address of its server: set openai_base_url in [model] of agents.toml, or OPENAI_BASE_URL (Ollama: http://127.0.0.1:11434/v1)"))?;
+    let settings = OpenAiSettings {
+        base_url,
+        key: config.secrets.openai_key.clone(),
+        model: name.to_owned(),
+        allow_http: model.allow_http,
+        timeout: model.timeout,
+        max_output_tokens: model.max_output_tokens,
+        thinking,
+    };
+    Ok(OpenAi::new(settings)?)
+}
+
+pub(crate) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> ingest::Settings {
+    let settings = &config.settings.rtmp;
+    ingest::Settings {
+        secure: config.places.rtmps.zip(tls.map(|tls| tls.acceptor(&[]))),
+        stream_key: config.secrets.stream_key.clone(),
+        per_address: settings.max_connections_per_address,
+        connections: settings.max_connections,
+        streams: settings.max_streams,
+        handshake: settings.handshake_timeout,
+        idle: settings.idle_timeout,
+        ..ingest::Settings::new(config.places.rtmp)
+    }
+}

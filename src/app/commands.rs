@@ -1,0 +1,69 @@
+//! Commands of the program, one function each.
+
+use crate::app::cli::Command;
+use crate::app::cli::PublishArgs;
+use crate::app::cli::SinkCommand;
+use crate::app::config::Config;
+use crate::app::config::Secrets;
+use crate::app::serve::App;
+use crate::app::tasks::shutdown_signal;
+use crate::base::secret::Secret;
+use crate::codec;
+use anyhow::Context as _;
+use std::process::ExitCode;
+
+/// Runs one command of the command line.
+pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    let secrets = Secrets::from_env();
+    match command {
+        Command::Serve(args) => {
+            let config = Config::load(args.places.into(), secrets)?;
+            crate::app::private::warn_of_readers([&config.places.data, &config.places.logs]);
+            let app = App::bind(config).await?;
+            if let Some(file) = &args.ready_file {
+                app.tell_ready(file)
+                    .with_context(|| format!("failed to write {}", file.display()))?;
+            }
+            app.run(shutdown_signal()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check(places) => Ok(crate::app::check::run(places.into(), secrets).await),
+        Command::Publish(args) => publish(args, secrets).await,
+        Command::Replay(args) => {
+            let config = Config::load(args.look.places(), secrets)?;
+            crate::app::replay::replay(config, args.look.into()).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Eval(args) => {
+            let config = Config::load(args.look.places(), secrets)?;
+            let (labels, json) = (args.labels, args.json);
+            crate::app::replay::eval(
+                config,
+                args.look.into(),
+                &labels,
+                json.as_deref(),
+                args.every,
+            )
+            .await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sink(SinkCommand::Test(args)) => Ok(crate::app::sink_test::run(&args)?.await),
+        Command::Agent(args) => {
+            crate::app::remote_agent::run(args, secrets, shutdown_signal()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+pub(crate) async fn publish(args: PublishArgs, secrets: Secrets) -> anyhow::Result<ExitCode> {
+    let stop = shutdown_signal()?;
+    let key = secrets.stream_key.as_ref().map(Secret::expose);
+    let report = codec::publish(&args.file, &args.to, key, args.looping, &stop).await?;
+    tracing::info!(
+        seconds = report.played.as_secs(),
+        loops = report.loops,
+        bytes = report.bytes,
+        "published"
+    );
+    Ok(ExitCode::SUCCESS)
+}

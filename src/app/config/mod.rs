@@ -1,0 +1,178 @@
+//! What the server was told: flags, environment, `agents.toml` and
+//! `watchtower.toml`, read once and checked whole.
+//!
+//! Every fault of a file is reported at once, each with its path. Secrets come
+//! from the environment alone and are kept in [`Secret`].
+
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::screen::redact::Redact;
+
+use crate::analysts::settings::Panel;
+use crate::base::config::fault::Faults;
+use crate::base::secret::Secret;
+use crate::models::settings::Provider;
+pub use settings::Settings;
+
+/// Where to listen and where things lie: the flags of `serve`.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub config: PathBuf,
+    pub settings: PathBuf,
+    pub rtmp: SocketAddr,
+    /// Where encrypted publishers connect; needs `[tls]`.
+    pub rtmps: Option<SocketAddr>,
+    pub http: SocketAddr,
+    pub data: PathBuf,
+    /// Where viewers' media flows, over UDP and TCP alike.
+    pub webrtc: SocketAddr,
+    /// The address or host name viewers reach `webrtc` by, behind NAT.
+    pub public_address: Option<String>,
+    pub logs: PathBuf,
+    pub models: PathBuf,
+}
+
+/// What only the environment may say.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    pub stream_key: Option<Secret>,
+    pub console_token: Option<Secret>,
+    pub api_key: Option<Secret>,
+    /// What tools sign with who decide about incidents from outside.
+    pub inbound_secret: Option<Secret>,
+    /// For an OpenAI-style server; many on this machine need none.
+    pub openai_key: Option<Secret>,
+    /// Not secret, but of the same place.
+    pub gemini_base_url: Option<String>,
+    pub openai_base_url: Option<String>,
+}
+
+impl Secrets {
+    pub fn from_env() -> Self {
+        let get = |name: &str| std::env::var(name).ok();
+        let secret = |name: &str| get(name).as_deref().and_then(Secret::new);
+        let address = |name: &str| get(name).filter(|url| !url.trim().is_empty());
+        Self {
+            stream_key: secret("WATCHTOWER_STREAM_KEY"),
+            console_token: secret("WATCHTOWER_CONSOLE_TOKEN"),
+            inbound_secret: secret("WATCHTOWER_INBOUND_SECRET"),
+            api_key: secret("GOOGLE_API_KEY").or_else(|| secret("GEMINI_API_KEY")),
+            openai_key: secret("OPENAI_API_KEY"),
+            gemini_base_url: address("GOOGLE_GEMINI_BASE_URL"),
+            openai_base_url: address("OPENAI_BASE_URL"),
+        }
+    }
+}
+
+/// The whole configuration, valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub places: Places,
+    pub settings: Settings,
+    pub panel: Panel,
+    pub secrets: Secrets,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("failed to read {}: {source}; {hint}", file.display())]
+    Read {
+        file: PathBuf,
+        source: std::io::Error,
+        hint: &'static str,
+    },
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// Both files have faults.
+    #[error("{0}\n{1}")]
+    Both(Faults, Faults),
+    #[error(
+        "--rtmps {address} needs a certificate: name certificate and key in [tls] of {}",
+        settings.display()
+    )]
+    RtmpsWithoutTls {
+        address: SocketAddr,
+        settings: PathBuf,
+    },
+}
+
+impl Config {
+    pub fn load(places: Places, secrets: Secrets) -> Result<Self, ConfigError> {
+        let panel = read(&places.config)?.ok_or_else(|| ConfigError::Read {
+            file: places.config.clone(),
+            source: std::io::ErrorKind::NotFound.into(),
+            hint: "copy agents.toml from the project, or name yours with --config",
+        })?;
+        let settings = Settings::load(&places.settings)?;
+        let panel = Panel::parse(&panel, &places.config.display().to_string());
+        match (panel, settings) {
+            (Ok(panel), Ok(settings)) => match (places.rtmps, &settings.tls) {
+                (Some(address), None) => Err(ConfigError::RtmpsWithoutTls {
+                    address,
+                    settings: places.settings,
+                }),
+                _ => Ok(Self {
+                    places,
+                    settings,
+                    panel,
+                    secrets,
+                }),
+            },
+            (Err(panel), Ok(_)) => Err(panel.into()),
+            (Ok(_), Err(settings)) => Err(settings.into()),
+            (Err(panel), Err(settings)) => Err(ConfigError::Both(panel, settings)),
+        }
+    }
+
+    /// Who answers an agent that names no model of its own.
+    pub fn default_provider(&self) -> Provider {
+        let by_key = match self.secrets.api_key {
+            Some(_) => Provider::Gemini,
+            None => Provider::Offline,
+        };
+        self.panel.model.provider.unwrap_or(by_key)
+    }
+
+    /// Whether anyone needs the screen's text, and so the OCR model: an agent
+    /// that goes by it, or one whose pictures are cleared of secrets by it.
+    pub fn reads_text(&self) -> bool {
+        let default = self.default_provider();
+        let model = &self.panel.model;
+        let redacts = model.redact != Redact::Off;
+        self.panel.enabled().any(|agent| {
+            let models = agent.models(model, default);
+            let by_rules = |(provider, _): &(Provider, String)| *provider == Provider::Offline;
+            redacts || models.iter().any(by_rules)
+        })
+    }
+}
+
+fn read(file: &Path) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Read {
+            file: file.to_owned(),
+            source,
+            hint: "expected a readable UTF-8 text file",
+        }),
+    }
+}
+
+impl Settings {
+    /// A file that may be absent, and what the environment says beside it.
+    pub fn load(file: &Path) -> Result<Result<Self, Faults>, ConfigError> {
+        let text = read(file)?.unwrap_or_default();
+        let settings = Self::parse(&text, &file.display().to_string());
+        Ok(settings.map(|mut settings| {
+            for sink in &mut settings.sinks {
+                sink.override_from(|name| std::env::var(name).ok());
+            }
+            settings
+        }))
+    }
+}

@@ -1,0 +1,111 @@
+//! `watchtower.toml`: how the server behaves. The file may be absent.
+
+use crate::analysts::watchdog::settings::{WatchdogSettings, watchdog};
+use crate::base::config::fault::Faults;
+use crate::base::config::section::{Section, parse_table};
+use crate::base::tls::settings::{TlsSettings, tls};
+use crate::console::settings::{HttpSettings, http};
+use crate::ingest::settings::{RtmpSettings, rtmp};
+use crate::playback::settings::{WebrtcSettings, webrtc};
+use crate::record::settings::{LogSettings, StoreSettings, logs, store};
+use crate::screen::settings::{OcrSettings, ocr};
+use crate::sinks::settings::{self, SinkSettings};
+
+/// All of `watchtower.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub rtmp: RtmpSettings,
+    pub http: HttpSettings,
+    pub ocr: OcrSettings,
+    pub store: StoreSettings,
+    pub logs: LogSettings,
+    pub webrtc: WebrtcSettings,
+    pub watchdog: WatchdogSettings,
+    /// Without it nothing is encrypted but the viewers' media.
+    pub tls: Option<TlsSettings>,
+    pub sinks: Vec<SinkSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::parse("", "watchtower.toml").expect("an empty file is valid")
+    }
+}
+
+impl Settings {
+    /// Reads the text of a `watchtower.toml`; `file` only names it in faults.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Faults> {
+        let mut faults = Faults::new(file);
+        let table = parse_table(text, file)?;
+        let mut root = Section::new(table, "", &mut faults);
+        let rtmp = rtmp(root.section("rtmp"));
+        let http = http(root.section("http"));
+        let ocr = ocr(root.section("ocr"));
+        let store = store(root.section("store"));
+        let logs = logs(root.section("logs"));
+        let webrtc = webrtc(root.section("webrtc"));
+        let watchdog = watchdog(root.section("watchdog"));
+        let tls = tls(root.section("tls"));
+        let sinks = root.each("sinks", settings::sink);
+        root.finish();
+        if faults.is_empty() {
+            Ok(Self {
+                rtmp,
+                http,
+                ocr,
+                store,
+                logs,
+                webrtc,
+                watchdog,
+                tls,
+                sinks,
+            })
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_says_the_defaults() {
+        let text = include_str!("../../../watchtower.toml");
+        let sample = Settings::parse(text, "watchtower.toml").unwrap();
+        assert_eq!(sample, Settings::default());
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let faults = Settings::parse(
+            r#"
+            verbose = true
+            ocr = 3
+            [rtmp]
+            max_connections = -1
+            idle_timeout = "1d"
+            port = 1935
+            [http]
+            allowed_origins = ["https://console.example", "example.com", "https://x/y"]
+            [store]
+            keep = "5m"
+            max_megabytes = 1
+            keep_stills = "yes"
+            [logs]
+            max_megabytes = -1
+            keep = 0
+            [webrtc]
+            max_viewers = 0
+            transcode = "always"
+            [tls]
+            certificate = "fullchain.pem"
+            private = "privkey.pem"
+            "#,
+            "watchtower.toml",
+        )
+        .unwrap_err();
+        insta::assert_snapshot!(faults);
+    }
+}

@@ -1,0 +1,39 @@
+//! Findings on standard output.
+
+use crate::domain::finding::Finding;
+use crate::domain::finding::printable;
+use crate::record::FindingsBus;
+use tokio::sync::broadcast::error::RecvError;
+
+/// A line each on the server's own output.
+pub(crate) async fn print_findings(findings: FindingsBus) {
+    let mut heard = findings.subscribe();
+    drop(findings);
+    loop {
+        match heard.recv().await {
+            Ok(finding) => tracing::info!(target: "finding", "{}", line(&finding)),
+            Err(RecvError::Lagged(count)) => {
+                tracing::warn!(
+                    count,
+                    "findings came too fast to print; all are in findings.jsonl"
+                );
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+pub(crate) fn line(finding: &Finding) -> String {
+    let quote = finding
+        .evidence
+        .iter()
+        .find(|evidence| !evidence.quote.is_empty());
+    let quote = quote
+        .map(|evidence| format!(" | {}", printable(&evidence.quote)))
+        .unwrap_or_default();
+    let (agent, stream, title) = (&finding.agent, &finding.stream, printable(&finding.title));
+    format!(
+        "{} {agent} {stream}: {title}{quote}",
+        finding.severity.as_str().to_uppercase()
+    )
+}

@@ -1,0 +1,216 @@
+//! `watchtower agent`: one persona on a machine of its own.
+//!
+//! The same house in small. What comes from the other server by WebRTC is a
+//! stream on the local hub; decoder, reader, agent and findings behind it are
+//! those of `serve`, and what is found is reported back.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::decoders;
+use crate::analysts;
+use crate::analysts::settings::{AgentConfig, Panel};
+use crate::analysts::{Meeting, Staff};
+use crate::app::build_agents;
+use crate::app::build_agents::Hiring;
+use crate::app::cli::AgentArgs;
+use crate::app::config::{Config, Places, Secrets};
+use crate::app::print::print_findings;
+use crate::app::serve::DRAIN;
+use crate::app::tasks::{done, name, supervise};
+use crate::base::bearer::{Bearer, address, shown};
+use crate::base::stream_name::StreamName;
+use crate::domain::metrics::Metrics;
+use crate::media::hub::StreamHub;
+use crate::playback::client::{Client, ClientSettings};
+use crate::record::FindingsBus;
+use crate::screen::frames::FrameBus;
+use crate::sinks::watchtower::Reporter;
+
+/// Runs until `shutdown`; an error says what makes going on pointless.
+pub(crate) async fn run(
+    args: AgentArgs,
+    secrets: Secrets,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let whep = address(&args.whep).context("--whep can't be used")?;
+    let report = args.report.as_deref().map(address).transpose();
+    let report = report.context("--report can't be used")?;
+    let stream = stream_name(&whep);
+    let persona = args.persona.clone();
+    let mut config = Config::load(places(args), secrets)?;
+    alone(&mut config.panel, &persona, &config.places.config)?;
+    let (hiring, staff, roster) = Hiring::open(&config)?;
+    let Some(member) = staff.members.first() else {
+        bail!("there is nobody to run");
+    };
+    let agent = member.config.name().to_owned();
+
+    let origins: Vec<&Url> = [Some(&whep), report.as_ref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    let bearer = Bearer::new(config.secrets.console_token.clone(), &origins);
+    for url in origins {
+        if bearer.is_exposed_to(url) {
+            tracing::warn!(
+                "the token crosses the network unencrypted to {}: use https, or a tunnel",
+                shown(url)
+            );
+        }
+    }
+
+    let metrics = Arc::new(Metrics::new());
+    metrics.introduce_agent(&agent);
+    let hub = StreamHub::holding();
+    let frames = FrameBus::new();
+    let (findings, writer) = FindingsBus::open(
+        &config.places.data,
+        crate::app::serve::log_place(&config),
+        std::slice::from_ref(&agent),
+        &config.settings.store,
+    )?;
+    // The server it looks at keeps the screen's text.
+    let reader = build_agents::reader(&config, &frames, None, &metrics)?;
+    let client = Client::new(ClientSettings {
+        url: whep.clone(),
+        bearer: bearer.clone(),
+        stream,
+    })?;
+    let reporter = report
+        .as_ref()
+        .map(|server| Reporter::new(server, bearer))
+        .transpose()?;
+    let to = report.as_ref().map_or("nobody".to_owned(), shown);
+    tracing::info!(agent, "looks at {} and reports to {to}", shown(&whep));
+
+    // Watchtower's own eyes are on the server.
+    let alone = Staff {
+        members: Arc::from([member.clone()]),
+        ..staff.clone()
+    };
+    let (_unchanging, staff) = watch::channel(alone);
+    let sources = shutdown.child_token();
+    let meeting = Meeting {
+        frames: frames.clone(),
+        findings: findings.clone(),
+        roster,
+        metrics: Arc::clone(&metrics),
+        budget: hiring.budget().clone(),
+    };
+    // Its sender stays until the end: nothing is reloaded here.
+    let (_keep, fastest) = watch::channel(config.panel.fastest());
+    let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
+    let receiving = client.run(hub.clone(), sources.clone());
+    essential.spawn(name("receiving", async { Ok(receiving.await?) }));
+    let closing = (hub.clone(), sources.clone());
+    essential.spawn(name(
+        "streams",
+        done(async move { closing.0.expire(closing.1).await }),
+    ));
+    essential.spawn(name(
+        "agents",
+        done(analysts::run(staff, meeting, sources.clone())),
+    ));
+    essential.spawn(name(
+        "decoders",
+        done(decoders::run(
+            hub,
+            frames,
+            metrics,
+            fastest,
+            sources.clone(),
+        )),
+    ));
+    if let Some(reader) = reader {
+        essential.spawn(name("reader", done(reader.run(sources.clone()))));
+    }
+    if let Some(reporter) = reporter {
+        let reporting = reporter.run(findings.clone(), sources.clone());
+        essential.spawn(name("report", done(reporting)));
+    }
+    let lines = tokio::spawn(print_findings(findings));
+    let failure = supervise(&mut essential, &shutdown).await;
+    sources.cancel();
+    let drain = async {
+        while essential.join_next().await.is_some() {}
+        // It holds the last way to publish.
+        lines.abort();
+        let _ = lines.await;
+        let _ = tokio::task::spawn_blocking(|| writer.join()).await;
+    };
+    if tokio::time::timeout(DRAIN, drain).await.is_err() {
+        tracing::warn!("not everything had ended after {} s", DRAIN.as_secs());
+    }
+    tracing::info!("ended");
+    failure
+}
+
+/// Only the persona asked for, on whatever comes, enabled or not.
+fn alone(panel: &mut Panel, persona: &str, file: &std::path::Path) -> anyhow::Result<()> {
+    let names: Vec<_> = panel.agents.iter().map(AgentConfig::name).collect();
+    let names = names.join(", ");
+    panel
+        .agents
+        .retain(|agent| agent.name().eq_ignore_ascii_case(persona));
+    let Some(agent) = panel.agents.first_mut() else {
+        bail!(
+            "--persona {persona:?} is not in {}: expected one of {names}",
+            file.display()
+        );
+    };
+    agent.enabled = true;
+    agent.streams.clear();
+    Ok(())
+}
+
+/// What the other server calls it, if the address tells.
+fn stream_name(whep: &Url) -> StreamName {
+    let last = whep
+        .path_segments()
+        .and_then(|mut segments| segments.rfind(|segment| !segment.is_empty()));
+    let named = last.and_then(|name| StreamName::new(name).ok());
+    named.unwrap_or_else(fallback)
+}
+
+#[expect(clippy::expect_used, reason = "a constant that is valid")]
+fn fallback() -> StreamName {
+    StreamName::new("stream").expect("a valid name")
+}
+
+/// An agent listens nowhere; the addresses stand for nothing.
+fn places(args: AgentArgs) -> Places {
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    Places {
+        config: args.config,
+        settings: args.settings,
+        rtmp: nowhere,
+        rtmps: None,
+        http: nowhere,
+        webrtc: nowhere,
+        public_address: None,
+        // One folder an agent is enough to think of.
+        data: args.logs.join("data"),
+        logs: args.logs,
+        models: args.models,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_as_over_there() {
+        let name = |url| stream_name(&address(url).unwrap()).to_string();
+        assert_eq!(name("http://host:8080/whep/team"), "team");
+        assert_eq!(name("https://host/live/team/"), "team");
+        assert_eq!(name("https://host/"), "stream");
+        assert_eq!(name("https://host/a%20b"), "stream");
+    }
+}

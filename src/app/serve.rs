@@ -1,0 +1,400 @@
+//! Everything put together: [`App::bind`] opens, [`App::run`] supervises and
+//! drains.
+//!
+//! The drain follows the flow. Sources are cancelled first (publishers, API
+//! clients, agents); decoders end with their streams, the writer of findings
+//! when the last who could publish is gone. What is not done after
+//! [`DRAIN`] is left behind.
+
+use crate::app::print::print_findings;
+use crate::app::tasks::done;
+use crate::app::tasks::name;
+use crate::app::tasks::served;
+use crate::app::tasks::supervise;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::analysts;
+use crate::analysts::settings::AgentConfig;
+use crate::analysts::watchdog::Watchdog;
+use crate::analysts::{Clerk, Meeting, Staff};
+use crate::app::build_agents::Hiring;
+use crate::app::config::Config;
+use crate::app::reload::Reload;
+use crate::base::tls::Tls;
+use crate::codec;
+use crate::console::{Console, ConsoleSettings, Doors, Views};
+use crate::domain::agent_status::Roster;
+use crate::domain::finding::WATCHTOWER;
+use crate::domain::metrics::Metrics;
+use crate::domain::sink_status::Deliveries;
+use crate::ingest;
+use crate::media::hub::StreamHub;
+use crate::media::hub::renditions::Renditions;
+use crate::playback;
+use crate::playback::settings::Transcode;
+use crate::record::snapshots::History;
+use crate::record::{FindingsBus, LogPlace};
+use crate::screen::Reader;
+use crate::screen::frames::FrameBus;
+use crate::sinks::Sinks;
+
+/// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
+pub(crate) const DRAIN: Duration = Duration::from_secs(4);
+
+/// A server with all its doors open and nobody let in yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    tls: Option<Tls>,
+    rtmp: ingest::Server,
+    console: Console,
+    gateway: playback::Gateway,
+    renditions: Renditions,
+    hub: StreamHub,
+    frames: FrameBus,
+    findings: FindingsBus,
+    writer: JoinHandle<()>,
+    hiring: Hiring,
+    staff: watch::Sender<Staff>,
+    roster: Roster,
+    metrics: Arc<Metrics>,
+    reader: Option<Reader>,
+    sinks: Sinks,
+    deliveries: Deliveries,
+}
+
+/// Where the server really listens, which differs from what was asked for
+/// when that was port 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub rtmp: SocketAddr,
+    pub rtmps: Option<SocketAddr>,
+    pub http: SocketAddr,
+    pub webrtc: SocketAddr,
+}
+
+impl App {
+    /// Opens everything, or says in one line what stands in the way.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        allow_connections();
+        let metrics = Arc::new(Metrics::new());
+        let hub = StreamHub::holding();
+        let frames = FrameBus::new();
+        let (hiring, staff, roster) = Hiring::open(&config)?;
+        let names: Vec<_> = config
+            .panel
+            .enabled()
+            .map(AgentConfig::name)
+            .chain([WATCHTOWER])
+            .map(str::to_owned)
+            .collect();
+        let (findings, writer) = FindingsBus::open(
+            &config.places.data,
+            log_place(&config),
+            &names,
+            &config.settings.store,
+        )?;
+        // Of the day, and of the hour before it began.
+        let since = Timestamp::now() - SignedDuration::from_hours(25);
+        hiring.budget().recall(&findings.spent_since(since).await?);
+        let deliveries = Deliveries::default();
+        let sinks = Sinks::open(&config.settings.sinks, &findings, &deliveries, &metrics).await?;
+        let reader =
+            crate::app::build_agents::reader(&config, &frames, Some(findings.clone()), &metrics)?;
+        let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
+        let address = config.places.http;
+        let console = Console::bind(ConsoleSettings {
+            address,
+            token: config.secrets.console_token.clone(),
+            allowed_origins: config.settings.http.allowed_origins.clone(),
+            tls: tls.as_ref().map(|tls| tls.acceptor(&["http/1.1"])),
+            inbound_secret: config.secrets.inbound_secret.clone(),
+        });
+        let console = console
+            .await
+            .with_context(|| format!("failed to listen for HTTP on {address} (--http)"))?;
+        let address = config.places.webrtc;
+        let settings = playback::GatewaySettings {
+            address,
+            public_address: config.places.public_address.clone(),
+            webrtc: config.settings.webrtc.clone(),
+        };
+        let renditions = Renditions::new();
+        let gateway = playback::Gateway::bind(
+            settings,
+            hub.clone(),
+            renditions.clone(),
+            Arc::clone(&metrics),
+        );
+        let gateway = gateway
+            .await
+            .with_context(|| format!("failed to open {address} for WebRTC (--webrtc)"))?;
+        let rtmp = ingest::Server::bind(
+            crate::app::build_agents::rtmp_settings(&config, tls.as_ref()),
+            hub.clone(),
+            Arc::clone(&metrics),
+        );
+        let rtmp = rtmp.await?;
+        Ok(Self {
+            config,
+            tls,
+            rtmp,
+            console,
+            gateway,
+            renditions,
+            hub,
+            frames,
+            findings,
+            writer,
+            hiring,
+            staff: watch::Sender::new(staff),
+            roster,
+            metrics,
+            reader,
+            sinks,
+            deliveries,
+        })
+    }
+
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            rtmp: self.rtmp.local_addr(),
+            rtmps: self.rtmp.secure_addr(),
+            http: self.console.local_addr()?,
+            webrtc: self.gateway.local_addr(),
+        })
+    }
+
+    /// Writes for whoever started this server what it is: its process, where it
+    /// listens, and the logs of its analysts. Whoever else holds a port can't.
+    pub(crate) fn tell_ready(&self, file: &Path) -> anyhow::Result<()> {
+        let addresses = self.addresses()?;
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut text = format!(
+            "pid={}\nhttp={scheme}://{}\nrtmp={}\n",
+            std::process::id(),
+            addresses.http,
+            addresses.rtmp
+        );
+        for agent in self.config.panel.enabled() {
+            let log = agent.log_name();
+            let log = self.config.places.logs.join(log);
+            text.push_str(&format!("log={}\n", log.display()));
+        }
+        crate::app::private::write(file, &text)?;
+        Ok(())
+    }
+
+    /// Serves until `shutdown`; an error means that something essential
+    /// ended before.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let addresses = self
+            .addresses()
+            .context("failed to read the addresses listened on")?;
+        self.announce(addresses);
+        let ready = Arc::new(AtomicBool::new(true));
+        let roster = self.roster;
+        let meeting = Meeting {
+            frames: self.frames.clone(),
+            findings: self.findings.clone(),
+            roster: roster.clone(),
+            metrics: Arc::clone(&self.metrics),
+            budget: self.hiring.budget().clone(),
+        };
+        let views = Views {
+            hub: self.hub.clone(),
+            frames: self.frames.clone(),
+            findings: self.findings.clone(),
+            roster: roster.clone(),
+            metrics: Arc::clone(&self.metrics),
+            deliveries: self.deliveries,
+            budget: self.hiring.budget().clone(),
+            doors: Doors {
+                rtmp: addresses.rtmp,
+                rtmps: addresses.rtmps,
+                stream_key: self.config.secrets.stream_key.is_some(),
+                public_address: self.config.places.public_address.clone(),
+            },
+            answers: Arc::new(Clerk::new(self.staff.subscribe(), meeting.clone())),
+            redact: self.config.panel.model.redact_at_home(),
+            ready: Arc::clone(&ready),
+        };
+        let fastest = watch::Sender::new(self.config.panel.fastest());
+        let pace = fastest.subscribe();
+        // Sources end when told to; the rest when its sources have.
+        let sources = shutdown.child_token();
+        let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
+        essential.spawn(name("rtmp", done(self.rtmp.run(sources.clone()))));
+        essential.spawn(name(
+            "console",
+            served(self.console.run(
+                views,
+                playback::router(self.gateway.clone()),
+                sources.clone(),
+            )),
+        ));
+        essential.spawn(name("webrtc", done(self.gateway.run(sources.clone()))));
+        essential.spawn(name(
+            "transcodes",
+            done(codec::supply(
+                self.hub.clone(),
+                self.renditions,
+                Arc::clone(&self.metrics),
+                self.config.settings.webrtc.transcode == Transcode::Auto,
+                sources.clone(),
+            )),
+        ));
+        let hub = self.hub.clone();
+        let closing = sources.clone();
+        essential.spawn(name(
+            "streams",
+            done(async move { hub.expire(closing).await }),
+        ));
+        essential.spawn(name(
+            "sinks",
+            done(self.sinks.run(self.findings.clone(), sources.clone())),
+        ));
+        let watchdog = Watchdog::new(
+            self.hub.clone(),
+            self.frames.clone(),
+            meeting.roster.clone(),
+            self.findings.clone(),
+            self.config.settings.watchdog.clone(),
+        );
+        // Made only where it runs: the drain waits for all who could publish.
+        if self.reader.is_some() && self.config.settings.store.keep_stills {
+            let history = History {
+                frames: self.frames.clone(),
+                findings: self.findings.clone(),
+                redact: self.config.panel.model.redact_at_home(),
+            };
+            essential.spawn(name("history", done(history.run(sources.clone()))));
+        }
+        essential.spawn(name("watchdog", done(watchdog.run(sources.clone()))));
+        essential.spawn(name(
+            "agents",
+            done(analysts::run(
+                self.staff.subscribe(),
+                meeting,
+                sources.clone(),
+            )),
+        ));
+        let reload = Reload {
+            file: self.config.places.config.clone(),
+            hiring: self.hiring,
+            staff: self.staff,
+            roster,
+            findings: self.findings.clone(),
+            metrics: Arc::clone(&self.metrics),
+            fastest,
+            patterns: self.reader.as_ref().map(Reader::patterns),
+        };
+        essential.spawn(name("reload", done(reload.run(sources.clone()))));
+        essential.spawn(name(
+            "decoders",
+            done(crate::app::decoders::run(
+                self.hub,
+                self.frames,
+                self.metrics,
+                pace,
+                sources.clone(),
+            )),
+        ));
+        if let Some(tls) = self.tls {
+            essential.spawn(name("tls", done(tls.run(sources.clone()))));
+        }
+        if let Some(reader) = self.reader {
+            essential.spawn(name("reader", done(reader.run(sources.clone()))));
+        }
+        let lines = tokio::spawn(print_findings(self.findings));
+        let failure = supervise(&mut essential, &shutdown).await;
+        ready.store(false, Ordering::Relaxed);
+        tracing::info!("draining");
+        sources.cancel();
+        let drain = async {
+            while essential.join_next().await.is_some() {}
+            // It holds the last way to publish.
+            lines.abort();
+            let _ = lines.await;
+            let _ = tokio::task::spawn_blocking(|| self.writer.join()).await;
+        };
+        if tokio::time::timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!("not everything had ended after {} s", DRAIN.as_secs());
+        }
+        tracing::info!("ended");
+        failure
+    }
+
+    fn announce(&self, addresses: Addresses) {
+        tracing::info!("RTMP listening on {}", addresses.rtmp);
+        if let Some(address) = addresses.rtmps {
+            tracing::info!("RTMPS listening on {address}");
+        }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        tracing::info!("HTTP listening on {scheme}://{}", addresses.http);
+        tracing::info!("WebRTC listening on {} (UDP and TCP)", addresses.webrtc);
+        if let Some(tls) = &self.tls {
+            tracing::info!("certificate in use: {}", tls.certificate());
+        }
+        for agent in self.roster.agents() {
+            tracing::info!(
+                agent = agent.name,
+                provider = agent.provider,
+                model = agent.model,
+                "on the panel"
+            );
+        }
+        let staff = self.staff.borrow().clone();
+        let mut told = Vec::new();
+        for thinker in staff
+            .members
+            .iter()
+            .flat_map(|member| member.mind.thinkers())
+        {
+            let (model, lacks) = (thinker.model.identity(), thinker.model.lacks());
+            if !lacks.is_empty() && !told.contains(&model.provider) {
+                tracing::info!("{} models: {lacks}", model.provider);
+                told.push(model.provider);
+            }
+        }
+        if self.staff.borrow().members.is_empty() {
+            tracing::info!("no agent is enabled: streams are taken in, nobody looks at them");
+        }
+    }
+}
+
+/// More open files than RTMP's and HTTP's connections together take: what a
+/// shell allows is mostly 1024.
+const OPEN_FILES: u64 = 8192;
+
+/// Up to what the system allows.
+fn allow_connections() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);
+    if limit.current.is_some_and(|current| current < allowed) {
+        limit.current = Some(allowed);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
+}
+
+/// Folder of the logs, and their rotation.
+pub(crate) fn log_place(config: &Config) -> LogPlace {
+    LogPlace {
+        folder: config.places.logs.clone(),
+        rotation: config.settings.logs,
+    }
+}

@@ -1,0 +1,12 @@
+//! The ground: what every wing needs and no wing owns. Nothing here knows a
+//! stream, a finding or a model.
+
+pub mod backoff;
+pub mod bearer;
+pub mod config;
+pub mod connection_limit;
+pub mod log_limit;
+pub mod secret;
+pub mod stream_name;
+pub mod tls;
+pub mod url;

@@ -1,0 +1,103 @@
+//! The server's certificate, and the handshake with it, for every edge that
+//! takes TCP connections (RFC 8446, RFC 5246).
+//!
+//! Owns the pair of files of `[tls]`: reads and checks them, notices when they
+//! change, and goes on with the old pair when the new one is not in order.
+//! Owns no socket and no deadline; those are the edges'.
+
+mod client;
+mod handshake;
+mod pair;
+pub mod settings;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_util::sync::CancellationToken;
+
+pub use client::{ClientStream, Connector, Identity};
+pub use handshake::{Acceptor, HandshakeError, Stream};
+pub use pair::{Certificate, PairError};
+
+use crate::base::tls::settings::TlsSettings;
+use pair::Files;
+use watch::Watch;
+
+/// A pair of certificate and key in use.
+#[derive(Debug)]
+pub struct Tls {
+    config: ServerConfig,
+    current: Arc<Current>,
+    watch: Watch,
+}
+
+impl Tls {
+    /// Reads the pair; an error names the file and what is wrong with it.
+    pub fn open(settings: TlsSettings) -> Result<Self, PairError> {
+        let files = Files::read(&settings)?;
+        let fingerprint = files.fingerprint();
+        let pair = files.parse(&settings)?;
+        let current = Arc::new(Current(RwLock::new(pair.certified)));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| PairError::of_certificate(&settings, error))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as _);
+        Ok(Self {
+            config,
+            current,
+            watch: Watch::new(settings, fingerprint, pair.certificate),
+        })
+    }
+
+    /// What was read, for a person to see.
+    pub fn certificate(&self) -> &Certificate {
+        self.watch.certificate()
+    }
+
+    /// Offers these protocols by ALPN (RFC 7301); none of them, none offered.
+    pub fn acceptor(&self, protocols: &[&str]) -> Acceptor {
+        let mut config = self.config.clone();
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().into())
+            .collect();
+        Acceptor::new(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Follows the files until `shutdown`. Connections that are open keep what
+    /// they began with.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let current = self.current;
+        let install = |pair| *current.0.write().unwrap_or_else(PoisonError::into_inner) = pair;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.watch.follow(install) => {}
+        }
+    }
+}
+
+/// What the next handshake is made with.
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current))
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current(..)")
+    }
+}

@@ -1,0 +1,114 @@
+//! Notices that the files have changed, however that was done: written in
+//! place, renamed over, or a symbolic link put elsewhere (as certbot does).
+//! Their content says so; times and file numbers may not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tracing::{info, warn};
+
+use super::pair::{Certificate, Files, Pair, PairError};
+use crate::base::tls::settings::TlsSettings;
+
+/// Between two looks at the files, which are a few kB.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between two warnings that the certificate ends.
+const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One state of the files; that they can't be read is one too.
+type Content = Result<[u8; 32], PairError>;
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    settings: TlsSettings,
+    certificate: Certificate,
+    /// What is in use.
+    served: Content,
+    /// What the last look found.
+    last: Content,
+    /// Whether `last` was dealt with.
+    settled: bool,
+}
+
+impl Watch {
+    pub(super) fn new(
+        settings: TlsSettings,
+        fingerprint: [u8; 32],
+        certificate: Certificate,
+    ) -> Self {
+        Self {
+            settings,
+            certificate,
+            served: Ok(fingerprint),
+            last: Ok(fingerprint),
+            settled: true,
+        }
+    }
+
+    pub(super) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Hands every new pair that is in order to `install`; never ends.
+    pub(super) async fn follow(mut self, install: impl Fn(Arc<CertifiedKey>)) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reminded = None;
+        loop {
+            looks.tick().await;
+            let settings = self.settings.clone();
+            // The disk may be slow, or far away.
+            let read = tokio::task::spawn_blocking(move || Files::read(&settings)).await;
+            let Ok(files) = read else { continue };
+            match self.look(files) {
+                None => {}
+                Some(Ok(pair)) => {
+                    info!("new certificate in use: {}", pair.certificate);
+                    self.certificate = pair.certificate;
+                    reminded = None;
+                    install(pair.certified);
+                }
+                Some(Err(error)) => {
+                    warn!("the certificate in use stays, the new one is not in order: {error}");
+                }
+            }
+            let due = reminded.is_none_or(|at: Instant| at.elapsed() >= REMIND);
+            if due && self.certificate.ends_soon() {
+                warn!("renew the certificate {}", self.certificate);
+                reminded = Some(Instant::now());
+            }
+        }
+    }
+
+    /// A pair, or what is wrong with it, once for every change. A change
+    /// counts when the next look finds the same: the two files are seldom
+    /// written at once.
+    pub(super) fn look(
+        &mut self,
+        files: Result<Files, PairError>,
+    ) -> Option<Result<Pair, PairError>> {
+        let content = match &files {
+            Ok(files) => Ok(files.fingerprint()),
+            Err(error) => Err(error.clone()),
+        };
+        if content != self.last {
+            self.last = content;
+            self.settled = false;
+            return None;
+        }
+        if self.settled {
+            return None;
+        }
+        self.settled = true;
+        if content == self.served {
+            return None;
+        }
+        let pair = files.and_then(|files| files.parse(&self.settings));
+        if pair.is_ok() {
+            self.served = content;
+        }
+        Some(pair)
+    }
+}

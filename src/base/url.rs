@@ -1,0 +1,62 @@
+//! Where a model's server is. Refuses whatever would show a key or a picture
+//! to somebody else.
+
+use std::net::IpAddr;
+
+use url::Url;
+
+/// Why a text is no address of a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    // The address itself is left out where it may hold a password.
+    #[error("is not a URL: {0}")]
+    NotUrl(String),
+    #[error("must begin with https:// (or http:// to this machine)")]
+    Scheme,
+    #[error(
+        "is http:// to {0}, which would send key and pictures in the clear: use https://, or set allow_http = true"
+    )]
+    Plain(String),
+    #[error("must have no user, password, query or fragment")]
+    Extras,
+}
+
+/// Reads a base URL: `https://`, or plain `http://` to this machine or where
+/// allowed. A path is kept; a slash at the end makes no difference.
+pub fn base_url_of(text: &str, allow_http: bool) -> Result<Url, AddressError> {
+    let url = Url::parse(text.trim()).map_err(|error| AddressError::NotUrl(error.to_string()))?;
+    let extras = !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some();
+    if extras {
+        return Err(AddressError::Extras);
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allow_http || is_loopback(&url) => Ok(url),
+        "http" => {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            Err(AddressError::Plain(host))
+        }
+        _ => Err(AddressError::Scheme),
+    }
+}
+
+/// The address with that at its end.
+pub(crate) fn under(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url
+}
+
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}

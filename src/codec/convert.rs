@@ -1,0 +1,199 @@
+//! Decoded pictures of any format to the one everybody here works with.
+//!
+//! swscale only where it has to: other layouts and depths become 8-bit 4:2:0
+//! with matrix and range kept, and [`colour`](super::colour) does the rest.
+
+use std::slice;
+
+use ffmpeg_next as ff;
+use ffmpeg_next::color::{Range, Space};
+use ffmpeg_next::ffi;
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::software::scaling::{self, Flags};
+
+use super::colour::{Matrix, Plane, Source, to_jfif};
+use super::video::MAX_PIXELS;
+use crate::screen::picture::Picture;
+
+/// Samples; what the analysts' models and a JPEG can still take.
+const MAX_SIDE: u32 = 8192;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ConvertError {
+    #[error("a picture of {0}x{1} is larger than {MAX_SIDE}x{MAX_SIDE}")]
+    TooLarge(u32, u32),
+    #[error("no way from pixel format {0} to 4:2:0")]
+    Format(String),
+}
+
+/// Keeps its scaler as long as the pictures stay of one kind.
+#[derive(Default)]
+pub(super) struct Converter {
+    scaler: Option<Scaler>,
+}
+
+struct Scaler {
+    kind: Kind,
+    context: scaling::Context,
+    output: ff::frame::Video,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Kind {
+    format: Pixel,
+    width: u32,
+    height: u32,
+    reading: Reading,
+}
+
+/// How samples become colours.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Reading {
+    matrix: Matrix,
+    full_range: bool,
+}
+
+pub(super) fn fits(width: u32, height: u32) -> bool {
+    width.max(height) <= MAX_SIDE && u64::from(width) * u64::from(height) <= MAX_PIXELS
+}
+
+impl Converter {
+    pub(super) fn convert(&mut self, frame: &ff::frame::Video) -> Result<Picture, ConvertError> {
+        let (width, height) = (frame.width(), frame.height());
+        if !fits(width, height) {
+            return Err(ConvertError::TooLarge(width, height));
+        }
+        let kind = Kind {
+            format: frame.format(),
+            width,
+            height,
+            reading: Reading::of(frame),
+        };
+        if matches!(kind.format, Pixel::YUV420P | Pixel::YUVJ420P) {
+            return Ok(picture(frame, kind.reading));
+        }
+        let unknown = || ConvertError::Format(format!("{:?}", kind.format));
+        let scaler = match self.scaler.take().filter(|scaler| scaler.kind == kind) {
+            Some(scaler) => scaler,
+            None => Scaler::new(kind).map_err(|_| unknown())?,
+        };
+        let scaler = self.scaler.insert(scaler);
+        scaler
+            .context
+            .run(frame, &mut scaler.output)
+            .map_err(|_| unknown())?;
+        Ok(picture(&scaler.output, kind.reading))
+    }
+}
+
+impl Reading {
+    fn of(frame: &ff::frame::Video) -> Self {
+        // Pictures coded as RGB have no matrix; swscale makes what we ask for.
+        if is_rgb(frame.format()) {
+            return Self {
+                matrix: Matrix::BT601,
+                full_range: true,
+            };
+        }
+        let matrix = match frame.color_space() {
+            Space::BT709 => Matrix::BT709,
+            Space::BT470BG | Space::SMPTE170M => Matrix::BT601,
+            Space::FCC => Matrix::FCC,
+            Space::SMPTE240M => Matrix::SMPTE240M,
+            Space::BT2020NCL | Space::BT2020CL => Matrix::BT2020,
+            _ => Matrix::by_height(frame.height()),
+        };
+        let j_format = matches!(
+            frame.format(),
+            Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P | Pixel::YUVJ440P
+        );
+        Self {
+            matrix,
+            full_range: j_format || frame.color_range() == Range::JPEG,
+        }
+    }
+}
+
+fn is_rgb(format: Pixel) -> bool {
+    matches!(
+        format,
+        Pixel::GBRP | Pixel::GBRP9LE | Pixel::GBRP10LE | Pixel::GBRP12LE | Pixel::GBRP14LE
+    )
+}
+
+impl Scaler {
+    fn new(kind: Kind) -> Result<Self, ff::Error> {
+        let mut context = scaling::Context::get(
+            kind.format,
+            kind.width,
+            kind.height,
+            Pixel::YUV420P,
+            kind.width,
+            kind.height,
+            Flags::BILINEAR | Flags::ACCURATE_RND,
+        )?;
+        let range = i32::from(kind.reading.full_range);
+        // SAFETY: the context is alive and initialised; the table is one of
+        // swscale's own constants. Same matrix and range on both sides, so
+        // that levels are kept (unasked, swscale takes grey and the J formats
+        // for full range and the output for limited). Its answer only says
+        // that a conversion between two YUV formats has no use for the tables.
+        unsafe {
+            let table = ffi::sws_getCoefficients(ffi::SWS_CS_ITU601 as _);
+            let one = 1 << 16;
+            ffi::sws_setColorspaceDetails(
+                context.as_mut_ptr(),
+                table,
+                range,
+                table,
+                range,
+                0,
+                one,
+                one,
+            );
+        }
+        let output = ff::frame::Video::new(Pixel::YUV420P, kind.width, kind.height);
+        Ok(Self {
+            kind,
+            context,
+            output,
+        })
+    }
+}
+
+/// `frame` is 8-bit planar 4:2:0.
+fn picture(frame: &ff::frame::Video, reading: Reading) -> Picture {
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    let chroma = (width.div_ceil(2), height.div_ceil(2));
+    to_jfif(&Source {
+        width: frame.width(),
+        height: frame.height(),
+        planes: [
+            plane(frame, 0, (width, height)),
+            plane(frame, 1, chroma),
+            plane(frame, 2, chroma),
+        ],
+        matrix: reading.matrix,
+        full_range: reading.full_range,
+    })
+}
+
+/// The plane from its first sample to its last, and no padding behind: with
+/// cropping that may lie outside of the buffer.
+fn plane(frame: &ff::frame::Video, index: usize, (width, height): (usize, usize)) -> Plane<'_> {
+    // SAFETY: the frame lives as long as the borrow; FFmpeg guarantees
+    // `height` rows of `width` samples, `linesize` apart, behind `data` of
+    // each plane of a 4:2:0 frame it made. A frame without data or with a
+    // negative linesize (bottom up) has none of that and reads as empty.
+    unsafe {
+        let frame = frame.as_ptr();
+        let (data, stride) = ((*frame).data[index], (*frame).linesize[index]);
+        let stride = usize::try_from(stride).unwrap_or_default();
+        let samples = if data.is_null() || stride < width || height == 0 {
+            &[]
+        } else {
+            slice::from_raw_parts(data, stride * (height - 1) + width)
+        };
+        Plane { samples, stride }
+    }
+}

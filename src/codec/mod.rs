@@ -1,0 +1,80 @@
+//! Codecs and containers: the only room that names FFmpeg.
+//!
+//! Owns decoding (one thread per stream, from units on the stream hub to
+//! pictures on the frame bus), stills, what browsers can't play made playable,
+//! and publishing a file over RTMP for demonstrations and tests. Does not own what a picture is looked at for, nor
+//! the RTMP server.
+//!
+//! ```text
+//! Subscriber -> decode (thread) -> session -> pace      what to decode
+//!                                     |
+//!                                     +-----> video     access unit -> frame
+//!                                     +-----> convert   frame -> Picture, only when published
+//!                                     v
+//!                               FramePublisher
+//! ```
+//!
+//! FFmpeg's own log is silenced: it would write to stderr past ours, and its
+//! lines carry URLs with keys in them. What matters comes back as errors.
+
+mod colour;
+mod convert;
+mod decode;
+mod decode_policy;
+mod file_source;
+mod jpeg;
+mod publish;
+mod session;
+mod transcode;
+mod video;
+
+#[cfg(test)]
+mod clips;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Once;
+
+use ffmpeg_next as ff;
+
+use crate::media::VideoCodec;
+
+pub use crate::codec::file_source::{FilmError, RECORDED_AT, pictures};
+pub use decode::{Decoder, Ended, OpenError};
+pub use jpeg::encode_jpeg;
+pub use publish::{PublishError, Report, UrlError, publish};
+pub use transcode::supply;
+
+/// Everything here calls this first; further calls cost nothing.
+fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Fails in no version of FFmpeg.
+        let _ = ff::init();
+        ff::log::set_level(ff::log::Level::Quiet);
+    });
+}
+
+/// What FFmpeg has to bring along, by name, and whether this one does.
+pub fn capabilities() -> Vec<(&'static str, bool)> {
+    init();
+    use ff::codec::Id;
+    vec![
+        (
+            "h264 decoder",
+            video::decoder_of(VideoCodec::H264).is_some(),
+        ),
+        (
+            "hevc decoder",
+            video::decoder_of(VideoCodec::Hevc).is_some(),
+        ),
+        ("av1 decoder", video::decoder_of(VideoCodec::Av1).is_some()),
+        ("aac decoder", ff::decoder::find(Id::AAC).is_some()),
+        ("mjpeg encoder", ff::encoder::find(Id::MJPEG).is_some()),
+        ("opus encoder", ff::encoder::find(Id::OPUS).is_some()),
+        (
+            "libx264 encoder",
+            ff::encoder::find_by_name("libx264").is_some(),
+        ),
+    ]
+}

@@ -1,0 +1,382 @@
+//! One stream's decoding without thread or clock: units and times in,
+//! pictures out on the frame bus.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::convert::{self, Converter};
+use super::video::{Decoded, VideoDecoder};
+use crate::codec::decode_policy::{Mode, Moment, Pace};
+use crate::domain::metrics::{Dropped, Metrics};
+use crate::media::AccessUnit;
+use crate::screen::frames::FramePublisher;
+
+/// Between two pictures on the bus, at most: an analyst can't look faster, and
+/// the console wants a picture that looks alive.
+const SLOWEST_SAMPLE: Duration = Duration::from_secs(1);
+/// Whatever interval an analyst has.
+const FASTEST_SAMPLE: Duration = Duration::from_millis(100);
+/// Units held back since the last keyframe, at most: 68 s at 30 frames a
+/// second. Beyond this, or these bytes, decoding goes on in full.
+const HELD_UNITS: usize = 2048;
+const HELD_BYTES: usize = 8 << 20;
+/// After a broken picture those that follow are built on it, up to the next
+/// keyframe. Where none comes the encoder's refresh has mended them by then.
+const DISTRUST: Duration = Duration::from_secs(10);
+/// Failures without a good picture in between that make the decoder itself
+/// suspect.
+const REOPEN_AFTER: u32 = 8;
+/// Between two complaints in the log.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// The time something came, on the clock that counts and on the wall.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) at: Instant,
+    pub(super) wall: Timestamp,
+}
+
+impl Now {
+    pub(super) fn read() -> Self {
+        Self {
+            at: Instant::now(),
+            wall: Timestamp::now(),
+        }
+    }
+}
+
+pub(super) struct Session {
+    frames: FramePublisher,
+    metrics: Arc<Metrics>,
+    converter: Converter,
+    decoder: Option<VideoDecoder>,
+    pace: Pace,
+    /// Everything since the last keyframe, that one included; empty in full
+    /// mode.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// The newest that has not been published.
+    pending: Option<Pending>,
+    published: Option<Instant>,
+    /// Nothing can be decoded before the next keyframe.
+    astray: bool,
+    distrusted_since: Option<Instant>,
+    /// Failures since the last good picture.
+    failures: u32,
+    complaints: Complaints,
+}
+
+#[derive(Clone)]
+struct Held {
+    unit: AccessUnit,
+    wall: Timestamp,
+}
+
+enum Pending {
+    /// A keyframe nobody has decoded yet.
+    Keyframe(Held),
+    Picture(Decoded),
+}
+
+impl Session {
+    pub(super) fn new(frames: FramePublisher, metrics: Arc<Metrics>) -> Self {
+        Self {
+            frames,
+            metrics,
+            converter: Converter::default(),
+            decoder: None,
+            pace: Pace::default(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            pending: None,
+            published: None,
+            astray: true,
+            distrusted_since: None,
+            failures: 0,
+            complaints: Complaints::default(),
+        }
+    }
+
+    pub(super) fn unit(&mut self, unit: AccessUnit, now: Now, fastest: Duration) {
+        // Between keyframes new parameter sets go along with the units, and
+        // what those refer to stays.
+        let changed = self.decoder.as_ref().is_some_and(|d| !d.fits(&unit.config));
+        if changed && unit.keyframe {
+            self.leave(now);
+        }
+        if unit.keyframe {
+            self.keyframe(unit, now, fastest);
+        } else if !self.astray {
+            self.other(unit, now, fastest);
+        }
+        self.publish_due(now, fastest);
+    }
+
+    /// Units were lost; the next is a keyframe.
+    pub(super) fn lost(&mut self, count: u64, now: Now) {
+        self.metrics.dropped(Dropped::Decoder, count);
+        self.complaints.add(now.at, || {
+            format!("the decoder fell behind and lost {count} units")
+        });
+        if let Some(decoder) = &mut self.decoder {
+            decoder.flush();
+        }
+        self.release();
+        self.pace.interrupted();
+        self.astray = true;
+    }
+
+    /// Another publisher's units follow, beginning with a keyframe; what the
+    /// last one's left in the decoder comes out first.
+    pub(super) fn restarted(&mut self, now: Now) {
+        self.leave(now);
+        self.pace.interrupted();
+    }
+
+    /// When [`Session::publish_due`] has something to do, should no unit come
+    /// before.
+    pub(super) fn due(&self, fastest: Duration) -> Option<Instant> {
+        self.pending.as_ref()?;
+        Some(self.published? + sample_period(fastest))
+    }
+
+    pub(super) fn publish_due(&mut self, now: Now, fastest: Duration) {
+        if self.pending.is_some() && self.sample_due(now, fastest) {
+            self.publish_pending(now);
+        }
+    }
+
+    fn sample_due(&self, now: Now, fastest: Duration) -> bool {
+        self.published
+            .is_none_or(|last| now.at >= last + sample_period(fastest))
+    }
+
+    fn keyframe(&mut self, unit: AccessUnit, now: Now, fastest: Duration) {
+        if !self.open(&unit, now) {
+            return;
+        }
+        let was = self.pace.mode();
+        let moment = Moment {
+            dts: unit.dts,
+            at: now.at,
+        };
+        match self.pace.keyframe(moment, fastest) {
+            Mode::Full => {
+                self.release();
+                self.decode(&unit, now.wall, now, false);
+            }
+            Mode::Keyframes => {
+                if was == Mode::Full {
+                    self.drain(now);
+                }
+                self.release();
+                let held = Held {
+                    unit,
+                    wall: now.wall,
+                };
+                self.pending = Some(Pending::Keyframe(held.clone()));
+                self.hold(held);
+            }
+        }
+    }
+
+    fn other(&mut self, unit: AccessUnit, now: Now, fastest: Duration) {
+        let was = self.pace.mode();
+        let moment = Moment {
+            dts: unit.dts,
+            at: now.at,
+        };
+        let mut mode = self.pace.other(moment, fastest);
+        let full = self.held.len() >= HELD_UNITS || self.held_bytes >= HELD_BYTES;
+        if mode == Mode::Keyframes && full {
+            self.pace.disappointed();
+            mode = Mode::Full;
+        }
+        match mode {
+            Mode::Keyframes => self.hold(Held {
+                unit,
+                wall: now.wall,
+            }),
+            Mode::Full => {
+                if was == Mode::Keyframes {
+                    self.catch_up(now);
+                }
+                let skip = !self.sample_due(now, fastest);
+                self.decode(&unit, now.wall, now, skip);
+            }
+        }
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.held_bytes += held.unit.data.len();
+        self.held.push_back(held);
+    }
+
+    fn release(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+
+    /// Decodes what was held back. Of the pictures only the newest counts.
+    fn catch_up(&mut self, now: Now) {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.flush();
+        }
+        self.held_bytes = 0;
+        for held in std::mem::take(&mut self.held) {
+            self.decode(&held.unit, held.wall, now, true);
+        }
+    }
+
+    /// Ready to decode the keyframe: a decoder of its configuration stands.
+    fn open(&mut self, unit: &AccessUnit, now: Now) -> bool {
+        let config = &unit.config;
+        if self.failures >= REOPEN_AFTER {
+            self.decoder = None;
+            self.failures = 0;
+        }
+        if self.decoder.is_none() {
+            self.astray = true;
+            if !convert::fits(config.width, config.height) {
+                self.broken(now, || {
+                    let (width, height) = (config.width, config.height);
+                    format!("a picture of {width}x{height} is too large to look at")
+                });
+                return false;
+            }
+            match VideoDecoder::open(config) {
+                Ok(decoder) => self.decoder = Some(decoder),
+                Err(error) => {
+                    self.broken(now, || format!("failed to open a decoder: {error}"));
+                    return false;
+                }
+            }
+        }
+        self.astray = false;
+        true
+    }
+
+    /// The configuration changed: what the old decoder still has comes out
+    /// first.
+    fn leave(&mut self, now: Now) {
+        match self.pending {
+            Some(Pending::Keyframe(_)) => self.publish_pending(now),
+            Some(Pending::Picture(_)) | None => self.drain(now),
+        }
+        self.decoder = None;
+        self.release();
+        self.astray = true;
+        self.distrusted_since = None;
+        self.failures = 0;
+    }
+
+    fn decode(&mut self, unit: &AccessUnit, wall: Timestamp, now: Now, skip: bool) {
+        let Some(decoder) = &mut self.decoder else {
+            return;
+        };
+        decoder.skip_unreferenced(skip);
+        if let Err(error) = decoder.send(unit, wall) {
+            self.broken(now, || format!("failed to decode a picture: {error}"));
+        }
+        self.take_pictures(now);
+    }
+
+    /// Gets the pictures out that the decoder holds back for reordering.
+    fn drain(&mut self, now: Now) {
+        if let Some(decoder) = &mut self.decoder
+            && decoder.drain().is_ok()
+        {
+            self.take_pictures(now);
+        }
+        if let Some(decoder) = &mut self.decoder {
+            decoder.flush();
+        }
+    }
+
+    fn take_pictures(&mut self, now: Now) {
+        while let Some(decoder) = &mut self.decoder {
+            match decoder.receive() {
+                Ok(Some(picture)) => self.offer(picture, now),
+                Ok(None) => return,
+                Err(error) => {
+                    self.broken(now, || format!("failed to decode a picture: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, picture: Decoded, now: Now) {
+        if picture.damaged {
+            self.broken(now, || "part of a picture is missing".to_owned());
+            return;
+        }
+        self.metrics.frames.inc();
+        self.failures = 0;
+        if picture.frame.is_key() {
+            self.distrusted_since = None;
+        }
+        let distrusted = self
+            .distrusted_since
+            .is_some_and(|since| now.at.duration_since(since) < DISTRUST);
+        if !distrusted {
+            self.pending = Some(Pending::Picture(picture));
+        }
+    }
+
+    fn publish_pending(&mut self, now: Now) {
+        if let Some(Pending::Keyframe(_)) = &self.pending
+            && let Some(Pending::Keyframe(held)) = self.pending.take()
+        {
+            self.decode(&held.unit, held.wall, now, false);
+            self.drain(now);
+        }
+        let Some(Pending::Picture(decoded)) = self.pending.take() else {
+            return;
+        };
+        match self.converter.convert(&decoded.frame) {
+            Ok(picture) => {
+                self.frames
+                    .publish(picture, decoded.pts, decoded.captured_at);
+                self.published = Some(now.at);
+            }
+            Err(error) => self.broken(now, || error.to_string()),
+        }
+    }
+
+    fn broken(&mut self, now: Now, why: impl FnOnce() -> String) {
+        self.metrics.broken_pictures.inc();
+        self.failures = self.failures.saturating_add(1);
+        self.distrusted_since.get_or_insert(now.at);
+        self.complaints.add(now.at, why);
+    }
+}
+
+fn sample_period(fastest: Duration) -> Duration {
+    (fastest / 2).clamp(FASTEST_SAMPLE, SLOWEST_SAMPLE)
+}
+
+/// Says what is wrong once a second, and how often it was.
+#[derive(Debug, Default)]
+struct Complaints {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    fn add(&mut self, now: Instant, why: impl FnOnce() -> String) {
+        if self
+            .said
+            .is_some_and(|said| now.duration_since(said) < COMPLAIN_EVERY)
+        {
+            self.unsaid += 1;
+            return;
+        }
+        tracing::warn!(more = self.unsaid, "{}", why());
+        self.said = Some(now);
+        self.unsaid = 0;
+    }
+}

@@ -1,0 +1,237 @@
+//! AAC to Opus (RFC 6716): 48 kHz, stereo, 20 ms a packet.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use ffmpeg_next as ff;
+use ffmpeg_next::ChannelLayout;
+use ffmpeg_next::codec::{Context, Id};
+use ffmpeg_next::format::sample::{Sample, Type};
+use ffmpeg_next::software::resampling;
+
+use super::worker::Transcoder;
+use crate::base::stream_name::StreamName;
+use crate::codec::video::set_extradata;
+use crate::media::hub::renditions::{OpusPacket, Renditions};
+use crate::media::{AudioUnit, MediaTime, MediaUnit};
+
+const RATE: u32 = 48_000;
+const CHANNELS: usize = 2;
+/// Per channel and packet: 20 ms.
+const PACKET: usize = 960;
+/// Speech and music of a meeting; what browsers use themselves for stereo.
+const BIT_RATE: usize = 96_000;
+/// 90 kHz ticks in a sample at 48 kHz are 15/8.
+const TICKS: (i64, i64) = (15, 8);
+/// How far the source's times may drift from the count of samples before the
+/// sound is set anew: RTMP's milliseconds and AAC's frames differ by less.
+const DRIFT: i64 = 60 * MediaTime::TICKS_PER_MS;
+/// Samples a resampler may still hold from before.
+const SPARE: usize = 256;
+const FLOAT: Sample = Sample::F32(Type::Packed);
+
+pub(super) struct ToOpus {
+    stream: StreamName,
+    renditions: Renditions,
+    decoder: Option<Aac>,
+    encoder: Option<Opus>,
+}
+
+impl ToOpus {
+    pub(super) fn new(stream: StreamName, renditions: Renditions) -> Self {
+        Self {
+            stream,
+            renditions,
+            decoder: None,
+            encoder: None,
+        }
+    }
+}
+
+impl Transcoder for ToOpus {
+    fn unit(&mut self, unit: &MediaUnit, encode: bool) -> Result<(), ff::Error> {
+        let MediaUnit::Audio(unit) = unit else {
+            return Ok(());
+        };
+        // Sound that is late is not worth decoding: what follows does not
+        // refer to it.
+        if !encode {
+            self.interrupted();
+            return Ok(());
+        }
+        let decoder = match self
+            .decoder
+            .take()
+            .filter(|known| known.config == unit.config)
+        {
+            Some(known) => known,
+            None => Aac::open(&unit.config)?,
+        };
+        let decoder = self.decoder.insert(decoder);
+        let encoder = match self.encoder.take() {
+            Some(known) => known,
+            None => Opus::open()?,
+        };
+        let encoder = self.encoder.insert(encoder);
+        encoder.align(unit.pts);
+        decoder.decode(unit, &mut encoder.samples)?;
+        while let Some(packet) = encoder.next()? {
+            self.renditions.push_audio(&self.stream, packet);
+        }
+        Ok(())
+    }
+
+    fn interrupted(&mut self) {
+        self.decoder = None;
+        self.encoder = None;
+    }
+
+    /// Nobody follows sound that isn't wanted: every unit is a beginning.
+    fn wanted(&mut self, _wanted: bool) -> Result<(), ff::Error> {
+        Ok(())
+    }
+}
+
+/// Decodes to interleaved stereo at 48 kHz.
+struct Aac {
+    config: Bytes,
+    decoder: ff::decoder::Audio,
+    resampler: Option<resampling::Context>,
+}
+
+impl Aac {
+    fn open(config: &Bytes) -> Result<Self, ff::Error> {
+        let codec = ff::decoder::find(Id::AAC).ok_or(ff::Error::DecoderNotFound)?;
+        let mut context = Context::new_with_codec(codec);
+        set_extradata(&mut context, config)?;
+        let decoder = context.decoder().open_as(codec)?.audio()?;
+        Ok(Self {
+            config: config.clone(),
+            decoder,
+            resampler: None,
+        })
+    }
+
+    /// A unit that can't be decoded is left out: the next one can.
+    fn decode(&mut self, unit: &AudioUnit, into: &mut VecDeque<f32>) -> Result<(), ff::Error> {
+        if unit.aac.is_empty() || i32::try_from(unit.aac.len()).is_err() {
+            return Ok(());
+        }
+        if let Err(error) = self.decoder.send_packet(&ff::Packet::copy(&unit.aac)) {
+            tracing::debug!(%error, "a unit of sound could not be decoded");
+            return Ok(());
+        }
+        let mut frame = ff::frame::Audio::empty();
+        while self.decoder.receive_frame(&mut frame).is_ok() {
+            self.resample(&mut frame, into)?;
+        }
+        Ok(())
+    }
+
+    fn resample(
+        &mut self,
+        frame: &mut ff::frame::Audio,
+        into: &mut VecDeque<f32>,
+    ) -> Result<(), ff::Error> {
+        // Some streams name their channels' number only.
+        if frame.channel_layout().is_empty() {
+            frame.set_channel_layout(ChannelLayout::default(i32::from(frame.channels())));
+        }
+        let input = resampling::context::Definition {
+            format: frame.format(),
+            channel_layout: frame.channel_layout(),
+            rate: frame.rate(),
+        };
+        let known = self.resampler.take();
+        let resampler = match known.filter(|known| *known.input() == input) {
+            Some(known) => known,
+            None => resampling::Context::get(
+                input.format,
+                input.channel_layout,
+                input.rate,
+                FLOAT,
+                ChannelLayout::STEREO,
+                RATE,
+            )?,
+        };
+        let resampler = self.resampler.insert(resampler);
+        // Room for all that comes out, or it would pile up inside.
+        let most = frame.samples() * RATE as usize / input.rate.max(1) as usize + SPARE;
+        let mut output = ff::frame::Audio::new(FLOAT, most, ChannelLayout::STEREO);
+        resampler.run(frame, &mut output)?;
+        let bytes = output.samples() * CHANNELS * size_of::<f32>();
+        let samples = output.data(0).get(..bytes).unwrap_or_default();
+        let (samples, _) = samples.as_chunks::<4>();
+        into.extend(samples.iter().map(|sample| f32::from_ne_bytes(*sample)));
+        Ok(())
+    }
+}
+
+struct Opus {
+    encoder: ff::encoder::audio::Encoder,
+    /// Interleaved, not encoded yet.
+    samples: VecDeque<f32>,
+    /// When the first of `samples` sounds.
+    at: Option<MediaTime>,
+}
+
+impl Opus {
+    fn open() -> Result<Self, ff::Error> {
+        let codec = ff::encoder::find(Id::OPUS).ok_or(ff::Error::EncoderNotFound)?;
+        let mut encoder = Context::new_with_codec(codec).encoder().audio()?;
+        encoder.set_rate(RATE as i32);
+        encoder.set_channel_layout(ChannelLayout::STEREO);
+        encoder.set_format(FLOAT);
+        encoder.set_bit_rate(BIT_RATE);
+        encoder.set_time_base((1, RATE as i32));
+        let mut options = ff::Dictionary::new();
+        options.set("frame_duration", "20");
+        Ok(Self {
+            encoder: encoder.open_as_with(codec, options)?,
+            samples: VecDeque::new(),
+            at: None,
+        })
+    }
+
+    /// The next samples come from a unit of that time. If that is not where
+    /// the count of samples says, something is missing or was put in: what is
+    /// left of the old goes, and the count starts again there.
+    fn align(&mut self, pts: MediaTime) {
+        let waiting = (self.samples.len() / CHANNELS) as i64 * TICKS.0 / TICKS.1;
+        let expected = self.at.map(|at| at.0 + waiting);
+        if expected.is_none_or(|expected| (expected - pts.0).abs() > DRIFT) {
+            self.samples.clear();
+            self.at = Some(pts);
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<OpusPacket>, ff::Error> {
+        let Some(at) = self.at else {
+            return Ok(None);
+        };
+        if self.samples.len() < PACKET * CHANNELS {
+            return Ok(None);
+        }
+        let mut frame = ff::frame::Audio::new(FLOAT, PACKET, ChannelLayout::STEREO);
+        frame.set_rate(RATE);
+        let block = self.samples.drain(..PACKET * CHANNELS);
+        for (to, sample) in frame.data_mut(0).chunks_exact_mut(4).zip(block) {
+            to.copy_from_slice(&sample.to_ne_bytes());
+        }
+        self.at = Some(MediaTime(at.0 + PACKET as i64 * TICKS.0 / TICKS.1));
+        self.encoder.send_frame(&frame)?;
+        let mut packet = ff::Packet::empty();
+        match self.encoder.receive_packet(&mut packet) {
+            Ok(()) => {}
+            Err(ff::Error::Other {
+                errno: ff::error::EAGAIN,
+            }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let data = packet.data().unwrap_or_default();
+        Ok(Some(OpusPacket {
+            pts: at,
+            packet: Bytes::copy_from_slice(data),
+        }))
+    }
+}

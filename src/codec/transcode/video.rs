@@ -1,0 +1,149 @@
+//! Any video to H.264 that every browser plays: Constrained Baseline, 8 bit
+//! 4:2:0, pictures in the order they are shown.
+
+use std::sync::Arc;
+
+use ffmpeg_next as ff;
+use jiff::Timestamp;
+
+use super::rate::SourceRate;
+use super::worker::Transcoder;
+use super::x264::X264;
+use crate::codec::video::{Decoded, VideoDecoder};
+use crate::domain::metrics::Metrics;
+use crate::media::MediaUnit;
+use crate::media::hub::Publisher;
+use crate::media::hub::renditions::{Demanded, Renditions};
+
+pub(super) struct ToH264 {
+    demanded: Demanded,
+    renditions: Renditions,
+    metrics: Arc<Metrics>,
+    /// The twin stands while it has pictures; without them it is not there.
+    twin: Option<Publisher>,
+    decoder: Option<VideoDecoder>,
+    encoder: Option<X264>,
+    source: SourceRate,
+    /// Nothing can be decoded before the next keyframe.
+    astray: bool,
+    /// Somebody watches; else the stream is only followed.
+    wanted: bool,
+    /// The newest picture while it is only followed: the twin begins with it.
+    newest: Option<Decoded>,
+}
+
+impl ToH264 {
+    pub(super) fn new(demanded: Demanded, renditions: Renditions, metrics: Arc<Metrics>) -> Self {
+        Self {
+            demanded,
+            renditions,
+            metrics,
+            twin: None,
+            decoder: None,
+            encoder: None,
+            source: SourceRate::default(),
+            astray: true,
+            wanted: true,
+            newest: None,
+        }
+    }
+
+    fn encode(&mut self, decoded: Decoded) -> Result<(), ff::Error> {
+        let encoder = match self
+            .encoder
+            .take()
+            .filter(|known| known.fits(&decoded.frame))
+        {
+            Some(known) => known,
+            None => {
+                let declared = self.decoder.as_ref().and_then(VideoDecoder::frame_rate);
+                X264::open(&decoded.frame, self.demanded.kind, declared)?
+            }
+        };
+        let encoder = self.encoder.insert(encoder);
+        if !encoder.takes(decoded.pts) {
+            return Ok(());
+        }
+        let asked = self.renditions.take_keyframe_request(&self.demanded);
+        let units = encoder.encode(decoded, asked, self.source.bits_per_second())?;
+        for unit in units {
+            let twin = match &self.twin {
+                Some(twin) => twin,
+                None => {
+                    let hub = self
+                        .renditions
+                        .pictures(self.demanded.kind)
+                        .ok_or(ff::Error::Bug)?;
+                    self.twin.insert(hub.publish(&self.demanded.stream))
+                }
+            };
+            // Replaced only if two supply the same, which is a bug.
+            twin.push(MediaUnit::Video(unit))
+                .map_err(|_| ff::Error::Bug)?;
+            self.metrics.transcoded_frames.inc();
+        }
+        Ok(())
+    }
+}
+
+impl Transcoder for ToH264 {
+    fn unit(&mut self, unit: &MediaUnit, encode: bool) -> Result<(), ff::Error> {
+        let MediaUnit::Video(unit) = unit else {
+            return Ok(());
+        };
+        self.source.note(unit.dts, unit.data.len());
+        let known = self.decoder.take();
+        let decoder = match known {
+            // Parameter sets may change between keyframes.
+            Some(known) if known.fits(&unit.config) || !unit.keyframe => known,
+            _ => {
+                self.astray = true;
+                VideoDecoder::open(&unit.config)?
+            }
+        };
+        let decoder = self.decoder.insert(decoder);
+        decoder.skip_unreferenced(!encode || !self.wanted);
+        self.astray &= !unit.keyframe;
+        if self.astray {
+            return Ok(());
+        }
+        if let Err(error) = decoder.send(unit, Timestamp::now()) {
+            tracing::debug!(%error, "a picture could not be decoded");
+        }
+        loop {
+            let decoder = self.decoder.as_mut().ok_or(ff::Error::Bug)?;
+            match decoder.receive() {
+                Ok(Some(picture)) if !self.wanted => self.newest = Some(picture),
+                Ok(Some(picture)) if encode => self.encode(picture)?,
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    tracing::debug!(%error, "a picture could not be decoded");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn interrupted(&mut self) {
+        self.decoder = None;
+        // Its times would go back.
+        self.encoder = None;
+        self.twin = None;
+        self.source = SourceRate::default();
+        self.astray = true;
+        self.newest = None;
+    }
+
+    fn wanted(&mut self, wanted: bool) -> Result<(), ff::Error> {
+        self.wanted = wanted;
+        if !wanted {
+            self.encoder = None;
+            self.twin = None;
+            return Ok(());
+        }
+        self.newest
+            .take()
+            .map_or(Ok(()), |picture| self.encode(picture))
+    }
+}

@@ -1,0 +1,220 @@
+//! One transcode's thread: units in, in the order they came, and the clock of
+//! its own CPU time.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ffmpeg_next as ff;
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::audio::ToOpus;
+use super::video::ToH264;
+use crate::domain::metrics::{Dropped, Metrics};
+use crate::media::MediaUnit;
+use crate::media::hub::renditions::{Demanded, Kind, Renditions};
+use crate::media::hub::{Received, Subscriber};
+
+/// Units waiting beyond which a transcode only decodes, to come back to the
+/// live edge: a third of a second of picture and sound.
+const LATE: u64 = 24;
+/// Units waiting at which it is at the live edge.
+const LIVE: u64 = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The stream is over, or nobody wants it any more.
+    Done,
+    /// The codec failed, or the thread panicked, which is a bug.
+    Failed,
+}
+
+/// Makes one rendition. Says once whether a unit is to be encoded or only
+/// decoded on the way to the live edge.
+pub(super) trait Transcoder {
+    fn unit(&mut self, unit: &MediaUnit, encode: bool) -> Result<(), ff::Error>;
+    /// What follows has nothing to do with what came before.
+    fn interrupted(&mut self);
+    /// Whether anybody wants the rendition; until told, somebody does.
+    fn wanted(&mut self, wanted: bool) -> Result<(), ff::Error>;
+}
+
+/// Runs until the stream is over, it fails, or `stop`.
+pub(super) async fn run(
+    demanded: &Demanded,
+    subscriber: Subscriber,
+    renditions: Renditions,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> Ended {
+    crate::codec::init();
+    let (done, ended) = oneshot::channel();
+    let demanded = demanded.clone();
+    let Demanded { stream, kind } = demanded.clone();
+    let span = tracing::info_span!("transcode", %stream, ?kind);
+    let spawned = thread::Builder::new()
+        .name(format!("code-{stream}"))
+        .spawn(move || {
+            let _in_span = span.enter();
+            metrics.transcodes.inc();
+            let _counted = Counted(&metrics);
+            let transcoder: Box<dyn Transcoder> = match kind {
+                Kind::Audio => Box::new(ToOpus::new(stream, renditions.clone())),
+                Kind::Video | Kind::LowBitrate => Box::new(ToH264::new(
+                    demanded.clone(),
+                    renditions.clone(),
+                    Arc::clone(&metrics),
+                )),
+            };
+            let worker = Worker {
+                subscriber,
+                transcoder,
+                metrics: Arc::clone(&metrics),
+                kind,
+                stop,
+                renditions,
+                demanded,
+                live: false,
+                cpu: Duration::ZERO,
+            };
+            // Nobody may be waiting any more.
+            let _ = done.send(worker.run());
+        });
+    match spawned {
+        // Without a word only if it panicked.
+        Ok(_) => ended.await.unwrap_or(Ended::Failed),
+        Err(error) => {
+            tracing::error!(%error, "failed to start a transcode thread");
+            Ended::Failed
+        }
+    }
+}
+
+struct Worker {
+    subscriber: Subscriber,
+    transcoder: Box<dyn Transcoder>,
+    metrics: Arc<Metrics>,
+    kind: Kind,
+    stop: CancellationToken,
+    renditions: Renditions,
+    demanded: Demanded,
+    live: bool,
+    /// Of this thread, as far as it is counted.
+    cpu: Duration,
+}
+
+impl Worker {
+    fn run(mut self) -> Ended {
+        let runtime = match runtime::Builder::new_current_thread().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "failed to start a transcode");
+                return Ended::Failed;
+            }
+        };
+        tracing::debug!("begins");
+        let mut demands = self.renditions.changes();
+        demands.mark_changed();
+        loop {
+            let event = runtime.block_on(next(&mut self.subscriber, &mut demands, &self.stop));
+            let result = match event {
+                Event::Over => break,
+                Event::Demands => {
+                    let wanted = self.renditions.is_demanded(&self.demanded);
+                    self.transcoder.wanted(wanted)
+                }
+                Event::Received(Received::Unit(unit)) if is_ours(&unit, self.kind) => {
+                    self.take(&unit)
+                }
+                Event::Received(Received::Unit(_) | Received::SignalLost) => Ok(()),
+                Event::Received(Received::Lost(count)) => {
+                    self.metrics.dropped(Dropped::Transcoder, count);
+                    self.interrupted()
+                }
+                Event::Received(Received::Restarted) => self.interrupted(),
+            };
+            self.count_cpu();
+            if let Err(error) = result {
+                tracing::warn!(%error, "the transcode failed and is started again");
+                return Ended::Failed;
+            }
+        }
+        tracing::debug!("ends");
+        Ended::Done
+    }
+
+    fn take(&mut self, unit: &MediaUnit) -> Result<(), ff::Error> {
+        let waiting = self.subscriber.waiting();
+        self.live = waiting <= if self.live { LATE } else { LIVE };
+        if !self.live {
+            self.metrics.dropped(Dropped::Transcoder, 1);
+        }
+        self.transcoder.unit(unit, self.live)
+    }
+
+    fn interrupted(&mut self) -> Result<(), ff::Error> {
+        self.live = false;
+        self.transcoder.interrupted();
+        Ok(())
+    }
+
+    fn count_cpu(&mut self) {
+        let now = cpu_time();
+        let spent = now.saturating_sub(self.cpu);
+        self.cpu = now;
+        self.metrics.transcode_cpu(self.kind.as_str(), spent);
+    }
+}
+
+enum Event {
+    Received(Received),
+    /// What is demanded may have changed.
+    Demands,
+    /// The stream is, or the transcode is stopped.
+    Over,
+}
+
+async fn next(
+    subscriber: &mut Subscriber,
+    demands: &mut watch::Receiver<u64>,
+    stop: &CancellationToken,
+) -> Event {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Event::Over,
+        // Open as long as the renditions are, which the worker holds.
+        Ok(()) = demands.changed() => Event::Demands,
+        received = subscriber.recv() => received.map_or(Event::Over, Event::Received),
+    }
+}
+
+fn is_ours(unit: &MediaUnit, kind: Kind) -> bool {
+    match unit {
+        MediaUnit::Video(_) => kind != Kind::Audio,
+        MediaUnit::Audio(_) => kind == Kind::Audio,
+    }
+}
+
+/// Of the calling thread.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes one timespec, which lives as long as the call.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } != 0;
+    if failed {
+        return Duration::ZERO;
+    }
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+struct Counted<'a>(&'a Metrics);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.transcodes.dec();
+    }
+}

@@ -1,0 +1,323 @@
+//! The H.264 encoder of a rendition, and how its rate is held.
+//!
+//! x264 fills its buffer (VBV) anew with every picture by what the frame rate
+//! it was opened with says: at zero latency it can't know how long a picture
+//! will stand, and it never asks the timestamps. So it is opened with a nominal
+//! rate, and before each picture its buffer's rate is set to what the time
+//! since the last one is worth. Over any stretch of time the buffer gains just
+//! the rate wanted, whatever the cadence.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ffmpeg_next as ff;
+use ffmpeg_next::codec::{Context, threading};
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::picture;
+use ffmpeg_next::software::scaling::{self, Flags};
+
+use crate::codec::video::Decoded;
+use crate::media::codec::h264;
+use crate::media::hub::renditions::Kind;
+use crate::media::{AccessUnit, MediaTime, VideoConfig};
+
+const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
+/// Between two keyframes nobody asked for.
+const KEYFRAME_EVERY: i64 = 2 * SECOND;
+/// Between two that somebody asked for: viewers ask again until they have one.
+const KEYFRAME_PAUSE: i64 = 300 * MediaTime::TICKS_PER_MS;
+/// x264's constant quality: text of 11 px stays readable, and a screen that
+/// stands still costs next to nothing.
+const QUALITY: &str = "23";
+/// Bits a second at most, per pixel of the picture: 8 Mb/s at 1080p.
+const MOST_BITS_PER_PIXEL: u64 = 4;
+const LEAST_MAX_RATE: u64 = 1_000_000;
+/// Pictures a second where the stream does not tell; what x264's constant
+/// quality is tuned to.
+const NOMINAL_RATE: f64 = 25.0;
+/// Rates a stream can mean. Beyond, it tells of its clock's ticks.
+const SANE_RATES: std::ops::RangeInclusive<f64> = 10.0..=120.0;
+/// The buffer holds so much of a second: a keyframe may be large, the stream
+/// not.
+const BUFFER: u64 = 2;
+/// Times within which a picture counts as one that comes again, not as a jump
+/// of the clock.
+const REPEAT: i64 = SECOND;
+
+/// For slow links: of the source's rate, in percent.
+const LOW_SHARE: u64 = 35;
+/// Below, text is not readable.
+const LOW_LEAST: u64 = 150_000;
+/// Between two pictures. RTMP's milliseconds may make them come a little early.
+const LOW_PERIOD: i64 = SECOND / 15;
+const EARLY: i64 = 5 * MediaTime::TICKS_PER_MS;
+/// Pictures so small are not made smaller.
+const LOW_PIXELS: u64 = 640 * 360;
+
+/// What an encoder was opened for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Source {
+    format: Pixel,
+    width: u32,
+    height: u32,
+    range: ff::color::Range,
+    space: ff::color::Space,
+    primaries: ff::color::Primaries,
+    transfer: ff::color::TransferCharacteristic,
+}
+
+pub(super) struct X264 {
+    encoder: ff::encoder::video::Encoder,
+    kind: Kind,
+    source: Source,
+    size: (u32, u32),
+    nominal: f64,
+    /// To 8 bit 4:2:0 of that size, where the picture is something else.
+    scaler: Option<scaling::Context>,
+    config: Option<Arc<VideoConfig>>,
+    /// The encoder's clock: it stands no step back and needs no long ones.
+    clock: i64,
+    /// On that clock.
+    keyframe_at: Option<i64>,
+    last: Option<MediaTime>,
+}
+
+impl X264 {
+    /// `declared` is the frame rate the source tells.
+    pub(super) fn open(
+        frame: &ff::frame::Video,
+        kind: Kind,
+        declared: Option<f64>,
+    ) -> Result<Self, ff::Error> {
+        let source = Source::of(frame);
+        let (width, height) = size_of(&source, kind);
+        let plain = matches!(source.format, Pixel::YUV420P | Pixel::YUVJ420P);
+        let scaler = if plain && (width, height) == (source.width, source.height) {
+            None
+        } else {
+            Some(scaling::Context::get(
+                source.format,
+                source.width,
+                source.height,
+                Pixel::YUV420P,
+                width,
+                height,
+                Flags::BILINEAR | Flags::ACCURATE_RND,
+            )?)
+        };
+        let codec = ff::encoder::find_by_name("libx264").ok_or(ff::Error::EncoderNotFound)?;
+        let mut context = Context::new_with_codec(codec);
+        // More threads would cut the picture into slices: more bits and more
+        // CPU for latency that one thread keeps short enough.
+        context.set_threading(threading::Config::count(1));
+        let nominal = declared
+            .filter(|rate| SANE_RATES.contains(rate))
+            .unwrap_or(NOMINAL_RATE);
+        let mut encoder = context.encoder().video()?;
+        encoder.set_width(width);
+        encoder.set_height(height);
+        encoder.set_format(Pixel::YUV420P);
+        encoder.set_time_base((1, 90_000));
+        encoder.set_frame_rate(Some(ff::Rational::from(nominal)));
+        encoder.set_color_range(source.range);
+        encoder.set_colorspace(source.space);
+        encoder.set_color_primaries(source.primaries);
+        encoder.set_color_transfer_characteristic(source.transfer);
+        encoder.set_max_b_frames(0);
+        // Keyframes come when we say so.
+        encoder.set_gop(10_000);
+        let most = most_of((width, height), kind, None);
+        let mut options = ff::Dictionary::new();
+        for (name, value) in [
+            ("preset", "ultrafast"),
+            ("tune", "zerolatency"),
+            ("profile", "baseline"),
+            ("crf", QUALITY),
+            ("maxrate", &most.to_string()),
+            ("bufsize", &(most / BUFFER).to_string()),
+            ("forced-idr", "1"),
+        ] {
+            options.set(name, value);
+        }
+        Ok(Self {
+            encoder: encoder.open_as_with(codec, options)?,
+            kind,
+            source,
+            size: (width, height),
+            nominal,
+            scaler,
+            config: None,
+            clock: 0,
+            keyframe_at: None,
+            last: None,
+        })
+    }
+
+    pub(super) fn fits(&self, frame: &ff::frame::Video) -> bool {
+        self.source == Source::of(frame)
+    }
+
+    /// Whether the picture of that time is to be encoded: no time comes twice,
+    /// and slow links get fewer pictures.
+    pub(super) fn takes(&self, pts: MediaTime) -> bool {
+        let Some(last) = self.last else {
+            return true;
+        };
+        let least = match self.kind {
+            Kind::LowBitrate => LOW_PERIOD - EARLY,
+            Kind::Video | Kind::Audio => 1,
+        };
+        // A clock that jumps back is followed.
+        !(-REPEAT..least).contains(&pts.0.saturating_sub(last.0))
+    }
+
+    /// `source_rate` is what the source comes in at, in bits a second.
+    pub(super) fn encode(
+        &mut self,
+        decoded: Decoded,
+        asked: bool,
+        source_rate: Option<u64>,
+    ) -> Result<Vec<AccessUnit>, ff::Error> {
+        let pts = decoded.pts;
+        if let Some(last) = self.last.replace(pts) {
+            let step = pts.0.saturating_sub(last.0);
+            let step = if step > 0 { step } else { 1 };
+            self.clock += step.min(KEYFRAME_EVERY);
+            self.pay(step, most_of(self.size, self.kind, source_rate));
+        }
+        let since = self.keyframe_at.map(|at| self.clock - at);
+        let pause = if asked {
+            KEYFRAME_PAUSE
+        } else {
+            KEYFRAME_EVERY
+        };
+        let key = since.is_none_or(|since| since >= pause);
+        if key {
+            self.keyframe_at = Some(self.clock);
+        }
+        let mut frame = decoded.frame;
+        if let Some(scaler) = &mut self.scaler {
+            let mut scaled = ff::frame::Video::empty();
+            scaler.run(&frame, &mut scaled)?;
+            frame = scaled;
+        }
+        // The range is said apart; the samples lie alike.
+        frame.set_format(Pixel::YUV420P);
+        frame.set_pts(Some(self.clock));
+        frame.set_kind(if key {
+            picture::Type::I
+        } else {
+            picture::Type::None
+        });
+        self.encoder.send_frame(&frame)?;
+        let mut units = Vec::new();
+        let mut packet = ff::Packet::empty();
+        loop {
+            match self.encoder.receive_packet(&mut packet) {
+                Ok(()) => units.extend(self.unit(&packet, pts)),
+                Err(ff::Error::Other {
+                    errno: ff::error::EAGAIN,
+                }) => return Ok(units),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Credits the buffer with `step` ticks at `most` bits a second, in the
+    /// one coin x264 knows: a rate at which pictures of its nominal duration
+    /// pay as much. FFmpeg hands changed rates on before the next picture.
+    fn pay(&mut self, step: i64, most: u64) {
+        let buffer = most / BUFFER;
+        let seconds = step as f64 / SECOND as f64;
+        // More than it holds is lost on a full buffer.
+        let credit = (most as f64 * seconds).min(buffer as f64);
+        let rate = (credit * self.nominal).max(1000.0);
+        // SAFETY: the context is open and lives as long as `self`; FFmpeg's
+        // wrapper of x264 reads these two anew with every picture.
+        unsafe {
+            let context = self.encoder.as_mut_ptr();
+            (*context).rc_max_rate = rate as i64;
+            (*context).rc_buffer_size = i32::try_from(buffer).unwrap_or(i32::MAX);
+        }
+    }
+
+    /// From Annex B to length prefixes, the parameter sets beside. At zero
+    /// latency what comes out is the picture that went in.
+    fn unit(&mut self, packet: &ff::Packet, pts: MediaTime) -> Option<AccessUnit> {
+        let (mut sps, mut pps) = (None, None);
+        let mut avcc = Vec::with_capacity(packet.size() + 16);
+        for nal in h264::annex_b(packet.data()?) {
+            match nal.first()? & 0x1f {
+                7 => sps = Some(Bytes::copy_from_slice(nal)),
+                8 => pps = Some(Bytes::copy_from_slice(nal)),
+                _ => {
+                    avcc.extend(u32::try_from(nal.len()).ok()?.to_be_bytes());
+                    avcc.extend(nal);
+                }
+            }
+        }
+        if let (Some(sps), Some(pps)) = (sps, pps)
+            && self
+                .config
+                .as_ref()
+                .is_none_or(|known| known.sps != [sps.clone()] || known.pps != [pps.clone()])
+        {
+            let (width, height) = self.size;
+            self.config = Some(Arc::new(VideoConfig::playable(sps, pps, width, height)));
+        }
+        Some(AccessUnit {
+            pts,
+            dts: pts,
+            keyframe: packet.is_key(),
+            config: Arc::clone(self.config.as_ref()?),
+            data: avcc.into(),
+        })
+    }
+}
+
+/// 4:2:0 has no odd sizes.
+fn size_of(source: &Source, kind: Kind) -> (u32, u32) {
+    let pixels = u64::from(source.width) * u64::from(source.height);
+    let parts = match kind {
+        Kind::LowBitrate if pixels > LOW_PIXELS => 2,
+        Kind::LowBitrate | Kind::Video | Kind::Audio => 1,
+    };
+    let even = |side: u32| ((side / parts) & !1).max(2);
+    (even(source.width), even(source.height))
+}
+
+/// Bits a second at most.
+fn most_of((width, height): (u32, u32), kind: Kind, source_rate: Option<u64>) -> u64 {
+    let pixels = u64::from(width) * u64::from(height);
+    let most = (pixels * MOST_BITS_PER_PIXEL).max(LEAST_MAX_RATE);
+    match kind {
+        Kind::LowBitrate => {
+            // Before it is known: what an ordinary stream of that size has.
+            let share = source_rate.map_or(pixels, |rate| rate * LOW_SHARE / 100);
+            share.clamp(LOW_LEAST, most)
+        }
+        Kind::Video | Kind::Audio => most,
+    }
+}
+
+impl Source {
+    fn of(frame: &ff::frame::Video) -> Self {
+        let j_format = matches!(
+            frame.format(),
+            Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P | Pixel::YUVJ440P
+        );
+        Self {
+            format: frame.format(),
+            width: frame.width(),
+            height: frame.height(),
+            range: if j_format {
+                ff::color::Range::JPEG
+            } else {
+                frame.color_range()
+            },
+            space: frame.color_space(),
+            primaries: frame.color_primaries(),
+            transfer: frame.color_transfer_characteristic(),
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! A question about what was on the screens, answered from the record alone.
+//!
+//! First by search: it finds the lines and findings that speak of what was
+//! asked. The configured model, where there is one, then answers from those
+//! and has to name the ones its answer stands on; an answer that stands on
+//! nothing is none. Without a model, or when it can't be asked, the search
+//! says when what was asked for was first seen. Where nothing speaks of it,
+//! nobody is asked and that is the answer.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::history::StillShown;
+use crate::console::AppState;
+use crate::console::http::body::{Body, is_blank};
+use crate::console::http::list::bad_request;
+use crate::console::http::problem::{Failed, NotDone, Problem};
+use crate::domain::finding::ModelRef;
+use crate::domain::transcript::Cost;
+use crate::models::model::Answered;
+use crate::record::store::Recollection;
+
+const LONGEST: usize = 500;
+/// Citations in one answer.
+const MOST: usize = 8;
+/// Entries of the record that a model is given.
+const RECORD: usize = 60;
+
+/// Words that say nothing of what is asked for.
+const EMPTY: &[&str] = &[
+    "a", "about", "after", "all", "an", "and", "any", "anybody", "anyone", "anything", "are", "at",
+    "be", "been", "before", "begin", "began", "by", "can", "could", "did", "do", "does", "ever",
+    "find", "first", "for", "from", "had", "happen", "happened", "has", "have", "how", "i", "in",
+    "is", "it", "last", "many", "me", "much", "of", "on", "or", "saw", "screen", "see", "seen",
+    "show", "start", "started", "tell", "that", "the", "there", "this", "time", "to", "was", "we",
+    "were", "what", "when", "where", "which", "who", "why", "with",
+];
+
+const UNKNOWN: &str =
+    "I do not know: nothing that was read on the screens or found there speaks of it.";
+const UNSAID: &str = "I do not know: what was read on the screens and found there speaks of it, \
+     but does not answer the question.";
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    /// In words, 1 to 500 characters.
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
+    question: String,
+}
+
+/// What the record says to a question.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// False: the record does not say.
+    known: bool,
+    answer: String,
+    /// Oldest first, at most 8.
+    citations: Vec<Citation>,
+    by: By,
+    /// Of the answer; null where it was searched.
+    model: Option<ModelRef>,
+    cost: Option<Cost>,
+    /// Why the configured model did not answer; null if it did, or if none is.
+    note: Option<String>,
+}
+
+/// Who has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    Search,
+    Model,
+}
+
+/// What an answer stands on.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Citation {
+    /// When the line appeared, or the picture of the finding was captured.
+    at: Timestamp,
+    stream: String,
+    /// The line as it stood there, or the finding's title.
+    text: String,
+    /// Who found it; null for a line of a screen.
+    agent: Option<String>,
+    incident: Option<Uuid>,
+    /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    #[serde(rename = "box")]
+    #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
+    bounds: Option<[u16; 4]>,
+    /// What the screen looked like; null where no still was kept within 30 s.
+    still: Option<StillShown>,
+}
+
+/// An entry of the record, and what of it is searched.
+struct Entry {
+    citation: Citation,
+    /// Words asked for that it holds.
+    holds: usize,
+}
+
+impl Entry {
+    fn line(&self) -> String {
+        let Citation {
+            at,
+            stream,
+            text,
+            agent,
+            ..
+        } = &self.citation;
+        match agent {
+            Some(agent) => format!("{at:.0} {stream}, {agent} reported: {text}"),
+            None => format!("{at:.0} {stream}, on the screen: {text}"),
+        }
+    }
+}
+
+/// Answers a question about what was on the screens
+///
+/// By the configured model from what search finds, or by search alone.
+#[utoipa::path(post, path = "/api/ask", tag = "history", request_body = Question, responses((status = 200, body = Answer), Failed, NotDone))]
+pub(crate) async fn ask(
+    State(state): State<AppState>,
+    body: Result<Body<Question>, Problem>,
+) -> Result<Json<Answer>, Problem> {
+    let Body(Question { question }) = body?;
+    let length = question.chars().count();
+    if is_blank(&question) || length > LONGEST {
+        return Err(bad_request(format!(
+            "question must have 1 to {LONGEST} characters, got {length}"
+        )));
+    }
+    let words = words(&question);
+    if words.is_empty() {
+        return Err(bad_request(
+            "question must name something that may have been on a screen",
+        ));
+    }
+    let found = state.views.findings.recall(words.clone()).await?;
+    let entries = entries(&words, found);
+    if entries.is_empty() {
+        return Ok(Json(Answer::unknown(UNKNOWN)));
+    }
+    let record = entries.iter().map(Entry::line).collect();
+    let answer = match state.views.answers.put(question, record).await {
+        None => searched(&words, entries),
+        Some(Ok(answered)) => by_model(answered, entries),
+        Some(Err(failure)) => Answer {
+            note: Some(format!("The model did not answer: {failure}")),
+            ..searched(&words, entries)
+        },
+    };
+    Ok(Json(answer))
+}
+
+/// What is asked for, as the beginnings of words: "logins" finds "login" too.
+fn words(question: &str) -> Vec<String> {
+    let words = question.split(|c: char| !c.is_alphanumeric());
+    let words = words.map(str::to_lowercase);
+    let mut kept: Vec<String> = Vec::new();
+    for word in words.filter(|word| !word.is_empty() && !EMPTY.contains(&word.as_str())) {
+        let stem = stem(&word).to_owned();
+        if !kept.contains(&stem) {
+            kept.push(stem);
+        }
+    }
+    kept
+}
+
+fn stem(word: &str) -> &str {
+    let long_enough = |stem: &&str| stem.chars().count() >= 4;
+    ["ing", "ed", "es", "s"]
+        .iter()
+        .find_map(|end| word.strip_suffix(end).filter(long_enough))
+        .unwrap_or(word)
+}
+
+/// Those that hold the most of what is asked for, oldest first.
+fn entries(words: &[String], found: Recollection) -> Vec<Entry> {
+    let lines = found.lines.into_iter().map(|hit| Entry {
+        holds: held(words, &hit.text),
+        citation: Citation {
+            at: hit.observed_at,
+            stream: hit.stream,
+            text: hit.text,
+            agent: None,
+            incident: None,
+            bounds: Some(hit.bounds),
+            still: hit.still.map(StillShown::from),
+        },
+    });
+    let findings = found.findings.into_iter().map(|finding| {
+        let quotes = finding.evidence.iter().map(|piece| piece.quote.as_str());
+        let mut text = format!("{} {}", finding.title, finding.detail);
+        quotes.for_each(|quote| text.extend([" ", quote]));
+        Entry {
+            holds: held(words, &text),
+            citation: Citation {
+                at: finding.observed_at,
+                stream: finding.stream.to_string(),
+                bounds: finding.evidence.first().and_then(|piece| piece.bounds),
+                text: finding.title,
+                agent: Some(finding.agent),
+                incident: finding.incident,
+                still: None,
+            },
+        }
+    });
+    let mut entries: Vec<_> = findings.chain(lines).collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.holds));
+    entries.truncate(RECORD);
+    entries.retain(|entry| entry.holds > 0);
+    entries.sort_by_key(|entry| entry.citation.at);
+    entries
+}
+
+/// How many of the words a text holds, each as the beginning of a word.
+fn held(words: &[String], text: &str) -> usize {
+    let text = text.to_lowercase();
+    let there: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    let begins = |word: &&String| there.iter().any(|one| one.starts_with(word.as_str()));
+    words.iter().filter(begins).count()
+}
+
+/// When it was first seen, and where else. It judges nothing.
+fn searched(words: &[String], entries: Vec<Entry>) -> Answer {
+    let most = entries.iter().map(|entry| entry.holds).max();
+    let most = most.unwrap_or_default();
+    // Half of what was asked for, at the least, or it speaks of another thing.
+    if most == 0 || 2 * most < words.len() {
+        return Answer::unknown(UNKNOWN);
+    }
+    let best = entries.into_iter().filter(|entry| entry.holds == most);
+    let mut citations: Vec<_> = best.map(|entry| entry.citation).collect();
+    let (first, last) = (&citations[0], &citations[citations.len() - 1]);
+    let said = match &first.agent {
+        Some(agent) => format!("{agent} reported \"{}\"", first.text),
+        None => format!("\"{}\" stood on the screen", first.text),
+    };
+    let mut answer = format!("First at {:.0} on {}: {said}.", first.at, first.stream);
+    if citations.len() > 1 {
+        answer.push_str(&format!(
+            " {} places speak of it, the last first seen at {:.0}.",
+            citations.len(),
+            last.at
+        ));
+    }
+    citations.truncate(MOST);
+    Answer {
+        known: true,
+        answer,
+        citations,
+        by: By::Search,
+        model: None,
+        cost: None,
+        note: None,
+    }
+}
+
+fn by_model(answered: Answered, entries: Vec<Entry>) -> Answer {
+    let cited = &answered.replied.cited;
+    let citations = entries
+        .into_iter()
+        .enumerate()
+        .filter(|(place, _)| cited.contains(place))
+        .map(|(_, entry)| entry.citation)
+        .take(MOST)
+        .collect();
+    Answer {
+        known: answered.replied.answer.is_some(),
+        answer: answered.replied.answer.unwrap_or_else(|| UNSAID.to_owned()),
+        citations,
+        by: By::Model,
+        model: Some(answered.model),
+        cost: Some(answered.cost),
+        note: None,
+    }
+}
+
+impl Answer {
+    fn unknown(why: &str) -> Self {
+        Self {
+            known: false,
+            answer: why.to_owned(),
+            citations: Vec::new(),
+            by: By::Search,
+            model: None,
+            cost: None,
+            note: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cost::Usage;
+    use crate::models::model::Replied;
+    use crate::record::store::Hit;
+
+    fn hit(seconds: i64, text: &str) -> Hit {
+        Hit {
+            stream: "team".to_owned(),
+            observed_at: Timestamp::from_second(seconds).unwrap(),
+            frame_seq: 1,
+            pts_ms: 0,
+            text: text.to_owned(),
+            bounds: [0, 0, 10, 10],
+            still: None,
+        }
+    }
+
+    fn found(words: &[String], lines: Vec<Hit>) -> Vec<Entry> {
+        let found = Recollection {
+            lines,
+            findings: Vec::new(),
+        };
+        entries(words, found)
+    }
+
+    fn logins() -> Vec<Hit> {
+        vec![
+            hit(90, "Failed login for admin"),
+            hit(30, "Failed login for root"),
+            hit(10, "login page"),
+        ]
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_is_left_without_empty_words() {
+        assert_eq!(
+            words("When did the failed logins start?"),
+            ["fail", "login"]
+        );
+        assert_eq!(words("What was it?"), [""; 0]);
+        assert_eq!(words("CVE-2024-3094"), ["cve", "2024", "3094"]);
+    }
+
+    #[test]
+    fn it_says_when_first_and_when_it_does_not_know() {
+        let asked = words("When did the failed logins start?");
+        let said = searched(&asked, found(&asked, logins()));
+        assert!(
+            said.known && said.answer.contains("1970-01-01T00:00:30Z"),
+            "{said:?}"
+        );
+        let texts: Vec<_> = said.citations.iter().map(|one| one.text.as_str()).collect();
+        assert_eq!(texts, ["Failed login for root", "Failed login for admin"]);
+        assert!(!searched(&asked, Vec::new()).known);
+        let asked = words("Which certificate of the mail gateway expires?");
+        let entries = found(&asked, vec![hit(5, "gateway up")]);
+        assert!(!searched(&asked, entries).known);
+    }
+
+    #[test]
+    fn a_model_is_cited_by_what_it_names() {
+        let asked = words("When did the failed logins start?");
+        let entries = || found(&asked, logins());
+        let lines: Vec<_> = entries().iter().map(Entry::line).collect();
+        assert_eq!(
+            lines[1],
+            "1970-01-01T00:00:30Z team, on the screen: Failed login for root"
+        );
+        let answered = |answer: Option<&str>, cited| Answered {
+            replied: Replied {
+                answer: answer.map(str::to_owned),
+                cited,
+                usage: Usage::default(),
+            },
+            model: ModelRef {
+                provider: "gemini".to_owned(),
+                name: "m".to_owned(),
+                version: String::new(),
+                prompt: String::new(),
+            },
+            cost: Cost::default(),
+        };
+        let said = by_model(answered(Some("At 00:00:30."), vec![1]), entries());
+        assert_eq!((said.known, said.citations.len()), (true, 1));
+        assert_eq!(said.citations[0].text, "Failed login for root");
+        let said = by_model(answered(None, Vec::new()), entries());
+        assert_eq!((said.known, said.citations.len()), (false, 0));
+    }
+}

@@ -1,0 +1,260 @@
+//! What happens, put into words once for all who listen.
+//!
+//! Server-sent events are text (HTML Living Standard, section 9.2). Encoding
+//! and sending each for each listener would cost the more the more of them
+//! there are, so one task gathers what happens within [`GATHER`] and encodes
+//! it, and listeners share the bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::live::StreamState;
+use crate::console::Views;
+use crate::record::Event;
+use crate::record::store::Position;
+
+/// Nobody notices so much, and in a burst a listener is woken twenty times a
+/// second at the most.
+const GATHER: Duration = Duration::from_millis(50);
+/// Then it goes out at once.
+const MOST_GATHERED: usize = 256;
+/// States change many times a second at worst; nobody reads faster than this.
+const STATES_EVERY: Duration = Duration::from_millis(250);
+/// What a listener may be behind; then it re-reads the record.
+const HELD: usize = 64;
+
+/// Something to be sent.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// Findings and changes, in order; `text` is for whoever is at `from`.
+    News {
+        from: Position,
+        to: Position,
+        events: Vec<Event>,
+        text: Bytes,
+    },
+    /// How the panel or the streams are now.
+    State(Bytes),
+}
+
+/// Where listeners hear of it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Wire {
+    chunks: broadcast::Sender<Arc<Chunk>>,
+}
+
+/// What became of what happened within [`GATHER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathered {
+    All,
+    /// Behind what was gathered, something was lost.
+    Gap,
+}
+
+impl Wire {
+    /// One that nobody feeds yet.
+    pub(crate) fn new() -> Self {
+        let (chunks, _) = broadcast::channel(HELD);
+        Self { chunks }
+    }
+
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Chunk>> {
+        self.chunks.subscribe()
+    }
+
+    /// Tells what happens from now on, until `shutdown`.
+    pub(crate) async fn feed(self, views: Views, shutdown: CancellationToken) {
+        // Subscribed before the position is read: what is told twice is known
+        // by its place.
+        let mut told = views.findings.events();
+        let mut at = views.findings.position();
+        let mut states = views.roster.changes();
+        let mut streams = views.hub.changes();
+        let mut tick = tokio::time::interval(STATES_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = told.recv() => match event {
+                    Ok(first) => if self.gather(first, &mut told, &mut at).await == Gathered::Gap {
+                        at = views.findings.position();
+                    },
+                    // Listeners see the gap by where the next begins, and look
+                    // back; what is left to be told always begins one.
+                    Err(RecvError::Lagged(_)) => at = views.findings.position(),
+                    Err(RecvError::Closed) => return,
+                },
+                _ = tick.tick() => if states.has_changed().unwrap_or(false) {
+                    states.borrow_and_update();
+                    self.say(Chunk::State(agents(&views)));
+                },
+                Ok(()) = streams.changed() => self.say(Chunk::State(live(&views))),
+            }
+        }
+    }
+
+    async fn gather(
+        &self,
+        first: Event,
+        told: &mut broadcast::Receiver<Event>,
+        at: &mut Position,
+    ) -> Gathered {
+        let mut gathered = Gathered::All;
+        let until = tokio::time::Instant::now() + GATHER;
+        let mut events = vec![first];
+        while events.len() < MOST_GATHERED {
+            match tokio::time::timeout_at(until, told.recv()).await {
+                Ok(Ok(event)) => events.push(event),
+                // The receiver says so once, and has moved on.
+                Ok(Err(RecvError::Lagged(_))) => {
+                    gathered = Gathered::Gap;
+                    break;
+                }
+                // Late or closed: the loop outside sees to it.
+                Ok(Err(RecvError::Closed)) | Err(_) => break,
+            }
+        }
+        let from = *at;
+        let mut text = String::new();
+        for event in &events {
+            put(&mut text, event, at);
+        }
+        self.say(Chunk::News {
+            from,
+            to: *at,
+            events,
+            text: text.into(),
+        });
+        gathered
+    }
+
+    fn say(&self, chunk: Chunk) {
+        // Nobody listening is no error.
+        let _ = self.chunks.send(Arc::new(chunk));
+    }
+}
+
+/// Adds an event, unless it lies before that place.
+pub(crate) fn put(text: &mut String, event: &Event, at: &mut Position) {
+    match event {
+        Event::Finding { seq, finding } if *seq > at.seq => {
+            at.seq = *seq;
+            placed(text, "finding", *at, finding.as_ref());
+        }
+        Event::Incident(change) if change.revision > at.revision => {
+            at.revision = change.revision;
+            placed(text, "incident", *at, change.as_ref());
+        }
+        Event::Finding { .. } | Event::Incident(_) => {}
+    }
+}
+
+/// One event with its place, where a client resumes.
+pub(crate) fn placed(text: &mut String, kind: &str, at: Position, data: &impl Serialize) {
+    text.push_str(&place(at));
+    text.push_str(&event(kind, data));
+}
+
+/// The first line of an event that has one.
+pub(crate) fn place(at: Position) -> String {
+    format!("id: {}-{}\n", at.seq, at.revision)
+}
+
+/// JSON has no line break of its own, so its data is one line.
+fn event(kind: &str, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("what is told is plain data");
+    format!("event: {kind}\ndata: {data}\n\n")
+}
+
+pub(crate) fn agents(views: &Views) -> Bytes {
+    event("agents", &views.roster.agents()).into()
+}
+
+#[derive(Serialize)]
+struct Live {
+    name: String,
+    state: StreamState,
+}
+
+pub(crate) fn live(views: &Views) -> Bytes {
+    let streams = views.hub.streams();
+    let items: Vec<_> = streams
+        .iter()
+        .map(|info| Live {
+            name: info.name.to_string(),
+            state: StreamState::of(info),
+        })
+        .collect();
+    event("streams", &items).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::stream_name::StreamName;
+    use crate::domain::finding::{Category, Finding, FrameRef, ModelRef, Observation, Severity};
+
+    fn found(seq: u64) -> Event {
+        let observation = Observation {
+            severity: Severity::High,
+            confidence: 0.9,
+            category: Category::Intrusion,
+            title: "Failed logins".to_owned(),
+            detail: String::new(),
+            evidence: vec![],
+            mitre: vec![],
+            recommended_action: String::new(),
+        };
+        let frame = FrameRef {
+            seq,
+            pts_ms: 0,
+            sha256: String::new(),
+        };
+        let model = ModelRef {
+            provider: "p".to_owned(),
+            name: "n".to_owned(),
+            version: "v".to_owned(),
+            prompt: String::new(),
+        };
+        let stream = StreamName::new("team").unwrap();
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let finding = Finding::new("SecOps", stream, at, frame, observation, model);
+        Event::Finding {
+            seq,
+            finding: Arc::new(finding),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_while_it_gathers_leaves_a_gap_that_is_told() {
+        let wire = Wire::new();
+        let mut heard = wire.listen();
+        let (events, mut told) = broadcast::channel(2);
+        let mut at = Position::default();
+        for seq in 2..=5 {
+            events.send(found(seq)).unwrap();
+        }
+        // Two are held, two are lost.
+        let gathered = wire.gather(found(1), &mut told, &mut at).await;
+        assert_eq!((gathered, at.seq), (Gathered::Gap, 1));
+        let first = told.recv().await.unwrap();
+        at.seq = 5;
+        let gathered = wire.gather(first, &mut told, &mut at).await;
+        assert_eq!(gathered, Gathered::All);
+        let mut spans = Vec::new();
+        while let Ok(chunk) = heard.try_recv() {
+            if let Chunk::News { from, to, .. } = chunk.as_ref() {
+                spans.push((from.seq, to.seq));
+            }
+        }
+        // One who is at 1 sees that the next begins at 5, and looks back.
+        assert_eq!(spans, [(0, 1), (5, 5)]);
+    }
+}

@@ -1,0 +1,251 @@
+//! `/api/events`: what happens, as it happens (HTML Living Standard, section
+//! 9.2, server-sent events).
+//!
+//! Four kinds of event: `finding` (a finding), `incident` (a change of an
+//! incident, and the incident as it is after it), `agents` (the panel, whenever
+//! a state changed) and `streams` (each with its name and state: `live` or
+//! `signal_lost`).
+//!
+//! The id of a finding or incident event is a place in both orders,
+//! `FINDING-CHANGE`. A client that comes back with `Last-Event-ID` gets every
+//! finding it missed and every incident that changed meanwhile, once, as it is
+//! now. A finding's own id is taken as well, but is a place in the one order
+//! only: which changes of incidents came before it is not kept.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
+
+use crate::console::AppState;
+use crate::console::api::event_broadcast;
+use crate::console::api::event_broadcast::Chunk;
+use crate::console::http::problem::Problem;
+use crate::record::store::{Position, StoreError};
+use crate::record::{Event, FindingsBus};
+
+/// Pieces of text a client may be behind; then its own task waits for it.
+const QUEUED: usize = 16;
+/// So that proxies and clients know that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Read in one go when a client missed more than fits in memory.
+const PAGE: usize = 500;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Resume {
+    /// The same as the header, for those who can't set one; the header goes
+    /// first.
+    last_event_id: Option<String>,
+}
+
+/// What happens, as it happens (server-sent events)
+///
+/// `finding` (a finding), `incident` (a change of one, and how it is after it),
+/// `agents` (the panel) and `streams` (each with name and state). A client that
+/// comes back with `Last-Event-ID` gets what it missed. With a finding's id that
+/// is every finding after it, and how incidents change from now on: how they
+/// changed in between is to be read from `/api/incidents`.
+#[utoipa::path(
+    get,
+    path = "/api/events",
+    tag = "live",
+    params(Resume, ("last-event-id" = Option<String>, Header, description = "The id of the last event seen, or a finding's")),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 400, description = "Something about the request is not as expected", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The record can't be read now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn events(
+    State(state): State<AppState>,
+    query: Result<Query<Resume>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Query(Resume { last_event_id }) = query?;
+    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last = header.or(last_event_id.as_deref());
+    // Before anything is awaited, so that what happens from now on is in it.
+    let now = state.views.findings.position();
+    let from = match last {
+        Some(last) => resume(&state.views.findings, last, now).await?,
+        None => now,
+    };
+    let (text, received) = mpsc::channel(QUEUED);
+    tokio::spawn(async move {
+        let shutdown = state.shutdown.clone();
+        let feed = Feed {
+            state,
+            at: from,
+            text,
+        };
+        // Ends when the client has gone, which closes the channel.
+        let _ = shutdown.run_until_cancelled(feed.run()).await;
+    });
+    let text = ReceiverStream::new(received).map(Ok::<_, Infallible>);
+    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
+    Ok((kind, Body::from_stream(text)).into_response())
+}
+
+/// Where a client was; now, if that makes no sense. What can't be looked up is
+/// an error, or the client would miss something without knowing.
+async fn resume(findings: &FindingsBus, last: &str, now: Position) -> Result<Position, StoreError> {
+    if let Some(place) = parse(last) {
+        // From beyond the end: of another data folder.
+        return Ok(Position {
+            seq: place.seq.min(now.seq),
+            revision: place.revision.min(now.revision),
+        });
+    }
+    let seq = match last.parse() {
+        Ok(finding) => findings.seq_of(finding).await?,
+        Err(_) => None,
+    };
+    Ok(seq.map_or(now, |seq| Position { seq, ..now }))
+}
+
+fn parse(id: &str) -> Option<Position> {
+    let (seq, revision) = id.split_once('-')?;
+    let seq = seq.parse().ok()?;
+    let revision = revision.parse().ok()?;
+    Some(Position { seq, revision })
+}
+
+struct Feed {
+    state: AppState,
+    at: Position,
+    text: mpsc::Sender<Bytes>,
+}
+
+/// The client has gone.
+struct Gone;
+
+impl Feed {
+    async fn run(mut self) -> Result<(), Gone> {
+        // Listens before the look back, so that nothing falls in between.
+        let mut wire = self.state.wire.listen();
+        // Its place without an event, so that one who loses the connection
+        // before anything has happened misses nothing.
+        let place = format!("{}\n", event_broadcast::place(self.at));
+        self.send(place.into()).await?;
+        self.catch_up().await?;
+        let mut quiet = Instant::now() + KEEP_ALIVE;
+        loop {
+            tokio::select! {
+                chunk = wire.recv() => match chunk {
+                    Ok(chunk) => self.tell(&chunk).await?,
+                    Err(RecvError::Lagged(_)) => self.catch_up().await?,
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                () = tokio::time::sleep_until(quiet) => {
+                    self.send(Bytes::from_static(b":\n\n")).await?;
+                }
+                () = self.text.closed() => return Ok(()),
+            }
+            quiet = Instant::now() + KEEP_ALIVE;
+        }
+    }
+
+    /// What a look back has sent already is not sent again.
+    async fn tell(&mut self, chunk: &Arc<Chunk>) -> Result<(), Gone> {
+        match chunk.as_ref() {
+            Chunk::State(text) => self.send(text.clone()).await,
+            Chunk::News { from, to, text, .. } if *from == self.at => {
+                self.at = *to;
+                self.send(text.clone()).await
+            }
+            // Something is missing in between.
+            Chunk::News { from, .. }
+                if from.seq > self.at.seq || from.revision > self.at.revision =>
+            {
+                self.look_back().await
+            }
+            Chunk::News { events, .. } => {
+                let mut text = String::new();
+                for event in events {
+                    event_broadcast::put(&mut text, event, &mut self.at);
+                }
+                self.send(text.into()).await
+            }
+        }
+    }
+
+    /// How things are now, and what happened meanwhile.
+    async fn catch_up(&mut self) -> Result<(), Gone> {
+        self.send(event_broadcast::agents(&self.state.views))
+            .await?;
+        self.send(event_broadcast::live(&self.state.views)).await?;
+        self.look_back().await
+    }
+
+    async fn look_back(&mut self) -> Result<(), Gone> {
+        let findings = self.state.views.findings.clone();
+        loop {
+            let page = findings.findings_after(self.at.seq, PAGE).await;
+            let page = self.readable(page)?;
+            let last = page.len() < PAGE;
+            let mut text = String::new();
+            for (seq, finding) in page {
+                let finding = Arc::new(finding);
+                event_broadcast::put(&mut text, &Event::Finding { seq, finding }, &mut self.at);
+            }
+            self.send(text.into()).await?;
+            if last {
+                break;
+            }
+        }
+        loop {
+            let page = findings.changed_after(self.at.revision, PAGE).await;
+            let page = self.readable(page)?;
+            let last = page.len() < PAGE;
+            let mut text = String::new();
+            for (revision, version, incident) in page {
+                self.at.revision = revision;
+                // What changed is the sum of what was missed.
+                let change = json!({
+                    "revision": revision,
+                    "change": "missed",
+                    "loud": false,
+                    "finding": null,
+                    "version": version,
+                    "incident": incident,
+                });
+                event_broadcast::placed(&mut text, "incident", self.at, &change);
+            }
+            self.send(text.into()).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A client whose look back fails is let go: it comes back and tries
+    /// again, where it would else miss something without knowing.
+    fn readable<T, E: std::fmt::Display>(&self, read: Result<T, E>) -> Result<T, Gone> {
+        read.map_err(|error| {
+            tracing::error!(%error, "an event stream ends");
+            Gone
+        })
+    }
+
+    async fn send(&self, text: Bytes) -> Result<(), Gone> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.text.send(text).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,141 @@
+//! Findings, and the search over the text that stood on the screens.
+
+use std::convert::identity;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::history::StillShown;
+use crate::console::AppState;
+use crate::console::http::list::{List, bad_request, page_size};
+use crate::console::http::problem::{Failed, Problem};
+use crate::domain::finding::{Finding, Severity};
+use crate::record::store::{FindingQuery, Hit, TextQuery};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FindingsQuery {
+    agent: Option<String>,
+    stream: Option<String>,
+    incident: Option<Uuid>,
+    /// This bad or worse.
+    severity: Option<Severity>,
+    /// All of these words, each from its beginning; the first 16 count.
+    #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
+    q: Option<String>,
+    /// `next` of the page before.
+    #[param(minimum = 0, maximum = 9223372036854775807i64)]
+    cursor: Option<u64>,
+    /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// Findings, the newest first
+#[utoipa::path(get, path = "/api/findings", tag = "findings", params(FindingsQuery), responses((status = 200, body = List<Finding>), Failed))]
+pub(crate) async fn findings(
+    State(state): State<AppState>,
+    query: Result<Query<FindingsQuery>, QueryRejection>,
+) -> Result<Json<List<Finding>>, Problem> {
+    let Query(query) = query?;
+    if let Some(words) = &query.q {
+        with_a_word(words)?;
+    }
+    let page = state.views.findings.page(FindingQuery {
+        words: query.q,
+        agent: query.agent,
+        stream: query.stream,
+        incident: query.incident,
+        severity: query.severity,
+        before: place(query.cursor)?,
+        limit: page_size(query.limit)?,
+    });
+    Ok(Json(List::of(page.await?, identity)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchQuery {
+    /// All of these words, each from its beginning; the first 16 count.
+    #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
+    q: String,
+    stream: Option<String>,
+    /// `next` of the page before.
+    #[param(minimum = 0, maximum = 9223372036854775807i64)]
+    cursor: Option<u64>,
+    /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// A line that stood on a screen, and what the screen looked like.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HitShown {
+    #[serde(flatten)]
+    hit: Hit,
+    /// The first still kept within 30 s of it; null if there is none.
+    still: Option<StillShown>,
+}
+
+/// Lines that stood on the screens, secrets masked, the newest first
+#[utoipa::path(get, path = "/api/search", tag = "history", params(SearchQuery), responses((status = 200, body = List<HitShown>), Failed))]
+pub(crate) async fn search(
+    State(state): State<AppState>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
+) -> Result<Json<List<HitShown>>, Problem> {
+    let Query(query) = query?;
+    with_a_word(&query.q)?;
+    let page = state.views.findings.search(TextQuery {
+        words: query.q,
+        stream: query.stream,
+        before: place(query.cursor)?,
+        limit: page_size(query.limit)?,
+    });
+    let shown = |mut hit: Hit| HitShown {
+        still: hit.still.take().map(StillShown::from),
+        hit,
+    };
+    Ok(Json(List::of(page.await?, shown)))
+}
+
+/// A place in a list, as `next` of a page told it: the record counts no
+/// further than it can hold.
+pub(crate) fn place(cursor: Option<u64>) -> Result<Option<u64>, Problem> {
+    match cursor {
+        Some(cursor) if i64::try_from(cursor).is_err() => {
+            let detail = format!("cursor must be the next of a page before, got {cursor}");
+            Err(bad_request(detail))
+        }
+        cursor => Ok(cursor),
+    }
+}
+
+fn with_a_word(q: &str) -> Result<(), Problem> {
+    if q.contains(char::is_alphanumeric) {
+        return Ok(());
+    }
+    let detail = format!("q must hold a word to look for, got {q:?}");
+    Err(bad_request(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_beyond_what_the_record_counts_is_refused() {
+        let most = i64::MAX as u64;
+        assert!(matches!(place(Some(most)), Ok(Some(at)) if at == most));
+        assert!(matches!(place(None), Ok(None)));
+        for beyond in [most + 1, u64::MAX] {
+            let problem = format!("{:?}", place(Some(beyond)));
+            assert!(problem.contains(&beyond.to_string()), "{problem}");
+        }
+    }
+}

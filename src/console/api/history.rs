@@ -1,0 +1,257 @@
+//! Looking back: what the screens looked like, and what a shift handed over.
+
+use std::ops::RangeInclusive;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::console::AppState;
+use crate::console::http::list::{List, bad_request, page_size};
+use crate::console::http::problem::{Failed, Problem};
+use crate::domain::cost::Spend;
+use crate::domain::transcript::Cost;
+use crate::record::store::{Done, Moment, MomentPlace, MomentQuery};
+
+/// In seconds: what one still may stand for.
+const STRETCH: RangeInclusive<u32> = 1..=86_400;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MomentsQuery {
+    stream: Option<String>,
+    /// At or after (RFC 3339).
+    since: Option<Timestamp>,
+    /// Before (RFC 3339).
+    until: Option<Timestamp>,
+    /// One still of each stream in so many seconds, the newest, 1 to 86400;
+    /// else all.
+    #[param(minimum = 1, maximum = 86400)]
+    every: Option<u32>,
+    /// `next` of the page before.
+    #[param(pattern = "^-?[0-9]{1,18}_-?[0-9]{1,18}_-?[0-9]{1,18}$")]
+    cursor: Option<String>,
+    /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// A still of a screen, secrets painted over.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct StillShown {
+    stream: String,
+    seen_at: Timestamp,
+    frame_seq: u64,
+    /// Of the picture, lower-case hexadecimal.
+    sha256: String,
+    /// Where it is served, on this server.
+    url: String,
+}
+
+impl From<Moment> for StillShown {
+    fn from(moment: Moment) -> Self {
+        Self {
+            url: evidence_url(&moment.sha256),
+            stream: moment.stream,
+            seen_at: moment.seen_at,
+            frame_seq: moment.frame_seq,
+            sha256: moment.sha256,
+        }
+    }
+}
+
+/// Where a picture that was kept is served.
+pub(crate) fn evidence_url(sha256: &str) -> String {
+    format!("/api/evidence/{sha256}.jpg")
+}
+
+/// Stills of the screens, the newest first
+#[utoipa::path(get, path = "/api/moments", tag = "history", params(MomentsQuery), responses((status = 200, body = List<StillShown>), Failed))]
+pub(crate) async fn moments(
+    State(state): State<AppState>,
+    query: Result<Query<MomentsQuery>, QueryRejection>,
+) -> Result<Json<List<StillShown>>, Problem> {
+    let Query(query) = query?;
+    if let Some(every) = query.every.filter(|every| !STRETCH.contains(every)) {
+        let (least, most) = (STRETCH.start(), STRETCH.end());
+        let detail = format!("every must be from {least} to {most} seconds, got {every}");
+        return Err(bad_request(detail));
+    }
+    let after = match query.cursor.as_deref() {
+        None => None,
+        Some(cursor) => Some(
+            place(cursor).ok_or_else(|| bad_request("cursor must be `next` of the page before"))?,
+        ),
+    };
+    let page = state.views.findings.moments(MomentQuery {
+        stream: query.stream,
+        since: query.since,
+        until: query.until,
+        every: query.every,
+        after,
+        limit: page_size(query.limit)?,
+    });
+    let page = page.await?;
+    Ok(Json(List {
+        items: page.items.into_iter().map(StillShown::from).collect(),
+        next: page.next.map(cursor),
+    }))
+}
+
+fn cursor(place: MomentPlace) -> String {
+    format!("{}_{}_{}", place.newest, place.seen_at, place.seq)
+}
+
+fn place(cursor: &str) -> Option<MomentPlace> {
+    let mut parts = cursor.splitn(3, '_');
+    let mut part = || parts.next()?.parse().ok();
+    Some(MomentPlace {
+        newest: part()?,
+        seen_at: part()?,
+        seq: part()?,
+    })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Span {
+    /// At or after (RFC 3339).
+    since: Timestamp,
+    /// Before (RFC 3339), and not before `since`; now unless said.
+    until: Option<Timestamp>,
+}
+
+/// What people did within a span, and what models cost in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Handover {
+    since: Timestamp,
+    until: Timestamp,
+    /// Decisions and notes, oldest first; the newest 1000.
+    done: Vec<Done>,
+    /// There was more before these.
+    more: bool,
+    spent: Vec<SpentOn>,
+}
+
+/// What was spent with one model.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+struct SpentOn {
+    provider: String,
+    model: String,
+    #[serde(flatten)]
+    cost: Cost,
+}
+
+/// What a shift hands over beside its incidents
+#[utoipa::path(get, path = "/api/handover", tag = "history", params(Span), responses((status = 200, body = Handover), Failed))]
+pub(crate) async fn handover(
+    State(state): State<AppState>,
+    query: Result<Query<Span>, QueryRejection>,
+) -> Result<Json<Handover>, Problem> {
+    let Query(span) = query?;
+    let until = span.until.unwrap_or_else(Timestamp::now);
+    if until < span.since {
+        return Err(bad_request("until must not be before since"));
+    }
+    let findings = &state.views.findings;
+    let (done, more) = findings.done_between(span.since, until).await?;
+    let spent = findings.spent_since(span.since).await?;
+    let spent = spent.into_iter().filter(|spend| spend.minute < until);
+    Ok(Json(Handover {
+        since: span.since,
+        until,
+        done,
+        more,
+        spent: by_model(spent),
+    }))
+}
+
+/// What was spent with each model, in the order they were first asked.
+fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
+    let mut models: Vec<Spend> = Vec::new();
+    for spend in minutes {
+        let same =
+            |known: &&mut Spend| known.provider == spend.provider && known.model == spend.model;
+        match models.iter_mut().find(same) {
+            Some(known) => {
+                known.requests += spend.requests;
+                known.prompt_tokens += spend.prompt_tokens;
+                known.output_tokens += spend.output_tokens;
+                known.micro_usd += spend.micro_usd;
+            }
+            None => models.push(spend),
+        }
+    }
+    models.into_iter().map(SpentOn::from).collect()
+}
+
+impl From<Spend> for SpentOn {
+    fn from(spend: Spend) -> Self {
+        // What is given back may stand in a later minute than what was set aside.
+        let amount = |n: i64| u64::try_from(n).unwrap_or_default();
+        Self {
+            provider: spend.provider,
+            model: spend.model,
+            cost: Cost {
+                requests: amount(spend.requests),
+                prompt_tokens: amount(spend.prompt_tokens),
+                output_tokens: amount(spend.output_tokens),
+                micro_usd: amount(spend.micro_usd),
+            },
+        }
+    }
+}
+
+/// A picture that was kept
+///
+/// It goes by its SHA-256, so it never changes.
+#[utoipa::path(
+    get,
+    path = "/api/evidence/{file}",
+    tag = "history",
+    params(("file" = String, Path, description = "The SHA-256 of the picture and `.jpg`")),
+    responses(
+        (status = 200, content_type = "image/jpeg", body = Vec<u8>, headers(("etag" = String, description = "The SHA-256, in quotes"))),
+        (status = 304, description = "It is what `If-None-Match` names"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The record can't be read now", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn evidence(
+    State(state): State<AppState>,
+    Path(file): Path<String>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such evidence");
+    let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
+    let still = state.views.findings.still(sha256).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (header::ETAG, format!("\"{sha256}\"")),
+    ];
+    Ok((headers, still.ok_or_else(missing)?).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_a_place_or_nothing() {
+        let here = MomentPlace {
+            newest: 12,
+            seen_at: -17,
+            seq: 9,
+        };
+        assert_eq!(place(&cursor(here)), Some(here));
+        for broken in ["", "9", "12_17", "12_x_9", "12_17_9_1"] {
+            assert_eq!(place(broken), None, "{broken}");
+        }
+    }
+}

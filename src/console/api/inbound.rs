@@ -1,0 +1,195 @@
+//! `POST /api/inbound`: a SIEM or a pager decides about an incident here.
+//!
+//! It has no token but a signature: `X-Watchtower-Signature: sha256=HEX`,
+//! HMAC-SHA256 over `TIMESTAMP.BODY` with `WATCHTOWER_INBOUND_SECRET`, and
+//! `X-Watchtower-Timestamp` in seconds since 1970. What is older than 5
+//! minutes, comes from before this server's start, or has been here already
+//! is refused.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, Mac as _};
+use jiff::Timestamp;
+use serde::Deserialize;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::incidents::{StatusBody, verdict};
+use crate::base::secret::Secret;
+use crate::console::AppState;
+use crate::console::http::problem::{Failed, NotDone, Problem};
+use crate::domain::incident::Change;
+
+const LARGEST_BODY: usize = 16 << 10;
+/// Seconds a clock may differ and a message be under way.
+const WINDOW: i64 = 300;
+/// Signed messages remembered; far more than people decide in 5 minutes.
+const MOST_SEEN: usize = 10_000;
+
+type Digest = [u8; 32];
+
+#[derive(Clone)]
+struct Inbound {
+    state: AppState,
+    secret: Secret,
+    guard: Arc<Guard>,
+}
+
+pub(crate) fn router(state: AppState, secret: Secret) -> OpenApiRouter {
+    let inbound = Inbound {
+        state,
+        secret,
+        guard: Arc::new(Guard::new(Timestamp::now().as_second())),
+    };
+    OpenApiRouter::new()
+        .routes(routes!(decide))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(inbound)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct InboundDecision {
+    incident: Uuid,
+    #[serde(flatten)]
+    body: StatusBody,
+}
+
+/// A tool decides about an incident, signed instead of with the token
+#[utoipa::path(
+    post,
+    path = "/api/inbound",
+    tag = "sinks",
+    security(()),
+    params(
+        ("x-watchtower-timestamp" = i64, Header, description = "Seconds since 1970"),
+        ("x-watchtower-signature" = String, Header, description = "`sha256=` and the HMAC-SHA256 of `TIMESTAMP.BODY`, hexadecimal"),
+    ),
+    request_body = InboundDecision,
+    responses(
+        (status = 200, body = Change),
+        (status = 401, description = "Not signed, too old, or here already", body = Problem, content_type = "application/problem+json"),
+        Failed,
+        NotDone,
+    )
+)]
+async fn decide(
+    State(inbound): State<Inbound>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = body?;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let at = text("x-watchtower-timestamp").unwrap_or_default();
+    let signature = text("x-watchtower-signature").unwrap_or_default();
+    let refuse = |why: &str| Problem::new(StatusCode::UNAUTHORIZED, why);
+    let digest = verify(&inbound.secret, at, signature, &body)
+        .ok_or_else(|| refuse("the signature is missing or wrong"))?;
+    // Signed, so that it is a number.
+    let at: i64 = at
+        .parse()
+        .map_err(|_| refuse("the timestamp is no number of seconds"))?;
+    inbound
+        .guard
+        .admit(digest, at, Timestamp::now().as_second())
+        .map_err(refuse)?;
+    let decision: InboundDecision = serde_json::from_slice(&body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let verdict = verdict(decision.incident, &decision.body)?;
+    let change = inbound.state.views.findings.decide(verdict).await?;
+    tracing::info!(incident = %decision.incident, status = %change.incident.status, "decided from outside");
+    Ok(Json(change).into_response())
+}
+
+fn verify(secret: &Secret, at: &str, signature: &str, body: &[u8]) -> Option<Digest> {
+    let given = signature.strip_prefix("sha256=")?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
+    mac.update(at.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    let digest: Digest = mac.finalize().into_bytes().into();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    bool::from(hex.as_bytes().ct_eq(given.to_ascii_lowercase().as_bytes())).then_some(digest)
+}
+
+/// Lets each signed message in once.
+struct Guard {
+    started: i64,
+    seen: Mutex<HashMap<Digest, i64>>,
+}
+
+impl Guard {
+    fn new(started: i64) -> Self {
+        Self {
+            started,
+            seen: Mutex::default(),
+        }
+    }
+
+    fn admit(&self, digest: Digest, at: i64, now: i64) -> Result<(), &'static str> {
+        if now.saturating_sub(at).saturating_abs() > WINDOW {
+            return Err("the timestamp is more than 5 minutes off; are both clocks right?");
+        }
+        if at < self.started {
+            // What was seen before the start is forgotten.
+            return Err("it was signed before this server's start; sign it anew");
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, at| now.saturating_sub(*at) <= WINDOW);
+        if seen.contains_key(&digest) {
+            return Err("it has been here already");
+        }
+        if seen.len() >= MOST_SEEN {
+            return Err("too many decisions within 5 minutes");
+        }
+        seen.insert(digest, at);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_let_in_once_and_in_time() {
+        let guard = Guard::new(1000);
+        assert!(guard.admit([1; 32], 2000, 2000).is_ok());
+        assert!(
+            guard
+                .admit([1; 32], 2000, 2200)
+                .unwrap_err()
+                .contains("already")
+        );
+        assert!(
+            guard
+                .admit([2; 32], 1600, 2000)
+                .unwrap_err()
+                .contains("5 minutes")
+        );
+        assert!(
+            guard
+                .admit([3; 32], 2301, 2000)
+                .unwrap_err()
+                .contains("5 minutes")
+        );
+        assert!(
+            guard
+                .admit([4; 32], 900, 1000)
+                .unwrap_err()
+                .contains("start")
+        );
+        assert!(guard.admit([5; 32], 2300, 2000).is_ok());
+        assert_eq!(guard.seen.lock().unwrap().len(), 2);
+    }
+}

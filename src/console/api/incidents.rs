@@ -1,0 +1,593 @@
+//! Incidents, what people decide about them, and what was learned from that.
+
+use std::convert::identity;
+
+use axum::Json;
+use axum::body::to_bytes;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::history::{StillShown, evidence_url};
+use crate::console::AppState;
+use crate::console::http::body::{Body, is_blank};
+use crate::console::http::conditional::IfMatch;
+use crate::console::http::list::{List, bad_request, page_size};
+use crate::console::http::problem::{Failed, NotDone, Problem};
+use crate::domain::finding::{Category, Finding, Severity};
+use crate::domain::incident::{Change, Decision, Incident, Lesson, Note, Status};
+use crate::domain::transcript::{Cost, Transcript};
+use crate::record::store::{
+    Dossier, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
+};
+
+/// Findings shown with their incident; the rest by `/api/findings?incident=`.
+const FINDINGS: usize = 50;
+/// What was there by then is part of it.
+const BEHIND: SignedDuration = SignedDuration::from_secs(1);
+const LONGEST_NAME: usize = 100;
+const LONGEST_WHY: usize = 2000;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct IncidentsQuery {
+    /// Any of new, acknowledged, closed, with commas between them; all unless
+    /// said.
+    #[param(pattern = "^(new|acknowledged|closed)?(,(new|acknowledged|closed)?)*$")]
+    status: Option<String>,
+    /// Any categories, with commas between them.
+    category: Option<String>,
+    stream: Option<String>,
+    agent: Option<String>,
+    /// This bad or worse.
+    severity: Option<Severity>,
+    /// Seen at or after (RFC 3339).
+    since: Option<Timestamp>,
+    /// First seen before (RFC 3339).
+    until: Option<Timestamp>,
+    /// last_seen (unless said), first_seen, severity or count; the most first.
+    #[param(pattern = "^(last_seen|first_seen|severity|count)$")]
+    sort: Option<String>,
+    /// `next` of the page before, of the same sort.
+    #[param(pattern = "^[lfsc][0-9]_-?[0-9]{1,18}_[0-9]{1,18}$")]
+    cursor: Option<String>,
+    /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// Incidents, the newest first unless sorted otherwise
+#[utoipa::path(get, path = "/api/incidents", tag = "incidents", params(IncidentsQuery), responses((status = 200, body = List<Incident>), Failed))]
+pub(crate) async fn incidents(
+    State(state): State<AppState>,
+    query: Result<Query<IncidentsQuery>, QueryRejection>,
+) -> Result<Json<List<Incident>>, Problem> {
+    let Query(query) = query?;
+    let sort = match query.sort.as_deref().unwrap_or("last_seen") {
+        "last_seen" => Sort::LastSeen,
+        "first_seen" => Sort::FirstSeen,
+        "severity" => Sort::Severity,
+        "count" => Sort::Count,
+        other => {
+            let known = "last_seen, first_seen, severity or count";
+            return Err(bad_request(format!("sort must be {known}, got {other:?}")));
+        }
+    };
+    let after = match query.cursor.as_deref() {
+        Some(cursor) => Some(
+            place(cursor, sort)
+                .ok_or_else(|| bad_request("cursor must be `next` of a page of the same sort"))?,
+        ),
+        None => None,
+    };
+    let page = state.views.findings.incidents(IncidentQuery {
+        sort,
+        status: any_of(
+            "status",
+            query.status.as_deref(),
+            &Status::ALL,
+            Status::as_str,
+        )?,
+        category: any_of(
+            "category",
+            query.category.as_deref(),
+            &Category::ALL,
+            Category::as_str,
+        )?,
+        stream: query.stream,
+        agent: query.agent,
+        severity: query.severity,
+        since: query.since,
+        until: query.until,
+        after,
+        limit: page_size(query.limit)?,
+    });
+    let page = page.await?;
+    Ok(Json(List {
+        items: page.items,
+        next: page.next.map(|place| cursor(place, sort)),
+    }))
+}
+
+fn any_of<T: Copy>(
+    key: &str,
+    given: Option<&str>,
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<Vec<T>, Problem> {
+    let given = given
+        .unwrap_or_default()
+        .split(',')
+        .filter(|word| !word.is_empty());
+    let known = |word: &str| {
+        let found = all.iter().copied().find(|one| name(*one) == word);
+        found.ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|one| name(*one)).collect();
+            bad_request(format!(
+                "{key} must be any of {}, got {word:?}",
+                names.join(", ")
+            ))
+        })
+    };
+    given.map(known).collect()
+}
+
+fn letter(sort: Sort) -> char {
+    match sort {
+        Sort::LastSeen => 'l',
+        Sort::FirstSeen => 'f',
+        Sort::Severity => 's',
+        Sort::Count => 'c',
+    }
+}
+
+fn cursor(place: Place, sort: Sort) -> String {
+    format!(
+        "{}{}_{}_{}",
+        letter(sort),
+        place.severity,
+        place.key,
+        place.seq
+    )
+}
+
+fn place(cursor: &str, sort: Sort) -> Option<Place> {
+    let mut parts = cursor.strip_prefix(letter(sort))?.splitn(3, '_');
+    let mut part = || parts.next()?.parse().ok();
+    Some(Place {
+        severity: part()?,
+        key: part()?,
+        seq: part()?,
+    })
+}
+
+/// An incident with all that hangs on it. Its own fields stand at the top, as
+/// in the list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IncidentShown {
+    #[serde(flatten)]
+    incident: Incident,
+    /// To be named when its status is set.
+    version: u64,
+    /// The newest 200, oldest first.
+    decisions: Vec<Decision>,
+    /// The same.
+    notes: Vec<Note>,
+    /// What its stream looked like before it was first seen, and after.
+    before: Option<StillShown>,
+    after: Option<StillShown>,
+    best_evidence: Option<ProofShown>,
+    /// Of its first and its worst moment.
+    stills: Vec<ProofStill>,
+    /// The lesson that quiets it.
+    lesson: Option<Lesson>,
+    /// What models took for it, its panel included.
+    cost: Cost,
+    /// The newest 50; the rest by `/api/findings?incident=`.
+    findings: List<Finding>,
+}
+
+/// The quote that proves an incident best, and where it stood.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProofShown {
+    finding: Uuid,
+    /// 0 to 1.
+    confidence: f32,
+    quote: String,
+    /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
+    r#box: Option<[u16; 4]>,
+    /// Whether it was found on the screen; null where nobody checked.
+    grounded: Option<bool>,
+}
+
+/// The picture a finding was made on, kept as evidence.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProofStill {
+    /// `first` or `worst`.
+    moment: &'static str,
+    seen_at: Timestamp,
+    finding: Uuid,
+    /// Of the picture, lower-case hexadecimal.
+    sha256: String,
+    /// Where it is served, on this server.
+    url: String,
+}
+
+impl From<KeptStill> for ProofStill {
+    fn from(still: KeptStill) -> Self {
+        Self {
+            url: evidence_url(&still.sha256),
+            moment: still.moment,
+            seen_at: still.seen_at,
+            finding: still.finding,
+            sha256: still.sha256,
+        }
+    }
+}
+
+/// One incident with its findings, decisions, notes and evidence
+#[utoipa::path(
+    get,
+    path = "/api/incidents/{id}",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The incident's")),
+    responses(
+        (status = 200, body = IncidentShown, headers(("etag" = String, description = "Its version and, behind a hyphen, of what is shown"))),
+        (status = 304, description = "It is what `If-None-Match` names"),
+        (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+
+pub(crate) async fn incident(
+    State(state): State<AppState>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let id = incident_id(id)?;
+    let bus = &state.views.findings;
+    let dossier = bus.incident(id).await?;
+    let dossier = dossier.ok_or_else(|| no_incident(id))?;
+    let findings = bus.page(FindingQuery {
+        incident: Some(id),
+        limit: FINDINGS,
+        ..FindingQuery::default()
+    });
+    let findings = List::of(findings.await?, identity);
+    let version = dossier.version;
+    let incident = &dossier.incident;
+    let first = incident.first_seen;
+    let around = bus.moments_around(incident.stream.as_str(), first, first + BEHIND);
+    let around = around.await?;
+    let shown = Json(shown(dossier, around, findings)).into_response();
+    let (mut parts, body) = shown.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    // Notes and repeats change what is shown and leave the version as it is.
+    let sum = Sha256::digest(&body);
+    let sum: String = sum[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}-{sum}\"")) {
+        parts.headers.insert(header::ETAG, tag);
+    }
+    Ok(Response::from_parts(parts, axum::body::Body::from(body)))
+}
+
+fn shown(
+    dossier: Dossier,
+    (before, after): (Option<Moment>, Option<Moment>),
+    findings: List<Finding>,
+) -> IncidentShown {
+    IncidentShown {
+        best_evidence: dossier.proof.map(|proof| ProofShown {
+            finding: proof.finding,
+            confidence: proof.confidence,
+            quote: proof.shown.quote,
+            r#box: proof.shown.bounds,
+            grounded: proof.shown.grounded,
+        }),
+        stills: dossier.stills.into_iter().map(ProofStill::from).collect(),
+        incident: dossier.incident,
+        version: dossier.version,
+        decisions: dossier.decisions,
+        notes: dossier.notes,
+        before: before.map(StillShown::from),
+        after: after.map(StillShown::from),
+        lesson: dossier.lesson,
+        cost: dossier.cost,
+        findings,
+    }
+}
+
+/// What was put to models for an incident, and what they answered
+///
+/// Oldest first: how it began, and the newest. Nothing where rules found it.
+#[utoipa::path(
+    get,
+    path = "/api/incidents/{id}/transcripts",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The incident's")),
+    responses(
+        (status = 200, body = List<Transcript>),
+        (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+pub(crate) async fn transcripts(
+    State(state): State<AppState>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<List<Transcript>>, Problem> {
+    let id = incident_id(id)?;
+    let items = state.views.findings.transcripts(id).await?;
+    Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
+}
+
+/// What a person sends to decide about an incident.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StatusBody {
+    status: Status,
+    /// Who decides, 1 to 100 characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
+    by: String,
+    /// At most 2000 characters; needed to close it.
+    #[schema(max_length = 2000)]
+    #[serde(default)]
+    why: String,
+    /// With closed: its like is no news from now on.
+    #[serde(default)]
+    false_positive: bool,
+    /// As last seen; `If-Match` says the same.
+    #[schema(minimum = 0, maximum = 9007199254740992i64)]
+    version: Option<u64>,
+}
+
+/// Acknowledges, closes or reopens an incident
+#[utoipa::path(
+    post,
+    path = "/api/incidents/{id}/status",
+    tag = "incidents",
+    params(
+        ("id" = Uuid, Path, description = "The incident's"),
+        ("if-match" = Option<String>, Header, description = "The ETag it was decided on", pattern = r#"^(\*|[0-9]{1,18}|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#),
+    ),
+    request_body = StatusBody,
+    responses((status = 200, body = Change, headers(("etag" = String, description = "Its version, in quotes"))), Failed, NotDone)
+)]
+pub(crate) async fn set_status(
+    State(state): State<AppState>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Result<Body<StatusBody>, Problem>,
+) -> Result<Response, Problem> {
+    let id = incident_id(id)?;
+    let Body(body) = body?;
+    let mut verdict = verdict(id, &body)?;
+    let wanted = IfMatch::of(&headers)
+        .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
+    verdict.version = precondition(&state, id, wanted, verdict.version).await?;
+    let change: Change = state.views.findings.decide(verdict).await?;
+    let version = change.version;
+    Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
+}
+
+/// What a person sends to write something beside an incident.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoteBody {
+    /// Who writes, 1 to 100 characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
+    by: String,
+    /// 1 to 2000 characters.
+    #[schema(
+        min_length = 1,
+        max_length = 2000,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
+    text: String,
+}
+
+/// Writes a note beside an incident
+#[utoipa::path(
+    post,
+    path = "/api/incidents/{id}/notes",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The incident's")),
+    request_body = NoteBody,
+    responses((status = 201, body = Change, headers(("etag" = String, description = "Its version, in quotes"))), Failed, NotDone)
+)]
+pub(crate) async fn annotate(
+    State(state): State<AppState>,
+    id: Result<Path<String>, PathRejection>,
+    body: Result<Body<NoteBody>, Problem>,
+) -> Result<Response, Problem> {
+    let id = incident_id(id)?;
+    let Body(body) = body?;
+    let by = person(&body.by)?;
+    if is_blank(&body.text) || body.text.chars().count() > LONGEST_WHY {
+        let expected = format!("text must have 1 to {LONGEST_WHY} characters");
+        return Err(bad_request(expected));
+    }
+    let note = Note {
+        by,
+        at: Timestamp::now(),
+        text: body.text.trim().to_owned(),
+    };
+    let change = state.views.findings.annotate(id, note).await?;
+    let etag = [(header::ETAG, etag(change.version))];
+    Ok((StatusCode::CREATED, etag, Json(change)).into_response())
+}
+
+/// Who does it.
+fn person(by: &str) -> Result<String, Problem> {
+    if is_blank(by) || by.chars().count() > LONGEST_NAME {
+        let expected = format!("by must say who decides, in 1 to {LONGEST_NAME} characters");
+        return Err(bad_request(expected));
+    }
+    let by = by.trim();
+    if by.eq_ignore_ascii_case(Decision::WATCHTOWER) {
+        return Err(bad_request(
+            "by must be a person: that name is the server's own",
+        ));
+    }
+    Ok(by.to_owned())
+}
+
+pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<Verdict, Problem> {
+    let by = person(&body.by)?;
+    let why = body.why.trim();
+    if body.why.chars().count() > LONGEST_WHY {
+        return Err(bad_request(format!(
+            "why must have at most {LONGEST_WHY} characters"
+        )));
+    }
+    if body.status == Status::Closed && why.is_empty() {
+        return Err(bad_request("why must say why it is closed"));
+    }
+    if body.false_positive && body.status != Status::Closed {
+        return Err(bad_request("false_positive goes with status closed only"));
+    }
+    Ok(Verdict {
+        incident: id,
+        status: body.status,
+        by,
+        why: why.to_owned(),
+        false_positive: body.false_positive,
+        version: body.version,
+    })
+}
+
+/// Which of the versions that were named is decided on. Who is to know whether
+/// it is the current one when it comes to it is whoever writes.
+async fn precondition(
+    state: &AppState,
+    id: Uuid,
+    wanted: IfMatch,
+    version: Option<u64>,
+) -> Result<Option<u64>, Problem> {
+    let IfMatch::Tags(tags) = wanted else {
+        return Ok(version);
+    };
+    // Behind it stands what else was shown, which decides nothing.
+    let number = |tag: &String| tag.split('-').next()?.parse::<u64>().ok();
+    let versions: Vec<_> = tags.iter().filter_map(number).collect();
+    if let [version] = versions[..] {
+        return Ok(Some(version));
+    }
+    let dossier = state.views.findings.incident(id).await?;
+    let current = dossier.ok_or_else(|| no_incident(id))?.version;
+    if versions.contains(&current) {
+        Ok(Some(current))
+    } else {
+        Err(Refusal::Stale { version: current }.into())
+    }
+}
+
+/// What was learned from false alarms, the newest first
+#[utoipa::path(get, path = "/api/lessons", tag = "incidents", responses((status = 200, body = List<Lesson>), Failed))]
+pub(crate) async fn lessons(State(state): State<AppState>) -> Result<Json<List<Lesson>>, Problem> {
+    let items = state.views.findings.lessons().await?;
+    Ok(Json(List::whole(items)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Remover {
+    /// Who removes it, at most 100 characters; "unnamed" unless said.
+    #[param(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    )]
+    by: Option<String>,
+}
+
+/// Removes a lesson
+///
+/// It is noted beside the incident that it was learned from.
+#[utoipa::path(
+    delete,
+    path = "/api/lessons/{id}",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "The lesson's"), Remover),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is no such lesson", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+pub(crate) async fn unlearn(
+    State(state): State<AppState>,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<Remover>, QueryRejection>,
+) -> Result<StatusCode, Problem> {
+    let Path(id) = id?;
+    let id = id
+        .parse()
+        .map_err(|_| bad_request("a lesson's id is a UUID"))?;
+    let Query(Remover { by }) = query?;
+    let by = person(by.as_deref().unwrap_or("unnamed"))?;
+    let findings = &state.views.findings;
+    let lessons = findings.lessons().await?;
+    findings.unlearn(id).await?;
+    if let Some(lesson) = lessons.into_iter().find(|lesson| lesson.id == id) {
+        let note = Note {
+            by,
+            at: Timestamp::now(),
+            text: format!("its like speaks up again, in spite of: {}", lesson.why),
+        };
+        // It is removed, whether or not that can be noted.
+        if let Err(error) = findings.annotate(lesson.incident, note).await {
+            tracing::warn!(%error, "who removed a lesson was not noted");
+        }
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+    let Path(id) = id?;
+    id.parse()
+        .map_err(|_| bad_request("an incident's id is a UUID"))
+}
+
+fn no_incident(id: Uuid) -> Problem {
+    Refusal::NoIncident(id).into()
+}
+
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_belongs_to_its_sort() {
+        let here = Place {
+            severity: 4,
+            key: -17,
+            seq: 9,
+        };
+        let text = cursor(here, Sort::Severity);
+        assert_eq!(place(&text, Sort::Severity), Some(here));
+        assert_eq!(place(&text, Sort::Count), None);
+        for broken in ["", "s", "s4", "s4_1", "s4_1_x", "s4_1_2_3"] {
+            assert_eq!(place(broken, Sort::Severity), None, "{broken}");
+        }
+    }
+}

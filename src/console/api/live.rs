@@ -1,0 +1,178 @@
+//! What is there now: streams, the panel, its budget, and the newest picture.
+
+use std::cmp::Reverse;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::analysts::budget::Standing;
+use crate::base::stream_name::StreamName;
+use crate::console::AppState;
+use crate::console::http::list::List;
+use crate::console::http::problem::Problem;
+use crate::domain::agent_status::AgentStatus;
+use crate::media::hub::StreamInfo;
+use crate::screen::redact::Redact;
+
+/// A stream at a glance.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StreamShown {
+    name: String,
+    state: StreamState,
+    since: Timestamp,
+    /// Since when its publisher is gone; null while it is there.
+    lost_since: Option<Timestamp>,
+    /// Of the newest picture, like width and height (pixels); null before one.
+    codec: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    /// Of all its publishers, as is what follows.
+    video_units: u64,
+    audio_units: u64,
+    keyframes: u64,
+    bytes: u64,
+    /// The newest that was decoded.
+    frame: Option<FrameShown>,
+}
+
+/// `signal_lost`: the publisher is gone and may return within 30 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StreamState {
+    Live,
+    SignalLost,
+}
+
+impl StreamState {
+    pub(crate) fn of(stream: &StreamInfo) -> Self {
+        match stream.lost_since {
+            None => Self::Live,
+            Some(_) => Self::SignalLost,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct FrameShown {
+    seq: u64,
+    /// Milliseconds on the stream's own clock.
+    pts_ms: i64,
+    captured_at: Timestamp,
+}
+
+/// The streams there are, the newest first
+#[utoipa::path(get, path = "/api/streams", tag = "live", responses((status = 200, body = List<StreamShown>)))]
+pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamShown>> {
+    let mut streams = state.views.hub.streams();
+    streams.sort_by_key(|stream| Reverse(stream.since));
+    let item = |info: StreamInfo| {
+        let frame = state.views.frames.newest(&info.name);
+        let video = info.video.as_ref();
+        StreamShown {
+            state: StreamState::of(&info),
+            name: info.name.to_string(),
+            since: info.since,
+            lost_since: info.lost_since,
+            codec: video.map(|video| video.codec.as_str().to_owned()),
+            width: video.map(|video| video.width),
+            height: video.map(|video| video.height),
+            video_units: info.totals.video_units,
+            audio_units: info.totals.audio_units,
+            keyframes: info.totals.keyframes,
+            bytes: info.totals.bytes,
+            frame: frame.map(|frame| FrameShown {
+                seq: frame.seq,
+                pts_ms: frame.pts.ms(),
+                captured_at: frame.captured_at,
+            }),
+        }
+    };
+    Json(List::whole(streams.into_iter().map(item).collect()))
+}
+
+/// The panel, in the order of `agents.toml`
+#[utoipa::path(get, path = "/api/agents", tag = "live", responses((status = 200, body = List<AgentStatus>)))]
+pub(crate) async fn agents(State(state): State<AppState>) -> Json<List<AgentStatus>> {
+    Json(List::whole(state.views.roster.agents()))
+}
+
+/// What hosted models have cost, and what that has led to
+#[utoipa::path(get, path = "/api/budget", tag = "live", responses((status = 200, body = Standing)))]
+pub(crate) async fn budget(State(state): State<AppState>) -> Json<Standing> {
+    Json(state.views.budget.standing())
+}
+
+/// The newest picture of a stream that may be shown
+///
+/// Encoded when asked for: where the screen is read, the newest that was, with
+/// its secrets painted over.
+#[utoipa::path(
+    get,
+    path = "/api/frames/{stream}/latest.jpg",
+    tag = "live",
+    params(("stream" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, content_type = "image/jpeg", body = Vec<u8>, headers(
+            ("etag" = String, description = "The SHA-256 of the picture, in quotes"),
+            ("x-frame-seq" = u64, description = "Counts the stream's frames"),
+            ("x-frame-pts-ms" = i64, description = "Milliseconds on the stream's own clock"),
+        )),
+        (status = 304, description = "It is what `If-None-Match` names"),
+        (status = 400, description = "The name can't be read", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No live stream of that name has a picture", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The screen has not been read yet", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn latest_still(
+    State(state): State<AppState>,
+    stream: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(stream) = stream?;
+    let frames = &state.views.frames;
+    let name = StreamName::new(&stream).ok();
+    let Some((name, _)) = name.and_then(|name| Some((name.clone(), frames.newest(&name)?))) else {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no live stream of that name has a picture",
+        ));
+    };
+    let redact = if frames.is_read() {
+        state.views.redact
+    } else {
+        Redact::Off
+    };
+    let frame = frames
+        .to_look_at(&name)
+        .and_then(|frame| frame.cleared(redact));
+    let Some(frame) = frame else {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the screen has not been read yet, so nobody knows what on it is secret; try again in a few seconds",
+        ));
+    };
+    let (seq, pts_ms) = (frame.seq, frame.pts.ms());
+    let still = tokio::task::spawn_blocking(move || frame.still()).await;
+    let still = still
+        .map_err(|error| error.to_string())
+        .and_then(|still| still.map_err(|error| error.to_string()));
+    let still = still.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (header::ETAG, format!("\"{}\"", still.sha256)),
+        (
+            header::HeaderName::from_static("x-frame-seq"),
+            seq.to_string(),
+        ),
+        (
+            header::HeaderName::from_static("x-frame-pts-ms"),
+            pts_ms.to_string(),
+        ),
+    ];
+    Ok((headers, still.jpeg).into_response())
+}

@@ -1,0 +1,13 @@
+//! Handlers of the JSON API and its event stream, one file per resource.
+
+pub(super) mod ask;
+pub(super) mod event_broadcast;
+pub(super) mod events;
+pub(super) mod findings;
+pub(super) mod history;
+pub(super) mod inbound;
+pub(super) mod incidents;
+pub(super) mod live;
+pub(super) mod remote_findings;
+pub(super) mod setup;
+pub(super) mod sinks;

@@ -1,0 +1,85 @@
+//! What somebody needs who sets Watchtower up, or wonders why nothing comes.
+
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::console::AppState;
+use crate::console::http::problem::{Failed, Problem};
+use crate::media::hub::TurnedAway;
+use crate::record::store::Disk;
+
+/// Where publishers get in.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    pub rtmp: SocketAddr,
+    pub rtmps: Option<SocketAddr>,
+    /// Whether a stream key is needed. The key itself is not told here.
+    pub stream_key: bool,
+    /// As configured for WebRTC: how the machine is reached from outside.
+    pub public_address: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Door {
+    port: u16,
+    /// Nobody on another machine gets in.
+    this_machine_only: bool,
+}
+
+impl From<SocketAddr> for Door {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            port: address.port(),
+            this_machine_only: address.ip().is_loopback(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SetupShown {
+    /// Of Watchtower.
+    version: &'static str,
+    rtmp: Door,
+    /// Null where it is not on.
+    rtmps: Option<Door>,
+    /// Whether publishers need a stream key; without one only this machine may
+    /// publish.
+    stream_key: bool,
+    /// `--public-address`; null unless given.
+    public_address: Option<String>,
+    /// Whether anybody reads the screens' text; without that there is no
+    /// search and no history.
+    reads_screens: bool,
+    disk: Disk,
+    /// Wrong about the machine: a full disk, a wrong clock; each a sentence.
+    faults: Vec<String>,
+    /// Who wanted to publish and may not, the newest first; never what they
+    /// said.
+    refused: Vec<TurnedAway>,
+}
+
+/// Where to stream to, who was turned away, and how much room there is
+#[utoipa::path(get, path = "/api/setup", tag = "live", responses((status = 200, body = SetupShown), Failed))]
+pub(crate) async fn setup(State(state): State<AppState>) -> Result<Json<SetupShown>, Problem> {
+    let views = &state.views;
+    let doors = &views.doors;
+    let faults = [
+        views.findings.trouble().await,
+        views.findings.clock_fault().await,
+    ];
+    Ok(Json(SetupShown {
+        version: env!("CARGO_PKG_VERSION"),
+        rtmp: doors.rtmp.into(),
+        rtmps: doors.rtmps.map(Door::from),
+        stream_key: doors.stream_key,
+        public_address: doors.public_address.clone(),
+        reads_screens: views.frames.is_read(),
+        disk: views.findings.disk().await?,
+        faults: faults.into_iter().flatten().collect(),
+        refused: views.hub.refusals(),
+    }))
+}

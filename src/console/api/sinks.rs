@@ -1,0 +1,122 @@
+//! How findings get where the team works.
+
+use std::convert::identity;
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::console::AppState;
+use crate::console::http::list::{List, page_size};
+use crate::console::http::problem::{Failed, Problem};
+use crate::domain::sink_status::Delivery;
+use crate::record::store::Buried;
+
+/// How a sink fares.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SinkShown {
+    #[serde(flatten)]
+    delivery: Delivery,
+    /// Events it has not dealt with yet.
+    behind: u64,
+}
+
+/// Where findings go, in the order of `watchtower.toml`
+#[utoipa::path(get, path = "/api/sinks", tag = "sinks", responses((status = 200, body = List<SinkShown>), Failed))]
+pub(crate) async fn sinks(State(state): State<AppState>) -> Result<Json<List<SinkShown>>, Problem> {
+    let last = state.views.findings.last_happened().await?;
+    let items = state.views.deliveries.list().into_iter();
+    let items = items.map(|delivery| SinkShown {
+        behind: last.saturating_sub(delivery.told),
+        delivery,
+    });
+    Ok(Json(List::whole(items.collect())))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeadQuery {
+    /// `next` of the page before.
+    #[param(minimum = 0, maximum = 9223372036854775807i64)]
+    cursor: Option<u64>,
+    /// Items of a page, 1 to 1000; 50 unless said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// What the other side of a sink has refused for good, the newest first
+#[utoipa::path(
+    get,
+    path = "/api/sinks/{name}/dead",
+    tag = "sinks",
+    params(("name" = String, Path, description = "The sink's, as in `watchtower.toml`"), DeadQuery),
+    responses(
+        (status = 200, body = List<Buried>),
+        (status = 404, description = "There is no such sink", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+pub(crate) async fn dead_letters(
+    State(state): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<DeadQuery>, QueryRejection>,
+) -> Result<Json<List<Buried>>, Problem> {
+    let Path(name) = name?;
+    let Query(query) = query?;
+    let limit = page_size(query.limit)?;
+    let rows = state.views.deliveries.list();
+    if !rows.iter().any(|row| row.name == name) {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such sink"));
+    }
+    let page = state
+        .views
+        .findings
+        .dead(&name, super::findings::place(query.cursor)?, limit);
+    Ok(Json(List::of(page.await?, identity)))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SentAgain {
+    event: Uuid,
+}
+
+/// Sends a dead letter again; taken, it is on the list no more
+#[utoipa::path(
+    post,
+    path = "/api/sinks/{name}/dead/{event}",
+    tag = "sinks",
+    params(
+        ("name" = String, Path, description = "The sink's, as in `watchtower.toml`"),
+        ("event" = Uuid, Path, description = "The dead letter's"),
+    ),
+    responses(
+        (status = 202, description = "It is tried as soon as possible", body = SentAgain),
+        (status = 404, description = "There is no such sink, dead letter, or what it tells of is kept no more", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+pub(crate) async fn send_again(
+    State(state): State<AppState>,
+    path: Result<Path<(String, Uuid)>, PathRejection>,
+) -> Result<(StatusCode, Json<SentAgain>), Problem> {
+    let Path((name, event)) = path?;
+    let rows = state.views.deliveries.list();
+    let there = rows.iter().any(|row| row.name == name)
+        && state
+            .views
+            .findings
+            .dead_letter(&name, event)
+            .await?
+            .is_some();
+    if !there {
+        let why = "there is no such dead letter, or what it tells of is kept no more";
+        return Err(Problem::new(StatusCode::NOT_FOUND, why));
+    }
+    state.views.deliveries.send_again(&name, event);
+    Ok((StatusCode::ACCEPTED, Json(SentAgain { event })))
+}

@@ -1,0 +1,473 @@
+//! Who may ask.
+//!
+//! With a token everyone needs it, from this machine too. Without one only
+//! requests that plainly come from this machine pass: their `Host` is a
+//! loopback name (which stops DNS rebinding), no proxy or tunnel has touched
+//! them, and they come from no other site's page. A browser that has signed in
+//! ([`login`](super::login)) shows its cookie instead of the token. Wrong tokens
+//! are counted ([`guesses`](super::guesses)).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::metrics::counter::Counter;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::login::{Session, Sessions};
+use crate::base::secret::Secret;
+use crate::console::auth::rate_limit::{Attempt, Guesses};
+use crate::console::http::problem::Problem;
+use crate::console::http::tls::Sparing;
+use crate::console::page;
+
+/// Which sites' pages may show an answer as an image or run it as a script.
+const SHOWN_BY: header::HeaderName =
+    header::HeaderName::from_static("cross-origin-resource-policy");
+/// A year, for this host alone (RFC 6797).
+const ALWAYS_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// What a person reads whose address has shown too many.
+pub(crate) const TOO_MANY: &str = "Too many wrong tokens. Try again in a second.";
+
+#[derive(Debug)]
+pub(crate) struct Access {
+    token: Option<Secret>,
+    origins: Vec<String>,
+    /// Browsers reach us by TLS alone.
+    secure: bool,
+    guesses: Guesses,
+    /// Wrong tokens, counted and told now and then.
+    wrong: Counter,
+    told: Sparing,
+    pub(crate) sessions: Sessions,
+}
+
+impl Access {
+    pub(crate) fn new(
+        token: Option<Secret>,
+        origins: Vec<String>,
+        secure: bool,
+        wrong: Counter,
+    ) -> Self {
+        Self {
+            token,
+            origins,
+            secure,
+            guesses: Guesses::default(),
+            wrong,
+            told: Sparing::default(),
+            sessions: Sessions::default(),
+        }
+    }
+
+    pub(crate) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether somebody at `peer` may be let in for what he shows.
+    pub(crate) fn attempt(&self, peer: IpAddr, is_right: impl FnOnce() -> bool) -> Attempt {
+        let attempt = self.guesses.attempt(peer, Instant::now(), is_right);
+        if attempt != Attempt::Right {
+            self.wrong.inc();
+            self.told.tell(|more| {
+                tracing::warn!(%peer, "a wrong console token was shown{more}");
+            });
+        }
+        attempt
+    }
+
+    /// Whether another site's page had it sent, as the browser says itself (Fetch
+    /// Metadata). Links to a page of ours may be anywhere.
+    fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
+        let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let elsewhere = matches!(says("sec-fetch-site"), Some("cross-site" | "same-site"));
+        let opens = says("sec-fetch-mode") == Some("navigate")
+            && says("sec-fetch-dest").is_none_or(|dest| dest == "document");
+        elsewhere && !opens
+    }
+
+    /// Whether a page of ours sent it, as far as a browser says.
+    pub(crate) fn is_same_site(&self, headers: &HeaderMap) -> bool {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        match headers.get(header::ORIGIN) {
+            Some(origin) => self.is_own(origin, host.unwrap_or_default()),
+            None => !Self::is_embedded_elsewhere(headers),
+        }
+    }
+
+    fn check(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&Authority>,
+        peer: IpAddr,
+    ) -> Result<(), Problem> {
+        let Some(token) = &self.token else {
+            return self.check_local(headers, authority);
+        };
+        let unauthorized = |why: &str| Err(Problem::new(StatusCode::UNAUTHORIZED, why));
+        let too_many = || {
+            Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address; try again in a second",
+            ))
+        };
+        if let Some(given) = headers.get(header::AUTHORIZATION).and_then(bearer) {
+            return match self.attempt(peer, || same(given, token)) {
+                Attempt::Right => Ok(()),
+                Attempt::Wrong => unauthorized("the token is wrong"),
+                Attempt::TooMany => too_many(),
+            };
+        }
+        let attempt = |is_right: &dyn Fn() -> bool| self.attempt(peer, is_right);
+        match self.sessions.of(headers, token, attempt) {
+            // A cookie comes along with whatever a browser is made to send.
+            Session::Open if self.is_same_site(headers) => Ok(()),
+            Session::Open => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "the request comes from another site's page",
+            )),
+            Session::None => unauthorized("expected Authorization: Bearer TOKEN"),
+            Session::TooMany => too_many(),
+        }
+    }
+
+    fn check_local(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&Authority>,
+    ) -> Result<(), Problem> {
+        let refuse = |why: &str| {
+            let detail =
+                format!("{why}; set WATCHTOWER_CONSOLE_TOKEN to allow more than this machine");
+            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        };
+        let forwarded = headers.keys().any(|name| {
+            let name = name.as_str();
+            name == "forwarded" || name == "via" || name.starts_with("x-forwarded-")
+        });
+        if forwarded {
+            return refuse("the request came through a proxy or tunnel");
+        }
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let host = host
+            .or(authority.map(Authority::as_str))
+            .unwrap_or_default();
+        if !is_loopback(host) {
+            return refuse("the request's Host is not this machine's");
+        }
+        match headers.get(header::ORIGIN) {
+            Some(origin) if self.is_own(origin, host) || self.allows(origin) => Ok(()),
+            // An image says no origin.
+            None if !Self::is_embedded_elsewhere(headers) => Ok(()),
+            _ => refuse("the request comes from another site's page"),
+        }
+    }
+
+    /// Our own page. Unencrypted we can't tell whether something in front of
+    /// us encrypts; encrypted, a page by `http://` is never ours.
+    fn is_own(&self, origin: &HeaderValue, host: &str) -> bool {
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = match origin.strip_prefix("https://") {
+            None if !self.secure => origin.strip_prefix("http://"),
+            authority => authority,
+        };
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    }
+
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        self.origins
+            .iter()
+            .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+}
+
+pub(crate) async fn guard(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = request
+        .headers()
+        .get(header::ORIGIN)
+        .filter(|origin| access.allows(origin))
+        .cloned();
+    // A preflight carries no token; it tells nothing but what is allowed.
+    let preflight = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && origin.is_some();
+    let mut response = if preflight {
+        let allowed = [
+            (
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                "GET, POST, PATCH, DELETE",
+            ),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "authorization, content-type, if-match, last-event-id",
+            ),
+            (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        ];
+        (StatusCode::NO_CONTENT, allowed).into_response()
+    } else {
+        match access.check(request.headers(), request.uri().authority(), peer.ip()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) if wants_page(&request) && problem.is_unauthorized() => {
+                (StatusCode::UNAUTHORIZED, page::login(None)).into_response()
+            }
+            Err(problem) if problem.is_for_now() => {
+                let later = [(header::RETRY_AFTER, "1")];
+                if wants_page(&request) {
+                    let page = page::login(Some(TOO_MANY));
+                    (StatusCode::TOO_MANY_REQUESTS, later, page).into_response()
+                } else {
+                    (later, problem).into_response()
+                }
+            }
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        // A WHEP client on another page needs to see where its session is.
+        let exposed = HeaderValue::from_static("location, etag, retry-after, x-watchtower-behind");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    // What is allowed depends on who asks.
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    as_it_is(headers);
+    // Pages that may call us may show what we answer.
+    if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(SHOWN_BY, HeaderValue::from_static("cross-origin"));
+    }
+    if access.secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"watchtower\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+/// Nobody keeps it, unless it says so itself, or takes it for anything else.
+pub(crate) fn as_it_is(headers: &mut HeaderMap) {
+    headers.insert(SHOWN_BY, HeaderValue::from_static("same-origin"));
+    // Whoever is refused is not answered by what knows better.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+}
+
+/// A person opened the page in a browser.
+fn wants_page(request: &Request) -> bool {
+    let accepted = request.headers().get(header::ACCEPT);
+    request.method() == Method::GET
+        && request.uri().path() == "/"
+        && accepted
+            .and_then(|kinds| kinds.to_str().ok())
+            .is_some_and(|kinds| kinds.contains("text/html"))
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// In constant time, whatever the lengths.
+pub(crate) fn same(given: &str, token: &Secret) -> bool {
+    let digest = |text: &str| Sha256::digest(text.as_bytes());
+    digest(given).ct_eq(&digest(token.expose())).into()
+}
+
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    // A user part would make a URL's host look like another's.
+    !host.contains('@')
+        && (name.eq_ignore_ascii_case("localhost")
+            || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                header::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_passes() {
+        let access = Access::new(
+            None,
+            vec!["https://console.example".to_owned()],
+            false,
+            Counter::default(),
+        );
+        let passes = |pairs: &[(&'static str, &'static str)]| {
+            access.check(&headers(pairs), None, PEER).is_ok()
+        };
+        assert!(passes(&[("host", "localhost:8080")]));
+        assert!(passes(&[("host", "127.0.0.1:8080")]));
+        assert!(passes(&[("host", "[::1]:8080")]));
+        assert!(passes(&[
+            ("host", "127.0.0.1:8080"),
+            ("origin", "http://127.0.0.1:8080")
+        ]));
+        assert!(passes(&[
+            ("host", "localhost"),
+            ("origin", "https://console.example")
+        ]));
+        assert!(!passes(&[]));
+        assert!(!passes(&[("host", "evil.example")]));
+        assert!(!passes(&[("host", "localhost.evil.example")]));
+        assert!(!passes(&[("host", "localhost@evil.example")]));
+        assert!(!passes(&[("host", "evil@localhost")]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("origin", "http://evil.example")
+        ]));
+        assert!(!passes(&[("host", "localhost"), ("origin", "null")]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("forwarded", "for=192.0.2.1")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("x-forwarded-for", "192.0.2.1")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("x-forwarded-proto", "https")
+        ]));
+        assert!(!passes(&[("host", "localhost"), ("via", "1.1 tunnel")]));
+    }
+
+    #[test]
+    fn encrypted_only_an_encrypted_page_is_ours() {
+        let access = Access::new(None, vec![], true, Counter::default());
+        let passes = |origin: &'static str| {
+            let pairs = [("host", "localhost:8080"), ("origin", origin)];
+            access.check(&headers(&pairs), None, PEER).is_ok()
+        };
+        assert!(passes("https://localhost:8080"));
+        assert!(!passes("http://localhost:8080"));
+        assert!(!passes("https://localhost:8081"));
+    }
+
+    #[test]
+    fn with_a_token_everyone_needs_it() {
+        let access = Access::new(
+            Secret::new("s3cret-token"),
+            vec![],
+            false,
+            Counter::default(),
+        );
+        let passes = |pairs: &[(&'static str, &'static str)]| {
+            access.check(&headers(pairs), None, PEER).is_ok()
+        };
+        assert!(passes(&[
+            ("host", "tower.example"),
+            ("authorization", "Bearer s3cret-token")
+        ]));
+        assert!(passes(&[
+            ("host", "tower.example"),
+            ("authorization", "bearer s3cret-token")
+        ]));
+        assert!(!passes(&[("host", "localhost")]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("authorization", "Bearer s3cret-toke")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("authorization", "Basic s3cret-token")
+        ]));
+        assert!(!passes(&[
+            ("host", "localhost"),
+            ("authorization", "s3cret-token")
+        ]));
+    }
+
+    #[test]
+    fn another_sites_page_can_embed_nothing_and_a_link_still_opens() {
+        let local = Access::new(None, vec![], false, Counter::default());
+        let passes = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            map.insert("host", HeaderValue::from_static("localhost:8080"));
+            for (name, value) in headers {
+                map.insert(*name, HeaderValue::from_static(value));
+            }
+            let peer = IpAddr::from([127, 0, 0, 1]);
+            local.check(&map, None, peer).is_ok() && local.is_same_site(&map)
+        };
+        for site in ["cross-site", "same-site"] {
+            assert!(!passes(&[
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", "no-cors")
+            ]));
+            let link = [("sec-fetch-site", site), ("sec-fetch-mode", "navigate")];
+            assert!(passes(&link));
+            let frame = [link[0], link[1], ("sec-fetch-dest", "iframe")];
+            assert!(!passes(&frame));
+        }
+        for site in ["same-origin", "none"] {
+            assert!(passes(&[
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", "no-cors")
+            ]));
+        }
+        assert!(passes(&[]), "curl says nothing");
+    }
+
+    #[test]
+    fn wrong_tokens_are_counted() {
+        let wrong = Counter::default();
+        let access = Access::new(Secret::new("s3cret-token"), vec![], false, wrong.clone());
+        let peer = IpAddr::from([203, 0, 113, 9]);
+        assert_eq!(access.attempt(peer, || true), Attempt::Right);
+        assert_eq!(wrong.get(), 0);
+        for _ in 0..12 {
+            access.attempt(peer, || false);
+        }
+        assert_eq!(wrong.get(), 12, "those that were not looked at, too");
+    }
+}

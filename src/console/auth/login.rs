@@ -1,0 +1,449 @@
+//! A browser's way in: the token once, then a cookie.
+//!
+//! The cookie says until when it holds, has a nonce of its own and proves both
+//! with an HMAC (RFC 2104) under the token, so it needs no memory, survives a
+//! restart and ends with the token it was made from. Signing out revokes the
+//! one session, for as long as this server runs; another token revokes all.
+//!
+//! A cookie made with a guessed token is a guess like any other, so that one
+//! nobody has seen before is looked at only while its address has guesses left.
+//! Those seen before pass always: a stranger who guesses behind the same proxy
+//! signs nobody out.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Form;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use hmac::{Hmac, Mac};
+use jiff::Timestamp;
+use serde::Deserialize;
+use sha2::Sha256;
+use url::Url;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::base::secret::Secret;
+use crate::console::auth::guard::{Access, TOO_MANY, same};
+use crate::console::auth::rate_limit::Attempt;
+use crate::console::page;
+
+const COOKIE: &str = "watchtower";
+const HOLDS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A token is a short text; so is its form.
+const MOST_BYTES: usize = 4096;
+/// Sessions remembered; more than people who watch one tower.
+const MOST_SESSIONS: usize = 4096;
+
+type Proof = [u8; 32];
+/// Tells sessions apart that began in the same second.
+type Nonce = u128;
+
+pub(crate) fn router(access: Arc<Access>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(login))
+        .routes(routes!(logout))
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .with_state(access)
+}
+
+#[derive(Deserialize, ToSchema)]
+struct Given {
+    /// `WATCHTOWER_CONSOLE_TOKEN`
+    token: String,
+}
+
+/// Signs a browser in: the token once, then a cookie
+#[utoipa::path(
+    post,
+    path = "/login",
+    tag = "service",
+    security(()),
+    request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 303, description = "Signed in, or there is no token to show; the cookie holds for a week"),
+        (status = 400, description = "No such form", body = String, content_type = "text/html"),
+        (status = 401, description = "That is not the token", body = String, content_type = "text/html"),
+        (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
+        (status = 429, description = "Too many wrong tokens", body = String, content_type = "text/html"),
+    )
+)]
+async fn login(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    form: Result<Form<Given>, FormRejection>,
+) -> Response {
+    let refuse = |status: StatusCode, why: &str| (status, page::login(Some(why))).into_response();
+    if !access.is_same_site(&headers) {
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "The form was sent from another site.",
+        );
+    }
+    let Ok(Form(given)) = form else {
+        return refuse(StatusCode::BAD_REQUEST, "The form has a field named token.");
+    };
+    let Some(token) = access.token() else {
+        return Redirect::to("/").into_response();
+    };
+    match access.attempt(peer.ip(), || same(given.token.trim(), token)) {
+        Attempt::Right => {}
+        Attempt::Wrong => return refuse(StatusCode::UNAUTHORIZED, "That is not the token."),
+        Attempt::TooMany => {
+            let refusal = refuse(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
+            return ([(header::RETRY_AFTER, "1")], refusal).into_response();
+        }
+    }
+    let until = Timestamp::now()
+        .as_second()
+        .saturating_add(HOLDS.as_secs() as i64);
+    let secure = if access.is_secure() || is_encrypted(&headers) {
+        "; Secure"
+    } else {
+        ""
+    };
+    let nonce: Nonce = rand::random();
+    let proof: Proof = proof(token, until, nonce).finalize().into_bytes().into();
+    access.sessions.remember(proof, until);
+    let cookie = format!(
+        "{COOKIE}={until}.{nonce:032x}.{}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
+        hex(&proof),
+        HOLDS.as_secs(),
+    );
+    let mut response = Redirect::to(&wanted(&headers)).into_response();
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Signs a browser out: its session holds no longer, wherever its cookie is
+#[utoipa::path(
+    post,
+    path = "/logout",
+    tag = "service",
+    security(()),
+    responses(
+        (status = 303, description = "Signed out; whoever has no session is, too"),
+        (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
+    )
+)]
+async fn logout(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if !access.is_same_site(&headers) {
+        let page = page::login(Some("The form was sent from another site."));
+        return (StatusCode::FORBIDDEN, page).into_response();
+    }
+    if let Some(token) = access.token() {
+        let attempt = |is_right: &dyn Fn() -> bool| access.attempt(peer.ip(), is_right);
+        access.sessions.end(&headers, token, attempt);
+    }
+    let gone = format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+    ([(header::SET_COOKIE, gone)], Redirect::to("/")).into_response()
+}
+
+/// Whether what stands in front of us encrypts, as the browser or a proxy says.
+/// Who lies there keeps his own cookie off plain HTTP.
+fn is_encrypted(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
+    text("origin").is_some_and(|origin| origin.starts_with("https://"))
+        || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
+}
+
+/// The view the form was shown in place of, which a shared link named.
+fn wanted(headers: &HeaderMap) -> String {
+    let from = headers
+        .get(header::REFERER)
+        .and_then(|url| url.to_str().ok());
+    let from = from.and_then(|url| Url::parse(url).ok());
+    // Of our own site, whatever it says: nothing but the query is taken over.
+    match from.as_ref().and_then(Url::query) {
+        Some(query) => format!("/?{query}"),
+        None => "/".to_owned(),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    Open,
+    /// No cookie that holds.
+    None,
+    /// Whether a cookie holds was not looked at.
+    TooMany,
+}
+
+/// Sessions that have proved themselves, and until when they hold.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    open: HashMap<Proof, i64>,
+    /// Signed out, and until when they would have held.
+    revoked: HashMap<Proof, i64>,
+}
+
+/// A session as a cookie tells of it.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    until: i64,
+    nonce: Nonce,
+    proof: Proof,
+}
+
+impl Sessions {
+    /// Those the request shows end, if they were open.
+    fn end(
+        &self,
+        headers: &HeaderMap,
+        token: &Secret,
+        attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
+    ) {
+        let now = Timestamp::now().as_second();
+        for told in cookies(headers) {
+            if self.among(&[told], token, now, &attempt) == Session::Open {
+                self.revoke(told, now);
+            }
+        }
+    }
+
+    fn revoke(&self, told: Told, now: i64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.open.remove(&told.proof);
+        known.revoked.retain(|_, until| *until > now);
+        known.revoked.insert(told.proof, told.until);
+    }
+
+    /// Whether the request carries a cookie that still holds; `attempt` is what
+    /// a look at one costs.
+    pub(crate) fn of(
+        &self,
+        headers: &HeaderMap,
+        token: &Secret,
+        attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
+    ) -> Session {
+        self.among(
+            &cookies(headers),
+            token,
+            Timestamp::now().as_second(),
+            attempt,
+        )
+    }
+
+    fn among(
+        &self,
+        cookies: &[Told],
+        token: &Secret,
+        now: i64,
+        attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
+    ) -> Session {
+        // What is over lets nobody in, and tells nobody anything.
+        let holding = cookies.iter().filter(|told| told.until > now);
+        if holding.clone().any(|told| self.knows(told)) {
+            return Session::Open;
+        }
+        for told in holding.filter(|told| !self.is_revoked(told)) {
+            // In constant time.
+            let is_right = || {
+                let proof = proof(token, told.until, told.nonce);
+                proof.verify_slice(&told.proof).is_ok()
+            };
+            match attempt(&is_right) {
+                Attempt::Right => {
+                    self.remember(told.proof, told.until);
+                    return Session::Open;
+                }
+                Attempt::Wrong => {}
+                Attempt::TooMany => return Session::TooMany,
+            }
+        }
+        Session::None
+    }
+
+    fn knows(&self, told: &Told) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.open.get(&told.proof) == Some(&told.until)
+    }
+
+    fn is_revoked(&self, told: &Told) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.revoked.contains_key(&told.proof)
+    }
+
+    fn remember(&self, given: Proof, until: i64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = &mut known.open;
+        if open.len() >= MOST_SESSIONS {
+            let soonest = open.iter().min_by_key(|(_, until)| **until);
+            if let Some(soonest) = soonest.map(|(proof, _)| *proof) {
+                open.remove(&soonest);
+            }
+        }
+        open.insert(given, until);
+    }
+}
+
+fn cookies(headers: &HeaderMap) -> Vec<Told> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .filter_map(parsed)
+        .collect()
+}
+
+/// Until when a cookie holds, which it is, and what proves it.
+fn parsed(value: &str) -> Option<Told> {
+    let mut parts = value.split('.');
+    let mut part = || parts.next();
+    let (until, nonce, given) = (part()?, part()?, part()?);
+    let nonce = (nonce.len() == 32).then(|| Nonce::from_str_radix(nonce, 16).ok())?;
+    let told = Told {
+        until: until.parse().ok()?,
+        nonce: nonce?,
+        proof: unhex(given)?,
+    };
+    part().is_none().then_some(told)
+}
+
+fn proof(token: &Secret, until: i64, nonce: Nonce) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(token.expose().as_bytes())
+        .expect("a key of any length will do");
+    mac.update(b"watchtower console session until ");
+    mac.update(until.to_string().as_bytes());
+    mac.update(b" nonce ");
+    mac.update(&nonce.to_be_bytes());
+    mac
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Proof> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).map(|value| value as u8))
+        .collect();
+    let digits = digits.filter(|digits| digits.len() == 64)?;
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookie(token: &Secret, until: i64) -> String {
+        numbered(token, until, 7)
+    }
+
+    fn numbered(token: &Secret, until: i64, nonce: Nonce) -> String {
+        let proof = proof(token, until, nonce).finalize().into_bytes();
+        format!("{until}.{nonce:032x}.{}", hex(&proof))
+    }
+
+    #[test]
+    fn who_signs_out_ends_this_session_and_no_other() {
+        let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
+        let sessions = Sessions::default();
+        let until = Timestamp::now().as_second() + 1000;
+        let (mine, other) = (numbered(&token, until, 1), numbered(&token, until, 2));
+        assert_ne!(mine, other, "of the same second");
+        let open = |value: &str| look(&sessions, value, &token, until - 1, true) == Session::Open;
+        assert!(open(&mine) && open(&other));
+        let mut headers = HeaderMap::new();
+        let shown = HeaderValue::from_str(&format!("a=b; {COOKIE}={mine}")).expect("text");
+        headers.insert(header::COOKIE, shown);
+        sessions.end(&headers, &token, |is_right| match is_right() {
+            true => Attempt::Right,
+            false => Attempt::Wrong,
+        });
+        assert!(!open(&mine), "a copy of the cookie is of no use");
+        assert!(open(&other));
+        let moved = mine.replace(&format!("{:032x}", 1), &format!("{:032x}", 3));
+        assert!(!open(&moved), "the nonce is proved, too");
+    }
+
+    #[test]
+    fn a_shared_link_is_where_one_gets() {
+        let from = |referer: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::REFERER, HeaderValue::from_static(referer));
+            wanted(&headers)
+        };
+        assert_eq!(
+            from("https://tower:8080/?view=incidents&incident=1"),
+            "/?view=incidents&incident=1"
+        );
+        for plain in [
+            "https://tower:8080/",
+            "https://evil.example/x",
+            "//evil",
+            "",
+        ] {
+            assert_eq!(from(plain), "/", "{plain}");
+        }
+        assert_eq!(wanted(&HeaderMap::new()), "/");
+    }
+
+    /// With a bucket that has a guess, or none.
+    fn look(sessions: &Sessions, value: &str, token: &Secret, now: i64, left: bool) -> Session {
+        let cookies: Vec<_> = parsed(value).into_iter().collect();
+        sessions.among(&cookies, token, now, |is_right| match left {
+            false => Attempt::TooMany,
+            true if is_right() => Attempt::Right,
+            true => Attempt::Wrong,
+        })
+    }
+
+    #[test]
+    fn a_cookie_holds_until_its_time_and_for_its_token_alone() {
+        let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
+        let other = Secret::new("another").expect("a secret");
+        let value = cookie(&token, 1000);
+        let holds = |value: &str, token: &Secret, now: i64| {
+            look(&Sessions::default(), value, token, now, true) == Session::Open
+        };
+        assert!(holds(&value, &token, 999));
+        assert!(!holds(&value, &token, 1000));
+        assert!(!holds(&value, &other, 999));
+        assert!(!holds(&value.replace("1000.", "9000."), &token, 999));
+        for bad in ["", ".", "1000", "1000.zz", "x.00", "1000.00"] {
+            assert!(!holds(bad, &token, 999), "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_is_signed_in_does_not_care_about_guesses_and_who_is_not_has_to() {
+        let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
+        let sessions = Sessions::default();
+        let value = cookie(&token, 1000);
+        let stale = cookie(&token, 990);
+        let look = |value: &str, now: i64, left: bool| look(&sessions, value, &token, now, left);
+        assert_eq!(look(&value, 999, false), Session::TooMany);
+        assert_eq!(look(&value, 999, true), Session::Open);
+        assert_eq!(look(&value, 999, false), Session::Open);
+        assert_eq!(look(&value, 1000, false), Session::None);
+        let later = value.replace("1000.", "2000.");
+        assert_eq!(look(&later, 999, false), Session::TooMany);
+        // Over, so that nobody looks at it.
+        assert_eq!(look(&stale, 999, false), Session::None);
+    }
+}

@@ -1,0 +1,48 @@
+//! What all lists answer, and how they are asked for pages.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::record::store::Page;
+
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 1000;
+
+/// Newest first, with the cursor of the next page.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct List<T> {
+    pub(crate) items: Vec<T>,
+    /// To be given back as `cursor`; null on the last page.
+    pub(crate) next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// Of a list without pages.
+    pub(crate) fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+
+    /// A page in the order of its items' places.
+    pub(crate) fn of<U>(page: Page<U, u64>, show: impl FnMut(U) -> T) -> Self {
+        Self {
+            items: page.items.into_iter().map(show).collect(),
+            next: page.next.map(|place| place.to_string()),
+        }
+    }
+}
+
+pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+pub(crate) fn page_size(asked: Option<usize>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(PAGE);
+    if (1..=LARGEST_PAGE).contains(&limit) {
+        Ok(limit)
+    } else {
+        let detail = format!("limit must be from 1 to {LARGEST_PAGE}, got {limit}");
+        Err(bad_request(detail))
+    }
+}

@@ -1,0 +1,141 @@
+//! The API's description, OpenAPI 3.1, made from the very routes that are
+//! served.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::{Modify, OpenApi as _, ToSchema as _};
+
+use super::problem::Problem;
+use crate::console::AppState;
+use crate::domain::finding::Category;
+
+/// Outside the guard, with answers of their own.
+const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Watchtower",
+        description = "A shared screen in over RTMP, a panel of AI analysts in front of it, findings with proof out. Lists are newest first and answer a cursor (`next`); errors are application/problem+json (RFC 9457); times are RFC 3339, UTC. Without WATCHTOWER_CONSOLE_TOKEN only requests that plainly come from this machine pass.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(Problem)),
+    // Without a token this machine needs none.
+    security((), ("token" = []), ("session" = [])),
+    tags(
+        (name = "live", description = "What is there now"),
+        (name = "findings", description = "What analysts report"),
+        (name = "incidents", description = "What findings add up to, and what people decide"),
+        (name = "history", description = "Looking back"),
+        (name = "sinks", description = "Where findings go"),
+        (name = "media", description = "Watching, by WHEP (draft-ietf-wish-whep)"),
+        (name = "service", description = "For machines that look after this one"),
+    ),
+    modifiers(&Access)
+)]
+pub(crate) struct Description;
+
+/// The ways in, and what whoever has none is answered.
+struct Access;
+
+impl Modify for Access {
+    fn modify(&self, api: &mut OpenApi) {
+        let components = api.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("token", bearer);
+        let cookie = ApiKey::Cookie(ApiKeyValue::new("watchtower"));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+    }
+}
+
+/// With what the guard answers in front of every route.
+pub(crate) fn finished(mut api: OpenApi) -> Bytes {
+    let problem = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .build();
+    let refused = |why: &str| {
+        let response = ResponseBuilder::new().description(why);
+        RefOr::T(
+            response
+                .content("application/problem+json", problem.clone())
+                .build(),
+        )
+    };
+    for (path, item) in &mut api.paths.paths {
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            for (status, response) in responses.iter_mut() {
+                let RefOr::T(response) = response else {
+                    continue;
+                };
+                // OpenAPI wants one, and most go without saying.
+                if response.description.is_empty() {
+                    let status = status.parse::<StatusCode>().ok();
+                    let reason = status.and_then(|status| status.canonical_reason());
+                    response.description = reason.unwrap_or("Answered").to_owned();
+                }
+            }
+            let answers: &[_] = if !FREE.contains(&path.as_str()) {
+                &[
+                    ("401", "The token is missing or wrong"),
+                    ("403", "Not from this machine, or from another site's page"),
+                    ("429", "Too many wrong tokens from this address"),
+                ]
+            } else if operation.request_body.is_some() {
+                &[
+                    ("408", "The body took too long"),
+                    ("413", "The body is too large"),
+                ]
+            } else {
+                &[]
+            };
+            for (status, why) in answers {
+                responses
+                    .entry((*status).to_owned())
+                    .or_insert_with(|| refused(why));
+            }
+        }
+    }
+    categories(&mut api);
+    serde_json::to_vec(&api).map_or_else(|_| Bytes::new(), Bytes::from)
+}
+
+/// The categories that a list is filtered by, of which there are too many to
+/// write them twice.
+fn categories(api: &mut OpenApi) {
+    let incidents = api.paths.paths.get_mut("/api/incidents");
+    let operation = incidents.and_then(|item| item.get.as_mut());
+    let parameters = operation.and_then(|operation| operation.parameters.as_mut());
+    let category = parameters.into_iter().flatten().find_map(|parameter| {
+        let RefOr::T(parameter) = parameter else {
+            return None;
+        };
+        (parameter.name == "category").then_some(parameter)
+    });
+    let schema = category.and_then(|parameter| parameter.schema.as_mut());
+    if let Some(RefOr::T(Schema::Object(object))) = schema {
+        let known = Category::ALL.map(Category::as_str).join("|");
+        object.pattern = Some(format!("^({known})?(,({known})?)*$"));
+    }
+}
+
+pub(crate) fn described() -> OpenApi {
+    Description::openapi()
+}
+
+/// This description
+#[utoipa::path(get, path = "/api/openapi.json", tag = "service", responses((status = 200, body = serde_json::Value)))]
+pub(crate) async fn openapi(State(state): State<AppState>) -> impl IntoResponse {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, state.description.get().cloned().unwrap_or_default())
+}

@@ -1,0 +1,130 @@
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::record::store::{Refusal, StoreError};
+
+const KIND: &str = "application/problem+json";
+
+/// An error as `application/problem+json` (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    r#type: &'static str,
+    /// Of the status.
+    title: &'static str,
+    #[serde(serialize_with = "number")]
+    #[schema(value_type = u16)]
+    status: StatusCode,
+    /// What is wrong, and what was expected.
+    detail: String,
+}
+
+fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(status.as_u16())
+}
+
+/// What whatever reads the record may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) enum Failed {
+    /// Something about the request is not as expected
+    #[response(status = 400, content_type = "application/problem+json")]
+    Request(Problem),
+    /// The record can't be read or written now
+    #[response(status = 503, content_type = "application/problem+json")]
+    Store(Problem),
+}
+
+/// What whatever changes an incident may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) enum NotDone {
+    /// There is none of that id
+    #[response(status = 404, content_type = "application/problem+json")]
+    Missing(Problem),
+    /// It has changed meanwhile, or is like that already
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+    /// The body is too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    Large(Problem),
+    /// The body is not declared as JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    Kind(Problem),
+    /// The body is JSON of another shape
+    #[response(status = 422, content_type = "application/problem+json")]
+    Shape(Problem),
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
+    /// It may go better in a second.
+    pub(crate) fn is_for_now(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::NoIncident(_) | Refusal::NoLesson(_) => StatusCode::NOT_FOUND,
+            Refusal::Stale { .. } | Refusal::Already { .. } | Refusal::TooManyLessons(_) => {
+                StatusCode::CONFLICT
+            }
+            Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refusal.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let kind = HeaderValue::from_static(KIND);
+        (self.status, [(header::CONTENT_TYPE, kind)], body).into_response()
+    }
+}

@@ -1,0 +1,72 @@
+//! What stands in front of the routes outside the guard: a stranger may send
+//! them what he likes, at his own pace.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use crate::console::LARGEST_BODY;
+use crate::console::auth::guard::as_it_is;
+
+/// From the header to the end of the body: a deadline for each piece of it
+/// would let one byte every few seconds hold a connection for hours.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// Hands the request on once all of it is here, and the answer back with the
+/// headers that every answer of ours has.
+pub(crate) async fn arrived(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut response = match collected(body).await {
+        Ok(body) => next.run(Request::from_parts(parts, body.into())).await,
+        Err(problem) => problem.into_response(),
+    };
+    as_it_is(response.headers_mut());
+    response
+}
+
+async fn collected(body: Body) -> Result<Bytes, Problem> {
+    // The routes' own limits are lower.
+    match tokio::time::timeout(ARRIVAL, to_bytes(body, LARGEST_BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is longer than {LARGEST_BODY} bytes, or broke off: {error}"),
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body was not here after {ARRIVAL:?}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_not_waited_for() {
+        let began = tokio::time::Instant::now();
+        let drops = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Some((Ok::<_, io::Error>(Bytes::from_static(b"x")), ()))
+        });
+        let refused = collected(Body::from_stream(drops)).await.err();
+        let status = refused.expect("refused").into_response().status();
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+        assert!(began.elapsed() < ARRIVAL + Duration::from_secs(1));
+        let whole = collected(Body::from("token=x")).await.ok();
+        assert_eq!(whole.as_deref(), Some(&b"token=x"[..]));
+        let large = collected(Body::from(vec![0; LARGEST_BODY + 1])).await;
+        let status = large.expect_err("refused").into_response().status();
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}

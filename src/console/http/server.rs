@@ -1,0 +1,327 @@
+//! The accept loop: admits connections, encrypts them where that is on, and
+//! speaks HTTP/1.1 on each of them.
+//!
+//! All of this happens before anybody knows who is there, so that everything a
+//! stranger may hold is capped: connections, of one address and of all, and how
+//! long each may say nothing.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tower_http::add_extension::AddExtension;
+use tracing::{debug, error, warn};
+
+use super::hurried::Hurried;
+use crate::base::connection_limit::{Admission, Caps, Place};
+use crate::base::tls::{Acceptor, HandshakeError};
+use crate::console::http::tls;
+use crate::console::http::tls::Sparing;
+
+/// After the listener failed (no file descriptors left, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What may be held open by people nobody knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) caps: Caps,
+    /// How long the next request's header may take, from when it could begin:
+    /// so long an idle connection is kept, too.
+    pub(crate) header: Duration,
+    /// How long nothing of what is sent may be taken: who reads at all, as
+    /// slowly as it may be, takes something of it.
+    pub(crate) write: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // An office behind one address has many tabs open.
+            caps: Caps {
+                per_address: 256,
+                total: 2048,
+                spares_loopback: true,
+            },
+            header: Duration::from_secs(10),
+            write: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves until `shutdown`, then finishes the requests under way.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    // Over TLS nothing else is offered either. The version is not told by the
+    // first bytes, for which hyper would wait without a deadline.
+    let mut http = Builder::new(TokioExecutor::new()).http1_only();
+    http.http1()
+        // Without one hyper has no deadlines at all.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header);
+    let shared = Arc::new(Shared {
+        router,
+        http,
+        tls,
+        failures: Sparing::default(),
+        write: limits.write,
+        shutdown: shutdown.clone(),
+    });
+    let admission = Arc::new(Admission::new(limits.caps));
+    let refusals = Sparing::default();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => match admission.admit(peer.ip(), Instant::now()) {
+                    Ok(place) => {
+                        connections.spawn(Arc::clone(&shared).attend(socket, peer, place));
+                    }
+                    Err(turned) => refusals.tell(|more| {
+                        warn!(%peer, "HTTP connection refused: {turned}{more}");
+                    }),
+                },
+                Err(error) => {
+                    warn!(%error, "failed to accept an HTTP connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next() => contain(ended),
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        contain(ended);
+    }
+}
+
+/// A bug, though nobody else's request is touched. The panic hook has said
+/// where.
+fn contain(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "an HTTP connection panicked");
+    }
+}
+
+/// What every connection needs.
+struct Shared {
+    router: Router,
+    http: Builder<TokioExecutor>,
+    tls: Option<Acceptor>,
+    failures: Sparing,
+    write: Duration,
+    shutdown: CancellationToken,
+}
+
+impl Shared {
+    async fn attend(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _place: Place) {
+        let Some(acceptor) = &self.tls else {
+            return self.speak(socket, peer).await;
+        };
+        let handshake = tls::encrypt(acceptor, socket);
+        match self.shutdown.run_until_cancelled(handshake).await {
+            None => {}
+            Some(Ok(stream)) => self.speak(stream, peer).await,
+            // How port scans and health checks of load balancers look.
+            Some(Err(error @ HandshakeError::HungUp)) => {
+                debug!(%peer, "HTTPS connection closed: {error}");
+            }
+            Some(Err(error)) => self.failures.tell(|more| {
+                warn!(%peer, "HTTPS connection closed: {error}{more}");
+            }),
+        }
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+    ) {
+        let service = AddExtension::new(self.router.clone(), ConnectInfo(peer));
+        let service = TowerToHyperService::new(service);
+        let stream = Hurried::new(stream, self.write);
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%peer, "HTTP connection closed: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: tower\r\n\r\n";
+
+    struct Running {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        serving: tokio::task::JoinHandle<()>,
+    }
+
+    /// Says who asks, after as long as the answer takes.
+    async fn start(total: usize, header: Duration, answer: Duration) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let page = move |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move {
+            tokio::time::sleep(answer).await;
+            peer.to_string()
+        };
+        let limits = Limits {
+            caps: Caps {
+                per_address: 1,
+                total,
+                spares_loopback: true,
+            },
+            header,
+            write: Duration::from_secs(1),
+        };
+        let shutdown = CancellationToken::new();
+        let router = Router::new().route("/", get(page));
+        let serving = serve(listener, None, router, limits, shutdown.clone());
+        Running {
+            address,
+            shutdown,
+            serving: tokio::spawn(serving),
+        }
+    }
+
+    impl Running {
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.expect("it listens")
+        }
+    }
+
+    /// Everything until the other side closes.
+    async fn rest(socket: &mut TcpStream) -> String {
+        let mut said = Vec::new();
+        // Closed with something unread, it is a reset.
+        let _ = timeout(SOON, socket.read_to_end(&mut said))
+            .await
+            .expect("it closes");
+        String::from_utf8(said).expect("text")
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_or_half_a_request_is_closed_and_gives_the_place_back() {
+        let server = start(2, Duration::from_secs(4), Duration::ZERO).await;
+        let mut silent = server.connect().await;
+        let mut half = server.connect().await;
+        half.write_all(&REQUEST[..20]).await.expect("written");
+        // Let the server accept both.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut third = server.connect().await;
+        let asked = Instant::now();
+        assert_eq!(rest(&mut third).await, "");
+        assert!(asked.elapsed() < Duration::from_secs(2));
+        for socket in [&mut silent, &mut half] {
+            let said = rest(socket).await;
+            assert!(!said.contains("200"), "{said}");
+        }
+        let mut fourth = server.connect().await;
+        let peer = fourth.local_addr().expect("an address").to_string();
+        // Kept alive for another request, and no longer than for its header.
+        for _ in 0..2 {
+            fourth.write_all(REQUEST).await.expect("written");
+            let mut answer = vec![0; 1024];
+            let read = timeout(SOON, fourth.read(&mut answer)).await;
+            let read = read.expect("an answer").expect("readable");
+            let answer = String::from_utf8_lossy(&answer[..read]);
+            assert!(
+                answer.contains("200 OK") && answer.ends_with(&peer),
+                "{answer}"
+            );
+        }
+        rest(&mut fourth).await;
+    }
+
+    /// Whoever reads goes on, however slowly and however long it takes.
+    #[tokio::test]
+    async fn who_never_reads_is_closed_and_who_reads_slowly_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let large = vec![b'x'; 16 << 20];
+        let router = Router::new().route("/", get(move || async move { large }));
+        let limits = Limits {
+            write: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, None, router, limits, shutdown.clone()));
+        let mut deaf = TcpStream::connect(address).await.expect("it listens");
+        let mut slow = TcpStream::connect(address).await.expect("it listens");
+        for socket in [&mut deaf, &mut slow] {
+            socket.write_all(REQUEST).await.expect("written");
+        }
+        let (mut read, mut part) = (0, vec![0; 1 << 20]);
+        let began = Instant::now();
+        while read < 16 << 20 {
+            let count = timeout(SOON, slow.read(&mut part)).await;
+            let count = count.expect("it goes on").expect("not cut off");
+            assert!(count > 0, "cut off after {read} bytes");
+            read += count;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // At last nothing holds the deaf one's place.
+        tokio::time::sleep((Duration::from_secs(3)).saturating_sub(began.elapsed())).await;
+        let mut got = 0;
+        loop {
+            match timeout(SOON, deaf.read(&mut part)).await.expect("it ends") {
+                Ok(0) | Err(_) => break,
+                Ok(count) => got += count,
+            }
+        }
+        assert!(got < 16 << 20, "all was kept for it");
+        shutdown.cancel();
+        drop(slow);
+        timeout(SOON, serving)
+            .await
+            .expect("it ends")
+            .expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn a_drain_finishes_what_is_asked_and_waits_for_nobody_else() {
+        let server = start(9, Duration::from_secs(60), Duration::from_secs(4)).await;
+        let mut silent = server.connect().await;
+        let mut asking = server.connect().await;
+        asking.write_all(REQUEST).await.expect("written");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.shutdown.cancel();
+        assert!(rest(&mut asking).await.contains("200 OK"));
+        assert_eq!(rest(&mut silent).await, "");
+        timeout(SOON, server.serving)
+            .await
+            .expect("it ends")
+            .expect("no panic");
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
+}

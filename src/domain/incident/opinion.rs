@@ -1,0 +1,104 @@
+//! What the panel makes of an incident: each analyst's opinion, and how the
+//! evidence critic settles it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::finding::{Evidence, ModelRef, Severity};
+use crate::domain::transcript::Transcript;
+
+/// What one analyst says to another's finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stance {
+    Confirm,
+    Dispute,
+    /// Something of its own, seen from its own point of view.
+    Add,
+    /// It is not its field, it can't tell, or it could not be asked.
+    NoView,
+}
+
+impl Stance {
+    pub const ALL: [Self; 4] = [Self::Confirm, Self::Dispute, Self::Add, Self::NoView];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Dispute => "dispute",
+            Self::Add => "add",
+            Self::NoView => "no_view",
+        }
+    }
+}
+
+impl fmt::Display for Stance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Confirm => "confirms",
+            Self::Dispute => "disputes",
+            Self::Add => "adds",
+            Self::NoView => "has no view",
+        })
+    }
+}
+
+/// One analyst's answer to another: an item of an incident's `opinions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Opinion {
+    pub agent: String,
+    /// Whom it answers: the analyst of the first finding.
+    pub to: String,
+    /// How bad the finding is that it answers.
+    #[serde(default)]
+    pub reported: Option<Severity>,
+    pub stance: Stance,
+    /// It could not be asked, and will be again.
+    #[serde(default)]
+    pub failed: bool,
+    pub text: String,
+    /// `None` with [`Stance::NoView`], like the confidence (0 to 1).
+    pub severity: Option<Severity>,
+    pub confidence: Option<f32>,
+    pub evidence: Vec<Evidence>,
+    pub at: Timestamp,
+    pub model: ModelRef,
+}
+
+impl Opinion {
+    /// Whether a finding that bad was put to it, or a worse one. What was
+    /// written before that was kept counts as all there was.
+    pub fn is_of(&self, severity: Severity) -> bool {
+        // Worst comes first.
+        self.reported.is_none_or(|reported| reported <= severity)
+    }
+}
+
+/// How an incident stands after its panel: its `verdict`. The severity of the
+/// incident itself stays the highest that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Judgement {
+    /// Whoever settled it.
+    pub by: String,
+    pub severity: Severity,
+    /// 0 to 1.
+    pub confidence: f32,
+    pub text: String,
+    /// Who does not agree with it.
+    pub dissent: Vec<String>,
+    pub at: Timestamp,
+    pub model: ModelRef,
+}
+
+/// What a panel said to an incident.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    pub opinions: Vec<Opinion>,
+    /// Not yet, or nobody could settle it.
+    pub verdict: Option<Judgement>,
+    /// What was asked and answered for it, where a model was.
+    pub transcripts: Vec<Transcript>,
+}

@@ -1,0 +1,13 @@
+//! The product's own nouns, as plain data: findings, incidents and what was
+//! decided about them, transcripts, the state of analysts and sinks. No I/O.
+
+pub mod agent_name;
+pub mod cost;
+pub mod metrics;
+pub mod screen_text;
+
+pub mod agent_status;
+pub mod finding;
+pub mod incident;
+pub mod sink_status;
+pub mod transcript;

@@ -1,0 +1,123 @@
+//! What was put to a hosted model and what it answered, as it is kept beside
+//! the incident that came of it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::finding::ModelRef;
+
+/// The words of one question and its answer, and which pictures went along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoken {
+    /// Who the model is to be.
+    pub system: String,
+    pub question: String,
+    pub pictures: Vec<SentPicture>,
+    /// As the model wrote it.
+    pub answer: String,
+}
+
+/// A picture that went along; its pixels are not kept here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SentPicture {
+    /// The part of the screen that was enlarged, `[ymin, xmin, ymax, xmax]` in
+    /// thousandths; null for the whole.
+    #[serde(rename = "box")]
+    #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
+    pub bounds: Option<[u16; 4]>,
+    /// In pixels, as sent.
+    pub width: u32,
+    pub height: u32,
+    /// Of the JPEG as sent, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// What a model was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// What it sees.
+    Look,
+    /// What it makes of another's finding.
+    Opinion,
+    /// How the evidence bears an incident out.
+    Verdict,
+}
+
+/// What one or more questions took, as the server told it; what it did not tell
+/// at its worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Cost {
+    pub requests: u64,
+    pub prompt_tokens: u64,
+    /// Answer and thoughts together.
+    pub output_tokens: u64,
+    /// In millionths of a US dollar, by the price table; 0 for a model without
+    /// a price.
+    pub micro_usd: u64,
+}
+
+impl Cost {
+    /// In so many parts that add up to it, the first the largest.
+    pub fn parts(self, count: usize) -> impl Iterator<Item = Self> {
+        let count = count.max(1) as u64;
+        let part = move |whole: u64, place: u64| whole / count + u64::from(place < whole % count);
+        (0..count).map(move |place| Self {
+            requests: part(self.requests, place),
+            prompt_tokens: part(self.prompt_tokens, place),
+            output_tokens: part(self.output_tokens, place),
+            micro_usd: part(self.micro_usd, place),
+        })
+    }
+}
+
+/// One question to a hosted model: an item of
+/// `/api/incidents/{id}/transcripts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Transcript {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// Who asked.
+    pub agent: String,
+    pub purpose: Purpose,
+    pub asked_at: Timestamp,
+    /// Until the answer was there, in milliseconds.
+    pub took_ms: u64,
+    pub model: ModelRef,
+    /// Of the text that says who the model is to be, lower-case hexadecimal.
+    /// The text itself stays in `agents.toml`: what analysts are told is not
+    /// to be read where findings are.
+    pub instructions_sha256: String,
+    pub question: String,
+    pub pictures: Vec<SentPicture>,
+    /// The JSON that the model wrote, laid out; secrets masked, and what it
+    /// repeats of its instructions withheld.
+    pub answer: String,
+    /// Of the whole question, which may have led to more than one incident.
+    pub cost: Cost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_add_up() {
+        let whole = Cost {
+            requests: 1,
+            prompt_tokens: 1000,
+            output_tokens: 11,
+            micro_usd: 5,
+        };
+        let parts: Vec<_> = whole.parts(3).collect();
+        let sum = |of: fn(&Cost) -> u64| parts.iter().map(of).sum::<u64>();
+        assert_eq!(parts.len(), 3);
+        assert_eq!(sum(|part| part.requests), 1);
+        assert_eq!(sum(|part| part.prompt_tokens), 1000);
+        assert_eq!(sum(|part| part.output_tokens), 11);
+        assert_eq!(sum(|part| part.micro_usd), 5);
+        assert_eq!(whole.parts(0).collect::<Vec<_>>(), [whole]);
+    }
+}

@@ -1,0 +1,556 @@
+//! One publisher's connection, from its first byte to the log line about its
+//! end. Owns the socket and the deadlines.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::access::{Access, App, Refusal};
+use super::chunk::Message;
+use super::flv::{Demuxer, Fault};
+use super::server::{Shared, Summary};
+use super::session::{Connect, Event, Metadata, Publish, Session, SessionError};
+use crate::base::connection_limit::Place;
+use crate::base::tls::HandshakeError;
+use crate::domain::metrics::Dropped;
+use crate::media::hub::Publisher;
+
+/// One read takes a keyframe of a few hundred kB in a handful of calls.
+const READ_BUFFER: usize = 64 << 10;
+/// Before anything was proved a connection is given less.
+const FIRST_BUFFER: usize = 4 << 10;
+/// How long a refused peer may take to read its refusal. Closing at once would
+/// reset the connection and take the refusal with it.
+const FAREWELL: Duration = Duration::from_millis(400);
+
+/// Kinds of faults that are logged of one connection.
+const MOST_TOLD: usize = 16;
+/// A picture may come in parts; silence of this long says that it is complete.
+const COMPLETE: Duration = Duration::from_millis(200);
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The peer closed its side.
+    Eof {
+        publishing: bool,
+    },
+    /// The publisher ended its stream, then the connection.
+    Unpublished,
+    Replaced,
+    Shutdown,
+    HandshakeLate(Duration),
+    PublishLate(Duration),
+    Idle(Duration),
+    Refused(Refusal),
+    Play,
+    Codec(Fault),
+    Session(SessionError),
+    Tls(HandshakeError),
+    Io(io::Error),
+}
+
+impl End {
+    /// A word of a closed set, for the metrics.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Eof { .. } | Self::Unpublished => "ended",
+            Self::Replaced => "replaced",
+            Self::Shutdown => "shutdown",
+            Self::HandshakeLate(_) => "late",
+            Self::PublishLate(_) => "never_published",
+            Self::Idle(_) => "idle",
+            Self::Refused(refusal) if refusal.is_guess() => "wrong_key",
+            Self::Refused(_) | Self::Play => "refused",
+            Self::Codec(_) => "codec",
+            Self::Session(error) if error.is_other_protocol() => "not_rtmp",
+            Self::Session(_) => "protocol",
+            Self::Tls(_) => "tls",
+            Self::Io(_) => "lost",
+        }
+    }
+
+    /// Whoever it was may not, or can't, publish here.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeLate(_)
+                | Self::PublishLate(_)
+                | Self::Refused(_)
+                | Self::Play
+                | Self::Codec(_)
+                | Self::Session(_)
+                | Self::Tls(_)
+        )
+    }
+
+    pub(super) fn is_normal(&self) -> bool {
+        matches!(
+            self,
+            Self::Eof { .. } | Self::Unpublished | Self::Replaced | Self::Shutdown
+        )
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eof { publishing: true } => f.write_str("the publisher hung up"),
+            Self::Eof { publishing: false } => f.write_str("the peer hung up before publishing"),
+            Self::Unpublished => f.write_str("the publisher ended its stream"),
+            Self::Replaced => f.write_str("a new publisher took the stream over"),
+            Self::Shutdown => f.write_str("the server is stopping"),
+            Self::HandshakeLate(limit) => write!(f, "no handshake within {limit:?}"),
+            Self::PublishLate(limit) => {
+                write!(f, "nothing published within {limit:?} of the handshake")
+            }
+            Self::Idle(limit) => write!(f, "nothing came for {limit:?}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Play => f.write_str("it wants to play, but streams are only taken in here"),
+            Self::Codec(fault) => fault.fmt(f),
+            Self::Session(error) => error.fmt(f),
+            Self::Tls(error @ HandshakeError::NotTls(_)) => {
+                write!(f, "{error}; this address takes rtmps:// only")
+            }
+            Self::Tls(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<SessionError> for End {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // How several encoders hang up.
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::Eof { publishing: false },
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Over TCP, bare or encrypted.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    socket: S,
+    peer: SocketAddr,
+    place: Place,
+    shared: Arc<Shared>,
+    session: Session,
+    opened: Instant,
+    /// When the handshake was seen to be done.
+    shaken: Option<Instant>,
+    /// What `connect` said.
+    connect: Option<(Connect, App)>,
+    live: Option<Live>,
+    /// The name this connection last published under.
+    stream: Option<String>,
+    told_encoder: bool,
+    /// Faults that were logged: each kind once.
+    told: Vec<Fault>,
+}
+
+/// An accepted publisher.
+#[derive(Debug)]
+struct Live {
+    publisher: Publisher,
+    demuxer: Demuxer,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(
+        socket: S,
+        peer: SocketAddr,
+        place: Place,
+        shared: Arc<Shared>,
+        opened: Instant,
+    ) -> Self {
+        Self {
+            socket,
+            peer,
+            place,
+            session: Session::new(shared.settings.limits),
+            shared,
+            opened,
+            shaken: None,
+            connect: None,
+            live: None,
+            stream: None,
+            told_encoder: false,
+            told: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, shutdown: &CancellationToken) {
+        let mut end = tokio::select! {
+            end = self.serve() => end,
+            () = shutdown.cancelled() => End::Shutdown,
+        };
+        if let End::Eof { publishing } = &mut end {
+            *publishing = self.live.is_some();
+            if !*publishing && self.stream.is_some() {
+                end = End::Unpublished;
+            }
+        }
+        let _ = self.flush_media();
+        // The stream ends now, not when the farewell is over.
+        self.live = None;
+        self.say_goodbye(&end).await;
+        let summary = Summary {
+            peer: self.peer,
+            stream: self.stream.as_deref(),
+            duration: self.opened.elapsed(),
+            bytes: self.session.total_received(),
+        };
+        self.shared.ended(&summary, &end);
+    }
+
+    /// Runs until something ends the connection.
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Err(end) = self.handle_events().await {
+                return end;
+            }
+            let replaced = self
+                .live
+                .as_ref()
+                .map(|live| live.publisher.replaced().clone());
+            let replaced = async move {
+                match replaced {
+                    Some(replaced) => replaced.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let read = tokio::select! {
+                read = self.read() => read,
+                () = replaced => return End::Replaced,
+            };
+            if let Err(end) = read {
+                return end;
+            }
+        }
+    }
+
+    /// Waits for bytes. A quiet publisher is asked whether it is there: one
+    /// that answers has nothing to show, as a screen on which nothing moves.
+    async fn read(&mut self) -> Result<(), End> {
+        let idle = self.shared.settings.idle;
+        let (deadline, late) = self.deadline();
+        let started = Instant::now();
+        let mut ping = started + idle / 3;
+        let mut complete = started + COMPLETE;
+        loop {
+            let holds = self.live.as_ref().is_some_and(|live| live.demuxer.holds());
+            let mut until = deadline;
+            if self.live.is_some() {
+                until = until.min(ping);
+            }
+            if holds {
+                until = until.min(complete);
+            }
+            match self.read_until(until).await {
+                Some(read) => return read,
+                None if until == deadline => return Err(late),
+                None if holds && until == complete => self.flush_media()?,
+                None => {
+                    ping += idle / 3;
+                    self.session.ping()?;
+                    self.flush().await?;
+                }
+            }
+            complete = Instant::now() + COMPLETE;
+        }
+    }
+
+    /// Until when something has to come, and how it ends otherwise.
+    fn deadline(&self) -> (Instant, End) {
+        let settings = &self.shared.settings;
+        match (&self.live, self.shaken) {
+            (Some(_), _) => (Instant::now() + settings.idle, End::Idle(settings.idle)),
+            (None, None) => (
+                self.opened + settings.handshake,
+                End::HandshakeLate(settings.handshake),
+            ),
+            (None, Some(shaken)) => (
+                shaken + settings.handshake,
+                End::PublishLate(settings.handshake),
+            ),
+        }
+    }
+
+    /// `None` if nothing has come by then. Loses nothing.
+    async fn read_until(&mut self, deadline: Instant) -> Option<Result<(), End>> {
+        let input = self.session.input();
+        let room = input.capacity() - input.len();
+        let wanted = if self.live.is_some() {
+            READ_BUFFER
+        } else {
+            FIRST_BUFFER
+        };
+        // Units share what was read, so a full buffer can't be used again: a
+        // new one is only worth it when the old is nearly full.
+        if room < wanted / 8 {
+            input.reserve(wanted);
+        }
+        let count = match timeout_at(deadline, self.socket.read_buf(input)).await {
+            Err(_) => return None,
+            Ok(Err(error)) => return Some(Err(error.into())),
+            Ok(Ok(0)) => return Some(Err(End::Eof { publishing: false })),
+            Ok(Ok(count)) => count,
+        };
+        self.session.received(count);
+        Some(Ok(()))
+    }
+
+    async fn handle_events(&mut self) -> Result<(), End> {
+        let outcome = loop {
+            match self.session.event() {
+                Ok(Some(event)) => {
+                    if let Err(end) = self.handle(event) {
+                        break Err(end);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        if self.shaken.is_none() && self.session.handshake_done() {
+            self.shaken = Some(Instant::now());
+        }
+        outcome?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let output = self.session.take_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let idle = self.shared.settings.idle;
+        let written = timeout(idle, async {
+            self.socket.write_all(&output).await?;
+            // TLS may still hold some of it.
+            self.socket.flush().await
+        });
+        match written.await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(End::Idle(idle)),
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Connect(connect) => self.on_connect(connect),
+            Event::Publish(publish) => self.on_publish(&publish),
+            Event::Video(message) => {
+                let taken = self.on_media(&message, Demuxer::video)?;
+                self.on_video_taken(taken)
+            }
+            Event::Audio(message) => {
+                let taken = self.on_media(&message, Demuxer::audio)?;
+                taken.or_else(|fault| self.on_fault(fault))
+            }
+            Event::Metadata(metadata) => {
+                self.on_metadata(&metadata);
+                Ok(())
+            }
+            Event::Unpublish => {
+                self.flush_media()?;
+                self.live = None;
+                self.shaken = Some(Instant::now());
+                Ok(())
+            }
+            Event::Play => {
+                let why = "streams are only taken in here";
+                self.session
+                    .refuse_stream(None, "NetStream.Play.Failed", why)?;
+                Err(End::Play)
+            }
+        }
+    }
+
+    fn on_connect(&mut self, connect: Connect) -> Result<(), End> {
+        let app = Access::app(&connect.app.0);
+        debug!(
+            peer = %self.peer,
+            flash_ver = ?connect.flash_ver,
+            properties = ?connect.properties,
+            live = app.is_ok(),
+            "RTMP connect"
+        );
+        match app {
+            Ok(app) => {
+                self.session.accept_connect(&connect)?;
+                self.connect = Some((connect, app));
+                Ok(())
+            }
+            Err(refusal) => {
+                let why = refusal.to_string();
+                self.session
+                    .refuse_connect(&connect, refusal.code(), &why)?;
+                Err(End::Refused(refusal))
+            }
+        }
+    }
+
+    fn on_publish(&mut self, publish: &Publish) -> Result<(), End> {
+        // The session lets nobody publish before it has connected.
+        let Some((connect, app)) = &self.connect else {
+            return Err(SessionError::OutOfTurn("publish").into());
+        };
+        let decided = self
+            .shared
+            .access
+            .publish(app, &publish.name.0, self.peer.ip());
+        let most = self.shared.settings.streams;
+        let granted = decided.and_then(|name| {
+            let publisher = self.shared.hub.publish_within(&name, most)?;
+            Ok((name, publisher))
+        });
+        let (name, publisher) = match granted {
+            Ok(granted) => granted,
+            Err(refusal) => {
+                let why = refusal.to_string();
+                self.session
+                    .refuse_stream(Some(publish), refusal.code(), &why)?;
+                return Err(End::Refused(refusal));
+            }
+        };
+        self.place.proved();
+        self.session.accept_publish(publish)?;
+        info!(
+            peer = %self.peer,
+            stream = %name,
+            flash_ver = ?connect.flash_ver,
+            properties = ?connect.properties,
+            "RTMP publisher accepted"
+        );
+        self.stream = Some(name.to_string());
+        self.live = Some(Live {
+            publisher,
+            demuxer: Demuxer::default(),
+        });
+        Ok(())
+    }
+
+    fn on_metadata(&mut self, metadata: &Metadata) {
+        if self.live.is_some() && !std::mem::replace(&mut self.told_encoder, true) {
+            info!(peer = %self.peer, stream = self.stream, encoder = ?metadata.encoder, "RTMP metadata");
+        }
+    }
+
+    /// The outer error ends the connection, the inner one loses what came.
+    fn on_media(
+        &mut self,
+        message: &Message,
+        demux: fn(&mut Demuxer, u32, &bytes::Bytes) -> Result<(), Fault>,
+    ) -> Result<Result<(), Fault>, End> {
+        let Some(live) = &mut self.live else {
+            return Ok(Ok(()));
+        };
+        self.shared
+            .metrics
+            .rtmp_bytes
+            .inc_by(message.payload.len() as u64);
+        let taken = demux(&mut live.demuxer, message.timestamp, &message.payload);
+        self.push_units()?;
+        Ok(taken)
+    }
+
+    fn on_video_taken(&mut self, taken: Result<(), Fault>) -> Result<(), End> {
+        let Err(fault) = taken else {
+            return Ok(());
+        };
+        if let Some(live) = &self.live {
+            live.publisher.leave_out();
+        }
+        self.on_fault(fault)
+    }
+
+    fn push_units(&mut self) -> Result<(), End> {
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
+        while let Some(unit) = live.demuxer.next_unit() {
+            live.publisher.push(unit).map_err(|_| End::Replaced)?;
+        }
+        Ok(())
+    }
+
+    /// What was held of a picture is all there will be of it.
+    fn flush_media(&mut self) -> Result<(), End> {
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
+        let flushed = live.demuxer.flush();
+        self.push_units()?;
+        self.on_video_taken(flushed)
+    }
+
+    fn on_fault(&mut self, fault: Fault) -> Result<(), End> {
+        self.shared.metrics.dropped(Dropped::Media, 1);
+        if matches!(fault, Fault::VideoCodec(_)) {
+            let why = fault.to_string();
+            self.session
+                .refuse_stream(None, "NetStream.Publish.Rejected", &why)?;
+            return Err(End::Codec(fault));
+        }
+        // A publisher can make up codecs without end.
+        if self.told.len() < MOST_TOLD && !self.told.contains(&fault) {
+            self.told.push(fault);
+            warn!(
+                peer = %self.peer,
+                stream = self.stream,
+                "some of the media can't be used and is dropped: {fault}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Lets a refused peer read why, and slows one that guesses at the key.
+    async fn say_goodbye(&mut self, end: &End) {
+        let told = match end {
+            // Else an encoder would only see that the connection is gone, and
+            // try again for ever.
+            End::Replaced => {
+                let why = end.to_string();
+                let code = "NetStream.Publish.BadName";
+                self.session.refuse_stream(None, code, &why).is_ok()
+            }
+            End::Refused(refusal) => {
+                if refusal.is_guess() {
+                    sleep(self.place.guessed(std::time::Instant::now())).await;
+                }
+                true
+            }
+            End::Play | End::Codec(_) => true,
+            _ => false,
+        };
+        if !told {
+            return;
+        }
+        let output = self.session.take_output();
+        let _ = timeout(FAREWELL, async {
+            self.socket.write_all(&output).await?;
+            self.socket.shutdown().await?;
+            let mut sink = [0; 4096];
+            while self.socket.read(&mut sink).await? > 0 {}
+            Ok::<_, io::Error>(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,134 @@
+//! What the fuzz targets call, and `tests/fuzz_corpus.rs` on stable Rust: each
+//! takes any bytes and must neither panic nor break its promise.
+
+use bytes::Bytes;
+
+use super::chunk::{ChunkError, ChunkReader, Limits, Message};
+use super::flv::Demuxer;
+use super::session::{Event, Session, SessionError};
+use crate::media::codec::avc;
+use crate::media::{MediaTime, MediaUnit};
+
+const LIMITS: Limits = Limits {
+    message: 4096,
+    chunk_streams: 8,
+    unfinished: 8192,
+};
+
+/// However the bytes are cut, the same messages come out.
+pub fn chunk(data: &[u8]) {
+    let Some((step, bytes)) = data.split_first() else {
+        return;
+    };
+    let step = usize::from(*step).max(1);
+    assert_eq!(read(bytes.chunks(step)), read(std::iter::once(bytes)));
+}
+
+fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Message>, Option<ChunkError>) {
+    let mut reader = ChunkReader::new(LIMITS);
+    let mut messages = Vec::new();
+    for part in parts {
+        reader.push(part);
+        loop {
+            match reader.pull() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+        }
+    }
+    (messages, None)
+}
+
+/// What was decoded is decoded again after encoding. Compared as bytes, since
+/// a NaN is not equal to itself.
+pub fn amf(data: &[u8]) {
+    if let Ok(values) = super::amf::decode(data) {
+        let bytes = super::amf::encode(&values);
+        // Repairing a text that was not UTF-8 can make it too long.
+        if let Ok(again) = super::amf::decode(&bytes) {
+            assert_eq!(super::amf::encode(&again), bytes);
+        }
+    }
+}
+
+/// A whole connection after the handshake, everything granted.
+pub fn session(data: &[u8]) {
+    let mut session = Session::new(LIMITS);
+    let mut demuxer = Demuxer::default();
+    session.push(&[3]);
+    session.push(&[0; 2 * 1536]);
+    for part in data.chunks(1024) {
+        session.push(part);
+        if drive(&mut session, &mut demuxer).is_err() {
+            return;
+        }
+        session.take_output();
+    }
+}
+
+fn drive(session: &mut Session, demuxer: &mut Demuxer) -> Result<(), SessionError> {
+    while let Some(event) = session.event()? {
+        while demuxer.next_unit().is_some() {}
+        match event {
+            Event::Connect(connect) => session.accept_connect(&connect)?,
+            Event::Publish(publish) => session.accept_publish(&publish)?,
+            Event::Play => session.refuse_stream(None, "NetStream.Play.Failed", "no")?,
+            Event::Video(message) => {
+                let _ = demuxer.video(message.timestamp, &message.payload);
+            }
+            Event::Audio(message) => {
+                let _ = demuxer.audio(message.timestamp, &message.payload);
+            }
+            Event::Metadata(_) | Event::Unpublish => {}
+        }
+    }
+    Ok(())
+}
+
+/// Messages one after the other: kind, time (4 bytes), length (2 bytes), body.
+/// Times never go back.
+pub fn flv_tag(data: &[u8]) {
+    let data = Bytes::copy_from_slice(data);
+    let mut demuxer = Demuxer::default();
+    let mut last = [MediaTime(i64::MIN); 2];
+    let mut at = 0;
+    while let Some(head) = data.get(at..at + 7) {
+        let time = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        let length = usize::from(u16::from_be_bytes([head[5], head[6]]));
+        let end = data.len().min(at + 7 + length);
+        let body = data.slice(at + 7..end);
+        let _ = match head[0] & 1 {
+            0 => demuxer.video(time, &body),
+            _ => demuxer.audio(time, &body),
+        };
+        if end == data.len() || head[0] & 2 != 0 {
+            let _ = demuxer.flush();
+        }
+        while let Some(unit) = demuxer.next_unit() {
+            let (track, time) = match &unit {
+                MediaUnit::Video(unit) => (0, unit.dts),
+                MediaUnit::Audio(unit) => (1, unit.pts),
+            };
+            assert!(time >= last[track], "time went back");
+            last[track] = time;
+            if let MediaUnit::Video(unit) = unit {
+                assert!(!unit.data.is_empty());
+                unit.random_access();
+            }
+        }
+        at = end;
+    }
+}
+
+/// A configuration that is taken is one a picture could have.
+pub fn avc_config(data: &[u8]) {
+    if let Ok(config) = avc::parse_config(&Bytes::copy_from_slice(data)) {
+        assert!(config.width > 0 && config.height > 0);
+        assert!(!config.sps.is_empty() && !config.pps.is_empty());
+        for nal in crate::media::codec::h264::nal_units(data, config.nal_length_size).flatten() {
+            assert!(nal.len() <= data.len());
+        }
+    }
+    let _ = crate::media::codec::h264::parse_sps(data);
+}

@@ -1,0 +1,33 @@
+//! RTMP ingest: from a publisher's socket to access units in the hub.
+//!
+//! Owns the listener, one task per connection, the protocol and the rules of
+//! who may publish. Owns nothing of what happens to the media afterwards.
+//!
+//! ```text
+//! TcpStream -> Connection -> Session -> ChunkReader     messages
+//!                  |            `-----> amf             commands
+//!                  |-> Access                           who may, under which name
+//!                  `-> flv::Demuxer -> hub Publisher    audio and video
+//!                          `-> Pictures                 tags to access units
+//! ```
+//!
+//! Everything below `Connection` is free of I/O and is fuzzed as it stands.
+
+mod access;
+mod aggregate;
+pub mod amf;
+pub mod chunk;
+mod connection;
+mod enhanced;
+pub mod flv;
+#[doc(hidden)]
+pub mod fuzz;
+mod pictures;
+mod server;
+pub mod session;
+pub mod settings;
+#[cfg(test)]
+mod shapes;
+mod timestamps;
+
+pub use server::{BindError, Server, Settings};

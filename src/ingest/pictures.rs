@@ -1,0 +1,334 @@
+//! Video tags to access units.
+//!
+//! FLV wants one picture a tag, with lengths in front of its NAL units and the
+//! parameter sets in a tag of their own. Encoders send more than that: a NAL
+//! unit a tag, SEI or parameter sets alone, start codes, sets in band only.
+//! Whatever the shape, one unit comes out for a picture, and its configuration
+//! is that of its own sets.
+//!
+//! Pure, no I/O, bounded by [`MOST_HELD`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::flv::Fault;
+use crate::media::codec::config_record;
+use crate::media::codec::h264::nal_units;
+use crate::media::codec::nal;
+use crate::media::codec::nal::{Framing, Role};
+use crate::media::codec::parameter_sets::Sets;
+use crate::media::codec::{avc, hevc};
+use crate::media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCodec, VideoConfig};
+
+/// Of one picture that comes in pieces.
+const MOST_HELD: usize = 16 << 20;
+const MOST_PIECES: usize = 4096;
+
+/// One video tag's pictures, or a part of one.
+#[derive(Debug)]
+pub(super) struct Tag {
+    pub(super) codec: VideoCodec,
+    pub(super) pts: MediaTime,
+    pub(super) dts: MediaTime,
+    /// The tag calls it a keyframe.
+    pub(super) marked: bool,
+    pub(super) data: Bytes,
+}
+
+/// Whether a tag is a whole picture: only the next tag tells, and waiting for
+/// that costs a frame's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Habit {
+    /// Not known before the first keyframe is complete.
+    #[default]
+    Unknown,
+    Whole,
+    /// Some picture came in several tags.
+    Parts,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pictures {
+    sets: Option<Sets>,
+    /// Of H.264 and HEVC, what a record said.
+    length_size: Option<u8>,
+    config: Option<Arc<VideoConfig>>,
+    habit: Habit,
+    /// A keyframe was handed on.
+    key_passed: bool,
+    /// What came in tags without a slice and leads the next picture.
+    lead: Pieces,
+    held: Option<Held>,
+    /// When the newest picture is decoded.
+    begun: Option<MediaTime>,
+    /// An IDR picture was seen, or another that decoding can always start at.
+    start_seen: bool,
+}
+
+/// A picture that may go on in the next tag.
+#[derive(Debug)]
+struct Held {
+    tag: Tag,
+    pieces: Pieces,
+}
+
+#[derive(Debug, Default)]
+struct Pieces {
+    parts: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Pieces {
+    /// `false` if there would be too much.
+    fn push(&mut self, part: Bytes) -> bool {
+        let fits = self.bytes + part.len() <= MOST_HELD && self.parts.len() < MOST_PIECES;
+        if fits {
+            self.bytes += part.len();
+            self.parts.push(part);
+        }
+        fits
+    }
+
+    fn join(self) -> Bytes {
+        match <[Bytes; 1]>::try_from(self.parts) {
+            Ok([alone]) => alone,
+            Err(parts) => {
+                let mut all = BytesMut::with_capacity(self.bytes);
+                for part in parts {
+                    all.extend_from_slice(&part);
+                }
+                all.freeze()
+            }
+        }
+    }
+}
+
+impl Pictures {
+    /// A configuration record. One that can't be read changes nothing; one
+    /// without sets says only how long the lengths are.
+    pub(super) fn configure(
+        &mut self,
+        codec: VideoCodec,
+        record: &Bytes,
+        out: &mut VecDeque<MediaUnit>,
+    ) -> Result<(), Fault> {
+        let before = self.flush(out);
+        // Copied, so that it doesn't hold a read buffer for hours.
+        let record = Bytes::copy_from_slice(record);
+        let config = if codec == VideoCodec::Av1 {
+            let config = config_record::parse_config(codec, &record)?;
+            self.begin(codec);
+            config
+        } else {
+            let sets = Sets::read(codec, &record)?;
+            self.begin(codec);
+            if self.nal_length_size() != sets.nal_length_size() {
+                self.lead = Pieces::default();
+            }
+            self.length_size = Some(sets.nal_length_size());
+            if sets.is_empty() {
+                return before;
+            }
+            let config = sets.config(None)?;
+            self.sets = Some(sets);
+            config
+        };
+        if self.config.as_deref() != Some(&config) {
+            self.config = Some(Arc::new(config));
+        }
+        before
+    }
+
+    /// Forgets what is known of another codec.
+    fn begin(&mut self, codec: VideoCodec) {
+        let known = self.sets.as_ref().map(Sets::codec);
+        let known = known.or(self.config.as_ref().map(|config| config.codec));
+        if known.is_some_and(|known| known != codec) {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn add(&mut self, tag: Tag, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+        if tag.codec == VideoCodec::Av1 {
+            return self.add_av1(tag, out);
+        }
+        self.begin(tag.codec);
+        let data = self.frame(&tag)?;
+        let length_size = self.nal_length_size();
+        let role = Role::of_all(tag.codec, &data, length_size).ok_or(Fault::Truncated)?;
+        match role {
+            // Slices may come in any order (H.264, arbitrary slice order), and
+            // the first may be lost: another time is another picture.
+            Role::Continues if self.begun != Some(tag.dts) => self.start(tag, data, out),
+            Role::Starts => self.start(tag, data, out),
+            Role::Continues => {
+                self.habit = Habit::Parts;
+                let held = self.held.as_mut().ok_or(Fault::Headless)?;
+                held.tag.marked |= tag.marked;
+                if !held.pieces.push(data) {
+                    self.held = None;
+                    return Err(Fault::TooLarge);
+                }
+                Ok(())
+            }
+            Role::Leads => {
+                let before = self.complete(out);
+                if !self.lead.push(data) {
+                    self.lead = Pieces::default();
+                    return Err(Fault::TooLarge);
+                }
+                before
+            }
+            Role::Trails => {
+                if let Some(held) = &mut self.held {
+                    held.pieces.push(data);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn start(&mut self, tag: Tag, data: Bytes, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+        let before = self.complete(out);
+        let mut pieces = std::mem::take(&mut self.lead);
+        let fits = pieces.push(data);
+        self.begun = Some(tag.dts);
+        self.held = fits.then_some(Held { tag, pieces });
+        let now = match self.habit {
+            Habit::Whole => self.flush(out),
+            Habit::Unknown | Habit::Parts => Ok(()),
+        };
+        before.and(now)
+    }
+
+    fn add_av1(&mut self, tag: Tag, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+        let config = self.config.clone();
+        let config = config.filter(|known| known.codec == tag.codec);
+        let config = config.ok_or(Fault::NoVideoConfig)?;
+        if tag.data.is_empty() {
+            return Err(Fault::Truncated);
+        }
+        out.push_back(MediaUnit::Video(AccessUnit {
+            pts: tag.pts,
+            dts: tag.dts,
+            keyframe: tag.marked,
+            config,
+            data: tag.data,
+        }));
+        Ok(())
+    }
+
+    fn nal_length_size(&self) -> u8 {
+        self.sets.as_ref().map_or(4, Sets::nal_length_size)
+    }
+
+    /// The tag's NAL units behind lengths as the configuration will have them.
+    fn frame(&mut self, tag: &Tag) -> Result<Bytes, Fault> {
+        let framing = Framing::of(&tag.data, self.length_size).ok_or(Fault::Truncated)?;
+        let sets = self.sets.get_or_insert_with(|| Sets::new(tag.codec));
+        match framing {
+            Framing::Lengths(size) if size == sets.nal_length_size() => Ok(tag.data.clone()),
+            // The first that is known of the publisher.
+            Framing::Lengths(size) if sets.is_empty() && self.lead.parts.is_empty() => {
+                sets.set_nal_length_size(size);
+                self.length_size = Some(size);
+                Ok(tag.data.clone())
+            }
+            Framing::Lengths(size) if sets.nal_length_size() == 4 => {
+                Ok(nal::from_lengths(&tag.data, size))
+            }
+            Framing::Lengths(_) => Err(Fault::Truncated),
+            Framing::StartCodes => {
+                if sets.nal_length_size() != 4 {
+                    // What is held has lengths of another size.
+                    (self.held, self.lead) = (None, Pieces::default());
+                    sets.set_nal_length_size(4);
+                    self.config = None;
+                }
+                Ok(nal::from_start_codes(&tag.data))
+            }
+        }
+    }
+
+    /// Another tag has come that is not of the picture that is held, nor of one
+    /// that was held before.
+    fn complete(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+        let flushed = self.flush(out);
+        if self.key_passed && self.habit == Habit::Unknown {
+            self.habit = Habit::Whole;
+        }
+        flushed
+    }
+
+    /// Whether a picture waits to be known complete.
+    pub(super) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The picture that is held is taken for complete.
+    pub(super) fn flush(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+        let Some(Held { tag, pieces }) = self.held.take() else {
+            return Ok(());
+        };
+        let unit = self.unit(&tag, pieces.join())?;
+        out.push_back(MediaUnit::Video(unit));
+        Ok(())
+    }
+
+    fn unit(&mut self, tag: &Tag, data: Bytes) -> Result<AccessUnit, Fault> {
+        let sets = self.sets.get_or_insert_with(|| Sets::new(tag.codec));
+        let hevc = tag.codec == VideoCodec::Hevc;
+        let (mut access, mut pps) = (RandomAccess::None, None);
+        for nal in nal_units(&data, sets.nal_length_size()).flatten() {
+            sets.learn(nal);
+            let (found, refers) = if hevc {
+                (RandomAccess::of_hevc(nal), hevc::pps_of(nal))
+            } else {
+                (RandomAccess::of_h264(nal), avc::pps_of(nal))
+            };
+            pps = pps.or(refers);
+            if access != RandomAccess::Instant && found != RandomAccess::None {
+                access = found;
+            }
+        }
+        // HEVC's CRA counts too: what it leads to is encoded anew in any case.
+        let starts = match access {
+            RandomAccess::Instant => true,
+            RandomAccess::Recovery => hevc && nals_hold_irap(&data, sets.nal_length_size()),
+            RandomAccess::None => false,
+        };
+        self.start_seen |= starts;
+        // Without any such picture (periodic intra refresh) a recovery point,
+        // or the encoder's mark, is the best there is.
+        let believed = tag.marked || access == RandomAccess::Recovery;
+        let keyframe = starts || believed && !self.start_seen;
+        if keyframe {
+            self.renew(pps)?;
+            self.key_passed = true;
+        }
+        Ok(AccessUnit {
+            pts: tag.pts,
+            dts: tag.dts,
+            keyframe,
+            config: self.config.clone().ok_or(Fault::NoVideoConfig)?,
+            data,
+        })
+    }
+
+    /// Sets that came in band count from a keyframe on; before, the pictures
+    /// that need them bring them along.
+    fn renew(&mut self, pps: Option<u32>) -> Result<(), Fault> {
+        let sets = self.sets.as_ref().filter(|sets| !sets.is_empty());
+        let config = sets.ok_or(Fault::NoVideoConfig)?.config(pps)?;
+        if self.config.as_deref() != Some(&config) {
+            self.config = Some(Arc::new(config));
+        }
+        Ok(())
+    }
+}
+
+fn nals_hold_irap(data: &[u8], length_size: u8) -> bool {
+    nal_units(data, length_size).flatten().any(hevc::is_irap)
+}

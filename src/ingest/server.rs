@@ -1,0 +1,351 @@
+//! The listener: admits connections, gives each a task, writes how each ended.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{self, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::access::Access;
+use super::chunk::Limits;
+use super::connection::{Connection, End};
+use crate::base::connection_limit::{Admission, Caps, Turned};
+use crate::base::log_limit::Flood;
+use crate::base::secret::Secret;
+use crate::base::tls;
+use crate::base::tls::HandshakeError;
+use crate::domain::metrics::Metrics;
+use crate::media::hub::StreamHub;
+
+/// After the listener failed (no file descriptors left, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What an RTMP server needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub address: SocketAddr,
+    /// Where publishers connect over TLS, and how the handshake is made.
+    pub secure: Option<(SocketAddr, tls::Acceptor)>,
+    /// Without one only this machine may publish.
+    pub stream_key: Option<Secret>,
+    /// Open connections of one address, and of all.
+    pub per_address: usize,
+    pub connections: usize,
+    /// Streams at the same time, those that wait for their publishers too.
+    pub streams: usize,
+    /// From accepting the socket to the end of the handshake, that of TLS
+    /// included, and once more from there to an accepted `publish`.
+    pub handshake: Duration,
+    /// Longest silence.
+    pub idle: Duration,
+    /// What one publisher may make us hold.
+    pub limits: Limits,
+}
+
+impl Settings {
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            secure: None,
+            stream_key: None,
+            per_address: 256,
+            connections: 1024,
+            streams: 32,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(15),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What every connection of a server shares.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) access: Access,
+    pub(super) hub: StreamHub,
+    pub(super) metrics: Arc<Metrics>,
+    flood: Flood,
+}
+
+/// Bound listeners that do not accept yet.
+#[derive(Debug)]
+pub struct Server {
+    plain: Door,
+    secure: Option<Door>,
+    admission: Arc<Admission>,
+    shared: Arc<Shared>,
+}
+
+/// A way in; what counts and caps connections is the same for all.
+#[derive(Debug)]
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<tls::Acceptor>,
+}
+
+impl Door {
+    async fn bind(address: SocketAddr, tls: Option<tls::Acceptor>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            address,
+            tls,
+        })
+    }
+}
+
+impl Server {
+    /// An error says which of the addresses is not free.
+    pub async fn bind(
+        settings: Settings,
+        hub: StreamHub,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, BindError> {
+        let bind = async |flag, address, tls| {
+            let door = Door::bind(address, tls).await;
+            door.map_err(|source| BindError {
+                flag,
+                address,
+                source,
+            })
+        };
+        let plain = bind("--rtmp", settings.address, None).await?;
+        let secure = match settings.secure.clone() {
+            Some((address, tls)) => Some(bind("--rtmps", address, Some(tls)).await?),
+            None => None,
+        };
+        let caps = Caps {
+            per_address: settings.per_address,
+            total: settings.connections,
+            spares_loopback: false,
+        };
+        let access = Access::new(settings.stream_key.as_ref());
+        Ok(Self {
+            plain,
+            secure,
+            admission: Arc::new(Admission::new(caps)),
+            shared: Arc::new(Shared {
+                settings,
+                access,
+                hub,
+                metrics,
+                flood: Flood::default(),
+            }),
+        })
+    }
+
+    /// With the port the system chose, if it was left to it.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.plain.address
+    }
+
+    /// The same of RTMPS, if that is on.
+    pub fn secure_addr(&self) -> Option<SocketAddr> {
+        self.secure.as_ref().map(|door| door.address)
+    }
+
+    /// Takes publishers until `shutdown`; then their connections are closed,
+    /// which ends their streams.
+    pub async fn run(self, shutdown: CancellationToken) {
+        if !self.shared.access.has_key() {
+            warn!(
+                "no stream key is set: publishers on this machine need none, all others are \
+                 refused; behind a tunnel or proxy everyone counts as on this machine"
+            );
+        }
+        let mut connections = JoinSet::new();
+        let mut second = time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                (accepted, tls) = self.accept() => match accepted {
+                    Ok((socket, peer)) => {
+                        self.admit(socket, peer, tls, &mut connections, &shutdown);
+                    }
+                    Err(error) => {
+                        warn!(%error, "failed to accept an RTMP connection");
+                        time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(ended) = connections.join_next() => self.contain(ended),
+                _ = second.tick() => self.shared.sum_up(),
+            }
+        }
+        drop((self.plain, self.secure));
+        while let Some(ended) = connections.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "an RTMP connection panicked");
+            }
+        }
+        self.shared.sum_up();
+    }
+
+    /// The next connection through either door.
+    async fn accept(&self) -> (io::Result<(TcpStream, SocketAddr)>, Option<tls::Acceptor>) {
+        let Some(secure) = &self.secure else {
+            return (self.plain.listener.accept().await, None);
+        };
+        tokio::select! {
+            accepted = self.plain.listener.accept() => (accepted, None),
+            accepted = secure.listener.accept() => (accepted, secure.tls.clone()),
+        }
+    }
+
+    /// The caps hold before anything is spent on a handshake.
+    fn admit(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        tls: Option<tls::Acceptor>,
+        connections: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) {
+        let place = match self.admission.admit(peer.ip(), Instant::now()) {
+            Ok(place) => place,
+            Err(turned) => return self.shared.turned_away(peer, turned),
+        };
+        // A guard, so that a panic can't leave the gauge too high.
+        let open = Open::new(&self.shared);
+        let shared = Arc::clone(&self.shared);
+        let shutdown = shutdown.clone();
+        let opened = time::Instant::now();
+        connections.spawn(async move {
+            let _open = open;
+            let _ = socket.set_nodelay(true);
+            let Some(tls) = tls else {
+                let connection = Connection::new(socket, peer, place, shared, opened);
+                return connection.run(&shutdown).await;
+            };
+            match shared.encrypt(socket, &tls, opened, &shutdown).await {
+                Ok(stream) => {
+                    let connection = Connection::new(stream, peer, place, shared, opened);
+                    connection.run(&shutdown).await;
+                }
+                Err(end) => {
+                    let summary = Summary {
+                        peer,
+                        stream: None,
+                        duration: opened.elapsed(),
+                        bytes: 0,
+                    };
+                    shared.ended(&summary, &end);
+                }
+            }
+        });
+    }
+
+    fn contain(&self, ended: Result<(), tokio::task::JoinError>) {
+        if let Err(error) = ended {
+            // A bug, though nobody else's stream is touched. The panic hook
+            // has said where.
+            error!(%error, "an RTMP connection panicked");
+            self.shared.metrics.rtmp_connection("panic");
+        }
+    }
+}
+
+impl Shared {
+    async fn encrypt(
+        &self,
+        socket: TcpStream,
+        tls: &tls::Acceptor,
+        opened: time::Instant,
+        shutdown: &CancellationToken,
+    ) -> Result<tls::Stream, End> {
+        let limit = self.settings.handshake;
+        let handshake = time::timeout_at(opened + limit, tls.accept(socket));
+        tokio::select! {
+            made = handshake => match made {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(HandshakeError::HungUp)) => Err(End::Eof { publishing: false }),
+                Ok(Err(error)) => Err(End::Tls(error)),
+                Err(_) => Err(End::HandshakeLate(limit)),
+            },
+            () = shutdown.cancelled() => Err(End::Shutdown),
+        }
+    }
+
+    fn turned_away(&self, peer: SocketAddr, turned: Turned) {
+        self.metrics.rtmp_connection("turned_away");
+        self.hub.turned_away(peer.ip(), turned.to_string());
+        if self.flood.admits(peer.ip(), "turned_away") {
+            warn!(%peer, "RTMP connection refused: {turned}");
+        }
+    }
+
+    /// The one line about a connection that ended.
+    pub(super) fn ended(&self, connection: &Summary<'_>, end: &End) {
+        self.metrics.rtmp_connection(end.word());
+        if end.is_refusal() {
+            self.hub.turned_away(connection.peer.ip(), end.to_string());
+        }
+        if !self.flood.admits(connection.peer.ip(), end.word()) {
+            return;
+        }
+        let Summary {
+            peer,
+            stream,
+            duration,
+            bytes,
+        } = connection;
+        let seconds = duration.as_secs_f64();
+        if end.is_normal() {
+            info!(%peer, stream, bytes, "RTMP connection closed after {seconds:.1} s: {end}");
+        } else {
+            warn!(%peer, stream, bytes, "RTMP connection closed after {seconds:.1} s: {end}");
+        }
+    }
+
+    fn sum_up(&self) {
+        for ((address, end), count) in self.flood.tick() {
+            let from =
+                address.map_or_else(|| "many addresses".to_owned(), |ip: IpAddr| ip.to_string());
+            warn!("... and {count} more like this ({end}) from {from} in the last second");
+        }
+    }
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to listen for RTMP on {address} ({flag})")]
+pub struct BindError {
+    flag: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// What the line about an ended connection says of it.
+#[derive(Debug)]
+pub(super) struct Summary<'a> {
+    pub(super) peer: SocketAddr,
+    /// Only once its publisher was accepted.
+    pub(super) stream: Option<&'a str>,
+    pub(super) duration: Duration,
+    pub(super) bytes: u64,
+}
+
+/// Keeps the gauge of open connections right.
+#[derive(Debug)]
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.metrics.rtmp_open.inc();
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.rtmp_open.dec();
+    }
+}

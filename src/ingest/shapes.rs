@@ -1,0 +1,394 @@
+//! The shapes in which encoders send a picture, each compared byte for byte with
+//! what comes out of the usual one.
+
+use bytes::Bytes;
+
+use super::flv::{Demuxer, Fault};
+use crate::media::codec::config_record::tests::hex;
+use crate::media::{AccessUnit, MediaUnit, RandomAccess, VideoCodec};
+
+/// x264's sets for 640x360, Baseline, and for 1920x1080, High.
+const SPS: &str = "6742c01ed900a02ff970110000030001000003003c0f162e48";
+const PPS: &str = "68cb83cb20";
+const HIGH_SPS: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";
+const HIGH_PPS: &str = "68ebe3cb";
+/// The first slice of an IDR picture, and a further one; both refer to PPS 0.
+const IDR: &[u8] = &[0x65, 0x88, 0x84, 0x11];
+const IDR_REST: &[u8] = &[0x65, 0x02, 0xa2, 0x22];
+const INTER: &[u8] = &[0x41, 0x9a, 0x33];
+const INTER_REST: &[u8] = &[0x41, 0x03, 0x46];
+/// A recovery point, and a message of user data.
+const RECOVERY: &[u8] = &[6, 6, 1, 0xc4, 0x80];
+const SEI: &[u8] = &[6, 5, 1, 9, 0x80];
+const DELIMITER: &[u8] = &[9, 0xf0];
+
+const HEADER: [u8; 5] = [0x17, 0, 0, 0, 0];
+
+fn framed(nals: &[&[u8]], size: usize) -> Vec<u8> {
+    let mut data = Vec::new();
+    for nal in nals {
+        data.extend(&(nal.len() as u32).to_be_bytes()[4 - size..]);
+        data.extend(*nal);
+    }
+    data
+}
+
+fn record(sps: &[&[u8]], pps: &[&[u8]]) -> Vec<u8> {
+    let owned = |sets: &[&[u8]]| -> Vec<_> {
+        let sets = sets.iter().copied();
+        sets.map(Bytes::copy_from_slice).collect()
+    };
+    crate::media::codec::h264::record(&owned(sps), &owned(pps), 4).to_vec()
+}
+
+/// One publisher; what comes out of it is in order.
+#[derive(Default)]
+struct Publisher {
+    demuxer: Demuxer,
+    time: u32,
+}
+
+impl Publisher {
+    fn configured() -> Self {
+        let mut publisher = Self::default();
+        let record = record(&[&hex(SPS)], &[&hex(PPS)]);
+        publisher.raw(&HEADER, &record).expect("valid");
+        publisher
+    }
+
+    fn raw(&mut self, head: &[u8], body: &[u8]) -> Result<(), Fault> {
+        self.demuxer.video(self.time, &[head, body].concat().into())
+    }
+
+    /// The next picture's time.
+    fn step(&mut self) {
+        self.time += 40;
+    }
+
+    fn tag(&mut self, key: bool, nals: &[&[u8]]) -> Result<(), Fault> {
+        let first = if key { 0x17 } else { 0x27 };
+        self.raw(&[first, 1, 0, 0, 0], &framed(nals, 4))
+    }
+
+    fn units(&mut self) -> Vec<AccessUnit> {
+        std::iter::from_fn(|| self.demuxer.next_unit())
+            .map(|unit| match unit {
+                MediaUnit::Video(unit) => unit,
+                MediaUnit::Audio(_) => panic!("sent no sound"),
+            })
+            .collect()
+    }
+
+    fn all(&mut self) -> Vec<AccessUnit> {
+        self.demuxer.flush().expect("decodable");
+        self.units()
+    }
+}
+
+fn payloads(units: &[AccessUnit]) -> Vec<(i64, bool, Vec<u8>)> {
+    units
+        .iter()
+        .map(|unit| (unit.dts.ms(), unit.keyframe, unit.data.to_vec()))
+        .collect()
+}
+
+#[test]
+fn whole_pictures_are_handed_on_at_once() {
+    let mut publisher = Publisher::configured();
+    publisher.tag(true, &[IDR]).expect("valid");
+    // That this is all of it is only known by the next.
+    assert!(publisher.units().is_empty());
+    publisher.step();
+    publisher.tag(false, &[INTER]).expect("valid");
+    assert_eq!(publisher.units().len(), 2);
+    for key in [false, true, false] {
+        publisher.step();
+        let nal = if key { IDR } else { INTER };
+        publisher.tag(key, &[nal]).expect("valid");
+        assert_eq!(publisher.units().len(), 1);
+        assert!(!publisher.demuxer.holds());
+    }
+}
+
+#[test]
+fn a_picture_over_several_tags_is_one_unit() {
+    let mut publisher = Publisher::configured();
+    let (sps, pps) = (hex(SPS), hex(PPS));
+    for picture in 0..4 {
+        let nals: &[&[u8]] = match picture {
+            0 => &[&sps, &pps, SEI, IDR, IDR_REST, IDR_REST],
+            2 => &[DELIMITER, INTER, INTER_REST],
+            _ => &[INTER, INTER_REST],
+        };
+        for nal in nals {
+            publisher.tag(picture == 0, &[nal]).expect("valid");
+        }
+        publisher.step();
+    }
+    let expected = [
+        (
+            0,
+            true,
+            framed(&[&sps, &pps, SEI, IDR, IDR_REST, IDR_REST], 4),
+        ),
+        (40, false, framed(&[INTER, INTER_REST], 4)),
+        (80, false, framed(&[DELIMITER, INTER, INTER_REST], 4)),
+        (120, false, framed(&[INTER, INTER_REST], 4)),
+    ];
+    assert_eq!(payloads(&publisher.all()), expected);
+}
+
+#[test]
+fn a_picture_in_parts_does_not_wait_for_ever() {
+    let mut publisher = Publisher::configured();
+    for nal in [IDR, IDR_REST] {
+        publisher.tag(true, &[nal]).expect("valid");
+    }
+    let sound = Bytes::from_static(&[0xaf, 0, 0x12, 0x10]);
+    for ms in (0..200).step_by(20) {
+        publisher.demuxer.audio(ms, &sound).expect("valid");
+        assert!(publisher.units().is_empty(), "{ms}");
+    }
+    publisher.demuxer.audio(200, &sound).expect("valid");
+    let expected = [(0, true, framed(&[IDR, IDR_REST], 4))];
+    assert_eq!(payloads(&publisher.units()), expected);
+    let late = publisher.tag(true, &[IDR_REST]);
+    assert_eq!(late, Err(Fault::Headless));
+}
+
+#[test]
+fn what_is_no_slice_leads_the_next_picture() {
+    let mut publisher = Publisher::configured();
+    publisher.tag(true, &[IDR]).expect("valid");
+    for _ in 0..3 {
+        publisher.step();
+        publisher.tag(false, &[SEI]).expect("valid");
+        publisher.step();
+        publisher.tag(false, &[INTER]).expect("valid");
+    }
+    let units = publisher.units();
+    let times: Vec<_> = units.iter().map(|unit| unit.dts.ms()).collect();
+    assert_eq!(times, [0, 80, 160, 240]);
+    for unit in &units[1..] {
+        assert_eq!(unit.data, framed(&[SEI, INTER], 4));
+    }
+}
+
+type Framed = Box<dyn Fn(&[&[u8]]) -> Vec<u8>>;
+
+#[test]
+fn start_codes_and_all_lengths_come_out_as_lengths() {
+    let codes = |nals: &[&[u8]], code: &[u8]| -> Vec<u8> {
+        nals.iter().flat_map(|nal| [code, *nal].concat()).collect()
+    };
+    let (sps, pps) = (hex(SPS), hex(PPS));
+    let key: &[&[u8]] = &[DELIMITER, &sps, &pps, IDR];
+    let sizes: Vec<Framed> = vec![
+        Box::new(move |nals| codes(nals, &[0, 0, 0, 1])),
+        Box::new(move |nals| codes(nals, &[0, 0, 1])),
+        Box::new(|nals| framed(nals, 4)),
+        Box::new(|nals| framed(nals, 2)),
+        Box::new(|nals| framed(nals, 1)),
+    ];
+    let record = record(&[&sps], &[&pps]);
+    let without = [1, 0x42, 0xc0, 0x1e, 0xff, 0xe0, 0];
+    for (nth, shape) in sizes.iter().enumerate() {
+        // A record speaks of four bytes here.
+        let headers: &[Option<&[u8]>] = match nth {
+            0..=2 => &[None, Some(&[]), Some(&[1]), Some(&without), Some(&record)],
+            _ => &[None, Some(&[]), Some(&[1])],
+        };
+        for header in headers {
+            let mut publisher = Publisher::default();
+            if let Some(header) = header {
+                let _ = publisher.raw(&HEADER, header);
+            }
+            for (first, nals) in [(0x17, key), (0x27, &[INTER][..])] {
+                let tag = publisher.raw(&[first, 1, 0, 0, 0], &shape(nals));
+                assert_eq!(tag, Ok(()), "{nth} {header:?}");
+                publisher.step();
+            }
+            let units = publisher.all();
+            let size = usize::from(units[0].config.nal_length_size);
+            let expected = [
+                (0, true, framed(key, size)),
+                (40, false, framed(&[INTER], size)),
+            ];
+            assert_eq!(payloads(&units), expected, "{nth} {header:?}");
+            let config = &units[0].config;
+            assert_eq!((config.width, config.height), (640, 360));
+            assert_eq!(
+                (&config.sps, &config.pps),
+                (&vec![sps.clone()], &vec![pps.clone()])
+            );
+            assert_eq!(usize::from(config.record[4] & 3) + 1, size);
+        }
+    }
+}
+
+#[test]
+fn without_any_parameter_sets_it_is_said_so() {
+    let mut publisher = Publisher::default();
+    publisher.tag(true, &[IDR]).expect("held");
+    publisher.step();
+    let told = publisher.tag(false, &[INTER]);
+    assert_eq!(told, Err(Fault::NoVideoConfig));
+    assert!(publisher.units().is_empty());
+}
+
+#[test]
+fn sets_that_change_in_band_are_the_units_own() {
+    let mut publisher = Publisher::configured();
+    let (sps, pps) = (hex(HIGH_SPS), hex(HIGH_PPS));
+    publisher.tag(true, &[IDR]).expect("valid");
+    publisher.step();
+    publisher.tag(true, &[&sps, &pps, IDR]).expect("valid");
+    publisher.step();
+    // It stays so for keyframes that don't repeat them.
+    publisher.tag(true, &[IDR]).expect("valid");
+    let units = publisher.units();
+    let sizes: Vec<_> = units
+        .iter()
+        .map(|unit| (unit.config.width, unit.config.height))
+        .collect();
+    assert_eq!(sizes, [(640, 360), (1920, 1080), (1920, 1080)]);
+    assert_eq!(units[2].config.sps, std::slice::from_ref(&sps));
+    assert_eq!(units[2].config.record, record(&[&sps], &[&pps]));
+}
+
+#[test]
+fn all_sets_of_the_record_are_kept_and_the_right_one_gives_the_size() {
+    // The same with ids 1: `1` becomes `010`.
+    let small = hex(SPS);
+    let mut other = vec![0x67, 0x64, 0, 0x28];
+    // 0xac is 1 0 1 0 1 1 0 0: the id, then the rest.
+    other.extend(shifted(&hex(HIGH_SPS)[4..], 1));
+    // A PPS of id 1 that refers to SPS 1.
+    let second_pps = [0x68, 0b0100_1011, 0xcb];
+    let record = record(&[&small, &other], &[&hex(PPS), &second_pps]);
+    let mut publisher = Publisher::default();
+    publisher.raw(&HEADER, &record).expect("valid");
+    // A slice that refers to PPS 1: 1, 00110 (7), 010.
+    let slice = [0x65, 0b1000_1000, 0b0100_0000, 0x11];
+    for nal in [IDR, &slice] {
+        publisher.tag(true, &[nal]).expect("valid");
+        publisher.step();
+    }
+    let units = publisher.units();
+    let units = [units, publisher.all()].concat();
+    for unit in &units {
+        assert_eq!((unit.config.sps.len(), unit.config.pps.len()), (2, 2));
+        assert_eq!(unit.config.record, record);
+    }
+    assert_eq!(units[0].config.width, 640);
+    assert_eq!(units[1].config.width, 1920);
+}
+
+/// An SPS' bits behind its level with id `1` in place of `0`, escaped anew.
+fn shifted(rest: &[u8], id: u32) -> Vec<u8> {
+    let bits: String = crate::media::codec::bits::unescape(rest)
+        .iter()
+        .map(|byte| format!("{byte:08b}"))
+        .collect();
+    let code = format!("{:b}", id + 1);
+    let bits = format!("0{code}{}", &bits[1..]);
+    let mut bytes = Vec::new();
+    for at in (0..bits.len()).step_by(8) {
+        let byte = format!("{:0<8}", &bits[at..bits.len().min(at + 8)]);
+        let byte = u8::from_str_radix(&byte, 2).expect("bits");
+        if byte <= 3 && bytes.ends_with(&[0, 0]) {
+            bytes.push(3);
+        }
+        bytes.push(byte);
+    }
+    bytes
+}
+
+#[test]
+fn a_keyframe_is_marked_for_what_it_is() {
+    use RandomAccess::{Instant, None, Recovery};
+    let see = |tags: &[(bool, &[&[u8]])]| -> Vec<(bool, RandomAccess)> {
+        let mut publisher = Publisher::configured();
+        for (key, nals) in tags {
+            publisher.tag(*key, nals).expect("valid");
+            publisher.step();
+        }
+        let units = publisher.all();
+        let seen = units
+            .iter()
+            .map(|unit| (unit.keyframe, unit.random_access()));
+        seen.collect()
+    };
+    // An open group behind an IDR picture; an IDR picture that is not marked.
+    let open = see(&[
+        (true, &[IDR]),
+        (true, &[RECOVERY, INTER]),
+        (false, &[INTER]),
+        (false, &[IDR]),
+    ]);
+    let expected = [
+        (true, Instant),
+        (false, Recovery),
+        (false, None),
+        (true, Instant),
+    ];
+    assert_eq!(open, expected);
+    // No IDR picture ever: recovery points, marked or not, or marks alone.
+    let refresh = see(&[(false, &[RECOVERY, INTER]), (false, &[INTER])]);
+    assert_eq!(refresh, [(true, Recovery), (false, None)]);
+    let marked = see(&[(true, &[INTER]), (false, &[INTER]), (true, &[INTER])]);
+    assert_eq!(marked, [(true, Recovery), (false, None), (true, Recovery)]);
+}
+
+#[test]
+fn extra_tracks_and_modifiers_leave_the_default_track_alone() {
+    let mut publisher = Publisher::default();
+    let record = record(&[&hex(SPS)], &[&hex(PPS)]);
+    let high = self::record(&[&hex(HIGH_SPS)], &[&hex(HIGH_PPS)]);
+    publisher.raw(b"\x90avc1", &record).expect("valid");
+    publisher.raw(b"\x96\x00avc1\x01", &high).expect("valid");
+    publisher.raw(b"\x96\x00vp09\x02", b"any").expect("ignored");
+    for (head, nal) in [(&b"\x91avc1\0\0\0"[..], IDR), (b"\xa3avc1", INTER)] {
+        publisher.raw(head, &framed(&[nal], 4)).expect("valid");
+        let extra = framed(&[IDR_REST], 4);
+        publisher.raw(b"\x96\x03avc1\x01", &extra).expect("ignored");
+        publisher.step();
+    }
+    // 900,000 ns in front.
+    let moved = framed(&[INTER], 4);
+    publisher
+        .raw(b"\xa7\x02\x0d\xbb\xa0\x03avc1", &moved)
+        .expect("valid");
+    let units = publisher.all();
+    let expected = [
+        (0, true, framed(&[IDR], 4)),
+        (40, false, framed(&[INTER], 4)),
+        (80, false, framed(&[INTER], 4)),
+    ];
+    assert_eq!(payloads(&units), expected);
+    assert_eq!(units[2].pts.0 - units[2].dts.0, 81);
+    assert_eq!(units[0].config.width, 640);
+}
+
+#[test]
+fn hevc_comes_by_its_old_codec_id_and_with_sets_in_band() {
+    const SPS: &str =
+        "420101016000000300900000030000030078a003c0801107cb965654a4c2f0168080000003008000000c84";
+    let (vps, sps, pps) = (hex("40010c01"), hex(SPS), hex("4401c172"));
+    let slice = [19 << 1, 1, 0b1010_0000];
+    let rest = [19 << 1, 1, 0b0010_0000];
+    let mut publisher = Publisher::default();
+    for nal in [&vps[..], &sps, &pps, &slice, &rest] {
+        let data = framed(&[nal], 4);
+        publisher.raw(&[0x1c, 1, 0, 0, 0], &data).expect("valid");
+    }
+    let units = publisher.all();
+    assert_eq!(units.len(), 1);
+    assert_eq!(units[0].config.codec, VideoCodec::Hevc);
+    assert_eq!(
+        (units[0].config.width, units[0].config.height),
+        (1920, 1080)
+    );
+    assert_eq!(units[0].data, framed(&[&vps, &sps, &pps, &slice, &rest], 4));
+    assert_eq!(units[0].random_access(), RandomAccess::Instant);
+}

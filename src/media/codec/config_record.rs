@@ -1,0 +1,36 @@
+//! What the codecs' configuration records have in common.
+
+use bytes::Bytes;
+
+use super::{av1, avc, hevc};
+use crate::media::{VideoCodec, VideoConfig};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadConfig {
+    #[error("the {0} configuration record is cut short or of another version")]
+    Record(&'static str),
+    #[error("the {0} configuration record holds no parameter sets")]
+    NoParameterSets(&'static str),
+    #[error("the {0} sequence parameter set makes no sense")]
+    Sps(&'static str),
+}
+
+pub(crate) fn parse_config(codec: VideoCodec, record: &Bytes) -> Result<VideoConfig, BadConfig> {
+    match codec {
+        VideoCodec::H264 => avc::parse_config(record),
+        VideoCodec::Hevc => hevc::parse_config(record),
+        VideoCodec::Av1 => av1::parse_config(record),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use bytes::Bytes;
+
+    pub(crate) fn hex(text: &str) -> Bytes {
+        text.as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+}

@@ -1,0 +1,136 @@
+//! What NAL units are to a picture, and the two ways they come: behind lengths,
+//! as FLV has it, or behind start codes.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::{avc, hevc};
+use crate::media::VideoCodec;
+use crate::media::codec::h264::{annex_b, is_annex_b, nal_units};
+
+/// Where a NAL unit stands in its access unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// In front of the first slice: after a slice it begins a new picture.
+    Leads,
+    /// The first slice of a picture.
+    Starts,
+    /// A further slice.
+    Continues,
+    /// Behind the last slice.
+    Trails,
+}
+
+impl Role {
+    fn of_nal(codec: VideoCodec, nal: &[u8]) -> Self {
+        match codec {
+            VideoCodec::Hevc => hevc::role(nal),
+            _ => avc::role(nal),
+        }
+    }
+
+    /// What several NAL units are together; `None` if there are none.
+    pub(crate) fn of_all(codec: VideoCodec, data: &[u8], length_size: u8) -> Option<Self> {
+        let mut sum = None;
+        for nal in nal_units(data, length_size).flatten() {
+            if nal.is_empty() {
+                continue;
+            }
+            match (sum, Self::of_nal(codec, nal)) {
+                (None | Some(Self::Trails), role @ (Self::Starts | Self::Continues)) => {
+                    return Some(role);
+                }
+                (Some(_), Self::Starts | Self::Continues) => return Some(Self::Starts),
+                (None, role) => sum = Some(role),
+                (_, Self::Leads) => sum = Some(Self::Leads),
+                (_, Self::Trails) => {}
+            }
+        }
+        sum
+    }
+}
+
+/// How the NAL units of a publisher come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Behind lengths of so many bytes.
+    Lengths(u8),
+    StartCodes,
+}
+
+impl Framing {
+    /// Read off a tag. A configuration record is believed, unless there are
+    /// start codes where the lengths it speaks of make no sense.
+    pub(crate) fn of(data: &[u8], told: Option<u8>) -> Option<Self> {
+        let sizes = told.map_or(&[4, 2, 1][..], |_| &[]);
+        let fits = |size: &u8| is_whole(data, *size);
+        if let Some(size) = told.filter(fits) {
+            return Some(Self::Lengths(size));
+        }
+        // Of four bytes of length 0 or 1 a start code is made, too.
+        if sizes.contains(&4) && is_whole(data, 4) {
+            return Some(Self::Lengths(4));
+        }
+        if is_annex_b(data) {
+            return Some(Self::StartCodes);
+        }
+        sizes.iter().copied().find(fits).map(Self::Lengths)
+    }
+}
+
+/// Whether data is nothing but NAL units behind lengths of this size.
+fn is_whole(data: &[u8], size: u8) -> bool {
+    let mut any = false;
+    for nal in nal_units(data, size) {
+        let Some(nal) = nal else {
+            return false;
+        };
+        any |= !nal.is_empty();
+    }
+    any
+}
+
+/// NAL units behind start codes, put behind lengths of four bytes.
+pub(crate) fn from_start_codes(data: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(data.len() + 16);
+    for nal in annex_b(data).filter(|nal| !nal.is_empty()) {
+        // A message is far shorter than 4 GiB.
+        framed.put_u32(nal.len() as u32);
+        framed.put_slice(nal);
+    }
+    framed.freeze()
+}
+
+/// NAL units behind lengths, put behind such of four bytes.
+pub(crate) fn from_lengths(data: &[u8], size: u8) -> Bytes {
+    let mut framed = BytesMut::with_capacity(2 * data.len());
+    for nal in nal_units(data, size).flatten() {
+        framed.put_u32(nal.len() as u32);
+        framed.put_slice(nal);
+    }
+    framed.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn framings_are_told_apart() {
+        let told = |data: &[u8], told| Framing::of(data, told);
+        let sized = [0, 0, 0, 2, 0x65, 0x88];
+        assert_eq!(told(&sized, Some(4)), Some(Framing::Lengths(4)));
+        assert_eq!(told(&sized, None), Some(Framing::Lengths(4)));
+        assert_eq!(told(&sized[2..], None), Some(Framing::Lengths(2)));
+        assert_eq!(told(&sized[3..], None), Some(Framing::Lengths(1)));
+        assert_eq!(told(&sized[2..], Some(4)), None);
+        for code in [&[0, 0, 1][..], &[0, 0, 0, 1]] {
+            let data = [code, &[0x67, 0x42, 0xc0, 0x1e], code, &[0x65, 0x88]].concat();
+            for size in [None, Some(1), Some(2), Some(4)] {
+                let expected = Some(Framing::StartCodes);
+                assert_eq!(told(&data, size), expected, "{data:?} {size:?}");
+            }
+            let lengths = [0, 0, 0, 4, 0x67, 0x42, 0xc0, 0x1e, 0, 0, 0, 2, 0x65, 0x88];
+            assert_eq!(from_start_codes(&data)[..], lengths);
+        }
+    }
+}

@@ -1,0 +1,594 @@
+//! Where encoded streams meet their consumers.
+//!
+//! The contract: a [`Publisher`] pushes and never waits. Each [`Subscriber`]
+//! starts at the newest keyframe still held and gets every unit from there
+//! on, in order; one that falls out of the window goes on at the newest
+//! keyframe, or waits for the next, and learns how many units it lost. A slow
+//! subscriber costs nobody else anything.
+//!
+//! A stream outlives its publisher by [`HOLD`], if the hub is a
+//! [`holding`](StreamHub::holding) one: its subscribers learn that the signal
+//! is lost, and when a publisher is back, that its times start anew. Then the
+//! stream ends.
+//!
+//! One window per stream serves both as the queue of every subscriber and as
+//! the cache of the current group of pictures. It is bounded in units and in
+//! bytes whatever the publisher sends.
+
+mod refusals;
+pub mod renditions;
+mod subscriber;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::stream_name::StreamName;
+use crate::media::{MediaUnit, VideoConfig};
+use refusals::Refusals;
+pub use refusals::TurnedAway;
+use subscriber::Cursor;
+pub use subscriber::{Received, Subscriber};
+
+/// At 30 frames and 47 AAC frames a second 2,048 units are 26 s; OBS' default
+/// of 8.3 s between keyframes fits three times over.
+const WINDOW_UNITS: usize = 2048;
+/// 8.3 s at 8 Mb/s: a whole group of pictures at more than what Zoom sends.
+const WINDOW_BYTES: usize = 8 << 20;
+
+/// How long a stream waits for its publisher to return: a dropped connection
+/// is noticed after 15 s, and encoders try again every few seconds.
+pub const HOLD: Duration = Duration::from_secs(30);
+
+/// So many publishers that are not gone lose a stream to another within so long
+/// when two encoders have the same address: each comes back.
+const CONTEST: usize = 3;
+const CONTEST_WITHIN: Duration = Duration::from_secs(60);
+
+/// All streams. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StreamHub {
+    inner: Arc<Hub>,
+}
+
+#[derive(Debug)]
+struct Hub {
+    hold: Duration,
+    streams: Mutex<HashMap<StreamName, Arc<Stream>>>,
+    /// Who wanted to publish and may not.
+    refusals: Refusals,
+    /// Counts whenever a stream begins, ends, loses its signal or has it back.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    name: StreamName,
+    since: Timestamp,
+    window: Mutex<Window>,
+    tail: watch::Sender<Tail>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tail {
+    /// Index behind the newest unit.
+    next: u64,
+    signal: Signal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    There,
+    Lost,
+    /// Closed for good.
+    Over,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    /// With the id of the publisher each came from.
+    units: VecDeque<(u64, MediaUnit)>,
+    /// Index of `units[0]`.
+    first: u64,
+    bytes: usize,
+    /// Index of the newest keyframe, which may have left the window.
+    keyframe: Option<u64>,
+    /// Since that keyframe, with sound.
+    group_bytes: usize,
+    /// Who has the stream, or had it last.
+    tenure: Tenure,
+    totals: Totals,
+    /// When a publisher that was there lost the stream to another: the newest.
+    takeovers: VecDeque<(Instant, Timestamp)>,
+    unshown_since: Option<Timestamp>,
+}
+
+/// One publisher's time with the stream.
+#[derive(Debug, Default)]
+struct Tenure {
+    id: u64,
+    replaced: CancellationToken,
+    /// Since when the publisher is gone.
+    lost: Option<(Instant, Timestamp)>,
+    /// It has sent a keyframe.
+    keyed: bool,
+}
+
+/// What has come in since the stream began, over all its publishers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    pub video_units: u64,
+    pub audio_units: u64,
+    pub bytes: u64,
+    pub keyframes: u64,
+    /// Pictures left out because no keyframe had come, or because they could
+    /// not be used; not counted above.
+    pub left_out: u64,
+}
+
+/// A live stream at a glance.
+#[derive(Debug, Clone)]
+pub struct StreamInfo {
+    pub name: StreamName,
+    pub since: Timestamp,
+    pub totals: Totals,
+    /// Of the newest picture.
+    pub video: Option<Arc<VideoConfig>>,
+    /// Since when its publisher is gone, if it is.
+    pub lost_since: Option<Timestamp>,
+    /// Since when publishers take it from each other, if they do.
+    pub contested_since: Option<Timestamp>,
+    /// Since when pictures come and some viewer is shown none of them.
+    pub unshown_since: Option<Timestamp>,
+}
+
+/// There are as many streams as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {0} streams already, as many as may be")]
+pub struct Full(pub usize);
+
+impl Default for StreamHub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StreamHub {
+    /// Streams end with their publishers.
+    pub fn new() -> Self {
+        Self::with_hold(Duration::ZERO)
+    }
+
+    /// Streams wait [`HOLD`] for their publishers to return; somebody has to
+    /// [`expire`](Self::expire) those that wait in vain.
+    pub fn holding() -> Self {
+        Self::with_hold(HOLD)
+    }
+
+    fn with_hold(hold: Duration) -> Self {
+        let inner = Hub {
+            hold,
+            streams: Mutex::default(),
+            refusals: Refusals::default(),
+            changes: watch::Sender::new(0),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Starts the stream, or takes it over from the publisher that has it or
+    /// had it: its subscribers stay, the old publisher's pushes fail from now
+    /// on.
+    pub fn publish(&self, name: &StreamName) -> Publisher {
+        self.publish_in(lock(&self.inner.streams), name)
+    }
+
+    /// The same, unless it would be one stream more than `most`, those that
+    /// wait for their publishers among them.
+    pub fn publish_within(&self, name: &StreamName, most: usize) -> Result<Publisher, Full> {
+        let streams = lock(&self.inner.streams);
+        if streams.len() >= most && !streams.contains_key(name) {
+            return Err(Full(most));
+        }
+        Ok(self.publish_in(streams, name))
+    }
+
+    /// Bytes of media that all streams hold.
+    pub fn held_bytes(&self) -> u64 {
+        let streams: Vec<_> = lock(&self.inner.streams).values().cloned().collect();
+        let held = streams
+            .iter()
+            .map(|stream| lock(&stream.window).bytes as u64);
+        held.sum()
+    }
+
+    fn publish_in(
+        &self,
+        // Held until the tenure stands, so that the old publisher can't end
+        // the stream in between.
+        mut streams: MutexGuard<'_, HashMap<StreamName, Arc<Stream>>>,
+        name: &StreamName,
+    ) -> Publisher {
+        let replaced = CancellationToken::new();
+        let mut begun = false;
+        let stream = Arc::clone(streams.entry(name.clone()).or_insert_with(|| {
+            begun = true;
+            Arc::new(Stream::new(name))
+        }));
+        let (id, old, next, contested) = {
+            let mut window = lock(&stream.window);
+            let taken_over = window.tenure.id > 0 && window.tenure.lost.is_none();
+            let contested = taken_over && window.note_takeover(Instant::now());
+            let id = window.tenure.id + 1;
+            let tenure = Tenure {
+                id,
+                replaced: replaced.clone(),
+                ..Tenure::default()
+            };
+            let old = std::mem::replace(&mut window.tenure, tenure);
+            (id, old, window.next(), contested)
+        };
+        drop(streams);
+        if contested {
+            tracing::warn!(
+                stream = %name,
+                "publishers take the stream from each other: {CONTEST} changes within {} s; two \
+                 encoders use the same address",
+                CONTEST_WITHIN.as_secs()
+            );
+        }
+        old.replaced.cancel();
+        if begun || old.lost.is_some() {
+            stream.tell(next, Signal::There);
+            self.note_change();
+        }
+        Publisher {
+            hub: self.clone(),
+            stream,
+            id,
+            replaced,
+        }
+    }
+
+    /// Ends streams that have waited long enough for their publishers, until
+    /// `closing`; then all that have none, and the hub waits no more.
+    pub async fn expire(&self, closing: CancellationToken) {
+        let mut changes = self.changes();
+        loop {
+            changes.borrow_and_update();
+            let due = self.end_lost(Instant::now());
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = timer => {}
+                _ = changes.changed() => {}
+                () = closing.cancelled() => break,
+            }
+        }
+        loop {
+            changes.borrow_and_update();
+            self.end_lost(Instant::now() + self.inner.hold);
+            if lock(&self.inner.streams).is_empty() || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends what is due at `now`; tells when the next will be.
+    fn end_lost(&self, now: Instant) -> Option<Instant> {
+        let mut next = None;
+        let mut ended = Vec::new();
+        let mut streams = lock(&self.inner.streams);
+        streams.retain(|_, stream| {
+            let window = lock(&stream.window);
+            let Some((since, _)) = window.tenure.lost else {
+                return true;
+            };
+            let due = since + self.inner.hold;
+            if due > now {
+                next = Some(next.map_or(due, |next: Instant| next.min(due)));
+                return true;
+            }
+            ended.push((Arc::clone(stream), window.next()));
+            false
+        });
+        drop(streams);
+        for (stream, next) in &ended {
+            stream.tell(*next, Signal::Over);
+        }
+        if !ended.is_empty() {
+            self.note_change();
+        }
+        next
+    }
+
+    /// `None` when there is no such stream. One whose publisher is gone is
+    /// still there while it waits.
+    pub fn subscribe(&self, name: &StreamName) -> Option<Subscriber> {
+        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        let tail = stream.tail.subscribe();
+        let window = lock(&stream.window);
+        let cursor = match window.keyframe {
+            // Not at the last publisher's picture: this one has none yet, and
+            // nobody should take the old for what is so now.
+            Some(index) if index >= window.first && window.is_current() => Cursor::At(index),
+            _ => Cursor::AwaitKeyframe(window.next()),
+        };
+        drop(window);
+        Some(Subscriber {
+            stream,
+            tail,
+            cursor,
+            publisher: None,
+            told_lost: false,
+            needs_keyframe: true,
+        })
+    }
+
+    /// As [`subscribe`](Self::subscribe), for who takes sound alone: it
+    /// begins with what comes next, and waits for no keyframe, of which a
+    /// stream without a picture never has one.
+    pub fn listen(&self, name: &StreamName) -> Option<Subscriber> {
+        let mut subscriber = self.subscribe(name)?;
+        subscriber.needs_keyframe = false;
+        subscriber.cursor = Cursor::At(lock(&subscriber.stream.window).next());
+        Some(subscriber)
+    }
+
+    /// Notes since when pictures come and some viewer is shown none of them;
+    /// `None` when all viewers are served.
+    pub fn note_unshown(&self, name: &StreamName, since: Option<Timestamp>) {
+        if let Some(stream) = lock(&self.inner.streams).get(name) {
+            lock(&stream.window).unshown_since = since;
+        }
+    }
+
+    /// The share of the window that the group of pictures since the newest
+    /// keyframe takes up, 1 and more when it has no room there: nobody can
+    /// begin then. `None` without a publisher or a keyframe.
+    pub fn group_share(&self, name: &StreamName) -> Option<f32> {
+        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        let window = lock(&stream.window);
+        if window.tenure.lost.is_some() || !window.tenure.keyed {
+            return None;
+        }
+        Some(window.group_share())
+    }
+
+    /// One stream at a glance.
+    pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
+        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        Some(stream.info())
+    }
+
+    /// Notes that somebody wanted to publish and may not, and why.
+    pub fn turned_away(&self, address: IpAddr, why: String) {
+        self.inner
+            .refusals
+            .add(address.to_canonical(), why, Timestamp::now());
+    }
+
+    /// Who was turned away, the newest first.
+    pub fn refusals(&self) -> Vec<TurnedAway> {
+        self.inner.refusals.all()
+    }
+
+    /// All streams by name, those that wait for their publishers too.
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        let streams: Vec<_> = lock(&self.inner.streams).values().cloned().collect();
+        let mut infos: Vec<_> = streams.iter().map(|stream| stream.info()).collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
+    }
+
+    /// Changes whenever a stream begins, ends, loses its signal or has it
+    /// back.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    fn note_change(&self) {
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Stream {
+    fn new(name: &StreamName) -> Self {
+        Self {
+            name: name.clone(),
+            since: Timestamp::now(),
+            window: Mutex::default(),
+            tail: watch::Sender::new(Tail {
+                next: 0,
+                signal: Signal::There,
+            }),
+        }
+    }
+
+    fn tell(&self, next: u64, signal: Signal) {
+        self.tail.send_replace(Tail { next, signal });
+    }
+
+    fn info(&self) -> StreamInfo {
+        let window = lock(&self.window);
+        let video = window.units.iter().rev().find_map(|(_, unit)| match unit {
+            MediaUnit::Video(unit) => Some(Arc::clone(&unit.config)),
+            MediaUnit::Audio(_) => None,
+        });
+        StreamInfo {
+            name: self.name.clone(),
+            since: self.since,
+            totals: window.totals,
+            video,
+            lost_since: window.tenure.lost.map(|(_, since)| since),
+            contested_since: window.contested_since(Instant::now()),
+            unshown_since: window.unshown_since,
+        }
+    }
+}
+
+impl Window {
+    fn next(&self) -> u64 {
+        self.first + self.units.len() as u64
+    }
+
+    /// Whether this is one change too many.
+    fn note_takeover(&mut self, now: Instant) -> bool {
+        self.takeovers.push_back((now, Timestamp::now()));
+        if self.takeovers.len() > CONTEST {
+            self.takeovers.pop_front();
+        }
+        self.contested_since(now).is_some()
+    }
+
+    fn contested_since(&self, now: Instant) -> Option<Timestamp> {
+        let (first, since) = self.takeovers.front()?;
+        let many = self.takeovers.len() == CONTEST;
+        (many && now.duration_since(*first) <= CONTEST_WITHIN).then_some(*since)
+    }
+
+    /// Whether the newest keyframe is of the publisher that is there.
+    fn is_current(&self) -> bool {
+        self.tenure.lost.is_none() && self.tenure.keyed
+    }
+
+    fn push(&mut self, unit: MediaUnit) {
+        let size = unit.size();
+        self.totals.bytes += size as u64;
+        match &unit {
+            MediaUnit::Video(video) => {
+                self.totals.video_units += 1;
+                if video.keyframe {
+                    self.group_bytes = 0;
+                    self.totals.keyframes += 1;
+                    self.keyframe = Some(self.next());
+                    self.tenure.keyed = true;
+                }
+            }
+            MediaUnit::Audio(_) => self.totals.audio_units += 1,
+        }
+        self.units.push_back((self.tenure.id, unit));
+        self.bytes += size;
+        self.group_bytes = self.group_bytes.saturating_add(size);
+        while self.units.len() > WINDOW_UNITS || (self.bytes > WINDOW_BYTES && self.units.len() > 1)
+        {
+            let Some((_, gone)) = self.units.pop_front() else {
+                break;
+            };
+            self.bytes -= gone.size();
+            self.first += 1;
+        }
+    }
+
+    fn group_share(&self) -> f32 {
+        let units = self.keyframe.map_or(0, |index| self.next() - index);
+        let of_units = units as f32 / WINDOW_UNITS as f32;
+        of_units.max(self.group_bytes as f32 / WINDOW_BYTES as f32)
+    }
+
+    fn get(&self, index: u64) -> Option<&(u64, MediaUnit)> {
+        let offset = index.checked_sub(self.first)?;
+        self.units.get(usize::try_from(offset).ok()?)
+    }
+}
+
+/// The right to push to a stream. Dropping it leaves the stream without a
+/// signal, unless another publisher has taken over.
+#[derive(Debug)]
+pub struct Publisher {
+    hub: StreamHub,
+    stream: Arc<Stream>,
+    id: u64,
+    replaced: CancellationToken,
+}
+
+/// Another publisher has this stream now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream was taken over by a new publisher")]
+pub struct Replaced;
+
+impl Publisher {
+    /// Never waits. Pictures before the publisher's first keyframe are left
+    /// out: nobody could decode them.
+    pub fn push(&self, unit: MediaUnit) -> Result<(), Replaced> {
+        // The tail is told under the lock, so that it never goes back.
+        let mut window = lock(&self.stream.window);
+        if !self.holds(&window) {
+            return Err(Replaced);
+        }
+        let early = match &unit {
+            MediaUnit::Video(unit) => !unit.keyframe && !window.tenure.keyed,
+            MediaUnit::Audio(_) => false,
+        };
+        if early {
+            window.totals.left_out += 1;
+        } else {
+            window.push(unit);
+            self.stream.tell(window.next(), Signal::There);
+        }
+        Ok(())
+    }
+
+    /// Counts a picture that came and could not be used.
+    pub fn leave_out(&self) {
+        let mut window = lock(&self.stream.window);
+        if self.holds(&window) {
+            window.totals.left_out += 1;
+        }
+    }
+
+    pub fn name(&self) -> &StreamName {
+        &self.stream.name
+    }
+
+    /// Cancelled when another publisher takes over.
+    pub fn replaced(&self) -> &CancellationToken {
+        &self.replaced
+    }
+
+    fn holds(&self, window: &Window) -> bool {
+        window.tenure.id == self.id
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // Both locks, in the order every other path takes them, so that no
+        // successor can slip in between the question and the removal.
+        let mut streams = lock(&self.hub.inner.streams);
+        let mut window = lock(&self.stream.window);
+        if !self.holds(&window) {
+            return;
+        }
+        window.tenure.lost = Some((Instant::now(), Timestamp::now()));
+        let signal = if self.hub.inner.hold.is_zero() {
+            streams.remove(&self.stream.name);
+            Signal::Over
+        } else {
+            Signal::Lost
+        };
+        self.stream.tell(window.next(), signal);
+        drop(window);
+        drop(streams);
+        self.hub.note_change();
+    }
+}
+
+/// A poisoned lock only says that some thread panicked while holding it; every
+/// section here leaves the data whole at each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,127 @@
+//! A consumer's place in a stream: it never holds the publisher up, and hears
+//! of what it missed.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{Signal, Stream, Tail, Window, lock};
+use crate::base::stream_name::StreamName;
+use crate::media::MediaUnit;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cursor {
+    At(u64),
+    /// Nothing is handed out before the next keyframe at or after this index.
+    AwaitKeyframe(u64),
+}
+
+/// What a subscriber receives.
+#[derive(Debug, Clone)]
+pub enum Received {
+    Unit(MediaUnit),
+    /// So many units were lost; the next video unit is a keyframe.
+    Lost(u64),
+    /// The publisher is gone; all it sent has been received.
+    SignalLost,
+    /// What comes now is another publisher's, or of one that has returned: its
+    /// times have nothing to do with those before, and its first video unit is
+    /// a keyframe.
+    Restarted,
+}
+
+/// One consumer's place in a stream.
+#[derive(Debug)]
+pub struct Subscriber {
+    pub(super) stream: Arc<Stream>,
+    pub(super) tail: watch::Receiver<Tail>,
+    pub(super) cursor: Cursor,
+    /// Whose units were received last.
+    pub(super) publisher: Option<u64>,
+    pub(super) told_lost: bool,
+    pub(super) needs_keyframe: bool,
+}
+
+impl Subscriber {
+    pub fn name(&self) -> &StreamName {
+        &self.stream.name
+    }
+
+    /// The next unit; `None` when the stream has ended and all was received.
+    /// Cancel safe.
+    pub async fn recv(&mut self) -> Option<Received> {
+        loop {
+            // Marked as seen before the look, so that a push in between is
+            // noticed by `changed` below.
+            let tail = *self.tail.borrow_and_update();
+            if let Some(received) = self.take() {
+                return Some(received);
+            }
+            match tail.signal {
+                Signal::Over => return None,
+                Signal::Lost if !self.told_lost => {
+                    self.told_lost = true;
+                    return Some(Received::SignalLost);
+                }
+                Signal::Lost | Signal::There => {}
+            }
+            if self.tail.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// How many units are there to be received at once.
+    pub fn waiting(&self) -> u64 {
+        match self.cursor {
+            Cursor::At(index) => self.tail.borrow().next.saturating_sub(index),
+            Cursor::AwaitKeyframe(_) => 0,
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Option<Received> {
+        let window = lock(&self.stream.window);
+        if let Cursor::AwaitKeyframe(from) = self.cursor {
+            let keyframe = window
+                .keyframe
+                .filter(|index| *index >= from.max(window.first));
+            let Some(keyframe) = keyframe else {
+                return took_up(&window, &mut self.told_lost, &mut self.publisher);
+            };
+            self.cursor = Cursor::At(keyframe);
+        }
+        let Cursor::At(index) = self.cursor else {
+            return None;
+        };
+        if index < window.first {
+            let resume = match self.needs_keyframe {
+                true => window.keyframe.filter(|keyframe| *keyframe >= window.first),
+                false => Some(window.next()),
+            };
+            let to = resume.unwrap_or_else(|| window.next());
+            self.cursor = resume.map_or(Cursor::AwaitKeyframe(to), Cursor::At);
+            return Some(Received::Lost(to - index));
+        }
+        let (publisher, unit) = window.get(index)?;
+        let before = self.publisher.replace(*publisher);
+        // Who was told of a loss hears of the return, if it never had a unit.
+        let was_lost = std::mem::take(&mut self.told_lost);
+        if before.map_or(was_lost, |before| before != *publisher) {
+            return Some(Received::Restarted);
+        }
+        self.cursor = Cursor::At(index + 1);
+        Some(Received::Unit(unit.clone()))
+    }
+}
+
+/// Tells who waits for a keyframe that units come again: of a stream without a
+/// picture there never is one.
+fn took_up(window: &Window, told_lost: &mut bool, publisher: &mut Option<u64>) -> Option<Received> {
+    let (newest, _) = window.units.back()?;
+    if !*told_lost || window.tenure.lost.is_some() || *newest != window.tenure.id {
+        return None;
+    }
+    *told_lost = false;
+    *publisher = Some(*newest);
+    Some(Received::Restarted)
+}

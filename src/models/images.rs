@@ -1,0 +1,234 @@
+//! The picture as it is sent.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::domain::transcript::SentPicture;
+use crate::models::model::{Failure, Fatal};
+use crate::screen::frame::Frame;
+use crate::screen::picture::{EncodeError, Rect, Still};
+
+/// A JPEG of this many bytes makes a request of just under 4 MB, the largest
+/// that has never been refused.
+const MAX_JPEG: usize = 2_950_000;
+
+/// A smaller part shows nothing, enlarged or not.
+const SMALLEST: u32 = 16;
+
+/// What a request shows, in the form it carries it; nothing for a question
+/// without a picture.
+#[derive(Default)]
+pub(super) struct Shot {
+    pub whole: Option<Whole>,
+    /// Parts of it, enlarged.
+    pub closeups: Vec<Closeup>,
+}
+
+pub(super) struct Whole {
+    /// Whose still it is: the frame itself, or a smaller version of it.
+    pub frame: Arc<Frame>,
+    pub base64: String,
+    sent: SentPicture,
+}
+
+pub(super) struct Closeup {
+    /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
+    pub bounds: [u16; 4],
+    pub base64: String,
+    sent: SentPicture,
+}
+
+impl Shot {
+    /// At native resolution if it fits, else halved until it does; parts of it
+    /// enlarged as far as they fit too. Costs CPU: call it off the async
+    /// workers.
+    pub(super) fn take(frame: Arc<Frame>, regions: &[Rect]) -> Result<Self, EncodeError> {
+        let whole = Whole::of(frame)?;
+        let mut closeups = Vec::new();
+        let mut room = MAX_JPEG.saturating_sub(whole.base64.len() / 4 * 3);
+        for region in regions {
+            let frame = &whole.frame;
+            let (width, height) = (frame.picture.width, frame.picture.height);
+            let part = frame.picture.crop(*region);
+            if part.width < SMALLEST || part.height < SMALLEST {
+                continue;
+            }
+            let part = part.doubled();
+            let size = (part.width, part.height);
+            let still = frame.showing(part).still()?;
+            if still.jpeg.len() > room {
+                break;
+            }
+            room -= still.jpeg.len();
+            let bounds = region.thousandths(width, height);
+            closeups.push(Closeup {
+                bounds,
+                base64: STANDARD.encode(&still.jpeg),
+                sent: sent(Some(bounds), size, &still),
+            });
+        }
+        Ok(Self {
+            whole: Some(whole),
+            closeups,
+        })
+    }
+
+    /// At half the size, and half of that until it fits; without parts.
+    pub(super) fn smaller(&self) -> Result<Self, EncodeError> {
+        let whole = self.whole.as_ref();
+        let whole = whole.map(|whole| Whole::of(Arc::new(whole.frame.halved())));
+        Ok(Self {
+            whole: whole.transpose()?,
+            closeups: Vec::new(),
+        })
+    }
+
+    /// It was taken neither as it is nor smaller.
+    pub(super) fn too_big(&self) -> Failure {
+        let reason = match self.whole {
+            Some(_) => "the request was not accepted (413): too big, at half the size too",
+            None => "the request was not accepted (413): too big, without any picture",
+        };
+        Failure::fatal(Fatal::Request, reason)
+    }
+
+    /// What of it is kept: the whole, then the parts.
+    pub(super) fn sent(&self) -> Vec<SentPicture> {
+        let whole = self.whole.iter().map(|whole| &whole.sent);
+        let parts = self.closeups.iter().map(|closeup| &closeup.sent);
+        whole.chain(parts).cloned().collect()
+    }
+}
+
+impl Whole {
+    fn of(frame: Arc<Frame>) -> Result<Self, EncodeError> {
+        let mut frame = frame;
+        let mut still = frame.still()?;
+        while still.jpeg.len() > MAX_JPEG && can_shrink(&frame) {
+            frame = Arc::new(frame.halved());
+            still = frame.still()?;
+        }
+        Ok(Self {
+            base64: STANDARD.encode(&still.jpeg),
+            sent: sent(None, (frame.picture.width, frame.picture.height), &still),
+            frame,
+        })
+    }
+}
+
+fn sent(bounds: Option<[u16; 4]>, (width, height): (u32, u32), still: &Still) -> SentPicture {
+    SentPicture {
+        bounds,
+        width,
+        height,
+        sha256: still.sha256.clone(),
+    }
+}
+
+fn can_shrink(frame: &Frame) -> bool {
+    frame.picture.width > 2 && frame.picture.height > 2
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        Self::fatal(Fatal::Request, error.to_string())
+    }
+}
+
+/// Runs what costs CPU off the async workers.
+pub(super) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: Into<Failure> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => Err(Failure::fatal(
+            Fatal::Request,
+            format!("the picture could not be prepared: {}", reason_of(&error)),
+        )),
+    }
+}
+
+fn reason_of(error: &tokio::task::JoinError) -> &'static str {
+    if error.is_cancelled() {
+        "shutting down"
+    } else {
+        "its encoder failed"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::base::stream_name::StreamName;
+    use crate::media::MediaTime;
+    use crate::screen::picture::Picture;
+
+    /// As many bytes as the picture has samples.
+    fn frame(width: u32, height: u32) -> Arc<Frame> {
+        let plane = |w: u32, h: u32| vec![0; (w * h) as usize];
+        let picture = Picture {
+            width,
+            height,
+            y: plane(width, height),
+            u: plane(width.div_ceil(2), height.div_ceil(2)),
+            v: plane(width.div_ceil(2), height.div_ceil(2)),
+        };
+        Arc::new(Frame::new(
+            StreamName::new("team").unwrap(),
+            7,
+            MediaTime(0),
+            Timestamp::UNIX_EPOCH,
+            Arc::new(picture),
+            |picture| Ok(Bytes::from(picture.y.clone())),
+        ))
+    }
+
+    #[test]
+    fn what_fits_goes_out_as_it_is() {
+        let whole = frame(1920, 1080);
+        let shot = Shot::take(Arc::clone(&whole), &[]).unwrap();
+        let sent = shot.whole.as_ref().unwrap();
+        assert!(Arc::ptr_eq(&sent.frame, &whole));
+        assert_eq!(sent.base64.len(), (1920 * 1080_usize).div_ceil(3) * 4);
+    }
+
+    #[test]
+    fn what_is_too_big_shrinks_until_it_fits_and_keeps_its_name() {
+        let shot = Shot::take(frame(8000, 4000), &[]).unwrap();
+        let shot = shot.whole.unwrap();
+        assert_eq!((shot.frame.picture.width, shot.frame.seq), (2000, 7));
+        assert!(shot.base64.len() < 4_000_000);
+        assert_eq!((shot.sent.width, shot.sent.bounds), (2000, None));
+        let sum = shot.frame.still().unwrap().sha256;
+        assert_ne!(sum, frame(8000, 4000).still().unwrap().sha256);
+    }
+
+    #[test]
+    fn parts_are_enlarged_as_far_as_they_fit() {
+        let part = |width| Rect {
+            x: 100,
+            y: 100,
+            width,
+            height: 100,
+        };
+        let regions = [part(200), part(5), part(1800)];
+        let shot = Shot::take(frame(1920, 1080), &regions).unwrap();
+        assert_eq!(shot.closeups.len(), 2, "a sliver shows nothing");
+        assert_eq!(shot.closeups[0].bounds, [92, 52, 185, 156]);
+        assert_eq!(
+            shot.closeups[0].base64.len(),
+            (400 * 200_usize).div_ceil(3) * 4
+        );
+        let full = Shot::take(frame(2000, 1400), &[part(1800)]).unwrap();
+        assert!(full.closeups.is_empty(), "the request would be too big");
+    }
+}

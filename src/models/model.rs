@@ -1,0 +1,405 @@
+//! The seam to whatever does the thinking: one question, one answer, and the
+//! honest names of everything in between.
+
+use crate::domain::cost::Usage;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::cost::Outcome;
+use crate::domain::finding::{ModelRef, Observation, Severity};
+use crate::domain::incident::{Opinion, Stance};
+use crate::domain::transcript::{Cost, Spoken};
+use crate::screen::frame::Frame;
+use crate::screen::picture::Rect;
+
+/// Who looks: the part of an agent's configuration that a model sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Persona {
+    pub name: String,
+    pub personality: String,
+    pub focus: String,
+    /// Concrete things to look for.
+    pub indicators: Vec<String>,
+}
+
+/// One question to a model.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub persona: Arc<Persona>,
+    /// Of one stream, oldest first, never empty. One frame for a model of
+    /// [`Appetite::Newest`].
+    pub frames: Vec<Arc<Frame>>,
+    pub news: News,
+    pub memory: Memory,
+    pub meter: Meter,
+}
+
+/// Of one stream, by one analyst.
+pub const MOST_REMEMBERED: usize = 8;
+
+/// What an analyst has said of a stream and is not done with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Oldest first.
+    pub reported: Vec<Remembered>,
+    /// In its own words.
+    pub not_sure: Vec<String>,
+}
+
+/// Something it reported and that is not known to have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    pub incident: Uuid,
+    pub severity: Severity,
+    pub title: String,
+    /// What proved it, as it may leave.
+    pub quote: String,
+    pub since: Timestamp,
+}
+
+/// What has become of what it remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FollowUp {
+    /// Places in [`Memory::reported`] of what has ended.
+    pub ended: Vec<usize>,
+    /// What it can't tell yet, to be asked again with the next picture.
+    pub not_sure: Vec<String>,
+}
+
+/// What has changed since this analyst last looked at the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct News {
+    /// It has not looked at it before, or at a picture of another size.
+    pub first: bool,
+    /// Parts of the newest frame worth a closer look, the largest first.
+    pub regions: Vec<Rect>,
+    /// Lines of text, as they may leave.
+    pub appeared: Vec<String>,
+    pub vanished: Vec<String>,
+}
+
+/// Which frames a model wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appetite {
+    /// The newest picture; what came in between is skipped.
+    Newest,
+    /// Every frame whose text was read since the last look.
+    EveryRead,
+}
+
+/// The worst one request of a question may cost, in tokens; nothing for a
+/// model that charges nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Most {
+    pub prompt_tokens: u64,
+    pub output_tokens: u64,
+}
+
+impl Most {
+    /// Of so many requests: prompt and output. Any but the first may be
+    /// allowed twice the output.
+    pub fn of(self, requests: u32) -> (u64, u64) {
+        let requests = u64::from(requests);
+        let outputs = (2 * requests).saturating_sub(1);
+        (
+            self.prompt_tokens.saturating_mul(requests),
+            self.output_tokens.saturating_mul(outputs),
+        )
+    }
+}
+
+/// Counts what a question takes, and bounds how many requests that may be.
+/// Clones count together.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    granted: u32,
+    read: Arc<Mutex<MeterReading>>,
+}
+
+/// What a question has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MeterReading {
+    pub requests: u32,
+    /// As the server told it.
+    pub usage: Usage,
+    /// Requests that the server told the price of.
+    pub charged: u32,
+    /// Requests whose price nobody told, and that may have been charged for.
+    pub untold: u32,
+}
+
+impl Meter {
+    pub fn of(requests: u32) -> Self {
+        Self {
+            granted: requests,
+            read: Arc::default(),
+        }
+    }
+
+    pub fn granted(&self) -> u32 {
+        self.granted
+    }
+
+    pub fn read(&self) -> MeterReading {
+        *self.lock()
+    }
+
+    /// To be asked before each request; one that is refused is not to be sent.
+    pub fn begin(&self) -> bool {
+        let mut read = self.lock();
+        if read.requests >= self.granted {
+            return false;
+        }
+        read.requests += 1;
+        read.untold += 1;
+        true
+    }
+
+    /// What the request sent last has cost.
+    pub fn told(&self, usage: Usage) {
+        let mut read = self.lock();
+        read.untold = read.untold.saturating_sub(1);
+        read.charged += u32::from(usage != Usage::default());
+        read.usage.prompt_tokens += usage.prompt_tokens;
+        read.usage.cached_tokens += usage.cached_tokens;
+        read.usage.output_tokens += usage.output_tokens;
+    }
+
+    /// The request sent last is not charged for.
+    pub fn free(&self) {
+        self.told(Usage::default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MeterReading> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without a bound.
+impl Default for Meter {
+    fn default() -> Self {
+        Self::of(u32::MAX)
+    }
+}
+
+/// Observations on one frame.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub frame: Arc<Frame>,
+    pub observation: Observation,
+}
+
+/// A model's answer: it looked, and this is what it saw, maybe nothing.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub seen: Vec<Seen>,
+    /// Findings thrown away because they did not make sense.
+    pub dropped: u32,
+    pub follow_up: FollowUp,
+    pub usage: Usage,
+    pub model: ModelRef,
+    /// What went over the wire; `None` where nothing does.
+    pub spoken: Option<Box<Spoken>>,
+}
+
+/// What one analyst reported, put before another one or the critic.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Who is asked.
+    pub persona: Arc<Persona>,
+    pub asked: Asked,
+    /// The picture it was reported from, as it may leave.
+    pub frame: Arc<Frame>,
+    /// Who reported it, and what.
+    pub first: String,
+    pub report: Observation,
+    /// What the others said; for the critic.
+    pub opinions: Vec<Opinion>,
+    pub meter: Meter,
+}
+
+/// What is wanted of who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Its own point of view.
+    Opinion,
+    /// What severity and confidence the evidence bears out.
+    Verdict,
+}
+
+/// A point of view: the stance, and severity, confidence, words (`detail`) and
+/// proof as in a finding. The critic confirms when the report stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    pub stance: Stance,
+    pub observation: Observation,
+}
+
+/// A model's answer to a case.
+#[derive(Debug, Clone)]
+pub struct Weighed {
+    pub view: View,
+    pub usage: Usage,
+    pub model: ModelRef,
+    /// As in [`Answer`].
+    pub spoken: Option<Box<Spoken>>,
+}
+
+/// A person's question about what was on the screens.
+#[derive(Debug, Clone)]
+pub struct Inquiry {
+    pub question: String,
+    /// What may have to do with it, an entry a line: untrusted, secrets masked.
+    pub record: Vec<String>,
+    pub now: Timestamp,
+    pub meter: Meter,
+}
+
+/// A model's answer to an inquiry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replied {
+    /// `None`: the record does not say.
+    pub answer: Option<String>,
+    /// Places in [`Inquiry::record`] that it stands on, in order.
+    pub cited: Vec<usize>,
+    pub usage: Usage,
+}
+
+/// An answer, who gave it, and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub replied: Replied,
+    pub model: ModelRef,
+    pub cost: Cost,
+}
+
+/// Whoever has people's questions answered.
+pub trait Answers: fmt::Debug + Send + Sync {
+    /// `None` when nobody can be asked: the configured model only applies
+    /// rules.
+    fn put(
+        &self,
+        question: String,
+        record: Vec<String>,
+    ) -> BoxFuture<'_, Option<Result<Answered, Failure>>>;
+}
+
+/// Why there is no answer. Never to be read as "nothing to report".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The model was reached and said nothing usable: empty, cut off, not
+    /// JSON, of another shape. `dropped` counts findings that were there and
+    /// made no sense, when none did.
+    #[error("no answer: {reason}")]
+    NoAnswer { reason: String, dropped: u32 },
+    /// The model declined this picture or prompt. Asking again unchanged is
+    /// no use.
+    #[error("refused: {reason}")]
+    Refused { reason: String },
+    /// Over a quota. `retry_after` is what the server asked for; `exhausted`
+    /// when waiting minutes won't help (a quota per day, or none at all).
+    #[error("rate limited: {reason}")]
+    RateLimited {
+        reason: String,
+        retry_after: Option<Duration>,
+        exhausted: bool,
+    },
+    /// Server or connection trouble that may pass.
+    #[error("{reason}")]
+    Transient { reason: String },
+    /// Will not work until somebody changes something.
+    #[error("{reason}")]
+    Fatal { kind: Fatal, reason: String },
+}
+
+impl Failure {
+    pub fn no_answer(reason: impl Into<String>) -> Self {
+        Self::NoAnswer {
+            reason: reason.into(),
+            dropped: 0,
+        }
+    }
+
+    pub fn fatal(kind: Fatal, reason: impl Into<String>) -> Self {
+        Self::Fatal {
+            kind,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// What somebody has to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fatal {
+    /// The key is wrong, revoked, or not allowed to do this.
+    Key,
+    /// The model name is unknown, or gone.
+    Model,
+    /// The request itself was not accepted.
+    Request,
+}
+
+/// Outcome of a request, as it is counted.
+pub fn outcome(result: &Result<Answer, Failure>) -> Outcome {
+    match result {
+        Ok(answer) if answer.seen.is_empty() => Outcome::Nothing,
+        Ok(_) => Outcome::Findings,
+        Err(Failure::NoAnswer { .. }) => Outcome::NoAnswer,
+        Err(Failure::Refused { .. }) => Outcome::Refused,
+        Err(Failure::RateLimited { .. }) => Outcome::RateLimited,
+        Err(Failure::Transient { .. }) => Outcome::Transient,
+        Err(Failure::Fatal { .. }) => Outcome::Fatal,
+    }
+}
+
+/// Something that can be asked what it sees.
+pub trait Model: fmt::Debug + Send + Sync {
+    /// Provider and name as configured, version as far as known.
+    fn identity(&self) -> ModelRef;
+
+    fn appetite(&self) -> Appetite;
+
+    /// One attempt, with the few immediate resends a provider's documents
+    /// prescribe; waiting, retrying and breaking the circuit are the caller's.
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+    /// What it makes of a case; like [`Self::look`] in all else. One that can
+    /// only look says so.
+    fn weigh<'a>(&'a self, _case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+        let failure = Failure::no_answer("this model gives no opinions");
+        Box::pin(std::future::ready(Err(failure)))
+    }
+
+    /// What it makes of a person's question; like [`Self::look`] in all else.
+    fn answer<'a>(&'a self, _inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
+        let failure = Failure::no_answer("this model answers no questions");
+        Box::pin(std::future::ready(Err(failure)))
+    }
+
+    /// What it can't do that others can, in words; told at the start.
+    fn lacks(&self) -> &'static str {
+        ""
+    }
+
+    /// The worst one request for it may cost.
+    fn most_for_look(&self, _look: &Look) -> Most {
+        Most::default()
+    }
+
+    fn most_for_case(&self, _case: &Case) -> Most {
+        Most::default()
+    }
+
+    fn most_for_inquiry(&self, _inquiry: &Inquiry) -> Most {
+        Most::default()
+    }
+
+    /// Finds out whether it would answer (key, name, reachability) at the
+    /// least cost, and says so in a few words.
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>>;
+}

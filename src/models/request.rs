@@ -1,0 +1,144 @@
+//! A question to a hosted model before it has a wire format, and what came of
+//! it: the same for all of them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::domain::cost::Usage;
+use crate::domain::finding::ModelRef;
+use crate::domain::transcript::Spoken;
+use crate::models::images::{Shot, blocking};
+use crate::models::model::{
+    Answer, Case, Failure, Fatal, Inquiry, Look, Meter, Most, Replied, Weighed,
+};
+use crate::models::{answer, ask_prompt, panel_prompt, prompt};
+use crate::screen::frame::Frame;
+use crate::screen::picture::Rect;
+
+/// What a request is made from.
+pub(super) struct Asking {
+    pub system: String,
+    pub text: String,
+    /// With the parts of it to be enlarged; none for a question about the
+    /// record.
+    pub picture: Option<(Arc<Frame>, Vec<Rect>)>,
+    /// Of the answer.
+    pub schema: &'static Value,
+    pub meter: Meter,
+}
+
+impl Asking {
+    pub(super) fn about(look: &Look) -> Result<Self, Failure> {
+        let frame = look.frames.last().map(Arc::clone);
+        let frame = frame.ok_or_else(no_picture)?;
+        Ok(Self {
+            system: prompt::system(&look.persona),
+            text: prompt::question(look, &frame),
+            picture: Some((frame, look.news.regions.clone())),
+            schema: answer::schema(),
+            meter: look.meter.clone(),
+        })
+    }
+
+    pub(super) fn of(case: &Case) -> Self {
+        Self {
+            system: panel_prompt::system(case),
+            text: panel_prompt::question(case),
+            picture: Some((Arc::clone(&case.frame), panel_prompt::regions(case))),
+            schema: panel_prompt::schema(),
+            meter: case.meter.clone(),
+        }
+    }
+
+    pub(super) fn into(inquiry: &Inquiry) -> Self {
+        Self {
+            system: ask_prompt::SYSTEM.to_owned(),
+            text: ask_prompt::question(inquiry),
+            picture: None,
+            schema: ask_prompt::schema(),
+            meter: inquiry.meter.clone(),
+        }
+    }
+
+    /// The picture as it is sent.
+    pub(super) async fn shot(&self) -> Result<Arc<Shot>, Failure> {
+        let Some((frame, regions)) = self.picture.clone() else {
+            return Ok(Arc::default());
+        };
+        Ok(Arc::new(
+            blocking(move || Shot::take(frame, &regions)).await?,
+        ))
+    }
+
+    /// The worst one request for it may cost, with what its pictures (whole,
+    /// and so many parts) may.
+    pub(super) fn most(
+        &self,
+        max_output_tokens: u32,
+        pictures: impl FnOnce(&Frame, usize) -> u64,
+    ) -> Most {
+        let shown = self.picture.as_ref();
+        let shown = shown.map(|(frame, regions)| pictures(frame, regions.len()));
+        let text = self.system.len() + self.text.len() + self.schema.to_string().len();
+        Most {
+            prompt_tokens: prompt::most_tokens(text) + shown.unwrap_or_default(),
+            output_tokens: u64::from(max_output_tokens),
+        }
+    }
+}
+
+/// What was asked and said, and on which version of the picture.
+pub(super) struct Said {
+    spoken: Spoken,
+    frame: Option<Arc<Frame>>,
+    usage: Usage,
+}
+
+impl Said {
+    pub(super) fn new(
+        system: String,
+        question: String,
+        answer: String,
+        shot: &Shot,
+        usage: Usage,
+    ) -> Self {
+        Self {
+            spoken: Spoken {
+                system,
+                question,
+                pictures: shot.sent(),
+                answer,
+            },
+            frame: shot.whole.as_ref().map(|whole| Arc::clone(&whole.frame)),
+            usage,
+        }
+    }
+
+    pub(super) fn answer(self, model: ModelRef) -> Result<Answer, Failure> {
+        let frame = self.frame.ok_or_else(no_picture)?;
+        let answer = answer::conclude(&self.spoken.answer, &frame, self.usage, model)?;
+        Ok(Answer {
+            spoken: Some(Box::new(self.spoken)),
+            ..answer
+        })
+    }
+
+    pub(super) fn weighed(self, case: &Case, model: ModelRef) -> Result<Weighed, Failure> {
+        let view = answer::view(&self.spoken.answer, case.report.category);
+        Ok(Weighed {
+            view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
+            usage: self.usage,
+            model,
+            spoken: Some(Box::new(self.spoken)),
+        })
+    }
+
+    pub(super) fn replied(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
+        ask_prompt::replied(&self.spoken.answer, inquiry, self.usage)
+    }
+}
+
+fn no_picture() -> Failure {
+    Failure::fatal(Fatal::Request, "no picture to look at")
+}

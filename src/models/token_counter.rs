@@ -1,0 +1,67 @@
+//! A model that says nothing and counts what it would have cost to ask one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+
+use super::prompt;
+use crate::domain::cost::Usage;
+use crate::domain::finding::ModelRef;
+use crate::models::model::{Answer, Appetite, Failure, FollowUp, Look, Model};
+
+/// Asked as a hosted model would be.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    looks: AtomicU64,
+    tokens: AtomicU64,
+}
+
+impl Gauge {
+    /// How often it was asked, and about how many tokens that was.
+    pub fn read(&self) -> (u64, u64) {
+        (
+            self.looks.load(Ordering::Relaxed),
+            self.tokens.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Model for Gauge {
+    fn identity(&self) -> ModelRef {
+        ModelRef {
+            provider: "gauge".to_owned(),
+            name: "gauge".to_owned(),
+            version: String::new(),
+            prompt: String::new(),
+        }
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite::Newest
+    }
+
+    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        let tokens = look
+            .frames
+            .last()
+            .map_or(0, |frame| prompt::estimated_tokens(look, frame));
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+        let answer = Answer {
+            seen: Vec::new(),
+            dropped: 0,
+            follow_up: FollowUp::default(),
+            usage: Usage {
+                estimated_tokens: tokens,
+                ..Usage::default()
+            },
+            model: self.identity(),
+            spoken: None,
+        };
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(std::future::ready(Ok("counts".to_owned())))
+    }
+}

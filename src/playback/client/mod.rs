@@ -1,0 +1,190 @@
+//! The other end of WHEP: receives a stream from another server, ours or not,
+//! and publishes it on the local hub.
+//!
+//! ```text
+//!  signalling (HTTP)     session (webrtc: ICE, DTLS, RTP)
+//!        \                 |  reorder -> depacketizer -> StreamHub
+//!         +---- Client ----+
+//! ```
+//!
+//! What breaks is begun anew, with growing and jittered waits.
+
+mod session;
+mod signalling;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::base::backoff::Backoff;
+use crate::base::bearer::{Bearer, shown};
+use crate::base::stream_name::StreamName;
+use crate::media::hub::StreamHub;
+use session::Session;
+use signalling::{Refusal, Signalling};
+
+/// Between two questions whether the stream is there yet: at least this, at
+/// most twice this.
+const NOT_YET: Duration = Duration::from_secs(1);
+
+/// Where to receive from and as what.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// `https://host/whep/stream`, or whatever the other server calls it.
+    pub url: Url,
+    pub bearer: Bearer,
+    /// The name on the local hub.
+    pub stream: StreamName,
+}
+
+/// Why the client can't work at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("failed to set up HTTP: {0}")]
+    Http(String),
+    /// The very first question was answered so; later it would be waited out.
+    #[error(
+        "{url} refuses us ({status}): {detail}; expected a WHEP address, and the server's token in WATCHTOWER_CONSOLE_TOKEN"
+    )]
+    Refused {
+        url: String,
+        status: u16,
+        detail: String,
+    },
+}
+
+/// Why a session is over or never was.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("failed to set up a peer connection: {0}")]
+    Setup(String),
+    #[error("the answer can't be used: {0}")]
+    Answer(String),
+    #[error("{0}")]
+    Over(&'static str),
+}
+
+/// A standing wish to receive one stream.
+#[derive(Debug)]
+pub struct Client {
+    settings: ClientSettings,
+    signalling: Signalling,
+}
+
+impl Client {
+    pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
+        let signalling = Signalling::new(settings.url.clone(), settings.bearer.clone())
+            .map_err(ClientError::Http)?;
+        Ok(Self {
+            settings,
+            signalling,
+        })
+    }
+
+    /// Receives until `shutdown`, and ends the session on the server then. The
+    /// only error is a refusal of the first request for want of the right
+    /// token.
+    pub async fn run(self, hub: StreamHub, shutdown: CancellationToken) -> Result<(), ClientError> {
+        let mut backoff = Backoff::default();
+        let mut known = false;
+        let mut waiting = false;
+        loop {
+            let outcome = self.receive_once(&hub, &shutdown, &mut backoff).await;
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
+            let trouble = match outcome {
+                Ok(()) => return Ok(()),
+                Err(trouble) => trouble,
+            };
+            let wait = match &trouble {
+                Trouble::Refused(Refusal::Status {
+                    status: 404,
+                    retry_after,
+                    ..
+                }) => {
+                    known = true;
+                    if !std::mem::replace(&mut waiting, true) {
+                        let url = shown(&self.settings.url);
+                        tracing::info!("waiting for the stream at {url}");
+                    }
+                    let wait = NOT_YET.mul_f64(rand::random_range(1.0..=2.0));
+                    retry_after.map_or(wait, |asked| wait.max(asked.min(10 * NOT_YET)))
+                }
+                Trouble::Refused(Refusal::Status {
+                    status: status @ (401 | 403),
+                    detail,
+                    ..
+                }) if !known => {
+                    return Err(ClientError::Refused {
+                        url: shown(&self.settings.url),
+                        status: *status,
+                        detail: detail.clone(),
+                    });
+                }
+                trouble => {
+                    known |= !matches!(trouble, Trouble::Refused(_));
+                    waiting = false;
+                    let wait = backoff.next(trouble.retry_after());
+                    let seconds = wait.as_secs_f64();
+                    tracing::warn!("{trouble}; trying again in {seconds:.1} s");
+                    wait
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn receive_once(
+        &self,
+        hub: &StreamHub,
+        shutdown: &CancellationToken,
+        backoff: &mut Backoff,
+    ) -> Result<(), Trouble> {
+        let mut session = Session::offer(&self.settings.url).await?;
+        let opened = tokio::select! {
+            opened = self.signalling.open(session.sdp()) => opened,
+            () = shutdown.cancelled() => {
+                session.close().await;
+                return Ok(());
+            }
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                session.close().await;
+                return Err(refusal.into());
+            }
+        };
+        let stream = &self.settings.stream;
+        let received = async {
+            session.accept(opened.answer).await?;
+            tracing::info!(%stream, "receiving from {}", shown(&self.settings.url));
+            session.receive(hub, stream, || backoff.reset()).await
+        };
+        let outcome = tokio::select! {
+            outcome = received => outcome,
+            () = shutdown.cancelled() => Ok(()),
+        };
+        session.close().await;
+        if let Some(url) = opened.session {
+            self.signalling.end(url).await;
+        }
+        outcome
+    }
+}
+
+impl Trouble {
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(Refusal::Status { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+}

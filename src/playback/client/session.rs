@@ -1,0 +1,300 @@
+//! One session: webrtc's peer connection as the one who offers and receives.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use webrtc::error::Error;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, Registry,
+    SettingEngineBuilder, register_default_interceptors,
+};
+
+use super::Trouble;
+use crate::base::bearer::is_loopback;
+use crate::base::stream_name::StreamName;
+use crate::media::MediaUnit;
+use crate::media::hub::{Publisher, StreamHub};
+use crate::playback::peer::h264;
+use crate::transport::depacketizer::Depacketizer;
+use crate::transport::reorder::{Ordered, Reorder, RtpPacket};
+
+/// Gathering is local: addresses of this machine only.
+const GATHERING: Duration = Duration::from_secs(3);
+const HANDSHAKE: Duration = Duration::from_secs(15);
+/// A stream that sends nothing for so long is dead or paused.
+const SILENCE: Duration = Duration::from_secs(6);
+const CHECKS: Duration = Duration::from_millis(200);
+/// Between two requests for a keyframe.
+const KEYFRAME_REQUESTS: Duration = Duration::from_secs(1);
+/// Main and High besides what every browser decodes: we decode them all.
+const PROFILES: [(&str, u8); 3] = [("42e01f", 102), ("4d001f", 104), ("64001f", 106)];
+
+pub(super) struct Session {
+    connection: Arc<dyn PeerConnection>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+    tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    sdp: String,
+}
+
+struct Events {
+    gathered: CancellationToken,
+    state: watch::Sender<RTCPeerConnectionState>,
+    tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Events {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.gathered.cancel();
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.state.send_replace(state);
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        // One was asked for; who sends more is not listened to.
+        let _ = self.tracks.try_send(track);
+    }
+}
+
+impl Session {
+    /// Offers to receive video, with every address a server may reach us by.
+    pub(super) async fn offer(server: &Url) -> Result<Self, Trouble> {
+        let (state, watcher) = watch::channel(RTCPeerConnectionState::New);
+        let (sender, tracks) = mpsc::channel(1);
+        let events = Arc::new(Events {
+            gathered: CancellationToken::new(),
+            state,
+            tracks: sender,
+        });
+        let gathered = events.gathered.clone();
+        let mut engine = media_engine()?;
+        let registry = register_default_interceptors(Registry::new(), &mut engine)?;
+        let near = is_loopback(server);
+        let settings = SettingEngineBuilder::new()
+            .with_include_loopback_candidate(near)
+            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+            .with_ice_timeouts(Some(SILENCE), Some(2 * SILENCE), Some(SILENCE / 3))
+            .build();
+        let connection = PeerConnectionBuilder::new()
+            .with_media_engine(engine)
+            .with_setting_engine(settings)
+            .with_interceptor_registry(registry)
+            .with_handler(events)
+            .with_udp_addrs(addresses(near))
+            .build()
+            .await?;
+        let mut session = Self {
+            connection: Arc::new(connection),
+            state: watcher,
+            tracks,
+            sdp: String::new(),
+        };
+        match session.describe(&gathered).await {
+            Ok(sdp) => {
+                session.sdp = sdp;
+                Ok(session)
+            }
+            Err(trouble) => {
+                session.close().await;
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn describe(&self, gathered: &CancellationToken) -> Result<String, Trouble> {
+        let receive = RTCRtpTransceiverInit {
+            direction: RTCRtpTransceiverDirection::Recvonly,
+            ..RTCRtpTransceiverInit::default()
+        };
+        self.connection
+            .add_transceiver_from_kind(RtpCodecKind::Video, Some(receive))
+            .await?;
+        let offer = self.connection.create_offer(None).await?;
+        self.connection.set_local_description(offer).await?;
+        // What was gathered by then has to do.
+        let _ = tokio::time::timeout(GATHERING, gathered.cancelled()).await;
+        let description = self.connection.local_description().await;
+        let description = description.ok_or(Trouble::Over("there is no offer"))?;
+        Ok(description.sdp)
+    }
+
+    pub(super) fn sdp(&self) -> &str {
+        &self.sdp
+    }
+
+    /// Takes the answer and shakes hands.
+    pub(super) async fn accept(&mut self, answer: String) -> Result<(), Trouble> {
+        let unusable = |error: Error| Trouble::Answer(error.to_string());
+        let answer = RTCSessionDescription::answer(answer).map_err(unusable)?;
+        self.connection
+            .set_remote_description(answer)
+            .await
+            .map_err(unusable)?;
+        let connected = self.state.wait_for(|state| {
+            use RTCPeerConnectionState as State;
+            matches!(state, State::Connected | State::Failed | State::Closed)
+        });
+        match tokio::time::timeout(HANDSHAKE, connected).await {
+            Ok(Ok(state)) if *state == RTCPeerConnectionState::Connected => Ok(()),
+            Ok(_) => Err(Trouble::Over("the handshake failed")),
+            Err(_) => Err(Trouble::Over("no handshake within 15 s")),
+        }
+    }
+
+    /// Publishes what comes until nothing comes any more. `playing` is called
+    /// with the first picture.
+    pub(super) async fn receive(
+        &mut self,
+        hub: &StreamHub,
+        stream: &StreamName,
+        playing: impl FnOnce(),
+    ) -> Result<(), Trouble> {
+        let track = tokio::time::timeout(SILENCE, self.tracks.recv()).await;
+        let track = track
+            .ok()
+            .flatten()
+            .ok_or(Trouble::Over("the server sends no video"))?;
+        let mut intake = Intake::default();
+        // Only now: a stream without a picture is none.
+        let mut publisher = None::<Publisher>;
+        let mut playing = Some(playing);
+        let mut heard = Instant::now();
+        let mut asked = None::<Instant>;
+        let mut checks = tokio::time::interval(CHECKS);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = track.poll() => match event {
+                    Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
+                        heard = Instant::now();
+                        for unit in intake.push(packet, heard) {
+                            if let Some(playing) = playing.take() {
+                                playing();
+                            }
+                            let publisher = publisher.get_or_insert_with(|| hub.publish(stream));
+                            if publisher.push(unit).is_err() {
+                                return Err(Trouble::Over("somebody else has the stream"));
+                            }
+                        }
+                    }
+                    Some(TrackRemoteEvent::OnEnded) | None => {
+                        return Err(Trouble::Over("the stream has ended"));
+                    }
+                    Some(_) => {}
+                },
+                changed = self.state.changed() => {
+                    use RTCPeerConnectionState as State;
+                    let state = *self.state.borrow_and_update();
+                    if changed.is_err() || matches!(state, State::Closed | State::Failed) {
+                        return Err(Trouble::Over("the server has closed the session"));
+                    }
+                }
+                _ = checks.tick() => {
+                    if heard.elapsed() >= SILENCE {
+                        return Err(Trouble::Over("the stream has gone silent"));
+                    }
+                    let due = asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_REQUESTS);
+                    if intake.depacketizer.needs_keyframe() && due {
+                        asked = Some(Instant::now());
+                        ask_for_keyframe(track.as_ref()).await;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        let _ = self.connection.close().await;
+    }
+}
+
+#[derive(Default)]
+struct Intake {
+    reorder: Reorder,
+    depacketizer: Depacketizer,
+}
+
+impl Intake {
+    fn push(&mut self, packet: rtc::rtp::Packet, now: Instant) -> Vec<MediaUnit> {
+        let packet = RtpPacket {
+            sequence: packet.header.sequence_number,
+            timestamp: packet.header.timestamp,
+            marker: packet.header.marker,
+            payload: packet.payload,
+        };
+        let mut units = Vec::new();
+        for ordered in self.reorder.push(packet, now) {
+            if matches!(ordered, Ordered::Gap) {
+                tracing::debug!("packets were lost on the way");
+            }
+            let done = self.depacketizer.push(ordered);
+            units.extend(done.into_iter().flatten().map(MediaUnit::Video));
+        }
+        units
+    }
+}
+
+async fn ask_for_keyframe(track: &dyn TrackRemote) {
+    let Some(media_ssrc) = track.ssrcs().await.first().copied() else {
+        return;
+    };
+    let request = PictureLossIndication {
+        sender_ssrc: 0,
+        media_ssrc,
+    };
+    // Fails only when the connection is gone, which is noticed elsewhere.
+    let _ = track.write_rtcp(vec![Box::new(request)]).await;
+}
+
+/// Every interface of this machine, which a wildcard stands for; loopback only
+/// where the server itself is there.
+fn addresses(near: bool) -> Vec<&'static str> {
+    let mut addresses = vec!["0.0.0.0:0"];
+    if UdpSocket::bind("[::]:0").is_ok() {
+        addresses.push("[::]:0");
+    }
+    if near {
+        addresses.push("127.0.0.1:0");
+        if UdpSocket::bind("[::1]:0").is_ok() {
+            addresses.push("[::1]:0");
+        }
+    }
+    addresses
+}
+
+fn media_engine() -> Result<MediaEngine, Error> {
+    let mut engine = MediaEngine::default();
+    for (profile, payload_type) in PROFILES {
+        let codec = RTCRtpCodecParameters {
+            rtp_codec: RTCRtpCodec {
+                sdp_fmtp_line: format!(
+                    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
+                ),
+                ..h264()
+            },
+            payload_type,
+        };
+        engine.register_codec(codec, RtpCodecKind::Video)?;
+    }
+    Ok(engine)
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Setup(error.to_string())
+    }
+}

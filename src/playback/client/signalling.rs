@@ -1,0 +1,195 @@
+//! WHEP's requests (draft-ietf-wish-whep, section 4), from the player's side.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, redirect, retry};
+use url::Url;
+
+use crate::base::backoff::retry_after;
+use crate::base::bearer::{Bearer, is_loopback, shown};
+use crate::domain::finding::printable;
+
+const SDP: &str = "application/sdp";
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Who leaves does not wait long for the server to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+const MOST_REDIRECTS: usize = 3;
+/// An answer takes 1 to 4 kB.
+const LARGEST_ANSWER: usize = 256 << 10;
+const LONGEST_DETAIL: usize = 200;
+
+#[derive(Debug)]
+pub(super) struct Signalling {
+    client: Client,
+    url: Url,
+    bearer: Bearer,
+}
+
+/// A session as the server knows it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) answer: String,
+    /// What to delete at the end.
+    pub(super) session: Option<Url>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{url} answered {status}: {detail}")]
+    Status {
+        url: String,
+        status: u16,
+        detail: String,
+        retry_after: Option<Duration>,
+    },
+    #[error("failed to reach {url}: {reason}")]
+    Unreachable { url: String, reason: String },
+    #[error("{url} answered {what}; expected an SDP answer of at most {LARGEST_ANSWER} bytes")]
+    NoSdp { url: String, what: &'static str },
+}
+
+impl Signalling {
+    pub(super) fn new(url: Url, bearer: Bearer) -> Result<Self, String> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
+            // Followed by hand, so that the token goes nowhere by accident.
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .timeout(TIMEOUT);
+        if is_loopback(&url) {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| reason(&error))?;
+        Ok(Self {
+            client,
+            url,
+            bearer,
+        })
+    }
+
+    /// Sends an offer to the server, or where it redirects to (307 and 308).
+    pub(super) async fn open(&self, offer: &str) -> Result<Opened, Refusal> {
+        let mut url = self.url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let request = self
+                .request(Method::POST, &url)
+                .header(CONTENT_TYPE, SDP)
+                .header(ACCEPT, SDP)
+                .body(offer.to_owned());
+            let response = request
+                .send()
+                .await
+                .map_err(|error| unreachable(&url, &error))?;
+            let status = response.status().as_u16();
+            let location = location(&response, &url);
+            match (status, location) {
+                (201, session) => {
+                    let answer = body(response, &url).await?;
+                    if !answer.starts_with("v=0") {
+                        return Err(no_sdp(&url, "something else"));
+                    }
+                    return Ok(Opened { answer, session });
+                }
+                (307 | 308, Some(other)) => url = other,
+                _ => return Err(refused(response, &url).await),
+            }
+        }
+        Err(no_sdp(&self.url, "with too many redirects"))
+    }
+
+    /// Ends a session. A server that does not hear it notices the silence.
+    pub(super) async fn end(&self, session: Url) {
+        let request = self.request(Method::DELETE, &session).timeout(GOODBYE);
+        if let Err(error) = request.send().await {
+            tracing::debug!("failed to end the session: {}", reason(&error));
+        }
+    }
+
+    /// With the token, if this URL's server may see it.
+    fn request(&self, method: Method, url: &Url) -> RequestBuilder {
+        let request = self.client.request(method, url.clone());
+        let value = self.bearer.for_url(url);
+        let value = value.and_then(|value| HeaderValue::from_str(value.expose()).ok());
+        match value {
+            Some(mut value) => {
+                value.set_sensitive(true);
+                request.header(AUTHORIZATION, value)
+            }
+            None => request,
+        }
+    }
+}
+
+/// Relative to where it came from (RFC 9110, section 10.2.2).
+fn location(response: &Response, base: &Url) -> Option<Url> {
+    let value = response.headers().get(LOCATION)?.to_str().ok()?;
+    let url = base.join(value).ok()?;
+    matches!(url.scheme(), "http" | "https").then_some(url)
+}
+
+async fn body(mut response: Response, url: &Url) -> Result<String, Refusal> {
+    let mut body = Vec::new();
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .map_err(|error| unreachable(url, &error))?
+    {
+        if body.len() + piece.len() > LARGEST_ANSWER {
+            return Err(no_sdp(url, "more"));
+        }
+        body.extend_from_slice(&piece);
+    }
+    String::from_utf8(body).map_err(|_| no_sdp(url, "no text"))
+}
+
+async fn refused(response: Response, url: &Url) -> Refusal {
+    let status = response.status();
+    let asked = response.headers().get(RETRY_AFTER);
+    let asked = asked.and_then(|value| retry_after(value.to_str().ok()?));
+    let text = body(response, url).await.unwrap_or_default();
+    let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let detail = problem
+        .as_ref()
+        .and_then(|problem| problem["detail"].as_str())
+        .or(status.canonical_reason())
+        .unwrap_or("no reason given");
+    let detail: String = printable(detail).chars().take(LONGEST_DETAIL).collect();
+    Refusal::Status {
+        url: shown(url),
+        status: status.as_u16(),
+        detail,
+        retry_after: asked,
+    }
+}
+
+fn unreachable(url: &Url, error: &reqwest::Error) -> Refusal {
+    Refusal::Unreachable {
+        url: shown(url),
+        reason: reason(error),
+    }
+}
+
+fn no_sdp(url: &Url, what: &'static str) -> Refusal {
+    Refusal::NoSdp {
+        url: shown(url),
+        what,
+    }
+}
+
+/// The innermost cause: the error's own text repeats the URL, query and all.
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    let mut reason = None;
+    while let Some(error) = cause {
+        reason = Some(printable(&error.to_string()).into_owned());
+        cause = error.source();
+    }
+    match reason {
+        Some(reason) => reason,
+        None if error.is_timeout() => format!("no answer within {} s", TIMEOUT.as_secs()),
+        None => "connection failed".to_owned(),
+    }
+}

@@ -1,0 +1,543 @@
+//! The heart of the room: one stream, packetized once, out to all its viewers.
+//!
+//! One task per watched stream owns its packets and its viewers, so that
+//! nothing here is locked. webrtc keeps SDP, ICE, DTLS and RTCP; media never
+//! passes through it (see [`super::secrets`] for how the keys get here).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::link::{Report, Tier};
+use super::slate;
+use super::small::Small;
+use super::viewer::{Sent, Shelf, Viewer};
+use crate::base::stream_name::StreamName;
+use crate::domain::metrics::{Dropped, Metrics};
+use crate::media::hub::renditions::{Demand, Kind, OpusPacket, Renditions};
+use crate::media::hub::{Received, StreamHub, Subscriber};
+use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
+use crate::playback::packet_cache::History;
+use crate::playback::settings::Transcode;
+use crate::transport::clock::{Clock, Timebase};
+use crate::transport::gso_batch::Outlet;
+use crate::transport::packetizer;
+use crate::transport::udp_mux::Port;
+use rtc::interceptor::Acknowledgement;
+
+/// How often the picture that says that there is no signal is repeated, for
+/// those who come in then.
+const SLATE_EVERY: Duration = Duration::from_secs(1);
+/// How often what the pace or a full socket held back goes on.
+const TICK: Duration = Duration::from_millis(2);
+/// Feedback waiting for the loop. What finds no room is repeated by its
+/// viewer.
+const ORDERS: usize = 1024;
+/// Viewers served before other tasks get their turn: about 2 ms.
+const TURN: usize = 64;
+/// Time between two looks whether every viewer is shown something.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a session asks of the fan-out.
+pub(super) enum Order {
+    Join(Box<Viewer>),
+    Leave(u64),
+    /// Sequence numbers that did not arrive.
+    Missing {
+        viewer: u64,
+        sequences: Vec<u16>,
+    },
+    /// The viewer can't decode any more.
+    PictureLost(u64),
+    /// What arrives.
+    Report {
+        viewer: u64,
+        report: Report,
+    },
+    /// When each packet arrived.
+    Arrived {
+        viewer: u64,
+        arrivals: Vec<Acknowledgement>,
+    },
+}
+
+/// What it takes to run the fan-out of a stream.
+#[derive(Clone)]
+pub(super) struct FanContext {
+    pub(super) hub: StreamHub,
+    pub(super) renditions: Renditions,
+    pub(super) port: Arc<Port>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) transcode: Transcode,
+}
+
+/// The way to a stream's fan-out, which ends when the last of these is gone.
+#[derive(Debug)]
+pub(super) struct FanHandle {
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) clock: Arc<Clock>,
+    /// See [`History::still_since`].
+    pub(super) still_since: watch::Receiver<Option<Instant>>,
+    /// The stream has ended and did not come back.
+    pub(super) ended: CancellationToken,
+}
+
+struct Fan {
+    name: StreamName,
+    context: FanContext,
+    clock: Arc<Clock>,
+    still_since: watch::Sender<Option<Instant>>,
+    timebase: Timebase,
+    history: History,
+    small: Small,
+    viewers: Vec<Viewer>,
+    /// Some viewer has more to send.
+    pending: bool,
+    /// Where the next round begins, so that a full socket hurts all alike.
+    turn: usize,
+    playable: Playable,
+    /// What lay between decoding and showing the first picture; where it
+    /// changes, pictures are shown in another order than sent.
+    composition: Option<i64>,
+    /// The publisher is gone, and the slate is shown.
+    lost: bool,
+    /// The publisher there is has shown a picture, by which the clock goes;
+    /// until then it goes by the sound.
+    pictured: bool,
+    /// Since when the publisher's pictures come and none is shown.
+    unshown_since: Option<Instant>,
+    /// When it was looked whether all viewers are shown something.
+    checked: Instant,
+}
+
+/// Where pictures are taken from.
+enum Playable {
+    /// The stream as it came.
+    Source,
+    /// Its twin; until that shows its first keyframe the stream as it came.
+    Twin {
+        _demand: Demand,
+        changes: watch::Receiver<u64>,
+        subscriber: Option<Subscriber>,
+        shown: bool,
+    },
+}
+
+/// Starts the fan-out; `None` when no such stream is live.
+pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle> {
+    let subscriber = context.hub.subscribe(name)?;
+    let (orders, receiver) = mpsc::channel(ORDERS);
+    let still_since = watch::Sender::new(None);
+    let handle = FanHandle {
+        orders,
+        still_since: still_since.subscribe(),
+        clock: Arc::default(),
+        ended: CancellationToken::new(),
+    };
+    let fan = Fan {
+        name: name.clone(),
+        context,
+        clock: Arc::clone(&handle.clock),
+        still_since,
+        timebase: Timebase::default(),
+        history: History::default(),
+        small: Small::default(),
+        viewers: Vec::new(),
+        pending: false,
+        turn: 0,
+        playable: Playable::Source,
+        composition: None,
+        lost: false,
+        pictured: false,
+        unshown_since: None,
+        checked: Instant::now(),
+    };
+    let ended = handle.ended.clone().drop_guard();
+    tokio::spawn(async move {
+        fan.run(subscriber, receiver).await;
+        drop(ended);
+    });
+    Some(handle)
+}
+
+impl Fan {
+    async fn run(mut self, mut source: Subscriber, mut orders: mpsc::Receiver<Order>) {
+        let port = Arc::clone(&self.context.port);
+        let mut outlet = Outlet::new(&port);
+        let renditions = self.context.renditions.clone();
+        let mut sound = renditions.audio(&self.name);
+        // Stands as long as this does: with sound in the stream or not, the
+        // supplier knows better.
+        let _sound = (self.context.transcode == Transcode::Auto)
+            .then(|| renditions.demand(&self.name, Kind::Audio));
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut slate = tokio::time::interval(SLATE_EVERY);
+        slate.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order, &mut outlet),
+                    None => return,
+                },
+                received = source.recv() => match received {
+                    Some(Received::Unit(MediaUnit::Video(unit))) => {
+                        self.unshown_since.get_or_insert_with(Instant::now);
+                        if self.takes_source(&unit) {
+                            self.show(&unit);
+                            self.pump(&mut outlet).await;
+                        }
+                        self.check_shown(Instant::now());
+                    }
+                    Some(Received::Unit(MediaUnit::Audio(_))) => {}
+                    // The next picture is a keyframe, so viewers just go on.
+                    Some(Received::Lost(count)) => {
+                        self.context.metrics.dropped(Dropped::Viewer, count);
+                    }
+                    Some(Received::SignalLost) => {
+                        tracing::debug!(stream = %self.name, "signal lost; viewers see the slate");
+                        self.lost = true;
+                        self.leave_small();
+                        slate.reset_immediately();
+                    }
+                    Some(Received::Restarted) => {
+                        tracing::debug!(stream = %self.name, "another publisher, or one that is back");
+                        self.pictured = false;
+                        // The slate goes on being what new viewers begin with.
+                        if !std::mem::take(&mut self.lost) {
+                            self.history.end_group();
+                        }
+                        self.timebase.restart();
+                        self.playable = Playable::Source;
+                        self.composition = None;
+                        self.unshown_since = None;
+                        self.small.forget();
+                        self.leave_small();
+                    }
+                    None => return,
+                },
+                _ = slate.tick(), if self.lost => {
+                    self.show_slate();
+                    self.pump(&mut outlet).await;
+                }
+                unit = self.playable.next(&renditions, &self.name), if !self.lost => {
+                    self.show(&unit);
+                    self.pump(&mut outlet).await;
+                },
+                unit = self.small.next(&renditions, &self.name), if !self.lost => {
+                    self.small.show(&unit, &self.timebase, Instant::now());
+                    self.pump(&mut outlet).await;
+                },
+                packet = sound.recv() => match packet {
+                    Ok(packet) => self.play(&packet, &mut outlet).await,
+                    Err(broadcast::error::RecvError::Lagged(count)) => {
+                        self.context.metrics.dropped(Dropped::Viewer, count);
+                    }
+                    Err(broadcast::error::RecvError::Closed) => sound = renditions.audio(&self.name),
+                },
+                _ = tick.tick(), if self.pending => self.pump(&mut outlet).await,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, outlet: &mut Outlet<'_>) {
+        let now = Instant::now();
+        match order {
+            Order::Join(mut viewer) => {
+                if self.has_no_beginning() {
+                    self.ask_for_twin("its group of pictures is too long to begin with");
+                }
+                viewer.start(&self.history, now);
+                let place = self.viewers.partition_point(|other| other.id < viewer.id);
+                self.viewers.insert(place, *viewer);
+                self.pending = true;
+                self.context.metrics.viewers.inc();
+            }
+            Order::Leave(id) => {
+                if let Some(place) = self.place(id) {
+                    self.viewers.remove(place);
+                    self.context.metrics.viewers.dec();
+                }
+            }
+            Order::Missing { viewer, sequences } => {
+                if let Some(place) = self.place(viewer) {
+                    let viewer = &mut self.viewers[place];
+                    let shelf = shelf(&self.history, &self.small);
+                    let count = viewer.retransmit(&sequences, shelf, outlet, now);
+                    self.context.metrics.retransmits.inc_by(count);
+                    self.context.metrics.viewer_packets.inc_by(count);
+                }
+            }
+            Order::PictureLost(id) => {
+                let shelf = shelf(&self.history, &self.small);
+                if let Some(place) = self.place(id)
+                    && self.viewers[place].replay(shelf, now)
+                {
+                    self.context.metrics.replays.inc();
+                    self.pending = true;
+                }
+            }
+            Order::Report { viewer, report } => {
+                let shelf = shelf(&self.history, &self.small);
+                if let Some(place) = self.place(viewer) {
+                    self.viewers[place].report(report, shelf, now);
+                }
+            }
+            Order::Arrived { viewer, arrivals } => {
+                let shelf = shelf(&self.history, &self.small);
+                if let Some(place) = self.place(viewer) {
+                    self.viewers[place].arrived(&arrivals, shelf, now);
+                }
+            }
+        }
+    }
+
+    /// Whether to show the stream's own picture. Where browsers would stumble
+    /// over it, its twin is asked for, and until that is there keyframes alone
+    /// are shown, or nothing if not even they can be.
+    fn takes_source(&mut self, unit: &AccessUnit) -> bool {
+        let offset = unit.pts.0 - unit.dts.0;
+        let first = *self.composition.get_or_insert(offset);
+        // Rounding to milliseconds moves it by one either way.
+        let reordered = (offset - first).abs() > 5 * MediaTime::TICKS_PER_MS;
+        let why = match unit.config.playback {
+            Playback::Never(why) => Some(why),
+            Playback::Reordered => Some("B-frames"),
+            Playback::Plays if reordered => Some("B-frames"),
+            Playback::Plays => (unit.keyframe && unit.random_access() != RandomAccess::Instant)
+                .then_some("keyframes that are no IDR"),
+        };
+        if let Some(why) = why {
+            self.ask_for_twin(why);
+        }
+        let shows_alone = match unit.config.playback {
+            Playback::Never(_) => false,
+            _ => unit.keyframe || matches!(self.playable, Playable::Source),
+        };
+        shows_alone && !self.shows_twin()
+    }
+
+    fn ask_for_twin(&mut self, why: &str) {
+        if self.context.transcode != Transcode::Auto || !matches!(self.playable, Playable::Source) {
+            return;
+        }
+        tracing::info!(stream = %self.name, why, "asking for a playable twin");
+        let renditions = &self.context.renditions;
+        self.playable = Playable::Twin {
+            _demand: renditions.demand(&self.name, Kind::Video),
+            changes: renditions.video().changes(),
+            subscriber: renditions.video().subscribe(&self.name),
+            shown: false,
+        };
+    }
+
+    /// Whether a viewer who comes now would wait for the next keyframe, before
+    /// a still or nothing: the pictures since the last have left the hub's
+    /// window or the history.
+    fn has_no_beginning(&self) -> bool {
+        let share = self.context.hub.group_share(&self.name);
+        let outgrown = self.history.newest().is_some() && !self.history.is_group_whole();
+        share.is_some_and(|share| share >= 1.0 || outgrown)
+    }
+
+    fn shows_twin(&self) -> bool {
+        matches!(self.playable, Playable::Twin { shown: true, .. })
+    }
+
+    fn show(&mut self, unit: &AccessUnit) {
+        let now = Instant::now();
+        self.pictured = true;
+        self.unshown_since = None;
+        self.timebase.note(unit.dts, now);
+        self.clock.note(&self.timebase);
+        let time = self.timebase.video(unit.pts);
+        self.history
+            .push(packetizer::packetize(unit), unit.keyframe, time, now);
+        self.still_since.send_if_modified(|known| {
+            let now = self.history.still_since();
+            std::mem::replace(known, now) != now
+        });
+    }
+
+    /// Tells the hub since when a viewer waits for a picture while the
+    /// publisher's come: whoever looks after the whole server can see there
+    /// what nobody at either end would tell.
+    fn check_shown(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.checked) < CHECK_EVERY {
+            return;
+        }
+        self.checked = now;
+        let takers = self.viewers.iter().filter(|viewer| viewer.takes_pictures());
+        let waits = takers.filter_map(|viewer| match (self.unshown_since, viewer.waits_since()) {
+            (Some(stream), Some(viewer)) => Some(stream.min(viewer)),
+            (stream, viewer) => stream.or(viewer),
+        });
+        let longest = waits
+            .map(|since| now.saturating_duration_since(since))
+            .max();
+        let since = longest
+            .filter(|long| *long > CHECK_EVERY)
+            .and_then(|long| SignedDuration::try_from(long).ok())
+            .map(|long| Timestamp::now() - long);
+        self.context.hub.note_unshown(&self.name, since);
+    }
+
+    fn show_slate(&mut self) {
+        let now = Instant::now();
+        // Its time is that of the wall, behind what was shown last.
+        self.timebase.restart();
+        self.timebase.note(MediaTime(0), now);
+        self.clock.note(&self.timebase);
+        let time = self.timebase.video(MediaTime(0));
+        self.history.push(slate::packets(), true, time, now);
+    }
+
+    /// Lets every viewer have what is due.
+    async fn pump(&mut self, outlet: &mut Outlet<'_>) {
+        let now = Instant::now();
+        let mut total = Sent::default();
+        let count = self.viewers.len();
+        self.pending = false;
+        self.want_small(now);
+        for step in 0..count {
+            let place = (self.turn + step) % count;
+            let shelf = shelf(&self.history, &self.small);
+            match self.viewers[place].pump(shelf, outlet, now) {
+                Ok(sent) => total.add(sent),
+                Err(_) => {
+                    self.turn = place;
+                    total.pending = true;
+                    break;
+                }
+            }
+            if step % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.pending = total.pending;
+        self.count(total);
+    }
+
+    /// Keeps the small rendition for as long as a viewer is served from it.
+    fn want_small(&mut self, now: Instant) {
+        let wanted = self.context.transcode == Transcode::Auto
+            && self
+                .viewers
+                .iter()
+                .any(|viewer| viewer.wants() == Tier::Small);
+        let renditions = &self.context.renditions;
+        if self.viewers.iter().any(Viewer::waits_for_small) {
+            self.small.hurry(renditions, &self.name, now);
+        }
+        if self.small.want(wanted, renditions, &self.name, now) {
+            self.leave_small();
+        }
+    }
+
+    /// Everybody is shown the full rendition: the slate, or a new publisher.
+    fn leave_small(&mut self) {
+        for viewer in &mut self.viewers {
+            viewer.small_is_gone(&self.history);
+        }
+    }
+
+    async fn play(&mut self, packet: &OpusPacket, outlet: &mut Outlet<'_>) {
+        if !self.pictured && !self.lost {
+            self.timebase.note(packet.pts, Instant::now());
+            self.clock.note(&self.timebase);
+        }
+        let time = self.timebase.audio(packet.pts);
+        let mut total = Sent::default();
+        for (step, viewer) in self.viewers.iter_mut().enumerate() {
+            total.add(
+                viewer
+                    .send_audio(&packet.packet, time, outlet)
+                    .unwrap_or_default(),
+            );
+            if step % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.count(total);
+    }
+
+    fn count(&self, sent: Sent) {
+        let metrics = &self.context.metrics;
+        metrics.viewer_packets.inc_by(sent.packets);
+        metrics.viewer_bytes.inc_by(sent.bytes);
+        if sent.skipped > 0 {
+            metrics.dropped(Dropped::Viewer, sent.skipped);
+        }
+    }
+
+    fn place(&self, id: u64) -> Option<usize> {
+        self.viewers
+            .binary_search_by_key(&id, |viewer| viewer.id)
+            .ok()
+    }
+}
+
+fn shelf<'a>(full: &'a History, small: &'a Small) -> Shelf<'a> {
+    Shelf {
+        full,
+        small: small.history(),
+    }
+}
+
+impl Drop for Fan {
+    fn drop(&mut self) {
+        let count = i64::try_from(self.viewers.len()).unwrap_or(i64::MAX);
+        self.context.metrics.viewers.dec_by(count);
+        self.context.hub.note_unshown(&self.name, None);
+    }
+}
+
+impl Playable {
+    /// The twin's next picture. Cancel safe.
+    async fn next(&mut self, renditions: &Renditions, name: &StreamName) -> AccessUnit {
+        let Self::Twin {
+            changes,
+            subscriber,
+            shown,
+            ..
+        } = self
+        else {
+            return std::future::pending().await;
+        };
+        loop {
+            let Some(twin) = subscriber else {
+                changes.borrow_and_update();
+                *subscriber = renditions.video().subscribe(name);
+                if subscriber.is_none() && changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            };
+            match twin.recv().await {
+                Some(Received::Unit(MediaUnit::Video(unit))) => {
+                    *shown = true;
+                    return unit;
+                }
+                Some(_) => {}
+                None => {
+                    *subscriber = None;
+                    *shown = false;
+                }
+            }
+        }
+    }
+}
+
+impl Sent {
+    fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.skipped += other.skipped;
+        self.pending |= other.pending;
+    }
+}

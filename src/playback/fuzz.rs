@@ -1,0 +1,137 @@
+//! What the fuzz targets call, and `tests/fuzz_corpus.rs` on stable Rust: each
+//! takes any bytes and must neither panic nor break its promise.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+
+use crate::media::{AccessUnit, MediaTime, VideoConfig};
+use crate::playback::rtcp;
+use crate::playback::rtcp::Feedback;
+use crate::transport::answer;
+use crate::transport::depacketizer::Depacketizer;
+use crate::transport::offer::{Offer, Tracks};
+use crate::transport::packetizer;
+use crate::transport::packetizer::MAX_PAYLOAD;
+use crate::transport::reorder::{Ordered, Reorder, RtpPacket};
+use crate::transport::stun;
+use crate::transport::stun::Stun;
+use crate::transport::tcp;
+
+/// A datagram at the port: a check names somebody who stands in it.
+pub fn stun(data: &[u8]) {
+    stun::protocol(data);
+    if let Some(Stun::BindingRequest { local }) = stun::stun(data) {
+        assert!(data.len() > local.len());
+    }
+}
+
+/// An offer: what is taken is put so that it is taken again and stays as it
+/// is, names no place we would have to go to, and is answered section by
+/// section, one of them accepted.
+pub fn offer(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for (picture, sound) in [(true, true), (true, false), (false, true)] {
+        let stream = Tracks { picture, sound };
+        let Ok(offer) = Offer::parse(&text, stream) else {
+            continue;
+        };
+        assert!(!offer.sdp.contains("\na=candidate:"));
+        let again = Offer::parse(&offer.sdp, stream).expect("ours");
+        assert_eq!((&again.sdp, &again.fragment), (&offer.sdp, &offer.fragment));
+        let answer = answer::translated(&offer, &offer.sdp, &[], 1);
+        let ports: Vec<_> = answer
+            .lines()
+            .filter(|line| line.starts_with("m="))
+            .filter_map(|line| line.split(' ').nth(1))
+            .collect();
+        assert_eq!(ports.len(), offer.sections.len());
+        let accepted = ports.iter().filter(|port| **port == "9").count();
+        assert!((1..=2).contains(&accepted));
+    }
+}
+
+/// An access unit: packets are never too long, and the last one alone ends the
+/// picture.
+pub fn packetizer(data: &[u8]) {
+    let Some((kind, avcc)) = data.split_first() else {
+        return;
+    };
+    let (sps, pps) = (&[0x67, 1, 2, 3][..], &[0x68, 4][..]);
+    let config = VideoConfig {
+        nal_length_size: kind >> 1 & 3,
+        ..VideoConfig::playable(Bytes::from_static(sps), Bytes::from_static(pps), 16, 16)
+    };
+    let packets = packetizer::packetize(&AccessUnit {
+        pts: MediaTime(0),
+        dts: MediaTime(0),
+        keyframe: kind & 1 == 1,
+        config: Arc::new(config),
+        data: Bytes::copy_from_slice(avcc),
+    });
+    for (nth, packet) in packets.iter().enumerate() {
+        assert!((1..=MAX_PAYLOAD).contains(&packet.len()));
+        assert_eq!(packet.marker, nth + 1 == packets.len());
+    }
+}
+
+/// Decrypted RTCP: no packet asks for more than we mean to repair.
+pub fn rtcp(data: &[u8]) {
+    let mut data = data;
+    let Ok(packets) = rtc::rtcp::packet::unmarshal(&mut data) else {
+        return;
+    };
+    for packet in packets {
+        if let Some(Feedback::Missing(sequences)) = Feedback::of(packet.as_ref()) {
+            assert!(sequences.len() <= rtcp::MOST_MISSING);
+        }
+    }
+}
+
+/// What comes over a TCP connection: whole frames, none too long.
+pub fn tcp(data: &[u8]) {
+    let mut reader = data;
+    let mut frame = Vec::new();
+    while let Some(Ok(true)) = tcp::read_frame(&mut reader, &mut frame).now_or_never() {
+        assert!(frame.len() <= tcp::MOST_FRAME);
+    }
+}
+
+/// RTP packets of a stranger, each behind its length, sequence, time and
+/// marker: what comes out are whole NAL units, the first of a keyframe.
+pub fn depacketizer(data: &[u8]) {
+    let start = Instant::now();
+    let mut reorder = Reorder::default();
+    let mut depacketizer = Depacketizer::default();
+    let mut began = false;
+    let mut rest = data;
+    while let Some(([length, sequence, time, flags], tail)) = rest.split_first_chunk::<4>() {
+        let (payload, tail) = tail.split_at(usize::from(*length).min(tail.len()));
+        rest = tail;
+        let packet = RtpPacket {
+            sequence: u16::from(*sequence) | u16::from(flags >> 4) << 8,
+            timestamp: u32::from(*time) << 24,
+            marker: flags & 1 == 1,
+            payload: Bytes::copy_from_slice(payload),
+        };
+        let now = start + Duration::from_millis(u64::from(*time));
+        let ordered: Vec<Ordered> = reorder.push(packet, now);
+        for unit in ordered
+            .into_iter()
+            .flat_map(|ordered| depacketizer.push(ordered))
+        {
+            let Some(unit) = unit else { continue };
+            assert!(began || unit.keyframe);
+            began = true;
+            let mut nals = &unit.data[..];
+            while let Some((size, after)) = nals.split_first_chunk::<4>() {
+                let size = u32::from_be_bytes(*size) as usize;
+                assert!((1..=after.len()).contains(&size));
+                nals = &after[size..];
+            }
+            assert!(nals.is_empty());
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! Who may become a viewer, who is one, and what they share.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use rtc::crypto::RTCCryptoProvider;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+use webrtc::peer_connection::RTCCertificate;
+
+use super::peer::{Peer, PeerContext, PeerError};
+use super::problem::Problem;
+use crate::base::stream_name::StreamName;
+use crate::domain::metrics::Metrics;
+use crate::media::Playback;
+use crate::media::hub::StreamHub;
+use crate::media::hub::renditions::Renditions;
+use crate::playback::fanout;
+use crate::playback::fanout::{FanContext, FanHandle};
+use crate::playback::settings::{Transcode, WebrtcSettings};
+use crate::transport::answer;
+use crate::transport::ice_socket::Line;
+use crate::transport::offer::{Offer, Tracks, Unmet};
+use crate::transport::tcp;
+use crate::transport::udp_mux::Port;
+
+/// Viewers between their answer and their first picture. Each holds some
+/// 100 kB until it has shaken hands or its time is up.
+const MOST_PENDING: usize = 256;
+/// Answers a second, and at once: an answer costs about a millisecond.
+const ANSWERS_PER_SECOND: f64 = 100.0;
+const ANSWER_BURST: f64 = 200.0;
+/// Between two lines about viewers that could not be taken in.
+const COMPLAINTS: Duration = Duration::from_secs(1);
+
+/// Where viewers come in and what they may cost.
+#[derive(Debug, Clone)]
+pub struct GatewaySettings {
+    pub address: SocketAddr,
+    /// An address or host name viewers reach `address` by, behind NAT.
+    pub public_address: Option<String>,
+    pub webrtc: WebrtcSettings,
+}
+
+/// The WebRTC side of the server. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: WebrtcSettings,
+    public: Vec<IpAddr>,
+    listener: TcpListener,
+    peers: PeerContext,
+    fans: Mutex<HashMap<StreamName, Weak<FanHandle>>>,
+    fan_context: FanContext,
+    sessions: Mutex<Sessions>,
+    next_id: AtomicU64,
+    bucket: Mutex<Bucket>,
+    /// When the log last heard of a viewer that could not be taken in.
+    complained: Mutex<Option<Instant>>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+#[derive(Default)]
+struct Sessions {
+    live: HashMap<String, Session>,
+    pending: usize,
+}
+
+struct Session {
+    stream: StreamName,
+    etag: String,
+    /// The user fragment of the offer: a patch with another asks for an ICE
+    /// restart.
+    remote: String,
+    end: CancellationToken,
+}
+
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+/// A viewer's answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) session: String,
+    pub(super) etag: String,
+    pub(super) sdp: String,
+    /// How old the picture is that the viewer will see until the next
+    /// keyframe; none if it begins at the live edge.
+    pub(super) behind: Option<Duration>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gateway({:?})", self.inner.peers.port)
+    }
+}
+
+impl Gateway {
+    pub async fn bind(
+        settings: GatewaySettings,
+        hub: StreamHub,
+        renditions: Renditions,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
+        let (port, listener) = bind_both(settings.address, &crypto, &metrics).await?;
+        let public = match &settings.public_address {
+            Some(name) => resolve(name, port.local_addr()).await?,
+            None => Vec::new(),
+        };
+        let certificate = certificate(&*crypto)?;
+        let inner = Inner {
+            public,
+            fans: Mutex::default(),
+            fan_context: FanContext {
+                hub,
+                renditions,
+                port: Arc::clone(&port),
+                metrics,
+                transcode: settings.webrtc.transcode,
+            },
+            listener,
+            peers: PeerContext {
+                port,
+                certificate,
+                crypto,
+            },
+            settings: settings.webrtc,
+            sessions: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            bucket: Mutex::new(Bucket {
+                tokens: ANSWER_BURST,
+                at: Instant::now(),
+            }),
+            complained: Mutex::default(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.peers.port.local_addr()
+    }
+
+    /// Serves until `shutdown`, then says goodbye to the viewers.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let port = Arc::clone(&self.inner.peers.port);
+        tokio::select! {
+            () = port.receive() => tracing::error!("the WebRTC port failed"),
+            () = tcp::accept(&self.inner.listener, &port, tcp::CAPS) => {}
+            () = shutdown.cancelled() => {}
+        }
+        self.inner.shutdown.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.inner.fan_context.metrics
+    }
+
+    /// Takes a viewer in, or says why not before anything is spent on it.
+    /// `near`: it came by a loopback address.
+    pub(super) async fn answer(
+        &self,
+        stream: &str,
+        offer: &str,
+        near: bool,
+    ) -> Result<Answer, Problem> {
+        let name = StreamName::new(stream).map_err(|_| no_such_stream())?;
+        self.check_playable(&name)?;
+        let fan = self.fan(&name).ok_or_else(no_such_stream)?;
+        let offer = Offer::parse(offer, self.tracks(&name)).map_err(|why| unmet(&why))?;
+        let (guard, token) = self.admit(&name, &offer)?;
+        let line = Arc::new(Line::new(secret(8), secret(16)));
+        let wire = Wired::new(Arc::clone(&self.inner.peers.port), Arc::clone(&line));
+        let peers = &self.inner.peers;
+        let (peer, sdp) =
+            Peer::answer(&offer, &line, peers)
+                .await
+                .map_err(|error| match error {
+                    PeerError::Offer(_) | PeerError::NoCodec => {
+                        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+                    }
+                    PeerError::Setup(_) | PeerError::Gathering => {
+                        self.complain(&error);
+                        Problem::new(
+                            StatusCode::INTERNAL_SERVER_ERROR,
+                            "out of order; see the log",
+                        )
+                    }
+                })?;
+        let port = &peers.port;
+        let (addresses, number) =
+            answer::advertised(port.local_addr(), &self.inner.public, port.addresses(near));
+        let sdp = answer::translated(&offer, &sdp, &addresses, number);
+        let answer = Answer {
+            session: guard.session.clone(),
+            etag: guard.etag.clone(),
+            sdp,
+            behind: fan.still_since.borrow().map(|since| since.elapsed()),
+        };
+        self.spawn(peer, fan, guard, wire, token);
+        Ok(answer)
+    }
+
+    /// At most once a second, however many ask: what is wrong here, such as no
+    /// file descriptors left, is wrong for all of them.
+    fn complain(&self, error: &PeerError) {
+        let mut last = lock(&self.inner.complained);
+        if last.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
+            *last = Some(Instant::now());
+            tracing::warn!(%error, "viewers could not be taken in");
+        }
+    }
+
+    /// Ends a session; false if there is none of that name for that stream.
+    pub(super) fn end(&self, stream: &str, session: &str) -> bool {
+        let sessions = self.sessions();
+        let found = sessions
+            .live
+            .get(session)
+            .filter(|found| found.stream.as_str() == stream);
+        if let Some(found) = found {
+            found.end.cancel();
+        }
+        found.is_some()
+    }
+
+    /// The session's entity tag and the user fragment its offer had.
+    pub(super) fn session(&self, stream: &str, session: &str) -> Option<(String, String)> {
+        let sessions = self.sessions();
+        let found = sessions.live.get(session)?;
+        (found.stream.as_str() == stream).then(|| (found.etag.clone(), found.remote.clone()))
+    }
+
+    fn spawn(
+        &self,
+        peer: Peer,
+        fan: Arc<FanHandle>,
+        mut guard: Registration,
+        wire: Wired,
+        end: CancellationToken,
+    ) {
+        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let crypto = Arc::clone(&self.inner.peers.crypto);
+        let shutdown = self.inner.shutdown.clone();
+        let span = tracing::info_span!("viewer", id, stream = %guard.stream);
+        let life = async move {
+            let stop = async {
+                tokio::select! {
+                    () = end.cancelled() => "ended by request",
+                    () = shutdown.cancelled() => "shutdown",
+                }
+            };
+            let why = peer
+                .run(id, &fan, &*crypto, stop, || guard.connected())
+                .await;
+            tracing::debug!(why, "gone");
+            drop((guard, wire));
+        };
+        self.inner.tasks.spawn(life.instrument(span));
+    }
+
+    /// Where nothing is transcoded, says so before a viewer waits for a picture
+    /// that never comes.
+    fn check_playable(&self, name: &StreamName) -> Result<(), Problem> {
+        let context = &self.inner.fan_context;
+        let video = context.hub.stream(name).and_then(|stream| stream.video);
+        match video.map(|video| video.playback) {
+            Some(Playback::Never(what)) if context.transcode == Transcode::Never => {
+                let why = format!(
+                    "browsers don't play {what}, and webrtc.transcode is \"never\" in watchtower.toml"
+                );
+                Err(Problem::new(StatusCode::NOT_ACCEPTABLE, why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a viewer can expect. Of a stream that has just begun nobody knows
+    /// yet.
+    fn tracks(&self, name: &StreamName) -> Tracks {
+        let totals = self.inner.fan_context.hub.stream(name);
+        let (picture, sound) = totals.map_or((false, false), |stream| {
+            let totals = stream.totals;
+            (totals.video_units > 0, totals.audio_units > 0)
+        });
+        let unknown = !picture && !sound;
+        Tracks {
+            picture: picture || unknown,
+            sound: sound || unknown,
+        }
+    }
+
+    /// The fan-out of a stream, started if need be.
+    fn fan(&self, name: &StreamName) -> Option<Arc<FanHandle>> {
+        let mut fans = lock(&self.inner.fans);
+        fans.retain(|_, fan| fan.strong_count() > 0);
+        let running = fans.get(name).and_then(Weak::upgrade);
+        if let Some(running) = running.filter(|fan| !fan.ended.is_cancelled()) {
+            return Some(running);
+        }
+        let started = Arc::new(fanout::start(name, self.inner.fan_context.clone())?);
+        fans.insert(name.clone(), Arc::downgrade(&started));
+        Some(started)
+    }
+
+    fn admit(
+        &self,
+        name: &StreamName,
+        offer: &Offer,
+    ) -> Result<(Registration, CancellationToken), Problem> {
+        if !lock(&self.inner.bucket).take() {
+            let why = "too many requests at once; try again in a second";
+            return Err(Problem::for_now(StatusCode::TOO_MANY_REQUESTS, why));
+        }
+        let mut sessions = self.sessions();
+        let most = self.inner.settings.max_viewers;
+        if sessions.live.len() >= most {
+            let why = format!("all {most} places are taken (webrtc.max_viewers)");
+            return Err(Problem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
+        }
+        if sessions.pending >= MOST_PENDING {
+            let why = "too many viewers are connecting; try again in a second";
+            return Err(Problem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
+        }
+        let guard = Registration {
+            gateway: self.clone(),
+            stream: name.clone(),
+            session: secret(16),
+            etag: secret(8),
+            pending: true,
+        };
+        let end = CancellationToken::new();
+        let session = Session {
+            stream: name.clone(),
+            etag: guard.etag.clone(),
+            remote: offer.fragment.clone(),
+            end: end.clone(),
+        };
+        sessions.pending += 1;
+        sessions.live.insert(guard.session.clone(), session);
+        Ok((guard, end))
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        lock(&self.inner.sessions)
+    }
+}
+
+/// A place among the viewers, given back when dropped.
+struct Registration {
+    gateway: Gateway,
+    stream: StreamName,
+    session: String,
+    etag: String,
+    pending: bool,
+}
+
+impl Registration {
+    fn connected(&mut self) {
+        if std::mem::replace(&mut self.pending, false) {
+            self.gateway.sessions().pending -= 1;
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.connected();
+        self.gateway.sessions().live.remove(&self.session);
+    }
+}
+
+/// A line that is plugged into the port, until dropped.
+struct Wired {
+    port: Arc<Port>,
+    line: Arc<Line>,
+}
+
+impl Wired {
+    fn new(port: Arc<Port>, line: Arc<Line>) -> Self {
+        port.add(&line);
+        Self { port, line }
+    }
+}
+
+impl Drop for Wired {
+    fn drop(&mut self) {
+        self.port.remove(&self.line);
+    }
+}
+
+impl Bucket {
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let gained = now.duration_since(self.at).as_secs_f64() * ANSWERS_PER_SECOND;
+        self.tokens = (self.tokens + gained).min(ANSWER_BURST);
+        self.at = now;
+        let there = self.tokens >= 1.0;
+        if there {
+            self.tokens -= 1.0;
+        }
+        there
+    }
+}
+
+/// What the stream does not have may come yet.
+fn unmet(why: &Unmet) -> Problem {
+    match why {
+        Unmet::NoPicture | Unmet::NoSound => {
+            Problem::for_now(StatusCode::CONFLICT, why.to_string())
+        }
+        _ => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()),
+    }
+}
+
+fn no_such_stream() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no live stream of that name")
+}
+
+/// Lower-case hexadecimal of that many random bytes.
+fn secret(bytes: usize) -> String {
+    (0..bytes)
+        .map(|_| format!("{:02x}", rand::random::<u8>()))
+        .collect()
+}
+
+/// UDP and TCP on the same port number. If any number would do, one that is
+/// free for both has to be found.
+async fn bind_both(
+    address: SocketAddr,
+    crypto: &Arc<dyn RTCCryptoProvider>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<(Arc<Port>, TcpListener)> {
+    let mut tries = if address.port() == 0 { 16 } else { 1 };
+    loop {
+        tries -= 1;
+        let port = bind_port(address, crypto, metrics)?;
+        match tcp::listen(port.local_addr()) {
+            Ok(listener) => return Ok((Arc::new(port), listener)),
+            Err(error) if tries == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+/// All addresses (`0.0.0.0`) are those of IPv6, too, where the kernel has it:
+/// one socket serves both (RFC 3493, section 3.7).
+fn bind_port(
+    address: SocketAddr,
+    crypto: &Arc<dyn RTCCryptoProvider>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<Port> {
+    let bind = |address| Port::bind(address, Arc::clone(crypto), Arc::clone(metrics));
+    if address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        return bind(address);
+    }
+    match bind(SocketAddr::new(
+        Ipv6Addr::UNSPECIFIED.into(),
+        address.port(),
+    )) {
+        // What is taken in one family is taken.
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(address),
+        bound => bound,
+    }
+}
+
+/// An IPv4 socket can't be reached by a name's IPv6 addresses.
+async fn resolve(name: &str, local: SocketAddr) -> io::Result<Vec<IpAddr>> {
+    if let Ok(ip) = name.parse() {
+        return Ok(vec![ip]);
+    }
+    let found = tokio::net::lookup_host((name, 0)).await?;
+    let addresses: Vec<_> = found
+        .map(|address| address.ip())
+        .filter(|ip| local.is_ipv6() || ip.is_ipv4())
+        .collect();
+    if addresses.is_empty() {
+        let why = format!("the public address {name:?} has no IP address that fits {local}");
+        return Err(io::Error::new(io::ErrorKind::NotFound, why));
+    }
+    Ok(addresses)
+}
+
+/// One for all sessions: a fingerprint says who we are, not whom we talk to.
+fn certificate(crypto: &dyn RTCCryptoProvider) -> io::Result<RTCCertificate> {
+    let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
+    let names =
+        rtc::peer_connection::certificate::CertificateParams::new(vec!["watchtower".to_owned()]);
+    let parameters = names.map_err(io::Error::other)?;
+    RTCCertificate::generate(crypto.crypto(), scheme, parameters).map_err(io::Error::other)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

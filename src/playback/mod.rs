@@ -1,0 +1,37 @@
+//! The WebRTC edge: viewers ask by WHEP, shake hands by ICE and DTLS, and get
+//! their stream from one UDP port.
+//!
+//! ```text
+//!  POST /whep/{stream}                      StreamHub, Renditions
+//!        |                                          |
+//!     handlers --> gateway --> peer (webrtc)       fan: packetized once, one
+//!                     |         ICE DTLS RTCP       |   task per stream
+//!                     |            |                |  viewer: header, SRTP
+//!                     |          line               |  outlet: one batch
+//!                     |            |                |
+//!                     +--------- port (one UDP socket) --------> viewers
+//! ```
+//!
+//! [`client`] is the other end: it receives from such a server, ours or not.
+//!
+//! Only this room names the `webrtc` and `rtc` crates. It owns viewers and
+//! their packets; it decides nothing about who may ask (the console's guard)
+//! and re-encodes nothing (see [`crate::media::hub::renditions`]).
+
+pub mod client;
+mod fanout;
+pub mod fuzz;
+mod gateway;
+mod link;
+mod packet_cache;
+mod peer;
+mod problem;
+mod routes;
+mod rtcp;
+pub mod settings;
+mod slate;
+mod small;
+mod viewer;
+
+pub use crate::playback::routes::router;
+pub use gateway::{Gateway, GatewaySettings};

@@ -1,0 +1,271 @@
+//! The packets of a stream's last pictures: what a new viewer starts with,
+//! what a lost packet is sent again from, and what a lost picture is replayed
+//! from.
+//!
+//! Bounded in bytes and pictures, whether or not a keyframe ever comes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::transport::packetizer::Packet;
+
+/// The current group of pictures is kept whole up to this; what it refers to
+/// is mostly shared with the stream hub's window of the same size.
+const MOST_BYTES: usize = 8 << 20;
+/// At 30 a second, OBS' default group of 250 pictures fits four times over.
+const MOST_PARCELS: usize = 1024;
+/// Kept beyond the current group: a viewer asks again within a round trip or
+/// two, and a group may just have begun.
+const LOOK_BACK: Duration = Duration::from_secs(1);
+
+/// The largest group a viewer is given at once: a third of a second at the
+/// pace viewers are served at. Playing it squeezed takes the viewer's decoder
+/// well under a second, however long it lasted.
+const MOST_AT_ONCE: usize = 4 << 20;
+
+/// A stream's rate is taken over so long, which evens keyframes out.
+const RATE_OVER: Duration = Duration::from_secs(5);
+const RATE_STEP: Duration = Duration::from_millis(500);
+
+/// One picture's packets.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    /// Counts pictures.
+    pub(super) number: u64,
+    /// Counts packets: the index of the first of `packets`.
+    pub(super) first: u64,
+    /// RTP time, 90 kHz.
+    pub(super) time: u32,
+    pub(super) packets: Vec<Packet>,
+    pub(super) bytes: usize,
+    pub(super) at: Instant,
+}
+
+impl Parcel {
+    /// Index behind its last packet.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.packets.len() as u64
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct History {
+    parcels: VecDeque<Arc<Parcel>>,
+    bytes: usize,
+    next_number: u64,
+    next_index: u64,
+    /// Kept though all after it may be gone: a still is better than nothing.
+    keyframe: Option<Arc<Parcel>>,
+    /// Bytes since the keyframe, that included.
+    group_bytes: usize,
+    /// Bytes of the last seconds, by the half second.
+    lately: VecDeque<(Instant, usize)>,
+}
+
+impl History {
+    /// A picture without packets is none.
+    pub(super) fn push(&mut self, packets: Vec<Packet>, keyframe: bool, time: u32, at: Instant) {
+        if packets.is_empty() {
+            return;
+        }
+        let parcel = Parcel {
+            number: self.next_number,
+            first: self.next_index,
+            time,
+            bytes: packets.iter().map(Packet::len).sum(),
+            packets,
+            at,
+        };
+        let parcel = Arc::new(parcel);
+        if keyframe {
+            self.keyframe = Some(Arc::clone(&parcel));
+            self.group_bytes = 0;
+        }
+        self.next_number += 1;
+        self.next_index = parcel.end();
+        self.bytes += parcel.bytes;
+        self.group_bytes += parcel.bytes;
+        self.weigh(parcel.bytes, at);
+        self.parcels.push_back(parcel);
+        while self.is_too_long(at) {
+            let Some(gone) = self.parcels.pop_front() else {
+                break;
+            };
+            self.bytes -= gone.bytes;
+        }
+    }
+
+    fn weigh(&mut self, bytes: usize, at: Instant) {
+        match self.lately.back_mut() {
+            Some((since, sum)) if at.saturating_duration_since(*since) < RATE_STEP => *sum += bytes,
+            _ => self.lately.push_back((at, bytes)),
+        }
+        while let Some((oldest, _)) = self.lately.front()
+            && at.saturating_duration_since(*oldest) > RATE_OVER
+        {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Bytes a second, on average over some seconds.
+    pub(super) fn rate(&self, now: Instant) -> f64 {
+        self.rate_over(2 * RATE_STEP, now)
+    }
+
+    /// Bytes a second that the stream is known to need: of one that has just
+    /// begun, with a keyframe and all that its encoder was allowed at once, no
+    /// more than that.
+    pub(super) fn sustained(&self, now: Instant) -> f64 {
+        self.rate_over(RATE_OVER - RATE_STEP, now)
+    }
+
+    fn rate_over(&self, least: Duration, now: Instant) -> f64 {
+        let Some((oldest, _)) = self.lately.front() else {
+            return 0.0;
+        };
+        let span = now.saturating_duration_since(*oldest);
+        let bytes: usize = self.lately.iter().map(|(_, bytes)| bytes).sum();
+        bytes as f64 / span.clamp(least, RATE_OVER * 2).as_secs_f64()
+    }
+
+    pub(super) fn group_bytes(&self) -> usize {
+        self.group_bytes
+    }
+
+    fn is_too_long(&self, now: Instant) -> bool {
+        let Some(oldest) = self.parcels.front() else {
+            return false;
+        };
+        let key = self.keyframe.as_ref();
+        let needless = key.is_some_and(|key| oldest.number < key.number)
+            && now.saturating_duration_since(oldest.at) > LOOK_BACK;
+        needless
+            || self.parcels.len() > MOST_PARCELS
+            || self.bytes > MOST_BYTES && self.parcels.len() > 1
+    }
+
+    /// Another publisher's pictures follow: nobody begins at those before any
+    /// more.
+    pub(super) fn end_group(&mut self) {
+        self.keyframe = None;
+        self.group_bytes = 0;
+    }
+
+    /// The number the next picture will have.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    pub(super) fn newest(&self) -> Option<&Arc<Parcel>> {
+        self.parcels.back()
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Arc<Parcel>> {
+        let oldest = self.parcels.front()?.number;
+        match number.checked_sub(oldest) {
+            Some(offset) => self.parcels.get(usize::try_from(offset).ok()?),
+            None => self.keyframe.as_ref().filter(|key| key.number == number),
+        }
+    }
+
+    pub(super) fn keyframe(&self) -> Option<&Arc<Parcel>> {
+        self.keyframe.as_ref()
+    }
+
+    /// Whether all since the keyframe is there and may go out at once.
+    pub(super) fn is_group_whole(&self) -> bool {
+        let (Some(key), Some(oldest)) = (&self.keyframe, self.parcels.front()) else {
+            return false;
+        };
+        oldest.number <= key.number && self.group_bytes <= MOST_AT_ONCE
+    }
+
+    /// When the picture came that a new viewer begins with and keeps until the
+    /// next keyframe; none if it begins at the live edge.
+    pub(super) fn still_since(&self) -> Option<Instant> {
+        let key = self.keyframe.as_ref().filter(|_| !self.is_group_whole())?;
+        Some(key.at)
+    }
+
+    /// The picture a packet belongs to, and which of its packets it is.
+    pub(super) fn find(&self, index: u64) -> Option<(&Arc<Parcel>, usize)> {
+        let after = self.parcels.partition_point(|p| p.first <= index);
+        let parcel = match after.checked_sub(1) {
+            Some(place) => self.parcels.get(place)?,
+            None => self.keyframe.as_ref()?,
+        };
+        let offset = usize::try_from(index.checked_sub(parcel.first)?).ok()?;
+        (offset < parcel.packets.len()).then_some((parcel, offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn packets(count: usize, size: usize) -> Vec<Packet> {
+        let body = Bytes::from(vec![1; size]);
+        (1..=count)
+            .map(|n| Packet::whole(body.clone(), n == count))
+            .collect()
+    }
+
+    #[test]
+    fn a_packet_is_found_by_its_index() {
+        let mut history = History::default();
+        let now = Instant::now();
+        for picture in 0..10 {
+            history.push(packets(3, 10), picture % 4 == 0, 0, now);
+        }
+        let (parcel, offset) = history.find(7).expect("kept");
+        assert_eq!((parcel.number, offset), (2, 1));
+        assert!(history.find(30).is_none());
+        assert_eq!(history.keyframe().expect("kept").number, 8);
+    }
+
+    #[test]
+    fn it_is_bounded_though_no_keyframe_ever_comes() {
+        let mut history = History::default();
+        let now = Instant::now();
+        history.push(packets(1, 10), true, 0, now);
+        for _ in 0..5000 {
+            history.push(packets(10, 1000), false, 0, now);
+        }
+        assert!(history.bytes <= MOST_BYTES && history.parcels.len() <= MOST_PARCELS);
+        // The keyframe alone is left of its group.
+        assert!(!history.is_group_whole());
+        assert_eq!(history.keyframe().expect("kept").number, 0);
+        assert!(history.get(0).is_some() && history.get(1).is_none());
+        assert!(history.find(0).is_some() && history.find(1).is_none());
+    }
+
+    #[test]
+    fn nobody_begins_at_what_was_before_another_publisher() {
+        let mut history = History::default();
+        let now = Instant::now();
+        history.push(packets(1, 10), true, 0, now);
+        history.push(packets(1, 10), false, 0, now);
+        history.end_group();
+        assert!(history.keyframe().is_none() && !history.is_group_whole());
+        // What is on its way can still be sent again.
+        assert!(history.find(1).is_some());
+        history.push(packets(1, 10), true, 0, now);
+        assert_eq!(history.keyframe().expect("kept").number, 2);
+        assert!(history.is_group_whole());
+    }
+
+    #[test]
+    fn what_lies_before_the_group_goes_after_a_while() {
+        let mut history = History::default();
+        let start = Instant::now();
+        for picture in 0..100u64 {
+            let at = start + Duration::from_millis(40 * picture);
+            history.push(packets(1, 10), picture == 0 || picture == 90, 0, at);
+        }
+        assert!(history.get(60).is_none());
+        assert!(history.get(80).is_some());
+    }
+}

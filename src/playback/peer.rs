@@ -1,0 +1,523 @@
+//! One viewer's control path: webrtc's peer connection, set up so that it
+//! answers an offer, shakes hands and talks RTCP, and never sees media.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rtc::crypto::RTCCryptoProvider;
+use rtc::interceptor::Slot;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
+    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use webrtc::error::Error;
+use webrtc::media_stream::MediaStreamTrack;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
+    RTCConfigurationBuilder, RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription,
+    Registry, SettingEngineBuilder, SrtpProtectionProfile,
+};
+use webrtc::rtp_transceiver::RtpSender;
+
+use super::viewer::{Leg, Tally, Viewer};
+use crate::playback::fanout::{FanHandle, Order};
+use crate::playback::rtcp;
+use crate::playback::rtcp::{Deliver, Feedback, Heard};
+use crate::transport::clock;
+use crate::transport::clock::Clock;
+use crate::transport::ice_socket::{Line, LineRuntime, SILENCE};
+use crate::transport::offer;
+use crate::transport::offer::Offer;
+use crate::transport::srtp::Protector;
+use crate::transport::srtp_keys::Tap;
+use crate::transport::udp_mux::Port;
+
+/// ICE and DTLS take some 20 ms on a good network and a few seconds on a bad
+/// one; who takes longer has gone or never meant to come.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+/// Gathering is local and takes under a millisecond.
+const GATHERING: Duration = Duration::from_secs(3);
+/// Half of how often a browser looks at them for its statistics.
+const REPORTS: Duration = Duration::from_millis(2500);
+/// A link that has shown its limits is measured by them more often.
+const REPORTS_STRAINED: Duration = Duration::from_millis(500);
+/// Of the header extension by which arrivals are told.
+const TRANSPORT_WIDE_NUMBER: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+/// How often a viewer's silence is looked at.
+const CHECKS: Duration = Duration::from_millis(500);
+
+/// What all peers of a server share.
+pub(super) struct PeerContext {
+    pub(super) port: Arc<Port>,
+    pub(super) certificate: RTCCertificate,
+    pub(super) crypto: Arc<dyn RTCCryptoProvider>,
+}
+
+/// A viewer that was answered.
+pub(super) struct Peer {
+    connection: Arc<dyn PeerConnection>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+    line: Arc<Line>,
+    tap: Arc<Tap>,
+    reports: mpsc::Receiver<Heard>,
+    tracks: Tracks,
+}
+
+/// What is sent; at least one of them.
+struct Tracks {
+    video: Option<Track>,
+    audio: Option<Track>,
+}
+
+struct Track {
+    local: Arc<TrackLocalStaticRTP>,
+    sender: Arc<dyn RtpSender>,
+    ssrc: u32,
+    payload_type: u8,
+    /// Under which id each packet has a transport-wide number, if it is to
+    /// have one.
+    numbered: Option<u8>,
+}
+
+/// Why there is no peer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerError {
+    #[error("failed to answer the offer: {0}")]
+    Offer(Error),
+    #[error("failed to set up a peer connection: {0}")]
+    Setup(#[from] Error),
+    #[error("failed to gather candidates within {}s", GATHERING.as_secs())]
+    Gathering,
+    #[error("no common codec")]
+    NoCodec,
+}
+
+struct Events {
+    gathered: CancellationToken,
+    state: watch::Sender<RTCPeerConnectionState>,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Events {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.gathered.cancel();
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.state.send_replace(state);
+    }
+}
+
+impl Peer {
+    /// Answers an offer; the session description still has webrtc's own
+    /// candidates in it.
+    pub(super) async fn answer(
+        offer: &Offer,
+        line: &Arc<Line>,
+        context: &PeerContext,
+    ) -> Result<(Self, String), PeerError> {
+        let tap = Arc::new(Tap::new(Arc::clone(&context.crypto)));
+        let (deliver, reports) = Deliver::new();
+        let (state, watcher) = watch::channel(RTCPeerConnectionState::New);
+        let events = Arc::new(Events {
+            gathered: CancellationToken::new(),
+            state,
+        });
+        let gathered = events.gathered.clone();
+        let settings = SettingEngineBuilder::new()
+            .with_ice_credentials(line.fragment().to_owned(), line.password().to_owned())
+            .with_lite(true)
+            .with_include_loopback_candidate(true)
+            .with_answering_dtls_role(rtc::peer_connection::transport::RTCDtlsRole::Server)
+            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+            // We watch over silence ourselves, and the viewer keeps the path
+            // open by asking for our consent.
+            .with_ice_timeouts(Some(2 * SILENCE), Some(4 * SILENCE), Some(SILENCE))
+            // The first is cheaper by 0.7 us a packet.
+            .with_srtp_protection_profiles(vec![
+                SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+                SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+            ])
+            .with_crypto_provider(tap.clone())
+            .build();
+        let label = if context.port.local_addr().is_ipv4() {
+            "127.0.0.1:0"
+        } else {
+            "[::1]:0"
+        };
+        let connection = PeerConnectionBuilder::new()
+            .with_configuration(
+                RTCConfigurationBuilder::new()
+                    .with_certificates(vec![context.certificate.clone()])
+                    .build(),
+            )
+            .with_media_engine(media_engine()?)
+            .with_setting_engine(settings)
+            .with_interceptor_registry(Registry::new().with(Slot::from(50_000), deliver))
+            .with_handler(events)
+            .with_runtime(Arc::new(LineRuntime::new(
+                Arc::clone(line),
+                Arc::clone(&context.port),
+            )))
+            .with_udp_addrs(vec![label])
+            .build()
+            .await?;
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        let answered = Self::negotiate(&connection, offer, &gathered).await;
+        match answered {
+            Ok((tracks, sdp)) => {
+                let peer = Self {
+                    connection,
+                    state: watcher,
+                    line: Arc::clone(line),
+                    tap,
+                    reports,
+                    tracks,
+                };
+                Ok((peer, sdp))
+            }
+            Err(error) => {
+                let _ = connection.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn negotiate(
+        connection: &Arc<dyn PeerConnection>,
+        offer: &Offer,
+        gathered: &CancellationToken,
+    ) -> Result<(Tracks, String), PeerError> {
+        let remote = RTCSessionDescription::offer(offer.sdp.clone()).map_err(PeerError::Offer)?;
+        connection
+            .set_remote_description(remote)
+            .await
+            .map_err(PeerError::Offer)?;
+        let video = match offer.takes(offer::Track::Video) {
+            true => Some(Track::add(connection, RtpCodecKind::Video, h264()).await?),
+            false => None,
+        };
+        let audio = match offer.takes(offer::Track::Audio) {
+            true => Some(Track::add(connection, RtpCodecKind::Audio, opus()).await?),
+            false => None,
+        };
+        let answer = connection
+            .create_answer(None)
+            .await
+            .map_err(PeerError::Offer)?;
+        connection.set_local_description(answer).await?;
+        tokio::time::timeout(GATHERING, gathered.cancelled())
+            .await
+            .map_err(|_| PeerError::Gathering)?;
+        let description = connection
+            .local_description()
+            .await
+            .ok_or(PeerError::Gathering)?;
+        let mut tracks = Tracks { video, audio };
+        for track in [&mut tracks.video, &mut tracks.audio].into_iter().flatten() {
+            track.negotiated().await?;
+        }
+        Ok((tracks, description.sdp))
+    }
+
+    /// Lives the viewer's life: handshake, joining the fan-out, feedback and
+    /// reports, and its end. Says why it ended.
+    pub(super) async fn run(
+        mut self,
+        id: u64,
+        fan: &FanHandle,
+        crypto: &dyn RTCCryptoProvider,
+        stop: impl Future<Output = &'static str>,
+        connected: impl FnOnce(),
+    ) -> &'static str {
+        let life = async {
+            self.handshake(fan).await?;
+            let tallies = self.join(id, fan, crypto).await?;
+            connected();
+            Err::<(), _>(self.watch(id, fan, &tallies).await)
+        };
+        let end = tokio::select! {
+            Err(end) = life => end,
+            end = stop => end,
+        };
+        // Nobody there any more means that it has left already.
+        let _ = fan.orders.send(Order::Leave(id)).await;
+        let _ = self.connection.close().await;
+        end
+    }
+
+    async fn handshake(&mut self, fan: &FanHandle) -> Result<(), &'static str> {
+        let connected = self.state.wait_for(|state| {
+            use RTCPeerConnectionState as State;
+            matches!(state, State::Connected | State::Failed | State::Closed)
+        });
+        let state = tokio::select! {
+            state = tokio::time::timeout(HANDSHAKE, connected) => state,
+            () = fan.ended.cancelled() => return Err("stream ended"),
+        };
+        match state {
+            Ok(Ok(state)) if *state == RTCPeerConnectionState::Connected => Ok(()),
+            Ok(_) => Err("handshake failed"),
+            Err(_) => Err("no handshake in time"),
+        }
+    }
+
+    async fn join(
+        &self,
+        id: u64,
+        fan: &FanHandle,
+        crypto: &dyn RTCCryptoProvider,
+    ) -> Result<Tallies, &'static str> {
+        let keys = self.tap.take().ok_or("no SRTP keys")?;
+        let protector = Protector::new(&keys, crypto.crypto()).map_err(|_| "no SRTP cipher")?;
+        let leg = |track: &Track| {
+            let first = rand::random();
+            Leg::new(track.ssrc, track.payload_type, rand::random(), first).numbered(track.numbered)
+        };
+        let video = self.tracks.video.as_ref().map(leg);
+        let audio = self.tracks.audio.as_ref().map(leg);
+        let tally = |leg: &Option<Leg>| leg.as_ref().map(|leg| Arc::clone(&leg.tally));
+        let tallies = Tallies {
+            video: tally(&video),
+            audio: tally(&audio),
+        };
+        let line = Arc::clone(&self.line);
+        let viewer = match video {
+            Some(video) => Viewer::new(id, line, protector, video, audio, Instant::now()),
+            None => Viewer::listener(id, line, protector, audio, Instant::now()),
+        };
+        fan.orders
+            .send(Order::Join(Box::new(viewer)))
+            .await
+            .map_err(|_| "stream ended")?;
+        Ok(tallies)
+    }
+
+    async fn watch(&mut self, id: u64, fan: &FanHandle, tallies: &Tallies) -> &'static str {
+        let Some(fed_back) = self.tracks.any().map(|track| Arc::clone(&track.local)) else {
+            return "nothing to send";
+        };
+        let mut checks = tokio::time::interval(CHECKS);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reported: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                changed = self.state.changed() => {
+                    use RTCPeerConnectionState as State;
+                    let state = *self.state.borrow_and_update();
+                    if changed.is_err() || matches!(state, State::Closed | State::Failed) {
+                        return "closed by the viewer";
+                    }
+                }
+                event = fed_back.poll() => match event {
+                    Some(TrackLocalEvent::OnRtcpPacket(packets)) => {
+                        for packet in packets {
+                            let order = match Feedback::of(packet.as_ref()) {
+                                Some(Feedback::Missing(sequences)) => {
+                                    Order::Missing { viewer: id, sequences }
+                                }
+                                Some(Feedback::PictureLost) => Order::PictureLost(id),
+                                None => continue,
+                            };
+                            // No room means a flood; who means it repeats it.
+                            let _ = fan.orders.try_send(order);
+                        }
+                    }
+                    Some(_) => {}
+                    None => return "closed by the viewer",
+                },
+                Some(heard) = self.reports.recv() => {
+                    let of_video = |ssrc| {
+                        let video = self.tracks.video.as_ref();
+                        video.is_some_and(|track| track.ssrc == ssrc)
+                    };
+                    let order = match heard {
+                        Heard::Reception(block) if of_video(block.ssrc) => {
+                            let report = rtcp::report(&block, clock::ntp());
+                            Order::Report { viewer: id, report }
+                        }
+                        Heard::Reception(_) => continue,
+                        Heard::Arrivals(arrivals) => Order::Arrived { viewer: id, arrivals },
+                    };
+                    let _ = fan.orders.try_send(order);
+                }
+                () = fan.ended.cancelled() => return "stream ended",
+                _ = checks.tick() => {
+                    if self.line.is_closed() {
+                        return "closed by the viewer";
+                    }
+                    if !self.line.is_alive() {
+                        return "silent";
+                    }
+                    let every = match tallies.is_strained() {
+                        true => REPORTS_STRAINED,
+                        false => REPORTS,
+                    };
+                    if reported.is_none_or(|at| at.elapsed() >= every) {
+                        reported = Some(Instant::now());
+                        self.report(&fan.clock, tallies).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sender reports keep sound and picture together (RFC 3550, section
+    /// 6.4.1).
+    async fn report(&self, clock: &Clock, tallies: &Tallies) {
+        let Some(moment) = clock.now() else {
+            return;
+        };
+        let report = |track: &Track, time: u32, tally: &Tally| SenderReport {
+            ssrc: track.ssrc,
+            ntp_time: moment.ntp,
+            rtp_time: time.wrapping_add(tally.time_offset),
+            packet_count: tally.packets.load(Ordering::Relaxed),
+            octet_count: tally.octets.load(Ordering::Relaxed),
+            ..SenderReport::default()
+        };
+        for (track, tally, time) in [
+            (&self.tracks.video, &tallies.video, moment.video),
+            (&self.tracks.audio, &tallies.audio, moment.audio),
+        ] {
+            if let (Some(track), Some(tally)) = (track, tally) {
+                let report = report(track, time, tally);
+                let _ = track.local.write_rtcp(vec![Box::new(report)]).await;
+            }
+        }
+    }
+}
+
+/// What was sent of each track.
+struct Tallies {
+    video: Option<Arc<Tally>>,
+    audio: Option<Arc<Tally>>,
+}
+
+impl Tallies {
+    fn is_strained(&self) -> bool {
+        let video = self.video.as_ref();
+        video.is_some_and(|tally| tally.strained.load(Ordering::Relaxed))
+    }
+}
+
+impl Tracks {
+    /// Where the viewer's feedback comes in, whatever it is about.
+    fn any(&self) -> Option<&Track> {
+        self.video.as_ref().or(self.audio.as_ref())
+    }
+}
+
+impl Track {
+    async fn add(
+        connection: &Arc<dyn PeerConnection>,
+        kind: RtpCodecKind,
+        codec: RTCRtpCodec,
+    ) -> Result<Self, PeerError> {
+        let ssrc = rand::random();
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters {
+                ssrc: Some(ssrc),
+                ..RTCRtpCodingParameters::default()
+            },
+            codec,
+            ..RTCRtpEncodingParameters::default()
+        };
+        let name = kind.to_string();
+        // One stream id for both: the browser plays them together.
+        let track = MediaStreamTrack::new(
+            "watchtower".into(),
+            name.clone(),
+            name,
+            kind,
+            vec![encoding],
+        );
+        let local = Arc::new(TrackLocalStaticRTP::new(track));
+        let sender = connection
+            .add_track(Arc::clone(&local) as Arc<dyn TrackLocal>)
+            .await?;
+        Ok(Self {
+            local,
+            sender,
+            ssrc,
+            payload_type: 0,
+            numbered: None,
+        })
+    }
+
+    /// Learns the payload type the two sides agreed on.
+    async fn negotiated(&mut self) -> Result<(), PeerError> {
+        let parameters = self.sender.get_parameters().await?.rtp_parameters;
+        let codec = parameters.codecs.first().ok_or(PeerError::NoCodec)?;
+        self.payload_type = codec.payload_type;
+        let numbered = parameters
+            .header_extensions
+            .iter()
+            .find(|extension| extension.uri == TRANSPORT_WIDE_NUMBER);
+        self.numbered = numbered
+            .and_then(|extension| u8::try_from(extension.id).ok())
+            .filter(|id| (1..=14).contains(id));
+        Ok(())
+    }
+}
+
+fn media_engine() -> Result<MediaEngine, Error> {
+    let mut engine = MediaEngine::default();
+    for (codec, payload_type, kind) in [
+        (h264(), 102, RtpCodecKind::Video),
+        (opus(), 111, RtpCodecKind::Audio),
+    ] {
+        let codec = RTCRtpCodecParameters {
+            rtp_codec: codec,
+            payload_type,
+        };
+        engine.register_codec(codec, kind)?;
+    }
+    let number = RTCRtpHeaderExtensionCapability {
+        uri: TRANSPORT_WIDE_NUMBER.to_owned(),
+    };
+    engine.register_header_extension(number, RtpCodecKind::Video, None)?;
+    Ok(engine)
+}
+
+/// What every browser decodes (RFC 7742, section 6.2); in fact they take High
+/// profile under this name too.
+pub(super) fn h264() -> RTCRtpCodec {
+    let feedback = |kind: &str, parameter: &str| RTCPFeedback {
+        typ: kind.to_owned(),
+        parameter: parameter.to_owned(),
+    };
+    RTCRtpCodec {
+        mime_type: "video/H264".to_owned(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+            .to_owned(),
+        rtcp_feedback: vec![
+            feedback("nack", ""),
+            feedback("nack", "pli"),
+            feedback("ccm", "fir"),
+            feedback("transport-cc", ""),
+        ],
+    }
+}
+
+fn opus() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: "audio/opus".to_owned(),
+        clock_rate: 48_000,
+        channels: 2,
+        sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
+        rtcp_feedback: Vec::new(),
+    }
+}

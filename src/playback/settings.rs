@@ -1,0 +1,31 @@
+//! `[webrtc]` of `watchtower.toml`: viewers and transcoding.
+
+use crate::base::config::section::Section;
+
+/// `[webrtc]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebrtcSettings {
+    /// Viewers at the same time, of all streams.
+    pub max_viewers: usize,
+    pub transcode: Transcode,
+}
+
+/// Whether what browsers can't play is made playable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transcode {
+    /// Where it is needed, and while somebody watches.
+    Auto,
+    Never,
+}
+
+pub(crate) fn webrtc(mut s: Section<'_>) -> WebrtcSettings {
+    let words = [("auto", Transcode::Auto), ("never", Transcode::Never)];
+    let settings = WebrtcSettings {
+        max_viewers: s
+            .integer("max_viewers", 1, 100_000)
+            .map_or(1000, |n| n as usize),
+        transcode: s.choice("transcode", &words).unwrap_or(Transcode::Auto),
+    };
+    s.finish();
+    settings
+}

@@ -1,0 +1,127 @@
+//! The small rendition of a stream for viewers whose link can't hold the full
+//! one: asked for while anybody is served from it, one for all of them.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::base::stream_name::StreamName;
+use crate::media::hub::renditions::{Demand, Kind, Renditions};
+use crate::media::hub::{Received, StreamHub, Subscriber};
+use crate::media::{AccessUnit, MediaUnit};
+use crate::playback::packet_cache::History;
+use crate::transport::clock::Timebase;
+use crate::transport::packetizer;
+
+/// An encoder is kept for so long after its last viewer: links come and go.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Between two keyframes that were asked for.
+const HURRY: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(super) struct Small {
+    state: Option<State>,
+}
+
+struct State {
+    _demand: Demand,
+    changes: watch::Receiver<u64>,
+    subscriber: Option<Subscriber>,
+    history: History,
+    wanted: Instant,
+    /// When a keyframe was last asked for.
+    asked: Instant,
+}
+
+impl Small {
+    /// The packets, once there are any.
+    pub(super) fn history(&self) -> Option<&History> {
+        let history = &self.state.as_ref()?.history;
+        history.keyframe().is_some().then_some(history)
+    }
+
+    /// Asks for the rendition, or lets it go a while after the last `wanted`.
+    /// True when it was let go.
+    pub(super) fn want(
+        &mut self,
+        wanted: bool,
+        renditions: &Renditions,
+        name: &StreamName,
+        now: Instant,
+    ) -> bool {
+        match &mut self.state {
+            Some(state) if wanted => state.wanted = now,
+            Some(state) if now.saturating_duration_since(state.wanted) > LINGER => {
+                self.state = None;
+                return true;
+            }
+            None if wanted => {
+                tracing::info!(stream = %name, "asking for a small rendition");
+                self.state = Some(State {
+                    _demand: renditions.demand(name, Kind::LowBitrate),
+                    changes: hub(renditions).changes(),
+                    subscriber: None,
+                    history: History::default(),
+                    wanted: now,
+                    asked: now,
+                });
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Somebody waits to change to it, which takes a keyframe: it comes for all
+    /// who wait, and no more often than that.
+    pub(super) fn hurry(&mut self, renditions: &Renditions, name: &StreamName, now: Instant) {
+        if let Some(state) = &mut self.state
+            && now.saturating_duration_since(state.asked) > HURRY
+        {
+            state.asked = now;
+            renditions.request_keyframe(name, Kind::LowBitrate);
+        }
+    }
+
+    /// Its packets so far are of no use any more: another publisher.
+    pub(super) fn forget(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.history = History::default();
+        }
+    }
+
+    pub(super) fn show(&mut self, unit: &AccessUnit, timebase: &Timebase, now: Instant) {
+        if let Some(state) = &mut self.state {
+            let time = timebase.video(unit.pts);
+            state
+                .history
+                .push(packetizer::packetize(unit), unit.keyframe, time, now);
+        }
+    }
+
+    /// The next picture. Cancel safe.
+    pub(super) async fn next(&mut self, renditions: &Renditions, name: &StreamName) -> AccessUnit {
+        let Some(state) = &mut self.state else {
+            return std::future::pending().await;
+        };
+        loop {
+            let Some(subscriber) = &mut state.subscriber else {
+                state.changes.borrow_and_update();
+                state.subscriber = hub(renditions).subscribe(name);
+                if state.subscriber.is_none() && state.changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            };
+            match subscriber.recv().await {
+                Some(Received::Unit(MediaUnit::Video(unit))) => return unit,
+                Some(_) => {}
+                None => state.subscriber = None,
+            }
+        }
+    }
+}
+
+fn hub(renditions: &Renditions) -> &StreamHub {
+    renditions.low_bitrate()
+}

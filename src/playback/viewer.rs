@@ -1,0 +1,553 @@
+//! One viewer's place in a stream, and its packets' way out.
+//!
+//! The shared packets get their header here, are protected straight into the
+//! buffer they leave from, and go in as few system calls as their sizes allow.
+//!
+//! A *run* maps the shared packet indices to this viewer's own 48-bit packet
+//! index one to one: index = base + (shared - first). Within a run a packet
+//! always looks the same, so a retransmission is byte for byte what was sent
+//! before. Whenever pictures are skipped or repeated a new run begins behind
+//! everything sent so far, so that no index is ever used for two packets.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rtc::interceptor::Acknowledgement;
+
+use super::link::{Link, Report, Tier};
+use crate::playback::packet_cache::{History, Parcel};
+use crate::transport::gso_batch::{Full, Outlet};
+use crate::transport::ice_socket::Line;
+use crate::transport::srtp::Protector;
+pub(super) use leg::{Leg, Tally};
+
+/// What may go at once: so much of the pace, and a packet or two; at most all
+/// but the largest pictures of a 1080p screen.
+const BURST: f64 = 0.02;
+const BURST_LEAST: f64 = 3_000.0;
+const BURST_MOST: f64 = 98_304.0;
+/// A viewer that has been behind for longer skips to a keyframe.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A viewer asks again until it has its picture; what is on its way already
+/// must not be sent twice. Who asks all the time waits longer each time.
+const REPLAY_PAUSE: Duration = Duration::from_millis(500);
+const REPLAY_PAUSE_MOST: Duration = Duration::from_secs(2);
+/// Asked for again so late, a picture was lost anew.
+const REPLAY_FORGOTTEN: Duration = Duration::from_secs(20);
+/// A replay that takes longer to send is none: the next keyframe is nearer.
+const REPLAY_MOST: Duration = Duration::from_secs(2);
+/// What may be sent again at once.
+const REPAIR_BURST: Duration = Duration::from_millis(500);
+/// Between two squeezed pictures: 1 ms.
+const SQUEEZED: u32 = 90;
+
+/// Where a viewer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nothing goes out before a keyframe of this number or later.
+    Waiting { from: u64 },
+    /// The next packet to go out: picture and offset in it.
+    At { number: u64, packet: usize },
+}
+
+/// Where a viewer stands that takes no picture.
+const NEVER: Place = Place::Waiting { from: u64::MAX };
+
+/// A one-to-one map of shared packet indices to this viewer's.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: u64,
+    base: u64,
+}
+
+/// Pictures whose times are moved together so that they play in a blink.
+#[derive(Debug, Clone, Copy)]
+struct Squeeze {
+    from: u64,
+    /// The first picture with its own time.
+    until: u64,
+    first_time: u32,
+    step: u32,
+}
+
+pub(super) struct Viewer {
+    pub(super) id: u64,
+    pub(super) line: Arc<Line>,
+    protector: Protector,
+    video: Leg,
+    audio: Option<Leg>,
+    place: Place,
+    run: Run,
+    squeeze: Option<Squeeze>,
+    /// Of this group only the keyframe goes out.
+    still: bool,
+    behind_since: Option<Instant>,
+    /// Since when there has been no picture to begin with.
+    waits_since: Option<Instant>,
+    /// The last replay, and how long no other follows.
+    replayed: Option<(Instant, Duration)>,
+    link: Link,
+    /// The rendition of the current run.
+    tier: Tier,
+    /// Time of the newest picture begun.
+    newest_time: Option<u32>,
+    /// Bytes that may go now, and when that was so; owed when negative.
+    allowance: f64,
+    /// Bytes that may go again now.
+    repairs: f64,
+    refilled: Instant,
+    /// Packets sent again lately.
+    answered: VecDeque<(u64, Instant)>,
+    /// Where the padding of a probe goes on.
+    padding: u64,
+}
+
+/// The renditions' packets.
+#[derive(Clone, Copy)]
+pub(super) struct Shelf<'a> {
+    pub(super) full: &'a History,
+    pub(super) small: Option<&'a History>,
+}
+
+impl<'a> Shelf<'a> {
+    fn get(&self, tier: Tier) -> &'a History {
+        match (tier, self.small) {
+            (Tier::Small, Some(small)) => small,
+            _ => self.full,
+        }
+    }
+}
+
+/// What a round of sending came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    /// Pictures skipped.
+    pub(super) skipped: u64,
+    /// There is more to send.
+    pub(super) pending: bool,
+}
+
+impl Viewer {
+    pub(super) fn new(
+        id: u64,
+        line: Arc<Line>,
+        protector: Protector,
+        video: Leg,
+        audio: Option<Leg>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            line,
+            protector,
+            run: Run {
+                first: 0,
+                base: video.next,
+            },
+            video,
+            audio,
+            place: Place::Waiting { from: 0 },
+            squeeze: None,
+            still: false,
+            behind_since: None,
+            waits_since: None,
+            replayed: None,
+            link: Link::new(now),
+            tier: Tier::Full,
+            newest_time: None,
+            allowance: BURST_LEAST,
+            repairs: 0.0,
+            refilled: now,
+            answered: VecDeque::new(),
+            padding: 0,
+        }
+    }
+
+    /// One that takes sound alone: no picture is ever due.
+    pub(super) fn listener(
+        id: u64,
+        line: Arc<Line>,
+        protector: Protector,
+        audio: Option<Leg>,
+        now: Instant,
+    ) -> Self {
+        let unused = Leg::new(0, 0, 0, 0);
+        Self {
+            place: NEVER,
+            ..Self::new(id, line, protector, unused, audio, now)
+        }
+    }
+
+    /// Starts at the newest keyframe, the pictures since then squeezed up to
+    /// the live edge; waits for a keyframe if there is none. Of a group too
+    /// large to go out at once it gets the keyframe, and then waits for the
+    /// next.
+    pub(super) fn start(&mut self, history: &History, now: Instant) {
+        if self.place == NEVER {
+            return;
+        }
+        let rate = history.rate(now);
+        self.link.start(rate);
+        self.repairs = self.link.repairs(rate) * REPAIR_BURST.as_secs_f64();
+        let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
+            self.place = Place::Waiting {
+                from: history.next_number(),
+            };
+            return;
+        };
+        if !history.is_group_whole() {
+            self.begin_run(key, None);
+            self.still = true;
+            return;
+        }
+        let older = u32::try_from(newest.number - key.number).unwrap_or(u32::MAX);
+        let squeeze = Squeeze {
+            from: key.number,
+            until: history.next_number(),
+            first_time: newest.time.wrapping_sub(older.wrapping_mul(SQUEEZED)),
+            step: SQUEEZED,
+        };
+        self.begin_run(key, Some(squeeze));
+    }
+
+    /// Brings back a lost picture: the group again under new indices, its
+    /// times between the newest picture's and the next one's. Costs nobody but
+    /// this viewer, and this one no more than its link has room for.
+    pub(super) fn replay(&mut self, shelf: Shelf<'_>, now: Instant) -> bool {
+        let history = shelf.get(self.tier);
+        let live = Place::At {
+            number: history.next_number(),
+            packet: 0,
+        };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let recent = self.replayed.is_some_and(|(at, pause)| since(at) < pause);
+        let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
+            return false;
+        };
+        if recent || self.place != live || !history.is_group_whole() {
+            return false;
+        }
+        let spare = self.link.pace(shelf.full.sustained(now)) - history.rate(now);
+        if history.group_bytes() as f64 > spare * REPLAY_MOST.as_secs_f64() {
+            return false;
+        }
+        let pictures = u32::try_from(newest.number - key.number + 1).unwrap_or(u32::MAX);
+        let before = history.get(newest.number.saturating_sub(1));
+        let interval = before.map_or(SQUEEZED, |before| newest.time.wrapping_sub(before.time));
+        // A step backwards or a long pause says nothing about the next one.
+        let interval = if interval > 90_000 {
+            SQUEEZED
+        } else {
+            interval
+        };
+        let step = (interval / pictures.saturating_add(1)).max(1);
+        let squeeze = Squeeze {
+            from: key.number,
+            until: history.next_number(),
+            first_time: newest.time.wrapping_add(step),
+            step,
+        };
+        let pause = match self.replayed {
+            Some((at, pause)) if since(at) < REPLAY_FORGOTTEN => (pause * 2).min(REPLAY_PAUSE_MOST),
+            _ => REPLAY_PAUSE,
+        };
+        self.replayed = Some((now, pause.max(self.link.round_trip())));
+        self.begin_run(key, Some(squeeze));
+        true
+    }
+
+    /// The rendition this viewer's link is to be served from.
+    pub(super) fn wants(&self) -> Tier {
+        self.link.tier()
+    }
+
+    pub(super) fn waits_for_small(&self) -> bool {
+        self.link.tier() == Tier::Small && self.tier == Tier::Full
+    }
+
+    pub(super) fn report(&mut self, report: Report, shelf: Shelf<'_>, now: Instant) {
+        let rate = shelf.full.sustained(now);
+        self.link.report(report, rate, self.video.next, now);
+    }
+
+    pub(super) fn arrived(&mut self, arrivals: &[Acknowledgement], shelf: Shelf<'_>, now: Instant) {
+        let rate = shelf.full.sustained(now);
+        self.link.arrived(arrivals, rate, self.video.next, now);
+    }
+
+    /// The small rendition is gone: on with the full one.
+    pub(super) fn small_is_gone(&mut self, full: &History) {
+        if self.tier == Tier::Small {
+            self.tier = Tier::Full;
+            self.place = Place::Waiting {
+                from: full.next_number(),
+            };
+        }
+    }
+
+    /// Changes to the rendition wanted, at a keyframe that goes on from what
+    /// was shown.
+    fn change_tier(&mut self, shelf: Shelf<'_>) {
+        let wanted = self.link.tier();
+        if wanted == self.tier || wanted == Tier::Small && shelf.small.is_none() {
+            return;
+        }
+        let history = shelf.get(wanted);
+        let Some(key) = history.keyframe() else {
+            return;
+        };
+        let follows = self
+            .newest_time
+            .is_none_or(|newest| (key.time.wrapping_sub(newest) as i32) > 0);
+        if follows && history.is_group_whole() {
+            self.tier = wanted;
+            self.behind_since = None;
+            self.begin_run(key, None);
+        }
+    }
+
+    fn begin_run(&mut self, at: &Parcel, squeeze: Option<Squeeze>) {
+        self.place = Place::At {
+            number: at.number,
+            packet: 0,
+        };
+        self.run = Run {
+            first: at.first,
+            base: self.video.next,
+        };
+        self.squeeze = squeeze;
+        self.still = false;
+        self.waits_since = None;
+    }
+
+    /// Since when it could be shown nothing at all.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.waits_since
+    }
+
+    pub(super) fn takes_pictures(&self) -> bool {
+        self.place != NEVER
+    }
+
+    /// Sends what is due, as far as pace and socket allow.
+    pub(super) fn pump(
+        &mut self,
+        shelf: Shelf<'_>,
+        outlet: &mut Outlet<'_>,
+        now: Instant,
+    ) -> Result<Sent, Full> {
+        let rate = shelf.full.sustained(now);
+        self.link
+            .tick(rate, self.video.next, self.behind_since, now);
+        self.video
+            .tally
+            .strained
+            .store(self.link.is_strained(), Ordering::Relaxed);
+        self.refill(rate, now);
+        self.change_tier(shelf);
+        let history = shelf.get(self.tier);
+        let mut sent = Sent {
+            skipped: self.skip_if_slow(history, now),
+            ..Sent::default()
+        };
+        if let Place::Waiting { from } = self.place {
+            match history.keyframe() {
+                Some(key) if key.number >= from => self.begin_run(key, None),
+                _ => {
+                    self.waits_since.get_or_insert(now);
+                    return Ok(sent);
+                }
+            }
+        }
+        let result = self.advance(history, outlet, &mut sent, now);
+        self.link.sent(sent.packets, now);
+        sent.pending = self.is_behind(history);
+        if !sent.pending {
+            self.behind_since = None;
+        } else if self.behind_since.is_none() {
+            self.behind_since = Some(now);
+        }
+        if self.tier == Tier::Small && self.link.is_probing() {
+            self.pad(history, outlet, &mut sent);
+            sent.pending = true;
+        }
+        // What was sent is counted even if the socket is full now.
+        match result {
+            Err(Full::Port) if sent.packets == 0 => Err(Full::Port),
+            _ => Ok(sent),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        history: &History,
+        outlet: &mut Outlet<'_>,
+        sent: &mut Sent,
+        now: Instant,
+    ) -> Result<(), Full> {
+        while let Place::At { number, packet } = self.place
+            && self.allowance > 0.0
+            && let Some(parcel) = history.get(number)
+        {
+            let rest = parcel.packets.len() - packet;
+            let (count, bytes) = self.send(parcel, packet, rest, outlet)?;
+            let index = self.run.base + (parcel.first - self.run.first) + packet as u64;
+            self.video.next = index + count as u64;
+            if self.video.numbered.is_some() {
+                let parts = parcel.packets[packet..packet + count].iter();
+                for (index, part) in (index..).zip(parts) {
+                    self.link.departed(index, part.len(), now);
+                }
+            }
+            self.allowance -= bytes as f64;
+            self.newest_time = Some(self.time(parcel));
+            sent.packets += count as u64;
+            sent.bytes += bytes as u64;
+            let done = packet + count == parcel.packets.len();
+            self.place = match done {
+                true if self.still => Place::Waiting { from: number + 1 },
+                true => Place::At {
+                    number: number + 1,
+                    packet: 0,
+                },
+                false => Place::At {
+                    number,
+                    packet: packet + count,
+                },
+            };
+        }
+        self.video.tally.add(sent.packets, sent.bytes);
+        Ok(())
+    }
+
+    /// Sends some of a picture's packets: one batch of them. Returns how many,
+    /// and their payload bytes.
+    fn send(
+        &mut self,
+        parcel: &Parcel,
+        from: usize,
+        most: usize,
+        outlet: &mut Outlet<'_>,
+    ) -> Result<(usize, usize), Full> {
+        let time = self.time(parcel);
+        // What is sent again alone goes whatever the allowance.
+        let room = self.allowance.max(1.0);
+        let index = self.run.base + (parcel.first - self.run.first) + from as u64;
+        let overhead = self.video.header_length() + self.protector.tag_length();
+        let mut batch = outlet.batch(&self.line, overhead);
+        let (mut count, mut bytes) = (0, 0);
+        for packet in parcel.packets[from..].iter().take(most) {
+            if !batch.has_room(packet.len()) || bytes as f64 >= room {
+                break;
+            }
+            let index = index + count as u64;
+            let header = self.video.header(index, packet.marker, time);
+            batch.add(&header, packet, &mut self.protector, self.video.ssrc, index);
+            count += 1;
+            bytes += packet.len();
+        }
+        batch.send()?;
+        Ok((count, bytes))
+    }
+
+    /// Sends a packet of sound. Its loss is not mended: what came late would
+    /// be of no use.
+    pub(super) fn send_audio(
+        &mut self,
+        packet: &Bytes,
+        time: u32,
+        outlet: &mut Outlet<'_>,
+    ) -> Option<Sent> {
+        let leg = self.audio.as_mut()?;
+        let header = leg.header(leg.next, false, time);
+        let overhead = leg.header_length() + self.protector.tag_length();
+        let mut batch = outlet.batch(&self.line, overhead);
+        let packet = crate::transport::packetizer::Packet::whole(packet.clone(), false);
+        batch.add(&header, &packet, &mut self.protector, leg.ssrc, leg.next);
+        // The index is used up even if the packet is lost here.
+        leg.next += 1;
+        batch.send().ok()?;
+        let bytes = packet.len() as u64;
+        self.allowance -= packet.len() as f64;
+        leg.tally.add(1, bytes);
+        Some(Sent {
+            packets: 1,
+            bytes,
+            ..Sent::default()
+        })
+    }
+
+    /// The shared index of a packet of this run.
+    fn shared_index(&self, index: u64) -> Option<u64> {
+        Some(self.run.first + index.checked_sub(self.run.base)?)
+    }
+
+    fn time(&self, parcel: &Parcel) -> u32 {
+        match self.squeeze {
+            Some(squeeze) if (squeeze.from..squeeze.until).contains(&parcel.number) => {
+                let nth = (parcel.number - squeeze.from) as u32;
+                squeeze
+                    .first_time
+                    .wrapping_add(nth.wrapping_mul(squeeze.step))
+            }
+            _ => parcel.time,
+        }
+    }
+
+    fn is_behind(&self, history: &History) -> bool {
+        matches!(self.place, Place::At { number, .. } if number < history.next_number())
+    }
+
+    /// A viewer behind for too long, or whose next picture is gone, goes on at
+    /// a keyframe. Returns how many pictures it misses.
+    fn skip_if_slow(&mut self, history: &History, now: Instant) -> u64 {
+        let Place::At { number, .. } = self.place else {
+            return 0;
+        };
+        let gone = number < history.next_number() && history.get(number).is_none();
+        let slow = self
+            .behind_since
+            .is_some_and(|since| now.saturating_duration_since(since) > PATIENCE);
+        if !gone && !slow {
+            return 0;
+        }
+        match history.keyframe() {
+            Some(key) if key.number > number && history.is_group_whole() => {
+                self.behind_since = None;
+                self.begin_run(key, None);
+                key.number - number
+            }
+            _ if gone => {
+                let from = history.next_number();
+                self.place = Place::Waiting { from };
+                from - number
+            }
+            // Late pictures are better than none.
+            _ => 0,
+        }
+    }
+
+    fn refill(&mut self, rate: f64, now: Instant) {
+        let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
+        if seconds < 0.001 {
+            return;
+        }
+        self.refilled = now;
+        let pace = self.link.pace(rate);
+        let burst = (pace * BURST).clamp(BURST_LEAST, BURST_MOST);
+        self.allowance = (self.allowance + seconds * pace).min(burst);
+        let repairs = self.link.repairs(rate);
+        let most = repairs * REPAIR_BURST.as_secs_f64();
+        self.repairs = (self.repairs + seconds * repairs).min(most);
+    }
+}
+
+mod leg;
+mod resend;
+#[cfg(test)]
+mod tests;

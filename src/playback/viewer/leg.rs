@@ -1,0 +1,91 @@
+//! An RTP stream to a viewer: its headers, and what was sent of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::transport::srtp::{Header, LONGEST_HEADER, RTP_HEADER};
+
+/// What was sent of one track, for its sender reports (RFC 3550, section
+/// 6.4.1).
+#[derive(Debug, Default)]
+pub(in crate::playback) struct Tally {
+    /// Added to the stream's time, so that it starts anywhere (RFC 3550,
+    /// section 5.1).
+    pub(in crate::playback) time_offset: u32,
+    pub(in crate::playback) packets: AtomicU32,
+    pub(in crate::playback) octets: AtomicU32,
+    /// The link has shown its limits.
+    pub(in crate::playback) strained: AtomicBool,
+}
+
+impl Tally {
+    pub(super) fn add(&self, packets: u64, octets: u64) {
+        // Both wrap by definition.
+        self.packets.fetch_add(packets as u32, Ordering::Relaxed);
+        self.octets.fetch_add(octets as u32, Ordering::Relaxed);
+    }
+}
+
+/// One RTP stream to one viewer.
+#[derive(Debug)]
+pub(in crate::playback) struct Leg {
+    pub(super) ssrc: u32,
+    payload_type: u8,
+    pub(in crate::playback) tally: Arc<Tally>,
+    /// The id of the extension that numbers packets.
+    pub(super) numbered: Option<u8>,
+    /// The packet index after the newest one sent.
+    pub(super) next: u64,
+}
+
+impl Leg {
+    pub(in crate::playback) fn new(
+        ssrc: u32,
+        payload_type: u8,
+        time_offset: u32,
+        first: u16,
+    ) -> Self {
+        Self {
+            ssrc,
+            payload_type,
+            tally: Arc::new(Tally {
+                time_offset,
+                ..Tally::default()
+            }),
+            numbered: None,
+            // Below the middle, so that a reordered first packet can't look as
+            // if the counter had wrapped (RFC 3711, section 3.3.1).
+            next: u64::from(first & 0x7fff),
+        }
+    }
+
+    /// With a transport-wide number in each packet, if there is an id for it.
+    /// It is the sequence number again, so that a packet sent again looks as
+    /// it did.
+    pub(in crate::playback) fn numbered(self, id: Option<u8>) -> Self {
+        Self {
+            numbered: id,
+            ..self
+        }
+    }
+
+    pub(super) fn header(&self, index: u64, marker: bool, time: u32) -> Header {
+        let [.., s0, s1] = index.to_be_bytes();
+        let [t0, t1, t2, t3] = time.wrapping_add(self.tally.time_offset).to_be_bytes();
+        let [a, b, c, d] = self.ssrc.to_be_bytes();
+        let kind = u8::from(marker) << 7 | self.payload_type;
+        let fixed = [0x80, kind, s0, s1, t0, t1, t2, t3, a, b, c, d];
+        match self.numbered {
+            None => Header::plain(fixed),
+            // A one-byte header of two bytes (RFC 8285, section 4.2).
+            Some(id) => Header::extended(fixed, [0xbe, 0xde, 0, 1, id << 4 | 1, s0, s1, 0]),
+        }
+    }
+
+    pub(super) fn header_length(&self) -> usize {
+        match self.numbered {
+            None => RTP_HEADER,
+            Some(_) => LONGEST_HEADER,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Packets that go out again: to mend a loss, and to fill a probe.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Sent, Shelf, Viewer};
+use crate::playback::packet_cache::History;
+use crate::transport::gso_batch::Outlet;
+
+/// A probe repeats the newest of what was sent.
+const PADDING: u64 = 64;
+/// Packets sent again are remembered for a round trip, at most so many.
+const ANSWERED: usize = 1024;
+
+impl Viewer {
+    /// Sends packets again that were sent in this run: each once in a round
+    /// trip, and no more than a share of what goes out. Returns how many.
+    pub(in crate::playback) fn retransmit(
+        &mut self,
+        missing: &[u16],
+        shelf: Shelf<'_>,
+        outlet: &mut Outlet<'_>,
+        now: Instant,
+    ) -> u64 {
+        let rate = shelf.full.sustained(now);
+        self.refill(rate, now);
+        let history = shelf.get(self.tier);
+        let pause = self.link.round_trip();
+        while let Some((_, at)) = self.answered.front()
+            && (now.saturating_duration_since(*at) >= pause || self.answered.len() > ANSWERED)
+        {
+            self.answered.pop_front();
+        }
+        let mut count = 0;
+        for sequence in missing {
+            let Some(index) = self.index(*sequence) else {
+                continue;
+            };
+            self.link.lost(index, now);
+            if self.repairs < 0.0 || self.answered.iter().any(|(known, _)| *known == index) {
+                continue;
+            }
+            if let Some((parcel, offset)) = self.shared_index(index).and_then(|i| history.find(i)) {
+                let parcel = Arc::clone(parcel);
+                let Ok((_, bytes)) = self.send(&parcel, offset, 1, outlet) else {
+                    break;
+                };
+                self.repairs -= bytes as f64;
+                self.allowance -= bytes as f64;
+                self.answered.push_back((index, now));
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Fills up to the pace with packets sent before, which say as much about
+    /// the link as new ones and are nothing to the receiver.
+    pub(super) fn pad(&mut self, history: &History, outlet: &mut Outlet<'_>, sent: &mut Sent) {
+        let Some(newest) = self.video.next.checked_sub(1) else {
+            return;
+        };
+        while self.allowance > 0.0 {
+            let lowest = self.run.base.max(newest.saturating_sub(PADDING));
+            let index = if (lowest..=newest).contains(&self.padding) {
+                self.padding
+            } else {
+                lowest
+            };
+            self.padding = index + 1;
+            let Some((parcel, offset)) = self.shared_index(index).and_then(|i| history.find(i))
+            else {
+                return;
+            };
+            let parcel = Arc::clone(parcel);
+            let Ok((_, bytes)) = self.send(&parcel, offset, 1, outlet) else {
+                return;
+            };
+            self.allowance -= bytes.max(1) as f64;
+            sent.packets += 1;
+            sent.bytes += bytes as u64;
+        }
+    }
+
+    /// The index of the newest packet sent under that sequence number.
+    fn index(&self, sequence: u16) -> Option<u64> {
+        let newest = self.video.next.checked_sub(1)?;
+        // The low half, which is what a sequence number is.
+        let back = (newest as u16).wrapping_sub(sequence);
+        newest.checked_sub(u64::from(back))
+    }
+}

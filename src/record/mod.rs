@@ -1,0 +1,576 @@
+//! Where findings meet the world: durable first, then everyone hears.
+//!
+//! [`FindingsBus::publish`] returns when the finding is durable in the store,
+//! its incident is up to date, and `findings.jsonl` and its agent's log show
+//! it. One thread writes, so lines are never interleaved, and writes what is
+//! waiting in one go, so that a burst costs one sync. What a crash cut short
+//! was never acknowledged; what the store had and the file had not is appended
+//! at the next start.
+
+pub mod settings;
+pub mod snapshots;
+pub mod store;
+
+mod agent_logs;
+mod jsonl;
+mod line_file;
+mod writer_thread;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use uuid::Uuid;
+
+use jiff::Timestamp;
+
+use crate::domain::cost::Spend;
+use crate::domain::finding::Finding;
+use crate::domain::incident::{Change, Exchange, Incident, Lesson, Note};
+use crate::domain::screen_text::ScreenText;
+use crate::domain::transcript::Transcript;
+use crate::record::agent_logs::AgentLogs;
+use crate::record::jsonl::Export;
+use crate::record::settings::{LogSettings, StoreSettings};
+use crate::record::writer_thread::{Job, Recorder, Reply};
+use crate::screen::KeepText;
+use store::{
+    Buried, DeadLetter, Disk, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
+    MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal,
+    Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
+};
+
+pub use crate::record::line_file::LineFile;
+pub use store::OpenError;
+
+/// Findings on their way to disk; then agents wait.
+const QUEUED: usize = 256;
+/// Events a listener may be behind before it has to re-read.
+const HEARD: usize = 1024;
+/// Queries at the same time; each may keep a core busy.
+const READING: usize = 4;
+/// The same of sinks, which have turns of their own.
+const TELLING: usize = 2;
+
+/// Cheap to clone. The files are closed when the last clone is gone.
+#[derive(Debug, Clone)]
+pub struct FindingsBus {
+    to_disk: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    readers: Readers,
+    reading: Arc<Semaphore>,
+    /// Turns of sinks, which don't wait for what a person searches.
+    telling: Arc<Semaphore>,
+    heard: broadcast::Sender<Arc<Finding>>,
+    events: broadcast::Sender<Event>,
+    /// What was told last.
+    position: Mutex<Position>,
+    /// Why the store took nothing when it was asked last.
+    refused: Mutex<Option<String>>,
+}
+
+/// Folder of the files for people and shippers, and their rotation.
+#[derive(Debug, Clone)]
+pub struct LogPlace {
+    pub folder: PathBuf,
+    pub rotation: LogSettings,
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for LogPlace {
+    fn from(folder: &P) -> Self {
+        Self {
+            folder: folder.as_ref().to_owned(),
+            rotation: LogSettings::default(),
+        }
+    }
+}
+
+/// With less room than this a write soon fails.
+const LEAST_ROOM: u64 = 1 << 20;
+
+/// What happened, in the order in which it became durable.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Finding { seq: u64, finding: Arc<Finding> },
+    Incident(Arc<Change>),
+}
+
+/// The finding did not become durable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error("failed to write to {file}: {reason}")]
+    Write { file: String, reason: String },
+    #[error("the log writer has stopped")]
+    Stopped,
+}
+
+impl From<Refusal> for PublishError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Store(StoreError { file, reason }) => Self::Write { file, reason },
+            other => Self::Write {
+                file: "the store".to_owned(),
+                reason: other.to_string(),
+            },
+        }
+    }
+}
+
+impl FindingsBus {
+    /// Opens the store in `data` and the files under `logs`, and makes
+    /// `findings.jsonl` whole. The handle ends when the last clone of the bus
+    /// is gone and all is written.
+    pub fn open(
+        data: &Path,
+        logs: impl Into<LogPlace>,
+        agents: &[String],
+        settings: &StoreSettings,
+    ) -> Result<(Self, JoinHandle<()>), OpenError> {
+        let LogPlace { folder, rotation } = logs.into();
+        let logs = folder.as_path();
+        let logs_error = |file: &Path| {
+            let file = file.display().to_string();
+            move |source| OpenError::Folder {
+                file,
+                source,
+                flag: "--logs",
+            }
+        };
+        std::fs::create_dir_all(logs).map_err(logs_error(logs))?;
+        let file = logs.join(jsonl::NAME);
+        let mut export = Export::open(&file, rotation).map_err(logs_error(&file))?;
+        let mut logs = AgentLogs::open(logs, agents, rotation).map_err(logs_error(logs))?;
+        let (writer, readers) = store::open(data, settings)?;
+        match export.make_whole(&readers) {
+            Ok(lacking) => lacking.iter().for_each(|finding| logs.late(finding)),
+            Err(jsonl::Trouble::File(source)) => {
+                return Err(logs_error(&file)(source));
+            }
+            Err(jsonl::Trouble::Store(StoreError { file, reason })) => {
+                return Err(OpenError::Database { file, reason });
+            }
+        }
+        let shared = Arc::new(Shared {
+            readers,
+            reading: Arc::new(Semaphore::new(READING)),
+            telling: Arc::new(Semaphore::new(TELLING)),
+            heard: broadcast::Sender::new(HEARD),
+            events: broadcast::Sender::new(HEARD),
+            position: Mutex::new(writer.position()),
+            refused: Mutex::new(None),
+        });
+        let (to_disk, jobs) = mpsc::channel(QUEUED);
+        let recorder = Recorder {
+            writer,
+            export,
+            logs,
+            shared: Arc::clone(&shared),
+        };
+        let thread = std::thread::Builder::new()
+            .name("findings".to_owned())
+            .spawn(move || recorder.run(jobs));
+        let thread = thread.map_err(logs_error(Path::new("the writer's thread")))?;
+        Ok((Self { to_disk, shared }, thread))
+    }
+
+    /// Returns when the finding is durable, with its incident. One that was
+    /// published before, by its id, is not counted again.
+    pub async fn publish(
+        &self,
+        publication: impl Into<Publication>,
+    ) -> Result<Arc<Finding>, PublishError> {
+        let mut publication = publication.into();
+        publication.finding.bound();
+        self.ask(|reply| Job::Publish(Box::new(publication), reply))
+            .await
+    }
+
+    /// A line in an agent's log that is no finding: what keeps it from
+    /// looking, and that it looks again.
+    pub async fn note(&self, agent: &str, text: &str) {
+        let job = Job::Note {
+            agent: agent.to_owned(),
+            text: text.to_owned(),
+        };
+        // Only fails when the writer is gone, and then there is no log.
+        let _ = self.to_disk.send(job).await;
+    }
+
+    /// Sets an incident's status.
+    pub async fn decide(&self, verdict: Verdict) -> Result<Change, Refusal> {
+        self.ask(|reply| Job::Decide(verdict, reply)).await
+    }
+
+    /// Adds what the panel said to an incident, and to the logs of those who
+    /// said it.
+    pub async fn weigh(&self, incident: Uuid, exchange: Exchange) -> Result<Change, Refusal> {
+        self.ask(|reply| Job::Weigh {
+            incident,
+            exchange: Box::new(exchange),
+            reply,
+        })
+        .await
+    }
+
+    /// Keeps what a person wrote beside an incident.
+    pub async fn annotate(&self, incident: Uuid, note: Note) -> Result<Change, Refusal> {
+        self.ask(|reply| Job::Annotate {
+            incident,
+            note,
+            reply,
+        })
+        .await
+    }
+
+    /// Keeps what a screen looked like.
+    pub async fn keep(&self, snapshot: Snapshot) -> Result<(), Refusal> {
+        self.ask(|reply| Job::Keep(Box::new(snapshot), reply)).await
+    }
+
+    /// What the screens looked like.
+    pub async fn moments(
+        &self,
+        query: MomentQuery,
+    ) -> Result<Page<Moment, MomentPlace>, StoreError> {
+        self.read(move |store| store.moments(&query)).await
+    }
+
+    /// What a stream looked like last before a time, and first at or after
+    /// another.
+    pub async fn moments_around(
+        &self,
+        stream: &str,
+        before: Timestamp,
+        after: Timestamp,
+    ) -> Result<(Option<Moment>, Option<Moment>), StoreError> {
+        let stream = stream.to_owned();
+        self.read(move |store| store.moments_around(&stream, before, after))
+            .await
+    }
+
+    /// What the record says to the words of a question.
+    pub async fn recall(&self, words: Vec<String>) -> Result<Recollection, StoreError> {
+        self.read(move |store| store.recall(&words)).await
+    }
+
+    /// What people decided and wrote in a span of time, oldest first, and
+    /// whether there was more before these.
+    pub async fn done_between(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<(Vec<Done>, bool), StoreError> {
+        self.read(move |store| store.done_between(since, until))
+            .await
+    }
+
+    /// Removes a lesson; what it quieted is reopened when it is seen again.
+    pub async fn unlearn(&self, lesson: Uuid) -> Result<(), Refusal> {
+        self.ask(|reply| Job::Unlearn(lesson, reply)).await
+    }
+
+    /// Keeps what stood on a screen, for those who search.
+    pub async fn remember(&self, text: ScreenText) -> Result<(), Refusal> {
+        self.ask(|reply| Job::Remember(Box::new(text), reply)).await
+    }
+
+    /// Lines that stood on a screen.
+    pub async fn search(&self, query: TextQuery) -> Result<Page<Hit, u64>, StoreError> {
+        self.read(move |store| store.search(&query)).await
+    }
+
+    /// Notes that a named reader has dealt with all findings up to `seq`.
+    pub async fn advance(&self, name: &str, seq: u64) -> Result<(), Refusal> {
+        let name = name.to_owned();
+        self.ask(|reply| Job::Advance { name, seq, reply }).await
+    }
+
+    /// Keeps what a sink's other side will never take.
+    pub async fn bury(&self, letter: DeadLetter) -> Result<(), Refusal> {
+        self.ask(|reply| Job::Bury(Box::new(letter), reply)).await
+    }
+
+    /// Removes a dead letter that was taken after all.
+    pub async fn unbury(&self, sink: &str, event: Uuid) -> Result<(), Refusal> {
+        let sink = sink.to_owned();
+        self.ask(|reply| Job::Unbury { sink, event, reply }).await
+    }
+
+    /// What a sink's dead letter tells of, if both are kept.
+    pub async fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
+        let sink = sink.to_owned();
+        self.tell(move |store| store.dead_letter(&sink, event))
+            .await
+    }
+
+    /// Removes a named reader: should it come back, it is a new one.
+    pub async fn forget(&self, name: &str) -> Result<(), Refusal> {
+        let name = name.to_owned();
+        self.ask(|reply| Job::Forget(name, reply)).await
+    }
+
+    /// The named readers whose names begin so.
+    pub async fn cursors(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut names = self.tell(Readers::cursors).await?;
+        names.retain(|name| name.starts_with(prefix));
+        Ok(names)
+    }
+
+    /// Keeps what was spent on models.
+    pub async fn spend(&self, rows: Vec<Spend>) -> Result<(), Refusal> {
+        self.ask(|reply| Job::Spend(rows, reply)).await
+    }
+
+    /// What was spent on models since then, by the minute.
+    pub async fn spent_since(&self, since: Timestamp) -> Result<Vec<Spend>, StoreError> {
+        self.read(move |store| store.spent_since(since)).await
+    }
+
+    /// What happened to incidents after that place, oldest first.
+    pub async fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.tell(move |store| store.happened_after(seq, limit))
+            .await
+    }
+
+    /// The place of what happened last.
+    pub async fn last_happened(&self) -> Result<u64, StoreError> {
+        self.tell(Readers::last_happened).await
+    }
+
+    /// A sink's dead letters, newest first.
+    pub async fn dead(
+        &self,
+        sink: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<Buried, u64>, StoreError> {
+        let sink = sink.to_owned();
+        self.read(move |store| store.dead(&sink, before, limit))
+            .await
+    }
+
+    pub async fn dead_count(&self, sink: &str) -> Result<u64, StoreError> {
+        let sink = sink.to_owned();
+        self.tell(move |store| store.dead_count(&sink)).await
+    }
+
+    /// How far a named reader has got, if there is one.
+    pub async fn cursor_if_any(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let name = name.to_owned();
+        let cursor = self.tell(move |store| store.cursor(&name)).await?;
+        Ok(cursor.map(|(seq, _)| seq))
+    }
+
+    /// Removes what is too old or too much now; it is done from time to time
+    /// anyway.
+    pub async fn sweep(&self) -> Result<Swept, StoreError> {
+        self.ask(Job::Sweep).await
+    }
+
+    async fn ask<T, E: From<Stopped>>(&self, job: impl FnOnce(Reply<T, E>) -> Job) -> Result<T, E> {
+        let (reply, answer) = oneshot::channel();
+        // One that is not taken drops its reply.
+        let _ = self.to_disk.send(job(reply)).await;
+        answer.await.unwrap_or_else(|_| Err(Stopped.into()))
+    }
+
+    /// Every finding from now on. One who lags re-reads with [`Self::page`].
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Finding>> {
+        self.shared.heard.subscribe()
+    }
+
+    /// Every finding and every change of an incident from now on. One who lags
+    /// re-reads with [`Self::findings_after`] and [`Self::changed_after`].
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.shared.events.subscribe()
+    }
+
+    /// What was told last. To miss nothing: take the position, then
+    /// [`Self::events`], then read what came after the position.
+    pub fn position(&self) -> Position {
+        *self
+            .shared
+            .position
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub async fn page(&self, query: FindingQuery) -> Result<Page<Finding, u64>, StoreError> {
+        self.read(move |store| store.findings(&query)).await
+    }
+
+    /// Findings published after that place, oldest first: what a sink or a
+    /// listener has yet to see.
+    pub async fn findings_after(
+        &self,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Finding)>, StoreError> {
+        self.read(move |store| store.findings_after(seq, limit))
+            .await
+    }
+
+    pub async fn finding(&self, id: Uuid) -> Result<Option<Finding>, StoreError> {
+        let found = self.read(move |store| store.finding(id)).await?;
+        Ok(found.map(|(_, finding)| finding))
+    }
+
+    /// What was put to models for an incident, oldest first; `None` when there
+    /// is no such incident.
+    pub async fn transcripts(&self, incident: Uuid) -> Result<Option<Vec<Transcript>>, StoreError> {
+        self.read(move |store| store.transcripts(incident)).await
+    }
+
+    /// Why nothing can be written now, without the names of files.
+    pub async fn trouble(&self) -> Option<String> {
+        let refused = self.shared.refused.lock();
+        let refused = refused.unwrap_or_else(PoisonError::into_inner).clone();
+        if refused.is_some() {
+            return refused.map(|why| format!("the record takes nothing ({why})"));
+        }
+        let disk = self.disk().await.ok()?;
+        (disk.free_bytes < LEAST_ROOM).then(|| "the disk of the record is full".to_owned())
+    }
+
+    /// Why times can't be right: the record is stamped ahead of the clock.
+    pub async fn clock_fault(&self) -> Option<String> {
+        let newest = self.read(Readers::newest_stamp).await.ok()??;
+        clock_fault(newest, Timestamp::now())
+    }
+
+    /// Room the record takes, and room there is.
+    pub async fn disk(&self) -> Result<Disk, StoreError> {
+        self.read(Readers::disk).await
+    }
+
+    pub async fn seq_of(&self, finding: Uuid) -> Result<Option<u64>, StoreError> {
+        self.read(move |store| store.seq_of(finding)).await
+    }
+
+    /// How far a named reader has got.
+    pub async fn cursor(&self, name: &str) -> Result<u64, StoreError> {
+        let name = name.to_owned();
+        let cursor = self.read(move |store| store.cursor(&name)).await?;
+        Ok(cursor.map_or(0, |(seq, _)| seq))
+    }
+
+    pub async fn incidents(
+        &self,
+        query: IncidentQuery,
+    ) -> Result<Page<Incident, Place>, StoreError> {
+        self.read(move |store| store.incidents(&query)).await
+    }
+
+    /// Incidents that changed after that revision, as they are now, each with
+    /// its revision and version.
+    pub async fn changed_after(
+        &self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64, Incident)>, StoreError> {
+        self.read(move |store| store.changed_after(revision, limit))
+            .await
+    }
+
+    pub async fn incident(&self, id: Uuid) -> Result<Option<Dossier>, StoreError> {
+        self.read(move |store| store.incident(id)).await
+    }
+
+    pub async fn lessons(&self) -> Result<Vec<Lesson>, StoreError> {
+        self.read(Readers::lessons).await
+    }
+
+    /// A still kept as evidence.
+    pub async fn still(&self, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let sha256 = sha256.to_owned();
+        self.read(move |store| store.still(&sha256)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.read_in(&self.shared.reading, query).await
+    }
+
+    async fn tell<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.read_in(&self.shared.telling, query).await
+    }
+
+    async fn read_in<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = Arc::clone(turns).acquire_owned().await;
+        let turn = turn.map_err(|_| Stopped)?;
+        let readers = self.shared.readers.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            // Until the query ends, also when nobody waits for it any more.
+            let _turn = turn;
+            query(&readers)
+        });
+        let answer = answer.await;
+        answer.unwrap_or_else(|_| Err(Stopped.into()))
+    }
+}
+
+impl Shared {
+    fn tell(&self, event: Event) {
+        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event {
+            Event::Finding { seq, finding } => {
+                position.seq = *seq;
+                // Nobody listening is no error, here and below.
+                let _ = self.heard.send(Arc::clone(finding));
+            }
+            Event::Incident(change) => position.revision = change.revision,
+        }
+        drop(position);
+        let _ = self.events.send(event);
+    }
+}
+
+/// Nobody writes any more.
+struct Stopped;
+
+impl From<Stopped> for StoreError {
+    fn from(_: Stopped) -> Self {
+        Self {
+            file: "the store".to_owned(),
+            reason: "its writer has stopped".to_owned(),
+        }
+    }
+}
+
+impl From<Stopped> for Refusal {
+    fn from(stopped: Stopped) -> Self {
+        Self::Store(stopped.into())
+    }
+}
+
+impl From<Stopped> for PublishError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+#[async_trait]
+impl KeepText for FindingsBus {
+    async fn keep(&self, text: ScreenText) -> Result<(), String> {
+        let kept = self.remember(text).await;
+        kept.map_err(|refusal| refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! `[store]` and `[logs]` of `watchtower.toml`: retention and rotation.
+
+use crate::base::config::section::Section;
+use std::time::Duration;
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Findings older than this are removed.
+    pub keep: Duration,
+    /// Database and evidence together; beyond it stills of the screens go first,
+    /// then their text, then findings.
+    pub max_bytes: u64,
+    /// An incident not seen for so long speaks up when it is seen again, and
+    /// is reopened if it was closed.
+    pub quiet_time: Duration,
+    /// Whether stills are kept as evidence.
+    pub keep_stills: bool,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Section::defaults(store)
+    }
+}
+
+/// `[logs]`: how `findings.jsonl` and the analysts' logs are rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Put aside beyond this; 0 leaves it to others.
+    pub max_bytes: u64,
+    /// Files put aside that are kept, of each.
+    pub keep: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: 100_000_000,
+            keep: 5,
+        }
+    }
+}
+
+pub(crate) fn store(mut s: Section<'_>) -> StoreSettings {
+    let minute = Duration::from_secs(60);
+    let day = 24 * 60 * minute;
+    let settings = StoreSettings {
+        keep: s
+            .duration("keep", 60 * minute, 3650 * day)
+            .unwrap_or(90 * day),
+        max_bytes: s
+            .integer("max_megabytes", 16, 100_000_000)
+            .map_or(10_000, |n| n as u64)
+            * 1_000_000,
+        quiet_time: s
+            .duration("quiet_time", minute, 30 * day)
+            .unwrap_or(30 * minute),
+        keep_stills: s.flag("keep_stills").unwrap_or(true),
+    };
+    s.finish();
+    settings
+}
+
+pub(crate) fn logs(mut s: Section<'_>) -> LogSettings {
+    let usual = LogSettings::default();
+    let settings = LogSettings {
+        max_bytes: s
+            .integer("max_megabytes", 0, 100_000)
+            .map_or(usual.max_bytes, |n| n as u64 * 1_000_000),
+        keep: s
+            .integer("keep", 1, 1000)
+            .map_or(usual.keep, |n| n as usize),
+    };
+    s.finish();
+    settings
+}

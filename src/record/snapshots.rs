@@ -1,0 +1,129 @@
+//! Keeps a still of each screen now and then, for who looks back.
+//!
+//! Only of screens that were read, with their secrets painted over: where
+//! nobody reads, nobody knows what is secret, and nothing is kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::stream_name::StreamName;
+use crate::record::FindingsBus;
+use crate::record::store::Snapshot;
+use crate::screen::frame::Frame;
+use crate::screen::frames::FrameBus;
+use crate::screen::redact::Redact;
+
+/// Between two looks around.
+const EVERY: Duration = Duration::from_secs(1);
+/// Between two pictures of one stream, when it changes and when it does not.
+const CHANGING: SignedDuration = SignedDuration::from_secs(5);
+const RESTING: SignedDuration = SignedDuration::from_secs(10 * 60);
+
+/// Looks at what is read, and keeps some of it.
+#[derive(Debug)]
+pub struct History {
+    pub frames: FrameBus,
+    pub findings: FindingsBus,
+    pub redact: Redact,
+}
+
+/// What was kept of a stream last.
+struct Kept {
+    scene: u64,
+    at: Timestamp,
+}
+
+impl History {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut kept: HashMap<StreamName, Kept> = HashMap::new();
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            let live = self.frames.live();
+            kept.retain(|stream, _| live.contains(stream));
+            for stream in live {
+                let Some(frame) = self.frames.to_look_at(&stream) else {
+                    continue;
+                };
+                if !is_due(kept.get(&stream), &frame) {
+                    continue;
+                }
+                let now = Kept {
+                    scene: frame.scene,
+                    at: frame.captured_at,
+                };
+                if self.keep(frame).await {
+                    kept.insert(stream, now);
+                }
+            }
+        }
+    }
+
+    async fn keep(&self, frame: Arc<Frame>) -> bool {
+        let redact = self.redact;
+        let made = tokio::task::spawn_blocking(move || {
+            let cleared = frame.cleared(redact)?;
+            Some((cleared.still().ok()?, cleared))
+        });
+        let Ok(Some((still, frame))) = made.await else {
+            return false;
+        };
+        let kept = self.findings.keep(Snapshot {
+            stream: frame.stream.clone(),
+            seen_at: frame.captured_at,
+            frame_seq: frame.seq,
+            still,
+        });
+        match kept.await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "a still was not kept");
+                false
+            }
+        }
+    }
+}
+
+fn is_due(last: Option<&Kept>, frame: &Frame) -> bool {
+    last.is_none_or(|last| {
+        let since = frame.captured_at.duration_since(last.at);
+        since >= RESTING || since.is_negative() || last.scene != frame.scene && since >= CHANGING
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::MediaTime;
+    use crate::screen::picture::Picture;
+
+    #[test]
+    fn a_screen_that_changes_is_kept_more_often() {
+        let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let frame = |scene, seconds| {
+            let picture = Picture::grey(1, 1);
+            let at = begin + SignedDuration::from_secs(seconds);
+            let stream = StreamName::new("team").unwrap();
+            let picture = Arc::new(picture);
+            let mut frame = Frame::new(stream, 1, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
+            frame.scene = scene;
+            frame
+        };
+        let last = Kept {
+            scene: 1,
+            at: begin,
+        };
+        assert!(is_due(None, &frame(1, 0)));
+        assert!(!is_due(Some(&last), &frame(2, 4)));
+        assert!(is_due(Some(&last), &frame(2, 5)));
+        assert!(!is_due(Some(&last), &frame(1, 599)));
+        assert!(is_due(Some(&last), &frame(1, 600)));
+        assert!(is_due(Some(&last), &frame(1, -1)), "the clock was set back");
+    }
+}

@@ -1,0 +1,93 @@
+//! What the record says to a question: lines that stood on a screen, and
+//! findings, by the words in them.
+
+use rusqlite::{Connection, params};
+
+use super::screen::{self, Hit};
+use super::{Readers, StoreError, moments};
+use crate::domain::finding::Finding;
+use crate::record::store::sql;
+
+/// Of each kind: the first and the newest with all words, the best and the
+/// first with any.
+const EACH: i64 = 12;
+
+/// What was found for some words; the same line on the same stream once, as it
+/// was first seen, and an incident's findings once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recollection {
+    pub lines: Vec<Hit>,
+    pub findings: Vec<Finding>,
+}
+
+impl Readers {
+    /// `words` are beginnings of words; the first [`screen::MOST_WORDS`] count.
+    pub fn recall(&self, words: &[String]) -> Result<Recollection, StoreError> {
+        let quoted = words.iter().filter_map(|word| screen::fts(word));
+        let quoted: Vec<_> = quoted.take(screen::MOST_WORDS).collect();
+        if quoted.is_empty() {
+            return Ok(Recollection::default());
+        }
+        let (all, any) = (quoted.join(" AND "), quoted.join(" OR "));
+        self.with(|db| {
+            let ways = [
+                (&all, "rowid"),
+                (&all, "rowid DESC"),
+                (&any, "rank"),
+                // The same words again and again must not hide the first.
+                (&any, "rowid"),
+            ];
+            let mut found = Recollection::default();
+            for (wanted, order) in ways {
+                lines(db, wanted, order, &mut found.lines)?;
+                findings(db, wanted, order, &mut found.findings)?;
+            }
+            for hit in &mut found.lines {
+                hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
+            }
+            Ok(found)
+        })
+    }
+}
+
+fn lines(db: &Connection, wanted: &str, order: &str, into: &mut Vec<Hit>) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT rowid, stream, observed_at, frame_seq, pts_ms, text, bounds FROM screen_text
+         WHERE screen_text MATCH ?1 ORDER BY {order} LIMIT ?2"
+    );
+    let mut find = db.prepare_cached(&sql)?;
+    for hit in find.query_map(params![wanted, EACH], screen::hit)? {
+        let (_, hit) = hit?;
+        let same = |known: &&mut Hit| known.text == hit.text && known.stream == hit.stream;
+        match into.iter_mut().find(same) {
+            Some(known) if known.observed_at <= hit.observed_at => {}
+            Some(known) => *known = hit,
+            None => into.push(hit),
+        }
+    }
+    Ok(())
+}
+
+fn findings(
+    db: &Connection,
+    wanted: &str,
+    order: &str,
+    into: &mut Vec<Finding>,
+) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT json FROM (SELECT rowid AS place FROM finding_text
+           WHERE finding_text MATCH ?1 ORDER BY {order} LIMIT ?2)
+         JOIN findings ON findings.seq = place"
+    );
+    let mut find = db.prepare_cached(&sql)?;
+    for finding in find.query_map(params![wanted, EACH], |row| sql::json::<Finding>(row, 0))? {
+        let finding = finding?;
+        let same = |known: &&mut Finding| known.incident == finding.incident;
+        match into.iter_mut().find(same) {
+            Some(known) if known.observed_at <= finding.observed_at => {}
+            Some(known) => *known = finding,
+            None => into.push(finding),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! Incidents as the writer holds them, and how it finds the one a finding
+//! belongs to.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use uuid::Uuid;
+
+use crate::domain::finding::Severity;
+use crate::domain::incident::{Incident, Likeness, Proof, Subject};
+use crate::record::store::sql;
+use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
+
+/// Incidents kept in memory; any other is read when it is needed.
+const CACHED: usize = 1024;
+/// Incidents a finding is compared with, by each of its keys.
+const CANDIDATES_BY_KEY: i64 = 16;
+const CANDIDATES: usize = 96;
+
+/// One incident, with what the writer needs beside its words.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) seq: i64,
+    pub(super) incident: Incident,
+    pub(super) subject: Subject,
+    pub(super) proof: Option<Proof>,
+    pub(super) version: u64,
+    /// The lesson that quiets it.
+    pub(super) lesson: Option<i64>,
+    /// The next finding reopens it, however soon.
+    pub(super) reopens: bool,
+    /// How often new evidence spoke up.
+    pub(super) told: u32,
+    pub(super) has_still: bool,
+    /// The worst severity before the finding under way.
+    pub(super) worst_before: Severity,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Cache(HashMap<i64, Known>);
+
+impl Cache {
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn remove(&mut self, seq: i64) {
+        self.0.remove(&seq);
+    }
+
+    pub(super) fn put(&mut self, known: Known) {
+        if self.0.len() >= CACHED {
+            // Simple, and rare enough: what is in use is read again.
+            self.0.clear();
+        }
+        self.0.insert(known.seq, known);
+    }
+
+    fn get(&mut self, db: &Connection, seq: i64) -> rusqlite::Result<Option<&Known>> {
+        if !self.0.contains_key(&seq) {
+            let Some(known) = load(db, seq)? else {
+                return Ok(None);
+            };
+            self.put(known);
+        }
+        Ok(self.0.get(&seq))
+    }
+
+    pub(super) fn by_id(&mut self, db: &Connection, id: Uuid) -> rusqlite::Result<Option<Known>> {
+        let mut find = db.prepare_cached("SELECT seq FROM incidents WHERE id = ?1")?;
+        let seq = find
+            .query_row([id.as_bytes()], |row| row.get(0))
+            .optional()?;
+        match seq {
+            Some(seq) => Ok(self.get(db, seq)?.cloned()),
+            None => Ok(None),
+        }
+    }
+
+    /// The incident on the same stream that is most like it; of two that are
+    /// equally like it, the one seen last.
+    pub(super) fn find(
+        &mut self,
+        db: &Connection,
+        subject: &Subject,
+    ) -> rusqlite::Result<Option<Known>> {
+        let mut best: Option<(Likeness, Known)> = None;
+        let keys = [subject.line_keys(), subject.topic_keys()];
+        let mut seen: Vec<i64> = Vec::new();
+        for keys in keys {
+            let mut find = db.prepare_cached(
+                "SELECT incident FROM subject_keys WHERE key = ?1 ORDER BY incident DESC LIMIT ?2",
+            )?;
+            for key in keys {
+                let rows = find.query_map(params![key, CANDIDATES_BY_KEY], |row| row.get(0))?;
+                for seq in rows {
+                    let seq: i64 = seq?;
+                    if seen.contains(&seq) || seen.len() >= CANDIDATES {
+                        continue;
+                    }
+                    seen.push(seq);
+                    let Some(known) = self.get(db, seq)? else {
+                        continue;
+                    };
+                    if known.subject.stream() != subject.stream() {
+                        continue;
+                    }
+                    let Some(likeness) = known.subject.likeness(subject) else {
+                        continue;
+                    };
+                    let better = best.as_ref().is_none_or(|(most, other)| {
+                        likeness > *most
+                            || (likeness == *most
+                                && known.incident.last_seen > other.incident.last_seen)
+                    });
+                    if better {
+                        best = Some((likeness, known.clone()));
+                    }
+                }
+            }
+            // Nothing is more like it than one that knows its lines.
+            if best
+                .as_ref()
+                .is_some_and(|(likeness, _)| likeness.is_strong())
+            {
+                break;
+            }
+        }
+        Ok(best.map(|(_, known)| known))
+    }
+}
+
+fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<Known>> {
+    let sql = format!(
+        "SELECT {INCIDENT}, json, proof, version, lesson, reopens, told,
+           EXISTS (SELECT 1 FROM stills WHERE stills.incident = seq)
+         FROM incidents JOIN subjects ON subjects.incident = seq WHERE seq = ?1"
+    );
+    let mut load = db.prepare_cached(&sql)?;
+    let at = INCIDENT_COLUMNS;
+    let known = load.query_row([seq], |row| {
+        let proof: Option<String> = row.get(at + 1)?;
+        let incident = sql::incident(row)?;
+        Ok(Known {
+            seq,
+            worst_before: incident.severity,
+            incident,
+            subject: sql::json(row, at)?,
+            proof: proof.and_then(|proof| serde_json::from_str(&proof).ok()),
+            version: row.get::<_, i64>(at + 2)? as u64,
+            lesson: row.get(at + 3)?,
+            reopens: row.get(at + 4)?,
+            told: row.get(at + 5)?,
+            has_still: row.get(at + 6)?,
+        })
+    });
+    known.optional()
+}
+
+impl Known {
+    pub(super) fn insert(&mut self, db: &Connection, revision: u64) -> rusqlite::Result<()> {
+        let incident = &self.incident;
+        let mut insert = db.prepare_cached(
+            "INSERT INTO incidents (id, stream, category, first_seen, title, severity, status,
+               count, last_seen, agents, entities, opinions, revision, version)
+             VALUES (?1, ?2, ?3, ?4, '', 0, 0, 0, 0, '[]', '[]', '[]', 0, 0)",
+        )?;
+        insert.execute(params![
+            incident.id.as_bytes(),
+            incident.stream.as_str(),
+            incident.category.as_str(),
+            sql::nanos(incident.first_seen),
+        ])?;
+        self.seq = db.last_insert_rowid();
+        self.update(db, revision)?;
+        self.store_subject(db)
+    }
+
+    pub(super) fn update(&self, db: &Connection, revision: u64) -> rusqlite::Result<()> {
+        let incident = &self.incident;
+        let mut update = db.prepare_cached(
+            "UPDATE incidents SET title = ?2, severity = ?3, status = ?4, count = ?5,
+               first_seen = ?6, last_seen = ?7, agents = ?8, entities = ?9, grounded = ?10,
+               opinions = ?11, proof = ?12, revision = ?13, version = ?14, lesson = ?15,
+               reopens = ?16, told = ?17, verdict = ?18
+             WHERE seq = ?1",
+        )?;
+        update.execute(params![
+            self.seq,
+            incident.title,
+            sql::badness(incident.severity),
+            sql::code(incident.status),
+            incident.count as i64,
+            sql::nanos(incident.first_seen),
+            sql::nanos(incident.last_seen),
+            sql::to_json(&incident.agents),
+            sql::to_json(&incident.entities),
+            incident.grounded,
+            sql::to_json(&incident.opinions),
+            self.proof.as_ref().map(sql::to_json),
+            revision as i64,
+            self.version as i64,
+            self.lesson,
+            self.reopens,
+            self.told,
+            incident.verdict.as_ref().map(sql::to_json),
+        ])?;
+        Ok(())
+    }
+
+    /// What it is about, and the keys it is found by.
+    pub(super) fn store_subject(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("INSERT OR REPLACE INTO subjects (incident, json) VALUES (?1, ?2)")?
+            .execute(params![self.seq, sql::to_json(&self.subject)])?;
+        let mut insert = db
+            .prepare_cached("INSERT OR IGNORE INTO subject_keys (key, incident) VALUES (?1, ?2)")?;
+        for key in self
+            .subject
+            .line_keys()
+            .into_iter()
+            .chain(self.subject.topic_keys())
+        {
+            insert.execute([key, self.seq])?;
+        }
+        Ok(())
+    }
+}

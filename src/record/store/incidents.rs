@@ -1,0 +1,244 @@
+//! Reading incidents and lessons.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use uuid::Uuid;
+
+use super::notes;
+use super::transcripts::{COST, cost};
+use super::{Dossier, IncidentQuery, KeptStill, Page, Place, Readers, Sort, StoreError};
+use crate::domain::finding::Category;
+use crate::domain::incident::{Decision, Incident, Lesson, Subject};
+use crate::record::store::findings::clamp;
+use crate::record::store::sql;
+use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
+
+impl Readers {
+    pub fn incidents(&self, query: &IncidentQuery) -> Result<Page<Incident, Place>, StoreError> {
+        self.with(|db| incidents(db, query))
+    }
+
+    /// Incidents that changed after that revision, as they are now, in the
+    /// order of their last change; each with its revision and version.
+    pub fn changed_after(
+        &self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64, Incident)>, StoreError> {
+        let sql = format!(
+            "SELECT {INCIDENT}, revision, version FROM incidents
+             WHERE revision > ?1 ORDER BY revision LIMIT ?2"
+        );
+        self.with(|db| {
+            let mut changed = db.prepare_cached(&sql)?;
+            let found = changed.query_map([clamp(revision), limit as i64], |row| {
+                let at = INCIDENT_COLUMNS;
+                let (revision, version): (i64, i64) = (row.get(at)?, row.get(at + 1)?);
+                Ok((revision as u64, version as u64, sql::incident(row)?))
+            })?;
+            found.collect()
+        })
+    }
+
+    pub fn incident(&self, id: Uuid) -> Result<Option<Dossier>, StoreError> {
+        self.with(|db| {
+            // One moment for all of it.
+            let moment = db.unchecked_transaction()?;
+            dossier(&moment, id)
+        })
+    }
+
+    /// Newest first.
+    pub fn lessons(&self) -> Result<Vec<Lesson>, StoreError> {
+        let sql = format!("{LESSON} ORDER BY seq DESC");
+        self.with(|db| {
+            let mut all = db.prepare_cached(&sql)?;
+            let found = all.query_map([], lesson)?;
+            found.collect()
+        })
+    }
+}
+
+fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<Incident, Place>> {
+    let key = match query.sort {
+        Sort::LastSeen | Sort::Severity => "last_seen",
+        Sort::FirstSeen => "first_seen",
+        Sort::Count => "count",
+    };
+    let by_severity = query.sort == Sort::Severity;
+    let order = if by_severity {
+        "severity DESC, last_seen DESC, seq DESC".to_owned()
+    } else {
+        format!("{key} DESC, seq DESC")
+    };
+    let mut values = vec![Value::Integer(query.limit as i64 + 1)];
+    let mut filter = String::from("1");
+    let mut and = |condition: &str, value: Value| {
+        values.push(value);
+        let place = format!("?{}", values.len());
+        filter.push_str(" AND ");
+        filter.push_str(&condition.replace('?', &place));
+    };
+    if let Some(stream) = &query.stream {
+        and("stream = ?", Value::Text(stream.clone()));
+    }
+    if let Some(agent) = &query.agent {
+        let name = sql::to_json(agent).to_lowercase();
+        and("instr(lower(agents), ?) > 0", Value::Text(name));
+    }
+    if let Some(severity) = query.severity {
+        and("severity >= ?", Value::Integer(sql::badness(severity)));
+    }
+    if let Some(since) = query.since {
+        and("last_seen >= ?", Value::Integer(sql::nanos(since)));
+    }
+    if let Some(until) = query.until {
+        and("first_seen < ?", Value::Integer(sql::nanos(until)));
+    }
+    let after = query.after.map(|place| {
+        let mut bind = |value| {
+            values.push(Value::Integer(value));
+            values.len()
+        };
+        if by_severity {
+            let (a, b, c) = (bind(place.severity), bind(place.key), bind(place.seq));
+            format!(" AND (severity, last_seen, seq) < (?{a}, ?{b}, ?{c})")
+        } else {
+            let (b, c) = (bind(place.key), bind(place.seq));
+            format!(" AND ({key}, seq) < (?{b}, ?{c})")
+        }
+    });
+    filter.push_str(&after.unwrap_or_default());
+    if !query.status.is_empty() {
+        let codes = query
+            .status
+            .iter()
+            .map(|status| sql::code(*status).to_string());
+        filter.push_str(&format!(
+            " AND status IN ({})",
+            codes.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if !query.category.is_empty() {
+        // Of a closed set: nothing to quote.
+        let names = query
+            .category
+            .iter()
+            .map(|category| format!("'{}'", Category::as_str(*category)));
+        filter.push_str(&format!(
+            " AND category IN ({})",
+            names.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    let sql = format!(
+        "SELECT {INCIDENT}, {key}, seq FROM incidents WHERE seq IN
+           (SELECT seq FROM incidents WHERE {filter} ORDER BY {order} LIMIT ?1)
+         ORDER BY {order}"
+    );
+    let mut list = db.prepare_cached(&sql)?;
+    let found = list.query_map(params_from_iter(values), |row| {
+        let incident = sql::incident(row)?;
+        let place = Place {
+            severity: sql::badness(incident.severity),
+            key: row.get(INCIDENT_COLUMNS)?,
+            seq: row.get(INCIDENT_COLUMNS + 1)?,
+        };
+        Ok((place, incident))
+    })?;
+    Ok(Page::of(
+        found.collect::<rusqlite::Result<_>>()?,
+        query.limit,
+    ))
+}
+
+fn dossier(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Dossier>> {
+    let sql = format!(
+        "SELECT {INCIDENT}, seq, version, proof, lesson, {COST} FROM incidents WHERE id = ?1"
+    );
+    let mut find = db.prepare_cached(&sql)?;
+    let found = find.query_row([id.as_bytes()], |row| {
+        let at = INCIDENT_COLUMNS;
+        let head: (i64, i64) = (row.get(at)?, row.get(at + 1)?);
+        let (proof, lesson): (Option<String>, Option<i64>) = (row.get(at + 2)?, row.get(at + 3)?);
+        Ok((sql::incident(row)?, head, proof, lesson, cost(row, at + 4)?))
+    });
+    let Some((incident, (seq, version), proof, lesson_seq, cost)) = found.optional()? else {
+        return Ok(None);
+    };
+    let lesson = match lesson_seq {
+        Some(seq) => db
+            .prepare_cached(&format!("{LESSON} WHERE seq = ?1"))?
+            .query_row([seq], lesson)
+            .optional()?,
+        None => None,
+    };
+    Ok(Some(Dossier {
+        incident,
+        version: version as u64,
+        decisions: decisions(db, seq)?,
+        notes: notes::of(db, seq)?,
+        proof: proof.and_then(|proof| serde_json::from_str(&proof).ok()),
+        stills: stills(db, seq)?,
+        lesson,
+        cost,
+    }))
+}
+
+/// The newest of them, oldest first.
+fn decisions(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Decision>> {
+    const SHOWN: i64 = 200;
+    let mut all = db.prepare_cached(
+        "SELECT status, decided_by, at, why, false_positive FROM decisions
+         WHERE incident = ?1 ORDER BY seq DESC LIMIT ?2",
+    )?;
+    let found = all.query_map(params![incident, SHOWN], |row| {
+        Ok(Decision {
+            status: sql::status(row.get(0)?),
+            by: row.get(1)?,
+            at: sql::timestamp(row.get(2)?),
+            why: row.get(3)?,
+            false_positive: row.get(4)?,
+        })
+    })?;
+    let mut found: Vec<_> = found.collect::<rusqlite::Result<_>>()?;
+    found.reverse();
+    Ok(found)
+}
+
+fn stills(db: &Connection, incident: i64) -> rusqlite::Result<Vec<KeptStill>> {
+    let mut all = db.prepare_cached(
+        "SELECT moment, sha256, findings.id, json ->> 'observed_at' FROM stills
+         JOIN findings ON findings.seq = stills.finding
+         WHERE stills.incident = ?1 ORDER BY moment",
+    )?;
+    let found = all.query_map([incident], |row| {
+        let moment: i64 = row.get(0)?;
+        let seen_at: String = row.get(3)?;
+        Ok(KeptStill {
+            moment: if moment == 0 { "first" } else { "worst" },
+            sha256: row.get(1)?,
+            finding: sql::id(row, 2)?,
+            seen_at: seen_at.parse().unwrap_or_default(),
+        })
+    })?;
+    found.collect()
+}
+
+const LESSON: &str = "SELECT id, incident, title, severity, learned_by, at, why, subject, quieted, \
+     last_quieted FROM lessons";
+
+fn lesson(row: &Row<'_>) -> rusqlite::Result<Lesson> {
+    let subject: Subject = sql::json(row, 7)?;
+    Ok(Lesson {
+        id: sql::id(row, 0)?,
+        incident: sql::id(row, 1)?,
+        title: row.get(2)?,
+        severity: sql::severity_at(row, 3)?,
+        by: row.get(4)?,
+        at: sql::timestamp(row.get(5)?),
+        why: row.get(6)?,
+        covers: subject.in_words(),
+        quieted: row.get::<_, i64>(8)? as u64,
+        last_quieted: row.get::<_, Option<i64>>(9)?.map(sql::timestamp),
+    })
+}

@@ -1,0 +1,322 @@
+//! The record: findings, incidents, decisions, lessons, evidence, cursors, and
+//! the text that stood on the screen, in one SQLite database (write-ahead log)
+//! in the data folder, stills beside it under their SHA-256.
+//!
+//! This room alone knows SQLite. It owns what is written and when it is
+//! durable, not who hears of it: that is [`crate::record`], which owns
+//! the one thread that calls [`Writer`]. [`Readers`] may be asked by anyone
+//! off the async workers; readers never wait for the writer.
+
+mod age;
+mod ask;
+mod decisions;
+mod evidence;
+mod findings;
+mod incident_cache;
+mod incidents;
+mod migrations;
+mod moments;
+mod notes;
+mod open;
+mod outbox;
+mod panel;
+mod record;
+mod retention;
+mod screen;
+mod spend;
+mod sql;
+mod transcripts;
+mod writer;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::cost::Spend;
+use crate::domain::finding::{Category, Finding, Severity};
+use crate::domain::incident::{Change, Decision, Exchange, Incident, Lesson, Note, Proof, Status};
+use crate::domain::transcript::{Cost, Transcript};
+use crate::screen::picture::Still;
+
+use crate::domain::screen_text::ScreenText;
+pub use crate::record::store::ask::Recollection;
+pub use crate::record::store::findings::Readers;
+pub use age::clock_fault;
+pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
+pub use notes::Done;
+pub use open::{OpenError, open};
+pub use outbox::{Buried, DeadLetter, Entry};
+pub use retention::Swept;
+pub use screen::{Hit, TextQuery};
+pub use writer::Writer;
+
+/// The store could not do it; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to use {file}: {reason}")]
+pub struct StoreError {
+    pub file: String,
+    pub reason: String,
+}
+
+/// A finding and the picture it was made on, as it may be kept.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub finding: Finding,
+    /// Kept when this is its incident's first or worst moment. Whoever hands
+    /// it in has masked what it knows to be secret: nothing is painted here.
+    pub still: Option<Still>,
+    /// The question it answers, where a hosted model was asked.
+    pub asked: Option<AskedOf>,
+}
+
+/// A question, and the part of its cost that falls to one of its findings.
+#[derive(Debug, Clone)]
+pub struct AskedOf {
+    pub transcript: Arc<Transcript>,
+    pub share: Cost,
+}
+
+impl From<Finding> for Publication {
+    fn from(finding: Finding) -> Self {
+        Self {
+            finding,
+            still: None,
+            asked: None,
+        }
+    }
+}
+
+/// A person's decision about an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub incident: Uuid,
+    pub status: Status,
+    pub by: String,
+    pub why: String,
+    /// With [`Status::Closed`]: its like is no news from now on.
+    pub false_positive: bool,
+    /// What it was decided on; `None` decides on whatever it is by now.
+    pub version: Option<u64>,
+}
+
+/// Something to be written.
+#[derive(Debug, Clone)]
+pub enum Write {
+    Record(Box<Publication>),
+    Decide(Verdict),
+    /// What the panel said.
+    Weigh {
+        incident: Uuid,
+        exchange: Box<Exchange>,
+    },
+    /// What a person writes beside it.
+    Annotate {
+        incident: Uuid,
+        note: Note,
+    },
+    /// A lesson that no longer holds.
+    Unlearn(Uuid),
+    /// What stood on a screen.
+    Remember(Box<ScreenText>),
+    /// What a screen looked like.
+    Keep(Box<Snapshot>),
+    /// How far a named reader of findings has got.
+    Advance {
+        name: String,
+        seq: u64,
+        place: u64,
+    },
+    /// What a sink's other side will never take.
+    Bury(Box<DeadLetter>),
+    /// What it has taken after all.
+    Unbury {
+        sink: String,
+        event: Uuid,
+    },
+    /// A named reader is no more.
+    Forget(String),
+    /// What was spent on models, to be added to what is there.
+    Spend(Vec<Spend>),
+}
+
+/// What was written, and is durable.
+#[derive(Debug, Clone)]
+pub enum Written {
+    Recorded(Recorded),
+    Decided(Change),
+    Weighed(Change),
+    Annotated(Change),
+    Unlearned,
+    Remembered,
+    Kept,
+    Advanced,
+    Buried,
+    Unburied,
+    Forgotten,
+    Spent,
+}
+
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Its place in the order of publication.
+    pub seq: u64,
+    /// With its incident.
+    pub finding: Arc<Finding>,
+    /// `None` when this very finding was recorded before.
+    pub change: Option<Change>,
+    /// Findings of this agent in this incident so far.
+    pub own_count: u64,
+}
+
+/// Why something was not written, though the store could.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no incident {0}")]
+    NoIncident(Uuid),
+    #[error("there is no lesson {0}")]
+    NoLesson(Uuid),
+    #[error(
+        "somebody was faster: the incident has changed to version {version} since; look at it again"
+    )]
+    Stale { version: u64 },
+    #[error("the incident is {status} already, by {by} at {at}: {why}")]
+    Already {
+        status: Status,
+        by: String,
+        at: Timestamp,
+        why: String,
+    },
+    #[error("there are {0} lessons already; remove those that no longer hold")]
+    TooManyLessons(usize),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where a listener is: the last finding and the last change of an incident it
+/// has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    pub seq: u64,
+    pub revision: u64,
+}
+
+/// Which findings to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct FindingQuery {
+    pub agent: Option<String>,
+    pub stream: Option<String>,
+    pub incident: Option<Uuid>,
+    /// This bad or worse.
+    pub severity: Option<Severity>,
+    /// All of these words, each from its beginning, in title, detail or
+    /// evidence; the first 16 count.
+    pub words: Option<String>,
+    /// Only what was published before this one.
+    pub before: Option<u64>,
+    pub limit: usize,
+}
+
+/// What incidents are ordered by, the most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    #[default]
+    LastSeen,
+    FirstSeen,
+    /// Worst first, then by when it was last seen.
+    Severity,
+    Count,
+}
+
+/// Which incidents to list.
+#[derive(Debug, Clone, Default)]
+pub struct IncidentQuery {
+    pub sort: Sort,
+    /// Any of these; empty: all.
+    pub status: Vec<Status>,
+    pub category: Vec<Category>,
+    pub stream: Option<String>,
+    pub agent: Option<String>,
+    /// This bad or worse.
+    pub severity: Option<Severity>,
+    /// Seen at or after.
+    pub since: Option<Timestamp>,
+    /// First seen before.
+    pub until: Option<Timestamp>,
+    /// `next` of the page before, of the same sort.
+    pub after: Option<Place>,
+    pub limit: usize,
+}
+
+/// A place in a sorted list of incidents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub severity: i64,
+    pub key: i64,
+    pub seq: i64,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T, P> {
+    pub items: Vec<T>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<P>,
+}
+
+impl<T, P: Copy> Page<T, P> {
+    /// Of what was found when one more than `limit` was asked for, each with
+    /// its place.
+    fn of(mut found: Vec<(P, T)>, limit: usize) -> Self {
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(place, _)| *place);
+        let items = found.into_iter().map(|(_, item)| item).collect();
+        Self { items, next }
+    }
+}
+
+/// All there is to say about one incident but its findings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dossier {
+    pub incident: Incident,
+    pub version: u64,
+    /// Oldest first.
+    pub decisions: Vec<Decision>,
+    pub notes: Vec<Note>,
+    pub proof: Option<Proof>,
+    pub stills: Vec<KeptStill>,
+    /// The lesson that quiets it.
+    pub lesson: Option<Lesson>,
+    /// What models took for it, its panel included.
+    pub cost: Cost,
+}
+
+/// How much room the record takes, and how much there is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Disk {
+    pub database_bytes: u64,
+    /// Stills.
+    pub evidence_bytes: u64,
+    /// Of both together, before the oldest goes (`[store] max_bytes`).
+    pub limit_bytes: u64,
+    /// Of the file system of the data folder.
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// A picture kept as evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeptStill {
+    /// `first` or `worst`.
+    pub moment: &'static str,
+    pub sha256: String,
+    /// The finding that was made on it.
+    pub finding: Uuid,
+    pub seen_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests;

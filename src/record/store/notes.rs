@@ -1,0 +1,119 @@
+//! What people write beside an incident.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Readers, Refusal, StoreError, Writer};
+use crate::domain::finding::Severity;
+use crate::domain::incident::{Change, News, Note, Status};
+use crate::record::store::sql;
+
+/// The newest of an incident that are shown.
+const SHOWN: i64 = 200;
+
+impl Writer {
+    /// Nobody's decision is overlooked for it, so the version stays.
+    pub(super) fn annotate(
+        &mut self,
+        incident: Uuid,
+        note: &Note,
+    ) -> rusqlite::Result<Result<Change, Refusal>> {
+        let Some(known) = self.cache.by_id(&self.db, incident)? else {
+            return Ok(Err(Refusal::NoIncident(incident)));
+        };
+        self.db
+            .prepare_cached(
+                "INSERT INTO notes (incident, noted_by, at, text) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![known.seq, note.by, sql::nanos(note.at), note.text])?;
+        let revision = self.next_revision();
+        known.update(&self.db, revision)?;
+        let change = Change {
+            revision,
+            change: News::Note,
+            loud: News::Note.is_loud(),
+            finding: None,
+            version: known.version,
+            incident: known.incident.clone(),
+        };
+        self.cache.put(known);
+        Ok(Ok(change))
+    }
+}
+
+/// Oldest first.
+pub(super) fn of(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Note>> {
+    let mut all = db.prepare_cached(
+        "SELECT noted_by, at, text FROM notes WHERE incident = ?1 ORDER BY seq DESC LIMIT ?2",
+    )?;
+    let found = all.query_map(params![incident, SHOWN], |row| {
+        Ok(Note {
+            by: row.get(0)?,
+            at: sql::timestamp(row.get(1)?),
+            text: row.get(2)?,
+        })
+    })?;
+    let mut found: Vec<_> = found.collect::<rusqlite::Result<_>>()?;
+    found.reverse();
+    Ok(found)
+}
+
+/// The most that are handed over; a shift does far less.
+const MOST_DONE: usize = 1000;
+
+/// What somebody did to an incident: a decision, or a note.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Done {
+    pub at: Timestamp,
+    pub by: String,
+    pub incident: Uuid,
+    pub title: String,
+    pub severity: Severity,
+    /// What it became; `None` for a note.
+    pub status: Option<Status>,
+    /// Why, or what was noted.
+    pub text: String,
+}
+
+impl Readers {
+    /// At or after the one time and before the other, oldest first; the newest
+    /// of them, and whether there was more before these.
+    pub fn done_between(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<(Vec<Done>, bool), StoreError> {
+        let mut found: Vec<Done> = self.with(|db| {
+            let mut all = db.prepare_cached(
+                "SELECT at, decided_by, id, title, severity, decisions.status, why FROM decisions
+                   JOIN incidents ON incidents.seq = decisions.incident WHERE at >= ?1 AND at < ?2
+                 UNION ALL
+                 SELECT at, noted_by, id, title, severity, NULL, text FROM notes
+                   JOIN incidents ON incidents.seq = notes.incident WHERE at >= ?1 AND at < ?2
+                 ORDER BY at DESC LIMIT ?3",
+            )?;
+            let found = all.query_map(
+                params![sql::nanos(since), sql::nanos(until), MOST_DONE as i64 + 1],
+                |row| {
+                    Ok(Done {
+                        at: sql::timestamp(row.get(0)?),
+                        by: row.get(1)?,
+                        incident: sql::id(row, 2)?,
+                        title: row.get(3)?,
+                        severity: sql::severity_at(row, 4)?,
+                        status: row.get::<_, Option<i64>>(5)?.map(sql::status),
+                        text: row.get(6)?,
+                    })
+                },
+            )?;
+            found.collect()
+        })?;
+        let more = found.len() > MOST_DONE;
+        found.truncate(MOST_DONE);
+        found.reverse();
+        Ok((found, more))
+    }
+}

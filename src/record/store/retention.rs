@@ -1,0 +1,300 @@
+//! What is too old goes; where there is too much, what the screens looked like
+//! goes first, then their text, then the oldest findings: an incident with its
+//! last finding, a still with the last finding it was kept for.
+
+use jiff::SignedDuration;
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::Serialize;
+
+use super::age::Age;
+use super::{StoreError, Writer, open};
+use crate::record::store::sql;
+
+/// Findings removed in one go, so that nobody who publishes waits long.
+const STEP: i64 = 200;
+/// Pages given back to the file system in one go.
+const PAGES: i64 = 1000;
+
+/// What one step removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Swept {
+    pub findings: u64,
+    pub incidents: u64,
+    pub stills: u64,
+    /// Of the screens' text.
+    pub lines: u64,
+    /// There is more to remove.
+    pub more: bool,
+}
+
+const DAYS_OF_SPEND: SignedDuration = SignedDuration::from_hours(48);
+/// When there is too much, so much of what is allowed stays (in percent): the
+/// next line must not begin it all again.
+const STAYS: u64 = 95;
+/// Pages of an index that are written anew in one go.
+const MERGED: i64 = 500;
+/// An index is tidied when so much of the database may be rubbish (in percent).
+const RUBBISH: u64 = 5;
+
+/// What was removed leaves its words in the indexes until these are merged.
+#[derive(Debug, Default)]
+pub(super) struct Tidying {
+    /// Bytes of text that are gone, and may be in the indexes still.
+    gone: u64,
+    /// There is too much, and not yet few enough.
+    pressed: bool,
+    /// Which index is being merged.
+    at: Option<(usize, bool)>,
+    /// Nothing was removed since the last merge.
+    clean: bool,
+}
+
+const INDEXES: [&str; 2] = ["screen_text", "finding_text"];
+
+impl Writer {
+    /// Bytes database and evidence may take, so that with the log beside it it
+    /// is no more than what is allowed.
+    fn most(&self) -> u64 {
+        let allowed = self.settings.max_bytes;
+        allowed - open::log_bytes(allowed)
+    }
+
+    /// Pages that may be written in one go: no more than the log is to hold.
+    fn at_once(&self, most: i64) -> i64 {
+        most.min(open::log_pages(self.settings.max_bytes) as i64 / 2)
+    }
+
+    /// Tells that there is more than is allowed, which a sweep is to end now.
+    pub fn is_full(&self) -> bool {
+        // With the pages that are free: until they are given back they take room.
+        let free = self
+            .db
+            .pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
+        let free = free.unwrap_or_default().max(0) as u64 * open::PAGE_BYTES;
+        let size = size(&self.db);
+        size.is_ok_and(|(database, evidence)| database + free + evidence > self.most())
+    }
+
+    /// One step; to be called again while there is more.
+    pub fn sweep(&mut self) -> Result<Swept, StoreError> {
+        let swept = self.transaction(Self::remove_oldest);
+        let mut swept = swept.map_err(|error| self.error(&error))?;
+        // What fails now is done at the next step.
+        swept.more |= self.give_back().unwrap_or(false);
+        Ok(swept)
+    }
+
+    /// Gives pages that are free back to the file system; whether there are
+    /// more. Each is a row of the statement: it has to be stepped to its end.
+    fn give_back(&self) -> rusqlite::Result<bool> {
+        let free = || {
+            self.db
+                .pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0))
+        };
+        let before = free()?;
+        if before == 0 {
+            return Ok(false);
+        }
+        let mut vacuum = self.db.prepare(&format!(
+            "PRAGMA incremental_vacuum({})",
+            self.at_once(PAGES)
+        ))?;
+        let mut rows = vacuum.query([])?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        let left = free()?;
+        if left == 0 {
+            // The file itself shrinks when the log is moved into it.
+            self.db
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        }
+        Ok(left > 0 && left < before)
+    }
+
+    fn remove_oldest(&mut self) -> rusqlite::Result<Swept> {
+        let age = self.trust.age(self.settings.keep);
+        let (database, evidence) = size(&self.db)?;
+        let used = (database + evidence).saturating_sub(self.tidying.gone);
+        let most = self.most();
+        self.tidying.pressed = if self.tidying.pressed {
+            used > most / 100 * STAYS
+        } else {
+            database + evidence > most
+        };
+        let rubbish = self.tidying.gone > database / 100 * RUBBISH;
+        let unmerged = !self.tidying.clean || self.tidying.gone > 0;
+        let dirty = unmerged && database + evidence > most;
+        if self.tidying.at.is_some() || (!self.tidying.pressed && (rubbish || dirty)) {
+            return self.tidy();
+        }
+        self.remove(&age, self.tidying.pressed)
+    }
+
+    /// One step of merging the indexes, so that what is gone is gone.
+    fn tidy(&mut self) -> rusqlite::Result<Swept> {
+        let more = Swept {
+            more: true,
+            ..Swept::default()
+        };
+        let (index, begun) = self.tidying.at.unwrap_or_default();
+        let Some(name) = INDEXES.get(index) else {
+            self.tidying.at = None;
+            self.tidying.gone = 0;
+            self.tidying.clean = true;
+            return Ok(more);
+        };
+        // A negative number begins with all there is, a positive one goes on.
+        let pages = self.at_once(MERGED);
+        let pages = if begun { pages } else { -pages };
+        let before = self.db.total_changes();
+        let merge = format!("INSERT INTO {name} ({name}, rank) VALUES ('merge', ?1)");
+        self.db.prepare_cached(&merge)?.execute([pages])?;
+        let done = self.db.total_changes() - before < 2;
+        self.tidying.at = Some(if done {
+            (index + 1, false)
+        } else {
+            (index, true)
+        });
+        Ok(more)
+    }
+
+    fn remove(&mut self, age: &Age, too_much: bool) -> rusqlite::Result<Swept> {
+        if age.is_settled() {
+            // A budget by the day has to know it.
+            let days = age.now - DAYS_OF_SPEND;
+            self.forget_spend(sql::timestamp(age.since).min(days))?;
+        }
+        // For its size what is missed least goes first: pictures, many and
+        // large, then text, and only then what was found.
+        let moments = self.forget_moments(age, too_much)?;
+        let step = super::screen::STEP;
+        let (lines, bytes) = self.forget_text(age, too_much && moments == 0, step)?;
+        let mut swept = Swept {
+            stills: moments,
+            lines,
+            more: moments == super::moments::STEP as u64 || lines == step as u64,
+            ..Swept::default()
+        };
+        self.tidying.gone += bytes;
+        self.tidying.clean &= lines == 0;
+        let pressed = too_much && moments == 0 && lines == 0;
+        swept.more |= too_much && !pressed;
+        if pressed && !self.tidying.clean {
+            // No finding goes for what an index has yet to let go of.
+            return self.tidy();
+        }
+        let (incidents, told_until) = self.remove_findings(age, pressed, &mut swept)?;
+        // Never for its size alone: a sink may have yet to tell it. What was
+        // to be told of findings that are gone goes with them.
+        let cleared = self.clear_outbox(age.with_since(told_until))?;
+        self.forget_dead(age)?;
+        swept.more |= swept.findings == STEP as u64 || cleared == super::outbox::STEP as u64;
+        self.remove_incidents(incidents, swept)
+    }
+
+    /// The incidents they were of, and until when they were stored.
+    fn remove_findings(
+        &mut self,
+        age: &Age,
+        pressed: bool,
+        swept: &mut Swept,
+    ) -> rusqlite::Result<(Vec<i64>, i64)> {
+        let oldest: Vec<(i64, i64, i64, i64)> = self
+            .db
+            .prepare_cached(
+                "SELECT seq, incident, stored_at, length(json) FROM findings ORDER BY seq LIMIT ?1",
+            )?
+            .query_map([STEP], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let stamps: Vec<i64> = oldest.iter().map(|(_, _, at, _)| *at).collect();
+        let last = oldest.last().map(|(seq, ..)| *seq);
+        let old = age.old(&stamps, |ahead| {
+            let next = "SELECT stored_at FROM findings WHERE seq > ?1 AND stored_at <= ?2
+                        ORDER BY seq LIMIT 1";
+            first_after(&self.db, next, last, ahead)
+        })?;
+        let ahead = sql::nanos(age.now);
+        let (mut incidents, mut told_until) = (Vec::new(), age.since);
+        for ((seq, incident, stored_at, bytes), old) in oldest.into_iter().zip(old) {
+            if !old && !pressed {
+                break;
+            }
+            swept.stills += self.remove_finding(seq)?;
+            swept.findings += 1;
+            incidents.push(incident);
+            if stored_at <= ahead {
+                told_until = told_until.max(stored_at);
+            }
+            self.tidying.gone += bytes as u64 / 2;
+        }
+        Ok((incidents, told_until))
+    }
+
+    fn remove_finding(&mut self, seq: i64) -> rusqlite::Result<u64> {
+        let stills: Vec<String> = self
+            .db
+            .prepare_cached("SELECT DISTINCT sha256 FROM stills WHERE finding = ?1")?
+            .query_map([seq], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        self.db
+            .prepare_cached("DELETE FROM findings WHERE seq = ?1")?
+            .execute([seq])?;
+        let before = self.unneeded.len();
+        for still in &stills {
+            self.release(still)?;
+        }
+        Ok((self.unneeded.len() - before) as u64)
+    }
+
+    fn remove_incidents(
+        &mut self,
+        mut incidents: Vec<i64>,
+        mut swept: Swept,
+    ) -> rusqlite::Result<Swept> {
+        incidents.sort_unstable();
+        incidents.dedup();
+        for seq in incidents {
+            // What is in memory may say that it has a still.
+            self.cache.remove(seq);
+            let mut left = self
+                .db
+                .prepare_cached("SELECT 1 FROM findings WHERE incident = ?1 LIMIT 1")?;
+            if left.query_row([seq], |_| Ok(())).optional()?.is_none() {
+                self.db
+                    .prepare_cached(
+                        "UPDATE removed SET revision = max(revision, coalesce(
+                         (SELECT revision FROM incidents WHERE seq = ?1), 0))",
+                    )?
+                    .execute([seq])?;
+                self.db
+                    .prepare_cached("DELETE FROM incidents WHERE seq = ?1")?
+                    .execute([seq])?;
+                swept.incidents += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// The first stamp behind a place that may be believed.
+pub(super) fn first_after(
+    db: &Connection,
+    query: &str,
+    place: Option<i64>,
+    ahead: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let mut first = db.prepare_cached(query)?;
+    let first = first.query_row([place.unwrap_or(i64::MIN), ahead], |row| row.get(0));
+    first.optional()
+}
+
+/// Bytes in use by database and evidence.
+pub(super) fn size(db: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+    let stills = "SELECT coalesce(sum(bytes), 0) FROM evidence";
+    let stills: i64 = db.query_row(stills, [], |row| row.get(0))?;
+    Ok((used.max(0) as u64, stills.max(0) as u64))
+}

@@ -1,0 +1,180 @@
+//! What stood on the screens, line by line as it appeared, and the search over
+//! it.
+
+use crate::domain::screen_text::ScreenText;
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::age::Age;
+use super::moments::{self, Moment};
+use super::retention::first_after;
+use super::{Page, Readers, StoreError, Writer};
+use crate::record::store::sql;
+
+/// Lines removed in one go.
+pub(super) const STEP: i64 = 2000;
+/// That are looked for; more of them cost more and find hardly anything else.
+pub(super) const MOST_WORDS: usize = 16;
+
+/// A line that was searched for: an item of `/api/search`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Hit {
+    pub stream: String,
+    /// When it appeared.
+    pub observed_at: Timestamp,
+    pub frame_seq: u64,
+    pub pts_ms: i64,
+    pub text: String,
+    #[serde(rename = "box")]
+    #[schema(schema_with = crate::domain::finding::box_of_thousandths)]
+    pub bounds: [u16; 4],
+    /// The first still kept from then on, if one was soon.
+    #[serde(skip)]
+    pub still: Option<Moment>,
+}
+
+/// Which lines to look for, the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct TextQuery {
+    /// All of these words, each from its beginning; the first 16 count.
+    pub words: String,
+    pub stream: Option<String>,
+    /// `next` of the page before.
+    pub before: Option<u64>,
+    pub limit: usize,
+}
+
+impl Writer {
+    pub(super) fn remember(&self, text: &ScreenText) -> rusqlite::Result<()> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO screen_text (text, stream, observed_at, frame_seq, pts_ms, bounds)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for line in &text.lines {
+            let [top, left, bottom, right] = line.bounds;
+            insert.execute(params![
+                line.text,
+                text.stream.as_str(),
+                sql::nanos(text.observed_at),
+                text.frame_seq as i64,
+                text.pts_ms,
+                format!("{top} {left} {bottom} {right}"),
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// One step of removing what appeared before that time, or the oldest
+    /// whatever its time; how many lines went, and how many bytes of text.
+    pub(super) fn forget_text(
+        &self,
+        age: &Age,
+        any: bool,
+        step: i64,
+    ) -> rusqlite::Result<(u64, u64)> {
+        let mut oldest = self.db.prepare_cached(
+            "SELECT rowid, observed_at, length(text) FROM screen_text ORDER BY rowid LIMIT ?1",
+        )?;
+        let oldest: Vec<(i64, i64, i64)> = oldest
+            .query_map([step], |row| {
+                let at: Option<i64> = row.get(1)?;
+                Ok((row.get(0)?, at.unwrap_or_default(), row.get(2)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut forget = self
+            .db
+            .prepare_cached("DELETE FROM screen_text WHERE rowid = ?1")?;
+        let times: Vec<i64> = oldest.iter().map(|(_, at, _)| *at).collect();
+        let last = oldest.last().map(|(rowid, ..)| *rowid);
+        let old = age.old(&times, |ahead| {
+            let next = "SELECT observed_at FROM screen_text WHERE rowid > ?1
+                        AND observed_at <= ?2 ORDER BY rowid LIMIT 1";
+            first_after(&self.db, next, last, ahead)
+        })?;
+        let (mut lines, mut bytes) = (0, 0);
+        for ((rowid, _, length), old) in oldest.into_iter().zip(old) {
+            if any || old {
+                forget.execute([rowid])?;
+                (lines, bytes) = (lines + 1, bytes + length as u64);
+            }
+        }
+        Ok((lines, bytes))
+    }
+}
+
+impl Readers {
+    /// Lines that were on a screen.
+    pub fn search(&self, query: &TextQuery) -> Result<Page<Hit, u64>, StoreError> {
+        let Some(wanted) = fts(&query.words) else {
+            return Ok(Page {
+                items: Vec::new(),
+                next: None,
+            });
+        };
+        let before = query.before.map_or(i64::MAX, |before| before as i64);
+        let hits = self.with(|db| {
+            let mut find = db.prepare_cached(
+                "SELECT rowid, stream, observed_at, frame_seq, pts_ms, text, bounds
+                 FROM screen_text
+                 WHERE screen_text MATCH ?1 AND rowid < ?2 AND (?3 IS NULL OR stream = ?3)
+                 ORDER BY rowid DESC LIMIT ?4",
+            )?;
+            let limit = query.limit as i64 + 1;
+            let mut hits = find
+                .query_map(params![wanted, before, query.stream, limit], hit)?
+                .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()?;
+            for (_, hit) in &mut hits {
+                hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
+            }
+            Ok(hits)
+        })?;
+        Ok(Page::of(hits, query.limit))
+    }
+}
+
+pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
+    let bounds: String = row.get(6)?;
+    let mut numbers = bounds.split(' ').map(|number| number.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let hit = Hit {
+        stream: row.get(1)?,
+        observed_at: sql::timestamp(row.get(2)?),
+        frame_seq: row.get::<_, i64>(3)? as u64,
+        pts_ms: row.get(4)?,
+        text: row.get(5)?,
+        bounds: [next(), next(), next(), next()],
+        still: None,
+    };
+    Ok((row.get::<_, i64>(0)? as u64, hit))
+}
+
+/// What a person types as FTS5 takes it: every word in quotes, so that none is
+/// an operator, and open at its end; the first [`MOST_WORDS`]. `None` without
+/// one.
+pub(super) fn fts(words: &str) -> Option<String> {
+    let words = words
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .take(MOST_WORDS)
+        .map(|word| format!("\"{word}\"*"));
+    let wanted = words.collect::<Vec<_>>().join(" ");
+    (!wanted.is_empty()).then_some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_never_an_operator() {
+        assert_eq!(
+            fts("failed AND \"x").as_deref(),
+            Some("\"failed\"* \"AND\"* \"x\"*")
+        );
+        assert_eq!(fts(" -- "), None);
+        let many = fts(&"x ".repeat(200)).unwrap();
+        assert_eq!(many.split(' ').count(), MOST_WORDS);
+    }
+}

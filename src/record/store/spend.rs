@@ -1,0 +1,71 @@
+//! What was spent on models.
+
+use jiff::Timestamp;
+use rusqlite::{Row, params};
+
+use super::{Readers, StoreError, Writer};
+use crate::domain::cost::Spend;
+
+const MINUTE: i64 = 60;
+
+impl Writer {
+    /// Adds to what the minutes hold.
+    pub(super) fn spend(&self, rows: &[Spend]) -> rusqlite::Result<()> {
+        let mut add = self.db.prepare_cached(
+            "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (minute, provider, model) DO UPDATE SET
+               requests = requests + excluded.requests,
+               prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+               output_tokens = output_tokens + excluded.output_tokens,
+               micro_usd = micro_usd + excluded.micro_usd",
+        )?;
+        for row in rows {
+            add.execute(params![
+                row.minute.as_second().div_euclid(MINUTE),
+                row.provider,
+                row.model,
+                row.requests,
+                row.prompt_tokens,
+                row.output_tokens,
+                row.micro_usd,
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the minutes before that.
+    pub(super) fn forget_spend(&self, before: Timestamp) -> rusqlite::Result<()> {
+        let before = before.as_second().div_euclid(MINUTE);
+        self.db
+            .prepare_cached("DELETE FROM spend WHERE minute < ?1")?
+            .execute([before])?;
+        Ok(())
+    }
+}
+
+impl Readers {
+    /// What was spent from that minute on, oldest first.
+    pub fn spent_since(&self, since: Timestamp) -> Result<Vec<Spend>, StoreError> {
+        self.with(|db| {
+            let mut find = db.prepare_cached(
+                "SELECT minute, provider, model, requests, prompt_tokens, output_tokens, micro_usd
+                 FROM spend WHERE minute >= ?1 ORDER BY minute, provider, model",
+            )?;
+            let rows = find.query_map([since.as_second().div_euclid(MINUTE)], spend)?;
+            rows.collect()
+        })
+    }
+}
+
+fn spend(row: &Row<'_>) -> rusqlite::Result<Spend> {
+    let minute: i64 = row.get(0)?;
+    Ok(Spend {
+        minute: Timestamp::from_second(minute.saturating_mul(MINUTE)).unwrap_or_default(),
+        provider: row.get(1)?,
+        model: row.get(2)?,
+        requests: row.get(3)?,
+        prompt_tokens: row.get(4)?,
+        output_tokens: row.get(5)?,
+        micro_usd: row.get(6)?,
+    })
+}

@@ -1,0 +1,377 @@
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::base::stream_name::StreamName;
+use crate::domain::finding::{Evidence, FrameRef, ModelRef, Observation};
+use crate::domain::incident::News;
+use crate::domain::screen_text::ScreenLine;
+use crate::record::settings::StoreSettings;
+
+fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
+    let observation = Observation {
+        severity: Severity::High,
+        confidence: 0.9,
+        category: Category::Intrusion,
+        title: "Failed logins".to_owned(),
+        detail: String::new(),
+        evidence: vec![Evidence {
+            quote: quote.to_owned(),
+            bounds: None,
+            grounded: Some(true),
+        }],
+        mitre: vec![],
+        recommended_action: String::new(),
+    };
+    let frame = FrameRef {
+        seq: 1,
+        pts_ms: 0,
+        sha256: String::new(),
+    };
+    let model = ModelRef {
+        provider: "p".to_owned(),
+        name: "n".to_owned(),
+        version: "v".to_owned(),
+        prompt: String::new(),
+    };
+    let stream = StreamName::new("team").unwrap();
+    let at = Timestamp::UNIX_EPOCH;
+    let finding = Finding::new("SecOps", stream, at, frame, observation, model);
+    let still = Still {
+        jpeg: Bytes::from_static(jpeg),
+        sha256: String::new(),
+    };
+    Write::Record(Box::new(Publication {
+        finding,
+        still: Some(still),
+        asked: None,
+    }))
+}
+
+fn moment(stream: &str, second: i64) -> Write {
+    Write::Keep(Box::new(Snapshot {
+        stream: StreamName::new(stream).unwrap(),
+        seen_at: Timestamp::from_second(second).unwrap(),
+        frame_seq: second as u64,
+        still: Still {
+            jpeg: Bytes::from_static(b"one"),
+            sha256: String::new(),
+        },
+    }))
+}
+
+fn open_at(dir: &Path) -> (Writer, Readers) {
+    open(dir, &StoreSettings::default()).unwrap()
+}
+
+fn pictures(dir: &Path) -> usize {
+    std::fs::read_dir(dir.join("evidence")).unwrap().count()
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let first = writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    assert!(first[0].is_ok());
+    let before = writer.position();
+    let pages: i64 = writer
+        .db
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    let limit = |writer: &Writer, pages: i64| {
+        let set = format!("PRAGMA max_page_count = {pages}");
+        writer.db.query_row(&set, [], |_| Ok(())).unwrap();
+    };
+    limit(&writer, pages);
+    let long = format!("Failed password for b from 192.0.2.2 {}", "x".repeat(9000));
+    let jobs = [publication(&long, b"two"), publication(&long, b"three")];
+    for result in writer.write(&jobs) {
+        let error = result.unwrap_err().to_string();
+        assert!(
+            error.contains("full") && error.contains("make room"),
+            "{error}"
+        );
+    }
+    assert_eq!(writer.position(), before);
+    assert_eq!(pictures(dir.path()), 1);
+    limit(&writer, 1 << 30);
+    assert!(writer.write(&jobs).iter().all(Result::is_ok));
+    let all = readers.findings_after(0, 10).unwrap();
+    assert_eq!(all.len(), 3);
+}
+
+#[test]
+fn of_a_stretch_one_still_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let mut kept: Vec<_> = (0..35).map(|second| moment("team", second)).collect();
+    kept.extend([moment("other", 31), moment("other", 42)]);
+    assert!(writer.write(&kept).iter().all(Result::is_ok));
+    let seen = |query: MomentQuery| {
+        let page = readers.moments(&query).unwrap();
+        let items = page.items.into_iter();
+        let items: Vec<_> = items.map(|one| (one.stream, one.frame_seq)).collect();
+        (items, page.next)
+    };
+    let mut query = MomentQuery {
+        every: Some(10),
+        limit: 3,
+        ..MomentQuery::default()
+    };
+    let of = |stream: &str, second: u64| (stream.to_owned(), second);
+    let (first, next) = seen(query.clone());
+    assert_eq!(first, [of("other", 42), of("team", 34), of("other", 31)]);
+    query.after = next;
+    let (second, next) = seen(query.clone());
+    assert_eq!(second, [of("team", 29), of("team", 19), of("team", 9)]);
+    assert_eq!(next, None);
+    query = MomentQuery {
+        stream: Some("team".to_owned()),
+        until: Timestamp::from_second(15).ok(),
+        after: None,
+        ..query
+    };
+    assert_eq!(seen(query).0, [of("team", 14), of("team", 9)]);
+}
+
+#[test]
+fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let mut keep = |stream: &str, second: i64| {
+        let kept = writer.write(&[moment(stream, second)]);
+        assert!(kept[0].is_ok());
+    };
+    for (stream, second) in [("a", 1), ("b", 2), ("b", 12), ("a", 13), ("c", 14)] {
+        keep(stream, second);
+    }
+    for every in [Some(10), None] {
+        let mut query = MomentQuery {
+            every,
+            limit: 2,
+            ..MomentQuery::default()
+        };
+        let mut seen = Vec::new();
+        loop {
+            let page = readers.moments(&query).unwrap();
+            seen.extend(
+                page.items
+                    .into_iter()
+                    .map(|one| (one.stream, one.frame_seq)),
+            );
+            // "b" is in the stretch under way, and yet to be shown.
+            keep("b", 15);
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        seen.retain(|(_, second)| *second < 15);
+        let of = |stream: &str, second: u64| (stream.to_owned(), second);
+        let all = [
+            of("c", 14),
+            of("a", 13),
+            of("b", 12),
+            of("b", 2),
+            of("a", 1),
+        ];
+        assert_eq!(seen, all, "{every:?}");
+    }
+}
+
+#[test]
+fn stills_go_before_text_and_text_before_what_was_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        max_bytes: 3_000_000,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    let stream = StreamName::new("team").unwrap();
+    let text = |text: String, lines: usize| {
+        let line = ScreenLine {
+            text,
+            bounds: [0, 0, 10, 10],
+        };
+        Write::Remember(Box::new(ScreenText {
+            stream: stream.clone(),
+            observed_at: Timestamp::now(),
+            frame_seq: 1,
+            pts_ms: 0,
+            lines: vec![line; lines],
+        }))
+    };
+    let keep = |n: u8| {
+        Write::Keep(Box::new(Snapshot {
+            stream: stream.clone(),
+            seen_at: Timestamp::now(),
+            frame_seq: u64::from(n),
+            still: Still {
+                jpeg: Bytes::from(vec![n; 100_000]),
+                sha256: String::new(),
+            },
+        }))
+    };
+    let mut jobs = vec![
+        publication("Failed password for a from 192.0.2.1", b"one"),
+        text("operational".to_owned(), 1),
+    ];
+    jobs.extend((0..60).map(keep));
+    assert!(writer.write(&jobs).iter().all(Result::is_ok));
+    let left = |writer: &mut Writer| {
+        while writer.sweep().unwrap().more {}
+        let lines = readers.search(&TextQuery {
+            words: "operational".to_owned(),
+            limit: 5000,
+            ..TextQuery::default()
+        });
+        let moments = readers.moments(&MomentQuery {
+            limit: 100,
+            ..MomentQuery::default()
+        });
+        (
+            moments.unwrap().items.len(),
+            lines.unwrap().items.len(),
+            readers.happened_after(0, 10).unwrap().len(),
+            readers.findings_after(0, 10).unwrap().len(),
+        )
+    };
+    assert_eq!(left(&mut writer), (10, 1, 1, 1));
+    // More text than there is room for goes before what sinks have yet to tell.
+    let long = format!("operational {}", "x".repeat(2000));
+    writer.write(&[text(long, 3000)]);
+    let (moments, lines, told, findings) = left(&mut writer);
+    assert_eq!((moments, told, findings), (0, 1, 1));
+    assert!(lines < 3001, "{lines}");
+}
+
+#[test]
+fn of_a_long_span_the_newest_deeds_are_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    let incidents = readers.incidents(&IncidentQuery {
+        limit: 1,
+        ..IncidentQuery::default()
+    });
+    let incident = incidents.unwrap().items[0].id;
+    let time = |second: i64| Timestamp::from_second(second).unwrap();
+    let note = |second: i64| Write::Annotate {
+        incident,
+        note: Note {
+            by: "Ann".to_owned(),
+            at: time(second),
+            text: second.to_string(),
+        },
+    };
+    let notes: Vec<_> = (0..1001).map(note).collect();
+    assert!(writer.write(&notes).iter().all(Result::is_ok));
+    let told = |since: i64| {
+        let (done, more) = readers.done_between(time(since), time(2000)).unwrap();
+        let text = |done: Option<&Done>| done.map(|done| done.text.clone());
+        (done.len(), text(done.first()), text(done.last()), more)
+    };
+    let (first, last) = (Some("1".to_owned()), Some("1000".to_owned()));
+    assert_eq!(told(0), (1000, first.clone(), last.clone(), true));
+    assert_eq!(told(1), (1000, first, last, false));
+}
+
+#[test]
+fn one_that_cannot_be_written_keeps_no_other_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer
+        .db
+        .execute_batch(
+            "CREATE TEMP TRIGGER picky BEFORE INSERT ON findings WHEN new.json LIKE '%cursed%'
+             BEGIN SELECT RAISE(ABORT, 'cursed'); END",
+        )
+        .unwrap();
+    let results = writer.write(&[
+        publication("Failed password for a from 192.0.2.1", b"one"),
+        publication("a cursed line from 192.0.2.2", b"two"),
+        publication("Failed password for c from 192.0.2.3", b"three"),
+    ]);
+    let fine: Vec<_> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(fine, [true, false, true]);
+    assert_eq!(readers.findings_after(0, 10).unwrap().len(), 2);
+    let list = readers.incidents(&IncidentQuery {
+        limit: 10,
+        ..IncidentQuery::default()
+    });
+    assert_eq!(list.unwrap().items.len(), 2);
+    assert_eq!(pictures(dir.path()), 2);
+}
+
+#[test]
+fn stills_that_nothing_refers_to_are_cleared_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"kept")]);
+    let orphan = writer.evidence.put(b"written, never committed").unwrap();
+    assert_eq!(readers.still(&orphan).unwrap(), None);
+    assert_eq!(pictures(dir.path()), 2);
+    drop((writer, readers));
+    drop(open_at(dir.path()));
+    assert_eq!(pictures(dir.path()), 1);
+}
+
+#[test]
+fn stills_are_not_kept_unless_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        keep_stills: false,
+        ..StoreSettings::default()
+    };
+    let (mut writer, _) = open(dir.path(), &settings).unwrap();
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    assert_eq!(pictures(dir.path()), 0);
+}
+
+#[test]
+fn places_are_never_used_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        keep: std::time::Duration::ZERO,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    let before = writer.position();
+    let swept = writer.sweep().unwrap();
+    assert_eq!((swept.findings, swept.incidents, swept.stills), (1, 1, 1));
+    drop((writer, readers));
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    assert_eq!(writer.position().seq, before.seq);
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"two")]);
+    assert!(writer.position() > before);
+    assert_eq!(readers.findings_after(before.seq, 9).unwrap().len(), 1);
+    assert_eq!(readers.changed_after(before.revision, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn the_text_of_screens_can_be_searched() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open_at(dir.path());
+    writer
+        .db
+        .execute_batch(
+            "INSERT INTO screen_text (text, stream) VALUES ('Failed password for admin', 'team');
+             INSERT INTO screen_text (text, stream) VALUES ('All systems operational', 'team')",
+        )
+        .unwrap();
+    let found: String = writer
+        .db
+        .query_row(
+            "SELECT text FROM screen_text WHERE screen_text MATCH 'password'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(found, "Failed password for admin");
+}
+
+mod full;
+mod over_time;

@@ -1,0 +1,352 @@
+//! What the record keeps over days, restarts and clocks that are set.
+
+use super::*;
+
+/// A wall's clock and one that is never set, both moved by hand.
+#[derive(Clone)]
+pub(super) struct Hands(Arc<std::sync::Mutex<(Timestamp, std::time::Duration)>>);
+
+impl Hands {
+    pub(super) fn at(start: Timestamp) -> Self {
+        Self(Arc::new(std::sync::Mutex::new((
+            start,
+            std::time::Duration::ZERO,
+        ))))
+    }
+
+    pub(super) fn go(&self, seconds: u64) {
+        let mut hands = self.0.lock().unwrap();
+        let length = std::time::Duration::from_secs(seconds);
+        *hands = (hands.0 + length, hands.1 + length);
+    }
+
+    fn set(&self, wall: Timestamp) {
+        self.0.lock().unwrap().0 = wall;
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.lock().unwrap().0
+    }
+
+    pub(super) fn clock(&self) -> age::Clock {
+        let hands = self.clone();
+        Box::new(move || *hands.0.lock().unwrap())
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// Findings are kept for 30 days.
+fn month_at(dir: &Path) -> (Writer, Readers) {
+    let settings = StoreSettings {
+        keep: std::time::Duration::from_secs(30 * DAY),
+        ..StoreSettings::default()
+    };
+    open(dir, &settings).unwrap()
+}
+
+fn days(days: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + days * DAY as i64).unwrap()
+}
+
+fn found(readers: &Readers) -> usize {
+    readers.findings_after(0, 1000).unwrap().len()
+}
+
+/// A record of at most so many bytes, by a clock that is turned by hand.
+pub(super) fn capped(dir: &Path, cap: u64) -> (Writer, Readers, Hands) {
+    let settings = StoreSettings {
+        max_bytes: cap,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir, &settings).unwrap();
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    (writer, readers, hands)
+}
+
+pub(super) fn sweep_all(writer: &mut Writer) {
+    for _ in 0..10_000 {
+        if !writer.sweep().unwrap().more {
+            return;
+        }
+    }
+    panic!("there is always more to remove");
+}
+
+#[test]
+fn a_clock_that_jumps_at_a_start_erases_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = month_at(dir.path());
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    drop((writer, readers));
+    // 100 days ahead for 3 s at the start.
+    let (mut writer, readers) = month_at(dir.path());
+    let hands = Hands::at(days(100));
+    writer.go_by(hands.clock()).unwrap();
+    sweep_all(&mut writer);
+    hands.go(3);
+    sweep_all(&mut writer);
+    writer.write(&[publication("Failed password for b from 192.0.2.2", b"two")]);
+    hands.set(days(0));
+    hands.go(20 * 60);
+    sweep_all(&mut writer);
+    assert_eq!(found(&readers), 2);
+    // Nor does one that stays ahead for an hour.
+    hands.set(days(200));
+    sweep_all(&mut writer);
+    hands.go(60 * 60);
+    sweep_all(&mut writer);
+    assert_eq!(found(&readers), 2);
+    // What is really old goes, once the clock has gone evenly for a day.
+    hands.set(days(1));
+    sweep_all(&mut writer);
+    hands.go(2 * DAY);
+    writer.write(&[publication(
+        "Failed password for c from 192.0.2.3",
+        b"three",
+    )]);
+    sweep_all(&mut writer);
+    assert_eq!(found(&readers), 3);
+    hands.go(40 * DAY);
+    sweep_all(&mut writer);
+    assert_eq!(found(&readers), 0);
+}
+
+#[test]
+fn what_is_stamped_in_the_future_does_not_keep_the_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = month_at(dir.path());
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    for n in 0..4 {
+        let line = format!("Failed password for a from 192.0.2.{n}");
+        writer.write(&[publication(&line, b"one")]);
+    }
+    let future = sql::nanos(days(400));
+    writer
+        .db
+        .execute("UPDATE findings SET stored_at = ?1 WHERE seq = 1", [future])
+        .unwrap();
+    for _ in 0..31 {
+        hands.go(DAY);
+        sweep_all(&mut writer);
+    }
+    assert_eq!(found(&readers), 0);
+}
+
+/// More than one step removes, of each kind, was stamped 400 days ahead.
+#[test]
+fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = month_at(dir.path());
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    let fill = |writer: &mut Writer, about: u8, count: u8, at: Timestamp| {
+        let findings: Vec<_> = (0..count)
+            .map(|n| {
+                publication(
+                    &format!("Failed password for a from 192.0.{about}.{n}"),
+                    b"x",
+                )
+            })
+            .collect();
+        let moments = (0..60).map(|n| {
+            Write::Keep(Box::new(Snapshot {
+                stream: StreamName::new("team").unwrap(),
+                seen_at: at,
+                frame_seq: n,
+                still: Still {
+                    jpeg: Bytes::from(format!("{about} {n}")),
+                    sha256: String::new(),
+                },
+            }))
+        });
+        let text = Write::Remember(Box::new(ScreenText {
+            stream: StreamName::new("team").unwrap(),
+            observed_at: at,
+            frame_seq: 1,
+            pts_ms: 0,
+            lines: (0..screen::STEP + 100)
+                .map(|n| ScreenLine {
+                    text: format!("line {n}"),
+                    bounds: [0, 0, 10, 10],
+                })
+                .collect(),
+        }));
+        let writes: Vec<_> = findings.into_iter().chain(moments).chain([text]).collect();
+        assert!(writer.write(&writes).iter().all(Result::is_ok));
+    };
+    fill(&mut writer, 1, 220, days(400));
+    let future = sql::nanos(days(400));
+    for stamp in ["findings SET stored_at", "outbox SET at"] {
+        let set = format!("UPDATE {stamp} = ?1");
+        writer.db.execute(&set, [future]).unwrap();
+    }
+    // The clock is right again, and what it stamped is no older than this.
+    writer.go_by(hands.clock()).unwrap();
+    hands.go(2 * DAY);
+    sweep_all(&mut writer);
+    fill(&mut writer, 2, 3, days(2));
+    let count = |writer: &Writer, table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        writer
+            .db
+            .query_row(&count, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    let all = |writer: &Writer| {
+        ["findings", "moments", "screen_text", "outbox"].map(|table| count(writer, table))
+    };
+    assert_eq!(all(&writer)[..3], [223, 120, 2 * (screen::STEP + 100)]);
+    for _ in 0..29 {
+        hands.go(DAY);
+        sweep_all(&mut writer);
+    }
+    assert_eq!(found(&readers), 223);
+    hands.go(2 * DAY);
+    sweep_all(&mut writer);
+    assert_eq!(all(&writer), [0, 0, 0, 0]);
+    assert_eq!(pictures(dir.path()), 0);
+}
+
+#[test]
+fn a_clock_set_back_makes_nothing_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = month_at(dir.path());
+    let hands = Hands::at(days(0));
+    writer.go_by(hands.clock()).unwrap();
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    hands.set(Timestamp::UNIX_EPOCH);
+    writer.write(&[publication("Failed password for b from 192.0.2.2", b"two")]);
+    hands.set(days(0));
+    for _ in 0..20 {
+        hands.go(DAY);
+        sweep_all(&mut writer);
+    }
+    assert_eq!(found(&readers), 2);
+}
+
+/// 24 hours of text and stills under a cap that they reach again and again.
+#[test]
+fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let cap = 4_000_000;
+    let (mut writer, readers, hands) = capped(dir.path(), cap);
+    let stream = StreamName::new("team").unwrap();
+    let mut word = 0u32;
+    let mut line = || {
+        let words = (0..12).map(|_| {
+            word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            format!("w{:x}", word >> 12)
+        });
+        ScreenLine {
+            text: words.collect::<Vec<_>>().join(" "),
+            bounds: [0, 0, 10, 10],
+        }
+    };
+    for n in 0..20 {
+        let line = format!("Failed password for a from 192.0.2.{n}");
+        writer.write(&[publication(&line, b"kept")]);
+    }
+    for round in 0..24u8 {
+        hands.go(60 * 60);
+        let text = Write::Remember(Box::new(ScreenText {
+            stream: stream.clone(),
+            observed_at: days(0),
+            frame_seq: u64::from(round),
+            pts_ms: 0,
+            lines: (0..2500).map(|_| line()).collect(),
+        }));
+        let still = Write::Keep(Box::new(Snapshot {
+            stream: stream.clone(),
+            seen_at: days(0),
+            frame_seq: u64::from(round),
+            still: Still {
+                jpeg: Bytes::from(vec![round; 50_000]),
+                sha256: String::new(),
+            },
+        }));
+        assert!(writer.write(&[text, still]).iter().all(Result::is_ok));
+        sweep_all(&mut writer);
+        assert_eq!(found(&readers), 20, "round {round}");
+        let disk = readers.disk().unwrap();
+        let used = disk.database_bytes + disk.evidence_bytes;
+        assert!(used <= cap, "round {round}: {used}");
+    }
+    let lines: i64 = writer
+        .db
+        .query_row("SELECT count(*) FROM screen_text", [], |row| row.get(0))
+        .unwrap();
+    assert!(lines > 0, "not all of the text goes");
+    drop((readers, writer));
+    let file = std::fs::metadata(dir.path().join("watchtower.db")).unwrap();
+    assert!(file.len() <= cap, "{}", file.len());
+    // A cap that is lowered takes text, and the file gets smaller by it.
+    let settings = StoreSettings {
+        max_bytes: 1_000_000,
+        ..StoreSettings::default()
+    };
+    let (mut writer, readers) = open(dir.path(), &settings).unwrap();
+    sweep_all(&mut writer);
+    assert_eq!(found(&readers), 20);
+    drop((readers, writer));
+    let file = std::fs::metadata(dir.path().join("watchtower.db")).unwrap();
+    assert!(file.len() <= 1_000_000, "{}", file.len());
+}
+
+#[test]
+fn after_a_stop_the_database_alone_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    // Readers are open still, as while the server drains.
+    assert_eq!(found(&readers), 1);
+    drop(writer);
+    let copy = dir.path().join("copy.db");
+    std::fs::copy(dir.path().join("watchtower.db"), &copy).unwrap();
+    let db = rusqlite::Connection::open(copy).unwrap();
+    let count: i64 = db
+        .query_row("SELECT count(*) FROM findings", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn a_false_positive_hides_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let line = |by: &str| format!("Failed password for admin SRC={by} DST=192.0.2.10 ssh2");
+    let (known, other) = (line("203.0.113.4"), line("203.0.113.45"));
+    writer.write(&[publication(&known, b"one")]);
+    let list = || {
+        let query = IncidentQuery {
+            limit: 10,
+            ..IncidentQuery::default()
+        };
+        readers.incidents(&query).unwrap().items
+    };
+    let closed = Write::Decide(Verdict {
+        incident: list()[0].id,
+        status: Status::Closed,
+        by: "Ada".to_owned(),
+        why: "our own scanner".to_owned(),
+        false_positive: true,
+        version: None,
+    });
+    assert!(writer.write(&[closed])[0].is_ok());
+    let change =
+        |writer: &mut Writer, line: &str| match &writer.write(&[publication(line, b"x")])[0] {
+            Ok(Written::Recorded(recorded)) => recorded.change.as_ref().unwrap().change,
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(change(&mut writer, &known), News::Repeated);
+    assert_eq!(change(&mut writer, &other), News::Opened);
+    assert_eq!(list().len(), 2);
+    // What joins it by its names, with one that the lesson does not know.
+    let more = format!("{known} host=web-77");
+    assert_eq!(change(&mut writer, &more), News::Reopened);
+    assert!(list().iter().all(|incident| incident.status == Status::New));
+}

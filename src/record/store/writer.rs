@@ -1,0 +1,284 @@
+//! The one that writes: what waits is written in one transaction, so that a
+//! burst costs one sync.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use uuid::Uuid;
+
+use super::age::{self, Clock, Trust};
+use super::evidence::EvidenceFolder;
+use super::record::KnownLesson;
+use super::retention::Tidying;
+use super::{Position, Refusal, StoreError, Write, Written};
+use crate::record::settings::StoreSettings;
+use crate::record::store::incident_cache::Cache;
+
+/// Belongs to one thread, which is not an async worker.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) db: Connection,
+    file: String,
+    pub(super) evidence: EvidenceFolder,
+    pub(super) settings: StoreSettings,
+    pub(super) cache: Cache,
+    pub(super) lessons: Vec<KnownLesson>,
+    /// The newest finding and the newest change, committed or under way.
+    pub(super) position: Position,
+    /// Stills that nothing refers to once the transaction is committed.
+    pub(super) unneeded: Vec<String>,
+    pub(super) trust: Trust,
+    pub(super) tidying: Tidying,
+    /// Stills written in this transaction.
+    pub(super) added: Vec<String>,
+    /// Keeps every other process out.
+    _lock: File,
+}
+
+impl Writer {
+    pub(super) fn new(
+        db: Connection,
+        file: &Path,
+        evidence: EvidenceFolder,
+        settings: StoreSettings,
+        lock: File,
+    ) -> rusqlite::Result<Self> {
+        let mut writer = Self {
+            db,
+            file: PathBuf::from(file).display().to_string(),
+            evidence,
+            settings,
+            cache: Cache::default(),
+            lessons: Vec::new(),
+            position: Position::default(),
+            unneeded: Vec::new(),
+            added: Vec::new(),
+            trust: Trust::new(age::system_clock(), 0),
+            tidying: Tidying::default(),
+            _lock: lock,
+        };
+        writer.go_by(age::system_clock())?;
+        writer.read_back()?;
+        writer.clear_evidence()?;
+        Ok(writer)
+    }
+
+    /// Goes by a clock from now on, and by what the record knows of the time.
+    pub(super) fn go_by(&mut self, clock: Clock) -> rusqlite::Result<()> {
+        let newest = age::newest_stamp(&self.db)?;
+        self.trust = Trust::new(clock, newest.unwrap_or_default());
+        Ok(())
+    }
+
+    /// The newest finding and the newest change there are.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Writes all of it; what could be written is durable on return. One that
+    /// can't be written does not keep the others out.
+    pub fn write(&mut self, jobs: &[Write]) -> Vec<Result<Written, Refusal>> {
+        if jobs.is_empty() {
+            return Vec::new();
+        }
+        match self.transaction(|writer| jobs.iter().map(|job| writer.apply(job)).collect()) {
+            Ok(written) => written,
+            // The disk, or another program's lock: it would hit each of them.
+            Err(error) if jobs.len() == 1 || is_everyones(&error) => {
+                let error = self.error(&error);
+                jobs.iter().map(|_| Err(error.clone().into())).collect()
+            }
+            Err(_) => jobs
+                .iter()
+                .map(|job| {
+                    let written = self.transaction(|writer| writer.apply(job));
+                    written.unwrap_or_else(|error| Err(self.error(&error).into()))
+                })
+                .collect(),
+        }
+    }
+
+    fn apply(&mut self, job: &Write) -> rusqlite::Result<Result<Written, Refusal>> {
+        match job {
+            Write::Record(publication) => {
+                let recorded = self.record(publication)?;
+                Ok(Ok(Written::Recorded(recorded)))
+            }
+            Write::Decide(verdict) => Ok(self.decide(verdict)?.map(Written::Decided)),
+            Write::Weigh { incident, exchange } => {
+                Ok(self.weigh(*incident, exchange)?.map(Written::Weighed))
+            }
+            Write::Annotate { incident, note } => {
+                Ok(self.annotate(*incident, note)?.map(Written::Annotated))
+            }
+            Write::Unlearn(lesson) => self.unlearn(*lesson),
+            Write::Remember(text) => {
+                self.remember(text)?;
+                Ok(Ok(Written::Remembered))
+            }
+            Write::Keep(snapshot) => {
+                self.keep_moment(snapshot)?;
+                Ok(Ok(Written::Kept))
+            }
+            Write::Advance { name, seq, place } => {
+                self.advance(name, *seq, *place)?;
+                Ok(Ok(Written::Advanced))
+            }
+            Write::Bury(letter) => {
+                self.bury(letter)?;
+                Ok(Ok(Written::Buried))
+            }
+            Write::Unbury { sink, event } => {
+                self.unbury(sink, *event)?;
+                Ok(Ok(Written::Unburied))
+            }
+            Write::Forget(name) => {
+                self.db
+                    .prepare_cached("DELETE FROM cursors WHERE name = ?1")?
+                    .execute([name])?;
+                Ok(Ok(Written::Forgotten))
+            }
+            Write::Spend(rows) => {
+                self.spend(rows)?;
+                Ok(Ok(Written::Spent))
+            }
+        }
+    }
+
+    fn unlearn(&mut self, id: Uuid) -> rusqlite::Result<Result<Written, Refusal>> {
+        let Some(lesson) = self.lessons.iter().find(|lesson| lesson.id == id) else {
+            return Ok(Err(Refusal::NoLesson(id)));
+        };
+        let seq = lesson.seq;
+        self.remove_lesson(seq)?;
+        Ok(Ok(Written::Unlearned))
+    }
+
+    fn advance(&self, name: &str, seq: u64, place: u64) -> rusqlite::Result<()> {
+        let mut advance = self.db.prepare_cached(
+            "INSERT INTO cursors (name, seq, place) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET seq = ?2, place = ?3",
+        )?;
+        advance.execute(params![name, seq as i64, place as i64])?;
+        Ok(())
+    }
+
+    /// All of it or nothing, in the database, in memory and in the evidence
+    /// folder alike.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let before = self.position;
+        let done = self.db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            let done = work(self)?;
+            self.db.execute_batch("COMMIT")?;
+            Ok(done)
+        });
+        match done {
+            Ok(done) => {
+                self.added.clear();
+                for sha256 in std::mem::take(&mut self.unneeded) {
+                    self.evidence.remove(&sha256);
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                // A full disk may have ended the transaction by itself.
+                if !self.db.is_autocommit() {
+                    drop(self.db.execute_batch("ROLLBACK"));
+                }
+                self.cache.clear();
+                self.position = before;
+                self.unneeded.clear();
+                for sha256 in std::mem::take(&mut self.added) {
+                    self.evidence.remove(&sha256);
+                }
+                // What can't be read back now is as it was, or is read when it
+                // is used.
+                drop(self.read_back());
+                Err(error)
+            }
+        }
+    }
+
+    fn read_back(&mut self) -> rusqlite::Result<()> {
+        self.lessons = KnownLesson::all(&self.db)?;
+        // What retention removed stays counted: a listener may be beyond it.
+        let last = "SELECT seq FROM sqlite_sequence WHERE name = 'findings'";
+        let seq: Option<i64> = self.db.query_row(last, [], |row| row.get(0)).optional()?;
+        let newest = "SELECT max(revision) FROM
+                      (SELECT max(revision) AS revision FROM incidents
+                       UNION ALL SELECT revision FROM removed)";
+        let revision: Option<i64> = self.db.query_row(newest, [], |row| row.get(0))?;
+        let here = Position {
+            seq: seq.unwrap_or_default() as u64,
+            revision: revision.unwrap_or_default() as u64,
+        };
+        self.position.seq = here.seq;
+        self.position.revision = self.position.revision.max(here.revision);
+        Ok(())
+    }
+
+    fn clear_evidence(&self) -> rusqlite::Result<()> {
+        let mut find = self
+            .db
+            .prepare("SELECT 1 FROM evidence WHERE sha256 = ?1")?;
+        let cleared = self
+            .evidence
+            .clear(|sha256| find.exists([sha256]).unwrap_or(true));
+        if let Err(error) = cleared {
+            tracing::warn!(%error, "failed to look through the evidence folder");
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_revision(&mut self) -> u64 {
+        self.position.revision += 1;
+        self.position.revision
+    }
+
+    pub(super) fn error(&self, error: &rusqlite::Error) -> StoreError {
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let hint = if full { "; make room on the disk" } else { "" };
+        StoreError {
+            file: self.file.clone(),
+            reason: format!("{error}{hint}"),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// After a clean stop the database is whole without the log beside it.
+    fn drop(&mut self) {
+        self.db.flush_prepared_statement_cache();
+        // A stop waits for no reader.
+        drop(self.db.busy_timeout(std::time::Duration::from_millis(200)));
+        let moved = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, bool>(0)
+            });
+        match moved {
+            Ok(false) => {}
+            Ok(true) => tracing::debug!("somebody reads the record: its log stays beside it"),
+            Err(error) => tracing::warn!(%error, "failed to move the log into the record"),
+        }
+    }
+}
+
+fn is_everyones(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::OutOfMemory
+        )
+    )
+}

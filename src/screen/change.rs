@@ -1,0 +1,340 @@
+//! Is there anything to tell about a picture that has changed?
+//!
+//! The change gate knows pixels; this knows what they say. A model is worth
+//! asking when the text has changed, or a part of the picture without text
+//! that does not move all the time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::page::Page;
+use crate::screen::changed_regions::Changes;
+use crate::screen::motion;
+use crate::screen::motion::CELL;
+use crate::screen::picture::{Rect, TextLine};
+use crate::screen::redact::is_unreadable;
+use crate::screen::text::{SURE, diff};
+
+/// Pixels beside the text that have to change: a small chart has 300x200.
+const CHART: u64 = 24_000;
+/// Between two tellings of a drawing alone: one that ticks is known for it
+/// by then.
+const DRAWINGS: SignedDuration = SignedDuration::from_secs(10);
+/// Lines that could not be read when the picture was told and can be now: fewer
+/// were under the mouse.
+const CLEARED: usize = 4;
+/// From this share of the lines on, of which there are so many at least, it is
+/// another page and not a mouse in passing.
+const ANOTHER: f64 = 0.5;
+const PAGE: usize = 4;
+/// Between two tellings because of them, as a picture clears up little by little.
+const CLEARING: SignedDuration = SignedDuration::from_secs(2);
+/// Around a line, as its shadow and cursor are no chart.
+const MARGIN: u32 = 16;
+
+/// What those who look were told last.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) scene: u64,
+    /// Number of those told with it.
+    pub(super) nth: u64,
+    page: Arc<Page>,
+    at: Timestamp,
+    /// Lines that were there (true) or gone at the last reading, which the next
+    /// has to bear out.
+    unsure: HashSet<(bool, String)>,
+}
+
+impl Told {
+    pub(super) fn new(scene: u64, page: Arc<Page>, at: Timestamp) -> Self {
+        Self {
+            scene,
+            nth: 1,
+            page,
+            at,
+            unsure: HashSet::new(),
+        }
+    }
+
+    pub(super) fn has_news(&mut self, page: &Page, changes: &Changes, at: Timestamp) -> bool {
+        let size = |page: &Page| (page.picture.width, page.picture.height);
+        if size(&self.page) != size(page) {
+            return true;
+        }
+        let rest = at.duration_since(self.at);
+        self.is_another(page, changes)
+            || self.says_more(page, changes)
+            || (rest >= CLEARING && self.has_cleared(page))
+            || (rest >= DRAWINGS && self.draws_more(page, changes))
+    }
+
+    /// Whether there is text to show that had to be painted over.
+    fn has_cleared(&self, page: &Page) -> bool {
+        let hidden = self.page.lines.iter().filter(|line| is_unreadable(line));
+        let can_be_read = |hidden: &&TextLine| {
+            let mut there = page.lines.iter().filter(|new| new.rect.meets(&hidden.rect));
+            there.clone().next().is_some() && !there.any(is_unreadable)
+        };
+        let cleared = hidden.filter(can_be_read).count();
+        if cleared >= CLEARED {
+            tracing::debug!(lines = cleared, "what was blurred can be read");
+        }
+        // What was painted over because a turn did not get to it.
+        let now_read = |rect: &&Rect| {
+            let still = page.unread.iter().any(|unread| unread.meets(rect));
+            !still && page.lines.iter().any(|line| line.rect.meets(rect))
+        };
+        cleared >= CLEARED || self.page.unread.iter().any(|rect| now_read(&rect))
+    }
+
+    /// Whether most of what can be read is new and sharp, on a picture that has
+    /// settled: by the second reading such a page may be gone.
+    fn is_another(&self, page: &Page, changes: &Changes) -> bool {
+        let sharp = page.lines.iter().filter(|line| line.confidence >= SURE);
+        let sharp = sharp.count();
+        // A picture that clears up is read differently each time.
+        let blurred = page.lines.iter().filter(|line| is_unreadable(line)).count();
+        if changes.settling || sharp < PAGE || blurred > sharp / 4 {
+            return false;
+        }
+        let appeared = diff(&self.page.lines, &page.lines).appeared.len();
+        let another = appeared >= PAGE && appeared as f64 >= ANOTHER * sharp as f64;
+        if another {
+            tracing::debug!(lines = appeared, "another page came");
+        }
+        another
+    }
+
+    /// Lines that were seen once, which nobody was told of.
+    pub(super) fn untold(&self, page: &Page) -> usize {
+        let gone = |text: &str| !page.lines.iter().any(|line| line.text == text);
+        let once = self.unsure.iter().filter(|(here, _)| *here);
+        once.filter(|(_, text)| gone(text)).count()
+    }
+
+    /// Whether there is a line where none was, or two readings in turn agree
+    /// that one is another or gone: a mouse in passing and a picture that is
+    /// still blurred make it look different for one.
+    fn says_more(&mut self, page: &Page, changes: &Changes) -> bool {
+        let diff = diff(&self.page.lines, &page.lines);
+        let appeared: Vec<&TextLine> = (diff.appeared.iter())
+            .map(|index| &page.lines[*index])
+            .collect();
+        let new = |line: &&&TextLine| {
+            let stood = |other: &TextLine| other.rect.meets(&line.rect);
+            changes.touch(&line.rect, self.scene) && !self.page.lines.iter().any(stood)
+        };
+        if let Some(line) = appeared.iter().find(new) {
+            tracing::debug!(rect = ?line.rect, "a line came");
+            return true;
+        }
+        let gone = (diff.vanished.iter().map(|index| &self.page.lines[*index]))
+            .filter(|line| !page.lines.iter().any(|other| other.rect.meets(&line.rect)));
+        let unsure: HashSet<(bool, String)> = (appeared.iter().map(|line| (true, *line)))
+            .chain(gone.map(|line| (false, line)))
+            .map(|(here, line)| (here, line.text.clone()))
+            .collect();
+        let again = !unsure.is_disjoint(&self.unsure);
+        if again {
+            let rects: Vec<_> = appeared.iter().map(|line| line.rect).collect();
+            tracing::debug!(?rects, "lines changed, read twice");
+        }
+        self.unsure = unsure;
+        again
+    }
+
+    /// Whether another reading has to tell if there are news.
+    pub(super) fn is_unsure(&self) -> bool {
+        !self.unsure.is_empty()
+    }
+
+    fn draws_more(&self, page: &Page, changes: &Changes) -> bool {
+        let drawn = self.drawn(page, changes);
+        if drawn >= CHART {
+            tracing::debug!(pixels = drawn, "a drawing changed");
+        }
+        drawn >= CHART
+    }
+
+    /// Pixels that changed beside the text, but for what always does.
+    fn drawn(&self, page: &Page, changes: &Changes) -> u64 {
+        let (width, height) = (page.picture.width, page.picture.height);
+        let columns = width.div_ceil(CELL);
+        let mut cells = motion::cells(&self.page.picture, &page.picture);
+        let restless = |x: u32, y: u32| {
+            let at = (y / changes.tile) * changes.columns + x / changes.tile;
+            changes.restless.get(at as usize).copied().unwrap_or(false)
+        };
+        for line in self.page.lines.iter().chain(page.lines.iter()) {
+            clear(&mut cells, columns, &line.rect.grown(MARGIN, width, height));
+        }
+        let moved = (0..)
+            .zip(&cells)
+            .filter(|(at, moved)| **moved && !restless(at % columns * CELL, at / columns * CELL));
+        moved.count() as u64 * u64::from(CELL * CELL)
+    }
+}
+
+fn clear(cells: &mut [bool], columns: u32, rect: &Rect) {
+    for row in rect.y / CELL..rect.bottom().div_ceil(CELL) {
+        let from = (row * columns + rect.x / CELL) as usize;
+        let to = (row * columns + rect.right().div_ceil(CELL).min(columns)) as usize;
+        if let Some(cells) = cells.get_mut(from..to) {
+            cells.fill(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::picture::Picture;
+
+    fn page(text: &str, chart: u8) -> Arc<Page> {
+        let (width, height) = (640u32, 360u32);
+        let mut y = vec![40; (width * height) as usize];
+        for row in 100..300 {
+            for column in 100..400 {
+                y[row * 640 + column] = chart;
+            }
+        }
+        let picture = Picture {
+            width,
+            height,
+            y,
+            u: vec![128; 320 * 180],
+            v: vec![128; 320 * 180],
+        };
+        let line = TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x: 20,
+                y: 20,
+                width: 200,
+                height: 20,
+            },
+            confidence: 1.0,
+        };
+        Arc::new(Page {
+            picture: Arc::new(picture),
+            lines: Arc::from([line]),
+            unread: Arc::from([]),
+        })
+    }
+
+    #[test]
+    fn a_picture_that_has_cleared_up_is_news() {
+        let with = |confidences: [f32; 5]| {
+            let one = page("a line of words", 50);
+            let lines = (0..).zip(confidences).map(|(at, confidence)| TextLine {
+                confidence,
+                rect: Rect {
+                    y: 20 + 30 * at,
+                    ..one.lines[0].rect
+                },
+                ..one.lines[0].clone()
+            });
+            Arc::new(Page {
+                picture: Arc::clone(&one.picture),
+                lines: lines.collect(),
+                unread: Arc::from([]),
+            })
+        };
+        let after =
+            |milliseconds| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(milliseconds);
+        let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
+        let (blurred, sharp) = (with([0.7; 5]), with([0.95; 5]));
+        let mut told = Told::new(1, Arc::clone(&blurred), after(0));
+        assert!(!told.has_news(&sharp, &changes, after(1900)), "too soon");
+        assert!(!told.has_news(&blurred, &changes, after(2000)), "no better");
+        let mouse = with([0.95, 0.95, 0.95, 0.7, 0.7]);
+        assert!(!told.has_news(&mouse, &changes, after(2000)), "too little");
+        assert!(told.has_news(&sharp, &changes, after(2000)));
+    }
+
+    #[test]
+    fn a_whole_new_page_that_is_sharp_counts_at_once_and_a_few_lines_do_not() {
+        let with = |words: &str, confidence| {
+            let one = page("", 50);
+            let lines = (0..12u32).map(|at| TextLine {
+                text: format!("{words} number {}", char::from(b'a' + at as u8)),
+                confidence,
+                rect: Rect {
+                    y: 20 + 24 * at,
+                    ..one.lines[0].rect
+                },
+            });
+            Page {
+                picture: Arc::clone(&one.picture),
+                lines: lines.collect(),
+                unread: Arc::from([]),
+            }
+        };
+        let settled = Changes {
+            settling: false,
+            ..Changes::all(2, Timestamp::UNIX_EPOCH)
+        };
+        let blurring = Changes::all(2, Timestamp::UNIX_EPOCH);
+        let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
+        let told = || {
+            let first = Arc::new(with("queue depth of worker", 0.97));
+            Told::new(1, first, Timestamp::UNIX_EPOCH)
+        };
+        let next = with("replication lag on database", 0.97);
+        assert!(told().has_news(&next, &settled, soon), "another page");
+        assert!(!told().has_news(&next, &blurring, soon), "it settles");
+        let same = with("queue depth of worker", 0.97);
+        assert!(!told().has_news(&same, &settled, soon), "the same");
+        let mut some = with("queue depth of worker", 0.97);
+        let lines: Vec<_> = (some.lines.iter().zip(next.lines.iter()).enumerate())
+            .map(|(at, (old, new))| if at < 3 { new.clone() } else { old.clone() })
+            .collect();
+        some.lines = lines.into();
+        let mut told = told();
+        assert!(!told.has_news(&some, &settled, soon), "a mouse, once");
+        assert_eq!(told.untold(&same), 3, "gone before anybody was told");
+        assert_eq!(told.untold(&some), 0, "still there");
+    }
+
+    #[test]
+    fn text_and_charts_are_news_and_nothing_else_is() {
+        let mut told = Told::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+        let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
+        let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10);
+        assert!(!told.has_news(&page("errors 3", 50), &changes, later));
+        let blurred = page("errors 8", 50);
+        assert!(!told.has_news(&blurred, &changes, later), "once is unsure");
+        assert!(told.is_unsure());
+        assert!(!told.has_news(&page("errors 4", 50), &changes, later));
+        assert!(told.has_news(&page("errors 4", 50), &changes, later));
+        let empty = Page {
+            picture: Arc::clone(&page("", 50).picture),
+            lines: Arc::from([]),
+            unread: Arc::from([]),
+        };
+        let mut told = Told::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
+        assert!(
+            told.has_news(&page("errors 4", 50), &changes, later),
+            "where nothing was"
+        );
+        let mut told = Told::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+        assert!(told.has_news(&page("errors 3", 200), &changes, later));
+        let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
+        assert!(
+            !told.has_news(&page("errors 3", 200), &changes, soon),
+            "it may tick"
+        );
+        let ticking = Changes {
+            columns: 20,
+            scenes: vec![1; 20 * 12],
+            restless: vec![true; 20 * 12],
+            ..changes
+        };
+        assert!(
+            !told.has_news(&page("errors 3", 200), &ticking, later),
+            "it always does"
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! What changed on a stream's picture, where, and when.
+
+use jiff::Timestamp;
+
+use crate::screen::picture::Rect;
+
+/// Per tile of the picture, the scene in which it last changed. Compared by
+/// whoever looks with the scene looked at last, so that nobody's pace matters
+/// to anybody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Pixels of a tile's side.
+    pub tile: u32,
+    /// Tiles in a row.
+    pub columns: u32,
+    /// Row by row, what was seen to change; empty: all of the picture in
+    /// `whole`.
+    pub scenes: Vec<u64>,
+    /// Tiles that have changed again and again of late: clocks, charts that
+    /// tick, films, a terminal that scrolls. As long as `scenes`.
+    pub restless: Vec<bool>,
+    /// The last scene that was new all over: the first, another window, a
+    /// heartbeat.
+    pub whole: u64,
+    /// When anything at all moved last.
+    pub moved_at: Timestamp,
+    /// Whether something moved all the time until then.
+    pub ticking: bool,
+    /// Whether much of the picture moved since the one before: another window
+    /// came, and an encoder with few bits sharpens it little by little.
+    pub settling: bool,
+}
+
+impl Changes {
+    /// Of a picture nothing was compared with.
+    pub fn all(scene: u64, at: Timestamp) -> Self {
+        Self {
+            tile: 32,
+            columns: 0,
+            scenes: Vec::new(),
+            restless: Vec::new(),
+            whole: scene,
+            moved_at: at,
+            ticking: false,
+            settling: true,
+        }
+    }
+
+    /// The last scene.
+    pub fn newest(&self) -> u64 {
+        self.scenes.iter().copied().fold(self.whole, u64::max)
+    }
+
+    /// The last scene in which a change was seen: a heartbeat is none.
+    pub fn seen(&self) -> u64 {
+        self.scenes.iter().copied().max().unwrap_or(self.whole)
+    }
+
+    /// Like [`Self::since`], for whoever was shown that scene: a heartbeat
+    /// since then changed nothing.
+    pub fn seen_since(&self, scene: u64, width: u32, height: u32) -> Vec<Rect> {
+        if self.scenes.is_empty() {
+            return self.since(Some(scene), width, height);
+        }
+        let changed: Vec<_> = self.scenes.iter().map(|at| *at > scene).collect();
+        regions(&changed, self.columns, self.tile, width, height)
+    }
+
+    /// What changed after that scene on a picture of that size, as few
+    /// rectangles from the top; all of it when nothing smaller will do.
+    pub fn since(&self, scene: Option<u64>, width: u32, height: u32) -> Vec<Rect> {
+        match scene {
+            Some(scene) if self.whole <= scene => {
+                let changed: Vec<_> = self.scenes.iter().map(|at| *at > scene).collect();
+                regions(&changed, self.columns, self.tile, width, height)
+            }
+            _ => vec![Rect {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            }],
+        }
+    }
+
+    /// Whether a change after that scene was seen in the rectangle.
+    pub fn touch(&self, rect: &Rect, scene: u64) -> bool {
+        if self.scenes.is_empty() {
+            return self.whole > scene;
+        }
+        let columns = self.columns as usize;
+        let across =
+            (rect.x / self.tile) as usize..(rect.right().div_ceil(self.tile) as usize).min(columns);
+        let mut down = (rect.y / self.tile) as usize..rect.bottom().div_ceil(self.tile) as usize;
+        down.any(|row| {
+            let tiles = self
+                .scenes
+                .get(row * columns + across.start..row * columns + across.end);
+            tiles.is_some_and(|tiles| tiles.iter().any(|at| *at > scene))
+        })
+    }
+}
+
+/// Rectangles around the tiles that hang together, from the top, those that
+/// would overlap made one. `marked` is row by row.
+pub fn regions(marked: &[bool], columns: u32, tile: u32, width: u32, height: u32) -> Vec<Rect> {
+    let columns = columns as usize;
+    let mut open: Vec<bool> = marked.to_vec();
+    let mut found: Vec<Rect> = Vec::new();
+    let mut stack = Vec::new();
+    for first in 0..open.len() {
+        if !std::mem::take(&mut open[first]) {
+            continue;
+        }
+        let (mut left, mut right) = (first % columns, first % columns);
+        let (mut top, mut bottom) = (first / columns, first / columns);
+        stack.push(first);
+        while let Some(at) = stack.pop() {
+            let (x, y) = (at % columns, at / columns);
+            (left, right) = (left.min(x), right.max(x));
+            (top, bottom) = (top.min(y), bottom.max(y));
+            for row in y.saturating_sub(1)..=y + 1 {
+                for column in x.saturating_sub(1)..=(x + 1).min(columns - 1) {
+                    let near = row * columns + column;
+                    if open.get_mut(near).is_some_and(std::mem::take) {
+                        stack.push(near);
+                    }
+                }
+            }
+        }
+        // Tiles are at least as many as pixels are covered by them.
+        let (x, y) = (left as u32 * tile, top as u32 * tile);
+        let rect = Rect {
+            x,
+            y,
+            width: ((right as u32 + 1) * tile).min(width).saturating_sub(x),
+            height: ((bottom as u32 + 1) * tile).min(height).saturating_sub(y),
+        };
+        if rect.area() > 0 {
+            found.push(rect);
+        }
+    }
+    merged(found)
+}
+
+/// Without overlaps: what shares a pixel becomes the one that holds both.
+pub fn merged(mut rects: Vec<Rect>) -> Vec<Rect> {
+    let mut done: Vec<Rect> = Vec::new();
+    while let Some(mut rect) = rects.pop() {
+        while let Some(at) = done.iter().position(|other| other.meets(&rect)) {
+            rect = rect.with(&done.swap_remove(at));
+        }
+        done.push(rect);
+    }
+    done.sort_by_key(|rect| (rect.y, rect.x));
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
+        Rect {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+
+    #[test]
+    fn each_sees_what_changed_since_its_own_look() {
+        let mut changes = Changes {
+            columns: 4,
+            scenes: vec![1; 12],
+            restless: vec![false; 12],
+            ..Changes::all(1, Timestamp::UNIX_EPOCH)
+        };
+        changes.scenes[1] = 5;
+        changes.scenes[6] = 7;
+        changes.restless[6] = true;
+        assert_eq!(changes.since(Some(7), 120, 90), []);
+        assert_eq!(changes.since(Some(6), 120, 90), [rect(64, 32, 32, 32)]);
+        assert_eq!(changes.since(Some(4), 120, 90), [rect(32, 0, 64, 64)]);
+        assert_eq!(changes.since(Some(0), 120, 90), [rect(0, 0, 120, 90)]);
+        assert_eq!(changes.since(None, 120, 90), [rect(0, 0, 120, 90)]);
+        assert!(changes.touch(&rect(60, 50, 10, 4), 6));
+        assert!(!changes.touch(&rect(0, 50, 60, 4), 6), "another tile");
+        assert!(!changes.touch(&rect(60, 50, 10, 4), 7), "another time");
+    }
+
+    #[test]
+    fn regions_end_with_the_picture_and_never_overlap() {
+        let mut marked = vec![false; 12];
+        for at in [3, 8, 11] {
+            marked[at] = true;
+        }
+        let found = regions(&marked, 4, 32, 120, 90);
+        assert_eq!(
+            found,
+            [
+                rect(96, 0, 24, 32),
+                rect(0, 64, 32, 26),
+                rect(96, 64, 24, 26)
+            ]
+        );
+        let apart = merged(vec![
+            rect(0, 0, 10, 10),
+            rect(20, 0, 10, 10),
+            rect(5, 5, 20, 2),
+        ]);
+        assert_eq!(apart, [rect(0, 0, 30, 10)]);
+    }
+}

@@ -1,0 +1,311 @@
+//! Has the picture changed, and where?
+//!
+//! Tiles of the picture at half its size are compared with what they showed
+//! when they last counted as changed, so that slow drift adds up. A tile counts
+//! when it differs in two samples running, which drops the moving mouse;
+//! another window counts at once. Small spots that change again and again (a clock, a cursor, a spinner) stop
+//! counting until they rest; large ones (a terminal that scrolls, a film) go on
+//! counting, but seldom and marked as restless. A heartbeat, another size and
+//! the first look count as changed all over.
+//!
+//! Pure: pictures and times come in, a verdict goes out.
+
+mod luma;
+mod noise;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::screen::changed_regions::{Changes, regions};
+use crate::screen::picture::Picture;
+use luma::{Luma, Moved, TILE_PIXELS};
+use noise::Noise;
+
+/// After so long without one, everything counts as changed.
+const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
+/// A tile that counted as changed so often of late is restless.
+const RESTLESS: f32 = 3.0;
+/// What is left of that count after a second.
+const FORGETS: f32 = 0.93;
+/// So long unmoved, a restless tile has come to rest and counts once more.
+const RESTED: SignedDuration = SignedDuration::from_secs(3);
+/// More tiles than a clock or a spinner has.
+const LARGE: u64 = 12;
+/// Between two scenes that only restless tiles make.
+const SELDOM: SignedDuration = SignedDuration::from_millis(1900);
+/// Share of the samples in which something stirs on a screen with a clock.
+const MOST: f32 = 0.5;
+/// From this share of the tiles on it is another window.
+const SWITCH: f64 = 0.5;
+/// Between two switches that count at once; what follows faster is a film.
+const SWITCHES: SignedDuration = SignedDuration::from_secs(2);
+/// Share of the tiles up to which a picture that moves counts as settled: less
+/// is a mouse, a clock, a row.
+const SETTLED: f64 = 0.02;
+/// Samples of a tile that moved from one picture to the next when anything did.
+const STIRRED: u16 = 1;
+
+/// What a stream showed and how it behaves.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// What each tile showed when it last counted as changed.
+    scene: Luma,
+    now: Luma,
+    before: Luma,
+    moved: Vec<Moved>,
+    stirred: Vec<Moved>,
+    tiles: Vec<Tile>,
+    noise: Noise,
+    changes: Arc<Changes>,
+    heartbeat: Timestamp,
+    /// The last scene that only restless tiles made.
+    restless_at: Timestamp,
+    sampled_at: Timestamp,
+    switched_at: Timestamp,
+    /// Share of the last samples in which something stirred, and whether that
+    /// was most of them when something last did.
+    liveliness: f32,
+    ticking: bool,
+}
+
+/// Why all of a picture counts as changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    /// The first picture, or the first of another size.
+    Another,
+    /// Another window.
+    Switch,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tile {
+    /// It differed in the last sample too.
+    differed: bool,
+    /// How often it counted as changed of late.
+    turns: f32,
+    restless: bool,
+    differed_at: Timestamp,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let never = Timestamp::MIN;
+        Self {
+            scene: Luma::default(),
+            now: Luma::default(),
+            before: Luma::default(),
+            moved: Vec::new(),
+            stirred: Vec::new(),
+            tiles: Vec::new(),
+            noise: Noise::default(),
+            changes: Arc::new(Changes::all(0, never)),
+            heartbeat: never,
+            restless_at: never,
+            sampled_at: never,
+            switched_at: never,
+            liveliness: 0.0,
+            ticking: false,
+        }
+    }
+
+    /// Takes the next picture, which would begin scene `seq` if it changed
+    /// anything. About a millisecond for 1920x1080.
+    pub(crate) fn look(&mut self, picture: &Picture, seq: u64, at: Timestamp) -> Arc<Changes> {
+        std::mem::swap(&mut self.now, &mut self.before);
+        self.now.take(picture);
+        let another = self.now.picture != self.scene.picture || self.tiles.is_empty();
+        // A clock that was set back would stop the heartbeat.
+        let since = at.duration_since(self.heartbeat);
+        if another {
+            self.renew(Beat::Another, seq, at);
+        } else {
+            self.now.moved(&self.scene, &mut self.moved);
+            if self.is_switch(at) {
+                self.switched_at = at;
+                self.renew(Beat::Switch, seq, at);
+            } else {
+                self.compare(seq, at);
+                if since >= HEARTBEAT || since.is_negative() {
+                    self.beat(seq, at);
+                }
+            }
+        }
+        self.sampled_at = at;
+        Arc::clone(&self.changes)
+    }
+
+    /// All of it is new.
+    fn renew(&mut self, beat: Beat, seq: u64, at: Timestamp) {
+        let another = beat == Beat::Another;
+        self.scene.clone_from(&self.now);
+        self.heartbeat = at;
+        let count = self.now.columns() * self.now.rows();
+        if another {
+            self.tiles.clear();
+            self.tiles.resize(count, Tile::at(at));
+            self.noise = Noise::default();
+            self.liveliness = 0.0;
+            self.ticking = false;
+        }
+        for tile in &mut self.tiles {
+            tile.differed = false;
+        }
+        let moved_at = if another { at } else { self.stir(at) };
+        self.changes = Arc::new(Changes {
+            tile: TILE_PIXELS,
+            columns: self.now.columns() as u32,
+            scenes: vec![seq; count],
+            restless: self.tiles.iter().map(|tile| tile.restless).collect(),
+            whole: seq,
+            moved_at,
+            ticking: self.ticking,
+            settling: another || self.is_settling(),
+        });
+    }
+
+    /// All of it is worth another look, though nobody saw it change: only
+    /// `whole` tells. What differs for the first time is not taken for known:
+    /// the next sample has to tell a change from a mouse that passed.
+    fn beat(&mut self, seq: u64, at: Timestamp) {
+        self.heartbeat = at;
+        for (index, tile) in self.tiles.iter().enumerate() {
+            if !tile.differed {
+                self.scene.copy_tile(&self.now, index);
+            }
+        }
+        Arc::make_mut(&mut self.changes).whole = seq;
+    }
+
+    /// Another window counts at once: no mouse is that large.
+    fn is_switch(&self, at: Timestamp) -> bool {
+        let differs = self
+            .moved
+            .iter()
+            .filter(|moved| self.noise.is_change(**moved));
+        let share = differs.count() as f64 / self.moved.len().max(1) as f64;
+        share > SWITCH && at.duration_since(self.switched_at) >= SWITCHES
+    }
+
+    fn compare(&mut self, seq: u64, at: Timestamp) {
+        self.noise.learn(&self.moved);
+        let passed = at
+            .duration_since(self.sampled_at)
+            .as_secs_f32()
+            .clamp(0.0, 60.0);
+        let kept = FORGETS.powf(passed);
+        let mut turned = Vec::new();
+        for (index, (tile, moved)) in self.tiles.iter_mut().zip(&self.moved).enumerate() {
+            let differs = self.noise.is_change(*moved);
+            let before = std::mem::replace(&mut tile.differed, differs);
+            tile.turns *= kept;
+            if differs {
+                tile.differed_at = at;
+            }
+            let rested = tile.restless && at.duration_since(tile.differed_at) >= RESTED;
+            if differs && before {
+                tile.turns += 1.0;
+                turned.push(index);
+            } else if rested {
+                tile.restless = false;
+                tile.turns = 0.0;
+                turned.push(index);
+            }
+            tile.restless |= tile.turns > RESTLESS;
+        }
+        for index in &turned {
+            self.scene.copy_tile(&self.now, *index);
+        }
+        let counted = self.counted(&turned, at);
+        let moved_at = self.stir(at);
+        let settling = self.is_settling();
+        let changes = Arc::make_mut(&mut self.changes);
+        for index in counted {
+            changes.scenes[index] = seq;
+        }
+        for (known, tile) in changes.restless.iter_mut().zip(&self.tiles) {
+            *known = tile.restless;
+        }
+        changes.moved_at = moved_at;
+        changes.ticking = self.ticking;
+        changes.settling = settling;
+    }
+
+    /// Which of the tiles that turned make a new scene.
+    fn counted(&mut self, turned: &[usize], at: Timestamp) -> Vec<usize> {
+        let settled = turned.iter().filter(|index| !self.tiles[**index].restless);
+        if settled.count() >= self.noise.fewest_tiles() {
+            return self.without_spots(turned);
+        }
+        let due = at.duration_since(self.restless_at);
+        if due < SELDOM && !due.is_negative() {
+            return Vec::new();
+        }
+        let large = self.without_spots(turned);
+        let large: Vec<_> = large
+            .into_iter()
+            .filter(|index| self.tiles[*index].restless)
+            .collect();
+        if !large.is_empty() {
+            self.restless_at = at;
+        }
+        large
+    }
+
+    /// Without the restless tiles that hang together in small spots.
+    fn without_spots(&self, turned: &[usize]) -> Vec<usize> {
+        let restless: Vec<bool> = self.tiles.iter().map(|tile| tile.restless).collect();
+        if !restless.contains(&true) {
+            return turned.to_vec();
+        }
+        let (width, height) = self.now.picture;
+        let columns = self.now.columns();
+        let tile_area = u64::from(TILE_PIXELS) * u64::from(TILE_PIXELS);
+        let spots: Vec<_> = regions(&restless, columns as u32, TILE_PIXELS, width, height)
+            .into_iter()
+            .filter(|rect| rect.area() < LARGE * tile_area)
+            .collect();
+        let in_spot = |index: usize| {
+            let (x, y) = ((index % columns) as u32, (index / columns) as u32);
+            let (x, y) = (x * TILE_PIXELS, y * TILE_PIXELS);
+            spots.iter().any(|spot| {
+                (spot.x..spot.right()).contains(&x) && (spot.y..spot.bottom()).contains(&y)
+            })
+        };
+        let counts = |index: &&usize| !(self.tiles[**index].restless && in_spot(**index));
+        turned.iter().filter(counts).copied().collect()
+    }
+
+    /// Whether much moved since the picture before.
+    fn is_settling(&self) -> bool {
+        let moved = self.stirred.iter().filter(|moved| moved.fine > STIRRED);
+        moved.count() as f64 > SETTLED * self.stirred.len() as f64
+    }
+
+    /// When anything last moved from one picture to the next.
+    fn stir(&mut self, at: Timestamp) -> Timestamp {
+        self.now.moved(&self.before, &mut self.stirred);
+        let stirred = self.stirred.iter().any(|moved| moved.fine > STIRRED);
+        let weight = 0.1;
+        self.liveliness += weight * (f32::from(u8::from(stirred)) - self.liveliness);
+        if !stirred {
+            return self.changes.moved_at;
+        }
+        self.ticking = self.liveliness > MOST;
+        at
+    }
+}
+
+impl Tile {
+    fn at(at: Timestamp) -> Self {
+        Self {
+            differed: false,
+            turns: 0.0,
+            restless: false,
+            differed_at: at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use super::*;
+
+const WIDTH: u32 = 640;
+const HEIGHT: u32 = 480;
+
+/// A word of 12 pixels' height, or something like it.
+fn write(picture: &mut Picture, x: u32, y: u32, width: u32, shade: u8) {
+    for row in y..y + 12 {
+        for column in (x..x + width).filter(|column| (column / 2) % 2 == 0) {
+            picture.y[(row * picture.width + column) as usize] = shade;
+        }
+    }
+}
+
+struct Feed {
+    gate: Gate,
+    seq: u64,
+    ms: i64,
+}
+
+impl Feed {
+    fn new() -> Self {
+        Self {
+            gate: Gate::new(),
+            seq: 0,
+            ms: 0,
+        }
+    }
+
+    /// The next sample, half a second later: whether a scene began.
+    fn show(&mut self, picture: &Picture) -> bool {
+        self.seq += 1;
+        self.ms += 500;
+        let at = Timestamp::from_millisecond(self.ms).unwrap();
+        let changes = self.gate.look(picture, self.seq, at);
+        changes.whole == self.seq || changes.scenes.contains(&self.seq)
+    }
+
+    fn changed(&self, since: u64) -> Vec<crate::screen::picture::Rect> {
+        self.gate.changes.since(Some(since), WIDTH, HEIGHT)
+    }
+}
+
+#[test]
+fn noise_is_no_change_and_a_word_is_at_the_second_look() {
+    let mut feed = Feed::new();
+    let mut picture = Picture::grey(WIDTH, HEIGHT);
+    assert!(feed.show(&picture), "the first look");
+    for (at, sample) in picture.y.iter_mut().enumerate() {
+        *sample = sample.wrapping_add((at % 7) as u8);
+    }
+    assert!(!feed.show(&picture));
+    write(&mut picture, 40, 100, 20, 250);
+    assert!(!feed.show(&picture), "it may be passing by");
+    assert!(feed.show(&picture));
+    let changed = feed.changed(feed.seq - 1);
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert!(changed[0].x <= 40 && changed[0].right() >= 60 && changed[0].height <= 64);
+    assert!(!feed.show(&picture));
+}
+
+#[test]
+fn a_picture_settles_once_it_is_sharp() {
+    let mut feed = Feed::new();
+    let mut picture = Picture::grey(WIDTH, HEIGHT);
+    feed.show(&picture);
+    assert!(feed.gate.changes.settling, "nothing is known of it");
+    feed.show(&picture);
+    assert!(!feed.gate.changes.settling);
+    for shade in [150, 200, 250] {
+        for y in (40..400).step_by(24) {
+            write(&mut picture, 40, y, 300, shade);
+        }
+        feed.show(&picture);
+        assert!(feed.gate.changes.settling, "at {shade}");
+    }
+    feed.show(&picture);
+    assert!(!feed.gate.changes.settling);
+    write(&mut picture, 500, 20, 30, 250);
+    feed.show(&picture);
+    assert!(!feed.gate.changes.settling, "a clock");
+}
+
+#[test]
+fn a_passing_mouse_is_no_change() {
+    let mut feed = Feed::new();
+    let empty = Picture::grey(WIDTH, HEIGHT);
+    feed.show(&empty);
+    for x in 0..20 {
+        let mut picture = empty.clone();
+        write(&mut picture, 20 + x * 30, 40 + x * 20, 12, 250);
+        assert!(!feed.show(&picture), "at {x}");
+    }
+}
+
+#[test]
+fn a_clock_stops_counting_and_counts_once_when_it_rests() {
+    let mut feed = Feed::new();
+    let mut picture = Picture::grey(WIDTH, HEIGHT);
+    feed.show(&picture);
+    // A second a change, as a clock has.
+    let mut scenes = Vec::new();
+    for tick in 0..50 {
+        write(
+            &mut picture,
+            500,
+            20,
+            30,
+            if (tick / 2) % 2 == 0 { 250 } else { 20 },
+        );
+        scenes.push(feed.show(&picture));
+    }
+    assert!(scenes[..16].contains(&true));
+    assert!(!scenes[20..].contains(&true), "{scenes:?}");
+    // Text elsewhere counts meanwhile.
+    write(&mut picture, 40, 300, 40, 250);
+    feed.show(&picture);
+    assert!(feed.show(&picture));
+    let rest: Vec<_> = (0..7).map(|_| feed.show(&picture)).collect();
+    assert_eq!(rest.iter().filter(|scene| **scene).count(), 1, "{rest:?}");
+}
+
+#[test]
+fn a_scrolling_terminal_goes_on_counting() {
+    let mut feed = Feed::new();
+    let mut late = 0;
+    for step in 0..50_u32 {
+        let mut picture = Picture::grey(WIDTH, HEIGHT);
+        for row in 0..20 {
+            let length = 60 + (row + step) * 37 % 300;
+            write(&mut picture, 20, 20 + row * 20, length, 250);
+        }
+        let scene = feed.show(&picture);
+        late = if scene { 0 } else { late + 1 };
+        assert!(late <= 4, "two seconds without a scene at step {step}");
+    }
+    assert!(feed.gate.changes.restless.contains(&true));
+}
+
+#[test]
+fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
+    let mut feed = Feed::new();
+    let picture = Picture::grey(WIDTH, HEIGHT);
+    let scenes: Vec<_> = (0..122).map(|_| feed.show(&picture)).collect();
+    let at: Vec<_> = (0..122).filter(|sample| scenes[*sample]).collect();
+    assert_eq!(at, [0, 60, 120]);
+    assert_eq!(
+        feed.gate.changes.moved_at,
+        Timestamp::from_millisecond(500).unwrap()
+    );
+    assert!(!feed.gate.changes.ticking);
+}
+
+#[test]
+fn a_starved_encoder_is_found_out() {
+    let mut feed = Feed::new();
+    let clean = Picture::grey(WIDTH, HEIGHT);
+    feed.show(&clean);
+    let mut scenes = Vec::new();
+    for sample in 0..40_u32 {
+        let mut picture = clean.clone();
+        // Smears in one tile of eight, other ones all the time.
+        for (at, value) in picture.y.iter_mut().enumerate() {
+            let (x, y) = (at as u32 % WIDTH / 32, at as u32 / WIDTH / 32);
+            if (x + y * 3 + sample / 3) % 8 == 0 && (at / 2) % 8 == 0 {
+                *value += 45;
+            }
+        }
+        scenes.push(feed.show(&picture));
+    }
+    assert!(!scenes[20..].contains(&true), "{scenes:?}");
+    let mut picture = clean.clone();
+    write(&mut picture, 40, 100, 120, 250);
+    write(&mut picture, 40, 130, 120, 250);
+    feed.show(&picture);
+    assert!(feed.show(&picture), "a real change is still seen");
+}
+
+#[test]
+fn any_size_is_taken_and_another_one_is_another_picture() {
+    let mut feed = Feed::new();
+    for (width, height) in [
+        (1, 1),
+        (1, 9),
+        (3, 2),
+        (2, 3),
+        (17, 33),
+        (0, 0),
+        (16, 16),
+        (7680, 4320),
+    ] {
+        assert!(feed.show(&Picture::grey(width, height)), "{width}x{height}");
+        feed.show(&Picture::grey(width, height));
+    }
+}

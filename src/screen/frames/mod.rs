@@ -1,0 +1,420 @@
+//! Where decoded pictures meet those who look at them.
+//!
+//! Per live stream the bus holds the newest frame and the last few whose text
+//! was read; whoever looks takes what is newest and skips the rest. Each frame
+//! carries a `scene` number that only moves when the picture really changed,
+//! so that nobody pays twice for the same screen.
+
+mod gate;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use crate::base::stream_name::StreamName;
+use crate::media::MediaTime;
+use crate::screen::frame::Frame;
+use crate::screen::picture::{EncodeJpeg, Picture};
+use gate::Gate;
+
+/// Reading takes seconds, looking every ten: three frames span a look.
+const READS_KEPT: usize = 3;
+/// Names whose frame counter is remembered after they went off the air.
+const NAMES_KEPT: usize = 1024;
+/// An older picture is late when its text is known.
+const LATE: SignedDuration = SignedDuration::from_secs(3);
+
+/// All live streams' pictures. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FrameBus {
+    inner: Arc<Bus>,
+}
+
+#[derive(Debug)]
+struct Bus {
+    slots: Mutex<HashMap<StreamName, Slot>>,
+    /// Somebody reads the frames' text.
+    reading: AtomicBool,
+    /// Counts frames, readings, arrivals and departures.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Publishers that hold this slot: two for a moment when one hands over.
+    publishers: usize,
+    frames: u64,
+    newest: Option<Arc<Frame>>,
+    reads: VecDeque<Arc<Frame>>,
+    /// When the first scene came that is not among the reads' yet.
+    unread_since: Option<Timestamp>,
+    /// When the first picture came whose reading was late or left something
+    /// out, if none since has caught up.
+    behind_since: Option<Timestamp>,
+    /// When the picture came that was read last, if others had come by then.
+    outrun_at: Option<Timestamp>,
+}
+
+impl Default for FrameBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameBus {
+    pub fn new() -> Self {
+        let inner = Bus {
+            slots: Mutex::default(),
+            reading: AtomicBool::new(false),
+            changes: watch::Sender::new(0),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Opens a stream's place on the bus, for whoever decodes it.
+    pub fn open(&self, stream: &StreamName, encode: EncodeJpeg) -> FramePublisher {
+        let mut slots = lock(&self.inner.slots);
+        if slots.len() >= NAMES_KEPT {
+            slots.retain(|_, slot| slot.publishers > 0);
+        }
+        slots.entry(stream.clone()).or_default().publishers += 1;
+        drop(slots);
+        self.note_change();
+        FramePublisher {
+            bus: self.clone(),
+            stream: stream.clone(),
+            encode,
+            gate: Gate::new(),
+        }
+    }
+
+    /// Streams on the air, by name.
+    pub fn live(&self) -> Vec<StreamName> {
+        let slots = lock(&self.inner.slots);
+        let live = slots.iter().filter(|(_, slot)| slot.publishers > 0);
+        let mut names: Vec<_> = live.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// The newest frame of a live stream.
+    pub fn newest(&self, stream: &StreamName) -> Option<Arc<Frame>> {
+        lock(&self.inner.slots).get(stream)?.newest.clone()
+    }
+
+    /// The frames of a live stream whose text was read, newer than `seq`,
+    /// oldest first; at most the last three.
+    pub fn reads_after(&self, stream: &StreamName, seq: Option<u64>) -> Vec<Arc<Frame>> {
+        let slots = lock(&self.inner.slots);
+        let reads = slots.get(stream).into_iter().flat_map(|slot| &slot.reads);
+        reads
+            .filter(|frame| seq.is_none_or(|seq| frame.seq > seq))
+            .cloned()
+            .collect()
+    }
+
+    /// Announces that somebody reads the frames: from now on those who look
+    /// wait for what was read.
+    pub fn expect_reading(&self) {
+        self.inner.reading.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether frames are read.
+    pub fn is_read(&self) -> bool {
+        self.inner.reading.load(Ordering::Relaxed)
+    }
+
+    /// The frame of a live stream to be looked at: the newest that was read
+    /// where frames are read, else the newest.
+    pub fn to_look_at(&self, stream: &StreamName) -> Option<Arc<Frame>> {
+        let slots = lock(&self.inner.slots);
+        let slot = slots.get(stream)?;
+        if self.is_read() {
+            slot.reads.back().cloned()
+        } else {
+            slot.newest.clone()
+        }
+    }
+
+    /// Since when a live stream shows what nobody has read.
+    pub fn unread_since(&self, stream: &StreamName) -> Option<Timestamp> {
+        lock(&self.inner.slots).get(stream)?.unread_since
+    }
+
+    /// Since when the reading of a live stream has not kept up with it: what it
+    /// shows now is unread, or it is read late or in parts each time.
+    pub fn behind_since(&self, stream: &StreamName) -> Option<Timestamp> {
+        let slots = lock(&self.inner.slots);
+        let slot = slots.get(stream)?;
+        let known = [slot.unread_since, slot.behind_since];
+        known.into_iter().flatten().min()
+    }
+
+    /// Puts a frame back with the text that was read on it.
+    pub fn publish_read(&self, frame: Arc<Frame>) {
+        self.publish_reading(frame, true);
+    }
+
+    /// The same with `all` of its text or what there was time for; whether it
+    /// is the first of which something was left out.
+    pub fn publish_reading(&self, frame: Arc<Frame>, all: bool) -> bool {
+        let began;
+        {
+            let mut slots = lock(&self.inner.slots);
+            // Read too late: the stream has gone meanwhile.
+            let Some(slot) = slots
+                .get_mut(&frame.stream)
+                .filter(|slot| slot.publishers > 0)
+            else {
+                return false;
+            };
+            let newest = slot.newest.as_ref().map(|newest| newest.changes.newest());
+            let caught_up = newest.is_none_or(|scene| scene <= frame.changes.newest());
+            let late = slot
+                .newest
+                .as_ref()
+                .is_some_and(|newest| newest.captured_at.duration_since(frame.captured_at) >= LATE);
+            // Readings may be quick and seldom: what stood there between two of
+            // them nobody has read.
+            let seldom = slot
+                .outrun_at
+                .is_some_and(|last| frame.captured_at.duration_since(last) >= LATE);
+            slot.outrun_at = (!caught_up).then_some(frame.captured_at);
+            let was_behind = slot.behind_since.is_some();
+            if !all || (!caught_up && (late || seldom)) {
+                slot.behind_since.get_or_insert(frame.captured_at);
+            } else {
+                slot.behind_since = None;
+            }
+            began = !all && !was_behind;
+            if caught_up {
+                slot.unread_since = None;
+            } else {
+                // Something came while this was being read.
+                slot.unread_since = slot.newest.as_ref().map(|newest| newest.captured_at);
+            }
+            slot.reads.push_back(frame);
+            while slot.reads.len() > READS_KEPT {
+                slot.reads.pop_front();
+            }
+        }
+        self.note_change();
+        began
+    }
+
+    /// Changes with every frame, every reading, and when a stream comes or
+    /// goes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    fn note_change(&self) {
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// One decoder's place on the bus. Dropping it takes the stream's pictures
+/// away.
+#[derive(Debug)]
+pub struct FramePublisher {
+    bus: FrameBus,
+    stream: StreamName,
+    encode: EncodeJpeg,
+    gate: Gate,
+}
+
+impl FramePublisher {
+    /// Costs about a millisecond at 1080p: the comparison with the scene.
+    pub fn publish(
+        &mut self,
+        picture: Picture,
+        pts: MediaTime,
+        captured_at: Timestamp,
+    ) -> Arc<Frame> {
+        let seq = {
+            let mut slots = lock(&self.bus.inner.slots);
+            let slot = slots.entry(self.stream.clone()).or_default();
+            slot.frames += 1;
+            slot.frames
+        };
+        // Not under the lock: it takes a while.
+        let changes = self.gate.look(&picture, seq, captured_at);
+        let frame = {
+            let mut slots = lock(&self.bus.inner.slots);
+            let slot = slots.entry(self.stream.clone()).or_default();
+            let mut frame = Frame::new(
+                self.stream.clone(),
+                seq,
+                pts,
+                captured_at,
+                Arc::new(picture),
+                self.encode,
+            );
+            frame.scene = changes.newest();
+            frame.changes = changes;
+            let frame = Arc::new(frame);
+            if frame.scene == frame.seq {
+                slot.unread_since.get_or_insert(captured_at);
+            }
+            slot.newest = Some(Arc::clone(&frame));
+            frame
+        };
+        self.bus.note_change();
+        frame
+    }
+}
+
+impl Drop for FramePublisher {
+    fn drop(&mut self) {
+        if let Some(slot) = lock(&self.bus.inner.slots).get_mut(&self.stream) {
+            slot.publishers = slot.publishers.saturating_sub(1);
+            if slot.publishers == 0 {
+                slot.newest = None;
+                slot.unread_since = None;
+                slot.behind_since = None;
+                slot.outrun_at = None;
+                slot.reads.clear();
+            }
+        }
+        self.bus.note_change();
+    }
+}
+
+/// A poisoned lock only says that some thread panicked while holding it; every
+/// section here leaves the data whole at each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn picture(shade: u8) -> Picture {
+        Picture {
+            width: 64,
+            height: 64,
+            y: vec![shade; 64 * 64],
+            u: vec![128; 32 * 32],
+            v: vec![128; 32 * 32],
+        }
+    }
+
+    fn name() -> StreamName {
+        StreamName::new("team").expect("valid")
+    }
+
+    #[test]
+    fn a_scene_lasts_as_long_as_the_picture() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let now = Timestamp::UNIX_EPOCH;
+        let first = publisher.publish(picture(10), MediaTime(0), now);
+        let second = publisher.publish(picture(11), MediaTime(1), now);
+        let third = publisher.publish(picture(200), MediaTime(2), now);
+        assert_eq!((first.seq, second.seq, third.seq), (1, 2, 3));
+        assert_eq!(first.scene, second.scene);
+        assert_ne!(second.scene, third.scene);
+    }
+
+    #[test]
+    fn reading_that_is_late_or_partial_is_behind_until_it_catches_up() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let mut shade = 0u8;
+        let mut next = |seconds| {
+            shade = shade.wrapping_add(97);
+            publisher.publish(picture(shade), MediaTime(seconds * 90_000), at(seconds))
+        };
+        let read = |frame: &Frame, all| {
+            bus.publish_reading(Arc::new(frame.read(Arc::from([]), Arc::from([]))), all)
+        };
+        // Each is known when the next has been there for long.
+        let first = next(0);
+        for seconds in [6, 12, 18] {
+            let unread = bus.newest(&name()).expect("a frame");
+            next(seconds);
+            assert!(!read(&unread, true));
+            assert_eq!(bus.behind_since(&name()), Some(first.captured_at));
+        }
+        let newest = bus.newest(&name()).expect("a frame");
+        read(&newest, true);
+        assert_eq!(bus.behind_since(&name()), None, "caught up");
+        assert!(read(&newest, false), "the first that is not whole");
+        assert!(!read(&newest, false), "said once");
+        assert_eq!(bus.behind_since(&name()), Some(newest.captured_at));
+        read(&newest, true);
+        assert_eq!(bus.behind_since(&name()), None);
+    }
+
+    #[test]
+    fn quick_readings_that_are_seldom_are_behind_too() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let read = |frame: &Frame| {
+            bus.publish_read(Arc::new(frame.read(Arc::from([]), Arc::from([]))));
+        };
+        // Other words every second or ten, as a film is sampled; a reading takes
+        // two and has its turn every six.
+        let mut behind = |from: i64, every: i64| {
+            let mut reading: Option<Arc<Frame>> = None;
+            let mut known = Vec::new();
+            for second in from..from + 60 {
+                let shade = (second / every * 97 % 256) as u8;
+                let frame = publisher.publish(picture(shade), MediaTime(second), at(second));
+                if second % 6 == 4
+                    && let Some(frame) = reading.take()
+                {
+                    read(&frame);
+                }
+                if second % 6 == 2 {
+                    reading = Some(frame);
+                }
+                known.push(bus.behind_since(&name()));
+            }
+            known
+        };
+        let known = behind(0, 1);
+        let since = known[30].expect("never caught up");
+        assert!(since <= at(10), "{since}");
+        assert_eq!(known[59], Some(since));
+        let known = behind(60, 10);
+        let caught_up = known.iter().filter(|since| since.is_none()).count();
+        assert!(caught_up >= 20, "{known:?}");
+        assert!(
+            known
+                .iter()
+                .skip(20)
+                .flatten()
+                .all(|since| *since >= at(70))
+        );
+    }
+
+    #[test]
+    fn pictures_go_with_the_stream_and_the_count_stays() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let frame = publisher.publish(picture(10), MediaTime(0), Timestamp::UNIX_EPOCH);
+        bus.publish_read(Arc::new(frame.read(Arc::from([]), Arc::from([]))));
+        assert_eq!(bus.live(), [name()]);
+        assert_eq!(bus.reads_after(&name(), None).len(), 1);
+        assert_eq!(bus.reads_after(&name(), Some(1)).len(), 0);
+        drop(publisher);
+        assert!(bus.live().is_empty());
+        assert!(bus.newest(&name()).is_none());
+        bus.publish_read(frame);
+        assert!(bus.reads_after(&name(), None).is_empty());
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let frame = publisher.publish(picture(10), MediaTime(0), Timestamp::UNIX_EPOCH);
+        assert_eq!(frame.seq, 2);
+    }
+}

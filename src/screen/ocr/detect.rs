@@ -1,0 +1,202 @@
+//! Where text stands: a probability per pixel, then a box around each blob
+//! (differentiable binarization, arXiv 1911.08947).
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use rten_tensor::NdTensor;
+use rten_tensor::prelude::*;
+
+use super::{Network, ReadError};
+use crate::screen::picture::Rect;
+
+/// The network halves its input five times.
+const STRIDE: u32 = 32;
+/// Pixels given to the network at most: 2560x1600. Larger parts are shrunk for
+/// detection only; lines are read at their own size.
+const MOST_PIXELS: f32 = 4_096_000.0;
+/// A pixel belongs to text from this probability on.
+const PIXEL: f32 = 0.2;
+/// A blob is text from this mean probability on.
+const BLOB: f32 = 0.4;
+/// The network paints shrunken lines; a box grows by area * this / perimeter.
+const UNCLIP: f32 = 1.4;
+/// ImageNet's, in the order blue, green, red as the network was trained.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+#[derive(Debug)]
+pub(super) struct Detector {
+    network: Network,
+}
+
+impl Detector {
+    pub(super) fn new(network: Network) -> Self {
+        Self { network }
+    }
+
+    /// Boxes of all lines, roughly from the top.
+    pub(super) fn detect(&self, image: &RgbImage) -> Result<Vec<Rect>, ReadError> {
+        let (width, height) = image.dimensions();
+        let shrink = (MOST_PIXELS / (width as f32 * height as f32))
+            .sqrt()
+            .min(1.0);
+        let shrunk;
+        let seen = if shrink < 1.0 {
+            let side = |length: u32| ((length as f32 * shrink) as u32).max(1);
+            shrunk = imageops::resize(image, side(width), side(height), FilterType::Triangle);
+            &shrunk
+        } else {
+            image
+        };
+        let map = self.network.run(&input(seen))?;
+        let (rows, columns) = match map.shape() {
+            [_, _, rows, columns] => (*rows, *columns),
+            shape => {
+                return Err(ReadError(format!(
+                    "the detector's output has shape {shape:?}"
+                )));
+            }
+        };
+        let map = map.to_vec();
+        // How many pixels of the picture a cell of the map is.
+        let across = (seen.width().next_multiple_of(STRIDE) as f32 / columns as f32) / shrink;
+        let down = (seen.height().next_multiple_of(STRIDE) as f32 / rows as f32) / shrink;
+        let rects =
+            Blobs::new(map, columns).filter_map(|blob| blob.rect(across, down, width, height));
+        Ok(rects.collect())
+    }
+}
+
+/// Channels first, normalised, padded to the stride.
+fn input(image: &RgbImage) -> NdTensor<f32, 4> {
+    let width = image.width().next_multiple_of(STRIDE) as usize;
+    let height = image.height().next_multiple_of(STRIDE) as usize;
+    let mut values = vec![0.0; 3 * width * height];
+    for (x, y, pixel) in image.enumerate_pixels() {
+        let at = y as usize * width + x as usize;
+        for (channel, value) in pixel.0.iter().rev().enumerate() {
+            values[channel * width * height + at] =
+                (f32::from(*value) / 255.0 - MEAN[channel]) / DEVIATION[channel];
+        }
+    }
+    NdTensor::from_data([1, 3, height, width], values)
+}
+
+/// A connected set of cells that are text.
+struct Blob {
+    left: usize,
+    top: usize,
+    right: usize,
+    bottom: usize,
+    cells: usize,
+    sum: f32,
+}
+
+impl Blob {
+    fn rect(&self, across: f32, down: f32, width: u32, height: u32) -> Option<Rect> {
+        let (columns, rows) = (
+            (self.right - self.left) as f32,
+            (self.bottom - self.top) as f32,
+        );
+        if columns < 3.0 || rows < 3.0 || self.sum / (self.cells as f32) < BLOB {
+            return None;
+        }
+        let grow = columns * rows * UNCLIP / (2.0 * (columns + rows));
+        let left = ((self.left as f32 - grow) * across).max(0.0) as u32;
+        let top = ((self.top as f32 - grow) * down).max(0.0) as u32;
+        let right = (((self.right as f32 + grow) * across) as u32).min(width);
+        let bottom = (((self.bottom as f32 + grow) * down) as u32).min(height);
+        let rect = Rect {
+            x: left,
+            y: top,
+            width: right.checked_sub(left)?,
+            height: bottom.checked_sub(top)?,
+        };
+        (rect.width >= 4 && rect.height >= 6).then_some(rect)
+    }
+}
+
+/// Finds blobs row by row; each cell is visited once.
+struct Blobs {
+    map: Vec<f32>,
+    columns: usize,
+    next: usize,
+    stack: Vec<usize>,
+}
+
+impl Blobs {
+    fn new(map: Vec<f32>, columns: usize) -> Self {
+        Self {
+            map,
+            columns,
+            next: 0,
+            stack: Vec::new(),
+        }
+    }
+
+    /// Takes a cell out of the map, so that it is not found again.
+    fn take(&mut self, at: usize) -> Option<f32> {
+        let cell = self.map.get_mut(at).filter(|cell| **cell > PIXEL)?;
+        Some(std::mem::replace(cell, 0.0))
+    }
+}
+
+impl Iterator for Blobs {
+    type Item = Blob;
+
+    fn next(&mut self) -> Option<Blob> {
+        let first = self.next
+            + self.map[self.next..]
+                .iter()
+                .position(|cell| *cell > PIXEL)?;
+        self.next = first + 1;
+        let mut blob = Blob {
+            left: usize::MAX,
+            top: usize::MAX,
+            right: 0,
+            bottom: 0,
+            cells: 0,
+            sum: 0.0,
+        };
+        blob.sum += self.take(first)?;
+        self.stack.push(first);
+        while let Some(at) = self.stack.pop() {
+            let (x, y) = (at % self.columns, at / self.columns);
+            blob.left = blob.left.min(x);
+            blob.right = blob.right.max(x + 1);
+            blob.top = blob.top.min(y);
+            blob.bottom = blob.bottom.max(y + 1);
+            blob.cells += 1;
+            let columns = x.saturating_sub(1)..(x + 2).min(self.columns);
+            for row in y.saturating_sub(1)..y + 2 {
+                for column in columns.clone() {
+                    let neighbour = row * self.columns + column;
+                    if let Some(value) = self.take(neighbour) {
+                        blob.sum += value;
+                        self.stack.push(neighbour);
+                    }
+                }
+            }
+        }
+        Some(blob)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_are_found_once_each() {
+        let mut map = vec![0.0; 20 * 10];
+        for (x, y) in [(1, 1), (2, 1), (3, 2), (10, 5), (11, 6)] {
+            map[y * 20 + x] = 0.9;
+        }
+        let blobs: Vec<_> = Blobs::new(map, 20).collect();
+        let edges: Vec<_> = blobs
+            .iter()
+            .map(|b| (b.left, b.top, b.right, b.bottom, b.cells))
+            .collect();
+        assert_eq!(edges, [(1, 1, 4, 3, 3), (10, 5, 12, 7, 2)]);
+    }
+}

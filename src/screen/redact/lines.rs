@@ -1,0 +1,576 @@
+//! Secrets over the lines of a screen: what was read in pieces is put
+//! together, what runs on over several rows is followed.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::kinds::is_random;
+use super::wrapped::{is_next, wrapped};
+use super::{OwnPatterns, Span, spans};
+use crate::screen::frame::Secret;
+use crate::screen::picture::{Rect, TextLine};
+use crate::screen::text::{Row, rows};
+
+/// Rows of a key that began above the edge of a window.
+const MOST_ROWS: usize = 40;
+/// The kind of what was seen to be text but not read.
+pub const UNREADABLE: &str = "unreadable text";
+/// Mean probability of its letters from which on a line counts as read. Of
+/// 1920x1080 screens at 500 kb/s and more, 2 % of the lines lie below once the
+/// picture is sharp (boxes around icons), 95 % right after a switch.
+const SURE: f32 = 0.85;
+
+static KEY_BEGINS: LazyLock<Regex> = LazyLock::new(|| marks(r"BEG[Il1|]N[A-Z0-9 ]*"));
+static KEY_ENDS: LazyLock<Regex> = LazyLock::new(|| marks(r"END[A-Z0-9 ]*"));
+
+/// Letters from which on a box of any shape may hold a secret.
+const LETTERS: usize = 4;
+
+/// Whether a line is painted over because nobody can tell what it says.
+pub fn is_unreadable(line: &TextLine) -> bool {
+    let (width, height) = (line.rect.width, line.rect.height);
+    // A shorter one is no secret, but an icon or a number. A high one is text
+    // that was turned.
+    let is_long = width >= 3 * height || height >= 3 * width;
+    let is_text = is_long || line.text.chars().count() >= LETTERS;
+    is_text && line.confidence < SURE
+}
+
+fn marks(word: &str) -> Regex {
+    let pattern = format!(r"(?i){word}PR[Il1|]VATE\s?KEY");
+    Regex::new(&pattern).expect("the pattern is valid")
+}
+
+/// Whether a private key begins or ends on that line.
+pub(super) fn is_mark(text: &str) -> bool {
+    KEY_BEGINS.is_match(text) || KEY_ENDS.is_match(text)
+}
+
+/// What of these lines (in reading order, of a picture of that size) must not
+/// be seen, and what has to be painted over to hide it.
+pub fn secrets_on(lines: &[TextLine], own: &OwnPatterns, size: (u32, u32)) -> Vec<Secret> {
+    secrets_beside(lines, &[], own, size)
+}
+
+/// The same where parts of the picture are unread: those, and what shares a
+/// row with them, as the word that tells a secret may be the unread one.
+pub fn secrets_beside(
+    lines: &[TextLine],
+    unread: &[Rect],
+    own: &OwnPatterns,
+    (width, height): (u32, u32),
+) -> Vec<Secret> {
+    let rows = rows(lines);
+    let mut found = Found {
+        lines,
+        size: (width, height),
+        secrets: Vec::new(),
+    };
+    for row in &rows {
+        for span in spans(&row.text, own) {
+            found.add(row, &span);
+        }
+    }
+    let wrapped = wrapped(lines, &rows);
+    for whole in &wrapped {
+        for mut span in spans(&whole.text, own) {
+            span.range.end = end_of(&span, whole);
+            found.add(whole, &span);
+        }
+    }
+    for whole in &wrapped {
+        found.beginnings(whole);
+    }
+    found.keys(&rows);
+    found.cells(&rows);
+    found.unread();
+    for rect in unread {
+        found.around(rect);
+    }
+    let mut secrets = found.secrets;
+    secrets.sort_by_key(|secret| (secret.line, secret.range.start));
+    secrets
+}
+
+/// Where a secret ends on lines that were put together: with the line on which
+/// it is all there, as what stands below is something else then; and not with
+/// a line's end where it isn't, whatever sign OCR saw there.
+fn end_of(span: &Span, whole: &Row) -> usize {
+    let (text, end) = (&whole.text, span.range.end);
+    let letters = |end: usize| {
+        let letters = text[span.range.start..end].chars();
+        letters.filter(|c| *c != ' ').count()
+    };
+    let is_all = |end: usize| span.letters > 0 && letters(end) >= span.letters;
+    let mut starts = whole.parts.iter().skip(1).map(|(_, start)| *start);
+    let inside = starts
+        .clone()
+        .find(|start| span.range.contains(start) && is_all(*start));
+    if let Some(start) = inside {
+        return start;
+    }
+    let near = starts.find(|start| *start >= end && text[end..*start].chars().count() < 2);
+    match near {
+        Some(start) if !span.personal && !is_all(end) => {
+            let rest = &text[start..];
+            start + rest.find(' ').unwrap_or(rest.len())
+        }
+        _ => end,
+    }
+}
+
+struct Found<'a> {
+    lines: &'a [TextLine],
+    size: (u32, u32),
+    secrets: Vec<Secret>,
+}
+
+impl Found<'_> {
+    /// Every line a span of the row's text lies on.
+    fn add(&mut self, row: &Row, span: &Span) {
+        for (line, start) in &row.parts {
+            let text = &self.lines[*line].text;
+            let from = span.range.start.saturating_sub(*start).min(text.len());
+            let to = span.range.end.saturating_sub(*start).min(text.len());
+            if from < to && span.range.end > *start {
+                self.hide(*line, from..to, &span.kind, span.personal);
+            }
+        }
+    }
+
+    /// What overlaps on a line becomes one.
+    fn hide(&mut self, line: usize, mut range: Range<usize>, kind: &str, mut personal: bool) {
+        let mut kind = kind.to_owned();
+        self.secrets.retain(|known| {
+            let meets = known.line == line
+                && known.range.start < range.end
+                && range.start < known.range.end;
+            if meets {
+                range = range.start.min(known.range.start)..range.end.max(known.range.end);
+                if personal || !known.personal {
+                    kind.clone_from(&known.kind);
+                }
+                personal &= known.personal;
+            }
+            !meets
+        });
+        let rect = self.lines[line].rect;
+        // All of the line: where on it the letters stand is not known, and
+        // they may reach over the box that was found around them.
+        let (across, down) = ((rect.height / 3).max(4), (rect.height / 5).max(4));
+        let wide = rect.grown(across, self.size.0, self.size.1);
+        let high = rect.grown(down, self.size.0, self.size.1);
+        self.secrets.push(Secret {
+            line,
+            range,
+            rect: Rect {
+                y: high.y,
+                height: high.height,
+                ..wide
+            },
+            kind,
+            personal,
+        });
+    }
+
+    /// The end of a line above a secret that begins a line: it is the
+    /// secret's beginning, if only the rest of it could be read as one.
+    fn beginnings(&mut self, whole: &Row) {
+        for pair in whole.parts.windows(2).rev() {
+            let (above, below) = (pair[0].0, pair[1].0);
+            let Some(secret) = self
+                .secrets
+                .iter()
+                .find(|secret| secret.line == below && secret.range.start == 0 && !secret.personal)
+            else {
+                continue;
+            };
+            let kind = secret.kind.clone();
+            let text = &self.lines[above].text;
+            let rest = text.trim_end_matches(|c: char| is_key_letter(c) || "_-.".contains(c));
+            let end = rest.len()..text.len();
+            if !end.is_empty() {
+                self.hide(above, end, &kind, false);
+            }
+        }
+    }
+
+    fn hide_all(&mut self, line: usize, kind: &str) {
+        let length = self.lines[line].text.len();
+        self.hide(line, 0..length, kind, false);
+    }
+
+    /// What could not be read may be anything: letters that an encoder has not
+    /// drawn sharply yet, or never will.
+    fn unread(&mut self) {
+        for (index, line) in self.lines.iter().enumerate() {
+            if is_unreadable(line) {
+                self.hide_all(index, UNREADABLE);
+            }
+        }
+    }
+
+    /// Where nobody has read, and the rows it reaches into.
+    fn around(&mut self, rect: &Rect) {
+        let rows = Rect {
+            x: 0,
+            width: self.size.0,
+            ..*rect
+        };
+        for index in 0..self.lines.len() {
+            if self.lines[index].rect.meets(&rows) {
+                self.hide_all(index, UNREADABLE);
+            }
+        }
+        self.secrets.push(Secret {
+            line: self.lines.len(),
+            range: 0..0,
+            rect: *rect,
+            kind: UNREADABLE.to_owned(),
+            personal: false,
+        });
+    }
+
+    /// Private keys (RFC 7468): every row between their marks, and as many as
+    /// look like one where a mark is not on the screen.
+    fn keys(&mut self, rows: &[Row]) {
+        let mut open: Option<Key> = None;
+        for at in 0..rows.len() {
+            if let Some(mark) = self.mark(&rows[at], &KEY_ENDS) {
+                if open.take().is_none() {
+                    self.above(&rows[..at], mark);
+                }
+                continue;
+            }
+            if let Some(mark) = self.mark(&rows[at], &KEY_BEGINS) {
+                open = Some(Key {
+                    mark,
+                    right: 0,
+                    all: false,
+                });
+                continue;
+            }
+            let Some(key) = open.as_mut().filter(|key| !key.all) else {
+                continue;
+            };
+            let under = self.under(&rows[at], key.mark);
+            let body: Vec<_> = under
+                .iter()
+                .copied()
+                .filter(|line| self.is_body(*line))
+                .collect();
+            let rights = body.iter().map(|line| self.lines[*line].rect.right());
+            if let Some(right) = rights.max() {
+                let width = |right: u32| right.saturating_sub(key.mark.x);
+                // Only the last row is shorter than those before.
+                key.all = width(right) < width(key.right) / 10 * 9;
+                key.right = key.right.max(right);
+            } else {
+                // A note beside it is no end; another paragraph is.
+                key.all = !under.is_empty();
+            }
+            for line in body {
+                self.hide_all(line, "private key");
+            }
+        }
+    }
+
+    /// Where on a row a key begins or ends; it may have been read in pieces.
+    fn mark(&self, row: &Row, says: &Regex) -> Option<Rect> {
+        says.is_match(&row.text).then_some(())?;
+        let is_mark = |(line, _): &&(usize, usize)| says.is_match(&self.lines[*line].text);
+        let part = row.parts.iter().find(is_mark).or(row.parts.first());
+        part.map(|(line, _)| self.lines[*line].rect)
+    }
+
+    /// It began above the edge of the screen.
+    fn above(&mut self, rows: &[Row], end: Rect) {
+        for row in rows.iter().rev().take(MOST_ROWS) {
+            let under = self.under(row, end);
+            let body: Vec<_> = under
+                .iter()
+                .copied()
+                .filter(|line| self.is_body(*line))
+                .collect();
+            if body.is_empty() && !under.is_empty() {
+                return;
+            }
+            for line in body {
+                self.hide_all(line, "private key");
+            }
+        }
+    }
+
+    /// The rest of a table's cell: a word alone below a secret, where the row
+    /// that the secret stands on begins with a label.
+    fn cells(&mut self, rows: &[Row]) {
+        let mut next = 0;
+        while let Some(secret) = self.secrets.get(next) {
+            let (line, kind) = (secret.line, secret.kind.clone());
+            next += 1;
+            let Some(below) = self.rest_of_cell(rows, line).filter(|_| !secret.personal) else {
+                continue;
+            };
+            if !self.secrets.iter().any(|known| known.line == below) {
+                self.hide_all(below, &kind);
+            }
+        }
+    }
+
+    fn rest_of_cell(&self, rows: &[Row], line: usize) -> Option<usize> {
+        let rect = self.lines[line].rect;
+        let at = rows
+            .iter()
+            .position(|row| row.parts.iter().any(|(part, _)| *part == line))?;
+        let part = rows[at].parts.iter().position(|(part, _)| *part == line)?;
+        let label = self.lines[rows[at].parts[part.checked_sub(1)?].0].rect;
+        rows.iter().skip(at + 1).take(3).find_map(|row| {
+            let rects = row.parts.iter().map(|(part, _)| self.lines[*part].rect);
+            let labelled = rects.clone().any(|other| {
+                is_next(&rect, &other)
+                    && other.x >= label.x.saturating_sub(label.height)
+                    && other.right() < rect.x
+            });
+            let (below, _) = row.parts.iter().find(|(part, _)| {
+                let other = self.lines[*part].rect;
+                is_next(&rect, &other) && other.x.abs_diff(rect.x) <= rect.height / 2
+            })?;
+            let alone = !self.lines[*below].text.contains(' ') && !labelled;
+            alone.then_some(*below)
+        })
+    }
+
+    /// The lines of a row that stand below a mark.
+    fn under(&self, row: &Row, mark: Rect) -> Vec<usize> {
+        let parts = row.parts.iter().map(|(line, _)| *line);
+        let under = parts.filter(|line| {
+            let rect = self.lines[*line].rect;
+            rect.x < mark.right() + mark.width && mark.x < rect.right()
+        });
+        under.collect()
+    }
+
+    /// Letters and digits of a token, as a key's rows are; a blank or a sign
+    /// may have been read into them.
+    fn is_body(&self, line: usize) -> bool {
+        let text = self.lines[line]
+            .text
+            .trim_matches(|c: char| !is_key_letter(c));
+        let count = |is: fn(char) -> bool| text.chars().filter(|c| is(*c)).count();
+        let (all, letters, blanks) = (
+            text.chars().count(),
+            count(is_key_letter),
+            count(|c| c == ' '),
+        );
+        let mixed = all < 12
+            || is_random(text)
+            || text.chars().any(|c| c.is_ascii_digit())
+            || text.chars().skip(1).any(|c| c.is_ascii_uppercase());
+        letters >= 4 && mixed && blanks * 12 <= all && (all - letters) * 10 <= all
+    }
+}
+
+/// A key whose beginning was seen.
+struct Key {
+    mark: Rect,
+    /// How far its longest row reaches.
+    right: u32,
+    /// Its last row was seen.
+    all: bool,
+}
+
+fn is_key_letter(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str, x: u32, y: u32) -> TextLine {
+        TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x,
+                y,
+                width: text.len() as u32 * 8,
+                height: 16,
+            },
+            confidence: 1.0,
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_read_is_hidden_be_it_empty_turned_or_short() {
+        let unreadable = |text: &str, width, height| TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x: 40,
+                y: 40,
+                width,
+                height,
+            },
+            confidence: 0.0,
+        };
+        for line in [
+            unreadable("", 200, 20),
+            unreadable("", 20, 200),
+            unreadable("hunt", 40, 20),
+        ] {
+            let secrets = secrets_on(
+                std::slice::from_ref(&line),
+                &OwnPatterns::default(),
+                (1920, 1080),
+            );
+            let [secret] = &secrets[..] else {
+                panic!("{line:?}: {secrets:?}");
+            };
+            assert_eq!(secret.kind, UNREADABLE);
+            assert_eq!(secret.rect.with(&line.rect), secret.rect, "all of it");
+        }
+        let icon = unreadable("o", 20, 20);
+        assert_eq!(
+            secrets_on(&[icon], &OwnPatterns::default(), (1920, 1080)),
+            []
+        );
+    }
+
+    #[test]
+    fn an_unread_part_is_hidden_with_what_stands_beside_it() {
+        let lines = [
+            line("all is well", 10, 10),
+            line("hunter2", 200, 100),
+            line("all is well below", 10, 300),
+        ];
+        let unread = Rect {
+            x: 10,
+            y: 98,
+            width: 120,
+            height: 20,
+        };
+        let size = (1920, 1080);
+        let secrets = secrets_beside(&lines, &[unread], &OwnPatterns::default(), size);
+        let painted = |x, y| {
+            let spot = Rect {
+                x,
+                y,
+                width: 1,
+                height: 1,
+            };
+            secrets.iter().any(|secret| secret.rect.meets(&spot))
+        };
+        assert!(painted(60, 108), "what was not read");
+        assert!(painted(210, 108), "what it may name");
+        assert!(!painted(20, 18) && !painted(20, 308), "what was read");
+        let text: Vec<_> = secrets.iter().map(|secret| secret.line).collect();
+        assert_eq!(text, [1, 3], "the text goes with it");
+    }
+
+    fn hidden(lines: &[TextLine]) -> Vec<(usize, String)> {
+        let secrets = secrets_on(lines, &OwnPatterns::default(), (1920, 1080));
+        let secrets = secrets.iter().filter(|secret| !secret.personal);
+        secrets
+            .map(|secret| {
+                let text = &lines[secret.line].text[secret.range.clone()];
+                (secret.line, text.to_owned())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_value_in_the_next_cell_belongs_to_its_name() {
+        let lines = [
+            line("DB_PASSWORD:", 10, 10),
+            line("hunter2-hunter2", 200, 11),
+            line("ok", 10, 40),
+        ];
+        assert_eq!(hidden(&lines), [(1, "hunter2-hunter2".to_owned())]);
+    }
+
+    #[test]
+    fn a_token_read_in_two_pieces_is_one() {
+        let lines = [
+            line("AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EX", 10, 10),
+            line("AMPL3 done", 280, 10),
+        ];
+        assert_eq!(
+            hidden(&lines),
+            [(0, "AKIAIOSFODNN7EX".to_owned()), (1, "AMPL3".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_token_that_was_broken_is_followed_to_its_end() {
+        let lines = [
+            line(
+                "$ echo eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6Ikpv",
+                10,
+                10,
+            ),
+            line(
+                "aG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV",
+                10,
+                30,
+            ),
+            line("adQssw5c", 10, 50),
+            line("$ ls", 10, 70),
+        ];
+        let found = hidden(&lines);
+        assert_eq!(
+            found.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
+        assert_eq!(found[2].1, "adQssw5c");
+    }
+
+    #[test]
+    fn a_private_key_is_hidden_from_mark_to_mark_and_without_one_of_them() {
+        let body = [
+            "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj",
+            "MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu",
+            "NMoSfm76oqFvAp8Gy0iz5sxjZmSnXyCdPEovGhLa0VzMaQ8s+CLOyS56YyCFGeJZ",
+        ];
+        let all = [
+            line("-----BEGIN PRIVATE KEY-----", 10, 10),
+            line(body[0], 10, 30),
+            line(body[1], 10, 50),
+            line(body[2], 10, 70),
+            line("-----END PRIVATE KEY-----", 10, 90),
+            line("$ ls -la", 10, 110),
+        ];
+        let rows = |lines: &[TextLine]| {
+            hidden(lines)
+                .iter()
+                .map(|(line, _)| *line)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rows(&all), [1, 2, 3]);
+        assert_eq!(rows(&all[..3]), [1, 2], "the end is below the screen");
+        assert_eq!(rows(&all[2..]), [0, 1], "the beginning is above it");
+    }
+
+    #[test]
+    fn a_healthy_screen_hides_nothing() {
+        let lines = [
+            line("NAME", 10, 10),
+            line("READY", 300, 10),
+            line("payments-api-6d4cf56db6-x7v2p", 10, 30),
+            line("1/1", 300, 30),
+            line(
+                "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                10,
+                50,
+            ),
+            line(
+                "Failed password for admin from 203.0.113.45 port 51502 ssh2",
+                10,
+                70,
+            ),
+            line("Password policy: required", 10, 90),
+            line("2026-11-23T14:02:10Z 200 OK in 41 ms", 10, 110),
+        ];
+        assert_eq!(hidden(&lines), []);
+    }
+}

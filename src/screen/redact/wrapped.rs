@@ -1,0 +1,215 @@
+//! Lines that were broken at the edge of their window, put together again, so
+//! that a secret is known although it stands on several.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::lines::is_mark;
+use crate::screen::picture::{Rect, TextLine};
+use crate::screen::text::Row;
+
+/// A date, a time or a prompt: what begins with it is no rest of a line above.
+static BEGINNING: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"^(?:[0-9]{4}[- ]{1,2}[0-9]{2}[- ]|[0-9]{1,2}:[0-9]{2}|[$#>] |[a-z][a-z0-9_-]*@[a-z0-9-]+:)";
+    Regex::new(pattern).expect("the pattern is valid")
+});
+/// In heights of the line.
+const MOST_INDENT: u32 = 6;
+/// Lines that are put together at most.
+const MOST: usize = 40;
+
+/// What ran on below, as rows: the lines' texts without anything between.
+pub(super) fn wrapped(lines: &[TextLine], rows: &[Row]) -> Vec<Row> {
+    let page = Page { lines, rows };
+    let mut inner = vec![false; lines.len()];
+    let mut found = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        for last in 0..row.parts.len() {
+            if inner[row.parts[last].0] {
+                continue;
+            }
+            if let Some(whole) = page.from(at, last) {
+                for (line, _) in &whole.parts[1..] {
+                    inner[*line] = true;
+                }
+                found.push(whole);
+            }
+        }
+    }
+    found
+}
+
+struct Page<'a> {
+    lines: &'a [TextLine],
+    rows: &'a [Row],
+}
+
+impl Page<'_> {
+    /// All that runs on from that part of that row.
+    fn from(&self, row: usize, last: usize) -> Option<Row> {
+        let (mut at, mut first, mut last) = (row, last, last);
+        let mut whole = Row {
+            text: String::new(),
+            parts: Vec::new(),
+        };
+        while whole.parts.len() < MOST {
+            let begins = if whole.parts.is_empty() { 0 } else { first };
+            let Some((left, below, part)) = self.below(at, begins, last) else {
+                break;
+            };
+            if whole.parts.is_empty() {
+                self.append(&mut whole, at, left, last);
+            }
+            (at, first) = (below, part);
+            last = self.end(at, first);
+            self.append(&mut whole, at, first, last);
+        }
+        (!whole.parts.is_empty()).then_some(whole)
+    }
+
+    /// Where the row goes on, if that part of it was broken at its window's
+    /// edge: the part that begins in its window, the row below and its part
+    /// that stands under that.
+    fn below(&self, at: usize, begins: usize, last: usize) -> Option<(usize, usize, usize)> {
+        let parts = &self.rows[at].parts;
+        let above = self.rect(at, last);
+        for left in (begins..=last).rev() {
+            // A line that is indented goes on at the edge, but right of what
+            // stands beside it.
+            let begin = self.rect(at, left).x;
+            let beside = left
+                .checked_sub(1)
+                .map_or(0, |beside| self.rect(at, beside).right());
+            let indent = begin.saturating_sub(MOST_INDENT * above.height).max(beside);
+            for below in (at + 1..self.rows.len()).take(MOST) {
+                let under = (0..self.rows[below].parts.len()).find(|part| {
+                    let rect = self.rect(below, *part);
+                    (indent..=begin + above.height / 2).contains(&rect.x) && is_next(&above, &rect)
+                });
+                let under = under.filter(|part| self.is_nearest(&above, &self.rect(below, *part)));
+                if let Some(part) = under {
+                    let edge = self.rect(below, part).x.min(begin);
+                    let text = &self.lines[self.rows[below].parts[part].0].text;
+                    let goes_on = self.is_full(parts[last].0, edge)
+                        && !is_mark(text)
+                        && !BEGINNING.is_match(text);
+                    return goes_on.then_some((left, below, part));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether no line stands between the two.
+    fn is_nearest(&self, above: &Rect, below: &Rect) -> bool {
+        let between = |rect: Rect| {
+            is_next(above, &rect)
+                && rect.x < above.right()
+                && above.x < rect.right()
+                && 2 * rect.y + rect.height + above.height < 2 * below.y + below.height
+        };
+        !self.lines.iter().any(|line| between(line.rect))
+    }
+
+    /// Whether nothing of its window reaches farther to the right.
+    fn is_full(&self, line: usize, edge: u32) -> bool {
+        let rect = self.lines[line].rect;
+        // A wide letter more would not have fitted; boxes are not that exact.
+        let room = rect.height;
+        let rects = self.lines.iter().map(|line| line.rect);
+        rects
+            .filter(|other| other.x + rect.height / 2 >= edge && other.x < rect.right())
+            .all(|other| other.right() <= rect.right() + room)
+    }
+
+    /// The last part of a row that belongs to what `first` begins.
+    fn end(&self, at: usize, first: usize) -> usize {
+        let mut last = first;
+        while last + 1 < self.rows[at].parts.len() {
+            let (rect, next) = (self.rect(at, last), self.rect(at, last + 1));
+            if next.x > rect.right() + 2 * rect.height {
+                break;
+            }
+            last += 1;
+        }
+        last
+    }
+
+    fn append(&self, whole: &mut Row, at: usize, first: usize, last: usize) {
+        for part in first..=last {
+            if part > first {
+                whole.text.push(' ');
+            }
+            let line = self.rows[at].parts[part].0;
+            whole.parts.push((line, whole.text.len()));
+            whole.text.push_str(&self.lines[line].text);
+        }
+    }
+
+    fn rect(&self, row: usize, part: usize) -> Rect {
+        self.lines[self.rows[row].parts[part].0].rect
+    }
+}
+
+/// Whether a line stands right below another of its size.
+pub(super) fn is_next(above: &Rect, below: &Rect) -> bool {
+    let middle = |rect: &Rect| 2 * rect.y + rect.height;
+    let down = middle(below).saturating_sub(middle(above));
+    let height = above.height.max(below.height);
+    (height..=height * 7 / 2).contains(&down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::text::rows;
+
+    fn line(text: &str, x: u32, y: u32) -> TextLine {
+        TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x,
+                y,
+                width: text.len() as u32 * 8,
+                height: 16,
+            },
+            confidence: 1.0,
+        }
+    }
+
+    fn texts(lines: &[TextLine]) -> Vec<String> {
+        let whole = wrapped(lines, &rows(lines));
+        whole.into_iter().map(|row| row.text).collect()
+    }
+
+    #[test]
+    fn what_was_broken_at_the_edge_is_put_together() {
+        let lines = [
+            line("10:41", 10, 10),
+            line("the key is abcdefgh", 70, 10),
+            line("another window", 400, 10),
+            line("ijkl for now", 10, 30),
+            line("with its text", 400, 30),
+            line("10:42", 10, 50),
+            line("thanks", 70, 50),
+        ];
+        assert_eq!(
+            texts(&lines),
+            [
+                "10:41 the key is abcdefghijkl for now",
+                "another windowwith its text"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_ends_early_does_not_run_on() {
+        let lines = [
+            line("password: hunter2", 10, 10),
+            line("total 48", 10, 30),
+            line("drwxr-xr-x 5 ops ops 4096", 10, 50),
+        ];
+        assert_eq!(texts(&lines), [""; 0]);
+    }
+}

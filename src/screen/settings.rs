@@ -1,0 +1,18 @@
+//! `[ocr]` of `watchtower.toml`: CPU that reading may take.
+
+use crate::base::config::section::Section;
+
+/// `[ocr]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct OcrSettings {
+    /// Share of one core that reading the screen may take, averaged.
+    pub cpu_budget: f64,
+}
+
+pub(crate) fn ocr(mut s: Section<'_>) -> OcrSettings {
+    let settings = OcrSettings {
+        cpu_budget: s.number("cpu_budget", 0.05, 1.0).unwrap_or(0.5),
+    };
+    s.finish();
+    settings
+}

@@ -1,0 +1,15 @@
+//! The words on a screen: put into rows, compared with what stood there
+//! before, and with what somebody says stands there.
+//!
+//! Forgives what OCR does: letters it takes for one another are one letter
+//! here. A digit read as another digit is not forgiven, as that is another
+//! fact.
+
+mod diff;
+mod grounding;
+mod letters;
+mod rows;
+
+pub use diff::{Diff, SURE, diff};
+pub use grounding::{Place, find};
+pub use rows::{Row, rows};

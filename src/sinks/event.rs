@@ -1,0 +1,149 @@
+//! What is told: one event of an incident's life, or that there were more than
+//! were told.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::ocsf;
+use crate::domain::finding::Severity;
+use crate::domain::incident::{News, Status};
+use crate::record::store::Entry;
+
+/// One event on its way to one sink.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// The same however often it is sent, and wherever.
+    pub id: Uuid,
+    pub at: Timestamp,
+    /// What it is about; of a digest: its own id.
+    pub incident: Uuid,
+    pub title: String,
+    pub severity: Severity,
+    pub status: Status,
+    pub change: Change,
+    pub stream: String,
+    /// Of the incident, in the order they reported it.
+    pub agents: Vec<String>,
+    /// Findings so far; of a digest: events not told.
+    pub count: u64,
+    /// The canonical form; all others derive from it.
+    pub ocsf: Value,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    News(News),
+    /// Events beyond the rate, as a number.
+    Digest,
+    /// Of `sink test`.
+    Test,
+}
+
+impl Change {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::News(News::Opened) => "opened",
+            Self::News(News::Reopened) => "reopened",
+            Self::News(News::Returned) => "returned",
+            Self::News(News::SeverityRose) => "severity_rose",
+            Self::News(News::NewAgent) => "new_agent",
+            Self::News(News::NewEvidence) => "new_evidence",
+            Self::News(News::Status) => "status",
+            Self::News(News::Opinions) => "opinions",
+            Self::News(News::Verdict) => "verdict",
+            Self::News(News::Note) => "note",
+            Self::News(News::Repeated) => "repeated",
+            Self::Digest => "digest",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl Notice {
+    pub fn of(entry: &Entry, fields: &BTreeMap<String, String>) -> Self {
+        let incident = &entry.incident;
+        Self {
+            id: entry.id,
+            at: entry.at,
+            incident: incident.id,
+            title: incident.title.clone(),
+            severity: incident.severity,
+            status: incident.status,
+            change: Change::News(entry.news),
+            stream: incident.stream.to_string(),
+            agents: incident.agents.clone(),
+            count: incident.count,
+            ocsf: ocsf::event(entry, fields),
+        }
+    }
+
+    pub fn is_close(&self) -> bool {
+        self.change == Change::News(News::Status) && self.status == Status::Closed
+    }
+}
+
+/// What a limit held back.
+#[derive(Debug, Clone)]
+pub(super) struct Digest {
+    first: Uuid,
+    last: Uuid,
+    count: u64,
+    worst: Severity,
+    since: Timestamp,
+}
+
+impl Digest {
+    pub(super) fn new(notice: &Notice) -> Self {
+        Self {
+            first: notice.id,
+            last: notice.id,
+            count: 1,
+            worst: notice.severity,
+            since: notice.at,
+        }
+    }
+
+    pub(super) fn add(&mut self, notice: &Notice) {
+        self.last = notice.id;
+        self.count += 1;
+        self.worst = self.worst.min(notice.severity);
+    }
+
+    /// The same events make a digest of the same id.
+    pub(super) fn notice(&self, fields: &BTreeMap<String, String>) -> Notice {
+        let mut hash = Sha256::new();
+        hash.update(self.first.as_bytes());
+        hash.update(self.last.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.finalize()[..16]);
+        // A UUID of the free kind (RFC 9562, section 5.8).
+        let id = uuid::Builder::from_custom_bytes(bytes).into_uuid();
+        let s = if self.count == 1 { "" } else { "s" };
+        let title = format!("and {} more event{s}", self.count);
+        let now = Timestamp::now();
+        Notice {
+            ocsf: ocsf::digest(
+                id,
+                &title,
+                self.worst,
+                self.count,
+                (self.since, now),
+                fields,
+            ),
+            id,
+            at: now,
+            incident: id,
+            title,
+            severity: self.worst,
+            status: Status::New,
+            change: Change::Digest,
+            stream: String::new(),
+            agents: Vec::new(),
+            count: self.count,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Which events a sink is told, and how many of them.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::incident::News;
+use crate::record::store::Entry;
+use crate::sinks::settings::{Rate, SinkSettings, What};
+
+pub(super) fn is_wanted(entry: &Entry, settings: &SinkSettings) -> bool {
+    let incident = &entry.incident;
+    let kind = match settings.what {
+        What::Incidents => entry.news.is_loud(),
+        What::Findings => true,
+    };
+    let agent = match &entry.finding {
+        // Of a decision: whoever took part.
+        None => incident
+            .agents
+            .iter()
+            .any(|name| is_among(name, &settings.agents)),
+        Some(finding) => is_among(&finding.agent, &settings.agents),
+    };
+    let severity = match (settings.what, &entry.finding) {
+        (What::Findings, Some(finding)) if entry.news == News::Repeated => finding.severity,
+        _ => incident.severity,
+    };
+    kind && (agent || settings.agents.is_empty())
+        && severity <= settings.minimum_severity
+        && (settings.streams.is_empty()
+            || settings
+                .streams
+                .iter()
+                .any(|name| name == incident.stream.as_str()))
+}
+
+fn is_among(name: &str, names: &[String]) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// So many within so long.
+#[derive(Debug)]
+pub(super) struct Limit {
+    rate: Rate,
+    since: Instant,
+    used: u32,
+}
+
+impl Limit {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            since: Instant::now(),
+            used: 0,
+        }
+    }
+
+    pub(super) fn admits(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= self.rate.within {
+            self.since = now;
+            self.used = 0;
+        }
+        let admitted = self.used < self.rate.events;
+        self.used += u32::from(admitted);
+        admitted
+    }
+
+    /// How long until the next ones are let through.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        let spent = now.duration_since(self.since);
+        self.rate.within.saturating_sub(spent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_within_so_long() {
+        let rate = Rate {
+            events: 2,
+            within: Duration::from_secs(10),
+        };
+        let mut limit = Limit::new(rate);
+        let start = limit.since;
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let admitted: Vec<_> = [0, 1, 2, 9, 10, 11, 12].map(|s| limit.admits(at(s))).into();
+        assert_eq!(admitted, [true, true, false, false, true, true, false]);
+        assert_eq!(limit.left(at(12)), Duration::from_secs(8));
+    }
+}

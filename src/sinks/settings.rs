@@ -1,0 +1,272 @@
+//! `[sinks.NAME]`: whom findings are told to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::config::section::Section;
+use crate::base::secret::Secret;
+use crate::base::tls::settings::TlsSettings;
+use crate::domain::finding::Severity;
+
+/// One destination. It is on when its address is set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkSettings {
+    pub name: String,
+    pub kind: SinkKind,
+    /// A URL, or a file for `jsonl`. Kept as a secret: a chat's address is
+    /// the key to its room.
+    pub address: Option<Secret>,
+    /// Splunk's token, Elasticsearch's API key, PagerDuty's routing key, a
+    /// bearer; from the environment alone.
+    pub token: Option<Secret>,
+    /// What webhooks are signed with; from the environment alone.
+    pub secret: Option<Secret>,
+    /// This bad or worse.
+    pub minimum_severity: Severity,
+    /// Empty: all.
+    pub agents: Vec<String>,
+    pub streams: Vec<String>,
+    pub what: What,
+    pub rate: Option<Rate>,
+    pub fields: BTreeMap<String, String>,
+    pub format: Format,
+    pub preset: Option<Preset>,
+    /// Of minijinja.
+    pub template: Option<String>,
+    /// Authorities trusted beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate and key for a receiver that asks for them; PEM.
+    pub client_pair: Option<TlsSettings>,
+    /// Framing of syslog over a connection.
+    pub framing: Option<Framing>,
+    pub timeout: Duration,
+    /// Events sent at once at most.
+    pub batch: usize,
+    /// Splunk: wait for the indexers; NATS: demand JetStream.
+    pub acknowledge: bool,
+    /// Splunk's index, Elasticsearch's data stream, NATS' subject.
+    pub index: Option<String>,
+    /// `jsonl`: a file of that size is put aside.
+    pub rotate_bytes: u64,
+    /// `jsonl`: files put aside that are kept.
+    pub keep_files: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkKind {
+    Jsonl,
+    Syslog,
+    SplunkHec,
+    Elasticsearch,
+    Otlp,
+    Webhook,
+    Pagerduty,
+    Nats,
+}
+
+impl SinkKind {
+    const WORDS: [(&'static str, Self); 8] = [
+        ("jsonl", Self::Jsonl),
+        ("syslog", Self::Syslog),
+        ("splunk_hec", Self::SplunkHec),
+        ("elasticsearch", Self::Elasticsearch),
+        ("otlp", Self::Otlp),
+        ("webhook", Self::Webhook),
+        ("pagerduty", Self::Pagerduty),
+        ("nats", Self::Nats),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        let word = Self::WORDS.iter().find(|(_, kind)| *kind == self);
+        word.map_or("", |(word, _)| *word)
+    }
+}
+
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// News of incidents.
+    Incidents,
+    /// That, and every finding, repeats too.
+    Findings,
+}
+
+/// The shape an event has on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Ocsf,
+    Ecs,
+    Cef,
+}
+
+/// RFC 6587, sections 3.4.1 and 3.4.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    OctetCounting,
+    Newline,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    Slack,
+    Teams,
+    Discord,
+    Mattermost,
+}
+
+/// So many events within so long; the rest is told as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub events: u32,
+    pub within: Duration,
+}
+
+impl SinkSettings {
+    /// What the environment says of this sink beats the file:
+    /// `WATCHTOWER_SINK_<NAME>_ADDRESS`, and secrets, `_TOKEN` and `_SECRET`.
+    pub fn override_from(&mut self, env: impl Fn(&str) -> Option<String>) {
+        let name = self.name.to_uppercase().replace('-', "_");
+        let get = |key: &str| {
+            let value = env(&format!("WATCHTOWER_SINK_{name}_{key}"));
+            value.as_deref().and_then(Secret::new)
+        };
+        self.address = get("ADDRESS").or(self.address.take());
+        self.token = get("TOKEN");
+        self.secret = get("SECRET");
+    }
+}
+
+pub(crate) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
+    let second = Duration::from_secs(1);
+    if !is_name(name) {
+        s.fault("", "the name must be 1 to 32 of a-z 0-9 _ -");
+    }
+    let kind = s.required_choice("kind", &SinkKind::WORDS);
+    let kind = kind.unwrap_or(SinkKind::Jsonl);
+    let severities = Severity::ALL.map(|severity| (severity.as_str(), severity));
+    let formats: &[(&str, Format)] = match kind {
+        SinkKind::Syslog => &[("ocsf", Format::Ocsf), ("cef", Format::Cef)],
+        _ => &[("ocsf", Format::Ocsf), ("ecs", Format::Ecs)],
+    };
+    let presets = [
+        ("slack", Preset::Slack),
+        ("teams", Preset::Teams),
+        ("discord", Preset::Discord),
+        ("mattermost", Preset::Mattermost),
+    ];
+    let framings = [
+        ("octet-counting", Framing::OctetCounting),
+        ("newline", Framing::Newline),
+    ];
+    let pair = [s.text("client_certificate"), s.text("client_key")];
+    let client_pair = match pair.map(|file| file.map(PathBuf::from)) {
+        [Some(certificate), Some(key)] => Some(TlsSettings { certificate, key }),
+        [None, None] => None,
+        [Some(_), None] => {
+            s.fault("client_key", "is missing: client_certificate is set");
+            None
+        }
+        [None, Some(_)] => {
+            s.fault("client_certificate", "is missing: client_key is set");
+            None
+        }
+    };
+    let what = [("incidents", What::Incidents), ("findings", What::Findings)];
+    let rate = s.text("rate").and_then(|text| {
+        let rate = parse_rate(&text);
+        if rate.is_none() {
+            s.fault(
+                "rate",
+                format!("must be events/time such as \"30/1m\", got {text:?}"),
+            );
+        }
+        rate
+    });
+    let settings = SinkSettings {
+        name: name.to_owned(),
+        kind,
+        address: s.text("address").as_deref().and_then(Secret::new),
+        token: None,
+        secret: None,
+        minimum_severity: s
+            .choice("minimum_severity", &severities)
+            .unwrap_or(Severity::Info),
+        agents: s.texts("agents").unwrap_or_default(),
+        streams: s.texts("streams").unwrap_or_default(),
+        what: s.choice("what", &what).unwrap_or(What::Incidents),
+        rate,
+        fields: fields(&mut s),
+        format: s.choice("format", formats).unwrap_or(match kind {
+            SinkKind::Elasticsearch => Format::Ecs,
+            _ => Format::Ocsf,
+        }),
+        preset: s.choice("preset", &presets),
+        template: s.text("template"),
+        ca_file: s.text("ca_file").map(PathBuf::from),
+        client_pair,
+        framing: s.choice("framing", &framings),
+        timeout: s
+            .duration("timeout", second / 10, 300 * second)
+            .unwrap_or(15 * second),
+        batch: s.integer("batch", 1, 5000).map_or(500, |n| n as usize),
+        acknowledge: s.flag("acknowledge").unwrap_or(false),
+        index: s.text("index"),
+        rotate_bytes: s
+            .integer("rotate_megabytes", 1, 100_000)
+            .map_or(100, |n| n as u64)
+            * 1_000_000,
+        keep_files: s.integer("keep_files", 1, 1000).map_or(10, |n| n as usize),
+    };
+    if settings.framing.is_some() && kind != SinkKind::Syslog {
+        s.fault("framing", "goes with kind syslog only");
+    }
+    if settings.client_pair.is_some() && kind == SinkKind::Jsonl {
+        s.fault("client_certificate", "does not go with kind jsonl");
+    }
+    let chat = settings.preset.is_some() || settings.template.is_some();
+    if chat && kind != SinkKind::Webhook {
+        s.fault("", "preset and template go with kind webhook only");
+    }
+    if settings.preset.is_some() && settings.template.is_some() {
+        s.fault("", "preset and template exclude each other");
+    }
+    if settings.rate.is_some() && kind == SinkKind::Pagerduty {
+        s.fault("rate", "does not go with pagerduty, which groups by incident itself and must hear of every end");
+    }
+    s.finish();
+    settings
+}
+
+fn fields(s: &mut Section<'_>) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    for (key, value) in s.table("fields") {
+        let sound = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        match value {
+            toml::Value::String(text) if sound && !key.is_empty() => {
+                fields.insert(key, text);
+            }
+            _ => s.fault(
+                &format!("fields.{key}"),
+                "must be a string under a name of letters, digits and _",
+            ),
+        }
+    }
+    fields
+}
+
+fn is_name(name: &str) -> bool {
+    let sound = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    (1..=32).contains(&name.len()) && name.chars().all(sound)
+}
+
+fn parse_rate(text: &str) -> Option<Rate> {
+    let (events, within) = text.split_once('/')?;
+    let rate = Rate {
+        events: events.trim().parse().ok()?,
+        within: humantime::parse_duration(within.trim()).ok()?,
+    };
+    let longest = Duration::from_secs(24 * 60 * 60);
+    let sound = rate.events > 0 && rate.within >= Duration::from_secs(1) && rate.within <= longest;
+    sound.then_some(rate)
+}

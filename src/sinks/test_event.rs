@@ -1,0 +1,72 @@
+//! `watchtower sink test`: a marked sample to the real other side, and what
+//! it said.
+
+use uuid::Uuid;
+
+use super::shapes::sample;
+use super::{Destination, Item, Notice, Outcome, Settled, destination};
+use crate::sinks::settings::SinkSettings;
+
+/// How one sink took it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    pub sink: String,
+    pub kind: &'static str,
+    /// Of the sample, to look for on the other side.
+    pub id: Uuid,
+    /// `None` for one that is off.
+    pub verdict: Option<Result<(), String>>,
+}
+
+/// Sends a sample to each, one after the other.
+pub async fn trials(settings: &[SinkSettings]) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for settings in settings {
+        let sample = sample();
+        let id = sample.id;
+        let verdict = match settings.address {
+            Some(_) => Some(one(settings, sample).await),
+            None => None,
+        };
+        trials.push(Trial {
+            sink: settings.name.clone(),
+            kind: settings.kind.as_str(),
+            id,
+            verdict,
+        });
+    }
+    trials
+}
+
+async fn one(settings: &SinkSettings, sample: Notice) -> Result<(), String> {
+    let mut destination = destination(settings)?;
+    let batch = [sample];
+    let sent = tokio::time::timeout(settings.timeout, async {
+        match destination.deliver(&batch).await {
+            Outcome::Sent(_) => until_settled(&mut *destination).await,
+            known => known,
+        }
+    });
+    match sent.await {
+        Err(_) => Err(format!(
+            "no answer within {} s",
+            settings.timeout.as_secs_f32()
+        )),
+        Ok(Outcome::Delivered | Outcome::Sent(_) | Outcome::NotYet) => Ok(()),
+        Ok(Outcome::Retry { why, .. }) => Err(why),
+        Ok(Outcome::PerItem(items)) => match items.into_iter().next() {
+            Some(Item::Taken) | None => Ok(()),
+            Some(Item::Never(why) | Item::Not(_, why)) => Err(why),
+        },
+    }
+}
+
+async fn until_settled(destination: &mut dyn Destination) -> Outcome {
+    loop {
+        match destination.settled().await {
+            Settled::Taken(_) => return Outcome::Delivered,
+            Settled::Lost { why, .. } => return Outcome::retry(why),
+            Settled::Waits(_) => {}
+        }
+    }
+}

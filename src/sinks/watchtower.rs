@@ -1,0 +1,207 @@
+//! Tells another Watchtower what was found here: `POST /api/findings`.
+//!
+//! At least once and in order. How far the server was told is remembered in
+//! the store, so that neither a server that is away nor a restart here loses a
+//! finding; the server knows by its id one told twice. What waits is read back
+//! from the store: nothing piles up here.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, redirect, retry};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::base::backoff::{Backoff, retry_after};
+use crate::base::bearer::{Bearer, is_loopback, shown};
+use crate::domain::finding::{Finding, printable};
+use crate::record::FindingsBus;
+use crate::record::store::Refusal;
+
+const PATH: &str = "/api/findings";
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Of an error's text.
+const LARGEST_BODY: usize = 16 << 10;
+const LONGEST_DETAIL: usize = 200;
+/// Findings read back at once.
+const PAGE: usize = 100;
+/// After the store could not be read or written.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Reports to one server.
+#[derive(Debug)]
+pub struct Reporter {
+    client: Client,
+    url: Url,
+    bearer: Bearer,
+    /// Of the cursor: another server is told all.
+    name: String,
+}
+
+/// Why nothing can be reported.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("failed to set up HTTP: {0}")]
+    Http(String),
+}
+
+/// What the server made of a finding.
+enum Answer {
+    Taken,
+    /// It never will take this one; why.
+    Never(String),
+    /// It may another time; why, and when it wishes to be asked.
+    NotNow(String, Option<Duration>),
+}
+
+impl Reporter {
+    /// `server` is where the other one answers, for instance
+    /// `https://host:8080`.
+    pub fn new(server: &Url, bearer: Bearer) -> Result<Self, ReportError> {
+        let mut url = server.clone();
+        let path = format!("{}{PATH}", server.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url.set_query(None);
+        url.set_fragment(None);
+        let mut builder = Client::builder()
+            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
+            // A redirect could lead the findings elsewhere.
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .timeout(TIMEOUT);
+        if is_loopback(&url) {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build();
+        Ok(Self {
+            client: client.map_err(|error| ReportError::Http(reason(&error)))?,
+            name: format!("report to {}", shown(&url)),
+            url,
+            bearer,
+        })
+    }
+
+    /// Until `shutdown`; what is left then is told after the next start.
+    pub async fn run(self, findings: FindingsBus, shutdown: CancellationToken) {
+        let mut heard = findings.subscribe();
+        let work = async {
+            loop {
+                if let Err(error) = self.catch_up(&findings).await {
+                    tracing::warn!(%error, "reporting waits for the store");
+                    tokio::time::sleep(STORE_AGAIN).await;
+                    continue;
+                }
+                match heard.recv().await {
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    async fn catch_up(&self, findings: &FindingsBus) -> Result<(), Refusal> {
+        let mut told = findings.cursor(&self.name).await?;
+        loop {
+            let page = findings.findings_after(told, PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for (seq, finding) in page {
+                self.tell(&finding).await;
+                findings.advance(&self.name, seq).await?;
+                told = seq;
+            }
+        }
+    }
+
+    async fn tell(&self, finding: &Finding) {
+        let mut backoff = Backoff::default();
+        let id = finding.id;
+        loop {
+            match self.post(finding).await {
+                Answer::Taken => {
+                    tracing::debug!(%id, "reported");
+                    return;
+                }
+                Answer::Never(why) => {
+                    tracing::error!(%id, "a finding was refused and stays here alone: {why}");
+                    return;
+                }
+                Answer::NotNow(why, asked) => {
+                    let wait = backoff.next(asked);
+                    let seconds = wait.as_secs_f64();
+                    tracing::warn!("failed to report: {why}; trying again in {seconds:.1} s");
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn post(&self, finding: &Finding) -> Answer {
+        let mut request = self.client.post(self.url.clone()).json(finding);
+        let value = self.bearer.for_url(&self.url);
+        let value = value.and_then(|value| HeaderValue::from_str(value.expose()).ok());
+        if let Some(mut value) = value {
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        let url = shown(&self.url);
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                return Answer::NotNow(format!("{url} is out of reach: {}", reason(&error)), None);
+            }
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Answer::Taken;
+        }
+        let asked = response.headers().get(RETRY_AFTER);
+        let asked = asked.and_then(|value| retry_after(value.to_str().ok()?));
+        let mut body = Vec::new();
+        while let Ok(Some(piece)) = response.chunk().await
+            && body.len() < LARGEST_BODY
+        {
+            body.extend_from_slice(&piece);
+        }
+        let detail = detail(&body).unwrap_or_default();
+        let why = format!("{url} answered {status} {detail}");
+        match status.as_u16() {
+            400 | 413 | 415 | 422 => Answer::Never(why),
+            401 | 403 => Answer::NotNow(
+                format!("{why} (is WATCHTOWER_CONSOLE_TOKEN the server's?)"),
+                asked,
+            ),
+            _ => Answer::NotNow(why, asked),
+        }
+    }
+}
+
+/// What a problem (RFC 9457) says in words.
+fn detail(body: &[u8]) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let detail = printable(problem["detail"].as_str()?).into_owned();
+    Some(detail.chars().take(LONGEST_DETAIL).collect())
+}
+
+/// The innermost cause.
+fn reason(error: &reqwest::Error) -> String {
+    let mut reason = None;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason = Some(printable(&error.to_string()).into_owned());
+        cause = error.source();
+    }
+    match reason {
+        Some(reason) => reason,
+        None if error.is_timeout() => format!("no answer within {} s", TIMEOUT.as_secs()),
+        None => "the connection failed".to_owned(),
+    }
+}

@@ -1,0 +1,282 @@
+//! RTP payloads to H.264 access units (RFC 6184, packetization mode 1).
+//!
+//! Pure: no sockets, no clock. After a loss nothing is handed out before a
+//! whole keyframe, because everything between would be decoded wrong.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::reorder::{Ordered, RtpPacket};
+use crate::media::codec::h264::parse_sps;
+use crate::media::{AccessUnit, MediaTime, VideoConfig};
+
+/// A picture larger than this is given up; a 4K keyframe takes 1 to 3 MB.
+const LARGEST_PICTURE: usize = 16 << 20;
+
+const TYPE: u8 = 0x1f;
+const FORBIDDEN_AND_IMPORTANCE: u8 = 0xe0;
+const SLICE: u8 = 1;
+const IDR: u8 = 5;
+const SPS: u8 = 7;
+const PPS: u8 = 8;
+const DELIMITER: u8 = 9;
+const FILLER: u8 = 12;
+const STAP_A: u8 = 24;
+const FU_A: u8 = 28;
+const FU_START: u8 = 0x80;
+const FU_END: u8 = 0x40;
+
+#[derive(Debug)]
+pub(crate) struct Depacketizer {
+    picture: Option<Picture>,
+    sps: Option<Bytes>,
+    pps: Option<Bytes>,
+    config: Option<Arc<VideoConfig>>,
+    clock: Clock,
+    /// Nothing can be decoded before the next keyframe.
+    needs_keyframe: bool,
+    /// A packet is missing in front of the next one.
+    gap: bool,
+}
+
+/// The picture being put together.
+#[derive(Debug)]
+struct Picture {
+    timestamp: u32,
+    /// NAL units, each behind four bytes of length.
+    data: Vec<u8>,
+    /// Where the NAL unit begins whose fragments are coming.
+    fragmented: Option<usize>,
+    keyframe: bool,
+    slices: bool,
+    damaged: bool,
+}
+
+impl Default for Depacketizer {
+    fn default() -> Self {
+        Self {
+            picture: None,
+            sps: None,
+            pps: None,
+            config: None,
+            clock: Clock::default(),
+            needs_keyframe: true,
+            // Who joins may join in the middle of a picture.
+            gap: true,
+        }
+    }
+}
+
+impl Depacketizer {
+    /// Whether a keyframe is waited for, so that one may be asked for.
+    pub(crate) fn needs_keyframe(&self) -> bool {
+        self.needs_keyframe
+    }
+
+    /// The next packet in order, or that one is missing. A packet gives at
+    /// most two pictures: the one it follows, and its own if it ends it.
+    pub(crate) fn push(&mut self, ordered: Ordered) -> [Option<AccessUnit>; 2] {
+        let packet = match ordered {
+            Ordered::Packet(packet) => packet,
+            Ordered::Gap => {
+                self.gap = true;
+                self.needs_keyframe = true;
+                if let Some(picture) = &mut self.picture {
+                    picture.damaged = true;
+                }
+                return [None, None];
+            }
+        };
+        let before = match &self.picture {
+            Some(picture) if picture.timestamp != packet.timestamp => self.finish(),
+            _ => None,
+        };
+        let gap = std::mem::take(&mut self.gap);
+        let picture = self.picture.get_or_insert_with(|| Picture {
+            timestamp: packet.timestamp,
+            data: Vec::new(),
+            fragmented: None,
+            keyframe: false,
+            slices: false,
+            // What was lost may have been its beginning.
+            damaged: gap && !starts_keyframe(&packet.payload),
+        });
+        picture.add(&packet, &mut self.sps, &mut self.pps);
+        let own = if packet.marker { self.finish() } else { None };
+        [before, own]
+    }
+
+    fn finish(&mut self) -> Option<AccessUnit> {
+        let picture = self.picture.take()?;
+        let whole = !picture.damaged && picture.fragmented.is_none();
+        if !whole {
+            self.needs_keyframe = true;
+            return None;
+        }
+        // Parameter sets alone are no picture.
+        if !picture.slices {
+            return None;
+        }
+        if picture.keyframe {
+            self.configure();
+        }
+        let config = Arc::clone(self.config.as_ref()?);
+        if self.needs_keyframe && !picture.keyframe {
+            return None;
+        }
+        self.needs_keyframe = false;
+        let time = self.clock.unwrap(picture.timestamp);
+        Some(AccessUnit {
+            pts: time,
+            dts: time,
+            keyframe: picture.keyframe,
+            config,
+            data: picture.data.into(),
+        })
+    }
+
+    /// A new configuration where the parameter sets have changed.
+    fn configure(&mut self) {
+        let (Some(sps), Some(pps)) = (&self.sps, &self.pps) else {
+            return;
+        };
+        let same =
+            |config: &Arc<VideoConfig>| config.sps == [sps.clone()] && config.pps == [pps.clone()];
+        if self.config.as_ref().is_some_and(same) {
+            return;
+        }
+        let config = parse_sps(sps).map(|parsed| VideoConfig {
+            playback: parsed.playback,
+            ..VideoConfig::playable(sps.clone(), pps.clone(), parsed.width, parsed.height)
+        });
+        self.config = config.map(Arc::new);
+    }
+}
+
+impl Picture {
+    fn add(&mut self, packet: &RtpPacket, sps: &mut Option<Bytes>, pps: &mut Option<Bytes>) {
+        let payload = &packet.payload;
+        let kind = payload.first().map_or(0, |byte| byte & TYPE);
+        match kind {
+            1..=23 => self.nal(payload, sps, pps),
+            STAP_A => {
+                let mut rest = payload.slice(1..);
+                while !rest.is_empty() {
+                    let Some(nal) = take_sized(&mut rest) else {
+                        self.damaged = true;
+                        return;
+                    };
+                    self.nal(&nal, sps, pps);
+                }
+            }
+            FU_A => self.fragment(payload, sps, pps),
+            // Other packetization modes were not offered; RFC 6184, section
+            // 5.2, has a receiver ignore them.
+            _ => {}
+        }
+    }
+
+    fn nal(&mut self, nal: &Bytes, sps: &mut Option<Bytes>, pps: &mut Option<Bytes>) {
+        // Fragments of a unit follow each other.
+        if self.fragmented.take().is_some() || self.data.len() + nal.len() > LARGEST_PICTURE {
+            self.damaged = true;
+            self.data = Vec::new();
+        }
+        if self.damaged {
+            return;
+        }
+        let start = self.data.len();
+        self.data.extend([0; 4]);
+        self.data.extend_from_slice(nal);
+        self.complete(start, sps, pps);
+    }
+
+    fn fragment(&mut self, payload: &Bytes, sps: &mut Option<Bytes>, pps: &mut Option<Bytes>) {
+        let [indicator, header, piece @ ..] = payload.as_ref() else {
+            self.damaged = true;
+            return;
+        };
+        let starts = header & FU_START != 0;
+        // One starts where another goes on, or goes on where none has started.
+        if starts == self.fragmented.is_some() || self.data.len() + piece.len() > LARGEST_PICTURE {
+            self.damaged = true;
+            self.data = Vec::new();
+        }
+        if self.damaged {
+            self.fragmented = None;
+            return;
+        }
+        if starts {
+            self.fragmented = Some(self.data.len());
+            self.data.extend([0; 4]);
+            self.data
+                .push(indicator & FORBIDDEN_AND_IMPORTANCE | header & TYPE);
+        }
+        self.data.extend_from_slice(piece);
+        if header & FU_END != 0
+            && let Some(start) = self.fragmented.take()
+        {
+            self.complete(start, sps, pps);
+        }
+    }
+
+    /// The last NAL unit, four bytes for its length included, is whole.
+    fn complete(&mut self, start: usize, sps: &mut Option<Bytes>, pps: &mut Option<Bytes>) {
+        let (length, nal) = self.data[start..].split_at_mut(4);
+        // Below LARGEST_PICTURE.
+        length.copy_from_slice(&(nal.len() as u32).to_be_bytes());
+        let short = nal.len() <= usize::from(u16::MAX);
+        match nal[0] & TYPE {
+            kind @ SLICE..=IDR => {
+                self.slices = true;
+                self.keyframe |= kind == IDR;
+            }
+            SPS if short => *sps = Some(Bytes::copy_from_slice(nal)),
+            PPS if short => *pps = Some(Bytes::copy_from_slice(nal)),
+            DELIMITER | FILLER => self.data.truncate(start),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a keyframe begins with this payload: nothing of it that counts can
+/// stand in front of a delimiter or of its own parameter sets.
+fn starts_keyframe(payload: &[u8]) -> bool {
+    let first = match payload {
+        [header, _, _, first, ..] if header & TYPE == STAP_A => first,
+        [first, ..] => first,
+        [] => return false,
+    };
+    matches!(first & TYPE, SPS | DELIMITER)
+}
+
+/// A NAL unit of a STAP-A, behind its 16-bit length.
+fn take_sized(rest: &mut Bytes) -> Option<Bytes> {
+    let (length, tail) = rest.split_first_chunk::<2>()?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    if length == 0 || length > tail.len() {
+        return None;
+    }
+    let _ = rest.split_to(2);
+    Some(rest.split_to(length))
+}
+
+/// RTP's 32-bit time without its wrap, from the first picture on.
+#[derive(Debug, Default)]
+struct Clock {
+    last: Option<(u32, i64)>,
+}
+
+impl Clock {
+    fn unwrap(&mut self, timestamp: u32) -> MediaTime {
+        let time = self.last.map_or(0, |(before, time)| {
+            time + i64::from(timestamp.wrapping_sub(before) as i32)
+        });
+        self.last = Some((timestamp, time));
+        MediaTime(time)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Where finished packets gather until they leave together.
+
+use std::io;
+
+use super::packetizer::Packet;
+use super::srtp::{Header, LONGEST_HEADER, LONGEST_TAG, Protector};
+use crate::transport::ice_socket::Line;
+use crate::transport::udp_mux::{Path, Port};
+
+/// The kernel's limit on what one send may hold, all segments together.
+const MOST_BYTES: usize = 65_000;
+
+/// There is no room now, and who has to wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The socket all share.
+    Port,
+    /// This viewer's own connection.
+    Viewer,
+}
+
+/// The way out of the fan-out loop, with the one buffer all batches share.
+pub(crate) struct Outlet<'a> {
+    port: &'a Port,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Outlet<'a> {
+    pub(crate) fn new(port: &'a Port) -> Self {
+        Self {
+            port,
+            buffer: Vec::with_capacity(MOST_BYTES + 2048),
+        }
+    }
+
+    /// A new batch for one viewer, each packet with so many bytes beside its
+    /// payload.
+    pub(crate) fn batch<'b>(&'b mut self, line: &'b Line, overhead: usize) -> Batch<'b> {
+        self.buffer.clear();
+        Batch {
+            port: self.port,
+            line,
+            overhead,
+            most: self.port.most_segments(),
+            buffer: &mut self.buffer,
+            segment: 0,
+            count: 0,
+            closed: false,
+            broken: false,
+        }
+    }
+}
+
+/// Packets of one size, the last of them perhaps shorter: what the kernel
+/// takes in one call (UDP GSO).
+pub(crate) struct Batch<'a> {
+    port: &'a Port,
+    line: &'a Line,
+    buffer: &'a mut Vec<u8>,
+    overhead: usize,
+    most: usize,
+    segment: usize,
+    count: usize,
+    closed: bool,
+    broken: bool,
+}
+
+impl Batch<'_> {
+    /// Whether a packet with that much payload may still join.
+    pub(crate) fn has_room(&self, payload: usize) -> bool {
+        let size = self.overhead + payload;
+        self.count == 0
+            || !self.closed
+                && size <= self.segment
+                && self.count < self.most
+                && self.buffer.len() + size <= MOST_BYTES
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        header: &Header,
+        packet: &Packet,
+        protector: &mut Protector,
+        ssrc: u32,
+        index: u64,
+    ) {
+        let start = self.buffer.len();
+        self.buffer
+            .reserve(LONGEST_HEADER + packet.len() + LONGEST_TAG);
+        self.buffer.extend_from_slice(header.bytes());
+        packet.write_to(self.buffer);
+        // Only a nonce of the wrong length could fail; never send it in clear.
+        let body = start + header.bytes().len();
+        let range = start..body;
+        self.broken |= protector.protect(self.buffer, range, ssrc, index).is_err();
+        let size = self.buffer.len() - start;
+        if self.count == 0 {
+            self.segment = size;
+        }
+        self.closed = size < self.segment;
+        self.count += 1;
+    }
+
+    /// What the network refuses is lost, as on the way; only a full socket is
+    /// worth another try.
+    pub(crate) fn send(self) -> Result<(), Full> {
+        let Some(path) = self.line.path() else {
+            return Ok(());
+        };
+        if self.broken || self.count == 0 {
+            return Ok(());
+        }
+        match (self.port.send(&path, self.buffer, self.segment), path) {
+            (Err(error), path) if error.kind() == io::ErrorKind::WouldBlock => match path {
+                Path::Udp(_) => Err(Full::Port),
+                Path::Tcp(_) => Err(Full::Viewer),
+            },
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! One session's end of the shared port: what came for it, and where what it
+//! sends goes.
+//!
+//! To webrtc it looks like a socket of its own ([`Wire`]).
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
+    TokioRuntime, Transmit,
+};
+
+use super::stun::{self, Protocol, Stun};
+use crate::transport::client_hello;
+use crate::transport::udp_mux::{Path, Port};
+
+/// Datagrams waiting for a session. A viewer sends some ten a second; more
+/// than this is not control traffic.
+const INBOX: usize = 128;
+/// Addresses a session may have. A browser with Wi-Fi, cable and VPN, IPv4 and
+/// IPv6, has six; a newer one takes the place of the oldest.
+const ADDRESSES: usize = 8;
+/// A viewer answers at least every 2.5 s (RFC 7675, section 5.1: consent), so
+/// three in a row were lost.
+pub(crate) const SILENCE: Duration = Duration::from_secs(8);
+
+#[derive(Debug)]
+pub(crate) struct Line {
+    fragment: String,
+    password: String,
+    born: Instant,
+    /// Milliseconds since `born`.
+    heard: AtomicU64,
+    inbox: Mutex<Inbox>,
+    peer: Mutex<Peer>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    datagrams: VecDeque<(Bytes, SocketAddr)>,
+    waker: Option<Waker>,
+    addresses: VecDeque<SocketAddr>,
+    nomination: Nomination,
+}
+
+/// Where the viewer is. rtc-ice selects one address for good; when the viewer
+/// turns up at another, this takes the place of a NAT between the two.
+#[derive(Debug, Default)]
+struct Peer {
+    /// The address webrtc knows: where it last sent something other than STUN.
+    known: Option<SocketAddr>,
+    /// Where media goes.
+    current: Option<(SocketAddr, Path)>,
+    heard: Option<Instant>,
+    /// Another address that has proven to be the viewer's, and since when.
+    rival: Option<(SocketAddr, Path, Instant)>,
+}
+
+/// A viewer that checks from another address, and is not heard from its own
+/// for so long meanwhile, has moved. A browser reports every second.
+const MOVED: Duration = Duration::from_millis(1500);
+
+impl Peer {
+    fn settle(&mut self, now: Instant) {
+        let Some((_, _, since)) = &self.rival else {
+            return;
+        };
+        if self.heard.is_some_and(|heard| heard > *since) {
+            self.rival = None;
+        } else if now.saturating_duration_since(*since) >= MOVED
+            && let Some((address, path, _)) = self.rival.take()
+        {
+            self.move_to(address, path, now);
+        }
+    }
+
+    fn move_to(&mut self, address: SocketAddr, path: Path, now: Instant) {
+        self.current = Some((address, path));
+        self.heard = Some(now);
+        self.rival = None;
+    }
+
+    fn is_current(&self, address: SocketAddr) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|(known, _)| *known == address)
+    }
+}
+
+/// rtc-ice leaves a check with USE-CANDIDATE unanswered until a check of its
+/// own has succeeded, and the browser repeats it only 50 ms later. So the last
+/// check is kept and put in again right behind the first success.
+#[derive(Debug, Default)]
+enum Nomination {
+    #[default]
+    None,
+    Asked(Bytes, SocketAddr),
+    Done,
+}
+
+impl Line {
+    pub(crate) fn new(fragment: String, password: String) -> Self {
+        Self {
+            fragment,
+            password,
+            born: Instant::now(),
+            heard: AtomicU64::new(0),
+            inbox: Mutex::default(),
+            peer: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The ICE user fragment (RFC 8839, section 5.4).
+    pub(crate) fn fragment(&self) -> &str {
+        &self.fragment
+    }
+
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The way media goes, once there is one.
+    pub(crate) fn path(&self) -> Option<Path> {
+        let mut peer = lock(&self.peer);
+        if peer.rival.is_some() {
+            peer.settle(Instant::now());
+        }
+        peer.current.as_ref().map(|(_, path)| path.clone())
+    }
+
+    /// webrtc has selected this address.
+    pub(crate) fn follow(&self, address: SocketAddr, path: &Path) {
+        let mut peer = lock(&self.peer);
+        if peer.known != Some(address) {
+            peer.known = Some(address);
+            peer.move_to(address, path.clone(), Instant::now());
+        }
+    }
+
+    /// An authentic check came from there: media moves if the viewer is silent
+    /// at its old address. A nomination alone moves nothing, since whoever sees
+    /// it on its way can send it again from elsewhere.
+    pub(crate) fn checked(&self, from: SocketAddr, path: Path) {
+        let now = Instant::now();
+        let mut peer = lock(&self.peer);
+        if peer.known.is_none() || peer.is_current(from) {
+            return;
+        }
+        if peer.rival.as_ref().is_none_or(|(rival, ..)| *rival != from) {
+            peer.rival = Some((from, path, now));
+        } else {
+            peer.settle(now);
+        }
+    }
+
+    /// The address webrtc knows the sender by.
+    fn alias(&self, from: SocketAddr) -> SocketAddr {
+        let mut peer = lock(&self.peer);
+        if !peer.is_current(from) {
+            return from;
+        }
+        peer.heard = Some(Instant::now());
+        peer.known.unwrap_or(from)
+    }
+
+    /// The way to an address webrtc sends to.
+    fn route(&self, to: SocketAddr) -> Option<Path> {
+        let path = self.path()?;
+        (lock(&self.peer).known == Some(to)).then_some(path)
+    }
+
+    /// How long nothing has come.
+    pub(crate) fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(heard)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.silence() < SILENCE
+    }
+
+    /// Whether DTLS was closed. webrtc tells nobody that the viewer did (a
+    /// closed transport leaves a connection connected in the W3C's table), but
+    /// answers it with an alert of its own, which is what we see. Nobody
+    /// without the session's keys can bring that about.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Notes an address of the viewer; returns the one it had to give up.
+    pub(crate) fn learn(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let mut inbox = lock(&self.inbox);
+        inbox.addresses.push_back(address);
+        if inbox.addresses.len() > ADDRESSES {
+            inbox.addresses.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// False when there is no room: nobody reads, or there is a flood.
+    pub(crate) fn put(&self, datagram: Bytes, from: SocketAddr) -> bool {
+        let heard = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(heard, Ordering::Relaxed);
+        let from = self.alias(from);
+        let datagram = match stun::protocol(&datagram) {
+            Protocol::Dtls => client_hello::preferring_gcm(datagram),
+            _ => datagram,
+        };
+        let mut inbox = lock(&self.inbox);
+        if inbox.datagrams.len() >= INBOX {
+            return false;
+        }
+        let again = inbox.nomination.note(&datagram, from);
+        inbox.datagrams.push_back((datagram, from));
+        inbox.datagrams.extend(again);
+        let waker = inbox.waker.take();
+        drop(inbox);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+}
+
+impl Nomination {
+    /// What is to be put in again behind this datagram.
+    fn note(&mut self, datagram: &Bytes, from: SocketAddr) -> Option<(Bytes, SocketAddr)> {
+        if matches!(self, Self::Done) || stun::protocol(datagram) != Protocol::Stun {
+            return None;
+        }
+        match stun::stun(datagram)? {
+            Stun::BindingRequest { .. } => {
+                *self = Self::Asked(datagram.clone(), from);
+                None
+            }
+            Stun::BindingSuccess => match std::mem::take(self) {
+                Self::Asked(request, asker) if asker == from => {
+                    *self = Self::Done;
+                    Some((request, asker))
+                }
+                other => {
+                    *self = other;
+                    None
+                }
+            },
+            Stun::Other => None,
+        }
+    }
+}
+
+/// The socket webrtc believes to have.
+#[derive(Debug)]
+struct Wire {
+    line: Arc<Line>,
+    port: Arc<Port>,
+    label: SocketAddr,
+}
+
+impl AsyncUdpSocket for Wire {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.label)
+    }
+
+    /// Never pending: what the socket has no room for is lost, as on any
+    /// network, and DTLS and RTCP repeat themselves.
+    fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let path = self.port.path(transmit.destination);
+        if stun::protocol(transmit.contents) != Protocol::Stun {
+            self.line.follow(transmit.destination, &path);
+        }
+        let path = self.line.route(transmit.destination).unwrap_or(path);
+        if stun::is_encrypted_alert(transmit.contents) {
+            self.line.closed.store(true, Ordering::Relaxed);
+        }
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let _ = self.port.send(&path, transmit.contents, segment);
+        Poll::Ready(Ok(transmit.contents.len()))
+    }
+
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let (Some(buffer), Some(meta)) = (buffers.first_mut(), metas.first_mut()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut inbox = lock(&self.line.inbox);
+        let Some((datagram, from)) = inbox.datagrams.pop_front() else {
+            inbox.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        drop(inbox);
+        let length = datagram.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&datagram[..length]);
+        *meta = RecvMeta::default();
+        meta.addr = from;
+        meta.len = length;
+        meta.stride = length.max(1);
+        Poll::Ready(Ok(1))
+    }
+}
+
+/// Tokio, with the session's [`Wire`] in place of any socket webrtc opens. It
+/// never connects to anybody.
+#[derive(Debug)]
+pub(crate) struct LineRuntime {
+    line: Arc<Line>,
+    port: Arc<Port>,
+    tokio: TokioRuntime,
+}
+
+impl LineRuntime {
+    pub(crate) fn new(line: Arc<Line>, port: Arc<Port>) -> Self {
+        Self {
+            line,
+            port,
+            tokio: TokioRuntime,
+        }
+    }
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl Runtime for LineRuntime {
+    fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+        self.tokio.spawn(future)
+    }
+
+    /// The socket given only lends its address, which tells webrtc's sockets
+    /// apart; it is closed here.
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        Ok(Arc::new(Wire {
+            line: Arc::clone(&self.line),
+            port: Arc::clone(&self.port),
+            label: socket.local_addr()?,
+        }))
+    }
+
+    fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn connect_tcp<'a>(&'a self, _: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
+
+    fn resolve_host<'a>(&'a self, _: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
+
+    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.tokio.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.tokio.block_on(future);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::crypto::default_provider;
+    use rtc::ice::attributes::use_candidate::UseCandidateAttr;
+    use rtc::stun::attributes::ATTR_USERNAME;
+    use rtc::stun::integrity::MessageIntegrity;
+    use rtc::stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
+    use rtc::stun::textattrs::Username;
+
+    use super::*;
+    use crate::domain::metrics::Metrics;
+
+    fn check(password: &str, nominate: bool) -> Vec<u8> {
+        let crypto = default_provider().expect("ring is built in");
+        let mut parts: Vec<Box<dyn Setter>> = vec![
+            Box::new(BINDING_REQUEST),
+            Box::new(TransactionId::new()),
+            Box::new(Username::new(ATTR_USERNAME, "server:viewer".to_owned())),
+        ];
+        if nominate {
+            parts.push(Box::<UseCandidateAttr>::default());
+        }
+        parts.push(Box::new(
+            MessageIntegrity::new_short_term_integrity_with_provider(
+                password.to_owned(),
+                crypto.crypto(),
+            ),
+        ));
+        let mut message = Message::new();
+        message.build(&parts).expect("built");
+        message.raw.to_vec()
+    }
+
+    fn rig() -> (Port, Arc<Line>, SocketAddr, SocketAddr) {
+        let crypto = default_provider().expect("ring is built in");
+        let here = "127.0.0.1:0".parse().expect("an address");
+        let port = Port::bind(here, crypto, Arc::new(Metrics::new())).expect("bound");
+        let line = Arc::new(Line::new("server".to_owned(), "password".to_owned()));
+        port.add(&line);
+        let old = "192.0.2.1:1000".parse().expect("an address");
+        let new = "198.51.100.7:2000".parse().expect("an address");
+        assert!(port.deliver(&check("password", false), old));
+        line.follow(old, &Path::Udp(old));
+        (port, line, old, new)
+    }
+
+    fn goes_to(line: &Line) -> Option<SocketAddr> {
+        match line.path()? {
+            Path::Udp(to) => Some(to),
+            Path::Tcp(_) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn media_follows_authentic_checks_once_the_old_address_is_silent() {
+        let (port, line, old, new) = rig();
+        assert!(!port.deliver(&check("guessed", true), new));
+        std::thread::sleep(MOVED);
+        assert!(!port.deliver(&check("guessed", true), new));
+        assert_eq!(goes_to(&line), Some(old));
+        assert!(port.deliver(&check("password", true), new));
+        assert_eq!(goes_to(&line), Some(old));
+        std::thread::sleep(MOVED);
+        assert_eq!(goes_to(&line), Some(new));
+        // webrtc goes on at the address it knows, both ways.
+        assert_eq!(line.alias(new), old);
+        line.follow(old, &Path::Udp(old));
+        assert_eq!(goes_to(&line), Some(new));
+        let Some(Path::Udp(to)) = line.route(old) else {
+            panic!("no way");
+        };
+        assert_eq!(to, new);
+    }
+
+    #[tokio::test]
+    async fn a_check_sent_again_from_elsewhere_moves_nothing_while_the_viewer_is_heard() {
+        let (port, line, old, new) = rig();
+        assert!(port.deliver(&check("password", false), new));
+        assert_eq!(goes_to(&line), Some(old));
+        // A second path is checked too while the first is in use.
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(port.deliver(&[0x81, 201, 0, 1, 0, 0, 0, 0], old));
+        std::thread::sleep(MOVED);
+        assert_eq!(goes_to(&line), Some(old));
+        assert!(port.deliver(&check("password", false), new));
+        std::thread::sleep(MOVED);
+        assert_eq!(goes_to(&line), Some(new));
+    }
+}

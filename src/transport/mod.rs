@@ -1,0 +1,17 @@
+//! WebRTC's ground, for playback and its client: the shared UDP port and ICE
+//! over TCP, STUN, SRTP, offers and answers, RTP to and from access units.
+
+pub mod answer;
+pub mod client_hello;
+pub mod clock;
+pub mod depacketizer;
+pub mod gso_batch;
+pub mod ice_socket;
+pub mod offer;
+pub mod packetizer;
+pub mod reorder;
+pub mod srtp;
+pub mod srtp_keys;
+pub mod stun;
+pub mod tcp;
+pub mod udp_mux;

@@ -1,0 +1,512 @@
+//! What we need to know of an offer before a session exists (RFC 8866, RFC
+//! 8829).
+//!
+//! webrtc is given an offer of our own making: one bundle with one section for
+//! each track that will be sent, in the words it knows. So it does not matter
+//! how the caller put theirs (bundled or not, bundle-only, without mids or
+//! H.264 parameters, with a dozen sections more); [`super::answer`] translates
+//! back. What is refused here is refused with a reason the caller can act on.
+
+use std::fmt::Write as _;
+
+/// A browser's offer for one video and one audio track is 6 kB; with all its
+/// codecs, candidates and extensions 20 kB.
+pub(crate) const MOST_BYTES: usize = 64 << 10;
+const MOST_MEDIA: usize = 16;
+/// What fingerprints are made with (RFC 8122, section 5), the weak ones apart.
+const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
+/// Codec names told to a caller none of whose codecs will do.
+const MOST_NAMED: usize = 12;
+/// The only ones webrtc may see: its own configurations.
+const H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+const OPUS: &str = "minptime=10;useinbandfec=1";
+
+/// What a stream is known to have; of one that has just begun, both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tracks {
+    pub(crate) picture: bool,
+    pub(crate) sound: bool,
+}
+
+/// An offer that can be met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// For webrtc. Without candidates: viewers come to us, we never go to
+    /// them.
+    pub(crate) sdp: String,
+    /// The caller's ICE user fragment.
+    pub(crate) fragment: String,
+    /// All sections, in the caller's order.
+    pub(crate) sections: Vec<Offered>,
+    /// The mids that may share our transport, in the order of their group;
+    /// none if there is no group.
+    pub(crate) bundle: Vec<String>,
+}
+
+/// A section as its answer has to name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offered {
+    pub(crate) kind: String,
+    pub(crate) protocol: String,
+    pub(crate) formats: String,
+    pub(crate) mid: Option<String>,
+    /// What will be sent in it; none if it is refused.
+    pub(crate) served: Option<Codec>,
+}
+
+/// A codec as the caller offered it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Codec {
+    pub(crate) track: Track,
+    payload_type: u8,
+    /// `H264/90000` or the like, in the caller's spelling.
+    pub(crate) name: String,
+    /// The parameters both sides have to name alike (RFC 6184, section
+    /// 8.2.2), in the caller's words.
+    pub(crate) parameters: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Track {
+    Video,
+    Audio,
+}
+
+impl Track {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
+}
+
+/// Why an offer can't be met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unmet {
+    #[error("not a session description: expected v=0 in the first line")]
+    NotSdp,
+    #[error("more than {MOST_MEDIA} media sections")]
+    TooManySections,
+    #[error(
+        "no section that receives: expected m=video or m=audio with a=recvonly or a=sendrecv, and \
+         a port that is not 0 unless it is a=bundle-only in a BUNDLE group"
+    )]
+    NothingWanted,
+    #[error(
+        "no H.264 (H264/90000, packetization-mode 0 or 1) among the video codecs, which are {0}"
+    )]
+    NoH264(String),
+    #[error("no Opus (opus/48000/2) among the audio codecs, which are {0}")]
+    NoOpus(String),
+    #[error("the stream has no picture, and the offer has no section for sound")]
+    NoPicture,
+    #[error("the stream has no sound, and the offer has no section for a picture")]
+    NoSound,
+    #[error("no a=ice-ufrag and a=ice-pwd")]
+    NoIce,
+    #[error("a=ice-lite: the server is an ICE-lite agent too, and never calls")]
+    BothLite,
+    #[error("no a=fingerprint by sha-256 or stronger: media is sent over DTLS-SRTP only")]
+    NoFingerprint,
+    #[error("a=setup must be actpass or active: the server is passive")]
+    WrongSetup,
+}
+
+#[derive(Default)]
+struct Section<'a> {
+    kind: &'a str,
+    protocol: &'a str,
+    formats: &'a str,
+    mid: Option<&'a str>,
+    port_zero: bool,
+    bundle_only: bool,
+    receives: Option<bool>,
+    lite: bool,
+    /// Payload type and what it stands for.
+    codecs: Vec<(&'a str, &'a str)>,
+    parameters: Vec<(&'a str, &'a str)>,
+    feedback: Vec<(&'a str, &'a str)>,
+    extensions: Vec<&'a str>,
+    /// Mids that are grouped; of the session's section alone.
+    bundles: Vec<Vec<&'a str>>,
+    fragment: Option<&'a str>,
+    password: Option<&'a str>,
+    fingerprint: Option<&'a str>,
+    setup: Option<&'a str>,
+}
+
+/// What one transport could carry: places among the sections.
+#[derive(Default)]
+struct Transport<'a> {
+    bundle: Vec<&'a str>,
+    members: Vec<usize>,
+    video: Option<(usize, Codec)>,
+    audio: Option<(usize, Codec)>,
+}
+
+impl Offer {
+    pub(crate) fn parse(text: &str, stream: Tracks) -> Result<Self, Unmet> {
+        let (session, media) = sections(text)?;
+        let transport = choose(&session, &media, stream)?;
+        let members = || transport.members.iter().map(|member| &media[*member]);
+        // All goes over the transport of the group's first section (RFC 8843,
+        // section 7.2), whatever the others say they would use alone.
+        let fragment = members().find_map(|section| section.fragment);
+        let fragment = fragment.or(session.fragment).ok_or(Unmet::NoIce)?;
+        let password = members().find_map(|section| section.password);
+        let password = password.or(session.password).ok_or(Unmet::NoIce)?;
+        if session.lite {
+            return Err(Unmet::BothLite);
+        }
+        let fingerprint = members().find_map(|section| section.fingerprint);
+        let fingerprint = fingerprint
+            .or(session.fingerprint)
+            .ok_or(Unmet::NoFingerprint)?;
+        let setup = members().find_map(|section| section.setup);
+        let Some(setup @ ("actpass" | "active")) = setup.or(session.setup) else {
+            return Err(Unmet::WrongSetup);
+        };
+        let served: Vec<_> = [&transport.video, &transport.audio]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut sdp = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n");
+        let mids: Vec<_> = served.iter().map(|(_, codec)| codec.track.name()).collect();
+        let _ = write!(sdp, "a=group:BUNDLE {}\r\n", mids.join(" "));
+        for (place, codec) in &served {
+            media[*place].restate(codec, &mut sdp);
+            let _ = write!(
+                sdp,
+                "a=ice-ufrag:{fragment}\r\na=ice-pwd:{password}\r\n\
+                 a=fingerprint:{fingerprint}\r\na=setup:{setup}\r\n"
+            );
+        }
+        let offered = media.iter().enumerate().map(|(place, section)| {
+            let served = served.iter().find(|(taken, _)| *taken == place);
+            section.offered(served.map(|(_, codec)| codec.clone()))
+        });
+        Ok(Self {
+            sections: offered.collect(),
+            bundle: transport
+                .bundle
+                .iter()
+                .map(|mid| (*mid).to_owned())
+                .collect(),
+            sdp,
+            fragment: fragment.to_owned(),
+        })
+    }
+
+    pub(crate) fn takes(&self, track: Track) -> bool {
+        self.sections
+            .iter()
+            .filter_map(|section| section.served.as_ref())
+            .any(|codec| codec.track == track)
+    }
+}
+
+/// What is said for the whole session, and the media sections.
+fn sections(text: &str) -> Result<(Section<'_>, Vec<Section<'_>>), Unmet> {
+    // A stray CR might be an end of line to whoever reads the answer.
+    let mut lines = text.lines().filter(|line| !line.contains(char::is_control));
+    if lines.next() != Some("v=0") {
+        return Err(Unmet::NotSdp);
+    }
+    let mut session = Section::default();
+    let mut media: Vec<Section<'_>> = Vec::new();
+    for line in lines {
+        if let Some(said) = line.strip_prefix("m=") {
+            if media.len() == MOST_MEDIA {
+                return Err(Unmet::TooManySections);
+            }
+            media.push(Section::media(said));
+        } else if let Some(attribute) = line.strip_prefix("a=") {
+            media.last_mut().unwrap_or(&mut session).note(attribute);
+        }
+    }
+    Ok((session, media))
+}
+
+/// The transport that carries most of what the stream has: there is one for a
+/// viewer, and a picture comes before sound.
+fn choose<'a>(
+    session: &Section<'a>,
+    media: &[Section<'a>],
+    stream: Tracks,
+) -> Result<Transport<'a>, Unmet> {
+    let wanted = |kind: &str| {
+        let of_kind = media.iter().filter(move |section| section.kind == kind);
+        let wanted = of_kind.filter(|section| section.is_wanted(session));
+        wanted.collect::<Vec<_>>()
+    };
+    let (videos, audios) = (wanted("video"), wanted("audio"));
+    let mut best = None;
+    for transport in transports(session, media) {
+        let worth = 2 * u8::from(stream.picture && transport.video.is_some())
+            + u8::from(stream.sound && transport.audio.is_some());
+        if worth > best.as_ref().map_or(0, |(most, _)| *most) {
+            best = Some((worth, transport));
+        }
+    }
+    let shows = best.as_ref().is_some_and(|(worth, _)| *worth >= 2);
+    if stream.picture && !shows && !videos.is_empty() {
+        return Err(Unmet::NoH264(named(&videos)));
+    }
+    match best {
+        Some((_, transport)) => Ok(transport),
+        None if stream.sound && !audios.is_empty() => Err(Unmet::NoOpus(named(&audios))),
+        None if !videos.is_empty() => Err(Unmet::NoPicture),
+        None if !audios.is_empty() => Err(Unmet::NoSound),
+        None => Err(Unmet::NothingWanted),
+    }
+}
+
+/// A group is one transport, and so is each section that is in none.
+fn transports<'a>(session: &Section<'a>, media: &[Section<'a>]) -> Vec<Transport<'a>> {
+    let place = |mid: &str| media.iter().position(|section| section.mid == Some(mid));
+    let mut found: Vec<Transport<'a>> = Vec::new();
+    let mut grouped = vec![false; media.len()];
+    for bundle in &session.bundles {
+        let mut transport = Transport {
+            bundle: bundle.clone(),
+            ..Transport::default()
+        };
+        for member in bundle.iter().filter_map(|mid| place(mid)) {
+            if !std::mem::replace(&mut grouped[member], true) {
+                transport.members.push(member);
+            }
+        }
+        found.push(transport);
+    }
+    let alone = (0..media.len()).filter(|place| !grouped[*place]);
+    found.extend(alone.map(|place| Transport {
+        members: vec![place],
+        ..Transport::default()
+    }));
+    // The sooner in the offer, the better.
+    found.sort_by_key(|transport| transport.members.iter().copied().min());
+    for transport in &mut found {
+        let mut members = transport.members.clone();
+        members.sort_unstable();
+        for place in members {
+            let section = &media[place];
+            let free = match section.kind {
+                "video" => &mut transport.video,
+                "audio" => &mut transport.audio,
+                _ => continue,
+            };
+            if free.is_none() && section.is_wanted(session) {
+                *free = section.codec().map(|codec| (place, codec));
+            }
+        }
+    }
+    found
+}
+
+fn named(sections: &[&Section<'_>]) -> String {
+    let codecs = sections.iter().flat_map(|section| &section.codecs);
+    let mut names: Vec<_> = codecs.map(|(_, codec)| *codec).collect();
+    names.dedup();
+    names.truncate(MOST_NAMED);
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.join(", ")
+}
+
+impl<'a> Section<'a> {
+    fn media(line: &'a str) -> Self {
+        let mut words = line.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        Self {
+            kind: word(),
+            port_zero: word() == "0",
+            protocol: word(),
+            formats: word(),
+            ..Self::default()
+        }
+    }
+
+    fn note(&mut self, attribute: &'a str) {
+        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+        match name {
+            "recvonly" | "sendrecv" => self.receives = Some(true),
+            "sendonly" | "inactive" => self.receives = Some(false),
+            "rtpmap" => self.codecs.extend(value.split_once(' ')),
+            "fmtp" => self.parameters.extend(value.split_once(' ')),
+            "rtcp-fb" => self.feedback.extend(value.split_once(' ')),
+            "extmap" => self.extensions.push(value),
+            "mid" => self.mid = Some(value),
+            "bundle-only" => self.bundle_only = true,
+            "ice-lite" => self.lite = true,
+            "group" => {
+                let mut words = value.split_ascii_whitespace();
+                if words.next() == Some("BUNDLE") {
+                    self.bundles.push(words.collect());
+                }
+            }
+            "ice-ufrag" => self.fragment = Some(value),
+            "ice-pwd" => self.password = Some(value),
+            "fingerprint" => {
+                let hash = value.split(' ').next().unwrap_or_default();
+                if HASHES.iter().any(|known| known.eq_ignore_ascii_case(hash)) {
+                    self.fingerprint.get_or_insert(value);
+                }
+            }
+            "setup" => self.setup = Some(value),
+            _ => {}
+        }
+    }
+
+    fn is_wanted(&self, session: &Self) -> bool {
+        // Port 0 is a refusal, but for a section that has no transport of its
+        // own (RFC 8843, section 6). Without a word it is sendrecv (RFC 8866,
+        // section 6.7).
+        let bundled = || {
+            self.mid
+                .is_some_and(|mid| session.bundles.iter().flatten().any(|other| *other == mid))
+        };
+        (!self.port_zero || self.bundle_only && bundled())
+            && self.receives.or(session.receives).unwrap_or(true)
+    }
+
+    fn codec(&self) -> Option<Codec> {
+        match self.kind {
+            "video" => self.h264(),
+            _ => self.opus(),
+        }
+    }
+
+    fn codecs(&self, track: Track) -> impl Iterator<Item = Codec> {
+        self.codecs.iter().filter_map(move |(number, name)| {
+            let payload_type = number.parse().ok().filter(|number| *number < 128)?;
+            let offered = self.formats.split(' ').any(|format| format == *number);
+            let parameters = self.parameters.iter().find(|(of, _)| of == number);
+            offered.then(|| Codec {
+                track,
+                payload_type,
+                name: (*name).to_owned(),
+                parameters: parameters.map_or(String::new(), |(_, said)| (*said).to_owned()),
+            })
+        })
+    }
+
+    /// The configuration that says best what is sent. The profile decides
+    /// nothing: decoders take more than they name, and most of what is sent
+    /// is in all of them.
+    fn h264(&self) -> Option<Codec> {
+        let of_kind = self
+            .codecs(Track::Video)
+            .filter(|codec| codec.name.eq_ignore_ascii_case("H264/90000"));
+        let best = of_kind
+            .filter_map(|codec| Some((strangeness(&codec.parameters)?, codec)))
+            .min_by_key(|(strangeness, _)| *strangeness);
+        best.map(|(_, codec)| Codec {
+            parameters: symmetric(&codec.parameters),
+            ..codec
+        })
+    }
+
+    /// Without channels too: some leave the 2 out that RFC 7587 asks for.
+    fn opus(&self) -> Option<Codec> {
+        let is_opus = |name: &str| {
+            ["opus/48000/2", "opus/48000"]
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name))
+        };
+        self.codecs(Track::Audio)
+            .find(|codec| is_opus(&codec.name))
+            .map(|codec| Codec {
+                parameters: OPUS.to_owned(),
+                ..codec
+            })
+    }
+
+    /// The section for webrtc, with the one codec.
+    fn restate(&self, codec: &Codec, sdp: &mut String) {
+        let number = codec.payload_type;
+        let (name, parameters) = match codec.track {
+            Track::Video => ("H264/90000", H264),
+            Track::Audio => ("opus/48000/2", OPUS),
+        };
+        let track = codec.track.name();
+        let _ = write!(
+            sdp,
+            "m={track} 9 UDP/TLS/RTP/SAVPF {number}\r\nc=IN IP4 0.0.0.0\r\na=mid:{track}\r\n\
+             a=recvonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{number} {name}\r\n\
+             a=fmtp:{number} {parameters}\r\n"
+        );
+        for (_, feedback) in self
+            .feedback
+            .iter()
+            .filter(|(of, _)| *of == "*" || of.parse() == Ok(number))
+        {
+            let _ = write!(sdp, "a=rtcp-fb:{number} {feedback}\r\n");
+        }
+        for extension in &self.extensions {
+            let _ = write!(sdp, "a=extmap:{extension}\r\n");
+        }
+    }
+
+    fn offered(&self, served: Option<Codec>) -> Offered {
+        Offered {
+            kind: self.kind.to_owned(),
+            protocol: self.protocol.to_owned(),
+            formats: self.formats.to_owned(),
+            mid: self.mid.map(ToOwned::to_owned),
+            served,
+        }
+    }
+}
+
+fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
+    parameters.split(';').find_map(|parameter| {
+        let (key, value) = parameter.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// The smaller the better; none for interleaved packets, which are not sent.
+///
+/// A caller without parameters means mode 0 and the baseline profile (RFC
+/// 6184, section 8.1), in which a large picture could not be sent at all; in
+/// fact whoever reassembles packets does so in either mode.
+fn strangeness(parameters: &str) -> Option<(u8, u8)> {
+    let mode = match parameter(parameters, "packetization-mode") {
+        Some("1") => 0,
+        Some("0") | None => 1,
+        Some(_) => return None,
+    };
+    let profile = parameter(parameters, "profile-level-id").unwrap_or("42");
+    let number = |at| {
+        profile
+            .get(at..at + 2)
+            .map(|hex| u8::from_str_radix(hex, 16))
+    };
+    let constrained = matches!(number(2), Some(Ok(flags)) if flags & 0x40 != 0);
+    let rank = match number(0) {
+        Some(Ok(66)) if constrained => 0,
+        Some(Ok(66)) => 1,
+        Some(Ok(77)) => 2,
+        Some(Ok(100)) => 3,
+        _ => 4,
+    };
+    Some((mode, rank))
+}
+
+/// What the answer has to repeat (RFC 6184, section 8.2.2).
+fn symmetric(parameters: &str) -> String {
+    let kept = [
+        "level-asymmetry-allowed",
+        "packetization-mode",
+        "profile-level-id",
+    ];
+    let said = kept
+        .iter()
+        .filter_map(|name| Some(format!("{name}={}", parameter(parameters, name)?)));
+    said.collect::<Vec<_>>().join(";")
+}
+
+#[cfg(test)]
+mod tests;

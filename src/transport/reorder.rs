@@ -1,0 +1,176 @@
+//! RTP packets into the order they were sent in.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+/// As long as a NACK and its answer may take; then the packet is lost.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Packets held behind a gap: 1.5 s of 4 Mb/s.
+const MOST_HELD: usize = 768;
+/// A packet so far behind is no late one: the sender has begun anew (RFC 3550,
+/// appendix A.1).
+const RESTART: i64 = 3000;
+
+/// What of an RTP packet matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RtpPacket {
+    pub(crate) sequence: u16,
+    /// In ticks of 90 kHz.
+    pub(crate) timestamp: u32,
+    /// The last of its picture.
+    pub(crate) marker: bool,
+    pub(crate) payload: Bytes,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ordered {
+    Packet(RtpPacket),
+    /// One or more packets will not come.
+    Gap,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Reorder {
+    /// The sequence number wanted next, never wrapping.
+    next: Option<i64>,
+    held: BTreeMap<i64, RtpPacket>,
+    gap_since: Option<Instant>,
+}
+
+impl Reorder {
+    /// Takes a packet in and gives out what is in order now. Repeated and late
+    /// ones are dropped.
+    pub(crate) fn push(&mut self, packet: RtpPacket, now: Instant) -> Vec<Ordered> {
+        let mut out = Vec::new();
+        let mut next = *self.next.get_or_insert(i64::from(packet.sequence));
+        // Truncation keeps the 16 bits that count.
+        let step = i64::from(packet.sequence.wrapping_sub(next as u16) as i16);
+        if step < -RESTART {
+            self.held.clear();
+            self.gap_since = None;
+            next = i64::from(packet.sequence);
+            out.push(Ordered::Gap);
+            self.held.insert(next, packet);
+        } else if step >= 0 {
+            self.held.insert(next + step, packet);
+        }
+        self.release(&mut next, &mut out);
+        while let Some((&first, _)) = self.held.first_key_value() {
+            let since = *self.gap_since.get_or_insert(now);
+            if self.held.len() <= MOST_HELD && now.duration_since(since) < PATIENCE {
+                break;
+            }
+            out.push(Ordered::Gap);
+            next = first;
+            self.release(&mut next, &mut out);
+        }
+        self.next = Some(next);
+        out
+    }
+
+    fn release(&mut self, next: &mut i64, out: &mut Vec<Ordered>) {
+        while let Some(packet) = self.held.remove(next) {
+            out.push(Ordered::Packet(packet));
+            *next += 1;
+            // What is missing now, if anything, is missing since now.
+            self.gap_since = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet(sequence: u16) -> RtpPacket {
+        RtpPacket {
+            sequence,
+            timestamp: 0,
+            marker: false,
+            payload: Bytes::new(),
+        }
+    }
+
+    /// `None` is a gap.
+    fn feed(reorder: &mut Reorder, sequence: u16, now: Instant) -> Vec<Option<u16>> {
+        let out = reorder.push(packet(sequence), now);
+        out.iter()
+            .map(|ordered| match ordered {
+                Ordered::Packet(packet) => Some(packet.sequence),
+                Ordered::Gap => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_retransmission_fills_its_gap_and_a_loss_is_given_up() {
+        let mut reorder = Reorder::default();
+        let start = Instant::now();
+        let late = start + PATIENCE;
+        assert_eq!(feed(&mut reorder, 65_534, start), [Some(65_534)]);
+        assert_eq!(feed(&mut reorder, 0, start), []);
+        assert_eq!(feed(&mut reorder, 0, start), []);
+        assert_eq!(feed(&mut reorder, 65_535, start), [Some(65_535), Some(0)]);
+        assert_eq!(feed(&mut reorder, 65_535, start), []);
+        assert_eq!(feed(&mut reorder, 2, start), []);
+        assert_eq!(feed(&mut reorder, 3, late), [None, Some(2), Some(3)]);
+        assert_eq!(feed(&mut reorder, 1, late), []);
+    }
+
+    #[test]
+    fn a_sender_that_begins_anew_is_followed() {
+        let mut reorder = Reorder::default();
+        let now = Instant::now();
+        feed(&mut reorder, 20_000, now);
+        assert_eq!(feed(&mut reorder, 7, now), [None, Some(7)]);
+        assert_eq!(feed(&mut reorder, 8, now), [Some(8)]);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut reorder = Reorder::default();
+        let now = Instant::now();
+        feed(&mut reorder, 0, now);
+        for sequence in 2..5000 {
+            feed(&mut reorder, sequence, now);
+            assert!(reorder.held.len() <= MOST_HELD);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_near_order_comes_out_sorted(
+            first in any::<u16>(),
+            keys in proptest::collection::vec(0_u8..20, 1..200),
+        ) {
+            let mut order: Vec<_> = (0..keys.len()).collect();
+            order.sort_by_key(|&nth| nth + usize::from(keys[nth]));
+            // The first one sets the start.
+            order.retain(|&nth| nth != 0);
+            order.insert(0, 0);
+            let mut reorder = Reorder::default();
+            let now = Instant::now();
+            let mut out = Vec::new();
+            for nth in order {
+                out.extend(feed(&mut reorder, first.wrapping_add(nth as u16), now));
+            }
+            let sent: Vec<_> = (0..keys.len())
+                .map(|nth| Some(first.wrapping_add(nth as u16)))
+                .collect();
+            prop_assert_eq!(out, sent);
+        }
+
+        #[test]
+        fn no_order_panics_nor_repeats(sequences in proptest::collection::vec(any::<u16>(), 0..400)) {
+            let mut reorder = Reorder::default();
+            let now = Instant::now();
+            for (nth, sequence) in sequences.into_iter().enumerate() {
+                feed(&mut reorder, sequence, now + Duration::from_millis(nth as u64));
+            }
+        }
+    }
+}

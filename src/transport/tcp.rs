@@ -1,0 +1,246 @@
+//! ICE over TCP (RFC 6544) for networks that let no UDP through: the same port
+//! number, the same sessions.
+//!
+//! Frames (RFC 4571) are treated like datagrams from the connection's address;
+//! what goes back waits in a bounded [`Pipe`]. We only ever accept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::base::connection_limit::{Admission, Caps};
+use crate::transport::udp_mux::Port;
+
+/// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
+/// viewer at once.
+const PIPE_BYTES: usize = 256 << 10;
+/// What the kernel may hold of it besides. Left to itself it takes megabytes
+/// for a viewer that does not read, which are many seconds behind when it does.
+const KERNEL_BYTES: u32 = 256 << 10;
+/// Connections the kernel may keep until they are accepted.
+const BACKLOG: u32 = 1024;
+/// A viewer sends checks, handshakes and feedback; all fit into a datagram.
+pub(crate) const MOST_FRAME: usize = 2048;
+/// A viewer checks its connection as soon as it stands, and every 2.5 s later.
+const FIRST_FRAME: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(15);
+/// Connections at the same time, with and without a session: an office behind
+/// one address has many viewers, and no stranger has all places.
+pub(crate) const CAPS: Caps = Caps {
+    per_address: 256,
+    total: 2048,
+    spares_loopback: true,
+};
+
+/// Connections inherit the listener's bounds.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        // As at the UDP port.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    let socket = TcpSocket::from_std_stream(socket.into());
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(KERNEL_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until dropped.
+pub(crate) async fn accept(listener: &TcpListener, port: &Arc<Port>, caps: Caps) {
+    let admission = Arc::new(Admission::new(caps));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, from)) = listener.accept().await else {
+            // Out of file descriptors, most likely: it passes.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        // With no place left the connection is closed here.
+        if let Ok(place) = admission.admit(from.ip(), Instant::now()) {
+            let port = Arc::clone(port);
+            connections.spawn(async move {
+                serve(stream, from, &port).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, from: SocketAddr, port: &Arc<Port>) {
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    let (pipe, queue) = Pipe::new();
+    let Some(_plugged) = Plugged::new(port, from, pipe.clone()) else {
+        return;
+    };
+    tokio::select! {
+        () = read(BufReader::new(reader), from, port) => {}
+        () = write(writer, queue, &pipe) => {}
+    }
+}
+
+/// Ends with the connection, with the first that is not a viewer's, and with
+/// one that has fallen silent.
+async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &Port) {
+    let mut frame = Vec::new();
+    let mut patience = FIRST_FRAME;
+    while let Ok(Ok(true)) = timeout(patience, read_frame(&mut reader, &mut frame)).await {
+        if !port.deliver(&frame, from) && patience == FIRST_FRAME {
+            return;
+        }
+        patience = SILENCE;
+    }
+}
+
+/// False when the frame is longer than any viewer's.
+pub(crate) async fn read_frame(
+    reader: &mut (impl AsyncRead + Unpin),
+    frame: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let length = usize::from(reader.read_u16().await?);
+    if length > MOST_FRAME {
+        return Ok(false);
+    }
+    frame.resize(length, 0);
+    reader.read_exact(frame).await?;
+    Ok(true)
+}
+
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    pipe: &Pipe,
+) {
+    while let Some(frames) = queue.recv().await {
+        if writer.write_all(&frames).await.is_err() {
+            return;
+        }
+        pipe.waiting.fetch_sub(frames.len(), Ordering::Relaxed);
+    }
+}
+
+/// What waits to be written to one connection. Bounded in bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Pipe {
+    queue: mpsc::UnboundedSender<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Pipe {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Vec<u8>>) {
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let pipe = Self {
+            queue,
+            waiting: Arc::default(),
+        };
+        (pipe, receiver)
+    }
+
+    /// Takes packets of `segment` bytes each, the last perhaps shorter;
+    /// `WouldBlock` when too much waits already.
+    pub(crate) fn send(&self, packets: &[u8], segment: usize) -> io::Result<()> {
+        let count = packets.len().div_ceil(segment.max(1));
+        let size = packets.len() + 2 * count;
+        if self.waiting.load(Ordering::Relaxed) + size > PIPE_BYTES {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut frames = Vec::with_capacity(size);
+        for packet in packets.chunks(segment.max(1)) {
+            let length = u16::try_from(packet.len()).map_err(io::Error::other)?;
+            frames.extend_from_slice(&length.to_be_bytes());
+            frames.extend_from_slice(packet);
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        self.queue
+            .send(frames)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// A pipe the port knows, until dropped.
+struct Plugged<'a> {
+    port: &'a Port,
+    from: SocketAddr,
+}
+
+impl<'a> Plugged<'a> {
+    /// `None` when that very address is somebody's over UDP.
+    fn new(port: &'a Port, from: SocketAddr, pipe: Pipe) -> Option<Self> {
+        port.plug(from, pipe).then_some(Self { port, from })
+    }
+}
+
+impl Drop for Plugged<'_> {
+    fn drop(&mut self) {
+        self.port.unplug(self.from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the server has hung up on it.
+    async fn is_closed(socket: &mut TcpStream, within: Duration) -> bool {
+        let mut byte = [0];
+        let read = timeout(within, socket.read(&mut byte)).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
+    }
+
+    #[tokio::test]
+    async fn one_address_does_not_get_all_places() {
+        let crypto = rtc::crypto::default_provider().expect("one");
+        let metrics = Arc::new(crate::domain::metrics::Metrics::new());
+        let here = "127.0.0.1:0".parse().expect("an address");
+        let port = Arc::new(Port::bind(here, crypto, metrics).expect("bound"));
+        let listener = listen(here).expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let caps = Caps {
+            per_address: 2,
+            total: 3,
+            spares_loopback: false,
+        };
+        let serving = tokio::spawn(async move { accept(&listener, &port, caps).await });
+        let from = async |ip: &str| {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            let ip = format!("{ip}:0").parse().expect("an address");
+            socket.bind(ip).expect("loopback");
+            socket.connect(address).await.expect("it listens")
+        };
+        let mut held = [from("127.0.0.2").await, from("127.0.0.2").await];
+        let mut third = from("127.0.0.2").await;
+        assert!(is_closed(&mut third, FIRST_FRAME / 2).await);
+        let mut other = from("127.0.0.3").await;
+        let soon = Duration::from_millis(200);
+        assert!(!is_closed(&mut other, soon).await);
+        for held in &mut held {
+            assert!(!is_closed(held, soon).await);
+        }
+        serving.abort();
+    }
+
+    #[test]
+    fn a_pipe_frames_packets_and_is_bounded() {
+        let (pipe, mut queue) = Pipe::new();
+        pipe.send(&[1, 1, 1, 2, 2], 3).expect("room");
+        let frames = queue.try_recv().expect("sent");
+        assert_eq!(frames, [0, 3, 1, 1, 1, 0, 2, 2, 2]);
+        let mut taken = 0;
+        while pipe.send(&[0; 60_000], 1200).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, 4);
+    }
+}

@@ -1,0 +1,290 @@
+//! One UDP port for all viewers.
+//!
+//! Datagrams find their session's [`Line`] by the address they come from; an
+//! address is learnt from a connectivity check that names the session's user
+//! fragment and carries the right message integrity, never from anything less.
+//! What nobody claims is counted and dropped.
+
+use std::collections::HashMap;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rtc::crypto::RTCCryptoProvider;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::Message;
+use socket2::{Domain, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use webrtc::runtime::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+
+use super::stun::{self, Protocol, Stun};
+use super::tcp::Pipe;
+use crate::domain::metrics::{Dropped, Metrics};
+use crate::transport::ice_socket::Line;
+
+/// A keyframe for a hundred viewers is 15 MB; the kernel grants what its
+/// limits allow.
+const SOCKET_BUFFER: usize = 8 << 20;
+/// The kernel's own limit on segments in one send.
+const MOST_SEGMENTS: usize = 64;
+
+/// The socket and who is behind it.
+pub(crate) struct Port {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    table: RwLock<Table>,
+    crypto: Arc<dyn RTCCryptoProvider>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Table {
+    by_fragment: HashMap<String, Arc<Line>>,
+    by_address: HashMap<SocketAddr, Arc<Line>>,
+    /// Connections by the address of their other end.
+    pipes: HashMap<SocketAddr, Pipe>,
+}
+
+/// A way to a viewer.
+#[derive(Debug, Clone)]
+pub(crate) enum Path {
+    Udp(SocketAddr),
+    Tcp(Pipe),
+}
+
+impl std::fmt::Debug for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Port({})", self.local)
+    }
+}
+
+impl Port {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        crypto: Arc<dyn RTCCryptoProvider>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        if address.is_ipv6() {
+            // Whatever the system's default: `[::]` is both families.
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // Less is slower, not wrong.
+        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
+        Ok(Self {
+            local: socket.local_addr()?,
+            socket,
+            state,
+            table: RwLock::default(),
+            crypto,
+            metrics,
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How many packets may leave in one go.
+    pub(crate) fn most_segments(&self) -> usize {
+        self.state.max_gso_segments().min(MOST_SEGMENTS)
+    }
+
+    /// The addresses viewers may reach this port by; loopback only if asked
+    /// for, since nobody else's loopback is ours. All of IPv6 (`[::]`) is all
+    /// of IPv4 too, which the kernel maps into it (RFC 4291, section 2.5.5.2).
+    pub(crate) fn addresses(&self, loopback: bool) -> Vec<IpAddr> {
+        let local = self.local.ip();
+        if !local.is_unspecified() {
+            return vec![local];
+        }
+        let interfaces = rtc::shared::ifaces::ifaces().unwrap_or_default();
+        let mut addresses: Vec<_> = interfaces
+            .iter()
+            .filter_map(|interface| Some(interface.addr?.ip()))
+            .filter(|ip| (local.is_ipv6() || ip.is_ipv4()) && !is_link_local(ip))
+            .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+            .collect();
+        if loopback || addresses.is_empty() {
+            addresses.push(Ipv4Addr::LOCALHOST.into());
+            if local.is_ipv6() {
+                addresses.push(Ipv6Addr::LOCALHOST.into());
+            }
+        }
+        addresses.dedup();
+        addresses
+    }
+
+    /// Sends packets of `segment` bytes each (the last may be shorter) in one
+    /// system call. At most [`most_segments`](Self::most_segments).
+    pub(crate) fn send(&self, path: &Path, packets: &[u8], segment: usize) -> io::Result<()> {
+        let to = match path {
+            Path::Udp(to) => *to,
+            Path::Tcp(pipe) => return pipe.send(packets, segment),
+        };
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents: packets,
+            segment_size: (segment < packets.len()).then_some(segment),
+            src_ip: None,
+        };
+        // Nobody waits for room here (what is paced comes again by itself), so
+        // tokio's readiness is not asked.
+        self.state
+            .try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+
+    /// The way to an address viewers have sent from.
+    pub(crate) fn path(&self, to: SocketAddr) -> Path {
+        match self.read().pipes.get(&to) {
+            Some(pipe) => Path::Tcp(pipe.clone()),
+            None => Path::Udp(to),
+        }
+    }
+
+    /// Takes note of a connection; false when its address is taken.
+    pub(crate) fn plug(&self, from: SocketAddr, pipe: Pipe) -> bool {
+        let mut table = self.write();
+        if table.by_address.contains_key(&from) {
+            return false;
+        }
+        table.pipes.insert(from, pipe).is_none()
+    }
+
+    pub(crate) fn unplug(&self, from: SocketAddr) {
+        let mut table = self.write();
+        table.pipes.remove(&from);
+        table.by_address.remove(&from);
+    }
+
+    pub(crate) fn add(&self, line: &Arc<Line>) {
+        self.write()
+            .by_fragment
+            .insert(line.fragment().to_owned(), Arc::clone(line));
+    }
+
+    pub(crate) fn remove(&self, line: &Arc<Line>) {
+        let mut table = self.write();
+        table.by_fragment.remove(line.fragment());
+        table
+            .by_address
+            .retain(|_, other| !Arc::ptr_eq(line, other));
+    }
+
+    /// Hands datagrams out until dropped.
+    pub(crate) async fn receive(&self) {
+        let mut buffers = vec![vec![0; 64 << 10]; BATCH_SIZE.min(16)];
+        let mut metas = vec![RecvMeta::default(); buffers.len()];
+        loop {
+            if self.socket.readable().await.is_err() {
+                return;
+            }
+            let mut slices: Vec<_> = buffers
+                .iter_mut()
+                .map(|buffer| IoSliceMut::new(buffer))
+                .collect();
+            let received = self.socket.try_io(Interest::READABLE, || {
+                self.state
+                    .recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)
+            });
+            match received {
+                Ok(count) => {
+                    for (buffer, meta) in buffers.iter().zip(&metas).take(count) {
+                        // One message may hold several datagrams of one sender.
+                        for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
+                            self.deliver(datagram, meta.addr);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // What a viewer's ICMP says must not spin this loop.
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    /// Whose datagram it is; teaches the table the address if it proves to be.
+    pub(crate) fn claim(&self, datagram: &[u8], from: SocketAddr) -> Option<Arc<Line>> {
+        let known = self.read().by_address.get(&from).cloned();
+        match stun::protocol(datagram) {
+            Protocol::Dtls | Protocol::Rtp => known,
+            Protocol::Other => None,
+            Protocol::Stun => match stun::stun(datagram)? {
+                Stun::BindingRequest { local } => {
+                    let line = self.read().by_fragment.get(local).cloned()?;
+                    if !self.is_authentic(datagram, line.password()) {
+                        return None;
+                    }
+                    let claimed = match known {
+                        Some(known) if Arc::ptr_eq(&known, &line) => Some(line),
+                        // Nobody takes a living session's address away.
+                        Some(known) if known.is_alive() => None,
+                        _ => {
+                            self.learn(from, &line);
+                            Some(line)
+                        }
+                    };
+                    if let Some(line) = &claimed {
+                        line.checked(from, self.path(from));
+                    }
+                    claimed
+                }
+                Stun::BindingSuccess | Stun::Other => known,
+            },
+        }
+    }
+
+    /// False when nobody takes it, which is counted.
+    pub(crate) fn deliver(&self, datagram: &[u8], from: SocketAddr) -> bool {
+        let taken = self
+            .claim(datagram, from)
+            .is_some_and(|line| line.put(Bytes::copy_from_slice(datagram), from));
+        if !taken {
+            self.metrics.dropped(Dropped::Datagram, 1);
+        }
+        taken
+    }
+
+    fn learn(&self, from: SocketAddr, line: &Arc<Line>) {
+        let mut table = self.write();
+        if let Some(old) = line.learn(from) {
+            table.by_address.remove(&old);
+        }
+        // The session may have ended since the look above.
+        if table.by_fragment.contains_key(line.fragment()) {
+            table.by_address.insert(from, Arc::clone(line));
+        }
+    }
+
+    fn is_authentic(&self, datagram: &[u8], password: &str) -> bool {
+        let mut message = Message::new();
+        let key = password.as_bytes();
+        message.write(datagram).is_ok()
+            && MessageIntegrity::check(&mut message, key, self.crypto.crypto()).is_ok()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_link_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
