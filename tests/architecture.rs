@@ -1,74 +1,46 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-//! Holds the layer rule of `src/lib.rs` against the code.
+//! Holds the one rule of `src/lib.rs` against the code: a wing imports only
+//! wings on lower floors, and each heavy dependency stays in its wings.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const WORDS: [&str; 14] = [
-    "admission",
-    "backoff",
-    "bearer",
-    "bits",
-    "config",
-    "finding",
-    "h264",
-    "incident",
-    "masking",
-    "media",
-    "metrics",
-    "model",
-    "screen",
-    "transcript",
+/// From the ground up; wings of one floor do not know each other.
+const FLOORS: [&[&str]; 8] = [
+    &["base"],
+    &["domain", "media"],
+    &["transport"],
+    &["ingest", "playback", "screen"],
+    &["codec", "models", "record"],
+    &["analysts", "sinks"],
+    &["console"],
+    &["app"],
 ];
-const MEETING_POINTS: [&str; 8] = [
-    "budget",
-    "deliveries",
-    "findings_bus",
-    "frame_bus",
-    "roster",
-    "store",
-    "stream_hub",
-    "tls",
-];
-const EDGES: [&str; 12] = [
-    "agents", "av", "console", "eval", "history", "models", "report", "rtmp", "sinks", "vision",
-    "watchdog", "whep",
-];
-/// They know everyone; nobody imports them.
-const TOP: [&str; 4] = ["app", "cli", "lib", "main"];
 
-/// Each heavy dependency and the places that may name it.
-const ROOMS: [(&str, &[&str]); 20] = [
-    ("rusqlite", &["src/store/"]),
-    ("rml_rtmp", &["src/rtmp/"]),
-    ("ffmpeg_next", &["src/av/"]),
-    ("rten", &["src/vision/"]),
-    ("rten_tensor", &["src/vision/"]),
-    ("webrtc", &["src/whep/"]),
-    ("rtc", &["src/whep/"]),
+/// Each heavy dependency and the wings that may name it.
+const HEAVY: [(&str, &[&str]); 20] = [
+    ("async_nats", &["sinks"]),
     // WHEP is HTTP too, and answers for itself.
-    ("axum", &["src/console/", "src/whep/"]),
-    ("utoipa_axum", &["src/console/", "src/whep/"]),
-    ("tower_http", &["src/console/"]),
-    ("hyper_util", &["src/console/"]),
-    ("rustix", &["src/store/", "src/app/"]),
-    (
-        "reqwest",
-        &[
-            "src/models/",
-            "src/report/",
-            "src/sinks/",
-            "src/whep/client/",
-        ],
-    ),
-    ("tokio_rustls", &["src/tls/"]),
-    ("rustls", &["src/tls/"]),
-    ("rustls_platform_verifier", &["src/tls/"]),
-    ("x509_parser", &["src/tls/"]),
-    ("async_nats", &["src/sinks/nats.rs"]),
-    ("minijinja", &["src/sinks/template.rs"]),
-    ("opentelemetry_proto", &["src/sinks/otlp.rs"]),
+    ("axum", &["console", "playback"]),
+    ("ffmpeg_next", &["codec"]),
+    ("hyper_util", &["console"]),
+    ("minijinja", &["sinks"]),
+    ("opentelemetry_proto", &["sinks"]),
+    ("reqwest", &["models", "playback", "sinks"]),
+    ("rml_rtmp", &["ingest"]),
+    ("rtc", &["transport", "playback"]),
+    ("rten", &["screen"]),
+    ("rten_tensor", &["screen"]),
+    ("rusqlite", &["record"]),
+    ("rustix", &["record", "app"]),
+    ("rustls", &["base"]),
+    ("rustls_platform_verifier", &["base"]),
+    ("tokio_rustls", &["base"]),
+    ("tower_http", &["console"]),
+    ("utoipa_axum", &["console", "playback"]),
+    ("webrtc", &["transport", "playback"]),
+    ("x509_parser", &["base"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -91,19 +63,29 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn room_of(path: &Path) -> String {
-    let inside = path.strip_prefix("src").unwrap();
-    let first = inside
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_string_lossy()
-        .into_owned();
-    first.trim_end_matches(".rs").to_owned()
+/// Every file of every wing, with the wing's name.
+fn files() -> Vec<(String, PathBuf)> {
+    let mut files = Vec::new();
+    sources(Path::new("src"), &mut files);
+    let of_a_wing = |path: PathBuf| {
+        let mut parts = path.strip_prefix("src").unwrap().components();
+        let wing = parts
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        parts.next().is_some().then_some((wing, path))
+    };
+    files.into_iter().filter_map(of_a_wing).collect()
 }
 
-/// The top-level modules a file names as `crate::x` or in `crate::{x, y}`.
+fn floor(wing: &str) -> Option<usize> {
+    FLOORS.iter().position(|wings| wings.contains(&wing))
+}
+
+/// Top-level modules a file names as `crate::x` or in `crate::{x, y::{z}}`.
 fn imports(code: &str) -> Vec<String> {
     let name = |text: &str| {
         text.chars()
@@ -113,37 +95,41 @@ fn imports(code: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
-        match rest.strip_prefix('{') {
-            Some(group) => {
-                let group = group.split("};").next().unwrap_or_default();
-                names.extend(group.split(',').map(|item| name(item.trim())));
+        let Some(group) = rest.strip_prefix('{') else {
+            names.push(name(rest));
+            continue;
+        };
+        let mut depth = 1;
+        let mut item = String::new();
+        for c in group.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
             }
-            None => names.push(name(rest)),
+            if depth == 0 || (depth == 1 && c == ',') {
+                names.push(name(item.trim()));
+                item.clear();
+            } else {
+                item.push(c);
+            }
+            if depth == 0 {
+                break;
+            }
         }
     }
+    names.retain(|name| !name.is_empty());
     names
 }
 
 #[test]
-fn imports_point_downwards_only() {
-    let mut files = Vec::new();
-    sources(Path::new("src"), &mut files);
+fn a_wing_imports_only_lower_floors() {
     let mut wrong = Vec::new();
-    for file in &files {
-        let room = room_of(file);
-        let allowed: Vec<&str> = match room.as_str() {
-            room if WORDS.contains(&room) => WORDS.to_vec(),
-            // The record is made there, and told here.
-            "findings_bus" => [&WORDS[..], &["findings_bus", "store"]].concat(),
-            room if MEETING_POINTS.contains(&room) => [&WORDS[..], &[room]].concat(),
-            room if EDGES.contains(&room) => [&WORDS[..], &MEETING_POINTS[..], &[room]].concat(),
-            room if TOP.contains(&room) => continue,
-            _ => panic!("{} is in no layer: say where it belongs", file.display()),
-        };
-        for import in imports(&code(file)) {
-            let known = [&WORDS[..], &MEETING_POINTS, &EDGES, &TOP].concat();
-            if known.contains(&import.as_str()) && !allowed.contains(&import.as_str()) {
-                wrong.push(format!("{} ({room}) imports {import}", file.display()));
+    for (wing, path) in files() {
+        let own = floor(&wing).unwrap_or_else(|| panic!("src/{wing} is on no floor"));
+        for import in imports(&code(&path)) {
+            if import != wing && floor(&import).is_some_and(|floor| floor >= own) {
+                wrong.push(format!("{} imports {import}", path.display()));
             }
         }
     }
@@ -151,14 +137,11 @@ fn imports_point_downwards_only() {
 }
 
 #[test]
-fn heavy_dependencies_stay_in_their_rooms() {
-    let mut files = Vec::new();
-    sources(Path::new("src"), &mut files);
+fn heavy_dependencies_stay_in_their_wings() {
     let mut wrong = Vec::new();
-    for file in &files {
-        let path = file.to_string_lossy().replace('\\', "/");
-        let code = code(file);
-        for (dependency, rooms) in ROOMS {
+    for (wing, path) in files() {
+        let code = code(&path);
+        for (dependency, wings) in HEAVY {
             // A path into it; the bare word may be anything.
             let named = code
                 .match_indices(&format!("{dependency}::"))
@@ -166,10 +149,11 @@ fn heavy_dependencies_stay_in_their_rooms() {
                     let before = code[..at].chars().next_back();
                     !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
                 });
-            if named && !rooms.iter().any(|room| path.starts_with(room)) {
+            if named && !wings.contains(&wing.as_str()) {
                 wrong.push(format!(
-                    "{path} names {dependency}, which belongs to {}",
-                    rooms.join(" or ")
+                    "{} names {dependency}, which belongs to {}",
+                    path.display(),
+                    wings.join(" or ")
                 ));
             }
         }
@@ -178,26 +162,21 @@ fn heavy_dependencies_stay_in_their_rooms() {
 }
 
 #[test]
-fn every_room_stands_in_the_rule() {
-    let mut rooms: BTreeMap<String, ()> = BTreeMap::new();
-    for entry in fs::read_dir("src").unwrap() {
-        rooms.insert(room_of(&entry.unwrap().path()), ());
-    }
-    rooms.remove("snapshots");
-    let rule = fs::read_to_string("src/lib.rs").unwrap();
-    for room in rooms
-        .keys()
-        .filter(|room| !["lib", "main", "cli"].contains(&room.as_str()))
-    {
+fn every_wing_stands_on_a_floor_and_in_the_drawing() {
+    let wings: BTreeSet<String> = files().into_iter().map(|(wing, _)| wing).collect();
+    let floors: BTreeSet<String> = FLOORS.concat().into_iter().map(str::to_owned).collect();
+    assert_eq!(wings, floors);
+    let drawing = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    for wing in wings {
         assert!(
-            rule.contains(&format!("[`{room}`]")),
-            "src/lib.rs does not say where {room} belongs"
+            drawing.contains(&format!("`{wing}`")),
+            "ARCHITECTURE.md does not say what {wing} is"
         );
     }
 }
 
 #[test]
 fn an_import_in_any_form_is_seen() {
-    let code = "use crate::av::Decoder;\nuse crate::{rtmp::Server, media};\nlet x = crate::vision::read();";
+    let code = "use crate::av::Decoder;\nuse crate::{rtmp::{a::B, C}, media};\nlet x = crate::vision::read();";
     assert_eq!(imports(code), ["av", "rtmp", "media", "vision"]);
 }
