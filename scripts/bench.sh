@@ -178,7 +178,7 @@ if [ "$which" = console ]; then # of all benchmarks below
 fi
 
 if [ "$which" = all ] || [ "$which" = sinks ]; then
-  cargo test --locked --quiet --release --test sinks speed -- --ignored --nocapture
+  cargo test --locked --quiet --release --test judges speed -- --ignored --nocapture
 fi
 
 if [ "$which" = all ] || [ "$which" = record ]; then

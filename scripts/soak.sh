@@ -124,13 +124,13 @@ say 'the API, called for ten minutes as its description says and as it does not'
 WATCHTOWER=$WATCHTOWER scripts/check-api.sh 600
 
 say 'five analysts that repeat themselves for half an hour'
-WATCHTOWER_SOAK_SECONDS=1800 quietly 'repeats did not become a handful of incidents' --test incidents
+WATCHTOWER_SOAK_SECONDS=1800 quietly 'repeats did not become a handful of incidents' --test it incidents
 
 say "$kills kills of a writer: nothing acknowledged is missing, nothing twice"
-WATCHTOWER_KILLS=$kills quietly 'a kill lost a finding' --test store kill_9
+WATCHTOWER_KILLS=$kills quietly 'a kill lost a finding' --test it kill_9
 
 say '10,000 events while sender and receiver of the sinks are killed'
-WATCHTOWER_EVENTS=10000 quietly 'the sinks lost something' --test sinks kill_9
+WATCHTOWER_EVENTS=10000 quietly 'the sinks lost something' --test judges kill_9
 
 # Two hundred secrets over all bitrates; the tests have sixty over two.
-WATCHTOWER_SECRETS=200 cargo test --locked --test redaction -- --nocapture
+WATCHTOWER_SECRETS=200 cargo test --locked --test browser redaction -- --nocapture

@@ -13,10 +13,10 @@
 //! fanout sendto SECONDS               the yardstick: a bare loop of sends
 //! ```
 
-#[path = "../../tests/whep/bottleneck.rs"]
+#[path = "../../tests/browser/whep/bottleneck.rs"]
 mod bottleneck;
 mod client;
-#[path = "../../tests/whep/clip.rs"]
+#[path = "../../tests/browser/whep/clip.rs"]
 mod clip;
 mod link;
 mod process;

@@ -3,7 +3,7 @@
 //! An incident is the finding (`finding_info.uid`); each thing that happens to
 //! it is an event of its own (`metadata.uid`): Create when it is opened,
 //! Close when somebody closes it, Update for everything between.
-//! `tests/sinks` holds every kind of event against the published schema.
+//! `tests/judges/sinks` holds every kind of event against the published schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,114 @@
+//! Every view looked at by axe-core, in both themes, on a laptop and a phone.
+
+use crate::common::chromium::Chromium;
+use crate::common::encoder::Encoder;
+use crate::common::gemini::{FakeGemini, Reply};
+use crate::common::serve::Setup;
+use crate::console::fixture::{opened, press, submit};
+
+/// What `scripts/check-page.sh` has brought.
+fn axe() -> String {
+    let file = concat!(
+        env!("CARGO_TARGET_TMPDIR"),
+        "/page/node_modules/axe-core/axe.min.js"
+    );
+    std::fs::read_to_string(file)
+        .unwrap_or_else(|error| panic!("{error}: {file}: run scripts/check-page.sh"))
+}
+
+/// Whatever it finds, in words.
+async fn look(browser: &Chromium, axe: &str, what: &str) -> Vec<String> {
+    let run = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})";
+    let wanted = format!(
+        "{axe}; return {run}.then(({{violations}}) => violations.map(({{id, help, nodes}}) => \
+         `${{id}}: ${{help}}: ${{nodes.slice(0, 3).map((one) => one.html.slice(0, 160) + ' ' + one.failureSummary).join(' | ')}}`))"
+    );
+    let found = browser.script(&wanted).await;
+    let found = found.as_array().unwrap().iter();
+    found.map(|one| format!("{what}: {one}")).collect()
+}
+
+#[tokio::test]
+async fn every_view_passes_in_both_themes_and_sizes() {
+    let axe = axe();
+    let gemini = FakeGemini::start().await;
+    let finding = serde_json::json!([{
+        "evidence": "All systems operational", "box_2d": [], "category": "anomaly",
+        "title": "The platform claims to be well", "detail": "It says so itself.",
+        "mitre_techniques": ["T1499"], "severity": "high", "confidence": 0.9,
+        "recommended_action": "Ask somebody else."
+    }]);
+    gemini.script("SecOps", std::iter::repeat_n(Reply::findings(&finding), 50));
+    let server = Setup::new()
+        .env("GOOGLE_API_KEY", "AIzaFakeKeyOfTheTests0123456789abcdefgh")
+        .env("GOOGLE_GEMINI_BASE_URL", &gemini.base_url())
+        .start()
+        .await;
+    let browser = opened(&server, "/").await;
+    let waiting = "document.querySelector('#waiting table') !== null";
+    browser.until_true(10, waiting).await;
+    let mut found = look(&browser, &axe, "waiting for a stream").await;
+
+    let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    let settled = "document.querySelectorAll('#findings li').length > 0";
+    browser.until_true(60, settled).await;
+    for theme in ["dark", "light"] {
+        browser.theme(theme).await;
+        for (width, height) in [(1366, 768), (390, 844)] {
+            browser.resize(width, height).await;
+            for (key, view) in [
+                ("1", "live"),
+                ("2", "incidents"),
+                ("3", "panel"),
+                ("4", "search"),
+                ("5", "history"),
+                ("6", "handover"),
+                ("7", "set-up"),
+            ] {
+                press(&browser, key).await;
+                if view == "incidents" {
+                    browser
+                        .until_true(10, "document.querySelectorAll('#triage li').length > 0")
+                        .await;
+                    press(&browser, "Enter").await;
+                    browser
+                        .until_true(10, "document.querySelector('#incident .transcripts, #incident h2') !== null")
+                        .await;
+                    browser
+                        .run("document.querySelector('#incident .transcripts')?.setAttribute('open', '')")
+                        .await;
+                }
+                if view == "search" {
+                    submit(&browser, "query", "operational").await;
+                    submit(&browser, "question", "Is the platform operational?").await;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+                let what = format!("{view}, {theme}, {width}x{height}");
+                found.extend(look(&browser, &axe, &what).await);
+            }
+            press(&browser, "?").await;
+            found.extend(look(&browser, &axe, &format!("keys, {theme}, {width}x{height}")).await);
+            browser.run("document.querySelector('#ask').close()").await;
+        }
+    }
+    browser.close().await;
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[tokio::test]
+async fn the_way_in_passes() {
+    let axe = axe();
+    let server = Setup::new()
+        .agents(crate::console::fixture::NOBODY)
+        .env("WATCHTOWER_CONSOLE_TOKEN", "t0ken-of-the-console-4d3c2b1a")
+        .start()
+        .await;
+    let browser = opened(&server, "/").await;
+    let mut found = Vec::new();
+    for theme in ["dark", "light"] {
+        browser.theme(theme).await;
+        found.extend(look(&browser, &axe, theme).await);
+    }
+    browser.close().await;
+    assert!(found.is_empty(), "{found:#?}");
+}

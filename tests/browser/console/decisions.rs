@@ -1,0 +1,226 @@
+//! What is under the hand: keys decide on what is shown, and nothing is taken
+//! away from whoever is at it.
+
+use serde_json::{Value, json};
+
+use crate::common::chromium::Chromium;
+use crate::common::encoder::Encoder;
+use crate::common::serve::{Server, Setup};
+use crate::console::fixture::{NOBODY, answer, js, opened, press, quiet, report, reported};
+
+const ROWS: &str = "[...document.querySelectorAll('#triage li a')].map((one) => one.textContent)";
+
+/// Three incidents, the newest the last; their ids.
+async fn three(server: &Server) -> Vec<String> {
+    for number in 1..=3 {
+        report(server, &reported(number, &format!("Trouble {number}"))).await;
+    }
+    let list = server.json("/api/incidents?sort=first_seen").await;
+    let items = list["items"].as_array().unwrap();
+    let ids = items.iter().rev().map(|one| one["id"].as_str().unwrap());
+    ids.map(str::to_owned).collect()
+}
+
+async fn statuses(server: &Server, ids: &[String]) -> Vec<Value> {
+    let mut statuses = Vec::new();
+    for id in ids {
+        let incident = server.json(&format!("/api/incidents/{id}")).await;
+        statuses.push(incident["status"].clone());
+    }
+    statuses
+}
+
+async fn shown(browser: &Chromium, title: &str) {
+    let is = format!(
+        "document.querySelector('#incident h2')?.textContent === {}",
+        js(title)
+    );
+    browser.until_true(20, &is).await;
+}
+
+#[tokio::test]
+async fn keys_decide_on_what_is_shown() {
+    let server = quiet().await;
+    let ids = three(&server).await;
+    // By a link, as from a chat: it is not the first of the list.
+    let link = format!("/?view=incidents&incident={}", ids[0]);
+    let browser = opened(&server, &link).await;
+    shown(&browser, "Trouble 1").await;
+    browser
+        .until_true(20, &format!("{ROWS}.length === 3"))
+        .await;
+    press(&browser, "c").await;
+    answer(&browser, "name", "Ann").await;
+    let about = "document.querySelector('#ask[open] p')?.textContent === 'Trouble 1'";
+    browser.until_true(20, about).await;
+    answer(&browser, "why", "A drill").await;
+    server
+        .until("it is closed", async |server| {
+            (statuses(server, &ids).await == ["closed", "new", "new"]).then_some(())
+        })
+        .await;
+    // Another view, and the link of another one: the same holds there.
+    press(&browser, "1").await;
+    let second = format!(
+        "document.querySelector('#findings a[href*=\"{}\"]').click()",
+        ids[1]
+    );
+    browser
+        .until_true(
+            20,
+            &format!(
+                "document.querySelector('#findings a[href*=\"{}\"]') !== null",
+                ids[1]
+            ),
+        )
+        .await;
+    browser.run(&second).await;
+    shown(&browser, "Trouble 2").await;
+    press(&browser, "a").await;
+    server
+        .until("it is acknowledged", async |server| {
+            (statuses(server, &ids).await == ["closed", "acknowledged", "new"]).then_some(())
+        })
+        .await;
+    // Where nobody looks at incidents, no decision brings them back.
+    assert_eq!(browser.run("document.title").await, "Watchtower: Incidents");
+    // Both keys before any answer: what is said is cleared as the view turns.
+    browser
+        .run(
+            "['a', '1'].forEach((key) => document.body.dispatchEvent(\
+             new KeyboardEvent('keydown', {key, bubbles: true})))",
+        )
+        .await;
+    let told = "document.querySelector('#said').textContent.includes('already')";
+    browser.until_true(20, told).await;
+    assert_eq!(browser.run("document.title").await, "Watchtower");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn keys_do_not_reach_beneath_a_dialog() {
+    let server = quiet().await;
+    let ids = three(&server).await;
+    let browser = opened(&server, "/?view=incidents").await;
+    browser
+        .until_true(20, &format!("{ROWS}.length === 3"))
+        .await;
+    press(&browser, "n").await;
+    answer(&browser, "name", "Ann").await;
+    let asked = "document.querySelector('#ask[open] [name=text]') !== null";
+    browser.until_true(20, asked).await;
+    browser.run("document.activeElement.blur()").await;
+    for key in ["a", "?", "1"] {
+        press(&browser, key).await;
+    }
+    assert_eq!(browser.run(asked).await, true);
+    assert_eq!(browser.run("document.title").await, "Watchtower: Incidents");
+    assert_eq!(statuses(&server, &ids).await, ["new", "new", "new"]);
+
+    // What can't be sent is not lost.
+    server.signal("-KILL");
+    answer(&browser, "text", "Ask the pentesters").await;
+    let told = "document.querySelector('#said').textContent.includes('offered again')";
+    browser.until_true(20, told).await;
+    press(&browser, "n").await;
+    let again = "document.querySelector('#ask[open] [name=text]')?.value === 'Ask the pentesters'";
+    browser.until_true(20, again).await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn filters_stand_in_the_address_and_the_focus_stays() {
+    let server = quiet().await;
+    three(&server).await;
+    let browser = opened(&server, "/?view=incidents").await;
+    browser
+        .until_true(20, &format!("{ROWS}.length === 3"))
+        .await;
+    let filter = |value: &str| {
+        format!(
+            "(document.querySelector('#filters [name=severity]').value = '{value}', \
+             document.querySelector('#filters').dispatchEvent(new Event('change')))"
+        )
+    };
+    browser.run(&filter("critical")).await;
+    let calm = "!document.querySelector('#calm').hidden";
+    browser.until_true(20, calm).await;
+    assert_eq!(
+        browser.run("location.search").await,
+        "?view=incidents&severity=critical"
+    );
+    browser.run("location.reload()").await;
+    let set = "document.querySelector('#filters [name=severity]').value === 'critical'";
+    browser.until_true(20, &format!("{set} && {calm}")).await;
+
+    // What does not match is not announced; what does fills the empty list.
+    report(&server, &reported(4, "Trouble 4")).await;
+    let mut critical = reported(5, "Trouble 5");
+    critical["severity"] = json!("critical");
+    report(&server, &critical).await;
+    browser
+        .until_true(20, &format!("{ROWS}.join() === 'Trouble 5'"))
+        .await;
+    assert_eq!(
+        browser.run("document.querySelector('#fresh').hidden").await,
+        true
+    );
+    browser.run("history.back()").await;
+    browser
+        .until_true(20, &format!("{ROWS}.length === 5"))
+        .await;
+
+    // A row that changes is the same row to whoever is at it.
+    let id = "document.activeElement.closest('#triage li')?.dataset.id";
+    browser
+        .run("document.querySelectorAll('#triage li input')[2].focus()")
+        .await;
+    let before = browser.run(id).await;
+    browser.run("document.activeElement.click()").await;
+    let selected = "document.querySelector('#chosen').textContent === '1 selected'";
+    browser.until_true(20, selected).await;
+    assert_eq!(browser.run(id).await, before);
+    assert_eq!(browser.run("document.activeElement.checked").await, true);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_shift_report_tells_when_the_server_was_blind() {
+    let settings = "[watchdog]\ngone = \"1s\"\n";
+    let server = Setup::new().agents(NOBODY).settings(settings).start().await;
+    let publisher = Encoder::demo(&server.rtmp_url("live/team"));
+    server
+        .until("a stream", async |server| {
+            let streams = server.json("/api/streams").await;
+            (streams["items"][0]["state"] == "live").then_some(())
+        })
+        .await;
+    drop(publisher);
+    let incident = server
+        .until("it is told", async |server| {
+            let list = server.json("/api/incidents").await;
+            list["items"].as_array()?.first().cloned()
+        })
+        .await;
+    assert_eq!(incident["title"], "Signal of team lost");
+    let browser = opened(&server, "/?view=handover").await;
+    let blind = |what: &str| {
+        format!(
+            "[...document.querySelectorAll('#report li')].some((one) => \
+             one.textContent.startsWith('Signal of team lost') && one.textContent.includes('{what}'))"
+        )
+    };
+    browser.until_true(20, &blind("and still")).await;
+    let _publisher = Encoder::demo(&server.rtmp_url("live/team"));
+    server
+        .until("it is over", async |server| {
+            let list = server.json("/api/incidents").await;
+            (list["items"][0]["status"] == "closed").then_some(())
+        })
+        .await;
+    browser.run("location.reload()").await;
+    browser.until_true(20, &blind("over: from ")).await;
+    let done = "document.querySelector('#report').textContent.includes('Nobody did anything.')";
+    assert_eq!(browser.run(done).await, true, "it is no person's doing");
+    browser.close().await;
+}

@@ -1,0 +1,493 @@
+//! The API is what its description says: every operation is called, and what
+//! comes is held against the schema, in both directions.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::common::encoder::Encoder;
+use crate::common::serve::{Server, Setup};
+use crate::console::fixture::{report, reported};
+
+const SECRET: &str = "inbound-s3cret-of-tests";
+
+struct Described {
+    document: Value,
+    /// Operations that were called.
+    called: BTreeSet<String>,
+}
+
+impl Described {
+    /// Holds an answer against what is said of it.
+    async fn hold(&mut self, path: &str, method: &Method, response: Response) -> Value {
+        let method = method.as_str().to_lowercase();
+        let operation = &self.document["paths"][path][&method];
+        let status = response.status().as_u16().to_string();
+        let what = format!("{method} {path} -> {status}");
+        let described = &operation["responses"][&status];
+        assert!(described.is_object(), "{what} is not described");
+        assert!(
+            described["description"].is_string(),
+            "{what} has no description"
+        );
+        self.called.insert(format!("{method} {path}"));
+        let kind = response.headers().get("content-type");
+        let kind = kind.map(|kind| kind.to_str().unwrap().split(';').next().unwrap().to_owned());
+        let bytes = match kind.as_deref() {
+            Some("text/event-stream") => Default::default(),
+            _ => response.bytes().await.unwrap(),
+        };
+        let Some(content) = described["content"].as_object() else {
+            assert!(bytes.is_empty(), "{what} has a body that is not described");
+            return Value::Null;
+        };
+        let kind = kind.unwrap_or_else(|| panic!("{what} has no type"));
+        let schema = content.get(&kind);
+        let schema = schema.unwrap_or_else(|| panic!("{what} is {kind}, of {content:?}"));
+        if !kind.ends_with("json") {
+            return Value::Null;
+        }
+        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        let whole = json!({
+            "allOf": [schema["schema"]],
+            "components": self.document["components"]
+        });
+        let validator = jsonschema::validator_for(&whole).unwrap();
+        let faults: Vec<_> = validator
+            .iter_errors(&body)
+            .map(|fault| format!("{} at {}", fault, fault.instance_path()))
+            .collect();
+        assert!(faults.is_empty(), "{what}: {faults:#?}\n{body:#}");
+        let mut unknown = Vec::new();
+        self.undescribed(&[&schema["schema"]], &body, "", &mut unknown);
+        assert!(
+            unknown.is_empty(),
+            "{what} says more than is described: {unknown:?}"
+        );
+        body
+    }
+
+    /// Fields that no schema of these knows.
+    fn undescribed(&self, schemas: &[&Value], value: &Value, at: &str, unknown: &mut Vec<String>) {
+        let mut flat: Vec<&Value> = Vec::new();
+        let mut open: Vec<&Value> = schemas.to_vec();
+        while let Some(schema) = open.pop() {
+            if let Some(name) = schema["$ref"].as_str() {
+                let name = name.rsplit('/').next().unwrap();
+                open.push(&self.document["components"]["schemas"][name]);
+            }
+            for key in ["allOf", "oneOf", "anyOf"] {
+                open.extend(schema[key].as_array().into_iter().flatten());
+            }
+            flat.push(schema);
+        }
+        match value {
+            Value::Object(fields) => {
+                // Whatever may be in it.
+                let any = flat.iter().any(|schema| {
+                    let says = ["type", "$ref", "allOf", "oneOf", "properties"];
+                    let silent = says.iter().all(|key| schema[key].is_null());
+                    silent || schema["additionalProperties"].is_object()
+                });
+                for (name, value) in fields {
+                    let known: Vec<_> = flat
+                        .iter()
+                        .map(|schema| &schema["properties"][name])
+                        .filter(|schema| !schema.is_null())
+                        .collect();
+                    if known.is_empty() {
+                        if !any {
+                            unknown.push(format!("{at}.{name}"));
+                        }
+                        continue;
+                    }
+                    self.undescribed(&known, value, &format!("{at}.{name}"), unknown);
+                }
+            }
+            Value::Array(items) => {
+                let of: Vec<_> = flat
+                    .iter()
+                    .map(|schema| &schema["items"])
+                    .filter(|schema| !schema.is_null())
+                    .collect();
+                for item in items.iter().take(3) {
+                    self.undescribed(&of, item, &format!("{at}[]"), unknown);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_answers_as_described() {
+    let server = Setup::new()
+        .env("WATCHTOWER_INBOUND_SECRET", SECRET)
+        .settings("[sinks.file]\nkind = \"jsonl\"\naddress = \"out.jsonl\"\n")
+        .start()
+        .await;
+    let document = server.json("/api/openapi.json").await;
+    assert_eq!(document["openapi"], "3.1.0");
+    is_committed(&document);
+    let mut api = Described {
+        document: document.clone(),
+        called: BTreeSet::new(),
+    };
+    let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    report(&server, &reported(1, "A reverse shell")).await;
+    let incident = server
+        .until("an incident with its picture", async |server| {
+            let page = server.json("/api/incidents?stream=demo").await;
+            let of_agents = |one: &Value| one["agents"][0] != "Watchtower";
+            let found = page["items"]
+                .as_array()?
+                .iter()
+                .find(|one| of_agents(one))
+                .cloned()?;
+            let moments = server.json("/api/moments").await;
+            (!moments["items"].as_array()?.is_empty()).then_some(found)
+        })
+        .await;
+    let id = incident["id"].as_str().unwrap().to_owned();
+    let still = server.json("/api/moments").await["items"][0]["sha256"].clone();
+    let still = still.as_str().unwrap().to_owned();
+
+    // Reads, good and bad.
+    let missing = uuid::Uuid::now_v7().to_string();
+    let reads: Vec<(&str, String)> = vec![
+        ("/api/streams", String::new()),
+        ("/api/agents", String::new()),
+        ("/api/budget", String::new()),
+        ("/api/setup", String::new()),
+        ("/api/findings", "?limit=5".to_owned()),
+        ("/api/findings", "?limit=0".to_owned()),
+        ("/api/findings", "?severity=dreadful".to_owned()),
+        ("/api/findings", "?q=%20".to_owned()),
+        ("/api/incidents", "?limit=2&sort=severity".to_owned()),
+        ("/api/incidents", "?sort=luck".to_owned()),
+        ("/api/incidents", "?cursor=x".to_owned()),
+        ("/api/incidents", "?colour=red".to_owned()),
+        ("/api/incidents/{id}", id.clone()),
+        ("/api/incidents/{id}", missing.clone()),
+        ("/api/incidents/{id}", "x".to_owned()),
+        ("/api/incidents/{id}/transcripts", id.clone()),
+        ("/api/incidents/{id}/transcripts", missing.clone()),
+        ("/api/lessons", String::new()),
+        ("/api/moments", "?limit=3".to_owned()),
+        ("/api/moments", "?since=yesterday".to_owned()),
+        ("/api/handover", "?since=2026-01-01T00:00:00Z".to_owned()),
+        ("/api/handover", String::new()),
+        ("/api/evidence/{file}", format!("{still}.jpg")),
+        ("/api/evidence/{file}", "x.jpg".to_owned()),
+        ("/api/search", "?q=operational".to_owned()),
+        ("/api/search", "?q=".to_owned()),
+        ("/api/sinks", String::new()),
+        ("/api/sinks/{name}/dead", "file".to_owned()),
+        ("/api/sinks/{name}/dead", "nowhere".to_owned()),
+        ("/api/frames/{stream}/latest.jpg", "demo".to_owned()),
+        ("/api/frames/{stream}/latest.jpg", "nowhere".to_owned()),
+        ("/api/events", String::new()),
+        ("/api/openapi.json", String::new()),
+        ("/metrics", String::new()),
+        ("/readyz", String::new()),
+        ("/healthz", String::new()),
+    ];
+    for (path, with) in reads {
+        let response = server.get(&filled(path, &with)).await;
+        api.hold(path, &Method::GET, response).await;
+    }
+    // What is had already is not sent again.
+    for (path, with) in [
+        ("/api/incidents/{id}", id.clone()),
+        ("/api/evidence/{file}", format!("{still}.jpg")),
+    ] {
+        let url = server.http_url(&filled(path, &with));
+        let tag = server.client.get(&url).send().await.unwrap().headers()["etag"].clone();
+        let again = server
+            .client
+            .get(&url)
+            .header("if-none-match", tag)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(again.status().as_u16(), 304);
+        api.hold(path, &Method::GET, again).await;
+    }
+    changes(&server, &mut api, &id).await;
+    media(&server, &mut api).await;
+
+    let all: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys();
+            methods.map(move |method| format!("{method} {path}"))
+        })
+        .collect();
+    let left: Vec<_> = all.difference(&api.called).collect();
+    assert!(left.is_empty(), "never called: {left:?}");
+    let mut ids = BTreeSet::new();
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id} names two operations");
+        }
+    }
+    let nothing = server.get("/api/nothing").await;
+    assert_eq!(
+        nothing.headers()["content-type"],
+        "application/problem+json"
+    );
+}
+
+/// Describes all the server refuses: every page's size, every place in a list,
+/// and every text that must not be blank.
+#[test]
+fn the_description_says_what_is_too_little_or_too_much() {
+    let file = crate::common::serve::root().join("docs/openapi.json");
+    let document: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let (mut sizes, mut places) = (0, 0);
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let schema = &parameter["schema"];
+                match parameter["name"].as_str().unwrap() {
+                    "limit" => {
+                        assert_eq!(
+                            (&schema["minimum"], &schema["maximum"]),
+                            (&json!(1), &json!(1000))
+                        );
+                        sizes += 1;
+                    }
+                    "cursor" => {
+                        let bounded = schema["maximum"] == json!(i64::MAX);
+                        assert!(bounded || schema["pattern"].is_string(), "{schema}");
+                        places += 1;
+                    }
+                    "every" => assert_eq!(schema["minimum"], 1),
+                    "q" | "by" => assert_eq!(schema["minLength"], 1, "{parameter}"),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!((sizes, places), (5, 5));
+    let mut boxes = 0;
+    for schema in document["components"]["schemas"]
+        .as_object()
+        .unwrap()
+        .values()
+    {
+        let place = &schema["properties"]["box"];
+        if place.is_object() {
+            assert_eq!(
+                (&place["minItems"], &place["maxItems"]),
+                (&json!(4), &json!(4))
+            );
+            assert_eq!(place["items"]["maximum"], 1000, "{place}");
+            boxes += 1;
+        }
+    }
+    assert!(boxes >= 5, "{boxes} places on a picture");
+    for (body, field) in [
+        ("StatusBody", "by"),
+        ("NoteBody", "by"),
+        ("NoteBody", "text"),
+        ("Question", "question"),
+        ("Finding", "agent"),
+        ("Finding", "title"),
+        ("Finding", "stream"),
+    ] {
+        let schema = &document["components"]["schemas"][body]["properties"][field];
+        assert_eq!(schema["minLength"], 1, "{body}.{field}");
+    }
+    let version = &document["components"]["schemas"]["StatusBody"]["properties"]["version"];
+    assert_eq!(
+        (&version["minimum"], &version["maximum"]),
+        (&json!(0), &json!(1u64 << 53))
+    );
+    assert!(document["paths"]["/whep/{stream}"]["post"]["responses"]["409"].is_object());
+}
+
+/// JSON Schema counts them among the integers.
+#[tokio::test]
+async fn a_whole_number_with_a_fraction_of_zero_is_taken() {
+    let server = Setup::new().agents("").start().await;
+    let mut finding = reported(1, "A reverse shell");
+    finding["frame"]["seq"] = json!(12.0);
+    let url = server.http_url("/api/findings");
+    let taken = server.client.post(url).json(&finding).send().await.unwrap();
+    assert_eq!(taken.status().as_u16(), 201);
+    let stored: Value = taken.json().await.unwrap();
+    assert_eq!(stored["frame"]["seq"], json!(12));
+    let id = stored["incident"].as_str().unwrap();
+    let url = server.http_url(&format!("/api/incidents/{id}/status"));
+    let stale = json!({"by": "Ann", "status": "acknowledged", "version": 209.0});
+    let refused = server.client.post(url).json(&stale).send().await.unwrap();
+    assert_eq!(
+        refused.status().as_u16(),
+        409,
+        "another version, and a number"
+    );
+}
+
+fn filled(path: &str, with: &str) -> String {
+    match (path.find('{'), path.find('}')) {
+        (Some(start), Some(end)) => format!("{}{with}{}", &path[..start], &path[end + 1..]),
+        _ => format!("{path}{with}"),
+    }
+}
+
+async fn changes(server: &Server, api: &mut Described, id: &str) {
+    let decided = json!({"by": "Ann", "status": "acknowledged"});
+    let closed = json!({"by": "Ann", "status": "closed", "why": "A drill", "false_positive": true});
+    let noted = json!({"by": "Ann", "text": "Ask the pentesters"});
+    let missing = uuid::Uuid::now_v7().to_string();
+    let finding = reported(2, "Another reverse shell");
+    let (status, notes) = ("/api/incidents/{id}/status", "/api/incidents/{id}/notes");
+    let posts: Vec<(&str, &str, Value)> = vec![
+        (status, id, decided.clone()),
+        (status, id, decided.clone()),
+        (status, &missing, decided.clone()),
+        (status, id, json!({"by": "", "status": "closed"})),
+        (status, id, json!({"status": "gone"})),
+        (
+            status,
+            id,
+            json!({"by": "Ann", "status": "new", "version": 0}),
+        ),
+        (status, id, closed),
+        (notes, id, noted.clone()),
+        (notes, &missing, noted),
+        (notes, id, json!({"by": "Ann"})),
+        (notes, id, json!({"by": "Ann", "text": "x".repeat(70_000)})),
+        ("/api/findings", "", finding.clone()),
+        ("/api/findings", "", finding),
+        ("/api/findings", "", json!({"id": "x"})),
+        (
+            "/api/ask",
+            "",
+            json!({"question": "Are all systems operational?"}),
+        ),
+        ("/api/ask", "", json!({"question": "What was it?"})),
+        ("/api/ask", "", json!({"words": 1})),
+    ];
+    for (path, with, body) in posts {
+        let url = server.http_url(&filled(path, with));
+        let response = server.client.post(url).json(&body).send().await.unwrap();
+        api.hold(path, &Method::POST, response).await;
+    }
+    let url = server.http_url(&filled(status, id));
+    let plain = server.client.post(url).body("closed").send().await.unwrap();
+    assert_eq!(plain.status().as_u16(), 415);
+    api.hold(status, &Method::POST, plain).await;
+
+    let again = "/api/sinks/{name}/dead/{event}";
+    for event in [missing.as_str(), "x"] {
+        let url = server.http_url(&format!("/api/sinks/file/dead/{event}"));
+        let response = server.client.post(url).send().await.unwrap();
+        api.hold(again, &Method::POST, response).await;
+    }
+    let lesson = server.json("/api/lessons").await["items"][0]["id"].clone();
+    let lesson = lesson.as_str().unwrap().to_owned();
+    for lesson in [lesson.as_str(), lesson.as_str(), "x"] {
+        let url = server.http_url(&format!("/api/lessons/{lesson}"));
+        let response = server.client.delete(url).send().await.unwrap();
+        api.hold("/api/lessons/{id}", &Method::DELETE, response)
+            .await;
+    }
+    let unsigned = server
+        .client
+        .post(server.http_url("/api/inbound"))
+        .json(&decided);
+    api.hold(
+        "/api/inbound",
+        &Method::POST,
+        unsigned.send().await.unwrap(),
+    )
+    .await;
+    let form = server.client.post(server.http_url("/login")).body("");
+    api.hold("/login", &Method::POST, form.send().await.unwrap())
+        .await;
+    let leaving = server.client.post(server.http_url("/logout"));
+    let leaving = leaving.header("origin", "http://evil.example").send();
+    api.hold("/logout", &Method::POST, leaving.await.unwrap())
+        .await;
+    let foreign = server.client.get(server.http_url("/api/streams"));
+    let foreign = foreign
+        .header("origin", "http://evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(foreign.status().as_u16(), 403);
+    api.hold("/api/streams", &Method::GET, foreign).await;
+}
+
+async fn media(server: &Server, api: &mut Described) {
+    let watch = "/whep/{stream}";
+    let session = "/whep/{stream}/{session}";
+    let post = |stream: &str, kind: &'static str, body: &'static str| {
+        let url = server.http_url(&format!("/whep/{stream}"));
+        server
+            .client
+            .post(url)
+            .header("content-type", kind)
+            .body(body)
+            .send()
+    };
+    let offer = include_str!("../whep/offer.sdp");
+    let answered = post("demo", "application/sdp", offer).await.unwrap();
+    assert_eq!(answered.status().as_u16(), 201);
+    let location = answered.headers()["location"].to_str().unwrap().to_owned();
+    api.hold(watch, &Method::POST, answered).await;
+    for (stream, kind, body) in [
+        ("nowhere", "application/sdp", offer),
+        ("demo", "text/plain", offer),
+        ("demo", "application/sdp", "nonsense"),
+    ] {
+        let refused = post(stream, kind, body).await.unwrap();
+        api.hold(watch, &Method::POST, refused).await;
+    }
+    let fragment = |kind: &'static str, body: &'static str| {
+        let url = server.http_url(&location);
+        server
+            .client
+            .patch(url)
+            .header("content-type", kind)
+            .body(body)
+            .send()
+    };
+    for (kind, body) in [
+        ("application/trickle-ice-sdpfrag", "a=end-of-candidates\r\n"),
+        ("application/trickle-ice-sdpfrag", "a=ice-ufrag:other\r\n"),
+        ("text/plain", ""),
+    ] {
+        let taken = fragment(kind, body).await.unwrap();
+        api.hold(session, &Method::PATCH, taken).await;
+    }
+    for _ in 0..2 {
+        let ended = server
+            .client
+            .delete(server.http_url(&location))
+            .send()
+            .await
+            .unwrap();
+        api.hold(session, &Method::DELETE, ended).await;
+    }
+}
+
+/// The copy that people read and that the page's types are made from.
+fn is_committed(document: &Value) {
+    let file = crate::common::serve::root().join("docs/openapi.json");
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        let text = serde_json::to_string_pretty(document).unwrap();
+        std::fs::write(&file, text + "\n").unwrap();
+    }
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert!(
+        kept == *document,
+        "docs/openapi.json is not what the server says: UPDATE_OPENAPI=1 cargo test --test browser described"
+    );
+}

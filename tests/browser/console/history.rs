@@ -1,0 +1,142 @@
+//! A whole day looked back on: what the screen showed every five seconds, and
+//! an incident every few minutes.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::common::chromium::Chromium;
+use crate::common::encoder::Encoder;
+use crate::common::serve::{Server, Setup};
+use crate::console::fixture::{opened, press, report, reported};
+
+const HOUR: i64 = 3600;
+const INCIDENTS: usize = 120;
+
+/// A still that was really kept, as if the stream had gone on for a day.
+async fn a_day() -> Server {
+    let mut server = Setup::new().start().await;
+    let publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    server
+        .until("a still is kept", async |server| {
+            let kept = server.json("/api/moments").await;
+            kept["items"].as_array()?.first().map(|_| ())
+        })
+        .await;
+    drop(publisher);
+    server.signal("-TERM");
+    assert!(server.wait().await.success());
+    let file = server.folder.path().join("data/watchtower.db");
+    let db = rusqlite::Connection::open(file).unwrap();
+    let day_ago = (Timestamp::now() - SignedDuration::from_secs(24 * HOUR)).as_second();
+    db.execute_batch(&format!(
+        "CREATE TEMP TABLE real AS SELECT * FROM moments LIMIT 1;
+         DELETE FROM moments;
+         WITH RECURSIVE steps (step) AS (SELECT 1 UNION ALL SELECT step + 1 FROM steps WHERE step < 17278)
+         INSERT INTO moments (stream, seen_at, frame_seq, sha256)
+         SELECT stream, ({day_ago} + step * 5) * 1000000000, step, sha256 FROM steps, real;"
+    ))
+    .unwrap();
+    drop(db);
+    let server = server.again().await;
+    for number in 0..INCIDENTS {
+        let mut finding = reported(number, &format!("Hourly trouble {number}"));
+        let seconds = day_ago + 24 * HOUR * number as i64 / INCIDENTS as i64 + 30;
+        finding["observed_at"] = json!(Timestamp::from_second(seconds).unwrap().to_string());
+        report(&server, &finding).await;
+    }
+    server
+}
+
+/// Seconds from the oldest still to the newest, and how many there are.
+async fn shown(browser: &Chromium) -> (i64, usize) {
+    let times = "[...document.querySelectorAll('#moments time')].map((one) => Date.parse(one.dateTime) / 1000)";
+    let times: Vec<f64> = serde_json::from_value(browser.run(times).await).unwrap();
+    assert!(times.is_sorted_by(|newer, older| newer > older));
+    let span = times.first().unwrap() - times.last().unwrap();
+    (span as i64, times.len())
+}
+
+async fn says(browser: &Chromium, what: &str) {
+    let said = format!("document.querySelector('#past').textContent.includes('{what}')");
+    browser.until_true(10, &said).await;
+}
+
+const MIDDLE: &str = "document.querySelectorAll('#scale .hour')[2].click()";
+
+#[tokio::test]
+async fn a_day_is_looked_through_from_afar_and_from_near() {
+    let server = a_day().await;
+    let browser = opened(&server, "/?view=history&hours=24").await;
+    says(&browser, "one in 7 min of each stream").await;
+    let (span, count) = shown(&browser).await;
+    assert!(span > 23 * HOUR && count >= 198, "{span} s, {count}");
+    let marks = "document.querySelectorAll('#scale .tick').length";
+    assert!(browser.run(marks).await.as_u64().unwrap() > 50);
+
+    // Closer and closer, until every still is there.
+    browser.run(MIDDLE).await;
+    says(&browser, "one in 2 min").await;
+    let (span, count) = shown(&browser).await;
+    assert!((7 * HOUR..=8 * HOUR).contains(&span), "{span} s, {count}");
+    browser.run(MIDDLE).await;
+    says(&browser, "one in 18 s").await;
+    browser.run(MIDDLE).await;
+    says(&browser, "180 stills").await;
+    let (span, _) = shown(&browser).await;
+    assert_eq!(span, 15 * 60 - 5);
+    let address = "location.search.replace(/until=[^&]+/, 'until=')";
+    let address = browser.run(address).await;
+    assert_eq!(address, "?view=history&hours=0.25&until=");
+
+    // A link leads to where it was taken, and time goes both ways.
+    let first = "document.querySelector('#moments time').dateTime";
+    let middle = browser.run(first).await;
+    browser.run("location.reload()").await;
+    says(&browser, "180 stills").await;
+    assert_eq!(browser.run(first).await, middle);
+    let pressed = |name: &str| {
+        format!(
+            "[...document.querySelectorAll('#span button')].find((one) => one.textContent === '{name}').click()"
+        )
+    };
+    browser.run(&pressed("Earlier")).await;
+    browser.until_true(10, &format!("{first} < {middle}")).await;
+    browser.run(&pressed("Later")).await;
+    browser
+        .until_true(10, &format!("{first} === {middle}"))
+        .await;
+    browser.run(&pressed("Now")).await;
+    let newest = format!("Date.now() - Date.parse({first}) < 10 * 60e3");
+    browser.until_true(10, &newest).await;
+
+    // A shift of yesterday's, from its link.
+    let until = Timestamp::now() - SignedDuration::from_secs(12 * HOUR);
+    let shift = format!("/?view=handover&hours=1&until={until:.0}");
+    browser.open(&server.http_url(&shift)).await;
+    let began = "[...document.querySelectorAll('#report h3')].map((one) => one.textContent).join()";
+    let of_that_hour = format!("/Began in this time \\([456]\\)/.test({began})");
+    browser.until_true(10, &of_that_hour).await;
+
+    // What does not fit on a page is brought by hand, each once.
+    press(&browser, "4").await;
+    browser
+        .open(&server.http_url("/?view=search&q=trouble"))
+        .await;
+    let found = |count: usize| {
+        format!(
+            "new Set([...document.querySelectorAll('#matches a')].map((one) => one.href)).size === {count}"
+        )
+    };
+    browser.until_true(10, &found(50)).await;
+    browser
+        .run("document.querySelectorAll('.more')[1].click()")
+        .await;
+    browser.until_true(10, &found(100)).await;
+    browser
+        .run("document.querySelectorAll('.more')[1].click()")
+        .await;
+    browser.until_true(10, &found(INCIDENTS)).await;
+    let rest = "document.querySelectorAll('.more')[1].hidden";
+    assert_eq!(browser.run(rest).await, true);
+    browser.close().await;
+}

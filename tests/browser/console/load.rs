@@ -1,0 +1,136 @@
+//! More than anybody reads: 50,000 findings, a burst, a page left open.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use crate::common::serve::Server;
+use crate::console::fixture::{opened, press, quiet, report, reported};
+
+const MANY: usize = 50_000;
+const BURST: usize = 2_000;
+
+/// Long tasks of the page since it was opened, in milliseconds, the longest
+/// first.
+const LONGEST: &str = "window.long.sort((one, other) => other - one)";
+const WATCHED: &str = "window.long = []; new PerformanceObserver((list) => { \
+    for (const one of list.getEntries()) window.long.push(one.duration); }).observe({type: 'longtask'});";
+
+async fn all(server: &Server, numbers: std::ops::Range<usize>) {
+    futures_util::stream::iter(numbers)
+        .map(|number| async move {
+            // Two of one kind, then another.
+            report(
+                server,
+                &reported(number / 2, &format!("Event {}", number / 2)),
+            )
+            .await;
+        })
+        .buffer_unordered(64)
+        .collect::<Vec<_>>()
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
+    let server = quiet().await;
+    all(&server, 0..MANY).await;
+    let browser = opened(&server, "/").await;
+    browser.prepare(WATCHED).await;
+    browser.open(&server.http_url("/")).await;
+    browser
+        .until_true(
+            10,
+            "document.querySelectorAll('#findings li').length === 100",
+        )
+        .await;
+    press(&browser, "2").await;
+    browser
+        .until_true(10, "document.querySelectorAll('#triage li').length > 10")
+        .await;
+    let drawn = "document.querySelectorAll('#triage li').length";
+    assert!(
+        browser.run(drawn).await.as_u64().unwrap() < 60,
+        "only what is seen is there"
+    );
+
+    // To the end of what is loaded, and on.
+    let place =
+        "Number(document.querySelector('#triage li:last-child')?.getAttribute('aria-posinset'))";
+    let mut reached = Vec::new();
+    while reached.last().is_none_or(|place| *place < 600.0) {
+        assert!(reached.len() < 100, "no further than {reached:?}");
+        browser
+            .run("document.querySelector('#list').scrollTop = 1e9")
+            .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Null while nothing is drawn.
+        reached.push(browser.run(place).await.as_f64().unwrap_or_default());
+    }
+    assert!(browser.run(drawn).await.as_u64().unwrap() < 60);
+
+    // A burst, as fast as it is taken in: a key is answered meanwhile.
+    let nodes = "document.getElementsByTagName('*').length";
+    let before = browser.run(nodes).await.as_u64().unwrap();
+    let burst = async {
+        all(&server, 2 * MANY..2 * MANY + BURST).await;
+    };
+    let keys = async {
+        for _ in 0..20 {
+            press(&browser, "j").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::join!(burst, keys);
+    let fresh = "/^(\\d+|999 or more) new/.test(document.querySelector('#fresh').textContent)";
+    browser.until_true(20, fresh).await;
+    press(&browser, "1").await;
+    let newest = format!("Event {}", (2 * MANY + BURST - 1) / 2);
+    let newest = format!(
+        "[...document.querySelectorAll('#findings h3')].some((one) => one.textContent === '{newest}')"
+    );
+    browser.until_true(20, &newest).await;
+    assert_eq!(
+        browser
+            .run("document.querySelectorAll('#findings li').length")
+            .await,
+        100
+    );
+    let after = browser.run(nodes).await.as_u64().unwrap();
+    assert!(after < before + 2000, "{before} elements became {after}");
+    // Machines differ, and a busy one stops for a second by itself: a page that
+    // hangs has one task of many seconds, or many of some.
+    let tasks = browser.run(LONGEST).await;
+    let task = |nth: usize| tasks[nth].as_f64().unwrap_or_default();
+    assert!(task(0) < 5000.0 && task(2) < 2000.0, "tasks of {tasks} ms");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_page_left_open_keeps_no_more_than_it_shows() {
+    let server = quiet().await;
+    let browser = opened(&server, "/").await;
+    browser
+        .until_true(10, "performance.getEntriesByName('usable').length > 0")
+        .await;
+    // Through its views while findings come, again and again.
+    let mut heaps = Vec::new();
+    for round in 0..5 {
+        all(&server, 10_000 + round * 300..10_000 + (round + 1) * 300).await;
+        for view in ["3", "2", "5", "6", "1"] {
+            press(&browser, view).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        heaps.push(browser.heap().await);
+    }
+    // A finding is a kilobyte: what 900 of them leave behind would show.
+    let (second, last) = (heaps[1], heaps[4]);
+    assert!(last < second + 600e3, "{heaps:?} bytes");
+    let shown = "document.querySelectorAll('#findings li').length === 100";
+    browser.until_true(10, shown).await;
+    let elements = browser
+        .run("document.getElementsByTagName('*').length")
+        .await;
+    assert!(elements.as_u64().unwrap() < 6000, "{elements} elements");
+    browser.close().await;
+}

@@ -1,0 +1,18 @@
+//! The console as a person meets it: a real server, real publishers, and a
+//! real browser.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod fixture;
+
+mod accessible;
+mod bulk;
+mod dead;
+mod decisions;
+mod described;
+mod handover;
+mod history;
+mod hostile;
+mod load;
+mod models;
+mod reconnect;
+mod waiting;

@@ -1,0 +1,60 @@
+//! Another implementation of SRTP at the other end: the test that the keys of
+//! the fan-out are the ones DTLS agreed on, and that its packets are whole.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::whep::clip::Recipe;
+use crate::whep::server::Server;
+
+/// A Python that has aiortc: Debian's own, or whichever comes first.
+async fn python() -> &'static str {
+    for python in ["python3", "/usr/bin/python3"] {
+        let probe = Command::new(python)
+            .args(["-c", "import aiortc"])
+            .stderr(Stdio::null())
+            .status();
+        if probe.await.is_ok_and(|status| status.success()) {
+            return python;
+        }
+    }
+    panic!("aiortc is missing: scripts/setup.sh --tests installs it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_independent_client_decrypts_and_decodes() {
+    let server = Server::start(10).await;
+    let recipe = Recipe {
+        size: "640x360",
+        bitrate: "500k",
+        ..Recipe::default()
+    };
+    let clip = Arc::new(recipe.make());
+    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let output = Command::new(python().await)
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/browser/whep/independent.py"
+        ))
+        .arg(format!("http://{}/whep/team", server.http))
+        .arg("60")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("Python runs");
+    assert!(output.status.success(), "{output:?}");
+    let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    println!("{seen}");
+    let count = |what: &str| seen[what].as_u64().expect("a count");
+    assert!(count("video") > 90, "{seen}");
+    assert_eq!(count("width"), 640);
+    assert!(count("audio") > 120, "{seen}");
+    assert!(count("loudest") > 500, "{seen}");
+    // It leaves without a word of WHEP.
+    server.wait_for("watchtower_viewers", 0.0, 10).await;
+}

@@ -1,0 +1,21 @@
+//! The server from outside: its command line, RTMP, its API and its files.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod eval;
+mod exchange;
+mod fallback;
+mod gemini;
+mod incidents;
+mod odd_pictures;
+mod outgoing_redaction;
+mod panel;
+mod reload;
+mod remote;
+mod rtmp;
+mod rtmp_bad_input;
+mod serve;
+mod store;
+mod watchdog;

@@ -1,0 +1,253 @@
+//! Nothing reaches a hosted model that its policy hides, whichever way it goes:
+//! the screen, an analyst's memory, another analyst's report, a question.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::common::gemini::{FakeGemini, Reply};
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use watchtower::analysts;
+use watchtower::analysts::budget::settings::Limits;
+use watchtower::analysts::budget::{Budget, Prices};
+use watchtower::analysts::settings::{AgentConfig, Panel, Priority};
+use watchtower::analysts::{
+    Clerk, Governor, GovernorSettings, Meeting, Member, Mind, Policy, Staff, Thinker,
+};
+use watchtower::base::secret::Secret;
+use watchtower::base::stream_name::StreamName;
+use watchtower::domain::agent_status::{AgentStatus, Roster};
+use watchtower::domain::finding::{
+    Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
+};
+use watchtower::domain::metrics::Metrics;
+use watchtower::media::MediaTime;
+use watchtower::models::gemini::{Gemini, GeminiSettings};
+use watchtower::models::model::{Answers as _, Model, Persona};
+use watchtower::models::offline::{Offline, Rules};
+use watchtower::record::FindingsBus;
+use watchtower::record::settings::StoreSettings;
+use watchtower::record::store::Publication;
+use watchtower::screen::frame::Frame;
+use watchtower::screen::frames::FrameBus;
+use watchtower::screen::picture::{Picture, Rect, TextLine};
+use watchtower::screen::redact::{OwnPatterns, Redact, secrets_on};
+
+const PERSONAL: &str = "jane.doe@corp.example";
+const OWN: &str = "CUST-482913";
+
+fn persona(name: &str, indicators: &[&str]) -> Arc<Persona> {
+    Arc::new(Persona {
+        name: name.to_owned(),
+        personality: "wary".to_owned(),
+        focus: "threats".to_owned(),
+        indicators: indicators.iter().map(|text| (*text).to_owned()).collect(),
+    })
+}
+
+fn member(persona: Arc<Persona>, thinker: Thinker) -> Member {
+    Member {
+        config: AgentConfig {
+            interval: Duration::from_secs(1),
+            ..AgentConfig::new(persona)
+        },
+        mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+    }
+}
+
+fn policy(redact: Redact, own: &OwnPatterns) -> Policy {
+    Policy {
+        redact,
+        own: own.clone(),
+        redact_evidence: Redact::SecretsAndPersonal,
+        ungrounded: Severity::Medium,
+    }
+}
+
+fn hosted(gemini: &FakeGemini, own: &OwnPatterns) -> Thinker {
+    let settings = GeminiSettings {
+        base_url: Some(gemini.base_url()),
+        ..GeminiSettings::new(Secret::new("AIzaFakeKeyOfTheTests0123456789abcdefgh").unwrap())
+    };
+    Thinker {
+        model: Arc::new(Gemini::new(settings).unwrap()),
+        governor: Some(Arc::new(Governor::new(GovernorSettings::default()))),
+        policy: policy(Redact::SecretsAndPersonal, own),
+    }
+}
+
+fn grey() -> Picture {
+    Picture {
+        width: 800,
+        height: 400,
+        y: vec![200; 800 * 400],
+        u: vec![128; 400 * 200],
+        v: vec![128; 400 * 200],
+    }
+}
+
+/// Read before anybody wanted more hidden than the known kinds.
+fn read(frame: &Frame) -> Frame {
+    let texts = [
+        format!("Case of {OWN} opened by {PERSONAL}"),
+        "All systems operational".to_owned(),
+    ];
+    let line = |(row, text): (u32, String)| TextLine {
+        rect: Rect {
+            x: 20,
+            y: 40 * (row + 1),
+            width: 10 * text.len() as u32,
+            height: 20,
+        },
+        text,
+        confidence: 1.0,
+    };
+    let lines: Arc<[TextLine]> = (0..).zip(texts).map(line).collect();
+    let size = (frame.picture.width, frame.picture.height);
+    let secrets = secrets_on(&lines, &OwnPatterns::default(), size);
+    frame.read(lines, secrets.into())
+}
+
+/// Reported by the analyst itself, when it was rules on this machine.
+fn earlier(stream: &StreamName) -> Publication {
+    let model = ModelRef {
+        provider: "offline".to_owned(),
+        name: "rules".to_owned(),
+        version: String::new(),
+        prompt: String::new(),
+    };
+    let frame = FrameRef {
+        seq: 1,
+        pts_ms: 0,
+        sha256: String::new(),
+    };
+    let observation = Observation {
+        severity: Severity::Info,
+        confidence: 0.8,
+        category: Category::Other,
+        title: format!("Seen before: {PERSONAL}"),
+        detail: String::new(),
+        evidence: vec![Evidence {
+            quote: format!("{OWN} by {PERSONAL}"),
+            bounds: None,
+            grounded: None,
+        }],
+        mitre: vec![],
+        recommended_action: String::new(),
+    };
+    let now = Timestamp::now();
+    Publication {
+        finding: Finding::new("DevOps", stream.clone(), now, frame, observation, model),
+        still: None,
+        asked: None,
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
+    let gemini = FakeGemini::start().await;
+    gemini.script_case(
+        "DevOps",
+        [Reply::view("confirm", "low", "It is so.", "All systems")],
+    );
+    gemini.otherwise(Reply::nothing());
+    let own = OwnPatterns::new(&["CUST-[0-9]{6}".to_owned()]).unwrap();
+    let rules = Arc::new(Rules::load(&[]).unwrap());
+    let first = persona("SecOps", &[PERSONAL, OWN]);
+    let offline = Thinker {
+        model: Arc::new(Offline::new(rules, &first)) as Arc<dyn Model>,
+        governor: None,
+        // Rules look on this machine.
+        policy: policy(Redact::Off, &own),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["SecOps", "DevOps", "Watchtower"].map(str::to_owned);
+    let data = folder.path().join("data");
+    let (findings, _writer) =
+        FindingsBus::open(&data, folder.path(), &names, &StoreSettings::default()).unwrap();
+    let stream = StreamName::new("team").unwrap();
+    findings.publish(earlier(&stream)).await.unwrap();
+    let statuses = names.iter().map(|name| AgentStatus::new(name, "test", "m"));
+    let meeting = Meeting {
+        frames: FrameBus::new(),
+        findings,
+        roster: Roster::new(statuses.collect()),
+        metrics: Arc::new(Metrics::new()),
+        budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
+    };
+    let second = persona("DevOps", &[]);
+    let staff = Staff {
+        members: Arc::from([
+            member(first, offline),
+            member(second, hosted(&gemini, &own)),
+        ]),
+        panel: Panel::parse("[panel]\nseverity = \"low\"", "")
+            .unwrap()
+            .exchange,
+        clerk: Some(Mind::new(
+            hosted(&gemini, &own),
+            Vec::new(),
+            Priority::Normal,
+        )),
+    };
+    let (_keep, staff) = watch::channel(staff);
+    let shutdown = CancellationToken::new();
+    let panel = tokio::spawn(analysts::run(
+        staff.clone(),
+        meeting.clone(),
+        shutdown.clone(),
+    ));
+    meeting.frames.expect_reading();
+    let mut publisher = meeting
+        .frames
+        .open(&stream, |_| Ok(Bytes::from_static(b"\xff\xd8jpeg\xff\xd9")));
+    let frame = publisher.publish(grey(), MediaTime(0), Timestamp::now());
+    meeting.frames.publish_read(Arc::new(read(&frame)));
+
+    // Looked at, and put to the panel.
+    let asked = async {
+        loop {
+            let requests = gemini.requests();
+            let looks = requests.iter().filter(|request| !request.is_case()).count();
+            if looks > 0 && requests.len() > looks {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked)
+        .await
+        .expect("a look and a case");
+    // What a person asks, and the record beside it. Its answer is no matter.
+    let clerk = Clerk::new(staff, meeting.clone());
+    let record = vec![format!("on the screen: {PERSONAL} with {OWN}")];
+    let _ = clerk.put(format!("Who is {OWN}?"), record).await;
+    shutdown.cancel();
+    panel.await.unwrap();
+
+    let requests = gemini.requests();
+    let look = requests.iter().find(|request| {
+        let text = request.text();
+        text.contains("what you reported earlier")
+    });
+    let look = look.expect("a look with a memory").text();
+    assert!(look.contains("Seen before: [masked"), "{look}");
+    assert!(look.contains("Case of [masked"), "{look}");
+    let case = requests.iter().find(|request| request.is_case()).unwrap();
+    assert!(
+        case.text().contains("On screen: [masked"),
+        "{}",
+        case.text()
+    );
+    let asked = requests.iter().find(|r| r.text().contains("Who is "));
+    let asked = asked.expect("the question").text();
+    assert!(asked.contains("Who is [masked"), "{asked}");
+    for request in &requests {
+        let sent = request.body.to_string();
+        assert!(!sent.contains(PERSONAL), "{sent}");
+        assert!(!sent.contains(OWN), "{sent}");
+    }
+}

@@ -1,0 +1,309 @@
+//! Webhooks: what Slack, Teams, Discord, Mattermost and PagerDuty document
+//! is enforced by the other side here.
+
+use std::sync::{Arc, Mutex};
+
+use hmac::{Hmac, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use watchtower::domain::finding::Severity;
+
+use crate::sinks::fake::{Fake, Reply, Request, reply, throttled};
+use crate::sinks::house::{House, SECRET, brute_force};
+
+fn is_signed(request: &Request) -> bool {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(request.header("x-watchtower-timestamp").as_bytes());
+    mac.update(b".");
+    mac.update(&request.body);
+    let hex: String = mac
+        .finalize()
+        .into_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    request.header("x-watchtower-signature") == format!("sha256={hex}")
+}
+
+fn bad(why: &str) -> Reply {
+    reply(400, json!({ "error": why }))
+}
+
+/// Block Kit: at most 50 blocks; a section's text 3,000 characters; no power
+/// in what the screen said.
+fn slack(request: &Request) -> Reply {
+    let body = request.json();
+    let blocks = body["blocks"].as_array().unwrap();
+    let fits = blocks.iter().all(|block| {
+        let text = block["text"]["text"].as_str().unwrap_or("x");
+        (1..=3000).contains(&text.encode_utf16().count())
+            && ["section", "context", "header", "divider"]
+                .contains(&block["type"].as_str().unwrap())
+    });
+    let text = body.to_string();
+    match fits && blocks.len() <= 50 && body["text"].is_string() && is_signed(request) {
+        false => bad("invalid_blocks"),
+        true if text.contains("<!channel>") || text.contains("<http") => bad("power"),
+        true => (200, vec![], b"ok".to_vec()),
+    }
+}
+
+fn teams(request: &Request) -> Reply {
+    let body = request.json();
+    let card = &body["attachments"][0];
+    let sound = body["type"] == "message"
+        && card["contentType"] == "application/vnd.microsoft.card.adaptive"
+        && card["content"]["type"] == "AdaptiveCard"
+        && card["content"]["body"]
+            .as_array()
+            .is_some_and(|body| !body.is_empty())
+        && request.body.len() <= 28 << 10
+        && !body.to_string().contains("[x](");
+    if sound {
+        reply(202, json!({}))
+    } else {
+        bad("card")
+    }
+}
+
+fn discord(request: &Request) -> Reply {
+    let body = request.json();
+    let embed = &body["embeds"][0];
+    let short = |value: &Value, most: usize| {
+        value.as_str().is_some_and(|text| {
+            let count = text.encode_utf16().count();
+            !text.trim().is_empty() && count <= most
+        })
+    };
+    fn length(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.encode_utf16().count(),
+            Value::Array(items) => items.iter().map(length).sum(),
+            Value::Object(parts) => parts.values().map(length).sum(),
+            _ => 0,
+        }
+    }
+    // A digest has a title alone.
+    let fields = embed["fields"].as_array().map_or(&[][..], Vec::as_slice);
+    let sound = short(&embed["title"], 256)
+        && (embed["description"].is_null() || short(&embed["description"], 4096))
+        && fields.len() <= 25
+        && fields
+            .iter()
+            .all(|field| short(&field["name"], 256) && short(&field["value"], 1024))
+        && body["allowed_mentions"]["parse"] == json!([])
+        && length(embed) <= 6000
+        && embed["color"].is_u64();
+    if sound {
+        (204, vec![], vec![])
+    } else {
+        bad("embed")
+    }
+}
+
+fn mattermost(request: &Request) -> Reply {
+    let attachment = &request.json()["attachments"][0];
+    let text = attachment["text"]
+        .as_str()
+        .or(attachment["title"].as_str())
+        .unwrap();
+    let sound =
+        text.chars().count() <= 16_383 && !text.contains("@everyone") && !text.contains("[x](");
+    if sound {
+        (200, vec![], b"ok".to_vec())
+    } else {
+        bad("attachment")
+    }
+}
+
+type Judge = fn(&Request) -> Reply;
+const JUDGES: [(&str, Judge); 4] = [
+    ("slack", slack),
+    ("teams", teams),
+    ("discord", discord),
+    ("mattermost", mattermost),
+];
+
+#[tokio::test]
+async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
+    for (preset, judge) in JUDGES {
+        let chat = Fake::start(judge).await;
+        let house = House::with(&format!(
+            "[sinks.chat]\nkind = 'webhook'\npreset = '{preset}'\naddress = '{}'",
+            chat.url()
+        ))
+        .await;
+        // Escaped, these are many times as long; and nothing to be seen.
+        let mut stretched = brute_force("SecOps", Severity::Critical);
+        stretched.stream = watchtower::base::stream_name::StreamName::new("stretched").unwrap();
+        stretched.title = "😀<_".repeat(60);
+        stretched.detail = "<".repeat(1000);
+        stretched.evidence[0].quote = "<😀".repeat(800);
+        stretched.recommended_action = "&".repeat(900);
+        house.finding(stretched).await;
+        let mut blank = brute_force("SecOps", Severity::Critical);
+        blank.stream = watchtower::base::stream_name::StreamName::new("blank").unwrap();
+        blank.evidence[0].quote = " \u{200b}\n\u{202e} ".to_owned();
+        blank.recommended_action = "\n \t".to_owned();
+        house.finding(blank).await;
+        house.told("chat").await;
+        let sink = house.sink("chat");
+        assert_eq!((sink.delivered, sink.failed), (2, 0), "{preset}");
+        let said = chat.seen(Request::text);
+        // Cut where it had to be, and no escape in two.
+        assert!(
+            said[0].contains('…') && !said[0].contains("&l…"),
+            "{preset}"
+        );
+        for label in ["On the screen", "Do: ", "\"Do\"", "\"> "] {
+            assert!(!said[1].contains(label), "{preset}: {label} {}", said[1]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_chat_takes_what_a_hostile_screen_says() {
+    for (preset, judge) in JUDGES {
+        let chat = Fake::start(judge).await;
+        // Teams says 200 and means 429; the others say it.
+        chat.faults([match preset {
+            "teams" => (
+                200,
+                vec![],
+                b"Microsoft Teams endpoint returned HTTP error 429".to_vec(),
+            ),
+            _ => throttled(429),
+        }]);
+        let house = House::with(&format!(
+            "[sinks.chat]\nkind = 'webhook'\npreset = '{preset}'\naddress = '{}/services/h1dden'\nrate = '3/1s'",
+            chat.url()
+        ))
+        .await;
+        house.life().await;
+        let mut long = brute_force("SecOps", Severity::Critical);
+        long.stream = watchtower::base::stream_name::StreamName::new("other").unwrap();
+        long.title = "_*`|[]()@".repeat(100);
+        long.detail = "_*`<|[]()@\n".repeat(2000);
+        long.evidence[0].quote = "_*`<|[]()@ ".repeat(200);
+        long.agent = "A".repeat(32);
+        house.finding(long).await;
+        house.told("chat").await;
+        house
+            .until("the digest", |_| chat.seen(|_| ()).len() >= 5)
+            .await;
+        let sink = house.sink("chat");
+        let dead = house.bus.dead("chat", None, 3).await.unwrap().items;
+        assert_eq!(
+            sink.dead,
+            0,
+            "{preset}: {dead:#?} {}",
+            chat.seen(Request::text).join("\n")
+        );
+        assert!(sink.failed >= 1, "{preset}");
+        assert!(
+            !crate::common::log::text().contains("h1dden"),
+            "the address is in the log"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_template_of_ones_own_is_signed_and_a_typo_is_refused() {
+    let hook = Fake::start(|request| {
+        assert!(is_signed(request) && request.header("x-watchtower-id").len() == 36);
+        reply(200, json!({}))
+    })
+    .await;
+    let sink = |template: &str| {
+        format!(
+            "[sinks.hook]\nkind = 'webhook'\naddress = '{}'\ntemplate = '''{template}'''",
+            hook.url()
+        )
+    };
+    let house = House::with(&sink(
+        "{\"text\": {{ title | tojson }}, \"ip\": {{ event.observables[0].value | tojson }}}",
+    ))
+    .await;
+    house.finding(brute_force("SecOps", Severity::High)).await;
+    house.told("hook").await;
+    let said = hook.seen(Request::json);
+    assert_eq!(said.len(), 1);
+    assert!(said[0]["text"].as_str().unwrap().ends_with("= bad \\ end"));
+
+    let settings = crate::sinks::house::settings(&sink("line one\n{{ titel }}"));
+    let opened =
+        watchtower::sinks::Sinks::open(&settings, &house.bus, &house.board, &house.metrics);
+    let error = opened.await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "sinks.hook: template, line 2, column 4: undefined value: `titel` is undefined"
+    );
+}
+
+/// Events API v2, with what it documents as limits.
+pub(crate) fn pagerduty(request: &Request, alerts: &Mutex<Vec<(String, String, String)>>) -> Reply {
+    let event = request.json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let action = text(&event["event_action"]);
+    let payload = &event["payload"];
+    let severity = text(&payload["severity"]);
+    let summary = text(&payload["summary"]);
+    let sound = match action.as_str() {
+        "trigger" => {
+            ["critical", "error", "warning", "info"].contains(&severity.as_str())
+                && (1..=1024).contains(&summary.chars().count())
+                && payload["source"].is_string()
+        }
+        "acknowledge" | "resolve" => payload.is_null(),
+        _ => false,
+    };
+    let key = text(&event["dedup_key"]);
+    if !sound
+        || key.is_empty()
+        || key.len() > 255
+        || request.body.len() > 512 << 10
+        || request.path != "/v2/enqueue"
+    {
+        return reply(
+            400,
+            json!({ "status": "invalid event", "errors": [action] }),
+        );
+    }
+    alerts.lock().unwrap().push((action, severity, key.clone()));
+    reply(202, json!({ "status": "success", "dedup_key": key }))
+}
+
+#[tokio::test]
+async fn pagerduty_follows_an_incident_by_its_key() {
+    let alerts = Arc::new(Mutex::new(Vec::new()));
+    let theirs = Arc::clone(&alerts);
+    let pager = Fake::start(move |request| pagerduty(request, &theirs)).await;
+    pager.faults([throttled(429), reply(500, json!({}))]);
+    let house = House::with(&format!(
+        "[sinks.pager]\nkind = 'pagerduty'\naddress = '{}'",
+        pager.url()
+    ))
+    .await;
+    let id = house.life().await.to_string();
+    house.told("pager").await;
+    let seen: Vec<_> = alerts
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(action, severity, key)| {
+            assert_eq!(*key, id);
+            format!("{action} {severity}").trim().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "trigger warning",
+            "trigger error",
+            "acknowledge",
+            "resolve",
+            "trigger critical"
+        ]
+    );
+    assert_eq!(house.sink("pager").dead, 0);
+}

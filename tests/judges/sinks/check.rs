@@ -1,0 +1,57 @@
+//! `watchtower check` beside a server: how its record and its sinks stand.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::common::serve::command;
+use crate::sinks::house::{House, numbered};
+
+const TICKET: &str = "[sinks.ticket]\nkind = \"webhook\"\naddress = \"http://127.0.0.1:9/hook\"\n";
+
+async fn table(house: &House) -> String {
+    let mut check = command("check", house.dir.path());
+    let output = check.output().await.unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{table}");
+    table
+}
+
+fn warnings(table: &str) -> Vec<&str> {
+    let warns = table.lines().filter(|line| line.contains("  warn   "));
+    warns.filter_map(|line| line.split("  ").next()).collect()
+}
+
+#[tokio::test]
+async fn what_waits_and_a_clock_that_cannot_be_right_are_told_beside_a_server() {
+    let house = House::with(TICKET).await;
+    std::fs::write(house.dir.path().join("agents.toml"), "").unwrap();
+    std::fs::write(house.dir.path().join("watchtower.toml"), TICKET).unwrap();
+    let started = table(&house).await;
+    assert!(started.contains("without findings"), "{started}");
+    assert_eq!(warnings(&started), Vec::<&str>::new(), "{started}");
+
+    for nth in 0..3 {
+        house.finding(numbered(nth)).await;
+    }
+    house
+        .until("the webhook is out of reach", |house| {
+            house.sink("ticket").failed > 0
+        })
+        .await;
+    // What has just happened is on its way.
+    let on_its_way = table(&house).await;
+    assert_eq!(warnings(&on_its_way), Vec::<&str>::new(), "{on_its_way}");
+
+    let db = rusqlite::Connection::open(house.dir.path().join("data/watchtower.db")).unwrap();
+    let since = Timestamp::now() - SignedDuration::from_hours(1);
+    let since = i64::try_from(since.as_nanosecond()).unwrap();
+    db.execute("UPDATE outbox SET at = ?1", [since]).unwrap();
+    let waiting = table(&house).await;
+    assert_eq!(warnings(&waiting), ["sink ticket"], "{waiting}");
+    assert!(waiting.contains("3 events wait since "), "{waiting}");
+
+    let ahead = "UPDATE findings SET stored_at = stored_at + 172800000000000";
+    db.execute(ahead, []).unwrap();
+    let wrong = table(&house).await;
+    assert_eq!(warnings(&wrong), ["database", "sink ticket"], "{wrong}");
+    assert!(wrong.contains("NTP"), "{wrong}");
+}
