@@ -176,6 +176,8 @@ fn by_context(word: &str, before: &str, earlier: &str) -> Option<Entity> {
         }
         "sudo" => EntityKind::User,
         "host" | "hostname" | "server" | "node" | "machine" | "computer" => EntityKind::Host,
+        // `failed logins on db01`
+        "on" | "from" | "to" | "at" | "against" | "via" if is_lettered(word) => EntityKind::Host,
         "rule" | "rule.name" | "signature" | "check" | "alertname" | "sid" => EntityKind::Rule,
         "pod" | "deployment" | "service" | "bucket" | "instance" | "namespace" | "container"
         | "cluster" | "database" => EntityKind::Resource,
@@ -297,6 +299,22 @@ fn is_numbered(word: &str) -> bool {
         && !regions
             .iter()
             .any(|region| word.starts_with(region) && word.matches('-').count() == 2)
+}
+
+/// `db01`, `dc02`, `ws0417`: letters and a number, as machines without a hyphen
+/// are called. Protocols, versions and places on a page are named so too.
+fn is_lettered(word: &str) -> bool {
+    const OTHERS: [&str; 34] = [
+        "aes", "base", "centos", "cis", "code", "column", "cp", "cve", "day", "debian", "error",
+        "fedora", "http", "ipv", "iso", "java", "level", "line", "md", "mp", "page", "php", "port",
+        "python", "rfc", "rhel", "sha", "step", "tier", "tls", "top", "ubuntu", "utf", "windows",
+    ];
+    let digits = word.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let letters = &word[..word.len() - digits];
+    (2..=5).contains(&digits)
+        && letters.len() >= 2
+        && letters.bytes().all(|b| b.is_ascii_alphabetic())
+        && !OTHERS.contains(&letters)
 }
 
 /// A pod's workload: `ledger-worker` of `ledger-worker-59d7c8f6b-k2vnq`. The
@@ -472,6 +490,11 @@ mod tests {
             (
                 "CVE-2024-3094 in xz-utils 5.6.1 on etl-runner-2",
                 &["cve CVE-2024-3094", "host etl-runner-2"],
+            ),
+            ("14 failed logins on db01 from ws0417", &["host db01", "host ws0417"]),
+            (
+                "moved to tls13 on port443, sha256 on windows11, errors on page12",
+                &[],
             ),
             ("S3 bucket allows public read access", &[]),
             (

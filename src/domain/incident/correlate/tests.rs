@@ -301,3 +301,17 @@ fn names_that_ocr_reads_otherwise_are_the_same() {
         );
     }
 }
+
+/// Neither `db01` nor `db02` has a hyphen or a dot in it.
+#[test]
+fn machines_with_short_names_are_different_machines() {
+    let on = |host: &str| {
+        subject(
+            Category::Intrusion,
+            &format!("Brute force on {host}"),
+            &[&format!("14 failed logins on {host}")],
+        )
+    };
+    assert!(same(&on("db01"), &on("db01")));
+    assert!(!same(&on("db01"), &on("db02")));
+}
