@@ -267,6 +267,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         &["T1530"],
     ),
     ("missing_mfa", &["mfa ", "multi factor", "two factor"], &[]),
+    ("mfa_fatigue", &["mfa fatigue", "push bombing"], &["T1621"]),
     (
         "open_port",
         &[
@@ -459,6 +460,11 @@ pub(crate) const ENTRIES: &[Entry] = &[
             "dan prompt",
             "developer mode",
         ],
+        &[],
+    ),
+    (
+        "data_extraction_prompt",
+        &["data exfiltration prompt"],
         &[],
     ),
     (
