@@ -390,6 +390,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         &[],
     ),
     ("backlog", &["queue depth", "backlog", "consumer lag"], &[]),
+    ("ocr_backlog", &["ocr backlog"], &[]),
     ("image_pull", &["imagepullbackoff", "errimagepull"], &[]),
     (
         "node_down",
