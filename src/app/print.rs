@@ -15,7 +15,7 @@ pub(crate) async fn print_findings(findings: FindingsBus) {
             Err(RecvError::Lagged(count)) => {
                 tracing::warn!(
                     count,
-                    "findings came too fast to print; all are in findings.jsonl"
+                    "too many findings to print; see findings.jsonl"
                 );
             }
             Err(RecvError::Closed) => return,

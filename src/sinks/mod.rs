@@ -223,8 +223,8 @@ impl Sinks {
 /// What [`Sinks::open`] would refuse, told of one.
 pub fn check(settings: &SinkSettings) -> Result<&'static str, String> {
     match settings.address {
-        Some(_) => destination(settings).map(|_| "in order; `watchtower sink test` sends a sample"),
-        None => Ok("off: it has no address"),
+        Some(_) => destination(settings).map(|_| "configured; run `watchtower sink test` to send a test event"),
+        None => Ok("off: no address configured"),
     }
 }
 

@@ -384,7 +384,7 @@ async fn check_tells_how_long_the_certificate_lasts() {
     let path = folder.path();
     fs::write(path.join("agents.toml"), "").unwrap();
     fs::write(path.join("watchtower.toml"), SETTINGS).unwrap();
-    for (days, verdict) in [(90, "ok"), (9, "warn"), (-3, "FAULT")] {
+    for (days, verdict) in [(90, "ok"), (9, "warn"), (-3, "ERROR")] {
         authority.issue(path, days);
         let mut check = command("check", path);
         let output = tokio::time::timeout(PATIENCE, check.output()).await;
@@ -394,7 +394,7 @@ async fn check_tells_how_long_the_certificate_lasts() {
         let row = row.unwrap_or_else(|| panic!("{said}"));
         assert!(row.contains(&format!(" {verdict} ")), "{row}");
         assert!(row.contains("for localhost, 127.0.0.1, "), "{row}");
-        assert_eq!(output.status.success(), verdict != "FAULT", "{said}");
+        assert_eq!(output.status.success(), verdict != "ERROR", "{said}");
         println!("{row}");
     }
 }

@@ -127,14 +127,14 @@ async fn sink_test_tells_what_the_other_side_said() {
         "{said}"
     );
     assert!(
-        said.contains("hook (webhook)  FAULT  it answered 403") && said.contains("not you"),
+        said.contains("hook (webhook)  ERROR  it answered 403") && said.contains("not you"),
         "{said}"
     );
     assert!(!said.contains("s3cret-path"), "{said}");
     assert_eq!(run(&["file"]).await.0, Some(0));
     let (code, said) = run(&["nobody"]).await;
     assert!(
-        code == Some(1) && said.contains("there are: file, hook, off"),
+        code == Some(1) && said.contains("configured: file, hook, off"),
         "{said}"
     );
 }
