@@ -254,8 +254,8 @@ impl Agent {
         let who = named(&turn.identity());
         let why = self.member.mind.closed(0, &self.meeting);
         let said = match why.filter(|_| turn.place() > 0) {
-            Some(why) => format!("answered by {who} from now on: {why}"),
-            None => format!("answered by {who} again"),
+            Some(why) => format!("switched to {who}: {why}"),
+            None => format!("switched back to {who}"),
         };
         tracing::warn!("{said}");
         self.meeting.findings.note(self.name(), &said).await;
@@ -287,7 +287,7 @@ impl Agent {
                     let oldest_first = page.items.iter().rev();
                     oldest_first.for_each(|finding| self.memories.reported(finding));
                 }
-                Err(error) => tracing::warn!(%error, "nothing is remembered of {stream}"),
+                Err(error) => tracing::warn!(%error, "failed to load earlier findings of {stream}"),
             }
         }
         self.memories.of(stream, frame.captured_at)
@@ -485,7 +485,7 @@ impl Agent {
             match self.meeting.findings.publish(publication.clone()).await {
                 Ok(finding) => break finding,
                 Err(error) => {
-                    tracing::error!(%error, "a finding could not be written, trying again");
+                    tracing::error!(%error, "failed to store a finding, retrying");
                     self.say(&format!("waiting to write a finding: {error}"));
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
@@ -567,10 +567,10 @@ impl Agent {
 
     async fn relieved(&mut self) {
         if self.complaint.take().is_some() {
-            tracing::info!("looking again");
+            tracing::info!("analysis resumed");
             self.meeting
                 .findings
-                .note(self.name(), "looking again")
+                .note(self.name(), "analysis resumed")
                 .await;
         }
     }

@@ -108,7 +108,7 @@ impl Hiring {
             if limited {
                 bail!("[budget] limits US dollars, and {model} has no price: name it {how}");
             }
-            tracing::info!(%model, "no price is known: its cost is shown as 0; name it {how}");
+            tracing::info!(%model, "model price unknown, cost shown as 0; set it {how}");
         }
         Ok(())
     }

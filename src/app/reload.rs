@@ -82,7 +82,7 @@ impl Reload {
                 said
             }
             Err(reason) => {
-                let said = format!("the panel stays as it was: {reason}");
+                let said = format!("analyst configuration not reloaded: {reason}");
                 tracing::error!("{said}");
                 said
             }

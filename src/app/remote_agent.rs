@@ -59,7 +59,7 @@ pub(crate) async fn run(
     for url in origins {
         if bearer.is_exposed_to(url) {
             tracing::warn!(
-                "the token crosses the network unencrypted to {}: use https, or a tunnel",
+                "the token is sent unencrypted to {}: use https or a tunnel",
                 shown(url)
             );
         }
@@ -87,7 +87,7 @@ pub(crate) async fn run(
         .map(|server| Reporter::new(server, bearer))
         .transpose()?;
     let to = report.as_ref().map_or("nobody".to_owned(), shown);
-    tracing::info!(agent, "looks at {} and reports to {to}", shown(&whep));
+    tracing::info!(agent, "analysing {}, reporting to {to}", shown(&whep));
 
     // Watchtower's own eyes are on the server.
     let alone = Staff {
@@ -145,9 +145,9 @@ pub(crate) async fn run(
         let _ = tokio::task::spawn_blocking(|| writer.join()).await;
     };
     if tokio::time::timeout(DRAIN, drain).await.is_err() {
-        tracing::warn!("not everything had ended after {} s", DRAIN.as_secs());
+        tracing::warn!("shutdown incomplete after {} s", DRAIN.as_secs());
     }
-    tracing::info!("ended");
+    tracing::info!("stopped");
     failure
 }
 

@@ -515,7 +515,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             warn!(
                 peer = %self.peer,
                 stream = self.stream,
-                "some of the media can't be used and is dropped: {fault}"
+                "unusable media dropped: {fault}"
             );
         }
         Ok(())

@@ -157,8 +157,8 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         if !self.shared.access.has_key() {
             warn!(
-                "no stream key is set: publishers on this machine need none, all others are \
-                 refused; behind a tunnel or proxy everyone counts as on this machine"
+                "no stream key is set: only local publishers are accepted; behind a tunnel or \
+                 proxy everyone counts as local"
             );
         }
         let mut connections = JoinSet::new();

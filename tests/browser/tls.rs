@@ -222,7 +222,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
     assert_eq!(shown(&authority, &server).await, first.der);
 
     swap("bad");
-    let line = server.said("the certificate in use stays").await;
+    let line = server.said("new certificate rejected").await;
     assert!(
         line.contains("live/fullchain.pem: there is no PEM certificate"),
         "{line}"
@@ -231,7 +231,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
 
     swap("second");
     server
-        .said("new certificate in use: for localhost, 127.0.0.1")
+        .said("certificate reloaded: for localhost, 127.0.0.1")
         .await;
     assert_eq!(shown(&authority, &server).await, second.der);
 

@@ -287,7 +287,7 @@ async fn without_a_key_other_machines_are_refused() {
         .await
         .expect("denied");
     client.closed().await;
-    log::line_with(&["without a stream key only this machine may publish"]).await;
+    log::line_with(&["no stream key configured: local publishers only"]).await;
 }
 
 /// No packet is sent: connecting a UDP socket only asks for a route.

@@ -126,7 +126,7 @@ async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
     match meeting.findings.weigh(incident, exchange).await {
         Ok(_) => true,
         Err(error) => {
-            tracing::error!(%incident, %error, "what the panel said was not kept");
+            tracing::error!(%incident, %error, "failed to store a panel discussion");
             false
         }
     }

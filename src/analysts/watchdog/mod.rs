@@ -259,7 +259,12 @@ mod tests {
             "Prompt injection aimed at the analysts",
         );
         let steered = steered.await;
-        let shared = tell(WATCHTOWER, Category::Availability, "Stream team: signal lost").await;
+        let shared = tell(
+            WATCHTOWER,
+            Category::Availability,
+            "Stream team: signal lost",
+        )
+        .await;
         let same = tell("SecOps", Category::Availability, "Stream team: signal lost").await;
         assert_eq!(shared, same);
         watchdog.close_left_over().await;

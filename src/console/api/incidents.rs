@@ -552,7 +552,7 @@ pub(crate) async fn unlearn(
         };
         // It is removed, whether or not that can be noted.
         if let Err(error) = findings.annotate(lesson.incident, note).await {
-            tracing::warn!(%error, "who removed a lesson was not noted");
+            tracing::warn!(%error, "failed to log the removal of a suppression");
         }
     }
     Ok(StatusCode::NO_CONTENT)

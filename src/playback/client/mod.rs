@@ -130,7 +130,7 @@ impl Client {
                     waiting = false;
                     let wait = backoff.next(trouble.retry_after());
                     let seconds = wait.as_secs_f64();
-                    tracing::warn!("{trouble}; trying again in {seconds:.1} s");
+                    tracing::warn!("{trouble}; retrying in {seconds:.1} s");
                     wait
                 }
             };

@@ -239,7 +239,7 @@ impl Intake {
         let mut units = Vec::new();
         for ordered in self.reorder.push(packet, now) {
             if matches!(ordered, Ordered::Gap) {
-                tracing::debug!("packets were lost on the way");
+                tracing::debug!("packet loss");
             }
             let done = self.depacketizer.push(ordered);
             units.extend(done.into_iter().flatten().map(MediaUnit::Video));

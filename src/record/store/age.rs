@@ -140,7 +140,7 @@ impl Trust {
         let gone = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         if (walked - gone).abs() > DRIFT {
             tracing::warn!(
-                "the clock was set by {:#}: nothing is removed for its age for a while",
+                "system clock changed by {:#}: age-based retention paused",
                 (walked - gone)
                     .round(jiff::Unit::Second)
                     .unwrap_or(walked - gone)

@@ -360,7 +360,7 @@ impl Writer {
         let sha256 = match self.evidence.put(&still.jpeg) {
             Ok(sha256) => sha256,
             Err(error) => {
-                tracing::error!(%error, "failed to keep a still");
+                tracing::error!(%error, "failed to store a still");
                 return Ok(None);
             }
         };

@@ -463,11 +463,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         ],
         &[],
     ),
-    (
-        "data_extraction_prompt",
-        &["data exfiltration prompt"],
-        &[],
-    ),
+    ("data_extraction_prompt", &["data exfiltration prompt"], &[]),
     (
         "model_extraction",
         &["model extraction", "near identical prompts"],
