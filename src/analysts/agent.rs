@@ -210,7 +210,7 @@ impl Agent {
         let place = turn.place();
         if let Some(newest) = look.frames.last() {
             self.say(&format!(
-                "looking at frame {} of {}{}",
+                "analysing frame {} of {}{}",
                 newest.seq,
                 newest.stream,
                 self.by(place)
@@ -428,7 +428,8 @@ impl Agent {
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
         }
-        let at = format!("frame {} of {}{}", frame.seq, frame.stream, self.by(place));
+        let at = format!("{}{}", frame.stream, self.by(place));
+        let seq = frame.seq;
         match result {
             Ok(answer) => {
                 self.relieved().await;
@@ -451,19 +452,19 @@ impl Agent {
                         .await;
                 }
                 let what = match found {
-                    0 => "nothing to report".to_owned(),
+                    0 => "no findings".to_owned(),
                     1 => "1 finding".to_owned(),
                     n => format!("{n} findings"),
                 };
                 let missed = match unshown {
                     0 => String::new(),
-                    1 => " (1 change before it never shown to a model)".to_owned(),
-                    n => format!(" ({n} changes before it never shown to a model)"),
+                    1 => ", 1 earlier change not analysed".to_owned(),
+                    n => format!(", {n} earlier changes not analysed"),
                 };
-                self.say(&format!("{at}: {what}{missed}"));
+                self.say(&format!("{at}: {what}{missed} (frame {seq})"));
             }
             Err(failure) => {
-                self.say(&format!("{at}: {failure}"));
+                self.say(&format!("{at}: {failure} (frame {seq})"));
                 self.complain(failure.to_string()).await;
             }
         }
@@ -486,7 +487,7 @@ impl Agent {
                 Ok(finding) => break finding,
                 Err(error) => {
                     tracing::error!(%error, "failed to store a finding, retrying");
-                    self.say(&format!("waiting to write a finding: {error}"));
+                    self.say(&format!("waiting to store a finding: {error}"));
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }

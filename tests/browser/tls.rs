@@ -265,7 +265,7 @@ async fn what_is_no_tls_is_closed_in_time_and_told_sparingly() {
         assert!(took < AT_ONCE, "{name} took {took:?}");
     }
     server
-        .said("it does not speak TLS; this address takes rtmps:// only")
+        .said("not a TLS client; this address takes rtmps:// only")
         .await;
 
     // Silence is closed at the deadline and holds a place until then; who

@@ -110,7 +110,7 @@ async fn half_a_handshake() {
     }
     silent.closed().await;
     log::line_with(&["RTMP connection closed", "no handshake within 3s"]).await;
-    log::line_with(&["RTMP connection closed", "nothing published within 3s"]).await;
+    log::line_with(&["RTMP connection closed", "no publish within 3s"]).await;
     unharmed(&server, healthy).await;
 }
 
@@ -125,7 +125,7 @@ async fn a_publisher_that_falls_silent_is_reaped() {
         .expect("sent");
     client.closed().await;
     server.ended("silent").await;
-    log::line_with(&["stream=\"silent\"", "nothing came for 3s"]).await;
+    log::line_with(&["stream=\"silent\"", "idle for 3s"]).await;
     unharmed(&server, healthy).await;
 }
 

@@ -93,7 +93,7 @@ fn a_budget_too_small_for_one_request_rests_until_it_is_larger() {
         ..Limits::default()
     });
     let wait = spend(&budget).unwrap_err();
-    assert!(wait.words.contains("tokens a day"), "{}", wait.words);
+    assert!(wait.words.contains("tokens per day"), "{}", wait.words);
     assert_eq!(budget.step(), Step::OfflineOnly);
     hands.turn(86_400);
     assert_eq!(budget.step(), Step::OfflineOnly, "it does not flutter");
