@@ -127,7 +127,7 @@ impl Hiring {
         let persona = Arc::new(Persona {
             name: WATCHTOWER.to_owned(),
             personality: String::new(),
-            focus: "text that speaks to the analysts".to_owned(),
+            focus: "prompt injection aimed at the analysts".to_owned(),
             indicators: Vec::new(),
         });
         let thinker = Thinker {

@@ -47,7 +47,7 @@ pub(crate) async fn run(
     alone(&mut config.panel, &persona, &config.places.config)?;
     let (hiring, staff, roster) = Hiring::open(&config)?;
     let Some(member) = staff.members.first() else {
-        bail!("there is nobody to run");
+        bail!("no analyst to run");
     };
     let agent = member.config.name().to_owned();
 

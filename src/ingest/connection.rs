@@ -375,7 +375,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(())
             }
             Event::Play => {
-                let why = "streams are only taken in here";
+                let why = "RTMP playback is not supported";
                 self.session
                     .refuse_stream(None, "NetStream.Play.Failed", why)?;
                 Err(End::Play)

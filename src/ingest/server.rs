@@ -309,7 +309,7 @@ impl Shared {
         for ((address, end), count) in self.flood.tick() {
             let from =
                 address.map_or_else(|| "many addresses".to_owned(), |ip: IpAddr| ip.to_string());
-            warn!("... and {count} more like this ({end}) from {from} in the last second");
+            warn!("{count} more RTMP connections closed ({end}) from {from} in the last second");
         }
     }
 }

@@ -300,7 +300,7 @@ impl Runner {
             self.metrics.sink_lost(sink, lost);
             self.board.update(sink, |row| {
                 row.last_error = Some(format!(
-                    "{lost} events were removed from the store before they could be told"
+                    "{lost} events removed by retention before delivery"
                 ));
             });
         }
@@ -450,7 +450,7 @@ impl Runner {
         let state = match &self.trouble {
             Some(why) if aside > 0 => {
                 let s = if aside == 1 { "" } else { "s" };
-                format!("ok, but trying {aside} event{s} again: {why}")
+                format!("ok, retrying {aside} event{s}: {why}")
             }
             _ => "ok".to_owned(),
         };

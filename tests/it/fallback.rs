@@ -117,7 +117,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
             .await;
         let check = check.unwrap();
         let said = String::from_utf8(check.stdout).unwrap();
-        assert_eq!(said.contains("takes no pictures"), fault, "{said}");
+        assert_eq!(said.contains("does not accept images"), fault, "{said}");
         assert_eq!(said.contains("ERROR  the server has"), fault, "{said}");
     }
 }

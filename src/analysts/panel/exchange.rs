@@ -166,7 +166,7 @@ async fn opinion(
             let (text, model) = match said {
                 Ok(weighed) => (weighed.view.observation.detail, weighed.model),
                 Err(failure) => (
-                    format!("Could not be asked: {failure}"),
+                    format!("Not available: {failure}"),
                     member.mind.first().model.identity(),
                 ),
             };
@@ -242,7 +242,7 @@ async fn weigh(
             let mut turn = member.mind.turn(0, meeting, say).await;
             let policy = turn.thinker().policy.clone();
             let cleared = policy.cleared(&report.frame);
-            let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+            let frame = cleared.ok_or_else(|| Failure::no_answer("no OCR text for the picture"))?;
             let (reported, opinions) = as_told(report, opinions.clone(), &policy);
             let case = Case {
                 persona: Arc::clone(&member.config.persona),

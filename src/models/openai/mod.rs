@@ -330,7 +330,7 @@ impl OpenAi {
         }
         if entries.iter().find_map(|entry| listed::sees(entry)) == Some(false) {
             let reason = format!(
-                "the server has {model}, which takes no pictures, and analysts are sent some: choose one that does (llama.cpp needs its --mmproj)"
+                "the server has {model}, which does not accept images: choose one that does (llama.cpp requires --mmproj)"
             );
             return Err(Failure::fatal(Fatal::Model, reason));
         }

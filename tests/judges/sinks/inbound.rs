@@ -101,7 +101,7 @@ async fn a_tool_closes_an_incident_once_and_in_time() {
 #[tokio::test]
 async fn sink_test_tells_what_the_other_side_said() {
     let hook = crate::sinks::fake::Fake::start(|request| {
-        assert!(request.text().contains("no alarm"));
+        assert!(request.text().contains("no alert"));
         crate::sinks::fake::reply(403, json!({ "error": "not you" }))
     })
     .await;

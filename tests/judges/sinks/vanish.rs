@@ -130,7 +130,7 @@ async fn a_receiver_that_stopped_reading_is_left_and_all_of_it_sent_again() {
     }
     futures_util::future::join_all(bulk).await;
     let hung = listener.accept().await.unwrap().0;
-    let stuck = |house: &House| house.sink("log").state.contains("has taken nothing");
+    let stuck = |house: &House| house.sink("log").state.contains("receiver stalled");
     house.until("it is seen", stuck).await;
     let sink = house.sink("log");
     assert!(sink.delivered < 800, "{sink:?}");
