@@ -38,9 +38,9 @@ pub(crate) async fn run(
     secrets: Secrets,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let whep = address(&args.whep).context("--whep can't be used")?;
+    let whep = address(&args.whep).context("invalid --whep")?;
     let report = args.report.as_deref().map(address).transpose();
-    let report = report.context("--report can't be used")?;
+    let report = report.context("invalid --report")?;
     let stream = stream_name(&whep);
     let persona = args.persona.clone();
     let mut config = Config::load(places(args), secrets)?;

@@ -378,7 +378,7 @@ async fn it_says_what_it_waits_for() {
     let governor = governor();
     let _lanes = (governor.admit(silent).await, governor.admit(silent).await);
     let waits = AtomicBool::new(false);
-    let say = |text: &str| waits.store(text == "waiting for a turn", Ordering::SeqCst);
+    let say = |text: &str| waits.store(text == "queued for the model", Ordering::SeqCst);
     assert!(governor.admit(say).now_or_never().is_none());
     assert!(waits.into_inner());
 }

@@ -264,8 +264,8 @@ async fn weigh(
             }
         };
         say(&match asked {
-            Asked::Opinion => format!("weighing what {first} reported"),
-            Asked::Verdict => "being asked for a verdict".to_owned(),
+            Asked::Opinion => format!("reviewing the finding of {first}"),
+            Asked::Verdict => "adjudicating".to_owned(),
         });
         let asker = Asker::now(who, purpose);
         let result = turn.thinker().model.weigh(&case).await;
@@ -297,7 +297,7 @@ async fn weigh(
     };
     match tokio::task::spawn_blocking(prepare).await {
         Ok(said) => Ok(said),
-        Err(_) => Err(Failure::no_answer("the answer could not be checked")),
+        Err(_) => Err(Failure::no_answer("response validation failed")),
     }
 }
 

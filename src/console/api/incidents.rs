@@ -548,7 +548,7 @@ pub(crate) async fn unlearn(
         let note = Note {
             by,
             at: Timestamp::now(),
-            text: format!("its like speaks up again, in spite of: {}", lesson.why),
+            text: format!("suppression removed: {}", lesson.why),
         };
         // It is removed, whether or not that can be noted.
         if let Err(error) = findings.annotate(lesson.incident, note).await {

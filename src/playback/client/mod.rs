@@ -45,7 +45,7 @@ pub enum ClientError {
     Http(String),
     /// The very first question was answered so; later it would be waited out.
     #[error(
-        "{url} refuses us ({status}): {detail}; expected a WHEP address, and the server's token in WATCHTOWER_CONSOLE_TOKEN"
+        "{url} rejected the request ({status}): {detail}; expected a WHEP URL, and the server's token in WATCHTOWER_CONSOLE_TOKEN"
     )]
     Refused {
         url: String,
