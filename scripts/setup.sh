@@ -65,4 +65,4 @@ command -v cargo >/dev/null || [ -x "$HOME/.cargo/bin/cargo" ] || die "Rust is m
 
 "$root/scripts/fetch-models.sh"
 [ -z "$tests" ] || "$root/scripts/fetch-judges.sh"
-say "all is there"
+say "all dependencies installed"

@@ -107,7 +107,7 @@ with open(sys.argv[1], "rb") as lines:
 PYTHON
 done
 [ -s "$work/logs/findings.jsonl" ] || die 'no finding was ever written'
-say "$(wc -l <"$work/logs/findings.jsonl") findings, every line whole, none twice"
+say "$(wc -l <"$work/logs/findings.jsonl") findings, no partial lines, no duplicates"
 
 [ -n "$long" ] || exit 0
 
@@ -126,7 +126,7 @@ WATCHTOWER=$WATCHTOWER scripts/check-api.sh 600
 say 'five analysts that repeat themselves for half an hour'
 WATCHTOWER_SOAK_SECONDS=1800 quietly 'repeats did not become a handful of incidents' --test it incidents
 
-say "$kills kills of a writer: nothing acknowledged is missing, nothing twice"
+say "$kills kills of a writer: no acknowledged finding lost, no duplicates"
 WATCHTOWER_KILLS=$kills quietly 'a kill lost a finding' --test it kill_9
 
 say '10,000 events while sender and receiver of the sinks are killed'

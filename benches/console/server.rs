@@ -80,13 +80,13 @@ pub(crate) fn finding(number: u64) -> Value {
         "severity": severity,
         "confidence": 0.8, "category": "intrusion",
         "title": format!("Login succeeded after a burst of failures on host-{number:05}"),
-        "detail": "A password was accepted while failed attempts fill the same screen: the guessing may have worked.",
+        "detail": "A login succeeded after repeated failed attempts: possible successful brute force.",
         "evidence": [{
             "quote": format!("Accepted password for admin from 10.{}.{}.7 on host-{number:05}", number / 250, number % 250),
             "box": [100, 100, 140, 600], "grounded": true
         }],
         "mitre": ["T1110"],
-        "recommended_action": "Treat the account as taken over: end its sessions, reset it, and trace what it did since.",
+        "recommended_action": "Treat the account as compromised: end its sessions, reset it, and trace its activity since.",
         "model": {"provider": "offline", "name": "rules", "version": "1"},
     })
 }

@@ -210,7 +210,7 @@ impl Agent {
         let place = turn.place();
         if let Some(newest) = look.frames.last() {
             self.say(&format!(
-                "looking at frame {} of {}{}",
+                "analysing frame {} of {}{}",
                 newest.seq,
                 newest.stream,
                 self.by(place)
@@ -254,8 +254,8 @@ impl Agent {
         let who = named(&turn.identity());
         let why = self.member.mind.closed(0, &self.meeting);
         let said = match why.filter(|_| turn.place() > 0) {
-            Some(why) => format!("answered by {who} from now on: {why}"),
-            None => format!("answered by {who} again"),
+            Some(why) => format!("switched to {who}: {why}"),
+            None => format!("switched back to {who}"),
         };
         tracing::warn!("{said}");
         self.meeting.findings.note(self.name(), &said).await;
@@ -287,7 +287,7 @@ impl Agent {
                     let oldest_first = page.items.iter().rev();
                     oldest_first.for_each(|finding| self.memories.reported(finding));
                 }
-                Err(error) => tracing::warn!(%error, "nothing is remembered of {stream}"),
+                Err(error) => tracing::warn!(%error, "failed to load earlier findings of {stream}"),
             }
         }
         self.memories.of(stream, frame.captured_at)
@@ -428,7 +428,8 @@ impl Agent {
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
         }
-        let at = format!("frame {} of {}{}", frame.seq, frame.stream, self.by(place));
+        let at = format!("{}{}", frame.stream, self.by(place));
+        let seq = frame.seq;
         match result {
             Ok(answer) => {
                 self.relieved().await;
@@ -451,19 +452,19 @@ impl Agent {
                         .await;
                 }
                 let what = match found {
-                    0 => "nothing to report".to_owned(),
+                    0 => "no findings".to_owned(),
                     1 => "1 finding".to_owned(),
                     n => format!("{n} findings"),
                 };
                 let missed = match unshown {
                     0 => String::new(),
-                    1 => " (1 change before it never shown to a model)".to_owned(),
-                    n => format!(" ({n} changes before it never shown to a model)"),
+                    1 => ", 1 earlier change not analysed".to_owned(),
+                    n => format!(", {n} earlier changes not analysed"),
                 };
-                self.say(&format!("{at}: {what}{missed}"));
+                self.say(&format!("{at}: {what}{missed} (frame {seq})"));
             }
             Err(failure) => {
-                self.say(&format!("{at}: {failure}"));
+                self.say(&format!("{at}: {failure} (frame {seq})"));
                 self.complain(failure.to_string()).await;
             }
         }
@@ -485,8 +486,8 @@ impl Agent {
             match self.meeting.findings.publish(publication.clone()).await {
                 Ok(finding) => break finding,
                 Err(error) => {
-                    tracing::error!(%error, "a finding could not be written, trying again");
-                    self.say(&format!("waiting to write a finding: {error}"));
+                    tracing::error!(%error, "failed to store a finding, retrying");
+                    self.say(&format!("waiting to store a finding: {error}"));
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }
@@ -567,10 +568,10 @@ impl Agent {
 
     async fn relieved(&mut self) {
         if self.complaint.take().is_some() {
-            tracing::info!("looking again");
+            tracing::info!("analysis resumed");
             self.meeting
                 .findings
-                .note(self.name(), "looking again")
+                .note(self.name(), "analysis resumed")
                 .await;
         }
     }

@@ -141,7 +141,7 @@ pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: 
             () = shutdown.cancelled() => break,
             Ok(()) = staff.changed() => {}
             Some(Err(error)) = tasks.join_next() => {
-                tracing::error!(%error, "an agent's supervisor failed");
+                tracing::error!(%error, "analyst supervisor failed");
             }
             // With nobody on the panel there is still a shutdown to wait for.
             else => shutdown.cancelled().await,
@@ -181,7 +181,7 @@ impl Desk {
                 return;
             };
             let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-            tracing::error!(reason = %failure, wait_ms = wait.as_millis() as u64, "agent failed, starting it again");
+            tracing::error!(reason = %failure, wait_ms = wait.as_millis() as u64, "analyst failed, restarting");
             self.meeting.roster.failed(self.member.config.name());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

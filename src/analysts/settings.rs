@@ -205,10 +205,7 @@ pub(crate) fn exchange(mut s: Section<'_>) -> PanelConfig {
 pub(crate) fn agent(mut s: Section<'_>) -> AgentConfig {
     let name = s.required_text("name");
     if name.eq_ignore_ascii_case(crate::domain::finding::WATCHTOWER) {
-        s.fault(
-            "name",
-            format!("{name:?} is the server's own name, under which it reports its blind spots"),
-        );
+        s.fault("name", format!("{name:?} is reserved for the server"));
     }
     if !name.is_empty() && !is_agent_name(&name) {
         s.fault(

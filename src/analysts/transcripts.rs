@@ -140,7 +140,7 @@ pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
     match kept.still() {
         Ok(still) => Some(still),
         Err(error) => {
-            tracing::error!(%error, "a finding goes out without its picture");
+            tracing::error!(%error, "failed to store the picture of a finding");
             None
         }
     }

@@ -108,7 +108,7 @@ impl Hiring {
             if limited {
                 bail!("[budget] limits US dollars, and {model} has no price: name it {how}");
             }
-            tracing::info!(%model, "no price is known: its cost is shown as 0; name it {how}");
+            tracing::info!(%model, "model price unknown, cost shown as 0; set it {how}");
         }
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Hiring {
         let persona = Arc::new(Persona {
             name: WATCHTOWER.to_owned(),
             personality: String::new(),
-            focus: "text that speaks to the analysts".to_owned(),
+            focus: "prompt injection aimed at the analysts".to_owned(),
             indicators: Vec::new(),
         });
         let thinker = Thinker {

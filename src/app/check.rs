@@ -1,4 +1,4 @@
-//! `watchtower check`: whether everything `serve` needs is in order.
+//! `watchtower check`: validates configuration and environment for `serve`.
 
 use std::fmt::Display;
 use std::net::TcpListener;
@@ -51,17 +51,17 @@ pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
             Verdict::Doubtful(text) => ("warn", text),
             Verdict::Fault(text) => {
                 faults += 1;
-                ("FAULT", text)
+                ("ERROR", text)
             }
         };
         let indent = format!("\n{:width$}", "", width = width + 9);
         println!("{what:<width$}  {mark:<5}  {}", text.replace('\n', &indent));
     }
     if faults == 0 {
-        println!("all in order");
+        println!("OK");
         ExitCode::SUCCESS
     } else {
-        println!("{faults} fault{}", if faults == 1 { "" } else { "s" });
+        println!("{faults} error{}", if faults == 1 { "" } else { "s" });
         ExitCode::FAILURE
     }
 }
@@ -79,14 +79,14 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
         "stream key",
         Ok::<_, String>(match secrets.stream_key {
             Some(_) => "set",
-            None => "not set: only this machine may publish",
+            None => "not set: local publishers only",
         }),
     ));
     rows.extend(codec::capabilities().into_iter().map(|(codec, there)| {
         let verdict = if there {
-            Ok("there")
+            Ok("available")
         } else {
-            Err("FFmpeg was built without it")
+            Err("missing in this FFmpeg build")
         };
         row(codec, verdict)
     }));
@@ -107,7 +107,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
     rows.push(row(
         "configuration",
         Ok::<_, String>(format!(
-            "{enabled} of {} agents enabled",
+            "{enabled} of {} analysts enabled",
             config.panel.agents.len()
         )),
     ));
@@ -118,7 +118,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
                 .map(|_| format!("in {}", models.display()))
                 .map_err(|error| error.to_string())
         } else {
-            Ok("not needed".to_owned())
+            Ok("not required".to_owned())
         },
     ));
     match build_agents::build(&config) {
@@ -134,12 +134,12 @@ fn record(config: &Config) -> Vec<Row> {
     let readers = Readers::beside(&config.places.data, settings.store.max_bytes);
     let now = Timestamp::now();
     let verdict = match readers.as_ref().map(Readers::newest_stamp) {
-        None => Verdict::Good("not there yet".to_owned()),
+        None => Verdict::Good("not created yet".to_owned()),
         Some(Err(error)) => Verdict::Fault(error.to_string()),
-        Some(Ok(None)) => Verdict::Good("without findings".to_owned()),
+        Some(Ok(None)) => Verdict::Good("no findings".to_owned()),
         Some(Ok(Some(newest))) => match clock_fault(newest, now) {
             Some(fault) => Verdict::Doubtful(fault),
-            None => Verdict::Good(format!("newest finding of {newest:.0}")),
+            None => Verdict::Good(format!("latest finding {newest:.0}")),
         },
     };
     let mut rows = vec![Row {
@@ -172,7 +172,7 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
             let waiting = readers.last_happened()? + 1 - first.seq;
             let since = first.at;
             untold.push(format!(
-                "{waiting} events wait since {since:.0}: see its last_error on the server"
+                "{waiting} events pending since {since:.0}: see last_error of the sink on the server"
             ));
         }
     }
@@ -236,7 +236,7 @@ fn certificate(settings: &TlsSettings) -> Vec<Row> {
         rows.push(Row {
             what: "private key".to_owned(),
             verdict: Verdict::Doubtful(format!(
-                "everyone on this machine can get at {file} (mode {mode:04o}): chmod 640"
+                "{file} is world-accessible (mode {mode:04o}): chmod 640"
             )),
         });
     }
@@ -245,7 +245,7 @@ fn certificate(settings: &TlsSettings) -> Vec<Row> {
 
 fn free(address: std::net::SocketAddr) -> Result<String, String> {
     match TcpListener::bind(address) {
-        Ok(_) => Ok(format!("{address} is free")),
+        Ok(_) => Ok(format!("{address} available")),
         Err(error) => Err(format!("{address}: {error}")),
     }
 }
@@ -253,7 +253,7 @@ fn free(address: std::net::SocketAddr) -> Result<String, String> {
 fn http(places: &Places, secrets: &Secrets) -> Result<String, String> {
     if secrets.console_token.is_none() && !places.http.ip().is_loopback() {
         return Err(format!(
-            "{}: beyond loopback WATCHTOWER_CONSOLE_TOKEN must be set",
+            "{}: WATCHTOWER_CONSOLE_TOKEN is required for non-loopback addresses",
             places.http
         ));
     }
@@ -268,5 +268,5 @@ fn writable(folder: &Path) -> Result<String, String> {
     let written = std::fs::write(&probe, [0; ROOM]);
     let removed = std::fs::remove_file(&probe);
     written.and(removed).map_err(fault)?;
-    Ok(format!("{} is writable", folder.display()))
+    Ok(format!("{} writable", folder.display()))
 }

@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::config::Places;
 
-/// Live screen share in over RTMP, a panel of AI analysts in front of it,
-/// findings with proof out.
+/// AI analysts for a live screen share: RTMP in, WebRTC out, findings with
+/// evidence.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -20,31 +20,30 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Take streams in and let the panel look at them.
+    /// Run the server.
     Serve(ServeArgs),
-    /// Tell whether everything `serve` needs is in order; exit 1 if not.
+    /// Validate configuration and environment; exit 1 on errors.
     Check(PlacesArgs),
-    /// Push a media file (H.264, AAC) over RTMP in real time. The stream key
-    /// comes from WATCHTOWER_STREAM_KEY.
+    /// Publish a media file (H.264, AAC) over RTMP in real time. The stream key
+    /// is read from WATCHTOWER_STREAM_KEY.
     Publish(PublishArgs),
-    /// Let the panel look at a recorded file, faster than real time, and print
-    /// what it finds.
+    /// Analyse a recording, faster than real time, and print the findings.
     Replay(ReplayArgs),
-    /// The same on a labelled recording, and print how good it was: precision,
-    /// recall, time to detect, repeats, what was sent.
+    /// Evaluate the analysts on a labelled recording: precision, recall, time
+    /// to detect, duplicates, data sent.
     Eval(EvalArgs),
-    /// Run one persona here on a stream of another server, over WebRTC (WHEP).
-    /// The server's token comes from WATCHTOWER_CONSOLE_TOKEN.
+    /// Run one analyst on a stream of a remote server, over WebRTC (WHEP). The
+    /// server's token is read from WATCHTOWER_CONSOLE_TOKEN.
     Agent(AgentArgs),
-    /// Whom findings are told to ([sinks.NAME] in watchtower.toml).
+    /// Output sinks ([sinks.NAME] in watchtower.toml).
     #[command(subcommand)]
     Sink(SinkCommand),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum SinkCommand {
-    /// Send a marked sample and tell what the other side said; exit 1 if one
-    /// did not take it.
+    /// Send a test event to the sinks and print the responses; exit 1 if one
+    /// is rejected.
     Test(SinkTestArgs),
 }
 
@@ -52,18 +51,18 @@ pub enum SinkCommand {
 pub struct ServeArgs {
     #[command(flatten)]
     pub places: PlacesArgs,
-    /// Written, for its owner alone, once everything is open: the process, the
-    /// addresses, the analysts' logs. For scripts that start the server.
+    /// Ready file, owner-only: process id, addresses and analyst logs, written
+    /// once the server is ready. For start scripts.
     #[arg(long, env = "WATCHTOWER_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct SinkTestArgs {
-    /// Which one; default all that are on.
+    /// Sink to test [default: all enabled].
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-    /// Where they are described.
+    /// Server settings file.
     #[arg(
         long,
         env = "WATCHTOWER_SETTINGS",
@@ -75,18 +74,18 @@ pub struct SinkTestArgs {
 
 #[derive(Debug, Args)]
 pub struct AgentArgs {
-    /// Who looks: a name of agents.toml, enabled there or not.
+    /// Analyst to run: a name in agents.toml, enabled or not.
     #[arg(long, env = "WATCHTOWER_PERSONA", value_name = "NAME")]
     pub persona: String,
-    /// What to look at, for instance http://host:8080/whep/team. The token is
-    /// sent there.
+    /// WHEP URL of the stream, e.g. http://host:8080/whep/team. The token is
+    /// sent to it.
     #[arg(long, env = "WATCHTOWER_WHEP", value_name = "URL")]
     pub whep: String,
-    /// The Watchtower to tell what was found, for instance http://host:8080.
-    /// The token is sent there.
+    /// Server that receives the findings, e.g. http://host:8080. The token is
+    /// sent to it.
     #[arg(long, env = "WATCHTOWER_REPORT", value_name = "URL")]
     pub report: Option<String>,
-    /// Where the personas are described.
+    /// Analyst configuration file.
     #[arg(
         long,
         env = "WATCHTOWER_CONFIG",
@@ -94,7 +93,7 @@ pub struct AgentArgs {
         value_name = "FILE"
     )]
     pub config: PathBuf,
-    /// How it behaves; may be absent.
+    /// Server settings file (optional).
     #[arg(
         long,
         env = "WATCHTOWER_SETTINGS",
@@ -102,7 +101,7 @@ pub struct AgentArgs {
         value_name = "FILE"
     )]
     pub settings: PathBuf,
-    /// Where findings.jsonl and the agent's log lie; a folder for each process.
+    /// Log directory (findings.jsonl, analyst log); one per process.
     #[arg(
         long,
         env = "WATCHTOWER_LOGS",
@@ -110,7 +109,7 @@ pub struct AgentArgs {
         value_name = "FOLDER"
     )]
     pub logs: PathBuf,
-    /// Where the OCR model lies (scripts/fetch-models.sh gets it).
+    /// OCR model directory (see scripts/fetch-models.sh).
     #[arg(
         long,
         env = "WATCHTOWER_MODELS",
@@ -130,13 +129,13 @@ pub struct ReplayArgs {
 pub struct EvalArgs {
     #[command(flatten)]
     pub look: LookArgs,
-    /// What there is to find (docs/evaluation.md has the format).
+    /// Label file (format: docs/evaluation.md).
     #[arg(long, value_name = "FILE")]
     pub labels: PathBuf,
-    /// Where the figures go as JSON besides.
+    /// Also write the metrics to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Compared with a model that is sent a picture so often, changed or not.
+    /// Baseline for comparison: one picture per interval, changed or not.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = some_time)]
     pub every: Duration,
 }
@@ -144,16 +143,16 @@ pub struct EvalArgs {
 fn some_time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time >= Duration::from_millis(100) => Ok(time),
-        _ => Err("expected a time of at least 100ms, for instance 5s".to_owned()),
+        _ => Err("expected a duration of at least 100ms, e.g. 5s".to_owned()),
     }
 }
 
 /// What is played, and by whom it is looked at.
 #[derive(Debug, Args)]
 pub struct LookArgs {
-    /// The recording: whatever FFmpeg reads.
+    /// Recording in any format FFmpeg reads.
     pub file: PathBuf,
-    /// Who looks at the screen.
+    /// Analyst configuration file.
     #[arg(
         long,
         env = "WATCHTOWER_CONFIG",
@@ -161,7 +160,7 @@ pub struct LookArgs {
         value_name = "FILE"
     )]
     config: PathBuf,
-    /// How the server behaves; may be absent.
+    /// Server settings file (optional).
     #[arg(
         long,
         env = "WATCHTOWER_SETTINGS",
@@ -169,7 +168,7 @@ pub struct LookArgs {
         value_name = "FILE"
     )]
     settings: PathBuf,
-    /// Where the OCR model lies (scripts/fetch-models.sh gets it).
+    /// OCR model directory (see scripts/fetch-models.sh).
     #[arg(
         long,
         env = "WATCHTOWER_MODELS",
@@ -177,13 +176,13 @@ pub struct LookArgs {
         value_name = "FOLDER"
     )]
     models: PathBuf,
-    /// Where logs, store and evidence are kept; nowhere without it.
+    /// Output directory for logs, database and evidence [default: none].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Play the model's answers from this file instead of asking it.
+    /// Replay model responses from this file.
     #[arg(long, value_name = "FILE", conflicts_with = "record")]
     cassette: Option<PathBuf>,
-    /// Record the model's answers in this file.
+    /// Record model responses to this file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 }
@@ -220,7 +219,7 @@ impl From<LookArgs> for ReplaySettings {
 
 #[derive(Debug, Args)]
 pub struct PlacesArgs {
-    /// Who looks at the screen.
+    /// Analyst configuration file.
     #[arg(
         long,
         env = "WATCHTOWER_CONFIG",
@@ -228,7 +227,7 @@ pub struct PlacesArgs {
         value_name = "FILE"
     )]
     config: PathBuf,
-    /// How the server behaves; may be absent.
+    /// Server settings file (optional).
     #[arg(
         long,
         env = "WATCHTOWER_SETTINGS",
@@ -236,7 +235,7 @@ pub struct PlacesArgs {
         value_name = "FILE"
     )]
     settings: PathBuf,
-    /// Where publishers connect.
+    /// RTMP listen address.
     #[arg(
         long,
         env = "WATCHTOWER_RTMP",
@@ -244,11 +243,12 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     rtmp: SocketAddr,
-    /// Where publishers connect encrypted (RTMPS), for instance 0.0.0.0:1936.
-    /// Needs [tls] in watchtower.toml.
+    /// RTMPS listen address, e.g. 0.0.0.0:1936. Requires [tls] in
+    /// watchtower.toml.
     #[arg(long, env = "WATCHTOWER_RTMPS", value_name = "ADDRESS")]
     rtmps: Option<SocketAddr>,
-    /// Where the API and console answer; HTTPS with [tls] in watchtower.toml. Beyond loopback it needs
+    /// HTTP listen address (API and console); HTTPS with [tls] in
+    /// watchtower.toml. Non-loopback addresses require
     /// WATCHTOWER_CONSOLE_TOKEN.
     #[arg(
         long,
@@ -257,7 +257,7 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     http: SocketAddr,
-    /// Where viewers' media flows over WebRTC, on UDP and TCP alike.
+    /// WebRTC listen address (UDP and TCP).
     #[arg(
         long,
         env = "WATCHTOWER_WEBRTC",
@@ -265,10 +265,10 @@ pub struct PlacesArgs {
         value_name = "ADDRESS"
     )]
     webrtc: SocketAddr,
-    /// The address or name viewers reach this machine by, if it is behind NAT.
+    /// Public address or host name for WebRTC behind NAT.
     #[arg(long, env = "WATCHTOWER_PUBLIC_ADDRESS", value_name = "ADDRESS")]
     public_address: Option<String>,
-    /// Where the database and evidence lie.
+    /// Data directory (database, evidence).
     #[arg(
         long,
         env = "WATCHTOWER_DATA",
@@ -276,7 +276,7 @@ pub struct PlacesArgs {
         value_name = "FOLDER"
     )]
     data: PathBuf,
-    /// Where findings.jsonl and the agents' logs lie.
+    /// Log directory (findings.jsonl, analyst logs).
     #[arg(
         long,
         env = "WATCHTOWER_LOGS",
@@ -284,7 +284,7 @@ pub struct PlacesArgs {
         value_name = "FOLDER"
     )]
     logs: PathBuf,
-    /// Where the OCR model lies (scripts/fetch-models.sh gets it).
+    /// OCR model directory (see scripts/fetch-models.sh).
     #[arg(
         long,
         env = "WATCHTOWER_MODELS",
@@ -313,12 +313,12 @@ impl From<PlacesArgs> for Places {
 
 #[derive(Debug, Args)]
 pub struct PublishArgs {
-    /// What to push, for instance demo/demo.mp4.
+    /// Media file, e.g. demo/demo.mp4.
     pub file: PathBuf,
-    /// Where to, without the key: rtmp://HOST:1935/live/NAME
+    /// RTMP URL without the key: rtmp://HOST:1935/live/NAME
     #[arg(long, value_name = "URL")]
     pub to: String,
-    /// Start again at the end of the file, until stopped.
+    /// Loop the file until stopped.
     #[arg(long = "loop")]
     pub looping: bool,
 }
@@ -332,7 +332,7 @@ pub fn load_env_file() -> Result<(), String> {
     }
     dotenvy::from_path(file).map_err(|error| match error {
         dotenvy::Error::Io(error) => format!("failed to read .env: {error}"),
-        _ => "failed to read .env: every line must be NAME=value or a # comment; quote values with spaces".to_owned(),
+        _ => "failed to read .env: expected NAME=value or a # comment on every line; quote values with spaces".to_owned(),
     })
 }
 

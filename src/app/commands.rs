@@ -63,7 +63,7 @@ pub(crate) async fn publish(args: PublishArgs, secrets: Secrets) -> anyhow::Resu
         seconds = report.played.as_secs(),
         loops = report.loops,
         bytes = report.bytes,
-        "published"
+        "publishing finished"
     );
     Ok(ExitCode::SUCCESS)
 }

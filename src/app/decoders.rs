@@ -80,7 +80,7 @@ async fn decode(
         }
     };
     if ended == Ended::Panicked {
-        tracing::error!(stream = %name, "the decoder failed, starting it again");
+        tracing::error!(stream = %name, "decoder failed, restarting");
         tokio::time::sleep(AGAIN).await;
     }
     name

@@ -13,10 +13,7 @@ pub(crate) async fn print_findings(findings: FindingsBus) {
         match heard.recv().await {
             Ok(finding) => tracing::info!(target: "finding", "{}", line(&finding)),
             Err(RecvError::Lagged(count)) => {
-                tracing::warn!(
-                    count,
-                    "findings came too fast to print; all are in findings.jsonl"
-                );
+                tracing::warn!(count, "too many findings to print; see findings.jsonl");
             }
             Err(RecvError::Closed) => return,
         }

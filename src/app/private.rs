@@ -20,8 +20,8 @@ pub(super) fn warn_of_readers<const N: usize>(folders: [&Path; N]) {
         };
         if let Some(mode) = open_to_others(metadata.permissions().mode()) {
             tracing::warn!(
-                "{} has mode {mode:04o}: other users of this machine can read what was on the \
-                 screens; chmod -R go= {} shuts them out",
+                "{} has mode {mode:04o}: readable by other users of this machine; restrict it with \
+                 chmod -R go= {}",
                 folder.display(),
                 folder.display()
             );

@@ -82,7 +82,7 @@ impl Reload {
                 said
             }
             Err(reason) => {
-                let said = format!("the panel stays as it was: {reason}");
+                let said = format!("analyst configuration not reloaded: {reason}");
                 tracing::error!("{said}");
                 said
             }
@@ -95,7 +95,7 @@ impl Reload {
         let before = self.staff.borrow().clone();
         if self.patterns.is_none() && self.hiring.would_read(&panel) {
             return Err(format!(
-                "{name} needs the screen's text, which this server has not read from its start: restart it"
+                "{name} requires OCR, which is not running: restart the server"
             ));
         }
         let fastest = panel.fastest();
@@ -134,7 +134,7 @@ impl Reload {
             names => format!("; {what}: {}", names.join(", ")),
         };
         Ok(format!(
-            "{name} has changed and is in force{}{}{}",
+            "{name} reloaded{}{}{}",
             part("added", &came),
             part("changed", &changed),
             part("removed", &left),
@@ -146,7 +146,7 @@ async fn read(file: &PathBuf) -> Text {
     let reason = |error: std::io::Error| error.to_string();
     let size = tokio::fs::metadata(file).await.map_err(reason)?.len();
     if size > MOST_BYTES {
-        return Err(format!("it has {size} bytes, {MOST_BYTES} are allowed"));
+        return Err(format!("{size} bytes, maximum {MOST_BYTES}"));
     }
     tokio::fs::read_to_string(file).await.map_err(reason)
 }

@@ -38,16 +38,16 @@ pub(crate) async fn run(
     secrets: Secrets,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let whep = address(&args.whep).context("--whep can't be used")?;
+    let whep = address(&args.whep).context("invalid --whep")?;
     let report = args.report.as_deref().map(address).transpose();
-    let report = report.context("--report can't be used")?;
+    let report = report.context("invalid --report")?;
     let stream = stream_name(&whep);
     let persona = args.persona.clone();
     let mut config = Config::load(places(args), secrets)?;
     alone(&mut config.panel, &persona, &config.places.config)?;
     let (hiring, staff, roster) = Hiring::open(&config)?;
     let Some(member) = staff.members.first() else {
-        bail!("there is nobody to run");
+        bail!("no analyst to run");
     };
     let agent = member.config.name().to_owned();
 
@@ -59,7 +59,7 @@ pub(crate) async fn run(
     for url in origins {
         if bearer.is_exposed_to(url) {
             tracing::warn!(
-                "the token crosses the network unencrypted to {}: use https, or a tunnel",
+                "the token is sent unencrypted to {}: use https or a tunnel",
                 shown(url)
             );
         }
@@ -87,7 +87,7 @@ pub(crate) async fn run(
         .map(|server| Reporter::new(server, bearer))
         .transpose()?;
     let to = report.as_ref().map_or("nobody".to_owned(), shown);
-    tracing::info!(agent, "looks at {} and reports to {to}", shown(&whep));
+    tracing::info!(agent, "analysing {}, reporting to {to}", shown(&whep));
 
     // Watchtower's own eyes are on the server.
     let alone = Staff {
@@ -145,9 +145,9 @@ pub(crate) async fn run(
         let _ = tokio::task::spawn_blocking(|| writer.join()).await;
     };
     if tokio::time::timeout(DRAIN, drain).await.is_err() {
-        tracing::warn!("not everything had ended after {} s", DRAIN.as_secs());
+        tracing::warn!("shutdown incomplete after {} s", DRAIN.as_secs());
     }
-    tracing::info!("ended");
+    tracing::info!("stopped");
     failure
 }
 

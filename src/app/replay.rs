@@ -58,7 +58,7 @@ pub(super) async fn replay(config: Config, settings: ReplaySettings) -> anyhow::
     };
     let run = run(&config, &settings, print).await?;
     println!(
-        "{:.1} s, {} pictures, {} read, {} with news: {} findings in {} incidents",
+        "{:.1} s, {} frames, {} OCR runs, {} with changes: {} findings in {} incidents",
         run.length.as_secs_f64(),
         run.pictures,
         run.metrics.ocr_frames.get(),

@@ -331,9 +331,9 @@ impl App {
             let _ = tokio::task::spawn_blocking(|| self.writer.join()).await;
         };
         if tokio::time::timeout(DRAIN, drain).await.is_err() {
-            tracing::warn!("not everything had ended after {} s", DRAIN.as_secs());
+            tracing::warn!("shutdown incomplete after {} s", DRAIN.as_secs());
         }
-        tracing::info!("ended");
+        tracing::info!("stopped");
         failure
     }
 
@@ -353,7 +353,7 @@ impl App {
                 agent = agent.name,
                 provider = agent.provider,
                 model = agent.model,
-                "on the panel"
+                "analyst enabled"
             );
         }
         let staff = self.staff.borrow().clone();
@@ -370,7 +370,7 @@ impl App {
             }
         }
         if self.staff.borrow().members.is_empty() {
-            tracing::info!("no agent is enabled: streams are taken in, nobody looks at them");
+            tracing::info!("no analyst enabled: streams are relayed without analysis");
         }
     }
 }
@@ -386,7 +386,7 @@ fn allow_connections() {
     if limit.current.is_some_and(|current| current < allowed) {
         limit.current = Some(allowed);
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%error, "the limit of open files stays as it is");
+            tracing::warn!(%error, "failed to raise the open file limit");
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn run(args: &SinkTestArgs) -> anyhow::Result<impl Future<Output = Ex
         if sinks.is_empty() {
             let file = args.settings.display();
             bail!(
-                "there is no [sinks.{name}] in {file}; there are: {}",
+                "[sinks.{name}] not found in {file}; configured: {}",
                 known.join(", ")
             );
         }
@@ -27,11 +27,11 @@ pub(super) fn run(args: &SinkTestArgs) -> anyhow::Result<impl Future<Output = Ex
         for trial in trials(&sinks).await {
             let (sink, kind, id) = (&trial.sink, trial.kind, trial.id);
             match trial.verdict {
-                None => println!("{sink} ({kind})  off    it has no address"),
-                Some(Ok(())) => println!("{sink} ({kind})  ok     took the sample {id}"),
+                None => println!("{sink} ({kind})  off    no address configured"),
+                Some(Ok(())) => println!("{sink} ({kind})  ok     test event {id} accepted"),
                 Some(Err(why)) => {
                     failed = true;
-                    println!("{sink} ({kind})  FAULT  {why}");
+                    println!("{sink} ({kind})  ERROR  {why}");
                 }
             }
         }

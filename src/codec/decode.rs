@@ -129,10 +129,10 @@ impl Worker {
                 Event::Received(Some(Received::Unit(MediaUnit::Audio(_)))) => {}
                 Event::Received(Some(Received::Lost(count))) => self.session.lost(count, now),
                 Event::Received(Some(Received::SignalLost)) => {
-                    tracing::warn!("signal lost; waiting for the publisher to return");
+                    tracing::warn!("signal lost; waiting for the publisher to reconnect");
                 }
                 Event::Received(Some(Received::Restarted)) => {
-                    tracing::info!("signal back");
+                    tracing::info!("signal restored");
                     self.session.restarted(now);
                 }
                 Event::Due => self.session.publish_due(now, fastest),

@@ -118,9 +118,8 @@ impl Session {
     /// Units were lost; the next is a keyframe.
     pub(super) fn lost(&mut self, count: u64, now: Now) {
         self.metrics.dropped(Dropped::Decoder, count);
-        self.complaints.add(now.at, || {
-            format!("the decoder fell behind and lost {count} units")
-        });
+        self.complaints
+            .add(now.at, || format!("decoder backlog: {count} units dropped"));
         if let Some(decoder) = &mut self.decoder {
             decoder.flush();
         }
@@ -243,7 +242,7 @@ impl Session {
             if !convert::fits(config.width, config.height) {
                 self.broken(now, || {
                     let (width, height) = (config.width, config.height);
-                    format!("a picture of {width}x{height} is too large to look at")
+                    format!("a picture of {width}x{height} is too large to analyse")
                 });
                 return false;
             }

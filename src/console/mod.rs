@@ -118,9 +118,8 @@ impl Console {
         let short = |token: &Secret| token.expose().chars().count() < SHORTEST_TOKEN;
         if settings.token.as_ref().is_some_and(short) && !settings.address.ip().is_loopback() {
             tracing::warn!(
-                "WATCHTOWER_CONSOLE_TOKEN has fewer than {SHORTEST_TOKEN} characters, and other \
-                 machines reach the console: somebody may guess it; openssl rand -hex 24 makes a \
-                 better one"
+                "WATCHTOWER_CONSOLE_TOKEN is shorter than {SHORTEST_TOKEN} characters and the console \
+                 is reachable from other machines: generate a stronger one with openssl rand -hex 24"
             );
         }
         let listener = TcpListener::bind(settings.address).await?;

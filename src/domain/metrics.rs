@@ -257,18 +257,18 @@ impl Metrics {
         r.register("streams", "Live streams", metrics.streams.clone());
         r.register(
             "model_answers",
-            "Answers of models by outcome",
+            "Model responses by outcome",
             metrics.answers.clone(),
         );
         r.register("findings", "Findings published", metrics.findings.clone());
         r.register(
             "dropped",
-            "Items dropped rather than let pile up",
+            "Items dropped due to backpressure",
             metrics.dropped.clone(),
         );
         r.register(
             "rtmp_connections",
-            "RTMP connections by how they ended",
+            "RTMP connections by close reason",
             metrics.rtmp_connections.clone(),
         );
         r.register(
@@ -289,57 +289,57 @@ impl Metrics {
         );
         r.register(
             "ocr_cpu_seconds",
-            "CPU seconds spent on reading text",
+            "CPU seconds spent on OCR",
             metrics.ocr_cpu_seconds.clone(),
         );
         r.register(
             "ocr_frames",
-            "Frames whose text was read",
+            "Frames processed by OCR",
             metrics.ocr_frames.clone(),
         );
         r.register(
             "ocr_pixels",
-            "Pixels searched for text",
+            "Pixels processed by OCR",
             metrics.ocr_pixels.clone(),
         );
         r.register(
             "ocr_unread",
-            "Parts of pictures painted over because no reading got to them",
+            "Unread picture parts redacted",
             metrics.ocr_unread.clone(),
         );
         r.register(
             "ocr_untold",
-            "Lines gone after one reading, before any analyst was told",
+            "Lines that disappeared after one reading, not analysed",
             metrics.ocr_untold.clone(),
         );
         r.register(
             "wrong_tokens",
-            "Wrong console tokens shown",
+            "Invalid console tokens",
             metrics.wrong_tokens.clone(),
         );
         r.register(
             "ocr_news",
-            "Readings in which text or drawings had changed",
+            "OCR runs with changed text or graphics",
             metrics.ocr_news.clone(),
         );
         r.register(
             "panels",
-            "Panels on a finding, by how they ended or why they were not held",
+            "Panel discussions by outcome",
             metrics.panels.clone(),
         );
         r.register(
             "model_requests",
-            "Requests sent to models that have their price",
+            "Billed requests to models",
             metrics.model_requests.clone(),
         );
         r.register(
             "model_spend_usd",
-            "US dollars spent on models, by the price table",
+            "LLM cost in US dollars, by the price table",
             metrics.model_usd.clone(),
         );
         r.register(
             "budget_step",
-            "What is given up as the budget runs out, 0 for nothing",
+            "Budget reduction step, 0 for none",
             metrics.budget_step.clone(),
         );
         r.register(
@@ -365,52 +365,52 @@ impl Metrics {
         );
         r.register(
             "retransmits",
-            "RTP packets sent again because a viewer missed them",
+            "RTP packets retransmitted",
             metrics.retransmits.clone(),
         );
         r.register(
             "replays",
-            "Groups of pictures sent again because a viewer lost the picture",
+            "GOP replays after picture loss",
             metrics.replays.clone(),
         );
         r.register(
             "transcodes",
-            "Renditions being made for browsers now",
+            "Active transcodes",
             metrics.transcodes.clone(),
         );
         r.register(
             "transcode_cpu_seconds",
-            "CPU seconds spent on renditions",
+            "CPU seconds spent on transcoding",
             metrics.transcode_cpu.clone(),
         );
         r.register(
             "transcoded_frames",
-            "Pictures encoded for browsers",
+            "Transcoded frames",
             metrics.transcoded_frames.clone(),
         );
         r.register(
             "sink_delivered",
-            "Events taken by a sink's other side",
+            "Events delivered by a sink",
             metrics.sink_delivered.clone(),
         );
         r.register(
             "sink_failed",
-            "Attempts of a sink that failed and are made again",
+            "Failed delivery attempts of a sink",
             metrics.sink_failed.clone(),
         );
         r.register(
             "sink_dead",
-            "Events that a sink's other side refused for good",
+            "Events moved to dead letters",
             metrics.sink_dead.clone(),
         );
         r.register(
             "sink_lost",
-            "Events removed from the store before a sink could be told",
+            "Events removed by retention before delivery",
             metrics.sink_lost.clone(),
         );
         r.register(
             "sink_behind",
-            "Events a sink has not dealt with yet",
+            "Pending events of a sink",
             metrics.sink_behind.clone(),
         );
         for place in Dropped::ALL {

@@ -59,7 +59,7 @@ pub(super) enum Refusal {
     MissingKey,
     #[error("wrong stream key")]
     WrongKey,
-    #[error("without a stream key only this machine may publish")]
+    #[error("no stream key configured: local publishers only")]
     NotLocal,
 }
 

@@ -102,18 +102,18 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Eof { publishing: true } => f.write_str("the publisher hung up"),
-            Self::Eof { publishing: false } => f.write_str("the peer hung up before publishing"),
-            Self::Unpublished => f.write_str("the publisher ended its stream"),
-            Self::Replaced => f.write_str("a new publisher took the stream over"),
-            Self::Shutdown => f.write_str("the server is stopping"),
+            Self::Eof { publishing: true } => f.write_str("publisher disconnected"),
+            Self::Eof { publishing: false } => f.write_str("peer disconnected before publishing"),
+            Self::Unpublished => f.write_str("publisher stopped the stream"),
+            Self::Replaced => f.write_str("replaced by a new publisher"),
+            Self::Shutdown => f.write_str("server shutdown"),
             Self::HandshakeLate(limit) => write!(f, "no handshake within {limit:?}"),
             Self::PublishLate(limit) => {
-                write!(f, "nothing published within {limit:?} of the handshake")
+                write!(f, "no publish within {limit:?} of the handshake")
             }
-            Self::Idle(limit) => write!(f, "nothing came for {limit:?}"),
+            Self::Idle(limit) => write!(f, "idle for {limit:?}"),
             Self::Refused(refusal) => refusal.fmt(f),
-            Self::Play => f.write_str("it wants to play, but streams are only taken in here"),
+            Self::Play => f.write_str("RTMP playback is not supported"),
             Self::Codec(fault) => fault.fmt(f),
             Self::Session(error) => error.fmt(f),
             Self::Tls(error @ HandshakeError::NotTls(_)) => {
@@ -375,7 +375,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(())
             }
             Event::Play => {
-                let why = "streams are only taken in here";
+                let why = "RTMP playback is not supported";
                 self.session
                     .refuse_stream(None, "NetStream.Play.Failed", why)?;
                 Err(End::Play)
@@ -515,7 +515,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             warn!(
                 peer = %self.peer,
                 stream = self.stream,
-                "some of the media can't be used and is dropped: {fault}"
+                "unusable media dropped: {fault}"
             );
         }
         Ok(())

@@ -157,8 +157,8 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         if !self.shared.access.has_key() {
             warn!(
-                "no stream key is set: publishers on this machine need none, all others are \
-                 refused; behind a tunnel or proxy everyone counts as on this machine"
+                "no stream key is set: only local publishers are accepted; behind a tunnel or \
+                 proxy everyone counts as local"
             );
         }
         let mut connections = JoinSet::new();
@@ -309,7 +309,7 @@ impl Shared {
         for ((address, end), count) in self.flood.tick() {
             let from =
                 address.map_or_else(|| "many addresses".to_owned(), |ip: IpAddr| ip.to_string());
-            warn!("... and {count} more like this ({end}) from {from} in the last second");
+            warn!("{count} more RTMP connections closed ({end}) from {from} in the last second");
         }
     }
 }

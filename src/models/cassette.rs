@@ -85,7 +85,7 @@ impl Tape {
             .map_err(io::Error::other)
             .and_then(|line| writeln!(file, "{line}"));
         if let Err(error) = written {
-            tracing::error!(%error, "an answer was not recorded");
+            tracing::error!(%error, "failed to record a model response");
         }
     }
 }

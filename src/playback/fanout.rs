@@ -200,13 +200,13 @@ impl Fan {
                         self.context.metrics.dropped(Dropped::Viewer, count);
                     }
                     Some(Received::SignalLost) => {
-                        tracing::debug!(stream = %self.name, "signal lost; viewers see the slate");
+                        tracing::debug!(stream = %self.name, "signal lost; showing the slate");
                         self.lost = true;
                         self.leave_small();
                         slate.reset_immediately();
                     }
                     Some(Received::Restarted) => {
-                        tracing::debug!(stream = %self.name, "another publisher, or one that is back");
+                        tracing::debug!(stream = %self.name, "publisher changed or reconnected");
                         self.pictured = false;
                         // The slate goes on being what new viewers begin with.
                         if !std::mem::take(&mut self.lost) {
@@ -250,7 +250,7 @@ impl Fan {
         match order {
             Order::Join(mut viewer) => {
                 if self.has_no_beginning() {
-                    self.ask_for_twin("its group of pictures is too long to begin with");
+                    self.ask_for_twin("group of pictures too long");
                 }
                 viewer.start(&self.history, now);
                 let place = self.viewers.partition_point(|other| other.id < viewer.id);
@@ -310,7 +310,7 @@ impl Fan {
             Playback::Reordered => Some("B-frames"),
             Playback::Plays if reordered => Some("B-frames"),
             Playback::Plays => (unit.keyframe && unit.random_access() != RandomAccess::Instant)
-                .then_some("keyframes that are no IDR"),
+                .then_some("non-IDR keyframes"),
         };
         if let Some(why) = why {
             self.ask_for_twin(why);
@@ -326,7 +326,7 @@ impl Fan {
         if self.context.transcode != Transcode::Auto || !matches!(self.playable, Playable::Source) {
             return;
         }
-        tracing::info!(stream = %self.name, why, "asking for a playable twin");
+        tracing::info!(stream = %self.name, why, "transcoding");
         let renditions = &self.context.renditions;
         self.playable = Playable::Twin {
             _demand: renditions.demand(&self.name, Kind::Video),

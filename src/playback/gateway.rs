@@ -162,7 +162,7 @@ impl Gateway {
     pub async fn run(self, shutdown: CancellationToken) {
         let port = Arc::clone(&self.inner.peers.port);
         tokio::select! {
-            () = port.receive() => tracing::error!("the WebRTC port failed"),
+            () = port.receive() => tracing::error!("WebRTC port failed"),
             () = tcp::accept(&self.inner.listener, &port, tcp::CAPS) => {}
             () = shutdown.cancelled() => {}
         }
@@ -202,7 +202,7 @@ impl Gateway {
                         self.complain(&error);
                         Problem::new(
                             StatusCode::INTERNAL_SERVER_ERROR,
-                            "out of order; see the log",
+                            "internal error; see the log",
                         )
                     }
                 })?;
@@ -226,7 +226,7 @@ impl Gateway {
         let mut last = lock(&self.inner.complained);
         if last.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
             *last = Some(Instant::now());
-            tracing::warn!(%error, "viewers could not be taken in");
+            tracing::warn!(%error, "failed to accept a viewer");
         }
     }
 
@@ -272,7 +272,7 @@ impl Gateway {
             let why = peer
                 .run(id, &fan, &*crypto, stop, || guard.connected())
                 .await;
-            tracing::debug!(why, "gone");
+            tracing::debug!(why, "viewer disconnected");
             drop((guard, wire));
         };
         self.inner.tasks.spawn(life.instrument(span));
@@ -334,7 +334,7 @@ impl Gateway {
         let mut sessions = self.sessions();
         let most = self.inner.settings.max_viewers;
         if sessions.live.len() >= most {
-            let why = format!("all {most} places are taken (webrtc.max_viewers)");
+            let why = format!("viewer limit {most} reached (webrtc.max_viewers)");
             return Err(Problem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
         }
         if sessions.pending >= MOST_PENDING {

@@ -57,7 +57,7 @@ impl Small {
                 return true;
             }
             None if wanted => {
-                tracing::info!(stream = %name, "asking for a small rendition");
+                tracing::info!(stream = %name, "transcoding a low-resolution rendition");
                 self.state = Some(State {
                     _demand: renditions.demand(name, Kind::LowBitrate),
                     changes: hub(renditions).changes(),

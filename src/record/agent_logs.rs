@@ -136,7 +136,11 @@ fn block(finding: &Finding) -> String {
         let _ = writeln!(text, "    {}", printable(&finding.detail));
     }
     if !finding.recommended_action.is_empty() {
-        let _ = writeln!(text, "    do: {}", printable(&finding.recommended_action));
+        let _ = writeln!(
+            text,
+            "    action: {}",
+            printable(&finding.recommended_action)
+        );
     }
     text
 }
@@ -146,12 +150,12 @@ fn standing(change: &Change) -> String {
     let incident = &change.incident;
     let why = match change.change {
         News::Opened => return format!("    incident {}\n", incident.id),
-        News::Reopened => "was closed and is back",
-        News::Returned => "is back after a quiet time",
-        News::SeverityRose => "is worse than it was",
-        News::NewAgent => "was seen by others before",
-        News::NewEvidence => "has new evidence",
-        News::Status | News::Opinions | News::Verdict | News::Note | News::Repeated => "goes on",
+        News::Reopened => "reopened",
+        News::Returned => "recurred after a quiet period",
+        News::SeverityRose => "severity raised",
+        News::NewAgent => "already reported by another analyst",
+        News::NewEvidence => "new evidence",
+        News::Status | News::Opinions | News::Verdict | News::Note | News::Repeated => "ongoing",
     };
     format!(
         "    incident {} {why}: {} findings by {} since {}\n",
@@ -223,7 +227,7 @@ fn quotes(text: &mut String, evidence: &[Evidence]) {
 fn again(finding: &Finding, change: &Change, own_count: u64) -> String {
     let incident = &change.incident;
     format!(
-        "{}  again     {}  ({own_count} times, {} by the panel since {}; incident {})\n",
+        "{}  repeat    {}  (#{own_count}; {} findings by all analysts since {}; incident {})\n",
         second(finding.observed_at),
         printable(&incident.title),
         incident.count,

@@ -105,7 +105,7 @@ impl Export {
             Ok(()) => self.seq = last,
             Err(error) => {
                 self.behind = true;
-                tracing::error!(%error, "failed to write to {NAME}; the findings are in the store and follow when it can be written");
+                tracing::error!(%error, "failed to write to {NAME}; findings are in the database and will be written later");
             }
         }
     }
@@ -130,7 +130,7 @@ impl Export {
         // Said once when it began; each further try would say the same.
         if let Ok(count) = follow() {
             self.behind = false;
-            tracing::info!(count, "{NAME} has caught up with the store");
+            tracing::info!(count, "{NAME} has caught up with the database");
         }
     }
 

@@ -98,7 +98,7 @@ impl LineFile {
         if let Err(error) = shift(&self.path, self.rotation.keep) {
             if !self.stuck {
                 let file = self.path.display();
-                tracing::warn!(%file, %error, "failed to rotate; it grows on");
+                tracing::warn!(%file, %error, "failed to rotate the log");
             }
             self.stuck = true;
             return Ok(false);

@@ -81,7 +81,7 @@ impl History {
         match kept.await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(%error, "a still was not kept");
+                tracing::warn!(%error, "failed to store a still");
                 false
             }
         }

@@ -96,7 +96,7 @@ impl Recorder {
         let timer = match timer {
             Ok(timer) => timer,
             Err(error) => {
-                tracing::error!(%error, "failed to start the writer of findings");
+                tracing::error!(%error, "failed to start the database writer");
                 return;
             }
         };
@@ -275,7 +275,7 @@ impl Recorder {
                 let _ = reply.send(Err(refusal));
             }
             (Err(error), Answer::Nobody) => {
-                tracing::warn!(%error, "failed to note how far {} has got", jsonl::NAME);
+                tracing::warn!(%error, "failed to store the position of {}", jsonl::NAME);
             }
             // A write answers in kind.
             (Ok(_), _) => {}
@@ -312,9 +312,9 @@ impl Recorder {
                 incidents = swept.incidents,
                 stills = swept.stills,
                 lines = swept.lines,
-                "removed what was too old or too much"
+                "retention: removed"
             ),
-            Err(error) => tracing::error!(%error, "failed to remove what is too old"),
+            Err(error) => tracing::error!(%error, "retention failed"),
             Ok(_) => {}
         }
         swept

@@ -79,7 +79,7 @@ impl Told {
         };
         let cleared = hidden.filter(can_be_read).count();
         if cleared >= CLEARED {
-            tracing::debug!(lines = cleared, "what was blurred can be read");
+            tracing::debug!(lines = cleared, "blurred lines now readable");
         }
         // What was painted over because a turn did not get to it.
         let now_read = |rect: &&Rect| {
@@ -102,7 +102,7 @@ impl Told {
         let appeared = diff(&self.page.lines, &page.lines).appeared.len();
         let another = appeared >= PAGE && appeared as f64 >= ANOTHER * sharp as f64;
         if another {
-            tracing::debug!(lines = appeared, "another page came");
+            tracing::debug!(lines = appeared, "page changed");
         }
         another
     }
@@ -127,7 +127,7 @@ impl Told {
             changes.touch(&line.rect, self.scene) && !self.page.lines.iter().any(stood)
         };
         if let Some(line) = appeared.iter().find(new) {
-            tracing::debug!(rect = ?line.rect, "a line came");
+            tracing::debug!(rect = ?line.rect, "line appeared");
             return true;
         }
         let gone = (diff.vanished.iter().map(|index| &self.page.lines[*index]))
@@ -139,7 +139,7 @@ impl Told {
         let again = !unsure.is_disjoint(&self.unsure);
         if again {
             let rects: Vec<_> = appeared.iter().map(|line| line.rect).collect();
-            tracing::debug!(?rects, "lines changed, read twice");
+            tracing::debug!(?rects, "lines changed, reading again");
         }
         self.unsure = unsure;
         again
@@ -153,7 +153,7 @@ impl Told {
     fn draws_more(&self, page: &Page, changes: &Changes) -> bool {
         let drawn = self.drawn(page, changes);
         if drawn >= CHART {
-            tracing::debug!(pixels = drawn, "a drawing changed");
+            tracing::debug!(pixels = drawn, "graphics changed");
         }
         drawn >= CHART
     }

@@ -226,7 +226,7 @@ impl Reader {
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
         if self.frames.publish_reading(Arc::new(read), all) {
-            tracing::warn!(stream = %frame.stream, "there is more text than can be read in time: what was not read is painted over");
+            tracing::warn!(stream = %frame.stream, "OCR too slow: unread text is redacted");
         }
     }
 
@@ -238,7 +238,7 @@ impl Reader {
     /// Not read, and not to be tried again: the next scene may fare better.
     /// Nobody is shown it either, as nobody knows what stands on it.
     fn skip(&mut self, frame: &Frame, error: &ReadError) {
-        tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "the screen was not read");
+        tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "OCR failed");
         match self.memories.get_mut(&frame.stream) {
             Some(memory) => {
                 memory.scene = frame.scene;
@@ -321,7 +321,7 @@ impl Reader {
             lines: appeared.into_iter().filter_map(line).collect(),
         };
         if let Err(error) = record.keep(text).await {
-            tracing::warn!(stream = %frame.stream, %error, "the screen's text was not kept");
+            tracing::warn!(stream = %frame.stream, %error, "failed to store the screen text");
         }
     }
 }
@@ -342,7 +342,7 @@ fn log(frame: &Frame, page: &Page, cost: Cost, spent: Duration, took: Duration) 
         pixels = cost.pixels,
         cpu_ms = spent.as_millis() as u64,
         wall_ms = took.as_millis() as u64,
-        "read the screen"
+        "OCR finished"
     );
 }
 

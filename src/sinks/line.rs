@@ -198,7 +198,7 @@ async fn follow(
         let known = taken + acknowledged.len() as u64;
         if begun > known && now.duration_since(moved.1) >= patience {
             let s = patience.as_secs_f32();
-            return end(&format!("for {s} s the other side has taken nothing"));
+            return end(&format!("receiver stalled for {s} s"));
         }
     }
 }

@@ -177,7 +177,7 @@ impl Sinks {
         for settings in settings {
             let name = &settings.name;
             if settings.address.is_none() {
-                tracing::info!(sink = name, "off: it has no address");
+                tracing::info!(sink = name, "sink disabled: no address");
                 continue;
             }
             let destination = destination(settings).map_err(|why| OpenError::Sink {
@@ -223,8 +223,9 @@ impl Sinks {
 /// What [`Sinks::open`] would refuse, told of one.
 pub fn check(settings: &SinkSettings) -> Result<&'static str, String> {
     match settings.address {
-        Some(_) => destination(settings).map(|_| "in order; `watchtower sink test` sends a sample"),
-        None => Ok("off: it has no address"),
+        Some(_) => destination(settings)
+            .map(|_| "configured; run `watchtower sink test` to send a test event"),
+        None => Ok("off: no address configured"),
     }
 }
 

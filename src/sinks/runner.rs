@@ -131,7 +131,7 @@ impl Runner {
                 Ok(Step::Ended) => return,
                 Err(error) => {
                     let sink = &self.settings.name;
-                    tracing::warn!(sink, %error, "a sink waits for the store");
+                    tracing::warn!(sink, %error, "sink waiting for the database");
                     tokio::select! {
                         () = tokio::time::sleep(STORE_AGAIN) => {}
                         () = shutdown.cancelled() => {}
@@ -295,12 +295,12 @@ impl Runner {
             tracing::error!(
                 sink,
                 lost,
-                "events were removed by [store] keep or max_megabytes before they could be told"
+                "events removed by retention ([store] keep or max_megabytes) before delivery"
             );
             self.metrics.sink_lost(sink, lost);
             self.board.update(sink, |row| {
                 row.last_error = Some(format!(
-                    "{lost} events were removed from the store before they could be told"
+                    "{lost} events removed by retention before delivery"
                 ));
             });
         }
@@ -450,12 +450,12 @@ impl Runner {
         let state = match &self.trouble {
             Some(why) if aside > 0 => {
                 let s = if aside == 1 { "" } else { "s" };
-                format!("ok, but trying {aside} event{s} again: {why}")
+                format!("ok, retrying {aside} event{s}: {why}")
             }
             _ => "ok".to_owned(),
         };
         if aside == 0 && self.trouble.take().is_some() {
-            tracing::info!(sink, "a sink is well again");
+            tracing::info!(sink, "sink recovered");
         }
         self.metrics.sink_delivered(&sink, count);
         self.board.update(&sink, |row| {
@@ -487,16 +487,12 @@ impl Runner {
         self.metrics.sink_failed(&sink);
         // Said once, until it fails of something else.
         if self.trouble.as_deref() != Some(why) {
-            tracing::warn!(
-                sink,
-                behind,
-                "a sink does not get through: {why}; trying again"
-            );
+            tracing::warn!(sink, behind, "sink delivery failed: {why}; retrying");
             self.trouble = Some(why.to_owned());
         }
         self.board.update(&sink, |row| {
             row.failed += 1;
-            row.state = format!("trying again: {why}");
+            row.state = format!("retrying: {why}");
             row.last_error = Some(why.to_owned());
         });
         Ok(())
@@ -509,7 +505,7 @@ impl Runner {
         findings: &FindingsBus,
     ) -> Result<(), Refusal> {
         let sink = &self.settings.name;
-        tracing::error!(sink, event = %notice.id, "an event was refused and is kept as a dead letter: {why}");
+        tracing::error!(sink, event = %notice.id, "event rejected, moved to dead letters: {why}");
         findings
             .bury(DeadLetter {
                 sink: sink.clone(),

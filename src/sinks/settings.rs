@@ -232,7 +232,7 @@ pub(crate) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
         s.fault("", "preset and template exclude each other");
     }
     if settings.rate.is_some() && kind == SinkKind::Pagerduty {
-        s.fault("rate", "does not go with pagerduty, which groups by incident itself and must hear of every end");
+        s.fault("rate", "not supported with pagerduty, which groups by incident and requires every resolve event");
     }
     s.finish();
     settings

@@ -123,13 +123,13 @@ fn without_all(mut finding: Finding) -> Finding {
 fn entry(news: News) -> Entry {
     let now = Timestamp::now();
     let stream = StreamName::new("test").expect("a valid name");
-    let title = "Test of a sink by `watchtower sink test`: no alarm".to_owned();
+    let title = "Test event from `watchtower sink test` (no alert)".to_owned();
     let observation = Observation {
         severity: Severity::Info,
         confidence: 1.0,
         category: Category::Other,
         title: title.clone(),
-        detail: "Somebody tries whether findings arrive here.".to_owned(),
+        detail: "Test event: verifies delivery to this sink.".to_owned(),
         evidence: vec![Evidence {
             quote: "nothing was on a screen".to_owned(),
             bounds: None,

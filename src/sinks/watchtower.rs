@@ -90,7 +90,7 @@ impl Reporter {
         let work = async {
             loop {
                 if let Err(error) = self.catch_up(&findings).await {
-                    tracing::warn!(%error, "reporting waits for the store");
+                    tracing::warn!(%error, "reporting waiting for the database");
                     tokio::time::sleep(STORE_AGAIN).await;
                     continue;
                 }
@@ -131,13 +131,13 @@ impl Reporter {
                     return;
                 }
                 Answer::Never(why) => {
-                    tracing::error!(%id, "a finding was refused and stays here alone: {why}");
+                    tracing::error!(%id, "finding rejected by the server: {why}");
                     return;
                 }
                 Answer::NotNow(why, asked) => {
                     let wait = backoff.next(asked);
                     let seconds = wait.as_secs_f64();
-                    tracing::warn!("failed to report: {why}; trying again in {seconds:.1} s");
+                    tracing::warn!("failed to report: {why}; retrying in {seconds:.1} s");
                     tokio::time::sleep(wait).await;
                 }
             }

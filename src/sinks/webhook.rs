@@ -40,7 +40,7 @@ impl Webhook {
                 let sink = &settings.name;
                 tracing::warn!(
                     sink,
-                    "the template fails on {of}, which becomes a dead letter: {why}"
+                    "template failed on {of}, moved to dead letters: {why}"
                 );
             }
         }

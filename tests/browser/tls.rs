@@ -222,7 +222,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
     assert_eq!(shown(&authority, &server).await, first.der);
 
     swap("bad");
-    let line = server.said("the certificate in use stays").await;
+    let line = server.said("new certificate rejected").await;
     assert!(
         line.contains("live/fullchain.pem: there is no PEM certificate"),
         "{line}"
@@ -231,7 +231,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
 
     swap("second");
     server
-        .said("new certificate in use: for localhost, 127.0.0.1")
+        .said("certificate reloaded: for localhost, 127.0.0.1")
         .await;
     assert_eq!(shown(&authority, &server).await, second.der);
 
@@ -265,7 +265,7 @@ async fn what_is_no_tls_is_closed_in_time_and_told_sparingly() {
         assert!(took < AT_ONCE, "{name} took {took:?}");
     }
     server
-        .said("it does not speak TLS; this address takes rtmps:// only")
+        .said("not a TLS client; this address takes rtmps:// only")
         .await;
 
     // Silence is closed at the deadline and holds a place until then; who
@@ -384,7 +384,7 @@ async fn check_tells_how_long_the_certificate_lasts() {
     let path = folder.path();
     fs::write(path.join("agents.toml"), "").unwrap();
     fs::write(path.join("watchtower.toml"), SETTINGS).unwrap();
-    for (days, verdict) in [(90, "ok"), (9, "warn"), (-3, "FAULT")] {
+    for (days, verdict) in [(90, "ok"), (9, "warn"), (-3, "ERROR")] {
         authority.issue(path, days);
         let mut check = command("check", path);
         let output = tokio::time::timeout(PATIENCE, check.output()).await;
@@ -394,7 +394,7 @@ async fn check_tells_how_long_the_certificate_lasts() {
         let row = row.unwrap_or_else(|| panic!("{said}"));
         assert!(row.contains(&format!(" {verdict} ")), "{row}");
         assert!(row.contains("for localhost, 127.0.0.1, "), "{row}");
-        assert_eq!(output.status.success(), verdict != "FAULT", "{said}");
+        assert_eq!(output.status.success(), verdict != "ERROR", "{said}");
         println!("{row}");
     }
 }

@@ -114,7 +114,7 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
     let setup = Setup::new().agents("").args(&["--http", "0.0.0.0:0"]);
     let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
     server
-        .said("WATCHTOWER_CONSOLE_TOKEN has fewer than 16 characters")
+        .said("WATCHTOWER_CONSOLE_TOKEN is shorter than 16 characters")
         .await;
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.http.port());
     let login = |token: &'static str| {
@@ -339,7 +339,7 @@ async fn folders_that_others_can_read_stay_and_are_told() {
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&data, open).expect("set");
     let server = setup.start().await;
-    server.said("other users of this machine can read").await;
+    server.said("readable by other users of this machine").await;
     let mode = std::fs::metadata(&data)
         .expect("there")
         .permissions()
@@ -367,7 +367,7 @@ async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_told() {
         ask("a-wrong-guess").await.status(),
         StatusCode::UNAUTHORIZED
     );
-    server.said("a wrong console token was shown").await;
+    server.said("invalid console token").await;
     assert!(!server.output().contains("a-wrong-guess"));
     let metrics = server.client.get(server.http_url("/metrics"));
     let metrics = metrics.bearer_auth(TOKEN).send().await.expect("an answer");

@@ -155,9 +155,9 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
     let server = setup(&gemini).agents(&agents).start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server
-        .until("the panel rests", async |server| {
+        .until("the discussion limit", async |server| {
             let log = server.log("watchtower.log");
-            (log.contains("the panel rests: 1 in the last hour") && log.contains("no verdict"))
+            (log.contains("discussion limit reached: 1/h") && log.contains("no verdict"))
                 .then_some(())
         })
         .await;
@@ -175,7 +175,7 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
     for failed in said.iter().filter(|one| one["agent"] != "AISec") {
         assert_eq!(failed["stance"], "no_view");
         let text = failed["text"].as_str().unwrap();
-        assert!(text.starts_with("Could not be asked: "), "{text}");
+        assert!(text.starts_with("Not available: "), "{text}");
     }
     assert_eq!(put[0]["verdict"], Value::Null);
     let metrics = server.get("/metrics").await.text().await.unwrap();

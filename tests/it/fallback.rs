@@ -117,8 +117,8 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
             .await;
         let check = check.unwrap();
         let said = String::from_utf8(check.stdout).unwrap();
-        assert_eq!(said.contains("takes no pictures"), fault, "{said}");
-        assert_eq!(said.contains("FAULT  the server has"), fault, "{said}");
+        assert_eq!(said.contains("does not accept images"), fault, "{said}");
+        assert_eq!(said.contains("ERROR  the server has"), fault, "{said}");
     }
 }
 
@@ -184,7 +184,7 @@ async fn what_a_model_answers_badly_is_bounded_and_said() {
         "the server's filter",
         "redirected (302)",
         "server trouble (500), the server says \"overloaded\"",
-        "looking again",
+        "analysis resumed",
     ] {
         assert!(log.contains(said), "{said} is not in\n{log}");
     }
@@ -229,9 +229,7 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
         .await;
     // Said once, with the reason.
     let log = server.log("secops.log");
-    let told = log
-        .matches(&format!("answered by {MODEL} from now on"))
-        .count();
+    let told = log.matches(&format!("switched to {MODEL}:")).count();
     assert_eq!(told, 1, "{log}");
     assert!(log.contains("the quota per day is used up"), "{log}");
     // Those who were in flight together, and nobody after them.
@@ -245,10 +243,7 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
     ));
     server.until("a finding by rules", of("offline")).await;
     let log = server.log("secops.log");
-    assert!(
-        log.contains("answered by offline rules from now on"),
-        "{log}"
-    );
+    assert!(log.contains("switched to offline rules:"), "{log}");
     assert_eq!(gemini.faults(), Vec::<String>::new());
     assert_eq!(openai.faults(), Vec::<String>::new());
 }
@@ -403,6 +398,6 @@ async fn an_analyst_thinks_as_hard_as_it_is_set_to_and_a_missing_price_is_told_o
     assert_eq!(effort("intrusions"), ["minimal"]);
     assert_eq!(effort("outages"), ["high"]);
     let told = server.output();
-    assert_eq!(told.matches("no price is known").count(), 1, "{told}");
+    assert_eq!(told.matches("model price unknown").count(), 1, "{told}");
     assert!(told.contains("prices"), "{told}");
 }

@@ -238,7 +238,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     assert!(look.contains("Case of [masked"), "{look}");
     let case = requests.iter().find(|request| request.is_case()).unwrap();
     assert!(
-        case.text().contains("On screen: [masked"),
+        case.text().contains("Indicator on screen: [masked"),
         "{}",
         case.text()
     );

@@ -100,7 +100,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         .await;
     let log = server.log("watchtower.log");
     assert!(
-        log.contains("is in force; added: Beta; removed: Alpha"),
+        log.contains("reloaded; added: Beta; removed: Alpha"),
         "{log}"
     );
 
@@ -156,7 +156,7 @@ async fn what_is_broken_changes_nothing_and_is_named() {
     save(&file, &format!("{ALPHA}{ALPHA}"));
     complains("is taken by another agent").await;
     std::fs::write(&file, vec![b'#'; 2 * 1024 * 1024]).unwrap();
-    complains("1048576 are allowed").await;
+    complains("maximum 1048576").await;
     std::fs::write(&file, [0xff, 0xfe, b'x']).unwrap();
     complains("valid UTF-8").await;
     std::fs::remove_file(&file).unwrap();
@@ -173,7 +173,11 @@ async fn what_is_broken_changes_nothing_and_is_named() {
         })
         .await;
     let log = server.log("watchtower.log");
-    assert_eq!(log.matches("the panel stays as it was").count(), 6, "{log}");
+    assert_eq!(
+        log.matches("analyst configuration not reloaded").count(),
+        6,
+        "{log}"
+    );
     // Each is said once.
     assert_eq!(log.matches("No such file").count(), 1, "{log}");
 }

@@ -244,7 +244,7 @@ async fn a_new_publisher_takes_the_stream_over() {
         .expect("sent");
     assert!(matches!(subscriber.recv().await, Some(Received::Restarted)));
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 3);
-    log::line_with(&["stream=\"taken\"", "a new publisher took the stream over"]).await;
+    log::line_with(&["stream=\"taken\"", "replaced by a new publisher"]).await;
     drop(new);
     server.ended("taken").await;
     assert!(subscriber.recv().await.is_none());
@@ -287,7 +287,7 @@ async fn without_a_key_other_machines_are_refused() {
         .await
         .expect("denied");
     client.closed().await;
-    log::line_with(&["without a stream key only this machine may publish"]).await;
+    log::line_with(&["no stream key configured: local publishers only"]).await;
 }
 
 /// No packet is sent: connecting a UDP socket only asks for a route.
@@ -311,7 +311,7 @@ async fn a_player_is_sent_away_politely() {
         .await
         .expect("refused");
     client.closed().await;
-    log::line_with(&["it wants to play"]).await;
+    log::line_with(&["RTMP playback is not supported"]).await;
 }
 
 #[tokio::test]
@@ -426,5 +426,5 @@ async fn stopping_the_server_ends_its_streams() {
         hub.streams().is_empty().then_some(())
     })
     .await;
-    log::line_with(&["stream=\"stopped\"", "the server is stopping"]).await;
+    log::line_with(&["stream=\"stopped\"", "server shutdown"]).await;
 }

@@ -491,12 +491,12 @@ async fn check_says_what_is_in_order_and_what_is_not() {
         "HTTP port",
         "log folder",
         "data folder",
-        "not there yet",
+        "not created yet",
         "h264 decoder",
         "OCR model",
-        "5 of 5 agents enabled",
+        "5 of 5 analysts enabled",
         "offline rules",
-        "all in order",
+        "\nOK\n",
     ] {
         assert!(table.contains(row), "{row} is not in\n{table}");
     }
@@ -506,5 +506,5 @@ async fn check_says_what_is_in_order_and_what_is_not() {
         table.contains("scripts/fetch-models.sh") && table.contains("WATCHTOWER_CONSOLE_TOKEN"),
         "{table}"
     );
-    assert!(table.contains("2 faults"), "{table}");
+    assert!(table.contains("2 errors"), "{table}");
 }

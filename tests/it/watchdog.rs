@@ -59,7 +59,7 @@ async fn opens_and_closes(server: &Server, title: &str) {
     let whole = server.json(&format!("/api/incidents/{id}")).await;
     let text = whole.to_string();
     assert!(
-        text.contains("over: from ") && text.contains("\"Watchtower\""),
+        text.contains("resolved: from ") && text.contains("\"Watchtower\""),
         "{text}"
     );
     let told = server
@@ -72,7 +72,7 @@ async fn opens_and_closes(server: &Server, title: &str) {
     assert!(
         server
             .log("watchtower.log")
-            .contains(&format!("{title}: over: from "))
+            .contains(&format!("{title}: resolved: from "))
     );
 }
 
@@ -109,7 +109,7 @@ async fn a_frozen_picture_where_something_always_moved() {
 #[tokio::test]
 async fn a_publisher_that_is_gone_and_returns_and_is_gone_again() {
     let server = Setup::new().agents(NOBODY).settings(SETTINGS).start().await;
-    let title = "Signal of team lost";
+    let title = "Stream team: signal lost";
     let url = server.rtmp_url("live/team");
     let mut publisher = Encoder::ffmpeg(&url, &[]);
     on_air(&server).await;
@@ -152,7 +152,7 @@ async fn pictures_that_come_and_cannot_be_seen() {
         }
     };
     let told = async |name: &str| {
-        let title = format!("Undecodable: no picture of {name} can be seen");
+        let title = format!("Undecodable video on {name}");
         server
             .until(&title, async |server| incident(server, &title).await)
             .await;
@@ -171,7 +171,7 @@ async fn a_reader_that_does_not_keep_up() {
     // the picture is still.
     let graph = "testsrc2=s=1280x720:r=10:d=16,tpad=stop_mode=clone:stop_duration=600";
     let _publisher = Encoder::drawn(&server.rtmp_url("live/team"), graph);
-    opens_and_closes(&server, "Reading text of team lags behind").await;
+    opens_and_closes(&server, "OCR backlog on team").await;
 }
 
 #[tokio::test]
@@ -186,13 +186,13 @@ async fn a_model_that_does_not_answer() {
         .start()
         .await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/team"));
-    opens_and_closes(&server, "Model of SecOps gives no answer").await;
+    opens_and_closes(&server, "SecOps: model not responding").await;
 }
 
 #[tokio::test]
 async fn a_restarted_server_closes_what_it_left_open() {
     let mut server = Setup::new().agents(NOBODY).settings(SETTINGS).start().await;
-    let title = "Signal of team lost";
+    let title = "Stream team: signal lost";
     let mut publisher = Encoder::ffmpeg(&server.rtmp_url("live/team"), &[]);
     on_air(&server).await;
     publisher.kill();

@@ -248,7 +248,7 @@ async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
     seconds(60).await;
     let team_saw = |seq| ("team".to_owned(), seq);
     assert_eq!(room.model.shown(), [team_saw(1), team_saw(4)]);
-    assert_eq!(room.state(), "frame 4 of team: nothing to report");
+    assert_eq!(room.state(), "team: no findings (frame 4)");
     assert!(
         room.meeting
             .metrics
@@ -299,7 +299,7 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         2,
         "a refused picture is not shown again"
     );
-    assert_eq!(room.state(), "frame 1 of team: refused: safety");
+    assert_eq!(room.state(), "team: refused: safety (frame 1)");
     // The writer is a real thread: it is waited for, not slept for.
     let mut findings = room.meeting.findings.subscribe();
     show(&mut team, 100);
@@ -314,7 +314,7 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         .collect();
     assert_eq!(
         lines,
-        ["503 from the model", "refused: safety", "looking again"]
+        ["503 from the model", "refused: safety", "analysis resumed"]
     );
     room.end().await;
 }

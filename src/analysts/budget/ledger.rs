@@ -57,12 +57,12 @@ pub(super) enum Bound {
 impl Bound {
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::RequestsPerMinute => "requests a minute",
-            Self::TokensPerMinute => "tokens a minute",
-            Self::UsdPerHour => "money an hour",
-            Self::RequestsPerDay => "requests a day",
-            Self::TokensPerDay => "tokens a day",
-            Self::UsdPerDay => "money a day",
+            Self::RequestsPerMinute => "requests per minute",
+            Self::TokensPerMinute => "tokens per minute",
+            Self::UsdPerHour => "cost per hour",
+            Self::RequestsPerDay => "requests per day",
+            Self::TokensPerDay => "tokens per day",
+            Self::UsdPerDay => "cost per day",
         }
     }
 

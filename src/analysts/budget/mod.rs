@@ -365,7 +365,7 @@ impl Book {
         let Some(bound) = self.ledger.broken(now, most) else {
             return Wait {
                 length: Duration::try_from(LOOK_AGAIN).unwrap_or_default(),
-                words: "waiting: what is in flight may use the budget up".to_owned(),
+                words: "waiting: requests in flight may exhaust the budget".to_owned(),
             };
         };
         let until = self.ledger.eases_at(now).filter(|_| bound.is_short());
@@ -376,7 +376,7 @@ impl Book {
             self.unmet = Some(most);
             self.turn(now);
             self.reason = format!(
-                "{} used up, as another request may cost more than is left: {}",
+                "{} exhausted, another request may exceed the remainder: {}",
                 bound.words(),
                 Step::OfflineOnly.words()
             );

@@ -21,7 +21,7 @@ pub(crate) async fn keep(meeting: &Meeting) {
         return;
     }
     if let Err(error) = meeting.findings.spend(rows.clone()).await {
-        tracing::error!(%error, "what was spent on models could not be kept");
+        tracing::error!(%error, "failed to store the LLM cost");
         meeting.budget.put_back(rows);
     }
 }
@@ -78,7 +78,7 @@ impl Book {
         if self.told.elapsed() >= HOUR {
             self.told = tokio::time::Instant::now();
             if !standing.spent.hour.is_nothing() {
-                let said = format!("spent on models: {}", words(&standing.spent));
+                let said = format!("LLM cost: {}", words(&standing.spent));
                 tracing::info!("{said}");
                 meeting.findings.note(WATCHTOWER, &said).await;
             }

@@ -270,14 +270,14 @@ impl Closed {
             Some(until) => {
                 let (left, reason) = (Left(until - now), &self.reason);
                 match self.why {
-                    Why::Breaker => format!("circuit open {left}: {reason}"),
+                    Why::Breaker => format!("model unreachable, retrying in {left}: {reason}"),
                     // Their reasons say what was refused.
                     Why::Key | Why::Model | Why::Exhausted => {
-                        format!("{reason}; trying again in {left}")
+                        format!("{reason}; retrying in {left}")
                     }
                 }
             }
-            None => format!("waiting for one request to try again: {}", self.reason),
+            None => format!("waiting for a probe request: {}", self.reason),
         };
         Wait {
             until,

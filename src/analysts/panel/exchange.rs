@@ -126,7 +126,7 @@ async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
     match meeting.findings.weigh(incident, exchange).await {
         Ok(_) => true,
         Err(error) => {
-            tracing::error!(%incident, %error, "what the panel said was not kept");
+            tracing::error!(%incident, %error, "failed to store a panel discussion");
             false
         }
     }
@@ -166,7 +166,7 @@ async fn opinion(
             let (text, model) = match said {
                 Ok(weighed) => (weighed.view.observation.detail, weighed.model),
                 Err(failure) => (
-                    format!("Could not be asked: {failure}"),
+                    format!("Not available: {failure}"),
                     member.mind.first().model.identity(),
                 ),
             };
@@ -242,7 +242,7 @@ async fn weigh(
             let mut turn = member.mind.turn(0, meeting, say).await;
             let policy = turn.thinker().policy.clone();
             let cleared = policy.cleared(&report.frame);
-            let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+            let frame = cleared.ok_or_else(|| Failure::no_answer("no OCR text for the picture"))?;
             let (reported, opinions) = as_told(report, opinions.clone(), &policy);
             let case = Case {
                 persona: Arc::clone(&member.config.persona),
@@ -264,8 +264,8 @@ async fn weigh(
             }
         };
         say(&match asked {
-            Asked::Opinion => format!("weighing what {first} reported"),
-            Asked::Verdict => "being asked for a verdict".to_owned(),
+            Asked::Opinion => format!("reviewing the finding of {first}"),
+            Asked::Verdict => "adjudicating".to_owned(),
         });
         let asker = Asker::now(who, purpose);
         let result = turn.thinker().model.weigh(&case).await;
@@ -297,7 +297,7 @@ async fn weigh(
     };
     match tokio::task::spawn_blocking(prepare).await {
         Ok(said) => Ok(said),
-        Err(_) => Err(Failure::no_answer("the answer could not be checked")),
+        Err(_) => Err(Failure::no_answer("response validation failed")),
     }
 }
 

@@ -120,7 +120,7 @@ impl Table {
         let send = || self.reports.try_send(report).is_ok();
         if !self.put.add(id, severity, send) {
             meeting.metrics.panel(PanelEnd::Crowded);
-            tracing::warn!("the panel is busy: a report is not put to it");
+            tracing::warn!("panel queue full: finding not discussed");
         }
     }
 }
@@ -207,7 +207,7 @@ impl Convener {
             Ok(Some(dossier)) => dossier.incident,
             Ok(None) => return Taken::Not,
             Err(error) => {
-                tracing::error!(%error, "a report is not put to the panel");
+                tracing::error!(%error, "finding not discussed");
                 return Taken::Not;
             }
         };
@@ -255,7 +255,7 @@ impl Convener {
         }
         self.meeting.metrics.panel(PanelEnd::OverHour);
         if !std::mem::replace(&mut self.rests, true) {
-            let said = format!("the panel rests: {per_hour} in the last hour ([panel] per_hour)");
+            let said = format!("discussion limit reached: {per_hour}/h ([panel] per_hour)");
             tracing::warn!("{said}");
             self.meeting.findings.note(WATCHTOWER, &said).await;
         }

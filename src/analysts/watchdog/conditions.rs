@@ -41,13 +41,13 @@ impl Key {
         match self.blindness {
             Blindness::Black => format!("Black screen on {stream}"),
             Blindness::Frozen => format!("Frozen picture on {stream}"),
-            Blindness::Undecoded => format!("Undecodable: no picture of {stream} can be seen"),
-            Blindness::Gone => format!("Signal of {stream} lost"),
-            Blindness::Unread => format!("Reading text of {stream} lags behind"),
-            Blindness::Unanswered => format!("Model of {agent} gives no answer"),
-            Blindness::AgentDown => format!("Agent {agent} crashed"),
-            Blindness::Contested => format!("Publishers of {stream} cut each other off"),
-            Blindness::Unshown => format!("Viewers of {stream} see no picture"),
+            Blindness::Undecoded => format!("Undecodable video on {stream}"),
+            Blindness::Gone => format!("Stream {stream}: signal lost"),
+            Blindness::Unread => format!("OCR backlog on {stream}"),
+            Blindness::Unanswered => format!("{agent}: model not responding"),
+            Blindness::AgentDown => format!("Analyst {agent} crashed"),
+            Blindness::Contested => format!("Competing publishers on {stream}"),
+            Blindness::Unshown => format!("Playback failing for viewers of {stream}"),
         }
     }
 
@@ -56,48 +56,48 @@ impl Key {
         let (severity, what, action) = match self.blindness {
             Blindness::Black => (
                 Severity::Medium,
-                "The picture is nothing but black: no analyst can see anything.",
-                "See whether the shared window is covered, minimised or protected, and whether the encoder captures the right screen.",
+                "The picture is entirely black: analysts have no visibility.",
+                "Check whether the shared window is covered, minimised or protected, and whether the encoder captures the right screen.",
             ),
             Blindness::Frozen => (
                 Severity::Medium,
-                "Nothing moves on the picture, not even what always did: it may be an old one.",
-                "See whether the shared screen or the encoder hangs.",
+                "The picture is static, including parts that normally change: it may be stale.",
+                "Check whether the shared screen or the encoder hangs.",
             ),
             Blindness::Undecoded => (
                 Severity::Medium,
-                "Coded pictures come in and none can be decoded: no analyst sees anything.",
-                "Start the encoder again; use H.264 with a keyframe interval of 2 seconds.",
+                "Video is received but cannot be decoded: analysts have no visibility.",
+                "Restart the encoder; use H.264 with a keyframe interval of 2 seconds.",
             ),
             Blindness::Gone => (
                 Severity::Medium,
-                "The publisher is gone: nobody watches this screen.",
-                "Start the stream again in Zoom or OBS, or ignore this if it was ended on purpose.",
+                "The publisher disconnected: this screen is not monitored.",
+                "Restart the stream in Zoom or OBS, or ignore this if it was stopped intentionally.",
             ),
             Blindness::Unread => (
                 Severity::Low,
-                "The screen's text is not read as fast as it changes: analysts look at an older picture.",
+                "OCR is slower than the screen changes: analysts work on an older picture.",
                 "Raise cpu_budget in [ocr] of watchtower.toml, or share fewer screens.",
             ),
             Blindness::Unanswered => (
                 Severity::Medium,
-                "The analyst has something to look at and no answer of its model.",
-                "See its log for why: a quota, the network, the key.",
+                "The analyst has frames to analyse, but its model does not respond.",
+                "Check the analyst's log for the cause: quota, network or API key.",
             ),
             Blindness::AgentDown => (
                 Severity::High,
-                "The analyst crashed and is being started again.",
-                "Report this with the server's log: it is a bug.",
+                "The analyst crashed and is being restarted.",
+                "Report this bug with the server log.",
             ),
             Blindness::Contested => (
                 Severity::Medium,
-                "Publishers take the stream from each other again and again: what is seen changes between their screens.",
-                "Give each encoder a stream name of its own, or stop all but one.",
+                "Several publishers repeatedly take over the same stream: the picture switches between their screens.",
+                "Use a separate stream name for each encoder, or stop all but one.",
             ),
             Blindness::Unshown => (
                 Severity::Low,
-                "Analysts see the stream and at least one viewer is sent no picture of it.",
-                "Set transcode to \"auto\", or let the encoder send H.264 without B-frames and a keyframe every 2 seconds; the server's log may tell why transcoding fails.",
+                "Analysts receive the stream, but at least one viewer receives no video.",
+                "Set transcode to \"auto\", or let the encoder send H.264 without B-frames and a keyframe every 2 seconds; check the server log for transcoding errors.",
             ),
         };
         Observation {
@@ -105,7 +105,7 @@ impl Key {
             confidence: 1.0,
             category: Category::Availability,
             title: self.title(),
-            detail: format!("{what} Since {since:.0}, {seconds} s."),
+            detail: format!("{what} Since {since:.0} ({seconds} s)."),
             evidence: Vec::new(),
             mitre: Vec::new(),
             recommended_action: action.to_owned(),

@@ -86,7 +86,7 @@ impl Labels {
                     ));
                 }
                 if event.agents.is_empty() {
-                    return Err(format!("{path}.agents: must name somebody"));
+                    return Err(format!("{path}.agents: must name at least one analyst"));
                 }
             }
             if scene.healthy && !scene.events.is_empty() {

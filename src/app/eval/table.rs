@@ -8,7 +8,7 @@ impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:.1} s: {} pictures taken, {} read, {} with news; {} findings in {} incidents\n",
+            "{:.1} s: {} frames, {} OCR runs, {} with changes; {} findings in {} incidents\n",
             self.seconds,
             self.pictures,
             self.readings,

@@ -41,7 +41,7 @@ impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();
         let s = if count == 1 { "" } else { "s" };
-        write!(f, "{count} fault{s} in {}", self.file)?;
+        write!(f, "{count} error{s} in {}", self.file)?;
         for Fault { path, message } in &self.faults {
             if path.is_empty() {
                 write!(f, "\n  {message}")?;

@@ -20,9 +20,9 @@ pub struct Acceptor(TlsAcceptor);
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// Untouched, so that it can be answered in its own protocol.
-    #[error("it does not speak TLS")]
+    #[error("not a TLS client")]
     NotTls(TcpStream),
-    #[error("it hung up during the TLS handshake")]
+    #[error("disconnected during the TLS handshake")]
     HungUp,
     #[error("the TLS handshake failed: {0}")]
     Failed(io::Error),

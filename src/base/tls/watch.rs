@@ -65,18 +65,18 @@ impl Watch {
             match self.look(files) {
                 None => {}
                 Some(Ok(pair)) => {
-                    info!("new certificate in use: {}", pair.certificate);
+                    info!("certificate reloaded: {}", pair.certificate);
                     self.certificate = pair.certificate;
                     reminded = None;
                     install(pair.certified);
                 }
                 Some(Err(error)) => {
-                    warn!("the certificate in use stays, the new one is not in order: {error}");
+                    warn!("new certificate rejected, keeping the current one: {error}");
                 }
             }
             let due = reminded.is_none_or(|at: Instant| at.elapsed() >= REMIND);
             if due && self.certificate.ends_soon() {
-                warn!("renew the certificate {}", self.certificate);
+                warn!("certificate expires soon: {}", self.certificate);
                 reminded = Some(Instant::now());
             }
         }

@@ -294,13 +294,13 @@ fn unreachable_because(error: ff::Error) -> Option<String> {
     use ff::error as errno;
     let reason = match error {
         ff::Error::Other { errno } => match errno {
-            errno::ECONNREFUSED => "connection refused, nothing listens there",
+            errno::ECONNREFUSED => "connection refused",
             errno::ETIMEDOUT => "no answer",
             errno::EHOSTUNREACH | errno::ENETUNREACH => "no route to it",
             _ => return None,
         },
         ff::Error::Exit => "no answer within 10 s",
-        ff::Error::ProtocolNotFound => "this FFmpeg cannot speak that protocol",
+        ff::Error::ProtocolNotFound => "protocol not supported by this FFmpeg build",
         _ => return None,
     };
     Some(reason.to_owned())

@@ -118,7 +118,7 @@ impl Aac {
             return Ok(());
         }
         if let Err(error) = self.decoder.send_packet(&ff::Packet::copy(&unit.aac)) {
-            tracing::debug!(%error, "a unit of sound could not be decoded");
+            tracing::debug!(%error, "failed to decode an audio unit");
             return Ok(());
         }
         let mut frame = ff::frame::Audio::empty();

@@ -108,7 +108,7 @@ impl Transcoder for ToH264 {
             return Ok(());
         }
         if let Err(error) = decoder.send(unit, Timestamp::now()) {
-            tracing::debug!(%error, "a picture could not be decoded");
+            tracing::debug!(%error, "failed to decode a picture");
         }
         loop {
             let decoder = self.decoder.as_mut().ok_or(ff::Error::Bug)?;
@@ -118,7 +118,7 @@ impl Transcoder for ToH264 {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    tracing::debug!(%error, "a picture could not be decoded");
+                    tracing::debug!(%error, "failed to decode a picture");
                     return Ok(());
                 }
             }

@@ -114,7 +114,7 @@ impl Worker {
                 return Ended::Failed;
             }
         };
-        tracing::debug!("begins");
+        tracing::debug!("transcode started");
         let mut demands = self.renditions.changes();
         demands.mark_changed();
         loop {
@@ -137,11 +137,11 @@ impl Worker {
             };
             self.count_cpu();
             if let Err(error) = result {
-                tracing::warn!(%error, "the transcode failed and is started again");
+                tracing::warn!(%error, "transcode failed, restarting");
                 return Ended::Failed;
             }
         }
-        tracing::debug!("ends");
+        tracing::debug!("transcode stopped");
         Ended::Done
     }
 

@@ -237,7 +237,7 @@ impl Feed {
     /// again, where it would else miss something without knowing.
     fn readable<T, E: std::fmt::Display>(&self, read: Result<T, E>) -> Result<T, Gone> {
         read.map_err(|error| {
-            tracing::error!(%error, "an event stream ends");
+            tracing::error!(%error, "event stream closed");
             Gone
         })
     }

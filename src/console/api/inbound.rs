@@ -107,7 +107,7 @@ async fn decide(
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let verdict = verdict(decision.incident, &decision.body)?;
     let change = inbound.state.views.findings.decide(verdict).await?;
-    tracing::info!(incident = %decision.incident, status = %change.incident.status, "decided from outside");
+    tracing::info!(incident = %decision.incident, status = %change.incident.status, "incident updated by webhook");
     Ok(Json(change).into_response())
 }
 

@@ -548,11 +548,11 @@ pub(crate) async fn unlearn(
         let note = Note {
             by,
             at: Timestamp::now(),
-            text: format!("its like speaks up again, in spite of: {}", lesson.why),
+            text: format!("suppression removed: {}", lesson.why),
         };
         // It is removed, whether or not that can be noted.
         if let Err(error) = findings.annotate(lesson.incident, note).await {
-            tracing::warn!(%error, "who removed a lesson was not noted");
+            tracing::warn!(%error, "failed to log the removal of a suppression");
         }
     }
     Ok(StatusCode::NO_CONTENT)

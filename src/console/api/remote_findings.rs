@@ -89,7 +89,7 @@ fn not_admitted(agent: &str, refusal: NotAdmitted) -> Problem {
 }
 
 fn not_now(error: impl std::fmt::Display) -> Problem {
-    tracing::error!(%error, "a remote agent's finding could not be written");
+    tracing::error!(%error, "failed to store a remote analyst's finding");
     let why = "the finding could not be written; send it again later";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }

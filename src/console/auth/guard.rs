@@ -81,7 +81,7 @@ impl Access {
         if attempt != Attempt::Right {
             self.wrong.inc();
             self.told.tell(|more| {
-                tracing::warn!(%peer, "a wrong console token was shown{more}");
+                tracing::warn!(%peer, "invalid console token{more}");
             });
         }
         attempt

@@ -150,7 +150,7 @@ impl Gemini {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Err(Trouble::SchemaRefused) if resends.without_schema() => {
-                    tracing::warn!(model = %self.settings.model, "the server can't serve the answer schema, describing it in words from now on");
+                    tracing::warn!(model = %self.settings.model, "response schema not supported by the server, using a text description");
                     self.schema_refused.store(true, Ordering::Relaxed);
                     question.schema = false;
                     continue;
@@ -245,7 +245,7 @@ impl Gemini {
     fn remember(&self, version: String) {
         let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != version {
-            tracing::info!(model = %self.settings.model, %version, "answered by");
+            tracing::info!(model = %self.settings.model, %version, "model responded");
             *known = version;
         }
     }

@@ -126,11 +126,11 @@ impl Offline {
                     severity: Severity::Low,
                     confidence: CONFIDENCE * row.confidence,
                     category: Category::Other,
-                    title: clip(&format!("On screen: {phrase}"), 80),
-                    detail: "Rule `indicator`: words this analyst was told to look for stand on the screen.".to_owned(),
+                    title: clip(&format!("Indicator on screen: {phrase}"), 80),
+                    detail: "Rule `indicator`: a configured indicator of this analyst appears on the screen.".to_owned(),
                     evidence: vec![screen.evidence(index, (places[hit.start()], places[hit.end()]))],
                     mitre: Vec::new(),
-                    recommended_action: "Look at the screen and judge what it means.".to_owned(),
+                    recommended_action: "Review the screen.".to_owned(),
                 };
                 found.push(Report {
                     key,
@@ -290,7 +290,7 @@ impl Model for Offline {
     }
 
     fn lacks(&self) -> &'static str {
-        "it reads Latin letters and applies rules: it sees no drawings, judges nothing and disputes nobody"
+        "rule-based, Latin text only; no image understanding, no dispute of findings"
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

@@ -169,7 +169,7 @@ impl Rules {
             match (key.as_str(), value) {
                 ("agents", value) => match value.try_into::<Vec<String>>() {
                     Ok(names) => agents = names,
-                    Err(_) => faults.add("agents", "must be an array of agents' names"),
+                    Err(_) => faults.add("agents", "must be an array of agent names"),
                 },
                 ("rule", Value::Array(items)) => rules = items,
                 ("rule", _) => faults.add("rule", "must be an array of tables ([[rule]])"),
@@ -201,21 +201,21 @@ impl Rules {
         }
         let agents = text.agents.unwrap_or_else(|| file_agents.to_vec());
         if agents.is_empty() {
-            faults.add(path, "names no agents, nor does the file");
+            faults.add(path, "agents: missing in the rule and in the file");
         }
         if text.r#match.is_empty() {
-            faults.add(path, "match: must hold a pattern at least");
+            faults.add(path, "match: must hold at least one pattern");
         }
         if text.examples.r#match.is_empty() || text.examples.no_match.is_empty() {
             faults.add(
                 path,
-                "examples: must hold one that matches and one that doesn't at least",
+                "examples: must hold at least one match and one no_match",
             );
         }
         for id in text.mitre.iter().filter(|id| !is_technique(id)) {
             faults.add(
                 format!("{path}.mitre"),
-                format!("{id:?} is no technique's id, such as T1110 or T1110.001"),
+                format!("{id:?} is not an ATT&CK technique id such as T1110 or T1110.001"),
             );
         }
         if text.at_least == Some(0) {

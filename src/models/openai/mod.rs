@@ -179,7 +179,7 @@ impl OpenAi {
                         && failure.to_string().contains("reasoning_effort")
                         && again(&mut unthought) =>
                 {
-                    tracing::warn!(model = %self.settings.model, "the server does not take `thinking` (reasoning_effort); not sent from now on");
+                    tracing::warn!(model = %self.settings.model, "`thinking` (reasoning_effort) not supported by the server, no longer sent");
                     self.thinks_as_it_likes.store(true, Ordering::Relaxed);
                     continue;
                 }
@@ -274,12 +274,12 @@ impl OpenAi {
     fn remember(&self, format: Format, version: Option<String>) {
         let before = self.format.swap(format.index(), Ordering::Relaxed);
         if before != format.index() {
-            tracing::warn!(model = %self.settings.model, ?format, "the server does not take the answer's schema, asking more simply from now on");
+            tracing::warn!(model = %self.settings.model, ?format, "response schema not supported by the server, using a simpler format");
         }
         let Some(version) = version else { return };
         let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != version {
-            tracing::info!(model = %self.settings.model, %version, "answered by");
+            tracing::info!(model = %self.settings.model, %version, "model responded");
             *known = version;
         }
     }
@@ -330,7 +330,7 @@ impl OpenAi {
         }
         if entries.iter().find_map(|entry| listed::sees(entry)) == Some(false) {
             let reason = format!(
-                "the server has {model}, which takes no pictures, and analysts are sent some: choose one that does (llama.cpp needs its --mmproj)"
+                "the server has {model}, which does not accept images: choose one that does (llama.cpp requires --mmproj)"
             );
             return Err(Failure::fatal(Fatal::Model, reason));
         }

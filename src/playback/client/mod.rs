@@ -45,7 +45,7 @@ pub enum ClientError {
     Http(String),
     /// The very first question was answered so; later it would be waited out.
     #[error(
-        "{url} refuses us ({status}): {detail}; expected a WHEP address, and the server's token in WATCHTOWER_CONSOLE_TOKEN"
+        "{url} rejected the request ({status}): {detail}; expected a WHEP URL, and the server's token in WATCHTOWER_CONSOLE_TOKEN"
     )]
     Refused {
         url: String,
@@ -130,7 +130,7 @@ impl Client {
                     waiting = false;
                     let wait = backoff.next(trouble.retry_after());
                     let seconds = wait.as_secs_f64();
-                    tracing::warn!("{trouble}; trying again in {seconds:.1} s");
+                    tracing::warn!("{trouble}; retrying in {seconds:.1} s");
                     wait
                 }
             };

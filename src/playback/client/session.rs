@@ -187,7 +187,7 @@ impl Session {
                             }
                             let publisher = publisher.get_or_insert_with(|| hub.publish(stream));
                             if publisher.push(unit).is_err() {
-                                return Err(Trouble::Over("somebody else has the stream"));
+                                return Err(Trouble::Over("stream taken over by another publisher"));
                             }
                         }
                     }
@@ -205,7 +205,7 @@ impl Session {
                 }
                 _ = checks.tick() => {
                     if heard.elapsed() >= SILENCE {
-                        return Err(Trouble::Over("the stream has gone silent"));
+                        return Err(Trouble::Over("stream silent"));
                     }
                     let due = asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_REQUESTS);
                     if intake.depacketizer.needs_keyframe() && due {
@@ -239,7 +239,7 @@ impl Intake {
         let mut units = Vec::new();
         for ordered in self.reorder.push(packet, now) {
             if matches!(ordered, Ordered::Gap) {
-                tracing::debug!("packets were lost on the way");
+                tracing::debug!("packet loss");
             }
             let done = self.depacketizer.push(ordered);
             units.extend(done.into_iter().flatten().map(MediaUnit::Video));

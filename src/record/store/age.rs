@@ -35,9 +35,8 @@ pub(super) fn newest_stamp(db: &Connection) -> rusqlite::Result<Option<i64>> {
 pub fn clock_fault(newest: Timestamp, now: Timestamp) -> Option<String> {
     (newest.duration_since(now) > AHEAD).then(|| {
         format!(
-            "the newest finding is stamped {newest:.0} and this machine's clock says {now:.0}: \
-             one of them is wrong, and nothing is removed for its age; see whether the clock is \
-             synchronised (NTP)"
+            "clock mismatch: latest finding {newest:.0}, system clock {now:.0}; age-based retention \
+             is paused; check NTP synchronisation"
         )
     })
 }
@@ -140,7 +139,7 @@ impl Trust {
         let gone = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         if (walked - gone).abs() > DRIFT {
             tracing::warn!(
-                "the clock was set by {:#}: nothing is removed for its age for a while",
+                "system clock changed by {:#}: age-based retention paused",
                 (walked - gone)
                     .round(jiff::Unit::Second)
                     .unwrap_or(walked - gone)

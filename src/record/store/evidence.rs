@@ -48,7 +48,7 @@ impl EvidenceFolder {
     pub(super) fn remove(&self, sha256: &str) {
         match fs::remove_file(file(&self.folder, sha256)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(sha256, %error, "failed to remove a still; tried again at the next start");
+                tracing::warn!(sha256, %error, "failed to remove a still; retrying at the next start");
             }
             _ => {}
         }

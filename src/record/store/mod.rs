@@ -178,9 +178,7 @@ pub enum Refusal {
     NoIncident(Uuid),
     #[error("there is no lesson {0}")]
     NoLesson(Uuid),
-    #[error(
-        "somebody was faster: the incident has changed to version {version} since; look at it again"
-    )]
+    #[error("conflict: the incident has changed to version {version}; reload it")]
     Stale { version: u64 },
     #[error("the incident is {status} already, by {by} at {at}: {why}")]
     Already {

@@ -236,7 +236,7 @@ impl Writer {
                 Some("the lesson that quieted it was removed, and it is still there".to_owned())
             } else if returned {
                 let minutes = quiet.as_secs() / 60;
-                Some(format!("seen again after {minutes} min of quiet"))
+                Some(format!("recurred after {minutes} min"))
             } else {
                 None
             };
@@ -360,7 +360,7 @@ impl Writer {
         let sha256 = match self.evidence.put(&still.jpeg) {
             Ok(sha256) => sha256,
             Err(error) => {
-                tracing::error!(%error, "failed to keep a still");
+                tracing::error!(%error, "failed to store a still");
                 return Ok(None);
             }
         };

@@ -229,7 +229,7 @@ impl Writer {
             .evidence
             .clear(|sha256| find.exists([sha256]).unwrap_or(true));
         if let Err(error) = cleared {
-            tracing::warn!(%error, "failed to look through the evidence folder");
+            tracing::warn!(%error, "failed to scan the evidence folder");
         }
         Ok(())
     }
@@ -262,8 +262,8 @@ impl Drop for Writer {
             });
         match moved {
             Ok(false) => {}
-            Ok(true) => tracing::debug!("somebody reads the record: its log stays beside it"),
-            Err(error) => tracing::warn!(%error, "failed to move the log into the record"),
+            Ok(true) => tracing::debug!("database in use: WAL not checkpointed"),
+            Err(error) => tracing::warn!(%error, "failed to checkpoint the WAL"),
         }
     }
 }

@@ -217,6 +217,6 @@ fn lower_priority() {
     // SAFETY: setpriority takes numbers only; 0 is the calling thread on Linux.
     let lowered = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
     if lowered != 0 {
-        tracing::warn!("failed to lower the priority of the thread that reads the screen");
+        tracing::warn!("failed to lower the priority of the OCR thread");
     }
 }

@@ -202,12 +202,12 @@ async fn a_shift_report_tells_when_the_server_was_blind() {
             list["items"].as_array()?.first().cloned()
         })
         .await;
-    assert_eq!(incident["title"], "Signal of team lost");
+    assert_eq!(incident["title"], "Stream team: signal lost");
     let browser = opened(&server, "/?view=handover").await;
     let blind = |what: &str| {
         format!(
             "[...document.querySelectorAll('#report li')].some((one) => \
-             one.textContent.startsWith('Signal of team lost') && one.textContent.includes('{what}'))"
+             one.textContent.startsWith('Stream team: signal lost') && one.textContent.includes('{what}'))"
         )
     };
     browser.until_true(20, &blind("and still")).await;
@@ -219,7 +219,7 @@ async fn a_shift_report_tells_when_the_server_was_blind() {
         })
         .await;
     browser.run("location.reload()").await;
-    browser.until_true(20, &blind("over: from ")).await;
+    browser.until_true(20, &blind("resolved: from ")).await;
     let done = "document.querySelector('#report').textContent.includes('Nobody did anything.')";
     assert_eq!(browser.run(done).await, true, "it is no person's doing");
     browser.close().await;

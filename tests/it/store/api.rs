@@ -310,7 +310,7 @@ async fn what_is_closed_stays_so_until_it_returns() {
         1
     );
     let log = std::fs::read_to_string(room.dir.path().join("logs/secops.log")).unwrap();
-    assert!(log.contains("was closed and is back"), "{log}");
+    assert!(log.contains("reopened"), "{log}");
 }
 
 #[tokio::test]

@@ -232,6 +232,6 @@ async fn five_who_repeat_themselves_make_a_handful_of_incidents() {
             (EVENTS.len()..=EVENTS.len() * 6).contains(&heads),
             "{heads} in\n{log}"
         );
-        assert!(log.contains("  again     "), "{log}");
+        assert!(log.contains("  repeat    "), "{log}");
     }
 }

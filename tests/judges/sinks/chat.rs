@@ -155,7 +155,7 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
             said[0].contains('…') && !said[0].contains("&l…"),
             "{preset}"
         );
-        for label in ["On the screen", "Do: ", "\"Do\"", "\"> "] {
+        for label in ["\"Evidence\"", "Recommended action", "\"> "] {
             assert!(!said[1].contains(label), "{preset}: {label} {}", said[1]);
         }
     }

@@ -26,7 +26,7 @@ async fn what_waits_and_a_clock_that_cannot_be_right_are_told_beside_a_server() 
     std::fs::write(house.dir.path().join("agents.toml"), "").unwrap();
     std::fs::write(house.dir.path().join("watchtower.toml"), TICKET).unwrap();
     let started = table(&house).await;
-    assert!(started.contains("without findings"), "{started}");
+    assert!(started.contains("no findings"), "{started}");
     assert_eq!(warnings(&started), Vec::<&str>::new(), "{started}");
 
     for nth in 0..3 {
@@ -47,7 +47,7 @@ async fn what_waits_and_a_clock_that_cannot_be_right_are_told_beside_a_server() 
     db.execute("UPDATE outbox SET at = ?1", [since]).unwrap();
     let waiting = table(&house).await;
     assert_eq!(warnings(&waiting), ["sink ticket"], "{waiting}");
-    assert!(waiting.contains("3 events wait since "), "{waiting}");
+    assert!(waiting.contains("3 events pending since "), "{waiting}");
 
     let ahead = "UPDATE findings SET stored_at = stored_at + 172800000000000";
     db.execute(ahead, []).unwrap();

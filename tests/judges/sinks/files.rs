@@ -139,10 +139,7 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
         .until("the failure", |house| house.sink("lost").failed > 0)
         .await;
     let lost = house.sink("lost");
-    assert!(
-        lost.state.starts_with("trying again: out of reach"),
-        "{lost:?}"
-    );
+    assert!(lost.state.starts_with("retrying: out of reach"), "{lost:?}");
     assert_eq!((lost.delivered, lost.told), (0, 0));
     let page = house.metrics.render();
     assert!(
@@ -196,7 +193,7 @@ async fn a_digest_counts_once_over_a_store_that_fails() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     house
         .until("a store that fails", |_| {
-            let parts = ["a sink waits for the store", "counted"];
+            let parts = ["sink waiting for the database", "counted"];
             !crate::common::log::lines_with(&parts).is_empty()
         })
         .await;

@@ -101,7 +101,7 @@ async fn a_tool_closes_an_incident_once_and_in_time() {
 #[tokio::test]
 async fn sink_test_tells_what_the_other_side_said() {
     let hook = crate::sinks::fake::Fake::start(|request| {
-        assert!(request.text().contains("no alarm"));
+        assert!(request.text().contains("no alert"));
         crate::sinks::fake::reply(403, json!({ "error": "not you" }))
     })
     .await;
@@ -127,14 +127,14 @@ async fn sink_test_tells_what_the_other_side_said() {
         "{said}"
     );
     assert!(
-        said.contains("hook (webhook)  FAULT  it answered 403") && said.contains("not you"),
+        said.contains("hook (webhook)  ERROR  it answered 403") && said.contains("not you"),
         "{said}"
     );
     assert!(!said.contains("s3cret-path"), "{said}");
     assert_eq!(run(&["file"]).await.0, Some(0));
     let (code, said) = run(&["nobody"]).await;
     assert!(
-        code == Some(1) && said.contains("there are: file, hook, off"),
+        code == Some(1) && said.contains("configured: file, hook, off"),
         "{said}"
     );
 }

@@ -89,7 +89,7 @@ async fn what_a_receiver_took_off_with_counts_as_taken_by_nobody() {
     assert_eq!((sink.delivered, sink.told), (0, 0), "{sink:?}");
     let state = &sink.state;
     assert!(
-        state.starts_with("trying again: the connection to 127.0.0.1:") && state.contains("broke"),
+        state.starts_with("retrying: the connection to 127.0.0.1:") && state.contains("broke"),
         "{state}"
     );
     let users = Users::default();
@@ -130,7 +130,7 @@ async fn a_receiver_that_stopped_reading_is_left_and_all_of_it_sent_again() {
     }
     futures_util::future::join_all(bulk).await;
     let hung = listener.accept().await.unwrap().0;
-    let stuck = |house: &House| house.sink("log").state.contains("has taken nothing");
+    let stuck = |house: &House| house.sink("log").state.contains("receiver stalled");
     house.until("it is seen", stuck).await;
     let sink = house.sink("log");
     assert!(sink.delivered < 800, "{sink:?}");

@@ -267,6 +267,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         &["T1530"],
     ),
     ("missing_mfa", &["mfa ", "multi factor", "two factor"], &[]),
+    ("mfa_fatigue", &["mfa fatigue", "push bombing"], &["T1621"]),
     (
         "open_port",
         &[
@@ -389,6 +390,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         &[],
     ),
     ("backlog", &["queue depth", "backlog", "consumer lag"], &[]),
+    ("ocr_backlog", &["ocr backlog"], &[]),
     ("image_pull", &["imagepullbackoff", "errimagepull"], &[]),
     (
         "node_down",
@@ -461,6 +463,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         ],
         &[],
     ),
+    ("data_extraction_prompt", &["data exfiltration prompt"], &[]),
     (
         "model_extraction",
         &["model extraction", "near identical prompts"],

@@ -28,6 +28,9 @@ fn one_thing_by_many_names_is_one_activity() {
             ],
         ),
         ("certificate", &["TLS certificate expires in 3 days"]),
+        ("mfa_fatigue", &["MFA fatigue / push bombing (5 denials)"]),
+        ("ocr_backlog", &["OCR backlog on team"]),
+        ("data_extraction_prompt", &["Data-exfiltration prompt"]),
         (
             "secret_exposed",
             &["AWS_ACCESS_KEY_ID=AKIA…(masked)", "AWS key leaked"],
