@@ -117,7 +117,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     browser
         .run("document.querySelector('#incident .transcripts').open = true")
         .await;
-    let told = "['SecOps asked', 'All systems operational', 'asked gemini', 'USD', 'Evidence critic'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
+    let told = "['SecOps · gemini', 'All systems operational', '· scan ·', 'USD', 'Evidence critic'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
     browser.until_true(10, told).await;
 
     // The exchange, as a conversation.

@@ -96,12 +96,12 @@ async fn a_restarted_server_is_found_again() {
     browser
         .until_true(
             20,
-            "document.querySelector('#link').textContent.includes('connection lost')",
+            "document.querySelector('#link').textContent.includes('Reconnecting')",
         )
         .await;
     // What is tried meanwhile says why it fails.
     press(&browser, "6").await;
-    let told = "document.querySelector('#report').textContent.includes('does not answer')";
+    let told = "document.querySelector('#report').textContent.includes('Server unreachable')";
     browser.until_true(10, told).await;
 
     let server = restarted(server, &http).await;
