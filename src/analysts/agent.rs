@@ -210,9 +210,9 @@ impl Agent {
         let place = turn.place();
         if let Some(newest) = look.frames.last() {
             self.say(&format!(
-                "looking at frame {} of {}{}",
-                newest.seq,
+                "scanning {} (frame {}{})",
                 newest.stream,
+                newest.seq,
                 self.by(place)
             ));
         }
@@ -317,9 +317,9 @@ impl Agent {
                 self.say("no live stream");
             } else if self.looked.is_empty() {
                 self.say(if waits_for_text {
-                    "waiting for the screen's text"
+                    "waiting for OCR"
                 } else {
-                    "waiting for a picture"
+                    "waiting for a frame"
                 });
             }
             if self.changes.changed().await.is_err() {
@@ -428,7 +428,7 @@ impl Agent {
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
         }
-        let at = format!("frame {} of {}{}", frame.seq, frame.stream, self.by(place));
+        let at = format!("frame {}{}", frame.seq, self.by(place));
         match result {
             Ok(answer) => {
                 self.relieved().await;
@@ -451,19 +451,19 @@ impl Agent {
                         .await;
                 }
                 let what = match found {
-                    0 => "nothing to report".to_owned(),
+                    0 => "no findings".to_owned(),
                     1 => "1 finding".to_owned(),
                     n => format!("{n} findings"),
                 };
                 let missed = match unshown {
                     0 => String::new(),
-                    1 => " (1 change before it never shown to a model)".to_owned(),
-                    n => format!(" ({n} changes before it never shown to a model)"),
+                    1 => ", 1 change not analysed".to_owned(),
+                    n => format!(", {n} changes not analysed"),
                 };
-                self.say(&format!("{at}: {what}{missed}"));
+                self.say(&format!("{}: {what} ({at}{missed})", frame.stream));
             }
             Err(failure) => {
-                self.say(&format!("{at}: {failure}"));
+                self.say(&format!("{}: {failure} ({at})", frame.stream));
                 self.complain(failure.to_string()).await;
             }
         }
@@ -486,7 +486,7 @@ impl Agent {
                 Ok(finding) => break finding,
                 Err(error) => {
                     tracing::error!(%error, "a finding could not be written, trying again");
-                    self.say(&format!("waiting to write a finding: {error}"));
+                    self.say(&format!("finding not stored, retrying: {error}"));
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }

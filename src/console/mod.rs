@@ -286,12 +286,12 @@ async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
 }
 
 async fn no_such_page() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is no such page")
+    Problem::new(StatusCode::NOT_FOUND, "path not found")
 }
 
 async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this page does not take that method",
+        "method not allowed on this path",
     )
 }

@@ -83,7 +83,7 @@ pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Rep
     cited.dedup();
     if known && (cited.is_empty() || words.is_empty()) {
         return Err(Failure::no_answer(
-            "the model named nothing in the record that its answer stands on",
+            "the model cited no source for its answer",
         ));
     }
     Ok(Replied {

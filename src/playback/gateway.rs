@@ -202,7 +202,7 @@ impl Gateway {
                         self.complain(&error);
                         Problem::new(
                             StatusCode::INTERNAL_SERVER_ERROR,
-                            "out of order; see the log",
+                            "internal error; see the log",
                         )
                     }
                 })?;
@@ -334,7 +334,7 @@ impl Gateway {
         let mut sessions = self.sessions();
         let most = self.inner.settings.max_viewers;
         if sessions.live.len() >= most {
-            let why = format!("all {most} places are taken (webrtc.max_viewers)");
+            let why = format!("viewer limit reached ({most}, webrtc.max_viewers)");
             return Err(Problem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
         }
         if sessions.pending >= MOST_PENDING {

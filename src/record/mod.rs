@@ -432,10 +432,10 @@ impl FindingsBus {
         let refused = self.shared.refused.lock();
         let refused = refused.unwrap_or_else(PoisonError::into_inner).clone();
         if refused.is_some() {
-            return refused.map(|why| format!("the record takes nothing ({why})"));
+            return refused.map(|why| format!("database not writable ({why})"));
         }
         let disk = self.disk().await.ok()?;
-        (disk.free_bytes < LEAST_ROOM).then(|| "the disk of the record is full".to_owned())
+        (disk.free_bytes < LEAST_ROOM).then(|| "database disk full".to_owned())
     }
 
     /// Why times can't be right: the record is stamped ahead of the clock.

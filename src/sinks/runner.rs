@@ -496,7 +496,7 @@ impl Runner {
         }
         self.board.update(&sink, |row| {
             row.failed += 1;
-            row.state = format!("trying again: {why}");
+            row.state = format!("retrying: {why}");
             row.last_error = Some(why.to_owned());
         });
         Ok(())

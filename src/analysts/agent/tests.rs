@@ -248,7 +248,7 @@ async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
     seconds(60).await;
     let team_saw = |seq| ("team".to_owned(), seq);
     assert_eq!(room.model.shown(), [team_saw(1), team_saw(4)]);
-    assert_eq!(room.state(), "frame 4 of team: nothing to report");
+    assert_eq!(room.state(), "team: no findings (frame 4)");
     assert!(
         room.meeting
             .metrics
@@ -299,7 +299,7 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         2,
         "a refused picture is not shown again"
     );
-    assert_eq!(room.state(), "frame 1 of team: refused: safety");
+    assert_eq!(room.state(), "team: refused: safety (frame 1)");
     // The writer is a real thread: it is waited for, not slept for.
     let mut findings = room.meeting.findings.subscribe();
     show(&mut team, 100);
@@ -349,7 +349,7 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
         let frame = show(&mut team, 110);
         seconds(60).await;
         assert_eq!(room.model.shown(), [], "reading: {reading}");
-        assert_eq!(room.state(), "waiting for the screen's text");
+        assert_eq!(room.state(), "waiting for OCR");
         let text: Arc<[TextLine]> = Arc::from([]);
         room.meeting
             .frames

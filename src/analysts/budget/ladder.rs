@@ -44,11 +44,11 @@ impl Step {
     /// What happens then, in words.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Normal => "all as configured",
-            Self::LongerIntervals => "twice as long between two looks",
-            Self::FewerRegions => "whole pictures only, nothing enlarged",
-            Self::PanelOff => "the panel rests",
-            Self::LowPriorityOff => "agents of low priority rest or apply rules",
+            Self::Normal => "OK",
+            Self::LongerIntervals => "doubled scan interval",
+            Self::FewerRegions => "full frames only, no crops",
+            Self::PanelOff => "analyst discussion off",
+            Self::LowPriorityOff => "low-priority analysts paused or on offline rules",
             Self::OfflineOnly => "offline rules only",
         }
     }

@@ -57,12 +57,12 @@ pub(super) enum Bound {
 impl Bound {
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::RequestsPerMinute => "requests a minute",
-            Self::TokensPerMinute => "tokens a minute",
-            Self::UsdPerHour => "money an hour",
-            Self::RequestsPerDay => "requests a day",
-            Self::TokensPerDay => "tokens a day",
-            Self::UsdPerDay => "money a day",
+            Self::RequestsPerMinute => "per-minute request",
+            Self::TokensPerMinute => "per-minute token",
+            Self::UsdPerHour => "hourly cost",
+            Self::RequestsPerDay => "daily request",
+            Self::TokensPerDay => "daily token",
+            Self::UsdPerDay => "daily cost",
         }
     }
 

@@ -350,10 +350,10 @@ impl Book {
             None => self.step.next(used),
         };
         if step != self.step {
-            let of = bound.map_or("the budget", Bound::words);
+            let of = bound.map_or_else(String::new, |bound| format!("{} ", bound.words()));
             self.reason = match step {
                 Step::Normal => String::new(),
-                step => format!("{:.0} % of {of} used: {}", used * 100.0, step.words()),
+                step => format!("{:.0} % of {of}budget used: {}", used * 100.0, step.words()),
             };
             self.step = step;
         }
@@ -365,7 +365,7 @@ impl Book {
         let Some(bound) = self.ledger.broken(now, most) else {
             return Wait {
                 length: Duration::try_from(LOOK_AGAIN).unwrap_or_default(),
-                words: "waiting: what is in flight may use the budget up".to_owned(),
+                words: "waiting: requests in flight may exhaust the budget".to_owned(),
             };
         };
         let until = self.ledger.eases_at(now).filter(|_| bound.is_short());
@@ -376,7 +376,7 @@ impl Book {
             self.unmet = Some(most);
             self.turn(now);
             self.reason = format!(
-                "{} used up, as another request may cost more than is left: {}",
+                "{} budget exhausted (another request may exceed it): {}",
                 bound.words(),
                 Step::OfflineOnly.words()
             );
@@ -388,7 +388,7 @@ impl Book {
         Wait {
             length,
             words: format!(
-                "waiting {} s: budget of {}",
+                "waiting {} s: {} budget",
                 length.as_secs_f64().ceil(),
                 bound.words()
             ),

@@ -156,7 +156,7 @@ impl Gate {
         match verdict {
             Verdict::RateLimited(advice) => {
                 let advice = advice.unwrap_or_else(|| self.unadvised(now));
-                self.pause_until(now + self.told(advice, random), "over the quota");
+                self.pause_until(now + self.told(advice, random), "quota exceeded");
                 if decides {
                     self.door = Door::Open;
                 }
@@ -270,14 +270,14 @@ impl Closed {
             Some(until) => {
                 let (left, reason) = (Left(until - now), &self.reason);
                 match self.why {
-                    Why::Breaker => format!("circuit open {left}: {reason}"),
+                    Why::Breaker => format!("model unreachable, retrying in {left}: {reason}"),
                     // Their reasons say what was refused.
                     Why::Key | Why::Model | Why::Exhausted => {
-                        format!("{reason}; trying again in {left}")
+                        format!("{reason}; retrying in {left}")
                     }
                 }
             }
-            None => format!("waiting for one request to try again: {}", self.reason),
+            None => format!("waiting for a trial request: {}", self.reason),
         };
         Wait {
             until,

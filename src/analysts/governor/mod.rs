@@ -157,7 +157,7 @@ impl Governor {
         let lane = match lanes.try_acquire_owned() {
             Ok(lane) => lane,
             Err(_) => {
-                say("waiting for a turn");
+                say("queued");
                 let lane = Arc::clone(&self.lanes).acquire_owned().await;
                 lane.expect("nobody closes the lanes")
             }

@@ -356,29 +356,29 @@ async fn it_says_what_it_waits_for() {
     assert_eq!(
         broken,
         [
-            "circuit open 10 s: server trouble (503)",
-            "circuit open 5 s: server trouble (503)"
+            "model unreachable, retrying in 10 s: server trouble (503)",
+            "model unreachable, retrying in 5 s: server trouble (503)"
         ]
     );
     let key = heard(vec![key()]).await;
-    assert_eq!(key[0], "key refused (401); trying again in 60 s");
-    assert_eq!(key[11], "key refused (401); trying again in 5 s");
+    assert_eq!(key[0], "key refused (401); retrying in 60 s");
+    assert_eq!(key[11], "key refused (401); retrying in 5 s");
     let quota = heard(vec![limited(Some(10 * SECOND))]).await;
     assert!(
         ["waiting 10 s", "waiting 11 s", "waiting 12 s"].contains(&&quota[0][..12]),
         "{quota:?}"
     );
-    assert!(quota[0].ends_with(": over the quota"), "{quota:?}");
+    assert!(quota[0].ends_with(": quota exceeded"), "{quota:?}");
     let long = heard(vec![exhausted()]).await;
     assert!(
-        long[0].starts_with("used up; trying again in 1") && long[0].ends_with(" min"),
+        long[0].starts_with("used up; retrying in 1") && long[0].ends_with(" min"),
         "{long:?}"
     );
 
     let governor = governor();
     let _lanes = (governor.admit(silent).await, governor.admit(silent).await);
     let waits = AtomicBool::new(false);
-    let say = |text: &str| waits.store(text == "waiting for a turn", Ordering::SeqCst);
+    let say = |text: &str| waits.store(text == "queued", Ordering::SeqCst);
     assert!(governor.admit(say).now_or_never().is_none());
     assert!(waits.into_inner());
 }

@@ -18,7 +18,7 @@ use crate::domain::transcript::{Purpose, Transcript};
 use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
 
 /// Under which name verdicts are given.
-const CRITIC: &str = "Evidence critic";
+const CRITIC: &str = "Evidence reviewer";
 /// For one opinion, with waiting for a turn: later it is of no use.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -166,7 +166,7 @@ async fn opinion(
             let (text, model) = match said {
                 Ok(weighed) => (weighed.view.observation.detail, weighed.model),
                 Err(failure) => (
-                    format!("Could not be asked: {failure}"),
+                    format!("No response: {failure}"),
                     member.mind.first().model.identity(),
                 ),
             };
@@ -242,7 +242,7 @@ async fn weigh(
             let mut turn = member.mind.turn(0, meeting, say).await;
             let policy = turn.thinker().policy.clone();
             let cleared = policy.cleared(&report.frame);
-            let frame = cleared.ok_or_else(|| Failure::no_answer("nobody has read the picture"))?;
+            let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
             let (reported, opinions) = as_told(report, opinions.clone(), &policy);
             let case = Case {
                 persona: Arc::clone(&member.config.persona),
@@ -264,8 +264,8 @@ async fn weigh(
             }
         };
         say(&match asked {
-            Asked::Opinion => format!("weighing what {first} reported"),
-            Asked::Verdict => "being asked for a verdict".to_owned(),
+            Asked::Opinion => format!("reviewing the finding of {first}"),
+            Asked::Verdict => "requesting a verdict".to_owned(),
         });
         let asker = Asker::now(who, purpose);
         let result = turn.thinker().model.weigh(&case).await;
@@ -297,7 +297,7 @@ async fn weigh(
     };
     match tokio::task::spawn_blocking(prepare).await {
         Ok(said) => Ok(said),
-        Err(_) => Err(Failure::no_answer("the answer could not be checked")),
+        Err(_) => Err(Failure::no_answer("answer not validated")),
     }
 }
 

@@ -255,7 +255,7 @@ impl Convener {
         }
         self.meeting.metrics.panel(PanelEnd::OverHour);
         if !std::mem::replace(&mut self.rests, true) {
-            let said = format!("the panel rests: {per_hour} in the last hour ([panel] per_hour)");
+            let said = format!("discussion limit reached: {per_hour}/h ([panel] per_hour)");
             tracing::warn!("{said}");
             self.meeting.findings.note(WATCHTOWER, &said).await;
         }

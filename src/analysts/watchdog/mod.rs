@@ -151,7 +151,7 @@ impl Watchdog {
         // The same happened before and was over.
         let known = self.findings.incident(incident).await?;
         if known.is_some_and(|known| known.incident.status == Status::Closed) {
-            self.decide(incident, Status::New, format!("again since {since:.0}"))
+            self.decide(incident, Status::New, format!("recurred at {since:.0}"))
                 .await;
         }
         Ok(incident)
@@ -159,7 +159,7 @@ impl Watchdog {
 
     async fn close(&self, key: &Key, incident: Uuid, since: Timestamp, end: Timestamp) {
         let lasted = end.duration_since(since).as_secs().max(1);
-        let why = format!("over: from {since:.0} to {end:.0}, {lasted} s");
+        let why = format!("resolved: {since:.0} to {end:.0}, {lasted} s");
         tracing::info!(stream = %key.stream, "{}: {why}", key.title());
         self.findings
             .note(WATCHTOWER, &format!("{}: {why}", key.title()))
@@ -200,7 +200,7 @@ impl Watchdog {
         };
         let own = |incident: &Incident| incident.agents == [WATCHTOWER];
         for incident in page.items.into_iter().filter(own) {
-            let why = "the server was started again".to_owned();
+            let why = "server restarted".to_owned();
             self.decide(incident.id, Status::Closed, why).await;
         }
     }

@@ -90,7 +90,7 @@ fn not_admitted(agent: &str, refusal: NotAdmitted) -> Problem {
 
 fn not_now(error: impl std::fmt::Display) -> Problem {
     tracing::error!(%error, "a remote agent's finding could not be written");
-    let why = "the finding could not be written; send it again later";
+    let why = "finding not stored; retry later";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 

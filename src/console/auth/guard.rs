@@ -34,7 +34,7 @@ const SHOWN_BY: header::HeaderName =
 const ALWAYS_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What a person reads whose address has shown too many.
-pub(crate) const TOO_MANY: &str = "Too many wrong tokens. Try again in a second.";
+pub(crate) const TOO_MANY: &str = "Too many invalid tokens. Retry in a second.";
 
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -121,13 +121,13 @@ impl Access {
         let too_many = || {
             Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too many wrong tokens from this address; try again in a second",
+                "too many invalid tokens from this address; retry in a second",
             ))
         };
         if let Some(given) = headers.get(header::AUTHORIZATION).and_then(bearer) {
             return match self.attempt(peer, || same(given, token)) {
                 Attempt::Right => Ok(()),
-                Attempt::Wrong => unauthorized("the token is wrong"),
+                Attempt::Wrong => unauthorized("invalid token"),
                 Attempt::TooMany => too_many(),
             };
         }
@@ -137,7 +137,7 @@ impl Access {
             Session::Open if self.is_same_site(headers) => Ok(()),
             Session::Open => Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "the request comes from another site's page",
+                "cross-origin request refused",
             )),
             Session::None => unauthorized("expected Authorization: Bearer TOKEN"),
             Session::TooMany => too_many(),
@@ -150,8 +150,7 @@ impl Access {
         authority: Option<&Authority>,
     ) -> Result<(), Problem> {
         let refuse = |why: &str| {
-            let detail =
-                format!("{why}; set WATCHTOWER_CONSOLE_TOKEN to allow more than this machine");
+            let detail = format!("{why}; set WATCHTOWER_CONSOLE_TOKEN to allow remote access");
             Err(Problem::new(StatusCode::FORBIDDEN, detail))
         };
         let forwarded = headers.keys().any(|name| {
@@ -159,7 +158,7 @@ impl Access {
             name == "forwarded" || name == "via" || name.starts_with("x-forwarded-")
         });
         if forwarded {
-            return refuse("the request came through a proxy or tunnel");
+            return refuse("request through a proxy or tunnel refused");
         }
         let host = headers
             .get(header::HOST)
@@ -168,13 +167,13 @@ impl Access {
             .or(authority.map(Authority::as_str))
             .unwrap_or_default();
         if !is_loopback(host) {
-            return refuse("the request's Host is not this machine's");
+            return refuse("Host header must be a loopback name");
         }
         match headers.get(header::ORIGIN) {
             Some(origin) if self.is_own(origin, host) || self.allows(origin) => Ok(()),
             // An image says no origin.
             None if !Self::is_embedded_elsewhere(headers) => Ok(()),
-            _ => refuse("the request comes from another site's page"),
+            _ => refuse("cross-origin request refused"),
         }
     }
 

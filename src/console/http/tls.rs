@@ -18,7 +18,7 @@ const FAREWELL: Duration = Duration::from_millis(400);
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What a browser is told that asked for `http://`.
-const PLAIN: &str = "this address speaks HTTPS only: ask for https:// instead\n";
+const PLAIN: &str = "HTTPS only: use https://\n";
 
 /// Makes the handshake, within its time.
 pub(crate) async fn encrypt(

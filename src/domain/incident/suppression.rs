@@ -21,7 +21,7 @@ impl Subject {
     /// give counts where hosts are known.
     pub fn stranger(&self, finding: &Self) -> Option<String> {
         if finding.overflows {
-            return Some("more names than can be compared".to_owned());
+            return Some("too many entities to compare".to_owned());
         }
         let most_telling = finding.entities.iter().map(|name| name.kind).min();
         let counts = |kind: EntityKind| {
@@ -43,7 +43,7 @@ impl Subject {
             let turned = |name: &&String| self.roles.sources.contains(*name);
             finding.roles.targets.iter().find(turned)
         });
-        turned.map(|name| format!("ip {name} in another part"))
+        turned.map(|name| format!("ip {name} in another role"))
     }
 
     /// Whether one of its lines tells of something else that goes on.

@@ -22,7 +22,7 @@ impl Offline {
         let reports = self.reports(&screen, case.frame.captured_at, &mut Windows::default());
         let there = |report: &&Report| meets(&report.observation.evidence, &case.report.evidence);
         let Some(own) = reports.into_iter().find(|report| there(&report)) else {
-            let said = "None of this analyst's rules speaks about it.";
+            let said = "No matching rule";
             return view(case, Stance::NoView, Severity::Info, 0.0, said.to_owned());
         };
         let own = own.observation;
@@ -71,11 +71,11 @@ fn settle(case: &Case) -> View {
         (false, None) => report.severity.max(Severity::Medium),
     };
     let quotes = if invented {
-        "a quote was not found on the screen"
+        "evidence not found on screen"
     } else {
-        "no quote is missing on the screen"
+        "all evidence found on screen"
     };
-    let said = format!("By counting: {confirm} confirm, {dispute} dispute; {quotes}.");
+    let said = format!("By vote: {confirm} confirm, {dispute} dispute; {quotes}.");
     let stance = if stands {
         Stance::Confirm
     } else {

@@ -110,7 +110,7 @@ async fn incidents_are_worked_by_keyboard() {
         && document.querySelectorAll('#answer li').length > 0";
     browser.until_true(5, cited).await;
     submit(&browser, "question", "Which zeppelin has landed?").await;
-    let unknown = "document.querySelector('#answer')?.textContent.startsWith('I do not know')";
+    let unknown = "document.querySelector('#answer')?.textContent.startsWith('No data')";
     browser.until_true(5, unknown).await;
 
     press(&browser, "7").await;

@@ -211,8 +211,7 @@ async fn signing_in_leads_where_the_link_led_and_a_stale_session_back_to_the_for
             .await;
     };
     sign_in("not-the-token").await;
-    let refused =
-        "document.querySelector('[role=alert]')?.textContent === 'That is not the token.'";
+    let refused = "document.querySelector('[role=alert]')?.textContent === 'Invalid token'";
     browser.until_true(10, refused).await;
     browser.open(&server.http_url("/?view=handover")).await;
     sign_in(TOKEN).await;

@@ -86,7 +86,7 @@ async fn refused_then_taken(version: &'static SupportedProtocolVersion, reason: 
     let row = house.sink("log");
     assert_eq!((row.delivered, row.told), (0, 0), "{row:?}");
     assert!(
-        row.state.starts_with("trying again: ") && row.state.contains(reason),
+        row.state.starts_with("retrying: ") && row.state.contains(reason),
         "{}",
         row.state
     );

@@ -98,7 +98,7 @@ async fn ill(kind: &str, refusal: fn() -> Reply, well: fn(&str) -> Reply) {
     let sink = house.sink("it");
     assert_eq!((sink.delivered, sink.dead, sink.told), (0, 0, 0), "{kind}");
     assert!(
-        sink.state.starts_with("trying again: it answered 4"),
+        sink.state.starts_with("retrying: it answered 4"),
         "{}",
         sink.state
     );

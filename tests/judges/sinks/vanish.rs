@@ -89,7 +89,7 @@ async fn what_a_receiver_took_off_with_counts_as_taken_by_nobody() {
     assert_eq!((sink.delivered, sink.told), (0, 0), "{sink:?}");
     let state = &sink.state;
     assert!(
-        state.starts_with("trying again: the connection to 127.0.0.1:") && state.contains("broke"),
+        state.starts_with("retrying: the connection to 127.0.0.1:") && state.contains("broke"),
         "{state}"
     );
     let users = Users::default();
