@@ -450,7 +450,7 @@ impl Runner {
         let state = match &self.trouble {
             Some(why) if aside > 0 => {
                 let s = if aside == 1 { "" } else { "s" };
-                format!("ok, but trying {aside} event{s} again: {why}")
+                format!("ok, retrying {aside} event{s}: {why}")
             }
             _ => "ok".to_owned(),
         };

@@ -170,7 +170,7 @@ fn expectations() -> BTreeMap<&'static str, (Vec<Expected>, usize)> {
         ),
         (
             "resp-503-then-ok",
-            (vec![Transient("server trouble (503)"), TheFinding], 2),
+            (vec![Transient("server error (503)"), TheFinding], 2),
         ),
         ("resp-continuation", twice(TheFinding)),
         ("resp-empty-candidates", once(NoAnswer("no candidate"))),
@@ -198,8 +198,8 @@ fn expectations() -> BTreeMap<&'static str, (Vec<Expected>, usize)> {
         ),
         ("resp-err-429-retryinfo", once(RateLimited(Some(2.5)))),
         ("resp-err-429-retryinfo-30s", once(RateLimited(Some(30.0)))),
-        ("resp-err-500", once(Transient("server trouble (500)"))),
-        ("resp-err-502-html", once(Transient("server trouble (502)"))),
+        ("resp-err-500", once(Transient("server error (500)"))),
+        ("resp-err-502-html", once(Transient("server error (502)"))),
         ("resp-err-503", once(Transient("overloaded"))),
         ("resp-err-504", once(Transient("Deadline expired"))),
         ("resp-err-array", once(RateLimited(Some(2.5)))),
@@ -224,7 +224,7 @@ fn expectations() -> BTreeMap<&'static str, (Vec<Expected>, usize)> {
             once(Transient("connection to 127.0.0.1 failed")),
         ),
         ("resp-safety-candidate", once(Refused("SAFETY"))),
-        ("resp-slow", once(Transient("did not answer within 0.5 s"))),
+        ("resp-slow", once(Transient("no response within 0.5 s"))),
         ("resp-split-parts", once(TheFinding)),
         ("resp-stop-empty", twice(NoAnswer("without a word"))),
         (

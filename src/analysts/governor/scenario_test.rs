@@ -115,7 +115,7 @@ impl Weathered {
             Sky::Slow => tokio::time::sleep(Duration::from_secs(30)).await,
             Sky::Limited => {
                 return Err(Failure::RateLimited {
-                    reason: "over the quota (429)".to_owned(),
+                    reason: "quota exceeded (429)".to_owned(),
                     retry_after: Some(Duration::from_secs(30)),
                     exhausted: false,
                 });
@@ -129,7 +129,7 @@ impl Weathered {
             }
             Sky::Storm => {
                 return Err(Failure::Transient {
-                    reason: "server trouble (503)".to_owned(),
+                    reason: "server error (503)".to_owned(),
                 });
             }
             Sky::Refusing => {
