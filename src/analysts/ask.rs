@@ -1,4 +1,4 @@
-//! Who puts people's questions to the configured model: within its quota and
+//! Puts people's questions to the configured model: within its quota and
 //! the budget, one at a time, so that no flood of them keeps the analysts
 //! from looking.
 

@@ -63,7 +63,7 @@ pub(super) fn schema() -> &'static Value {
     })
 }
 
-/// What it said; an answer that stands on nothing is none.
+/// Parses the answer; one without a source is none.
 pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Replied, Failure> {
     let shape = || Failure::no_answer("the model's answer is not of the shape asked for");
     let said: Value = written::json_of(text).ok_or_else(shape)?;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::GovernorSettings;
 use crate::models::model::{Failure, Fatal};
 
-/// Whether the others may pass, and if not, why.
+/// State of the door for the others, and why it is shut.
 #[derive(Debug)]
 enum Door {
     Open,
@@ -18,14 +18,14 @@ enum Door {
         until: Instant,
         closed: Closed,
     },
-    /// One request is out that decides for all.
+    /// A trial request is out that decides for all.
     Trial(Closed),
 }
 
 #[derive(Debug, Clone)]
 struct Closed {
     why: Why,
-    /// How long it was shut this time.
+    /// Length it was shut this time.
     length: Duration,
     reason: String,
 }
@@ -45,7 +45,7 @@ struct Pause {
     reason: String,
 }
 
-/// What somebody at the door is told.
+/// Answer to a request to pass.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// `trial`: its outcome decides for all.
@@ -64,7 +64,7 @@ pub(super) struct Wait {
     pub shut: bool,
 }
 
-/// What of a result matters here.
+/// Part of a result that matters here.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict<'a> {
     /// The server works, whatever it said.
@@ -118,7 +118,7 @@ impl Gate {
         }
     }
 
-    /// What there is to wait for; nothing changes by asking.
+    /// Reason to wait, if any; asking changes nothing.
     pub(super) fn wait(&self, now: Instant) -> Option<Wait> {
         let pause = self.pause.as_ref().filter(|pause| now < pause.until);
         let shut = match &self.door {
@@ -228,7 +228,7 @@ impl Gate {
         };
     }
 
-    /// How long to wait after a 429 that does not say: twice as long each
+    /// Time to wait after a 429 that does not say: twice as long each
     /// time. Those that were in flight together count once.
     fn unadvised(&mut self, now: Instant) -> Duration {
         let waiting = self.pause.as_ref().is_some_and(|pause| now < pause.until);

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::models::model::Failure;
 use gate::{Admission, Gate, Verdict, Wait};
 
-/// How often somebody who waits says how long still.
+/// Interval at which a waiting analyst says how long still.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! One panel: each peer's opinion, then the critic's verdict.
+//! Panel on an incident: each peer's opinion, then the reviewer's verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn is_silence(opinion: &Opinion) -> bool {
     opinion.stance == Stance::NoView && !opinion.failed && opinion.model.provider == "offline"
 }
 
-/// Keeps what was said, and has the critic settle it.
+/// Keeps what was said, and has the reviewer settle it.
 async fn settle(
     report: &Report,
     staff: &Staff,
@@ -97,7 +97,7 @@ async fn settle(
     if !spoke {
         return PanelEnd::NoView;
     }
-    // Whoever thinks for the first thinks for the critic, as nobody else.
+    // The model of the first analyst is the reviewer's, too.
     let reporter = (staff.members.iter()).find(|member| member.config.name() == first);
     let Some(reporter) = reporter else {
         return PanelEnd::Unsettled;
@@ -132,7 +132,7 @@ async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
     }
 }
 
-/// One who could not be asked has no view, and says why.
+/// Asks for an opinion; a failure counts as no opinion, with the reason.
 async fn opinion(
     report: &Report,
     member: &Member,

@@ -1,4 +1,4 @@
-//! What the server itself can't see, reported under its own name.
+//! Monitoring gaps of the server, reported under its own name.
 //!
 //! A picture that is black, frozen or gone, a reader or a model that does not
 //! keep up, an agent that is down: each is one finding by Watchtower with a
@@ -183,8 +183,8 @@ impl Watchdog {
         }
     }
 
-    /// Whether what an earlier run could not see is over nobody knows; what
-    /// goes on is reported anew. An attempt to steer the analysts is told under
+    /// Closes monitoring gaps of an earlier run, of which nobody knows whether
+    /// they are over; what goes on is reported anew. An attempt to steer the analysts is told under
     /// the same name, and an analyst may have seen the same: those are people's
     /// to close.
     async fn close_left_over(&self) {

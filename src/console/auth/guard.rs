@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Access to the console.
 //!
 //! With a token everyone needs it, from this machine too. Without one only
 //! requests that plainly come from this machine pass: their `Host` is a
@@ -33,7 +33,7 @@ const SHOWN_BY: header::HeaderName =
 /// A year, for this host alone (RFC 6797).
 const ALWAYS_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// What a person reads whose address has shown too many.
+/// Message for an address that has shown too many.
 pub(crate) const TOO_MANY: &str = "Too many invalid tokens. Retry in a second.";
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Access {
         self.secure
     }
 
-    /// Whether somebody at `peer` may be let in for what he shows.
+    /// Decides on what somebody at `peer` shows.
     pub(crate) fn attempt(&self, peer: IpAddr, is_right: impl FnOnce() -> bool) -> Attempt {
         let attempt = self.guesses.attempt(peer, Instant::now(), is_right);
         if attempt != Attempt::Right {
@@ -87,7 +87,7 @@ impl Access {
         attempt
     }
 
-    /// Whether another site's page had it sent, as the browser says itself (Fetch
+    /// True where another site's page had it sent, as the browser says itself (Fetch
     /// Metadata). Links to a page of ours may be anywhere.
     fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
         let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -97,7 +97,7 @@ impl Access {
         elsewhere && !opens
     }
 
-    /// Whether a page of ours sent it, as far as a browser says.
+    /// True where a page of ours sent it, as far as a browser says.
     pub(crate) fn is_same_site(&self, headers: &HeaderMap) -> bool {
         let host = headers
             .get(header::HOST)

@@ -149,8 +149,8 @@ async fn logout(
     ([(header::SET_COOKIE, gone)], Redirect::to("/")).into_response()
 }
 
-/// Whether what stands in front of us encrypts, as the browser or a proxy says.
-/// Who lies there keeps his own cookie off plain HTTP.
+/// True where the browser or a proxy says that the connection is encrypted.
+/// A lie only keeps the liar's own cookie off plain HTTP.
 fn is_encrypted(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
@@ -176,7 +176,7 @@ pub(crate) enum Session {
     Open,
     /// No cookie that holds.
     None,
-    /// Whether a cookie holds was not looked at.
+    /// Too many attempts: the cookie was not checked.
     TooMany,
 }
 
@@ -222,7 +222,7 @@ impl Sessions {
         known.revoked.insert(told.proof, told.until);
     }
 
-    /// Whether the request carries a cookie that still holds; `attempt` is what
+    /// Checks the request for a cookie that still holds; `attempt` is what
     /// a look at one costs.
     pub(crate) fn of(
         &self,

@@ -1,12 +1,12 @@
-//! What may be kept from a person: only what is known to be the same, name by
-//! name. Who shares a known victim or a resolver is somebody new all the same.
+//! Suppression of what is known to be the same, name by name. A new name that
+//! shares a known victim or a resolver is new all the same.
 
 use super::activity;
 use super::entity::{Entity, EntityKind};
 use super::subject::Subject;
 
 impl Subject {
-    /// Whether this, called false, covers a finding: surely the same, with no
+    /// True where this, called false, covers a finding: surely the same, with no
     /// name and no other activity that it does not know.
     pub fn covers(&self, finding: &Self) -> bool {
         let same = self.likeness(finding);
@@ -46,7 +46,7 @@ impl Subject {
         turned.map(|name| format!("ip {name} in another role"))
     }
 
-    /// Whether one of its lines tells of something else that goes on.
+    /// True where one of its lines tells of something else that goes on.
     fn shows_more(&self, finding: &Self) -> bool {
         let own = self.activity.as_ref().map(|own| own.name.as_str());
         finding.quotes.iter().any(|quote| {
