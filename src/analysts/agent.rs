@@ -1,4 +1,4 @@
-//! Round of an analyst: wait, pick, ask, publish.
+//! One analyst's round: wait, pick, ask, publish.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -177,7 +177,7 @@ impl Agent {
         }
     }
 
-    /// Request that a thinker would get now, and the pictures as they were
+    /// What one of its mind would be asked now, and the pictures as they were
     /// before anything was hidden.
     async fn question(&mut self, thinker: &Thinker) -> Option<(Look, Vec<Arc<Frame>>)> {
         let picked = self.pick(thinker)?;
@@ -210,9 +210,9 @@ impl Agent {
         let place = turn.place();
         if let Some(newest) = look.frames.last() {
             self.say(&format!(
-                "scanning {} (frame {}{})",
-                newest.stream,
+                "analysing frame {} of {}{}",
                 newest.seq,
+                newest.stream,
                 self.by(place)
             ));
         }
@@ -254,8 +254,8 @@ impl Agent {
         let who = named(&turn.identity());
         let why = self.member.mind.closed(0, &self.meeting);
         let said = match why.filter(|_| turn.place() > 0) {
-            Some(why) => format!("answered by {who} from now on: {why}"),
-            None => format!("answered by {who} again"),
+            Some(why) => format!("switched to {who}: {why}"),
+            None => format!("switched back to {who}"),
         };
         tracing::warn!("{said}");
         self.meeting.findings.note(self.name(), &said).await;
@@ -287,13 +287,13 @@ impl Agent {
                     let oldest_first = page.items.iter().rev();
                     oldest_first.for_each(|finding| self.memories.reported(finding));
                 }
-                Err(error) => tracing::warn!(%error, "nothing is remembered of {stream}"),
+                Err(error) => tracing::warn!(%error, "failed to load earlier findings of {stream}"),
             }
         }
         self.memories.of(stream, frame.captured_at)
     }
 
-    /// Logs what has ended.
+    /// What has ended stands in its log.
     async fn follow_up(&mut self, stream: &StreamName, asked: &Memory, answer: FollowUp) {
         for ended in self.memories.follow_up(stream, asked, answer) {
             let said = format!("ended: {} (incident {})", ended.title, ended.incident);
@@ -428,7 +428,8 @@ impl Agent {
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
         }
-        let at = format!("frame {}{}", frame.seq, self.by(place));
+        let at = format!("{}{}", frame.stream, self.by(place));
+        let seq = frame.seq;
         match result {
             Ok(answer) => {
                 self.relieved().await;
@@ -457,13 +458,13 @@ impl Agent {
                 };
                 let missed = match unshown {
                     0 => String::new(),
-                    1 => ", 1 change not analysed".to_owned(),
-                    n => format!(", {n} changes not analysed"),
+                    1 => ", 1 earlier change not analysed".to_owned(),
+                    n => format!(", {n} earlier changes not analysed"),
                 };
-                self.say(&format!("{}: {what} ({at}{missed})", frame.stream));
+                self.say(&format!("{at}: {what}{missed} (frame {seq})"));
             }
             Err(failure) => {
-                self.say(&format!("{}: {failure} ({at})", frame.stream));
+                self.say(&format!("{at}: {failure} (frame {seq})"));
                 self.complain(failure.to_string()).await;
             }
         }
@@ -485,8 +486,8 @@ impl Agent {
             match self.meeting.findings.publish(publication.clone()).await {
                 Ok(finding) => break finding,
                 Err(error) => {
-                    tracing::error!(%error, "a finding could not be written, trying again");
-                    self.say(&format!("finding not stored, retrying: {error}"));
+                    tracing::error!(%error, "failed to store a finding, retrying");
+                    self.say(&format!("waiting to store a finding: {error}"));
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }
@@ -567,10 +568,10 @@ impl Agent {
 
     async fn relieved(&mut self) {
         if self.complaint.take().is_some() {
-            tracing::info!("looking again");
+            tracing::info!("analysis resumed");
             self.meeting
                 .findings
-                .note(self.name(), "looking again")
+                .note(self.name(), "analysis resumed")
                 .await;
         }
     }

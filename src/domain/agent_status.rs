@@ -17,7 +17,7 @@ pub struct AgentStatus {
     pub interval_ms: u64,
     /// Empty: every live one, in turn.
     pub streams: Vec<String>,
-    /// For instance `scanning team (frame 812)`, `waiting 12 s: quota`.
+    /// For instance `analysing frame 812 of team`, `waiting 12 s: quota`.
     pub state: String,
     /// Since when the state is what it is.
     pub since: Timestamp,

@@ -59,7 +59,7 @@ async fn opens_and_closes(server: &Server, title: &str) {
     let whole = server.json(&format!("/api/incidents/{id}")).await;
     let text = whole.to_string();
     assert!(
-        text.contains("resolved: ") && text.contains("\"Watchtower\""),
+        text.contains("resolved: from ") && text.contains("\"Watchtower\""),
         "{text}"
     );
     let told = server
@@ -72,7 +72,7 @@ async fn opens_and_closes(server: &Server, title: &str) {
     assert!(
         server
             .log("watchtower.log")
-            .contains(&format!("{title}: resolved: "))
+            .contains(&format!("{title}: resolved: from "))
     );
 }
 

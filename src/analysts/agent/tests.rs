@@ -314,7 +314,7 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         .collect();
     assert_eq!(
         lines,
-        ["503 from the model", "refused: safety", "looking again"]
+        ["503 from the model", "refused: safety", "analysis resumed"]
     );
     room.end().await;
 }

@@ -45,10 +45,10 @@ impl Step {
     pub fn words(self) -> &'static str {
         match self {
             Self::Normal => "OK",
-            Self::LongerIntervals => "doubled scan interval",
-            Self::FewerRegions => "full frames only, no crops",
-            Self::PanelOff => "analyst discussion off",
-            Self::LowPriorityOff => "low-priority analysts paused or on offline rules",
+            Self::LongerIntervals => "analysis interval doubled",
+            Self::FewerRegions => "full frames only",
+            Self::PanelOff => "panel discussions paused",
+            Self::LowPriorityOff => "low-priority analysts paused or offline",
             Self::OfflineOnly => "offline rules only",
         }
     }

@@ -57,12 +57,12 @@ pub(super) enum Bound {
 impl Bound {
     pub(super) fn words(self) -> &'static str {
         match self {
-            Self::RequestsPerMinute => "per-minute request",
-            Self::TokensPerMinute => "per-minute token",
-            Self::UsdPerHour => "hourly cost",
-            Self::RequestsPerDay => "daily request",
-            Self::TokensPerDay => "daily token",
-            Self::UsdPerDay => "daily cost",
+            Self::RequestsPerMinute => "requests per minute",
+            Self::TokensPerMinute => "tokens per minute",
+            Self::UsdPerHour => "cost per hour",
+            Self::RequestsPerDay => "requests per day",
+            Self::TokensPerDay => "tokens per day",
+            Self::UsdPerDay => "cost per day",
         }
     }
 

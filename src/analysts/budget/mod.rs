@@ -350,10 +350,10 @@ impl Book {
             None => self.step.next(used),
         };
         if step != self.step {
-            let of = bound.map_or_else(String::new, |bound| format!("{} ", bound.words()));
+            let of = bound.map_or("the budget", Bound::words);
             self.reason = match step {
                 Step::Normal => String::new(),
-                step => format!("{:.0} % of {of}budget used: {}", used * 100.0, step.words()),
+                step => format!("{:.0} % of {of} used: {}", used * 100.0, step.words()),
             };
             self.step = step;
         }
@@ -376,7 +376,7 @@ impl Book {
             self.unmet = Some(most);
             self.turn(now);
             self.reason = format!(
-                "{} budget exhausted (another request may exceed it): {}",
+                "{} exhausted, another request may exceed the remainder: {}",
                 bound.words(),
                 Step::OfflineOnly.words()
             );
@@ -388,7 +388,7 @@ impl Book {
         Wait {
             length,
             words: format!(
-                "waiting {} s: {} budget",
+                "waiting {} s: budget of {}",
                 length.as_secs_f64().ceil(),
                 bound.words()
             ),

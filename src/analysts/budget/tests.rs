@@ -73,7 +73,7 @@ fn step_by_step_things_are_given_up_and_taken_up_again() {
     assert_eq!(budget.standing().spent.hour.micro_usd, 60_000);
     assert!(budget.refuses(Priority::Normal).is_some());
     let wait = spend(&budget).unwrap_err();
-    assert!(wait.words.contains("hourly cost"), "{}", wait.words);
+    assert!(wait.words.contains("cost per hour"), "{}", wait.words);
     // An hour after the first of them there is room again, bit by bit.
     hands.turn(3600 - 190);
     assert_eq!(budget.step(), Step::OfflineOnly, "no room to speak of");
@@ -93,7 +93,7 @@ fn a_budget_too_small_for_one_request_rests_until_it_is_larger() {
         ..Limits::default()
     });
     let wait = spend(&budget).unwrap_err();
-    assert!(wait.words.contains("daily token"), "{}", wait.words);
+    assert!(wait.words.contains("tokens per day"), "{}", wait.words);
     assert_eq!(budget.step(), Step::OfflineOnly);
     hands.turn(86_400);
     assert_eq!(budget.step(), Step::OfflineOnly, "it does not flutter");
@@ -131,7 +131,7 @@ fn a_minute_is_waited_for_and_gives_nothing_up() {
     spend(&budget).unwrap();
     let wait = spend(&budget).unwrap_err();
     assert_eq!(wait.length, Duration::from_secs(40));
-    assert_eq!(wait.words, "waiting 40 s: per-minute request budget");
+    assert_eq!(wait.words, "waiting 40 s: budget of requests per minute");
     assert_eq!(budget.step(), Step::Normal);
     hands.turn(40);
     assert!(spend(&budget).is_ok());

@@ -18,7 +18,7 @@ enum Door {
         until: Instant,
         closed: Closed,
     },
-    /// A trial request is out that decides for all.
+    /// One request is out that decides for all.
     Trial(Closed),
 }
 
@@ -228,7 +228,7 @@ impl Gate {
         };
     }
 
-    /// Time to wait after a 429 that does not say: twice as long each
+    /// How long to wait after a 429 that does not say: twice as long each
     /// time. Those that were in flight together count once.
     fn unadvised(&mut self, now: Instant) -> Duration {
         let waiting = self.pause.as_ref().is_some_and(|pause| now < pause.until);
@@ -277,7 +277,7 @@ impl Closed {
                     }
                 }
             }
-            None => format!("waiting for a trial request: {}", self.reason),
+            None => format!("waiting for a probe request: {}", self.reason),
         };
         Wait {
             until,

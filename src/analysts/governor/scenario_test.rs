@@ -115,7 +115,7 @@ impl Weathered {
             Sky::Slow => tokio::time::sleep(Duration::from_secs(30)).await,
             Sky::Limited => {
                 return Err(Failure::RateLimited {
-                    reason: "quota exceeded (429)".to_owned(),
+                    reason: "over the quota (429)".to_owned(),
                     retry_after: Some(Duration::from_secs(30)),
                     exhausted: false,
                 });
@@ -129,7 +129,7 @@ impl Weathered {
             }
             Sky::Storm => {
                 return Err(Failure::Transient {
-                    reason: "server error (503)".to_owned(),
+                    reason: "server trouble (503)".to_owned(),
                 });
             }
             Sky::Refusing => {
@@ -370,13 +370,10 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     assert!(spent <= LIMIT && spent > LIMIT / 2, "{spent}");
     let log = |name: &str| std::fs::read_to_string(logs.path().join(name)).unwrap_or_default();
     let said = log("watchtower.log");
-    assert!(said.contains("doubled scan interval"), "{said}");
+    assert!(said.contains("analysis interval doubled"), "{said}");
     let own = log("secops.log");
-    assert!(
-        own.contains("from now on: the quota per day is used up"),
-        "{own}"
-    );
-    assert!(own.contains(&format!("answered by {MODEL} again")), "{own}");
+    assert!(own.contains(": the quota per day is used up"), "{own}");
+    assert!(own.contains(&format!("switched back to {MODEL}")), "{own}");
 
     // An hour in which nothing moves brings all of it back.
     for _ in 0..370 {

@@ -35,7 +35,7 @@ fn ok() -> Outcome {
 
 fn trouble() -> Outcome {
     Err(Failure::Transient {
-        reason: "server error (503)".to_owned(),
+        reason: "server trouble (503)".to_owned(),
     })
 }
 
@@ -356,8 +356,8 @@ async fn it_says_what_it_waits_for() {
     assert_eq!(
         broken,
         [
-            "model unreachable, retrying in 10 s: server error (503)",
-            "model unreachable, retrying in 5 s: server error (503)"
+            "model unreachable, retrying in 10 s: server trouble (503)",
+            "model unreachable, retrying in 5 s: server trouble (503)"
         ]
     );
     let key = heard(vec![key()]).await;

@@ -124,7 +124,7 @@ impl Watchdog {
         match self.publish(&key.stream, since, at, observation).await {
             Ok(incident) => Some(incident),
             Err(error) => {
-                tracing::error!(%error, "failed to report what can't be seen");
+                tracing::error!(%error, "failed to report a monitoring gap");
                 None
             }
         }
@@ -159,7 +159,7 @@ impl Watchdog {
 
     async fn close(&self, key: &Key, incident: Uuid, since: Timestamp, end: Timestamp) {
         let lasted = end.duration_since(since).as_secs().max(1);
-        let why = format!("resolved: {since:.0} to {end:.0}, {lasted} s");
+        let why = format!("resolved: from {since:.0} to {end:.0}, {lasted} s");
         tracing::info!(stream = %key.stream, "{}: {why}", key.title());
         self.findings
             .note(WATCHTOWER, &format!("{}: {why}", key.title()))
@@ -179,12 +179,12 @@ impl Watchdog {
         match self.findings.decide(verdict).await {
             // Somebody was faster, or retention removed it.
             Ok(_) | Err(Refusal::Already { .. } | Refusal::NoIncident(_)) => {}
-            Err(error) => tracing::error!(%error, "failed to close what can be seen again"),
+            Err(error) => tracing::error!(%error, "failed to close a resolved monitoring gap"),
         }
     }
 
-    /// Closes monitoring gaps of an earlier run, of which nobody knows whether
-    /// they are over; what goes on is reported anew. An attempt to steer the analysts is told under
+    /// Whether what an earlier run could not see is over nobody knows; what
+    /// goes on is reported anew. An attempt to steer the analysts is told under
     /// the same name, and an analyst may have seen the same: those are people's
     /// to close.
     async fn close_left_over(&self) {
@@ -256,11 +256,16 @@ mod tests {
         let steered = tell(
             WATCHTOWER,
             Category::PromptInjection,
-            "Text speaks to the analysts",
+            "Prompt injection aimed at the analysts",
         );
         let steered = steered.await;
-        let shared = tell(WATCHTOWER, Category::Availability, "Signal of team lost").await;
-        let same = tell("SecOps", Category::Availability, "Signal of team lost").await;
+        let shared = tell(
+            WATCHTOWER,
+            Category::Availability,
+            "Stream team: signal lost",
+        )
+        .await;
+        let same = tell("SecOps", Category::Availability, "Stream team: signal lost").await;
         assert_eq!(shared, same);
         watchdog.close_left_over().await;
         for (incident, status) in [

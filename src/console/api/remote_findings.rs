@@ -89,8 +89,8 @@ fn not_admitted(agent: &str, refusal: NotAdmitted) -> Problem {
 }
 
 fn not_now(error: impl std::fmt::Display) -> Problem {
-    tracing::error!(%error, "a remote agent's finding could not be written");
-    let why = "finding not stored; retry later";
+    tracing::error!(%error, "failed to store a remote analyst's finding");
+    let why = "the finding could not be written; send it again later";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 

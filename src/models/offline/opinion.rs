@@ -22,7 +22,7 @@ impl Offline {
         let reports = self.reports(&screen, case.frame.captured_at, &mut Windows::default());
         let there = |report: &&Report| meets(&report.observation.evidence, &case.report.evidence);
         let Some(own) = reports.into_iter().find(|report| there(&report)) else {
-            let said = "No matching rule";
+            let said = "No matching rule.";
             return view(case, Stance::NoView, Severity::Info, 0.0, said.to_owned());
         };
         let own = own.observation;
@@ -71,11 +71,11 @@ fn settle(case: &Case) -> View {
         (false, None) => report.severity.max(Severity::Medium),
     };
     let quotes = if invented {
-        "evidence not found on screen"
+        "unverified evidence"
     } else {
-        "all evidence found on screen"
+        "evidence verified"
     };
-    let said = format!("By vote: {confirm} confirm, {dispute} dispute; {quotes}.");
+    let said = format!("By vote count: {confirm} confirm, {dispute} dispute; {quotes}.");
     let stance = if stands {
         Stance::Confirm
     } else {

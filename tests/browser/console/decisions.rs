@@ -219,7 +219,7 @@ async fn a_shift_report_tells_when_the_server_was_blind() {
         })
         .await;
     browser.run("location.reload()").await;
-    browser.until_true(20, &blind("resolved: ")).await;
+    browser.until_true(20, &blind("resolved: from ")).await;
     let done = "document.querySelector('#report').textContent.includes('No actions')";
     assert_eq!(browser.run(done).await, true, "it is no person's doing");
     browser.close().await;

@@ -111,9 +111,9 @@ fn audit(limits: &Limits, sent: &[Sent], seed: u64) {
         holds(
             minute.requests,
             limits.requests_per_minute,
-            "requests a minute",
+            "requests per minute",
         );
-        holds(minute.tokens, limits.tokens_per_minute, "tokens a minute");
+        holds(minute.tokens, limits.tokens_per_minute, "tokens per minute");
         let hour = within(SignedDuration::from_secs(3600), one.at);
         holds(
             hour.micro_usd,
@@ -123,8 +123,8 @@ fn audit(limits: &Limits, sent: &[Sent], seed: u64) {
         let date = day_of(one.at);
         let day = sent.iter().filter(|other| day_of(other.at) == date);
         let day = day.fold(Amount::default(), |sum, other| sum.plus(other.amount));
-        holds(day.requests, limits.requests_per_day, "requests a day");
-        holds(day.tokens, limits.tokens_per_day, "tokens a day");
+        holds(day.requests, limits.requests_per_day, "requests per day");
+        holds(day.tokens, limits.tokens_per_day, "tokens per day");
         holds(day.micro_usd, limits.micro_usd_per_day, "micro-USD a day");
     }
 }
