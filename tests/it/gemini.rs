@@ -226,7 +226,7 @@ fn expectations() -> BTreeMap<&'static str, (Vec<Expected>, usize)> {
         ("resp-safety-candidate", once(Refused("SAFETY"))),
         ("resp-slow", once(Transient("no response within 0.5 s"))),
         ("resp-split-parts", once(TheFinding)),
-        ("resp-stop-empty", twice(NoAnswer("without a word"))),
+        ("resp-stop-empty", twice(NoAnswer("empty response"))),
         (
             "resp-stream-ok-sse",
             once(NoAnswer("an event stream that was not asked for")),
