@@ -38,7 +38,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A question, and what came of it.
 #[derive(Debug)]
 struct Asked {
-    /// Of who was asked, in the mind.
+    /// Place in the mind of the thinker asked.
     place: usize,
     /// The pictures shown, as they were before anything was hidden.
     picked: Vec<Arc<Frame>>,
@@ -57,7 +57,7 @@ pub struct Agent {
     memories: Memories,
     /// The stream looked at last: the next one in turn comes after it.
     last: Option<StreamName>,
-    /// What it last complained about, so that it is said once.
+    /// Failure last reported, so that it is said once.
     complaint: Option<String>,
     /// The place in its mind of who answered last.
     answered_by: usize,
@@ -228,7 +228,7 @@ impl Agent {
         }
     }
 
-    /// Who is to be asked instead.
+    /// Picks the thinker to be asked instead.
     fn next(&self, asked: &Asked) -> Option<usize> {
         let mind = &self.member.mind;
         let instead = match asked.result.as_ref().err()? {
@@ -261,7 +261,7 @@ impl Agent {
         self.meeting.findings.note(self.name(), &said).await;
     }
 
-    /// Who answers, where that is not the first.
+    /// Names the thinker that answers, where that is not the first.
     fn by(&self, place: usize) -> String {
         match place {
             0 => String::new(),
@@ -272,7 +272,7 @@ impl Agent {
         }
     }
 
-    /// What it has said of the stream, with what it said before a restart.
+    /// Memory of the stream, with findings from before a restart.
     async fn recall(&mut self, thinker: &Thinker, frame: &Frame) -> Memory {
         let stream = &frame.stream;
         if !self.memories.knows(stream) && thinker.model.appetite() == Appetite::Newest {
@@ -317,9 +317,9 @@ impl Agent {
                 self.say("no live stream");
             } else if self.looked.is_empty() {
                 self.say(if waits_for_text {
-                    "waiting for the screen's text"
+                    "waiting for OCR"
                 } else {
-                    "waiting for a picture"
+                    "waiting for a frame"
                 });
             }
             if self.changes.changed().await.is_err() {

@@ -1,4 +1,4 @@
-//! Who puts people's questions to the configured model: within its quota and
+//! Puts people's questions to the configured model: within its quota and
 //! the budget, one at a time, so that no flood of them keeps the analysts
 //! from looking.
 
@@ -39,9 +39,7 @@ impl Clerk {
     ) -> Option<Result<Answered, Failure>> {
         let mind = self.staff.borrow().clerk.clone()?;
         let Ok(_turn) = self.turn.try_acquire() else {
-            return Some(Err(Failure::no_answer(
-                "another question is being answered",
-            )));
+            return Some(Err(Failure::no_answer("another question in progress")));
         };
         let policy = mind.policy();
         let masked = |text: String| policy.masked(&text);

@@ -64,12 +64,12 @@ pub struct ConsoleSettings {
     pub allowed_origins: Vec<String>,
     /// With it HTTPS is spoken, and nothing else.
     pub tls: Option<tls::Acceptor>,
-    /// What tools sign with who decide about incidents from outside; without
+    /// Secret with which outside tools sign decisions on incidents; without
     /// it none may.
     pub inbound_secret: Option<Secret>,
 }
 
-/// What the console shows.
+/// Sources of what the console shows.
 #[derive(Debug, Clone)]
 pub struct Views {
     pub hub: StreamHub,
@@ -80,9 +80,9 @@ pub struct Views {
     pub deliveries: Deliveries,
     pub budget: Budget,
     pub doors: Doors,
-    /// Who has people's questions answered.
+    /// Answers to people's questions.
     pub answers: Arc<dyn Answers>,
-    /// What is painted over in the stills that are shown.
+    /// Secrets painted over in the stills that are shown.
     pub redact: Redact,
     /// True once everything is open, false again while draining.
     pub ready: Arc<AtomicBool>,
@@ -97,7 +97,7 @@ struct AppState {
     shutdown: CancellationToken,
     /// Held while a reported finding is stored.
     reports: Arc<tokio::sync::Mutex<()>>,
-    /// Of the API, once it is routed.
+    /// Description of the API, once it is routed.
     description: Arc<OnceLock<Bytes>>,
 }
 
@@ -285,12 +285,12 @@ async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
 }
 
 async fn no_such_page() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is no such page")
+    Problem::new(StatusCode::NOT_FOUND, "path not found")
 }
 
 async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this page does not take that method",
+        "method not allowed on this path",
     )
 }

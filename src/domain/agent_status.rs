@@ -70,12 +70,10 @@ const REMOTE: &str = "remote";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     #[error(
-        "an agent of that name works on this server; rename one of the two, or disable ours in agents.toml"
+        "an analyst of that name runs on this server; rename one of them, or disable it in agents.toml"
     )]
     Ours,
-    #[error(
-        "{MOST_REMOTE} agents on other machines have reported already, which is all this server remembers"
-    )]
+    #[error("limit of {MOST_REMOTE} remote agents reached")]
     Full,
 }
 
@@ -161,7 +159,7 @@ impl Roster {
 
     /// Notes that an agent failed; it is up again when it says something.
     pub fn failed(&self, agent: &str) {
-        self.say(agent, "failed, starting again");
+        self.say(agent, "crashed, restarting");
         let mut agents = self.lock();
         if let Some(status) = agents.iter_mut().find(|status| status.name == agent) {
             status.failed_since = Some(Timestamp::now());

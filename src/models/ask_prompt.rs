@@ -63,7 +63,7 @@ pub(super) fn schema() -> &'static Value {
     })
 }
 
-/// What it said; an answer that stands on nothing is none.
+/// Parses the answer; one without a source is none.
 pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Replied, Failure> {
     let shape = || Failure::no_answer("the model's answer is not of the shape asked for");
     let said: Value = written::json_of(text).ok_or_else(shape)?;
@@ -83,7 +83,7 @@ pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Rep
     cited.dedup();
     if known && (cited.is_empty() || words.is_empty()) {
         return Err(Failure::no_answer(
-            "the model named nothing in the record that its answer stands on",
+            "the model cited no source for its answer",
         ));
     }
     Ok(Replied {

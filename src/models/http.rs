@@ -155,7 +155,7 @@ impl Http {
             format!("failed to connect to {host}: {}", chain(error))
         } else if error.is_timeout() {
             let seconds = self.timeout.as_secs_f64();
-            format!("{host} did not answer within {seconds} s")
+            format!("{host}: no response within {seconds} s")
         } else {
             format!("connection to {host} failed: {}", chain(error))
         };

@@ -88,8 +88,8 @@ impl Shot {
     /// It was taken neither as it is nor smaller.
     pub(super) fn too_big(&self) -> Failure {
         let reason = match self.whole {
-            Some(_) => "the request was not accepted (413): too big, at half the size too",
-            None => "the request was not accepted (413): too big, without any picture",
+            Some(_) => "request rejected (413): too big, at half the size too",
+            None => "request rejected (413): too big, without any picture",
         };
         Failure::fatal(Fatal::Request, reason)
     }

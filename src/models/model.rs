@@ -371,13 +371,13 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// What it makes of a case; like [`Self::look`] in all else. One that can
     /// only look says so.
     fn weigh<'a>(&'a self, _case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
-        let failure = Failure::no_answer("this model gives no opinions");
+        let failure = Failure::no_answer("model does not support opinions");
         Box::pin(std::future::ready(Err(failure)))
     }
 
     /// What it makes of a person's question; like [`Self::look`] in all else.
     fn answer<'a>(&'a self, _inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
-        let failure = Failure::no_answer("this model answers no questions");
+        let failure = Failure::no_answer("model does not support questions");
         Box::pin(std::future::ready(Err(failure)))
     }
 

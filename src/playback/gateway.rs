@@ -334,7 +334,7 @@ impl Gateway {
         let mut sessions = self.sessions();
         let most = self.inner.settings.max_viewers;
         if sessions.live.len() >= most {
-            let why = format!("viewer limit {most} reached (webrtc.max_viewers)");
+            let why = format!("viewer limit reached ({most}, webrtc.max_viewers)");
             return Err(Problem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
         }
         if sessions.pending >= MOST_PENDING {

@@ -435,7 +435,7 @@ impl FindingsBus {
             return refused.map(|why| format!("database not writable ({why})"));
         }
         let disk = self.disk().await.ok()?;
-        (disk.free_bytes < LEAST_ROOM).then(|| "the disk of the record is full".to_owned())
+        (disk.free_bytes < LEAST_ROOM).then(|| "database disk full".to_owned())
     }
 
     /// Why times can't be right: the record is stamped ahead of the clock.

@@ -1,4 +1,4 @@
-//! What all sinks share: reading the store at a cursor, filter, limit,
+//! Machinery of all sinks: reading the store at a cursor, filter, limit,
 //! batches, retries, order, counting, burying.
 //!
 //! The cursor moves when the other side has taken a batch, never before, and
@@ -55,7 +55,7 @@ pub(super) struct Runner {
     /// Dead letters that are sent again.
     again: HashSet<Uuid>,
     backoff: Backoff,
-    /// What it fails of, while it does.
+    /// Reason of the failure, while it fails.
     trouble: Option<String>,
     board: Deliveries,
     metrics: Arc<Metrics>,
@@ -74,7 +74,7 @@ impl fmt::Debug for Runner {
     }
 }
 
-/// What comes after a step.
+/// Next step.
 enum Step {
     On,
     /// Until then, or until something happens.

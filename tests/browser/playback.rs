@@ -370,7 +370,7 @@ async fn with_a_token_the_page_asks_for_it_once() {
     browser
         .until_true(
             10,
-            "document.querySelector('[role=alert]')?.textContent === 'That is not the token.'",
+            "document.querySelector('[role=alert]')?.textContent === 'Invalid token'",
         )
         .await;
     browser.run(&give(TOKEN)).await;

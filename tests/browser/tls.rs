@@ -175,7 +175,7 @@ async fn https_answers_whom_it_should_and_http_is_told_so() {
     let answer = server.client.get(plain).send().await.unwrap();
     assert_eq!(answer.status(), 400);
     let text = answer.text().await.unwrap();
-    assert!(text.contains("ask for https:// instead"), "{text}");
+    assert!(text.contains("use https://"), "{text}");
 
     for (scheme, status) in [("https", 200), ("http", 403)] {
         let origin = format!("{scheme}://{}", server.http);

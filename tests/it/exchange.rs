@@ -74,7 +74,7 @@ async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
     let verdict = &incident["verdict"];
     assert_eq!(verdict["severity"], "medium");
     assert_eq!(verdict["dissent"], json!(["DevOps"]));
-    assert_eq!(verdict["by"], "Evidence critic");
+    assert_eq!(verdict["by"], "Evidence reviewer");
     assert_eq!(incident["severity"], "high", "a verdict takes nothing back");
 
     // On the wire.
@@ -111,7 +111,7 @@ async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
     }
     let marked = format!("> {invented}  [not found on screen]");
     assert!(server.log("secops.log").contains(&marked));
-    let settled = "Evidence critic: medium (0.80): It stands, weakly.; dissent: DevOps";
+    let settled = "Evidence reviewer: medium (0.80): It stands, weakly.; dissent: DevOps";
     assert!(server.log("secops.log").contains(settled));
     assert!(!server.log("aisec.log").contains('\u{1b}'));
     let metrics = server.get("/metrics").await.text().await.unwrap();
@@ -175,7 +175,7 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
     for failed in said.iter().filter(|one| one["agent"] != "AISec") {
         assert_eq!(failed["stance"], "no_view");
         let text = failed["text"].as_str().unwrap();
-        assert!(text.starts_with("Not available: "), "{text}");
+        assert!(text.starts_with("No response: "), "{text}");
     }
     assert_eq!(put[0]["verdict"], Value::Null);
     let metrics = server.get("/metrics").await.text().await.unwrap();

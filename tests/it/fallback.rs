@@ -174,7 +174,7 @@ async fn what_a_model_answers_badly_is_bounded_and_said() {
     let logs = names.iter().map(|name| server.log(&format!("{name}.log")));
     let log: String = logs.collect();
     for said in [
-        "the model finished without a word",
+        "the model returned an empty response",
         "ran out of tokens",
         "the answer is not JSON",
         "larger than 1048576 bytes",
@@ -183,7 +183,7 @@ async fn what_a_model_answers_badly_is_bounded_and_said() {
         "holds no choice",
         "the server's filter",
         "redirected (302)",
-        "server trouble (500), the server says \"overloaded\"",
+        "server error (500), message: \"overloaded\"",
         "analysis resumed",
     ] {
         assert!(log.contains(said), "{said} is not in\n{log}");

@@ -349,7 +349,7 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
         let frame = show(&mut team, 110);
         seconds(60).await;
         assert_eq!(room.model.shown(), [], "reading: {reading}");
-        assert_eq!(room.state(), "waiting for the screen's text");
+        assert_eq!(room.state(), "waiting for OCR");
         let text: Arc<[TextLine]> = Arc::from([]);
         room.meeting
             .frames

@@ -1,4 +1,4 @@
-//! What is given up, one thing after another, as a budget runs out.
+//! Steps of degradation as a budget runs out.
 
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ impl Step {
         }
     }
 
-    /// What happens then, in words.
+    /// Describes the step in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::Normal => "OK",

@@ -1,4 +1,4 @@
-//! What was spent within the last minute, hour and day, and what may be spent
+//! Amounts spent within the last minute, hour and day, and what may be spent
 //! still. No I/O and no clock of its own: every call is told the time.
 //!
 //! Before a request its worst case is set aside, and it stays set aside until
@@ -164,7 +164,7 @@ impl Ledger {
         checks.into_iter().find(broken).map(|(_, _, bound)| bound)
     }
 
-    /// What was set aside has come to this.
+    /// Settles what was set aside.
     pub(super) fn settle(&mut self, now: Timestamp, number: u64, spent: Amount) {
         self.turn_to(now);
         self.aside.remove(&number);

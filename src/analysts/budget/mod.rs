@@ -1,4 +1,4 @@
-//! What may be spent on hosted models, by all agents together.
+//! Budget for hosted models, of all agents together.
 //!
 //! Before a request its worst case is set aside, afterwards it is settled by
 //! what the server said it cost; so no minute, hour or day ever holds more than
@@ -58,7 +58,7 @@ struct Book {
     ledger: Ledger,
     prices: Prices,
     step: Step,
-    /// What did not fit any more: until it does, nothing hosted is asked.
+    /// Amount that did not fit any more: until it does, nothing hosted is asked.
     unmet: Option<Amount>,
     /// Why the step is what it is.
     reason: String,
@@ -161,7 +161,7 @@ impl Budget {
         book.turn(now);
     }
 
-    /// Whether a model's tokens have a price today.
+    /// Price of a model's tokens today.
     pub fn price(&self, model: &str) -> Option<Price> {
         let day = ledger::day_of(self.now());
         self.book().prices.of(model, day)
@@ -249,7 +249,7 @@ impl Budget {
         self.tell();
     }
 
-    /// What there is to keep since this was last asked, minute by minute.
+    /// Takes what there is to keep since the last call, minute by minute.
     pub fn take_pending(&self) -> Vec<Spend> {
         let pending = std::mem::take(&mut self.book().pending);
         let rows = pending
@@ -430,8 +430,7 @@ impl Reserved {
         self.meter.clone()
     }
 
-    /// What it has taken so far. What nobody told the price of cost what it
-    /// may have cost.
+    /// Cost so far; a request of unknown cost counts as its worst case.
     pub fn cost(&self) -> Cost {
         let MeterReading {
             requests,

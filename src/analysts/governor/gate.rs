@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::GovernorSettings;
 use crate::models::model::{Failure, Fatal};
 
-/// Whether the others may pass, and if not, why.
+/// State of the door for the others, and why it is shut.
 #[derive(Debug)]
 enum Door {
     Open,
@@ -25,7 +25,7 @@ enum Door {
 #[derive(Debug, Clone)]
 struct Closed {
     why: Why,
-    /// How long it was shut this time.
+    /// Length it was shut this time.
     length: Duration,
     reason: String,
 }
@@ -45,7 +45,7 @@ struct Pause {
     reason: String,
 }
 
-/// What somebody at the door is told.
+/// Answer to a request to pass.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// `trial`: its outcome decides for all.
@@ -64,7 +64,7 @@ pub(super) struct Wait {
     pub shut: bool,
 }
 
-/// What of a result matters here.
+/// Part of a result that matters here.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict<'a> {
     /// The server works, whatever it said.
@@ -118,7 +118,7 @@ impl Gate {
         }
     }
 
-    /// What there is to wait for; nothing changes by asking.
+    /// Reason to wait, if any; asking changes nothing.
     pub(super) fn wait(&self, now: Instant) -> Option<Wait> {
         let pause = self.pause.as_ref().filter(|pause| now < pause.until);
         let shut = match &self.door {
@@ -156,7 +156,7 @@ impl Gate {
         match verdict {
             Verdict::RateLimited(advice) => {
                 let advice = advice.unwrap_or_else(|| self.unadvised(now));
-                self.pause_until(now + self.told(advice, random), "over the quota");
+                self.pause_until(now + self.told(advice, random), "quota exceeded");
                 if decides {
                     self.door = Door::Open;
                 }

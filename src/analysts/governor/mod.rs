@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::models::model::Failure;
 use gate::{Admission, Gate, Verdict, Wait};
 
-/// How often somebody who waits says how long still.
+/// Interval at which a waiting analyst says how long still.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
@@ -157,7 +157,7 @@ impl Governor {
         let lane = match lanes.try_acquire_owned() {
             Ok(lane) => lane,
             Err(_) => {
-                say("queued for the model");
+                say("queued");
                 let lane = Arc::clone(&self.lanes).acquire_owned().await;
                 lane.expect("nobody closes the lanes")
             }

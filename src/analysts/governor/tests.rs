@@ -368,7 +368,7 @@ async fn it_says_what_it_waits_for() {
         ["waiting 10 s", "waiting 11 s", "waiting 12 s"].contains(&&quota[0][..12]),
         "{quota:?}"
     );
-    assert!(quota[0].ends_with(": over the quota"), "{quota:?}");
+    assert!(quota[0].ends_with(": quota exceeded"), "{quota:?}");
     let long = heard(vec![exhausted()]).await;
     assert!(
         long[0].starts_with("used up; retrying in 1") && long[0].ends_with(" min"),
@@ -378,7 +378,7 @@ async fn it_says_what_it_waits_for() {
     let governor = governor();
     let _lanes = (governor.admit(silent).await, governor.admit(silent).await);
     let waits = AtomicBool::new(false);
-    let say = |text: &str| waits.store(text == "queued for the model", Ordering::SeqCst);
+    let say = |text: &str| waits.store(text == "queued", Ordering::SeqCst);
     assert!(governor.admit(say).now_or_never().is_none());
     assert!(waits.into_inner());
 }

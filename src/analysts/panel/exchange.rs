@@ -1,4 +1,4 @@
-//! One panel: each peer's opinion, then the critic's verdict.
+//! Panel on an incident: each peer's opinion, then the reviewer's verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::domain::transcript::{Purpose, Transcript};
 use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
 
 /// Under which name verdicts are given.
-const CRITIC: &str = "Evidence critic";
+const CRITIC: &str = "Evidence reviewer";
 /// For one opinion, with waiting for a turn: later it is of no use.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -73,7 +73,7 @@ fn is_silence(opinion: &Opinion) -> bool {
     opinion.stance == Stance::NoView && !opinion.failed && opinion.model.provider == "offline"
 }
 
-/// Keeps what was said, and has the critic settle it.
+/// Keeps what was said, and has the reviewer settle it.
 async fn settle(
     report: &Report,
     staff: &Staff,
@@ -97,7 +97,7 @@ async fn settle(
     if !spoke {
         return PanelEnd::NoView;
     }
-    // Whoever thinks for the first thinks for the critic, as nobody else.
+    // The model of the first analyst is the reviewer's, too.
     let reporter = (staff.members.iter()).find(|member| member.config.name() == first);
     let Some(reporter) = reporter else {
         return PanelEnd::Unsettled;
@@ -132,7 +132,7 @@ async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
     }
 }
 
-/// One who could not be asked has no view, and says why.
+/// Asks for an opinion; a failure counts as no opinion, with the reason.
 async fn opinion(
     report: &Report,
     member: &Member,
@@ -166,7 +166,7 @@ async fn opinion(
             let (text, model) = match said {
                 Ok(weighed) => (weighed.view.observation.detail, weighed.model),
                 Err(failure) => (
-                    format!("Not available: {failure}"),
+                    format!("No response: {failure}"),
                     member.mind.first().model.identity(),
                 ),
             };
@@ -242,7 +242,7 @@ async fn weigh(
             let mut turn = member.mind.turn(0, meeting, say).await;
             let policy = turn.thinker().policy.clone();
             let cleared = policy.cleared(&report.frame);
-            let frame = cleared.ok_or_else(|| Failure::no_answer("no OCR text for the picture"))?;
+            let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
             let (reported, opinions) = as_told(report, opinions.clone(), &policy);
             let case = Case {
                 persona: Arc::clone(&member.config.persona),
@@ -265,7 +265,7 @@ async fn weigh(
         };
         say(&match asked {
             Asked::Opinion => format!("reviewing the finding of {first}"),
-            Asked::Verdict => "adjudicating".to_owned(),
+            Asked::Verdict => "requesting a verdict".to_owned(),
         });
         let asker = Asker::now(who, purpose);
         let result = turn.thinker().model.weigh(&case).await;
@@ -297,7 +297,7 @@ async fn weigh(
     };
     match tokio::task::spawn_blocking(prepare).await {
         Ok(said) => Ok(said),
-        Err(_) => Err(Failure::no_answer("response validation failed")),
+        Err(_) => Err(Failure::no_answer("answer not validated")),
     }
 }
 

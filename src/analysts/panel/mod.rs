@@ -8,7 +8,7 @@
 //! talked round: who disagrees stays on record as dissent. Only a worse finding
 //! is put to all of them again; who could not be asked is asked later.
 //!
-//! One panel at a time, so many an hour, and no more of them waiting than can
+//! Runs a panel at a time, so many an hour, and no more of them waiting than can
 //! be held. An incident waits once.
 
 mod exchange;
@@ -130,7 +130,7 @@ fn concerns(panel: &PanelConfig, finding: &Finding) -> bool {
     panel.enabled && finding.severity <= panel.severity && finding.agent != WATCHTOWER
 }
 
-/// What was reported and not yet put to the panel.
+/// Reports not yet put to the panel.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     reports: mpsc::Receiver<Report>,
@@ -143,11 +143,11 @@ pub(crate) struct Convener {
     waiting: Waiting,
     staff: watch::Receiver<Staff>,
     meeting: Meeting,
-    /// Of which somebody could not be asked, and when to ask again.
+    /// Reports on which somebody could not be asked, and when to ask again.
     again: Vec<(Instant, Report)>,
     /// When panels of the last hour began.
     held: VecDeque<Instant>,
-    /// Whether it was said that the hour's panels are used up.
+    /// True once the hour's limit was reported.
     rests: bool,
 }
 
@@ -263,7 +263,7 @@ impl Convener {
     }
 }
 
-/// What came of a report.
+/// Outcome of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
     /// Its repeats need not be put there.

@@ -48,7 +48,7 @@ impl Peer {
                 if *failures > 0 {
                     *failures -= 1;
                     return Err(Failure::Transient {
-                        reason: "server trouble (503)".to_owned(),
+                        reason: "server error (503)".to_owned(),
                     });
                 }
             }

@@ -1,4 +1,4 @@
-//! What the server itself can't see, reported under its own name.
+//! Monitoring gaps of the server, reported under its own name.
 //!
 //! A picture that is black, frozen or gone, a reader or a model that does not
 //! keep up, an agent that is down: each is one finding by Watchtower with a

@@ -40,10 +40,8 @@ const EMPTY: &[&str] = &[
     "were", "what", "when", "where", "which", "who", "why", "with",
 ];
 
-const UNKNOWN: &str =
-    "I do not know: nothing that was read on the screens or found there speaks of it.";
-const UNSAID: &str = "I do not know: what was read on the screens and found there speaks of it, \
-     but does not answer the question.";
+const UNKNOWN: &str = "No data";
+const UNSAID: &str = "No answer in the matching screen text and findings";
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -140,9 +138,7 @@ pub(crate) async fn ask(
     }
     let words = words(&question);
     if words.is_empty() {
-        return Err(bad_request(
-            "question must name something that may have been on a screen",
-        ));
+        return Err(bad_request("question must contain a search word"));
     }
     let found = state.views.findings.recall(words.clone()).await?;
     let entries = entries(&words, found);
@@ -154,7 +150,7 @@ pub(crate) async fn ask(
         None => searched(&words, entries),
         Some(Ok(answered)) => by_model(answered, entries),
         Some(Err(failure)) => Answer {
-            note: Some(format!("The model did not answer: {failure}")),
+            note: Some(format!("Model not responding: {failure}")),
             ..searched(&words, entries)
         },
     };
@@ -243,12 +239,12 @@ fn searched(words: &[String], entries: Vec<Entry>) -> Answer {
     let (first, last) = (&citations[0], &citations[citations.len() - 1]);
     let said = match &first.agent {
         Some(agent) => format!("{agent} reported \"{}\"", first.text),
-        None => format!("\"{}\" stood on the screen", first.text),
+        None => format!("\"{}\" on screen", first.text),
     };
     let mut answer = format!("First at {:.0} on {}: {said}.", first.at, first.stream);
     if citations.len() > 1 {
         answer.push_str(&format!(
-            " {} places speak of it, the last first seen at {:.0}.",
+            " {} matches, the latest first seen at {:.0}.",
             citations.len(),
             last.at
         ));

@@ -120,7 +120,7 @@ fn with_a_word(q: &str) -> Result<(), Problem> {
     if q.contains(char::is_alphanumeric) {
         return Ok(());
     }
-    let detail = format!("q must hold a word to look for, got {q:?}");
+    let detail = format!("q must contain a search word, got {q:?}");
     Err(bad_request(detail))
 }
 

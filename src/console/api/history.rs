@@ -228,7 +228,7 @@ pub(crate) async fn evidence(
     State(state): State<AppState>,
     Path(file): Path<String>,
 ) -> Result<Response, Problem> {
-    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such evidence");
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "evidence not found");
     let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
     let still = state.views.findings.still(sha256).await?;
     let headers = [

@@ -94,11 +94,11 @@ async fn decide(
     let signature = text("x-watchtower-signature").unwrap_or_default();
     let refuse = |why: &str| Problem::new(StatusCode::UNAUTHORIZED, why);
     let digest = verify(&inbound.secret, at, signature, &body)
-        .ok_or_else(|| refuse("the signature is missing or wrong"))?;
+        .ok_or_else(|| refuse("missing or invalid signature"))?;
     // Signed, so that it is a number.
     let at: i64 = at
         .parse()
-        .map_err(|_| refuse("the timestamp is no number of seconds"))?;
+        .map_err(|_| refuse("the timestamp must be a number of seconds"))?;
     inbound
         .guard
         .admit(digest, at, Timestamp::now().as_second())
@@ -138,16 +138,16 @@ impl Guard {
 
     fn admit(&self, digest: Digest, at: i64, now: i64) -> Result<(), &'static str> {
         if now.saturating_sub(at).saturating_abs() > WINDOW {
-            return Err("the timestamp is more than 5 minutes off; are both clocks right?");
+            return Err("the timestamp is more than 5 minutes off; check both clocks");
         }
         if at < self.started {
             // What was seen before the start is forgotten.
-            return Err("it was signed before this server's start; sign it anew");
+            return Err("signed before this server's start; sign again");
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| now.saturating_sub(*at) <= WINDOW);
         if seen.contains_key(&digest) {
-            return Err("it has been here already");
+            return Err("request already received");
         }
         if seen.len() >= MOST_SEEN {
             return Err("too many decisions within 5 minutes");

@@ -434,13 +434,13 @@ pub(crate) async fn annotate(
 /// Who does it.
 fn person(by: &str) -> Result<String, Problem> {
     if is_blank(by) || by.chars().count() > LONGEST_NAME {
-        let expected = format!("by must say who decides, in 1 to {LONGEST_NAME} characters");
+        let expected = format!("by must be a name of 1 to {LONGEST_NAME} characters");
         return Err(bad_request(expected));
     }
     let by = by.trim();
     if by.eq_ignore_ascii_case(Decision::WATCHTOWER) {
         return Err(bad_request(
-            "by must be a person: that name is the server's own",
+            "by must not be a reserved name: it is the server's own",
         ));
     }
     Ok(by.to_owned())
@@ -455,7 +455,7 @@ pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<Verdict, Problem> {
         )));
     }
     if body.status == Status::Closed && why.is_empty() {
-        return Err(bad_request("why must say why it is closed"));
+        return Err(bad_request("why must give a reason for closing"));
     }
     if body.false_positive && body.status != Status::Closed {
         return Err(bad_request("false_positive goes with status closed only"));
@@ -538,7 +538,7 @@ pub(crate) async fn unlearn(
     let Path(id) = id?;
     let id = id
         .parse()
-        .map_err(|_| bad_request("a lesson's id is a UUID"))?;
+        .map_err(|_| bad_request("suppression not found: the id must be a UUID"))?;
     let Query(Remover { by }) = query?;
     let by = person(by.as_deref().unwrap_or("unnamed"))?;
     let findings = &state.views.findings;
@@ -561,7 +561,7 @@ pub(crate) async fn unlearn(
 fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
     let Path(id) = id?;
     id.parse()
-        .map_err(|_| bad_request("an incident's id is a UUID"))
+        .map_err(|_| bad_request("incident not found: the id must be a UUID"))
 }
 
 fn no_incident(id: Uuid) -> Problem {

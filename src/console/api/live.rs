@@ -139,7 +139,7 @@ pub(crate) async fn latest_still(
     let Some((name, _)) = name.and_then(|name| Some((name.clone(), frames.newest(&name)?))) else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
-            "no live stream of that name has a picture",
+            "no live stream of that name has a frame",
         ));
     };
     let redact = if frames.is_read() {
@@ -153,7 +153,7 @@ pub(crate) async fn latest_still(
     let Some(frame) = frame else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the screen has not been read yet, so nobody knows what on it is secret; try again in a few seconds",
+            "screen text not read yet, so secrets can't be redacted; retry in a few seconds",
         ));
     };
     let (seq, pts_ms) = (frame.seq, frame.pts.ms());

@@ -71,7 +71,7 @@ pub(crate) async fn dead_letters(
     let limit = page_size(query.limit)?;
     let rows = state.views.deliveries.list();
     if !rows.iter().any(|row| row.name == name) {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such sink"));
+        return Err(Problem::new(StatusCode::NOT_FOUND, "sink not found"));
     }
     let page = state
         .views
@@ -114,7 +114,7 @@ pub(crate) async fn send_again(
             .await?
             .is_some();
     if !there {
-        let why = "there is no such dead letter, or what it tells of is kept no more";
+        let why = "dead letter not found, or its event is no longer retained";
         return Err(Problem::new(StatusCode::NOT_FOUND, why));
     }
     state.views.deliveries.send_again(&name, event);

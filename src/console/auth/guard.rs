@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Access to the console.
 //!
 //! With a token everyone needs it, from this machine too. Without one only
 //! requests that plainly come from this machine pass: their `Host` is a
@@ -33,8 +33,8 @@ const SHOWN_BY: header::HeaderName =
 /// A year, for this host alone (RFC 6797).
 const ALWAYS_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// What a person reads whose address has shown too many.
-pub(crate) const TOO_MANY: &str = "Too many wrong tokens. Try again in a second.";
+/// Message for an address that has shown too many.
+pub(crate) const TOO_MANY: &str = "Too many invalid tokens. Retry in a second.";
 
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -75,7 +75,7 @@ impl Access {
         self.secure
     }
 
-    /// Whether somebody at `peer` may be let in for what he shows.
+    /// Decides on what somebody at `peer` shows.
     pub(crate) fn attempt(&self, peer: IpAddr, is_right: impl FnOnce() -> bool) -> Attempt {
         let attempt = self.guesses.attempt(peer, Instant::now(), is_right);
         if attempt != Attempt::Right {
@@ -87,7 +87,7 @@ impl Access {
         attempt
     }
 
-    /// Whether another site's page had it sent, as the browser says itself (Fetch
+    /// True where another site's page had it sent, as the browser says itself (Fetch
     /// Metadata). Links to a page of ours may be anywhere.
     fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
         let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -97,7 +97,7 @@ impl Access {
         elsewhere && !opens
     }
 
-    /// Whether a page of ours sent it, as far as a browser says.
+    /// True where a page of ours sent it, as far as a browser says.
     pub(crate) fn is_same_site(&self, headers: &HeaderMap) -> bool {
         let host = headers
             .get(header::HOST)
@@ -121,13 +121,13 @@ impl Access {
         let too_many = || {
             Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too many wrong tokens from this address; try again in a second",
+                "too many invalid tokens from this address; retry in a second",
             ))
         };
         if let Some(given) = headers.get(header::AUTHORIZATION).and_then(bearer) {
             return match self.attempt(peer, || same(given, token)) {
                 Attempt::Right => Ok(()),
-                Attempt::Wrong => unauthorized("the token is wrong"),
+                Attempt::Wrong => unauthorized("invalid token"),
                 Attempt::TooMany => too_many(),
             };
         }
@@ -137,7 +137,7 @@ impl Access {
             Session::Open if self.is_same_site(headers) => Ok(()),
             Session::Open => Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "the request comes from another site's page",
+                "cross-origin request refused",
             )),
             Session::None => unauthorized("expected Authorization: Bearer TOKEN"),
             Session::TooMany => too_many(),
@@ -150,8 +150,7 @@ impl Access {
         authority: Option<&Authority>,
     ) -> Result<(), Problem> {
         let refuse = |why: &str| {
-            let detail =
-                format!("{why}; set WATCHTOWER_CONSOLE_TOKEN to allow more than this machine");
+            let detail = format!("{why}; set WATCHTOWER_CONSOLE_TOKEN to allow remote access");
             Err(Problem::new(StatusCode::FORBIDDEN, detail))
         };
         let forwarded = headers.keys().any(|name| {
@@ -159,7 +158,7 @@ impl Access {
             name == "forwarded" || name == "via" || name.starts_with("x-forwarded-")
         });
         if forwarded {
-            return refuse("the request came through a proxy or tunnel");
+            return refuse("request through a proxy or tunnel refused");
         }
         let host = headers
             .get(header::HOST)
@@ -168,13 +167,13 @@ impl Access {
             .or(authority.map(Authority::as_str))
             .unwrap_or_default();
         if !is_loopback(host) {
-            return refuse("the request's Host is not this machine's");
+            return refuse("Host header must be a loopback name");
         }
         match headers.get(header::ORIGIN) {
             Some(origin) if self.is_own(origin, host) || self.allows(origin) => Ok(()),
             // An image says no origin.
             None if !Self::is_embedded_elsewhere(headers) => Ok(()),
-            _ => refuse("the request comes from another site's page"),
+            _ => refuse("cross-origin request refused"),
         }
     }
 

@@ -82,20 +82,17 @@ async fn login(
 ) -> Response {
     let refuse = |status: StatusCode, why: &str| (status, page::login(Some(why))).into_response();
     if !access.is_same_site(&headers) {
-        return refuse(
-            StatusCode::FORBIDDEN,
-            "The form was sent from another site.",
-        );
+        return refuse(StatusCode::FORBIDDEN, "Cross-site form refused");
     }
     let Ok(Form(given)) = form else {
-        return refuse(StatusCode::BAD_REQUEST, "The form has a field named token.");
+        return refuse(StatusCode::BAD_REQUEST, "Missing form field: token");
     };
     let Some(token) = access.token() else {
         return Redirect::to("/").into_response();
     };
     match access.attempt(peer.ip(), || same(given.token.trim(), token)) {
         Attempt::Right => {}
-        Attempt::Wrong => return refuse(StatusCode::UNAUTHORIZED, "That is not the token."),
+        Attempt::Wrong => return refuse(StatusCode::UNAUTHORIZED, "Invalid token"),
         Attempt::TooMany => {
             let refusal = refuse(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
             return ([(header::RETRY_AFTER, "1")], refusal).into_response();
@@ -141,7 +138,7 @@ async fn logout(
     headers: HeaderMap,
 ) -> Response {
     if !access.is_same_site(&headers) {
-        let page = page::login(Some("The form was sent from another site."));
+        let page = page::login(Some("Cross-site form refused"));
         return (StatusCode::FORBIDDEN, page).into_response();
     }
     if let Some(token) = access.token() {
@@ -152,8 +149,8 @@ async fn logout(
     ([(header::SET_COOKIE, gone)], Redirect::to("/")).into_response()
 }
 
-/// Whether what stands in front of us encrypts, as the browser or a proxy says.
-/// Who lies there keeps his own cookie off plain HTTP.
+/// True where the browser or a proxy says that the connection is encrypted.
+/// A lie only keeps the liar's own cookie off plain HTTP.
 fn is_encrypted(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
@@ -179,7 +176,7 @@ pub(crate) enum Session {
     Open,
     /// No cookie that holds.
     None,
-    /// Whether a cookie holds was not looked at.
+    /// Too many attempts: the cookie was not checked.
     TooMany,
 }
 
@@ -225,7 +222,7 @@ impl Sessions {
         known.revoked.insert(told.proof, told.until);
     }
 
-    /// Whether the request carries a cookie that still holds; `attempt` is what
+    /// Checks the request for a cookie that still holds; `attempt` is what
     /// a look at one costs.
     pub(crate) fn of(
         &self,

@@ -35,11 +35,11 @@ async fn collected(body: Body) -> Result<Bytes, Problem> {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {LARGEST_BODY} bytes, or broke off: {error}"),
+            format!("body longer than {LARGEST_BODY} bytes, or cut off: {error}"),
         )),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
-            format!("the body was not here after {ARRIVAL:?}"),
+            format!("body not received within {ARRIVAL:?}"),
         )),
     }
 }

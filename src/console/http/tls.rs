@@ -12,13 +12,13 @@ use crate::base::tls::{Acceptor, HandshakeError, Stream};
 
 /// From the accepted socket to the end of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a peer may take to read that it came the wrong way.
+/// Time for a peer to read that it came the wrong way.
 const FAREWELL: Duration = Duration::from_millis(400);
 /// Between two lines of one kind.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What a browser is told that asked for `http://`.
-const PLAIN: &str = "this address speaks HTTPS only: ask for https:// instead\n";
+/// Answer to a browser that asked for `http://`.
+const PLAIN: &str = "HTTPS only: use https://\n";
 
 /// Makes the handshake, within its time.
 pub(crate) async fn encrypt(

@@ -2,9 +2,9 @@
 
 /** @import {Change, Verdict} from './types' */
 
-/** How far the server's clock is ahead of this one, in milliseconds. */
+/** Offset of the server's clock to this one, in milliseconds. */
 let ahead = 0;
-/** What time it is there: what happens is told by that clock. */
+/** Time on the server, which stamps all events. */
 export const serverNow = () => Date.now() + ahead;
 
 /**
@@ -18,7 +18,7 @@ export async function ask(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error('the server does not answer');
+    throw new Error('Server unreachable');
   }
   const date = Date.parse(response.headers.get('date') ?? '');
   // It has no fraction: by the end of its second all of it has happened.
@@ -26,11 +26,11 @@ export async function ask(path, options) {
   // The session has ended: the page itself is the way to sign in again.
   if (response.status === 401) location.reload();
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(body?.detail ?? body?.title ?? `the server says ${response.status}`);
+  if (!response.ok) throw new Error(body?.detail ?? body?.title ?? `Server error (HTTP ${response.status})`);
   return body;
 }
 
-/** Who decides is said with every decision. */
+/** User name sent with every action. */
 export const who = {
   get name() { return localStorage.getItem('watchtower.who') ?? ''; },
   set name(name) { localStorage.setItem('watchtower.who', name); },
@@ -48,7 +48,7 @@ export const send = (path, body) => ask(path, {
   body: JSON.stringify(body),
 });
 
-/** Forgets what a false alarm has taught. @param {string} lesson */
+/** Removes the suppression that a false positive has left. @param {string} lesson */
 export const unlearn = (lesson) => ask(`/api/lessons/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
 
 /** @param {string} id @param {string} text @returns {Promise<Change>} */

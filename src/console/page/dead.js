@@ -7,12 +7,12 @@ import { clock, el, fill, foreign, words } from './dom.js';
 
 /** Listed when it is opened: there may be many. @param {Sink} sink */
 export function deadLetters({ name, dead }) {
-  const list = el('div', {}, 'loading');
+  const list = el('div', {}, 'Loading…');
   return el('details', {
     class: 'dead',
     /** @param {Event} event */
     ontoggle: (event) => /** @type {HTMLDetailsElement} */ (event.target).open && show(list, name),
-  }, el('summary', {}, `Dead letters of ${name}: ${dead}`), list);
+  }, el('summary', {}, `Dead letters: ${name} (${dead})`), list);
 }
 
 /** @param {Element} list @param {string} sink @param {string} [cursor] */
@@ -22,7 +22,7 @@ async function show(list, sink, cursor) {
     const { items, next } = await ask(`/api/sinks/${encodeURIComponent(sink)}/dead${cursor ? `?cursor=${cursor}` : ''}`);
     const further = el('div', {});
     if (next) fill(further, el('button', { type: 'button', onclick: () => show(further, sink, next) }, 'Show more'));
-    fill(list, items.length === 0 ? el('p', {}, 'none') : el('ul', {}, ...items.map((letter) => row(sink, letter))), further);
+    fill(list, items.length === 0 ? el('p', {}, 'None') : el('ul', {}, ...items.map((letter) => row(sink, letter))), further);
   } catch (error) {
     fill(list, el('p', { role: 'alert' }, words(error)));
   }
@@ -31,7 +31,7 @@ async function show(list, sink, cursor) {
 /** @param {string} sink @param {Buried} letter */
 function row(sink, { event, at, why, body }) {
   const said = el('output', { role: 'status' });
-  const button = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: again }, 'Send again'));
+  const button = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: again }, 'Resend'));
   async function again() {
     button.disabled = true;
     try {

@@ -10,11 +10,12 @@ const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
 /**
  * Asks for these, and answers null when nobody wants to say.
  * @param {string} title
+ * @param {string} action Label of the button that confirms.
  * @param {Field[]} fields
  * @param {string} [about] The text of a screen or a model that it is about.
  * @returns {Promise<Record<string, FormDataEntryValue | boolean> | null>}
  */
-export function question(title, fields, about = '') {
+export function question(title, action, fields, about = '') {
   const box = dialog();
   const inputs = fields.map(({ name, label, kind = 'text', value = '', longest = 2000 }) => el(
     'label',
@@ -29,7 +30,7 @@ export function question(title, fields, about = '') {
     about && foreign(about, 'p'),
     ...inputs,
     el('menu', {},
-      el('li', {}, el('button', { value: 'ok' }, 'OK')),
+      el('li', {}, el('button', { value: 'ok' }, action)),
       el('li', {}, el('button', { type: 'button', onclick: () => box.close('') }, 'Cancel'))),
   ));
   fill(box, form);
@@ -44,28 +45,28 @@ export function question(title, fields, about = '') {
   });
 }
 
-/** Who decides: asked once, and kept on this machine. */
+/** Asks for the user's name, once, and keeps it in the browser. */
 export async function known() {
   if (who.name) return true;
-  const said = await question('Who decides?', [{ name: 'name', label: 'Your name, as others know you', longest: 100 }]);
+  const said = await question('Your name', 'Save', [{ name: 'name', label: 'Name shown with your actions', longest: 100 }]);
   who.name = String(said?.name ?? '').trim();
   return who.name !== '';
 }
 
 /** @type {Record<string, string>} */
 const KEYS = {
-  'j, k': 'next, previous incident', 'Enter, o': 'open it', 'x, X': 'select it, or from the last one to it', '*': 'select all that are there',
-  a: 'acknowledge', c: 'close, with a reason', r: 'reopen', n: 'note something', '.': 'show what is new', Escape: 'select none, back to the list',
-  '1 to 7': 'the views', '/': 'search', '?': 'this',
+  'j, k': 'Next, previous incident', 'Enter, o': 'Open incident', 'x, X': 'Select, select range', '*': 'Select all loaded, or none',
+  a: 'Acknowledge', c: 'Close with a reason', r: 'Reopen', n: 'Add note', '.': 'Show new incidents', Escape: 'Clear selection, back to the list',
+  '1 to 7': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
 };
 
 export function help() {
   const rows = Object.entries(KEYS).map(([key, what]) => el('div', {}, el('dt', {}, el('kbd', {}, key)), el('dd', {}, what)));
   fill(
     dialog(),
-    el('h2', {}, 'Keys'),
+    el('h2', {}, 'Keyboard shortcuts'),
     el('dl', {}, ...rows),
-    who.name && el('p', { class: 'quiet' }, `You decide as ${who.name}. `, el('button', { type: 'button', onclick: forget }, 'Somebody else')),
+    who.name && el('p', { class: 'quiet' }, `Signed in as ${who.name}. `, el('button', { type: 'button', onclick: forget }, 'Switch user')),
     el('form', { method: 'dialog' }, el('button', {}, 'Close')),
   );
   dialog().showModal();

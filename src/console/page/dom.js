@@ -1,5 +1,5 @@
-// What stands in a finding was read off somebody's screen, or said by a model:
-// it only ever becomes text.
+// Text of findings comes off a screen or from a model: it only ever becomes
+// text of the page.
 
 /** @import {Child, Evidence, Severity} from './types' */
 
@@ -31,7 +31,7 @@ export function at(id) {
   return found;
 }
 
-/** What a person has put into a form. @param {string} id @param {string} name */
+/** Value that a person has put into a form. @param {string} id @param {string} name */
 export const given = (id, name) => String(new FormData(/** @type {HTMLFormElement} */ (at(id))).get(name) ?? '');
 
 /** @param {unknown} error */
@@ -40,7 +40,7 @@ export const words = (error) => (error instanceof Error ? error.message : String
 /** Text of a screen or a model, in whatever direction it runs. @param {string} said @param {string} [name] */
 export const foreign = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, said);
 
-/** What has the focus, or would take it. @param {Element} where */
+/** Elements that can take the focus. @param {Element} where */
 const stops = (where) => [...where.querySelectorAll('a, button, input, select, summary')];
 
 /** Changes what is there, and whoever has the focus in it keeps it. @param {Element} where @param {() => Element} change What is there then. */
@@ -84,7 +84,7 @@ export function quotes(evidence) {
     'p',
     { class: 'quote' },
     foreign(quote, 'q'),
-    grounded === false && el('em', { class: 'invented' }, ' not found on the screen'),
+    grounded === false && el('em', { class: 'invented' }, ' evidence not found on screen'),
   ));
 }
 

@@ -1,4 +1,4 @@
-// What happens on the server, as it happens (server-sent events).
+// Events of the server, as they happen (server-sent events).
 //
 // A browser comes back by itself after a broken connection, but gives up when
 // the server answers with an error; then this asks why and tries again.
@@ -52,7 +52,7 @@ export class Events {
     });
     source.addEventListener('error', () => {
       if (source !== this.#source) return;
-      this.#heard.link('connection lost, trying again');
+      this.#heard.link('Reconnecting…');
       if (source.readyState === EventSource.CLOSED) this.#again();
     });
     for (const name of /** @type {const} */ (['finding', 'incident', 'agents', 'streams'])) {

@@ -57,14 +57,14 @@ async function load() {
     opened: seen.items.filter((incident) => incident.first_seen >= since && !isOwn(incident)),
     done: shift.done.filter(({ by }) => by !== OWN),
     blind: blindSpots(open.items, seen.items, shift),
-    more: [open.next && 'open incidents', seen.next && 'incidents of this time', shift.more && 'decisions and notes']
+    more: [open.next && 'open incidents', seen.next && 'incidents in this period', shift.more && 'actions and notes']
       .filter(Boolean).join(', '),
     zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
   };
   draw(report);
 }
 
-/** Of what the server says of itself: what it could not see. */
+/** Name under which the server reports its own monitoring gaps. */
 const OWN = 'Watchtower';
 /** @param {Incident} incident */
 const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === OWN;
@@ -82,15 +82,15 @@ function blindSpots(open, seen, { done, until }) {
   const told = new Set([...lasting.map(({ id }) => id), ...over.map(({ incident }) => incident)]);
   const later = seen.filter((incident) => isOwn(incident) && !told.has(incident.id));
   return [
-    ...lasting.map(({ id, title, last_seen }) => ({ id, title, when: `since ${both(last_seen)}, and still` })),
+    ...lasting.map(({ id, title, last_seen }) => ({ id, title, when: `ongoing since ${both(last_seen)}` })),
     ...over.map(({ incident, title, text }) => ({ id: incident, title, when: text })),
-    ...later.map(({ id, title, first_seen }) => ({ id, title, when: `since ${both(first_seen)}, over later` })),
+    ...later.map(({ id, title, first_seen }) => ({ id, title, when: `since ${both(first_seen)}, resolved later` })),
   ];
 }
 
 const DID = { new: 'reopened', acknowledged: 'acknowledged', closed: 'closed' };
 /** @param {Done} done */
-const deed = ({ status, text }) => (status ? `${DID[status]}${text ? `: ${text}` : ''}` : `noted: ${text}`);
+const deed = ({ status, text }) => (status ? `${DID[status]}${text ? `: ${text}` : ''}` : `added note: ${text}`);
 /** @param {HTMLElement[]} rows @param {string} said */
 const none = (rows, said) => (rows.length ? rows : [el('li', { class: 'quiet' }, said)]);
 /** @param {SpentOn} spent */
@@ -102,20 +102,20 @@ function draw({ since, until, open, opened, blind, done, spent, more, zone }) {
   fill(
     at('report'),
     el('h2', {}, 'Handover'),
-    el('p', {}, `${both(since)} to ${both(until)}; local times are ${zone}.`, more && ` Only 1,000 are told of: ${more}.`),
-    el('h3', {}, `Open now (${open.length})`),
+    el('p', {}, `${both(since)} to ${both(until)}; local time zone: ${zone}.`, more && ` Showing first 1,000: ${more}.`),
+    el('h3', {}, `Open (${open.length})`),
     el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}`)), 'Nothing is open.')),
-    el('h3', {}, `Began in this time (${opened.length})`),
+      ` ${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}`)), 'No open incidents')),
+    el('h3', {}, `New this shift (${opened.length})`),
     el('ol', {}, ...none(opened.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, ${both(incident.first_seen)}`)), 'Nothing began.')),
-    el('h3', {}, `Decided and noted (${done.length})`),
+      ` ${incident.status}, ${both(incident.first_seen)}`)), 'No new incidents')),
+    el('h3', {}, `Actions and notes (${done.length})`),
     el('ol', {}, ...none(done.map((one) => el('li', {}, `${both(one.at)} `, el('b', {}, one.by), ` ${deed(one)} — `,
-      toIncident(one.incident, one.title))), 'Nobody did anything.')),
-    el('h3', {}, 'Blind spots'),
-    el('ol', {}, ...none(blind.map(({ id, title, when }) => el('li', {}, toIncident(id, title), ` ${when}`)), 'None was noticed.')),
-    el('h3', {}, 'Spend'),
-    el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'No hosted model was asked.')),
+      toIncident(one.incident, one.title))), 'No actions')),
+    el('h3', {}, 'Monitoring gaps'),
+    el('ol', {}, ...none(blind.map(({ id, title, when }) => el('li', {}, toIncident(id, title), ` ${when}`)), 'None')),
+    el('h3', {}, 'LLM cost'),
+    el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'None')),
   );
 }
 
@@ -126,11 +126,11 @@ function markdown({ since, until, open, opened, blind, done, spent, more, zone }
   /** @param {Incident} incident */
   const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}, ${incident.id})`;
   return [
-    '# Handover', '', `${both(since)} to ${both(until)}; local times are ${zone}.${more && ` Only 1,000 are told of: ${more}.`}`, '',
-    '## Open now', '', ...list(open.map(told), 'Nothing is open.'), '',
-    '## Began in this time', '', ...list(opened.map(told), 'Nothing began.'), '',
-    '## Decided and noted', '', ...list(done.map((one) => `${both(one.at)} ${plain(one.by)} ${plain(deed(one))} (${plain(one.title)})`), 'Nobody did anything.'), '',
-    '## Blind spots', '', ...list(blind.map(({ id, title, when }) => `${plain(title)} ${plain(when)} (${id})`), 'None was noticed.'), '',
-    '## Spend', '', ...list(spent.map((one) => plain(cost(one))), 'No hosted model was asked.'), '',
+    '# Handover', '', `${both(since)} to ${both(until)}; local time zone: ${zone}.${more && ` Showing first 1,000: ${more}.`}`, '',
+    '## Open', '', ...list(open.map(told), 'No open incidents'), '',
+    '## New this shift', '', ...list(opened.map(told), 'No new incidents'), '',
+    '## Actions and notes', '', ...list(done.map((one) => `${both(one.at)} ${plain(one.by)} ${plain(deed(one))} (${plain(one.title)})`), 'No actions'), '',
+    '## Monitoring gaps', '', ...list(blind.map(({ id, title, when }) => `${plain(title)} ${plain(when)} (${id})`), 'None'), '',
+    '## LLM cost', '', ...list(spent.map((one) => plain(cost(one))), 'None'), '',
   ].join('\n');
 }

@@ -1,4 +1,4 @@
-// What the screens looked like, and when incidents began.
+// Screenshots over time, and when incidents began.
 
 import { ask } from './api.js';
 import { SEVERITIES, at, clock, el, fill, words } from './dom.js';
@@ -54,7 +54,7 @@ async function draw() {
     // Something else was chosen meanwhile.
     if (mine !== latest) return;
     drawScale(incidents.items, since.getTime(), until.getTime());
-    at('past').textContent = `${some(incidents, 'incident')}, ${stills.count('still')}${thinned ? `: one in ${lasting(apart)} of each stream` : ''}`;
+    at('past').textContent = `${some(incidents, 'incident')}, ${stills.count('screenshot')}${thinned ? `: one per ${lasting(apart)} and stream` : ''}`;
   } catch (error) {
     if (mine !== latest) return;
     at('past').textContent = words(error);
@@ -71,7 +71,7 @@ function drawScale(incidents, since, until) {
     ...[0, 25, 50, 75, 100].map((percent) => {
       const when = new Date(since + length * percent / 100);
       const shown = hour(when, length);
-      const tick = el('button', { type: 'button', class: 'hour', title: `Look closer at ${when.toLocaleString()}`, onclick: () => span.closer(when) },
+      const tick = el('button', { type: 'button', class: 'hour', title: `Zoom to ${when.toLocaleString()}`, onclick: () => span.closer(when) },
         el('time', { dateTime: when.toISOString() }, shown));
       tick.style.left = `${percent}%`;
       return tick;
@@ -84,7 +84,7 @@ function drawScale(incidents, since, until) {
 const lasting = (seconds) => (seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`);
 
 /** @param {List<unknown>} list @param {string} what */
-const some = ({ items, next }, what) => `${next ? 'the newest ' : ''}${items.length} ${what}${items.length === 1 ? '' : 's'}`;
+const some = ({ items, next }, what) => `${next ? 'latest ' : ''}${items.length} ${what}${items.length === 1 ? '' : 's'}`;
 
 /** @param {Date} when @param {number} span */
 const hour = (when, span) => (span > 24 * HOUR ? when.toLocaleDateString([], { weekday: 'short', day: 'numeric' })

@@ -1,10 +1,10 @@
-// One incident: what proves it, who says what to it, what was decided.
+// An incident: evidence, opinions, timeline.
 
 import { ask, unlearn } from './api.js';
 import { known } from './dialog.js';
 import { at, clock, el, fill, foreign, mark, quotes, refill, save, usd, words } from './dom.js';
 import { opinion, verdictOf } from './opinions.js';
-import { markdown } from './report.js';
+import { MOMENTS, markdown } from './report.js';
 import { picture, thumbnail } from './viewer.js';
 
 /** @import {Child, Cost, Dossier, Finding, List, ProofStill, Still, Transcript} from './types' */
@@ -89,21 +89,21 @@ function parts(incident, said) {
     el('header', {}, mark(incident.severity), foreign(incident.title, 'h2')),
     el('p', { class: 'quiet' }, `${incident.status} · ${counted(incident.count, 'finding')} by ${incident.agents.join(', ')} on ${incident.stream}, `,
       clock(incident.first_seen), ' to ', clock(incident.last_seen),
-      incident.grounded === false && el('em', { class: 'invented' }, ' · nothing of it was found on the screen')),
+      incident.grounded === false && el('em', { class: 'invented' }, ' · evidence not found on screen')),
     el('p', { class: 'actions' },
       el('button', { type: 'button', onclick: copied }, 'Copy link'),
       el('button', { type: 'button', onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
       el('button', { type: 'button', onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
     ...once(stills).map((still) => proof(still, incident)),
-    newest && el('section', {}, el('h3', {}, 'What was seen'), foreign(newest.detail, 'p'), ...quotes(newest.evidence),
+    newest && el('section', {}, el('h3', {}, 'Summary'), foreign(newest.detail, 'p'), ...quotes(newest.evidence),
       newest.mitre.length > 0 && el('p', { class: 'quiet' }, `ATT&CK ${newest.mitre.join(', ')}`)),
-    newest?.recommended_action && el('p', { class: 'action' }, el('b', {}, 'Do: '), foreign(newest.recommended_action)),
+    newest?.recommended_action && el('p', { class: 'action' }, el('b', {}, 'Recommended action: '), foreign(newest.recommended_action)),
     (incident.before || incident.after) && el('div', { class: 'around' }, around('Before', incident.before), around('After', incident.after)),
-    opinions.length > 0 && el('section', {}, el('h3', {}, 'The panel'),
+    opinions.length > 0 && el('section', {}, el('h3', {}, 'Analyst opinions'),
       el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict))),
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
-    lesson && el('p', { class: 'quiet' }, `Kept quiet by what ${lesson.by} learned: `, foreign(lesson.why), ' ',
-      el('button', { type: 'button', onclick: () => loud(lesson.id) }, 'Let its like speak up again'), ' ', el('output')),
+    lesson && el('p', { class: 'quiet' }, `Suppressed by ${lesson.by}: `, foreign(lesson.why), ' ',
+      el('button', { type: 'button', onclick: () => loud(lesson.id) }, 'Remove suppression'), ' ', el('output')),
     newest && el('p', { class: 'quiet' }, `Model: ${newest.model.provider} ${newest.model.name} ${newest.model.version}`, spent(incident.cost)),
     incident.cost.requests > 0 && (said ?? transcripts(id)),
   ];
@@ -138,7 +138,7 @@ async function copied({ target }) {
 /** The first moment may be the worst. @param {ProofStill[]} stills */
 function once(stills) {
   const [first, worst] = stills;
-  return first && first.sha256 === worst?.sha256 ? [{ ...first, moment: 'first and worst' }] : stills;
+  return first && first.sha256 === worst?.sha256 ? [{ ...first, moment: 'First / peak' }] : stills;
 }
 
 /** @param {ProofStill} still @param {Dossier} incident */
@@ -147,8 +147,8 @@ function proof({ url, moment, seen_at, sha256, finding }, incident) {
   return el(
     'figure',
     {},
-    picture(url, `The screen at the ${moment} moment`, places(made), incident.severity),
-    el('figcaption', { class: 'quiet' }, `${moment} moment, `, clock(seen_at), el('code', { title: 'SHA-256 of the picture' }, ` ${sha256}`)),
+    picture(url, `Screenshot: ${MOMENTS[moment] ?? moment}`, places(made), incident.severity),
+    el('figcaption', { class: 'quiet' }, `${MOMENTS[moment] ?? moment}, `, clock(seen_at), el('code', { title: 'SHA-256 of the image' }, ` ${sha256}`)),
   );
 }
 
@@ -166,7 +166,7 @@ function timeline({ findings, decisions, notes }) {
     ...findings.items.map(({ observed_at, agent, title, severity }) => /** @type {[string, string]} */ ([observed_at, `${agent}: ${title} (${severity})`])),
     ...decisions.map(({ at: when, by, status, why, false_positive }) => /** @type {[string, string]} */ ([
       when, `${by}: ${status}${why ? `, ${why}` : ''}${false_positive ? ' (false positive)' : ''}`])),
-    ...notes.map(({ at: when, by, text }) => /** @type {[string, string]} */ ([when, `${by} noted: ${text}`])),
+    ...notes.map(({ at: when, by, text }) => /** @type {[string, string]} */ ([when, `${by} added note: ${text}`])),
   ];
   events.sort(([a], [b]) => Date.parse(a) - Date.parse(b));
   return events.map(([when, what]) => el('li', {}, clock(when), ' ', foreign(what)));
@@ -175,13 +175,13 @@ function timeline({ findings, decisions, notes }) {
 /** Fetched when somebody wants to see it. @param {string} id */
 function transcripts(id) {
   const list = el('ol');
-  const details = el('details', { class: 'transcripts' }, el('summary', {}, 'What models were asked and answered'), list);
+  const details = el('details', { class: 'transcripts' }, el('summary', {}, 'Model transcript'), list);
   details.addEventListener('toggle', async () => {
     if (!(/** @type {HTMLDetailsElement} */ (details).open)) return;
     try {
       /** @type {List<Transcript>} */
       const { items } = await ask(`/api/incidents/${id}/transcripts`);
-      fill(list, ...(items.length > 0 ? items.map(transcript) : [el('li', { class: 'quiet' }, 'Nothing of it was kept.')]));
+      fill(list, ...(items.length > 0 ? items.map(transcript) : [el('li', { class: 'quiet' }, 'No transcript retained')]));
     } catch (error) {
       fill(list, el('li', { role: 'alert' }, words(error)));
     }
@@ -192,15 +192,15 @@ function transcripts(id) {
 /** @param {Transcript} asked */
 function transcript({ agent, purpose, asked_at, took_ms, model, instructions_sha256, question, pictures, answer, cost }) {
   const shown = pictures.map(({ box, width, height, sha256 }) => el('li', {},
-    `${box ? `closeup of ${box.join(' ')}` : 'the whole picture'}, ${width} × ${height}, `, el('code', { title: 'SHA-256 of the JPEG as sent' }, sha256)));
+    `${box ? `crop ${box.join(' ')}` : 'full frame'}, ${width} × ${height}, `, el('code', { title: 'SHA-256 of the JPEG sent' }, sha256)));
   return el(
     'li',
     {},
-    el('p', { class: 'said-by' }, el('b', {}, agent), ` asked ${model.provider} ${model.name} for a ${purpose} `, clock(asked_at),
-      ` and had its answer after ${(took_ms / 1000).toFixed(1)} s`, spent(cost)),
-    el('p', { class: 'quiet' }, 'As whom: as agents.toml says, ', el('code', { title: 'SHA-256 of the instructions, which are not kept' }, instructions_sha256)),
-    el('h4', {}, 'What it was asked'), foreign(question, 'pre'),
-    el('h4', {}, 'What it was shown, secrets painted over'), el('ul', {}, ...shown),
-    el('h4', {}, 'What it answered'), foreign(answer, 'pre'),
+    el('p', { class: 'said-by' }, el('b', {}, agent), ` · ${model.provider} ${model.name} · ${purpose === 'look' ? 'scan' : purpose} · `, clock(asked_at),
+      ` · latency ${(took_ms / 1000).toFixed(1)} s`, spent(cost)),
+    el('p', { class: 'quiet' }, 'System prompt SHA-256: ', el('code', { title: 'The system prompt itself is not retained' }, instructions_sha256)),
+    el('h4', {}, 'Prompt'), foreign(question, 'pre'),
+    el('h4', {}, 'Images, secrets redacted'), el('ul', {}, ...shown),
+    el('h4', {}, 'Response'), foreign(answer, 'pre'),
   );
 }

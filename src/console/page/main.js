@@ -98,7 +98,7 @@ document.addEventListener('keydown', async (event) => {
   if (document.querySelector('dialog[open]')) return;
   const { key } = event;
   const number = Number(key);
-  // What a button or a link does with it is theirs.
+  // A button or a link handles the key itself.
   if (key === 'Enter' && target.matches('button, a, summary')) return;
   if (key === '?') help();
   else if (key === '/') toSearch();
@@ -158,8 +158,7 @@ at('volume').addEventListener('input', (event) => {
 at('full').addEventListener('click', () => at('screen').requestFullscreen());
 
 function showSound() {
-  at('sound').textContent = video.muted ? 'Sound on' : 'Sound off';
-  at('sound').setAttribute('aria-pressed', String(!video.muted));
+  at('sound').textContent = video.muted ? 'Unmute' : 'Mute';
 }
 
 /** In the address, if it can be read. */
@@ -176,7 +175,7 @@ function showStreams(items) {
   streams = items;
   const played = streamList.value;
   const options = items.map(({ name }) => new Option(name, name));
-  streamList.replaceChildren(...(options.length ? options : [new Option('none live', '')]));
+  streamList.replaceChildren(...(options.length ? options : [new Option('No live streams', '')]));
   streamList.disabled = items.length === 0;
   /** @param {string} wanted */
   const there = (wanted) => items.find(({ name }) => name === wanted);
@@ -200,9 +199,9 @@ function choose(name) {
 function showState() {
   const stream = streams?.find(({ name }) => name === streamList.value);
   let [is, text] = ['', streams ? 'no stream' : 'connecting'];
-  if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for the publisher'];
+  if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for publisher'];
   else if (stream && playing.state === 'live') [is, text] = ['live', ['live', playing.why].filter(Boolean).join(': ')];
-  else if (stream && playing.state === 'waiting') text = `${playing.why}; trying again`;
+  else if (stream && playing.state === 'waiting') text = `${playing.why}; reconnecting…`;
   else if (stream) text = 'connecting';
   at('state').dataset.is = is;
   at('state').textContent = text;
@@ -227,7 +226,7 @@ async function showWaiting() {
   looking = window.setTimeout(showWaiting, LOOK_AGAIN);
 }
 let looking = 0;
-/** What the waiting page was made of. */
+/** Setup that the waiting page was made of. */
 let told = '';
 
 /** @type {Agent[]} */
@@ -242,13 +241,13 @@ function showFinding(finding) {
   panel.finding(finding);
 }
 
-/** What went wrong; empty when nothing does. @param {string} text */
+/** Shows an error; empty when there is none. @param {string} text */
 function say(text) {
   at('said').hidden = !text;
   at('said').textContent = text;
 }
 
-/** What was found before this page was opened. */
+/** Loads the findings from before this page was opened. */
 async function catchUp() {
   /** @type {List<Finding>} */
   const { items } = await ask('/api/findings?limit=100');

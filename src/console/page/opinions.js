@@ -1,11 +1,11 @@
-// What analysts say to each other's findings, and how it is settled.
+// Analysts' opinions on each other's findings, and the verdict.
 
 import { clock, el, foreign, mark, quotes } from './dom.js';
 
 /** @import {Judgement, Opinion} from './types' */
 
 /** @type {Record<Opinion['stance'], string>} */
-export const SAYS = { confirm: 'confirms', dispute: 'disputes', add: 'adds', no_view: 'has no view' };
+export const SAYS = { confirm: 'confirms', dispute: 'disputes', add: 'adds', no_view: 'no opinion' };
 
 /** @param {Opinion} opinion */
 export function opinion({ agent, to, stance, text, severity, confidence, evidence, at: when }) {
@@ -19,13 +19,13 @@ export function opinion({ agent, to, stance, text, severity, confidence, evidenc
   );
 }
 
-/** How the critic has settled it. @param {Judgement} verdict */
+/** Renders the reviewer's verdict. @param {Judgement} verdict */
 export function verdictOf(verdict) {
   return el(
     'li',
     { class: 'verdict' },
     el('p', { class: 'said-by' }, el('b', {}, verdict.by), ' ', mark(verdict.severity), ` (${verdict.confidence.toFixed(2)}) `, clock(verdict.at)),
     foreign(verdict.text, 'p'),
-    verdict.dissent.length > 0 && el('p', { class: 'dissent' }, `Dissent: ${verdict.dissent.join(', ')}`),
+    verdict.dissent.length > 0 && el('p', { class: 'dissent' }, `Disagree: ${verdict.dissent.join(', ')}`),
   );
 }

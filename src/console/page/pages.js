@@ -36,10 +36,10 @@ export class Pages {
     this.#list.replaceChildren();
   }
 
-  /** How many there are, as far as is known. @param {string} what */
+  /** Counts them, as far as is known. @param {string} what */
   count(what) {
     const shown = this.#list.children.length;
-    return `${shown}${this.#next ? ' or more' : ''} ${what}${shown === 1 && !this.#next ? '' : 's'}`;
+    return `${shown}${this.#next ? '+' : ''} ${what}${shown === 1 && !this.#next ? '' : 's'}`;
   }
 
   get length() {
@@ -51,7 +51,7 @@ export class Pages {
       const page = await this.#fetched(`&cursor=${encodeURIComponent(this.#next ?? '')}`);
       this.#list.append(...page?.items.map(this.#show) ?? []);
     } catch (error) {
-      this.#more.textContent = `${words(error)}: try again`;
+      this.#more.textContent = `${words(error)}: retry`;
     }
   }
 
@@ -63,7 +63,7 @@ export class Pages {
     if (path !== this.#path) return null;
     this.#next = page.next ?? null;
     this.#more.hidden = !this.#next;
-    this.#more.textContent = 'More';
+    this.#more.textContent = 'Load more';
     return page;
   }
 }

@@ -1,4 +1,4 @@
-// Who is on the panel, what each does and says, and how they answer each other.
+// The analysts: state, latest findings and discussion of each.
 
 import { ask } from './api.js';
 import { at, clock, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
@@ -13,7 +13,7 @@ export class Panel {
   /** @type {Agent[]} */ #agents = [];
   /** @type {Map<string, Finding[]>} */ #findings = new Map();
   /** @type {Map<string, Incident>} */ #exchanges = new Map();
-  /** What is drawn, by agent and by incident: only what is different is drawn anew. @type {Map<string, Drawn>} */
+  /** Nodes drawn, by agent and by incident: only what is different is drawn anew. @type {Map<string, Drawn>} */
   #columns = new Map();
   /** @type {Map<string, Drawn>} */
   #told = new Map();
@@ -100,7 +100,7 @@ const exchange = ({ id, title, severity, opinions, verdict }) => [
 const column = ({ name, state, since, provider, model, looks, findings }, latest) => [
   el('h3', {}, name),
   el('p', { class: 'doing' }, state, ' ', clock(since)),
-  el('p', { class: 'quiet' }, `${provider} ${model} · ${looks} looks · ${findings} findings`),
+  el('p', { class: 'quiet' }, `${provider} ${model} · ${looks} scans · ${findings} findings`),
   el('ol', {}, ...latest.map(({ severity, observed_at, incident, title }) => el(
     'li', {}, mark(severity), ' ', clock(observed_at), ' ', incident ? toIncident(incident, title) : foreign(title)))),
 ];

@@ -11,7 +11,7 @@ export function prepare() {
     event.preventDefault();
     const button = /** @type {HTMLButtonElement} */ (at('question').querySelector('button'));
     button.disabled = true;
-    fill(at('answer'), el('p', { class: 'quiet' }, 'looking …'));
+    fill(at('answer'), el('p', { class: 'quiet' }, 'Searching…'));
     try {
       /** @type {Answer} */
       const said = await send('/api/ask', { question: given('question', 'question') });
@@ -32,8 +32,8 @@ export function prepare() {
 
 /** @param {Answer} answer */
 const by = ({ by: who, model, cost }) => (who === 'model' && model
-  ? `Answered by ${model.provider} ${model.name} from the record${cost ? `, ${usd(cost.micro_usd)}` : ''}; what it cites was read on the screens.`
-  : 'Answered by search alone.');
+  ? `Answered by ${model.provider} ${model.name}${cost ? `, ${usd(cost.micro_usd)}` : ''}. Sources: screen text and findings.`
+  : 'Answered without a model');
 
 /** @param {Citation} citation */
 const citation = ({ at: when, stream, text, agent, incident, box, still }) => el(

@@ -5,11 +5,14 @@ import { SAYS } from './opinions.js';
 
 /** @import {Dossier} from './types' */
 
+/** @type {Record<string, string>} */
+export const MOMENTS = { first: 'First', worst: 'Peak' };
+
 /** @param {Dossier} incident */
 export function markdown(incident) {
   const { findings, stills, opinions, verdict, notes, decisions, cost } = incident;
   const quoted = findings.items.flatMap(({ evidence }) => evidence.filter(({ quote }) => quote)
-    .map(({ quote, grounded }) => `- "${plain(quote)}"${grounded === false ? ' (not found on the screen)' : ''}`));
+    .map(({ quote, grounded }) => `- "${plain(quote)}"${grounded === false ? ' (evidence not found on screen)' : ''}`));
   const [newest] = findings.items;
   const lines = [
     `# ${plain(incident.title)}`, '',
@@ -17,10 +20,10 @@ export function markdown(incident) {
     `- stream: ${plain(incident.stream)}`, `- first seen: ${incident.first_seen}`, `- last seen: ${incident.last_seen}`,
     `- findings: ${incident.count}, by ${incident.agents.map(plain).join(', ')}`,
     `- models: ${cost.requests} requests, ${cost.prompt_tokens} + ${cost.output_tokens} tokens, ${usd(cost.micro_usd)}`, '',
-    ...(newest ? ['## What was seen', '', plain(newest.detail), '', `Do: ${plain(newest.recommended_action)}`, ''] : []),
-    '## Evidence', '', ...stills.map(({ moment, seen_at, sha256 }) => `- ${moment} moment, ${seen_at}, SHA-256 ${sha256}`),
+    ...(newest ? ['## Summary', '', plain(newest.detail), '', `Recommended action: ${plain(newest.recommended_action)}`, ''] : []),
+    '## Evidence', '', ...stills.map(({ moment, seen_at, sha256 }) => `- ${MOMENTS[moment] ?? moment}, ${seen_at}, SHA-256 ${sha256}`),
     ...new Set(quoted), '',
-    '## Opinions', '', ...opinions.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
+    '## Analyst opinions', '', ...opinions.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
     ...(verdict ? [`- ${plain(verdict.by)}: ${verdict.severity}, ${plain(verdict.text)}`] : []), '',
     '## Notes', '', ...notes.map(({ at, by, text }) => `- ${at} ${plain(by)}: ${plain(text)}`), '',
     '## Decisions', '', ...decisions.map(({ at, by, status, why }) => `- ${at} ${plain(by)}: ${status} ${plain(why)}`), '',

@@ -1,4 +1,4 @@
-// What stood on the screens and in findings, and when.
+// Search over screen text and findings.
 
 import { at, clock, el, foreign, given, mark, toIncident, words } from './dom.js';
 import { Pages } from './pages.js';
@@ -31,7 +31,7 @@ export async function find(q) {
       lines.start(`/api/search?limit=100&q=${wanted}`),
       findings.start(`/api/findings?limit=50&q=${wanted}`),
     ]);
-    at('found').textContent = lines.length === 0 ? 'It did not stand on any screen that was read.' : lines.count('line');
+    at('found').textContent = lines.length === 0 ? 'No results' : lines.count('line');
     at('reported').hidden = findings.length === 0;
   } catch (error) {
     at('found').textContent = words(error);

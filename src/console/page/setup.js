@@ -1,4 +1,4 @@
-// What to type into Zoom and OBS, who was turned away, and how all fares.
+// Encoder settings, rejected connections, and the server's health.
 
 import { ask } from './api.js';
 import { deadLetters } from './dead.js';
@@ -13,30 +13,30 @@ const row = (...cells) => el('tr', {}, ...cells.map((cell) => el('td', {}, cell)
 const table = (caption, heads, rows) => el('div', { class: 'wide', tabIndex: 0, role: 'region', 'aria-label': caption }, el('table', {},
   el('thead', {}, el('tr', {}, ...heads.map((head) => el('th', { scope: 'col' }, head)))), el('tbody', {}, ...rows)));
 
-/** What is to be typed in elsewhere. @param {string} text */
+/** Text to be typed in elsewhere. @param {string} text */
 const typed = (text) => el('code', {}, text);
 
-/** How to stream to this machine. @param {Setup} setup @returns {Child[]} */
+/** Explains how to stream to this machine. @param {Setup} setup @returns {Child[]} */
 export function howto({ rtmp, rtmps, stream_key, public_address, refused }) {
   const secure = rtmps && !rtmps.this_machine_only;
   const door = secure ? rtmps : rtmp;
   const host = public_address || location.hostname;
   const local = ['localhost', '127.0.0.1', '[::1]'].includes(host);
   const url = `${secure ? 'rtmps' : 'rtmp'}://${host}:${door.port}/live/team`;
-  const key = stream_key ? 'WATCHTOWER_STREAM_KEY of the server’s .env' : 'any word: none is set';
+  const key = stream_key ? 'WATCHTOWER_STREAM_KEY from the server’s .env' : 'any value (no key configured)';
   return [
     el('h2', {}, 'Share a screen'),
-    table('What to type in', ['from', 'address', 'stream key'], [
-      row('Zoom: More → Live on Custom Live Streaming Service', typed(url), el('span', {}, key, '; as page URL any https address')),
+    table('Encoder settings', ['encoder', 'stream URL', 'stream key'], [
+      row('Zoom: More → Live on Custom Live Streaming Service', typed(url), el('span', {}, key, '; page URL: any https address')),
       row('OBS: Settings → Stream → Service: Custom', typed(url), key),
-      row('ffmpeg', typed(`ffmpeg -re -i clip.mp4 -c copy -f flv ${url}${stream_key ? '/KEY' : ''}`), stream_key ? 'in place of KEY' : 'none'),
+      row('ffmpeg', typed(`ffmpeg -re -i clip.mp4 -c copy -f flv ${url}${stream_key ? '/KEY' : ''}`), stream_key ? 'replaces KEY' : 'none'),
     ]),
-    el('p', { class: 'quiet' }, '“team” names the stream; call it what you like.'),
-    local && el('p', { class: 'note' }, 'You look at this page from the server itself. Zoom pushes from its cloud: put a public name or address of this machine in place of ', typed(host), ', and let port ', typed(String(door.port)), ' through.'),
-    door.this_machine_only && el('p', { class: 'note' }, 'Only this machine gets in: --rtmp is a loopback address.'),
-    !stream_key && el('p', { class: 'note' }, 'Without WATCHTOWER_STREAM_KEY only this machine may publish.'),
-    refused.length > 0 && el('h2', {}, 'Turned away'),
-    refused.length > 0 && table('Who was turned away', ['last', 'from', 'times', 'why'], refused.map(({ last, address, count, why }) => row(
+    el('p', { class: 'quiet' }, '“team” is the stream name; choose any name.'),
+    local && el('p', { class: 'note' }, 'You are viewing this from the server. Zoom streams from its cloud: replace ', typed(host), ' with the public name or address of the server, and open port ', typed(String(door.port)), '.'),
+    door.this_machine_only && el('p', { class: 'note' }, 'Local connections only: --rtmp is a loopback address.'),
+    !stream_key && el('p', { class: 'note' }, 'Local publishers only: WATCHTOWER_STREAM_KEY is not set.'),
+    refused.length > 0 && el('h2', {}, 'Rejected connections'),
+    refused.length > 0 && table('Rejected connections', ['last seen', 'source address', 'count', 'reason'], refused.map(({ last, address, count, why }) => row(
       clock(last), typed(address), String(count), why))),
   ];
 }
@@ -60,22 +60,22 @@ export async function show() {
     at('health'),
     ...setup.faults.map((fault) => el('p', { class: 'note', role: 'alert' }, fault)),
     el('h2', {}, 'Models'),
-    table('Models', ['analyst', 'model', 'state', 'since', 'last answer'], on.map((agent) => row(
+    table('Models', ['analyst', 'model', 'state', 'since', 'last response'], on.map((agent) => row(
       agent.name, `${agent.provider} ${agent.model}`, agent.state, clock(agent.since), agent.last_look ? clock(agent.last_look) : 'none yet'))),
-    !setup.reads_screens && el('p', { class: 'note' }, 'Nobody reads the screens’ text: there is no search and no history.'),
+    !setup.reads_screens && el('p', { class: 'note' }, 'OCR is off: no search, no history.'),
     el('h2', {}, 'Budget'),
-    el('p', {}, budget.reason || 'all as configured'),
-    table('What models cost', ['time', 'requests', 'tokens', 'money'], (/** @type {const} */ (['minute', 'hour', 'day'])).map((span) => {
+    el('p', {}, budget.reason || 'OK'),
+    table('LLM cost', ['period', 'requests', 'tokens', 'cost'], (/** @type {const} */ (['minute', 'hour', 'day'])).map((span) => {
       const { requests, tokens, micro_usd } = budget.spent[span];
       return row(`last ${span === 'day' ? 'day (UTC)' : span}`, String(requests), String(tokens), usd(micro_usd));
     })),
-    el('h2', {}, 'Sinks'),
-    sinks.items.length === 0 ? el('p', {}, 'none configured') : table('Sinks', ['sink', 'state', 'behind', 'delivered', 'failed', 'dead'],
+    el('h2', {}, 'Integrations'),
+    sinks.items.length === 0 ? el('p', {}, 'None configured') : table('Integrations', ['integration', 'state', 'backlog', 'delivered', 'failed attempts', 'dead letters'],
       sinks.items.map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(String)))),
     ...sinks.items.filter(({ dead }) => dead > 0).map(deadLetters),
-    el('h2', {}, 'Disk'),
+    el('h2', {}, 'Storage'),
     disk(setup.disk),
-    el('form', { method: 'post', action: '/logout' }, el('button', {}, 'Log out')),
+    el('form', { method: 'post', action: '/logout' }, el('button', {}, 'Sign out')),
     el('p', { class: 'quiet' }, `Watchtower ${setup.version} · `, el('a', { href: '/api/openapi.json' }, 'API')),
   );
 }
@@ -83,8 +83,8 @@ export async function show() {
 /** @param {Setup['disk']} disk */
 function disk({ database_bytes, evidence_bytes, limit_bytes, free_bytes, total_bytes }) {
   const low = free_bytes < total_bytes / 20;
-  return el('p', {}, `The record takes ${size(database_bytes)}, pictures ${size(evidence_bytes)}; beyond ${size(limit_bytes)} the oldest goes. `,
-    el('span', { class: low ? 'note' : '' }, `${size(free_bytes)} of ${size(total_bytes)} are free.`));
+  return el('p', {}, `Database ${size(database_bytes)}, evidence ${size(evidence_bytes)}; retention limit ${size(limit_bytes)}. `,
+    el('span', { class: low ? 'note' : '' }, `${size(free_bytes)} of ${size(total_bytes)} free.`));
 }
 
 /** @param {number} bytes */

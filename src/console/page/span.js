@@ -16,7 +16,7 @@ export class Span {
   #now;
   /** Null is now. The field alone would not do: in autumn an hour has its times twice. @type {Date | null} */
   #until = null;
-  /** What is shown counts, and not what time it has become since. */
+  /** Range that is shown, whatever time it has become since. */
   #range = { since: new Date(0), until: new Date(0) };
 
   /**
@@ -30,11 +30,11 @@ export class Span {
     this.#usual = String(usual);
     this.#length = /** @type {HTMLSelectElement} */ (el('select', { name: 'hours' },
       ...lengths.map(([hours, name]) => new Option(name, String(hours), hours === usual, hours === usual))));
-    this.#field = /** @type {HTMLInputElement} */ (el('input', { name: 'until', type: 'datetime-local', title: 'Now, where none is given' }));
+    this.#field = /** @type {HTMLInputElement} */ (el('input', { name: 'until', type: 'datetime-local', title: 'Empty for now' }));
     this.#now = el('button', { type: 'button', onclick: () => this.#end(null) }, 'Now');
     fill(
       form,
-      el('label', {}, 'The last ', this.#length),
+      el('label', {}, 'Last ', this.#length),
       el('label', {}, 'until ', this.#field),
       el('button', { type: 'button', onclick: () => this.#move(-1) }, 'Earlier'),
       el('button', { type: 'button', onclick: () => this.#move(1) }, 'Later'),

@@ -26,9 +26,9 @@ export class Triage {
   #current = '';
   /** Where a range of selections begins. */
   #mark = '';
-  /** One decision after the other, each on what the last has made of it. */
+  /** Queue of decisions, each made on the result of the last. */
   #turn = Promise.resolve();
-  /** What could not be sent is offered again. */
+  /** Draft of a text that could not be sent, offered again. */
   #draft = { why: '', text: '' };
   #filling = false;
   #fill = soon(() => this.#refill());
@@ -91,7 +91,7 @@ export class Triage {
     return [...new FormData(this.#filters)].map(([name, value]) => [name, String(value)]);
   }
 
-  /** What is not as usual, for the address. @returns {Record<string, string>} */
+  /** Filters that differ from the default, for the address. @returns {Record<string, string>} */
   get filters() {
     return Object.fromEntries(this.#values().filter(([name, value]) => value !== this.#usual[name]));
   }
@@ -114,7 +114,7 @@ export class Triage {
     if (id) this.#go(id, false);
   }
 
-  /** Whether it would be listed. @param {Incident} incident */
+  /** Tells whether it would be listed. @param {Incident} incident */
   #matches({ status, severity, agents, stream }) {
     const wanted = Object.fromEntries(this.#values());
     return (!wanted.status || wanted.status.split(',').includes(status))
@@ -197,7 +197,7 @@ export class Triage {
     else if (key === 'n') await this.#note();
   }
 
-  /** Whether there was anything selected. */
+  /** Clears the selection; false when there was none. */
   deselect() {
     const were = [...this.#selected];
     this.#selected.clear();
@@ -219,10 +219,11 @@ export class Triage {
     const ids = this.#chosen();
     if (ids.length === 0 || !await known()) return;
     const said = await question(
-      ids.length === 1 ? 'Close' : `Close ${ids.length} incidents`,
+      ids.length === 1 ? 'Close incident' : `Close ${ids.length} incidents`,
+      ids.length === 1 ? 'Close incident' : 'Close incidents',
       [
-        { name: 'why', label: 'Why', value: this.#draft.why },
-        { name: 'false_positive', label: 'A false positive: its like is to stay quiet', kind: 'checkbox' },
+        { name: 'why', label: 'Reason', value: this.#draft.why },
+        { name: 'false_positive', label: 'False positive: suppress similar findings', kind: 'checkbox' },
       ],
       ids.length === 1 ? this.#title(ids[0]) : '',
     );
@@ -234,7 +235,7 @@ export class Triage {
   async #note() {
     const id = this.#current;
     if (!id || !await known()) return;
-    const said = await question('Note', [{ name: 'text', label: 'What the next one should know', value: this.#draft.text }], this.#title(id));
+    const said = await question('Add note', 'Add note', [{ name: 'text', label: 'Note for next shift', value: this.#draft.text }], this.#title(id));
     if (!said) return;
     this.#draft.text = String(said.text);
     this.#say('');
@@ -242,7 +243,7 @@ export class Triage {
       this.changed(await annotate(id, this.#draft.text));
       this.#draft.text = '';
     } catch (error) {
-      this.#say(`${words(error)}; what you wrote is offered again (n)`);
+      this.#say(`${words(error)}; draft kept, n to retry`);
     }
     await again();
   }
@@ -268,7 +269,7 @@ export class Triage {
         failed.push(`${this.#title(id)}: ${words(error)}`);
         continue;
       }
-      // What failed stays selected.
+      // Failed ones stay selected.
       this.#selected.delete(id);
       this.#rows.touch(id);
     }
@@ -323,7 +324,7 @@ export class Triage {
   #showFresh() {
     const count = this.#fresh.size;
     at('fresh').hidden = count === 0;
-    at('fresh').textContent = `${count}${count === MOST_FRESH ? ' or more' : ''} new: show (.)`;
+    at('fresh').textContent = `${count}${count === MOST_FRESH ? '+' : ''} new: show (.)`;
   }
 
   #showSelected() {
@@ -334,15 +335,15 @@ export class Triage {
   #row(incident) {
     const { id, title, severity, status, count, agents, verdict, opinions, grounded, last_seen } = incident;
     const dissent = (verdict?.dissent.length ?? 0) > 0;
-    const about = [status, `${count}×`, agents.join(', '), grounded === false && 'unproven',
-      opinions.length > 0 && `${opinions.length} opinions`, dissent && 'dissent'];
+    const about = [status, `${count}×`, agents.join(', '), grounded === false && 'unverified evidence',
+      opinions.length > 0 && `${opinions.length} opinions`, dissent && 'disagreement'];
     const link = toIncident(id, title);
     link.title = title;
     link.addEventListener('click', (event) => !event.ctrlKey && !event.metaKey && event.preventDefault());
     const row = el(
       'li',
       { 'data-id': id, 'data-severity': severity, 'data-status': status },
-      el('input', { type: 'checkbox', title: 'select', 'aria-label': `select ${title}`, checked: this.#selected.has(id) }),
+      el('input', { type: 'checkbox', title: 'Select', 'aria-label': `Select ${title}`, checked: this.#selected.has(id) }),
       mark(severity),
       link,
       clock(last_seen),

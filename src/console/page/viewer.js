@@ -13,7 +13,7 @@ export function view({ url, seen_at, stream, sha256 }, bounds) {
   fill(
     dialog,
     picture(url, `${stream} at ${seen_at}`, bounds ? [bounds] : []),
-    el('p', { class: 'quiet' }, `${stream}, `, clock(seen_at), el('code', { title: 'SHA-256 of the picture' }, ` ${sha256}`)),
+    el('p', { class: 'quiet' }, `${stream}, `, clock(seen_at), el('code', { title: 'SHA-256 of the image' }, ` ${sha256}`)),
     el('form', { method: 'dialog' }, el('button', { autofocus: true }, 'Close')),
   );
   dialog.showModal();
@@ -41,5 +41,5 @@ export function picture(url, alt, boxes, severity = 'low') {
 export function thumbnail(still, bounds) {
   const name = `${still.stream} at ${new Date(still.seen_at).toLocaleString()}`;
   return el('button', { type: 'button', class: 'thumbnail', title: name, onclick: () => view(still, bounds) },
-    picture(still.url, `The screen of ${name}`, bounds ? [bounds] : []));
+    picture(still.url, `Screenshot of ${name}`, bounds ? [bounds] : []));
 }

@@ -76,13 +76,13 @@ export class Player extends EventTarget {
     if (response.status === 201) {
       this.#session = response.headers.get('location');
       const behind = response.headers.get('x-watchtower-behind');
-      this.#note = behind ? `the picture is ${behind} s old until the next keyframe` : '';
+      this.#note = behind ? `${behind} s delay until next keyframe` : '';
       return response.text();
     }
     const wait = Number(response.headers.get('retry-after'));
     if (wait > 0) this.#pause = Math.max(this.#pause, wait * 1000);
     const problem = await response.json().catch(() => null);
-    throw new Error(problem?.detail ?? `the server answered ${response.status}`);
+    throw new Error(problem?.detail ?? `server error (HTTP ${response.status})`);
   }
 
   /** @param {RTCPeerConnection} connection */
@@ -95,11 +95,11 @@ export class Player extends EventTarget {
         this.#look(connection);
         break;
       case 'disconnected':
-        this.#timer = window.setTimeout(() => this.#again('the connection was lost'), GAP);
+        this.#timer = window.setTimeout(() => this.#again('connection lost'), GAP);
         break;
       case 'failed':
       case 'closed':
-        this.#again('the connection was lost');
+        this.#again('connection lost');
         break;
     }
   }
@@ -121,15 +121,15 @@ export class Player extends EventTarget {
       if (connection !== this.#connection) return;
       const now = performance.now();
       if (seen.bytes !== last.bytes) silent = now;
-      // Of a page that nobody sees a browser may decode nothing.
+      // A browser may decode nothing of a hidden page.
       const waits = seen.video > last.video && seen.frames === last.frames && !document.hidden;
       if (!waits) {
         blind = now;
         last = seen;
       }
       last.bytes = seen.bytes;
-      if (now - silent >= STALL) this.#again('nothing came any more');
-      else if (now - blind >= STALL) this.#again('the picture stood still');
+      if (now - silent >= STALL) this.#again('no data received');
+      else if (now - blind >= STALL) this.#again('video stalled');
       else if (now - began >= 2 * STALL) this.#pause = FIRST_PAUSE;
     }, LOOK);
   }
@@ -164,7 +164,7 @@ export class Player extends EventTarget {
 }
 
 /**
- * What has come so far: bytes in all, of the picture, and pictures decoded.
+ * Counts what has been received: bytes in all and of the video, and frames decoded.
  * @param {RTCPeerConnection} connection
  */
 async function received(connection) {

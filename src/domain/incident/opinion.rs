@@ -41,7 +41,7 @@ impl fmt::Display for Stance {
             Self::Confirm => "confirms",
             Self::Dispute => "disputes",
             Self::Add => "adds",
-            Self::NoView => "has no view",
+            Self::NoView => "no opinion",
         })
     }
 }

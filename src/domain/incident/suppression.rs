@@ -1,12 +1,12 @@
-//! What may be kept from a person: only what is known to be the same, name by
-//! name. Who shares a known victim or a resolver is somebody new all the same.
+//! Suppression of what is known to be the same, name by name. A new name that
+//! shares a known victim or a resolver is new all the same.
 
 use super::activity;
 use super::entity::{Entity, EntityKind};
 use super::subject::Subject;
 
 impl Subject {
-    /// Whether this, called false, covers a finding: surely the same, with no
+    /// True where this, called false, covers a finding: surely the same, with no
     /// name and no other activity that it does not know.
     pub fn covers(&self, finding: &Self) -> bool {
         let same = self.likeness(finding);
@@ -21,7 +21,7 @@ impl Subject {
     /// give counts where hosts are known.
     pub fn stranger(&self, finding: &Self) -> Option<String> {
         if finding.overflows {
-            return Some("more names than can be compared".to_owned());
+            return Some("too many entities to compare".to_owned());
         }
         let most_telling = finding.entities.iter().map(|name| name.kind).min();
         let counts = |kind: EntityKind| {
@@ -43,10 +43,10 @@ impl Subject {
             let turned = |name: &&String| self.roles.sources.contains(*name);
             finding.roles.targets.iter().find(turned)
         });
-        turned.map(|name| format!("ip {name} in another part"))
+        turned.map(|name| format!("ip {name} in another role"))
     }
 
-    /// Whether one of its lines tells of something else that goes on.
+    /// True where one of its lines tells of something else that goes on.
     fn shows_more(&self, finding: &Self) -> bool {
         let own = self.activity.as_ref().map(|own| own.name.as_str());
         finding.quotes.iter().any(|quote| {

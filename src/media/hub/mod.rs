@@ -152,7 +152,7 @@ pub struct StreamInfo {
 
 /// There are as many streams as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are {0} streams already, as many as may be")]
+#[error("stream limit reached ({0})")]
 pub struct Full(pub usize);
 
 impl Default for StreamHub {

@@ -156,8 +156,7 @@ impl Gemini {
                     continue;
                 }
                 Err(Trouble::SchemaRefused) => {
-                    let reason =
-                        "the request was not accepted (400): too many states, without a schema too";
+                    let reason = "request rejected (400): too many states, without a schema too";
                     return Err(Failure::fatal(Fatal::Request, reason));
                 }
                 Err(Trouble::TooBig) if question.shot.whole.is_some() && resends.smaller() => {
@@ -256,10 +255,9 @@ impl Gemini {
         if response.status != 200 {
             return Err(match self.refusal(&response).read() {
                 Trouble::Failed(failure) => failure,
-                Trouble::TooBig | Trouble::SchemaRefused => Failure::fatal(
-                    Fatal::Request,
-                    "the question for the model was not accepted",
-                ),
+                Trouble::TooBig | Trouble::SchemaRefused => {
+                    Failure::fatal(Fatal::Request, "the model request was rejected")
+                }
             });
         }
         let info: ModelInfo = serde_json::from_slice(&response.body).map_err(|_| {

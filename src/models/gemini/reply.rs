@@ -98,7 +98,7 @@ fn turn(response: Response) -> Turn {
         ) => Turn::Refused(format!("the model stopped ({reason})")),
         // A reason nobody has heard of yet: the text decides.
         Some(reason) if reason != "STOP" && text.trim().is_empty() => Turn::Unusable(format!(
-            "the model stopped without a word ({})",
+            "the model stopped with an empty response ({})",
             word(reason)
         )),
         _ if text.trim().is_empty() => Turn::Silent,
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn an_unknown_reason_is_judged_by_its_text() {
         assert_eq!(finish("NEW", "x"), Turn::Said("x".to_owned()));
-        let unusable = "the model stopped without a word (NEW)".to_owned();
+        let unusable = "the model stopped with an empty response (NEW)".to_owned();
         assert_eq!(finish("NEW\u{1b}", " "), Turn::Unusable(unusable));
     }
 

@@ -85,7 +85,7 @@ impl Resends {
 /// Why a turn that may be resent was not, any more.
 pub(super) fn gave_up(turn: &Turn) -> &'static str {
     match turn {
-        Turn::Silent => "the model finished without a word",
+        Turn::Silent => "the model returned an empty response",
         Turn::CutOff => "the answer ran out of tokens: raise max_output_tokens in agents.toml",
         Turn::Malformed => "the model's answer was malformed",
         Turn::More { .. } => "the answer came in too many parts",

@@ -75,12 +75,9 @@ impl Refusal<'_> {
                 ),
             },
             408 | 500..=599 => Failure::Transient {
-                reason: format!("server trouble ({}){said}", self.status),
+                reason: format!("server error ({}){said}", self.status),
             },
-            status => Failure::fatal(
-                Fatal::Request,
-                format!("the request was not accepted ({status}){said}"),
-            ),
+            status => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
         };
         Trouble::Failed(failure)
     }
@@ -102,7 +99,7 @@ impl Refusal<'_> {
         } else if per_day {
             "the quota per day is used up: it starts anew at midnight Pacific time".to_owned()
         } else {
-            format!("over the quota (429){said}")
+            format!("quota exceeded (429){said}")
         };
         Failure::RateLimited {
             reason,
@@ -132,7 +129,7 @@ impl Refusal<'_> {
         }
         match shortened(&printable(&message), MAX_SERVER_TEXT) {
             text if text.is_empty() => String::new(),
-            text => format!(", the server says \"{text}\""),
+            text => format!(", message: \"{text}\""),
         }
     }
 }

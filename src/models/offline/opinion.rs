@@ -1,5 +1,5 @@
-//! What rules make of somebody's report: they confirm what they found
-//! themselves in the same place, and have no view on all else. They never
+//! Opinions of rules on a report: they confirm what they found
+//! themselves in the same place, and have no opinion on all else. They never
 //! dispute: that a rule is silent proves nothing.
 
 use super::{Offline, Report, Screen, Windows};
@@ -38,7 +38,7 @@ impl Offline {
     }
 }
 
-/// Whether a piece of the one stands where a piece of the other does.
+/// True where a piece of the one stands where a piece of the other does.
 fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
     let boxes = |pieces: &[Evidence]| -> Vec<[u16; 4]> {
         pieces.iter().filter_map(|piece| piece.bounds).collect()

@@ -218,7 +218,7 @@ impl OpenAi {
                     max_tokens = max_tokens.saturating_mul(2).min(MOST_OUTPUT_TOKENS);
                 }
                 Turn::Silent => {
-                    return Err(Failure::no_answer("the model finished without a word"));
+                    return Err(Failure::no_answer("the model returned an empty response"));
                 }
                 Turn::CutOff => {
                     return Err(Failure::no_answer(
@@ -310,7 +310,7 @@ impl OpenAi {
                     Trouble::Failed(failure)
                     | Trouble::NotAccepted(failure)
                     | Trouble::TooLong(failure) => failure,
-                    Trouble::TooBig => Failure::fatal(Fatal::Request, "not accepted (413)"),
+                    Trouble::TooBig => Failure::fatal(Fatal::Request, "request rejected (413)"),
                 });
             }
         }

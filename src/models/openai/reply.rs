@@ -190,7 +190,7 @@ pub(super) fn trouble(
             ),
         ),
         400 | 422 => {
-            let reason = format!("the request was not accepted ({status}){said}");
+            let reason = format!("request rejected ({status}){said}");
             return Trouble::NotAccepted(Failure::fatal(Fatal::Request, reason));
         }
         401 | 403 => Failure::fatal(
@@ -204,7 +204,7 @@ pub(super) fn trouble(
             ),
         ),
         429 => Failure::RateLimited {
-            reason: format!("over the quota (429){said}"),
+            reason: format!("quota exceeded (429){said}"),
             retry_after: advice,
             exhausted: code == "insufficient_quota" || is_per_day(message),
         },
@@ -214,12 +214,9 @@ pub(super) fn trouble(
             ),
         },
         408 | 500..=599 => Failure::Transient {
-            reason: format!("server trouble ({status}){said}"),
+            reason: format!("server error ({status}){said}"),
         },
-        _ => Failure::fatal(
-            Fatal::Request,
-            format!("the request was not accepted ({status}){said}"),
-        ),
+        _ => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
     };
     Trouble::Failed(failure)
 }
@@ -296,7 +293,7 @@ fn said(message: &str, key: Option<&str>) -> String {
     };
     match shortened(&printable(&message), MAX_SERVER_TEXT) {
         text if text.is_empty() => String::new(),
-        text => format!(", the server says \"{text}\""),
+        text => format!(", message: \"{text}\""),
     }
 }
 

@@ -174,20 +174,20 @@ pub struct Recorded {
 /// Why something was not written, though the store could.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("there is no incident {0}")]
+    #[error("incident {0} not found")]
     NoIncident(Uuid),
-    #[error("there is no lesson {0}")]
+    #[error("suppression {0} not found")]
     NoLesson(Uuid),
-    #[error("conflict: the incident has changed to version {version}; reload it")]
+    #[error("edit conflict: the incident is now at version {version}; reload it")]
     Stale { version: u64 },
-    #[error("the incident is {status} already, by {by} at {at}: {why}")]
+    #[error("incident already {status} by {by} at {at}: {why}")]
     Already {
         status: Status,
         by: String,
         at: Timestamp,
         why: String,
     },
-    #[error("there are {0} lessons already; remove those that no longer hold")]
+    #[error("limit of {0} suppressions reached; remove obsolete ones")]
     TooManyLessons(usize),
     #[error(transparent)]
     Store(#[from] StoreError),

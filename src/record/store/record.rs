@@ -138,7 +138,7 @@ impl Writer {
             by: Decision::WATCHTOWER.to_owned(),
             at: Timestamp::now(),
             why: format!(
-                "like what {} called a false positive: {}",
+                "suppressed by {}, false positive: {}",
                 lesson.by, lesson.why
             ),
             false_positive: true,
@@ -225,15 +225,15 @@ impl Writer {
         if incident.status == Status::Closed {
             let why = if rose {
                 Some(format!(
-                    "its severity rose from {before} to {}",
+                    "severity rose from {before} to {}",
                     finding.severity
                 ))
             } else if let Some(stranger) = stranger {
-                Some(format!("it names {stranger}, which it did not before"))
+                Some(format!("new entity: {stranger}"))
             } else if known.lesson.is_some() {
                 None
             } else if known.reopens {
-                Some("the lesson that quieted it was removed, and it is still there".to_owned())
+                Some("suppression removed, still active".to_owned())
             } else if returned {
                 let minutes = quiet.as_secs() / 60;
                 Some(format!("recurred after {minutes} min"))

@@ -63,7 +63,7 @@ async fn every_view_passes_in_both_themes_and_sizes() {
                 ("4", "search"),
                 ("5", "history"),
                 ("6", "handover"),
-                ("7", "set-up"),
+                ("7", "setup"),
             ] {
                 press(&browser, key).await;
                 if view == "incidents" {

@@ -120,7 +120,7 @@ async fn keys_do_not_reach_beneath_a_dialog() {
     // What can't be sent is not lost.
     server.signal("-KILL");
     answer(&browser, "text", "Ask the pentesters").await;
-    let told = "document.querySelector('#said').textContent.includes('offered again')";
+    let told = "document.querySelector('#said').textContent.includes('draft kept')";
     browser.until_true(20, told).await;
     press(&browser, "n").await;
     let again = "document.querySelector('#ask[open] [name=text]')?.value === 'Ask the pentesters'";
@@ -210,7 +210,7 @@ async fn a_shift_report_tells_when_the_server_was_blind() {
              one.textContent.startsWith('Stream team: signal lost') && one.textContent.includes('{what}'))"
         )
     };
-    browser.until_true(20, &blind("and still")).await;
+    browser.until_true(20, &blind("ongoing since ")).await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/team"));
     server
         .until("it is over", async |server| {
@@ -220,7 +220,7 @@ async fn a_shift_report_tells_when_the_server_was_blind() {
         .await;
     browser.run("location.reload()").await;
     browser.until_true(20, &blind("resolved: from ")).await;
-    let done = "document.querySelector('#report').textContent.includes('Nobody did anything.')";
+    let done = "document.querySelector('#report').textContent.includes('No actions')";
     assert_eq!(browser.run(done).await, true, "it is no person's doing");
     browser.close().await;
 }

@@ -68,7 +68,7 @@ async fn incidents_are_worked_by_keyboard() {
     press(&browser, "n").await;
     answer(&browser, "text", "<b>Ask the pentesters</b>").await;
     let noted = "document.querySelector('#incident .timeline').textContent\
-        .includes('Ann noted: <b>Ask the pentesters</b>')";
+        .includes('Ann added note: <b>Ask the pentesters</b>')";
     browser.until_true(5, noted).await;
 
     // What the screen looked like, and what the next shift should know.
@@ -77,7 +77,7 @@ async fn incidents_are_worked_by_keyboard() {
         && document.querySelectorAll('#scale a').length > 0";
     browser.until_true(20, pictures).await;
     press(&browser, "6").await;
-    let told = "['Ann', 'closed: A drill', 'noted: <b>Ask the pentesters</b>', 'UTC']\
+    let told = "['Ann', 'closed: A drill', 'added note: <b>Ask the pentesters</b>', 'UTC']\
         .every((said) => document.querySelector('#report').textContent.includes(said))";
     browser.until_true(5, told).await;
 
@@ -110,7 +110,7 @@ async fn incidents_are_worked_by_keyboard() {
         && document.querySelectorAll('#answer li').length > 0";
     browser.until_true(5, cited).await;
     submit(&browser, "question", "Which zeppelin has landed?").await;
-    let unknown = "document.querySelector('#answer')?.textContent.startsWith('I do not know')";
+    let unknown = "document.querySelector('#answer')?.textContent.startsWith('No data')";
     browser.until_true(5, unknown).await;
 
     press(&browser, "7").await;

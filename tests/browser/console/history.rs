@@ -67,7 +67,7 @@ const MIDDLE: &str = "document.querySelectorAll('#scale .hour')[2].click()";
 async fn a_day_is_looked_through_from_afar_and_from_near() {
     let server = a_day().await;
     let browser = opened(&server, "/?view=history&hours=24").await;
-    says(&browser, "one in 7 min of each stream").await;
+    says(&browser, "one per 7 min and stream").await;
     let (span, count) = shown(&browser).await;
     assert!(span > 23 * HOUR && count >= 198, "{span} s, {count}");
     let marks = "document.querySelectorAll('#scale .tick').length";
@@ -75,13 +75,13 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
 
     // Closer and closer, until every still is there.
     browser.run(MIDDLE).await;
-    says(&browser, "one in 2 min").await;
+    says(&browser, "one per 2 min").await;
     let (span, count) = shown(&browser).await;
     assert!((7 * HOUR..=8 * HOUR).contains(&span), "{span} s, {count}");
     browser.run(MIDDLE).await;
-    says(&browser, "one in 18 s").await;
+    says(&browser, "one per 18 s").await;
     browser.run(MIDDLE).await;
-    says(&browser, "180 stills").await;
+    says(&browser, "180 screenshots").await;
     let (span, _) = shown(&browser).await;
     assert_eq!(span, 15 * 60 - 5);
     let address = "location.search.replace(/until=[^&]+/, 'until=')";
@@ -92,7 +92,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let first = "document.querySelector('#moments time').dateTime";
     let middle = browser.run(first).await;
     browser.run("location.reload()").await;
-    says(&browser, "180 stills").await;
+    says(&browser, "180 screenshots").await;
     assert_eq!(browser.run(first).await, middle);
     let pressed = |name: &str| {
         format!(
@@ -114,7 +114,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let shift = format!("/?view=handover&hours=1&until={until:.0}");
     browser.open(&server.http_url(&shift)).await;
     let began = "[...document.querySelectorAll('#report h3')].map((one) => one.textContent).join()";
-    let of_that_hour = format!("/Began in this time \\([456]\\)/.test({began})");
+    let of_that_hour = format!("/New this shift \\([456]\\)/.test({began})");
     browser.until_true(10, &of_that_hour).await;
 
     // What does not fit on a page is brought by hand, each once.

@@ -98,7 +98,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
         of("opinion")["agent"].as_str().map(|name| name != "SecOps"),
         Some(true)
     );
-    assert_eq!(of("verdict")["agent"], "Evidence critic");
+    assert_eq!(of("verdict")["agent"], "Evidence reviewer");
     let shown = server.json(&format!("/api/incidents/{id}")).await;
     let sum: u64 = kept
         .iter()
@@ -117,12 +117,12 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     browser
         .run("document.querySelector('#incident .transcripts').open = true")
         .await;
-    let told = "['SecOps asked', 'All systems operational', 'asked gemini', 'USD', 'Evidence critic'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
+    let told = "['SecOps · gemini', 'All systems operational', '· scan ·', 'USD', 'Evidence reviewer'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
     browser.until_true(10, told).await;
 
     // The exchange, as a conversation.
     browser.open(&server.http_url("/?view=panel")).await;
-    let spoken = "['DevOps → SecOps disputes', 'A banner.', 'Evidence critic'].every((said) => document.querySelector('#exchanges').textContent.includes(said))";
+    let spoken = "['DevOps → SecOps disputes', 'A banner.', 'Evidence reviewer'].every((said) => document.querySelector('#exchanges').textContent.includes(said))";
     browser.until_true(10, spoken).await;
 
     // Questions.
@@ -144,21 +144,21 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
         "what is not in the record is not cited"
     );
     submit(&browser, "question", "Who made the systems operational?").await;
-    shows("does not answer the question").await;
+    shows("No answer in the matching").await;
     // What stands on nothing is not shown; nor is what never came.
     submit(&browser, "question", "Which systems are operational?").await;
-    shows("named nothing in the record").await;
+    shows("cited no source").await;
     shows("First at").await;
     let shown = browser
         .run("document.querySelector('#answer').textContent")
         .await;
     assert!(!shown.as_str().unwrap().contains("mallory"), "{shown}");
     submit(&browser, "question", "Are all systems operational?").await;
-    shows("The model did not answer").await;
+    shows("Model not responding").await;
     // Nothing speaks of it: nobody is asked.
     let before = gemini.requests().len();
     submit(&browser, "question", "Which zeppelin has landed?").await;
-    shows("I do not know").await;
+    shows("No data").await;
     let asked = gemini.requests().split_off(before);
     assert!(
         !asked

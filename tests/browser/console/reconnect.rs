@@ -96,12 +96,12 @@ async fn a_restarted_server_is_found_again() {
     browser
         .until_true(
             20,
-            "document.querySelector('#link').textContent.includes('connection lost')",
+            "document.querySelector('#link').textContent.includes('Reconnecting')",
         )
         .await;
     // What is tried meanwhile says why it fails.
     press(&browser, "6").await;
-    let told = "document.querySelector('#report').textContent.includes('does not answer')";
+    let told = "document.querySelector('#report').textContent.includes('Server unreachable')";
     browser.until_true(10, told).await;
 
     let server = restarted(server, &http).await;
@@ -211,8 +211,7 @@ async fn signing_in_leads_where_the_link_led_and_a_stale_session_back_to_the_for
             .await;
     };
     sign_in("not-the-token").await;
-    let refused =
-        "document.querySelector('[role=alert]')?.textContent === 'That is not the token.'";
+    let refused = "document.querySelector('[role=alert]')?.textContent === 'Invalid token'";
     browser.until_true(10, refused).await;
     browser.open(&server.http_url("/?view=handover")).await;
     sign_in(TOKEN).await;

@@ -48,7 +48,7 @@ async fn it_says_what_to_type_and_why_somebody_was_turned_away() {
     }
 
     press(&browser, "7").await;
-    let health = "['Models', 'Budget', 'Sinks', 'Disk', 'are free', 'Turned away'].every((said) => document.querySelector('#setup').textContent.includes(said))";
+    let health = "['Models', 'Budget', 'Integrations', 'Storage', ' free', 'Rejected connections'].every((said) => document.querySelector('#setup').textContent.includes(said))";
     browser.until_true(10, health).await;
 
     // The right key, and the picture takes the place of it.

@@ -202,7 +202,10 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
     assert_eq!(loser.headers()["content-type"], "application/problem+json");
     let problem: Value = loser.json().await.unwrap();
     assert!(
-        problem["detail"].as_str().unwrap().contains("already, by"),
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("already closed by"),
         "{problem}"
     );
     // On what it no longer is.

@@ -165,5 +165,5 @@ fn what_is_stored_still_tells_the_parts() {
         "Brute force",
         &["Failed password for admin from 192.0.2.10 port 515 ssh2"],
     );
-    assert!(lesson.stranger(&turned).unwrap().contains("another part"));
+    assert!(lesson.stranger(&turned).unwrap().contains("another role"));
 }
