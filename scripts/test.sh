@@ -1,17 +1,28 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs them all: formatting, lints, types of
-# the page, unit, property, fuzz corpora, black box, browser.
+# Installs what the tests need and runs them.
+#
+#   scripts/test.sh         all: formatting, lints, types of the page, unit,
+#                           property, fuzz corpora, black box, browser, API, soak
+#   scripts/test.sh quick   formatting, lints, unit tests, types of the page
 set -euo pipefail
+
+quick=false
+case "$#:${1:-}" in
+  0:) ;;
+  1:quick) quick=true ;;
+  1:*) printf "test: unknown argument '%s'; expected quick or nothing\n" "$1" >&2; exit 1 ;;
+  *) printf 'test: %s arguments (%s); expected quick or nothing\n' "$#" "$*" >&2; exit 1 ;;
+esac
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 scripts/setup.sh --tests
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
 
-# What a rebuild would go faster by is half of what a first build writes: only
-# where there is some of it already.
+# Incremental data is half of what a first build writes: only where there is
+# some already, or where a next build follows soon.
 target=${CARGO_TARGET_DIR:-$root/target}
-[ -d "$target/debug/incremental" ] || export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+$quick || [ -d "$target/debug/incremental" ] || export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 printf 'test: %s cores, %s of memory, %s of disk free\n' "$(nproc)" \
   "$(free -h | awk '/^Mem:/ {print $2}')" "$(df -h --output=avail . | tail -n 1 | xargs)"
 
@@ -21,6 +32,13 @@ step 'formatting'
 cargo fmt --check
 step 'lints'
 cargo clippy --locked --all-targets -- --deny warnings
+if $quick; then
+  step 'unit tests'
+  cargo test --locked --lib
+  step 'types of the page'
+  scripts/check-page.sh
+  exit
+fi
 step 'shell scripts'
 for script in scripts/*.sh demo/*.sh .ci/run; do bash -n "$script"; done
 step 'types of the page'
