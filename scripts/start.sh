@@ -32,6 +32,8 @@ setting() {
 
 scripts/setup.sh
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+# Where rustup cannot get the pinned toolchain, the machine's own will do.
+cargo --version >/dev/null 2>&1 || export RUSTUP_TOOLCHAIN=${RUSTUP_TOOLCHAIN:-stable}
 say "building (minutes the first time)"
 cargo build --release --locked
 watchtower="${CARGO_TARGET_DIR:-$root/target}/release/watchtower"

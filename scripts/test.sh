@@ -18,6 +18,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 scripts/setup.sh --tests
 command -v cargo >/dev/null || PATH="$HOME/.cargo/bin:$PATH"
+# Where rustup cannot get the pinned toolchain, the machine's own will do.
+cargo --version >/dev/null 2>&1 || export RUSTUP_TOOLCHAIN=${RUSTUP_TOOLCHAIN:-stable}
 
 # Incremental data is half of what a first build writes: only where there is
 # some already, or where a next build follows soon.
