@@ -18,7 +18,7 @@ use watchtower::base::stream_name::StreamName;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
-use watchtower::record::FindingsBus;
+use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::{FindingQuery, IncidentQuery, Sort};
 
@@ -73,7 +73,7 @@ fn finding(n: usize, about: usize) -> Finding {
 }
 
 struct Store {
-    bus: FindingsBus,
+    bus: Record,
     _writer: JoinHandle<()>,
     dir: TempDir,
 }
@@ -90,7 +90,7 @@ fn store() -> Store {
     };
     let path: &Path = dir.path();
     let (bus, writer) =
-        FindingsBus::open(&path.join("data"), &path.join("logs"), &[], &settings).unwrap();
+        Record::open(&path.join("data"), &path.join("logs"), &[], &settings).unwrap();
     Store {
         bus,
         _writer: writer,
@@ -101,7 +101,7 @@ fn store() -> Store {
 /// Publishes all of them, so many at a time; returns how long each took.
 fn publish(
     runtime: &Runtime,
-    bus: &FindingsBus,
+    bus: &Record,
     findings: Vec<Finding>,
     at_once: usize,
 ) -> Vec<Duration> {

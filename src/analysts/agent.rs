@@ -9,21 +9,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Memories;
-use super::panel::Table;
-use super::{Meeting, Member, grounding};
+use super::panel::PanelQueue;
+use super::{AgentContext, AgentSpec, grounding};
 use crate::analysts::budget::Step;
 use crate::analysts::changes;
 use crate::analysts::changes::Looked;
-use crate::analysts::model_chain::{Thinker, Turn};
+use crate::analysts::model_chain::{ChainLink, ModelLease};
 use crate::analysts::prompt_leak;
 use crate::analysts::transcripts;
-use crate::analysts::transcripts::{Asker, Told};
+use crate::analysts::transcripts::{AskedTranscript, TranscriptBuilder};
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::domain::metrics::Dropped;
-use crate::domain::transcript::{Purpose, Spoken, Transcript};
+use crate::domain::transcript::{Purpose, RawExchange, Transcript};
 use crate::models::model::{
-    Answer, Appetite, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Meter, outcome,
+    Answer, Failure, Fatal, FollowUp, FramePolicy, Look, MOST_REMEMBERED, Memory, Meter, outcome,
 };
 use crate::record::store::{AskedOf, FindingQuery, Publication};
 use crate::screen::frame::Frame;
@@ -44,14 +44,14 @@ struct Asked {
     picked: Vec<Arc<Frame>>,
     memory: Memory,
     result: Result<Answer, Failure>,
-    told: Told,
+    told: AskedTranscript,
 }
 
 /// An analyst at work.
 #[derive(Debug)]
 pub struct Agent {
-    member: Member,
-    meeting: Meeting,
+    member: AgentSpec,
+    context: AgentContext,
     changes: watch::Receiver<u64>,
     looked: HashMap<StreamName, Looked>,
     memories: Memories,
@@ -62,16 +62,16 @@ pub struct Agent {
     /// The place in its mind of who answered last.
     answered_by: usize,
     /// Where others hear of what it reports.
-    table: Option<Table>,
+    table: Option<PanelQueue>,
     leaving: CancellationToken,
 }
 
 impl Agent {
-    pub fn new(member: Member, meeting: Meeting) -> Self {
-        let changes = meeting.frames.changes();
+    pub fn new(member: AgentSpec, context: AgentContext) -> Self {
+        let changes = context.frames.changes();
         Self {
             member,
-            meeting,
+            context,
             changes,
             looked: HashMap::new(),
             memories: Memories::default(),
@@ -84,7 +84,7 @@ impl Agent {
     }
 
     /// Its reports go to the panel, and it ends when it is to leave.
-    pub(super) fn seated(mut self, table: Table, leaving: CancellationToken) -> Self {
+    pub(super) fn seated(mut self, table: PanelQueue, leaving: CancellationToken) -> Self {
         self.table = Some(table);
         self.leaving = leaving;
         self
@@ -95,7 +95,7 @@ impl Agent {
     }
 
     fn say(&self, state: &str) {
-        self.meeting.roster.say(self.name(), state);
+        self.context.board.say(self.name(), state);
     }
 
     /// Ends when it is to leave, after what is in flight.
@@ -117,8 +117,8 @@ impl Agent {
     /// Longer while the budget is running out.
     fn interval(&self) -> Duration {
         let interval = self.member.config.interval;
-        let hosted = self.member.mind.current(&self.meeting).is_hosted();
-        if hosted && self.meeting.budget.step() >= Step::LongerIntervals {
+        let hosted = self.member.chain.current(&self.context).is_hosted();
+        if hosted && self.context.budget.step() >= Step::LongerIntervals {
             interval * 2
         } else {
             interval
@@ -131,20 +131,20 @@ impl Agent {
         if self.pick_for_now().is_none() {
             return false;
         }
-        self.meeting.roster.wanting(self.name());
+        self.context.board.wanting(self.name());
         let mut from = 0;
         let mut unanswered: Option<Asked> = None;
         loop {
             // Admission may take long; what is newest is decided after it.
             let turn = self
                 .member
-                .mind
-                .turn(from, &self.meeting, |state| self.say(state));
+                .chain
+                .turn(from, &self.context, |state| self.say(state));
             let mut turn = turn.await;
-            if from == 0 || self.member.mind.closed(0, &self.meeting).is_some() {
+            if from == 0 || self.member.chain.closed(0, &self.context).is_some() {
                 self.announce(&turn).await;
             }
-            let Some((mut look, picked)) = self.question(turn.thinker()).await else {
+            let Some((mut look, picked)) = self.question(turn.link()).await else {
                 drop(turn);
                 let Some(asked) = unanswered else {
                     return false;
@@ -152,8 +152,8 @@ impl Agent {
                 self.conclude(asked).await;
                 return true;
             };
-            let most = turn.thinker().model.most_for_look(&look);
-            match turn.reserve(most, &self.meeting).await {
+            let most = turn.link().model.most_for_look(&look);
+            match turn.reserve(most, &self.context).await {
                 Ok(meter) => look.meter = meter,
                 Err(wait) => {
                     self.say(&wait.words);
@@ -179,21 +179,21 @@ impl Agent {
 
     /// What one of its mind would be asked now, and the pictures as they were
     /// before anything was hidden.
-    async fn question(&mut self, thinker: &Thinker) -> Option<(Look, Vec<Arc<Frame>>)> {
-        let picked = self.pick(thinker)?;
+    async fn question(&mut self, link: &ChainLink) -> Option<(Look, Vec<Arc<Frame>>)> {
+        let picked = self.pick(link)?;
         // What goes to the model has nothing in it that must not leave.
         let frames: Vec<_> = picked
             .iter()
-            .filter_map(|frame| thinker.policy.cleared(frame))
+            .filter_map(|frame| link.policy.cleared(frame))
             .collect();
         let newest = frames.last().map(Arc::clone)?;
-        let mut memory = self.recall(thinker, &newest).await;
+        let mut memory = self.recall(link, &newest).await;
         if let Some(raw) = picked.last() {
-            grounding::mask_memory(&mut memory, raw, &thinker.policy);
+            grounding::mask_memory(&mut memory, raw, &link.policy);
         }
         let last = self.looked.get(&newest.stream);
         let mut news = changes::since(last, &newest, &self.member.config);
-        if thinker.is_hosted() && self.meeting.budget.step() >= Step::FewerRegions {
+        if link.is_hosted() && self.context.budget.step() >= Step::FewerRegions {
             news.regions.clear();
         }
         let look = Look {
@@ -206,7 +206,7 @@ impl Agent {
         Some((look, picked))
     }
 
-    async fn ask(&self, turn: Turn, look: Look, picked: Vec<Arc<Frame>>) -> Asked {
+    async fn ask(&self, turn: ModelLease, look: Look, picked: Vec<Arc<Frame>>) -> Asked {
         let place = turn.place();
         if let Some(newest) = look.frames.last() {
             self.say(&format!(
@@ -216,8 +216,8 @@ impl Agent {
                 self.by(place)
             ));
         }
-        let asker = Asker::now(self.name(), Purpose::Look);
-        let result = turn.thinker().model.look(&look).await;
+        let asker = TranscriptBuilder::now(self.name(), Purpose::Look);
+        let result = turn.link().model.look(&look).await;
         let cost = turn.settle(&result);
         Asked {
             place,
@@ -230,35 +230,35 @@ impl Agent {
 
     /// Picks the thinker to be asked instead.
     fn next(&self, asked: &Asked) -> Option<usize> {
-        let mind = &self.member.mind;
+        let chain = &self.member.chain;
         let instead = match asked.result.as_ref().err()? {
             // Another one may have an answer to the very same picture.
             Failure::NoAnswer { .. } | Failure::Refused { .. } => true,
             Failure::Fatal { kind, .. } if *kind == Fatal::Request => true,
             // What may pass in a moment is tried again with the next look.
             Failure::RateLimited { .. } | Failure::Transient { .. } | Failure::Fatal { .. } => {
-                mind.closed(asked.place, &self.meeting).is_some()
+                chain.closed(asked.place, &self.context).is_some()
             }
         };
         instead
-            .then(|| mind.after(asked.place, &self.meeting))
+            .then(|| chain.after(asked.place, &self.context))
             .flatten()
     }
 
     /// Says in log and output who answers from now on, once.
-    async fn announce(&mut self, turn: &Turn) {
+    async fn announce(&mut self, turn: &ModelLease) {
         if turn.place() == self.answered_by {
             return;
         }
         self.answered_by = turn.place();
         let who = named(&turn.identity());
-        let why = self.member.mind.closed(0, &self.meeting);
+        let why = self.member.chain.closed(0, &self.context);
         let said = match why.filter(|_| turn.place() > 0) {
             Some(why) => format!("switched to {who}: {why}"),
             None => format!("switched back to {who}"),
         };
         tracing::warn!("{said}");
-        self.meeting.findings.note(self.name(), &said).await;
+        self.context.findings.note(self.name(), &said).await;
     }
 
     /// Names the thinker that answers, where that is not the first.
@@ -266,23 +266,23 @@ impl Agent {
         match place {
             0 => String::new(),
             _ => {
-                let thinker = &self.member.mind.thinkers()[place];
-                format!(", by {}", named(&thinker.model.identity()))
+                let link = &self.member.chain.links()[place];
+                format!(", by {}", named(&link.model.identity()))
             }
         }
     }
 
     /// Memory of the stream, with findings from before a restart.
-    async fn recall(&mut self, thinker: &Thinker, frame: &Frame) -> Memory {
+    async fn recall(&mut self, link: &ChainLink, frame: &Frame) -> Memory {
         let stream = &frame.stream;
-        if !self.memories.knows(stream) && thinker.model.appetite() == Appetite::Newest {
+        if !self.memories.knows(stream) && link.model.frame_policy() == FramePolicy::Newest {
             let query = FindingQuery {
                 agent: Some(self.name().to_owned()),
                 stream: Some(stream.to_string()),
                 limit: MOST_REMEMBERED,
                 ..FindingQuery::default()
             };
-            match self.meeting.findings.page(query).await {
+            match self.context.findings.page(query).await {
                 Ok(page) => {
                     let oldest_first = page.items.iter().rev();
                     oldest_first.for_each(|finding| self.memories.reported(finding));
@@ -297,7 +297,7 @@ impl Agent {
     async fn follow_up(&mut self, stream: &StreamName, asked: &Memory, answer: FollowUp) {
         for ended in self.memories.follow_up(stream, asked, answer) {
             let said = format!("ended: {} (incident {})", ended.title, ended.incident);
-            self.meeting.findings.note(self.name(), &said).await;
+            self.context.findings.note(self.name(), &said).await;
         }
     }
 
@@ -309,9 +309,9 @@ impl Agent {
                 return;
             }
             let anything = !self.streams().is_empty();
-            let thinker = self.member.mind.current(&self.meeting);
-            let waits_for_text = thinker.model.appetite() == Appetite::EveryRead
-                || thinker.policy.redact != Redact::Off;
+            let link = self.member.chain.current(&self.context);
+            let waits_for_text = link.model.frame_policy() == FramePolicy::EveryRead
+                || link.policy.redact != Redact::Off;
             // What it last saw stays readable while the picture stays.
             if !anything {
                 self.say("no live stream");
@@ -332,7 +332,7 @@ impl Agent {
     /// The live streams that are this agent's, in the order of their turn.
     fn streams(&self) -> Vec<StreamName> {
         let wanted = &self.member.config.streams;
-        let mut live = self.meeting.frames.live();
+        let mut live = self.context.frames.live();
         live.retain(|stream| wanted.is_empty() || wanted.contains(stream));
         if let Some(last) = &self.last {
             let behind = live.iter().filter(|stream| *stream <= last).count();
@@ -343,12 +343,12 @@ impl Agent {
 
     /// Frames for whoever would be asked now.
     fn pick_for_now(&mut self) -> Option<Vec<Arc<Frame>>> {
-        let mind = self.member.mind.clone();
-        self.pick(mind.current(&self.meeting))
+        let chain = self.member.chain.clone();
+        self.pick(chain.current(&self.context))
     }
 
     /// Frames not looked at yet of the next stream in turn that has any.
-    fn pick(&mut self, thinker: &Thinker) -> Option<Vec<Arc<Frame>>> {
+    fn pick(&mut self, link: &ChainLink) -> Option<Vec<Arc<Frame>>> {
         if self.leaving.is_cancelled() {
             return None;
         }
@@ -357,16 +357,16 @@ impl Agent {
         self.memories.retain(&streams);
         streams.iter().find_map(|stream| {
             let looked = self.looked.get(stream);
-            let frames = match thinker.model.appetite() {
-                Appetite::Newest => {
-                    let newest = self.meeting.frames.to_look_at(stream)?;
+            let frames = match link.model.frame_policy() {
+                FramePolicy::Newest => {
+                    let newest = self.context.frames.to_look_at(stream)?;
                     // Nobody knows yet what stands on it: it can't leave.
-                    newest.cleared(thinker.policy.redact)?;
+                    newest.cleared(link.policy.redact)?;
                     let fresh = looked.is_none_or(|looked| looked.is_before(&newest));
                     Vec::from_iter(fresh.then_some(newest))
                 }
-                Appetite::EveryRead => self
-                    .meeting
+                FramePolicy::EveryRead => self
+                    .context
                     .frames
                     .reads_after(stream, looked.map(|looked| looked.seq)),
             };
@@ -377,11 +377,11 @@ impl Agent {
     /// Counts an answer and what it has cost.
     fn count(&self, asked: &Asked) {
         let outcome = outcome(&asked.result);
-        let (name, metrics) = (self.name(), &self.meeting.metrics);
+        let (name, metrics) = (self.name(), &self.context.metrics);
         metrics.answer(name, outcome);
         let found = asked.result.as_ref().map_or(0, |answer| answer.seen.len());
-        self.meeting
-            .roster
+        self.context
+            .board
             .looked(name, outcome.as_str(), found as u64);
         match &asked.result {
             Ok(answer) => {
@@ -408,7 +408,7 @@ impl Agent {
             return;
         };
         // Remembered as it may leave, whoever is asked next.
-        let policy = self.member.mind.policy();
+        let policy = self.member.chain.policy();
         let frame = &policy.cleared(raw).unwrap_or_else(|| Arc::clone(raw));
         // A picture that will get the same answer again is not shown again.
         let done = match &result {
@@ -422,9 +422,9 @@ impl Agent {
             let before = self.looked.insert(frame.stream.clone(), Looked::at(frame));
             if let Some(before) = before {
                 unshown = before.unshown(&picked);
-                let metrics = &self.meeting.metrics;
+                let metrics = &self.context.metrics;
                 metrics.dropped(Dropped::Change, unshown);
-                self.meeting.roster.unshown(self.name(), unshown);
+                self.context.board.unshown(self.name(), unshown);
                 metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
             }
         }
@@ -483,7 +483,7 @@ impl Agent {
         publication.asked = asked;
         let severity = publication.finding.severity;
         let finding = loop {
-            match self.meeting.findings.publish(publication.clone()).await {
+            match self.context.findings.publish(publication.clone()).await {
                 Ok(finding) => break finding,
                 Err(error) => {
                     tracing::error!(%error, "failed to store a finding, retrying");
@@ -492,10 +492,10 @@ impl Agent {
                 }
             }
         };
-        self.meeting.metrics.finding(self.name(), severity);
+        self.context.metrics.finding(self.name(), severity);
         self.memories.reported(&finding);
         if let Some(table) = &self.table {
-            table.report(&self.meeting, finding, frame);
+            table.report(&self.context, finding, frame);
         }
     }
 
@@ -505,7 +505,7 @@ impl Agent {
         mut observation: Observation,
         model: &ModelRef,
     ) -> Publication {
-        let policy = self.member.mind.policy();
+        let policy = self.member.chain.policy();
         let raw = Arc::clone(frame);
         let persona = Arc::clone(&self.member.config.persona);
         let hold = grounding::Hold {
@@ -545,12 +545,12 @@ impl Agent {
 
     async fn transcript(
         &self,
-        spoken: Spoken,
-        told: Told,
+        spoken: RawExchange,
+        told: AskedTranscript,
         model: &ModelRef,
         frame: &Arc<Frame>,
     ) -> Arc<Transcript> {
-        let policy = self.member.mind.policy();
+        let policy = self.member.chain.policy();
         let (model, frame) = (model.clone(), Arc::clone(frame));
         let persona = Arc::clone(&self.member.config.persona);
         blocking(move || Arc::new(told.transcript(spoken, model, &persona, &frame, &policy))).await
@@ -562,14 +562,14 @@ impl Agent {
             return;
         }
         tracing::warn!("{complaint}");
-        self.meeting.findings.note(self.name(), &complaint).await;
+        self.context.findings.note(self.name(), &complaint).await;
         self.complaint = Some(complaint);
     }
 
     async fn relieved(&mut self) {
         if self.complaint.take().is_some() {
             tracing::info!("analysis resumed");
-            self.meeting
+            self.context
                 .findings
                 .note(self.name(), "analysis resumed")
                 .await;

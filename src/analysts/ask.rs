@@ -9,25 +9,25 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
-use super::{Meeting, Staff};
-use crate::models::model::{Answered, Answers, Failure, Inquiry, Meter};
+use super::{AgentContext, AgentSet};
+use crate::models::model::{Answered, Failure, Inquiry, Meter, QuestionAnswerer};
 
 /// A person waits.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Cheap to clone. Whom it asks follows `agents.toml`.
 #[derive(Debug, Clone)]
-pub struct Clerk {
-    staff: watch::Receiver<Staff>,
-    meeting: Meeting,
+pub struct AskService {
+    agents: watch::Receiver<AgentSet>,
+    context: AgentContext,
     turn: Arc<Semaphore>,
 }
 
-impl Clerk {
-    pub fn new(staff: watch::Receiver<Staff>, meeting: Meeting) -> Self {
+impl AskService {
+    pub fn new(agents: watch::Receiver<AgentSet>, context: AgentContext) -> Self {
         Self {
-            staff,
-            meeting,
+            agents,
+            context,
             turn: Arc::new(Semaphore::new(1)),
         }
     }
@@ -37,11 +37,11 @@ impl Clerk {
         question: String,
         record: Vec<String>,
     ) -> Option<Result<Answered, Failure>> {
-        let mind = self.staff.borrow().clerk.clone()?;
+        let chain = self.agents.borrow().ask_service.clone()?;
         let Ok(_turn) = self.turn.try_acquire() else {
             return Some(Err(Failure::no_answer("another question in progress")));
         };
-        let policy = mind.policy();
+        let policy = chain.policy();
         let masked = |text: String| policy.masked(&text);
         let mut inquiry = Inquiry {
             question: masked(question),
@@ -50,13 +50,13 @@ impl Clerk {
             meter: Meter::default(),
         };
         let asking = async {
-            if let Some(why) = mind.closed(0, &self.meeting) {
+            if let Some(why) = chain.closed(0, &self.context) {
                 return Err(Failure::no_answer(why));
             }
-            let mut turn = mind.turn(0, &self.meeting, |_| {}).await;
-            let model = turn.thinker().model.clone();
+            let mut turn = chain.turn(0, &self.context, |_| {}).await;
+            let model = turn.link().model.clone();
             let most = model.most_for_inquiry(&inquiry);
-            let reserved = turn.reserve(most, &self.meeting).await;
+            let reserved = turn.reserve(most, &self.context).await;
             inquiry.meter = reserved.map_err(|wait| Failure::no_answer(wait.words))?;
             let result = model.answer(&inquiry).await;
             let cost = turn.settle(&result);
@@ -73,7 +73,7 @@ impl Clerk {
     }
 }
 
-impl Answers for Clerk {
+impl QuestionAnswerer for AskService {
     fn put(
         &self,
         question: String,

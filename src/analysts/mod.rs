@@ -29,36 +29,36 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-pub use crate::analysts::ask::Clerk;
+pub use crate::analysts::ask::AskService;
 use crate::analysts::budget::Budget;
-pub use crate::analysts::model_chain::{Mind, Thinker};
+pub use crate::analysts::model_chain::{ChainLink, ModelChain};
 use crate::analysts::settings::{AgentConfig, PanelConfig};
-use crate::domain::agent_status::Roster;
+use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::Severity;
 use crate::domain::metrics::Metrics;
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
 use crate::screen::redact::{OwnPatterns, Redact, mask_besides};
 pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
-use panel::{Convener, Table};
+use panel::{PanelQueue, PanelRunner};
 
 /// One analyst and who thinks for it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Member {
+pub struct AgentSpec {
     pub config: AgentConfig,
-    pub mind: Mind,
+    pub chain: ModelChain,
 }
 
 /// Who is on the panel, and how they answer each other. A new one takes the
 /// place of the old while the house is open.
 #[derive(Debug, Clone)]
-pub struct Staff {
-    pub members: Arc<[Member]>,
+pub struct AgentSet {
+    pub members: Arc<[AgentSpec]>,
     pub panel: PanelConfig,
     /// Who answers people's questions, where a hosted model is configured.
-    pub clerk: Option<Mind>,
+    pub ask_service: Option<ModelChain>,
 }
 
 /// What may leave, and what is believed.
@@ -91,10 +91,10 @@ impl Policy {
 
 /// Where agents meet the rest of the house.
 #[derive(Debug, Clone)]
-pub struct Meeting {
+pub struct AgentContext {
     pub frames: FrameBus,
-    pub findings: FindingsBus,
-    pub roster: Roster,
+    pub findings: Record,
+    pub board: AgentBoard,
     pub metrics: Arc<Metrics>,
     pub budget: Budget,
 }
@@ -102,19 +102,23 @@ pub struct Meeting {
 /// Runs the panel until `shutdown`; a request in flight is given up then.
 /// Whoever leaves the staff before that, or changes, ends after the request in
 /// flight.
-pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: CancellationToken) {
-    let (table, reports) = Table::new(staff.clone());
-    let convener = Convener::new(reports, staff.clone(), meeting.clone());
+pub async fn run(
+    mut agents: watch::Receiver<AgentSet>,
+    context: AgentContext,
+    shutdown: CancellationToken,
+) {
+    let (table, reports) = PanelQueue::new(agents.clone());
+    let runner = PanelRunner::new(reports, agents.clone(), context.clone());
     let mut tasks = JoinSet::new();
     let closing = shutdown.clone();
     let panel = async move {
-        closing.run_until_cancelled(convener.run()).await;
+        closing.run_until_cancelled(runner.run()).await;
     };
     tasks.spawn(panel.instrument(tracing::info_span!("panel")));
-    tasks.spawn(budget::persist::run(meeting.clone(), shutdown.clone()));
-    let mut at_work: Vec<(Member, CancellationToken)> = Vec::new();
+    tasks.spawn(budget::persist::run(context.clone(), shutdown.clone()));
+    let mut at_work: Vec<(AgentSpec, CancellationToken)> = Vec::new();
     loop {
-        let members = Arc::clone(&staff.borrow_and_update().members);
+        let members = Arc::clone(&agents.borrow_and_update().members);
         at_work.retain(|(member, leaving)| {
             let stays = members.iter().any(|other| other == member);
             if !stays {
@@ -129,17 +133,17 @@ pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: 
             let leaving = CancellationToken::new();
             at_work.push((member.clone(), leaving.clone()));
             let span = tracing::info_span!("agent", name = member.config.name());
-            let desk = Desk {
+            let supervisor = AgentSupervisor {
                 member: member.clone(),
-                meeting: meeting.clone(),
+                context: context.clone(),
                 table: table.clone(),
                 leaving,
             };
-            tasks.spawn(desk.supervise(shutdown.clone()).instrument(span));
+            tasks.spawn(supervisor.supervise(shutdown.clone()).instrument(span));
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            Ok(()) = staff.changed() => {}
+            Ok(()) = agents.changed() => {}
             Some(Err(error)) = tasks.join_next() => {
                 tracing::error!(%error, "analyst supervisor failed");
             }
@@ -151,20 +155,20 @@ pub async fn run(mut staff: watch::Receiver<Staff>, meeting: Meeting, shutdown: 
 }
 
 /// Where one member works.
-struct Desk {
-    member: Member,
-    meeting: Meeting,
-    table: Table,
+struct AgentSupervisor {
+    member: AgentSpec,
+    context: AgentContext,
+    table: PanelQueue,
     leaving: CancellationToken,
 }
 
-impl Desk {
+impl AgentSupervisor {
     /// Starts the agent again when it fails, ever more slowly.
     async fn supervise(self, shutdown: CancellationToken) {
         const LONGEST: Duration = Duration::from_secs(60);
         let mut pause = Duration::from_secs(1);
         loop {
-            let agent = Agent::new(self.member.clone(), self.meeting.clone());
+            let agent = Agent::new(self.member.clone(), self.context.clone());
             let agent = agent.seated(self.table.clone(), self.leaving.clone());
             let mut task = tokio::spawn(agent.run().in_current_span());
             let ended = tokio::select! {
@@ -182,7 +186,7 @@ impl Desk {
             };
             let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
             tracing::error!(reason = %failure, wait_ms = wait.as_millis() as u64, "analyst failed, restarting");
-            self.meeting.roster.failed(self.member.config.name());
+            self.context.board.failed(self.member.config.name());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.leaving.cancelled() => return,

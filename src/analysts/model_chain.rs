@@ -8,26 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::governor::Permit;
-use super::{Governor, Meeting, Policy};
+use super::{AgentContext, Governor, Policy};
 use crate::analysts::budget::{Reserved, Wait};
 use crate::analysts::settings::Priority;
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::Cost;
-use crate::models::model::{Failure, Meter, Model, Most};
+use crate::models::model::{CostBound, Failure, Meter, Model};
 
 /// Between two looks at whether somebody else could be asked by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A model, who limits the asking of it, and what it may be shown.
 #[derive(Debug, Clone)]
-pub struct Thinker {
+pub struct ChainLink {
     pub model: Arc<dyn Model>,
     /// Shared by all who share a quota; none for a model that has none.
     pub governor: Option<Arc<Governor>>,
     pub policy: Policy,
 }
 
-impl Thinker {
+impl ChainLink {
     /// Whether asking it has its price.
     pub(super) fn is_hosted(&self) -> bool {
         self.governor.is_some()
@@ -36,42 +36,38 @@ impl Thinker {
 
 /// Never empty. Cheap to clone; clones are the same mind.
 #[derive(Debug, Clone)]
-pub struct Mind {
-    thinkers: Arc<[Thinker]>,
+pub struct ModelChain {
+    links: Arc<[ChainLink]>,
     priority: Priority,
 }
 
-impl PartialEq for Mind {
+impl PartialEq for ModelChain {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.thinkers, &other.thinkers)
+        Arc::ptr_eq(&self.links, &other.links)
     }
 }
 
-impl Mind {
+impl ModelChain {
     /// `first`, and those who are asked when it can't be.
-    pub fn new(first: Thinker, fallback: Vec<Thinker>, priority: Priority) -> Self {
+    pub fn new(first: ChainLink, fallback: Vec<ChainLink>, priority: Priority) -> Self {
         Self {
-            thinkers: std::iter::once(first).chain(fallback).collect(),
+            links: std::iter::once(first).chain(fallback).collect(),
             priority,
         }
     }
 
-    pub fn first(&self) -> &Thinker {
-        &self.thinkers[0]
+    pub fn first(&self) -> &ChainLink {
+        &self.links[0]
     }
 
-    pub fn thinkers(&self) -> &[Thinker] {
-        &self.thinkers
+    pub fn links(&self) -> &[ChainLink] {
+        &self.links
     }
 
     /// What holds for what is said and remembered, whoever of them said it: one
     /// that is asked later must not be told what it may not see.
     pub(super) fn policy(&self) -> Policy {
-        let redact = self
-            .thinkers
-            .iter()
-            .map(|thinker| thinker.policy.redact)
-            .max();
+        let redact = self.links.iter().map(|link| link.policy.redact).max();
         let first = self.first().policy.clone();
         Policy {
             redact: redact.unwrap_or(first.redact),
@@ -81,49 +77,54 @@ impl Mind {
 
     /// Whether any of them has its price.
     pub fn is_hosted(&self) -> bool {
-        self.thinkers.iter().any(Thinker::is_hosted)
+        self.links.iter().any(ChainLink::is_hosted)
     }
 
     /// Who would be asked now.
-    pub(super) fn current(&self, meeting: &Meeting) -> &Thinker {
-        &self.thinkers[self.place(0, meeting)]
+    pub(super) fn current(&self, context: &AgentContext) -> &ChainLink {
+        &self.links[self.place(0, context)]
     }
 
     /// Why one of them is not to be asked now, for more than the moment.
-    pub(super) fn closed(&self, place: usize, meeting: &Meeting) -> Option<String> {
-        let governor = self.thinkers[place].governor.as_ref()?;
-        let over_budget = meeting.budget.refuses(self.priority);
+    pub(super) fn closed(&self, place: usize, context: &AgentContext) -> Option<String> {
+        let governor = self.links[place].governor.as_ref()?;
+        let over_budget = context.budget.refuses(self.priority);
         over_budget.or_else(|| governor.closed())
     }
 
     /// The first after that one who can be asked now.
-    pub(super) fn after(&self, place: usize, meeting: &Meeting) -> Option<usize> {
-        (place + 1..self.thinkers.len()).find(|place| self.closed(*place, meeting).is_none())
+    pub(super) fn after(&self, place: usize, context: &AgentContext) -> Option<usize> {
+        (place + 1..self.links.len()).find(|place| self.closed(*place, context).is_none())
     }
 
-    fn place(&self, from: usize, meeting: &Meeting) -> usize {
-        let mut places = from..self.thinkers.len();
-        let open = places.find(|place| self.closed(*place, meeting).is_none());
+    fn place(&self, from: usize, context: &AgentContext) -> usize {
+        let mut places = from..self.links.len();
+        let open = places.find(|place| self.closed(*place, context).is_none());
         // Somebody has to be waited for.
         open.unwrap_or(from)
     }
 
     /// Waits until one of them may be asked, and tells `say` in words what it
     /// waits for. May be dropped at any time.
-    pub(super) async fn turn(&self, from: usize, meeting: &Meeting, say: impl Fn(&str)) -> Turn {
+    pub(super) async fn turn(
+        &self,
+        from: usize,
+        context: &AgentContext,
+        say: impl Fn(&str),
+    ) -> ModelLease {
         loop {
-            let place = self.place(from, meeting);
-            let thinker = &self.thinkers[place];
-            let turn = |permit| Turn {
-                thinker: thinker.clone(),
+            let place = self.place(from, context);
+            let link = &self.links[place];
+            let turn = |permit| ModelLease {
+                link: link.clone(),
                 place,
                 permit,
                 reserved: None,
             };
-            let Some(governor) = &thinker.governor else {
+            let Some(governor) = &link.governor else {
                 return turn(None);
             };
-            if let Some(words) = meeting.budget.refuses(self.priority) {
+            if let Some(words) = context.budget.refuses(self.priority) {
                 say(&words);
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
@@ -137,7 +138,7 @@ impl Mind {
                     permit = &mut admitted => return turn(Some(permit)),
                     () = tokio::time::sleep(LOOK_AGAIN) => {}
                 }
-                if self.place(from, meeting) != place {
+                if self.place(from, context) != place {
                     break;
                 }
             }
@@ -147,16 +148,16 @@ impl Mind {
 
 /// The right to ask one of them. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Turn {
-    thinker: Thinker,
+pub(super) struct ModelLease {
+    link: ChainLink,
     place: usize,
     permit: Option<Permit>,
     reserved: Option<Reserved>,
 }
 
-impl Turn {
-    pub(super) fn thinker(&self) -> &Thinker {
-        &self.thinker
+impl ModelLease {
+    pub(super) fn link(&self) -> &ChainLink {
+        &self.link
     }
 
     /// Its place in the order.
@@ -165,19 +166,23 @@ impl Turn {
     }
 
     pub(super) fn identity(&self) -> ModelRef {
-        self.thinker.model.identity()
+        self.link.model.identity()
     }
 
     /// Sets aside what it may cost, and keeps that for a restart, before
     /// anything is sent.
-    pub(super) async fn reserve(&mut self, most: Most, meeting: &Meeting) -> Result<Meter, Wait> {
-        if !self.thinker.is_hosted() {
+    pub(super) async fn reserve(
+        &mut self,
+        most: CostBound,
+        context: &AgentContext,
+    ) -> Result<Meter, Wait> {
+        if !self.link.is_hosted() {
             return Ok(Meter::default());
         }
-        let reserved = meeting.budget.reserve(&self.identity(), most)?;
+        let reserved = context.budget.reserve(&self.identity(), most)?;
         let meter = reserved.meter();
         self.reserved = Some(reserved);
-        crate::analysts::budget::persist::keep(meeting).await;
+        crate::analysts::budget::persist::keep(context).await;
         Ok(meter)
     }
 

@@ -12,7 +12,7 @@ use super::Policy;
 use super::grounding::Masks;
 use crate::analysts::prompt_leak::Instructions;
 use crate::domain::finding::ModelRef;
-use crate::domain::transcript::{Cost, Purpose, Spoken, Transcript};
+use crate::domain::transcript::{Cost, Purpose, RawExchange, Transcript};
 use crate::models::model::Persona;
 use crate::screen::frame::Frame;
 use crate::screen::picture::Still;
@@ -20,7 +20,7 @@ use crate::screen::redact::Redact;
 
 /// Who asks, and since when; made before the question is sent.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct TranscriptBuilder {
     agent: String,
     purpose: Purpose,
     asked_at: Timestamp,
@@ -29,13 +29,13 @@ pub(super) struct Asker {
 
 /// What there is to tell of a question once it is answered.
 #[derive(Debug)]
-pub(super) struct Told {
-    asker: Asker,
+pub(super) struct AskedTranscript {
+    asker: TranscriptBuilder,
     took_ms: u64,
     cost: Cost,
 }
 
-impl Asker {
+impl TranscriptBuilder {
     pub(super) fn now(agent: &str, purpose: Purpose) -> Self {
         Self {
             agent: agent.to_owned(),
@@ -45,9 +45,9 @@ impl Asker {
         }
     }
 
-    pub(super) fn answered(self, cost: Cost) -> Told {
+    pub(super) fn answered(self, cost: Cost) -> AskedTranscript {
         let took = self.began.elapsed().as_millis();
-        Told {
+        AskedTranscript {
             asker: self,
             took_ms: u64::try_from(took).unwrap_or(u64::MAX),
             cost,
@@ -55,7 +55,7 @@ impl Asker {
     }
 }
 
-impl Told {
+impl AskedTranscript {
     pub(super) fn cost(&self) -> Cost {
         self.cost
     }
@@ -64,14 +64,14 @@ impl Told {
     /// is told. Costs CPU: call it off the async workers.
     pub(super) fn transcript(
         self,
-        spoken: Spoken,
+        spoken: RawExchange,
         model: ModelRef,
         persona: &Persona,
         frame: &Arc<Frame>,
         policy: &Policy,
     ) -> Transcript {
         let masks = Masks::at_home(frame, policy);
-        let Spoken {
+        let RawExchange {
             system,
             mut question,
             pictures,

@@ -11,10 +11,12 @@ use jiff::tz::TimeZone;
 use crate::analysts::budget::settings::BudgetConfig;
 use crate::analysts::budget::{Budget, Prices, how_to_price};
 use crate::analysts::settings::{AgentConfig, Frames, Panel, Priority};
-use crate::analysts::{Governor, GovernorSettings, Member, Mind, Policy, Staff, Thinker};
+use crate::analysts::{
+    AgentSet, AgentSpec, ChainLink, Governor, GovernorSettings, ModelChain, Policy,
+};
 use crate::app::config::Config;
 use crate::base::tls::Tls;
-use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::finding::WATCHTOWER;
 use crate::domain::metrics::Metrics;
 use crate::ingest;
@@ -23,33 +25,33 @@ use crate::models::model::{Model, Persona};
 use crate::models::offline::{Offline, Rules};
 use crate::models::openai::{OpenAi, OpenAiSettings};
 use crate::models::settings::{ModelConfig, Provider, Thinking};
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::screen::frames::FrameBus;
 use crate::screen::redact::Redact;
 use crate::screen::{KeepText, Ocr, Reader, ReaderSettings};
 
 /// The enabled agents with their models, and everyone's first status.
-pub(crate) fn build(config: &Config) -> anyhow::Result<(Vec<Member>, Roster, Budget)> {
-    let (hiring, staff, roster) = Hiring::open(config)?;
-    Ok((staff.members.to_vec(), roster, hiring.budget))
+pub(crate) fn build(config: &Config) -> anyhow::Result<(Vec<AgentSpec>, AgentBoard, Budget)> {
+    let (factory, agents, board) = AgentFactory::open(config)?;
+    Ok((agents.members.to_vec(), board, factory.budget))
 }
 
 /// Whoever takes people on, at the start and whenever `agents.toml` changes.
 #[derive(Debug)]
-pub(crate) struct Hiring {
-    makers: Makers,
+pub(crate) struct AgentFactory {
+    models: ModelFactory,
     budget: Budget,
 }
 
-impl Hiring {
-    pub(crate) fn open(config: &Config) -> anyhow::Result<(Self, Staff, Roster)> {
+impl AgentFactory {
+    pub(crate) fn open(config: &Config) -> anyhow::Result<(Self, AgentSet, AgentBoard)> {
         let money = &config.panel.budget;
         let budget = Budget::new(money.limits.clone(), prices(money)?);
-        let makers = Makers::new(config.clone());
-        let mut hiring = Self { makers, budget };
-        let (staff, statuses) = hiring.staff(&[])?;
-        hiring.priced(&staff, &prices(money)?)?;
-        Ok((hiring, staff, Roster::new(statuses)))
+        let models = ModelFactory::new(config.clone());
+        let mut factory = Self { models, budget };
+        let (agents, statuses) = factory.agents(&[])?;
+        factory.priced(&agents, &prices(money)?)?;
+        Ok((factory, agents, AgentBoard::new(statuses)))
     }
 
     /// A new staff. Members whose settings stay are kept as they are, with
@@ -57,25 +59,25 @@ impl Hiring {
     pub(crate) fn change(
         &mut self,
         panel: Panel,
-        now: &Staff,
-    ) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
-        let mut config = self.makers.config.clone();
+        now: &AgentSet,
+    ) -> anyhow::Result<(AgentSet, Vec<AgentStatus>)> {
+        let mut config = self.models.config.clone();
         let same = config.panel.model == panel.model;
         let prices = prices(&panel.budget)?;
         config.panel = panel;
-        let mut makers = Makers::new(config);
+        let mut models = ModelFactory::new(config);
         if same {
             // With the models and governors there are.
-            makers.clients.clone_from(&self.makers.clients);
-            makers.governors.clone_from(&self.makers.governors);
-            makers.rules.clone_from(&self.makers.rules);
+            models.clients.clone_from(&self.models.clients);
+            models.governors.clone_from(&self.models.governors);
+            models.rules.clone_from(&self.models.rules);
         }
         let mut next = Self {
-            makers,
+            models,
             budget: self.budget.clone(),
         };
-        let known: &[Member] = if same { &now.members } else { &[] };
-        let hired = next.staff(known)?;
+        let known: &[AgentSpec] = if same { &now.members } else { &[] };
+        let hired = next.agents(known)?;
         next.priced(&hired.0, &prices)?;
         let limits = next.panel().budget.limits.clone();
         self.budget.change(limits, prices);
@@ -89,16 +91,16 @@ impl Hiring {
 
     /// A budget in money needs to know what each model costs; without one it is
     /// said, once, of which nobody knows.
-    fn priced(&self, staff: &Staff, prices: &Prices) -> anyhow::Result<()> {
+    fn priced(&self, agents: &AgentSet, prices: &Prices) -> anyhow::Result<()> {
         let limited = self.panel().budget.limits.of_money();
         let mut unknown: Vec<String> = Vec::new();
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let thinkers = staff
+        let links = agents
             .members
             .iter()
-            .flat_map(|member| member.mind.thinkers());
-        for thinker in thinkers.filter(|thinker| thinker.governor.is_some()) {
-            let model = thinker.model.identity().name;
+            .flat_map(|member| member.chain.links());
+        for link in links.filter(|link| link.governor.is_some()) {
+            let model = link.model.identity().name;
             if prices.of(&model, today).is_none() && !unknown.contains(&model) {
                 unknown.push(model);
             }
@@ -114,13 +116,13 @@ impl Hiring {
     }
 
     pub(crate) fn panel(&self) -> &Panel {
-        &self.makers.config.panel
+        &self.models.config.panel
     }
 
     /// Watchtower's own eye for text that speaks to the analysts, which no
     /// model is to be trusted with. Not on the roster: it has no view.
-    fn guard(&mut self, known: &[Member]) -> anyhow::Result<Member> {
-        let is_guard = |member: &&Member| member.config.name() == WATCHTOWER;
+    fn guard(&mut self, known: &[AgentSpec]) -> anyhow::Result<AgentSpec> {
+        let is_guard = |member: &&AgentSpec| member.config.name() == WATCHTOWER;
         if let Some(known) = known.iter().find(is_guard) {
             return Ok(known.clone());
         }
@@ -130,13 +132,13 @@ impl Hiring {
             focus: "prompt injection aimed at the analysts".to_owned(),
             indicators: Vec::new(),
         });
-        let thinker = Thinker {
-            model: Arc::new(Offline::new(self.makers.rules()?, &persona)),
+        let link = ChainLink {
+            model: Arc::new(Offline::new(self.models.rules()?, &persona)),
             governor: None,
-            policy: policy(Provider::Offline, &self.makers.config.panel.model),
+            policy: policy(Provider::Offline, &self.models.config.panel.model),
         };
-        Ok(Member {
-            mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+        Ok(AgentSpec {
+            chain: ModelChain::new(link, Vec::new(), Priority::Normal),
             config: AgentConfig {
                 interval: Duration::from_secs(1),
                 frames: Frames::Full,
@@ -150,31 +152,31 @@ impl Hiring {
     pub(crate) fn would_read(&self, panel: &Panel) -> bool {
         let config = Config {
             panel: panel.clone(),
-            ..self.makers.config.clone()
+            ..self.models.config.clone()
         };
         config.reads_text()
     }
 
     /// The default model, if it is one that understands a question.
-    fn clerk(&mut self, default: Provider) -> anyhow::Result<Option<Mind>> {
+    fn ask_service(&mut self, default: Provider) -> anyhow::Result<Option<ModelChain>> {
         if default == Provider::Offline {
             return Ok(None);
         }
-        let config = &self.makers.config;
+        let config = &self.models.config;
         let policy = policy(default, &config.panel.model);
         let model = (default, config.panel.model.name.clone());
-        let (model, governor) = self.makers.hosted(&model, config.panel.model.thinking)?;
-        let thinker = Thinker {
+        let (model, governor) = self.models.hosted(&model, config.panel.model.thinking)?;
+        let link = ChainLink {
             model,
             governor: Some(governor),
             policy,
         };
         // Screens come first: when money runs short, questions are searched for.
-        Ok(Some(Mind::new(thinker, Vec::new(), Priority::Low)))
+        Ok(Some(ModelChain::new(link, Vec::new(), Priority::Low)))
     }
 
-    fn staff(&mut self, known: &[Member]) -> anyhow::Result<(Staff, Vec<AgentStatus>)> {
-        let config = self.makers.config.clone();
+    fn agents(&mut self, known: &[AgentSpec]) -> anyhow::Result<(AgentSet, Vec<AgentStatus>)> {
+        let config = self.models.config.clone();
         let default = config.default_provider();
         let mut members = Vec::new();
         let mut statuses = Vec::new();
@@ -184,33 +186,33 @@ impl Hiring {
             if agent.enabled {
                 let member = match known.iter().find(|member| member.config == *agent) {
                     Some(known) => known.clone(),
-                    None => Member {
-                        mind: self.makers.mind(agent, &models)?,
+                    None => AgentSpec {
+                        chain: self.models.chain(agent, &models)?,
                         config: agent.clone(),
                     },
                 };
-                status.model = member.mind.first().model.identity().name;
+                status.model = member.chain.first().model.identity().name;
                 members.push(member);
             }
             statuses.push(status);
         }
-        if members.iter().any(|member| member.mind.is_hosted()) {
+        if members.iter().any(|member| member.chain.is_hosted()) {
             members.push(self.guard(known)?);
         }
         // Where all stay on this machine, so does what people ask.
-        let clerk = match members
+        let ask_service = match members
             .iter()
-            .any(|member: &Member| member.mind.is_hosted())
+            .any(|member: &AgentSpec| member.chain.is_hosted())
         {
-            true => self.clerk(default)?,
+            true => self.ask_service(default)?,
             false => None,
         };
-        let staff = Staff {
+        let agents = AgentSet {
             members: members.into(),
             panel: config.panel.exchange,
-            clerk,
+            ask_service,
         };
-        Ok((staff, statuses))
+        Ok((agents, statuses))
     }
 }
 
@@ -231,7 +233,7 @@ fn policy(provider: Provider, model: &ModelConfig) -> Policy {
 pub(crate) fn reader(
     config: &Config,
     frames: &FrameBus,
-    record: Option<FindingsBus>,
+    record: Option<Record>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Option<Reader>> {
     if !config.reads_text() {
@@ -276,14 +278,14 @@ type ClientKey = ((Provider, String), Option<Thinking>);
 /// governor, that all share the lanes, and that those who apply rules share
 /// the rules.
 #[derive(Debug)]
-struct Makers {
+struct ModelFactory {
     config: Config,
     clients: HashMap<ClientKey, Arc<dyn Model>>,
     governors: HashMap<(Provider, String), Arc<Governor>>,
     rules: Option<Arc<Rules>>,
 }
 
-impl Makers {
+impl ModelFactory {
     fn new(config: Config) -> Self {
         Self {
             config,
@@ -293,22 +295,26 @@ impl Makers {
         }
     }
 
-    fn mind(&mut self, agent: &AgentConfig, models: &[(Provider, String)]) -> anyhow::Result<Mind> {
-        let thinkers = models.iter().map(|model| self.thinker(agent, model));
-        let mut thinkers = thinkers.collect::<anyhow::Result<Vec<_>>>()?;
-        let fallback = thinkers.split_off(1);
-        let first = thinkers.remove(0);
-        Ok(Mind::new(first, fallback, agent.priority))
+    fn chain(
+        &mut self,
+        agent: &AgentConfig,
+        models: &[(Provider, String)],
+    ) -> anyhow::Result<ModelChain> {
+        let links = models.iter().map(|model| self.link(agent, model));
+        let mut links = links.collect::<anyhow::Result<Vec<_>>>()?;
+        let fallback = links.split_off(1);
+        let first = links.remove(0);
+        Ok(ModelChain::new(first, fallback, agent.priority))
     }
 
-    fn thinker(
+    fn link(
         &mut self,
         agent: &AgentConfig,
         model: &(Provider, String),
-    ) -> anyhow::Result<Thinker> {
+    ) -> anyhow::Result<ChainLink> {
         let policy = policy(model.0, &self.config.panel.model);
         if model.0 == Provider::Offline {
-            return Ok(Thinker {
+            return Ok(ChainLink {
                 model: Arc::new(Offline::new(self.rules()?, &agent.persona)),
                 governor: None,
                 policy,
@@ -316,7 +322,7 @@ impl Makers {
         }
         let thinking = agent.thinking.or(self.config.panel.model.thinking);
         let (model, governor) = self.hosted(model, thinking)?;
-        Ok(Thinker {
+        Ok(ChainLink {
             model,
             governor: Some(governor),
             policy,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::analysts::Member;
+use crate::analysts::AgentSpec;
 use crate::app::build_agents;
 use crate::app::config::{Config, Places, Secrets};
 use crate::base::tls::Tls;
@@ -184,18 +184,18 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
 }
 
 /// Each model once, whoever shares it.
-async fn probe(members: &[Member]) -> Vec<Row> {
+async fn probe(members: &[AgentSpec]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut seen = Vec::new();
     for member in members {
-        for thinker in member.mind.thinkers() {
-            let identity = thinker.model.identity();
-            let what = match thinker.governor {
+        for link in member.chain.links() {
+            let identity = link.model.identity();
+            let what = match link.governor {
                 Some(_) => format!("{} {}", identity.provider, identity.name),
                 None => "offline rules".to_owned(),
             };
             if !seen.contains(&what) {
-                rows.push(row(&what, thinker.model.probe().await));
+                rows.push(row(&what, link.model.probe().await));
                 seen.push(what);
             }
         }

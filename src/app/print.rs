@@ -2,11 +2,11 @@
 
 use crate::domain::finding::Finding;
 use crate::domain::finding::printable;
-use crate::record::FindingsBus;
+use crate::record::Record;
 use tokio::sync::broadcast::error::RecvError;
 
 /// A line each on the server's own output.
-pub(crate) async fn print_findings(findings: FindingsBus) {
+pub(crate) async fn print_findings(findings: Record) {
     let mut heard = findings.subscribe();
     drop(findings);
     loop {

@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysts::Staff;
+use crate::analysts::AgentSet;
 use crate::analysts::settings::Panel;
-use crate::app::build_agents::Hiring;
-use crate::domain::agent_status::Roster;
+use crate::app::build_agents::AgentFactory;
+use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::WATCHTOWER;
 use crate::domain::metrics::Metrics;
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::screen::redact::OwnPatterns;
 
 const EVERY: Duration = Duration::from_millis(500);
@@ -26,10 +26,10 @@ const MOST_BYTES: u64 = 1024 * 1024;
 /// Whoever watches the file.
 pub(super) struct Reload {
     pub(super) file: PathBuf,
-    pub(super) hiring: Hiring,
-    pub(super) staff: watch::Sender<Staff>,
-    pub(super) roster: Roster,
-    pub(super) findings: FindingsBus,
+    pub(super) factory: AgentFactory,
+    pub(super) agents: watch::Sender<AgentSet>,
+    pub(super) board: AgentBoard,
+    pub(super) findings: Record,
     pub(super) metrics: std::sync::Arc<Metrics>,
     /// How often any analyst looks, which is how often pictures are decoded.
     pub(super) fastest: watch::Sender<Duration>,
@@ -66,7 +66,7 @@ impl Reload {
             .as_ref()
             .ok()
             .and_then(|text| Panel::parse(text, "").ok());
-        panel.is_some_and(|panel| panel == *self.hiring.panel())
+        panel.is_some_and(|panel| panel == *self.factory.panel())
     }
 
     /// A text that is no good changes nothing but the log.
@@ -92,27 +92,27 @@ impl Reload {
 
     fn change(&mut self, text: &str, name: &str) -> Result<String, String> {
         let panel = Panel::parse(text, name).map_err(|faults| faults.to_string())?;
-        let before = self.staff.borrow().clone();
-        if self.patterns.is_none() && self.hiring.would_read(&panel) {
+        let before = self.agents.borrow().clone();
+        if self.patterns.is_none() && self.factory.would_read(&panel) {
             return Err(format!(
                 "{name} requires OCR, which is not running: restart the server"
             ));
         }
         let fastest = panel.fastest();
-        let (staff, statuses) =
-            (self.hiring.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
-        let names = |staff: &Staff| -> Vec<String> {
-            let names = staff.members.iter().map(|member| member.config.name());
+        let (agents, statuses) =
+            (self.factory.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
+        let names = |agents: &AgentSet| -> Vec<String> {
+            let names = agents.members.iter().map(|member| member.config.name());
             let names = names.filter(|name| *name != WATCHTOWER);
             names.map(str::to_owned).collect()
         };
-        let (old, new) = (names(&before), names(&staff));
+        let (old, new) = (names(&before), names(&agents));
         let list = |of: &[String], not_in: &[String]| -> Vec<String> {
             let only = of.iter().filter(|name| !not_in.contains(name));
             only.cloned().collect()
         };
         let (came, left) = (list(&new, &old), list(&old, &new));
-        let stayed = staff
+        let stayed = agents
             .members
             .iter()
             .filter(|member| old.iter().any(|name| name == member.config.name()));
@@ -124,10 +124,10 @@ impl Reload {
             self.metrics.introduce_agent(name);
         }
         if let Some(patterns) = &self.patterns {
-            patterns.send_replace(self.hiring.panel().model.redact_patterns.clone());
+            patterns.send_replace(self.factory.panel().model.redact_patterns.clone());
         }
-        self.roster.restaff(statuses);
-        self.staff.send_replace(staff);
+        self.board.restaff(statuses);
+        self.agents.send_replace(agents);
         self.fastest.send_replace(fastest);
         let part = |what: &str, names: &[String]| match names {
             [] => String::new(),

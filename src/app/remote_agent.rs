@@ -15,9 +15,9 @@ use url::Url;
 use super::decoders;
 use crate::analysts;
 use crate::analysts::settings::{AgentConfig, Panel};
-use crate::analysts::{Meeting, Staff};
+use crate::analysts::{AgentContext, AgentSet};
 use crate::app::build_agents;
-use crate::app::build_agents::Hiring;
+use crate::app::build_agents::AgentFactory;
 use crate::app::cli::AgentArgs;
 use crate::app::config::{Config, Places, Secrets};
 use crate::app::print::print_findings;
@@ -28,7 +28,7 @@ use crate::base::stream_name::StreamName;
 use crate::domain::metrics::Metrics;
 use crate::media::hub::StreamHub;
 use crate::playback::client::{Client, ClientSettings};
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::screen::frames::FrameBus;
 use crate::sinks::watchtower::Reporter;
 
@@ -45,8 +45,8 @@ pub(crate) async fn run(
     let persona = args.persona.clone();
     let mut config = Config::load(places(args), secrets)?;
     alone(&mut config.panel, &persona, &config.places.config)?;
-    let (hiring, staff, roster) = Hiring::open(&config)?;
-    let Some(member) = staff.members.first() else {
+    let (factory, agents, board) = AgentFactory::open(&config)?;
+    let Some(member) = agents.members.first() else {
         bail!("no analyst to run");
     };
     let agent = member.config.name().to_owned();
@@ -69,7 +69,7 @@ pub(crate) async fn run(
     metrics.introduce_agent(&agent);
     let hub = StreamHub::holding();
     let frames = FrameBus::new();
-    let (findings, writer) = FindingsBus::open(
+    let (findings, writer) = Record::open(
         &config.places.data,
         crate::app::serve::log_place(&config),
         std::slice::from_ref(&agent),
@@ -90,18 +90,18 @@ pub(crate) async fn run(
     tracing::info!(agent, "analysing {}, reporting to {to}", shown(&whep));
 
     // Watchtower's own eyes are on the server.
-    let alone = Staff {
+    let alone = AgentSet {
         members: Arc::from([member.clone()]),
-        ..staff.clone()
+        ..agents.clone()
     };
-    let (_unchanging, staff) = watch::channel(alone);
+    let (_unchanging, agents) = watch::channel(alone);
     let sources = shutdown.child_token();
-    let meeting = Meeting {
+    let context = AgentContext {
         frames: frames.clone(),
         findings: findings.clone(),
-        roster,
+        board,
         metrics: Arc::clone(&metrics),
-        budget: hiring.budget().clone(),
+        budget: factory.budget().clone(),
     };
     // Its sender stays until the end: nothing is reloaded here.
     let (_keep, fastest) = watch::channel(config.panel.fastest());
@@ -115,7 +115,7 @@ pub(crate) async fn run(
     ));
     essential.spawn(name(
         "agents",
-        done(analysts::run(staff, meeting, sources.clone())),
+        done(analysts::run(agents, context, sources.clone())),
     ));
     essential.spawn(name(
         "decoders",

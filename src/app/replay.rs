@@ -12,20 +12,20 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::analysts::settings::{AgentConfig, Priority};
-use crate::analysts::{Agent, Meeting, Member, Mind, Policy, Thinker};
+use crate::analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Policy};
 use crate::app::build_agents;
 use crate::app::config::Config;
 use crate::app::eval::{Labels, Seen, Sent, score};
 use crate::base::stream_name::StreamName;
 use crate::codec;
-use crate::domain::agent_status::Roster;
+use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::Finding;
 use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::cassette::{Cassette, Recording, Tape};
 use crate::models::model::Model;
-use crate::models::token_counter::Gauge;
-use crate::record::FindingsBus;
+use crate::models::token_counter::TokenCounter;
+use crate::record::Record;
 use crate::record::store::IncidentQuery;
 use crate::screen::frames::FrameBus;
 use crate::screen::picture::Picture;
@@ -43,8 +43,8 @@ struct Run {
     pictures: u64,
     incidents: u64,
     metrics: Arc<Metrics>,
-    roster: Roster,
-    gauges: Vec<(AgentConfig, Arc<Gauge>)>,
+    board: AgentBoard,
+    counters: Vec<(AgentConfig, Arc<TokenCounter>)>,
 }
 
 /// Prints each finding as it is made.
@@ -92,9 +92,9 @@ pub(super) async fn eval(
     scores.readings = run.metrics.ocr_frames.get();
     scores.news = run.metrics.ocr_news.get();
     let at_intervals = (run.length.as_secs_f64() / every.as_secs_f64()).ceil() as u64;
-    let statuses = run.roster.agents();
-    for (marks, (agent, gauge)) in scores.agents.iter_mut().zip(&run.gauges) {
-        let (frames, tokens) = gauge.read();
+    let statuses = run.board.agents();
+    for (marks, (agent, counter)) in scores.agents.iter_mut().zip(&run.counters) {
+        let (frames, tokens) = counter.read();
         marks.sent = Sent {
             frames,
             tokens,
@@ -128,23 +128,23 @@ async fn run(
     let kept = Kept::open(settings.out.as_deref())?;
     let metrics = Arc::new(Metrics::new());
     let frames = FrameBus::new();
-    let (members, roster, budget) = build_agents::build(config)?;
+    let (members, board, budget) = build_agents::build(config)?;
     let members = on_tape(members, settings)?;
     let names: Vec<_> = members
         .iter()
         .map(|member| member.config.name().to_owned())
         .collect();
-    let (findings, writer) = FindingsBus::open(
+    let (findings, writer) = Record::open(
         &kept.folder.join("data"),
         &kept.folder.join("logs"),
         &names,
         &config.settings.store,
     )?;
     let mut reader = build_agents::reader(config, &frames, Some(findings.clone()), &metrics)?;
-    let meeting = Meeting {
+    let context = AgentContext {
         frames: frames.clone(),
         findings: findings.clone(),
-        roster: roster.clone(),
+        board: board.clone(),
         metrics: Arc::clone(&metrics),
         budget,
     };
@@ -155,21 +155,22 @@ async fn run(
         pictures: 0,
         incidents: 0,
         metrics,
-        roster,
-        gauges: Vec::new(),
+        board,
+        counters: Vec::new(),
     };
     let mut players = Vec::new();
     for member in members {
         // Beside each agent one that only counts what a hosted model is sent.
-        let gauge = Arc::new(Gauge::default());
-        run.gauges.push((member.config.clone(), Arc::clone(&gauge)));
+        let counter = Arc::new(TokenCounter::default());
+        run.counters
+            .push((member.config.clone(), Arc::clone(&counter)));
         players.push(Player::new(
-            gauged(&member, gauge, config),
-            counted(&meeting),
+            gauged(&member, counter, config),
+            counted(&context),
         ));
-        players.push(Player::new(member, meeting.clone()));
+        players.push(Player::new(member, context.clone()));
     }
-    drop(meeting);
+    drop(context);
 
     let stream = StreamName::new(STREAM)?;
     let mut publisher = frames.open(&stream, codec::encode_jpeg);
@@ -230,59 +231,62 @@ impl Drop for Kept {
 }
 
 /// Models from or onto a cassette, where that is wanted.
-fn on_tape(mut members: Vec<Member>, settings: &ReplaySettings) -> anyhow::Result<Vec<Member>> {
+fn on_tape(
+    mut members: Vec<AgentSpec>,
+    settings: &ReplaySettings,
+) -> anyhow::Result<Vec<AgentSpec>> {
     if let Some(file) = &settings.cassette {
         let cassette: Arc<dyn Model> = Arc::new(Cassette::open(file)?);
         for member in &mut members {
-            let policy = member.mind.first().policy.clone();
-            member.mind = alone(Arc::clone(&cassette), policy);
+            let policy = member.chain.first().policy.clone();
+            member.chain = alone(Arc::clone(&cassette), policy);
         }
     }
     if let Some(file) = &settings.record {
         let tape = Arc::new(Tape::create(file)?);
         for member in &mut members {
-            let Thinker {
+            let ChainLink {
                 model,
                 governor,
                 policy,
-            } = member.mind.first().clone();
-            let thinker = Thinker {
+            } = member.chain.first().clone();
+            let link = ChainLink {
                 model: Arc::new(Recording::new(model, Arc::clone(&tape))),
                 governor,
                 policy,
             };
-            member.mind = Mind::new(thinker, Vec::new(), member.config.priority);
+            member.chain = ModelChain::new(link, Vec::new(), member.config.priority);
         }
     }
     Ok(members)
 }
 
-fn gauged(member: &Member, gauge: Arc<Gauge>, config: &Config) -> Member {
+fn gauged(member: &AgentSpec, counter: Arc<TokenCounter>, config: &Config) -> AgentSpec {
     let policy = Policy {
         redact: config.panel.model.redact,
-        ..member.mind.first().policy.clone()
+        ..member.chain.first().policy.clone()
     };
-    Member {
+    AgentSpec {
         config: member.config.clone(),
-        mind: alone(gauge, policy),
+        chain: alone(counter, policy),
     }
 }
 
-fn alone(model: Arc<dyn Model>, policy: Policy) -> Mind {
-    let thinker = Thinker {
+fn alone(model: Arc<dyn Model>, policy: Policy) -> ModelChain {
+    let link = ChainLink {
         model,
         governor: None,
         policy,
     };
-    Mind::new(thinker, Vec::new(), Priority::Normal)
+    ModelChain::new(link, Vec::new(), Priority::Normal)
 }
 
 /// The same meeting, without being noted there.
-fn counted(meeting: &Meeting) -> Meeting {
-    Meeting {
-        roster: Roster::new(Vec::new()),
+fn counted(context: &AgentContext) -> AgentContext {
+    AgentContext {
+        board: AgentBoard::new(Vec::new()),
         metrics: Arc::new(Metrics::new()),
-        ..meeting.clone()
+        ..context.clone()
     }
 }
 
@@ -294,11 +298,11 @@ struct Player {
 }
 
 impl Player {
-    fn new(member: Member, meeting: Meeting) -> Self {
+    fn new(member: AgentSpec, context: AgentContext) -> Self {
         Self {
             interval: SignedDuration::try_from(member.config.interval)
                 .unwrap_or(SignedDuration::MAX),
-            agent: Agent::new(member, meeting),
+            agent: Agent::new(member, context),
             due: Timestamp::MIN,
         }
     }

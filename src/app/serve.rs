@@ -28,24 +28,24 @@ use tokio_util::sync::CancellationToken;
 use crate::analysts;
 use crate::analysts::settings::AgentConfig;
 use crate::analysts::watchdog::Watchdog;
-use crate::analysts::{Clerk, Meeting, Staff};
-use crate::app::build_agents::Hiring;
+use crate::analysts::{AgentContext, AgentSet, AskService};
+use crate::app::build_agents::AgentFactory;
 use crate::app::config::Config;
 use crate::app::reload::Reload;
 use crate::base::tls::Tls;
 use crate::codec;
-use crate::console::{Console, ConsoleSettings, Doors, Views};
-use crate::domain::agent_status::Roster;
+use crate::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
+use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::WATCHTOWER;
 use crate::domain::metrics::Metrics;
-use crate::domain::sink_status::Deliveries;
+use crate::domain::sink_status::SinkBoard;
 use crate::ingest;
 use crate::media::hub::StreamHub;
 use crate::media::hub::renditions::Renditions;
 use crate::playback;
 use crate::playback::settings::Transcode;
 use crate::record::snapshots::History;
-use crate::record::{FindingsBus, LogPlace};
+use crate::record::{LogPlace, Record};
 use crate::screen::Reader;
 use crate::screen::frames::FrameBus;
 use crate::sinks::Sinks;
@@ -64,15 +64,15 @@ pub struct App {
     renditions: Renditions,
     hub: StreamHub,
     frames: FrameBus,
-    findings: FindingsBus,
+    findings: Record,
     writer: JoinHandle<()>,
-    hiring: Hiring,
-    staff: watch::Sender<Staff>,
-    roster: Roster,
+    factory: AgentFactory,
+    agents: watch::Sender<AgentSet>,
+    board: AgentBoard,
     metrics: Arc<Metrics>,
     reader: Option<Reader>,
     sinks: Sinks,
-    deliveries: Deliveries,
+    sink_board: SinkBoard,
 }
 
 /// Where the server really listens, which differs from what was asked for
@@ -92,7 +92,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let hub = StreamHub::holding();
         let frames = FrameBus::new();
-        let (hiring, staff, roster) = Hiring::open(&config)?;
+        let (factory, agents, board) = AgentFactory::open(&config)?;
         let names: Vec<_> = config
             .panel
             .enabled()
@@ -100,7 +100,7 @@ impl App {
             .chain([WATCHTOWER])
             .map(str::to_owned)
             .collect();
-        let (findings, writer) = FindingsBus::open(
+        let (findings, writer) = Record::open(
             &config.places.data,
             log_place(&config),
             &names,
@@ -108,9 +108,9 @@ impl App {
         )?;
         // Of the day, and of the hour before it began.
         let since = Timestamp::now() - SignedDuration::from_hours(25);
-        hiring.budget().recall(&findings.spent_since(since).await?);
-        let deliveries = Deliveries::default();
-        let sinks = Sinks::open(&config.settings.sinks, &findings, &deliveries, &metrics).await?;
+        factory.budget().recall(&findings.spent_since(since).await?);
+        let sink_board = SinkBoard::default();
+        let sinks = Sinks::open(&config.settings.sinks, &findings, &sink_board, &metrics).await?;
         let reader =
             crate::app::build_agents::reader(&config, &frames, Some(findings.clone()), &metrics)?;
         let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
@@ -158,13 +158,13 @@ impl App {
             frames,
             findings,
             writer,
-            hiring,
-            staff: watch::Sender::new(staff),
-            roster,
+            factory,
+            agents: watch::Sender::new(agents),
+            board,
             metrics,
             reader,
             sinks,
-            deliveries,
+            sink_board,
         })
     }
 
@@ -205,29 +205,29 @@ impl App {
             .context("failed to read the addresses listened on")?;
         self.announce(addresses);
         let ready = Arc::new(AtomicBool::new(true));
-        let roster = self.roster;
-        let meeting = Meeting {
+        let board = self.board;
+        let context = AgentContext {
             frames: self.frames.clone(),
             findings: self.findings.clone(),
-            roster: roster.clone(),
+            board: board.clone(),
             metrics: Arc::clone(&self.metrics),
-            budget: self.hiring.budget().clone(),
+            budget: self.factory.budget().clone(),
         };
-        let views = Views {
+        let console = ConsoleState {
             hub: self.hub.clone(),
             frames: self.frames.clone(),
             findings: self.findings.clone(),
-            roster: roster.clone(),
+            board: board.clone(),
             metrics: Arc::clone(&self.metrics),
-            deliveries: self.deliveries,
-            budget: self.hiring.budget().clone(),
-            doors: Doors {
+            sink_board: self.sink_board,
+            budget: self.factory.budget().clone(),
+            endpoints: Endpoints {
                 rtmp: addresses.rtmp,
                 rtmps: addresses.rtmps,
                 stream_key: self.config.secrets.stream_key.is_some(),
                 public_address: self.config.places.public_address.clone(),
             },
-            answers: Arc::new(Clerk::new(self.staff.subscribe(), meeting.clone())),
+            answers: Arc::new(AskService::new(self.agents.subscribe(), context.clone())),
             redact: self.config.panel.model.redact_at_home(),
             ready: Arc::clone(&ready),
         };
@@ -240,7 +240,7 @@ impl App {
         essential.spawn(name(
             "console",
             served(self.console.run(
-                views,
+                console,
                 playback::router(self.gateway.clone()),
                 sources.clone(),
             )),
@@ -269,7 +269,7 @@ impl App {
         let watchdog = Watchdog::new(
             self.hub.clone(),
             self.frames.clone(),
-            meeting.roster.clone(),
+            context.board.clone(),
             self.findings.clone(),
             self.config.settings.watchdog.clone(),
         );
@@ -286,16 +286,16 @@ impl App {
         essential.spawn(name(
             "agents",
             done(analysts::run(
-                self.staff.subscribe(),
-                meeting,
+                self.agents.subscribe(),
+                context,
                 sources.clone(),
             )),
         ));
         let reload = Reload {
             file: self.config.places.config.clone(),
-            hiring: self.hiring,
-            staff: self.staff,
-            roster,
+            factory: self.factory,
+            agents: self.agents,
+            board,
             findings: self.findings.clone(),
             metrics: Arc::clone(&self.metrics),
             fastest,
@@ -348,7 +348,7 @@ impl App {
         if let Some(tls) = &self.tls {
             tracing::info!("certificate in use: {}", tls.certificate());
         }
-        for agent in self.roster.agents() {
+        for agent in self.board.agents() {
             tracing::info!(
                 agent = agent.name,
                 provider = agent.provider,
@@ -356,20 +356,20 @@ impl App {
                 "analyst enabled"
             );
         }
-        let staff = self.staff.borrow().clone();
+        let agents = self.agents.borrow().clone();
         let mut told = Vec::new();
-        for thinker in staff
+        for link in agents
             .members
             .iter()
-            .flat_map(|member| member.mind.thinkers())
+            .flat_map(|member| member.chain.links())
         {
-            let (model, lacks) = (thinker.model.identity(), thinker.model.lacks());
+            let (model, lacks) = (link.model.identity(), link.model.lacks());
             if !lacks.is_empty() && !told.contains(&model.provider) {
                 tracing::info!("{} models: {lacks}", model.provider);
                 told.push(model.provider);
             }
         }
-        if self.staff.borrow().members.is_empty() {
+        if self.agents.borrow().members.is_empty() {
             tracing::info!("no analyst enabled: streams are relayed without analysis");
         }
     }

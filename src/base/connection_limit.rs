@@ -34,7 +34,7 @@ pub struct Caps {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Turned {
+pub enum Rejected {
     #[error("too many connections from this address")]
     AddressFull,
     #[error("too many connections")]
@@ -58,7 +58,7 @@ struct Table {
 #[derive(Debug, Default)]
 struct Record {
     open: usize,
-    guesses: Option<Guesses>,
+    failures: Option<Guesses>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ struct Guesses {
 
 /// An admitted connection; dropping it gives the place back.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     admission: Arc<Admission>,
     address: IpAddr,
 }
@@ -82,23 +82,26 @@ impl Admission {
         }
     }
 
-    pub fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<Place, Turned> {
+    pub fn admit(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Result<ConnectionSlot, Rejected> {
         let address = network(peer);
         let mut table = self.table();
         if table.open >= self.caps.total {
-            return Err(Turned::Full);
+            return Err(Rejected::Full);
         }
         let record = table.addresses.entry(address).or_default();
         let spared = self.caps.spares_loopback && peer.to_canonical().is_loopback();
         if record.open >= self.caps.per_address && !spared {
-            return Err(Turned::AddressFull);
+            return Err(Rejected::AddressFull);
         }
-        if record.guesses.is_some_and(|guesses| guesses.pausing(now)) {
-            return Err(Turned::Guessing);
+        if record
+            .failures
+            .is_some_and(|failures| failures.pausing(now))
+        {
+            return Err(Rejected::Guessing);
         }
         record.open += 1;
         table.open += 1;
-        Ok(Place {
+        Ok(ConnectionSlot {
             admission: Arc::clone(self),
             address,
         })
@@ -110,32 +113,34 @@ impl Admission {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Notes a wrong key; says how long its answer should wait.
     pub fn guessed(&self, now: Instant) -> Duration {
         let mut table = self.admission.table();
         let record = table.addresses.entry(self.address).or_default();
-        let before = record.guesses.filter(|guesses| !guesses.forgotten(now));
-        let count = before.map_or(0, |guesses| guesses.count).saturating_add(1);
-        record.guesses = Some(Guesses { count, last: now });
+        let before = record.failures.filter(|failures| !failures.forgotten(now));
+        let count = before
+            .map_or(0, |failures| failures.count)
+            .saturating_add(1);
+        record.failures = Some(Guesses { count, last: now });
         (Duration::from_millis(25) * (1 << count.min(6))).min(LONGEST_DELAY)
     }
 
     /// The right key clears the record.
     pub fn proved(&self) {
         if let Some(record) = self.admission.table().addresses.get_mut(&self.address) {
-            record.guesses = None;
+            record.failures = None;
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut table = self.admission.table();
         table.open -= 1;
         if let Some(record) = table.addresses.get_mut(&self.address) {
             record.open -= 1;
-            if record.open == 0 && record.guesses.is_none() {
+            if record.open == 0 && record.failures.is_none() {
                 table.addresses.remove(&self.address);
             }
         }
@@ -151,8 +156,8 @@ impl Table {
         self.addresses.retain(|_, record| {
             record.open > 0
                 || record
-                    .guesses
-                    .is_some_and(|guesses| !guesses.forgotten(now))
+                    .failures
+                    .is_some_and(|failures| !failures.forgotten(now))
         });
         // More guessers than we remember: all get a fresh start.
         if self.addresses.len() > REMEMBERED {
@@ -208,7 +213,10 @@ mod tests {
         }));
         let now = Instant::now();
         let _abroad = admission.admit(PEER, now).expect("free");
-        assert_eq!(admission.admit(PEER, now).err(), Some(Turned::AddressFull));
+        assert_eq!(
+            admission.admit(PEER, now).err(),
+            Some(Rejected::AddressFull)
+        );
         let mut here = Vec::new();
         for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             let local = local.parse().expect("an address");
@@ -217,7 +225,7 @@ mod tests {
         }
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         here.push(admission.admit(local, now).expect("free"));
-        assert_eq!(admission.admit(local, now).err(), Some(Turned::Full));
+        assert_eq!(admission.admit(local, now).err(), Some(Rejected::Full));
     }
 
     #[test]
@@ -226,10 +234,13 @@ mod tests {
         let now = Instant::now();
         let first = admission.admit(PEER, now).expect("free");
         let _second = admission.admit(PEER, now).expect("free");
-        assert_eq!(admission.admit(PEER, now).err(), Some(Turned::AddressFull));
+        assert_eq!(
+            admission.admit(PEER, now).err(),
+            Some(Rejected::AddressFull)
+        );
         let other = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let _third = admission.admit(other, now).expect("free");
-        assert_eq!(admission.admit(other, now).err(), Some(Turned::Full));
+        assert_eq!(admission.admit(other, now).err(), Some(Rejected::Full));
         drop(first);
         assert!(admission.admit(PEER, now).is_ok());
     }
@@ -240,7 +251,7 @@ mod tests {
         let now = Instant::now();
         let _held = admission.admit("2001:db8::1".parse().unwrap(), now);
         let same = admission.admit("2001:db8::ffff:2".parse().unwrap(), now);
-        assert_eq!(same.err(), Some(Turned::AddressFull));
+        assert_eq!(same.err(), Some(Rejected::AddressFull));
         assert!(
             admission
                 .admit("2001:db8:0:1::1".parse().unwrap(), now)
@@ -259,7 +270,7 @@ mod tests {
             delays.push(place.guessed(now).as_millis());
         }
         assert_eq!(delays, [50, 100, 200, 400, 400]);
-        assert_eq!(admission.admit(PEER, now).err(), Some(Turned::Guessing));
+        assert_eq!(admission.admit(PEER, now).err(), Some(Rejected::Guessing));
         assert!(
             admission
                 .admit(PEER, now + Duration::from_millis(500))
@@ -269,7 +280,10 @@ mod tests {
             place.guessed(now);
         }
         let almost = now + LONGEST_PAUSE - Duration::from_millis(1);
-        assert_eq!(admission.admit(PEER, almost).err(), Some(Turned::Guessing));
+        assert_eq!(
+            admission.admit(PEER, almost).err(),
+            Some(Rejected::Guessing)
+        );
         assert!(admission.admit(PEER, now + LONGEST_PAUSE).is_ok());
         place.proved();
         assert!(admission.admit(PEER, now).is_ok());

@@ -49,7 +49,7 @@ impl Moment {
 }
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct DecodePolicy {
     mode: Mode,
     keyframe: Option<Moment>,
     /// Intervals in a row that served the fastest analyst.
@@ -58,7 +58,7 @@ pub(super) struct Pace {
     proof: u32,
 }
 
-impl Default for Pace {
+impl Default for DecodePolicy {
     fn default() -> Self {
         Self {
             mode: Mode::Full,
@@ -69,7 +69,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl DecodePolicy {
     pub(super) fn mode(&self) -> Mode {
         self.mode
     }
@@ -134,7 +134,7 @@ mod tests {
     /// Feeds units at 10 a second, keyframes every `interval` of them, and
     /// returns in how many of them the mode was full.
     struct Feed {
-        pace: Pace,
+        pace: DecodePolicy,
         start: Instant,
         unit: u32,
         switches: u32,
@@ -143,7 +143,7 @@ mod tests {
     impl Feed {
         fn new() -> Self {
             Self {
-                pace: Pace::default(),
+                pace: DecodePolicy::default(),
                 start: Instant::now(),
                 unit: 0,
                 switches: 0,
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn timestamps_that_jump_or_stand_still_are_survived() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = DecodePolicy::default();
         let mut at = |ms: i64, seconds: u32| {
             let now = Moment {
                 dts: MediaTime::from_ms(ms),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::convert::{self, Converter};
 use super::video::{Decoded, VideoDecoder};
-use crate::codec::decode_policy::{Mode, Moment, Pace};
+use crate::codec::decode_policy::{DecodePolicy, Mode, Moment};
 use crate::domain::metrics::{Dropped, Metrics};
 use crate::media::AccessUnit;
 use crate::screen::frames::FramePublisher;
@@ -53,7 +53,7 @@ pub(super) struct Session {
     metrics: Arc<Metrics>,
     converter: Converter,
     decoder: Option<VideoDecoder>,
-    pace: Pace,
+    pace: DecodePolicy,
     /// Everything since the last keyframe, that one included; empty in full
     /// mode.
     held: VecDeque<Held>,
@@ -88,7 +88,7 @@ impl Session {
             metrics,
             converter: Converter::default(),
             decoder: None,
-            pace: Pace::default(),
+            pace: DecodePolicy::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             pending: None,

@@ -34,17 +34,17 @@ use utoipa_axum::routes;
 use crate::analysts::budget::Budget;
 use crate::base::secret::Secret;
 use crate::base::tls;
-use crate::console::api::event_broadcast::Wire;
-pub use crate::console::api::setup::Doors;
+use crate::console::api::event_broadcast::EventBroadcast;
+pub use crate::console::api::setup::Endpoints;
 use crate::console::auth::guard::Access;
 use crate::console::http::problem::Problem;
 use crate::console::http::server::Limits;
-use crate::domain::agent_status::Roster;
+use crate::domain::agent_status::AgentBoard;
 use crate::domain::metrics::Metrics;
-use crate::domain::sink_status::Deliveries;
+use crate::domain::sink_status::SinkBoard;
 use crate::media::hub::StreamHub;
-use crate::models::model::Answers;
-use crate::record::FindingsBus;
+use crate::models::model::QuestionAnswerer;
+use crate::record::Record;
 use crate::screen::frames::FrameBus;
 use crate::screen::redact::Redact;
 
@@ -71,17 +71,17 @@ pub struct ConsoleSettings {
 
 /// Sources of what the console shows.
 #[derive(Debug, Clone)]
-pub struct Views {
+pub struct ConsoleState {
     pub hub: StreamHub,
     pub frames: FrameBus,
-    pub findings: FindingsBus,
-    pub roster: Roster,
+    pub findings: Record,
+    pub board: AgentBoard,
     pub metrics: Arc<Metrics>,
-    pub deliveries: Deliveries,
+    pub sink_board: SinkBoard,
     pub budget: Budget,
-    pub doors: Doors,
+    pub endpoints: Endpoints,
     /// Answers to people's questions.
-    pub answers: Arc<dyn Answers>,
+    pub answers: Arc<dyn QuestionAnswerer>,
     /// Secrets painted over in the stills that are shown.
     pub redact: Redact,
     /// True once everything is open, false again while draining.
@@ -90,9 +90,9 @@ pub struct Views {
 
 #[derive(Debug, Clone)]
 struct AppState {
-    views: Views,
+    console: ConsoleState,
     /// Where event streams hear of what happens.
-    wire: Wire,
+    wire: EventBroadcast,
     /// Ends the event streams, which would else hold up the drain.
     shutdown: CancellationToken,
     /// Held while a reported finding is stored.
@@ -134,7 +134,7 @@ impl Console {
     /// `beside` are other edges' pages, which stand behind the same guard.
     pub async fn run(
         self,
-        views: Views,
+        console: ConsoleState,
         beside: OpenApiRouter,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
@@ -149,11 +149,11 @@ impl Console {
             token,
             allowed_origins,
             tls.is_some(),
-            views.metrics.wrong_tokens.clone(),
+            console.metrics.wrong_tokens.clone(),
         );
         let state = AppState {
-            wire: Wire::new(),
-            views,
+            wire: EventBroadcast::new(),
+            console,
             shutdown: shutdown.clone(),
             reports: Arc::default(),
             description: Arc::default(),
@@ -161,7 +161,7 @@ impl Console {
         let feeding = state
             .wire
             .clone()
-            .feed(state.views.clone(), shutdown.clone());
+            .feed(state.console.clone(), shutdown.clone());
         let feeding = tokio::spawn(feeding);
         let router = router(state, beside, access, inbound_secret);
         crate::console::http::server::serve(
@@ -208,7 +208,7 @@ fn router(
         .routes(routes!(crate::console::api::incidents::set_status))
         .routes(routes!(crate::console::api::incidents::annotate))
         .routes(routes!(crate::console::api::incidents::lessons))
-        .routes(routes!(crate::console::api::incidents::unlearn))
+        .routes(routes!(crate::console::api::incidents::remove_suppression))
         .routes(routes!(crate::console::api::history::moments))
         .routes(routes!(crate::console::api::history::handover))
         .routes(routes!(crate::console::api::history::evidence))
@@ -265,10 +265,10 @@ async fn healthz() -> &'static str {
     (status = 503, description = "Draining, or the record takes nothing: the disk is full, say", body = String, content_type = "text/plain", example = "not ready"),
 ))]
 async fn readyz(State(state): State<AppState>) -> Response {
-    if !state.views.ready.load(Ordering::Relaxed) {
+    if !state.console.ready.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response();
     }
-    match state.views.findings.trouble().await {
+    match state.console.findings.trouble().await {
         None => "ready".into_response(),
         Some(why) => {
             let told = format!("not ready: {why}");
@@ -281,7 +281,10 @@ async fn readyz(State(state): State<AppState>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.views.metrics.render())
+    (
+        [(header::CONTENT_TYPE, kind)],
+        state.console.metrics.render(),
+    )
 }
 
 async fn no_such_page() -> Problem {

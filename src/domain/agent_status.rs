@@ -79,7 +79,7 @@ pub enum NotAdmitted {
 
 /// The panel. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Roster {
+pub struct AgentBoard {
     inner: Arc<Inner>,
 }
 
@@ -90,7 +90,7 @@ struct Inner {
     changes: watch::Sender<u64>,
 }
 
-impl Roster {
+impl AgentBoard {
     /// In the order of `agents.toml`, which stays; agents on other machines follow.
     pub fn new(agents: Vec<AgentStatus>) -> Self {
         let inner = Inner {

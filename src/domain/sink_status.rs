@@ -48,13 +48,13 @@ impl Delivery {
 
 /// Cheap to clone; all clones show the same.
 #[derive(Debug, Clone, Default)]
-pub struct Deliveries {
+pub struct SinkBoard {
     rows: Arc<Mutex<Vec<Delivery>>>,
     /// Dead letters that are to be sent again: sink and event.
     again: Arc<watch::Sender<Vec<(String, Uuid)>>>,
 }
 
-impl Deliveries {
+impl SinkBoard {
     pub fn add(&self, delivery: Delivery) {
         self.rows().push(delivery);
     }

@@ -10,7 +10,7 @@ use crate::domain::finding::ModelRef;
 
 /// The words of one question and its answer, and which pictures went along.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spoken {
+pub struct RawExchange {
     /// Who the model is to be.
     pub system: String,
     pub question: String,

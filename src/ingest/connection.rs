@@ -17,7 +17,7 @@ use super::chunk::Message;
 use super::flv::{Demuxer, Fault};
 use super::server::{Shared, Summary};
 use super::session::{Connect, Event, Metadata, Publish, Session, SessionError};
-use crate::base::connection_limit::Place;
+use crate::base::connection_limit::ConnectionSlot;
 use crate::base::tls::HandshakeError;
 use crate::domain::metrics::Dropped;
 use crate::media::hub::Publisher;
@@ -148,7 +148,7 @@ impl From<io::Error> for End {
 pub(super) struct Connection<S> {
     socket: S,
     peer: SocketAddr,
-    place: Place,
+    place: ConnectionSlot,
     shared: Arc<Shared>,
     session: Session,
     opened: Instant,
@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
         socket: S,
         peer: SocketAddr,
-        place: Place,
+        place: ConnectionSlot,
         shared: Arc<Shared>,
         opened: Instant,
     ) -> Self {

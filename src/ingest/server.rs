@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::access::Access;
 use super::chunk::Limits;
 use super::connection::{Connection, End};
-use crate::base::connection_limit::{Admission, Caps, Turned};
+use crate::base::connection_limit::{Admission, Caps, Rejected};
 use crate::base::log_limit::Flood;
 use crate::base::secret::Secret;
 use crate::base::tls;
@@ -274,7 +274,7 @@ impl Shared {
         }
     }
 
-    fn turned_away(&self, peer: SocketAddr, turned: Turned) {
+    fn turned_away(&self, peer: SocketAddr, turned: Rejected) {
         self.metrics.rtmp_connection("turned_away");
         self.hub.turned_away(peer.ip(), turned.to_string());
         if self.flood.admits(peer.ip(), "turned_away") {

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::prompt;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{ModelRef, Observation};
-use crate::models::model::{Answer, Appetite, Failure, FollowUp, Look, Model, Seen};
+use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};
 use crate::screen::frame::Frame;
 
 /// How far from the moment asked for an answer may have been given, in
@@ -101,8 +101,8 @@ impl Model for Recording {
         self.inner.identity()
     }
 
-    fn appetite(&self) -> Appetite {
-        self.inner.appetite()
+    fn frame_policy(&self) -> FramePolicy {
+        self.inner.frame_policy()
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
@@ -250,8 +250,8 @@ impl Model for Cassette {
         self.model.clone()
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite::Newest
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::Newest
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
@@ -288,8 +288,8 @@ mod tests {
             }
         }
 
-        fn appetite(&self) -> Appetite {
-            Appetite::Newest
+        fn frame_policy(&self) -> FramePolicy {
+            FramePolicy::Newest
         }
 
         fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {

@@ -20,7 +20,7 @@ const SMALLEST: u32 = 16;
 /// What a request shows, in the form it carries it; nothing for a question
 /// without a picture.
 #[derive(Default)]
-pub(super) struct Shot {
+pub(super) struct ImageSet {
     pub whole: Option<Whole>,
     /// Parts of it, enlarged.
     pub closeups: Vec<Closeup>,
@@ -40,7 +40,7 @@ pub(super) struct Closeup {
     sent: SentPicture,
 }
 
-impl Shot {
+impl ImageSet {
     /// At native resolution if it fits, else halved until it does; parts of it
     /// enlarged as far as they fit too. Costs CPU: call it off the async
     /// workers.
@@ -195,20 +195,20 @@ mod tests {
     #[test]
     fn what_fits_goes_out_as_it_is() {
         let whole = frame(1920, 1080);
-        let shot = Shot::take(Arc::clone(&whole), &[]).unwrap();
-        let sent = shot.whole.as_ref().unwrap();
+        let images = ImageSet::take(Arc::clone(&whole), &[]).unwrap();
+        let sent = images.whole.as_ref().unwrap();
         assert!(Arc::ptr_eq(&sent.frame, &whole));
         assert_eq!(sent.base64.len(), (1920 * 1080_usize).div_ceil(3) * 4);
     }
 
     #[test]
     fn what_is_too_big_shrinks_until_it_fits_and_keeps_its_name() {
-        let shot = Shot::take(frame(8000, 4000), &[]).unwrap();
-        let shot = shot.whole.unwrap();
-        assert_eq!((shot.frame.picture.width, shot.frame.seq), (2000, 7));
-        assert!(shot.base64.len() < 4_000_000);
-        assert_eq!((shot.sent.width, shot.sent.bounds), (2000, None));
-        let sum = shot.frame.still().unwrap().sha256;
+        let images = ImageSet::take(frame(8000, 4000), &[]).unwrap();
+        let images = images.whole.unwrap();
+        assert_eq!((images.frame.picture.width, images.frame.seq), (2000, 7));
+        assert!(images.base64.len() < 4_000_000);
+        assert_eq!((images.sent.width, images.sent.bounds), (2000, None));
+        let sum = images.frame.still().unwrap().sha256;
         assert_ne!(sum, frame(8000, 4000).still().unwrap().sha256);
     }
 
@@ -221,14 +221,14 @@ mod tests {
             height: 100,
         };
         let regions = [part(200), part(5), part(1800)];
-        let shot = Shot::take(frame(1920, 1080), &regions).unwrap();
-        assert_eq!(shot.closeups.len(), 2, "a sliver shows nothing");
-        assert_eq!(shot.closeups[0].bounds, [92, 52, 185, 156]);
+        let images = ImageSet::take(frame(1920, 1080), &regions).unwrap();
+        assert_eq!(images.closeups.len(), 2, "a sliver shows nothing");
+        assert_eq!(images.closeups[0].bounds, [92, 52, 185, 156]);
         assert_eq!(
-            shot.closeups[0].base64.len(),
+            images.closeups[0].base64.len(),
             (400 * 200_usize).div_ceil(3) * 4
         );
-        let full = Shot::take(frame(2000, 1400), &[part(1800)]).unwrap();
+        let full = ImageSet::take(frame(2000, 1400), &[part(1800)]).unwrap();
         assert!(full.closeups.is_empty(), "the request would be too big");
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::domain::cost::Outcome;
 use crate::domain::finding::{ModelRef, Observation, Severity};
 use crate::domain::incident::{Opinion, Stance};
-use crate::domain::transcript::{Cost, Spoken};
+use crate::domain::transcript::{Cost, RawExchange};
 use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
 
@@ -85,7 +85,7 @@ pub struct News {
 
 /// Which frames a model wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appetite {
+pub enum FramePolicy {
     /// The newest picture; what came in between is skipped.
     Newest,
     /// Every frame whose text was read since the last look.
@@ -95,12 +95,12 @@ pub enum Appetite {
 /// The worst one request of a question may cost, in tokens; nothing for a
 /// model that charges nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Most {
+pub struct CostBound {
     pub prompt_tokens: u64,
     pub output_tokens: u64,
 }
 
-impl Most {
+impl CostBound {
     /// Of so many requests: prompt and output. Any but the first may be
     /// allowed twice the output.
     pub fn of(self, requests: u32) -> (u64, u64) {
@@ -204,7 +204,7 @@ pub struct Answer {
     pub usage: Usage,
     pub model: ModelRef,
     /// What went over the wire; `None` where nothing does.
-    pub spoken: Option<Box<Spoken>>,
+    pub spoken: Option<Box<RawExchange>>,
 }
 
 /// What one analyst reported, put before another one or the critic.
@@ -247,7 +247,7 @@ pub struct Weighed {
     pub usage: Usage,
     pub model: ModelRef,
     /// As in [`Answer`].
-    pub spoken: Option<Box<Spoken>>,
+    pub spoken: Option<Box<RawExchange>>,
 }
 
 /// A person's question about what was on the screens.
@@ -279,7 +279,7 @@ pub struct Answered {
 }
 
 /// Whoever has people's questions answered.
-pub trait Answers: fmt::Debug + Send + Sync {
+pub trait QuestionAnswerer: fmt::Debug + Send + Sync {
     /// `None` when nobody can be asked: the configured model only applies
     /// rules.
     fn put(
@@ -362,7 +362,7 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// Provider and name as configured, version as far as known.
     fn identity(&self) -> ModelRef;
 
-    fn appetite(&self) -> Appetite;
+    fn frame_policy(&self) -> FramePolicy;
 
     /// One attempt, with the few immediate resends a provider's documents
     /// prescribe; waiting, retrying and breaking the circuit are the caller's.
@@ -387,16 +387,16 @@ pub trait Model: fmt::Debug + Send + Sync {
     }
 
     /// The worst one request for it may cost.
-    fn most_for_look(&self, _look: &Look) -> Most {
-        Most::default()
+    fn most_for_look(&self, _look: &Look) -> CostBound {
+        CostBound::default()
     }
 
-    fn most_for_case(&self, _case: &Case) -> Most {
-        Most::default()
+    fn most_for_case(&self, _case: &Case) -> CostBound {
+        CostBound::default()
     }
 
-    fn most_for_inquiry(&self, _inquiry: &Inquiry) -> Most {
-        Most::default()
+    fn most_for_inquiry(&self, _inquiry: &Inquiry) -> CostBound {
+        CostBound::default()
     }
 
     /// Finds out whether it would answer (key, name, reachability) at the

@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
-use crate::domain::transcript::Spoken;
-use crate::models::images::{Shot, blocking};
+use crate::domain::transcript::RawExchange;
+use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, Case, Failure, Fatal, Inquiry, Look, Meter, Most, Replied, Weighed,
+    Answer, Case, CostBound, Failure, Fatal, Inquiry, Look, Meter, Replied, Weighed,
 };
 use crate::models::{answer, ask_prompt, panel_prompt, prompt};
 use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
 
 /// What a request is made from.
-pub(super) struct Asking {
+pub(super) struct ModelRequest {
     pub system: String,
     pub text: String,
     /// With the parts of it to be enlarged; none for a question about the
@@ -28,7 +28,7 @@ pub(super) struct Asking {
     pub meter: Meter,
 }
 
-impl Asking {
+impl ModelRequest {
     pub(super) fn about(look: &Look) -> Result<Self, Failure> {
         let frame = look.frames.last().map(Arc::clone);
         let frame = frame.ok_or_else(no_picture)?;
@@ -62,12 +62,12 @@ impl Asking {
     }
 
     /// The picture as it is sent.
-    pub(super) async fn shot(&self) -> Result<Arc<Shot>, Failure> {
+    pub(super) async fn images(&self) -> Result<Arc<ImageSet>, Failure> {
         let Some((frame, regions)) = self.picture.clone() else {
             return Ok(Arc::default());
         };
         Ok(Arc::new(
-            blocking(move || Shot::take(frame, &regions)).await?,
+            blocking(move || ImageSet::take(frame, &regions)).await?,
         ))
     }
 
@@ -77,11 +77,11 @@ impl Asking {
         &self,
         max_output_tokens: u32,
         pictures: impl FnOnce(&Frame, usize) -> u64,
-    ) -> Most {
+    ) -> CostBound {
         let shown = self.picture.as_ref();
         let shown = shown.map(|(frame, regions)| pictures(frame, regions.len()));
         let text = self.system.len() + self.text.len() + self.schema.to_string().len();
-        Most {
+        CostBound {
             prompt_tokens: prompt::most_tokens(text) + shown.unwrap_or_default(),
             output_tokens: u64::from(max_output_tokens),
         }
@@ -89,28 +89,28 @@ impl Asking {
 }
 
 /// What was asked and said, and on which version of the picture.
-pub(super) struct Said {
-    spoken: Spoken,
+pub(super) struct ModelResponse {
+    spoken: RawExchange,
     frame: Option<Arc<Frame>>,
     usage: Usage,
 }
 
-impl Said {
+impl ModelResponse {
     pub(super) fn new(
         system: String,
         question: String,
         answer: String,
-        shot: &Shot,
+        images: &ImageSet,
         usage: Usage,
     ) -> Self {
         Self {
-            spoken: Spoken {
+            spoken: RawExchange {
                 system,
                 question,
-                pictures: shot.sent(),
+                pictures: images.sent(),
                 answer,
             },
-            frame: shot.whole.as_ref().map(|whole| Arc::clone(&whole.frame)),
+            frame: images.whole.as_ref().map(|whole| Arc::clone(&whole.frame)),
             usage,
         }
     }

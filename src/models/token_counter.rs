@@ -7,16 +7,16 @@ use futures_util::future::BoxFuture;
 use super::prompt;
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
-use crate::models::model::{Answer, Appetite, Failure, FollowUp, Look, Model};
+use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model};
 
 /// Asked as a hosted model would be.
 #[derive(Debug, Default)]
-pub struct Gauge {
+pub struct TokenCounter {
     looks: AtomicU64,
     tokens: AtomicU64,
 }
 
-impl Gauge {
+impl TokenCounter {
     /// How often it was asked, and about how many tokens that was.
     pub fn read(&self) -> (u64, u64) {
         (
@@ -26,7 +26,7 @@ impl Gauge {
     }
 }
 
-impl Model for Gauge {
+impl Model for TokenCounter {
     fn identity(&self) -> ModelRef {
         ModelRef {
             provider: "gauge".to_owned(),
@@ -36,8 +36,8 @@ impl Model for Gauge {
         }
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite::Newest
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::Newest
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {

@@ -13,20 +13,20 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Report, Tier};
-use super::slate;
-use super::small::Small;
 use super::viewer::{Sent, Shelf, Viewer};
 use crate::base::stream_name::StreamName;
 use crate::domain::metrics::{Dropped, Metrics};
 use crate::media::hub::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::media::hub::{Received, StreamHub, Subscriber};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
-use crate::playback::packet_cache::History;
+use crate::playback::packet_cache::PacketCache;
+use crate::playback::placeholder;
 use crate::playback::settings::Transcode;
+use crate::playback::small_rendition::Small;
 use crate::transport::clock::{Clock, Timebase};
-use crate::transport::gso_batch::Outlet;
+use crate::transport::gso_batch::GsoBatch;
 use crate::transport::packetizer;
-use crate::transport::udp_mux::Port;
+use crate::transport::udp_mux::UdpMux;
 use rtc::interceptor::Acknowledgement;
 
 /// How often the picture that says that there is no signal is repeated, for
@@ -43,7 +43,7 @@ const TURN: usize = 64;
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a session asks of the fan-out.
-pub(super) enum Order {
+pub(super) enum FanoutCommand {
     Join(Box<Viewer>),
     Leave(u64),
     /// Sequence numbers that did not arrive.
@@ -70,7 +70,7 @@ pub(super) enum Order {
 pub(super) struct FanContext {
     pub(super) hub: StreamHub,
     pub(super) renditions: Renditions,
-    pub(super) port: Arc<Port>,
+    pub(super) port: Arc<UdpMux>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) transcode: Transcode,
 }
@@ -78,7 +78,7 @@ pub(super) struct FanContext {
 /// The way to a stream's fan-out, which ends when the last of these is gone.
 #[derive(Debug)]
 pub(super) struct FanHandle {
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) orders: mpsc::Sender<FanoutCommand>,
     pub(super) clock: Arc<Clock>,
     /// See [`History::still_since`].
     pub(super) still_since: watch::Receiver<Option<Instant>>,
@@ -86,13 +86,13 @@ pub(super) struct FanHandle {
     pub(super) ended: CancellationToken,
 }
 
-struct Fan {
+struct Fanout {
     name: StreamName,
     context: FanContext,
     clock: Arc<Clock>,
     still_since: watch::Sender<Option<Instant>>,
     timebase: Timebase,
-    history: History,
+    history: PacketCache,
     small: Small,
     viewers: Vec<Viewer>,
     /// Some viewer has more to send.
@@ -138,13 +138,13 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
         clock: Arc::default(),
         ended: CancellationToken::new(),
     };
-    let fan = Fan {
+    let fanout = Fanout {
         name: name.clone(),
         context,
         clock: Arc::clone(&handle.clock),
         still_since,
         timebase: Timebase::default(),
-        history: History::default(),
+        history: PacketCache::default(),
         small: Small::default(),
         viewers: Vec::new(),
         pending: false,
@@ -158,16 +158,16 @@ pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle>
     };
     let ended = handle.ended.clone().drop_guard();
     tokio::spawn(async move {
-        fan.run(subscriber, receiver).await;
+        fanout.run(subscriber, receiver).await;
         drop(ended);
     });
     Some(handle)
 }
 
-impl Fan {
-    async fn run(mut self, mut source: Subscriber, mut orders: mpsc::Receiver<Order>) {
+impl Fanout {
+    async fn run(mut self, mut source: Subscriber, mut orders: mpsc::Receiver<FanoutCommand>) {
         let port = Arc::clone(&self.context.port);
-        let mut outlet = Outlet::new(&port);
+        let mut batch = GsoBatch::new(&port);
         let renditions = self.context.renditions.clone();
         let mut sound = renditions.audio(&self.name);
         // Stands as long as this does: with sound in the stream or not, the
@@ -176,13 +176,13 @@ impl Fan {
             .then(|| renditions.demand(&self.name, Kind::Audio));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut slate = tokio::time::interval(SLATE_EVERY);
-        slate.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut placeholder = tokio::time::interval(SLATE_EVERY);
+        placeholder.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(order) => self.obey(order, &mut outlet),
+                    Some(order) => self.obey(order, &mut batch),
                     None => return,
                 },
                 received = source.recv() => match received {
@@ -190,7 +190,7 @@ impl Fan {
                         self.unshown_since.get_or_insert_with(Instant::now);
                         if self.takes_source(&unit) {
                             self.show(&unit);
-                            self.pump(&mut outlet).await;
+                            self.pump(&mut batch).await;
                         }
                         self.check_shown(Instant::now());
                     }
@@ -203,7 +203,7 @@ impl Fan {
                         tracing::debug!(stream = %self.name, "signal lost; showing the slate");
                         self.lost = true;
                         self.leave_small();
-                        slate.reset_immediately();
+                        placeholder.reset_immediately();
                     }
                     Some(Received::Restarted) => {
                         tracing::debug!(stream = %self.name, "publisher changed or reconnected");
@@ -221,34 +221,34 @@ impl Fan {
                     }
                     None => return,
                 },
-                _ = slate.tick(), if self.lost => {
+                _ = placeholder.tick(), if self.lost => {
                     self.show_slate();
-                    self.pump(&mut outlet).await;
+                    self.pump(&mut batch).await;
                 }
                 unit = self.playable.next(&renditions, &self.name), if !self.lost => {
                     self.show(&unit);
-                    self.pump(&mut outlet).await;
+                    self.pump(&mut batch).await;
                 },
                 unit = self.small.next(&renditions, &self.name), if !self.lost => {
                     self.small.show(&unit, &self.timebase, Instant::now());
-                    self.pump(&mut outlet).await;
+                    self.pump(&mut batch).await;
                 },
                 packet = sound.recv() => match packet {
-                    Ok(packet) => self.play(&packet, &mut outlet).await,
+                    Ok(packet) => self.play(&packet, &mut batch).await,
                     Err(broadcast::error::RecvError::Lagged(count)) => {
                         self.context.metrics.dropped(Dropped::Viewer, count);
                     }
                     Err(broadcast::error::RecvError::Closed) => sound = renditions.audio(&self.name),
                 },
-                _ = tick.tick(), if self.pending => self.pump(&mut outlet).await,
+                _ = tick.tick(), if self.pending => self.pump(&mut batch).await,
             }
         }
     }
 
-    fn obey(&mut self, order: Order, outlet: &mut Outlet<'_>) {
+    fn obey(&mut self, order: FanoutCommand, batch: &mut GsoBatch<'_>) {
         let now = Instant::now();
         match order {
-            Order::Join(mut viewer) => {
+            FanoutCommand::Join(mut viewer) => {
                 if self.has_no_beginning() {
                     self.ask_for_twin("group of pictures too long");
                 }
@@ -258,22 +258,22 @@ impl Fan {
                 self.pending = true;
                 self.context.metrics.viewers.inc();
             }
-            Order::Leave(id) => {
+            FanoutCommand::Leave(id) => {
                 if let Some(place) = self.place(id) {
                     self.viewers.remove(place);
                     self.context.metrics.viewers.dec();
                 }
             }
-            Order::Missing { viewer, sequences } => {
+            FanoutCommand::Missing { viewer, sequences } => {
                 if let Some(place) = self.place(viewer) {
                     let viewer = &mut self.viewers[place];
                     let shelf = shelf(&self.history, &self.small);
-                    let count = viewer.retransmit(&sequences, shelf, outlet, now);
+                    let count = viewer.retransmit(&sequences, shelf, batch, now);
                     self.context.metrics.retransmits.inc_by(count);
                     self.context.metrics.viewer_packets.inc_by(count);
                 }
             }
-            Order::PictureLost(id) => {
+            FanoutCommand::PictureLost(id) => {
                 let shelf = shelf(&self.history, &self.small);
                 if let Some(place) = self.place(id)
                     && self.viewers[place].replay(shelf, now)
@@ -282,13 +282,13 @@ impl Fan {
                     self.pending = true;
                 }
             }
-            Order::Report { viewer, report } => {
+            FanoutCommand::Report { viewer, report } => {
                 let shelf = shelf(&self.history, &self.small);
                 if let Some(place) = self.place(viewer) {
                     self.viewers[place].report(report, shelf, now);
                 }
             }
-            Order::Arrived { viewer, arrivals } => {
+            FanoutCommand::Arrived { viewer, arrivals } => {
                 let shelf = shelf(&self.history, &self.small);
                 if let Some(place) = self.place(viewer) {
                     self.viewers[place].arrived(&arrivals, shelf, now);
@@ -394,11 +394,11 @@ impl Fan {
         self.timebase.note(MediaTime(0), now);
         self.clock.note(&self.timebase);
         let time = self.timebase.video(MediaTime(0));
-        self.history.push(slate::packets(), true, time, now);
+        self.history.push(placeholder::packets(), true, time, now);
     }
 
     /// Lets every viewer have what is due.
-    async fn pump(&mut self, outlet: &mut Outlet<'_>) {
+    async fn pump(&mut self, batch: &mut GsoBatch<'_>) {
         let now = Instant::now();
         let mut total = Sent::default();
         let count = self.viewers.len();
@@ -407,7 +407,7 @@ impl Fan {
         for step in 0..count {
             let place = (self.turn + step) % count;
             let shelf = shelf(&self.history, &self.small);
-            match self.viewers[place].pump(shelf, outlet, now) {
+            match self.viewers[place].pump(shelf, batch, now) {
                 Ok(sent) => total.add(sent),
                 Err(_) => {
                     self.turn = place;
@@ -446,7 +446,7 @@ impl Fan {
         }
     }
 
-    async fn play(&mut self, packet: &OpusPacket, outlet: &mut Outlet<'_>) {
+    async fn play(&mut self, packet: &OpusPacket, batch: &mut GsoBatch<'_>) {
         if !self.pictured && !self.lost {
             self.timebase.note(packet.pts, Instant::now());
             self.clock.note(&self.timebase);
@@ -456,7 +456,7 @@ impl Fan {
         for (step, viewer) in self.viewers.iter_mut().enumerate() {
             total.add(
                 viewer
-                    .send_audio(&packet.packet, time, outlet)
+                    .send_audio(&packet.packet, time, batch)
                     .unwrap_or_default(),
             );
             if step % TURN == TURN - 1 {
@@ -482,14 +482,14 @@ impl Fan {
     }
 }
 
-fn shelf<'a>(full: &'a History, small: &'a Small) -> Shelf<'a> {
+fn shelf<'a>(full: &'a PacketCache, small: &'a Small) -> Shelf<'a> {
     Shelf {
         full,
         small: small.history(),
     }
 }
 
-impl Drop for Fan {
+impl Drop for Fanout {
     fn drop(&mut self) {
         let count = i64::try_from(self.viewers.len()).unwrap_or(i64::MAX);
         self.context.metrics.viewers.dec_by(count);
@@ -510,7 +510,7 @@ impl Playable {
             return std::future::pending().await;
         };
         loop {
-            let Some(twin) = subscriber else {
+            let Some(rendition) = subscriber else {
                 changes.borrow_and_update();
                 *subscriber = renditions.video().subscribe(name);
                 if subscriber.is_none() && changes.changed().await.is_err() {
@@ -518,7 +518,7 @@ impl Playable {
                 }
                 continue;
             };
-            match twin.recv().await {
+            match rendition.recv().await {
                 Some(Received::Unit(MediaUnit::Video(unit))) => {
                     *shown = true;
                     return unit;

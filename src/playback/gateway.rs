@@ -26,10 +26,10 @@ use crate::playback::fanout;
 use crate::playback::fanout::{FanContext, FanHandle};
 use crate::playback::settings::{Transcode, WebrtcSettings};
 use crate::transport::answer;
-use crate::transport::ice_socket::Line;
+use crate::transport::ice_socket::IceSocket;
 use crate::transport::offer::{Offer, Tracks, Unmet};
 use crate::transport::tcp;
-use crate::transport::udp_mux::Port;
+use crate::transport::udp_mux::UdpMux;
 
 /// Viewers between their answer and their first picture. Each holds some
 /// 100 kB until it has shaken hands or its time is up.
@@ -185,10 +185,10 @@ impl Gateway {
     ) -> Result<Answer, Problem> {
         let name = StreamName::new(stream).map_err(|_| no_such_stream())?;
         self.check_playable(&name)?;
-        let fan = self.fan(&name).ok_or_else(no_such_stream)?;
+        let fanout = self.fanout(&name).ok_or_else(no_such_stream)?;
         let offer = Offer::parse(offer, self.tracks(&name)).map_err(|why| unmet(&why))?;
         let (guard, token) = self.admit(&name, &offer)?;
-        let line = Arc::new(Line::new(secret(8), secret(16)));
+        let line = Arc::new(IceSocket::new(secret(8), secret(16)));
         let wire = Wired::new(Arc::clone(&self.inner.peers.port), Arc::clone(&line));
         let peers = &self.inner.peers;
         let (peer, sdp) =
@@ -214,9 +214,9 @@ impl Gateway {
             session: guard.session.clone(),
             etag: guard.etag.clone(),
             sdp,
-            behind: fan.still_since.borrow().map(|since| since.elapsed()),
+            behind: fanout.still_since.borrow().map(|since| since.elapsed()),
         };
-        self.spawn(peer, fan, guard, wire, token);
+        self.spawn(peer, fanout, guard, wire, token);
         Ok(answer)
     }
 
@@ -253,7 +253,7 @@ impl Gateway {
     fn spawn(
         &self,
         peer: Peer,
-        fan: Arc<FanHandle>,
+        fanout: Arc<FanHandle>,
         mut guard: Registration,
         wire: Wired,
         end: CancellationToken,
@@ -270,7 +270,7 @@ impl Gateway {
                 }
             };
             let why = peer
-                .run(id, &fan, &*crypto, stop, || guard.connected())
+                .run(id, &fanout, &*crypto, stop, || guard.connected())
                 .await;
             tracing::debug!(why, "viewer disconnected");
             drop((guard, wire));
@@ -310,11 +310,11 @@ impl Gateway {
     }
 
     /// The fan-out of a stream, started if need be.
-    fn fan(&self, name: &StreamName) -> Option<Arc<FanHandle>> {
+    fn fanout(&self, name: &StreamName) -> Option<Arc<FanHandle>> {
         let mut fans = lock(&self.inner.fans);
-        fans.retain(|_, fan| fan.strong_count() > 0);
+        fans.retain(|_, fanout| fanout.strong_count() > 0);
         let running = fans.get(name).and_then(Weak::upgrade);
-        if let Some(running) = running.filter(|fan| !fan.ended.is_cancelled()) {
+        if let Some(running) = running.filter(|fanout| !fanout.ended.is_cancelled()) {
             return Some(running);
         }
         let started = Arc::new(fanout::start(name, self.inner.fan_context.clone())?);
@@ -391,12 +391,12 @@ impl Drop for Registration {
 
 /// A line that is plugged into the port, until dropped.
 struct Wired {
-    port: Arc<Port>,
-    line: Arc<Line>,
+    port: Arc<UdpMux>,
+    line: Arc<IceSocket>,
 }
 
 impl Wired {
-    fn new(port: Arc<Port>, line: Arc<Line>) -> Self {
+    fn new(port: Arc<UdpMux>, line: Arc<IceSocket>) -> Self {
         port.add(&line);
         Self { port, line }
     }
@@ -449,7 +449,7 @@ async fn bind_both(
     address: SocketAddr,
     crypto: &Arc<dyn RTCCryptoProvider>,
     metrics: &Arc<Metrics>,
-) -> io::Result<(Arc<Port>, TcpListener)> {
+) -> io::Result<(Arc<UdpMux>, TcpListener)> {
     let mut tries = if address.port() == 0 { 16 } else { 1 };
     loop {
         tries -= 1;
@@ -468,8 +468,8 @@ fn bind_port(
     address: SocketAddr,
     crypto: &Arc<dyn RTCCryptoProvider>,
     metrics: &Arc<Metrics>,
-) -> io::Result<Port> {
-    let bind = |address| Port::bind(address, Arc::clone(crypto), Arc::clone(metrics));
+) -> io::Result<UdpMux> {
+    let bind = |address| UdpMux::bind(address, Arc::clone(crypto), Arc::clone(metrics));
     if address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
         return bind(address);
     }

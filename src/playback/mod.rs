@@ -25,12 +25,12 @@ mod gateway;
 mod link;
 mod packet_cache;
 mod peer;
+mod placeholder;
 mod problem;
 mod routes;
 mod rtcp;
 pub mod settings;
-mod slate;
-mod small;
+mod small_rendition;
 mod viewer;
 
 pub use crate::playback::routes::router;

@@ -30,7 +30,7 @@ const RATE_STEP: Duration = Duration::from_millis(500);
 
 /// One picture's packets.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct PacketizedFrame {
     /// Counts pictures.
     pub(super) number: u64,
     /// Counts packets: the index of the first of `packets`.
@@ -42,7 +42,7 @@ pub(super) struct Parcel {
     pub(super) at: Instant,
 }
 
-impl Parcel {
+impl PacketizedFrame {
     /// Index behind its last packet.
     pub(super) fn end(&self) -> u64 {
         self.first + self.packets.len() as u64
@@ -50,26 +50,26 @@ impl Parcel {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct History {
-    parcels: VecDeque<Arc<Parcel>>,
+pub(super) struct PacketCache {
+    parcels: VecDeque<Arc<PacketizedFrame>>,
     bytes: usize,
     next_number: u64,
     next_index: u64,
     /// Kept though all after it may be gone: a still is better than nothing.
-    keyframe: Option<Arc<Parcel>>,
+    keyframe: Option<Arc<PacketizedFrame>>,
     /// Bytes since the keyframe, that included.
     group_bytes: usize,
     /// Bytes of the last seconds, by the half second.
     lately: VecDeque<(Instant, usize)>,
 }
 
-impl History {
+impl PacketCache {
     /// A picture without packets is none.
     pub(super) fn push(&mut self, packets: Vec<Packet>, keyframe: bool, time: u32, at: Instant) {
         if packets.is_empty() {
             return;
         }
-        let parcel = Parcel {
+        let frame = PacketizedFrame {
             number: self.next_number,
             first: self.next_index,
             time,
@@ -77,17 +77,17 @@ impl History {
             packets,
             at,
         };
-        let parcel = Arc::new(parcel);
+        let frame = Arc::new(frame);
         if keyframe {
-            self.keyframe = Some(Arc::clone(&parcel));
+            self.keyframe = Some(Arc::clone(&frame));
             self.group_bytes = 0;
         }
         self.next_number += 1;
-        self.next_index = parcel.end();
-        self.bytes += parcel.bytes;
-        self.group_bytes += parcel.bytes;
-        self.weigh(parcel.bytes, at);
-        self.parcels.push_back(parcel);
+        self.next_index = frame.end();
+        self.bytes += frame.bytes;
+        self.group_bytes += frame.bytes;
+        self.weigh(frame.bytes, at);
+        self.parcels.push_back(frame);
         while self.is_too_long(at) {
             let Some(gone) = self.parcels.pop_front() else {
                 break;
@@ -157,11 +157,11 @@ impl History {
         self.next_number
     }
 
-    pub(super) fn newest(&self) -> Option<&Arc<Parcel>> {
+    pub(super) fn newest(&self) -> Option<&Arc<PacketizedFrame>> {
         self.parcels.back()
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<&Arc<Parcel>> {
+    pub(super) fn get(&self, number: u64) -> Option<&Arc<PacketizedFrame>> {
         let oldest = self.parcels.front()?.number;
         match number.checked_sub(oldest) {
             Some(offset) => self.parcels.get(usize::try_from(offset).ok()?),
@@ -169,7 +169,7 @@ impl History {
         }
     }
 
-    pub(super) fn keyframe(&self) -> Option<&Arc<Parcel>> {
+    pub(super) fn keyframe(&self) -> Option<&Arc<PacketizedFrame>> {
         self.keyframe.as_ref()
     }
 
@@ -189,14 +189,14 @@ impl History {
     }
 
     /// The picture a packet belongs to, and which of its packets it is.
-    pub(super) fn find(&self, index: u64) -> Option<(&Arc<Parcel>, usize)> {
+    pub(super) fn find(&self, index: u64) -> Option<(&Arc<PacketizedFrame>, usize)> {
         let after = self.parcels.partition_point(|p| p.first <= index);
-        let parcel = match after.checked_sub(1) {
+        let frame = match after.checked_sub(1) {
             Some(place) => self.parcels.get(place)?,
             None => self.keyframe.as_ref()?,
         };
-        let offset = usize::try_from(index.checked_sub(parcel.first)?).ok()?;
-        (offset < parcel.packets.len()).then_some((parcel, offset))
+        let offset = usize::try_from(index.checked_sub(frame.first)?).ok()?;
+        (offset < frame.packets.len()).then_some((frame, offset))
     }
 }
 
@@ -215,20 +215,20 @@ mod tests {
 
     #[test]
     fn a_packet_is_found_by_its_index() {
-        let mut history = History::default();
+        let mut history = PacketCache::default();
         let now = Instant::now();
         for picture in 0..10 {
             history.push(packets(3, 10), picture % 4 == 0, 0, now);
         }
-        let (parcel, offset) = history.find(7).expect("kept");
-        assert_eq!((parcel.number, offset), (2, 1));
+        let (frame, offset) = history.find(7).expect("kept");
+        assert_eq!((frame.number, offset), (2, 1));
         assert!(history.find(30).is_none());
         assert_eq!(history.keyframe().expect("kept").number, 8);
     }
 
     #[test]
     fn it_is_bounded_though_no_keyframe_ever_comes() {
-        let mut history = History::default();
+        let mut history = PacketCache::default();
         let now = Instant::now();
         history.push(packets(1, 10), true, 0, now);
         for _ in 0..5000 {
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn nobody_begins_at_what_was_before_another_publisher() {
-        let mut history = History::default();
+        let mut history = PacketCache::default();
         let now = Instant::now();
         history.push(packets(1, 10), true, 0, now);
         history.push(packets(1, 10), false, 0, now);
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_lies_before_the_group_goes_after_a_while() {
-        let mut history = History::default();
+        let mut history = PacketCache::default();
         let start = Instant::now();
         for picture in 0..100u64 {
             let at = start + Duration::from_millis(40 * picture);

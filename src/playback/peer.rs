@@ -26,18 +26,18 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
-use super::viewer::{Leg, Tally, Viewer};
-use crate::playback::fanout::{FanHandle, Order};
+use super::viewer::{RtpStream, SenderStats, Viewer};
+use crate::playback::fanout::{FanHandle, FanoutCommand};
 use crate::playback::rtcp;
 use crate::playback::rtcp::{Deliver, Feedback, Heard};
 use crate::transport::clock;
 use crate::transport::clock::Clock;
-use crate::transport::ice_socket::{Line, LineRuntime, SILENCE};
+use crate::transport::ice_socket::{IceSocket, LineRuntime, SILENCE};
 use crate::transport::offer;
 use crate::transport::offer::Offer;
 use crate::transport::srtp::Protector;
 use crate::transport::srtp_keys::Tap;
-use crate::transport::udp_mux::Port;
+use crate::transport::udp_mux::UdpMux;
 
 /// ICE and DTLS take some 20 ms on a good network and a few seconds on a bad
 /// one; who takes longer has gone or never meant to come.
@@ -56,7 +56,7 @@ const CHECKS: Duration = Duration::from_millis(500);
 
 /// What all peers of a server share.
 pub(super) struct PeerContext {
-    pub(super) port: Arc<Port>,
+    pub(super) port: Arc<UdpMux>,
     pub(super) certificate: RTCCertificate,
     pub(super) crypto: Arc<dyn RTCCryptoProvider>,
 }
@@ -65,7 +65,7 @@ pub(super) struct PeerContext {
 pub(super) struct Peer {
     connection: Arc<dyn PeerConnection>,
     state: watch::Receiver<RTCPeerConnectionState>,
-    line: Arc<Line>,
+    line: Arc<IceSocket>,
     tap: Arc<Tap>,
     reports: mpsc::Receiver<Heard>,
     tracks: Tracks,
@@ -123,7 +123,7 @@ impl Peer {
     /// candidates in it.
     pub(super) async fn answer(
         offer: &Offer,
-        line: &Arc<Line>,
+        line: &Arc<IceSocket>,
         context: &PeerContext,
     ) -> Result<(Self, String), PeerError> {
         let tap = Arc::new(Tap::new(Arc::clone(&context.crypto)));
@@ -235,35 +235,35 @@ impl Peer {
     pub(super) async fn run(
         mut self,
         id: u64,
-        fan: &FanHandle,
+        fanout: &FanHandle,
         crypto: &dyn RTCCryptoProvider,
         stop: impl Future<Output = &'static str>,
         connected: impl FnOnce(),
     ) -> &'static str {
         let life = async {
-            self.handshake(fan).await?;
-            let tallies = self.join(id, fan, crypto).await?;
+            self.handshake(fanout).await?;
+            let tallies = self.join(id, fanout, crypto).await?;
             connected();
-            Err::<(), _>(self.watch(id, fan, &tallies).await)
+            Err::<(), _>(self.watch(id, fanout, &tallies).await)
         };
         let end = tokio::select! {
             Err(end) = life => end,
             end = stop => end,
         };
         // Nobody there any more means that it has left already.
-        let _ = fan.orders.send(Order::Leave(id)).await;
+        let _ = fanout.orders.send(FanoutCommand::Leave(id)).await;
         let _ = self.connection.close().await;
         end
     }
 
-    async fn handshake(&mut self, fan: &FanHandle) -> Result<(), &'static str> {
+    async fn handshake(&mut self, fanout: &FanHandle) -> Result<(), &'static str> {
         let connected = self.state.wait_for(|state| {
             use RTCPeerConnectionState as State;
             matches!(state, State::Connected | State::Failed | State::Closed)
         });
         let state = tokio::select! {
             state = tokio::time::timeout(HANDSHAKE, connected) => state,
-            () = fan.ended.cancelled() => return Err("stream ended"),
+            () = fanout.ended.cancelled() => return Err("stream ended"),
         };
         match state {
             Ok(Ok(state)) if *state == RTCPeerConnectionState::Connected => Ok(()),
@@ -275,35 +275,41 @@ impl Peer {
     async fn join(
         &self,
         id: u64,
-        fan: &FanHandle,
+        fanout: &FanHandle,
         crypto: &dyn RTCCryptoProvider,
     ) -> Result<Tallies, &'static str> {
         let keys = self.tap.take().ok_or("no SRTP keys")?;
         let protector = Protector::new(&keys, crypto.crypto()).map_err(|_| "no SRTP cipher")?;
-        let leg = |track: &Track| {
+        let rtp_stream = |track: &Track| {
             let first = rand::random();
-            Leg::new(track.ssrc, track.payload_type, rand::random(), first).numbered(track.numbered)
+            RtpStream::new(track.ssrc, track.payload_type, rand::random(), first)
+                .numbered(track.numbered)
         };
-        let video = self.tracks.video.as_ref().map(leg);
-        let audio = self.tracks.audio.as_ref().map(leg);
-        let tally = |leg: &Option<Leg>| leg.as_ref().map(|leg| Arc::clone(&leg.tally));
+        let video = self.tracks.video.as_ref().map(rtp_stream);
+        let audio = self.tracks.audio.as_ref().map(rtp_stream);
+        let stats = |rtp_stream: &Option<RtpStream>| {
+            rtp_stream
+                .as_ref()
+                .map(|rtp_stream| Arc::clone(&rtp_stream.stats))
+        };
         let tallies = Tallies {
-            video: tally(&video),
-            audio: tally(&audio),
+            video: stats(&video),
+            audio: stats(&audio),
         };
         let line = Arc::clone(&self.line);
         let viewer = match video {
             Some(video) => Viewer::new(id, line, protector, video, audio, Instant::now()),
             None => Viewer::listener(id, line, protector, audio, Instant::now()),
         };
-        fan.orders
-            .send(Order::Join(Box::new(viewer)))
+        fanout
+            .orders
+            .send(FanoutCommand::Join(Box::new(viewer)))
             .await
             .map_err(|_| "stream ended")?;
         Ok(tallies)
     }
 
-    async fn watch(&mut self, id: u64, fan: &FanHandle, tallies: &Tallies) -> &'static str {
+    async fn watch(&mut self, id: u64, fanout: &FanHandle, tallies: &Tallies) -> &'static str {
         let Some(fed_back) = self.tracks.any().map(|track| Arc::clone(&track.local)) else {
             return "nothing to send";
         };
@@ -324,13 +330,13 @@ impl Peer {
                         for packet in packets {
                             let order = match Feedback::of(packet.as_ref()) {
                                 Some(Feedback::Missing(sequences)) => {
-                                    Order::Missing { viewer: id, sequences }
+                                    FanoutCommand::Missing { viewer: id, sequences }
                                 }
-                                Some(Feedback::PictureLost) => Order::PictureLost(id),
+                                Some(Feedback::PictureLost) => FanoutCommand::PictureLost(id),
                                 None => continue,
                             };
                             // No room means a flood; who means it repeats it.
-                            let _ = fan.orders.try_send(order);
+                            let _ = fanout.orders.try_send(order);
                         }
                     }
                     Some(_) => {}
@@ -344,14 +350,14 @@ impl Peer {
                     let order = match heard {
                         Heard::Reception(block) if of_video(block.ssrc) => {
                             let report = rtcp::report(&block, clock::ntp());
-                            Order::Report { viewer: id, report }
+                            FanoutCommand::Report { viewer: id, report }
                         }
                         Heard::Reception(_) => continue,
-                        Heard::Arrivals(arrivals) => Order::Arrived { viewer: id, arrivals },
+                        Heard::Arrivals(arrivals) => FanoutCommand::Arrived { viewer: id, arrivals },
                     };
-                    let _ = fan.orders.try_send(order);
+                    let _ = fanout.orders.try_send(order);
                 }
-                () = fan.ended.cancelled() => return "stream ended",
+                () = fanout.ended.cancelled() => return "stream ended",
                 _ = checks.tick() => {
                     if self.line.is_closed() {
                         return "closed by the viewer";
@@ -365,7 +371,7 @@ impl Peer {
                     };
                     if reported.is_none_or(|at| at.elapsed() >= every) {
                         reported = Some(Instant::now());
-                        self.report(&fan.clock, tallies).await;
+                        self.report(&fanout.clock, tallies).await;
                     }
                 }
             }
@@ -378,20 +384,20 @@ impl Peer {
         let Some(moment) = clock.now() else {
             return;
         };
-        let report = |track: &Track, time: u32, tally: &Tally| SenderReport {
+        let report = |track: &Track, time: u32, stats: &SenderStats| SenderReport {
             ssrc: track.ssrc,
             ntp_time: moment.ntp,
-            rtp_time: time.wrapping_add(tally.time_offset),
-            packet_count: tally.packets.load(Ordering::Relaxed),
-            octet_count: tally.octets.load(Ordering::Relaxed),
+            rtp_time: time.wrapping_add(stats.time_offset),
+            packet_count: stats.packets.load(Ordering::Relaxed),
+            octet_count: stats.octets.load(Ordering::Relaxed),
             ..SenderReport::default()
         };
-        for (track, tally, time) in [
+        for (track, stats, time) in [
             (&self.tracks.video, &tallies.video, moment.video),
             (&self.tracks.audio, &tallies.audio, moment.audio),
         ] {
-            if let (Some(track), Some(tally)) = (track, tally) {
-                let report = report(track, time, tally);
+            if let (Some(track), Some(stats)) = (track, stats) {
+                let report = report(track, time, stats);
                 let _ = track.local.write_rtcp(vec![Box::new(report)]).await;
             }
         }
@@ -400,14 +406,14 @@ impl Peer {
 
 /// What was sent of each track.
 struct Tallies {
-    video: Option<Arc<Tally>>,
-    audio: Option<Arc<Tally>>,
+    video: Option<Arc<SenderStats>>,
+    audio: Option<Arc<SenderStats>>,
 }
 
 impl Tallies {
     fn is_strained(&self) -> bool {
         let video = self.video.as_ref();
-        video.is_some_and(|tally| tally.strained.load(Ordering::Relaxed))
+        video.is_some_and(|stats| stats.strained.load(Ordering::Relaxed))
     }
 }
 

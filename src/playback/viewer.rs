@@ -18,11 +18,11 @@ use bytes::Bytes;
 use rtc::interceptor::Acknowledgement;
 
 use super::link::{Link, Report, Tier};
-use crate::playback::packet_cache::{History, Parcel};
-use crate::transport::gso_batch::{Full, Outlet};
-use crate::transport::ice_socket::Line;
+use crate::playback::packet_cache::{PacketCache, PacketizedFrame};
+use crate::transport::gso_batch::{Full, GsoBatch};
+use crate::transport::ice_socket::IceSocket;
 use crate::transport::srtp::Protector;
-pub(super) use leg::{Leg, Tally};
+pub(super) use rtp_stream::{RtpStream, SenderStats};
 
 /// What may go at once: so much of the pace, and a packet or two; at most all
 /// but the largest pictures of a 1080p screen.
@@ -75,10 +75,10 @@ struct Squeeze {
 
 pub(super) struct Viewer {
     pub(super) id: u64,
-    pub(super) line: Arc<Line>,
+    pub(super) line: Arc<IceSocket>,
     protector: Protector,
-    video: Leg,
-    audio: Option<Leg>,
+    video: RtpStream,
+    audio: Option<RtpStream>,
     place: Place,
     run: Run,
     squeeze: Option<Squeeze>,
@@ -108,12 +108,12 @@ pub(super) struct Viewer {
 /// The renditions' packets.
 #[derive(Clone, Copy)]
 pub(super) struct Shelf<'a> {
-    pub(super) full: &'a History,
-    pub(super) small: Option<&'a History>,
+    pub(super) full: &'a PacketCache,
+    pub(super) small: Option<&'a PacketCache>,
 }
 
 impl<'a> Shelf<'a> {
-    fn get(&self, tier: Tier) -> &'a History {
+    fn get(&self, tier: Tier) -> &'a PacketCache {
         match (tier, self.small) {
             (Tier::Small, Some(small)) => small,
             _ => self.full,
@@ -135,10 +135,10 @@ pub(super) struct Sent {
 impl Viewer {
     pub(super) fn new(
         id: u64,
-        line: Arc<Line>,
+        line: Arc<IceSocket>,
         protector: Protector,
-        video: Leg,
-        audio: Option<Leg>,
+        video: RtpStream,
+        audio: Option<RtpStream>,
         now: Instant,
     ) -> Self {
         Self {
@@ -171,12 +171,12 @@ impl Viewer {
     /// One that takes sound alone: no picture is ever due.
     pub(super) fn listener(
         id: u64,
-        line: Arc<Line>,
+        line: Arc<IceSocket>,
         protector: Protector,
-        audio: Option<Leg>,
+        audio: Option<RtpStream>,
         now: Instant,
     ) -> Self {
-        let unused = Leg::new(0, 0, 0, 0);
+        let unused = RtpStream::new(0, 0, 0, 0);
         Self {
             place: NEVER,
             ..Self::new(id, line, protector, unused, audio, now)
@@ -187,7 +187,7 @@ impl Viewer {
     /// the live edge; waits for a keyframe if there is none. Of a group too
     /// large to go out at once it gets the keyframe, and then waits for the
     /// next.
-    pub(super) fn start(&mut self, history: &History, now: Instant) {
+    pub(super) fn start(&mut self, history: &PacketCache, now: Instant) {
         if self.place == NEVER {
             return;
         }
@@ -281,7 +281,7 @@ impl Viewer {
     }
 
     /// The small rendition is gone: on with the full one.
-    pub(super) fn small_is_gone(&mut self, full: &History) {
+    pub(super) fn small_is_gone(&mut self, full: &PacketCache) {
         if self.tier == Tier::Small {
             self.tier = Tier::Full;
             self.place = Place::Waiting {
@@ -311,7 +311,7 @@ impl Viewer {
         }
     }
 
-    fn begin_run(&mut self, at: &Parcel, squeeze: Option<Squeeze>) {
+    fn begin_run(&mut self, at: &PacketizedFrame, squeeze: Option<Squeeze>) {
         self.place = Place::At {
             number: at.number,
             packet: 0,
@@ -338,14 +338,14 @@ impl Viewer {
     pub(super) fn pump(
         &mut self,
         shelf: Shelf<'_>,
-        outlet: &mut Outlet<'_>,
+        batch: &mut GsoBatch<'_>,
         now: Instant,
     ) -> Result<Sent, Full> {
         let rate = shelf.full.sustained(now);
         self.link
             .tick(rate, self.video.next, self.behind_since, now);
         self.video
-            .tally
+            .stats
             .strained
             .store(self.link.is_strained(), Ordering::Relaxed);
         self.refill(rate, now);
@@ -364,7 +364,7 @@ impl Viewer {
                 }
             }
         }
-        let result = self.advance(history, outlet, &mut sent, now);
+        let result = self.advance(history, batch, &mut sent, now);
         self.link.sent(sent.packets, now);
         sent.pending = self.is_behind(history);
         if !sent.pending {
@@ -373,42 +373,42 @@ impl Viewer {
             self.behind_since = Some(now);
         }
         if self.tier == Tier::Small && self.link.is_probing() {
-            self.pad(history, outlet, &mut sent);
+            self.pad(history, batch, &mut sent);
             sent.pending = true;
         }
         // What was sent is counted even if the socket is full now.
         match result {
-            Err(Full::Port) if sent.packets == 0 => Err(Full::Port),
+            Err(Full::UdpMux) if sent.packets == 0 => Err(Full::UdpMux),
             _ => Ok(sent),
         }
     }
 
     fn advance(
         &mut self,
-        history: &History,
-        outlet: &mut Outlet<'_>,
+        history: &PacketCache,
+        batch: &mut GsoBatch<'_>,
         sent: &mut Sent,
         now: Instant,
     ) -> Result<(), Full> {
         while let Place::At { number, packet } = self.place
             && self.allowance > 0.0
-            && let Some(parcel) = history.get(number)
+            && let Some(frame) = history.get(number)
         {
-            let rest = parcel.packets.len() - packet;
-            let (count, bytes) = self.send(parcel, packet, rest, outlet)?;
-            let index = self.run.base + (parcel.first - self.run.first) + packet as u64;
+            let rest = frame.packets.len() - packet;
+            let (count, bytes) = self.send(frame, packet, rest, batch)?;
+            let index = self.run.base + (frame.first - self.run.first) + packet as u64;
             self.video.next = index + count as u64;
             if self.video.numbered.is_some() {
-                let parts = parcel.packets[packet..packet + count].iter();
+                let parts = frame.packets[packet..packet + count].iter();
                 for (index, part) in (index..).zip(parts) {
                     self.link.departed(index, part.len(), now);
                 }
             }
             self.allowance -= bytes as f64;
-            self.newest_time = Some(self.time(parcel));
+            self.newest_time = Some(self.time(frame));
             sent.packets += count as u64;
             sent.bytes += bytes as u64;
-            let done = packet + count == parcel.packets.len();
+            let done = packet + count == frame.packets.len();
             self.place = match done {
                 true if self.still => Place::Waiting { from: number + 1 },
                 true => Place::At {
@@ -421,7 +421,7 @@ impl Viewer {
                 },
             };
         }
-        self.video.tally.add(sent.packets, sent.bytes);
+        self.video.stats.add(sent.packets, sent.bytes);
         Ok(())
     }
 
@@ -429,19 +429,19 @@ impl Viewer {
     /// and their payload bytes.
     fn send(
         &mut self,
-        parcel: &Parcel,
+        frame: &PacketizedFrame,
         from: usize,
         most: usize,
-        outlet: &mut Outlet<'_>,
+        batch: &mut GsoBatch<'_>,
     ) -> Result<(usize, usize), Full> {
-        let time = self.time(parcel);
+        let time = self.time(frame);
         // What is sent again alone goes whatever the allowance.
         let room = self.allowance.max(1.0);
-        let index = self.run.base + (parcel.first - self.run.first) + from as u64;
+        let index = self.run.base + (frame.first - self.run.first) + from as u64;
         let overhead = self.video.header_length() + self.protector.tag_length();
-        let mut batch = outlet.batch(&self.line, overhead);
+        let mut batch = batch.batch(&self.line, overhead);
         let (mut count, mut bytes) = (0, 0);
-        for packet in parcel.packets[from..].iter().take(most) {
+        for packet in frame.packets[from..].iter().take(most) {
             if !batch.has_room(packet.len()) || bytes as f64 >= room {
                 break;
             }
@@ -461,20 +461,26 @@ impl Viewer {
         &mut self,
         packet: &Bytes,
         time: u32,
-        outlet: &mut Outlet<'_>,
+        batch: &mut GsoBatch<'_>,
     ) -> Option<Sent> {
-        let leg = self.audio.as_mut()?;
-        let header = leg.header(leg.next, false, time);
-        let overhead = leg.header_length() + self.protector.tag_length();
-        let mut batch = outlet.batch(&self.line, overhead);
+        let rtp_stream = self.audio.as_mut()?;
+        let header = rtp_stream.header(rtp_stream.next, false, time);
+        let overhead = rtp_stream.header_length() + self.protector.tag_length();
+        let mut batch = batch.batch(&self.line, overhead);
         let packet = crate::transport::packetizer::Packet::whole(packet.clone(), false);
-        batch.add(&header, &packet, &mut self.protector, leg.ssrc, leg.next);
+        batch.add(
+            &header,
+            &packet,
+            &mut self.protector,
+            rtp_stream.ssrc,
+            rtp_stream.next,
+        );
         // The index is used up even if the packet is lost here.
-        leg.next += 1;
+        rtp_stream.next += 1;
         batch.send().ok()?;
         let bytes = packet.len() as u64;
         self.allowance -= packet.len() as f64;
-        leg.tally.add(1, bytes);
+        rtp_stream.stats.add(1, bytes);
         Some(Sent {
             packets: 1,
             bytes,
@@ -487,25 +493,25 @@ impl Viewer {
         Some(self.run.first + index.checked_sub(self.run.base)?)
     }
 
-    fn time(&self, parcel: &Parcel) -> u32 {
+    fn time(&self, frame: &PacketizedFrame) -> u32 {
         match self.squeeze {
-            Some(squeeze) if (squeeze.from..squeeze.until).contains(&parcel.number) => {
-                let nth = (parcel.number - squeeze.from) as u32;
+            Some(squeeze) if (squeeze.from..squeeze.until).contains(&frame.number) => {
+                let nth = (frame.number - squeeze.from) as u32;
                 squeeze
                     .first_time
                     .wrapping_add(nth.wrapping_mul(squeeze.step))
             }
-            _ => parcel.time,
+            _ => frame.time,
         }
     }
 
-    fn is_behind(&self, history: &History) -> bool {
+    fn is_behind(&self, history: &PacketCache) -> bool {
         matches!(self.place, Place::At { number, .. } if number < history.next_number())
     }
 
     /// A viewer behind for too long, or whose next picture is gone, goes on at
     /// a keyframe. Returns how many pictures it misses.
-    fn skip_if_slow(&mut self, history: &History, now: Instant) -> u64 {
+    fn skip_if_slow(&mut self, history: &PacketCache, now: Instant) -> u64 {
         let Place::At { number, .. } = self.place else {
             return 0;
         };
@@ -547,7 +553,7 @@ impl Viewer {
     }
 }
 
-mod leg;
 mod resend;
+mod rtp_stream;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::domain::agent_name::log_name;
 use crate::domain::finding::{Evidence, Finding, printable};
-use crate::domain::incident::{Change, Exchange, Incident, Judgement, News, Opinion, Status};
+use crate::domain::incident::{Change, Exchange, Incident, News, Opinion, PanelVerdict, Status};
 use crate::record::line_file::LineFile;
 use crate::record::settings::LogSettings;
 
@@ -188,7 +188,7 @@ fn reply(opinion: &Opinion, incident: &Incident) -> String {
     text + &about(incident)
 }
 
-fn settled(verdict: &Judgement, incident: &Incident) -> String {
+fn settled(verdict: &PanelVerdict, incident: &Incident) -> String {
     let dissent = match verdict.dissent.as_slice() {
         [] => String::new(),
         dissent => format!("; dissent: {}", dissent.join(", ")),

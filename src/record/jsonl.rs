@@ -26,7 +26,7 @@ const NOTED_EVERY: Duration = Duration::from_secs(5);
 const PAGE: usize = 1000;
 
 #[derive(Debug)]
-pub(super) struct Export {
+pub(super) struct JsonLines {
     path: PathBuf,
     file: LineFile,
     /// The last finding in the file.
@@ -53,7 +53,7 @@ struct Line {
     id: Uuid,
 }
 
-impl Export {
+impl JsonLines {
     pub(super) fn open(path: &Path, rotation: LogSettings) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),

@@ -28,18 +28,18 @@ use jiff::Timestamp;
 
 use crate::domain::cost::Spend;
 use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Exchange, Incident, Lesson, Note};
+use crate::domain::incident::{Change, Exchange, Incident, Note, Suppression};
 use crate::domain::screen_text::ScreenText;
 use crate::domain::transcript::Transcript;
 use crate::record::agent_logs::AgentLogs;
-use crate::record::jsonl::Export;
+use crate::record::jsonl::JsonLines;
 use crate::record::settings::{LogSettings, StoreSettings};
-use crate::record::writer_thread::{Job, Recorder, Reply};
+use crate::record::writer_thread::{Job, Reply, WriterThread};
 use crate::screen::KeepText;
 use store::{
-    Buried, DeadLetter, Disk, Done, Dossier, Entry, FindingQuery, Hit, IncidentQuery, Moment,
-    MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal,
-    Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
+    Buried, DeadLetter, Disk, Done, Entry, FindingQuery, Hit, IncidentDetail, IncidentQuery,
+    Moment, MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection,
+    Refusal, Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
 };
 
 pub use crate::record::line_file::LineFile;
@@ -56,7 +56,7 @@ const TELLING: usize = 2;
 
 /// Cheap to clone. The files are closed when the last clone is gone.
 #[derive(Debug, Clone)]
-pub struct FindingsBus {
+pub struct Record {
     to_disk: mpsc::Sender<Job>,
     shared: Arc<Shared>,
 }
@@ -122,7 +122,7 @@ impl From<Refusal> for PublishError {
     }
 }
 
-impl FindingsBus {
+impl Record {
     /// Opens the store in `data` and the files under `logs`, and makes
     /// `findings.jsonl` whole. The handle ends when the last clone of the bus
     /// is gone and all is written.
@@ -144,7 +144,7 @@ impl FindingsBus {
         };
         std::fs::create_dir_all(logs).map_err(logs_error(logs))?;
         let file = logs.join(jsonl::NAME);
-        let mut export = Export::open(&file, rotation).map_err(logs_error(&file))?;
+        let mut export = JsonLines::open(&file, rotation).map_err(logs_error(&file))?;
         let mut logs = AgentLogs::open(logs, agents, rotation).map_err(logs_error(logs))?;
         let (writer, readers) = store::open(data, settings)?;
         match export.make_whole(&readers) {
@@ -166,7 +166,7 @@ impl FindingsBus {
             refused: Mutex::new(None),
         });
         let (to_disk, jobs) = mpsc::channel(QUEUED);
-        let recorder = Recorder {
+        let recorder = WriterThread {
             writer,
             export,
             logs,
@@ -271,7 +271,7 @@ impl FindingsBus {
     }
 
     /// Removes a lesson; what it quieted is reopened when it is seen again.
-    pub async fn unlearn(&self, lesson: Uuid) -> Result<(), Refusal> {
+    pub async fn remove_suppression(&self, lesson: Uuid) -> Result<(), Refusal> {
         self.ask(|reply| Job::Unlearn(lesson, reply)).await
     }
 
@@ -478,11 +478,11 @@ impl FindingsBus {
             .await
     }
 
-    pub async fn incident(&self, id: Uuid) -> Result<Option<Dossier>, StoreError> {
+    pub async fn incident(&self, id: Uuid) -> Result<Option<IncidentDetail>, StoreError> {
         self.read(move |store| store.incident(id)).await
     }
 
-    pub async fn lessons(&self) -> Result<Vec<Lesson>, StoreError> {
+    pub async fn lessons(&self) -> Result<Vec<Suppression>, StoreError> {
         self.read(Readers::lessons).await
     }
 
@@ -565,7 +565,7 @@ impl From<Stopped> for PublishError {
 }
 
 #[async_trait]
-impl KeepText for FindingsBus {
+impl KeepText for Record {
     async fn keep(&self, text: ScreenText) -> Result<(), String> {
         let kept = self.remember(text).await;
         kept.map_err(|refusal| refusal.to_string())

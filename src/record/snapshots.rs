@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::stream_name::StreamName;
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::record::store::Snapshot;
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
@@ -27,13 +27,13 @@ const RESTING: SignedDuration = SignedDuration::from_secs(10 * 60);
 #[derive(Debug)]
 pub struct History {
     pub frames: FrameBus,
-    pub findings: FindingsBus,
+    pub findings: Record,
     pub redact: Redact,
 }
 
 /// What was kept of a stream last.
 struct Kept {
-    scene: u64,
+    generation: u64,
     at: Timestamp,
 }
 
@@ -53,7 +53,7 @@ impl History {
                     continue;
                 }
                 let now = Kept {
-                    scene: frame.scene,
+                    generation: frame.generation,
                     at: frame.captured_at,
                 };
                 if self.keep(frame).await {
@@ -91,7 +91,9 @@ impl History {
 fn is_due(last: Option<&Kept>, frame: &Frame) -> bool {
     last.is_none_or(|last| {
         let since = frame.captured_at.duration_since(last.at);
-        since >= RESTING || since.is_negative() || last.scene != frame.scene && since >= CHANGING
+        since >= RESTING
+            || since.is_negative()
+            || last.generation != frame.generation && since >= CHANGING
     })
 }
 
@@ -106,17 +108,17 @@ mod tests {
     #[test]
     fn a_screen_that_changes_is_kept_more_often() {
         let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let frame = |scene, seconds| {
+        let frame = |generation, seconds| {
             let picture = Picture::grey(1, 1);
             let at = begin + SignedDuration::from_secs(seconds);
             let stream = StreamName::new("team").unwrap();
             let picture = Arc::new(picture);
             let mut frame = Frame::new(stream, 1, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
-            frame.scene = scene;
+            frame.generation = generation;
             frame
         };
         let last = Kept {
-            scene: 1,
+            generation: 1,
             at: begin,
         };
         assert!(is_due(None, &frame(1, 0)));

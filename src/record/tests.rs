@@ -35,8 +35,8 @@ fn finding(agent: &str, severity: Severity, title: &str) -> Finding {
     Finding::new(agent, stream, at, frame, observation, model)
 }
 
-fn open(dir: &Path, agents: &[String]) -> (FindingsBus, JoinHandle<()>) {
-    FindingsBus::open(&dir.join("data"), dir, agents, &StoreSettings::default()).unwrap()
+fn open(dir: &Path, agents: &[String]) -> (Record, JoinHandle<()>) {
+    Record::open(&dir.join("data"), dir, agents, &StoreSettings::default()).unwrap()
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ fn ids(dir: &Path, name: &str) -> Vec<Uuid> {
     ids
 }
 
-fn close(bus: FindingsBus, writer: JoinHandle<()>) {
+fn close(bus: Record, writer: JoinHandle<()>) {
     drop(bus);
     writer.join().unwrap();
 }
@@ -253,7 +253,7 @@ async fn a_crash_after_a_rotation_doubles_nothing() {
     };
     let settings = StoreSettings::default();
     let data = dir.path().join("data");
-    let open = || FindingsBus::open(&data, place.clone(), &[], &settings).unwrap();
+    let open = || Record::open(&data, place.clone(), &[], &settings).unwrap();
     let (bus, writer) = open();
     let mut published = Vec::new();
     let mut length = 0;

@@ -14,7 +14,7 @@ use crate::domain::incident::{Change, Exchange, Note};
 use crate::domain::screen_text::ScreenText;
 use crate::record::agent_logs::AgentLogs;
 use crate::record::jsonl;
-use crate::record::jsonl::Export;
+use crate::record::jsonl::JsonLines;
 use crate::record::store::{
     DeadLetter, Publication, Recorded, Refusal, Snapshot, StoreError, Swept, Verdict, Write,
     Writer, Written,
@@ -79,14 +79,14 @@ enum Answer {
 }
 
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(super) struct WriterThread {
     pub(super) writer: Writer,
-    pub(super) export: Export,
+    pub(super) export: JsonLines,
     pub(super) logs: AgentLogs,
     pub(super) shared: Arc<Shared>,
 }
 
-impl Recorder {
+impl WriterThread {
     /// Ends when nobody is left who could publish.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         // Of this thread alone, for waiting with a deadline.

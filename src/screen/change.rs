@@ -37,7 +37,7 @@ const MARGIN: u32 = 16;
 /// What those who look were told last.
 #[derive(Debug)]
 pub(super) struct Told {
-    pub(super) scene: u64,
+    pub(super) generation: u64,
     /// Number of those told with it.
     pub(super) nth: u64,
     page: Arc<Page>,
@@ -48,9 +48,9 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn new(scene: u64, page: Arc<Page>, at: Timestamp) -> Self {
+    pub(super) fn new(generation: u64, page: Arc<Page>, at: Timestamp) -> Self {
         Self {
-            scene,
+            generation,
             nth: 1,
             page,
             at,
@@ -124,7 +124,7 @@ impl Told {
             .collect();
         let new = |line: &&&TextLine| {
             let stood = |other: &TextLine| other.rect.meets(&line.rect);
-            changes.touch(&line.rect, self.scene) && !self.page.lines.iter().any(stood)
+            changes.touch(&line.rect, self.generation) && !self.page.lines.iter().any(stood)
         };
         if let Some(line) = appeared.iter().find(new) {
             tracing::debug!(rect = ?line.rect, "line appeared");
@@ -163,16 +163,16 @@ impl Told {
         let (width, height) = (page.picture.width, page.picture.height);
         let columns = width.div_ceil(CELL);
         let mut cells = motion::cells(&self.page.picture, &page.picture);
-        let restless = |x: u32, y: u32| {
+        let noisy = |x: u32, y: u32| {
             let at = (y / changes.tile) * changes.columns + x / changes.tile;
-            changes.restless.get(at as usize).copied().unwrap_or(false)
+            changes.noisy.get(at as usize).copied().unwrap_or(false)
         };
         for line in self.page.lines.iter().chain(page.lines.iter()) {
             clear(&mut cells, columns, &line.rect.grown(MARGIN, width, height));
         }
         let moved = (0..)
             .zip(&cells)
-            .filter(|(at, moved)| **moved && !restless(at % columns * CELL, at / columns * CELL));
+            .filter(|(at, moved)| **moved && !noisy(at % columns * CELL, at / columns * CELL));
         moved.count() as u64 * u64::from(CELL * CELL)
     }
 }
@@ -328,8 +328,8 @@ mod tests {
         );
         let ticking = Changes {
             columns: 20,
-            scenes: vec![1; 20 * 12],
-            restless: vec![true; 20 * 12],
+            generations: vec![1; 20 * 12],
+            noisy: vec![true; 20 * 12],
             ..changes
         };
         assert!(

@@ -15,10 +15,10 @@ pub struct Changes {
     pub columns: u32,
     /// Row by row, what was seen to change; empty: all of the picture in
     /// `whole`.
-    pub scenes: Vec<u64>,
+    pub generations: Vec<u64>,
     /// Tiles that have changed again and again of late: clocks, charts that
-    /// tick, films, a terminal that scrolls. As long as `scenes`.
-    pub restless: Vec<bool>,
+    /// tick, films, a terminal that scrolls. As long as `generations`.
+    pub noisy: Vec<bool>,
     /// The last scene that was new all over: the first, another window, a
     /// heartbeat.
     pub whole: u64,
@@ -33,13 +33,13 @@ pub struct Changes {
 
 impl Changes {
     /// Of a picture nothing was compared with.
-    pub fn all(scene: u64, at: Timestamp) -> Self {
+    pub fn all(generation: u64, at: Timestamp) -> Self {
         Self {
             tile: 32,
             columns: 0,
-            scenes: Vec::new(),
-            restless: Vec::new(),
-            whole: scene,
+            generations: Vec::new(),
+            noisy: Vec::new(),
+            whole: generation,
             moved_at: at,
             ticking: false,
             settling: true,
@@ -48,30 +48,30 @@ impl Changes {
 
     /// The last scene.
     pub fn newest(&self) -> u64 {
-        self.scenes.iter().copied().fold(self.whole, u64::max)
+        self.generations.iter().copied().fold(self.whole, u64::max)
     }
 
     /// The last scene in which a change was seen: a heartbeat is none.
     pub fn seen(&self) -> u64 {
-        self.scenes.iter().copied().max().unwrap_or(self.whole)
+        self.generations.iter().copied().max().unwrap_or(self.whole)
     }
 
     /// Like [`Self::since`], for whoever was shown that scene: a heartbeat
     /// since then changed nothing.
-    pub fn seen_since(&self, scene: u64, width: u32, height: u32) -> Vec<Rect> {
-        if self.scenes.is_empty() {
-            return self.since(Some(scene), width, height);
+    pub fn seen_since(&self, generation: u64, width: u32, height: u32) -> Vec<Rect> {
+        if self.generations.is_empty() {
+            return self.since(Some(generation), width, height);
         }
-        let changed: Vec<_> = self.scenes.iter().map(|at| *at > scene).collect();
+        let changed: Vec<_> = self.generations.iter().map(|at| *at > generation).collect();
         regions(&changed, self.columns, self.tile, width, height)
     }
 
     /// What changed after that scene on a picture of that size, as few
     /// rectangles from the top; all of it when nothing smaller will do.
-    pub fn since(&self, scene: Option<u64>, width: u32, height: u32) -> Vec<Rect> {
-        match scene {
-            Some(scene) if self.whole <= scene => {
-                let changed: Vec<_> = self.scenes.iter().map(|at| *at > scene).collect();
+    pub fn since(&self, generation: Option<u64>, width: u32, height: u32) -> Vec<Rect> {
+        match generation {
+            Some(generation) if self.whole <= generation => {
+                let changed: Vec<_> = self.generations.iter().map(|at| *at > generation).collect();
                 regions(&changed, self.columns, self.tile, width, height)
             }
             _ => vec![Rect {
@@ -84,9 +84,9 @@ impl Changes {
     }
 
     /// Whether a change after that scene was seen in the rectangle.
-    pub fn touch(&self, rect: &Rect, scene: u64) -> bool {
-        if self.scenes.is_empty() {
-            return self.whole > scene;
+    pub fn touch(&self, rect: &Rect, generation: u64) -> bool {
+        if self.generations.is_empty() {
+            return self.whole > generation;
         }
         let columns = self.columns as usize;
         let across =
@@ -94,9 +94,9 @@ impl Changes {
         let mut down = (rect.y / self.tile) as usize..rect.bottom().div_ceil(self.tile) as usize;
         down.any(|row| {
             let tiles = self
-                .scenes
+                .generations
                 .get(row * columns + across.start..row * columns + across.end);
-            tiles.is_some_and(|tiles| tiles.iter().any(|at| *at > scene))
+            tiles.is_some_and(|tiles| tiles.iter().any(|at| *at > generation))
         })
     }
 }
@@ -173,13 +173,13 @@ mod tests {
     fn each_sees_what_changed_since_its_own_look() {
         let mut changes = Changes {
             columns: 4,
-            scenes: vec![1; 12],
-            restless: vec![false; 12],
+            generations: vec![1; 12],
+            noisy: vec![false; 12],
             ..Changes::all(1, Timestamp::UNIX_EPOCH)
         };
-        changes.scenes[1] = 5;
-        changes.scenes[6] = 7;
-        changes.restless[6] = true;
+        changes.generations[1] = 5;
+        changes.generations[6] = 7;
+        changes.noisy[6] = true;
         assert_eq!(changes.since(Some(7), 120, 90), []);
         assert_eq!(changes.since(Some(6), 120, 90), [rect(64, 32, 32, 32)]);
         assert_eq!(changes.since(Some(4), 120, 90), [rect(32, 0, 64, 64)]);

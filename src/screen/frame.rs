@@ -23,7 +23,7 @@ pub struct Frame {
     pub seq: u64,
     /// `seq` of the first frame of this scene: it moves when the picture
     /// really changed, so that an unchanged one need not be looked at again.
-    pub scene: u64,
+    pub generation: u64,
     /// Scenes worth telling that this stream has shown by now, while it has
     /// been live; 0 where nobody reads it.
     pub told: u64,
@@ -71,7 +71,7 @@ impl Frame {
         Self {
             stream,
             seq,
-            scene: seq,
+            generation: seq,
             told: 0,
             pts,
             captured_at,

@@ -69,7 +69,7 @@ pub struct Reader {
 #[derive(Debug)]
 struct Memory {
     /// Of the frame read, by the change gate.
-    scene: u64,
+    generation: u64,
     seq: u64,
     /// When that frame was on the screen.
     at: Timestamp,
@@ -81,7 +81,7 @@ impl Memory {
     fn wants(&self, frame: &Frame) -> bool {
         let later = || frame.captured_at.duration_since(self.at) >= AGAIN;
         let rest = || !self.page.unread.is_empty() && frame.seq > self.seq;
-        self.scene != frame.scene || (self.told.is_unsure() && later()) || rest()
+        self.generation != frame.generation || (self.told.is_unsure() && later()) || rest()
     }
 }
 
@@ -217,12 +217,12 @@ impl Reader {
         self.metrics.ocr_pixels.inc_by(cost.pixels);
         log(&frame, &page, cost, spent, begun.elapsed());
         self.keep_text(&frame, &page).await;
-        let (scene, told) = self.remember(&frame, &page);
+        let (generation, told) = self.remember(&frame, &page);
         let own = self.own.borrow().clone();
         let secrets = self.secrets(&frame, &page, &own);
         let read = frame.read(Arc::clone(&page.lines), secrets.into());
         let mut read = read.looked_for(&own);
-        (read.scene, read.told) = (scene, told);
+        (read.generation, read.told) = (generation, told);
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
         if self.frames.publish_reading(Arc::new(read), all) {
@@ -241,7 +241,7 @@ impl Reader {
         tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "OCR failed");
         match self.memories.get_mut(&frame.stream) {
             Some(memory) => {
-                memory.scene = frame.scene;
+                memory.generation = frame.generation;
                 memory.seq = frame.seq;
                 memory.at = frame.captured_at;
             }
@@ -267,14 +267,14 @@ impl Reader {
             Some(told) => told,
             None => {
                 self.metrics.ocr_news.inc();
-                let mut told = Told::new(frame.scene, Arc::clone(page), frame.captured_at);
+                let mut told = Told::new(frame.generation, Arc::clone(page), frame.captured_at);
                 told.nth = before + 1;
                 told
             }
         };
-        let known = (told.scene, told.nth);
+        let known = (told.generation, told.nth);
         let memory = Memory {
-            scene: frame.scene,
+            generation: frame.generation,
             seq: frame.seq,
             at: frame.captured_at,
             page: Arc::clone(page),

@@ -4,15 +4,15 @@
 //! In the header `\` and `|` are escaped, in extensions `\`, `=` and ends of
 //! line; whatever a screen says, it stays one line with the same fields.
 
-use super::Notice;
+use super::SinkEvent;
 use super::ecs::quotes;
 use crate::domain::finding::printable;
 
 /// Of a value; a collector cuts longer ones anyway (`msg` has 1,023).
 const LONGEST: usize = 1000;
 
-pub(super) fn event(notice: &Notice) -> String {
-    let from = &notice.ocsf;
+pub(super) fn event(sink_event: &SinkEvent) -> String {
+    let from = &sink_event.ocsf;
     let info = &from["finding_info"];
     let name = info["types"][0].as_str().unwrap_or("incident");
     let header = [
@@ -20,11 +20,11 @@ pub(super) fn event(notice: &Notice) -> String {
         "Watchtower",
         env!("CARGO_PKG_VERSION"),
         name,
-        &notice.title,
+        &sink_event.title,
     ];
     let header: Vec<_> = header.iter().map(|text| head(text)).collect();
     // 0 to 10.
-    let severity = match notice.severity.as_str() {
+    let severity = match sink_event.severity.as_str() {
         "critical" => 10,
         "high" => 8,
         "medium" => 5,
@@ -40,14 +40,14 @@ pub(super) fn event(notice: &Notice) -> String {
             line.push_str(&format!("{blank}{key}={}", value(text)));
         }
     };
-    put("externalId", &notice.id.to_string());
-    put("rt", &notice.at.as_millisecond().to_string());
+    put("externalId", &sink_event.id.to_string());
+    put("rt", &sink_event.at.as_millisecond().to_string());
     put("start", &from["start_time"].to_string());
     put("end", &from["end_time"].to_string());
-    put("cnt", &notice.count.to_string());
-    put("act", notice.change.as_str());
-    put("outcome", notice.status.as_str());
-    put("msg", info["desc"].as_str().unwrap_or(&notice.title));
+    put("cnt", &sink_event.count.to_string());
+    put("act", sink_event.change.as_str());
+    put("outcome", sink_event.status.as_str());
+    put("msg", info["desc"].as_str().unwrap_or(&sink_event.title));
     put("reason", from["status_detail"].as_str().unwrap_or_default());
     let mut custom = |number: u8, label: &str, text: &str| {
         if !text.is_empty() {
@@ -55,9 +55,9 @@ pub(super) fn event(notice: &Notice) -> String {
             put(&format!("cs{number}"), text);
         }
     };
-    custom(1, "incident", &notice.incident.to_string());
-    custom(2, "stream", &notice.stream);
-    custom(3, "agents", &notice.agents.join(", "));
+    custom(1, "incident", &sink_event.incident.to_string());
+    custom(2, "stream", &sink_event.stream);
+    custom(3, "agents", &sink_event.agents.join(", "));
     custom(
         4,
         "quote",

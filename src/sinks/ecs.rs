@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::Notice;
+use super::SinkEvent;
 
 const VERSION: &str = "8.17.0";
 
-pub(super) fn event(notice: &Notice) -> Value {
-    let from = &notice.ocsf;
+pub(super) fn event(sink_event: &SinkEvent) -> Value {
+    let from = &sink_event.ocsf;
     let info = &from["finding_info"];
     let mut event = Map::new();
     let mut put = |key: &str, value: Value| {
@@ -21,15 +21,15 @@ pub(super) fn event(notice: &Notice) -> Value {
     put("@timestamp", time(&from["time"]));
     put("ecs", json!({ "version": VERSION }));
     put("message", from["message"].clone());
-    put("tags", json!(["watchtower", notice.change.as_str()]));
+    put("tags", json!(["watchtower", sink_event.change.as_str()]));
     put(
         "event",
         json!({
-            "id": notice.id,
+            "id": sink_event.id,
             "kind": "alert",
             "category": ["threat"],
             "type": ["indicator"],
-            "action": notice.change.as_str(),
+            "action": sink_event.change.as_str(),
             "module": "watchtower",
             "dataset": "watchtower.incident",
             "severity": from["severity_id"],
@@ -101,13 +101,13 @@ pub(super) fn event(notice: &Notice) -> Value {
     put(
         "watchtower",
         json!({
-            "incident": notice.incident,
-            "status": notice.status,
-            "severity": notice.severity,
+            "incident": sink_event.incident,
+            "status": sink_event.status,
+            "severity": sink_event.severity,
             "confidence": from["confidence_score"],
-            "count": notice.count,
-            "stream": notice.stream,
-            "agents": notice.agents,
+            "count": sink_event.count,
+            "stream": sink_event.stream,
+            "agents": sink_event.agents,
             "quotes": quotes(from),
             "recommended_action": from["remediation"]["desc"],
             "decision": from["status_detail"],

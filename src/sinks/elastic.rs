@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
 use super::http::{Http, gzip, headers, secret};
-use super::{Blame, Destination, Item, Notice, Outcome, shaped};
+use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::domain::finding::printable;
 use crate::sinks::settings::{Format, SinkSettings};
 
@@ -47,11 +47,11 @@ impl Elastic {
         })
     }
 
-    fn document(&self, notice: &Notice) -> Value {
-        let mut document = shaped(notice, self.format);
+    fn document(&self, sink_event: &SinkEvent) -> Value {
+        let mut document = shaped(sink_event, self.format);
         if self.format == Format::Ocsf {
             // A data stream takes nothing without it.
-            let at = Timestamp::from_millisecond(notice.at.as_millisecond());
+            let at = Timestamp::from_millisecond(sink_event.at.as_millisecond());
             document["@timestamp"] = json!(at.unwrap_or_default());
         }
         document
@@ -60,11 +60,11 @@ impl Elastic {
 
 #[async_trait]
 impl Destination for Elastic {
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
         let mut body = String::new();
-        for notice in batch {
-            let action = json!({ "create": { "_index": self.index, "_id": notice.id } });
-            body.push_str(&format!("{action}\n{}\n", self.document(notice)));
+        for sink_event in batch {
+            let action = json!({ "create": { "_index": self.index, "_id": sink_event.id } });
+            body.push_str(&format!("{action}\n{}\n", self.document(sink_event)));
         }
         let answer = self.http.post(self.headers.clone(), gzip(body.as_bytes()));
         let answer = match answer.await {

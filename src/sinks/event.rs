@@ -15,7 +15,7 @@ use crate::record::store::Entry;
 
 /// One event on its way to one sink.
 #[derive(Debug, Clone)]
-pub struct Notice {
+pub struct SinkEvent {
     /// The same however often it is sent, and wherever.
     pub id: Uuid,
     pub at: Timestamp,
@@ -63,7 +63,7 @@ impl Change {
     }
 }
 
-impl Notice {
+impl SinkEvent {
     pub fn of(entry: &Entry, fields: &BTreeMap<String, String>) -> Self {
         let incident = &entry.incident;
         Self {
@@ -97,24 +97,24 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    pub(super) fn new(notice: &Notice) -> Self {
+    pub(super) fn new(sink_event: &SinkEvent) -> Self {
         Self {
-            first: notice.id,
-            last: notice.id,
+            first: sink_event.id,
+            last: sink_event.id,
             count: 1,
-            worst: notice.severity,
-            since: notice.at,
+            worst: sink_event.severity,
+            since: sink_event.at,
         }
     }
 
-    pub(super) fn add(&mut self, notice: &Notice) {
-        self.last = notice.id;
+    pub(super) fn add(&mut self, sink_event: &SinkEvent) {
+        self.last = sink_event.id;
         self.count += 1;
-        self.worst = self.worst.min(notice.severity);
+        self.worst = self.worst.min(sink_event.severity);
     }
 
     /// The same events make a digest of the same id.
-    pub(super) fn notice(&self, fields: &BTreeMap<String, String>) -> Notice {
+    pub(super) fn sink_event(&self, fields: &BTreeMap<String, String>) -> SinkEvent {
         let mut hash = Sha256::new();
         hash.update(self.first.as_bytes());
         hash.update(self.last.as_bytes());
@@ -125,7 +125,7 @@ impl Digest {
         let s = if self.count == 1 { "" } else { "s" };
         let title = format!("and {} more event{s}", self.count);
         let now = Timestamp::now();
-        Notice {
+        SinkEvent {
             ocsf: ocsf::digest(
                 id,
                 &title,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Destination, Notice, Outcome, shaped};
+use super::{Destination, Outcome, SinkEvent, shaped};
 use crate::record::LineFile;
 use crate::record::settings::LogSettings;
 use crate::sinks::settings::{Format, SinkSettings};
@@ -50,10 +50,10 @@ impl Jsonl {
 
 #[async_trait]
 impl Destination for Jsonl {
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
         let mut lines = Vec::with_capacity(batch.len() * 2048);
-        for notice in batch {
-            lines.extend_from_slice(shaped(notice, self.format).to_string().as_bytes());
+        for sink_event in batch {
+            lines.extend_from_slice(shaped(sink_event, self.format).to_string().as_bytes());
             lines.push(b'\n');
         }
         let file = Arc::clone(&self.file);

@@ -44,13 +44,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::metrics::Metrics;
-use crate::domain::sink_status::{Deliveries, Delivery};
-use crate::record::FindingsBus;
+use crate::domain::sink_status::{Delivery, SinkBoard};
+use crate::record::Record;
 use crate::record::store::StoreError;
 use crate::sinks::settings::{Format, SinkKind, SinkSettings};
 
-pub use crate::sinks::event::Notice;
-pub use crate::sinks::test_event::{Trial, trials};
+pub use crate::sinks::event::SinkEvent;
+pub use crate::sinks::test_event::{SinkTest, trials};
 pub use runner::cursor_name;
 
 use runner::Runner;
@@ -130,7 +130,7 @@ pub(crate) trait Destination: Send + Sync {
         usize::MAX
     }
 
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome;
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome;
 
     /// Waits until more is known of batches that were sent.
     async fn settled(&mut self) -> Settled {
@@ -158,8 +158,8 @@ impl Sinks {
     /// new begins with what happens from now on.
     pub async fn open(
         settings: &[SinkSettings],
-        findings: &FindingsBus,
-        board: &Deliveries,
+        findings: &Record,
+        board: &SinkBoard,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let mut runners = Vec::new();
@@ -209,7 +209,7 @@ impl Sinks {
     }
 
     /// Until `shutdown`; what is left then is told after the next start.
-    pub async fn run(self, findings: FindingsBus, shutdown: CancellationToken) {
+    pub async fn run(self, findings: Record, shutdown: CancellationToken) {
         let mut running = JoinSet::new();
         for runner in self.runners {
             running.spawn(runner.run(findings.clone(), shutdown.clone()));
@@ -245,9 +245,9 @@ fn destination(settings: &SinkSettings) -> Result<Box<dyn Destination>, String> 
 }
 
 /// An event in the shape a sink was asked to give it, where that is JSON.
-fn shaped(notice: &Notice, format: Format) -> Value {
+fn shaped(sink_event: &SinkEvent, format: Format) -> Value {
     match format {
-        Format::Ecs => ecs::event(notice),
-        Format::Ocsf | Format::Cef => notice.ocsf.clone(),
+        Format::Ecs => ecs::event(sink_event),
+        Format::Ocsf | Format::Cef => sink_event.ocsf.clone(),
     }
 }

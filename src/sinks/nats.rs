@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Blame, Destination, Item, Notice, Outcome, shaped};
+use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
 use crate::base::tls::{Connector, Identity};
 use crate::sinks::settings::{Format, SinkSettings};
@@ -147,7 +147,7 @@ impl Nats {
         client.map_err(|error| format!("failed to connect: {error}"))
     }
 
-    async fn publish(&mut self, client: &Client, batch: &[Notice]) -> Result<Vec<Item>, String> {
+    async fn publish(&mut self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<Item>, String> {
         let context = jetstream::new(client.clone());
         // Who demands a stream is told by the answer whether there is one.
         let ask = matches!(self.stream, Stream::Unknown | Stream::Nowhere);
@@ -194,17 +194,17 @@ impl Nats {
             .about(&format!("for publish to \"{subject}\""))
     }
 
-    fn message(&self, notice: &Notice) -> (HeaderMap, bytes::Bytes) {
+    fn message(&self, sink_event: &SinkEvent) -> (HeaderMap, bytes::Bytes) {
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", notice.id.to_string());
-        (headers, shaped(notice, self.format).to_string().into())
+        headers.insert("Nats-Msg-Id", sink_event.id.to_string());
+        (headers, shaped(sink_event, self.format).to_string().into())
     }
 
     /// To a stream, which acknowledges each.
-    async fn store(&self, context: &Context, batch: &[Notice]) -> Vec<Item> {
+    async fn store(&self, context: &Context, batch: &[SinkEvent]) -> Vec<Item> {
         let mut sent = Vec::with_capacity(batch.len());
-        for notice in batch {
-            let (headers, body) = self.message(notice);
+        for sink_event in batch {
+            let (headers, body) = self.message(sink_event);
             let acknowledgement = context.publish_with_headers(self.subject.clone(), headers, body);
             sent.push(acknowledgement.await);
         }
@@ -231,11 +231,11 @@ impl Nats {
     }
 
     /// To whoever listens.
-    async fn tell(&self, client: &Client, batch: &[Notice]) -> Result<Vec<Item>, String> {
+    async fn tell(&self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<Item>, String> {
         self.refusals.forget();
         let mut items = Vec::with_capacity(batch.len());
-        for notice in batch {
-            let (headers, body) = self.message(notice);
+        for sink_event in batch {
+            let (headers, body) = self.message(sink_event);
             let sent = client.publish_with_headers(self.subject.clone(), headers, body);
             items.push(match sent.await {
                 Ok(()) => Item::Taken,
@@ -320,7 +320,7 @@ fn decoded(text: &str) -> String {
 
 #[async_trait]
 impl Destination for Nats {
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
         let client = match self.client.take() {
             Some(client) => client,
             None => match self.connect().await {

@@ -12,7 +12,7 @@ use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::http::{Http, gzip, headers, secret};
-use super::{Destination, Item, Notice, Outcome};
+use super::{Destination, Item, Outcome, SinkEvent};
 use crate::domain::finding::{Severity, printable};
 use crate::sinks::settings::SinkSettings;
 
@@ -42,7 +42,7 @@ impl Otlp {
 
 #[async_trait]
 impl Destination for Otlp {
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
         let body = request(batch).encode_to_vec();
         let answer = match self.http.post(self.headers.clone(), gzip(&body)).await {
             Ok(answer) if answer.status.is_success() => answer,
@@ -89,7 +89,7 @@ fn said(body: &[u8]) -> ExportLogsServiceResponse {
     ExportLogsServiceResponse::decode(body).unwrap_or_default()
 }
 
-fn request(batch: &[Notice]) -> ExportLogsServiceRequest {
+fn request(batch: &[SinkEvent]) -> ExportLogsServiceRequest {
     let scope = InstrumentationScope {
         name: "watchtower".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,10 +115,10 @@ fn request(batch: &[Notice]) -> ExportLogsServiceRequest {
     }
 }
 
-fn record(notice: &Notice) -> LogRecord {
-    let nanos = u64::try_from(notice.at.as_nanosecond()).unwrap_or_default();
+fn record(sink_event: &SinkEvent) -> LogRecord {
+    let nanos = u64::try_from(sink_event.at.as_nanosecond()).unwrap_or_default();
     // INFO, INFO2, WARN, ERROR, FATAL (log data model, severity number).
-    let severity = match notice.severity {
+    let severity = match sink_event.severity {
         Severity::Info => 9,
         Severity::Low => 10,
         Severity::Medium => 13,
@@ -126,14 +126,14 @@ fn record(notice: &Notice) -> LogRecord {
         Severity::Critical => 21,
     };
     let mut attributes = vec![
-        attribute("log.record.uid", &notice.id.to_string()),
-        attribute("watchtower.incident", &notice.incident.to_string()),
-        attribute("watchtower.change", notice.change.as_str()),
-        attribute("watchtower.status", notice.status.as_str()),
-        attribute("watchtower.stream", &notice.stream),
-        attribute("watchtower.agents", &notice.agents.join(",")),
+        attribute("log.record.uid", &sink_event.id.to_string()),
+        attribute("watchtower.incident", &sink_event.incident.to_string()),
+        attribute("watchtower.change", sink_event.change.as_str()),
+        attribute("watchtower.status", sink_event.status.as_str()),
+        attribute("watchtower.stream", &sink_event.stream),
+        attribute("watchtower.agents", &sink_event.agents.join(",")),
     ];
-    if let Some(own) = notice.ocsf["unmapped"]["fields"].as_object() {
+    if let Some(own) = sink_event.ocsf["unmapped"]["fields"].as_object() {
         let own = own.iter();
         attributes
             .extend(own.map(|(key, value)| attribute(key, value.as_str().unwrap_or_default())));
@@ -142,9 +142,9 @@ fn record(notice: &Notice) -> LogRecord {
         time_unix_nano: nanos,
         observed_time_unix_nano: nanos,
         severity_number: severity,
-        severity_text: notice.severity.as_str().to_owned(),
-        body: Some(text(&notice.ocsf.to_string())),
-        event_name: format!("watchtower.incident.{}", notice.change.as_str()),
+        severity_text: sink_event.severity.as_str().to_owned(),
+        body: Some(text(&sink_event.ocsf.to_string())),
+        event_name: format!("watchtower.incident.{}", sink_event.change.as_str()),
         attributes,
         ..LogRecord::default()
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ecs::quotes;
 use super::http::{Http, headers};
-use super::{Destination, Notice, Outcome};
+use super::{Destination, Outcome, SinkEvent};
 use crate::base::secret::Secret;
 use crate::domain::finding::{Severity, printable};
 use crate::domain::incident::{News, Status};
@@ -33,44 +33,44 @@ impl Pagerduty {
         })
     }
 
-    fn event(&self, notice: &Notice, action: &str) -> Value {
+    fn event(&self, sink_event: &SinkEvent, action: &str) -> Value {
         let mut event = json!({
             "routing_key": self.routing_key.expose(),
             "event_action": action,
-            "dedup_key": notice.incident,
+            "dedup_key": sink_event.incident,
         });
         if action == "trigger" {
-            let severity = match notice.severity {
+            let severity = match sink_event.severity {
                 Severity::Critical => "critical",
                 Severity::High => "error",
                 Severity::Medium => "warning",
                 Severity::Low | Severity::Info => "info",
             };
-            let info = &notice.ocsf["finding_info"];
-            let summary = printable(&notice.title);
+            let info = &sink_event.ocsf["finding_info"];
+            let summary = printable(&sink_event.title);
             let summary: String = summary.chars().take(LONGEST_SUMMARY).collect();
-            let source = if notice.stream.is_empty() {
+            let source = if sink_event.stream.is_empty() {
                 "watchtower"
             } else {
-                &notice.stream
+                &sink_event.stream
             };
             event["payload"] = json!({
                 "summary": summary,
                 "source": source,
                 "severity": severity,
-                "timestamp": notice.at,
+                "timestamp": sink_event.at,
                 "component": "screen",
-                "group": notice.stream,
+                "group": sink_event.stream,
                 "class": info["types"][0].as_str().unwrap_or("incident"),
                 "custom_details": {
-                    "event": notice.id,
-                    "change": notice.change.as_str(),
+                    "event": sink_event.id,
+                    "change": sink_event.change.as_str(),
                     "detail": info["desc"],
-                    "quotes": quotes(&notice.ocsf),
-                    "recommended_action": notice.ocsf["remediation"]["desc"],
-                    "agents": notice.agents,
-                    "count": notice.count,
-                    "fields": notice.ocsf["unmapped"]["fields"],
+                    "quotes": quotes(&sink_event.ocsf),
+                    "recommended_action": sink_event.ocsf["remediation"]["desc"],
+                    "agents": sink_event.agents,
+                    "count": sink_event.count,
+                    "fields": sink_event.ocsf["unmapped"]["fields"],
                 },
             });
             event["client"] = json!("Watchtower");
@@ -80,9 +80,9 @@ impl Pagerduty {
 }
 
 /// What PagerDuty is to do; nothing for a repeat of what is dealt with.
-fn action(notice: &Notice) -> Option<&'static str> {
-    let decided = notice.change == Change::News(News::Status);
-    match notice.status {
+fn action(sink_event: &SinkEvent) -> Option<&'static str> {
+    let decided = sink_event.change == Change::News(News::Status);
+    match sink_event.status {
         Status::Closed => decided.then_some("resolve"),
         Status::Acknowledged if decided => Some("acknowledge"),
         // A trigger would not undo the acknowledgement; it adds to the log.
@@ -96,12 +96,12 @@ impl Destination for Pagerduty {
         1
     }
 
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
-        for notice in batch {
-            let Some(action) = action(notice) else {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+        for sink_event in batch {
+            let Some(action) = action(sink_event) else {
                 continue;
             };
-            let body = self.event(notice, action).to_string().into_bytes();
+            let body = self.event(sink_event, action).to_string().into_bytes();
             match self.http.post(self.headers.clone(), body).await {
                 Ok(answer) => match answer.outcome() {
                     Outcome::Delivered => {}

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{Blame, Notice};
+use super::{Blame, SinkEvent};
 use crate::base::backoff::Backoff;
 
 /// Parts that have failed and are tried in turn; no more are begun.
@@ -29,7 +29,7 @@ const TRIES_UNCLEAR: u32 = 4;
 /// One event that is not told yet.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
-    pub(super) notice: Notice,
+    pub(super) sink_event: SinkEvent,
     /// Where the cursor stays until it is; nowhere for one that is sent again.
     pub(super) before: Option<u64>,
 }
@@ -152,7 +152,7 @@ impl Queue {
 
     pub(super) fn holds(&self, event: Uuid) -> bool {
         let mut events = self.parts.iter().flat_map(|part| &part.events);
-        events.any(|waiting| waiting.notice.id == event)
+        events.any(|waiting| waiting.sink_event.id == event)
     }
 
     /// Up to where everything is told, if not all of it is.
@@ -161,11 +161,11 @@ impl Queue {
         events.filter_map(|waiting| waiting.before).min()
     }
 
-    pub(super) fn notices(&self, index: usize) -> Vec<Notice> {
+    pub(super) fn sink_events(&self, index: usize) -> Vec<SinkEvent> {
         let events = &self.parts[index].events;
         events
             .iter()
-            .map(|waiting| waiting.notice.clone())
+            .map(|waiting| waiting.sink_event.clone())
             .collect()
     }
 
@@ -198,7 +198,7 @@ impl Queue {
             if part.ticket.is_some() {
                 continue;
             }
-            let is_blocked = |waiting: &Waiting| blocked.contains(&waiting.notice.incident);
+            let is_blocked = |waiting: &Waiting| blocked.contains(&waiting.sink_event.incident);
             if part.failures > 0 {
                 if !part.events.iter().any(is_blocked) {
                     match part.due.filter(|due| *due > now) {
@@ -206,7 +206,11 @@ impl Queue {
                         None => failed.push(index),
                     }
                 }
-                blocked.extend(part.events.iter().map(|waiting| waiting.notice.incident));
+                blocked.extend(
+                    part.events
+                        .iter()
+                        .map(|waiting| waiting.sink_event.incident),
+                );
             } else if aside < MOST_ASIDE && !part.events.iter().all(is_blocked) {
                 fresh = Some(index);
                 break;
@@ -237,7 +241,7 @@ impl Queue {
         let events = std::mem::take(&mut self.parts[index].events);
         let (later, now): (Vec<_>, Vec<_>) = events
             .into_iter()
-            .partition(|waiting| blocked.contains(&waiting.notice.incident));
+            .partition(|waiting| blocked.contains(&waiting.sink_event.incident));
         self.parts[index].events = now;
         if !later.is_empty() {
             let later = self.part(later);
@@ -250,10 +254,10 @@ impl Queue {
     fn probe(&mut self) -> Option<usize> {
         let doubt = self.doubt.take()?;
         let at = self.parts.iter().position(|part| part.id == doubt)?;
-        let incident = self.parts[at].events.first()?.notice.incident;
+        let incident = self.parts[at].events.first()?.sink_event.incident;
         let is_other = |part: &Part| {
             let mut events = part.events.iter();
-            part.id != doubt && events.any(|waiting| waiting.notice.incident != incident)
+            part.id != doubt && events.any(|waiting| waiting.sink_event.incident != incident)
         };
         if self.parts.iter().any(is_other) {
             return None;

@@ -20,10 +20,10 @@ use super::queue::{Next, Queue, Waiting};
 use super::{Blame, Destination, Item, Outcome, Settled};
 use crate::base::backoff::Backoff;
 use crate::domain::metrics::Metrics;
-use crate::domain::sink_status::Deliveries;
+use crate::domain::sink_status::SinkBoard;
 use crate::record::store::{DeadLetter, Entry, Refusal};
-use crate::record::{Event, FindingsBus};
-use crate::sinks::event::{Digest, Notice};
+use crate::record::{Event, Record};
+use crate::sinks::event::{Digest, SinkEvent};
 use crate::sinks::filter::{Limit, is_wanted};
 use crate::sinks::settings::SinkSettings;
 
@@ -57,7 +57,7 @@ pub(super) struct Runner {
     backoff: Backoff,
     /// Reason of the failure, while it fails.
     trouble: Option<String>,
-    board: Deliveries,
+    board: SinkBoard,
     metrics: Arc<Metrics>,
 }
 
@@ -88,7 +88,7 @@ impl Runner {
         settings: SinkSettings,
         destination: Box<dyn Destination>,
         told: u64,
-        board: Deliveries,
+        board: SinkBoard,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Runner {
         }
     }
 
-    pub(super) async fn run(mut self, findings: FindingsBus, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self, findings: Record, shutdown: CancellationToken) {
         let mut heard = findings.events();
         let mut asked = self.board.asked();
         self.board.update(&self.settings.name, |row| {
@@ -151,7 +151,7 @@ impl Runner {
 
     /// Waits a little for what is under way at the end, so that less of it
     /// is told twice.
-    async fn close(&mut self, findings: &FindingsBus) {
+    async fn close(&mut self, findings: &Record) {
         let last = async {
             while self.queue.under_way() > 0 {
                 let settled = match self.settled.take() {
@@ -170,7 +170,7 @@ impl Runner {
     /// Reads on where there is room, and tries what is next.
     async fn step(
         &mut self,
-        findings: &FindingsBus,
+        findings: &Record,
         shutdown: &CancellationToken,
     ) -> Result<Step, Refusal> {
         self.hear(findings).await?;
@@ -191,11 +191,11 @@ impl Runner {
         }
         let step = match self.queue.next(Instant::now()) {
             Next::Try(index) => {
-                let notices = self.queue.notices(index);
-                let Some(outcome) = self.deliver(&notices, shutdown).await else {
+                let sink_events = self.queue.sink_events(index);
+                let Some(outcome) = self.deliver(&sink_events, shutdown).await else {
                     return Ok(Step::Ended);
                 };
-                self.settle(index, notices, outcome, findings).await?;
+                self.settle(index, sink_events, outcome, findings).await?;
                 Step::On
             }
             Next::WaitUntil(until) => Step::Wait(Some(until)),
@@ -208,7 +208,7 @@ impl Runner {
     }
 
     /// Deals with all that is known by now of batches under way.
-    async fn hear(&mut self, findings: &FindingsBus) -> Result<(), Refusal> {
+    async fn hear(&mut self, findings: &Record) -> Result<(), Refusal> {
         loop {
             let settled = match self.settled.take() {
                 Some(settled) => Some(settled),
@@ -221,13 +221,13 @@ impl Runner {
         }
     }
 
-    async fn note(&mut self, settled: Settled, findings: &FindingsBus) -> Result<(), Refusal> {
+    async fn note(&mut self, settled: Settled, findings: &Record) -> Result<(), Refusal> {
         match settled {
             Settled::Taken(tickets) => {
                 for ticket in tickets {
                     if let Some(index) = self.queue.ticket(ticket) {
-                        let notices = self.queue.notices(index);
-                        self.settle(index, notices, Outcome::Delivered, findings)
+                        let sink_events = self.queue.sink_events(index);
+                        self.settle(index, sink_events, Outcome::Delivered, findings)
                             .await?;
                     }
                 }
@@ -241,7 +241,7 @@ impl Runner {
                 if let Some(given_up) = self.queue.lost(&tickets, blame, Instant::now()) {
                     self.failed(&why, None, findings).await?;
                     if let Some(waiting) = given_up {
-                        self.bury(waiting.notice, &why, findings).await?;
+                        self.bury(waiting.sink_event, &why, findings).await?;
                     }
                 }
             }
@@ -253,17 +253,17 @@ impl Runner {
     }
 
     /// What somebody has asked for, of the dead letters.
-    async fn send_again(&mut self, findings: &FindingsBus) -> Result<(), Refusal> {
+    async fn send_again(&mut self, findings: &Record) -> Result<(), Refusal> {
         for event in self.board.take_asked(&self.settings.name) {
             if self.queue.holds(event) {
                 continue;
             }
             let again = findings.dead_letter(&self.settings.name, event).await?;
             if let Some(entry) = again {
-                let notice = Notice::of(&entry, &self.settings.fields);
+                let sink_event = SinkEvent::of(&entry, &self.settings.fields);
                 self.again.insert(event);
                 self.queue.push(vec![Waiting {
-                    notice,
+                    sink_event,
                     before: None,
                 }]);
             }
@@ -271,7 +271,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn note_told(&mut self, findings: &FindingsBus) -> Result<(), Refusal> {
+    async fn note_told(&mut self, findings: &Record) -> Result<(), Refusal> {
         let held = self.held.as_ref().map(|held| held.after);
         let told = [self.queue.floor(), held].into_iter().flatten().min();
         let told = told.unwrap_or(self.read).max(self.told);
@@ -322,21 +322,21 @@ impl Runner {
                 continue;
             }
             let before = entry.seq - 1;
-            let notice = Notice::of(&entry, &self.settings.fields);
+            let sink_event = SinkEvent::of(&entry, &self.settings.fields);
             let passes =
-                notice.is_close() || self.limit.as_mut().is_none_or(|limit| limit.admits(now));
+                sink_event.is_close() || self.limit.as_mut().is_none_or(|limit| limit.admits(now));
             if passes {
                 admitted.push(Waiting {
-                    notice,
+                    sink_event,
                     before: Some(before),
                 });
                 continue;
             }
             match &mut self.held {
-                Some(held) => held.digest.add(&notice),
+                Some(held) => held.digest.add(&sink_event),
                 None => {
                     self.held = Some(Held {
-                        digest: Digest::new(&notice),
+                        digest: Digest::new(&sink_event),
                         after: before,
                     });
                 }
@@ -351,7 +351,7 @@ impl Runner {
     fn digest(&mut self) -> Option<Waiting> {
         let held = self.held.take()?;
         Some(Waiting {
-            notice: held.digest.notice(&self.settings.fields),
+            sink_event: held.digest.sink_event(&self.settings.fields),
             before: Some(held.after),
         })
     }
@@ -359,9 +359,9 @@ impl Runner {
     async fn settle(
         &mut self,
         index: usize,
-        notices: Vec<Notice>,
+        sink_events: Vec<SinkEvent>,
         outcome: Outcome,
-        findings: &FindingsBus,
+        findings: &Record,
     ) -> Result<(), Refusal> {
         let now = Instant::now();
         match outcome {
@@ -369,17 +369,17 @@ impl Runner {
             Outcome::NotYet => {}
             Outcome::Delivered => {
                 let given_up = self.queue.taken(index);
-                self.delivered(&notices, findings).await?;
+                self.delivered(&sink_events, findings).await?;
                 if let Some(waiting) = given_up {
                     let why = self.trouble.clone().unwrap_or_default();
-                    self.bury(waiting.notice, &why, findings).await?;
+                    self.bury(waiting.sink_event, &why, findings).await?;
                 }
             }
             Outcome::Retry { why, after, blame } => {
                 let given_up = self.queue.failed(index, blame, now);
                 self.failed(&why, after, findings).await?;
                 if let Some(waiting) = given_up {
-                    self.bury(waiting.notice, &why, findings).await?;
+                    self.bury(waiting.sink_event, &why, findings).await?;
                 }
             }
             Outcome::PerItem(items) => {
@@ -387,14 +387,14 @@ impl Runner {
                 let mut never = Vec::new();
                 let mut trouble = None;
                 let mut fates = Vec::new();
-                for (notice, item) in notices.into_iter().zip(items) {
+                for (sink_event, item) in sink_events.into_iter().zip(items) {
                     fates.push(match item {
                         Item::Taken => {
-                            taken.push(notice);
+                            taken.push(sink_event);
                             None
                         }
                         Item::Never(why) => {
-                            never.push((notice, why));
+                            never.push((sink_event, why));
                             None
                         }
                         Item::Not(blame, why) => {
@@ -403,8 +403,8 @@ impl Runner {
                         }
                     });
                 }
-                for (notice, why) in never {
-                    self.bury(notice, &why, findings).await?;
+                for (sink_event, why) in never {
+                    self.bury(sink_event, &why, findings).await?;
                 }
                 let lost = self.queue.settled(index, fates, !taken.is_empty(), now);
                 if !taken.is_empty() {
@@ -413,7 +413,7 @@ impl Runner {
                 if let Some(why) = trouble {
                     self.failed(&why, None, findings).await?;
                     for waiting in lost {
-                        self.bury(waiting.notice, &why, findings).await?;
+                        self.bury(waiting.sink_event, &why, findings).await?;
                     }
                 }
             }
@@ -422,7 +422,11 @@ impl Runner {
     }
 
     /// `None` when the shutdown came first.
-    async fn deliver(&mut self, part: &[Notice], shutdown: &CancellationToken) -> Option<Outcome> {
+    async fn deliver(
+        &mut self,
+        part: &[SinkEvent],
+        shutdown: &CancellationToken,
+    ) -> Option<Outcome> {
         let patience = self.settings.timeout;
         let end = async {
             shutdown.cancelled().await;
@@ -440,12 +444,12 @@ impl Runner {
 
     async fn delivered(
         &mut self,
-        notices: &[Notice],
-        findings: &FindingsBus,
+        sink_events: &[SinkEvent],
+        findings: &Record,
     ) -> Result<(), Refusal> {
         self.backoff.reset();
         let sink = self.settings.name.clone();
-        let count = notices.len() as u64;
+        let count = sink_events.len() as u64;
         let aside = self.queue.aside();
         let state = match &self.trouble {
             Some(why) if aside > 0 => {
@@ -464,9 +468,9 @@ impl Runner {
             row.last_delivered_at = Some(Timestamp::now());
         });
         // One that was sent again is no dead letter any more.
-        for notice in notices {
-            if self.again.remove(&notice.id) {
-                findings.unbury(&sink, notice.id).await?;
+        for sink_event in sink_events {
+            if self.again.remove(&sink_event.id) {
+                findings.unbury(&sink, sink_event.id).await?;
                 let dead = findings.dead_count(&sink).await?;
                 self.board.update(&sink, |row| row.dead = dead);
             }
@@ -478,7 +482,7 @@ impl Runner {
         &mut self,
         why: &str,
         after: Option<Duration>,
-        findings: &FindingsBus,
+        findings: &Record,
     ) -> Result<(), Refusal> {
         let wait = self.backoff.next(after);
         self.queue.rest_until(Instant::now() + wait);
@@ -500,18 +504,18 @@ impl Runner {
 
     async fn bury(
         &mut self,
-        notice: Notice,
+        sink_event: SinkEvent,
         why: &str,
-        findings: &FindingsBus,
+        findings: &Record,
     ) -> Result<(), Refusal> {
         let sink = &self.settings.name;
-        tracing::error!(sink, event = %notice.id, "event rejected, moved to dead letters: {why}");
+        tracing::error!(sink, event = %sink_event.id, "event rejected, moved to dead letters: {why}");
         findings
             .bury(DeadLetter {
                 sink: sink.clone(),
-                event: notice.id,
+                event: sink_event.id,
                 why: why.to_owned(),
-                body: notice.ocsf,
+                body: sink_event.ocsf,
             })
             .await?;
         let dead = findings.dead_count(sink).await?;
@@ -523,7 +527,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn show_lag(&self, findings: &FindingsBus) -> Result<u64, Refusal> {
+    async fn show_lag(&self, findings: &Record) -> Result<u64, Refusal> {
         let last = findings.last_happened().await?;
         let behind = last.saturating_sub(self.told);
         self.metrics.sink_behind(&self.settings.name, behind);

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Notice;
+use super::SinkEvent;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
-use crate::domain::incident::{Decision, Entity, EntityKind, Incident, Judgement, News, Status};
+use crate::domain::incident::{Decision, Entity, EntityKind, Incident, News, PanelVerdict, Status};
 use crate::record::store::Entry;
 use crate::sinks::event::{Change, Digest};
 use crate::sinks::settings::{SinkSettings, What};
@@ -30,14 +30,14 @@ const BY_FINDINGS: [(News, &str); 7] = [
 ];
 
 /// An event by its name.
-pub(super) type Shape = (String, Notice);
+pub(super) type Shape = (String, SinkEvent);
 
 /// With everything an event may have, and marked as nobody's alarm.
-pub(super) fn sample() -> Notice {
-    let mut notice = Notice::of(&entry(News::Opened), &BTreeMap::new());
-    notice.change = Change::Test;
-    notice.ocsf["unmapped"]["change"] = "test".into();
-    notice
+pub(super) fn sample() -> SinkEvent {
+    let mut sink_event = SinkEvent::of(&entry(News::Opened), &BTreeMap::new());
+    sink_event.change = Change::Test;
+    sink_event.ocsf["unmapped"]["change"] = "test".into();
+    sink_event
 }
 
 /// All that a sink with these settings may be told, the fullest first.
@@ -78,7 +78,7 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         let mut said = entry(news);
         let model = said.finding.take().map(|finding| finding.model);
         if news == News::Verdict {
-            said.incident.verdict = model.map(|model| Judgement {
+            said.incident.verdict = model.map(|model| PanelVerdict {
                 by: "Watchtower".to_owned(),
                 severity: Severity::Info,
                 confidence: 1.0,
@@ -93,10 +93,10 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
     entries.retain(|(_, entry)| settings.what == What::Findings || entry.news.is_loud());
     let told = entries
         .into_iter()
-        .map(|(name, entry)| (name, Notice::of(&entry, &settings.fields)));
+        .map(|(name, entry)| (name, SinkEvent::of(&entry, &settings.fields)));
     let mut shapes: Vec<_> = told.collect();
     if settings.rate.is_some() {
-        let digest = Digest::new(&sample()).notice(&settings.fields);
+        let digest = Digest::new(&sample()).sink_event(&settings.fields);
         shapes.push(("a number of further events".to_owned(), digest));
     }
     shapes.push(("the sample of `sink test`".to_owned(), sample()));
@@ -109,7 +109,7 @@ pub(super) fn nameless(settings: &SinkSettings) -> Shape {
     let mut entry = entry(News::Opened);
     entry.incident.entities.clear();
     let name = "an incident without observables".to_owned();
-    (name, Notice::of(&entry, &settings.fields))
+    (name, SinkEvent::of(&entry, &settings.fields))
 }
 
 fn without_all(mut finding: Finding) -> Finding {

@@ -15,7 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::http::{Answer, Http, gzip, headers, secret};
-use super::{Blame, Destination, Notice, Outcome, Settled, shaped};
+use super::{Blame, Destination, Outcome, Settled, SinkEvent, shaped};
 use crate::sinks::settings::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
@@ -88,25 +88,25 @@ impl Splunk {
         })
     }
 
-    fn event(&self, notice: &Notice) -> Value {
+    fn event(&self, sink_event: &SinkEvent) -> Value {
         let sourcetype = match self.format {
             Format::Ecs => "watchtower:ecs",
             _ => "watchtower:ocsf",
         };
         let mut fields = json!({
-            "event_id": notice.id.to_string(),
-            "incident": notice.incident.to_string(),
-            "severity": notice.severity,
+            "event_id": sink_event.id.to_string(),
+            "incident": sink_event.incident.to_string(),
+            "severity": sink_event.severity,
         });
-        let own = notice.ocsf["unmapped"]["fields"].as_object();
+        let own = sink_event.ocsf["unmapped"]["fields"].as_object();
         for (key, value) in own.into_iter().flatten() {
             fields[key] = value.clone();
         }
         let mut event = json!({
-            "time": notice.at.as_millisecond() as f64 / 1000.0,
+            "time": sink_event.at.as_millisecond() as f64 / 1000.0,
             "source": "watchtower",
             "sourcetype": sourcetype,
-            "event": shaped(notice, self.format),
+            "event": shaped(sink_event, self.format),
             "fields": fields,
         });
         if let Some(index) = &self.index {
@@ -232,10 +232,10 @@ impl Splunk {
 
 #[async_trait]
 impl Destination for Splunk {
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
         let mut body = String::new();
-        for notice in batch {
-            body.push_str(&self.event(notice).to_string());
+        for sink_event in batch {
+            body.push_str(&self.event(sink_event).to_string());
             body.push('\n');
         }
         let body = gzip(body.as_bytes());

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use url::Url;
 
 use super::line::{End, Gauge, Line, Pipe};
-use super::{Blame, Destination, Item, Notice, Outcome, Settled, cef};
+use super::{Blame, Destination, Item, Outcome, Settled, SinkEvent, cef};
 use crate::base::backoff::Backoff;
 use crate::base::tls::{Connector, Identity};
 use crate::domain::finding::{Severity, printable};
@@ -122,12 +122,12 @@ impl Syslog {
         })
     }
 
-    fn message(&self, notice: &Notice) -> Vec<u8> {
+    fn message(&self, sink_event: &SinkEvent) -> Vec<u8> {
         let body = match self.format {
-            Format::Cef => cef::event(notice),
-            _ => notice.ocsf.to_string(),
+            Format::Cef => cef::event(sink_event),
+            _ => sink_event.ocsf.to_string(),
         };
-        let severity = match notice.severity {
+        let severity = match sink_event.severity {
             Severity::Critical => 2,
             Severity::High => 3,
             Severity::Medium => 4,
@@ -137,22 +137,22 @@ impl Syslog {
         format!(
             "<{}>1 {:.6} {} watchtower {} {} - {body}",
             FACILITY * 8 + severity,
-            notice.at,
+            sink_event.at,
             self.own_name,
             std::process::id(),
-            notice.change.as_str(),
+            sink_event.change.as_str(),
         )
         .into_bytes()
     }
 
-    async fn send_datagrams(&mut self, batch: &[Notice]) -> Result<Vec<Item>, String> {
+    async fn send_datagrams(&mut self, batch: &[SinkEvent]) -> Result<Vec<Item>, String> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => self.udp().await?,
         };
         let mut items = Vec::with_capacity(batch.len());
-        for notice in batch {
-            let message = self.message(notice);
+        for sink_event in batch {
+            let message = self.message(sink_event);
             if message.len() > LARGEST_DATAGRAM {
                 items.push(Item::Never(format!(
                     "its {} bytes do not fit a datagram",
@@ -226,10 +226,10 @@ impl Syslog {
         }
     }
 
-    fn frames(&self, batch: &[Notice]) -> Bytes {
+    fn frames(&self, batch: &[SinkEvent]) -> Bytes {
         let mut frames = Vec::new();
-        for notice in batch {
-            let mut message = self.message(notice);
+        for sink_event in batch {
+            let mut message = self.message(sink_event);
             match self.framing {
                 Framing::OctetCounting => {
                     frames.extend_from_slice(format!("{} ", message.len()).as_bytes());
@@ -250,7 +250,7 @@ impl Syslog {
         frames.into()
     }
 
-    async fn send_frames(&mut self, batch: &[Notice]) -> Outcome {
+    async fn send_frames(&mut self, batch: &[SinkEvent]) -> Outcome {
         if let Some(line) = self.line.as_mut().filter(|line| line.has_ended()) {
             let (taken, end) = line.news().await;
             self.absorb(taken, end);
@@ -325,7 +325,7 @@ impl Destination for Syslog {
         BATCH
     }
 
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
         match self.way {
             Way::Udp => {
                 let sent = self.send_datagrams(batch).await;

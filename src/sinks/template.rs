@@ -6,7 +6,7 @@
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde_json::Value;
 
-use super::Notice;
+use super::SinkEvent;
 use super::ecs::quotes;
 use super::shapes::Shape;
 use crate::domain::finding::printable;
@@ -40,8 +40,8 @@ impl Template {
             env,
             is_json: false,
         };
-        for (number, (name, notice)) in shapes.iter().enumerate() {
-            let rendered = template.render_or(notice);
+        for (number, (name, sink_event)) in shapes.iter().enumerate() {
+            let rendered = template.render_or(sink_event);
             // What the fullest lacks is a typo.
             let of = match number {
                 0 => String::new(),
@@ -65,25 +65,26 @@ impl Template {
         self.is_json
     }
 
-    pub(super) fn render(&self, notice: &Notice) -> Result<String, String> {
-        self.render_or(notice).map_err(|error| error.to_string())
+    pub(super) fn render(&self, sink_event: &SinkEvent) -> Result<String, String> {
+        self.render_or(sink_event)
+            .map_err(|error| error.to_string())
     }
 
-    fn render_or(&self, notice: &Notice) -> Result<String, minijinja::Error> {
-        let event = &notice.ocsf;
+    fn render_or(&self, sink_event: &SinkEvent) -> Result<String, minijinja::Error> {
+        let event = &sink_event.ocsf;
         let info = &event["finding_info"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         self.env.get_template(NAME)?.render(context! {
-            id => notice.id.to_string(),
-            at => notice.at.to_string(),
-            incident => notice.incident.to_string(),
-            title => printable(&notice.title).into_owned(),
-            severity => notice.severity.as_str(),
-            status => notice.status.as_str(),
-            change => notice.change.as_str(),
-            stream => notice.stream.clone(),
-            agents => notice.agents.clone(),
-            count => notice.count,
+            id => sink_event.id.to_string(),
+            at => sink_event.at.to_string(),
+            incident => sink_event.incident.to_string(),
+            title => printable(&sink_event.title).into_owned(),
+            severity => sink_event.severity.as_str(),
+            status => sink_event.status.as_str(),
+            change => sink_event.change.as_str(),
+            stream => sink_event.stream.clone(),
+            agents => sink_event.agents.clone(),
+            count => sink_event.count,
             detail => text(&info["desc"]),
             quotes => quotes(event).into_iter().map(str::to_owned).collect::<Vec<_>>(),
             action => text(&event["remediation"]["desc"]),

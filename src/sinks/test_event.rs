@@ -4,12 +4,12 @@
 use uuid::Uuid;
 
 use super::shapes::sample;
-use super::{Destination, Item, Notice, Outcome, Settled, destination};
+use super::{Destination, Item, Outcome, Settled, SinkEvent, destination};
 use crate::sinks::settings::SinkSettings;
 
 /// How one sink took it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trial {
+pub struct SinkTest {
     pub sink: String,
     pub kind: &'static str,
     /// Of the sample, to look for on the other side.
@@ -19,7 +19,7 @@ pub struct Trial {
 }
 
 /// Sends a sample to each, one after the other.
-pub async fn trials(settings: &[SinkSettings]) -> Vec<Trial> {
+pub async fn trials(settings: &[SinkSettings]) -> Vec<SinkTest> {
     let mut trials = Vec::new();
     for settings in settings {
         let sample = sample();
@@ -28,7 +28,7 @@ pub async fn trials(settings: &[SinkSettings]) -> Vec<Trial> {
             Some(_) => Some(one(settings, sample).await),
             None => None,
         };
-        trials.push(Trial {
+        trials.push(SinkTest {
             sink: settings.name.clone(),
             kind: settings.kind.as_str(),
             id,
@@ -38,7 +38,7 @@ pub async fn trials(settings: &[SinkSettings]) -> Vec<Trial> {
     trials
 }
 
-async fn one(settings: &SinkSettings, sample: Notice) -> Result<(), String> {
+async fn one(settings: &SinkSettings, sample: SinkEvent) -> Result<(), String> {
     let mut destination = destination(settings)?;
     let batch = [sample];
     let sent = tokio::time::timeout(settings.timeout, async {

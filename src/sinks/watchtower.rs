@@ -17,7 +17,7 @@ use url::Url;
 use crate::base::backoff::{Backoff, retry_after};
 use crate::base::bearer::{Bearer, is_loopback, shown};
 use crate::domain::finding::{Finding, printable};
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::record::store::Refusal;
 
 const PATH: &str = "/api/findings";
@@ -85,7 +85,7 @@ impl Reporter {
     }
 
     /// Until `shutdown`; what is left then is told after the next start.
-    pub async fn run(self, findings: FindingsBus, shutdown: CancellationToken) {
+    pub async fn run(self, findings: Record, shutdown: CancellationToken) {
         let mut heard = findings.subscribe();
         let work = async {
             loop {
@@ -106,7 +106,7 @@ impl Reporter {
         }
     }
 
-    async fn catch_up(&self, findings: &FindingsBus) -> Result<(), Refusal> {
+    async fn catch_up(&self, findings: &Record) -> Result<(), Refusal> {
         let mut told = findings.cursor(&self.name).await?;
         loop {
             let page = findings.findings_after(told, PAGE).await?;

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use super::http::{Http, headers, secret};
 use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
-use super::{Blame, Destination, Item, Notice, Outcome, shaped};
+use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
 use crate::sinks::settings::{Format, Preset, SinkSettings};
 
@@ -35,8 +35,8 @@ impl Webhook {
         let template = text.map(|text| Template::new(text, &shapes(settings)));
         let template = template.transpose()?;
         if let Some(template) = &template {
-            let (of, notice) = nameless(settings);
-            if let Err(why) = template.render(&notice) {
+            let (of, sink_event) = nameless(settings);
+            if let Err(why) = template.render(&sink_event) {
                 let sink = &settings.name;
                 tracing::warn!(
                     sink,
@@ -74,11 +74,11 @@ impl Destination for Webhook {
         1
     }
 
-    async fn deliver(&mut self, batch: &[Notice]) -> Outcome {
-        for notice in batch {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+        for sink_event in batch {
             let body = match &self.template {
-                Some(template) => template.render(notice),
-                None => Ok(shaped(notice, self.format).to_string()),
+                Some(template) => template.render(sink_event),
+                None => Ok(shaped(sink_event, self.format).to_string()),
             };
             let body = match body {
                 Ok(body) => body.into_bytes(),
@@ -90,7 +90,7 @@ impl Destination for Webhook {
             let at = Timestamp::now().as_second().to_string();
             let mut all = self.headers.clone();
             all.extend(headers([
-                ("x-watchtower-id", &notice.id.to_string()),
+                ("x-watchtower-id", &sink_event.id.to_string()),
                 ("x-watchtower-timestamp", &at),
             ]));
             if let Some(key) = &self.secret

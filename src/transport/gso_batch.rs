@@ -4,8 +4,8 @@ use std::io;
 
 use super::packetizer::Packet;
 use super::srtp::{Header, LONGEST_HEADER, LONGEST_TAG, Protector};
-use crate::transport::ice_socket::Line;
-use crate::transport::udp_mux::{Path, Port};
+use crate::transport::ice_socket::IceSocket;
+use crate::transport::udp_mux::{Route, UdpMux};
 
 /// The kernel's limit on what one send may hold, all segments together.
 const MOST_BYTES: usize = 65_000;
@@ -14,19 +14,19 @@ const MOST_BYTES: usize = 65_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
     /// The socket all share.
-    Port,
+    UdpMux,
     /// This viewer's own connection.
     Viewer,
 }
 
 /// The way out of the fan-out loop, with the one buffer all batches share.
-pub(crate) struct Outlet<'a> {
-    port: &'a Port,
+pub(crate) struct GsoBatch<'a> {
+    port: &'a UdpMux,
     buffer: Vec<u8>,
 }
 
-impl<'a> Outlet<'a> {
-    pub(crate) fn new(port: &'a Port) -> Self {
+impl<'a> GsoBatch<'a> {
+    pub(crate) fn new(port: &'a UdpMux) -> Self {
         Self {
             port,
             buffer: Vec::with_capacity(MOST_BYTES + 2048),
@@ -35,7 +35,7 @@ impl<'a> Outlet<'a> {
 
     /// A new batch for one viewer, each packet with so many bytes beside its
     /// payload.
-    pub(crate) fn batch<'b>(&'b mut self, line: &'b Line, overhead: usize) -> Batch<'b> {
+    pub(crate) fn batch<'b>(&'b mut self, line: &'b IceSocket, overhead: usize) -> Batch<'b> {
         self.buffer.clear();
         Batch {
             port: self.port,
@@ -54,8 +54,8 @@ impl<'a> Outlet<'a> {
 /// Packets of one size, the last of them perhaps shorter: what the kernel
 /// takes in one call (UDP GSO).
 pub(crate) struct Batch<'a> {
-    port: &'a Port,
-    line: &'a Line,
+    port: &'a UdpMux,
+    line: &'a IceSocket,
     buffer: &'a mut Vec<u8>,
     overhead: usize,
     most: usize,
@@ -112,8 +112,8 @@ impl Batch<'_> {
         }
         match (self.port.send(&path, self.buffer, self.segment), path) {
             (Err(error), path) if error.kind() == io::ErrorKind::WouldBlock => match path {
-                Path::Udp(_) => Err(Full::Port),
-                Path::Tcp(_) => Err(Full::Viewer),
+                Route::Udp(_) => Err(Full::UdpMux),
+                Route::Tcp(_) => Err(Full::Viewer),
             },
             _ => Ok(()),
         }

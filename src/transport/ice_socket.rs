@@ -21,7 +21,7 @@ use webrtc::runtime::{
 
 use super::stun::{self, Protocol, Stun};
 use crate::transport::client_hello;
-use crate::transport::udp_mux::{Path, Port};
+use crate::transport::udp_mux::{Route, UdpMux};
 
 /// Datagrams waiting for a session. A viewer sends some ten a second; more
 /// than this is not control traffic.
@@ -34,7 +34,7 @@ const ADDRESSES: usize = 8;
 pub(crate) const SILENCE: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct IceSocket {
     fragment: String,
     password: String,
     born: Instant,
@@ -60,10 +60,10 @@ struct Peer {
     /// The address webrtc knows: where it last sent something other than STUN.
     known: Option<SocketAddr>,
     /// Where media goes.
-    current: Option<(SocketAddr, Path)>,
+    current: Option<(SocketAddr, Route)>,
     heard: Option<Instant>,
     /// Another address that has proven to be the viewer's, and since when.
-    rival: Option<(SocketAddr, Path, Instant)>,
+    rival: Option<(SocketAddr, Route, Instant)>,
 }
 
 /// A viewer that checks from another address, and is not heard from its own
@@ -84,7 +84,7 @@ impl Peer {
         }
     }
 
-    fn move_to(&mut self, address: SocketAddr, path: Path, now: Instant) {
+    fn move_to(&mut self, address: SocketAddr, path: Route, now: Instant) {
         self.current = Some((address, path));
         self.heard = Some(now);
         self.rival = None;
@@ -108,7 +108,7 @@ enum Nomination {
     Done,
 }
 
-impl Line {
+impl IceSocket {
     pub(crate) fn new(fragment: String, password: String) -> Self {
         Self {
             fragment,
@@ -131,7 +131,7 @@ impl Line {
     }
 
     /// The way media goes, once there is one.
-    pub(crate) fn path(&self) -> Option<Path> {
+    pub(crate) fn path(&self) -> Option<Route> {
         let mut peer = lock(&self.peer);
         if peer.rival.is_some() {
             peer.settle(Instant::now());
@@ -140,7 +140,7 @@ impl Line {
     }
 
     /// webrtc has selected this address.
-    pub(crate) fn follow(&self, address: SocketAddr, path: &Path) {
+    pub(crate) fn follow(&self, address: SocketAddr, path: &Route) {
         let mut peer = lock(&self.peer);
         if peer.known != Some(address) {
             peer.known = Some(address);
@@ -151,7 +151,7 @@ impl Line {
     /// An authentic check came from there: media moves if the viewer is silent
     /// at its old address. A nomination alone moves nothing, since whoever sees
     /// it on its way can send it again from elsewhere.
-    pub(crate) fn checked(&self, from: SocketAddr, path: Path) {
+    pub(crate) fn checked(&self, from: SocketAddr, path: Route) {
         let now = Instant::now();
         let mut peer = lock(&self.peer);
         if peer.known.is_none() || peer.is_current(from) {
@@ -175,7 +175,7 @@ impl Line {
     }
 
     /// The way to an address webrtc sends to.
-    fn route(&self, to: SocketAddr) -> Option<Path> {
+    fn route(&self, to: SocketAddr) -> Option<Route> {
         let path = self.path()?;
         (lock(&self.peer).known == Some(to)).then_some(path)
     }
@@ -263,8 +263,8 @@ impl Nomination {
 /// The socket webrtc believes to have.
 #[derive(Debug)]
 struct Wire {
-    line: Arc<Line>,
-    port: Arc<Port>,
+    line: Arc<IceSocket>,
+    port: Arc<UdpMux>,
     label: SocketAddr,
 }
 
@@ -318,13 +318,13 @@ impl AsyncUdpSocket for Wire {
 /// never connects to anybody.
 #[derive(Debug)]
 pub(crate) struct LineRuntime {
-    line: Arc<Line>,
-    port: Arc<Port>,
+    line: Arc<IceSocket>,
+    port: Arc<UdpMux>,
     tokio: TokioRuntime,
 }
 
 impl LineRuntime {
-    pub(crate) fn new(line: Arc<Line>, port: Arc<Port>) -> Self {
+    pub(crate) fn new(line: Arc<IceSocket>, port: Arc<UdpMux>) -> Self {
         Self {
             line,
             port,
@@ -412,23 +412,23 @@ mod tests {
         message.raw.to_vec()
     }
 
-    fn rig() -> (Port, Arc<Line>, SocketAddr, SocketAddr) {
+    fn rig() -> (UdpMux, Arc<IceSocket>, SocketAddr, SocketAddr) {
         let crypto = default_provider().expect("ring is built in");
         let here = "127.0.0.1:0".parse().expect("an address");
-        let port = Port::bind(here, crypto, Arc::new(Metrics::new())).expect("bound");
-        let line = Arc::new(Line::new("server".to_owned(), "password".to_owned()));
+        let port = UdpMux::bind(here, crypto, Arc::new(Metrics::new())).expect("bound");
+        let line = Arc::new(IceSocket::new("server".to_owned(), "password".to_owned()));
         port.add(&line);
         let old = "192.0.2.1:1000".parse().expect("an address");
         let new = "198.51.100.7:2000".parse().expect("an address");
         assert!(port.deliver(&check("password", false), old));
-        line.follow(old, &Path::Udp(old));
+        line.follow(old, &Route::Udp(old));
         (port, line, old, new)
     }
 
-    fn goes_to(line: &Line) -> Option<SocketAddr> {
+    fn goes_to(line: &IceSocket) -> Option<SocketAddr> {
         match line.path()? {
-            Path::Udp(to) => Some(to),
-            Path::Tcp(_) => None,
+            Route::Udp(to) => Some(to),
+            Route::Tcp(_) => None,
         }
     }
 
@@ -445,9 +445,9 @@ mod tests {
         assert_eq!(goes_to(&line), Some(new));
         // webrtc goes on at the address it knows, both ways.
         assert_eq!(line.alias(new), old);
-        line.follow(old, &Path::Udp(old));
+        line.follow(old, &Route::Udp(old));
         assert_eq!(goes_to(&line), Some(new));
-        let Some(Path::Udp(to)) = line.route(old) else {
+        let Some(Route::Udp(to)) = line.route(old) else {
             panic!("no way");
         };
         assert_eq!(to, new);

@@ -2,7 +2,7 @@
 //! number, the same sessions.
 //!
 //! Frames (RFC 4571) are treated like datagrams from the connection's address;
-//! what goes back waits in a bounded [`Pipe`]. We only ever accept.
+//! what goes back waits in a bounded [`TcpConn`]. We only ever accept.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::base::connection_limit::{Admission, Caps};
-use crate::transport::udp_mux::Port;
+use crate::transport::udp_mux::UdpMux;
 
 /// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
 /// viewer at once.
@@ -57,7 +57,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until dropped.
-pub(crate) async fn accept(listener: &TcpListener, port: &Arc<Port>, caps: Caps) {
+pub(crate) async fn accept(listener: &TcpListener, port: &Arc<UdpMux>, caps: Caps) {
     let admission = Arc::new(Admission::new(caps));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -78,22 +78,22 @@ pub(crate) async fn accept(listener: &TcpListener, port: &Arc<Port>, caps: Caps)
     }
 }
 
-async fn serve(stream: TcpStream, from: SocketAddr, port: &Arc<Port>) {
+async fn serve(stream: TcpStream, from: SocketAddr, port: &Arc<UdpMux>) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
-    let (pipe, queue) = Pipe::new();
-    let Some(_plugged) = Plugged::new(port, from, pipe.clone()) else {
+    let (conn, queue) = TcpConn::new();
+    let Some(_plugged) = Plugged::new(port, from, conn.clone()) else {
         return;
     };
     tokio::select! {
         () = read(BufReader::new(reader), from, port) => {}
-        () = write(writer, queue, &pipe) => {}
+        () = write(writer, queue, &conn) => {}
     }
 }
 
 /// Ends with the connection, with the first that is not a viewer's, and with
 /// one that has fallen silent.
-async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &Port) {
+async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &UdpMux) {
     let mut frame = Vec::new();
     let mut patience = FIRST_FRAME;
     while let Ok(Ok(true)) = timeout(patience, read_frame(&mut reader, &mut frame)).await {
@@ -121,31 +121,31 @@ pub(crate) async fn read_frame(
 async fn write(
     mut writer: OwnedWriteHalf,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
-    pipe: &Pipe,
+    conn: &TcpConn,
 ) {
     while let Some(frames) = queue.recv().await {
         if writer.write_all(&frames).await.is_err() {
             return;
         }
-        pipe.waiting.fetch_sub(frames.len(), Ordering::Relaxed);
+        conn.waiting.fetch_sub(frames.len(), Ordering::Relaxed);
     }
 }
 
 /// What waits to be written to one connection. Bounded in bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Pipe {
+pub(crate) struct TcpConn {
     queue: mpsc::UnboundedSender<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
 }
 
-impl Pipe {
+impl TcpConn {
     fn new() -> (Self, mpsc::UnboundedReceiver<Vec<u8>>) {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let pipe = Self {
+        let conn = Self {
             queue,
             waiting: Arc::default(),
         };
-        (pipe, receiver)
+        (conn, receiver)
     }
 
     /// Takes packets of `segment` bytes each, the last perhaps shorter;
@@ -171,14 +171,14 @@ impl Pipe {
 
 /// A pipe the port knows, until dropped.
 struct Plugged<'a> {
-    port: &'a Port,
+    port: &'a UdpMux,
     from: SocketAddr,
 }
 
 impl<'a> Plugged<'a> {
     /// `None` when that very address is somebody's over UDP.
-    fn new(port: &'a Port, from: SocketAddr, pipe: Pipe) -> Option<Self> {
-        port.plug(from, pipe).then_some(Self { port, from })
+    fn new(port: &'a UdpMux, from: SocketAddr, conn: TcpConn) -> Option<Self> {
+        port.plug(from, conn).then_some(Self { port, from })
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
         let crypto = rtc::crypto::default_provider().expect("one");
         let metrics = Arc::new(crate::domain::metrics::Metrics::new());
         let here = "127.0.0.1:0".parse().expect("an address");
-        let port = Arc::new(Port::bind(here, crypto, metrics).expect("bound"));
+        let port = Arc::new(UdpMux::bind(here, crypto, metrics).expect("bound"));
         let listener = listen(here).expect("bound");
         let address = listener.local_addr().expect("bound");
         let caps = Caps {
@@ -233,12 +233,12 @@ mod tests {
 
     #[test]
     fn a_pipe_frames_packets_and_is_bounded() {
-        let (pipe, mut queue) = Pipe::new();
-        pipe.send(&[1, 1, 1, 2, 2], 3).expect("room");
+        let (conn, mut queue) = TcpConn::new();
+        conn.send(&[1, 1, 1, 2, 2], 3).expect("room");
         let frames = queue.try_recv().expect("sent");
         assert_eq!(frames, [0, 3, 1, 1, 1, 0, 2, 2, 2]);
         let mut taken = 0;
-        while pipe.send(&[0; 60_000], 1200).is_ok() {
+        while conn.send(&[0; 60_000], 1200).is_ok() {
             taken += 1;
         }
         assert_eq!(taken, 4);

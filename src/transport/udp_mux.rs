@@ -1,6 +1,6 @@
 //! One UDP port for all viewers.
 //!
-//! Datagrams find their session's [`Line`] by the address they come from; an
+//! Datagrams find their session's [`IceSocket`] by the address they come from; an
 //! address is learnt from a connectivity check that names the session's user
 //! fragment and carries the right message integrity, never from anything less.
 //! What nobody claims is counted and dropped.
@@ -21,9 +21,9 @@ use tokio::net::UdpSocket;
 use webrtc::runtime::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use super::stun::{self, Protocol, Stun};
-use super::tcp::Pipe;
+use super::tcp::TcpConn;
 use crate::domain::metrics::{Dropped, Metrics};
-use crate::transport::ice_socket::Line;
+use crate::transport::ice_socket::IceSocket;
 
 /// A keyframe for a hundred viewers is 15 MB; the kernel grants what its
 /// limits allow.
@@ -32,7 +32,7 @@ const SOCKET_BUFFER: usize = 8 << 20;
 const MOST_SEGMENTS: usize = 64;
 
 /// The socket and who is behind it.
-pub(crate) struct Port {
+pub(crate) struct UdpMux {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
@@ -43,26 +43,26 @@ pub(crate) struct Port {
 
 #[derive(Default)]
 struct Table {
-    by_fragment: HashMap<String, Arc<Line>>,
-    by_address: HashMap<SocketAddr, Arc<Line>>,
+    by_fragment: HashMap<String, Arc<IceSocket>>,
+    by_address: HashMap<SocketAddr, Arc<IceSocket>>,
     /// Connections by the address of their other end.
-    pipes: HashMap<SocketAddr, Pipe>,
+    pipes: HashMap<SocketAddr, TcpConn>,
 }
 
 /// A way to a viewer.
 #[derive(Debug, Clone)]
-pub(crate) enum Path {
+pub(crate) enum Route {
     Udp(SocketAddr),
-    Tcp(Pipe),
+    Tcp(TcpConn),
 }
 
-impl std::fmt::Debug for Port {
+impl std::fmt::Debug for UdpMux {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Port({})", self.local)
     }
 }
 
-impl Port {
+impl UdpMux {
     pub(crate) fn bind(
         address: SocketAddr,
         crypto: Arc<dyn RTCCryptoProvider>,
@@ -126,10 +126,10 @@ impl Port {
 
     /// Sends packets of `segment` bytes each (the last may be shorter) in one
     /// system call. At most [`most_segments`](Self::most_segments).
-    pub(crate) fn send(&self, path: &Path, packets: &[u8], segment: usize) -> io::Result<()> {
+    pub(crate) fn send(&self, path: &Route, packets: &[u8], segment: usize) -> io::Result<()> {
         let to = match path {
-            Path::Udp(to) => *to,
-            Path::Tcp(pipe) => return pipe.send(packets, segment),
+            Route::Udp(to) => *to,
+            Route::Tcp(conn) => return conn.send(packets, segment),
         };
         let transmit = Transmit {
             destination: to,
@@ -145,20 +145,20 @@ impl Port {
     }
 
     /// The way to an address viewers have sent from.
-    pub(crate) fn path(&self, to: SocketAddr) -> Path {
+    pub(crate) fn path(&self, to: SocketAddr) -> Route {
         match self.read().pipes.get(&to) {
-            Some(pipe) => Path::Tcp(pipe.clone()),
-            None => Path::Udp(to),
+            Some(conn) => Route::Tcp(conn.clone()),
+            None => Route::Udp(to),
         }
     }
 
     /// Takes note of a connection; false when its address is taken.
-    pub(crate) fn plug(&self, from: SocketAddr, pipe: Pipe) -> bool {
+    pub(crate) fn plug(&self, from: SocketAddr, conn: TcpConn) -> bool {
         let mut table = self.write();
         if table.by_address.contains_key(&from) {
             return false;
         }
-        table.pipes.insert(from, pipe).is_none()
+        table.pipes.insert(from, conn).is_none()
     }
 
     pub(crate) fn unplug(&self, from: SocketAddr) {
@@ -167,13 +167,13 @@ impl Port {
         table.by_address.remove(&from);
     }
 
-    pub(crate) fn add(&self, line: &Arc<Line>) {
+    pub(crate) fn add(&self, line: &Arc<IceSocket>) {
         self.write()
             .by_fragment
             .insert(line.fragment().to_owned(), Arc::clone(line));
     }
 
-    pub(crate) fn remove(&self, line: &Arc<Line>) {
+    pub(crate) fn remove(&self, line: &Arc<IceSocket>) {
         let mut table = self.write();
         table.by_fragment.remove(line.fragment());
         table
@@ -214,7 +214,7 @@ impl Port {
     }
 
     /// Whose datagram it is; teaches the table the address if it proves to be.
-    pub(crate) fn claim(&self, datagram: &[u8], from: SocketAddr) -> Option<Arc<Line>> {
+    pub(crate) fn claim(&self, datagram: &[u8], from: SocketAddr) -> Option<Arc<IceSocket>> {
         let known = self.read().by_address.get(&from).cloned();
         match stun::protocol(datagram) {
             Protocol::Dtls | Protocol::Rtp => known,
@@ -255,7 +255,7 @@ impl Port {
         taken
     }
 
-    fn learn(&self, from: SocketAddr, line: &Arc<Line>) {
+    fn learn(&self, from: SocketAddr, line: &Arc<IceSocket>) {
         let mut table = self.write();
         if let Some(old) = line.learn(from) {
             table.by_address.remove(&old);

@@ -15,20 +15,21 @@ use watchtower::analysts::budget::settings::Limits;
 use watchtower::analysts::budget::{Budget, Prices};
 use watchtower::analysts::settings::{AgentConfig, Panel, Priority};
 use watchtower::analysts::{
-    Clerk, Governor, GovernorSettings, Meeting, Member, Mind, Policy, Staff, Thinker,
+    AgentContext, AgentSet, AgentSpec, AskService, ChainLink, Governor, GovernorSettings,
+    ModelChain, Policy,
 };
 use watchtower::base::secret::Secret;
 use watchtower::base::stream_name::StreamName;
-use watchtower::domain::agent_status::{AgentStatus, Roster};
+use watchtower::domain::agent_status::{AgentBoard, AgentStatus};
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
 use watchtower::domain::metrics::Metrics;
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings};
-use watchtower::models::model::{Answers as _, Model, Persona};
+use watchtower::models::model::{Model, Persona, QuestionAnswerer as _};
 use watchtower::models::offline::{Offline, Rules};
-use watchtower::record::FindingsBus;
+use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Publication;
 use watchtower::screen::frame::Frame;
@@ -48,13 +49,13 @@ fn persona(name: &str, indicators: &[&str]) -> Arc<Persona> {
     })
 }
 
-fn member(persona: Arc<Persona>, thinker: Thinker) -> Member {
-    Member {
+fn member(persona: Arc<Persona>, link: ChainLink) -> AgentSpec {
+    AgentSpec {
         config: AgentConfig {
             interval: Duration::from_secs(1),
             ..AgentConfig::new(persona)
         },
-        mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+        chain: ModelChain::new(link, Vec::new(), Priority::Normal),
     }
 }
 
@@ -67,12 +68,12 @@ fn policy(redact: Redact, own: &OwnPatterns) -> Policy {
     }
 }
 
-fn hosted(gemini: &FakeGemini, own: &OwnPatterns) -> Thinker {
+fn hosted(gemini: &FakeGemini, own: &OwnPatterns) -> ChainLink {
     let settings = GeminiSettings {
         base_url: Some(gemini.base_url()),
         ..GeminiSettings::new(Secret::new("AIzaFakeKeyOfTheTests0123456789abcdefgh").unwrap())
     };
-    Thinker {
+    ChainLink {
         model: Arc::new(Gemini::new(settings).unwrap()),
         governor: Some(Arc::new(Governor::new(GovernorSettings::default()))),
         policy: policy(Redact::SecretsAndPersonal, own),
@@ -157,7 +158,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     let own = OwnPatterns::new(&["CUST-[0-9]{6}".to_owned()]).unwrap();
     let rules = Arc::new(Rules::load(&[]).unwrap());
     let first = persona("SecOps", &[PERSONAL, OWN]);
-    let offline = Thinker {
+    let offline = ChainLink {
         model: Arc::new(Offline::new(rules, &first)) as Arc<dyn Model>,
         governor: None,
         // Rules look on this machine.
@@ -167,19 +168,19 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     let names = ["SecOps", "DevOps", "Watchtower"].map(str::to_owned);
     let data = folder.path().join("data");
     let (findings, _writer) =
-        FindingsBus::open(&data, folder.path(), &names, &StoreSettings::default()).unwrap();
+        Record::open(&data, folder.path(), &names, &StoreSettings::default()).unwrap();
     let stream = StreamName::new("team").unwrap();
     findings.publish(earlier(&stream)).await.unwrap();
     let statuses = names.iter().map(|name| AgentStatus::new(name, "test", "m"));
-    let meeting = Meeting {
+    let meeting = AgentContext {
         frames: FrameBus::new(),
         findings,
-        roster: Roster::new(statuses.collect()),
+        board: AgentBoard::new(statuses.collect()),
         metrics: Arc::new(Metrics::new()),
         budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
     };
     let second = persona("DevOps", &[]);
-    let staff = Staff {
+    let staff = AgentSet {
         members: Arc::from([
             member(first, offline),
             member(second, hosted(&gemini, &own)),
@@ -187,7 +188,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
         panel: Panel::parse("[panel]\nseverity = \"low\"", "")
             .unwrap()
             .exchange,
-        clerk: Some(Mind::new(
+        ask_service: Some(ModelChain::new(
             hosted(&gemini, &own),
             Vec::new(),
             Priority::Normal,
@@ -222,9 +223,9 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
         .await
         .expect("a look and a case");
     // What a person asks, and the record beside it. Its answer is no matter.
-    let clerk = Clerk::new(staff, meeting.clone());
+    let ask_service = AskService::new(staff, meeting.clone());
     let record = vec![format!("on the screen: {PERSONAL} with {OWN}")];
-    let _ = clerk.put(format!("Who is {OWN}?"), record).await;
+    let _ = ask_service.put(format!("Who is {OWN}?"), record).await;
     shutdown.cancel();
     panel.await.unwrap();
 

@@ -10,14 +10,14 @@ use super::*;
 use crate::analysts::budget::settings::Limits;
 use crate::analysts::budget::{Budget, Prices};
 use crate::analysts::settings::{AgentConfig, Panel, Priority};
-use crate::analysts::{Mind, Policy, Staff};
-use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::analysts::{AgentSet, ModelChain, Policy};
+use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, Severity};
 use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::model::{Model, Persona, Seen};
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::record::settings::StoreSettings;
 use crate::screen::frames::{FrameBus, FramePublisher};
 use crate::screen::picture::{Picture, TextLine};
@@ -26,7 +26,7 @@ use crate::screen::redact::OwnPatterns;
 /// Answers from a script, then with nothing to report; panics when told to.
 #[derive(Debug)]
 struct Scripted {
-    appetite: Appetite,
+    frame_policy: FramePolicy,
     script: Mutex<VecDeque<Reply>>,
     /// Streams and sequence numbers it was shown.
     shown: Mutex<Vec<(String, u64)>>,
@@ -40,10 +40,10 @@ enum Reply {
 }
 
 impl Scripted {
-    fn new(appetite: Appetite, script: impl IntoIterator<Item = Reply>) -> Arc<Self> {
+    fn new(frame_policy: FramePolicy, script: impl IntoIterator<Item = Reply>) -> Arc<Self> {
         let script = Mutex::new(script.into_iter().collect());
         Arc::new(Self {
-            appetite,
+            frame_policy,
             script,
             shown: Mutex::default(),
         })
@@ -64,8 +64,8 @@ impl Model for Scripted {
         }
     }
 
-    fn appetite(&self) -> Appetite {
-        self.appetite
+    fn frame_policy(&self) -> FramePolicy {
+        self.frame_policy
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
@@ -119,7 +119,7 @@ fn observation(title: &str) -> Observation {
 }
 
 struct Room {
-    meeting: Meeting,
+    context: AgentContext,
     model: Arc<Scripted>,
     shutdown: CancellationToken,
     panel: tokio::task::JoinHandle<()>,
@@ -133,7 +133,7 @@ fn room(model: Arc<Scripted>) -> Room {
 
 fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
     let logs = tempfile::tempdir().unwrap();
-    let (findings, _) = FindingsBus::open(
+    let (findings, _) = Record::open(
         &logs.path().join("data"),
         logs.path(),
         &["SecOps".to_owned()],
@@ -144,10 +144,10 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         enabled: true,
         ..AgentStatus::new("SecOps", "test", "scripted")
     };
-    let meeting = Meeting {
+    let context = AgentContext {
         frames: FrameBus::new(),
         findings,
-        roster: Roster::new(vec![status]),
+        board: AgentBoard::new(vec![status]),
         metrics: Arc::new(Metrics::new()),
         budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
     };
@@ -158,7 +158,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         indicators: vec![],
     };
     let config = AgentConfig::new(Arc::new(persona));
-    let thinker = Thinker {
+    let link = ChainLink {
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor: None,
         policy: Policy {
@@ -168,25 +168,25 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
             ungrounded: Severity::Medium,
         },
     };
-    let member = Member {
+    let member = AgentSpec {
         config,
-        mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+        chain: ModelChain::new(link, Vec::new(), Priority::Normal),
     };
     let shutdown = CancellationToken::new();
-    let staff = Staff {
+    let agents = AgentSet {
         members: Arc::from([member]),
         panel: Panel::parse("", "").unwrap().exchange,
-        clerk: None,
+        ask_service: None,
     };
     // Nobody changes it.
-    let (_, staff) = watch::channel(staff);
+    let (_, agents) = watch::channel(agents);
     let panel = tokio::spawn(crate::analysts::run(
-        staff,
-        meeting.clone(),
+        agents,
+        context.clone(),
         shutdown.clone(),
     ));
     Room {
-        meeting,
+        context,
         model,
         shutdown,
         panel,
@@ -197,13 +197,13 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
 impl Room {
     fn open(&self, stream: &str) -> FramePublisher {
         let stream = StreamName::new(stream).unwrap();
-        self.meeting
+        self.context
             .frames
             .open(&stream, |_| Ok(Bytes::from_static(b"jpeg")))
     }
 
     fn state(&self) -> String {
-        self.meeting.roster.agents()[0].state.clone()
+        self.context.board.agents()[0].state.clone()
     }
 
     async fn end(self) {
@@ -236,7 +236,7 @@ async fn seconds(count: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
-    let room = room(Scripted::new(Appetite::Newest, []));
+    let room = room(Scripted::new(FramePolicy::Newest, []));
     let mut team = room.open("team");
     show(&mut team, 10);
     seconds(1).await;
@@ -250,7 +250,7 @@ async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
     assert_eq!(room.model.shown(), [team_saw(1), team_saw(4)]);
     assert_eq!(room.state(), "team: no findings (frame 4)");
     assert!(
-        room.meeting
+        room.context
             .metrics
             .render()
             .contains("watchtower_dropped_total{where=\"agent\"} 2")
@@ -260,7 +260,7 @@ async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_take_turns() {
-    let room = room(Scripted::new(Appetite::Newest, []));
+    let room = room(Scripted::new(FramePolicy::Newest, []));
     let (mut a, mut b) = (room.open("a"), room.open("b"));
     for shade in [10, 60, 110] {
         show(&mut a, shade);
@@ -290,7 +290,7 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         Reply::Fail(refused),
         Reply::Report("late"),
     ];
-    let room = room(Scripted::new(Appetite::Newest, script));
+    let room = room(Scripted::new(FramePolicy::Newest, script));
     let mut team = room.open("team");
     show(&mut team, 10);
     seconds(60).await;
@@ -301,7 +301,7 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
     );
     assert_eq!(room.state(), "team: refused: safety (frame 1)");
     // The writer is a real thread: it is waited for, not slept for.
-    let mut findings = room.meeting.findings.subscribe();
+    let mut findings = room.context.findings.subscribe();
     show(&mut team, 100);
     let finding = findings.recv().await.unwrap();
     assert_eq!((finding.title.as_str(), finding.frame.seq), ("late", 2));
@@ -321,13 +321,13 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_reads_gets_every_reading_since_its_last_look() {
-    let room = room(Scripted::new(Appetite::EveryRead, []));
+    let room = room(Scripted::new(FramePolicy::EveryRead, []));
     let mut team = room.open("team");
     let text: Arc<[TextLine]> = Arc::from([]);
     for shade in [10, 60, 110] {
         let frame = show(&mut team, shade);
         seconds(1).await;
-        room.meeting
+        room.context
             .frames
             .publish_read(Arc::new(frame.read(Arc::clone(&text), Arc::from([]))));
     }
@@ -340,9 +340,9 @@ async fn one_that_reads_gets_every_reading_since_its_last_look() {
 #[tokio::test(start_paused = true)]
 async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() {
     for reading in [false, true] {
-        let room = room_that_hides(Scripted::new(Appetite::Newest, []), Redact::Secrets);
+        let room = room_that_hides(Scripted::new(FramePolicy::Newest, []), Redact::Secrets);
         if reading {
-            room.meeting.frames.expect_reading();
+            room.context.frames.expect_reading();
         }
         let mut team = room.open("team");
         show(&mut team, 10);
@@ -351,7 +351,7 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
         assert_eq!(room.model.shown(), [], "reading: {reading}");
         assert_eq!(room.state(), "waiting for OCR");
         let text: Arc<[TextLine]> = Arc::from([]);
-        room.meeting
+        room.context
             .frames
             .publish_read(Arc::new(frame.read(text, Arc::from([]))));
         seconds(30).await;
@@ -368,11 +368,11 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_fails_is_started_again() {
     let room = room(Scripted::new(
-        Appetite::Newest,
+        FramePolicy::Newest,
         [Reply::Panic, Reply::Report("back")],
     ));
     let mut team = room.open("team");
-    let mut findings = room.meeting.findings.subscribe();
+    let mut findings = room.context.findings.subscribe();
     show(&mut team, 10);
     assert_eq!(findings.recv().await.unwrap().title, "back");
     room.end().await;
@@ -380,7 +380,7 @@ async fn an_agent_that_fails_is_started_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_still_picture_that_nobody_reads_is_paid_for_once() {
-    let room = room(Scripted::new(Appetite::Newest, []));
+    let room = room(Scripted::new(FramePolicy::Newest, []));
     let mut team = room.open("team");
     for _ in 0..1800 {
         show(&mut team, 10);

@@ -28,7 +28,7 @@ use crate::analysts::settings::Priority;
 use crate::domain::cost::Spend;
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::Cost;
-use crate::models::model::{Meter, MeterReading, Most};
+use crate::models::model::{CostBound, Meter, MeterReading};
 pub use ladder::Step;
 pub use ledger::Amount;
 use ledger::{Bound, Ledger, MINUTE};
@@ -48,13 +48,13 @@ pub struct Budget {
 }
 
 struct Inner {
-    book: Mutex<Book>,
+    book: Mutex<SpendFlusher>,
     clock: Clock,
     /// Counts what was set aside or settled.
     changes: watch::Sender<u64>,
 }
 
-struct Book {
+struct SpendFlusher {
     ledger: Ledger,
     prices: Prices,
     step: Step,
@@ -113,7 +113,7 @@ impl Budget {
 
     /// By another clock than the wall's.
     pub fn with_clock(limits: Limits, prices: Prices, clock: Clock) -> Self {
-        let book = Book {
+        let book = SpendFlusher {
             ledger: Ledger::new(limits),
             prices,
             step: Step::Normal,
@@ -188,7 +188,7 @@ impl Budget {
 
     /// Sets the worst case of a question aside: one request, and some more for
     /// those that have to be asked twice, as far as there is room for them.
-    pub fn reserve(&self, model: &ModelRef, most: Most) -> Result<Reserved, Wait> {
+    pub fn reserve(&self, model: &ModelRef, most: CostBound) -> Result<Reserved, Wait> {
         let now = self.now();
         let mut book = self.book();
         book.turn(now);
@@ -321,7 +321,7 @@ impl Budget {
         (self.inner.clock)()
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn book(&self) -> MutexGuard<'_, SpendFlusher> {
         self.inner
             .book
             .lock()
@@ -335,7 +335,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-impl Book {
+impl SpendFlusher {
     /// Where it stands as of now.
     fn turn(&mut self, now: Timestamp) {
         self.ledger.turn_to(now);
@@ -417,7 +417,7 @@ pub struct Reserved {
     budget: Budget,
     model: ModelRef,
     number: u64,
-    most: Most,
+    most: CostBound,
     price: Option<Price>,
     /// When it was set aside.
     minute: i64,
@@ -465,7 +465,7 @@ impl Drop for Reserved {
     }
 }
 
-fn worst(most: Most, requests: u32, price: Option<Price>) -> Amount {
+fn worst(most: CostBound, requests: u32, price: Option<Price>) -> Amount {
     let (prompt, output) = most.of(requests);
     Amount {
         requests: u64::from(requests),
@@ -474,7 +474,7 @@ fn worst(most: Most, requests: u32, price: Option<Price>) -> Amount {
     }
 }
 
-fn signed(most: Most, requests: u32, price: Option<Price>, sign: i64) -> Delta {
+fn signed(most: CostBound, requests: u32, price: Option<Price>, sign: i64) -> Delta {
     let (prompt, output) = most.of(requests);
     let number = |n: u64| sign * i64::try_from(n).unwrap_or(i64::MAX);
     Delta {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::analysts::Meeting;
+use crate::analysts::AgentContext;
 use crate::analysts::budget::{Amount, Spent, Step};
 use crate::domain::finding::WATCHTOWER;
 
@@ -15,19 +15,19 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Writes down what was set aside or spent since the last time. What can't be
 /// written stays for the next time: the limits hold all the same.
-pub(crate) async fn keep(meeting: &Meeting) {
-    let rows = meeting.budget.take_pending();
+pub(crate) async fn keep(context: &AgentContext) {
+    let rows = context.budget.take_pending();
     if rows.is_empty() {
         return;
     }
-    if let Err(error) = meeting.findings.spend(rows.clone()).await {
+    if let Err(error) = context.findings.spend(rows.clone()).await {
         tracing::error!(%error, "failed to store the LLM cost");
-        meeting.budget.put_back(rows);
+        context.budget.put_back(rows);
     }
 }
 
-pub(crate) async fn run(meeting: Meeting, shutdown: CancellationToken) {
-    let mut book = Book {
+pub(crate) async fn run(context: AgentContext, shutdown: CancellationToken) {
+    let mut book = SpendFlusher {
         step: Step::Normal,
         counted: BTreeMap::new(),
         told: tokio::time::Instant::now(),
@@ -37,29 +37,29 @@ pub(crate) async fn run(meeting: Meeting, shutdown: CancellationToken) {
         .await
         .is_some()
     {
-        keep(&meeting).await;
-        book.turn(&meeting).await;
+        keep(&context).await;
+        book.turn(&context).await;
     }
-    keep(&meeting).await;
+    keep(&context).await;
 }
 
-struct Book {
+struct SpendFlusher {
     step: Step,
     counted: BTreeMap<String, Amount>,
     /// When the last hour was told of.
     told: tokio::time::Instant,
 }
 
-impl Book {
-    async fn turn(&mut self, meeting: &Meeting) {
-        let standing = meeting.budget.standing();
+impl SpendFlusher {
+    async fn turn(&mut self, context: &AgentContext) {
+        let standing = context.budget.standing();
         let step = Step::ALL[standing.step];
         for (model, total) in &standing.models {
             let before = self
                 .counted
                 .insert(model.clone(), *total)
                 .unwrap_or_default();
-            meeting.metrics.spent(
+            context.metrics.spent(
                 model,
                 total.requests - before.requests,
                 total.micro_usd - before.micro_usd,
@@ -67,20 +67,20 @@ impl Book {
         }
         if step != self.step {
             self.step = step;
-            meeting.metrics.budget_step(standing.step);
+            context.metrics.budget_step(standing.step);
             let said = match step {
                 Step::Normal => format!("budget: {}; {}", step.words(), words(&standing.spent)),
                 _ => format!("budget: {}; {}", standing.reason, words(&standing.spent)),
             };
             tracing::warn!("{said}");
-            meeting.findings.note(WATCHTOWER, &said).await;
+            context.findings.note(WATCHTOWER, &said).await;
         }
         if self.told.elapsed() >= HOUR {
             self.told = tokio::time::Instant::now();
             if !standing.spent.hour.is_nothing() {
                 let said = format!("LLM cost: {}", words(&standing.spent));
                 tracing::info!("{said}");
-                meeting.findings.note(WATCHTOWER, &said).await;
+                context.findings.note(WATCHTOWER, &said).await;
             }
         }
     }

@@ -31,7 +31,7 @@ fn model() -> ModelRef {
 }
 
 /// 0.003 USD at the worst for one request.
-const MOST: Most = Most {
+const MOST: CostBound = CostBound {
     prompt_tokens: 2000,
     output_tokens: 400,
 };

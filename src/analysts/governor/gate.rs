@@ -19,7 +19,7 @@ enum Door {
         closed: Closed,
     },
     /// One request is out that decides for all.
-    Trial(Closed),
+    SinkTest(Closed),
 }
 
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ impl Gate {
         let shut = match &self.door {
             Door::Open => None,
             Door::Shut { until, closed } => Some((Some(*until), closed)).filter(|_| now < *until),
-            Door::Trial(closed) => Some((None, closed)),
+            Door::SinkTest(closed) => Some((None, closed)),
         };
         match (pause, shut) {
             (None, None) => None,
@@ -141,10 +141,10 @@ impl Gate {
         match std::mem::replace(&mut self.door, Door::Open) {
             // Over, or `wait` would have said so.
             Door::Shut { closed, .. } => {
-                self.door = Door::Trial(closed);
+                self.door = Door::SinkTest(closed);
                 Admission::Go { trial: true }
             }
-            Door::Open | Door::Trial(_) => Admission::Go { trial: false },
+            Door::Open | Door::SinkTest(_) => Admission::Go { trial: false },
         }
     }
 
@@ -187,7 +187,7 @@ impl Gate {
 
     /// A permit was given back without an outcome. A trial stays due.
     pub(super) fn abandon(&mut self, now: Instant, trial: bool) {
-        if let (true, Door::Trial(closed)) = (trial, &self.door) {
+        if let (true, Door::SinkTest(closed)) = (trial, &self.door) {
             self.door = Door::Shut {
                 until: now,
                 closed: closed.clone(),
@@ -198,10 +198,10 @@ impl Gate {
     fn trouble(&mut self, now: Instant, reason: &str, random: f64) {
         let settings = &self.settings;
         let length = match &self.door {
-            Door::Trial(closed) if closed.why == Why::Breaker => {
+            Door::SinkTest(closed) if closed.why == Why::Breaker => {
                 Some((closed.length * 2).min(settings.breaker_longest))
             }
-            Door::Trial(_) => Some(settings.breaker_first),
+            Door::SinkTest(_) => Some(settings.breaker_first),
             Door::Open | Door::Shut { .. } => {
                 self.errors = self.errors.saturating_add(1);
                 (self.errors >= settings.breaker_after).then_some(settings.breaker_first)

@@ -17,7 +17,9 @@ use crate::domain::agent_status::AgentStatus;
 use crate::domain::cost::{Outcome, Usage};
 use crate::domain::finding::ModelRef;
 use crate::media::MediaTime;
-use crate::models::model::{Answer, Appetite, Failure, FollowUp, Look, Model, Most, Persona};
+use crate::models::model::{
+    Answer, CostBound, Failure, FollowUp, FramePolicy, Look, Model, Persona,
+};
 use crate::record::settings::StoreSettings;
 use crate::screen::picture::Picture;
 
@@ -159,8 +161,8 @@ impl Model for Weathered {
         }
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite::Newest
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::Newest
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
@@ -184,8 +186,8 @@ impl Model for Weathered {
         })
     }
 
-    fn most_for_look(&self, _: &Look) -> Most {
-        Most {
+    fn most_for_look(&self, _: &Look) -> CostBound {
+        CostBound {
             prompt_tokens: USAGE.prompt_tokens,
             output_tokens: USAGE.output_tokens,
         }
@@ -203,13 +205,13 @@ fn status(name: &str) -> AgentStatus {
     }
 }
 
-fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> Member {
+fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> AgentSpec {
     // The last one goes first as money runs out.
     let priority = match name {
         "Architect" => Priority::Low,
         _ => Priority::Normal,
     };
-    let thinker = |(model, governor): (Arc<Weathered>, Arc<Governor>)| Thinker {
+    let link = |(model, governor): (Arc<Weathered>, Arc<Governor>)| ChainLink {
         model,
         governor: Some(governor),
         policy: Policy {
@@ -219,21 +221,21 @@ fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> Member {
             ungrounded: Severity::Medium,
         },
     };
-    let [first, second] = models.map(thinker);
+    let [first, second] = models.map(link);
     let persona = Persona {
         name: name.to_owned(),
         personality: String::new(),
         focus: String::new(),
         indicators: vec![],
     };
-    Member {
+    AgentSpec {
         config: AgentConfig {
             priority,
             frames: Frames::Full,
             max_regions: 0,
             ..AgentConfig::new(Arc::new(persona))
         },
-        mind: Mind::new(first, vec![second], priority),
+        chain: ModelChain::new(first, vec![second], priority),
     }
 }
 
@@ -262,7 +264,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     let logs = logs.unwrap();
     let names = [&NAMES[..], &["Watchtower"]].concat();
     let names: Vec<_> = names.into_iter().map(str::to_owned).collect();
-    let (findings, _) = FindingsBus::open(
+    let (findings, _) = Record::open(
         &logs.path().join("data"),
         logs.path(),
         &names,
@@ -280,10 +282,10 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         ..Limits::default()
     };
     let budget = Budget::with_clock(limits, Prices::load(None).unwrap(), Arc::new(clock));
-    let meeting = Meeting {
+    let context = AgentContext {
         frames: FrameBus::new(),
         findings,
-        roster: Roster::new(NAMES.map(status).to_vec()),
+        board: AgentBoard::new(NAMES.map(status).to_vec()),
         metrics: Arc::new(Metrics::new()),
         budget: budget.clone(),
     };
@@ -295,16 +297,16 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         let main = (Arc::clone(&main), Arc::clone(&governor));
         member(name, [main, (Arc::clone(&spare), Arc::clone(&sibling))])
     });
-    let staff = Staff {
+    let agents = AgentSet {
         members: Arc::new(members),
         panel: Panel::parse("", "").unwrap().exchange,
-        clerk: None,
+        ask_service: None,
     };
-    let (_unchanging, staff) = watch::channel(staff);
+    let (_unchanging, agents) = watch::channel(agents);
     let shutdown = CancellationToken::new();
-    let panel = tokio::spawn(run(staff, meeting.clone(), shutdown.clone()));
+    let panel = tokio::spawn(run(agents, context.clone(), shutdown.clone()));
     let team = StreamName::new("team").unwrap();
-    let mut team = (meeting.frames).open(&team, |_| Ok(Bytes::from_static(b"jpeg")));
+    let mut team = (context.frames).open(&team, |_| Ok(Bytes::from_static(b"jpeg")));
 
     let mut steps = vec![Step::Normal];
     let mut second = 0_u8;

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::Report;
 use crate::analysts::grounding::Masks;
-use crate::analysts::transcripts::Asker;
-use crate::analysts::{Meeting, Member, Policy, Staff, grounding, prompt_leak};
+use crate::analysts::transcripts::TranscriptBuilder;
+use crate::analysts::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prompt_leak};
 use crate::domain::finding::{Observation, WATCHTOWER};
-use crate::domain::incident::{Exchange, Judgement, Opinion, Stance};
+use crate::domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
 use crate::domain::metrics::PanelEnd;
 use crate::domain::transcript::{Purpose, Transcript};
 use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
@@ -35,15 +35,15 @@ pub(super) struct Held {
 /// not been held.
 pub(super) async fn hold(
     report: &Report,
-    staff: &Staff,
+    agents: &AgentSet,
     peers: &[usize],
     before: Vec<Opinion>,
-    meeting: &Meeting,
+    context: &AgentContext,
 ) -> Option<Held> {
     let incident = report.finding.incident?;
     let opinions = peers.iter().map(|index| {
-        let member = &staff.members[*index];
-        opinion(report, member, meeting)
+        let member = &agents.members[*index];
+        opinion(report, member, context)
     });
     let said = join_all(opinions).await.into_iter();
     let said = said.filter(|(opinion, _)| !is_silence(opinion));
@@ -54,11 +54,11 @@ pub(super) async fn hold(
     let failed = opinions.iter().any(|opinion| opinion.failed);
     let end = settle(
         report,
-        staff,
+        agents,
         incident,
         (before, opinions),
         transcripts,
-        meeting,
+        context,
     )
     .await;
     Some(Held {
@@ -76,11 +76,11 @@ fn is_silence(opinion: &Opinion) -> bool {
 /// Keeps what was said, and has the reviewer settle it.
 async fn settle(
     report: &Report,
-    staff: &Staff,
+    agents: &AgentSet,
     incident: Uuid,
     (before, said): (Vec<Opinion>, Vec<Opinion>),
     transcripts: Vec<Option<Transcript>>,
-    meeting: &Meeting,
+    context: &AgentContext,
 ) -> PanelEnd {
     let first = &report.finding.agent;
     let exchange = Exchange {
@@ -88,7 +88,7 @@ async fn settle(
         verdict: None,
         transcripts: transcripts.into_iter().flatten().collect(),
     };
-    if !said.is_empty() && !record(meeting, incident, exchange).await {
+    if !said.is_empty() && !record(context, incident, exchange).await {
         return PanelEnd::Unsettled;
     }
     let opinions = [before, said].concat();
@@ -98,16 +98,16 @@ async fn settle(
         return PanelEnd::NoView;
     }
     // The model of the first analyst is the reviewer's, too.
-    let reporter = (staff.members.iter()).find(|member| member.config.name() == first);
+    let reporter = (agents.members.iter()).find(|member| member.config.name() == first);
     let Some(reporter) = reporter else {
         return PanelEnd::Unsettled;
     };
-    let (verdict, transcript) = match judge(report, reporter, opinions, meeting).await {
+    let (verdict, transcript) = match judge(report, reporter, opinions, context).await {
         Ok(judged) => judged,
         Err(failure) => {
             tracing::warn!(%incident, %failure, "no verdict");
             let said = format!("no verdict on incident {incident}: {failure}");
-            meeting.findings.note(WATCHTOWER, &said).await;
+            context.findings.note(WATCHTOWER, &said).await;
             return PanelEnd::Unsettled;
         }
     };
@@ -116,14 +116,14 @@ async fn settle(
         verdict: Some(verdict),
         transcripts: transcript.into_iter().collect(),
     };
-    match record(meeting, incident, exchange).await {
+    match record(context, incident, exchange).await {
         true => PanelEnd::Settled,
         false => PanelEnd::Unsettled,
     }
 }
 
-async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
-    match meeting.findings.weigh(incident, exchange).await {
+async fn record(context: &AgentContext, incident: Uuid, exchange: Exchange) -> bool {
+    match context.findings.weigh(incident, exchange).await {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(%incident, %error, "failed to store a panel discussion");
@@ -135,10 +135,10 @@ async fn record(meeting: &Meeting, incident: Uuid, exchange: Exchange) -> bool {
 /// Asks for an opinion; a failure counts as no opinion, with the reason.
 async fn opinion(
     report: &Report,
-    member: &Member,
-    meeting: &Meeting,
+    member: &AgentSpec,
+    context: &AgentContext,
 ) -> (Opinion, Option<Transcript>) {
-    let said = weigh(report, member, Asked::Opinion, Vec::new(), meeting).await;
+    let said = weigh(report, member, Asked::Opinion, Vec::new(), context).await;
     let (said, transcript) = match said {
         Ok((weighed, transcript)) => (Ok(weighed), transcript),
         Err(failure) => (Err(failure), None),
@@ -167,7 +167,7 @@ async fn opinion(
                 Ok(weighed) => (weighed.view.observation.detail, weighed.model),
                 Err(failure) => (
                     format!("No response: {failure}"),
-                    member.mind.first().model.identity(),
+                    member.chain.first().model.identity(),
                 ),
             };
             Opinion {
@@ -190,11 +190,11 @@ async fn opinion(
 
 async fn judge(
     report: &Report,
-    reporter: &Member,
+    reporter: &AgentSpec,
     opinions: Vec<Opinion>,
-    meeting: &Meeting,
-) -> Result<(Judgement, Option<Transcript>), Failure> {
-    let weighed = weigh(report, reporter, Asked::Verdict, opinions.clone(), meeting).await;
+    context: &AgentContext,
+) -> Result<(PanelVerdict, Option<Transcript>), Failure> {
+    let weighed = weigh(report, reporter, Asked::Verdict, opinions.clone(), context).await;
     let (said, transcript) = weighed?;
     let stands = said.view.stance != Stance::Dispute;
     let against = |opinion: &&Opinion| match opinion.stance {
@@ -208,9 +208,9 @@ async fn judge(
     let invented = (report.finding.evidence.iter()).any(|piece| piece.grounded == Some(false));
     if invented {
         // Worst comes first.
-        severity = severity.max(reporter.mind.first().policy.ungrounded);
+        severity = severity.max(reporter.chain.first().policy.ungrounded);
     }
-    let judgement = Judgement {
+    let judgement = PanelVerdict {
         by: CRITIC.to_owned(),
         severity,
         confidence: said.view.observation.confidence,
@@ -225,10 +225,10 @@ async fn judge(
 /// Puts the case to a member's model and holds the answer against the screen.
 async fn weigh(
     report: &Report,
-    member: &Member,
+    member: &AgentSpec,
     asked: Asked,
     opinions: Vec<Opinion>,
-    meeting: &Meeting,
+    context: &AgentContext,
 ) -> Result<(Weighed, Option<Transcript>), Failure> {
     let name = member.config.name();
     let first = &report.finding.agent;
@@ -236,11 +236,11 @@ async fn weigh(
         Asked::Opinion => (name, Purpose::Opinion),
         Asked::Verdict => (CRITIC, Purpose::Verdict),
     };
-    let say = |state: &str| meeting.roster.say(name, state);
+    let say = |state: &str| context.board.say(name, state);
     let asking = async {
         let (turn, case) = loop {
-            let mut turn = member.mind.turn(0, meeting, say).await;
-            let policy = turn.thinker().policy.clone();
+            let mut turn = member.chain.turn(0, context, say).await;
+            let policy = turn.link().policy.clone();
             let cleared = policy.cleared(&report.frame);
             let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
             let (reported, opinions) = as_told(report, opinions.clone(), &policy);
@@ -253,8 +253,8 @@ async fn weigh(
                 opinions,
                 meter: Meter::default(),
             };
-            let most = turn.thinker().model.most_for_case(&case);
-            match turn.reserve(most, meeting).await {
+            let most = turn.link().model.most_for_case(&case);
+            match turn.reserve(most, context).await {
                 Ok(meter) => break (turn, Case { meter, ..case }),
                 Err(wait) => {
                     say(&wait.words);
@@ -267,8 +267,8 @@ async fn weigh(
             Asked::Opinion => format!("reviewing the finding of {first}"),
             Asked::Verdict => "requesting a verdict".to_owned(),
         });
-        let asker = Asker::now(who, purpose);
-        let result = turn.thinker().model.weigh(&case).await;
+        let asker = TranscriptBuilder::now(who, purpose);
+        let result = turn.link().model.weigh(&case).await;
         let told = asker.answered(turn.settle(&result));
         result.map(|weighed| (weighed, told))
     };
@@ -276,8 +276,8 @@ async fn weigh(
     let (mut said, told) = tokio::time::timeout(PATIENCE, asking)
         .await
         .unwrap_or_else(|_| Err(late()))?;
-    meeting.metrics.usage(name, said.usage);
-    let (raw, policy) = (Arc::clone(&report.frame), member.mind.policy());
+    context.metrics.usage(name, said.usage);
+    let (raw, policy) = (Arc::clone(&report.frame), member.chain.policy());
     let persona = Arc::clone(&member.config.persona);
     let prepare = move || {
         let raw = raw.hiding(&policy.own);

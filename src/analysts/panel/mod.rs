@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Meeting, Staff};
+use super::{AgentContext, AgentSet};
 use crate::analysts::budget::Step;
 use crate::analysts::settings::PanelConfig;
 use crate::domain::finding::{Finding, Severity, WATCHTOWER};
@@ -50,9 +50,9 @@ pub(crate) struct Report {
 
 /// Where members put what they report.
 #[derive(Debug, Clone)]
-pub(crate) struct Table {
+pub(crate) struct PanelQueue {
     reports: mpsc::Sender<Report>,
-    staff: watch::Receiver<Staff>,
+    agents: watch::Receiver<AgentSet>,
     put: Put,
 }
 
@@ -90,13 +90,13 @@ impl Put {
     }
 }
 
-impl Table {
-    pub(crate) fn new(staff: watch::Receiver<Staff>) -> (Self, Waiting) {
+impl PanelQueue {
+    pub(crate) fn new(agents: watch::Receiver<AgentSet>) -> (Self, Waiting) {
         let (reports, waiting) = mpsc::channel(WAITING);
         let put = Put::default();
         let table = Self {
             reports,
-            staff,
+            agents,
             put: put.clone(),
         };
         let reports = waiting;
@@ -104,8 +104,8 @@ impl Table {
     }
 
     /// Never waits: the panel that can't keep up holds fewer.
-    pub(crate) fn report(&self, meeting: &Meeting, finding: Arc<Finding>, frame: &Arc<Frame>) {
-        if !concerns(&self.staff.borrow().panel, &finding) {
+    pub(crate) fn report(&self, context: &AgentContext, finding: Arc<Finding>, frame: &Arc<Frame>) {
+        if !concerns(&self.agents.borrow().panel, &finding) {
             return;
         }
         let Some(id) = finding.incident else {
@@ -119,7 +119,7 @@ impl Table {
         };
         let send = || self.reports.try_send(report).is_ok();
         if !self.put.add(id, severity, send) {
-            meeting.metrics.panel(PanelEnd::Crowded);
+            context.metrics.panel(PanelEnd::Crowded);
             tracing::warn!("panel queue full: finding not discussed");
         }
     }
@@ -139,10 +139,10 @@ pub(crate) struct Waiting {
 
 /// Whoever calls the panel together.
 #[derive(Debug)]
-pub(crate) struct Convener {
+pub(crate) struct PanelRunner {
     waiting: Waiting,
-    staff: watch::Receiver<Staff>,
-    meeting: Meeting,
+    agents: watch::Receiver<AgentSet>,
+    context: AgentContext,
     /// Reports on which somebody could not be asked, and when to ask again.
     again: Vec<(Instant, Report)>,
     /// When panels of the last hour began.
@@ -151,12 +151,16 @@ pub(crate) struct Convener {
     rests: bool,
 }
 
-impl Convener {
-    pub(crate) fn new(waiting: Waiting, staff: watch::Receiver<Staff>, meeting: Meeting) -> Self {
+impl PanelRunner {
+    pub(crate) fn new(
+        waiting: Waiting,
+        agents: watch::Receiver<AgentSet>,
+        context: AgentContext,
+    ) -> Self {
         Self {
             waiting,
-            staff,
-            meeting,
+            agents,
+            context,
             again: Vec::new(),
             held: VecDeque::new(),
             rests: false,
@@ -202,9 +206,9 @@ impl Convener {
     }
 
     async fn take(&mut self, id: Uuid, report: &Report) -> Taken {
-        let staff = self.staff.borrow_and_update().clone();
-        let incident = match self.meeting.findings.incident(id).await {
-            Ok(Some(dossier)) => dossier.incident,
+        let agents = self.agents.borrow_and_update().clone();
+        let incident = match self.context.findings.incident(id).await {
+            Ok(Some(detail)) => detail.incident,
             Ok(None) => return Taken::Not,
             Err(error) => {
                 tracing::error!(%error, "finding not discussed");
@@ -212,24 +216,24 @@ impl Convener {
             }
         };
         let severity = report.finding.severity;
-        if incident.status == Status::Closed || !concerns(&staff.panel, &report.finding) {
+        if incident.status == Status::Closed || !concerns(&agents.panel, &report.finding) {
             return Taken::Not;
         }
-        let Some((peers, before)) = open_to(&staff, &incident, severity) else {
+        let Some((peers, before)) = open_to(&agents, &incident, severity) else {
             return Taken::Done;
         };
         // That it rests was said when the budget came to that.
-        if self.meeting.budget.step() >= Step::PanelOff {
-            self.meeting.metrics.panel(PanelEnd::OverBudget);
+        if self.context.budget.step() >= Step::PanelOff {
+            self.context.metrics.panel(PanelEnd::OverBudget);
             return Taken::Not;
         }
-        if !self.may_hold(staff.panel.per_hour).await {
+        if !self.may_hold(agents.panel.per_hour).await {
             return Taken::Not;
         }
         self.held.push_back(Instant::now());
-        match exchange::hold(report, &staff, &peers, before, &self.meeting).await {
+        match exchange::hold(report, &agents, &peers, before, &self.context).await {
             Some(held) => {
-                self.meeting.metrics.panel(held.end);
+                self.context.metrics.panel(held.end);
                 if held.failed {
                     Taken::Failed
                 } else {
@@ -253,11 +257,11 @@ impl Convener {
             self.rests = false;
             return true;
         }
-        self.meeting.metrics.panel(PanelEnd::OverHour);
+        self.context.metrics.panel(PanelEnd::OverHour);
         if !std::mem::replace(&mut self.rests, true) {
             let said = format!("discussion limit reached: {per_hour}/h ([panel] per_hour)");
             tracing::warn!("{said}");
-            self.meeting.findings.note(WATCHTOWER, &said).await;
+            self.context.findings.note(WATCHTOWER, &said).await;
         }
         false
     }
@@ -276,19 +280,19 @@ enum Taken {
 /// Places of those still to be asked about an incident as bad as that, and what
 /// was said of it before; `None` when there is nothing to ask.
 fn open_to(
-    staff: &Staff,
+    agents: &AgentSet,
     incident: &Incident,
     severity: Severity,
 ) -> Option<(Vec<usize>, Vec<Opinion>)> {
     let said = incident.opinions.iter();
     let said: Vec<&Opinion> = said.filter(|one| one.is_of(severity)).collect();
     if said.is_empty() {
-        let peers = peers(staff, incident);
+        let peers = peers(agents, incident);
         return (!peers.is_empty()).then_some((peers, Vec::new()));
     }
     let (failed, before): (Vec<&Opinion>, Vec<&Opinion>) =
         said.into_iter().partition(|one| one.failed);
-    let members = staff.members.iter().enumerate();
+    let members = agents.members.iter().enumerate();
     let peers: Vec<usize> = members
         .filter(|(_, member)| failed.iter().any(|one| one.agent == member.config.name()))
         .map(|(index, _)| index)
@@ -302,8 +306,8 @@ fn open_to(
 
 /// Places in the staff of those who have not spoken to it, and whose stream it
 /// is; no more than may be asked.
-fn peers(staff: &Staff, incident: &Incident) -> Vec<usize> {
-    let others = staff.members.iter().enumerate().filter(|(_, member)| {
+fn peers(agents: &AgentSet, incident: &Incident) -> Vec<usize> {
+    let others = agents.members.iter().enumerate().filter(|(_, member)| {
         let streams = &member.config.streams;
         let spoke = incident
             .agents
@@ -314,7 +318,7 @@ fn peers(staff: &Staff, incident: &Incident) -> Vec<usize> {
         !spoke && !is_guard && (streams.is_empty() || streams.contains(&incident.stream))
     });
     let others = others.map(|(index, _)| index);
-    others.take(staff.panel.opinions).collect()
+    others.take(agents.panel.opinions).collect()
 }
 
 #[cfg(test)]

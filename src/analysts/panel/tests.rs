@@ -6,17 +6,17 @@ use super::*;
 use crate::analysts::budget::settings::Limits;
 use crate::analysts::budget::{Budget, Prices};
 use crate::analysts::settings::{AgentConfig, Panel, Priority};
-use crate::analysts::{Member, Mind, Policy, Thinker};
+use crate::analysts::{AgentSpec, ChainLink, ModelChain, Policy};
 use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
 use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::model::{
-    Answer, Appetite, Asked, Case, Failure, Look, Model, Persona, View, Weighed,
+    Answer, Asked, Case, Failure, FramePolicy, Look, Model, Persona, View, Weighed,
 };
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::record::settings::StoreSettings;
 use crate::record::store::Publication;
 use crate::screen::frames::{FrameBus, FramePublisher};
@@ -76,8 +76,8 @@ impl Model for Peer {
         }
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite::Newest
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::Newest
     }
 
     fn look<'a>(&'a self, _: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
@@ -114,24 +114,24 @@ fn observation(title: &str, quote: &str, severity: Severity) -> Observation {
 }
 
 struct Room {
-    meeting: Meeting,
+    context: AgentContext,
     peer: Arc<Peer>,
-    table: Table,
+    table: PanelQueue,
     stream: StreamName,
     frame: Arc<Frame>,
     _publisher: FramePublisher,
-    _staff: watch::Sender<Staff>,
+    _staff: watch::Sender<AgentSet>,
     _folder: tempfile::TempDir,
 }
 
-fn member(name: &str, peer: &Arc<Peer>) -> Member {
+fn member(name: &str, peer: &Arc<Peer>) -> AgentSpec {
     let persona = Persona {
         name: name.to_owned(),
         personality: String::new(),
         focus: String::new(),
         indicators: vec![],
     };
-    let thinker = Thinker {
+    let link = ChainLink {
         model: Arc::clone(peer) as Arc<dyn Model>,
         governor: None,
         policy: Policy {
@@ -141,9 +141,9 @@ fn member(name: &str, peer: &Arc<Peer>) -> Member {
             ungrounded: Severity::Medium,
         },
     };
-    Member {
+    AgentSpec {
         config: AgentConfig::new(Arc::new(persona)),
-        mind: Mind::new(thinker, Vec::new(), Priority::Normal),
+        chain: ModelChain::new(link, Vec::new(), Priority::Normal),
     }
 }
 
@@ -153,11 +153,11 @@ fn room(peer: Peer) -> Room {
     let names = ["SecOps", "DevOps", WATCHTOWER].map(str::to_owned);
     let data = folder.path().join("data");
     let (findings, _) =
-        FindingsBus::open(&data, folder.path(), &names, &StoreSettings::default()).unwrap();
-    let meeting = Meeting {
+        Record::open(&data, folder.path(), &names, &StoreSettings::default()).unwrap();
+    let context = AgentContext {
         frames: FrameBus::new(),
         findings,
-        roster: Roster::new(
+        board: AgentBoard::new(
             names
                 .iter()
                 .map(|name| AgentStatus::new(name, "test", ""))
@@ -168,16 +168,16 @@ fn room(peer: Peer) -> Room {
     };
     let peer = Arc::new(peer);
     let panel = Panel::parse("[panel]\nseverity = \"medium\"\nper_hour = 100", "").unwrap();
-    let staff = Staff {
+    let agents = AgentSet {
         members: Arc::from(["SecOps", "DevOps"].map(|name| member(name, &peer))),
         panel: panel.exchange,
-        clerk: None,
+        ask_service: None,
     };
-    let (keep, staff) = watch::channel(staff);
-    let (table, waiting) = Table::new(staff.clone());
-    tokio::spawn(Convener::new(waiting, staff, meeting.clone()).run());
+    let (keep, agents) = watch::channel(agents);
+    let (table, waiting) = PanelQueue::new(agents.clone());
+    tokio::spawn(PanelRunner::new(waiting, agents, context.clone()).run());
     let stream = StreamName::new("team").unwrap();
-    let mut publisher = meeting
+    let mut publisher = context
         .frames
         .open(&stream, |_| Ok(Bytes::from_static(b"jpeg")));
     let picture = Picture {
@@ -189,7 +189,7 @@ fn room(peer: Peer) -> Room {
     };
     let frame = publisher.publish(picture, MediaTime(0), Timestamp::UNIX_EPOCH);
     Room {
-        meeting,
+        context,
         peer,
         table,
         stream,
@@ -216,18 +216,18 @@ impl Room {
             still: None,
             asked: None,
         };
-        let finding = frozen(self.meeting.findings.publish(publication)).await;
+        let finding = frozen(self.context.findings.publish(publication)).await;
         let finding = finding.unwrap();
         let incident = finding.incident.unwrap();
-        self.table.report(&self.meeting, finding, &self.frame);
+        self.table.report(&self.context, finding, &self.frame);
         incident
     }
 
     /// The incident, once it is like that.
     async fn until(&self, id: Uuid, like: impl Fn(&Incident) -> bool) -> Incident {
         loop {
-            let dossier = frozen(self.meeting.findings.incident(id)).await.unwrap();
-            let incident = dossier.unwrap().incident;
+            let detail = frozen(self.context.findings.incident(id)).await.unwrap();
+            let incident = detail.unwrap().incident;
             if like(&incident) {
                 return incident;
             }

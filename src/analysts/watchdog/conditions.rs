@@ -7,7 +7,7 @@ use crate::domain::finding::{Category, Observation, Severity};
 
 /// What can't be seen, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Blindness {
+pub(super) enum Condition {
     Black,
     Frozen,
     Undecoded,
@@ -22,15 +22,15 @@ pub(super) enum Blindness {
 /// Of one stream; of one agent, where it is the agent's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
-    pub(super) blindness: Blindness,
+    pub(super) condition: Condition,
     pub(super) stream: StreamName,
     pub(super) agent: String,
 }
 
 impl Key {
-    pub(super) fn of_stream(blindness: Blindness, stream: &StreamName) -> Self {
+    pub(super) fn of_stream(condition: Condition, stream: &StreamName) -> Self {
         Self {
-            blindness,
+            condition,
             stream: stream.clone(),
             agent: String::new(),
         }
@@ -38,63 +38,63 @@ impl Key {
 
     pub(super) fn title(&self) -> String {
         let (stream, agent) = (&self.stream, &self.agent);
-        match self.blindness {
-            Blindness::Black => format!("Black screen on {stream}"),
-            Blindness::Frozen => format!("Frozen picture on {stream}"),
-            Blindness::Undecoded => format!("Undecodable video on {stream}"),
-            Blindness::Gone => format!("Stream {stream}: signal lost"),
-            Blindness::Unread => format!("OCR backlog on {stream}"),
-            Blindness::Unanswered => format!("{agent}: model not responding"),
-            Blindness::AgentDown => format!("Analyst {agent} crashed"),
-            Blindness::Contested => format!("Competing publishers on {stream}"),
-            Blindness::Unshown => format!("Playback failing for viewers of {stream}"),
+        match self.condition {
+            Condition::Black => format!("Black screen on {stream}"),
+            Condition::Frozen => format!("Frozen picture on {stream}"),
+            Condition::Undecoded => format!("Undecodable video on {stream}"),
+            Condition::Gone => format!("Stream {stream}: signal lost"),
+            Condition::Unread => format!("OCR backlog on {stream}"),
+            Condition::Unanswered => format!("{agent}: model not responding"),
+            Condition::AgentDown => format!("Analyst {agent} crashed"),
+            Condition::Contested => format!("Competing publishers on {stream}"),
+            Condition::Unshown => format!("Playback failing for viewers of {stream}"),
         }
     }
 
     pub(super) fn observation(&self, since: Timestamp, now: Timestamp) -> Observation {
         let seconds = now.duration_since(since).as_secs().max(0);
-        let (severity, what, action) = match self.blindness {
-            Blindness::Black => (
+        let (severity, what, action) = match self.condition {
+            Condition::Black => (
                 Severity::Medium,
                 "The picture is entirely black: analysts have no visibility.",
                 "Check whether the shared window is covered, minimised or protected, and whether the encoder captures the right screen.",
             ),
-            Blindness::Frozen => (
+            Condition::Frozen => (
                 Severity::Medium,
                 "The picture is static, including parts that normally change: it may be stale.",
                 "Check whether the shared screen or the encoder hangs.",
             ),
-            Blindness::Undecoded => (
+            Condition::Undecoded => (
                 Severity::Medium,
                 "Video is received but cannot be decoded: analysts have no visibility.",
                 "Restart the encoder; use H.264 with a keyframe interval of 2 seconds.",
             ),
-            Blindness::Gone => (
+            Condition::Gone => (
                 Severity::Medium,
                 "The publisher disconnected: this screen is not monitored.",
                 "Restart the stream in Zoom or OBS, or ignore this if it was stopped intentionally.",
             ),
-            Blindness::Unread => (
+            Condition::Unread => (
                 Severity::Low,
                 "OCR is slower than the screen changes: analysts work on an older picture.",
                 "Raise cpu_budget in [ocr] of watchtower.toml, or share fewer screens.",
             ),
-            Blindness::Unanswered => (
+            Condition::Unanswered => (
                 Severity::Medium,
                 "The analyst has frames to analyse, but its model does not respond.",
                 "Check the analyst's log for the cause: quota, network or API key.",
             ),
-            Blindness::AgentDown => (
+            Condition::AgentDown => (
                 Severity::High,
                 "The analyst crashed and is being restarted.",
                 "Report this bug with the server log.",
             ),
-            Blindness::Contested => (
+            Condition::Contested => (
                 Severity::Medium,
                 "Several publishers repeatedly take over the same stream: the picture switches between their screens.",
                 "Use a separate stream name for each encoder, or stop all but one.",
             ),
-            Blindness::Unshown => (
+            Condition::Unshown => (
                 Severity::Low,
                 "Analysts receive the stream, but at least one viewer receives no video.",
                 "Set transcode to \"auto\", or let the encoder send H.264 without B-frames and a keyframe every 2 seconds; check the server log for transcoding errors.",

@@ -6,7 +6,7 @@
 //! it lasts nothing more is said.
 
 mod conditions;
-mod senses;
+mod probes;
 pub mod settings;
 
 use std::collections::BTreeMap;
@@ -16,17 +16,17 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::analysts::watchdog::probes::Probes;
 use crate::analysts::watchdog::settings::WatchdogSettings;
 use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::Roster;
+use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::{Category, Finding, FrameRef, ModelRef, Observation, WATCHTOWER};
 use crate::domain::incident::{Incident, Status};
 use crate::media::hub::StreamHub;
-use crate::record::FindingsBus;
+use crate::record::Record;
 use crate::record::store::{IncidentQuery, Refusal, Verdict};
 use crate::screen::frames::FrameBus;
 use conditions::Key;
-use senses::Senses;
 
 /// Between two looks around.
 const EVERY: Duration = Duration::from_secs(1);
@@ -38,14 +38,14 @@ const LEFT_OVER: usize = 1000;
 /// Whoever watches the watchers.
 #[derive(Debug)]
 pub struct Watchdog {
-    senses: Senses,
-    findings: FindingsBus,
-    known: BTreeMap<Key, Condition>,
+    probes: Probes,
+    findings: Record,
+    known: BTreeMap<Key, OpenCondition>,
 }
 
 /// Something that is so, or was a moment ago.
 #[derive(Debug)]
-struct Condition {
+struct OpenCondition {
     since: Timestamp,
     /// When it was last seen to be so.
     seen: Timestamp,
@@ -57,12 +57,12 @@ impl Watchdog {
     pub fn new(
         hub: StreamHub,
         frames: FrameBus,
-        roster: Roster,
-        findings: FindingsBus,
+        board: AgentBoard,
+        findings: Record,
         settings: WatchdogSettings,
     ) -> Self {
         Self {
-            senses: Senses::new(hub, frames, roster, settings),
+            probes: Probes::new(hub, frames, board, settings),
             findings,
             known: BTreeMap::new(),
         }
@@ -78,8 +78,8 @@ impl Watchdog {
     }
 
     async fn look_around(&mut self, now: Timestamp) {
-        for (key, since) in self.senses.feel(now) {
-            let condition = self.known.entry(key).or_insert(Condition {
+        for (key, since) in self.probes.feel(now) {
+            let condition = self.known.entry(key).or_insert(OpenCondition {
                 since,
                 seen: now,
                 incident: None,
@@ -112,7 +112,7 @@ impl Watchdog {
 
     /// Its incident, once it is durable; tried again at the next look.
     async fn tell(&self, key: &Key, since: Timestamp, now: Timestamp) -> Option<Uuid> {
-        let frame = self.senses.frame(&key.stream);
+        let frame = self.probes.frame(&key.stream);
         let at = FrameRef {
             seq: frame.as_ref().map_or(0, |frame| frame.seq),
             pts_ms: frame.as_ref().map_or(0, |frame| frame.pts.ms()),
@@ -216,12 +216,12 @@ mod tests {
     async fn only_blind_spots_of_its_own_are_closed_at_the_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = StoreSettings::default();
-        let (findings, _) = FindingsBus::open(folder.path(), folder.path(), &[], &settings)
-            .expect("an empty store");
+        let (findings, _) =
+            Record::open(folder.path(), folder.path(), &[], &settings).expect("an empty store");
         let watchdog = Watchdog::new(
             StreamHub::new(),
             FrameBus::new(),
-            Roster::new(Vec::new()),
+            AgentBoard::new(Vec::new()),
             findings.clone(),
             WatchdogSettings::default(),
         );

@@ -73,8 +73,8 @@ fn timed(mut units: Vec<AccessUnit>, ms: impl Fn(i64) -> i64) -> Vec<AccessUnit>
 }
 
 /// The mean difference from the source over the first and the last pictures.
-fn differences(source: &[AccessUnit], twin: &[AccessUnit], halved: bool) -> (f64, f64) {
-    let (source, shown) = (decoded(source), decoded(twin));
+fn differences(source: &[AccessUnit], rendition: &[AccessUnit], halved: bool) -> (f64, f64) {
+    let (source, shown) = (decoded(source), decoded(rendition));
     let mean = |units: &[AccessUnit]| {
         let sum: f64 = units
             .iter()
@@ -92,7 +92,10 @@ fn differences(source: &[AccessUnit], twin: &[AccessUnit], halved: bool) -> (f64
             .sum();
         sum / units.len() as f64
     };
-    (mean(&twin[..20]), mean(&twin[twin.len() - 20..]))
+    (
+        mean(&rendition[..20]),
+        mean(&rendition[rendition.len() - 20..]),
+    )
 }
 
 fn bits(units: &[AccessUnit]) -> u64 {
@@ -129,9 +132,13 @@ fn a_twin_looks_like_its_source_after_a_minute_too() {
         ("jumps", jumps),
         ("B-frames", reordered),
     ] {
-        let twin = to_h264(&source, Kind::Video, None);
-        assert!(twin.len() + 4 >= source.len(), "{what}: {}", twin.len());
-        let (early, late) = differences(&source, &twin, false);
+        let rendition = to_h264(&source, Kind::Video, None);
+        assert!(
+            rendition.len() + 4 >= source.len(),
+            "{what}: {}",
+            rendition.len()
+        );
+        let (early, late) = differences(&source, &rendition, false);
         // Black, grey, or a picture that stands, are 30 and more away.
         assert!(
             early < 6.0 && late < 6.0,
@@ -147,9 +154,9 @@ fn the_rate_is_held_whatever_the_cadence() {
     let source = clips::units(noise, "-bf 0 -g 250 -b:v 6M");
     for (what, period) in [("fast", 10), ("even", 40), ("slow", 250)] {
         let source = timed(source.clone(), |nth| nth * period);
-        let twin = to_h264(&source, Kind::Video, None);
-        let seconds = twin.len() as u64 * period as u64;
-        let rate = bits(&twin) * 1000 / seconds;
+        let rendition = to_h264(&source, Kind::Video, None);
+        let seconds = rendition.len() as u64 * period as u64;
+        let rate = bits(&rendition) * 1000 / seconds;
         // The most for so small a picture is 1 Mb/s, and half a second's worth
         // of it may come at once.
         let most = 1_000_000 + 500_000 * 1000 / seconds;
@@ -163,12 +170,16 @@ fn the_rate_is_held_whatever_the_cadence() {
 fn a_slow_links_twin_is_a_third_of_its_source() {
     let moving = "testsrc2=s=640x480:r=30:d=30,noise=alls=20:allf=t";
     let source = clips::units(moving, "-bf 0 -g 60 -b:v 2500k -maxrate 2500k -bufsize 1M");
-    let twin = to_h264(&source, Kind::LowBitrate, None);
-    let config = &twin[0].config;
+    let rendition = to_h264(&source, Kind::LowBitrate, None);
+    let config = &rendition[0].config;
     assert_eq!((config.width, config.height), (320, 240));
-    let share = bits(&twin) as f64 / bits(&source) as f64;
+    let share = bits(&rendition) as f64 / bits(&source) as f64;
     assert!((0.15..0.42).contains(&share), "{share:.2} of the source");
-    assert!((440..=455).contains(&twin.len()), "{} pictures", twin.len());
-    let (early, late) = differences(&source, &twin, true);
+    assert!(
+        (440..=455).contains(&rendition.len()),
+        "{} pictures",
+        rendition.len()
+    );
+    let (early, late) = differences(&source, &rendition, true);
     assert!(early < 10.0 && late < 10.0, "{early:.1}, then {late:.1}");
 }

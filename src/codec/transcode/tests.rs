@@ -115,7 +115,7 @@ pub(super) fn to_h264(units: &[AccessUnit], kind: Kind, asked: Option<usize>) ->
         .build()
         .expect("a runtime");
     let mut subscriber = None;
-    let mut twin = Vec::new();
+    let mut rendition = Vec::new();
     for (nth, unit) in units.iter().enumerate() {
         if asked == Some(nth) {
             renditions.request_keyframe(&name(), kind);
@@ -127,12 +127,12 @@ pub(super) fn to_h264(units: &[AccessUnit], kind: Kind, asked: Option<usize>) ->
         }
         while let Some(subscriber) = subscriber.as_mut().filter(|known| known.waiting() > 0) {
             match runtime.block_on(subscriber.recv()) {
-                Some(Received::Unit(MediaUnit::Video(unit))) => twin.push(unit),
+                Some(Received::Unit(MediaUnit::Video(unit))) => rendition.push(unit),
                 other => panic!("expected a picture, got {other:?}"),
             }
         }
     }
-    twin
+    rendition
 }
 
 #[test]
@@ -140,16 +140,16 @@ fn pictures_come_out_in_the_order_they_are_shown() {
     let source = "testsrc2=s=320x180:r=25:d=5";
     let units = clips::units(source, "-bf 2 -x264-params b-adapt=0 -g 250");
     assert!(units.iter().any(|unit| unit.pts != unit.dts));
-    let twin = to_h264(&units, Kind::Video, Some(30));
+    let rendition = to_h264(&units, Kind::Video, Some(30));
     // What the decoder holds back at the end is missing.
-    assert!(twin.len() >= units.len() - 4, "{}", twin.len());
+    assert!(rendition.len() >= units.len() - 4, "{}", rendition.len());
     let mut shown: Vec<_> = units.iter().map(|unit| unit.pts).collect();
     shown.sort();
-    let times: Vec<_> = twin.iter().map(|unit| unit.pts).collect();
+    let times: Vec<_> = rendition.iter().map(|unit| unit.pts).collect();
     assert_eq!(times, shown[..times.len()]);
-    assert!(twin.iter().all(|unit| unit.pts == unit.dts));
+    assert!(rendition.iter().all(|unit| unit.pts == unit.dts));
     // The first, the one asked for, and one every two seconds.
-    let keys: Vec<_> = twin
+    let keys: Vec<_> = rendition
         .iter()
         .enumerate()
         .filter(|(_, unit)| unit.keyframe)
@@ -170,14 +170,16 @@ fn whatever_the_source_the_twin_plays_everywhere() {
     ] {
         let source = format!("testsrc2=s={size}:r=10:d=1");
         let units = clips::units(&source, &format!("-pix_fmt {format}"));
-        let twin = to_h264(&units, Kind::Video, None);
-        let config = &twin.first().expect("a picture").config;
+        let rendition = to_h264(&units, Kind::Video, None);
+        let config = &rendition.first().expect("a picture").config;
         assert_eq!((config.width, config.height), (320, 180), "{format}");
         // Constrained Baseline (ITU-T H.264, section A.2.1.1).
         assert_eq!(config.sps[0][1], 66, "{format}");
         assert_eq!(config.sps[0][2] & 0x40, 0x40, "{format}");
         let mut decoder = VideoDecoder::open(config).expect("a decoder");
-        decoder.send(&twin[0], Timestamp::now()).expect("sound");
+        decoder
+            .send(&rendition[0], Timestamp::now())
+            .expect("sound");
         decoder.drain().expect("drained");
         let picture = decoder.receive().expect("decodable").expect("a picture");
         assert_eq!((picture.frame.width(), picture.frame.height()), (320, 180));
@@ -216,8 +218,8 @@ fn who_comes_late_to_an_endless_group_begins_with_the_newest_picture() {
             assert!(renditions.video().subscribe(&name()).is_none());
         }
         transcoder.wanted(true).expect("a codec");
-        let mut twin = renditions.video().subscribe(&name()).expect("there");
-        let first = received(&mut twin);
+        let mut rendition = renditions.video().subscribe(&name()).expect("there");
+        let first = received(&mut rendition);
         assert!(first.keyframe, "{options}");
         let newest = units[..100].iter().map(|unit| unit.pts).max();
         let behind = newest.expect("pictures").0 - first.pts.0;
@@ -237,8 +239,8 @@ fn parameter_sets_that_change_between_keyframes_keep_the_pictures() {
     for unit in &mut units[10..] {
         unit.config = Arc::clone(&config);
     }
-    let twin = to_h264(&units, Kind::Video, None);
-    assert_eq!(twin.len(), units.len());
+    let rendition = to_h264(&units, Kind::Video, None);
+    assert_eq!(rendition.len(), units.len());
 }
 
 #[tokio::test]

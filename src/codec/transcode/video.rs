@@ -20,7 +20,7 @@ pub(super) struct ToH264 {
     renditions: Renditions,
     metrics: Arc<Metrics>,
     /// The twin stands while it has pictures; without them it is not there.
-    twin: Option<Publisher>,
+    rendition: Option<Publisher>,
     decoder: Option<VideoDecoder>,
     encoder: Option<X264>,
     source: SourceRate,
@@ -38,7 +38,7 @@ impl ToH264 {
             demanded,
             renditions,
             metrics,
-            twin: None,
+            rendition: None,
             decoder: None,
             encoder: None,
             source: SourceRate::default(),
@@ -67,18 +67,19 @@ impl ToH264 {
         let asked = self.renditions.take_keyframe_request(&self.demanded);
         let units = encoder.encode(decoded, asked, self.source.bits_per_second())?;
         for unit in units {
-            let twin = match &self.twin {
-                Some(twin) => twin,
+            let rendition = match &self.rendition {
+                Some(rendition) => rendition,
                 None => {
                     let hub = self
                         .renditions
                         .pictures(self.demanded.kind)
                         .ok_or(ff::Error::Bug)?;
-                    self.twin.insert(hub.publish(&self.demanded.stream))
+                    self.rendition.insert(hub.publish(&self.demanded.stream))
                 }
             };
             // Replaced only if two supply the same, which is a bug.
-            twin.push(MediaUnit::Video(unit))
+            rendition
+                .push(MediaUnit::Video(unit))
                 .map_err(|_| ff::Error::Bug)?;
             self.metrics.transcoded_frames.inc();
         }
@@ -129,7 +130,7 @@ impl Transcoder for ToH264 {
         self.decoder = None;
         // Its times would go back.
         self.encoder = None;
-        self.twin = None;
+        self.rendition = None;
         self.source = SourceRate::default();
         self.astray = true;
         self.newest = None;
@@ -139,7 +140,7 @@ impl Transcoder for ToH264 {
         self.wanted = wanted;
         if !wanted {
             self.encoder = None;
-            self.twin = None;
+            self.rendition = None;
             return Ok(());
         }
         self.newest

@@ -140,13 +140,13 @@ pub(crate) async fn ask(
     if words.is_empty() {
         return Err(bad_request("question must contain a search word"));
     }
-    let found = state.views.findings.recall(words.clone()).await?;
+    let found = state.console.findings.recall(words.clone()).await?;
     let entries = entries(&words, found);
     if entries.is_empty() {
         return Ok(Json(Answer::unknown(UNKNOWN)));
     }
     let record = entries.iter().map(Entry::line).collect();
-    let answer = match state.views.answers.put(question, record).await {
+    let answer = match state.console.answers.put(question, record).await {
         None => searched(&words, entries),
         Some(Ok(answered)) => by_model(answered, entries),
         Some(Err(failure)) => Answer {

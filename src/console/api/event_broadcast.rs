@@ -16,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::live::StreamState;
-use crate::console::Views;
+use crate::console::ConsoleState;
 use crate::record::Event;
 use crate::record::store::Position;
 
@@ -32,7 +32,7 @@ const HELD: usize = 64;
 
 /// Something to be sent.
 #[derive(Debug)]
-pub(crate) enum Chunk {
+pub(crate) enum SseChunk {
     /// Findings and changes, in order; `text` is for whoever is at `from`.
     News {
         from: Position,
@@ -46,8 +46,8 @@ pub(crate) enum Chunk {
 
 /// Where listeners hear of it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Wire {
-    chunks: broadcast::Sender<Arc<Chunk>>,
+pub(crate) struct EventBroadcast {
+    chunks: broadcast::Sender<Arc<SseChunk>>,
 }
 
 /// What became of what happened within [`GATHER`].
@@ -58,25 +58,25 @@ enum Gathered {
     Gap,
 }
 
-impl Wire {
+impl EventBroadcast {
     /// One that nobody feeds yet.
     pub(crate) fn new() -> Self {
         let (chunks, _) = broadcast::channel(HELD);
         Self { chunks }
     }
 
-    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Chunk>> {
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<SseChunk>> {
         self.chunks.subscribe()
     }
 
     /// Tells what happens from now on, until `shutdown`.
-    pub(crate) async fn feed(self, views: Views, shutdown: CancellationToken) {
+    pub(crate) async fn feed(self, console: ConsoleState, shutdown: CancellationToken) {
         // Subscribed before the position is read: what is told twice is known
         // by its place.
-        let mut told = views.findings.events();
-        let mut at = views.findings.position();
-        let mut states = views.roster.changes();
-        let mut streams = views.hub.changes();
+        let mut told = console.findings.events();
+        let mut at = console.findings.position();
+        let mut states = console.board.changes();
+        let mut streams = console.hub.changes();
         let mut tick = tokio::time::interval(STATES_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -84,18 +84,18 @@ impl Wire {
                 () = shutdown.cancelled() => return,
                 event = told.recv() => match event {
                     Ok(first) => if self.gather(first, &mut told, &mut at).await == Gathered::Gap {
-                        at = views.findings.position();
+                        at = console.findings.position();
                     },
                     // Listeners see the gap by where the next begins, and look
                     // back; what is left to be told always begins one.
-                    Err(RecvError::Lagged(_)) => at = views.findings.position(),
+                    Err(RecvError::Lagged(_)) => at = console.findings.position(),
                     Err(RecvError::Closed) => return,
                 },
                 _ = tick.tick() => if states.has_changed().unwrap_or(false) {
                     states.borrow_and_update();
-                    self.say(Chunk::State(agents(&views)));
+                    self.say(SseChunk::State(agents(&console)));
                 },
-                Ok(()) = streams.changed() => self.say(Chunk::State(live(&views))),
+                Ok(()) = streams.changed() => self.say(SseChunk::State(live(&console))),
             }
         }
     }
@@ -126,7 +126,7 @@ impl Wire {
         for event in &events {
             put(&mut text, event, at);
         }
-        self.say(Chunk::News {
+        self.say(SseChunk::News {
             from,
             to: *at,
             events,
@@ -135,7 +135,7 @@ impl Wire {
         gathered
     }
 
-    fn say(&self, chunk: Chunk) {
+    fn say(&self, chunk: SseChunk) {
         // Nobody listening is no error.
         let _ = self.chunks.send(Arc::new(chunk));
     }
@@ -173,8 +173,8 @@ fn event(kind: &str, data: &impl Serialize) -> String {
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
-pub(crate) fn agents(views: &Views) -> Bytes {
-    event("agents", &views.roster.agents()).into()
+pub(crate) fn agents(console: &ConsoleState) -> Bytes {
+    event("agents", &console.board.agents()).into()
 }
 
 #[derive(Serialize)]
@@ -183,8 +183,8 @@ struct Live {
     state: StreamState,
 }
 
-pub(crate) fn live(views: &Views) -> Bytes {
-    let streams = views.hub.streams();
+pub(crate) fn live(console: &ConsoleState) -> Bytes {
+    let streams = console.hub.streams();
     let items: Vec<_> = streams
         .iter()
         .map(|info| Live {
@@ -234,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_lost_while_it_gathers_leaves_a_gap_that_is_told() {
-        let wire = Wire::new();
+        let wire = EventBroadcast::new();
         let mut heard = wire.listen();
         let (events, mut told) = broadcast::channel(2);
         let mut at = Position::default();
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(gathered, Gathered::All);
         let mut spans = Vec::new();
         while let Ok(chunk) = heard.try_recv() {
-            if let Chunk::News { from, to, .. } = chunk.as_ref() {
+            if let SseChunk::News { from, to, .. } = chunk.as_ref() {
                 spans.push((from.seq, to.seq));
             }
         }

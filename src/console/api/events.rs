@@ -32,10 +32,10 @@ use utoipa::IntoParams;
 
 use crate::console::AppState;
 use crate::console::api::event_broadcast;
-use crate::console::api::event_broadcast::Chunk;
+use crate::console::api::event_broadcast::SseChunk;
 use crate::console::http::problem::Problem;
 use crate::record::store::{Position, StoreError};
-use crate::record::{Event, FindingsBus};
+use crate::record::{Event, Record};
 
 /// Pieces of text a client may be behind; then its own task waits for it.
 const QUEUED: usize = 16;
@@ -80,9 +80,9 @@ pub(crate) async fn events(
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let last = header.or(last_event_id.as_deref());
     // Before anything is awaited, so that what happens from now on is in it.
-    let now = state.views.findings.position();
+    let now = state.console.findings.position();
     let from = match last {
-        Some(last) => resume(&state.views.findings, last, now).await?,
+        Some(last) => resume(&state.console.findings, last, now).await?,
         None => now,
     };
     let (text, received) = mpsc::channel(QUEUED);
@@ -103,7 +103,7 @@ pub(crate) async fn events(
 
 /// Where a client was; now, if that makes no sense. What can't be looked up is
 /// an error, or the client would miss something without knowing.
-async fn resume(findings: &FindingsBus, last: &str, now: Position) -> Result<Position, StoreError> {
+async fn resume(findings: &Record, last: &str, now: Position) -> Result<Position, StoreError> {
     if let Some(place) = parse(last) {
         // From beyond the end: of another data folder.
         return Ok(Position {
@@ -161,20 +161,20 @@ impl Feed {
     }
 
     /// What a look back has sent already is not sent again.
-    async fn tell(&mut self, chunk: &Arc<Chunk>) -> Result<(), Gone> {
+    async fn tell(&mut self, chunk: &Arc<SseChunk>) -> Result<(), Gone> {
         match chunk.as_ref() {
-            Chunk::State(text) => self.send(text.clone()).await,
-            Chunk::News { from, to, text, .. } if *from == self.at => {
+            SseChunk::State(text) => self.send(text.clone()).await,
+            SseChunk::News { from, to, text, .. } if *from == self.at => {
                 self.at = *to;
                 self.send(text.clone()).await
             }
             // Something is missing in between.
-            Chunk::News { from, .. }
+            SseChunk::News { from, .. }
                 if from.seq > self.at.seq || from.revision > self.at.revision =>
             {
                 self.look_back().await
             }
-            Chunk::News { events, .. } => {
+            SseChunk::News { events, .. } => {
                 let mut text = String::new();
                 for event in events {
                     event_broadcast::put(&mut text, event, &mut self.at);
@@ -186,14 +186,15 @@ impl Feed {
 
     /// How things are now, and what happened meanwhile.
     async fn catch_up(&mut self) -> Result<(), Gone> {
-        self.send(event_broadcast::agents(&self.state.views))
+        self.send(event_broadcast::agents(&self.state.console))
             .await?;
-        self.send(event_broadcast::live(&self.state.views)).await?;
+        self.send(event_broadcast::live(&self.state.console))
+            .await?;
         self.look_back().await
     }
 
     async fn look_back(&mut self) -> Result<(), Gone> {
-        let findings = self.state.views.findings.clone();
+        let findings = self.state.console.findings.clone();
         loop {
             let page = findings.findings_after(self.at.seq, PAGE).await;
             let page = self.readable(page)?;

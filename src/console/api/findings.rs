@@ -46,7 +46,7 @@ pub(crate) async fn findings(
     if let Some(words) = &query.q {
         with_a_word(words)?;
     }
-    let page = state.views.findings.page(FindingQuery {
+    let page = state.console.findings.page(FindingQuery {
         words: query.q,
         agent: query.agent,
         stream: query.stream,
@@ -91,7 +91,7 @@ pub(crate) async fn search(
 ) -> Result<Json<List<HitShown>>, Problem> {
     let Query(query) = query?;
     with_a_word(&query.q)?;
-    let page = state.views.findings.search(TextQuery {
+    let page = state.console.findings.search(TextQuery {
         words: query.q,
         stream: query.stream,
         before: place(query.cursor)?,

@@ -89,7 +89,7 @@ pub(crate) async fn moments(
             place(cursor).ok_or_else(|| bad_request("cursor must be `next` of the page before"))?,
         ),
     };
-    let page = state.views.findings.moments(MomentQuery {
+    let page = state.console.findings.moments(MomentQuery {
         stream: query.stream,
         since: query.since,
         until: query.until,
@@ -160,7 +160,7 @@ pub(crate) async fn handover(
     if until < span.since {
         return Err(bad_request("until must not be before since"));
     }
-    let findings = &state.views.findings;
+    let findings = &state.console.findings;
     let (done, more) = findings.done_between(span.since, until).await?;
     let spent = findings.spent_since(span.since).await?;
     let spent = spent.into_iter().filter(|spend| spend.minute < until);
@@ -230,7 +230,7 @@ pub(crate) async fn evidence(
 ) -> Result<Response, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "evidence not found");
     let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
-    let still = state.views.findings.still(sha256).await?;
+    let still = state.console.findings.still(sha256).await?;
     let headers = [
         (header::CONTENT_TYPE, "image/jpeg".to_owned()),
         (header::ETAG, format!("\"{sha256}\"")),

@@ -21,10 +21,10 @@ use crate::console::http::conditional::IfMatch;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::finding::{Category, Finding, Severity};
-use crate::domain::incident::{Change, Decision, Incident, Lesson, Note, Status};
+use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::{
-    Dossier, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
+    FindingQuery, IncidentDetail, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
@@ -87,7 +87,7 @@ pub(crate) async fn incidents(
         ),
         None => None,
     };
-    let page = state.views.findings.incidents(IncidentQuery {
+    let page = state.console.findings.incidents(IncidentQuery {
         sort,
         status: any_of(
             "status",
@@ -187,7 +187,7 @@ pub(crate) struct IncidentShown {
     /// Of its first and its worst moment.
     stills: Vec<ProofStill>,
     /// The lesson that quiets it.
-    lesson: Option<Lesson>,
+    lesson: Option<Suppression>,
     /// What models took for it, its panel included.
     cost: Cost,
     /// The newest 50; the rest by `/api/findings?incident=`.
@@ -252,21 +252,21 @@ pub(crate) async fn incident(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let id = incident_id(id)?;
-    let bus = &state.views.findings;
-    let dossier = bus.incident(id).await?;
-    let dossier = dossier.ok_or_else(|| no_incident(id))?;
+    let bus = &state.console.findings;
+    let detail = bus.incident(id).await?;
+    let detail = detail.ok_or_else(|| no_incident(id))?;
     let findings = bus.page(FindingQuery {
         incident: Some(id),
         limit: FINDINGS,
         ..FindingQuery::default()
     });
     let findings = List::of(findings.await?, identity);
-    let version = dossier.version;
-    let incident = &dossier.incident;
+    let version = detail.version;
+    let incident = &detail.incident;
     let first = incident.first_seen;
     let around = bus.moments_around(incident.stream.as_str(), first, first + BEHIND);
     let around = around.await?;
-    let shown = Json(shown(dossier, around, findings)).into_response();
+    let shown = Json(shown(detail, around, findings)).into_response();
     let (mut parts, body) = shown.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     // Notes and repeats change what is shown and leave the version as it is.
@@ -279,27 +279,27 @@ pub(crate) async fn incident(
 }
 
 fn shown(
-    dossier: Dossier,
+    detail: IncidentDetail,
     (before, after): (Option<Moment>, Option<Moment>),
     findings: List<Finding>,
 ) -> IncidentShown {
     IncidentShown {
-        best_evidence: dossier.proof.map(|proof| ProofShown {
+        best_evidence: detail.proof.map(|proof| ProofShown {
             finding: proof.finding,
             confidence: proof.confidence,
             quote: proof.shown.quote,
             r#box: proof.shown.bounds,
             grounded: proof.shown.grounded,
         }),
-        stills: dossier.stills.into_iter().map(ProofStill::from).collect(),
-        incident: dossier.incident,
-        version: dossier.version,
-        decisions: dossier.decisions,
-        notes: dossier.notes,
+        stills: detail.stills.into_iter().map(ProofStill::from).collect(),
+        incident: detail.incident,
+        version: detail.version,
+        decisions: detail.decisions,
+        notes: detail.notes,
         before: before.map(StillShown::from),
         after: after.map(StillShown::from),
-        lesson: dossier.lesson,
-        cost: dossier.cost,
+        lesson: detail.lesson,
+        cost: detail.cost,
         findings,
     }
 }
@@ -323,7 +323,7 @@ pub(crate) async fn transcripts(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<List<Transcript>>, Problem> {
     let id = incident_id(id)?;
-    let items = state.views.findings.transcripts(id).await?;
+    let items = state.console.findings.transcripts(id).await?;
     Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
 }
 
@@ -375,7 +375,7 @@ pub(crate) async fn set_status(
     let wanted = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
     verdict.version = precondition(&state, id, wanted, verdict.version).await?;
-    let change: Change = state.views.findings.decide(verdict).await?;
+    let change: Change = state.console.findings.decide(verdict).await?;
     let version = change.version;
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
@@ -426,7 +426,7 @@ pub(crate) async fn annotate(
         at: Timestamp::now(),
         text: body.text.trim().to_owned(),
     };
-    let change = state.views.findings.annotate(id, note).await?;
+    let change = state.console.findings.annotate(id, note).await?;
     let etag = [(header::ETAG, etag(change.version))];
     Ok((StatusCode::CREATED, etag, Json(change)).into_response())
 }
@@ -487,8 +487,8 @@ async fn precondition(
     if let [version] = versions[..] {
         return Ok(Some(version));
     }
-    let dossier = state.views.findings.incident(id).await?;
-    let current = dossier.ok_or_else(|| no_incident(id))?.version;
+    let detail = state.console.findings.incident(id).await?;
+    let current = detail.ok_or_else(|| no_incident(id))?.version;
     if versions.contains(&current) {
         Ok(Some(current))
     } else {
@@ -497,9 +497,11 @@ async fn precondition(
 }
 
 /// What was learned from false alarms, the newest first
-#[utoipa::path(get, path = "/api/lessons", tag = "incidents", responses((status = 200, body = List<Lesson>), Failed))]
-pub(crate) async fn lessons(State(state): State<AppState>) -> Result<Json<List<Lesson>>, Problem> {
-    let items = state.views.findings.lessons().await?;
+#[utoipa::path(get, path = "/api/lessons", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
+pub(crate) async fn lessons(
+    State(state): State<AppState>,
+) -> Result<Json<List<Suppression>>, Problem> {
+    let items = state.console.findings.lessons().await?;
     Ok(Json(List::whole(items)))
 }
 
@@ -530,7 +532,7 @@ pub(crate) struct Remover {
         Failed,
     )
 )]
-pub(crate) async fn unlearn(
+pub(crate) async fn remove_suppression(
     State(state): State<AppState>,
     id: Result<Path<String>, PathRejection>,
     query: Result<Query<Remover>, QueryRejection>,
@@ -541,9 +543,9 @@ pub(crate) async fn unlearn(
         .map_err(|_| bad_request("suppression not found: the id must be a UUID"))?;
     let Query(Remover { by }) = query?;
     let by = person(by.as_deref().unwrap_or("unnamed"))?;
-    let findings = &state.views.findings;
+    let findings = &state.console.findings;
     let lessons = findings.lessons().await?;
-    findings.unlearn(id).await?;
+    findings.remove_suppression(id).await?;
     if let Some(lesson) = lessons.into_iter().find(|lesson| lesson.id == id) {
         let note = Note {
             by,

@@ -69,10 +69,10 @@ struct FrameShown {
 /// The streams there are, the newest first
 #[utoipa::path(get, path = "/api/streams", tag = "live", responses((status = 200, body = List<StreamShown>)))]
 pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamShown>> {
-    let mut streams = state.views.hub.streams();
+    let mut streams = state.console.hub.streams();
     streams.sort_by_key(|stream| Reverse(stream.since));
     let item = |info: StreamInfo| {
-        let frame = state.views.frames.newest(&info.name);
+        let frame = state.console.frames.newest(&info.name);
         let video = info.video.as_ref();
         StreamShown {
             state: StreamState::of(&info),
@@ -99,13 +99,13 @@ pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamSh
 /// The panel, in the order of `agents.toml`
 #[utoipa::path(get, path = "/api/agents", tag = "live", responses((status = 200, body = List<AgentStatus>)))]
 pub(crate) async fn agents(State(state): State<AppState>) -> Json<List<AgentStatus>> {
-    Json(List::whole(state.views.roster.agents()))
+    Json(List::whole(state.console.board.agents()))
 }
 
 /// What hosted models have cost, and what that has led to
 #[utoipa::path(get, path = "/api/budget", tag = "live", responses((status = 200, body = Standing)))]
 pub(crate) async fn budget(State(state): State<AppState>) -> Json<Standing> {
-    Json(state.views.budget.standing())
+    Json(state.console.budget.standing())
 }
 
 /// The newest picture of a stream that may be shown
@@ -134,7 +134,7 @@ pub(crate) async fn latest_still(
     stream: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(stream) = stream?;
-    let frames = &state.views.frames;
+    let frames = &state.console.frames;
     let name = StreamName::new(&stream).ok();
     let Some((name, _)) = name.and_then(|name| Some((name.clone(), frames.newest(&name)?))) else {
         return Err(Problem::new(
@@ -143,7 +143,7 @@ pub(crate) async fn latest_still(
         ));
     };
     let redact = if frames.is_read() {
-        state.views.redact
+        state.console.redact
     } else {
         Redact::Off
     };

@@ -64,19 +64,19 @@ pub(crate) async fn report(
     let finding = cleaned(finding);
     // One at a time, so that the same one sent twice at once is stored once.
     let _turn = state.reports.lock().await;
-    let views = &state.views;
-    let known = views.findings.finding(finding.id).await;
+    let console = &state.console;
+    let known = console.findings.finding(finding.id).await;
     if let Some(known) = known.map_err(not_now)? {
         return Ok((StatusCode::OK, Json(known)).into_response());
     }
-    views
-        .roster
+    console
+        .board
         .remote(&finding.agent, &finding.model.provider, &finding.model.name)
         .map_err(|refusal| not_admitted(&finding.agent, refusal))?;
     let (agent, severity) = (finding.agent.clone(), finding.severity);
-    let stored = views.findings.publish(finding).await.map_err(not_now)?;
-    views.metrics.finding(&agent, severity);
-    views.roster.reported(&agent);
+    let stored = console.findings.publish(finding).await.map_err(not_now)?;
+    console.metrics.finding(&agent, severity);
+    console.board.reported(&agent);
     Ok((StatusCode::CREATED, Json(stored.as_ref())).into_response())
 }
 

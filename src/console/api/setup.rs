@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 
 use crate::console::AppState;
 use crate::console::http::problem::{Failed, Problem};
-use crate::media::hub::TurnedAway;
+use crate::media::hub::RejectedPublisher;
 use crate::record::store::Disk;
 
 /// Where publishers get in.
 #[derive(Debug, Clone)]
-pub struct Doors {
+pub struct Endpoints {
     pub rtmp: SocketAddr,
     pub rtmps: Option<SocketAddr>,
     /// Whether a stream key is needed. The key itself is not told here.
@@ -59,27 +59,27 @@ pub(crate) struct SetupShown {
     faults: Vec<String>,
     /// Who wanted to publish and may not, the newest first; never what they
     /// said.
-    refused: Vec<TurnedAway>,
+    refused: Vec<RejectedPublisher>,
 }
 
 /// Where to stream to, who was turned away, and how much room there is
 #[utoipa::path(get, path = "/api/setup", tag = "live", responses((status = 200, body = SetupShown), Failed))]
 pub(crate) async fn setup(State(state): State<AppState>) -> Result<Json<SetupShown>, Problem> {
-    let views = &state.views;
-    let doors = &views.doors;
+    let console = &state.console;
+    let endpoints = &console.endpoints;
     let faults = [
-        views.findings.trouble().await,
-        views.findings.clock_fault().await,
+        console.findings.trouble().await,
+        console.findings.clock_fault().await,
     ];
     Ok(Json(SetupShown {
         version: env!("CARGO_PKG_VERSION"),
-        rtmp: doors.rtmp.into(),
-        rtmps: doors.rtmps.map(Door::from),
-        stream_key: doors.stream_key,
-        public_address: doors.public_address.clone(),
-        reads_screens: views.frames.is_read(),
-        disk: views.findings.disk().await?,
+        rtmp: endpoints.rtmp.into(),
+        rtmps: endpoints.rtmps.map(Door::from),
+        stream_key: endpoints.stream_key,
+        public_address: endpoints.public_address.clone(),
+        reads_screens: console.frames.is_read(),
+        disk: console.findings.disk().await?,
         faults: faults.into_iter().flatten().collect(),
-        refused: views.hub.refusals(),
+        refused: console.hub.refusals(),
     }))
 }

@@ -28,8 +28,8 @@ pub(crate) struct SinkShown {
 /// Where findings go, in the order of `watchtower.toml`
 #[utoipa::path(get, path = "/api/sinks", tag = "sinks", responses((status = 200, body = List<SinkShown>), Failed))]
 pub(crate) async fn sinks(State(state): State<AppState>) -> Result<Json<List<SinkShown>>, Problem> {
-    let last = state.views.findings.last_happened().await?;
-    let items = state.views.deliveries.list().into_iter();
+    let last = state.console.findings.last_happened().await?;
+    let items = state.console.sink_board.list().into_iter();
     let items = items.map(|delivery| SinkShown {
         behind: last.saturating_sub(delivery.told),
         delivery,
@@ -69,12 +69,12 @@ pub(crate) async fn dead_letters(
     let Path(name) = name?;
     let Query(query) = query?;
     let limit = page_size(query.limit)?;
-    let rows = state.views.deliveries.list();
+    let rows = state.console.sink_board.list();
     if !rows.iter().any(|row| row.name == name) {
         return Err(Problem::new(StatusCode::NOT_FOUND, "sink not found"));
     }
     let page = state
-        .views
+        .console
         .findings
         .dead(&name, super::findings::place(query.cursor)?, limit);
     Ok(Json(List::of(page.await?, identity)))
@@ -105,10 +105,10 @@ pub(crate) async fn send_again(
     path: Result<Path<(String, Uuid)>, PathRejection>,
 ) -> Result<(StatusCode, Json<SentAgain>), Problem> {
     let Path((name, event)) = path?;
-    let rows = state.views.deliveries.list();
+    let rows = state.console.sink_board.list();
     let there = rows.iter().any(|row| row.name == name)
         && state
-            .views
+            .console
             .findings
             .dead_letter(&name, event)
             .await?
@@ -117,6 +117,6 @@ pub(crate) async fn send_again(
         let why = "dead letter not found, or its event is no longer retained";
         return Err(Problem::new(StatusCode::NOT_FOUND, why));
     }
-    state.views.deliveries.send_again(&name, event);
+    state.console.sink_board.send_again(&name, event);
     Ok((StatusCode::ACCEPTED, Json(SentAgain { event })))
 }

@@ -5,7 +5,7 @@
 //! loopback name (which stops DNS rebinding), no proxy or tunnel has touched
 //! them, and they come from no other site's page. A browser that has signed in
 //! ([`login`](super::login)) shows its cookie instead of the token. Wrong tokens
-//! are counted ([`guesses`](super::guesses)).
+//! are counted ([`failures`](super::guesses)).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq;
 
 use super::login::{Session, Sessions};
 use crate::base::secret::Secret;
-use crate::console::auth::rate_limit::{Attempt, Guesses};
+use crate::console::auth::rate_limit::{Attempt, FailureLimit};
 use crate::console::http::problem::Problem;
 use crate::console::http::tls::Sparing;
 use crate::console::page;
@@ -42,7 +42,7 @@ pub(crate) struct Access {
     origins: Vec<String>,
     /// Browsers reach us by TLS alone.
     secure: bool,
-    guesses: Guesses,
+    failures: FailureLimit,
     /// Wrong tokens, counted and told now and then.
     wrong: Counter,
     told: Sparing,
@@ -60,7 +60,7 @@ impl Access {
             token,
             origins,
             secure,
-            guesses: Guesses::default(),
+            failures: FailureLimit::default(),
             wrong,
             told: Sparing::default(),
             sessions: Sessions::default(),
@@ -77,7 +77,7 @@ impl Access {
 
     /// Decides on what somebody at `peer` shows.
     pub(crate) fn attempt(&self, peer: IpAddr, is_right: impl FnOnce() -> bool) -> Attempt {
-        let attempt = self.guesses.attempt(peer, Instant::now(), is_right);
+        let attempt = self.failures.attempt(peer, Instant::now(), is_right);
         if attempt != Attempt::Right {
             self.wrong.inc();
             self.told.tell(|more| {

@@ -31,7 +31,7 @@ pub(crate) enum Attempt {
 
 /// A bucket of guesses for each address that has guessed wrong.
 #[derive(Debug, Default)]
-pub(crate) struct Guesses(Mutex<HashMap<IpAddr, Bucket>>);
+pub(crate) struct FailureLimit(Mutex<HashMap<IpAddr, Bucket>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
@@ -49,7 +49,7 @@ impl Bucket {
     }
 }
 
-impl Guesses {
+impl FailureLimit {
     /// Looks whether it `is_right`, which is free, or spends a guess.
     pub(crate) fn attempt(
         &self,
@@ -105,28 +105,28 @@ mod tests {
 
     #[test]
     fn an_address_that_guesses_waits_and_no_other_does() {
-        let guesses = Guesses::default();
+        let failures = FailureLimit::default();
         let now = Instant::now();
         for _ in 0..100 {
-            assert_eq!(guesses.attempt(PEER, now, || true), Attempt::Right);
+            assert_eq!(failures.attempt(PEER, now, || true), Attempt::Right);
         }
         for _ in 0..10 {
-            assert_eq!(guesses.attempt(PEER, now, || false), Attempt::Wrong);
+            assert_eq!(failures.attempt(PEER, now, || false), Attempt::Wrong);
         }
         let unseen = || panic!("it is looked at");
-        assert_eq!(guesses.attempt(PEER, now, unseen), Attempt::TooMany);
+        assert_eq!(failures.attempt(PEER, now, unseen), Attempt::TooMany);
         let other = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10));
-        assert_eq!(guesses.attempt(other, now, || true), Attempt::Right);
+        assert_eq!(failures.attempt(other, now, || true), Attempt::Right);
         let later = now + Duration::from_secs(1);
-        assert_eq!(guesses.attempt(PEER, later, || false), Attempt::Wrong);
-        assert_eq!(guesses.attempt(PEER, later, || true), Attempt::TooMany);
+        assert_eq!(failures.attempt(PEER, later, || false), Attempt::Wrong);
+        assert_eq!(failures.attempt(PEER, later, || true), Attempt::TooMany);
         let later = later + Duration::from_secs(1);
-        assert_eq!(guesses.attempt(PEER, later, || true), Attempt::Right);
+        assert_eq!(failures.attempt(PEER, later, || true), Attempt::Right);
     }
 
     #[test]
     fn a_64_is_one_address_and_the_newest_guessers_are_remembered() {
-        let guesses = Guesses::default();
+        let failures = FailureLimit::default();
         let now = Instant::now();
         let v6 = |network: u64, host: u64| {
             IpAddr::V6(Ipv6Addr::from_bits(
@@ -134,14 +134,14 @@ mod tests {
             ))
         };
         for host in 0..10 {
-            guesses.attempt(v6(1, host), now, || false);
+            failures.attempt(v6(1, host), now, || false);
         }
-        assert_eq!(guesses.attempt(v6(1, 77), now, || true), Attempt::TooMany);
+        assert_eq!(failures.attempt(v6(1, 77), now, || true), Attempt::TooMany);
         for network in 2..20_000 {
             let now = now + Duration::from_micros(network);
-            guesses.attempt(v6(network, 1), now, || false);
+            failures.attempt(v6(network, 1), now, || false);
         }
-        let known = guesses.0.lock().expect("whole");
+        let known = failures.0.lock().expect("whole");
         assert_eq!(known.len(), REMEMBERED);
         assert!(known.contains_key(&v6(19_999, 0)));
     }

@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tower_http::add_extension::AddExtension;
 use tracing::{debug, error, warn};
 
-use super::hurried::Hurried;
-use crate::base::connection_limit::{Admission, Caps, Place};
+use crate::base::connection_limit::{Admission, Caps, ConnectionSlot};
 use crate::base::tls::{Acceptor, HandshakeError};
 use crate::console::http::tls;
 use crate::console::http::tls::Sparing;
+use crate::console::http::write_deadline::WriteDeadline;
 
 /// After the listener failed (no file descriptors left, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -129,7 +129,7 @@ struct Shared {
 }
 
 impl Shared {
-    async fn attend(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _place: Place) {
+    async fn attend(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _place: ConnectionSlot) {
         let Some(acceptor) = &self.tls else {
             return self.speak(socket, peer).await;
         };
@@ -154,7 +154,7 @@ impl Shared {
     ) {
         let service = AddExtension::new(self.router.clone(), ConnectInfo(peer));
         let service = TowerToHyperService::new(service);
-        let stream = Hurried::new(stream, self.write);
+        let stream = WriteDeadline::new(stream, self.write);
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {

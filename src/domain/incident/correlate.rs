@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use super::activity;
 use super::entity::{Entity, EntityKind};
 use super::role::Roles;
-use super::subject::Subject;
 use crate::domain::finding::Category;
+use crate::domain::incident::fingerprint::Fingerprint;
 
 /// Share of a finding's lines that an incident must know.
 const ENOUGH_LINES: f32 = 0.5;
@@ -22,13 +22,13 @@ const ENOUGH_NAMES: f32 = 0.5;
 
 /// How much two subjects have in common; more is more.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Likeness {
+pub struct Similarity {
     tier: u8,
     /// Within the tier, 0 to 2.
     share: f32,
 }
 
-impl Likeness {
+impl Similarity {
     /// Sure enough to keep something from a person: the same lines, or the
     /// same activity on the same names.
     pub fn is_strong(self) -> bool {
@@ -36,7 +36,7 @@ impl Likeness {
     }
 }
 
-impl PartialOrd for Likeness {
+impl PartialOrd for Similarity {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(
             self.tier
@@ -58,10 +58,10 @@ enum Names {
     Contradict,
 }
 
-impl Subject {
+impl Fingerprint {
     /// `None` when the finding is about something else. Streams are not
     /// compared: incidents are looked for on one stream, lessons on all.
-    pub fn likeness(&self, finding: &Self) -> Option<Likeness> {
+    pub fn similarity(&self, finding: &Self) -> Option<Similarity> {
         let names = compare(self, finding);
         if names == Names::Contradict {
             return None;
@@ -82,18 +82,18 @@ impl Subject {
         }
         if lines.is_some_and(|share| share >= 1.0 || (share >= ENOUGH_LINES && related)) {
             let share = lines.unwrap_or_default() + overlap;
-            return Some(Likeness {
+            return Some(Similarity {
                 tier: SAME_LINES,
                 share,
             });
         }
         if same_activity {
             return match names {
-                Names::Agree => Some(Likeness {
+                Names::Agree => Some(Similarity {
                     tier: SAME_ACTIVITY,
                     share: overlap,
                 }),
-                Names::Silent if related => Some(Likeness {
+                Names::Silent if related => Some(Similarity {
                     tier: LIKELY,
                     share: overlap,
                 }),
@@ -114,7 +114,7 @@ impl Subject {
             // Different lines and no name in common: two things.
             _ => return None,
         };
-        (words >= enough).then_some(Likeness {
+        (words >= enough).then_some(Similarity {
             tier: LIKELY,
             share: words,
         })
@@ -141,7 +141,7 @@ impl Subject {
 }
 
 /// By the most telling kind of name that both have.
-fn compare(known: &Subject, other: &Subject) -> Names {
+fn compare(known: &Fingerprint, other: &Fingerprint) -> Names {
     for kind in EntityKind::ALL {
         let (a, b) = (known.named(kind), other.named(kind));
         if a.is_empty() || b.is_empty() {
@@ -183,8 +183,8 @@ impl Addresses {
     /// Compared is who does it. A victim, a resolver or whoever else is by is
     /// shared by many attacks.
     fn compare(
-        known: &Subject,
-        other: &Subject,
+        known: &Fingerprint,
+        other: &Fingerprint,
         a: &BTreeSet<String>,
         b: &BTreeSet<String>,
     ) -> Self {
@@ -231,7 +231,7 @@ fn share(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f32 {
     a.intersection(b).count() as f32 / a.len().min(b.len()).max(1) as f32
 }
 
-impl Subject {
+impl Fingerprint {
     /// Names of a kind, as they are compared.
     pub(super) fn named(&self, kind: EntityKind) -> BTreeSet<String> {
         let names = self.entities.iter().filter(|entity| entity.kind == kind);

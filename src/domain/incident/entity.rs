@@ -491,7 +491,10 @@ mod tests {
                 "CVE-2024-3094 in xz-utils 5.6.1 on etl-runner-2",
                 &["cve CVE-2024-3094", "host etl-runner-2"],
             ),
-            ("14 failed logins on db01 from ws0417", &["host db01", "host ws0417"]),
+            (
+                "14 failed logins on db01 from ws0417",
+                &["host db01", "host ws0417"],
+            ),
             (
                 "moved to tls13 on port443, sha256 on windows11, errors on page12",
                 &[],

@@ -2,16 +2,16 @@
 //! lessons learned from false alarms.
 //!
 //! Plain data, and the pure rules by which findings belong together:
-//! [`Subject`] says what a finding is about, [`Subject::likeness`] whether two
+//! [`Fingerprint`] says what a finding is about, [`Subject::similarity`] whether two
 //! are about the same thing. Nothing here knows a database or a clock.
 
 mod activity;
 mod correlate;
 mod entity;
+mod fingerprint;
 mod opinion;
 mod quote;
 mod role;
-mod subject;
 mod suppression;
 
 use std::fmt;
@@ -24,10 +24,10 @@ use uuid::Uuid;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Category, Evidence, Finding, Severity, stream_name};
 
-pub use correlate::Likeness;
+pub use crate::domain::incident::fingerprint::Fingerprint;
+pub use correlate::Similarity;
 pub use entity::{Entity, EntityKind};
-pub use opinion::{Exchange, Judgement, Opinion, Stance};
-pub use subject::Subject;
+pub use opinion::{Exchange, Opinion, PanelVerdict, Stance};
 
 /// What has been decided about an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -85,19 +85,19 @@ pub struct Incident {
     /// What other agents said to it when asked, in the order they did.
     pub opinions: Vec<Opinion>,
     /// How the panel settled it.
-    pub verdict: Option<Judgement>,
+    pub verdict: Option<PanelVerdict>,
 }
 
 /// The quote that proves an incident best, and where it stood.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Proof {
+pub struct BestEvidence {
     pub finding: Uuid,
     pub confidence: f32,
     #[serde(rename = "evidence")]
     pub shown: Evidence,
 }
 
-impl Proof {
+impl BestEvidence {
     /// The best piece of evidence a finding has.
     pub fn of(finding: &Finding) -> Option<Self> {
         let pieces = finding.evidence.iter();
@@ -195,7 +195,7 @@ pub struct Note {
 
 /// What a person learned us: findings like these are no news.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Lesson {
+pub struct Suppression {
     pub id: Uuid,
     /// The incident it was learned from.
     pub incident: Uuid,

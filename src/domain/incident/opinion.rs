@@ -80,7 +80,7 @@ impl Opinion {
 /// How an incident stands after its panel: its `verdict`. The severity of the
 /// incident itself stays the highest that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Judgement {
+pub struct PanelVerdict {
     /// Whoever settled it.
     pub by: String,
     pub severity: Severity,
@@ -98,7 +98,7 @@ pub struct Judgement {
 pub struct Exchange {
     pub opinions: Vec<Opinion>,
     /// Not yet, or nobody could settle it.
-    pub verdict: Option<Judgement>,
+    pub verdict: Option<PanelVerdict>,
     /// What was asked and answered for it, where a model was.
     pub transcripts: Vec<Transcript>,
 }

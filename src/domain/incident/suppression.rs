@@ -3,14 +3,14 @@
 
 use super::activity;
 use super::entity::{Entity, EntityKind};
-use super::subject::Subject;
+use crate::domain::incident::fingerprint::Fingerprint;
 
-impl Subject {
+impl Fingerprint {
     /// True where this, called false, covers a finding: surely the same, with no
     /// name and no other activity that it does not know.
     pub fn covers(&self, finding: &Self) -> bool {
-        let same = self.likeness(finding);
-        same.is_some_and(super::Likeness::is_strong)
+        let same = self.similarity(finding);
+        same.is_some_and(super::Similarity::is_strong)
             && self.stranger(finding).is_none()
             && !self.shows_more(finding)
     }

@@ -6,7 +6,7 @@
 //! keyframe, or waits for the next, and learns how many units it lost. A slow
 //! subscriber costs nobody else anything.
 //!
-//! A stream outlives its publisher by [`HOLD`], if the hub is a
+//! A stream outlives its publisher by [`GRACE`], if the hub is a
 //! [`holding`](StreamHub::holding) one: its subscribers learn that the signal
 //! is lost, and when a publisher is back, that its times start anew. Then the
 //! stream ends.
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::stream_name::StreamName;
 use crate::media::{MediaUnit, VideoConfig};
 use refusals::Refusals;
-pub use refusals::TurnedAway;
+pub use refusals::RejectedPublisher;
 use subscriber::Cursor;
 pub use subscriber::{Received, Subscriber};
 
@@ -46,7 +46,7 @@ const WINDOW_BYTES: usize = 8 << 20;
 
 /// How long a stream waits for its publisher to return: a dropped connection
 /// is noticed after 15 s, and encoders try again every few seconds.
-pub const HOLD: Duration = Duration::from_secs(30);
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// So many publishers that are not gone lose a stream to another within so long
 /// when two encoders have the same address: each comes back.
@@ -104,7 +104,7 @@ struct Window {
     /// Since that keyframe, with sound.
     group_bytes: usize,
     /// Who has the stream, or had it last.
-    tenure: Tenure,
+    session: PublisherSession,
     totals: Totals,
     /// When a publisher that was there lost the stream to another: the newest.
     takeovers: VecDeque<(Instant, Timestamp)>,
@@ -113,7 +113,7 @@ struct Window {
 
 /// One publisher's time with the stream.
 #[derive(Debug, Default)]
-struct Tenure {
+struct PublisherSession {
     id: u64,
     replaced: CancellationToken,
     /// Since when the publisher is gone.
@@ -167,10 +167,10 @@ impl StreamHub {
         Self::with_hold(Duration::ZERO)
     }
 
-    /// Streams wait [`HOLD`] for their publishers to return; somebody has to
+    /// Streams wait [`GRACE`] for their publishers to return; somebody has to
     /// [`expire`](Self::expire) those that wait in vain.
     pub fn holding() -> Self {
-        Self::with_hold(HOLD)
+        Self::with_hold(GRACE)
     }
 
     fn with_hold(hold: Duration) -> Self {
@@ -226,15 +226,15 @@ impl StreamHub {
         }));
         let (id, old, next, contested) = {
             let mut window = lock(&stream.window);
-            let taken_over = window.tenure.id > 0 && window.tenure.lost.is_none();
+            let taken_over = window.session.id > 0 && window.session.lost.is_none();
             let contested = taken_over && window.note_takeover(Instant::now());
-            let id = window.tenure.id + 1;
-            let tenure = Tenure {
+            let id = window.session.id + 1;
+            let session = PublisherSession {
                 id,
                 replaced: replaced.clone(),
-                ..Tenure::default()
+                ..PublisherSession::default()
             };
-            let old = std::mem::replace(&mut window.tenure, tenure);
+            let old = std::mem::replace(&mut window.session, session);
             (id, old, window.next(), contested)
         };
         drop(streams);
@@ -294,7 +294,7 @@ impl StreamHub {
         let mut streams = lock(&self.inner.streams);
         streams.retain(|_, stream| {
             let window = lock(&stream.window);
-            let Some((since, _)) = window.tenure.lost else {
+            let Some((since, _)) = window.session.lost else {
                 return true;
             };
             let due = since + self.inner.hold;
@@ -362,7 +362,7 @@ impl StreamHub {
     pub fn group_share(&self, name: &StreamName) -> Option<f32> {
         let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
         let window = lock(&stream.window);
-        if window.tenure.lost.is_some() || !window.tenure.keyed {
+        if window.session.lost.is_some() || !window.session.keyed {
             return None;
         }
         Some(window.group_share())
@@ -382,7 +382,7 @@ impl StreamHub {
     }
 
     /// Who was turned away, the newest first.
-    pub fn refusals(&self) -> Vec<TurnedAway> {
+    pub fn refusals(&self) -> Vec<RejectedPublisher> {
         self.inner.refusals.all()
     }
 
@@ -433,7 +433,7 @@ impl Stream {
             since: self.since,
             totals: window.totals,
             video,
-            lost_since: window.tenure.lost.map(|(_, since)| since),
+            lost_since: window.session.lost.map(|(_, since)| since),
             contested_since: window.contested_since(Instant::now()),
             unshown_since: window.unshown_since,
         }
@@ -462,7 +462,7 @@ impl Window {
 
     /// Whether the newest keyframe is of the publisher that is there.
     fn is_current(&self) -> bool {
-        self.tenure.lost.is_none() && self.tenure.keyed
+        self.session.lost.is_none() && self.session.keyed
     }
 
     fn push(&mut self, unit: MediaUnit) {
@@ -475,12 +475,12 @@ impl Window {
                     self.group_bytes = 0;
                     self.totals.keyframes += 1;
                     self.keyframe = Some(self.next());
-                    self.tenure.keyed = true;
+                    self.session.keyed = true;
                 }
             }
             MediaUnit::Audio(_) => self.totals.audio_units += 1,
         }
-        self.units.push_back((self.tenure.id, unit));
+        self.units.push_back((self.session.id, unit));
         self.bytes += size;
         self.group_bytes = self.group_bytes.saturating_add(size);
         while self.units.len() > WINDOW_UNITS || (self.bytes > WINDOW_BYTES && self.units.len() > 1)
@@ -530,7 +530,7 @@ impl Publisher {
             return Err(Replaced);
         }
         let early = match &unit {
-            MediaUnit::Video(unit) => !unit.keyframe && !window.tenure.keyed,
+            MediaUnit::Video(unit) => !unit.keyframe && !window.session.keyed,
             MediaUnit::Audio(_) => false,
         };
         if early {
@@ -560,7 +560,7 @@ impl Publisher {
     }
 
     fn holds(&self, window: &Window) -> bool {
-        window.tenure.id == self.id
+        window.session.id == self.id
     }
 }
 
@@ -573,7 +573,7 @@ impl Drop for Publisher {
         if !self.holds(&window) {
             return;
         }
-        window.tenure.lost = Some((Instant::now(), Timestamp::now()));
+        window.session.lost = Some((Instant::now(), Timestamp::now()));
         let signal = if self.hub.inner.hold.is_zero() {
             streams.remove(&self.stream.name);
             Signal::Over

@@ -17,7 +17,7 @@ const OF_ONE: usize = 4;
 /// Attempts of one address that failed for one reason. What it said is not
 /// told: a key may stand anywhere in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct TurnedAway {
+pub struct RejectedPublisher {
     #[schema(value_type = String)]
     pub address: IpAddr,
     pub why: String,
@@ -28,7 +28,7 @@ pub struct TurnedAway {
 
 /// The newest of them, bounded.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<VecDeque<TurnedAway>>);
+pub(super) struct Refusals(Mutex<VecDeque<RejectedPublisher>>);
 
 impl Refusals {
     pub(super) fn add(&self, address: IpAddr, why: String, now: Timestamp) {
@@ -46,7 +46,7 @@ impl Refusals {
                 .position(|one| !crowded || one.address == address);
             all.remove(oldest.unwrap_or_default());
         }
-        all.push_back(TurnedAway {
+        all.push_back(RejectedPublisher {
             address,
             why,
             count: count + 1,
@@ -56,7 +56,7 @@ impl Refusals {
     }
 
     /// Newest first.
-    pub(super) fn all(&self) -> Vec<TurnedAway> {
+    pub(super) fn all(&self) -> Vec<RejectedPublisher> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().rev().cloned().collect()
     }

@@ -118,7 +118,7 @@ impl Subscriber {
 /// picture there never is one.
 fn took_up(window: &Window, told_lost: &mut bool, publisher: &mut Option<u64>) -> Option<Received> {
     let (newest, _) = window.units.back()?;
-    if !*told_lost || window.tenure.lost.is_some() || *newest != window.tenure.id {
+    if !*told_lost || window.session.lost.is_some() || *newest != window.session.id {
         return None;
     }
     *told_lost = false;

@@ -31,9 +31,10 @@ use crate::domain::finding::ModelRef;
 use crate::models::http::{self, Http};
 use crate::models::images::blocking;
 use crate::models::model::{
-    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Weighed,
+    Answer, Case, CostBound, Failure, Fatal, FramePolicy, Inquiry, Look, Meter, Model, Replied,
+    Weighed,
 };
-use crate::models::request::{Asking, Said};
+use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
 use crate::models::{answer, prompt};
 use endpoint::Endpoint;
@@ -112,27 +113,29 @@ impl Gemini {
     }
 
     async fn see(&self, look: &Look) -> Result<Answer, Failure> {
-        let said = self.ask(Asking::about(look)?).await?;
+        let said = self.ask(ModelRequest::about(look)?).await?;
         said.answer(self.identity())
     }
 
     async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
-        let said = self.ask(Asking::of(case)).await?;
+        let said = self.ask(ModelRequest::of(case)).await?;
         said.weighed(case, self.identity())
     }
 
     async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        self.ask(Asking::into(inquiry)).await?.replied(inquiry)
+        self.ask(ModelRequest::into(inquiry))
+            .await?
+            .replied(inquiry)
     }
 
-    async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
-        let shot = asking.shot().await?;
-        let meter = asking.meter;
+    async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
+        let images = request.images().await?;
+        let meter = request.meter;
         let mut question = Question {
-            system: asking.system,
-            text: asking.text,
-            answer: asking.schema,
-            shot,
+            system: request.system,
+            text: request.text,
+            answer: request.schema,
+            images,
             max_output_tokens: self.settings.max_output_tokens,
             levels: question::knows_thinking_levels(&self.settings.model),
             thinking: question::thinking(&self.settings.model, self.settings.thinking),
@@ -159,13 +162,13 @@ impl Gemini {
                     let reason = "request rejected (400): too many states, without a schema too";
                     return Err(Failure::fatal(Fatal::Request, reason));
                 }
-                Err(Trouble::TooBig) if question.shot.whole.is_some() && resends.smaller() => {
-                    let shot = Arc::clone(&question.shot);
-                    question.shot = Arc::new(blocking(move || shot.smaller()).await?);
+                Err(Trouble::TooBig) if question.images.whole.is_some() && resends.smaller() => {
+                    let images = Arc::clone(&question.images);
+                    question.images = Arc::new(blocking(move || images.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
-                    return Err(question.shot.too_big());
+                    return Err(question.images.too_big());
                 }
             };
             usage = sum(usage, reply.usage);
@@ -178,9 +181,12 @@ impl Gemini {
                 Turn::Said(text) => {
                     said.push_str(&text);
                     let Question {
-                        system, text, shot, ..
+                        system,
+                        text,
+                        images,
+                        ..
                     } = question;
-                    return Ok(Said::new(system, text, said, &shot, usage));
+                    return Ok(ModelResponse::new(system, text, said, &images, usage));
                 }
                 Turn::More { text, token } if resends.continued() => {
                     said.push_str(&text);
@@ -233,8 +239,8 @@ impl Gemini {
         }
     }
 
-    fn most(&self, asking: &Asking) -> Most {
-        asking.most(self.settings.max_output_tokens, |frame, parts| {
+    fn most(&self, request: &ModelRequest) -> CostBound {
+        request.most(self.settings.max_output_tokens, |frame, parts| {
             let (width, height) = (frame.picture.width, frame.picture.height);
             question::most_picture_tokens(width, height, parts)
         })
@@ -295,20 +301,21 @@ impl Model for Gemini {
         }
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite::Newest
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::Newest
     }
 
-    fn most_for_look(&self, look: &Look) -> Most {
-        Asking::about(look).map_or_else(|_| Most::default(), |asking| self.most(&asking))
+    fn most_for_look(&self, look: &Look) -> CostBound {
+        ModelRequest::about(look)
+            .map_or_else(|_| CostBound::default(), |request| self.most(&request))
     }
 
-    fn most_for_case(&self, case: &Case) -> Most {
-        self.most(&Asking::of(case))
+    fn most_for_case(&self, case: &Case) -> CostBound {
+        self.most(&ModelRequest::of(case))
     }
 
-    fn most_for_inquiry(&self, inquiry: &Inquiry) -> Most {
-        self.most(&Asking::into(inquiry))
+    fn most_for_inquiry(&self, inquiry: &Inquiry) -> CostBound {
+        self.most(&ModelRequest::into(inquiry))
     }
 
     fn answer<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {

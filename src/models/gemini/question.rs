@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
-use crate::models::images::{Closeup, Shot};
+use crate::models::images::{Closeup, ImageSet};
 use crate::models::model::{Failure, Fatal};
 use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
 use crate::models::settings::Thinking;
@@ -20,7 +20,7 @@ pub(super) struct Question {
     pub text: String,
     /// The schema of the answer.
     pub answer: &'static Value,
-    pub shot: Arc<Shot>,
+    pub images: Arc<ImageSet>,
     pub max_output_tokens: u32,
     /// Each part may say how closely it is to be looked at.
     pub levels: bool,
@@ -48,8 +48,8 @@ impl Question {
     pub(super) fn estimated_tokens(&self, model: &str) -> u64 {
         let text = self.system.len() + self.text.len() + self.answer.to_string().len();
         let words = (text / TOKEN_BYTES) as u64;
-        let closeups = self.shot.closeups.len() as u64;
-        let Some(whole) = &self.shot.whole else {
+        let closeups = self.images.closeups.len() as u64;
+        let Some(whole) = &self.images.whole else {
             return words;
         };
         let picture = &whole.frame.picture;
@@ -64,12 +64,12 @@ impl Question {
 
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
-        let titles: Vec<_> = (1..).zip(&self.shot.closeups).map(title).collect();
+        let titles: Vec<_> = (1..).zip(&self.images.closeups).map(title).collect();
         let level = |level| self.levels.then_some(level);
-        let whole = self.shot.whole.iter();
+        let whole = self.images.whole.iter();
         let whole = whole.map(|whole| Part::picture(&whole.base64, level(WHOLE)));
         let mut asked: Vec<_> = whole.collect();
-        for (title, closeup) in titles.iter().zip(&self.shot.closeups) {
+        for (title, closeup) in titles.iter().zip(&self.images.closeups) {
             asked.push(Part::text(title));
             asked.push(Part::picture(&closeup.base64, level(CLOSEUP)));
         }

@@ -26,7 +26,7 @@ use crate::base::stream_name::StreamName;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::models::model::{
-    Answer, Appetite, Case, Failure, FollowUp, Look, Model, Persona, Seen, Weighed,
+    Answer, Case, Failure, FollowUp, FramePolicy, Look, Model, Persona, Seen, Weighed,
 };
 use crate::screen::frame::Frame;
 use crate::screen::redact::mask_secrets;
@@ -254,8 +254,8 @@ impl Model for Offline {
         }
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite::EveryRead
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::EveryRead
     }
 
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {

@@ -26,12 +26,13 @@ use crate::base::url::AddressError;
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
 use crate::models::http::{self, ClientError, Http};
-use crate::models::images::{Shot, blocking};
+use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, Appetite, Case, Failure, Fatal, Inquiry, Look, Meter, Model, Most, Replied, Weighed,
+    Answer, Case, CostBound, Failure, Fatal, FramePolicy, Inquiry, Look, Meter, Model, Replied,
+    Weighed,
 };
 use crate::models::prompt;
-use crate::models::request::{Asking, Said};
+use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
 use reply::{Reply, Trouble, Turn, trouble};
 use wire::{Format, Question};
@@ -108,21 +109,23 @@ impl OpenAi {
     }
 
     async fn see(&self, look: &Look) -> Result<Answer, Failure> {
-        let said = self.ask(Asking::about(look)?).await?;
+        let said = self.ask(ModelRequest::about(look)?).await?;
         said.answer(self.identity())
     }
 
     async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
-        let said = self.ask(Asking::of(case)).await?;
+        let said = self.ask(ModelRequest::of(case)).await?;
         said.weighed(case, self.identity())
     }
 
     async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        self.ask(Asking::into(inquiry)).await?.replied(inquiry)
+        self.ask(ModelRequest::into(inquiry))
+            .await?
+            .replied(inquiry)
     }
 
-    async fn ask(&self, asking: Asking) -> Result<Said, Failure> {
-        let meter = asking.meter.clone();
+    async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
+        let meter = request.meter.clone();
         let deadline = Instant::now() + self.settings.timeout;
         // What is granted is sent.
         let again = |tried: &mut bool| {
@@ -132,7 +135,7 @@ impl OpenAi {
         let (mut renamed, mut unthought) = (false, false);
         let mut format = Format::of_index(self.format.load(Ordering::Relaxed));
         let mut max_tokens = self.settings.max_output_tokens;
-        let mut shot = asking.shot().await?;
+        let mut images = request.images().await?;
         let mut usage = Usage::default();
         if !meter.begin() {
             return Err(Failure::no_answer("no request is left for it"));
@@ -140,10 +143,10 @@ impl OpenAi {
         loop {
             let question = Question {
                 model: self.settings.model.clone(),
-                system: asking.system.clone(),
-                text: asking.text.clone(),
-                schema: asking.schema,
-                shot: Arc::clone(&shot),
+                system: request.system.clone(),
+                text: request.text.clone(),
+                schema: request.schema,
+                images: Arc::clone(&images),
                 max_tokens,
                 completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
                 thinking: self.thinking(),
@@ -152,19 +155,19 @@ impl OpenAi {
             let reply = match self.send(question, &meter).await {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
-                Err(Trouble::TooBig) if shot.whole.is_some() && again(&mut smaller) => {
-                    let whole = Arc::clone(&shot);
-                    shot = Arc::new(blocking(move || whole.smaller()).await?);
+                Err(Trouble::TooBig) if images.whole.is_some() && again(&mut smaller) => {
+                    let whole = Arc::clone(&images);
+                    images = Arc::new(blocking(move || whole.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
-                    return Err(shot.too_big());
+                    return Err(images.too_big());
                 }
                 // Once without the parts and smaller: asking more simply is no
                 // use.
-                Err(Trouble::TooLong(_)) if shot.whole.is_some() && again(&mut smaller) => {
-                    let whole = Arc::clone(&shot);
-                    shot = Arc::new(blocking(move || whole.smaller()).await?);
+                Err(Trouble::TooLong(_)) if images.whole.is_some() && again(&mut smaller) => {
+                    let whole = Arc::clone(&images);
+                    images = Arc::new(blocking(move || whole.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooLong(failure)) => return Err(failure),
@@ -203,15 +206,15 @@ impl OpenAi {
             usage.prompt_tokens += reply.usage.prompt_tokens;
             usage.cached_tokens += reply.usage.cached_tokens;
             usage.output_tokens += reply.usage.output_tokens;
-            usage.estimated_tokens += self.estimated(&asking.system, &asking.text, &shot);
+            usage.estimated_tokens += self.estimated(&request.system, &request.text, &images);
             match reply.turn {
                 Turn::Said(text) => {
-                    let Asking {
+                    let ModelRequest {
                         system,
                         text: asked,
                         ..
-                    } = asking;
-                    return Ok(Said::new(system, asked, text, &shot, usage));
+                    } = request;
+                    return Ok(ModelResponse::new(system, asked, text, &images, usage));
                 }
                 Turn::Silent if again(&mut silent) => {}
                 Turn::CutOff if max_tokens < MOST_OUTPUT_TOKENS && again(&mut cut_off) => {
@@ -284,14 +287,14 @@ impl OpenAi {
         }
     }
 
-    fn estimated(&self, system: &str, text: &str, shot: &Shot) -> u64 {
+    fn estimated(&self, system: &str, text: &str, images: &ImageSet) -> u64 {
         let words = (system.len() + text.len()) / prompt::TOKEN_BYTES;
-        let whole = shot.whole.as_ref().map(|whole| &whole.frame.picture);
+        let whole = images.whole.as_ref().map(|whole| &whole.frame.picture);
         words as u64 + whole.map_or(0, |picture| tokens_of(picture.width, picture.height))
     }
 
-    fn most(&self, asking: &Asking) -> Most {
-        asking.most(self.settings.max_output_tokens, |frame, parts| {
+    fn most(&self, request: &ModelRequest) -> CostBound {
+        request.most(self.settings.max_output_tokens, |frame, parts| {
             let picture = tokens_of(frame.picture.width, frame.picture.height);
             // Enlarged twice, and two fifths of the picture at the most each.
             2 * picture * (1 + 2 * parts as u64)
@@ -349,12 +352,12 @@ impl Model for OpenAi {
         }
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite::Newest
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::Newest
     }
 
-    fn most_for_inquiry(&self, inquiry: &Inquiry) -> Most {
-        self.most(&Asking::into(inquiry))
+    fn most_for_inquiry(&self, inquiry: &Inquiry) -> CostBound {
+        self.most(&ModelRequest::into(inquiry))
     }
 
     fn answer<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
@@ -373,12 +376,13 @@ impl Model for OpenAi {
         "the server scales pictures as it likes: small text may be lost to the model, while OCR and redaction go by the whole picture"
     }
 
-    fn most_for_look(&self, look: &Look) -> Most {
-        Asking::about(look).map_or_else(|_| Most::default(), |asking| self.most(&asking))
+    fn most_for_look(&self, look: &Look) -> CostBound {
+        ModelRequest::about(look)
+            .map_or_else(|_| CostBound::default(), |request| self.most(&request))
     }
 
-    fn most_for_case(&self, case: &Case) -> Most {
-        self.most(&Asking::of(case))
+    fn most_for_case(&self, case: &Case) -> CostBound {
+        self.most(&ModelRequest::of(case))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::schema::JsonSchema;
-use crate::models::images::{Closeup, Shot};
+use crate::models::images::{Closeup, ImageSet};
 use crate::models::model::{Failure, Fatal};
 use crate::models::settings::Thinking;
 
@@ -59,7 +59,7 @@ pub(super) struct Question {
     pub text: String,
     /// In the dialect that Gemini takes.
     pub schema: &'static Value,
-    pub shot: Arc<Shot>,
+    pub images: Arc<ImageSet>,
     pub max_tokens: u32,
     /// Whether the bound goes by the name that newer models of OpenAI take.
     pub completion_tokens: bool,
@@ -100,9 +100,9 @@ struct Named<'a> {
 impl Question {
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
-        let whole = self.shot.whole.iter();
+        let whole = self.images.whole.iter();
         let mut parts: Vec<_> = whole.map(|whole| picture(&whole.base64)).collect();
-        for (number, closeup) in (1..).zip(&self.shot.closeups) {
+        for (number, closeup) in (1..).zip(&self.images.closeups) {
             parts.push(json!({"type": "text", "text": title(number, closeup)}));
             parts.push(picture(&closeup.base64));
         }
@@ -165,7 +165,7 @@ mod tests {
             system: "s".to_owned(),
             text: "t".to_owned(),
             schema,
-            shot: Arc::default(),
+            images: Arc::default(),
             max_tokens: 100,
             completion_tokens: false,
             thinking: None,

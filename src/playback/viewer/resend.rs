@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Sent, Shelf, Viewer};
-use crate::playback::packet_cache::History;
-use crate::transport::gso_batch::Outlet;
+use crate::playback::packet_cache::PacketCache;
+use crate::transport::gso_batch::GsoBatch;
 
 /// A probe repeats the newest of what was sent.
 const PADDING: u64 = 64;
@@ -19,7 +19,7 @@ impl Viewer {
         &mut self,
         missing: &[u16],
         shelf: Shelf<'_>,
-        outlet: &mut Outlet<'_>,
+        batch: &mut GsoBatch<'_>,
         now: Instant,
     ) -> u64 {
         let rate = shelf.full.sustained(now);
@@ -40,9 +40,9 @@ impl Viewer {
             if self.repairs < 0.0 || self.answered.iter().any(|(known, _)| *known == index) {
                 continue;
             }
-            if let Some((parcel, offset)) = self.shared_index(index).and_then(|i| history.find(i)) {
-                let parcel = Arc::clone(parcel);
-                let Ok((_, bytes)) = self.send(&parcel, offset, 1, outlet) else {
+            if let Some((frame, offset)) = self.shared_index(index).and_then(|i| history.find(i)) {
+                let frame = Arc::clone(frame);
+                let Ok((_, bytes)) = self.send(&frame, offset, 1, batch) else {
                     break;
                 };
                 self.repairs -= bytes as f64;
@@ -56,7 +56,7 @@ impl Viewer {
 
     /// Fills up to the pace with packets sent before, which say as much about
     /// the link as new ones and are nothing to the receiver.
-    pub(super) fn pad(&mut self, history: &History, outlet: &mut Outlet<'_>, sent: &mut Sent) {
+    pub(super) fn pad(&mut self, history: &PacketCache, batch: &mut GsoBatch<'_>, sent: &mut Sent) {
         let Some(newest) = self.video.next.checked_sub(1) else {
             return;
         };
@@ -68,12 +68,12 @@ impl Viewer {
                 lowest
             };
             self.padding = index + 1;
-            let Some((parcel, offset)) = self.shared_index(index).and_then(|i| history.find(i))
+            let Some((frame, offset)) = self.shared_index(index).and_then(|i| history.find(i))
             else {
                 return;
             };
-            let parcel = Arc::clone(parcel);
-            let Ok((_, bytes)) = self.send(&parcel, offset, 1, outlet) else {
+            let frame = Arc::clone(frame);
+            let Ok((_, bytes)) = self.send(&frame, offset, 1, batch) else {
                 return;
             };
             self.allowance -= bytes.max(1) as f64;

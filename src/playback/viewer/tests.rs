@@ -10,20 +10,20 @@ use super::*;
 use crate::domain::metrics::Metrics;
 use crate::transport::packetizer::Packet;
 use crate::transport::srtp_keys::Tap;
-use crate::transport::udp_mux::{Path, Port};
+use crate::transport::udp_mux::{Route, UdpMux};
 
 const PROFILE: ProtectionProfile = ProtectionProfile::AeadAes128Gcm;
 
-fn shelf(full: &History) -> Shelf<'_> {
+fn shelf(full: &PacketCache) -> Shelf<'_> {
     Shelf { full, small: None }
 }
 
 struct Rig {
-    port: Port,
+    port: UdpMux,
     sink: UdpSocket,
     viewer: Viewer,
     receiver: Context,
-    history: History,
+    history: PacketCache,
     now: Instant,
     pictures: u32,
     /// What was seen under each packet index.
@@ -43,18 +43,18 @@ impl Rig {
         let sink = UdpSocket::bind("127.0.0.1:0").expect("bound");
         sink.set_nonblocking(true).expect("a socket");
         let here = "127.0.0.1:0".parse().expect("an address");
-        let port = Port::bind(here, provider.clone(), Arc::new(Metrics::new()));
-        let line = Line::new("fragment".to_owned(), "password".to_owned());
+        let port = UdpMux::bind(here, provider.clone(), Arc::new(Metrics::new()));
+        let line = IceSocket::new("fragment".to_owned(), "password".to_owned());
         let to = sink.local_addr().expect("bound");
-        line.follow(to, &Path::Udp(to));
+        line.follow(to, &Route::Udp(to));
         let now = Instant::now();
-        let leg = Leg::new(7, 102, 1000, 5000);
+        let rtp_stream = RtpStream::new(7, 102, 1000, 5000);
         Self {
             port: port.expect("bound"),
             sink,
-            viewer: Viewer::new(1, Arc::new(line), protector, leg, None, now),
+            viewer: Viewer::new(1, Arc::new(line), protector, rtp_stream, None, now),
             receiver: context(provider.crypto()),
-            history: History::default(),
+            history: PacketCache::default(),
             now,
             pictures: 0,
             seen: HashMap::new(),
@@ -88,10 +88,8 @@ impl Rig {
     }
 
     fn pump(&mut self) -> Sent {
-        let mut outlet = Outlet::new(&self.port);
-        let sent = self
-            .viewer
-            .pump(shelf(&self.history), &mut outlet, self.now);
+        let mut batch = GsoBatch::new(&self.port);
+        let sent = self.viewer.pump(shelf(&self.history), &mut batch, self.now);
         self.receive();
         sent.expect("room")
     }
@@ -117,10 +115,8 @@ impl Rig {
     }
 
     fn pump_and_receive(&mut self) -> Vec<(u16, u32, String)> {
-        let mut outlet = Outlet::new(&self.port);
-        let sent = self
-            .viewer
-            .pump(shelf(&self.history), &mut outlet, self.now);
+        let mut batch = GsoBatch::new(&self.port);
+        let sent = self.viewer.pump(shelf(&self.history), &mut batch, self.now);
         sent.expect("room");
         self.receive()
     }
@@ -150,11 +146,11 @@ async fn what_is_missing_comes_again_as_it_was_and_nothing_else_does() {
     rig.push(true, 4);
     rig.start();
     assert_eq!(rig.pump().packets, 4);
-    let mut outlet = Outlet::new(&rig.port);
+    let mut batch = GsoBatch::new(&rig.port);
     let missing = [5001, 5003, 5004, 4999, 100];
     let count = rig
         .viewer
-        .retransmit(&missing, shelf(&rig.history), &mut outlet, rig.now);
+        .retransmit(&missing, shelf(&rig.history), &mut batch, rig.now);
     assert_eq!(count, 2);
     let again = rig.receive();
     assert_eq!(
@@ -241,9 +237,9 @@ proptest! {
                 Event::Pump => drop(rig.pump()),
                 Event::Replay => drop(rig.viewer.replay(shelf(&rig.history), rig.now)),
                 Event::Missing(back) => {
-                    let mut outlet = Outlet::new(&rig.port);
+                    let mut batch = GsoBatch::new(&rig.port);
                     let missing = [5000 + back];
-                    rig.viewer.retransmit(&missing, shelf(&rig.history), &mut outlet, rig.now);
+                    rig.viewer.retransmit(&missing, shelf(&rig.history), &mut batch, rig.now);
                     rig.receive();
                 }
                 Event::Wait(ms) => rig.now += Duration::from_millis(ms),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
 use crate::domain::finding::Severity;
-use crate::domain::incident::{Incident, Likeness, Proof, Subject};
+use crate::domain::incident::{BestEvidence, Fingerprint, Incident, Similarity};
 use crate::record::store::sql;
 use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
 
@@ -22,8 +22,8 @@ const CANDIDATES: usize = 96;
 pub(super) struct Known {
     pub(super) seq: i64,
     pub(super) incident: Incident,
-    pub(super) subject: Subject,
-    pub(super) proof: Option<Proof>,
+    pub(super) subject: Fingerprint,
+    pub(super) proof: Option<BestEvidence>,
     pub(super) version: u64,
     /// The lesson that quiets it.
     pub(super) lesson: Option<i64>,
@@ -82,9 +82,9 @@ impl Cache {
     pub(super) fn find(
         &mut self,
         db: &Connection,
-        subject: &Subject,
+        subject: &Fingerprint,
     ) -> rusqlite::Result<Option<Known>> {
-        let mut best: Option<(Likeness, Known)> = None;
+        let mut best: Option<(Similarity, Known)> = None;
         let keys = [subject.line_keys(), subject.topic_keys()];
         let mut seen: Vec<i64> = Vec::new();
         for keys in keys {
@@ -105,23 +105,23 @@ impl Cache {
                     if known.subject.stream() != subject.stream() {
                         continue;
                     }
-                    let Some(likeness) = known.subject.likeness(subject) else {
+                    let Some(similarity) = known.subject.similarity(subject) else {
                         continue;
                     };
                     let better = best.as_ref().is_none_or(|(most, other)| {
-                        likeness > *most
-                            || (likeness == *most
+                        similarity > *most
+                            || (similarity == *most
                                 && known.incident.last_seen > other.incident.last_seen)
                     });
                     if better {
-                        best = Some((likeness, known.clone()));
+                        best = Some((similarity, known.clone()));
                     }
                 }
             }
             // Nothing is more like it than one that knows its lines.
             if best
                 .as_ref()
-                .is_some_and(|(likeness, _)| likeness.is_strong())
+                .is_some_and(|(similarity, _)| similarity.is_strong())
             {
                 break;
             }

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::notes;
 use super::transcripts::{COST, cost};
-use super::{Dossier, IncidentQuery, KeptStill, Page, Place, Readers, Sort, StoreError};
+use super::{IncidentDetail, IncidentQuery, KeptStill, Page, Place, Readers, Sort, StoreError};
 use crate::domain::finding::Category;
-use crate::domain::incident::{Decision, Incident, Lesson, Subject};
+use crate::domain::incident::{Decision, Fingerprint, Incident, Suppression};
 use crate::record::store::findings::clamp;
 use crate::record::store::sql;
 use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
@@ -40,16 +40,16 @@ impl Readers {
         })
     }
 
-    pub fn incident(&self, id: Uuid) -> Result<Option<Dossier>, StoreError> {
+    pub fn incident(&self, id: Uuid) -> Result<Option<IncidentDetail>, StoreError> {
         self.with(|db| {
             // One moment for all of it.
             let moment = db.unchecked_transaction()?;
-            dossier(&moment, id)
+            detail(&moment, id)
         })
     }
 
     /// Newest first.
-    pub fn lessons(&self) -> Result<Vec<Lesson>, StoreError> {
+    pub fn lessons(&self) -> Result<Vec<Suppression>, StoreError> {
         let sql = format!("{LESSON} ORDER BY seq DESC");
         self.with(|db| {
             let mut all = db.prepare_cached(&sql)?;
@@ -151,7 +151,7 @@ fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<In
     ))
 }
 
-fn dossier(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Dossier>> {
+fn detail(db: &Connection, id: Uuid) -> rusqlite::Result<Option<IncidentDetail>> {
     let sql = format!(
         "SELECT {INCIDENT}, seq, version, proof, lesson, {COST} FROM incidents WHERE id = ?1"
     );
@@ -172,7 +172,7 @@ fn dossier(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Dossier>> {
             .optional()?,
         None => None,
     };
-    Ok(Some(Dossier {
+    Ok(Some(IncidentDetail {
         incident,
         version: version as u64,
         decisions: decisions(db, seq)?,
@@ -227,9 +227,9 @@ fn stills(db: &Connection, incident: i64) -> rusqlite::Result<Vec<KeptStill>> {
 const LESSON: &str = "SELECT id, incident, title, severity, learned_by, at, why, subject, quieted, \
      last_quieted FROM lessons";
 
-fn lesson(row: &Row<'_>) -> rusqlite::Result<Lesson> {
-    let subject: Subject = sql::json(row, 7)?;
-    Ok(Lesson {
+fn lesson(row: &Row<'_>) -> rusqlite::Result<Suppression> {
+    let subject: Fingerprint = sql::json(row, 7)?;
+    Ok(Suppression {
         id: sql::id(row, 0)?,
         incident: sql::id(row, 1)?,
         title: row.get(2)?,

@@ -37,7 +37,9 @@ use uuid::Uuid;
 
 use crate::domain::cost::Spend;
 use crate::domain::finding::{Category, Finding, Severity};
-use crate::domain::incident::{Change, Decision, Exchange, Incident, Lesson, Note, Proof, Status};
+use crate::domain::incident::{
+    BestEvidence, Change, Decision, Exchange, Incident, Note, Status, Suppression,
+};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::screen::picture::Still;
 
@@ -278,16 +280,16 @@ impl<T, P: Copy> Page<T, P> {
 
 /// All there is to say about one incident but its findings.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dossier {
+pub struct IncidentDetail {
     pub incident: Incident,
     pub version: u64,
     /// Oldest first.
     pub decisions: Vec<Decision>,
     pub notes: Vec<Note>,
-    pub proof: Option<Proof>,
+    pub proof: Option<BestEvidence>,
     pub stills: Vec<KeptStill>,
     /// The lesson that quiets it.
-    pub lesson: Option<Lesson>,
+    pub lesson: Option<Suppression>,
     /// What models took for it, its panel included.
     pub cost: Cost,
 }

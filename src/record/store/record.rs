@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::{Publication, Recorded, Writer};
 use crate::domain::finding::{Finding, Severity};
-use crate::domain::incident::{Change, Decision, Incident, News, Proof, Status, Subject};
+use crate::domain::incident::{
+    BestEvidence, Change, Decision, Fingerprint, Incident, News, Status,
+};
 use crate::record::store::incident_cache::Known;
 use crate::record::store::sql;
 use crate::screen::picture::Still;
@@ -29,7 +31,7 @@ pub(super) struct KnownLesson {
     by: String,
     why: String,
     severity: Severity,
-    subject: Subject,
+    subject: Fingerprint,
 }
 
 impl KnownLesson {
@@ -51,7 +53,7 @@ impl KnownLesson {
     }
 
     /// Surely the same, and no worse than what was called false.
-    fn covers(&self, finding: &Finding, subject: &Subject) -> bool {
+    fn covers(&self, finding: &Finding, subject: &Fingerprint) -> bool {
         finding.severity >= self.severity && self.subject.covers(subject)
     }
 }
@@ -62,7 +64,7 @@ impl Writer {
         if let Some(recorded) = self.recorded(finding.id)? {
             return Ok(recorded);
         }
-        let subject = Subject::of(finding);
+        let subject = Fingerprint::of(finding);
         let (mut known, news) = match self.cache.find(&self.db, &subject)? {
             Some(known) => self.add(known, finding, &subject)?,
             None => self.open_incident(finding, subject)?,
@@ -87,7 +89,7 @@ impl Writer {
             self.keep_transcript(known.seq, &asked.transcript, asked.share)?;
         }
         if let Some(lesson) = known.lesson {
-            self.quieted(lesson, finding.observed_at)?;
+            self.suppressed(lesson, finding.observed_at)?;
         }
         let change = Change {
             revision,
@@ -127,7 +129,7 @@ impl Writer {
     fn open_incident(
         &mut self,
         finding: &Finding,
-        subject: Subject,
+        subject: Fingerprint,
     ) -> rusqlite::Result<(Known, News)> {
         let lesson = self
             .lessons
@@ -186,7 +188,7 @@ impl Writer {
 
     /// What a finding names that nobody knew who closed the incident: of a
     /// false alarm only what the lesson knew is known.
-    fn stranger(&self, known: &Known, subject: &Subject) -> Option<String> {
+    fn stranger(&self, known: &Known, subject: &Fingerprint) -> Option<String> {
         if known.incident.status != Status::Closed {
             return None;
         }
@@ -203,7 +205,7 @@ impl Writer {
         &mut self,
         mut known: Known,
         finding: &Finding,
-        subject: &Subject,
+        subject: &Fingerprint,
     ) -> rusqlite::Result<(Known, News)> {
         let stranger = self.stranger(&known, subject);
         let incident = &mut known.incident;
@@ -290,7 +292,7 @@ impl Writer {
         for piece in &finding.evidence {
             incident.grounded = incident.grounded.max(piece.grounded);
         }
-        if let Some(proof) = Proof::of(finding)
+        if let Some(proof) = BestEvidence::of(finding)
             && known
                 .proof
                 .as_ref()
@@ -391,7 +393,7 @@ impl Writer {
         Ok(())
     }
 
-    fn quieted(&self, lesson: i64, at: Timestamp) -> rusqlite::Result<()> {
+    fn suppressed(&self, lesson: i64, at: Timestamp) -> rusqlite::Result<()> {
         let mut count = self.db.prepare_cached(
             "UPDATE lessons SET quieted = quieted + 1, last_quieted = ?2 WHERE seq = ?1",
         )?;

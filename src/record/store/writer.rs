@@ -112,7 +112,7 @@ impl Writer {
             Write::Annotate { incident, note } => {
                 Ok(self.annotate(*incident, note)?.map(Written::Annotated))
             }
-            Write::Unlearn(lesson) => self.unlearn(*lesson),
+            Write::Unlearn(lesson) => self.remove_suppression(*lesson),
             Write::Remember(text) => {
                 self.remember(text)?;
                 Ok(Ok(Written::Remembered))
@@ -146,7 +146,7 @@ impl Writer {
         }
     }
 
-    fn unlearn(&mut self, id: Uuid) -> rusqlite::Result<Result<Written, Refusal>> {
+    fn remove_suppression(&mut self, id: Uuid) -> rusqlite::Result<Result<Written, Refusal>> {
         let Some(lesson) = self.lessons.iter().find(|lesson| lesson.id == id) else {
             return Ok(Err(Refusal::NoLesson(id)));
         };

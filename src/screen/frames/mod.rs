@@ -2,7 +2,7 @@
 //!
 //! Per live stream the bus holds the newest frame and the last few whose text
 //! was read; whoever looks takes what is newest and skips the rest. Each frame
-//! carries a `scene` number that only moves when the picture really changed,
+//! carries a `generation` number that only moves when the picture really changed,
 //! so that nobody pays twice for the same screen.
 
 mod gate;
@@ -174,7 +174,7 @@ impl FrameBus {
                 return false;
             };
             let newest = slot.newest.as_ref().map(|newest| newest.changes.newest());
-            let caught_up = newest.is_none_or(|scene| scene <= frame.changes.newest());
+            let caught_up = newest.is_none_or(|generation| generation <= frame.changes.newest());
             let late = slot
                 .newest
                 .as_ref()
@@ -255,10 +255,10 @@ impl FramePublisher {
                 Arc::new(picture),
                 self.encode,
             );
-            frame.scene = changes.newest();
+            frame.generation = changes.newest();
             frame.changes = changes;
             let frame = Arc::new(frame);
-            if frame.scene == frame.seq {
+            if frame.generation == frame.seq {
                 slot.unread_since.get_or_insert(captured_at);
             }
             slot.newest = Some(Arc::clone(&frame));
@@ -320,8 +320,8 @@ mod tests {
         let second = publisher.publish(picture(11), MediaTime(1), now);
         let third = publisher.publish(picture(200), MediaTime(2), now);
         assert_eq!((first.seq, second.seq, third.seq), (1, 2, 3));
-        assert_eq!(first.scene, second.scene);
-        assert_ne!(second.scene, third.scene);
+        assert_eq!(first.generation, second.generation);
+        assert_ne!(second.generation, third.generation);
     }
 
     #[test]

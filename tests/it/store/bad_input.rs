@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use watchtower::record::FindingsBus;
+use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 
 use super::room::{self, Report, Room};
@@ -223,7 +223,7 @@ async fn a_clock_that_jumps_back_mixes_nothing_up() {
 }
 
 fn refusal(dir: &Path) -> String {
-    let opened = FindingsBus::open(
+    let opened = Record::open(
         &dir.join("data"),
         &dir.join("logs"),
         &[],

@@ -17,16 +17,16 @@ use utoipa_axum::router::OpenApiRouter;
 use watchtower::analysts::budget::settings::Limits;
 use watchtower::analysts::budget::{Budget, Prices};
 use watchtower::base::stream_name::StreamName;
-use watchtower::console::{Console, ConsoleSettings, Doors, Views};
-use watchtower::domain::agent_status::Roster;
+use watchtower::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
+use watchtower::domain::agent_status::AgentBoard;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
 use watchtower::domain::metrics::Metrics;
-use watchtower::domain::sink_status::Deliveries;
+use watchtower::domain::sink_status::SinkBoard;
 use watchtower::media::hub::StreamHub;
-use watchtower::models::model::{Answered, Answers, Failure};
-use watchtower::record::FindingsBus;
+use watchtower::models::model::{Answered, Failure, QuestionAnswerer};
+use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Publication;
 use watchtower::screen::frames::FrameBus;
@@ -37,7 +37,7 @@ use watchtower::screen::redact::Redact;
 #[derive(Debug)]
 struct Nobody;
 
-impl Answers for Nobody {
+impl QuestionAnswerer for Nobody {
     fn put(
         &self,
         _question: String,
@@ -49,7 +49,7 @@ impl Answers for Nobody {
 
 pub(crate) struct Room {
     pub(crate) dir: TempDir,
-    pub(crate) bus: FindingsBus,
+    pub(crate) bus: Record,
     writer: JoinHandle<()>,
     base: String,
     client: Client,
@@ -57,8 +57,8 @@ pub(crate) struct Room {
     server: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
-pub(crate) fn open(dir: &Path, settings: &StoreSettings) -> (FindingsBus, JoinHandle<()>) {
-    FindingsBus::open(&dir.join("data"), &dir.join("logs"), &[], settings).unwrap()
+pub(crate) fn open(dir: &Path, settings: &StoreSettings) -> (Record, JoinHandle<()>) {
+    Record::open(&dir.join("data"), &dir.join("logs"), &[], settings).unwrap()
 }
 
 impl Room {
@@ -81,15 +81,15 @@ impl Room {
         });
         let console = console.await.unwrap();
         let base = format!("http://{}", console.local_addr().unwrap());
-        let views = Views {
+        let views = ConsoleState {
             hub: StreamHub::new(),
             frames: FrameBus::new(),
             findings: bus.clone(),
-            roster: Roster::new(vec![]),
+            board: AgentBoard::new(vec![]),
             metrics: Arc::new(Metrics::new()),
-            deliveries: Deliveries::default(),
+            sink_board: SinkBoard::default(),
             budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
-            doors: Doors {
+            endpoints: Endpoints {
                 rtmp: "127.0.0.1:1935".parse().unwrap(),
                 rtmps: None,
                 stream_key: false,

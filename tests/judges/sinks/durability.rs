@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use watchtower::domain::metrics::Metrics;
-use watchtower::domain::sink_status::Deliveries;
+use watchtower::domain::sink_status::SinkBoard;
 use watchtower::sinks::Sinks;
 
 use crate::common::PATIENCE;
@@ -44,7 +44,7 @@ async fn sender() {
         return;
     };
     let (bus, _writer) = open(folder.as_ref());
-    let board = Deliveries::default();
+    let board = SinkBoard::default();
     let settings = settings(&sinks(&folder, &port));
     let sinks = Sinks::open(&settings, &bus, &board, &Arc::new(Metrics::new()))
         .await

@@ -19,8 +19,8 @@ use watchtower::domain::finding::{
 };
 use watchtower::domain::incident::Status;
 use watchtower::domain::metrics::Metrics;
-use watchtower::domain::sink_status::{Deliveries, Delivery};
-use watchtower::record::FindingsBus;
+use watchtower::domain::sink_status::{Delivery, SinkBoard};
+use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Verdict;
 use watchtower::sinks::Sinks;
@@ -33,16 +33,16 @@ pub(crate) const SECRET: &str = "s3cret-of-the-tests";
 
 pub(crate) struct House {
     pub(crate) dir: TempDir,
-    pub(crate) bus: FindingsBus,
-    pub(crate) board: Deliveries,
+    pub(crate) bus: Record,
+    pub(crate) board: SinkBoard,
     pub(crate) metrics: Arc<Metrics>,
     writer: Option<JoinHandle<()>>,
     running: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
 }
 
-pub(crate) fn open(dir: &Path) -> (FindingsBus, JoinHandle<()>) {
+pub(crate) fn open(dir: &Path) -> (Record, JoinHandle<()>) {
     let settings = StoreSettings::default();
-    FindingsBus::open(&dir.join("data"), &dir.join("logs"), &[], &settings).unwrap()
+    Record::open(&dir.join("data"), &dir.join("logs"), &[], &settings).unwrap()
 }
 
 /// Sinks of a `watchtower.toml`, with the token and the secret of the tests.
@@ -66,7 +66,7 @@ impl House {
         Self {
             dir,
             bus,
-            board: Deliveries::default(),
+            board: SinkBoard::default(),
             metrics: Arc::new(Metrics::new()),
             writer: Some(writer),
             running: None,
@@ -82,7 +82,7 @@ impl House {
 
     pub(crate) async fn start(&mut self, text: &str) {
         let text = text.replace("FOLDER", &self.dir.path().display().to_string());
-        self.board = Deliveries::default();
+        self.board = SinkBoard::default();
         let sinks = Sinks::open(&settings(&text), &self.bus, &self.board, &self.metrics).await;
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(sinks.unwrap().run(self.bus.clone(), shutdown.clone()));

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 
-pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Subject {
+pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Fingerprint {
     let evidence = quotes.iter().map(|quote| Evidence {
         quote: (*quote).to_owned(),
         bounds: None,
@@ -33,7 +33,7 @@ pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Subje
     };
     let stream = StreamName::new("team").unwrap();
     let at = Timestamp::UNIX_EPOCH;
-    Subject::of(&Finding::new(
+    Fingerprint::of(&Finding::new(
         "SecOps",
         stream,
         at,
@@ -43,8 +43,8 @@ pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Subje
     ))
 }
 
-fn same(a: &Subject, b: &Subject) -> bool {
-    let (there, back) = (a.likeness(b), b.likeness(a));
+fn same(a: &Fingerprint, b: &Fingerprint) -> bool {
+    let (there, back) = (a.similarity(b), b.similarity(a));
     assert_eq!(there.is_some(), back.is_some(), "{a:?}\n{b:?}");
     there.is_some()
 }
@@ -210,7 +210,7 @@ fn what_is_stored_reads_back_the_same() {
     let text = serde_json::to_string(&subject).unwrap();
     // Of a finding only.
     subject.claimed.clear();
-    assert_eq!(serde_json::from_str::<Subject>(&text).unwrap(), subject);
+    assert_eq!(serde_json::from_str::<Fingerprint>(&text).unwrap(), subject);
 }
 
 /// A line of who does something and to whom.

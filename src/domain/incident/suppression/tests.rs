@@ -7,7 +7,7 @@ const KNOWN: [&str; 2] = [
     "sshd: drop SRC=203.0.113.4 DST=192.0.2.10 asked dns 192.0.2.53",
 ];
 
-fn of(title: &str, lines: &[&str]) -> Subject {
+fn of(title: &str, lines: &[&str]) -> Fingerprint {
     subject(Category::Intrusion, title, lines)
 }
 
@@ -160,7 +160,7 @@ fn nobody_hides_in_a_crowd() {
 fn what_is_stored_still_tells_the_parts() {
     let lesson = of("Brute force of admin", &KNOWN);
     let text = serde_json::to_string(&lesson).unwrap();
-    let lesson: Subject = serde_json::from_str(&text).unwrap();
+    let lesson: Fingerprint = serde_json::from_str(&text).unwrap();
     let turned = of(
         "Brute force",
         &["Failed password for admin from 192.0.2.10 port 515 ssh2"],

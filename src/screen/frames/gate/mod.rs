@@ -50,7 +50,7 @@ const STIRRED: u16 = 1;
 #[derive(Debug)]
 pub(crate) struct Gate {
     /// What each tile showed when it last counted as changed.
-    scene: Luma,
+    generation: Luma,
     now: Luma,
     before: Luma,
     moved: Vec<Moved>,
@@ -71,7 +71,7 @@ pub(crate) struct Gate {
 
 /// Why all of a picture counts as changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Beat {
+enum ResetReason {
     /// The first picture, or the first of another size.
     Another,
     /// Another window.
@@ -84,7 +84,7 @@ struct Tile {
     differed: bool,
     /// How often it counted as changed of late.
     turns: f32,
-    restless: bool,
+    noisy: bool,
     differed_at: Timestamp,
 }
 
@@ -92,7 +92,7 @@ impl Gate {
     pub(crate) fn new() -> Self {
         let never = Timestamp::MIN;
         Self {
-            scene: Luma::default(),
+            generation: Luma::default(),
             now: Luma::default(),
             before: Luma::default(),
             moved: Vec::new(),
@@ -114,16 +114,16 @@ impl Gate {
     pub(crate) fn look(&mut self, picture: &Picture, seq: u64, at: Timestamp) -> Arc<Changes> {
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.take(picture);
-        let another = self.now.picture != self.scene.picture || self.tiles.is_empty();
+        let another = self.now.picture != self.generation.picture || self.tiles.is_empty();
         // A clock that was set back would stop the heartbeat.
         let since = at.duration_since(self.heartbeat);
         if another {
-            self.renew(Beat::Another, seq, at);
+            self.renew(ResetReason::Another, seq, at);
         } else {
-            self.now.moved(&self.scene, &mut self.moved);
+            self.now.moved(&self.generation, &mut self.moved);
             if self.is_switch(at) {
                 self.switched_at = at;
-                self.renew(Beat::Switch, seq, at);
+                self.renew(ResetReason::Switch, seq, at);
             } else {
                 self.compare(seq, at);
                 if since >= HEARTBEAT || since.is_negative() {
@@ -136,9 +136,9 @@ impl Gate {
     }
 
     /// All of it is new.
-    fn renew(&mut self, beat: Beat, seq: u64, at: Timestamp) {
-        let another = beat == Beat::Another;
-        self.scene.clone_from(&self.now);
+    fn renew(&mut self, beat: ResetReason, seq: u64, at: Timestamp) {
+        let another = beat == ResetReason::Another;
+        self.generation.clone_from(&self.now);
         self.heartbeat = at;
         let count = self.now.columns() * self.now.rows();
         if another {
@@ -151,12 +151,12 @@ impl Gate {
         for tile in &mut self.tiles {
             tile.differed = false;
         }
-        let moved_at = if another { at } else { self.stir(at) };
+        let moved_at = if another { at } else { self.motion(at) };
         self.changes = Arc::new(Changes {
             tile: TILE_PIXELS,
             columns: self.now.columns() as u32,
-            scenes: vec![seq; count],
-            restless: self.tiles.iter().map(|tile| tile.restless).collect(),
+            generations: vec![seq; count],
+            noisy: self.tiles.iter().map(|tile| tile.noisy).collect(),
             whole: seq,
             moved_at,
             ticking: self.ticking,
@@ -171,7 +171,7 @@ impl Gate {
         self.heartbeat = at;
         for (index, tile) in self.tiles.iter().enumerate() {
             if !tile.differed {
-                self.scene.copy_tile(&self.now, index);
+                self.generation.copy_tile(&self.now, index);
             }
         }
         Arc::make_mut(&mut self.changes).whole = seq;
@@ -202,29 +202,29 @@ impl Gate {
             if differs {
                 tile.differed_at = at;
             }
-            let rested = tile.restless && at.duration_since(tile.differed_at) >= RESTED;
+            let rested = tile.noisy && at.duration_since(tile.differed_at) >= RESTED;
             if differs && before {
                 tile.turns += 1.0;
                 turned.push(index);
             } else if rested {
-                tile.restless = false;
+                tile.noisy = false;
                 tile.turns = 0.0;
                 turned.push(index);
             }
-            tile.restless |= tile.turns > RESTLESS;
+            tile.noisy |= tile.turns > RESTLESS;
         }
         for index in &turned {
-            self.scene.copy_tile(&self.now, *index);
+            self.generation.copy_tile(&self.now, *index);
         }
         let counted = self.counted(&turned, at);
-        let moved_at = self.stir(at);
+        let moved_at = self.motion(at);
         let settling = self.is_settling();
         let changes = Arc::make_mut(&mut self.changes);
         for index in counted {
-            changes.scenes[index] = seq;
+            changes.generations[index] = seq;
         }
-        for (known, tile) in changes.restless.iter_mut().zip(&self.tiles) {
-            *known = tile.restless;
+        for (known, tile) in changes.noisy.iter_mut().zip(&self.tiles) {
+            *known = tile.noisy;
         }
         changes.moved_at = moved_at;
         changes.ticking = self.ticking;
@@ -233,7 +233,7 @@ impl Gate {
 
     /// Which of the tiles that turned make a new scene.
     fn counted(&mut self, turned: &[usize], at: Timestamp) -> Vec<usize> {
-        let settled = turned.iter().filter(|index| !self.tiles[**index].restless);
+        let settled = turned.iter().filter(|index| !self.tiles[**index].noisy);
         if settled.count() >= self.noise.fewest_tiles() {
             return self.without_spots(turned);
         }
@@ -244,7 +244,7 @@ impl Gate {
         let large = self.without_spots(turned);
         let large: Vec<_> = large
             .into_iter()
-            .filter(|index| self.tiles[*index].restless)
+            .filter(|index| self.tiles[*index].noisy)
             .collect();
         if !large.is_empty() {
             self.restless_at = at;
@@ -254,14 +254,14 @@ impl Gate {
 
     /// Without the restless tiles that hang together in small spots.
     fn without_spots(&self, turned: &[usize]) -> Vec<usize> {
-        let restless: Vec<bool> = self.tiles.iter().map(|tile| tile.restless).collect();
-        if !restless.contains(&true) {
+        let noisy: Vec<bool> = self.tiles.iter().map(|tile| tile.noisy).collect();
+        if !noisy.contains(&true) {
             return turned.to_vec();
         }
         let (width, height) = self.now.picture;
         let columns = self.now.columns();
         let tile_area = u64::from(TILE_PIXELS) * u64::from(TILE_PIXELS);
-        let spots: Vec<_> = regions(&restless, columns as u32, TILE_PIXELS, width, height)
+        let spots: Vec<_> = regions(&noisy, columns as u32, TILE_PIXELS, width, height)
             .into_iter()
             .filter(|rect| rect.area() < LARGE * tile_area)
             .collect();
@@ -272,7 +272,7 @@ impl Gate {
                 (spot.x..spot.right()).contains(&x) && (spot.y..spot.bottom()).contains(&y)
             })
         };
-        let counts = |index: &&usize| !(self.tiles[**index].restless && in_spot(**index));
+        let counts = |index: &&usize| !(self.tiles[**index].noisy && in_spot(**index));
         turned.iter().filter(counts).copied().collect()
     }
 
@@ -283,7 +283,7 @@ impl Gate {
     }
 
     /// When anything last moved from one picture to the next.
-    fn stir(&mut self, at: Timestamp) -> Timestamp {
+    fn motion(&mut self, at: Timestamp) -> Timestamp {
         self.now.moved(&self.before, &mut self.stirred);
         let stirred = self.stirred.iter().any(|moved| moved.fine > STIRRED);
         let weight = 0.1;
@@ -301,7 +301,7 @@ impl Tile {
         Self {
             differed: false,
             turns: 0.0,
-            restless: false,
+            noisy: false,
             differed_at: at,
         }
     }

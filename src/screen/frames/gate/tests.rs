@@ -33,7 +33,7 @@ impl Feed {
         self.ms += 500;
         let at = Timestamp::from_millisecond(self.ms).unwrap();
         let changes = self.gate.look(picture, self.seq, at);
-        changes.whole == self.seq || changes.scenes.contains(&self.seq)
+        changes.whole == self.seq || changes.generations.contains(&self.seq)
     }
 
     fn changed(&self, since: u64) -> Vec<crate::screen::picture::Rect> {
@@ -99,7 +99,7 @@ fn a_clock_stops_counting_and_counts_once_when_it_rests() {
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
     // A second a change, as a clock has.
-    let mut scenes = Vec::new();
+    let mut generations = Vec::new();
     for tick in 0..50 {
         write(
             &mut picture,
@@ -108,16 +108,20 @@ fn a_clock_stops_counting_and_counts_once_when_it_rests() {
             30,
             if (tick / 2) % 2 == 0 { 250 } else { 20 },
         );
-        scenes.push(feed.show(&picture));
+        generations.push(feed.show(&picture));
     }
-    assert!(scenes[..16].contains(&true));
-    assert!(!scenes[20..].contains(&true), "{scenes:?}");
+    assert!(generations[..16].contains(&true));
+    assert!(!generations[20..].contains(&true), "{generations:?}");
     // Text elsewhere counts meanwhile.
     write(&mut picture, 40, 300, 40, 250);
     feed.show(&picture);
     assert!(feed.show(&picture));
     let rest: Vec<_> = (0..7).map(|_| feed.show(&picture)).collect();
-    assert_eq!(rest.iter().filter(|scene| **scene).count(), 1, "{rest:?}");
+    assert_eq!(
+        rest.iter().filter(|generation| **generation).count(),
+        1,
+        "{rest:?}"
+    );
 }
 
 #[test]
@@ -130,19 +134,19 @@ fn a_scrolling_terminal_goes_on_counting() {
             let length = 60 + (row + step) * 37 % 300;
             write(&mut picture, 20, 20 + row * 20, length, 250);
         }
-        let scene = feed.show(&picture);
-        late = if scene { 0 } else { late + 1 };
+        let generation = feed.show(&picture);
+        late = if generation { 0 } else { late + 1 };
         assert!(late <= 4, "two seconds without a scene at step {step}");
     }
-    assert!(feed.gate.changes.restless.contains(&true));
+    assert!(feed.gate.changes.noisy.contains(&true));
 }
 
 #[test]
 fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
     let mut feed = Feed::new();
     let picture = Picture::grey(WIDTH, HEIGHT);
-    let scenes: Vec<_> = (0..122).map(|_| feed.show(&picture)).collect();
-    let at: Vec<_> = (0..122).filter(|sample| scenes[*sample]).collect();
+    let generations: Vec<_> = (0..122).map(|_| feed.show(&picture)).collect();
+    let at: Vec<_> = (0..122).filter(|sample| generations[*sample]).collect();
     assert_eq!(at, [0, 60, 120]);
     assert_eq!(
         feed.gate.changes.moved_at,
@@ -156,7 +160,7 @@ fn a_starved_encoder_is_found_out() {
     let mut feed = Feed::new();
     let clean = Picture::grey(WIDTH, HEIGHT);
     feed.show(&clean);
-    let mut scenes = Vec::new();
+    let mut generations = Vec::new();
     for sample in 0..40_u32 {
         let mut picture = clean.clone();
         // Smears in one tile of eight, other ones all the time.
@@ -166,9 +170,9 @@ fn a_starved_encoder_is_found_out() {
                 *value += 45;
             }
         }
-        scenes.push(feed.show(&picture));
+        generations.push(feed.show(&picture));
     }
-    assert!(!scenes[20..].contains(&true), "{scenes:?}");
+    assert!(!generations[20..].contains(&true), "{generations:?}");
     let mut picture = clean.clone();
     write(&mut picture, 40, 100, 120, 250);
     write(&mut picture, 40, 130, 120, 250);

@@ -11,14 +11,14 @@ use tokio::time::{Instant, Sleep, sleep};
 /// Reading is passed on as it is; a write that has to wait has a deadline, and
 /// each one that is taken clears it. Who reads, if slowly, is never cut off,
 /// and an idle connection has nothing to write.
-pub(crate) struct Hurried<S> {
+pub(crate) struct WriteDeadline<S> {
     stream: S,
     patience: Duration,
     timer: Pin<Box<Sleep>>,
     waiting: bool,
 }
 
-impl<S> Hurried<S> {
+impl<S> WriteDeadline<S> {
     pub(crate) fn new(stream: S, patience: Duration) -> Self {
         Self {
             stream,
@@ -46,7 +46,7 @@ impl<S> Hurried<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteDeadline<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -56,7 +56,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

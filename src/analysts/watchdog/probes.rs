@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::conditions::{Blindness, Key};
+use super::conditions::{Condition, Key};
 use crate::analysts::watchdog::settings::WatchdogSettings;
 use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::{AgentStatus, Roster};
+use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::media::hub::{StreamHub, StreamInfo};
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
@@ -23,10 +23,10 @@ const SOMETHING: usize = 5_000;
 const MOST_GONE: usize = 256;
 
 #[derive(Debug)]
-pub(super) struct Senses {
+pub(super) struct Probes {
     hub: StreamHub,
     frames: FrameBus,
-    roster: Roster,
+    board: AgentBoard,
     settings: WatchdogSettings,
     streams: HashMap<StreamName, Watched>,
     gone: HashMap<StreamName, Timestamp>,
@@ -43,17 +43,17 @@ struct Watched {
     unit_at: Timestamp,
 }
 
-impl Senses {
+impl Probes {
     pub(super) fn new(
         hub: StreamHub,
         frames: FrameBus,
-        roster: Roster,
+        board: AgentBoard,
         settings: WatchdogSettings,
     ) -> Self {
         Self {
             hub,
             frames,
-            roster,
+            board,
             settings,
             streams: HashMap::new(),
             gone: HashMap::new(),
@@ -72,7 +72,7 @@ impl Senses {
         let mut felt = Vec::new();
         for info in &live {
             if let Some(since) = info.contested_since {
-                felt.push((Key::of_stream(Blindness::Contested, &info.name), since));
+                felt.push((Key::of_stream(Condition::Contested, &info.name), since));
             }
             match info.lost_since {
                 Some(since) => {
@@ -88,12 +88,12 @@ impl Senses {
         }
         for (name, since) in &self.gone {
             if lasted(*since, now, self.settings.gone) {
-                felt.push((Key::of_stream(Blindness::Gone, name), *since));
+                felt.push((Key::of_stream(Condition::Gone, name), *since));
             }
         }
         // With nothing to look at nobody misses an analyst.
         if let Some(stream) = live.iter().find(|info| info.lost_since.is_none()) {
-            for agent in self.roster.agents() {
+            for agent in self.board.agents() {
                 self.feel_agent(&agent, &stream.name, now, &mut felt);
             }
         }
@@ -137,13 +137,13 @@ impl Senses {
             }
         }
         let settings = &self.settings;
-        let mut tell = |blindness, since, after| {
+        let mut tell = |condition, since, after| {
             if lasted(since, now, after) {
-                felt.push((Key::of_stream(blindness, name), since));
+                felt.push((Key::of_stream(condition, name), since));
             }
         };
         if let Some(since) = watched.black_since {
-            tell(Blindness::Black, since, settings.black);
+            tell(Condition::Black, since, settings.black);
         }
         // Without video nothing is expected of it: sound alone is a stream.
         if watched.units > 0 {
@@ -152,13 +152,13 @@ impl Senses {
             // A long group of pictures that is seen well is none of our
             // business.
             if comes {
-                tell(Blindness::Undecoded, watched.frame_at, settings.keyframe);
+                tell(Condition::Undecoded, watched.frame_at, settings.keyframe);
             }
-            tell(Blindness::Frozen, watched.unit_at, settings.stopped);
+            tell(Condition::Frozen, watched.unit_at, settings.stopped);
         }
         // Where nobody sees anything, that is told above.
         if let Some(since) = info.unshown_since.filter(|since| watched.frame_at > *since) {
-            tell(Blindness::Unshown, since, settings.keyframe);
+            tell(Condition::Unshown, since, settings.keyframe);
         }
         if let Some(frame) = frame.filter(|_| watched.black_since.is_none()) {
             let after = if frame.changes.ticking {
@@ -166,14 +166,14 @@ impl Senses {
             } else {
                 settings.frozen
             };
-            tell(Blindness::Frozen, frame.changes.moved_at, after);
+            tell(Condition::Frozen, frame.changes.moved_at, after);
         }
         if let Some(since) = self
             .frames
             .behind_since(name)
             .filter(|_| self.frames.is_read())
         {
-            tell(Blindness::Unread, since, settings.unread);
+            tell(Condition::Unread, since, settings.unread);
         }
     }
 
@@ -184,13 +184,13 @@ impl Senses {
         now: Timestamp,
         felt: &mut Vec<(Key, Timestamp)>,
     ) {
-        let key = |blindness| Key {
-            blindness,
+        let key = |condition| Key {
+            condition,
             stream: stream.clone(),
             agent: agent.name.clone(),
         };
         if let Some(since) = agent.failed_since {
-            felt.push((key(Blindness::AgentDown), since));
+            felt.push((key(Condition::AgentDown), since));
         }
         let patience = Duration::from_millis(agent.interval_ms.saturating_mul(3));
         let patience = patience.max(self.settings.unanswered);
@@ -198,7 +198,7 @@ impl Senses {
             .wanting_since
             .filter(|since| lasted(*since, now, patience))
         {
-            felt.push((key(Blindness::Unanswered), since));
+            felt.push((key(Condition::Unanswered), since));
         }
     }
 }
@@ -220,12 +220,12 @@ mod tests {
     use super::*;
     use crate::media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
 
-    fn senses() -> (StreamHub, FrameBus, Senses) {
+    fn probes() -> (StreamHub, FrameBus, Probes) {
         let (hub, frames) = (StreamHub::holding(), FrameBus::new());
         let settings = WatchdogSettings::default();
-        let roster = Roster::new(Vec::new());
-        let senses = Senses::new(hub.clone(), frames.clone(), roster, settings);
-        (hub, frames, senses)
+        let board = AgentBoard::new(Vec::new());
+        let probes = Probes::new(hub.clone(), frames.clone(), board, settings);
+        (hub, frames, probes)
     }
 
     fn team() -> StreamName {
@@ -249,15 +249,15 @@ mod tests {
         })
     }
 
-    fn told(senses: &mut Senses, at: Timestamp) -> Vec<Blindness> {
-        let felt = senses.feel(at);
-        felt.into_iter().map(|(key, _)| key.blindness).collect()
+    fn told(probes: &mut Probes, at: Timestamp) -> Vec<Condition> {
+        let felt = probes.feel(at);
+        felt.into_iter().map(|(key, _)| key.condition).collect()
     }
 
     #[test]
     fn units_without_a_picture_are_told_and_a_long_group_that_is_seen_is_not() {
         for begins in [true, false] {
-            let (hub, frames, mut senses) = senses();
+            let (hub, frames, mut probes) = probes();
             let name = team();
             let publisher = hub.publish(&name);
             let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
@@ -271,7 +271,7 @@ mod tests {
                 if begins && nth < 60 {
                     bus.publish(Picture::grey(64, 64), MediaTime(nth), second(nth));
                 }
-                if told(&mut senses, second(nth)).contains(&Blindness::Undecoded) {
+                if told(&mut probes, second(nth)).contains(&Condition::Undecoded) {
                     undecoded.push(nth);
                 }
             }
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn viewers_who_see_nothing_are_told_only_where_analysts_see_something() {
         for seen in [true, false] {
-            let (hub, frames, mut senses) = senses();
+            let (hub, frames, mut probes) = probes();
             let name = team();
             let publisher = hub.publish(&name);
             let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
@@ -301,7 +301,7 @@ mod tests {
                     70 => hub.note_unshown(&name, None),
                     _ => {}
                 }
-                if told(&mut senses, second(nth)).contains(&Blindness::Unshown) {
+                if told(&mut probes, second(nth)).contains(&Condition::Unshown) {
                     unshown.push(nth);
                 }
             }
@@ -312,13 +312,13 @@ mod tests {
 
     #[test]
     fn who_is_gone_is_told_after_many_others_too() {
-        let (hub, _, mut senses) = senses();
+        let (hub, _, mut probes) = probes();
         let later = Timestamp::now() + SignedDuration::from_secs(60);
         for nth in 0..MOST_GONE + 20 {
             let name = StreamName::new(&format!("s{nth}")).expect("a name");
             drop(hub.publish(&name));
-            let felt = senses.feel(later);
-            let gone = Key::of_stream(Blindness::Gone, &name);
+            let felt = probes.feel(later);
+            let gone = Key::of_stream(Condition::Gone, &name);
             assert!(felt.iter().any(|(key, _)| *key == gone), "{name}");
         }
     }

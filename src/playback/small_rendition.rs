@@ -9,7 +9,7 @@ use crate::base::stream_name::StreamName;
 use crate::media::hub::renditions::{Demand, Kind, Renditions};
 use crate::media::hub::{Received, StreamHub, Subscriber};
 use crate::media::{AccessUnit, MediaUnit};
-use crate::playback::packet_cache::History;
+use crate::playback::packet_cache::PacketCache;
 use crate::transport::clock::Timebase;
 use crate::transport::packetizer;
 
@@ -28,7 +28,7 @@ struct State {
     _demand: Demand,
     changes: watch::Receiver<u64>,
     subscriber: Option<Subscriber>,
-    history: History,
+    history: PacketCache,
     wanted: Instant,
     /// When a keyframe was last asked for.
     asked: Instant,
@@ -36,7 +36,7 @@ struct State {
 
 impl Small {
     /// The packets, once there are any.
-    pub(super) fn history(&self) -> Option<&History> {
+    pub(super) fn history(&self) -> Option<&PacketCache> {
         let history = &self.state.as_ref()?.history;
         history.keyframe().is_some().then_some(history)
     }
@@ -62,7 +62,7 @@ impl Small {
                     _demand: renditions.demand(name, Kind::LowBitrate),
                     changes: hub(renditions).changes(),
                     subscriber: None,
-                    history: History::default(),
+                    history: PacketCache::default(),
                     wanted: now,
                     asked: now,
                 });
@@ -86,7 +86,7 @@ impl Small {
     /// Its packets so far are of no use any more: another publisher.
     pub(super) fn forget(&mut self) {
         if let Some(state) = &mut self.state {
-            state.history = History::default();
+            state.history = PacketCache::default();
         }
     }
 

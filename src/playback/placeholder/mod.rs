@@ -8,7 +8,7 @@ use crate::transport::packetizer::Packet;
 
 /// One IDR picture, H.264 Constrained Baseline in Annex B form, drawn by
 /// `make.sh`.
-const PICTURE: &[u8] = include_bytes!("slate.h264");
+const PICTURE: &[u8] = include_bytes!("placeholder.h264");
 
 /// The picture's packets, decodable on their own.
 pub(crate) fn packets() -> Vec<Packet> {

@@ -8,7 +8,7 @@ use crate::transport::srtp::{Header, LONGEST_HEADER, RTP_HEADER};
 /// What was sent of one track, for its sender reports (RFC 3550, section
 /// 6.4.1).
 #[derive(Debug, Default)]
-pub(in crate::playback) struct Tally {
+pub(in crate::playback) struct SenderStats {
     /// Added to the stream's time, so that it starts anywhere (RFC 3550,
     /// section 5.1).
     pub(in crate::playback) time_offset: u32,
@@ -18,7 +18,7 @@ pub(in crate::playback) struct Tally {
     pub(in crate::playback) strained: AtomicBool,
 }
 
-impl Tally {
+impl SenderStats {
     pub(super) fn add(&self, packets: u64, octets: u64) {
         // Both wrap by definition.
         self.packets.fetch_add(packets as u32, Ordering::Relaxed);
@@ -28,17 +28,17 @@ impl Tally {
 
 /// One RTP stream to one viewer.
 #[derive(Debug)]
-pub(in crate::playback) struct Leg {
+pub(in crate::playback) struct RtpStream {
     pub(super) ssrc: u32,
     payload_type: u8,
-    pub(in crate::playback) tally: Arc<Tally>,
+    pub(in crate::playback) stats: Arc<SenderStats>,
     /// The id of the extension that numbers packets.
     pub(super) numbered: Option<u8>,
     /// The packet index after the newest one sent.
     pub(super) next: u64,
 }
 
-impl Leg {
+impl RtpStream {
     pub(in crate::playback) fn new(
         ssrc: u32,
         payload_type: u8,
@@ -48,9 +48,9 @@ impl Leg {
         Self {
             ssrc,
             payload_type,
-            tally: Arc::new(Tally {
+            stats: Arc::new(SenderStats {
                 time_offset,
-                ..Tally::default()
+                ..SenderStats::default()
             }),
             numbered: None,
             // Below the middle, so that a reordered first packet can't look as
@@ -71,7 +71,7 @@ impl Leg {
 
     pub(super) fn header(&self, index: u64, marker: bool, time: u32) -> Header {
         let [.., s0, s1] = index.to_be_bytes();
-        let [t0, t1, t2, t3] = time.wrapping_add(self.tally.time_offset).to_be_bytes();
+        let [t0, t1, t2, t3] = time.wrapping_add(self.stats.time_offset).to_be_bytes();
         let [a, b, c, d] = self.ssrc.to_be_bytes();
         let kind = u8::from(marker) << 7 | self.payload_type;
         let fixed = [0x80, kind, s0, s1, t0, t1, t2, t3, a, b, c, d];

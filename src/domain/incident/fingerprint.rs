@@ -21,7 +21,7 @@ const MOST_WORDS: usize = 24;
 /// Where, what kind, which lines, which activity, which names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Stored", from = "Stored")]
-pub struct Subject {
+pub struct Fingerprint {
     pub(super) stream: StreamName,
     pub(super) category: Category,
     pub(super) quotes: Vec<Quote>,
@@ -62,8 +62,8 @@ struct Stored {
     targets: BTreeSet<String>,
 }
 
-impl From<Subject> for Stored {
-    fn from(subject: Subject) -> Self {
+impl From<Fingerprint> for Stored {
+    fn from(subject: Fingerprint) -> Self {
         let quotes = subject.quotes.iter().map(|quote| quote.text().to_owned());
         Self {
             quotes: quotes.collect(),
@@ -78,7 +78,7 @@ impl From<Subject> for Stored {
     }
 }
 
-impl From<Stored> for Subject {
+impl From<Stored> for Fingerprint {
     fn from(stored: Stored) -> Self {
         Self {
             quotes: stored
@@ -101,7 +101,7 @@ impl From<Stored> for Subject {
     }
 }
 
-impl Subject {
+impl Fingerprint {
     pub fn of(finding: &Finding) -> Self {
         let shown = || finding.evidence.iter().map(|piece| piece.quote.as_str());
         let mut quotes: Vec<Quote> = Vec::new();
