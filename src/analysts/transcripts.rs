@@ -91,7 +91,7 @@ impl AskedTranscript {
             asked_at: self.asker.asked_at,
             took_ms: self.took_ms,
             model,
-            instructions_sha256: sum.iter().map(|byte| format!("{byte:02x}")).collect(),
+            instructions_sha256: hex::encode(sum),
             question,
             pictures,
             answer,

@@ -1,5 +1,6 @@
 //! A token and the few places that may be shown it.
 
+use crate::base::url::is_loopback;
 use url::{Origin, Url};
 
 use crate::base::secret::Secret;
@@ -64,15 +65,6 @@ pub fn shown(url: &Url) -> String {
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.into()
-}
-
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
 }
 
 #[cfg(test)]

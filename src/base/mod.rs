@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod bearer;
 pub mod config;
 pub mod connection_limit;
+pub mod cpu_time;
 pub mod log_limit;
 pub mod secret;
 pub mod stream_name;

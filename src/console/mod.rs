@@ -281,10 +281,7 @@ async fn readyz(State(state): State<AppState>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    (
-        [(header::CONTENT_TYPE, kind)],
-        state.console.metrics.render(),
-    )
+    ([(header::CONTENT_TYPE, kind)], state.console.metrics.render())
 }
 
 async fn no_such_page() -> Problem {

@@ -140,6 +140,19 @@ pub struct Evidence {
     pub grounded: Option<bool>,
 }
 
+/// ATT&CK technique or sub-technique by its form: `T1552`, `T1552.001`.
+pub fn is_technique(id: &str) -> bool {
+    let digits =
+        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let Some(number) = id.strip_prefix('T') else {
+        return false;
+    };
+    match number.split_once('.') {
+        Some((technique, part)) => digits(technique, 4) && digits(part, 3),
+        None => digits(number, 4),
+    }
+}
+
 /// JSON Schema of a place on a picture.
 pub fn box_of_thousandths() -> Array {
     place(Type::Array.into())

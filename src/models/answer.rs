@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
+use crate::domain::finding::is_technique;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity, printable};
 use crate::domain::incident::Stance;
@@ -374,19 +375,6 @@ fn techniques(item: &Value) -> Vec<String> {
     }
     ids.truncate(MAX_TECHNIQUES);
     ids
-}
-
-/// `T1552` or `T1552.001`
-fn is_technique(id: &str) -> bool {
-    let digits =
-        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    let Some(number) = id.strip_prefix('T') else {
-        return false;
-    };
-    match number.split_once('.') {
-        Some((technique, sub)) => digits(technique, 4) && digits(sub, 3),
-        None => digits(number, 4),
-    }
 }
 
 #[cfg(test)]

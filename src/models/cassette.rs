@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::prompt;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{ModelRef, Observation};
-use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};
+use crate::models::model::{Answer, FramePolicy, Failure, FollowUp, Look, Model, Seen};
 use crate::screen::frame::Frame;
 
 /// How far from the moment asked for an answer may have been given, in
@@ -154,7 +154,7 @@ fn asked(look: &Look, frame: &Frame) -> String {
         sum.update(still.sha256);
     }
     let sum = sum.finalize();
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(sum)
 }
 
 /// A model that answers from a cassette.

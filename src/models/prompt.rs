@@ -69,7 +69,7 @@ pub fn version() -> &'static str {
         .concat();
         let schemas = [super::answer::schema(), crate::models::ask_prompt::schema()];
         let sum = Sha256::digest(told + &schemas.map(ToString::to_string).concat());
-        sum[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&sum[..4])
     })
 }
 

@@ -280,7 +280,7 @@ pub struct Still {
 impl Still {
     pub(crate) fn of(jpeg: Bytes) -> Self {
         Self {
-            sha256: hex(&Sha256::digest(&jpeg)),
+            sha256: hex::encode(&Sha256::digest(&jpeg)),
             jpeg,
         }
     }
@@ -296,14 +296,6 @@ pub struct EncodeError {
     pub width: u32,
     pub height: u32,
     pub reason: String,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ocr::{Ocr, ReadError};
 use super::page::{Cost, Page};
+use crate::base::cpu_time;
 use crate::base::stream_name::StreamName;
 use crate::domain::metrics::Metrics;
 use crate::domain::screen_text::{ScreenLine, ScreenText};
@@ -197,9 +198,9 @@ impl Reader {
         let reading = tokio::task::spawn_blocking(move || {
             let ocr = &ocr;
             ocr.on_thread(move || {
-                let before = thread_cpu();
+                let before = cpu_time::of_this_thread();
                 let page = Page::read(last.as_deref(), &picture, ocr);
-                (page, thread_cpu().saturating_sub(before))
+                (page, cpu_time::of_this_thread().saturating_sub(before))
             })
         });
         // It only fails when it panicked, or the runtime is going down.
@@ -344,21 +345,6 @@ fn log(frame: &Frame, page: &Page, cost: Cost, spent: Duration, took: Duration) 
         wall_ms = took.as_millis() as u64,
         "OCR finished"
     );
-}
-
-/// CPU time of the calling thread.
-fn thread_cpu() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to a timespec of ours, alive during the call.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } != 0;
-    if failed {
-        return Duration::ZERO;
-    }
-    // Neither is negative: it is time passed.
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]

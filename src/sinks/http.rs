@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{Blame, Outcome};
 use crate::base::backoff::retry_after;
-use crate::base::bearer::is_loopback;
+use crate::base::url::is_loopback;
 use crate::base::tls::Identity;
 use crate::domain::finding::printable;
 use crate::sinks::settings::SinkSettings;

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::base::backoff::{Backoff, retry_after};
-use crate::base::bearer::{Bearer, is_loopback, shown};
+use crate::base::bearer::{Bearer, shown};
+use crate::base::url::is_loopback;
 use crate::domain::finding::{Finding, printable};
 use crate::record::Record;
 use crate::record::store::Refusal;

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use super::http::{Http, headers, secret};
 use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
-use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
+use super::{Blame, Destination, Item, SinkEvent, Outcome, shaped};
 use crate::base::secret::Secret;
 use crate::sinks::settings::{Format, Preset, SinkSettings};
 
@@ -131,7 +131,7 @@ fn signature(key: &Secret, at: &str, body: &[u8]) -> String {
     mac.update(b".");
     mac.update(body);
     let digest = mac.finalize().into_bytes();
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hex::encode(digest);
     format!("sha256={hex}")
 }
 

@@ -152,11 +152,7 @@ pub(crate) struct PanelRunner {
 }
 
 impl PanelRunner {
-    pub(crate) fn new(
-        waiting: Waiting,
-        agents: watch::Receiver<AgentSet>,
-        context: AgentContext,
-    ) -> Self {
+    pub(crate) fn new(waiting: Waiting, agents: watch::Receiver<AgentSet>, context: AgentContext) -> Self {
         Self {
             waiting,
             agents,

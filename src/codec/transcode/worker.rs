@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::audio::ToOpus;
 use super::video::ToH264;
+use crate::base::cpu_time;
 use crate::domain::metrics::{Dropped, Metrics};
 use crate::media::MediaUnit;
 use crate::media::hub::renditions::{Demanded, Kind, Renditions};
@@ -161,7 +162,7 @@ impl Worker {
     }
 
     fn count_cpu(&mut self) {
-        let now = cpu_time();
+        let now = cpu_time::of_this_thread();
         let spent = now.saturating_sub(self.cpu);
         self.cpu = now;
         self.metrics.transcode_cpu(self.kind.as_str(), spent);
@@ -195,20 +196,6 @@ fn is_ours(unit: &MediaUnit, kind: Kind) -> bool {
         MediaUnit::Video(_) => kind != Kind::Audio,
         MediaUnit::Audio(_) => kind == Kind::Audio,
     }
-}
-
-/// Of the calling thread.
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes one timespec, which lives as long as the call.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } != 0;
-    if failed {
-        return Duration::ZERO;
-    }
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 struct Counted<'a>(&'a Metrics);

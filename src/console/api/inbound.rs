@@ -118,7 +118,7 @@ fn verify(secret: &Secret, at: &str, signature: &str, body: &[u8]) -> Option<Dig
     mac.update(b".");
     mac.update(body);
     let digest: Digest = mac.finalize().into_bytes().into();
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hex::encode(digest);
     bool::from(hex.as_bytes().ct_eq(given.to_ascii_lowercase().as_bytes())).then_some(digest)
 }
 

@@ -21,10 +21,10 @@ use crate::console::http::conditional::IfMatch;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::finding::{Category, Finding, Severity};
-use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
+use crate::domain::incident::{Change, Decision, Incident, Suppression, Note, Status};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::{
-    FindingQuery, IncidentDetail, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
+    IncidentDetail, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
@@ -271,7 +271,7 @@ pub(crate) async fn incident(
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     // Notes and repeats change what is shown and leave the version as it is.
     let sum = Sha256::digest(&body);
-    let sum: String = sum[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum: String = hex::encode(&sum[..6]);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}-{sum}\"")) {
         parts.headers.insert(header::ETAG, tag);
     }
@@ -498,9 +498,7 @@ async fn precondition(
 
 /// What was learned from false alarms, the newest first
 #[utoipa::path(get, path = "/api/lessons", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
-pub(crate) async fn lessons(
-    State(state): State<AppState>,
-) -> Result<Json<List<Suppression>>, Problem> {
+pub(crate) async fn lessons(State(state): State<AppState>) -> Result<Json<List<Suppression>>, Problem> {
     let items = state.console.findings.lessons().await?;
     Ok(Json(List::whole(items)))
 }

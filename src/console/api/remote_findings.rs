@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use crate::domain::finding::is_technique;
 use crate::console::AppState;
 use crate::console::http::body::Body;
 use crate::console::http::problem::{Failed, NotDone, Problem};
@@ -168,16 +169,6 @@ fn made_at(id: Uuid) -> Option<Timestamp> {
         i32::try_from(nanoseconds).ok()?,
     )
     .ok()
-}
-
-fn is_technique(id: &str) -> bool {
-    let digits =
-        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    id.strip_prefix('T')
-        .is_some_and(|rest| match rest.split_once('.') {
-            Some((technique, part)) => digits(technique, 4) && digits(part, 3),
-            None => digits(rest, 4),
-        })
 }
 
 /// Nothing that steers a terminal, no secret its agent forgot to mask, and no

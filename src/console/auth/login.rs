@@ -111,7 +111,7 @@ async fn login(
     access.sessions.remember(proof, until);
     let cookie = format!(
         "{COOKIE}={until}.{nonce:032x}.{}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
-        hex(&proof),
+        hex::encode(&proof),
         HOLDS.as_secs(),
     );
     let mut response = Redirect::to(&wanted(&headers)).into_response();
@@ -326,21 +326,10 @@ fn proof(token: &Secret, until: i64, nonce: Nonce) -> Hmac<Sha256> {
     mac
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn unhex(text: &str) -> Option<Proof> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).map(|value| value as u8))
-        .collect();
-    let digits = digits.filter(|digits| digits.len() == 64)?;
-    let bytes: Vec<u8> = digits
-        .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect();
-    bytes.try_into().ok()
+    let mut bytes = Proof::default();
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -353,7 +342,7 @@ mod tests {
 
     fn numbered(token: &Secret, until: i64, nonce: Nonce) -> String {
         let proof = proof(token, until, nonce).finalize().into_bytes();
-        format!("{until}.{nonce:032x}.{}", hex(&proof))
+        format!("{until}.{nonce:032x}.{}", hex::encode(&proof))
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let files = FILES.into_iter().chain(scripts);
     files.fold(Router::new(), |router, (path, kind, content)| {
         let sum = Sha256::digest(content);
-        let sum: String = sum[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        let sum: String = hex::encode(&sum[..12]);
         let tag = [(header::ETAG, format!("\"{sum}\""))];
         router.route(
             path,

@@ -14,6 +14,7 @@ use super::examples::speaks;
 use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
+use crate::domain::finding::is_technique;
 use crate::base::config::fault::Faults;
 use crate::domain::finding::{Category, Severity};
 
@@ -313,17 +314,6 @@ fn parse_window(text: &str, at_least: Option<usize>) -> Result<SignedDuration, S
         ));
     }
     SignedDuration::try_from(length).map_err(|error| error.to_string())
-}
-
-/// ATT&CK's form: `T1110`, `T1110.001`.
-fn is_technique(id: &str) -> bool {
-    let (technique, sub) = id.split_once('.').unwrap_or((id, "000"));
-    let digits =
-        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    technique
-        .strip_prefix('T')
-        .is_some_and(|number| digits(number, 4))
-        && digits(sub, 3)
 }
 
 fn has_number(pattern: &Regex) -> bool {

@@ -20,7 +20,7 @@ use webrtc::peer_connection::{
 };
 
 use super::Trouble;
-use crate::base::bearer::is_loopback;
+use crate::base::url::is_loopback;
 use crate::base::stream_name::StreamName;
 use crate::media::MediaUnit;
 use crate::media::hub::{Publisher, StreamHub};

@@ -8,7 +8,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, redirect, retry};
 use url::Url;
 
 use crate::base::backoff::retry_after;
-use crate::base::bearer::{Bearer, is_loopback, shown};
+use crate::base::bearer::{Bearer, shown};
+use crate::base::url::is_loopback;
 use crate::domain::finding::printable;
 
 const SDP: &str = "application/sdp";

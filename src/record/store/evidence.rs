@@ -23,7 +23,7 @@ impl EvidenceFolder {
     /// its own sum, whatever the caller believes.
     pub(super) fn put(&self, jpeg: &[u8]) -> io::Result<String> {
         let digest = Sha256::digest(jpeg);
-        let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256: String = hex::encode(digest);
         let path = file(&self.folder, &sha256);
         if fs::metadata(&path).is_ok_and(|meta| meta.len() == jpeg.len() as u64) {
             return Ok(sha256);

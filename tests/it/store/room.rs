@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use watchtower::analysts::budget::settings::Limits;
 use watchtower::analysts::budget::{Budget, Prices};
 use watchtower::base::stream_name::StreamName;
-use watchtower::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
+use watchtower::console::{Console, ConsoleSettings, Endpoints, ConsoleState};
 use watchtower::domain::agent_status::AgentBoard;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
@@ -25,7 +25,7 @@ use watchtower::domain::finding::{
 use watchtower::domain::metrics::Metrics;
 use watchtower::domain::sink_status::SinkBoard;
 use watchtower::media::hub::StreamHub;
-use watchtower::models::model::{Answered, Failure, QuestionAnswerer};
+use watchtower::models::model::{Answered, QuestionAnswerer, Failure};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Publication;
