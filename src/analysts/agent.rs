@@ -17,13 +17,13 @@ use crate::analysts::changes::Looked;
 use crate::analysts::model_chain::{ChainLink, ModelLease};
 use crate::analysts::prompt_leak;
 use crate::analysts::transcripts;
-use crate::analysts::transcripts::{TranscriptBuilder, AskedTranscript};
+use crate::analysts::transcripts::{AskedTranscript, TranscriptBuilder};
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::domain::metrics::Dropped;
 use crate::domain::transcript::{Purpose, RawExchange, Transcript};
 use crate::models::model::{
-    Answer, FramePolicy, Failure, Fatal, FollowUp, Look, MOST_REMEMBERED, Memory, Meter, outcome,
+    Answer, Failure, Fatal, FollowUp, FramePolicy, Look, MOST_REMEMBERED, Memory, Meter, outcome,
 };
 use crate::record::store::{AskedOf, FindingQuery, Publication};
 use crate::screen::frame::Frame;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
 use super::{AgentContext, AgentSet};
-use crate::models::model::{Answered, QuestionAnswerer, Failure, Inquiry, Meter};
+use crate::models::model::{Answered, Failure, Inquiry, Meter, QuestionAnswerer};
 
 /// A person waits.
 const PATIENCE: Duration = Duration::from_secs(45);

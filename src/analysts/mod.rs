@@ -31,7 +31,7 @@ use tracing::Instrument as _;
 
 pub use crate::analysts::ask::AskService;
 use crate::analysts::budget::Budget;
-pub use crate::analysts::model_chain::{ModelChain, ChainLink};
+pub use crate::analysts::model_chain::{ChainLink, ModelChain};
 use crate::analysts::settings::{AgentConfig, PanelConfig};
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::Severity;
@@ -42,7 +42,7 @@ use crate::screen::frames::FrameBus;
 use crate::screen::redact::{OwnPatterns, Redact, mask_besides};
 pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
-use panel::{PanelRunner, PanelQueue};
+use panel::{PanelQueue, PanelRunner};
 
 /// One analyst and who thinks for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +102,11 @@ pub struct AgentContext {
 /// Runs the panel until `shutdown`; a request in flight is given up then.
 /// Whoever leaves the staff before that, or changes, ends after the request in
 /// flight.
-pub async fn run(mut agents: watch::Receiver<AgentSet>, context: AgentContext, shutdown: CancellationToken) {
+pub async fn run(
+    mut agents: watch::Receiver<AgentSet>,
+    context: AgentContext,
+    shutdown: CancellationToken,
+) {
     let (table, reports) = PanelQueue::new(agents.clone());
     let runner = PanelRunner::new(reports, agents.clone(), context.clone());
     let mut tasks = JoinSet::new();

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::governor::Permit;
-use super::{Governor, AgentContext, Policy};
+use super::{AgentContext, Governor, Policy};
 use crate::analysts::budget::{Reserved, Wait};
 use crate::analysts::settings::Priority;
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::Cost;
-use crate::models::model::{Failure, Meter, Model, CostBound};
+use crate::models::model::{CostBound, Failure, Meter, Model};
 
 /// Between two looks at whether somebody else could be asked by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -67,11 +67,7 @@ impl ModelChain {
     /// What holds for what is said and remembered, whoever of them said it: one
     /// that is asked later must not be told what it may not see.
     pub(super) fn policy(&self) -> Policy {
-        let redact = self
-            .links
-            .iter()
-            .map(|link| link.policy.redact)
-            .max();
+        let redact = self.links.iter().map(|link| link.policy.redact).max();
         let first = self.first().policy.clone();
         Policy {
             redact: redact.unwrap_or(first.redact),
@@ -110,7 +106,12 @@ impl ModelChain {
 
     /// Waits until one of them may be asked, and tells `say` in words what it
     /// waits for. May be dropped at any time.
-    pub(super) async fn turn(&self, from: usize, context: &AgentContext, say: impl Fn(&str)) -> ModelLease {
+    pub(super) async fn turn(
+        &self,
+        from: usize,
+        context: &AgentContext,
+        say: impl Fn(&str),
+    ) -> ModelLease {
         loop {
             let place = self.place(from, context);
             let link = &self.links[place];
@@ -170,7 +171,11 @@ impl ModelLease {
 
     /// Sets aside what it may cost, and keeps that for a restart, before
     /// anything is sent.
-    pub(super) async fn reserve(&mut self, most: CostBound, context: &AgentContext) -> Result<Meter, Wait> {
+    pub(super) async fn reserve(
+        &mut self,
+        most: CostBound,
+        context: &AgentContext,
+    ) -> Result<Meter, Wait> {
         if !self.link.is_hosted() {
             return Ok(Meter::default());
         }

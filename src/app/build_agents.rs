@@ -11,10 +11,12 @@ use jiff::tz::TimeZone;
 use crate::analysts::budget::settings::BudgetConfig;
 use crate::analysts::budget::{Budget, Prices, how_to_price};
 use crate::analysts::settings::{AgentConfig, Frames, Panel, Priority};
-use crate::analysts::{Governor, GovernorSettings, AgentSpec, ModelChain, Policy, AgentSet, ChainLink};
+use crate::analysts::{
+    AgentSet, AgentSpec, ChainLink, Governor, GovernorSettings, ModelChain, Policy,
+};
 use crate::app::config::Config;
 use crate::base::tls::Tls;
-use crate::domain::agent_status::{AgentStatus, AgentBoard};
+use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::finding::WATCHTOWER;
 use crate::domain::metrics::Metrics;
 use crate::ingest;
@@ -293,7 +295,11 @@ impl ModelFactory {
         }
     }
 
-    fn chain(&mut self, agent: &AgentConfig, models: &[(Provider, String)]) -> anyhow::Result<ModelChain> {
+    fn chain(
+        &mut self,
+        agent: &AgentConfig,
+        models: &[(Provider, String)],
+    ) -> anyhow::Result<ModelChain> {
         let links = models.iter().map(|model| self.link(agent, model));
         let mut links = links.collect::<anyhow::Result<Vec<_>>>()?;
         let fallback = links.split_off(1);

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::analysts::settings::{AgentConfig, Priority};
-use crate::analysts::{Agent, AgentContext, AgentSpec, ModelChain, Policy, ChainLink};
+use crate::analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Policy};
 use crate::app::build_agents;
 use crate::app::config::Config;
 use crate::app::eval::{Labels, Seen, Sent, score};
@@ -162,7 +162,8 @@ async fn run(
     for member in members {
         // Beside each agent one that only counts what a hosted model is sent.
         let counter = Arc::new(TokenCounter::default());
-        run.counters.push((member.config.clone(), Arc::clone(&counter)));
+        run.counters
+            .push((member.config.clone(), Arc::clone(&counter)));
         players.push(Player::new(
             gauged(&member, counter, config),
             counted(&context),
@@ -230,7 +231,10 @@ impl Drop for Kept {
 }
 
 /// Models from or onto a cassette, where that is wanted.
-fn on_tape(mut members: Vec<AgentSpec>, settings: &ReplaySettings) -> anyhow::Result<Vec<AgentSpec>> {
+fn on_tape(
+    mut members: Vec<AgentSpec>,
+    settings: &ReplaySettings,
+) -> anyhow::Result<Vec<AgentSpec>> {
     if let Some(file) = &settings.cassette {
         let cassette: Arc<dyn Model> = Arc::new(Cassette::open(file)?);
         for member in &mut members {

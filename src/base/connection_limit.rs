@@ -93,7 +93,10 @@ impl Admission {
         if record.open >= self.caps.per_address && !spared {
             return Err(Rejected::AddressFull);
         }
-        if record.failures.is_some_and(|failures| failures.pausing(now)) {
+        if record
+            .failures
+            .is_some_and(|failures| failures.pausing(now))
+        {
             return Err(Rejected::Guessing);
         }
         record.open += 1;
@@ -116,7 +119,9 @@ impl ConnectionSlot {
         let mut table = self.admission.table();
         let record = table.addresses.entry(self.address).or_default();
         let before = record.failures.filter(|failures| !failures.forgotten(now));
-        let count = before.map_or(0, |failures| failures.count).saturating_add(1);
+        let count = before
+            .map_or(0, |failures| failures.count)
+            .saturating_add(1);
         record.failures = Some(Guesses { count, last: now });
         (Duration::from_millis(25) * (1 << count.min(6))).min(LONGEST_DELAY)
     }
@@ -208,7 +213,10 @@ mod tests {
         }));
         let now = Instant::now();
         let _abroad = admission.admit(PEER, now).expect("free");
-        assert_eq!(admission.admit(PEER, now).err(), Some(Rejected::AddressFull));
+        assert_eq!(
+            admission.admit(PEER, now).err(),
+            Some(Rejected::AddressFull)
+        );
         let mut here = Vec::new();
         for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             let local = local.parse().expect("an address");
@@ -226,7 +234,10 @@ mod tests {
         let now = Instant::now();
         let first = admission.admit(PEER, now).expect("free");
         let _second = admission.admit(PEER, now).expect("free");
-        assert_eq!(admission.admit(PEER, now).err(), Some(Rejected::AddressFull));
+        assert_eq!(
+            admission.admit(PEER, now).err(),
+            Some(Rejected::AddressFull)
+        );
         let other = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let _third = admission.admit(other, now).expect("free");
         assert_eq!(admission.admit(other, now).err(), Some(Rejected::Full));
@@ -269,7 +280,10 @@ mod tests {
             place.guessed(now);
         }
         let almost = now + LONGEST_PAUSE - Duration::from_millis(1);
-        assert_eq!(admission.admit(PEER, almost).err(), Some(Rejected::Guessing));
+        assert_eq!(
+            admission.admit(PEER, almost).err(),
+            Some(Rejected::Guessing)
+        );
         assert!(admission.admit(PEER, now + LONGEST_PAUSE).is_ok());
         place.proved();
         assert!(admission.admit(PEER, now).is_ok());

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::convert::{self, Converter};
 use super::video::{Decoded, VideoDecoder};
-use crate::codec::decode_policy::{Mode, Moment, DecodePolicy};
+use crate::codec::decode_policy::{DecodePolicy, Mode, Moment};
 use crate::domain::metrics::{Dropped, Metrics};
 use crate::media::AccessUnit;
 use crate::screen::frames::FramePublisher;

@@ -25,6 +25,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
@@ -164,14 +165,7 @@ impl Console {
             .feed(state.console.clone(), shutdown.clone());
         let feeding = tokio::spawn(feeding);
         let router = router(state, beside, access, inbound_secret);
-        crate::console::http::server::serve(
-            self.listener,
-            tls,
-            router,
-            Limits::default(),
-            shutdown,
-        )
-        .await;
+        http::server::serve(self.listener, tls, router, Limits::default(), shutdown).await;
         // It holds a way to publish.
         feeding.abort();
         let _ = feeding.await;
@@ -190,64 +184,60 @@ fn router(
     let access = Arc::new(access);
     let description = Arc::new(OnceLock::new());
     state.description = Arc::clone(&description);
-    let inbound =
-        inbound_secret.map(|secret| crate::console::api::inbound::router(state.clone(), secret));
-    let guarded = OpenApiRouter::with_openapi(crate::console::http::openapi::described())
-        .routes(routes!(crate::console::api::live::streams))
-        .routes(routes!(crate::console::api::live::agents))
-        .routes(routes!(crate::console::api::live::latest_still))
-        .routes(routes!(crate::console::api::live::budget))
-        .routes(routes!(crate::console::api::setup::setup))
+    let inbound = inbound_secret.map(|secret| api::inbound::router(state.clone(), secret));
+    let guarded = OpenApiRouter::with_openapi(http::openapi::described())
+        .routes(routes!(api::live::streams))
+        .routes(routes!(api::live::agents))
+        .routes(routes!(api::live::latest_still))
+        .routes(routes!(api::live::budget))
+        .routes(routes!(api::setup::setup))
         .routes(routes!(
-            crate::console::api::findings::findings,
-            crate::console::api::remote_findings::report
+            api::findings::findings,
+            api::remote_findings::report
         ))
-        .routes(routes!(crate::console::api::incidents::incidents))
-        .routes(routes!(crate::console::api::incidents::incident))
-        .routes(routes!(crate::console::api::incidents::transcripts))
-        .routes(routes!(crate::console::api::incidents::set_status))
-        .routes(routes!(crate::console::api::incidents::annotate))
-        .routes(routes!(crate::console::api::incidents::lessons))
-        .routes(routes!(crate::console::api::incidents::remove_suppression))
-        .routes(routes!(crate::console::api::history::moments))
-        .routes(routes!(crate::console::api::history::handover))
-        .routes(routes!(crate::console::api::history::evidence))
-        .routes(routes!(crate::console::api::findings::search))
-        .routes(routes!(crate::console::api::ask::ask))
-        .routes(routes!(crate::console::api::sinks::sinks))
-        .routes(routes!(crate::console::api::sinks::dead_letters))
-        .routes(routes!(crate::console::api::sinks::send_again))
-        .routes(routes!(crate::console::api::events::events))
+        .routes(routes!(api::incidents::incidents))
+        .routes(routes!(api::incidents::incident))
+        .routes(routes!(api::incidents::transcripts))
+        .routes(routes!(api::incidents::set_status))
+        .routes(routes!(api::incidents::annotate))
+        .routes(routes!(api::incidents::suppressions))
+        .routes(routes!(api::incidents::remove_suppression))
+        .routes(routes!(api::history::moments))
+        .routes(routes!(api::history::handover))
+        .routes(routes!(api::history::evidence))
+        .routes(routes!(api::findings::search))
+        .routes(routes!(api::ask::ask))
+        .routes(routes!(api::sinks::sinks))
+        .routes(routes!(api::sinks::dead_letters))
+        .routes(routes!(api::sinks::send_again))
+        .routes(routes!(api::events::events))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
-        .routes(routes!(crate::console::http::openapi::openapi))
+        .routes(routes!(http::openapi::openapi))
         .with_state(state)
         .merge(beside);
     // Outside the guard: the way in, what is signed instead, and a probe that
     // has no token.
     let free = OpenApiRouter::new()
-        .merge(crate::console::auth::login::router(Arc::clone(&access)))
+        .merge(auth::login::router(Arc::clone(&access)))
         .merge(inbound.unwrap_or_default())
         .routes(routes!(healthz));
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();
     let free = free
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn(crate::console::http::public::arrived));
+        .layer(middleware::from_fn(http::public::arrived));
     api.merge(open);
-    description.get_or_init(|| crate::console::http::openapi::finished(api));
+    description.get_or_init(|| http::openapi::finished(api));
     guarded
         .merge(page::router())
+        .route("/api/lessons", any(api::incidents::suppressions_moved))
+        .route("/api/lessons/{id}", any(api::incidents::suppressions_moved))
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(middleware::from_fn(
-            crate::console::http::conditional::answer,
-        ))
-        .layer(middleware::from_fn_with_state(
-            access,
-            crate::console::auth::guard::guard,
-        ))
+        .layer(middleware::from_fn(http::conditional::answer))
+        .layer(middleware::from_fn_with_state(access, auth::guard::guard))
         .merge(free)
         // Not what is a picture, an event stream, or tiny.
         .layer(CompressionLayer::new())
@@ -281,7 +271,10 @@ async fn readyz(State(state): State<AppState>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.console.metrics.render())
+    (
+        [(header::CONTENT_TYPE, kind)],
+        state.console.metrics.render(),
+    )
 }
 
 async fn no_such_page() -> Problem {

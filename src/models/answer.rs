@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
-use crate::domain::finding::is_technique;
 use crate::domain::cost::Usage;
+use crate::domain::finding::is_technique;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity, printable};
 use crate::domain::incident::Stance;
 use crate::models::model::{Answer, Failure, FollowUp, MOST_REMEMBERED, Seen, View};

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::prompt;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{ModelRef, Observation};
-use crate::models::model::{Answer, FramePolicy, Failure, FollowUp, Look, Model, Seen};
+use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};
 use crate::screen::frame::Frame;
 
 /// How far from the moment asked for an answer may have been given, in

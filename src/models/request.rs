@@ -10,7 +10,7 @@ use crate::domain::finding::ModelRef;
 use crate::domain::transcript::RawExchange;
 use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, Case, Failure, Fatal, Inquiry, Look, Meter, CostBound, Replied, Weighed,
+    Answer, Case, CostBound, Failure, Fatal, Inquiry, Look, Meter, Replied, Weighed,
 };
 use crate::models::{answer, ask_prompt, panel_prompt, prompt};
 use crate::screen::frame::Frame;

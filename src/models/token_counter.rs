@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::prompt;
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
-use crate::models::model::{Answer, FramePolicy, Failure, FollowUp, Look, Model};
+use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model};
 
 /// Asked as a hosted model would be.
 #[derive(Debug, Default)]

@@ -13,8 +13,6 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Report, Tier};
-use crate::playback::placeholder;
-use crate::playback::small_rendition::Small;
 use super::viewer::{Sent, Shelf, Viewer};
 use crate::base::stream_name::StreamName;
 use crate::domain::metrics::{Dropped, Metrics};
@@ -22,7 +20,9 @@ use crate::media::hub::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::media::hub::{Received, StreamHub, Subscriber};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
 use crate::playback::packet_cache::PacketCache;
+use crate::playback::placeholder;
 use crate::playback::settings::Transcode;
+use crate::playback::small_rendition::Small;
 use crate::transport::clock::{Clock, Timebase};
 use crate::transport::gso_batch::GsoBatch;
 use crate::transport::packetizer;

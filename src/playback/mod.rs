@@ -25,11 +25,11 @@ mod gateway;
 mod link;
 mod packet_cache;
 mod peer;
+mod placeholder;
 mod problem;
 mod routes;
 mod rtcp;
 pub mod settings;
-mod placeholder;
 mod small_rendition;
 mod viewer;
 

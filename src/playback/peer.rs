@@ -282,11 +282,16 @@ impl Peer {
         let protector = Protector::new(&keys, crypto.crypto()).map_err(|_| "no SRTP cipher")?;
         let rtp_stream = |track: &Track| {
             let first = rand::random();
-            RtpStream::new(track.ssrc, track.payload_type, rand::random(), first).numbered(track.numbered)
+            RtpStream::new(track.ssrc, track.payload_type, rand::random(), first)
+                .numbered(track.numbered)
         };
         let video = self.tracks.video.as_ref().map(rtp_stream);
         let audio = self.tracks.audio.as_ref().map(rtp_stream);
-        let stats = |rtp_stream: &Option<RtpStream>| rtp_stream.as_ref().map(|rtp_stream| Arc::clone(&rtp_stream.stats));
+        let stats = |rtp_stream: &Option<RtpStream>| {
+            rtp_stream
+                .as_ref()
+                .map(|rtp_stream| Arc::clone(&rtp_stream.stats))
+        };
         let tallies = Tallies {
             video: stats(&video),
             audio: stats(&audio),
@@ -296,7 +301,8 @@ impl Peer {
             Some(video) => Viewer::new(id, line, protector, video, audio, Instant::now()),
             None => Viewer::listener(id, line, protector, audio, Instant::now()),
         };
-        fanout.orders
+        fanout
+            .orders
             .send(FanoutCommand::Join(Box::new(viewer)))
             .await
             .map_err(|_| "stream ended")?;

@@ -468,7 +468,13 @@ impl Viewer {
         let overhead = rtp_stream.header_length() + self.protector.tag_length();
         let mut batch = batch.batch(&self.line, overhead);
         let packet = crate::transport::packetizer::Packet::whole(packet.clone(), false);
-        batch.add(&header, &packet, &mut self.protector, rtp_stream.ssrc, rtp_stream.next);
+        batch.add(
+            &header,
+            &packet,
+            &mut self.protector,
+            rtp_stream.ssrc,
+            rtp_stream.next,
+        );
         // The index is used up even if the packet is lost here.
         rtp_stream.next += 1;
         batch.send().ok()?;
@@ -547,7 +553,7 @@ impl Viewer {
     }
 }
 
-mod rtp_stream;
 mod resend;
+mod rtp_stream;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::domain::agent_name::log_name;
 use crate::domain::finding::{Evidence, Finding, printable};
-use crate::domain::incident::{Change, Exchange, Incident, PanelVerdict, News, Opinion, Status};
+use crate::domain::incident::{Change, Exchange, Incident, News, Opinion, PanelVerdict, Status};
 use crate::record::line_file::LineFile;
 use crate::record::settings::LogSettings;
 

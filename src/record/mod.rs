@@ -28,18 +28,18 @@ use jiff::Timestamp;
 
 use crate::domain::cost::Spend;
 use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Exchange, Incident, Suppression, Note};
+use crate::domain::incident::{Change, Exchange, Incident, Note, Suppression};
 use crate::domain::screen_text::ScreenText;
 use crate::domain::transcript::Transcript;
 use crate::record::agent_logs::AgentLogs;
 use crate::record::jsonl::JsonLines;
 use crate::record::settings::{LogSettings, StoreSettings};
-use crate::record::writer_thread::{Job, WriterThread, Reply};
+use crate::record::writer_thread::{Job, Reply, WriterThread};
 use crate::screen::KeepText;
 use store::{
-    Buried, DeadLetter, Disk, Done, IncidentDetail, Entry, FindingQuery, Hit, IncidentQuery, Moment,
-    MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal,
-    Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
+    Buried, DeadLetter, Disk, Done, Entry, FindingQuery, Hit, IncidentDetail, IncidentQuery,
+    Moment, MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection,
+    Refusal, Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
 };
 
 pub use crate::record::line_file::LineFile;

@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
 use super::http::{Http, gzip, headers, secret};
-use super::{Blame, Destination, Item, SinkEvent, Outcome, shaped};
+use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::domain::finding::printable;
 use crate::sinks::settings::{Format, SinkSettings};
 

@@ -12,8 +12,8 @@ use url::Url;
 
 use super::{Blame, Outcome};
 use crate::base::backoff::retry_after;
-use crate::base::url::is_loopback;
 use crate::base::tls::Identity;
+use crate::base::url::is_loopback;
 use crate::domain::finding::printable;
 use crate::sinks::settings::SinkSettings;
 

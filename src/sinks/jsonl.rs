@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Destination, SinkEvent, Outcome, shaped};
+use super::{Destination, Outcome, SinkEvent, shaped};
 use crate::record::LineFile;
 use crate::record::settings::LogSettings;
 use crate::sinks::settings::{Format, SinkSettings};

@@ -44,7 +44,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::metrics::Metrics;
-use crate::domain::sink_status::{SinkBoard, Delivery};
+use crate::domain::sink_status::{Delivery, SinkBoard};
 use crate::record::Record;
 use crate::record::store::StoreError;
 use crate::sinks::settings::{Format, SinkKind, SinkSettings};

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Blame, Destination, Item, SinkEvent, Outcome, shaped};
+use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
 use crate::base::tls::{Connector, Identity};
 use crate::sinks::settings::{Format, SinkSettings};

@@ -12,7 +12,7 @@ use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::http::{Http, gzip, headers, secret};
-use super::{Destination, Item, SinkEvent, Outcome};
+use super::{Destination, Item, Outcome, SinkEvent};
 use crate::domain::finding::{Severity, printable};
 use crate::sinks::settings::SinkSettings;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ecs::quotes;
 use super::http::{Http, headers};
-use super::{Destination, SinkEvent, Outcome};
+use super::{Destination, Outcome, SinkEvent};
 use crate::base::secret::Secret;
 use crate::domain::finding::{Severity, printable};
 use crate::domain::incident::{News, Status};

@@ -13,7 +13,7 @@ use crate::base::stream_name::StreamName;
 use crate::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
-use crate::domain::incident::{Decision, Entity, EntityKind, Incident, PanelVerdict, News, Status};
+use crate::domain::incident::{Decision, Entity, EntityKind, Incident, News, PanelVerdict, Status};
 use crate::record::store::Entry;
 use crate::sinks::event::{Change, Digest};
 use crate::sinks::settings::{SinkSettings, What};

@@ -15,7 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::http::{Answer, Http, gzip, headers, secret};
-use super::{Blame, Destination, SinkEvent, Outcome, Settled, shaped};
+use super::{Blame, Destination, Outcome, Settled, SinkEvent, shaped};
 use crate::sinks::settings::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use url::Url;
 
 use super::line::{End, Gauge, Line, Pipe};
-use super::{Blame, Destination, Item, SinkEvent, Outcome, Settled, cef};
+use super::{Blame, Destination, Item, Outcome, Settled, SinkEvent, cef};
 use crate::base::backoff::Backoff;
 use crate::base::tls::{Connector, Identity};
 use crate::domain::finding::{Severity, printable};

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::shapes::sample;
-use super::{Destination, Item, SinkEvent, Outcome, Settled, destination};
+use super::{Destination, Item, Outcome, Settled, SinkEvent, destination};
 use crate::sinks::settings::SinkSettings;
 
 /// How one sink took it.

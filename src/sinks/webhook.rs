@@ -13,7 +13,7 @@ use sha2::Sha256;
 use super::http::{Http, headers, secret};
 use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
-use super::{Blame, Destination, Item, SinkEvent, Outcome, shaped};
+use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
 use crate::sinks::settings::{Format, Preset, SinkSettings};
 

@@ -248,7 +248,9 @@ async fn every_refusal_is_a_problem_and_nobody_keeps_it() {
         (post("/api/incidents/%FF/status"), 400),
         (post("/api/incidents/%FF/notes"), 400),
         (
-            server.client.delete(server.http_url("/api/lessons/%FF")),
+            server
+                .client
+                .delete(server.http_url("/api/suppressions/%FF")),
             400,
         ),
         (get("/api/frames/%FF/latest.jpg"), 400),

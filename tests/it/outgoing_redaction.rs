@@ -15,18 +15,19 @@ use watchtower::analysts::budget::settings::Limits;
 use watchtower::analysts::budget::{Budget, Prices};
 use watchtower::analysts::settings::{AgentConfig, Panel, Priority};
 use watchtower::analysts::{
-    AskService, Governor, GovernorSettings, AgentContext, AgentSpec, ModelChain, Policy, AgentSet, ChainLink,
+    AgentContext, AgentSet, AgentSpec, AskService, ChainLink, Governor, GovernorSettings,
+    ModelChain, Policy,
 };
 use watchtower::base::secret::Secret;
 use watchtower::base::stream_name::StreamName;
-use watchtower::domain::agent_status::{AgentStatus, AgentBoard};
+use watchtower::domain::agent_status::{AgentBoard, AgentStatus};
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
 use watchtower::domain::metrics::Metrics;
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings};
-use watchtower::models::model::{QuestionAnswerer as _, Model, Persona};
+use watchtower::models::model::{Model, Persona, QuestionAnswerer as _};
 use watchtower::models::offline::{Offline, Rules};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;

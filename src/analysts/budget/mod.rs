@@ -28,7 +28,7 @@ use crate::analysts::settings::Priority;
 use crate::domain::cost::Spend;
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::Cost;
-use crate::models::model::{Meter, MeterReading, CostBound};
+use crate::models::model::{CostBound, Meter, MeterReading};
 pub use ladder::Step;
 pub use ledger::Amount;
 use ledger::{Bound, Ledger, MINUTE};

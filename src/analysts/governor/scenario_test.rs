@@ -17,7 +17,9 @@ use crate::domain::agent_status::AgentStatus;
 use crate::domain::cost::{Outcome, Usage};
 use crate::domain::finding::ModelRef;
 use crate::media::MediaTime;
-use crate::models::model::{Answer, FramePolicy, Failure, FollowUp, Look, Model, CostBound, Persona};
+use crate::models::model::{
+    Answer, CostBound, Failure, FollowUp, FramePolicy, Look, Model, Persona,
+};
 use crate::record::settings::StoreSettings;
 use crate::screen::picture::Picture;
 

@@ -152,7 +152,11 @@ pub(crate) struct PanelRunner {
 }
 
 impl PanelRunner {
-    pub(crate) fn new(waiting: Waiting, agents: watch::Receiver<AgentSet>, context: AgentContext) -> Self {
+    pub(crate) fn new(
+        waiting: Waiting,
+        agents: watch::Receiver<AgentSet>,
+        context: AgentContext,
+    ) -> Self {
         Self {
             waiting,
             agents,

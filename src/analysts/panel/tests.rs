@@ -6,15 +6,15 @@ use super::*;
 use crate::analysts::budget::settings::Limits;
 use crate::analysts::budget::{Budget, Prices};
 use crate::analysts::settings::{AgentConfig, Panel, Priority};
-use crate::analysts::{AgentSpec, ModelChain, Policy, ChainLink};
+use crate::analysts::{AgentSpec, ChainLink, ModelChain, Policy};
 use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::{AgentStatus, AgentBoard};
+use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
 use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::model::{
-    Answer, FramePolicy, Asked, Case, Failure, Look, Model, Persona, View, Weighed,
+    Answer, Asked, Case, Failure, FramePolicy, Look, Model, Persona, View, Weighed,
 };
 use crate::record::Record;
 use crate::record::settings::StoreSettings;

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::analysts::watchdog::probes::Probes;
 use crate::analysts::watchdog::settings::WatchdogSettings;
 use crate::base::stream_name::StreamName;
 use crate::domain::agent_status::AgentBoard;
@@ -26,7 +27,6 @@ use crate::record::Record;
 use crate::record::store::{IncidentQuery, Refusal, Verdict};
 use crate::screen::frames::FrameBus;
 use conditions::Key;
-use crate::analysts::watchdog::probes::Probes;
 
 /// Between two looks around.
 const EVERY: Duration = Duration::from_secs(1);
@@ -216,8 +216,8 @@ mod tests {
     async fn only_blind_spots_of_its_own_are_closed_at_the_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = StoreSettings::default();
-        let (findings, _) = Record::open(folder.path(), folder.path(), &[], &settings)
-            .expect("an empty store");
+        let (findings, _) =
+            Record::open(folder.path(), folder.path(), &[], &settings).expect("an empty store");
         let watchdog = Watchdog::new(
             StreamHub::new(),
             FrameBus::new(),

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::conditions::{Condition, Key};
 use crate::analysts::watchdog::settings::WatchdogSettings;
 use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::{AgentStatus, AgentBoard};
+use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::media::hub::{StreamHub, StreamInfo};
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;

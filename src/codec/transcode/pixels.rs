@@ -92,7 +92,10 @@ fn differences(source: &[AccessUnit], rendition: &[AccessUnit], halved: bool) ->
             .sum();
         sum / units.len() as f64
     };
-    (mean(&rendition[..20]), mean(&rendition[rendition.len() - 20..]))
+    (
+        mean(&rendition[..20]),
+        mean(&rendition[rendition.len() - 20..]),
+    )
 }
 
 fn bits(units: &[AccessUnit]) -> u64 {
@@ -130,7 +133,11 @@ fn a_twin_looks_like_its_source_after_a_minute_too() {
         ("B-frames", reordered),
     ] {
         let rendition = to_h264(&source, Kind::Video, None);
-        assert!(rendition.len() + 4 >= source.len(), "{what}: {}", rendition.len());
+        assert!(
+            rendition.len() + 4 >= source.len(),
+            "{what}: {}",
+            rendition.len()
+        );
         let (early, late) = differences(&source, &rendition, false);
         // Black, grey, or a picture that stands, are 30 and more away.
         assert!(
@@ -168,7 +175,11 @@ fn a_slow_links_twin_is_a_third_of_its_source() {
     assert_eq!((config.width, config.height), (320, 240));
     let share = bits(&rendition) as f64 / bits(&source) as f64;
     assert!((0.15..0.42).contains(&share), "{share:.2} of the source");
-    assert!((440..=455).contains(&rendition.len()), "{} pictures", rendition.len());
+    assert!(
+        (440..=455).contains(&rendition.len()),
+        "{} pictures",
+        rendition.len()
+    );
     let (early, late) = differences(&source, &rendition, true);
     assert!(early < 10.0 && late < 10.0, "{early:.1}, then {late:.1}");
 }

@@ -177,7 +177,9 @@ fn whatever_the_source_the_twin_plays_everywhere() {
         assert_eq!(config.sps[0][1], 66, "{format}");
         assert_eq!(config.sps[0][2] & 0x40, 0x40, "{format}");
         let mut decoder = VideoDecoder::open(config).expect("a decoder");
-        decoder.send(&rendition[0], Timestamp::now()).expect("sound");
+        decoder
+            .send(&rendition[0], Timestamp::now())
+            .expect("sound");
         decoder.drain().expect("drained");
         let picture = decoder.receive().expect("decodable").expect("a picture");
         assert_eq!((picture.frame.width(), picture.frame.height()), (320, 180));

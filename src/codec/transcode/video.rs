@@ -78,7 +78,8 @@ impl ToH264 {
                 }
             };
             // Replaced only if two supply the same, which is a bug.
-            rendition.push(MediaUnit::Video(unit))
+            rendition
+                .push(MediaUnit::Video(unit))
                 .map_err(|_| ff::Error::Bug)?;
             self.metrics.transcoded_frames.inc();
         }

@@ -188,7 +188,8 @@ impl Feed {
     async fn catch_up(&mut self) -> Result<(), Gone> {
         self.send(event_broadcast::agents(&self.state.console))
             .await?;
-        self.send(event_broadcast::live(&self.state.console)).await?;
+        self.send(event_broadcast::live(&self.state.console))
+            .await?;
         self.look_back().await
     }
 

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Redirect, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -21,10 +21,10 @@ use crate::console::http::conditional::IfMatch;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::finding::{Category, Finding, Severity};
-use crate::domain::incident::{Change, Decision, Incident, Suppression, Note, Status};
+use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::{
-    IncidentDetail, FindingQuery, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
+    FindingQuery, IncidentDetail, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
@@ -496,11 +496,20 @@ async fn precondition(
     }
 }
 
-/// What was learned from false alarms, the newest first
-#[utoipa::path(get, path = "/api/lessons", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
-pub(crate) async fn lessons(State(state): State<AppState>) -> Result<Json<List<Suppression>>, Problem> {
+/// Suppressions that false positives left behind, the newest first
+#[utoipa::path(get, path = "/api/suppressions", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
+pub(crate) async fn suppressions(
+    State(state): State<AppState>,
+) -> Result<Json<List<Suppression>>, Problem> {
     let items = state.console.findings.lessons().await?;
     Ok(Json(List::whole(items)))
+}
+
+/// Answers the path that suppressions had before 0.2 with the one they have
+/// now: 308 keeps method and body (RFC 9110, section 15.4.9).
+pub(crate) async fn suppressions_moved(uri: Uri) -> Redirect {
+    let here = uri.path_and_query().map_or("", |here| here.as_str());
+    Redirect::permanent(&here.replacen("/api/lessons", "/api/suppressions", 1))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -516,17 +525,17 @@ pub(crate) struct Remover {
     by: Option<String>,
 }
 
-/// Removes a lesson
+/// Removes a suppression
 ///
 /// It is noted beside the incident that it was learned from.
 #[utoipa::path(
     delete,
-    path = "/api/lessons/{id}",
+    path = "/api/suppressions/{id}",
     tag = "incidents",
-    params(("id" = Uuid, Path, description = "The lesson's"), Remover),
+    params(("id" = Uuid, Path, description = "Id of the suppression"), Remover),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 404, description = "There is no such lesson", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such suppression", body = Problem, content_type = "application/problem+json"),
         Failed,
     )
 )]

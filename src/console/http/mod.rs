@@ -4,10 +4,10 @@
 
 pub(super) mod body;
 pub(super) mod conditional;
-pub(super) mod write_deadline;
 pub(super) mod list;
 pub(super) mod openapi;
 pub(super) mod problem;
 pub(super) mod public;
 pub(super) mod server;
 pub(super) mod tls;
+pub(super) mod write_deadline;

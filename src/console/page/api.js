@@ -49,7 +49,7 @@ export const send = (path, body) => ask(path, {
 });
 
 /** Removes the suppression that a false positive has left. @param {string} lesson */
-export const unlearn = (lesson) => ask(`/api/lessons/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
+export const unlearn = (lesson) => ask(`/api/suppressions/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
 
 /** @param {string} id @param {string} text @returns {Promise<Change>} */
 export const annotate = (id, text) => send(`/api/incidents/${id}/notes`, { by: who.name, text });

@@ -8,10 +8,10 @@
 mod activity;
 mod correlate;
 mod entity;
+mod fingerprint;
 mod opinion;
 mod quote;
 mod role;
-mod fingerprint;
 mod suppression;
 
 use std::fmt;
@@ -24,10 +24,10 @@ use uuid::Uuid;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Category, Evidence, Finding, Severity, stream_name};
 
+pub use crate::domain::incident::fingerprint::Fingerprint;
 pub use correlate::Similarity;
 pub use entity::{Entity, EntityKind};
-pub use opinion::{Exchange, PanelVerdict, Opinion, Stance};
-pub use crate::domain::incident::fingerprint::Fingerprint;
+pub use opinion::{Exchange, Opinion, PanelVerdict, Stance};
 
 /// What has been decided about an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

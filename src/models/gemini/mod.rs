@@ -31,7 +31,8 @@ use crate::domain::finding::ModelRef;
 use crate::models::http::{self, Http};
 use crate::models::images::blocking;
 use crate::models::model::{
-    Answer, FramePolicy, Case, Failure, Fatal, Inquiry, Look, Meter, Model, CostBound, Replied, Weighed,
+    Answer, Case, CostBound, Failure, Fatal, FramePolicy, Inquiry, Look, Meter, Model, Replied,
+    Weighed,
 };
 use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
@@ -122,7 +123,9 @@ impl Gemini {
     }
 
     async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        self.ask(ModelRequest::into(inquiry)).await?.replied(inquiry)
+        self.ask(ModelRequest::into(inquiry))
+            .await?
+            .replied(inquiry)
     }
 
     async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
@@ -178,7 +181,10 @@ impl Gemini {
                 Turn::Said(text) => {
                     said.push_str(&text);
                     let Question {
-                        system, text, images, ..
+                        system,
+                        text,
+                        images,
+                        ..
                     } = question;
                     return Ok(ModelResponse::new(system, text, said, &images, usage));
                 }
@@ -300,7 +306,8 @@ impl Model for Gemini {
     }
 
     fn most_for_look(&self, look: &Look) -> CostBound {
-        ModelRequest::about(look).map_or_else(|_| CostBound::default(), |request| self.most(&request))
+        ModelRequest::about(look)
+            .map_or_else(|_| CostBound::default(), |request| self.most(&request))
     }
 
     fn most_for_case(&self, case: &Case) -> CostBound {

@@ -26,7 +26,7 @@ use crate::base::stream_name::StreamName;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::models::model::{
-    Answer, FramePolicy, Case, Failure, FollowUp, Look, Model, Persona, Seen, Weighed,
+    Answer, Case, Failure, FollowUp, FramePolicy, Look, Model, Persona, Seen, Weighed,
 };
 use crate::screen::frame::Frame;
 use crate::screen::redact::mask_secrets;

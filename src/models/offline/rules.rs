@@ -14,8 +14,8 @@ use super::examples::speaks;
 use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
-use crate::domain::finding::is_technique;
 use crate::base::config::fault::Faults;
+use crate::domain::finding::is_technique;
 use crate::domain::finding::{Category, Severity};
 
 /// The built-in files, by persona.

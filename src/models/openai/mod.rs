@@ -28,7 +28,8 @@ use crate::domain::finding::ModelRef;
 use crate::models::http::{self, ClientError, Http};
 use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, FramePolicy, Case, Failure, Fatal, Inquiry, Look, Meter, Model, CostBound, Replied, Weighed,
+    Answer, Case, CostBound, Failure, Fatal, FramePolicy, Inquiry, Look, Meter, Model, Replied,
+    Weighed,
 };
 use crate::models::prompt;
 use crate::models::request::{ModelRequest, ModelResponse};
@@ -118,7 +119,9 @@ impl OpenAi {
     }
 
     async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        self.ask(ModelRequest::into(inquiry)).await?.replied(inquiry)
+        self.ask(ModelRequest::into(inquiry))
+            .await?
+            .replied(inquiry)
     }
 
     async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
@@ -374,7 +377,8 @@ impl Model for OpenAi {
     }
 
     fn most_for_look(&self, look: &Look) -> CostBound {
-        ModelRequest::about(look).map_or_else(|_| CostBound::default(), |request| self.most(&request))
+        ModelRequest::about(look)
+            .map_or_else(|_| CostBound::default(), |request| self.most(&request))
     }
 
     fn most_for_case(&self, case: &Case) -> CostBound {

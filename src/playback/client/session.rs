@@ -20,8 +20,8 @@ use webrtc::peer_connection::{
 };
 
 use super::Trouble;
-use crate::base::url::is_loopback;
 use crate::base::stream_name::StreamName;
+use crate::base::url::is_loopback;
 use crate::media::MediaUnit;
 use crate::media::hub::{Publisher, StreamHub};
 use crate::playback::peer::h264;

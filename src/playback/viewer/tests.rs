@@ -89,9 +89,7 @@ impl Rig {
 
     fn pump(&mut self) -> Sent {
         let mut batch = GsoBatch::new(&self.port);
-        let sent = self
-            .viewer
-            .pump(shelf(&self.history), &mut batch, self.now);
+        let sent = self.viewer.pump(shelf(&self.history), &mut batch, self.now);
         self.receive();
         sent.expect("room")
     }
@@ -118,9 +116,7 @@ impl Rig {
 
     fn pump_and_receive(&mut self) -> Vec<(u16, u32, String)> {
         let mut batch = GsoBatch::new(&self.port);
-        let sent = self
-            .viewer
-            .pump(shelf(&self.history), &mut batch, self.now);
+        let sent = self.viewer.pump(shelf(&self.history), &mut batch, self.now);
         sent.expect("room");
         self.receive()
     }

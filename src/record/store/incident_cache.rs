@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
 use crate::domain::finding::Severity;
-use crate::domain::incident::{Incident, Similarity, BestEvidence, Fingerprint};
+use crate::domain::incident::{BestEvidence, Fingerprint, Incident, Similarity};
 use crate::record::store::sql;
 use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
 

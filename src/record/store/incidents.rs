@@ -8,7 +8,7 @@ use super::notes;
 use super::transcripts::{COST, cost};
 use super::{IncidentDetail, IncidentQuery, KeptStill, Page, Place, Readers, Sort, StoreError};
 use crate::domain::finding::Category;
-use crate::domain::incident::{Decision, Incident, Suppression, Fingerprint};
+use crate::domain::incident::{Decision, Fingerprint, Incident, Suppression};
 use crate::record::store::findings::clamp;
 use crate::record::store::sql;
 use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};

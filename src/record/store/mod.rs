@@ -37,7 +37,9 @@ use uuid::Uuid;
 
 use crate::domain::cost::Spend;
 use crate::domain::finding::{Category, Finding, Severity};
-use crate::domain::incident::{Change, Decision, Exchange, Incident, Suppression, Note, BestEvidence, Status};
+use crate::domain::incident::{
+    BestEvidence, Change, Decision, Exchange, Incident, Note, Status, Suppression,
+};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::screen::picture::Still;
 

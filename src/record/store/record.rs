@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::{Publication, Recorded, Writer};
 use crate::domain::finding::{Finding, Severity};
-use crate::domain::incident::{Change, Decision, Incident, News, BestEvidence, Status, Fingerprint};
+use crate::domain::incident::{
+    BestEvidence, Change, Decision, Fingerprint, Incident, News, Status,
+};
 use crate::record::store::incident_cache::Known;
 use crate::record::store::sql;
 use crate::screen::picture::Still;

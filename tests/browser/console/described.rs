@@ -173,7 +173,7 @@ async fn every_operation_answers_as_described() {
         ("/api/incidents/{id}", "x".to_owned()),
         ("/api/incidents/{id}/transcripts", id.clone()),
         ("/api/incidents/{id}/transcripts", missing.clone()),
-        ("/api/lessons", String::new()),
+        ("/api/suppressions", String::new()),
         ("/api/moments", "?limit=3".to_owned()),
         ("/api/moments", "?since=yesterday".to_owned()),
         ("/api/handover", "?since=2026-01-01T00:00:00Z".to_owned()),
@@ -390,12 +390,12 @@ async fn changes(server: &Server, api: &mut Described, id: &str) {
         let response = server.client.post(url).send().await.unwrap();
         api.hold(again, &Method::POST, response).await;
     }
-    let lesson = server.json("/api/lessons").await["items"][0]["id"].clone();
+    let lesson = server.json("/api/suppressions").await["items"][0]["id"].clone();
     let lesson = lesson.as_str().unwrap().to_owned();
     for lesson in [lesson.as_str(), lesson.as_str(), "x"] {
-        let url = server.http_url(&format!("/api/lessons/{lesson}"));
+        let url = server.http_url(&format!("/api/suppressions/{lesson}"));
         let response = server.client.delete(url).send().await.unwrap();
-        api.hold("/api/lessons/{id}", &Method::DELETE, response)
+        api.hold("/api/suppressions/{id}", &Method::DELETE, response)
             .await;
     }
     let unsigned = server

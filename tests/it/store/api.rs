@@ -352,7 +352,7 @@ async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
         1,
         "{log}"
     );
-    let lessons = room.json("/api/lessons").await;
+    let lessons = room.json("/api/suppressions").await;
     let lesson = &lessons["items"][0];
     assert_eq!(lesson["by"], "Ada");
     assert_eq!(lesson["why"], "our own scanner");
@@ -362,7 +362,10 @@ async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
         covers.contains("brute force") && covers.contains("203.0.113.45"),
         "{covers}"
     );
-    let path = format!("/api/lessons/{}?by=Bob", lesson["id"].as_str().unwrap());
+    let path = format!(
+        "/api/suppressions/{}?by=Bob",
+        lesson["id"].as_str().unwrap()
+    );
     let removed = room.request(Method::DELETE, &path).send().await.unwrap();
     assert_eq!(removed.status(), StatusCode::NO_CONTENT);
     let taught = lesson["incident"].as_str().unwrap();
@@ -400,7 +403,20 @@ async fn something_worse_than_the_lesson_speaks_up() {
     // Whoever takes it up no longer holds it false.
     room.set_status(&id, json!({"status": "acknowledged", "by": "Bob"}))
         .await;
-    assert_eq!(room.json("/api/lessons").await["items"], json!([]));
+    assert_eq!(room.json("/api/suppressions").await["items"], json!([]));
+    // The path of old leads there, whatever the method and the query.
+    for (method, path) in [
+        (Method::GET, "/api/lessons"),
+        (
+            Method::DELETE,
+            "/api/lessons/019ab2c4-7f3e-7c1d-8a5b-2f6d9e0c4b71?by=Bob",
+        ),
+    ] {
+        let moved = room.unfollowed(method, path).await;
+        assert_eq!(moved.status(), 308);
+        let there = path.replace("lessons", "suppressions");
+        assert_eq!(moved.headers()["location"], there);
+    }
 }
 
 #[tokio::test]

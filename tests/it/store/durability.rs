@@ -217,7 +217,7 @@ async fn a_restart_keeps_everything() {
     let pages = [
         "/api/incidents",
         "/api/findings",
-        "/api/lessons",
+        "/api/suppressions",
         &format!("/api/incidents/{id}"),
     ];
     let mut seen = Vec::new();

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use watchtower::analysts::budget::settings::Limits;
 use watchtower::analysts::budget::{Budget, Prices};
 use watchtower::base::stream_name::StreamName;
-use watchtower::console::{Console, ConsoleSettings, Endpoints, ConsoleState};
+use watchtower::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
 use watchtower::domain::agent_status::AgentBoard;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
@@ -25,7 +25,7 @@ use watchtower::domain::finding::{
 use watchtower::domain::metrics::Metrics;
 use watchtower::domain::sink_status::SinkBoard;
 use watchtower::media::hub::StreamHub;
-use watchtower::models::model::{Answered, QuestionAnswerer, Failure};
+use watchtower::models::model::{Answered, Failure, QuestionAnswerer};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Publication;
@@ -122,6 +122,18 @@ impl Room {
             .await
             .unwrap();
         Self::at(self.dir, settings).await
+    }
+
+    /// Answer of a path itself, wherever it leads.
+    pub(crate) async fn unfollowed(&self, method: Method, path: &str) -> Response {
+        let stays = reqwest::redirect::Policy::none();
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(stays)
+            .build()
+            .unwrap();
+        let url = format!("{}{path}", self.base);
+        client.request(method, url).send().await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

@@ -19,7 +19,7 @@ use watchtower::domain::finding::{
 };
 use watchtower::domain::incident::Status;
 use watchtower::domain::metrics::Metrics;
-use watchtower::domain::sink_status::{SinkBoard, Delivery};
+use watchtower::domain::sink_status::{Delivery, SinkBoard};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Verdict;

@@ -117,7 +117,11 @@ fn a_clock_stops_counting_and_counts_once_when_it_rests() {
     feed.show(&picture);
     assert!(feed.show(&picture));
     let rest: Vec<_> = (0..7).map(|_| feed.show(&picture)).collect();
-    assert_eq!(rest.iter().filter(|generation| **generation).count(), 1, "{rest:?}");
+    assert_eq!(
+        rest.iter().filter(|generation| **generation).count(),
+        1,
+        "{rest:?}"
+    );
 }
 
 #[test]
