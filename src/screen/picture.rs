@@ -280,7 +280,7 @@ pub struct Still {
 impl Still {
     pub(crate) fn of(jpeg: Bytes) -> Self {
         Self {
-            sha256: hex::encode(&Sha256::digest(&jpeg)),
+            sha256: hex::encode(Sha256::digest(&jpeg)),
             jpeg,
         }
     }

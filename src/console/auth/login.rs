@@ -111,7 +111,7 @@ async fn login(
     access.sessions.remember(proof, until);
     let cookie = format!(
         "{COOKIE}={until}.{nonce:032x}.{}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
-        hex::encode(&proof),
+        hex::encode(proof),
         HOLDS.as_secs(),
     );
     let mut response = Redirect::to(&wanted(&headers)).into_response();
@@ -342,7 +342,7 @@ mod tests {
 
     fn numbered(token: &Secret, until: i64, nonce: Nonce) -> String {
         let proof = proof(token, until, nonce).finalize().into_bytes();
-        format!("{until}.{nonce:032x}.{}", hex::encode(&proof))
+        format!("{until}.{nonce:032x}.{}", hex::encode(proof))
     }
 
     #[test]
