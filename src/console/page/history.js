@@ -9,8 +9,10 @@ import { thumbnail } from './viewer.js';
 /** @import {Incident, List, Still} from './types' */
 
 const HOUR = 3_600_000;
-/** Marks of one severity that stand closer than this, in per cent, are one. */
+/** Share of the scale, in per cent, below which two marks are one. */
 const CLOSE = 0.6;
+/** Distance between two marks, in CSS pixels. */
+const TARGET = 25;
 
 /** A page of stills, so far apart that it spans what was chosen. */
 const STILLS = 200;
@@ -63,8 +65,13 @@ async function draw() {
   }
 }
 
+/** Draws the scale again where its width is another: marks need their distance. */
+let redraw = () => {};
+new ResizeObserver(() => redraw()).observe(at('scale'));
+
 /** @param {Incident[]} incidents @param {number} since @param {number} until */
 function drawScale(incidents, since, until) {
+  redraw = () => drawScale(incidents, since, until);
   const length = until - since;
   fill(
     at('scale'),
@@ -90,21 +97,25 @@ const some = ({ items, next }, what) => `${next ? 'latest ' : ''}${items.length}
 const hour = (when, span) => (span > 24 * HOUR ? when.toLocaleDateString([], { weekday: 'short', day: 'numeric' })
   : when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
 
-/** @param {Incident[]} incidents @param {number} since @param {(time: number) => number} across */
+/** Incidents as marks far enough apart to be hit (WCAG 2.2, 2.5.8): those that
+ * would be nearer share one, which leads to the worst of them.
+ * @param {Incident[]} incidents @param {number} since @param {(time: number) => number} across */
 function marks(incidents, since, across) {
-  /** @type {Map<string, {incident: Incident, left: number, count: number}>} */
-  const groups = new Map();
-  for (const incident of incidents) {
-    const left = across(Math.max(Date.parse(incident.first_seen), since));
-    const key = `${incident.severity} ${Math.round(left / CLOSE)}`;
-    const group = groups.get(key);
-    if (group) group.count += 1;
-    else groups.set(key, { incident, left, count: 1 });
+  const width = at('scale').clientWidth;
+  const apart = width > 0 ? Math.max(CLOSE, TARGET / width * 100) : CLOSE;
+  /** @param {Incident} incident */
+  const rank = (incident) => SEVERITIES.indexOf(incident.severity);
+  /** @type {{incident: Incident, left: number, count: number}[]} */
+  const groups = [];
+  const placed = incidents.map((incident) => ({ incident, left: across(Math.max(Date.parse(incident.first_seen), since)), count: 1 }));
+  for (const one of placed.sort((x, y) => x.left - y.left)) {
+    const group = groups.at(-1);
+    if (group && one.left - group.left < apart) {
+      group.count += 1;
+      if (rank(one.incident) > rank(group.incident)) group.incident = one.incident;
+    } else groups.push(one);
   }
-  /** @param {{incident: Incident}} group */
-  const rank = ({ incident }) => SEVERITIES.indexOf(incident.severity);
-  // The worst lies on top.
-  return [...groups.values()].sort((a, b) => rank(a) - rank(b)).map(({ incident, left, count }) => {
+  return groups.map(({ incident, left, count }) => {
     const others = count > 1 ? ` and ${count - 1} more` : '';
     const mark = el('a', {
       href: `/?view=incidents&incident=${incident.id}`,
