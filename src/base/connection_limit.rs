@@ -4,9 +4,10 @@
 //! An IPv6 host has a whole /64 to call from, so that is what counts as one
 //! address there.
 
+use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Wrong keys in a row that cost nothing but the delay of their answer: a
@@ -109,7 +110,7 @@ impl Admission {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // Every section leaves the table whole.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.locked()
     }
 }
 

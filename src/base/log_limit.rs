@@ -1,17 +1,66 @@
-//! Keeps a flood of connections from becoming a flood of log lines: the first
-//! few of a second are written, the others counted and told in one line.
+//! Limits on log lines: one line a second of a kind, the others counted.
 
+use crate::base::sync::Locked as _;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+/// Shortest time between two lines of a [`LogLimit`].
+const EVERY: Duration = Duration::from_secs(1);
 /// Lines of one kind from one address that a second may bring in full.
 const IN_FULL: u64 = 5;
 /// Kinds and addresses told apart in one second; beyond that all count as one.
 const APART: usize = 1024;
 
+/// Lines that may come in any number: one a second is written.
 #[derive(Debug, Default)]
-pub(crate) struct Flood {
+pub(crate) struct LogLimit(Mutex<Lines>);
+
+/// Number of lines held back; shown as the end of a line, or as nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held(pub(crate) u64);
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            held => write!(f, " ({held} more since the last line)"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    last: Option<Instant>,
+    held: u64,
+}
+
+impl LogLimit {
+    /// Number of lines held back since the last one, if a line may be written
+    /// now; `None` holds this one back too.
+    pub(crate) fn admit(&self) -> Option<Held> {
+        self.admit_at(Instant::now())
+    }
+
+    /// The same at a given time.
+    pub(crate) fn admit_at(&self, now: Instant) -> Option<Held> {
+        let mut lines = self.0.locked();
+        let since = |last: Instant| now.saturating_duration_since(last);
+        if lines.last.is_some_and(|last| since(last) < EVERY) {
+            lines.held += 1;
+            return None;
+        }
+        lines.last = Some(now);
+        Some(Held(std::mem::take(&mut lines.held)))
+    }
+}
+
+/// Lines by kind and address: the first few of a second are written, the others
+/// are summed.
+#[derive(Debug, Default)]
+pub(crate) struct LogLimitByAddress {
     seen: Mutex<HashMap<Kind, u64>>,
 }
 
@@ -19,10 +68,10 @@ pub(crate) struct Flood {
 /// apart) and how the connection ended.
 type Kind = (Option<IpAddr>, &'static str);
 
-impl Flood {
+impl LogLimitByAddress {
     /// Whether this line should be written.
     pub(crate) fn admits(&self, address: IpAddr, end: &'static str) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.locked();
         let mut kind = (Some(address), end);
         if seen.len() >= APART && !seen.contains_key(&kind) {
             kind.0 = None;
@@ -34,7 +83,7 @@ impl Flood {
 
     /// Ends the second: how many lines were held back, and of which kind.
     pub(crate) fn tick(&self) -> Vec<(Kind, u64)> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.locked();
         let mut held: Vec<_> = seen
             .drain()
             .filter(|(_, count)| *count > IN_FULL)
@@ -52,23 +101,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_line_a_second_says_how_many_were_held_back() {
+        let limit = LogLimit::default();
+        let begun = Instant::now();
+        let at = |ms| limit.admit_at(begun + Duration::from_millis(ms));
+        assert_eq!(at(0), Some(Held(0)));
+        assert_eq!((at(1), at(999)), (None, None));
+        assert_eq!(at(1000), Some(Held(2)));
+        assert_eq!(at(5000), Some(Held(0)));
+    }
+
+    #[test]
     fn lines_beyond_the_first_few_are_summed() {
-        let flood = Flood::default();
+        let limit = LogLimitByAddress::default();
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let written = (0..817).filter(|_| flood.admits(peer, "refused")).count();
+        let written = (0..817).filter(|_| limit.admits(peer, "refused")).count();
         assert_eq!(written, 5);
-        assert!(flood.admits(peer, "ended"));
-        assert_eq!(flood.tick(), [((Some(peer), "refused"), 812)]);
-        assert!(flood.admits(peer, "refused"));
-        assert!(flood.tick().is_empty());
+        assert!(limit.admits(peer, "ended"));
+        assert_eq!(limit.tick(), [((Some(peer), "refused"), 812)]);
+        assert!(limit.admits(peer, "refused"));
+        assert!(limit.tick().is_empty());
     }
 
     #[test]
     fn many_addresses_share_one_line() {
-        let flood = Flood::default();
+        let limit = LogLimitByAddress::default();
         for n in 0..10_000 {
-            flood.admits(IpAddr::V4(Ipv4Addr::from_bits(n)), "refused");
+            limit.admits(IpAddr::V4(Ipv4Addr::from_bits(n)), "refused");
         }
-        assert_eq!(flood.tick().len(), 1);
+        assert_eq!(limit.tick().len(), 1);
     }
 }

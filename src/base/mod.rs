@@ -9,5 +9,6 @@ pub mod cpu_time;
 pub mod log_limit;
 pub mod secret;
 pub mod stream_name;
+pub mod sync;
 pub mod tls;
 pub mod url;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::convert::{self, Converter};
 use super::video::{Decoded, VideoDecoder};
+use crate::base::log_limit::LogLimit;
 use crate::codec::decode_policy::{DecodePolicy, Mode, Moment};
 use crate::domain::metrics::{Dropped, Metrics};
 use crate::media::AccessUnit;
@@ -29,8 +30,6 @@ const DISTRUST: Duration = Duration::from_secs(10);
 /// Failures without a good picture in between that make the decoder itself
 /// suspect.
 const REOPEN_AFTER: u32 = 8;
-/// Between two complaints in the log.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// The time something came, on the clock that counts and on the wall.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +65,7 @@ pub(super) struct Session {
     distrusted_since: Option<Instant>,
     /// Failures since the last good picture.
     failures: u32,
-    complaints: Complaints,
+    complaints: LogLimit,
 }
 
 #[derive(Clone)]
@@ -96,7 +95,7 @@ impl Session {
             astray: true,
             distrusted_since: None,
             failures: 0,
-            complaints: Complaints::default(),
+            complaints: LogLimit::default(),
         }
     }
 
@@ -350,32 +349,12 @@ impl Session {
         self.metrics.broken_pictures.inc();
         self.failures = self.failures.saturating_add(1);
         self.distrusted_since.get_or_insert(now.at);
-        self.complaints.add(now.at, why);
+        if let Some(held) = self.complaints.admit_at(now.at) {
+            tracing::warn!("{}{held}", why());
+        }
     }
 }
 
 fn sample_period(fastest: Duration) -> Duration {
     (fastest / 2).clamp(FASTEST_SAMPLE, SLOWEST_SAMPLE)
-}
-
-/// Says what is wrong once a second, and how often it was.
-#[derive(Debug, Default)]
-struct Complaints {
-    said: Option<Instant>,
-    unsaid: u64,
-}
-
-impl Complaints {
-    fn add(&mut self, now: Instant, why: impl FnOnce() -> String) {
-        if self
-            .said
-            .is_some_and(|said| now.duration_since(said) < COMPLAIN_EVERY)
-        {
-            self.unsaid += 1;
-            return;
-        }
-        tracing::warn!(more = self.unsaid, "{}", why());
-        self.said = Some(now);
-        self.unsaid = 0;
-    }
 }

@@ -252,7 +252,7 @@ async fn healthz() -> &'static str {
 /// Whether everything is open
 #[utoipa::path(get, path = "/readyz", tag = "service", responses(
     (status = 200, body = String, content_type = "text/plain", example = "ready"),
-    (status = 503, description = "Draining, or the record takes nothing: the disk is full, say", body = String, content_type = "text/plain", example = "not ready"),
+    (status = 503, description = "Draining, or the database is not writable, such as on a full disk", body = String, content_type = "text/plain", example = "not ready"),
 ))]
 async fn readyz(State(state): State<AppState>) -> Response {
     if !state.console.ready.load(Ordering::Relaxed) {

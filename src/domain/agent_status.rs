@@ -1,6 +1,7 @@
 //! Who is on the panel, here or on another machine, and what each is doing right now, in words.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::base::sync::Locked as _;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -252,9 +253,6 @@ impl AgentBoard {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<AgentStatus>> {
-        self.inner
-            .agents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.agents.locked()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A few short rows behind a lock that is held to copy them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::base::sync::Locked as _;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -104,6 +105,6 @@ impl SinkBoard {
     }
 
     fn rows(&self) -> MutexGuard<'_, Vec<Delivery>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.locked()
     }
 }

@@ -15,7 +15,7 @@ use super::access::Access;
 use super::chunk::Limits;
 use super::connection::{Connection, End};
 use crate::base::connection_limit::{Admission, Caps, Rejected};
-use crate::base::log_limit::Flood;
+use crate::base::log_limit::LogLimitByAddress;
 use crate::base::secret::Secret;
 use crate::base::tls;
 use crate::base::tls::HandshakeError;
@@ -70,7 +70,7 @@ pub(super) struct Shared {
     pub(super) access: Access,
     pub(super) hub: StreamHub,
     pub(super) metrics: Arc<Metrics>,
-    flood: Flood,
+    flood: LogLimitByAddress,
 }
 
 /// Bound listeners that do not accept yet.
@@ -137,7 +137,7 @@ impl Server {
                 access,
                 hub,
                 metrics,
-                flood: Flood::default(),
+                flood: LogLimitByAddress::default(),
             }),
         })
     }

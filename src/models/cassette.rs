@@ -4,11 +4,12 @@
 //! A cassette is a file of JSON lines, one an answer: which agent, when in the
 //! stream, the SHA-256 of what it was asked, and what came back.
 
+use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ impl Tape {
     }
 
     fn write(&self, track: &Track) {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.0.locked();
         let written = serde_json::to_string(track)
             .map_err(io::Error::other)
             .and_then(|line| writeln!(file, "{line}"));

@@ -1,9 +1,10 @@
 //! The seam to whatever does the thinking: one question, one answer, and the
 //! honest names of everything in between.
 
+use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -176,7 +177,7 @@ impl Meter {
     }
 
     fn lock(&self) -> MutexGuard<'_, MeterReading> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        self.read.locked()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Who may become a viewer, who is one, and what they share.
 
+use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -17,6 +18,7 @@ use webrtc::peer_connection::RTCCertificate;
 
 use super::peer::{Peer, PeerContext, PeerError};
 use super::problem::Problem;
+use crate::base::log_limit::LogLimit;
 use crate::base::stream_name::StreamName;
 use crate::domain::metrics::Metrics;
 use crate::media::Playback;
@@ -37,8 +39,6 @@ const MOST_PENDING: usize = 256;
 /// Answers a second, and at once: an answer costs about a millisecond.
 const ANSWERS_PER_SECOND: f64 = 100.0;
 const ANSWER_BURST: f64 = 200.0;
-/// Between two lines about viewers that could not be taken in.
-const COMPLAINTS: Duration = Duration::from_secs(1);
 
 /// Where viewers come in and what they may cost.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ struct Inner {
     next_id: AtomicU64,
     bucket: Mutex<Bucket>,
     /// When the log last heard of a viewer that could not be taken in.
-    complained: Mutex<Option<Instant>>,
+    complaints: LogLimit,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -145,7 +145,7 @@ impl Gateway {
                 tokens: ANSWER_BURST,
                 at: Instant::now(),
             }),
-            complained: Mutex::default(),
+            complaints: LogLimit::default(),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
@@ -223,10 +223,8 @@ impl Gateway {
     /// At most once a second, however many ask: what is wrong here, such as no
     /// file descriptors left, is wrong for all of them.
     fn complain(&self, error: &PeerError) {
-        let mut last = lock(&self.inner.complained);
-        if last.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
-            *last = Some(Instant::now());
-            tracing::warn!(%error, "failed to accept a viewer");
+        if let Some(held) = self.inner.complaints.admit() {
+            tracing::warn!(%error, "failed to accept a viewer{held}");
         }
     }
 
@@ -311,7 +309,7 @@ impl Gateway {
 
     /// The fan-out of a stream, started if need be.
     fn fanout(&self, name: &StreamName) -> Option<Arc<FanHandle>> {
-        let mut fans = lock(&self.inner.fans);
+        let mut fans = self.inner.fans.locked();
         fans.retain(|_, fanout| fanout.strong_count() > 0);
         let running = fans.get(name).and_then(Weak::upgrade);
         if let Some(running) = running.filter(|fanout| !fanout.ended.is_cancelled()) {
@@ -327,7 +325,7 @@ impl Gateway {
         name: &StreamName,
         offer: &Offer,
     ) -> Result<(Registration, CancellationToken), Problem> {
-        if !lock(&self.inner.bucket).take() {
+        if !self.inner.bucket.locked().take() {
             let why = "too many requests at once; try again in a second";
             return Err(Problem::for_now(StatusCode::TOO_MANY_REQUESTS, why));
         }
@@ -361,7 +359,7 @@ impl Gateway {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        lock(&self.inner.sessions)
+        self.inner.sessions.locked()
     }
 }
 
@@ -507,8 +505,4 @@ fn certificate(crypto: &dyn RTCCryptoProvider) -> io::Result<RTCCertificate> {
         rtc::peer_connection::certificate::CertificateParams::new(vec!["watchtower".to_owned()]);
     let parameters = names.map_err(io::Error::other)?;
     RTCCertificate::generate(crypto.crypto(), scheme, parameters).map_err(io::Error::other)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,8 +16,9 @@ mod jsonl;
 mod line_file;
 mod writer_thread;
 
+use crate::base::sync::Locked as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -394,11 +395,7 @@ impl Record {
     /// What was told last. To miss nothing: take the position, then
     /// [`Self::events`], then read what came after the position.
     pub fn position(&self) -> Position {
-        *self
-            .shared
-            .position
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.shared.position.locked()
     }
 
     pub async fn page(&self, query: FindingQuery) -> Result<Page<Finding, u64>, StoreError> {
@@ -429,8 +426,7 @@ impl Record {
 
     /// Why nothing can be written now, without the names of files.
     pub async fn trouble(&self) -> Option<String> {
-        let refused = self.shared.refused.lock();
-        let refused = refused.unwrap_or_else(PoisonError::into_inner).clone();
+        let refused = self.shared.refused.locked().clone();
         if refused.is_some() {
             return refused.map(|why| format!("database not writable ({why})"));
         }
@@ -526,7 +522,7 @@ impl Record {
 
 impl Shared {
     fn tell(&self, event: Event) {
-        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = self.position.locked();
         match &event {
             Event::Finding { seq, finding } => {
                 position.seq = *seq;

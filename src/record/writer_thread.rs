@@ -1,13 +1,14 @@
 //! The one thread that writes: the store first, then `findings.jsonl`, then
 //! the agents' logs, then everyone hears, then the publisher knows.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{Event, PublishError, QUEUED, Shared};
+use crate::base::sync::Locked as _;
 use crate::domain::cost::Spend;
 use crate::domain::finding::Finding;
 use crate::domain::incident::{Change, Exchange, Note};
@@ -225,14 +226,12 @@ impl WriterThread {
         let refused = results.iter().find_map(reason);
         let taken = results.iter().any(Result::is_ok);
         if taken || refused.is_some() {
-            let state = self.shared.refused.lock();
-            *state.unwrap_or_else(PoisonError::into_inner) = refused.filter(|_| !taken);
+            *self.shared.refused.locked() = refused.filter(|_| !taken);
         }
     }
 
     fn is_refused(&self) -> bool {
-        let state = self.shared.refused.lock();
-        state.unwrap_or_else(PoisonError::into_inner).is_some()
+        self.shared.refused.locked().is_some()
     }
 
     /// Whether the store takes something again.

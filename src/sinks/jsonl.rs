@@ -4,9 +4,10 @@
 //! Durable before the cursor moves. Put aside as `NAME.1`, `NAME.2`, ... when
 //! it is full; opened anew when somebody else has moved it away.
 
+use crate::base::sync::Locked as _;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
@@ -58,7 +59,7 @@ impl Destination for Jsonl {
         }
         let file = Arc::clone(&self.file);
         let write = move || {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut file = file.locked();
             file.append(&lines).and_then(|_| file.sync())
         };
         let written = tokio::task::spawn_blocking(write).await;

@@ -3,7 +3,8 @@
 //! by `Nats-Msg-Id`), else published, and taken when the server has dealt with
 //! it: whoever subscribes has it then, and gives no acknowledgement.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::base::sync::Locked as _;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_nats::client::PublishErrorKind as SendErrorKind;
@@ -82,7 +83,7 @@ impl Refusals {
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

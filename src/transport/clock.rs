@@ -1,6 +1,7 @@
 //! A stream's times as RTP and as wall clock see them.
 
-use std::sync::{Mutex, PoisonError};
+use crate::base::sync::Locked as _;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::media::MediaTime;
@@ -72,7 +73,7 @@ impl Clock {
         let Some((time, at)) = timebase.last else {
             return;
         };
-        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut anchor = self.anchor.locked();
         let late = anchor.map(|(was, then)| was + ticks(at.saturating_duration_since(then)) - time);
         *anchor = match late {
             // Later than the clock says is usual; giving in a little follows a
@@ -85,7 +86,7 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Option<Moment> {
-        let anchor = *self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let anchor = *self.anchor.locked();
         let (time, at) = anchor?;
         let time = time + ticks(at.elapsed());
         Some(Moment {

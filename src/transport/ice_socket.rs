@@ -3,13 +3,14 @@
 //!
 //! To webrtc it looks like a socket of its own ([`Wire`]).
 
+use crate::base::sync::Locked as _;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -132,7 +133,7 @@ impl IceSocket {
 
     /// The way media goes, once there is one.
     pub(crate) fn path(&self) -> Option<Route> {
-        let mut peer = lock(&self.peer);
+        let mut peer = self.peer.locked();
         if peer.rival.is_some() {
             peer.settle(Instant::now());
         }
@@ -141,7 +142,7 @@ impl IceSocket {
 
     /// webrtc has selected this address.
     pub(crate) fn follow(&self, address: SocketAddr, path: &Route) {
-        let mut peer = lock(&self.peer);
+        let mut peer = self.peer.locked();
         if peer.known != Some(address) {
             peer.known = Some(address);
             peer.move_to(address, path.clone(), Instant::now());
@@ -153,7 +154,7 @@ impl IceSocket {
     /// it on its way can send it again from elsewhere.
     pub(crate) fn checked(&self, from: SocketAddr, path: Route) {
         let now = Instant::now();
-        let mut peer = lock(&self.peer);
+        let mut peer = self.peer.locked();
         if peer.known.is_none() || peer.is_current(from) {
             return;
         }
@@ -166,7 +167,7 @@ impl IceSocket {
 
     /// The address webrtc knows the sender by.
     fn alias(&self, from: SocketAddr) -> SocketAddr {
-        let mut peer = lock(&self.peer);
+        let mut peer = self.peer.locked();
         if !peer.is_current(from) {
             return from;
         }
@@ -177,7 +178,7 @@ impl IceSocket {
     /// The way to an address webrtc sends to.
     fn route(&self, to: SocketAddr) -> Option<Route> {
         let path = self.path()?;
-        (lock(&self.peer).known == Some(to)).then_some(path)
+        (self.peer.locked().known == Some(to)).then_some(path)
     }
 
     /// How long nothing has come.
@@ -200,7 +201,7 @@ impl IceSocket {
 
     /// Notes an address of the viewer; returns the one it had to give up.
     pub(crate) fn learn(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let mut inbox = lock(&self.inbox);
+        let mut inbox = self.inbox.locked();
         inbox.addresses.push_back(address);
         if inbox.addresses.len() > ADDRESSES {
             inbox.addresses.pop_front()
@@ -218,7 +219,7 @@ impl IceSocket {
             Protocol::Dtls => client_hello::preferring_gcm(datagram),
             _ => datagram,
         };
-        let mut inbox = lock(&self.inbox);
+        let mut inbox = self.inbox.locked();
         if inbox.datagrams.len() >= INBOX {
             return false;
         }
@@ -298,7 +299,7 @@ impl AsyncUdpSocket for Wire {
         let (Some(buffer), Some(meta)) = (buffers.first_mut(), metas.first_mut()) else {
             return Poll::Ready(Ok(0));
         };
-        let mut inbox = lock(&self.line.inbox);
+        let mut inbox = self.line.inbox.locked();
         let Some((datagram, from)) = inbox.datagrams.pop_front() else {
             inbox.waker = Some(context.waker().clone());
             return Poll::Pending;
@@ -373,10 +374,6 @@ impl Runtime for LineRuntime {
     fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
         self.tokio.block_on(future);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

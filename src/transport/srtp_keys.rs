@@ -13,7 +13,8 @@
 //! check that what was heard is whole, and a test with another implementation
 //! at the other end.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::base::sync::Locked as _;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rtc::crypto::{
     ActiveKeyExchange, AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CbcAlgorithm, CbcCipher,
@@ -149,7 +150,7 @@ impl Tap {
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.locked()
     }
 
     fn crypto(&self) -> &dyn RTCCrypto {

@@ -13,9 +13,10 @@ mod ladder;
 mod ledger;
 mod prices;
 
+use crate::base::sync::Locked as _;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -322,10 +323,7 @@ impl Budget {
     }
 
     fn book(&self) -> MutexGuard<'_, SpendFlusher> {
-        self.inner
-            .book
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.book.locked()
     }
 }
 

@@ -11,7 +11,8 @@ mod gate;
 #[cfg(test)]
 mod scenario_test;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::base::sync::Locked as _;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -89,7 +90,7 @@ struct State {
 
 impl State {
     fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gate.locked()
     }
 }
 

@@ -13,8 +13,9 @@
 
 mod exchange;
 
+use crate::base::sync::Locked as _;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -64,7 +65,7 @@ pub(crate) struct Put(Arc<Mutex<VecDeque<(Uuid, Severity)>>>);
 impl Put {
     /// Puts it there unless it is; `send` tells whether there was room.
     fn add(&self, id: Uuid, severity: Severity, send: impl FnOnce() -> bool) -> bool {
-        let mut put = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut put = self.0.locked();
         // Worst comes first.
         if put
             .iter()
@@ -85,7 +86,7 @@ impl Put {
 
     /// It may be reported again, unless something worse of it waits.
     fn remove(&self, id: Uuid, severity: Severity) {
-        let mut put = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut put = self.0.locked();
         put.retain(|one| *one != (id, severity));
     }
 }

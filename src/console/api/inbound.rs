@@ -6,8 +6,9 @@
 //! minutes, comes from before this server's start, or has been here already
 //! is refused.
 
+use crate::base::sync::Locked as _;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -144,7 +145,7 @@ impl Guard {
             // What was seen before the start is forgotten.
             return Err("signed before this server's start; sign again");
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.locked();
         seen.retain(|_, at| now.saturating_sub(*at) <= WINDOW);
         if seen.contains_key(&digest) {
             return Err("request already received");

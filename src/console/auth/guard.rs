@@ -21,10 +21,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::login::{Session, Sessions};
+use crate::base::log_limit::LogLimit;
 use crate::base::secret::Secret;
 use crate::console::auth::rate_limit::{Attempt, FailureLimit};
 use crate::console::http::problem::Problem;
-use crate::console::http::tls::Sparing;
 use crate::console::page;
 
 /// Which sites' pages may show an answer as an image or run it as a script.
@@ -45,7 +45,7 @@ pub(crate) struct Access {
     failures: FailureLimit,
     /// Wrong tokens, counted and told now and then.
     wrong: Counter,
-    told: Sparing,
+    told: LogLimit,
     pub(crate) sessions: Sessions,
 }
 
@@ -62,7 +62,7 @@ impl Access {
             secure,
             failures: FailureLimit::default(),
             wrong,
-            told: Sparing::default(),
+            told: LogLimit::default(),
             sessions: Sessions::default(),
         }
     }
@@ -80,9 +80,9 @@ impl Access {
         let attempt = self.failures.attempt(peer, Instant::now(), is_right);
         if attempt != Attempt::Right {
             self.wrong.inc();
-            self.told.tell(|more| {
-                tracing::warn!(%peer, "invalid console token{more}");
-            });
+            if let Some(held) = self.told.admit() {
+                tracing::warn!(%peer, "invalid console token{held}");
+            }
         }
         attempt
     }

@@ -10,9 +10,10 @@
 //! Those seen before pass always: a stranger who guesses behind the same proxy
 //! signs nobody out.
 
+use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Form;
@@ -216,7 +217,7 @@ impl Sessions {
     }
 
     fn revoke(&self, told: Told, now: i64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.locked();
         known.open.remove(&told.proof);
         known.revoked.retain(|_, until| *until > now);
         known.revoked.insert(told.proof, told.until);
@@ -269,17 +270,17 @@ impl Sessions {
     }
 
     fn knows(&self, told: &Told) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.locked();
         known.open.get(&told.proof) == Some(&told.until)
     }
 
     fn is_revoked(&self, told: &Told) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.locked();
         known.revoked.contains_key(&told.proof)
     }
 
     fn remember(&self, given: Proof, until: i64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.locked();
         let open = &mut known.open;
         if open.len() >= MOST_SESSIONS {
             let soonest = open.iter().min_by_key(|(_, until)| **until);

@@ -8,9 +8,10 @@
 //! could be anybody's invention. Browsers that are signed in go on there all
 //! the same ([`login`](super::login)).
 
+use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::base::connection_limit::network;
@@ -60,7 +61,7 @@ impl FailureLimit {
         let address = network(peer);
         // Held while it is compared, so that a hundred at once are no hundred
         // guesses.
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.0.locked();
         let full = Bucket {
             left: AT_ONCE,
             at: now,

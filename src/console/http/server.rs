@@ -23,9 +23,9 @@ use tower_http::add_extension::AddExtension;
 use tracing::{debug, error, warn};
 
 use crate::base::connection_limit::{Admission, Caps, ConnectionSlot};
+use crate::base::log_limit::LogLimit;
 use crate::base::tls::{Acceptor, HandshakeError};
 use crate::console::http::tls;
-use crate::console::http::tls::Sparing;
 use crate::console::http::write_deadline::WriteDeadline;
 
 /// After the listener failed (no file descriptors left, mostly).
@@ -77,12 +77,12 @@ pub(crate) async fn serve(
         router,
         http,
         tls,
-        failures: Sparing::default(),
+        failures: LogLimit::default(),
         write: limits.write,
         shutdown: shutdown.clone(),
     });
     let admission = Arc::new(Admission::new(limits.caps));
-    let refusals = Sparing::default();
+    let refusals = LogLimit::default();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -92,9 +92,11 @@ pub(crate) async fn serve(
                     Ok(place) => {
                         connections.spawn(Arc::clone(&shared).attend(socket, peer, place));
                     }
-                    Err(turned) => refusals.tell(|more| {
-                        warn!(%peer, "HTTP connection refused: {turned}{more}");
-                    }),
+                    Err(turned) => {
+                        if let Some(held) = refusals.admit() {
+                            warn!(%peer, "HTTP connection refused: {turned}{held}");
+                        }
+                    }
                 },
                 Err(error) => {
                     warn!(%error, "failed to accept an HTTP connection");
@@ -123,7 +125,7 @@ struct Shared {
     router: Router,
     http: Builder<TokioExecutor>,
     tls: Option<Acceptor>,
-    failures: Sparing,
+    failures: LogLimit,
     write: Duration,
     shutdown: CancellationToken,
 }
@@ -141,9 +143,11 @@ impl Shared {
             Some(Err(error @ HandshakeError::HungUp)) => {
                 debug!(%peer, "HTTPS connection closed: {error}");
             }
-            Some(Err(error)) => self.failures.tell(|more| {
-                warn!(%peer, "HTTPS connection closed: {error}{more}");
-            }),
+            Some(Err(error)) => {
+                if let Some(held) = self.failures.admit() {
+                    warn!(%peer, "HTTPS connection closed: {error}{held}");
+                }
+            }
         }
     }
 

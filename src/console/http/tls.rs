@@ -1,8 +1,7 @@
 //! TLS in front of HTTP: the handshake, and what is told of those that fail.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -14,8 +13,6 @@ use crate::base::tls::{Acceptor, HandshakeError, Stream};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time for a peer to read that it came the wrong way.
 const FAREWELL: Duration = Duration::from_millis(400);
-/// Between two lines of one kind.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// Answer to a browser that asked for `http://`.
 const PLAIN: &str = "HTTPS only: use https://\n";
@@ -53,32 +50,4 @@ async fn turn_away(socket: &mut TcpStream) -> io::Result<()> {
     let mut sink = [0; 4096];
     while socket.read(&mut sink).await? > 0 {}
     Ok(())
-}
-
-/// At most one line a second, however many there would be.
-#[derive(Debug, Default)]
-pub(crate) struct Sparing(Mutex<Told>);
-
-#[derive(Debug, Default)]
-struct Told {
-    last: Option<Instant>,
-    held: u64,
-}
-
-impl Sparing {
-    /// `write` is given what the line ends with: how many were held back.
-    pub(crate) fn tell(&self, write: impl FnOnce(&str)) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.last.is_some_and(|last| last.elapsed() < QUIET) {
-            told.held += 1;
-            return;
-        }
-        told.last = Some(Instant::now());
-        let more = match std::mem::take(&mut told.held) {
-            0 => String::new(),
-            held => format!(" ({held} more since the last line)"),
-        };
-        drop(told);
-        write(&more);
-    }
 }

@@ -21,9 +21,10 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 
+use crate::base::sync::Locked as _;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -189,13 +190,13 @@ impl StreamHub {
     /// had it: its subscribers stay, the old publisher's pushes fail from now
     /// on.
     pub fn publish(&self, name: &StreamName) -> Publisher {
-        self.publish_in(lock(&self.inner.streams), name)
+        self.publish_in(self.inner.streams.locked(), name)
     }
 
     /// The same, unless it would be one stream more than `most`, those that
     /// wait for their publishers among them.
     pub fn publish_within(&self, name: &StreamName, most: usize) -> Result<Publisher, Full> {
-        let streams = lock(&self.inner.streams);
+        let streams = self.inner.streams.locked();
         if streams.len() >= most && !streams.contains_key(name) {
             return Err(Full(most));
         }
@@ -204,10 +205,10 @@ impl StreamHub {
 
     /// Bytes of media that all streams hold.
     pub fn held_bytes(&self) -> u64 {
-        let streams: Vec<_> = lock(&self.inner.streams).values().cloned().collect();
+        let streams: Vec<_> = self.inner.streams.locked().values().cloned().collect();
         let held = streams
             .iter()
-            .map(|stream| lock(&stream.window).bytes as u64);
+            .map(|stream| stream.window.locked().bytes as u64);
         held.sum()
     }
 
@@ -225,7 +226,7 @@ impl StreamHub {
             Arc::new(Stream::new(name))
         }));
         let (id, old, next, contested) = {
-            let mut window = lock(&stream.window);
+            let mut window = stream.window.locked();
             let taken_over = window.session.id > 0 && window.session.lost.is_none();
             let contested = taken_over && window.note_takeover(Instant::now());
             let id = window.session.id + 1;
@@ -281,7 +282,7 @@ impl StreamHub {
         loop {
             changes.borrow_and_update();
             self.end_lost(Instant::now() + self.inner.hold);
-            if lock(&self.inner.streams).is_empty() || changes.changed().await.is_err() {
+            if self.inner.streams.locked().is_empty() || changes.changed().await.is_err() {
                 return;
             }
         }
@@ -291,9 +292,9 @@ impl StreamHub {
     fn end_lost(&self, now: Instant) -> Option<Instant> {
         let mut next = None;
         let mut ended = Vec::new();
-        let mut streams = lock(&self.inner.streams);
+        let mut streams = self.inner.streams.locked();
         streams.retain(|_, stream| {
-            let window = lock(&stream.window);
+            let window = stream.window.locked();
             let Some((since, _)) = window.session.lost else {
                 return true;
             };
@@ -318,9 +319,9 @@ impl StreamHub {
     /// `None` when there is no such stream. One whose publisher is gone is
     /// still there while it waits.
     pub fn subscribe(&self, name: &StreamName) -> Option<Subscriber> {
-        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        let stream = Arc::clone(self.inner.streams.locked().get(name)?);
         let tail = stream.tail.subscribe();
-        let window = lock(&stream.window);
+        let window = stream.window.locked();
         let cursor = match window.keyframe {
             // Not at the last publisher's picture: this one has none yet, and
             // nobody should take the old for what is so now.
@@ -344,15 +345,15 @@ impl StreamHub {
     pub fn listen(&self, name: &StreamName) -> Option<Subscriber> {
         let mut subscriber = self.subscribe(name)?;
         subscriber.needs_keyframe = false;
-        subscriber.cursor = Cursor::At(lock(&subscriber.stream.window).next());
+        subscriber.cursor = Cursor::At(subscriber.stream.window.locked().next());
         Some(subscriber)
     }
 
     /// Notes since when pictures come and some viewer is shown none of them;
     /// `None` when all viewers are served.
     pub fn note_unshown(&self, name: &StreamName, since: Option<Timestamp>) {
-        if let Some(stream) = lock(&self.inner.streams).get(name) {
-            lock(&stream.window).unshown_since = since;
+        if let Some(stream) = self.inner.streams.locked().get(name) {
+            stream.window.locked().unshown_since = since;
         }
     }
 
@@ -360,8 +361,8 @@ impl StreamHub {
     /// keyframe takes up, 1 and more when it has no room there: nobody can
     /// begin then. `None` without a publisher or a keyframe.
     pub fn group_share(&self, name: &StreamName) -> Option<f32> {
-        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
-        let window = lock(&stream.window);
+        let stream = Arc::clone(self.inner.streams.locked().get(name)?);
+        let window = stream.window.locked();
         if window.session.lost.is_some() || !window.session.keyed {
             return None;
         }
@@ -370,7 +371,7 @@ impl StreamHub {
 
     /// One stream at a glance.
     pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
-        let stream = Arc::clone(lock(&self.inner.streams).get(name)?);
+        let stream = Arc::clone(self.inner.streams.locked().get(name)?);
         Some(stream.info())
     }
 
@@ -388,7 +389,7 @@ impl StreamHub {
 
     /// All streams by name, those that wait for their publishers too.
     pub fn streams(&self) -> Vec<StreamInfo> {
-        let streams: Vec<_> = lock(&self.inner.streams).values().cloned().collect();
+        let streams: Vec<_> = self.inner.streams.locked().values().cloned().collect();
         let mut infos: Vec<_> = streams.iter().map(|stream| stream.info()).collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
@@ -423,7 +424,7 @@ impl Stream {
     }
 
     fn info(&self) -> StreamInfo {
-        let window = lock(&self.window);
+        let window = self.window.locked();
         let video = window.units.iter().rev().find_map(|(_, unit)| match unit {
             MediaUnit::Video(unit) => Some(Arc::clone(&unit.config)),
             MediaUnit::Audio(_) => None,
@@ -525,7 +526,7 @@ impl Publisher {
     /// out: nobody could decode them.
     pub fn push(&self, unit: MediaUnit) -> Result<(), Replaced> {
         // The tail is told under the lock, so that it never goes back.
-        let mut window = lock(&self.stream.window);
+        let mut window = self.stream.window.locked();
         if !self.holds(&window) {
             return Err(Replaced);
         }
@@ -544,7 +545,7 @@ impl Publisher {
 
     /// Counts a picture that came and could not be used.
     pub fn leave_out(&self) {
-        let mut window = lock(&self.stream.window);
+        let mut window = self.stream.window.locked();
         if self.holds(&window) {
             window.totals.left_out += 1;
         }
@@ -568,8 +569,8 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         // Both locks, in the order every other path takes them, so that no
         // successor can slip in between the question and the removal.
-        let mut streams = lock(&self.hub.inner.streams);
-        let mut window = lock(&self.stream.window);
+        let mut streams = self.hub.inner.streams.locked();
+        let mut window = self.stream.window.locked();
         if !self.holds(&window) {
             return;
         }
@@ -585,10 +586,4 @@ impl Drop for Publisher {
         drop(streams);
         self.hub.note_change();
     }
-}
-
-/// A poisoned lock only says that some thread panicked while holding it; every
-/// section here leaves the data whole at each step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,10 @@
 //! Who wanted to publish and was turned away, for those who wonder why nothing
 //! comes.
 
+use crate::base::sync::Locked as _;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -32,7 +33,7 @@ pub(super) struct Refusals(Mutex<VecDeque<RejectedPublisher>>);
 
 impl Refusals {
     pub(super) fn add(&self, address: IpAddr, why: String, now: Timestamp) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.locked();
         let known = all
             .iter()
             .position(|one| one.address == address && one.why == why);
@@ -57,7 +58,7 @@ impl Refusals {
 
     /// Newest first.
     pub(super) fn all(&self) -> Vec<RejectedPublisher> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.locked();
         all.iter().rev().cloned().collect()
     }
 }

@@ -25,8 +25,9 @@
 //! The supplier decides nothing about need and the consumer nothing about how:
 //! with nobody to supply, a demand simply stays unanswered.
 
+use crate::base::sync::Locked as _;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
@@ -117,7 +118,10 @@ impl Renditions {
             stream: stream.clone(),
             kind,
         };
-        *lock(&self.inner.demands)
+        *self
+            .inner
+            .demands
+            .locked()
             .entry(demanded.clone())
             .or_default() += 1;
         self.note_change();
@@ -129,12 +133,12 @@ impl Renditions {
 
     /// What is demanded now.
     pub fn demands(&self) -> Vec<Demanded> {
-        lock(&self.inner.demands).keys().cloned().collect()
+        self.inner.demands.locked().keys().cloned().collect()
     }
 
     /// Whether anybody waits for or watches just this.
     pub fn is_demanded(&self, demanded: &Demanded) -> bool {
-        lock(&self.inner.demands).contains_key(demanded)
+        self.inner.demands.locked().contains_key(demanded)
     }
 
     /// Changes whenever [`demands`](Self::demands) may have.
@@ -164,7 +168,7 @@ impl Renditions {
     /// Asks for a keyframe in the playable pictures of that kind: a viewer has
     /// lost its picture.
     pub fn request_keyframe(&self, stream: &StreamName, kind: Kind) {
-        lock(&self.inner.keyframes).insert(Demanded {
+        self.inner.keyframes.locked().insert(Demanded {
             stream: stream.clone(),
             kind,
         });
@@ -172,12 +176,12 @@ impl Renditions {
 
     /// Whether one was asked for since the last call.
     pub fn take_keyframe_request(&self, demanded: &Demanded) -> bool {
-        lock(&self.inner.keyframes).remove(demanded)
+        self.inner.keyframes.locked().remove(demanded)
     }
 
     /// Hands a packet of playable sound to whoever listens now. Never waits.
     pub fn push_audio(&self, stream: &StreamName, packet: OpusPacket) {
-        if let Some(listeners) = lock(&self.inner.audio).get(stream) {
+        if let Some(listeners) = self.inner.audio.locked().get(stream) {
             // Nobody left to listen is no fault: the demand is about to go.
             let _ = listeners.send(packet);
         }
@@ -185,7 +189,7 @@ impl Renditions {
 
     /// Playable sound from now on, whether or not anybody supplies it yet.
     pub fn audio(&self, stream: &StreamName) -> broadcast::Receiver<OpusPacket> {
-        let mut audio = lock(&self.inner.audio);
+        let mut audio = self.inner.audio.locked();
         // Streams nobody listens to any more leave with the next listener.
         audio.retain(|_, listeners| listeners.receiver_count() > 0);
         audio
@@ -208,7 +212,7 @@ pub struct Demand {
 
 impl Drop for Demand {
     fn drop(&mut self) {
-        let mut demands = lock(&self.renditions.inner.demands);
+        let mut demands = self.renditions.inner.demands.locked();
         if let Some(holders) = demands.get_mut(&self.demanded) {
             *holders -= 1;
             if *holders == 0 {
@@ -219,11 +223,6 @@ impl Drop for Demand {
         drop(demands);
         self.renditions.note_change();
     }
-}
-
-/// Every section leaves the data whole at each step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ mod resend;
 mod trouble;
 mod wire;
 
+use crate::base::sync::Locked as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -248,7 +249,7 @@ impl Gemini {
 
     /// Models are rerouted silently, so a change is worth a line.
     fn remember(&self, version: String) {
-        let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.version.locked();
         if *known != version {
             tracing::info!(model = %self.settings.model, %version, "model responded");
             *known = version;
@@ -292,7 +293,7 @@ impl Gemini {
 
 impl Model for Gemini {
     fn identity(&self) -> ModelRef {
-        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.version.locked();
         ModelRef {
             provider: PROVIDER.to_owned(),
             name: self.settings.model.clone(),

@@ -14,9 +14,10 @@ mod rules;
 mod screen;
 mod window;
 
+use crate::base::sync::Locked as _;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
@@ -82,7 +83,7 @@ impl Offline {
     fn observe(&self, frame: &Frame) -> Vec<Observation> {
         let lines = frame.text.as_deref().unwrap_or_default();
         let screen = Screen::new(lines, frame.picture.width, frame.picture.height);
-        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memories = self.memories.locked();
         if memories.len() >= STREAMS && !memories.contains_key(&frame.stream) {
             let oldest = memories.iter().min_by_key(|(_, memory)| memory.at);
             if let Some(oldest) = oldest.map(|(stream, _)| stream.clone()) {

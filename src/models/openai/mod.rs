@@ -10,8 +10,9 @@ mod reply;
 mod schema;
 mod wire;
 
+use crate::base::sync::Locked as _;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -280,7 +281,7 @@ impl OpenAi {
             tracing::warn!(model = %self.settings.model, ?format, "response schema not supported by the server, using a simpler format");
         }
         let Some(version) = version else { return };
-        let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.version.locked();
         if *known != version {
             tracing::info!(model = %self.settings.model, %version, "model responded");
             *known = version;
@@ -343,7 +344,7 @@ impl OpenAi {
 
 impl Model for OpenAi {
     fn identity(&self) -> ModelRef {
-        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.version.locked();
         ModelRef {
             provider: PROVIDER.to_owned(),
             name: self.settings.model.clone(),

@@ -1,8 +1,9 @@
 //! Reading while the writer writes: a few connections of their own, each
 //! seeing the store as it was when its query began.
 
+use crate::base::sync::Locked as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -100,10 +101,7 @@ impl Readers {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.inner
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.idle.locked()
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

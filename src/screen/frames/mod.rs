@@ -7,9 +7,10 @@
 
 mod gate;
 
+use crate::base::sync::Locked as _;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
@@ -78,7 +79,7 @@ impl FrameBus {
 
     /// Opens a stream's place on the bus, for whoever decodes it.
     pub fn open(&self, stream: &StreamName, encode: EncodeJpeg) -> FramePublisher {
-        let mut slots = lock(&self.inner.slots);
+        let mut slots = self.inner.slots.locked();
         if slots.len() >= NAMES_KEPT {
             slots.retain(|_, slot| slot.publishers > 0);
         }
@@ -95,7 +96,7 @@ impl FrameBus {
 
     /// Streams on the air, by name.
     pub fn live(&self) -> Vec<StreamName> {
-        let slots = lock(&self.inner.slots);
+        let slots = self.inner.slots.locked();
         let live = slots.iter().filter(|(_, slot)| slot.publishers > 0);
         let mut names: Vec<_> = live.map(|(name, _)| name.clone()).collect();
         names.sort();
@@ -104,13 +105,13 @@ impl FrameBus {
 
     /// The newest frame of a live stream.
     pub fn newest(&self, stream: &StreamName) -> Option<Arc<Frame>> {
-        lock(&self.inner.slots).get(stream)?.newest.clone()
+        self.inner.slots.locked().get(stream)?.newest.clone()
     }
 
     /// The frames of a live stream whose text was read, newer than `seq`,
     /// oldest first; at most the last three.
     pub fn reads_after(&self, stream: &StreamName, seq: Option<u64>) -> Vec<Arc<Frame>> {
-        let slots = lock(&self.inner.slots);
+        let slots = self.inner.slots.locked();
         let reads = slots.get(stream).into_iter().flat_map(|slot| &slot.reads);
         reads
             .filter(|frame| seq.is_none_or(|seq| frame.seq > seq))
@@ -132,7 +133,7 @@ impl FrameBus {
     /// The frame of a live stream to be looked at: the newest that was read
     /// where frames are read, else the newest.
     pub fn to_look_at(&self, stream: &StreamName) -> Option<Arc<Frame>> {
-        let slots = lock(&self.inner.slots);
+        let slots = self.inner.slots.locked();
         let slot = slots.get(stream)?;
         if self.is_read() {
             slot.reads.back().cloned()
@@ -143,13 +144,13 @@ impl FrameBus {
 
     /// Since when a live stream shows what nobody has read.
     pub fn unread_since(&self, stream: &StreamName) -> Option<Timestamp> {
-        lock(&self.inner.slots).get(stream)?.unread_since
+        self.inner.slots.locked().get(stream)?.unread_since
     }
 
     /// Since when the reading of a live stream has not kept up with it: what it
     /// shows now is unread, or it is read late or in parts each time.
     pub fn behind_since(&self, stream: &StreamName) -> Option<Timestamp> {
-        let slots = lock(&self.inner.slots);
+        let slots = self.inner.slots.locked();
         let slot = slots.get(stream)?;
         let known = [slot.unread_since, slot.behind_since];
         known.into_iter().flatten().min()
@@ -165,7 +166,7 @@ impl FrameBus {
     pub fn publish_reading(&self, frame: Arc<Frame>, all: bool) -> bool {
         let began;
         {
-            let mut slots = lock(&self.inner.slots);
+            let mut slots = self.inner.slots.locked();
             // Read too late: the stream has gone meanwhile.
             let Some(slot) = slots
                 .get_mut(&frame.stream)
@@ -237,7 +238,7 @@ impl FramePublisher {
         captured_at: Timestamp,
     ) -> Arc<Frame> {
         let seq = {
-            let mut slots = lock(&self.bus.inner.slots);
+            let mut slots = self.bus.inner.slots.locked();
             let slot = slots.entry(self.stream.clone()).or_default();
             slot.frames += 1;
             slot.frames
@@ -245,7 +246,7 @@ impl FramePublisher {
         // Not under the lock: it takes a while.
         let changes = self.gate.look(&picture, seq, captured_at);
         let frame = {
-            let mut slots = lock(&self.bus.inner.slots);
+            let mut slots = self.bus.inner.slots.locked();
             let slot = slots.entry(self.stream.clone()).or_default();
             let mut frame = Frame::new(
                 self.stream.clone(),
@@ -271,7 +272,7 @@ impl FramePublisher {
 
 impl Drop for FramePublisher {
     fn drop(&mut self) {
-        if let Some(slot) = lock(&self.bus.inner.slots).get_mut(&self.stream) {
+        if let Some(slot) = self.bus.inner.slots.locked().get_mut(&self.stream) {
             slot.publishers = slot.publishers.saturating_sub(1);
             if slot.publishers == 0 {
                 slot.newest = None;
@@ -283,12 +284,6 @@ impl Drop for FramePublisher {
         }
         self.bus.note_change();
     }
-}
-
-/// A poisoned lock only says that some thread panicked while holding it; every
-/// section here leaves the data whole at each step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
