@@ -141,7 +141,7 @@ impl Guard {
             return Err("the timestamp is more than 5 minutes off; check both clocks");
         }
         if at < self.started {
-            // What was seen before the start is forgotten.
+            // Signatures seen before the start are forgotten.
             return Err("signed before this server's start; sign again");
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
