@@ -1,4 +1,4 @@
-//! Incidents, what people decide about them, and what was learned from that.
+//! Incidents, the decisions of people about them, and the suppressions made from false alarms.
 
 use std::convert::identity;
 
@@ -38,8 +38,7 @@ const LONGEST_WHY: usize = 2000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct IncidentsQuery {
-    /// Any of new, acknowledged, closed, with commas between them; all unless
-    /// said.
+    /// Any of new, acknowledged, closed, with commas between them; all unless given.
     #[param(pattern = "^(new|acknowledged|closed)?(,(new|acknowledged|closed)?)*$")]
     status: Option<String>,
     /// Any categories, with commas between them.
@@ -168,8 +167,7 @@ fn place(cursor: &str, sort: Sort) -> Option<Place> {
     })
 }
 
-/// An incident with all that hangs on it. Its own fields stand at the top, as
-/// in the list.
+/// Incident with all that belongs to it. Its own fields stand at the top, as in the list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct IncidentShown {
     #[serde(flatten)]
@@ -186,7 +184,7 @@ pub(crate) struct IncidentShown {
     best_evidence: Option<ProofShown>,
     /// Stills of its first and its worst moment.
     stills: Vec<ProofStill>,
-    /// The lesson that quiets it.
+    /// Suppression that covers it.
     lesson: Option<Suppression>,
     /// Cost of models for it, its panel included.
     cost: Cost,
