@@ -243,13 +243,13 @@ fn router(
         .layer(CompressionLayer::new())
 }
 
-/// Whether the process answers
+/// Liveness: the process answers
 #[utoipa::path(get, path = "/healthz", tag = "service", security(()), responses((status = 200, body = String, content_type = "text/plain", example = "ok")))]
 async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Whether everything is open
+/// Readiness: everything is open
 #[utoipa::path(get, path = "/readyz", tag = "service", responses(
     (status = 200, body = String, content_type = "text/plain", example = "ready"),
     (status = 503, description = "Draining, or the database is not writable, such as on a full disk", body = String, content_type = "text/plain", example = "not ready"),

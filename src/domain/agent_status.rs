@@ -1,4 +1,4 @@
-//! Who is on the panel, here or on another machine, and what each is doing right now, in words.
+//! Status of each agent of the panel, here or on another machine, in words.
 
 use crate::base::sync::Locked as _;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-/// One analyst at a glance: an item of `/api/agents`.
+/// Status of one analyst: an item of `/api/agents`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AgentStatus {
     pub name: String,
@@ -40,7 +40,7 @@ pub struct AgentStatus {
 }
 
 impl AgentStatus {
-    /// One that has done nothing yet, and is not enabled.
+    /// Status of an agent that has done nothing yet, and is not enabled.
     pub fn new(name: &str, provider: &str, model: &str) -> Self {
         Self {
             name: name.to_owned(),

@@ -2,20 +2,20 @@
 
 use jiff::Timestamp;
 
-/// What a model charges for, as it reported it; zero when it did not.
+/// Usage billed by a model, as it reported it; zero when it did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     pub prompt_tokens: u64,
     /// Part of the prompt that the server had kept from an earlier one.
     pub cached_tokens: u64,
-    /// What we took the prompt to cost before it was sent.
+    /// Estimate of the prompt, made before it was sent.
     pub estimated_tokens: u64,
     /// Answer and thoughts together: both are billed as output.
     pub output_tokens: u64,
 }
 
-/// What was spent with a model within a minute, or what has to be added to or
-/// taken from that.
+/// Spend on a model within a minute, or an amount to be added to or taken from
+/// that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spend {
     /// Its beginning.

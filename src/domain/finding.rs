@@ -1,4 +1,4 @@
-//! What an analyst reports, in the JSON that logs, API and sinks share.
+//! Findings of analysts, in the JSON that logs, API and sinks share.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::base::stream_name::StreamName;
 /// The name under which the server reports what it can't see.
 pub const WATCHTOWER: &str = "Watchtower";
 
-/// How bad it is, worst first.
+/// Severity of a finding, worst first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]
@@ -53,7 +53,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What it is about. The list is closed: models answer with one of these.
+/// Category of a finding. The list is closed: models answer with one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
@@ -126,7 +126,7 @@ impl fmt::Display for Category {
     }
 }
 
-/// What proves it.
+/// Evidence for a finding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
     /// Copied from the screen, secrets masked; empty when purely visual.
@@ -136,7 +136,7 @@ pub struct Evidence {
     #[serde(rename = "box")]
     #[schema(schema_with = box_or_null, required = false)]
     pub bounds: Option<[u16; 4]>,
-    /// Whether the quote stands on the screen; `None` while nobody checked.
+    /// True if the quote stands on the screen; `None` while unchecked.
     pub grounded: Option<bool>,
 }
 
@@ -201,7 +201,7 @@ pub struct FrameRef {
     pub seq: u64,
     /// Milliseconds on the stream's own clock.
     pub pts_ms: i64,
-    /// Of the JPEG as stored or sent, lower-case hexadecimal.
+    /// SHA-256 of the JPEG as stored or sent, lower-case hexadecimal.
     #[schema(pattern = "^([0-9a-f]{64})?$")]
     pub sha256: String,
 }
@@ -223,7 +223,7 @@ pub struct ModelRef {
     pub prompt: String,
 }
 
-/// One finding of one analyst: a line of `findings.jsonl`, an item of
+/// Finding of one analyst: a line of `findings.jsonl`, an item of
 /// `/api/findings`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {

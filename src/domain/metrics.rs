@@ -1,6 +1,6 @@
-//! What is counted, under the names `/metrics` shows them by.
+//! Metrics, under the names `/metrics` shows them by.
 //!
-//! One struct, handed to whoever counts; no global registry, so that two
+//! Kept in one struct, handed to whoever counts; no global registry, so that two
 //! servers in one process (the tests) don't add up. Labels come from closed
 //! sets or from validated names: nothing a publisher or a screen says can grow
 //! them.
@@ -58,7 +58,7 @@ pub struct Metrics {
     whep_answers: Family<StatusLabel, Counter>,
     /// RTP packets sent to viewers, retransmissions included.
     pub viewer_packets: Counter,
-    /// What those packets held, without their headers.
+    /// Payload bytes of those packets, without their headers.
     pub viewer_bytes: Counter,
     /// RTP packets sent again because a viewer missed them.
     pub retransmits: Counter,
@@ -124,7 +124,7 @@ struct TokenLabels {
     kind: &'static str,
 }
 
-/// How it went when agents were to answer each other.
+/// Outcome of a panel, in which agents answer each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PanelEnd {
     /// With a verdict.
@@ -471,7 +471,7 @@ impl Metrics {
             .inc_by(spent.as_secs_f64());
     }
 
-    /// What a model's answer to an agent has cost.
+    /// Counts the tokens of a model's answer to an agent.
     pub fn usage(&self, agent: &str, usage: Usage) {
         self.tokens(agent, "prompt", usage.prompt_tokens);
         self.tokens(agent, "cached", usage.cached_tokens);

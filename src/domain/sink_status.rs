@@ -1,4 +1,4 @@
-//! How each sink fares: told by the sinks, shown by the console.
+//! Delivery status of each sink: reported by the sinks, shown by the console.
 //!
 //! A few short rows behind a lock that is held to copy them.
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// How one sink fares.
+/// Delivery status of one sink.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Delivery {
     pub name: String,
@@ -88,7 +88,7 @@ impl SinkBoard {
         self.again.subscribe()
     }
 
-    /// What that sink is to send again, each told once.
+    /// Dead letters that sink is to send again, each handed out once.
     pub fn take_asked(&self, sink: &str) -> Vec<Uuid> {
         let mut taken = Vec::new();
         self.again.send_if_modified(|all| {

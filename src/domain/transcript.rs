@@ -1,5 +1,5 @@
-//! What was put to a hosted model and what it answered, as it is kept beside
-//! the incident that came of it.
+//! Transcript of a question to a hosted model and its answer, as it is kept
+//! beside the incident that came of it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::domain::finding::ModelRef;
 /// The words of one question and its answer, and which pictures went along.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawExchange {
-    /// Who the model is to be.
+    /// System prompt: the role of the model.
     pub system: String,
     pub question: String,
     pub pictures: Vec<SentPicture>,
@@ -30,24 +30,24 @@ pub struct SentPicture {
     /// In pixels, as sent.
     pub width: u32,
     pub height: u32,
-    /// Of the JPEG as sent, lower-case hexadecimal.
+    /// SHA-256 of the JPEG as sent, lower-case hexadecimal.
     pub sha256: String,
 }
 
-/// What a model was asked for.
+/// Purpose of a question to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// What it sees.
+    /// Analysis of frames.
     Look,
-    /// What it makes of another's finding.
+    /// Opinion on another analyst's finding.
     Opinion,
-    /// How the evidence bears an incident out.
+    /// Judgement of how the evidence bears an incident out.
     Verdict,
 }
 
-/// What one or more questions took, as the server told it; what it did not tell
-/// at its worst.
+/// Cost of one or more questions, as the server reported it; the worst case of
+/// what it did not report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Cost {
     pub requests: u64,
@@ -73,29 +73,29 @@ impl Cost {
     }
 }
 
-/// One question to a hosted model: an item of
+/// Transcript of one question to a hosted model: an item of
 /// `/api/incidents/{id}/transcripts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transcript {
     /// UUIDv7.
     pub id: Uuid,
-    /// Who asked.
+    /// Agent that asked.
     pub agent: String,
     pub purpose: Purpose,
     pub asked_at: Timestamp,
     /// Until the answer was there, in milliseconds.
     pub took_ms: u64,
     pub model: ModelRef,
-    /// Of the text that says who the model is to be, lower-case hexadecimal.
-    /// The text itself stays in `agents.toml`: what analysts are told is not
-    /// to be read where findings are.
+    /// SHA-256 of the system prompt, lower-case hexadecimal. The text itself
+    /// stays in `agents.toml`: the instructions of analysts are not to be read
+    /// where findings are.
     pub instructions_sha256: String,
     pub question: String,
     pub pictures: Vec<SentPicture>,
     /// The JSON that the model wrote, laid out; secrets masked, and what it
     /// repeats of its instructions withheld.
     pub answer: String,
-    /// Of the whole question, which may have led to more than one incident.
+    /// Cost of the whole question, which may have led to more than one incident.
     pub cost: Cost,
 }
 

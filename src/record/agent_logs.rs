@@ -40,8 +40,8 @@ impl AgentLogs {
         Ok(logs)
     }
 
-    /// What is news stands here in full; of what repeats itself only a count,
-    /// at 2, 3, 5, 10, 20, 50, 100 and so on.
+    /// Logs a change in full; of repeats only a count, at 2, 3, 5, 10, 20, 50,
+    /// 100 and so on.
     pub(super) fn finding(&mut self, finding: &Finding, change: &Change, own_count: u64) {
         if change.loud {
             let text = block(finding) + &standing(change);
@@ -51,8 +51,8 @@ impl AgentLogs {
         }
     }
 
-    /// What agents said to each other stands in the log of each of the two,
-    /// and the verdict in those of all who spoke.
+    /// Logs each opinion for both of its agents, and the verdict for all that
+    /// took part.
     pub(super) fn exchange(&mut self, exchange: &Exchange, incident: &Incident) {
         for opinion in &exchange.opinions {
             let text = reply(opinion, incident);

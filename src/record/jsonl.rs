@@ -134,7 +134,7 @@ impl JsonLines {
         }
     }
 
-    /// How far the file has got, when that is worth noting.
+    /// Progress of the file (sequence number, bytes), when it is worth noting.
     pub(super) fn due_note(&mut self, closing: bool) -> Option<(u64, u64)> {
         let late = closing || self.noted_at.elapsed() >= NOTED_EVERY;
         let due = self.moved || self.seq != self.noted && late;

@@ -47,7 +47,7 @@ impl LineFile {
         match self.file.write_all(lines) {
             Ok(()) => self.length += lines.len() as u64,
             Err(error) => {
-                // What can't be cut now is cut before the next lines.
+                // A failed cut is repeated before the next lines.
                 let _ = self.file.set_len(self.length);
                 return Err(error);
             }
@@ -86,7 +86,7 @@ impl LineFile {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        // What was written to the old one is not to be lost with it.
+        // Lines written to the old file are not to be lost with it.
         self.file.sync_data()?;
         (self.file, self.length) = open(&self.path)?;
         Ok(())

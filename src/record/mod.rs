@@ -70,7 +70,7 @@ struct Shared {
     telling: Arc<Semaphore>,
     heard: broadcast::Sender<Arc<Finding>>,
     events: broadcast::Sender<Event>,
-    /// What was told last.
+    /// Position of the last event broadcast.
     position: Mutex<Position>,
     /// Why the store took nothing when it was asked last.
     refused: Mutex<Option<String>>,
@@ -95,7 +95,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogPlace {
 /// With less room than this a write soon fails.
 const LEAST_ROOM: u64 = 1 << 20;
 
-/// What happened, in the order in which it became durable.
+/// Event of the record, in the order in which it became durable.
 #[derive(Debug, Clone)]
 pub enum Event {
     Finding { seq: u64, finding: Arc<Finding> },
@@ -234,7 +234,7 @@ impl Record {
         self.ask(|reply| Job::Keep(Box::new(snapshot), reply)).await
     }
 
-    /// What the screens looked like.
+    /// Stills of the screens.
     pub async fn moments(
         &self,
         query: MomentQuery,
@@ -242,7 +242,7 @@ impl Record {
         self.read(move |store| store.moments(&query)).await
     }
 
-    /// What a stream looked like last before a time, and first at or after
+    /// Stills of a stream: the last before a time, and the first at or after
     /// another.
     pub async fn moments_around(
         &self,
@@ -255,12 +255,12 @@ impl Record {
             .await
     }
 
-    /// What the record says to the words of a question.
+    /// Matches in the record for the words of a question.
     pub async fn recall(&self, words: Vec<String>) -> Result<Recollection, StoreError> {
         self.read(move |store| store.recall(&words)).await
     }
 
-    /// What people decided and wrote in a span of time, oldest first, and
+    /// Decisions and notes of people in a span of time, oldest first, and
     /// whether there was more before these.
     pub async fn done_between(
         &self,
@@ -303,7 +303,7 @@ impl Record {
         self.ask(|reply| Job::Unbury { sink, event, reply }).await
     }
 
-    /// What a sink's dead letter tells of, if both are kept.
+    /// Outbox entry of a sink's dead letter, if both are kept.
     pub async fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
         let sink = sink.to_owned();
         self.tell(move |store| store.dead_letter(&sink, event))
@@ -328,12 +328,12 @@ impl Record {
         self.ask(|reply| Job::Spend(rows, reply)).await
     }
 
-    /// What was spent on models since then, by the minute.
+    /// Spend on models since then, by the minute.
     pub async fn spent_since(&self, since: Timestamp) -> Result<Vec<Spend>, StoreError> {
         self.read(move |store| store.spent_since(since)).await
     }
 
-    /// What happened to incidents after that place, oldest first.
+    /// Outbox entries after that place, oldest first.
     pub async fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.tell(move |store| store.happened_after(seq, limit))
             .await
@@ -361,7 +361,7 @@ impl Record {
         self.tell(move |store| store.dead_count(&sink)).await
     }
 
-    /// How far a named reader has got, if there is one.
+    /// Position of a named reader, if there is one.
     pub async fn cursor_if_any(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let name = name.to_owned();
         let cursor = self.tell(move |store| store.cursor(&name)).await?;
@@ -376,7 +376,7 @@ impl Record {
 
     async fn ask<T, E: From<Stopped>>(&self, job: impl FnOnce(Reply<T, E>) -> Job) -> Result<T, E> {
         let (reply, answer) = oneshot::channel();
-        // One that is not taken drops its reply.
+        // A job that is not taken drops its reply.
         let _ = self.to_disk.send(job(reply)).await;
         answer.await.unwrap_or_else(|_| Err(Stopped.into()))
     }
@@ -392,8 +392,8 @@ impl Record {
         self.shared.events.subscribe()
     }
 
-    /// What was told last. To miss nothing: take the position, then
-    /// [`Self::events`], then read what came after the position.
+    /// Position of the last event broadcast. To miss nothing: take the position,
+    /// then [`Self::events`], then read what came after the position.
     pub fn position(&self) -> Position {
         *self.shared.position.locked()
     }
@@ -418,8 +418,8 @@ impl Record {
         Ok(found.map(|(_, finding)| finding))
     }
 
-    /// What was put to models for an incident, oldest first; `None` when there
-    /// is no such incident.
+    /// Transcripts of an incident, oldest first; `None` when there is no such
+    /// incident.
     pub async fn transcripts(&self, incident: Uuid) -> Result<Option<Vec<Transcript>>, StoreError> {
         self.read(move |store| store.transcripts(incident)).await
     }
@@ -449,7 +449,7 @@ impl Record {
         self.read(move |store| store.seq_of(finding)).await
     }
 
-    /// How far a named reader has got.
+    /// Position of a named reader; 0 when there is none.
     pub async fn cursor(&self, name: &str) -> Result<u64, StoreError> {
         let name = name.to_owned();
         let cursor = self.read(move |store| store.cursor(&name)).await?;

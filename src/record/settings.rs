@@ -14,7 +14,7 @@ pub struct StoreSettings {
     /// An incident not seen for so long speaks up when it is seen again, and
     /// is reopened if it was closed.
     pub quiet_time: Duration,
-    /// Whether stills are kept as evidence.
+    /// Flag: keep stills as evidence.
     pub keep_stills: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct History {
     pub redact: Redact,
 }
 
-/// What was kept of a stream last.
+/// Last snapshot kept of a stream.
 struct Kept {
     generation: u64,
     at: Timestamp,

@@ -21,12 +21,12 @@ use crate::record::store::{
     Writer, Written,
 };
 
-/// How often what is too old is looked for.
+/// Time between two sweeps for records too old.
 const SWEPT_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Time between two looks whether there is too much: in between a screen full of
 /// text may be written many times.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
-/// How long until something that failed is tried again without being asked.
+/// Delay until something that failed is tried again without being asked.
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(super) enum Job {
 
 pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 
-/// What is left of a job once its write is on its way.
+/// Remainder of a job once its write is on its way.
 enum Answer {
     Publish(Reply<Arc<Finding>, PublishError>),
     Decide(Reply<Change, Refusal>),
@@ -90,7 +90,7 @@ pub(super) struct WriterThread {
 impl WriterThread {
     /// Ends when nobody is left who could publish.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        // Of this thread alone, for waiting with a deadline.
+        // Runtime of this thread alone, for waiting with a deadline.
         let timer = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
@@ -234,7 +234,7 @@ impl WriterThread {
         self.shared.refused.locked().is_some()
     }
 
-    /// Whether the store takes something again.
+    /// Tests if the store takes a write again.
     fn probe(&mut self) {
         let probe = Write::Advance {
             name: "probe".to_owned(),

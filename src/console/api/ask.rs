@@ -55,7 +55,7 @@ pub(crate) struct Question {
     question: String,
 }
 
-/// What the record says to a question.
+/// Answer of the record to a question.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Answer {
     /// False: the record does not say.
@@ -64,14 +64,14 @@ pub(crate) struct Answer {
     /// Oldest first, at most 8.
     citations: Vec<Citation>,
     by: By,
-    /// Of the answer; null where it was searched.
+    /// Model of the answer; null where it was searched.
     model: Option<ModelRef>,
     cost: Option<Cost>,
     /// Why the configured model did not answer; null if it did, or if none is.
     note: Option<String>,
 }
 
-/// Who has answered.
+/// Source of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum By {
@@ -79,7 +79,7 @@ enum By {
     Model,
 }
 
-/// What an answer stands on.
+/// Source that an answer cites.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Citation {
     /// When the line appeared, or the picture of the finding was captured.
@@ -87,14 +87,14 @@ pub(crate) struct Citation {
     stream: String,
     /// The line as it stood there, or the finding's title.
     text: String,
-    /// Who found it; null for a line of a screen.
+    /// Agent that found it; null for a line of a screen.
     agent: Option<String>,
     incident: Option<Uuid>,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     #[serde(rename = "box")]
     #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
     bounds: Option<[u16; 4]>,
-    /// What the screen looked like; null where no still was kept within 30 s.
+    /// Still of the screen; null where none was kept within 30 s.
     still: Option<StillShown>,
 }
 
@@ -157,7 +157,7 @@ pub(crate) async fn ask(
     Ok(Json(answer))
 }
 
-/// What is asked for, as the beginnings of words: "logins" finds "login" too.
+/// Search terms, as the beginnings of words: "logins" finds "login" too.
 fn words(question: &str) -> Vec<String> {
     let words = question.split(|c: char| !c.is_alphanumeric());
     let words = words.map(str::to_lowercase);
@@ -218,7 +218,7 @@ fn entries(words: &[String], found: Recollection) -> Vec<Entry> {
     entries
 }
 
-/// How many of the words a text holds, each as the beginning of a word.
+/// Number of the words a text holds, each as the beginning of a word.
 fn held(words: &[String], text: &str) -> usize {
     let text = text.to_lowercase();
     let there: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();

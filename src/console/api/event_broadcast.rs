@@ -1,4 +1,4 @@
-//! What happens, put into words once for all who listen.
+//! Broadcast of events, encoded once for all listeners.
 //!
 //! Server-sent events are text (HTML Living Standard, section 9.2). Encoding
 //! and sending each for each listener would cost the more the more of them
@@ -27,7 +27,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const MOST_GATHERED: usize = 256;
 /// States change many times a second at worst; nobody reads faster than this.
 const STATES_EVERY: Duration = Duration::from_millis(250);
-/// What a listener may be behind; then it re-reads the record.
+/// Chunks a listener may be behind; then it re-reads the record.
 const HELD: usize = 64;
 
 /// Something to be sent.
@@ -40,7 +40,7 @@ pub(crate) enum SseChunk {
         events: Vec<Event>,
         text: Bytes,
     },
-    /// How the panel or the streams are now.
+    /// Current state of the panel or of the streams.
     State(Bytes),
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct EventBroadcast {
     chunks: broadcast::Sender<Arc<SseChunk>>,
 }
 
-/// What became of what happened within [`GATHER`].
+/// Result of gathering events for [`GATHER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gathered {
     All,
@@ -59,7 +59,7 @@ enum Gathered {
 }
 
 impl EventBroadcast {
-    /// One that nobody feeds yet.
+    /// Broadcast without a source yet.
     pub(crate) fn new() -> Self {
         let (chunks, _) = broadcast::channel(HELD);
         Self { chunks }
@@ -156,7 +156,7 @@ pub(crate) fn put(text: &mut String, event: &Event, at: &mut Position) {
     }
 }
 
-/// One event with its place, where a client resumes.
+/// Appends an event with its place, where a client resumes.
 pub(crate) fn placed(text: &mut String, kind: &str, at: Position, data: &impl Serialize) {
     text.push_str(&place(at));
     text.push_str(&event(kind, data));
@@ -254,7 +254,7 @@ mod tests {
                 spans.push((from.seq, to.seq));
             }
         }
-        // One who is at 1 sees that the next begins at 5, and looks back.
+        // A listener at 1 sees that the next begins at 5, and looks back.
         assert_eq!(spans, [(0, 1), (5, 5)]);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Resume {
     last_event_id: Option<String>,
 }
 
-/// What happens, as it happens (server-sent events)
+/// Events as they happen (server-sent events)
 ///
 /// `finding` (a finding), `incident` (a change of one, and how it is after it),
 /// `agents` (the panel) and `streams` (each with name and state). A client that
@@ -160,7 +160,7 @@ impl Feed {
         }
     }
 
-    /// What a look back has sent already is not sent again.
+    /// Sends a chunk, without the part that a look back has sent already.
     async fn tell(&mut self, chunk: &Arc<SseChunk>) -> Result<(), Gone> {
         match chunk.as_ref() {
             SseChunk::State(text) => self.send(text.clone()).await,
@@ -184,7 +184,7 @@ impl Feed {
         }
     }
 
-    /// How things are now, and what happened meanwhile.
+    /// Sends the current state, and the events missed meanwhile.
     async fn catch_up(&mut self) -> Result<(), Gone> {
         self.send(event_broadcast::agents(&self.state.console))
             .await?;
@@ -216,7 +216,7 @@ impl Feed {
             let mut text = String::new();
             for (revision, version, incident) in page {
                 self.at.revision = revision;
-                // What changed is the sum of what was missed.
+                // Changes missed are sent as their sum.
                 let change = json!({
                     "revision": revision,
                     "change": "missed",

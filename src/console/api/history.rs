@@ -30,8 +30,8 @@ pub(crate) struct MomentsQuery {
     since: Option<Timestamp>,
     /// Before (RFC 3339).
     until: Option<Timestamp>,
-    /// One still of each stream in so many seconds, the newest, 1 to 86400;
-    /// else all.
+    /// Interval in seconds, 1 to 86400, of which the newest still of each
+    /// stream; else all.
     #[param(minimum = 1, maximum = 86400)]
     every: Option<u32>,
     /// `next` of the page before.
@@ -48,7 +48,7 @@ pub(crate) struct StillShown {
     stream: String,
     seen_at: Timestamp,
     frame_seq: u64,
-    /// Of the picture, lower-case hexadecimal.
+    /// SHA-256 of the picture, lower-case hexadecimal.
     sha256: String,
     /// Where it is served, on this server.
     url: String,
@@ -128,7 +128,7 @@ pub(crate) struct Span {
     until: Option<Timestamp>,
 }
 
-/// What people did within a span, and what models cost in it.
+/// Actions of people within a span, and the cost of models in it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Handover {
     since: Timestamp,
@@ -140,7 +140,7 @@ pub(crate) struct Handover {
     spent: Vec<SpentOn>,
 }
 
-/// What was spent with one model.
+/// Spend on one model.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 struct SpentOn {
     provider: String,
@@ -149,7 +149,7 @@ struct SpentOn {
     cost: Cost,
 }
 
-/// What a shift hands over beside its incidents
+/// Shift handover, beside its incidents: actions of people and cost of models
 #[utoipa::path(get, path = "/api/handover", tag = "history", params(Span), responses((status = 200, body = Handover), Failed))]
 pub(crate) async fn handover(
     State(state): State<AppState>,
@@ -173,7 +173,7 @@ pub(crate) async fn handover(
     }))
 }
 
-/// What was spent with each model, in the order they were first asked.
+/// Spend on each model, in the order they were first asked.
 fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
     let mut models: Vec<Spend> = Vec::new();
     for spend in minutes {
@@ -194,7 +194,7 @@ fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
 
 impl From<Spend> for SpentOn {
     fn from(spend: Spend) -> Self {
-        // What is given back may stand in a later minute than what was set aside.
+        // Refunds may stand in a later minute than the amount set aside.
         let amount = |n: i64| u64::try_from(n).unwrap_or_default();
         Self {
             provider: spend.provider,

@@ -142,7 +142,7 @@ impl Guard {
             return Err("the timestamp is more than 5 minutes off; check both clocks");
         }
         if at < self.started {
-            // What was seen before the start is forgotten.
+            // Signatures seen before the start are forgotten.
             return Err("signed before this server's start; sign again");
         }
         let mut seen = self.seen.locked();

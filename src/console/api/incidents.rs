@@ -1,4 +1,4 @@
-//! Incidents, what people decide about them, and what was learned from that.
+//! Incidents, the decisions of people about them, and the suppressions made from false alarms.
 
 use std::convert::identity;
 
@@ -29,7 +29,7 @@ use crate::record::store::{
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
 const FINDINGS: usize = 50;
-/// What was there by then is part of it.
+/// Least delay of the still `after`: an earlier one shows the incident itself.
 const BEHIND: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_NAME: usize = 100;
 const LONGEST_WHY: usize = 2000;
@@ -38,8 +38,7 @@ const LONGEST_WHY: usize = 2000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct IncidentsQuery {
-    /// Any of new, acknowledged, closed, with commas between them; all unless
-    /// said.
+    /// Any of new, acknowledged, closed, with commas between them; all unless given.
     #[param(pattern = "^(new|acknowledged|closed)?(,(new|acknowledged|closed)?)*$")]
     status: Option<String>,
     /// Any categories, with commas between them.
@@ -168,8 +167,7 @@ fn place(cursor: &str, sort: Sort) -> Option<Place> {
     })
 }
 
-/// An incident with all that hangs on it. Its own fields stand at the top, as
-/// in the list.
+/// Incident with all that belongs to it. Its own fields stand at the top, as in the list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct IncidentShown {
     #[serde(flatten)]
@@ -180,15 +178,15 @@ pub(crate) struct IncidentShown {
     decisions: Vec<Decision>,
     /// The same.
     notes: Vec<Note>,
-    /// What its stream looked like before it was first seen, and after.
+    /// Stills of its stream before it was first seen, and after.
     before: Option<StillShown>,
     after: Option<StillShown>,
     best_evidence: Option<ProofShown>,
-    /// Of its first and its worst moment.
+    /// Stills of its first and its worst moment.
     stills: Vec<ProofStill>,
-    /// The lesson that quiets it.
+    /// Suppression that covers it.
     lesson: Option<Suppression>,
-    /// What models took for it, its panel included.
+    /// Cost of models for it, its panel included.
     cost: Cost,
     /// The newest 50; the rest by `/api/findings?incident=`.
     findings: List<Finding>,
@@ -204,7 +202,7 @@ struct ProofShown {
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
     r#box: Option<[u16; 4]>,
-    /// Whether it was found on the screen; null where nobody checked.
+    /// True if it was found on the screen; null where unchecked.
     grounded: Option<bool>,
 }
 
@@ -215,7 +213,7 @@ struct ProofStill {
     moment: &'static str,
     seen_at: Timestamp,
     finding: Uuid,
-    /// Of the picture, lower-case hexadecimal.
+    /// SHA-256 of the picture, lower-case hexadecimal.
     sha256: String,
     /// Where it is served, on this server.
     url: String,
@@ -233,7 +231,7 @@ impl From<KeptStill> for ProofStill {
     }
 }
 
-/// One incident with its findings, decisions, notes and evidence
+/// Incident with its findings, decisions, notes and evidence
 #[utoipa::path(
     get,
     path = "/api/incidents/{id}",
@@ -304,7 +302,7 @@ fn shown(
     }
 }
 
-/// What was put to models for an incident, and what they answered
+/// Transcripts of an incident: questions to models, and their answers
 ///
 /// Oldest first: how it began, and the newest. Nothing where rules found it.
 #[utoipa::path(
@@ -327,12 +325,12 @@ pub(crate) async fn transcripts(
     Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
 }
 
-/// What a person sends to decide about an incident.
+/// Decision of a person about an incident, as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatusBody {
     status: Status,
-    /// Who decides, 1 to 100 characters.
+    /// Name of the person who decides, 1 to 100 characters.
     #[schema(
         min_length = 1,
         max_length = 100,
@@ -380,11 +378,11 @@ pub(crate) async fn set_status(
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
 
-/// What a person sends to write something beside an incident.
+/// Note of a person on an incident, as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoteBody {
-    /// Who writes, 1 to 100 characters.
+    /// Name of the author, 1 to 100 characters.
     #[schema(
         min_length = 1,
         max_length = 100,
@@ -431,7 +429,7 @@ pub(crate) async fn annotate(
     Ok((StatusCode::CREATED, etag, Json(change)).into_response())
 }
 
-/// Who does it.
+/// Name of the person who acts, checked and trimmed.
 fn person(by: &str) -> Result<String, Problem> {
     if is_blank(by) || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must be a name of 1 to {LONGEST_NAME} characters");
@@ -516,7 +514,7 @@ pub(crate) async fn suppressions_moved(uri: Uri) -> Redirect {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Remover {
-    /// Who removes it, at most 100 characters; "unnamed" unless said.
+    /// Name of the person who removes it, at most 100 characters; "unnamed" unless given.
     #[param(
         min_length = 1,
         max_length = 100,

@@ -1,4 +1,4 @@
-//! What is there now: streams, the panel, its budget, and the newest picture.
+//! Live state: streams, the panel, its budget, and the newest picture.
 
 use std::cmp::Reverse;
 
@@ -28,11 +28,12 @@ pub(crate) struct StreamShown {
     since: Timestamp,
     /// Since when its publisher is gone; null while it is there.
     lost_since: Option<Timestamp>,
-    /// Of the newest picture, like width and height (pixels); null before one.
+    /// Codec of the newest picture, like width and height (pixels); null before
+    /// one.
     codec: Option<String>,
     width: Option<u32>,
     height: Option<u32>,
-    /// Of all its publishers, as is what follows.
+    /// Total of all its publishers, like the counts that follow.
     video_units: u64,
     audio_units: u64,
     keyframes: u64,
@@ -102,7 +103,7 @@ pub(crate) async fn agents(State(state): State<AppState>) -> Json<List<AgentStat
     Json(List::whole(state.console.board.agents()))
 }
 
-/// What hosted models have cost, and what that has led to
+/// Cost of hosted models, and the restrictions it led to
 #[utoipa::path(get, path = "/api/budget", tag = "live", responses((status = 200, body = Standing)))]
 pub(crate) async fn budget(State(state): State<AppState>) -> Json<Standing> {
     Json(state.console.budget.standing())

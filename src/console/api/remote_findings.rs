@@ -27,7 +27,7 @@ const NAME: usize = 128;
 // In items.
 const EVIDENCE: usize = 32;
 const TECHNIQUES: usize = 32;
-/// How far the clocks of two machines may differ.
+/// Clock skew allowed between two machines.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// Takes in what an agent on another machine has found
@@ -63,7 +63,7 @@ pub(crate) async fn report(
         return Err(Problem::new(StatusCode::CONFLICT, why));
     }
     let finding = cleaned(finding);
-    // One at a time, so that the same one sent twice at once is stored once.
+    // Taken in turn, so that the same one sent twice at once is stored once.
     let _turn = state.reports.lock().await;
     let console = &state.console;
     let known = console.findings.finding(finding.id).await;

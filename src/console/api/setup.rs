@@ -1,4 +1,4 @@
-//! What somebody needs who sets Watchtower up, or wonders why nothing comes.
+//! Setup information: for setting Watchtower up, or finding why nothing comes.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use crate::record::store::Disk;
 pub struct Endpoints {
     pub rtmp: SocketAddr,
     pub rtmps: Option<SocketAddr>,
-    /// Whether a stream key is needed. The key itself is not told here.
+    /// True if a stream key is needed. The key itself is not given here.
     pub stream_key: bool,
     /// As configured for WebRTC: how the machine is reached from outside.
     pub public_address: Option<String>,
@@ -41,24 +41,23 @@ impl From<SocketAddr> for Door {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SetupShown {
-    /// Of Watchtower.
+    /// Version of Watchtower.
     version: &'static str,
     rtmp: Door,
     /// Null where it is not on.
     rtmps: Option<Door>,
-    /// Whether publishers need a stream key; without one only this machine may
+    /// True if publishers need a stream key; without one only this machine may
     /// publish.
     stream_key: bool,
     /// `--public-address`; null unless given.
     public_address: Option<String>,
-    /// Whether anybody reads the screens' text; without that there is no
-    /// search and no history.
+    /// True if the screens' text is read; without that there is no search and
+    /// no history.
     reads_screens: bool,
     disk: Disk,
     /// Wrong about the machine: a full disk, a wrong clock; each a sentence.
     faults: Vec<String>,
-    /// Who wanted to publish and may not, the newest first; never what they
-    /// said.
+    /// Rejected publishers, the newest first; never what they sent.
     refused: Vec<RejectedPublisher>,
 }
 

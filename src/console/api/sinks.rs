@@ -1,4 +1,4 @@
-//! How findings get where the team works.
+//! Sinks: delivery of findings to where the team works.
 
 use std::convert::identity;
 
@@ -16,7 +16,7 @@ use crate::console::http::problem::{Failed, Problem};
 use crate::domain::sink_status::Delivery;
 use crate::record::store::Buried;
 
-/// How a sink fares.
+/// Delivery status of a sink.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SinkShown {
     #[serde(flatten)]
@@ -49,7 +49,7 @@ pub(crate) struct DeadQuery {
     limit: Option<usize>,
 }
 
-/// What the other side of a sink has refused for good, the newest first
+/// Dead letters, refused for good by the other side of a sink, the newest first
 #[utoipa::path(
     get,
     path = "/api/sinks/{name}/dead",

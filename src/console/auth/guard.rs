@@ -250,7 +250,7 @@ pub(crate) async fn guard(
         let exposed = HeaderValue::from_static("location, etag, retry-after, x-watchtower-behind");
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
-    // What is allowed depends on who asks.
+    // Permission depends on the origin that asks.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     as_it_is(headers);
     // Pages that may call us may show what we answer.

@@ -165,7 +165,7 @@ fn wanted(headers: &HeaderMap) -> String {
         .get(header::REFERER)
         .and_then(|url| url.to_str().ok());
     let from = from.and_then(|url| Url::parse(url).ok());
-    // Of our own site, whatever it says: nothing but the query is taken over.
+    // Stays on our own site, whatever it says: only the query is taken over.
     match from.as_ref().and_then(Url::query) {
         Some(query) => format!("/?{query}"),
         None => "/".to_owned(),
@@ -246,7 +246,7 @@ impl Sessions {
         now: i64,
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) -> Session {
-        // What is over lets nobody in, and tells nobody anything.
+        // Expired sessions let nobody in, and reveal nothing.
         let holding = cookies.iter().filter(|told| told.until > now);
         if holding.clone().any(|told| self.knows(told)) {
             return Session::Open;

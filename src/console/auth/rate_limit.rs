@@ -1,5 +1,5 @@
-//! How many wrong tokens an address may show, be it in the form, as a bearer or
-//! as what a cookie was made with.
+//! Limit of the wrong tokens an address may show, be it in the form, as a bearer
+//! or as the one a cookie was made with.
 //!
 //! An address that has shown too many is answered 429 whatever it shows, the
 //! right token included, which would else be told from the wrong ones. Nobody

@@ -1,5 +1,5 @@
-//! What a client has already is not sent again (RFC 9110, section 13.1.2), and
-//! what may be kept at all.
+//! Conditional requests: a body the client has already is not sent again (RFC
+//! 9110, section 13.1.2); and cache control of the answers.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Of the items of a list, empty ones among them.
+/// Separators of the items of a list, empty ones among them.
 const BETWEEN: [char; 3] = [' ', '\t', ','];
 
 /// With an entity tag it may be kept, and is asked for again each time; all
@@ -52,7 +52,7 @@ fn names(asked: &HeaderValue, tag: &HeaderValue) -> bool {
         .any(|one| one.trim() == "*" || strong(one) == tag)
 }
 
-/// What `If-Match` demands (RFC 9110, section 13.1.1).
+/// Precondition of `If-Match` (RFC 9110, section 13.1.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
     /// Nothing, or that there is anything at all.

@@ -1,4 +1,4 @@
-//! What all lists answer, and how they are asked for pages.
+//! Form of all list answers, and the query for their pages.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub(crate) struct List<T> {
 }
 
 impl<T> List<T> {
-    /// Of a list without pages.
+    /// List without pages.
     pub(crate) fn whole(items: Vec<T>) -> Self {
         Self { items, next: None }
     }

@@ -12,12 +12,12 @@ const KIND: &str = "application/problem+json";
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     r#type: &'static str,
-    /// Of the status.
+    /// Title of the status.
     title: &'static str,
     #[serde(serialize_with = "number")]
     #[schema(value_type = u16)]
     status: StatusCode,
-    /// What is wrong, and what was expected.
+    /// Explanation of what is wrong, and what was expected.
     detail: String,
 }
 
@@ -25,7 +25,7 @@ fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::
     to.serialize_u16(status.as_u16())
 }
 
-/// What whatever reads the record may answer instead.
+/// Errors of the handlers that read the record.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) enum Failed {
@@ -37,7 +37,7 @@ pub(crate) enum Failed {
     Store(Problem),
 }
 
-/// What whatever changes an incident may answer instead.
+/// Errors of the handlers that change an incident.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) enum NotDone {

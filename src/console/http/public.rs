@@ -1,5 +1,5 @@
-//! What stands in front of the routes outside the guard: a stranger may send
-//! them what he likes, at his own pace.
+//! Protection of the routes outside the guard: a stranger may send them
+//! anything, at any pace.
 
 use std::time::Duration;
 

@@ -31,15 +31,15 @@ use crate::console::http::write_deadline::WriteDeadline;
 /// After the listener failed (no file descriptors left, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What may be held open by people nobody knows.
+/// Limits on connections held open by unauthenticated clients.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) caps: Caps,
-    /// How long the next request's header may take, from when it could begin:
-    /// so long an idle connection is kept, too.
+    /// Time limit for the next request's header, from when it could begin: so
+    /// long an idle connection is kept, too.
     pub(crate) header: Duration,
-    /// How long nothing of what is sent may be taken: who reads at all, as
-    /// slowly as it may be, takes something of it.
+    /// Time limit for sending without any progress: a client that reads at
+    /// all, however slowly, makes some.
     pub(crate) write: Duration,
 }
 
@@ -120,7 +120,7 @@ fn contain(ended: Result<(), JoinError>) {
     }
 }
 
-/// What every connection needs.
+/// State shared by all connections.
 struct Shared {
     router: Router,
     http: Builder<TokioExecutor>,
@@ -139,7 +139,7 @@ impl Shared {
         match self.shutdown.run_until_cancelled(handshake).await {
             None => {}
             Some(Ok(stream)) => self.speak(stream, peer).await,
-            // How port scans and health checks of load balancers look.
+            // Port scans and health checks of load balancers look like this.
             Some(Err(error @ HandshakeError::HungUp)) => {
                 debug!(%peer, "HTTPS connection closed: {error}");
             }

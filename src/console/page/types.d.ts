@@ -1,4 +1,4 @@
-// What the API answers, for the type checker alone. `api` is made from
+// Types of the API's answers, for the type checker alone. `api` is made from
 // docs/openapi.json when the types are checked (scripts/check-page.sh).
 
 import type { components } from 'api';

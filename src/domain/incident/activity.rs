@@ -1,5 +1,5 @@
-//! What is going on, apart from the words it is told in: a failed login by any
-//! name is `brute_force`.
+//! Activity that a text describes, apart from its wording: a failed login by
+//! any name is `brute_force`.
 //!
 //! A phrase is matched against lower-case text in which everything but letters
 //! and digits became one blank, at the start of a word. What the list does not
@@ -51,8 +51,8 @@ fn first<'a>(
     first.map(|(_, _, name)| name)
 }
 
-/// Whether the one who attacks is the one that is connected to: a shell, a
-/// beacon and stolen data go out from the victim.
+/// True if the attacker is the one that is connected to: a shell, a beacon and
+/// stolen data go out from the victim.
 pub(super) fn goes_out(activity: &str) -> bool {
     [
         "malicious_shell",

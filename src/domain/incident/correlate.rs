@@ -1,4 +1,4 @@
-//! Whether a finding is about what an incident is about.
+//! Correlation of findings with incidents: do both have the same subject?
 //!
 //! In this order: names that contradict each other keep things apart (another
 //! address is another attack); the same lines on the screen are the same
@@ -20,7 +20,7 @@ const ENOUGH_LINES: f32 = 0.5;
 /// Share of names that two must have in common, of the side that has fewer.
 const ENOUGH_NAMES: f32 = 0.5;
 
-/// How much two subjects have in common; more is more.
+/// Similarity of two subjects; greater is more similar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Similarity {
     tier: u8,
@@ -175,7 +175,7 @@ enum Addresses {
     Contradict,
     /// Whoever did it is named on one side at most.
     SameVictim,
-    /// One names who did it, the other to whom.
+    /// Attackers are named by one side only, targets by the other.
     Silent,
 }
 
@@ -226,7 +226,7 @@ impl Addresses {
     }
 }
 
-/// Of the fewer names, so many that the more have too.
+/// Share of the smaller set of names that the larger has too, 0 to 1.
 fn share(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f32 {
     a.intersection(b).count() as f32 / a.len().min(b.len()).max(1) as f32
 }

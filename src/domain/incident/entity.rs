@@ -48,7 +48,7 @@ impl EntityKind {
     }
 }
 
-/// One named thing, normalised.
+/// Named thing, normalised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Entity {
     pub kind: EntityKind,
@@ -63,8 +63,8 @@ impl Entity {
         }
     }
 
-    /// What it is compared by: a host by its first label, because one tool
-    /// says `web-01` and the next `web-01.example.com`.
+    /// Comparison key: of a host its first label, because one tool says
+    /// `web-01` and the next `web-01.example.com`.
     pub(super) fn key(&self) -> &str {
         match self.kind {
             EntityKind::Host => self.value.split('.').next().unwrap_or(&self.value),

@@ -1,4 +1,4 @@
-//! What a finding or an incident is about.
+//! Fingerprint: the subject of a finding or an incident.
 
 use std::collections::BTreeSet;
 
@@ -26,11 +26,11 @@ pub struct Fingerprint {
     pub(super) category: Category,
     pub(super) quotes: Vec<Quote>,
     pub(super) activity: Option<Activity>,
-    /// What tells it apart from others of its kind.
+    /// Names that distinguish it from others of its kind.
     pub(super) entities: BTreeSet<Entity>,
-    /// Of the addresses among them.
+    /// Roles of the addresses among them.
     pub(super) roles: Roles,
-    /// Of titles, for what has nothing else to go by.
+    /// Words of titles, for a subject that has nothing else to compare.
     pub(super) words: BTreeSet<String>,
     /// Names of hosts that an analyst gave and no line shows. Of a finding
     /// only: not stored.

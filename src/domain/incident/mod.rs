@@ -1,5 +1,5 @@
-//! What findings add up to: incidents, what people decided about them, and the
-//! lessons learned from false alarms.
+//! Incidents that findings add up to, the decisions of people about them, and
+//! the suppressions made from false alarms.
 //!
 //! Plain data, and the pure rules by which findings belong together:
 //! [`Fingerprint`] says what a finding is about, [`Subject::similarity`] whether two
@@ -29,7 +29,7 @@ pub use correlate::Similarity;
 pub use entity::{Entity, EntityKind};
 pub use opinion::{Exchange, Opinion, PanelVerdict, Stance};
 
-/// What has been decided about an incident.
+/// Triage status of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -64,9 +64,9 @@ pub struct Incident {
     #[serde(with = "stream_name")]
     #[schema(value_type = String)]
     pub stream: StreamName,
-    /// Of its worst finding.
+    /// Title of its worst finding.
     pub title: String,
-    /// Of its first finding.
+    /// Category of its first finding.
     pub category: Category,
     /// The highest so far.
     pub severity: Severity,
@@ -79,12 +79,12 @@ pub struct Incident {
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
     pub entities: Vec<Entity>,
-    /// Whether any of its quotes was found on the screen; `None` while nobody
-    /// checked.
+    /// True if any of its quotes was found on the screen; `None` while
+    /// unchecked.
     pub grounded: Option<bool>,
-    /// What other agents said to it when asked, in the order they did.
+    /// Opinions of other agents when asked, in the order given.
     pub opinions: Vec<Opinion>,
-    /// How the panel settled it.
+    /// Verdict of the panel.
     pub verdict: Option<PanelVerdict>,
 }
 
@@ -169,7 +169,7 @@ pub struct Change {
     pub incident: Incident,
 }
 
-/// One decision about an incident.
+/// Decision about an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     pub status: Status,
@@ -181,11 +181,12 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Who reopens what returned and closes what a lesson covers.
+    /// Author of automatic decisions: to reopen an incident that returned, to
+    /// close one that a suppression covers.
     pub const WATCHTOWER: &'static str = "watchtower";
 }
 
-/// What a person wrote beside an incident.
+/// Note of a person on an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Note {
     pub by: String,
@@ -193,7 +194,7 @@ pub struct Note {
     pub text: String,
 }
 
-/// What a person learned us: findings like these are no news.
+/// Suppression made by a person: findings like these raise no alert.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Suppression {
     pub id: Uuid,
@@ -205,9 +206,9 @@ pub struct Suppression {
     pub by: String,
     pub at: Timestamp,
     pub why: String,
-    /// What it quiets, in words.
+    /// Scope of the suppression, in words.
     pub covers: String,
-    /// Findings quieted so far.
+    /// Findings suppressed so far.
     pub quieted: u64,
     pub last_quieted: Option<Timestamp>,
 }

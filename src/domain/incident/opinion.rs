@@ -1,5 +1,5 @@
-//! What the panel makes of an incident: each analyst's opinion, and how the
-//! evidence critic settles it.
+//! Assessment of an incident by the panel: each analyst's opinion, and the
+//! evidence critic's verdict.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::domain::finding::{Evidence, ModelRef, Severity};
 use crate::domain::transcript::Transcript;
 
-/// What one analyst says to another's finding.
+/// Position an analyst takes on another's finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stance {
@@ -46,13 +46,13 @@ impl fmt::Display for Stance {
     }
 }
 
-/// One analyst's answer to another: an item of an incident's `opinions`.
+/// Answer of one analyst to another: an item of an incident's `opinions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Opinion {
     pub agent: String,
-    /// Whom it answers: the analyst of the first finding.
+    /// Analyst it answers: the one of the first finding.
     pub to: String,
-    /// How bad the finding is that it answers.
+    /// Severity of the finding it answers.
     #[serde(default)]
     pub reported: Option<Severity>,
     pub stance: Stance,
@@ -69,16 +69,16 @@ pub struct Opinion {
 }
 
 impl Opinion {
-    /// Whether a finding that bad was put to it, or a worse one. What was
-    /// written before that was kept counts as all there was.
+    /// True if it answers a finding of that severity, or a worse one. An
+    /// opinion stored before `reported` was kept counts for any severity.
     pub fn is_of(&self, severity: Severity) -> bool {
         // Worst comes first.
         self.reported.is_none_or(|reported| reported <= severity)
     }
 }
 
-/// How an incident stands after its panel: its `verdict`. The severity of the
-/// incident itself stays the highest that was found.
+/// Result of an incident's panel: its `verdict`. The severity of the incident
+/// itself stays the highest that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PanelVerdict {
     /// Whoever settled it.
@@ -87,18 +87,18 @@ pub struct PanelVerdict {
     /// 0 to 1.
     pub confidence: f32,
     pub text: String,
-    /// Who does not agree with it.
+    /// Agents that do not agree with it.
     pub dissent: Vec<String>,
     pub at: Timestamp,
     pub model: ModelRef,
 }
 
-/// What a panel said to an incident.
+/// Opinions and verdict of a panel on an incident.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exchange {
     pub opinions: Vec<Opinion>,
     /// Not yet, or nobody could settle it.
     pub verdict: Option<PanelVerdict>,
-    /// What was asked and answered for it, where a model was.
+    /// Questions and answers behind it, where a model was asked.
     pub transcripts: Vec<Transcript>,
 }

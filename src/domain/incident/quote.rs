@@ -40,7 +40,8 @@ impl Quote {
         &self.folded
     }
 
-    /// Whether one is the other, or a part of it, give or take a misread letter.
+    /// True if they are equal, or one is a part of the other, give or take a
+    /// misread letter.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         if self.folded == other.folded {
             return true;
@@ -62,7 +63,7 @@ impl Quote {
         same == shorter || (same * 2 >= shorter && self.is_misread(other))
     }
 
-    /// Whether the words of the shorter that the longer lacks are there with a
+    /// True if the words of the shorter that the longer lacks are there with a
     /// letter or two read wrong.
     fn is_misread(&self, other: &Self) -> bool {
         let (short, long) = if self.words.len() <= other.words.len() {
@@ -78,7 +79,8 @@ impl Quote {
     }
 }
 
-/// One letter in four, at least four letters: `passwoid` for `password`.
+/// True if at most one letter in four differs, in words of at least four:
+/// `passwoid` for `password`.
 fn is_near(a: &str, b: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let most = a.len().min(b.len()) / 4;

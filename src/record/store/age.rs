@@ -1,4 +1,4 @@
-//! How old something is, where only a clock tells.
+//! Age of records, where only a clock gives it.
 //!
 //! A clock may be wrong: by years before the network is up, by hours after a
 //! virtual machine slept. So nothing is too old by a clock that has not gone
@@ -22,7 +22,7 @@ pub(super) const SETTLED: Duration = Duration::from_secs(10 * 60);
 pub(super) const DOUBTED: Duration = Duration::from_secs(24 * 60 * 60);
 /// The record may be that much older without a doubt.
 const AWAY: SignedDuration = SignedDuration::from_hours(24);
-/// What is stamped later than this from now was stamped by a wrong clock.
+/// Lead over now beyond which a stamp is that of a wrong clock.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// When the newest finding was stored, by the clock of that time.
@@ -64,11 +64,11 @@ impl std::fmt::Debug for Trust {
     }
 }
 
-/// What is too old: nothing while the clock is not to be believed.
+/// Age limit: nothing is too old while the clock is not trusted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Age {
     pub(super) now: Timestamp,
-    /// What was before is too old.
+    /// Nanoseconds since the Unix epoch; a stamp before it is too old.
     pub(super) since: i64,
     settled: bool,
 }
@@ -95,7 +95,7 @@ impl Trust {
         self.newest
     }
 
-    /// What is too old by now.
+    /// Age limit as of now, for records kept that long.
     pub(super) fn age(&mut self, keep: Duration) -> Age {
         let (now, agreed) = self.look();
         let settled = agreed >= self.needed(now).min(keep);
@@ -167,9 +167,9 @@ impl Age {
         sql::nanos(self.now.checked_add(AHEAD).unwrap_or(self.now))
     }
 
-    /// Of stamps in the order in which they were given: which are too old. One
-    /// in the future is as old as the first believable one behind it, which is
-    /// asked for where these end in the future.
+    /// Flags of stamps, in the order in which they were given: too old or not. A
+    /// stamp in the future is as old as the first believable one behind it,
+    /// which is asked for where these end in the future.
     pub(super) fn old(
         &self,
         stamps: &[i64],

@@ -1,4 +1,4 @@
-//! What the record says to a question: lines that stood on a screen, and
+//! Full-text matches for a question: lines that stood on a screen, and
 //! findings, by the words in them.
 
 use rusqlite::{Connection, params};
@@ -8,12 +8,12 @@ use super::{Readers, StoreError, moments};
 use crate::domain::finding::Finding;
 use crate::record::store::sql;
 
-/// Of each kind: the first and the newest with all words, the best and the
-/// first with any.
+/// Most hits of each kind: the first and the newest with all words, the best
+/// and the first with any.
 const EACH: i64 = 12;
 
-/// What was found for some words; the same line on the same stream once, as it
-/// was first seen, and an incident's findings once.
+/// Matches for some words; the same line on the same stream once, as it was
+/// first seen, and an incident's findings once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recollection {
     pub lines: Vec<Hit>,

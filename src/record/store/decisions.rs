@@ -1,4 +1,4 @@
-//! What people decide, and what is learned from it.
+//! Decisions of people, and the suppressions made from them.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
@@ -121,7 +121,7 @@ impl Writer {
         lessons.collect()
     }
 
-    /// What it quieted stays closed until it is seen again.
+    /// Removes a suppression; its incidents stay closed until seen again.
     pub(super) fn remove_lesson(&mut self, seq: i64) -> rusqlite::Result<()> {
         self.db
             .execute("DELETE FROM lessons WHERE seq = ?1", [seq])?;

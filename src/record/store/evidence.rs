@@ -44,7 +44,7 @@ impl EvidenceFolder {
         Ok(sha256)
     }
 
-    /// What is gone already is fine.
+    /// Removes a still; one that is gone already is no error.
     pub(super) fn remove(&self, sha256: &str) {
         match fs::remove_file(file(&self.folder, sha256)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

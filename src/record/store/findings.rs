@@ -113,7 +113,7 @@ impl Readers {
         Ok(db)
     }
 
-    /// How much room the record takes, and how much there is.
+    /// Disk space used by the record, and that available.
     pub fn disk(&self) -> Result<Disk, StoreError> {
         let (database, evidence) = self.with(retention::size)?;
         let folder = rustix::fs::statvfs(&self.inner.pictures).map_err(|error| StoreError {
@@ -124,7 +124,7 @@ impl Readers {
             database_bytes: database,
             evidence_bytes: evidence,
             limit_bytes: self.inner.max_bytes,
-            // What is set aside for root is not ours to use.
+            // Blocks set aside for root are not ours to use.
             free_bytes: folder.f_bavail.saturating_mul(folder.f_frsize),
             total_bytes: folder.f_blocks.saturating_mul(folder.f_frsize),
         })
@@ -173,7 +173,7 @@ impl Readers {
         })
     }
 
-    /// How far a named reader has got, and the place it noted with it.
+    /// Position of a named reader, and the place it noted with it.
     pub fn cursor(&self, name: &str) -> Result<Option<(u64, u64)>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached("SELECT seq, place FROM cursors WHERE name = ?1")?;

@@ -17,7 +17,7 @@ const CACHED: usize = 1024;
 const CANDIDATES_BY_KEY: i64 = 16;
 const CANDIDATES: usize = 96;
 
-/// One incident, with what the writer needs beside its words.
+/// Incident, with the state the writer needs beside it.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) seq: i64,
@@ -29,7 +29,7 @@ pub(super) struct Known {
     pub(super) lesson: Option<i64>,
     /// The next finding reopens it, however soon.
     pub(super) reopens: bool,
-    /// How often new evidence spoke up.
+    /// Alerts raised by new evidence so far.
     pub(super) told: u32,
     pub(super) has_still: bool,
     /// The worst severity before the finding under way.
@@ -208,7 +208,7 @@ impl Known {
         Ok(())
     }
 
-    /// What it is about, and the keys it is found by.
+    /// Stores its fingerprint, and the keys it is found by.
     pub(super) fn store_subject(&self, db: &Connection) -> rusqlite::Result<()> {
         db.prepare_cached("INSERT OR REPLACE INTO subjects (incident, json) VALUES (?1, ?2)")?
             .execute(params![self.seq, sql::to_json(&self.subject)])?;

@@ -42,7 +42,7 @@ impl Readers {
 
     pub fn incident(&self, id: Uuid) -> Result<Option<IncidentDetail>, StoreError> {
         self.with(|db| {
-            // One moment for all of it.
+            // Reads all of it from one snapshot of the database.
             let moment = db.unchecked_transaction()?;
             detail(&moment, id)
         })
@@ -120,7 +120,7 @@ fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<In
         ));
     }
     if !query.category.is_empty() {
-        // Of a closed set: nothing to quote.
+        // Names of a closed set: nothing to quote.
         let names = query
             .category
             .iter()

@@ -164,10 +164,10 @@ CREATE VIRTUAL TABLE screen_text USING fts5 (
 );
 ";
 
-/// How the panel settled an incident.
+/// Verdicts of the panel on incidents.
 const VERDICT: &str = "ALTER TABLE incidents ADD COLUMN verdict TEXT;";
 
-/// What happened to incidents, and what no sink could be told.
+/// Outbox of changes to incidents, and dead letters of the sinks.
 const OUTBOX: &str = "
 CREATE TABLE outbox (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -193,7 +193,7 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_by_sink ON dead_letters (sink, seq);
 ";
 
-/// What was spent on models, by the minute (of the Unix epoch).
+/// Spend on models, by the minute (of the Unix epoch).
 const SPEND: &str = "
 CREATE TABLE spend (
   minute INTEGER NOT NULL,
@@ -207,7 +207,7 @@ CREATE TABLE spend (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What people write, what the screens looked like, and the words of findings.
+/// Notes of people, stills of the screens, and the words of findings.
 const LOOKING_BACK: &str = "
 CREATE TABLE notes (
   seq INTEGER PRIMARY KEY,
@@ -244,8 +244,8 @@ CREATE TRIGGER finding_text_removed AFTER DELETE ON findings BEGIN
 END;
 ";
 
-/// What was put to models for an incident and what they took; one question may
-/// have led to several.
+/// Transcripts of an incident's questions to models and their cost; one question
+/// may have led to several incidents.
 const TRANSCRIPTS: &str = "
 CREATE TABLE transcripts (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -271,10 +271,10 @@ ALTER TABLE incidents ADD COLUMN micro_usd INTEGER NOT NULL DEFAULT 0;
 /// A short span of all streams is found without looking at every still.
 const MOMENTS_BY_TIME: &str = "CREATE INDEX moments_by_time ON moments (seen_at);";
 
-/// What a file turned out to be.
+/// Schema version found in a file.
 pub(super) enum Age {
     Empty,
-    /// Of this version or an older one.
+    /// Schema of this version or an older one.
     Known(i32),
     Newer(i32),
     Foreign,

@@ -100,7 +100,7 @@ pub struct Verdict {
     pub why: String,
     /// With [`Status::Closed`]: its like is no news from now on.
     pub false_positive: bool,
-    /// What it was decided on; `None` decides on whatever it is by now.
+    /// Version it was decided on; `None` decides on the current one.
     pub version: Option<u64>,
 }
 
@@ -109,42 +109,42 @@ pub struct Verdict {
 pub enum Write {
     Record(Box<Publication>),
     Decide(Verdict),
-    /// What the panel said.
+    /// Opinions and verdict of the panel.
     Weigh {
         incident: Uuid,
         exchange: Box<Exchange>,
     },
-    /// What a person writes beside it.
+    /// Note of a person on an incident.
     Annotate {
         incident: Uuid,
         note: Note,
     },
-    /// A lesson that no longer holds.
+    /// Removal of a suppression.
     Unlearn(Uuid),
-    /// What stood on a screen.
+    /// Text of a screen.
     Remember(Box<ScreenText>),
-    /// What a screen looked like.
+    /// Still of a screen.
     Keep(Box<Snapshot>),
-    /// How far a named reader of findings has got.
+    /// Position of a named reader of findings.
     Advance {
         name: String,
         seq: u64,
         place: u64,
     },
-    /// What a sink's other side will never take.
+    /// Dead letter, which a sink's other side will never take.
     Bury(Box<DeadLetter>),
-    /// What it has taken after all.
+    /// Dead letter that it has taken after all.
     Unbury {
         sink: String,
         event: Uuid,
     },
     /// A named reader is no more.
     Forget(String),
-    /// What was spent on models, to be added to what is there.
+    /// Spend on models, to be added to the stored amounts.
     Spend(Vec<Spend>),
 }
 
-/// What was written, and is durable.
+/// Result of a write, durable.
 #[derive(Debug, Clone)]
 pub enum Written {
     Recorded(Recorded),
@@ -219,7 +219,7 @@ pub struct FindingQuery {
     pub limit: usize,
 }
 
-/// What incidents are ordered by, the most first.
+/// Sort key of incidents, descending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
     #[default]
@@ -267,8 +267,8 @@ pub struct Page<T, P> {
 }
 
 impl<T, P: Copy> Page<T, P> {
-    /// Of what was found when one more than `limit` was asked for, each with
-    /// its place.
+    /// Page of the rows found when one more than `limit` was asked for, each
+    /// with its place.
     fn of(mut found: Vec<(P, T)>, limit: usize) -> Self {
         let more = found.len() > limit;
         found.truncate(limit);
@@ -290,19 +290,19 @@ pub struct IncidentDetail {
     pub stills: Vec<KeptStill>,
     /// The lesson that quiets it.
     pub lesson: Option<Suppression>,
-    /// What models took for it, its panel included.
+    /// Cost of models for it, its panel included.
     pub cost: Cost,
 }
 
-/// How much room the record takes, and how much there is, in bytes.
+/// Disk space used by the record, and that available, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Disk {
     pub database_bytes: u64,
     /// Stills.
     pub evidence_bytes: u64,
-    /// Of both together, before the oldest goes (`[store] max_bytes`).
+    /// Limit of both together, beyond which the oldest goes (`[store] max_bytes`).
     pub limit_bytes: u64,
-    /// Of the file system of the data folder.
+    /// Space free to the server in the file system of the data folder.
     pub free_bytes: u64,
     pub total_bytes: u64,
 }

@@ -1,5 +1,4 @@
-//! What the screens looked like: a still of each stream now and then, for who
-//! looks back.
+//! Stills of the screens: one of each stream at intervals, for looking back.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
@@ -33,7 +32,7 @@ pub struct Moment {
     pub stream: String,
     pub seen_at: Timestamp,
     pub frame_seq: u64,
-    /// Of the picture, which `/api/evidence/{sha256}.jpg` serves.
+    /// SHA-256 of the picture, which `/api/evidence/{sha256}.jpg` serves.
     pub sha256: String,
 }
 
@@ -44,7 +43,7 @@ pub struct MomentQuery {
     /// At or after, and before.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
-    /// One of each stream in so many seconds, the newest; else all.
+    /// Interval in seconds, of which the newest still of each stream; else all.
     pub every: Option<u32>,
     /// `next` of the page before.
     pub after: Option<MomentPlace>,
@@ -57,7 +56,7 @@ pub struct MomentPlace {
     /// The newest there was when the first page was asked for. Those after it
     /// would change what the latest stretch shows.
     pub newest: i64,
-    /// Of the last one shown.
+    /// Place of the last one shown.
     pub seen_at: i64,
     pub seq: i64,
 }
@@ -125,7 +124,7 @@ impl Readers {
             };
             let every = query.every.map(|seconds| i64::from(seconds) * SECOND);
             let stretch = every.unwrap_or(1);
-            // What comes later has been shown, or its stretch has.
+            // Later stills have been shown, or one of their interval has.
             let shown = (after.seen_at / stretch)
                 .saturating_add(1)
                 .saturating_mul(stretch);

@@ -1,4 +1,4 @@
-//! What people write beside an incident.
+//! Notes of people on incidents.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -64,7 +64,7 @@ pub(super) fn of(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Note>> 
 /// The most that are handed over; a shift does far less.
 const MOST_DONE: usize = 1000;
 
-/// What somebody did to an incident: a decision, or a note.
+/// Action of a person on an incident: a decision, or a note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Done {
     pub at: Timestamp,
@@ -72,7 +72,7 @@ pub struct Done {
     pub incident: Uuid,
     pub title: String,
     pub severity: Severity,
-    /// What it became; `None` for a note.
+    /// Status it was set to; `None` for a note.
     pub status: Option<Status>,
     /// Why, or what was noted.
     pub text: String,

@@ -17,7 +17,7 @@ use crate::record::store::migrations::Age;
 pub(super) const DATABASE: &str = "watchtower.db";
 /// Folder of the stills.
 pub(super) const EVIDENCE: &str = "evidence";
-/// How long a write waits for another program's lock.
+/// Longest wait of a write for another program's lock.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A whole check of a larger file would hold up the start; its damage shows
 /// when the damaged part is used.

@@ -1,8 +1,8 @@
-//! What happened to incidents, in order and as each was then: what sinks tell,
-//! and what they could not.
+//! Outbox: changes of incidents, in order and as each was then, which sinks
+//! deliver; and the dead letters, which they could not.
 //!
-//! Written in the transaction of what it tells of, so that neither can be
-//! there without the other.
+//! Written in the transaction of the change, so that neither can be there
+//! without the other.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -24,12 +24,12 @@ const MOST_DEAD: i64 = 10_000;
 /// Removed in one go.
 pub(super) const STEP: i64 = 500;
 
-/// One thing that happened to an incident.
+/// Change of an incident.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// Its place in the order; never used twice.
     pub seq: u64,
-    /// Stays the same however often it is told.
+    /// Stays the same however often it is delivered.
     pub id: Uuid,
     pub at: Timestamp,
     pub news: News,
@@ -45,11 +45,11 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     pub sink: String,
-    /// Of [`Entry`].
+    /// Id of the [`Entry`].
     pub event: Uuid,
-    /// What the other side said.
+    /// Reason given by the other side.
     pub why: String,
-    /// The event, as it would have been told.
+    /// The event, as it would have been delivered.
     pub body: Value,
 }
 
@@ -88,7 +88,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One that was buried before is buried once.
+    /// Stores a dead letter; one that is there already is replaced.
     pub(super) fn bury(&self, letter: &DeadLetter) -> rusqlite::Result<()> {
         let mut bury = self.db.prepare_cached(
             "INSERT OR REPLACE INTO dead_letters (sink, event, at, why, body)
@@ -109,7 +109,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One that was taken after all.
+    /// Removes a dead letter that was taken after all.
     pub(super) fn unbury(&self, sink: &str, event: Uuid) -> rusqlite::Result<()> {
         let mut unbury = self
             .db
@@ -118,7 +118,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One step of removing what happened before that time; how much went.
+    /// Removes a batch of entries before that time; returns their number.
     pub(super) fn clear_outbox(&self, age: Age) -> rusqlite::Result<u64> {
         let oldest: Vec<(i64, i64)> = self
             .db
@@ -155,7 +155,7 @@ impl Writer {
 }
 
 impl Readers {
-    /// What happened after that place, oldest first.
+    /// Entries after that place, oldest first.
     pub fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.with(|db| {
             let mut after = db.prepare_cached(
@@ -199,7 +199,7 @@ impl Readers {
         Ok(Page::of(found, limit))
     }
 
-    /// What a sink's dead letter tells of, if both are kept.
+    /// Entry of a sink's dead letter, if both are kept.
     pub fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached(
@@ -214,7 +214,7 @@ impl Readers {
         })
     }
 
-    /// How many of a sink's there are.
+    /// Number of a sink's dead letters.
     pub fn dead_count(&self, sink: &str) -> Result<u64, StoreError> {
         self.with(|db| {
             let count = "SELECT count(*) FROM dead_letters WHERE sink = ?1";

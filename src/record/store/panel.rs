@@ -1,4 +1,4 @@
-//! What the panel said to an incident.
+//! Opinions and verdict of the panel on an incident.
 
 use uuid::Uuid;
 

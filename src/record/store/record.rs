@@ -186,8 +186,8 @@ impl Writer {
         Ok((known, news))
     }
 
-    /// What a finding names that nobody knew who closed the incident: of a
-    /// false alarm only what the lesson knew is known.
+    /// Entity of a finding that was unknown when the incident was closed: of a
+    /// false alarm only the entities of the suppression are known.
     fn stranger(&self, known: &Known, subject: &Fingerprint) -> Option<String> {
         if known.incident.status != Status::Closed {
             return None;
@@ -200,7 +200,7 @@ impl Writer {
         closed.stranger(subject)
     }
 
-    /// What a finding is to an incident that is there already.
+    /// Adds a finding to an existing incident; returns the kind of change.
     fn add(
         &mut self,
         mut known: Known,

@@ -1,6 +1,7 @@
-//! What is too old goes; where there is too much, what the screens looked like
-//! goes first, then their text, then the oldest findings: an incident with its
-//! last finding, a still with the last finding it was kept for.
+//! Retention: records too old are removed; where there is too much, the stills
+//! of the screens go first, then their text, then the oldest findings: an
+//! incident with its last finding, a still with the last finding it was kept
+//! for.
 
 use jiff::SignedDuration;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -15,13 +16,13 @@ const STEP: i64 = 200;
 /// Pages given back to the file system in one go.
 const PAGES: i64 = 1000;
 
-/// What one step removed.
+/// Counts removed by one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Swept {
     pub findings: u64,
     pub incidents: u64,
     pub stills: u64,
-    /// Of the screens' text.
+    /// Lines of the screens' text.
     pub lines: u64,
     /// There is more to remove.
     pub more: bool,
@@ -36,7 +37,7 @@ const MERGED: i64 = 500;
 /// An index is tidied when so much of the database may be rubbish (in percent).
 const RUBBISH: u64 = 5;
 
-/// What was removed leaves its words in the indexes until these are merged.
+/// Merging of the indexes, which keep the words of removed text until then.
 #[derive(Debug, Default)]
 pub(super) struct Tidying {
     /// Bytes of text that are gone, and may be in the indexes still.
@@ -75,11 +76,11 @@ impl Writer {
         size.is_ok_and(|(database, evidence)| database + free + evidence > self.most())
     }
 
-    /// One step; to be called again while there is more.
+    /// Sweeps one step; to be called again while there is more.
     pub fn sweep(&mut self) -> Result<Swept, StoreError> {
         let swept = self.transaction(Self::remove_oldest);
         let mut swept = swept.map_err(|error| self.error(&error))?;
-        // What fails now is done at the next step.
+        // Failures are made up for at the next step.
         swept.more |= self.give_back().unwrap_or(false);
         Ok(swept)
     }
@@ -130,7 +131,7 @@ impl Writer {
         self.remove(&age, self.tidying.pressed)
     }
 
-    /// One step of merging the indexes, so that what is gone is gone.
+    /// Merges the indexes by one step, so that removed text leaves them too.
     fn tidy(&mut self) -> rusqlite::Result<Swept> {
         let more = Swept {
             more: true,
@@ -256,7 +257,7 @@ impl Writer {
         incidents.sort_unstable();
         incidents.dedup();
         for seq in incidents {
-            // What is in memory may say that it has a still.
+            // The copy in memory may say that it has a still.
             self.cache.remove(seq);
             let mut left = self
                 .db

@@ -1,5 +1,4 @@
-//! What stood on the screens, line by line as it appeared, and the search over
-//! it.
+//! Text of the screens, line by line as it appeared, and the search over it.
 
 use crate::domain::screen_text::ScreenText;
 use jiff::Timestamp;
@@ -66,8 +65,8 @@ impl Writer {
         Ok(())
     }
 
-    /// One step of removing what appeared before that time, or the oldest
-    /// whatever its time; how many lines went, and how many bytes of text.
+    /// Removes a batch of the text that appeared before that time, or of the
+    /// oldest whatever its time; returns the lines and bytes of text removed.
     pub(super) fn forget_text(
         &self,
         age: &Age,
@@ -150,9 +149,9 @@ pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
     Ok((row.get::<_, i64>(0)? as u64, hit))
 }
 
-/// What a person types as FTS5 takes it: every word in quotes, so that none is
-/// an operator, and open at its end; the first [`MOST_WORDS`]. `None` without
-/// one.
+/// Search words of a person as FTS5 takes them: every word in quotes, so that
+/// none is an operator, and open at its end; the first [`MOST_WORDS`]. `None`
+/// without one.
 pub(super) fn fts(words: &str) -> Option<String> {
     let words = words
         .split(|c: char| !c.is_alphanumeric())

@@ -1,4 +1,4 @@
-//! What was spent on models.
+//! Spend on models.
 
 use jiff::Timestamp;
 use rusqlite::{Row, params};
@@ -44,7 +44,7 @@ impl Writer {
 }
 
 impl Readers {
-    /// What was spent from that minute on, oldest first.
+    /// Spend from that minute on, oldest first.
     pub fn spent_since(&self, since: Timestamp) -> Result<Vec<Spend>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached(

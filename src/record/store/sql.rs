@@ -11,10 +11,10 @@ use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Category, Severity};
 use crate::domain::incident::{Incident, Status};
 
-/// What [`incident`] reads, in its order.
+/// Columns that [`incident`] reads, in its order.
 pub(super) const INCIDENT: &str = "id, stream, title, category, severity, status, count, agents, \
      first_seen, last_seen, entities, grounded, opinions, verdict";
-/// How many columns that is.
+/// Number of these columns.
 pub(super) const INCIDENT_COLUMNS: usize = 14;
 
 pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {

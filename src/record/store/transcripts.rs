@@ -1,5 +1,5 @@
-//! What was put to models for an incident, what they answered, and what all of
-//! it took.
+//! Transcripts of an incident: questions to models, their answers, and the
+//! cost of both.
 
 use rusqlite::{Row, params};
 use uuid::Uuid;
@@ -59,7 +59,8 @@ impl Writer {
 }
 
 impl Readers {
-    /// Of one incident, oldest first; `None` when there is no such incident.
+    /// Transcripts of an incident, oldest first; `None` when there is no such
+    /// incident.
     pub fn transcripts(&self, incident: Uuid) -> Result<Option<Vec<Transcript>>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached("SELECT 1 FROM incidents WHERE id = ?1")?;

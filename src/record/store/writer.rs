@@ -195,8 +195,8 @@ impl Writer {
                 for sha256 in std::mem::take(&mut self.added) {
                     self.evidence.remove(&sha256);
                 }
-                // What can't be read back now is as it was, or is read when it
-                // is used.
+                // State that can't be read back now is as it was, or is read
+                // when it is used.
                 drop(self.read_back());
                 Err(error)
             }
@@ -205,7 +205,7 @@ impl Writer {
 
     fn read_back(&mut self) -> rusqlite::Result<()> {
         self.lessons = KnownLesson::all(&self.db)?;
-        // What retention removed stays counted: a listener may be beyond it.
+        // Findings removed by retention stay counted: a listener may be beyond them.
         let last = "SELECT seq FROM sqlite_sequence WHERE name = 'findings'";
         let seq: Option<i64> = self.db.query_row(last, [], |row| row.get(0)).optional()?;
         let newest = "SELECT max(revision) FROM

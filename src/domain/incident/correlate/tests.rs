@@ -208,7 +208,7 @@ fn a_repeat_teaches_nothing() {
 fn what_is_stored_reads_back_the_same() {
     let mut subject = subject(Category::Intrusion, "Attack on web-01", &[FAILED]);
     let text = serde_json::to_string(&subject).unwrap();
-    // Of a finding only.
+    // Kept for a finding only.
     subject.claimed.clear();
     assert_eq!(serde_json::from_str::<Fingerprint>(&text).unwrap(), subject);
 }

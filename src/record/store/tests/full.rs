@@ -195,7 +195,7 @@ fn a_full_record_takes_another_day_and_keeps_every_finding() {
     assert_eq!(record.findings, found + 2 * ROUNDS as usize);
     let kept = record.count("screen_text");
     assert!(kept > lines / 2, "{kept} of {lines} lines");
-    // How fast is for `scripts/bench.sh record` to say.
+    // Speed is for `scripts/bench.sh record` to measure.
     println!(
         "cap {megabytes} MB: {found} findings before, {} after; lines {lines}, {kept}; most on \
          disk {:.1} MB; search of screens, of findings, list of incidents (median): {before:?} \

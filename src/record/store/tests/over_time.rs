@@ -1,4 +1,4 @@
-//! What the record keeps over days, restarts and clocks that are set.
+//! Retention of the record over days, restarts and clocks that are set.
 
 use super::*;
 
@@ -100,7 +100,7 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
     hands.go(60 * 60);
     sweep_all(&mut writer);
     assert_eq!(found(&readers), 2);
-    // What is really old goes, once the clock has gone evenly for a day.
+    // Old findings go, once the clock has gone evenly for a day.
     hands.set(days(1));
     sweep_all(&mut writer);
     hands.go(2 * DAY);
@@ -345,7 +345,7 @@ fn a_false_positive_hides_nobody_else() {
     assert_eq!(change(&mut writer, &known), News::Repeated);
     assert_eq!(change(&mut writer, &other), News::Opened);
     assert_eq!(list().len(), 2);
-    // What joins it by its names, with one that the lesson does not know.
+    // A finding that joins it by its names, one unknown to the suppression.
     let more = format!("{known} host=web-77");
     assert_eq!(change(&mut writer, &more), News::Reopened);
     assert!(list().iter().all(|incident| incident.status == Status::New));
