@@ -34,7 +34,7 @@ impl Matrix {
     };
     pub(super) const FCC: Self = Self { kr: 0.30, kb: 0.11 };
 
-    /// What players assume of a stream that doesn't say.
+    /// Coefficients that players assume for a stream that signals none.
     pub(super) fn by_height(height: u32) -> Self {
         if height >= 720 {
             Self::BT709
@@ -139,7 +139,7 @@ pub(super) fn to_jfif(source: &Source<'_>) -> Picture {
         return picture;
     }
     let by = Coefficients::new(source.matrix, source.full_range);
-    // What the chroma adds to the luma, a sample for each column.
+    // Amount the chroma adds to the luma, one sample per column.
     let mut shift = vec![by.luma_offset; half_width * 2];
     let mut luma = y.rows(width, height);
     let chroma = u
@@ -182,7 +182,7 @@ fn clamped(value: i32, offset: i32) -> u8 {
 mod tests {
     use super::*;
 
-    /// One colour through both ways: straight from RGB to what a JPEG holds,
+    /// Converts one colour both ways: straight from RGB to what a JPEG holds,
     /// and by the stream's own matrix and range.
     #[test]
     fn colours_survive_every_matrix_and_range() {

@@ -46,7 +46,7 @@ struct Kind {
     reading: Reading,
 }
 
-/// How samples become colours.
+/// Interpretation of samples as colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Reading {
     matrix: Matrix,

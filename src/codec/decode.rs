@@ -1,4 +1,4 @@
-//! One thread per stream that turns its coded units into pictures.
+//! Decoder thread of a stream: turns its coded units into pictures.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
-/// How a decoder came to its end.
+/// Reason a decoder ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     StreamOver,

@@ -1,4 +1,4 @@
-//! How much of a stream has to be decoded: only its keyframes, or all of it.
+//! Decode mode of a stream: only its keyframes, or all of it.
 //!
 //! A keyframe decodes alone, so a stream whose keyframes come often enough for
 //! the fastest analyst costs almost nothing. Decoding starts in full, because
@@ -23,7 +23,7 @@ const MOST_PROOF: u32 = 16;
 /// forgotten.
 const CALM: u32 = 16;
 
-/// What is decoded.
+/// Pictures that are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Every picture others refer to.
@@ -54,7 +54,7 @@ pub(super) struct DecodePolicy {
     keyframe: Option<Moment>,
     /// Intervals in a row that served the fastest analyst.
     good: u32,
-    /// How many of them it takes to leave full mode.
+    /// Good intervals in a row required to leave full mode.
     proof: u32,
 }
 

@@ -58,7 +58,7 @@ pub fn pictures(
         let mut packet = ff::Packet::empty();
         match packet.read(&mut input) {
             Ok(()) if packet.stream() != index => continue,
-            // What can't be decoded is left out, as of a live stream.
+            // Undecodable packets are dropped, as on a live stream.
             Ok(()) => drop(decoder.send_packet(&packet)),
             Err(ff::Error::Eof) => {
                 ended = true;
@@ -113,7 +113,7 @@ impl Sampler {
         if at < self.next {
             return None;
         }
-        // What can't be converted is too large to look at.
+        // Frames that can't be converted are too large to analyse.
         let picture = self.converter.convert(frame).ok()?;
         self.next = (at / self.period + 1) * self.period;
         Some((picture, MediaTime::from_ms(at)))

@@ -11,7 +11,8 @@ use crate::screen::picture::{EncodeError, Picture};
 /// FFmpeg's scale from 2 (best) to 31. At 3 text of 11 px reads as well as in
 /// the picture; a 1080p dashboard takes about 300 kB.
 const QUALITY: i32 = 3;
-/// What a JPEG's 16-bit size fields and FFmpeg's encoder take.
+/// Largest side, in pixels, for a JPEG's 16-bit size fields and FFmpeg's
+/// encoder.
 const MAX_SIDE: u32 = 65_500;
 
 /// A baseline JPEG at native resolution, 4:2:0, full range (JFIF).

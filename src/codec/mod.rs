@@ -55,7 +55,7 @@ fn init() {
     });
 }
 
-/// What FFmpeg has to bring along, by name, and whether this one does.
+/// FFmpeg components required, by name, and whether this build has them.
 pub fn capabilities() -> Vec<(&'static str, bool)> {
     init();
     use ff::codec::Id;

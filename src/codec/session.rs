@@ -1,4 +1,4 @@
-//! One stream's decoding without thread or clock: units and times in,
+//! Decoding of one stream without thread or clock: units and times in,
 //! pictures out on the frame bus.
 
 use std::collections::VecDeque;

@@ -36,8 +36,8 @@ pub(super) struct Decoded {
 }
 
 impl VideoDecoder {
-    /// One thread: frame threads would delay every picture by one, and a
-    /// stream in keyframe mode has nothing to share out.
+    /// Opens the decoder with a single thread: frame threads would delay
+    /// every picture by one, and keyframe mode has nothing to parallelise.
     pub(super) fn open(config: &VideoConfig) -> Result<Self, ff::Error> {
         let codec = decoder_of(config.codec).ok_or(ff::Error::DecoderNotFound)?;
         let mut context = Context::new_with_codec(codec);
@@ -57,7 +57,7 @@ impl VideoDecoder {
         })
     }
 
-    /// Whether the decoder was opened for just this configuration.
+    /// True if the decoder was opened for exactly this configuration.
     pub(super) fn fits(&self, config: &VideoConfig) -> bool {
         self.record == config.record
     }

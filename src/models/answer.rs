@@ -25,7 +25,7 @@ const MAX_QUOTE: usize = 500;
 const MAX_QUOTES: usize = 4;
 const MAX_TECHNIQUES: usize = 8;
 
-/// What an answer held.
+/// Content of an answer.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Findings {
     pub observations: Vec<Observation>,
@@ -127,7 +127,7 @@ pub(super) fn most_items(list: &str) -> usize {
     }
 }
 
-/// Of what a model said about a picture.
+/// Parses a model's text about a picture into an answer.
 pub(super) fn conclude(
     text: &str,
     frame: &Arc<Frame>,
@@ -160,7 +160,7 @@ pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
     let items = match &answer {
         // Without what was to be around it; an empty one may be anything.
         Value::Array(items) if items.iter().any(Value::is_object) => Some(items.as_slice()),
-        // Of a list of one, the one.
+        // Single finding sent without its list.
         Value::Object(one) if !one.contains_key("findings") && one.contains_key("title") => {
             Some(std::slice::from_ref(&answer))
         }
@@ -208,7 +208,7 @@ fn follow_up(answer: &Value) -> FollowUp {
     }
 }
 
-/// What an analyst makes of a report of that category.
+/// Parses an analyst's view of a report of that category.
 pub(super) fn view(text: &str, category: Category) -> Result<View, Unusable> {
     let answer = json_of(text).ok_or(Unusable::NotJson)?;
     let stance = word(&answer, "stance");

@@ -21,7 +21,7 @@ use crate::domain::finding::{ModelRef, Observation};
 use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};
 use crate::screen::frame::Frame;
 
-/// How far from the moment asked for an answer may have been given, in
+/// Largest distance of a recorded answer from the moment asked for, in
 /// milliseconds, if the same question was not asked.
 const NEAR: i64 = 5000;
 
@@ -37,13 +37,13 @@ pub enum CassetteError {
     },
 }
 
-/// One answer.
+/// Recorded answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Track {
     agent: String,
     pts_ms: i64,
-    /// Of the question and the picture.
+    /// SHA-256 of the question and the picture, in hex.
     asked: String,
     model: ModelRef,
     prompt_tokens: u64,
@@ -146,7 +146,7 @@ fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: Mo
     track
 }
 
-/// What identifies a question: everything the model is told and shown.
+/// Key of a question: SHA-256 of everything the model is sent, in hex.
 fn asked(look: &Look, frame: &Frame) -> String {
     let mut sum = Sha256::new();
     sum.update(prompt::system(&look.persona));

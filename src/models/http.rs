@@ -1,4 +1,4 @@
-//! One request, one bounded response.
+//! HTTP client for the providers: a request, a bounded response.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// How long the server asks to wait.
+    /// Duration the server asks to wait, bounded.
     pub(super) fn advice(&self, now: Timestamp) -> Option<Duration> {
         let advice = advice(self.retry_after.as_deref()?, now)?;
         Some(advice.min(LONGEST_ADVICE))
@@ -90,7 +90,7 @@ impl Http {
         })
     }
 
-    /// One that did not get through is not charged for.
+    /// Posts a body; a request that did not get through is not charged for.
     pub(super) async fn post(
         &self,
         url: &Url,

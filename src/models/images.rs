@@ -17,7 +17,7 @@ const MAX_JPEG: usize = 2_950_000;
 /// A smaller part shows nothing, enlarged or not.
 const SMALLEST: u32 = 16;
 
-/// What a request shows, in the form it carries it; nothing for a question
+/// Pictures of a request, encoded as it carries them; empty for a question
 /// without a picture.
 #[derive(Default)]
 pub(super) struct ImageSet {
@@ -27,7 +27,7 @@ pub(super) struct ImageSet {
 }
 
 pub(super) struct Whole {
-    /// Whose still it is: the frame itself, or a smaller version of it.
+    /// Frame the still belongs to: the original, or a smaller version of it.
     pub frame: Arc<Frame>,
     pub base64: String,
     sent: SentPicture,
@@ -94,7 +94,7 @@ impl ImageSet {
         Failure::fatal(Fatal::Request, reason)
     }
 
-    /// What of it is kept: the whole, then the parts.
+    /// Pictures kept of it: the whole, then the parts.
     pub(super) fn sent(&self) -> Vec<SentPicture> {
         let whole = self.whole.iter().map(|whole| &whole.sent);
         let parts = self.closeups.iter().map(|closeup| &closeup.sent);

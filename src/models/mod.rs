@@ -1,4 +1,4 @@
-//! Who thinks: one room per provider behind [`crate::models::model::Model`].
+//! Models: one module per provider behind [`crate::models::model::Model`].
 
 pub mod model;
 pub mod settings;

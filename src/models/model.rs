@@ -18,7 +18,7 @@ use crate::domain::transcript::{Cost, RawExchange};
 use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
 
-/// Who looks: the part of an agent's configuration that a model sees.
+/// Persona of an analyst: the part of its configuration that a model sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persona {
     pub name: String,
@@ -28,22 +28,23 @@ pub struct Persona {
     pub indicators: Vec<String>,
 }
 
-/// One question to a model.
+/// Request to a model to analyse frames of one stream.
 #[derive(Debug, Clone)]
 pub struct Look {
     pub persona: Arc<Persona>,
-    /// Of one stream, oldest first, never empty. One frame for a model of
-    /// [`Appetite::Newest`].
+    /// Frames of one stream, oldest first, never empty; a single one for a model
+    /// of [`FramePolicy::Newest`].
     pub frames: Vec<Arc<Frame>>,
     pub news: News,
     pub memory: Memory,
     pub meter: Meter,
 }
 
-/// Of one stream, by one analyst.
+/// Findings remembered at most of one stream by one analyst.
 pub const MOST_REMEMBERED: usize = 8;
 
-/// What an analyst has said of a stream and is not done with.
+/// Context an analyst keeps of a stream: reports not known to have ended, and
+/// open doubts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Memory {
     /// Oldest first.
@@ -58,24 +59,24 @@ pub struct Remembered {
     pub incident: Uuid,
     pub severity: Severity,
     pub title: String,
-    /// What proved it, as it may leave.
+    /// Evidence quoted for it, as it may leave.
     pub quote: String,
     pub since: Timestamp,
 }
 
-/// What has become of what it remembered.
+/// Update to what an analyst remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FollowUp {
     /// Places in [`Memory::reported`] of what has ended.
     pub ended: Vec<usize>,
-    /// What it can't tell yet, to be asked again with the next picture.
+    /// Doubts it can't settle yet, to be asked again with the next picture.
     pub not_sure: Vec<String>,
 }
 
-/// What has changed since this analyst last looked at the stream.
+/// Changes since this analyst last analysed the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct News {
-    /// It has not looked at it before, or at a picture of another size.
+    /// Flag: not analysed before, or last at another picture size.
     pub first: bool,
     /// Parts of the newest frame worth a closer look, the largest first.
     pub regions: Vec<Rect>,
@@ -102,8 +103,8 @@ pub struct CostBound {
 }
 
 impl CostBound {
-    /// Of so many requests: prompt and output. Any but the first may be
-    /// allowed twice the output.
+    /// Bound for so many requests, in tokens: prompt and output. Any but the
+    /// first may be allowed twice the output.
     pub fn of(self, requests: u32) -> (u64, u64) {
         let requests = u64::from(requests);
         let outputs = (2 * requests).saturating_sub(1);
@@ -122,15 +123,15 @@ pub struct Meter {
     read: Arc<Mutex<MeterReading>>,
 }
 
-/// What a question has taken.
+/// Usage of a question so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MeterReading {
     pub requests: u32,
-    /// As the server told it.
+    /// Token usage the server reported.
     pub usage: Usage,
-    /// Requests that the server told the price of.
+    /// Requests whose usage the server reported.
     pub charged: u32,
-    /// Requests whose price nobody told, and that may have been charged for.
+    /// Requests whose usage was not reported, and that may have been charged.
     pub untold: u32,
 }
 
@@ -161,7 +162,7 @@ impl Meter {
         true
     }
 
-    /// What the request sent last has cost.
+    /// Adds the usage reported for the request sent last.
     pub fn told(&self, usage: Usage) {
         let mut read = self.lock();
         read.untold = read.untold.saturating_sub(1);
@@ -204,32 +205,32 @@ pub struct Answer {
     pub follow_up: FollowUp,
     pub usage: Usage,
     pub model: ModelRef,
-    /// What went over the wire; `None` where nothing does.
+    /// Exchange that went over the wire; `None` where nothing does.
     pub spoken: Option<Box<RawExchange>>,
 }
 
-/// What one analyst reported, put before another one or the critic.
+/// Report of one analyst, put before another one or the critic.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// Who is asked.
+    /// Persona that is asked.
     pub persona: Arc<Persona>,
     pub asked: Asked,
     /// The picture it was reported from, as it may leave.
     pub frame: Arc<Frame>,
-    /// Who reported it, and what.
+    /// Name of the analyst that reported it.
     pub first: String,
     pub report: Observation,
-    /// What the others said; for the critic.
+    /// Opinions of the others; for the critic.
     pub opinions: Vec<Opinion>,
     pub meter: Meter,
 }
 
-/// What is wanted of who is asked.
+/// Kind of answer wanted to a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// Its own point of view.
     Opinion,
-    /// What severity and confidence the evidence bears out.
+    /// Severity and confidence that the evidence bears out.
     Verdict,
 }
 
@@ -255,7 +256,7 @@ pub struct Weighed {
 #[derive(Debug, Clone)]
 pub struct Inquiry {
     pub question: String,
-    /// What may have to do with it, an entry a line: untrusted, secrets masked.
+    /// Entries that may relate to it, one a line: untrusted, secrets masked.
     pub record: Vec<String>,
     pub now: Timestamp,
     pub meter: Meter,
@@ -334,7 +335,7 @@ impl Failure {
     }
 }
 
-/// What somebody has to change.
+/// Cause of a failure that somebody has to fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fatal {
     /// The key is wrong, revoked, or not allowed to do this.
@@ -365,24 +366,24 @@ pub trait Model: fmt::Debug + Send + Sync {
 
     fn frame_policy(&self) -> FramePolicy;
 
-    /// One attempt, with the few immediate resends a provider's documents
+    /// Makes one attempt, with the few immediate resends a provider's documents
     /// prescribe; waiting, retrying and breaking the circuit are the caller's.
     fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>>;
 
-    /// What it makes of a case; like [`Self::look`] in all else. One that can
-    /// only look says so.
+    /// Gives its view of a case; like [`Self::look`] in all else. Fails with
+    /// [`Failure::NoAnswer`] unless overridden.
     fn weigh<'a>(&'a self, _case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
         let failure = Failure::no_answer("model does not support opinions");
         Box::pin(std::future::ready(Err(failure)))
     }
 
-    /// What it makes of a person's question; like [`Self::look`] in all else.
+    /// Answers a person's question; like [`Self::look`] in all else.
     fn answer<'a>(&'a self, _inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
         let failure = Failure::no_answer("model does not support questions");
         Box::pin(std::future::ready(Err(failure)))
     }
 
-    /// What it can't do that others can, in words; told at the start.
+    /// Abilities it lacks that others have, in words; logged at the start.
     fn lacks(&self) -> &'static str {
         ""
     }

@@ -11,7 +11,7 @@ use crate::domain::incident::Stance;
 use crate::models::model::{Asked, Case};
 use crate::screen::picture::Rect;
 
-/// Whose word settles a case.
+/// System prompt of the critic, which settles a case.
 pub(super) const CRITIC: &str = "\
 You are the evidence critic of a panel of analysts that watches a team's shared \
 screen of security and operations tools. You take no side and have no field of \
@@ -27,7 +27,7 @@ analysts, who may have been taken in by it.
 - Severity: critical = active compromise or outage, act now; high = act today; \
 medium = plan a fix; low = hygiene; info = worth knowing.";
 
-/// Who is asked.
+/// System prompt of the one asked: the critic or an analyst's persona.
 pub fn system(case: &Case) -> String {
     match case.asked {
         Asked::Verdict => CRITIC.to_owned(),
@@ -140,7 +140,7 @@ pub fn schema() -> &'static Value {
     })
 }
 
-/// What it would cost to ask, about, in tokens.
+/// Cost of asking, in tokens, about.
 pub fn estimated_tokens(case: &Case) -> u64 {
     let text = system(case).len() + question(case).len();
     let pictures = prompt::WHOLE_TOKENS + regions(case).len() as u64 * prompt::CLOSEUP_TOKENS;

@@ -34,7 +34,7 @@ are not findings.
 - Severity: critical = active compromise or outage, act now; high = act today; \
 medium = plan a fix; low = hygiene; info = worth knowing.";
 
-/// Who the model is: this persona, and no other.
+/// System prompt: the model is this persona, and no other.
 pub fn system(persona: &Persona) -> String {
     let mut text = format!(
         "You are {}, one analyst of a panel that watches a team's shared screen \
@@ -77,7 +77,7 @@ pub fn version() -> &'static str {
 const MOST_LINES: usize = 120;
 const LONGEST_LINE: usize = 300;
 
-/// What to do with the picture that comes with it, and what is new on it.
+/// User prompt: the task for the picture sent with it, and what is new on it.
 pub fn question(look: &Look, frame: &Frame) -> String {
     let (news, memory) = (&look.news, &look.memory);
     let mut text = format!(
@@ -121,27 +121,27 @@ pub fn question(look: &Look, frame: &Frame) -> String {
     text
 }
 
-/// What a picture costs a current model, in tokens: whole, and a part of it
+/// Cost of a picture on a current model, in tokens: whole, and a part of it
 /// enlarged.
 pub const WHOLE_TOKENS: u64 = 1120;
 pub const CLOSEUP_TOKENS: u64 = 560;
 /// Bytes of text in a token, about.
 pub const TOKEN_BYTES: usize = 4;
 
-/// What it would cost to ask a current model, about.
+/// Cost of asking a current model, in tokens, about.
 pub fn estimated_tokens(look: &Look, frame: &Frame) -> u64 {
     let text = system(&look.persona).len() + question(look, frame).len();
     let pictures = WHOLE_TOKENS + look.news.regions.len() as u64 * CLOSEUP_TOKENS;
     pictures + (text / TOKEN_BYTES) as u64
 }
 
-/// What so much text costs at most: some languages have a token for every
-/// other byte.
+/// Cost of so much text at most, in tokens: some languages have a token for
+/// every other byte.
 pub fn most_tokens(bytes: usize) -> u64 {
     bytes.div_ceil(2) as u64
 }
 
-/// What it costs at least: the whole picture, and no text read off it.
+/// Cost at least, in tokens: the whole picture, and no text read off it.
 pub fn least_tokens(persona: &Persona) -> u64 {
     WHOLE_TOKENS + (system(persona).len() / TOKEN_BYTES) as u64
 }
@@ -174,7 +174,8 @@ pub(super) fn block(text: &mut String, mark: &str, what: &str, lines: &[String])
     let _ = write!(text, "\n{mark}");
 }
 
-/// Of the moment and all the text, so that a recording asks the same again.
+/// Delimiter derived from the moment and all the text, so that a recording asks
+/// the same again.
 pub(super) fn mark<'a>(frame: &Frame, lines: impl Iterator<Item = &'a String>) -> String {
     mark_of(&frame.captured_at.as_nanosecond().to_be_bytes(), lines)
 }

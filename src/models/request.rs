@@ -16,14 +16,14 @@ use crate::models::{answer, ask_prompt, panel_prompt, prompt};
 use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
 
-/// What a request is made from.
+/// Content of a request, independent of the provider.
 pub(super) struct ModelRequest {
     pub system: String,
     pub text: String,
     /// With the parts of it to be enlarged; none for a question about the
     /// record.
     pub picture: Option<(Arc<Frame>, Vec<Rect>)>,
-    /// Of the answer.
+    /// JSON schema of the answer.
     pub schema: &'static Value,
     pub meter: Meter,
 }
@@ -88,7 +88,7 @@ impl ModelRequest {
     }
 }
 
-/// What was asked and said, and on which version of the picture.
+/// Response with its request, and the version of the picture it is about.
 pub(super) struct ModelResponse {
     spoken: RawExchange,
     frame: Option<Arc<Frame>>,

@@ -141,7 +141,7 @@ pub struct ModelConfig {
     /// `None`: gemini when there is a key, else offline.
     pub provider: Option<Provider>,
     pub name: String,
-    /// Who is asked, in this order, when that one can't answer.
+    /// Models asked, in this order, when that one can't answer.
     pub fallback: Vec<ModelName>,
     /// Overrides Gemini's own address.
     pub base_url: Option<String>,
@@ -158,17 +158,16 @@ pub struct ModelConfig {
     pub concurrency: usize,
     /// Rule files of the user's own, relative to the working directory.
     pub rules: Vec<PathBuf>,
-    /// What is painted over before a picture leaves for the model.
+    /// Redaction applied before a picture leaves for the model.
     pub redact: Redact,
-    /// What is hidden besides: regular expressions.
+    /// Regular expressions of values to redact as well.
     pub redact_patterns: OwnPatterns,
     /// The worst a finding may be whose quotes are not on the screen.
     pub ungrounded_severity: Severity,
 }
 
 impl ModelConfig {
-    /// What is painted over in what we keep and show ourselves: secrets at
-    /// least.
+    /// Redaction of the pictures we keep and show ourselves: secrets at least.
     pub fn redact_at_home(&self) -> Redact {
         self.redact.max(Redact::Secrets)
     }

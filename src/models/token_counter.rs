@@ -17,7 +17,7 @@ pub struct TokenCounter {
 }
 
 impl TokenCounter {
-    /// How often it was asked, and about how many tokens that was.
+    /// Number of requests, and the tokens they come to, about.
     pub fn read(&self) -> (u64, u64) {
         (
             self.looks.load(Ordering::Relaxed),

@@ -34,11 +34,11 @@ const CLEARING: SignedDuration = SignedDuration::from_secs(2);
 /// Around a line, as its shadow and cursor are no chart.
 const MARGIN: u32 = 16;
 
-/// What those who look were told last.
+/// State of the screen last reported to the analysts.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) generation: u64,
-    /// Number of those told with it.
+    /// Number of this report, counted from 1.
     pub(super) nth: u64,
     page: Arc<Page>,
     at: Timestamp,
@@ -70,7 +70,7 @@ impl Told {
             || (rest >= DRAWINGS && self.draws_more(page, changes))
     }
 
-    /// Whether there is text to show that had to be painted over.
+    /// True if text can now be read that had to be painted over.
     fn has_cleared(&self, page: &Page) -> bool {
         let hidden = self.page.lines.iter().filter(|line| is_unreadable(line));
         let can_be_read = |hidden: &&TextLine| {
@@ -81,7 +81,7 @@ impl Told {
         if cleared >= CLEARED {
             tracing::debug!(lines = cleared, "blurred lines now readable");
         }
-        // What was painted over because a turn did not get to it.
+        // Areas painted over because a turn did not get to them.
         let now_read = |rect: &&Rect| {
             let still = page.unread.iter().any(|unread| unread.meets(rect));
             !still && page.lines.iter().any(|line| line.rect.meets(rect))
@@ -89,8 +89,8 @@ impl Told {
         cleared >= CLEARED || self.page.unread.iter().any(|rect| now_read(&rect))
     }
 
-    /// Whether most of what can be read is new and sharp, on a picture that has
-    /// settled: by the second reading such a page may be gone.
+    /// True if most of the readable lines are new and sharp, on a picture that
+    /// has settled: by the second reading such a page may be gone.
     fn is_another(&self, page: &Page, changes: &Changes) -> bool {
         let sharp = page.lines.iter().filter(|line| line.confidence >= SURE);
         let sharp = sharp.count();
@@ -114,9 +114,9 @@ impl Told {
         once.filter(|(_, text)| gone(text)).count()
     }
 
-    /// Whether there is a line where none was, or two readings in turn agree
-    /// that one is another or gone: a mouse in passing and a picture that is
-    /// still blurred make it look different for one.
+    /// True if there is a line where none was, or two consecutive readings
+    /// agree that a line changed or is gone: a passing mouse or a picture
+    /// still blurred makes it look different for one reading.
     fn says_more(&mut self, page: &Page, changes: &Changes) -> bool {
         let diff = diff(&self.page.lines, &page.lines);
         let appeared: Vec<&TextLine> = (diff.appeared.iter())
@@ -145,7 +145,7 @@ impl Told {
         again
     }
 
-    /// Whether another reading has to tell if there are news.
+    /// True if another reading is needed to confirm a change.
     pub(super) fn is_unsure(&self) -> bool {
         !self.unsure.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What changed on a stream's picture, where, and when.
+//! Changes of a stream's picture: where, and when.
 
 use jiff::Timestamp;
 
@@ -24,15 +24,15 @@ pub struct Changes {
     pub whole: u64,
     /// When anything at all moved last.
     pub moved_at: Timestamp,
-    /// Whether something moved all the time until then.
+    /// Flag: something moved most of the time until then.
     pub ticking: bool,
-    /// Whether much of the picture moved since the one before: another window
+    /// Flag: much of the picture moved since the one before: another window
     /// came, and an encoder with few bits sharpens it little by little.
     pub settling: bool,
 }
 
 impl Changes {
-    /// Of a picture nothing was compared with.
+    /// Changes of a picture nothing was compared with.
     pub fn all(generation: u64, at: Timestamp) -> Self {
         Self {
             tile: 32,
@@ -66,7 +66,7 @@ impl Changes {
         regions(&changed, self.columns, self.tile, width, height)
     }
 
-    /// What changed after that scene on a picture of that size, as few
+    /// Areas changed after that scene on a picture of that size, as few
     /// rectangles from the top; all of it when nothing smaller will do.
     pub fn since(&self, generation: Option<u64>, width: u32, height: u32) -> Vec<Rect> {
         match generation {
@@ -83,7 +83,7 @@ impl Changes {
         }
     }
 
-    /// Whether a change after that scene was seen in the rectangle.
+    /// True if a change after that scene was seen in the rectangle.
     pub fn touch(&self, rect: &Rect, generation: u64) -> bool {
         if self.generations.is_empty() {
             return self.whole > generation;

@@ -1,4 +1,4 @@
-//! One picture of a stream, when it was captured and what is known about it.
+//! Picture of a stream, its capture time and what is known about it.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +35,7 @@ pub struct Frame {
     /// The text on the picture in reading order; `None` until it was read.
     pub text: Option<Arc<[TextLine]>>,
     secrets: Arc<[Secret]>,
-    /// What the user wanted hidden besides when the secrets were looked for.
+    /// User-defined patterns in force when the secrets were looked for.
     own: OwnPatterns,
     encode: EncodeJpeg,
     still: Arc<OnceLock<Result<Still, EncodeError>>>,
@@ -46,12 +46,12 @@ pub struct Frame {
 /// A piece of text that must not leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
-    /// Of the line it stands on, in [`Frame::text`]; past its end where nobody
-    /// has read what stands there.
+    /// Index of its line in [`Frame::text`]; past the end where nobody has read
+    /// what stands there.
     pub line: usize,
     /// Its bytes of that line's text.
     pub range: Range<usize>,
-    /// What is painted over to hide it.
+    /// Area painted over to hide it.
     pub rect: Rect,
     /// For instance `AWS access key`.
     pub kind: String,
@@ -111,7 +111,8 @@ impl Frame {
         Arc::new(frame)
     }
 
-    /// What its secrets were looked for with, beside the known kinds.
+    /// Sets the user-defined patterns its secrets were looked for with, beside
+    /// the known kinds.
     pub fn looked_for(mut self, own: &OwnPatterns) -> Self {
         self.own = own.clone();
         self
@@ -153,7 +154,7 @@ impl Frame {
         Some(named(text, &secrets))
     }
 
-    /// What must not leave, as far as it was read.
+    /// Secrets that must not leave, as far as they were read.
     pub fn hidden(&self, redact: Redact) -> impl Iterator<Item = &Secret> {
         let counts = move |secret: &&Secret| match redact {
             Redact::Off => false,
@@ -163,7 +164,7 @@ impl Frame {
         self.secrets.iter().filter(counts)
     }
 
-    /// What a secret says; only ever to be compared with.
+    /// Text of a secret; only ever to be compared with.
     pub fn value_of(&self, secret: &Secret) -> &str {
         let line = self.text.as_ref().and_then(|text| text.get(secret.line));
         line.and_then(|line| line.text.get(secret.range.clone()))

@@ -5,10 +5,10 @@ use crate::screen::picture::{Picture, Rect};
 
 /// Side of the cells pictures are compared in, in pixels.
 pub(super) const CELL: u32 = 8;
-/// How far a sample has to move to count, and how many of a cell have to.
+/// Distance a sample has to move to count, and samples of a cell that have to.
 const SAMPLE_STEP: u8 = 20;
 const CELL_SAMPLES: usize = 5;
-/// What a sample of a still picture may differ by from one encoding to the
+/// Largest difference of a sample of a still picture from one encoding to the
 /// next.
 const CODING_STEP: u8 = 6;
 
@@ -53,7 +53,7 @@ pub(super) fn close_gaps(cells: &mut [bool], columns: u32, widest: usize) {
     }
 }
 
-/// Whether a sample of the rectangle differs by more than two encodings of one
+/// True if a sample of the rectangle differs by more than two encodings of one
 /// still picture do.
 pub(super) fn sharpened(old: &Picture, new: &Picture, rect: &Rect) -> bool {
     let width = new.width as usize;
@@ -68,7 +68,7 @@ pub(super) fn sharpened(old: &Picture, new: &Picture, rect: &Rect) -> bool {
     })
 }
 
-/// Whether nothing of the rectangle has moved, but for `down` rows it went
+/// True if nothing of the rectangle has moved, but for `down` rows it went
 /// down altogether.
 pub(super) fn same(old: &Picture, new: &Picture, rect: &Rect, down: i32) -> bool {
     let (width, cell) = (new.width as usize, CELL as usize);

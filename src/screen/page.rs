@@ -1,5 +1,5 @@
-//! What stands on one stream's screen: read once, and from then on only where
-//! it changed.
+//! Text on one stream's screen: read once, and from then on only where it
+//! changed.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::screen::motion::CELL;
 use crate::screen::picture::{Picture, Rect, TextLine};
 use crate::screen::text::SURE;
 
-/// How far a box may move, in pixels, and still be the same line.
+/// Largest shift of a box, in pixels, at which it is still the same line.
 const SAME_PLACE: u32 = 3;
 /// Seen around what is read, so that no letter is cut.
 const MARGIN: u32 = 24;
@@ -50,7 +50,7 @@ pub(super) struct Page {
     pub(super) unread: Arc<[Rect]>,
 }
 
-/// What a reading cost.
+/// Cost of a reading.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     /// Pixels that were searched for text.
@@ -60,7 +60,7 @@ pub(super) struct Cost {
 }
 
 impl Page {
-    /// Of a picture that could not be read.
+    /// Page of a picture that could not be read.
     pub(super) fn unread() -> Self {
         let nothing = Picture {
             width: 0,
@@ -132,7 +132,7 @@ impl Page {
         let mut parts: Vec<_> = (stale.iter())
             .flat_map(|rect| bands(rect, width, height))
             .collect();
-        // What waited goes first, or it would wait for ever.
+        // Parts that waited go first, or they would wait for ever.
         parts.sort_by_key(|(part, _)| !waiting.iter().any(|rect| rect.meets(part)));
         let mut unread = Vec::new();
         for (rect, seen) in &parts {
@@ -142,7 +142,7 @@ impl Page {
             }
             cost.pixels += seen.area();
             let read = ocr.read(picture, *seen, &mut left, waiting, |line| {
-                // What lies in the margin alone is known, and maybe cut off.
+                // Lines in the margin alone are known, and maybe cut off.
                 if !line.meets(rect) {
                     return Known::Elsewhere;
                 }
@@ -232,13 +232,13 @@ impl Page {
         rects
     }
 
-    /// Whether a line that was hard to read may be read better now.
+    /// True if a line that was hard to read may be read better now.
     fn is_sharper(&self, picture: &Picture, line: &TextLine) -> bool {
         let hard = !line.text.is_empty() && line.confidence < SURE;
         hard && motion::sharpened(&self.picture, picture, &line.rect)
     }
 
-    /// What stood there at the last reading, or so far above, if nothing of it
+    /// Line there at the last reading, or `down` rows above, if nothing of it
     /// has moved since.
     fn recall(&self, picture: &Picture, rect: &Rect, down: i32) -> Option<TextLine> {
         let near = |a: u32, b: u32| a.abs_diff(b) <= SAME_PLACE;
@@ -300,9 +300,9 @@ fn centre(rect: &Rect) -> Rect {
     }
 }
 
-/// Whether a line has to be read.
+/// Prior knowledge of a line found, which decides if it has to be read.
 pub(super) enum Known {
-    /// It says this.
+    /// Its text is known.
     Line(TextLine),
     /// It is none of what is asked for.
     Elsewhere,

@@ -27,7 +27,7 @@ impl Rect {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// Whether they share a pixel.
+    /// True if they share a pixel.
     pub fn meets(&self, other: &Self) -> bool {
         self.x < other.right()
             && other.x < self.right()
@@ -92,7 +92,7 @@ impl Rect {
     }
 }
 
-/// One line of text read off a picture.
+/// Line of text read off a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextLine {
     pub text: String,
@@ -123,7 +123,7 @@ impl fmt::Debug for Picture {
 
 #[cfg(test)]
 impl Picture {
-    /// One that shows nothing.
+    /// Blank picture.
     pub(crate) fn grey(width: u32, height: u32) -> Self {
         let (w, h) = (width as usize, height as usize);
         let chroma = w.div_ceil(2) * h.div_ceil(2);

@@ -15,7 +15,7 @@ const BURST: f64 = 4.0;
 
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Of one core.
+    /// Share of one core.
     share: f64,
     /// Seconds; below zero after a reading that cost more than there was.
     levels: HashMap<StreamName, f64>,
@@ -31,8 +31,8 @@ impl Budget {
         }
     }
 
-    /// What came in since the last time. Who has gone off the air pays its debt
-    /// first, so that coming back is no way around it.
+    /// Credits the CPU time accrued since the last call. A stream that has gone
+    /// off the air pays its debt first, so that coming back is no way around it.
     pub(super) fn fill(&mut self, live: &[StreamName], now: Instant) {
         self.levels
             .retain(|stream, level| *level < 0.0 || live.contains(stream));
@@ -43,7 +43,7 @@ impl Budget {
         }
         let mut left = now.saturating_duration_since(self.at).as_secs_f64() * self.share;
         self.at = now;
-        // One at least is full after each round.
+        // Rounds fill at least one bucket each.
         for _ in 0..self.levels.len() {
             let mut open: Vec<_> = self
                 .levels
@@ -62,8 +62,8 @@ impl Budget {
         }
     }
 
-    /// How long until something may be spent on that stream, if nobody else
-    /// needs more meanwhile.
+    /// Time until something may be spent on that stream, if no other needs
+    /// more meanwhile.
     pub(super) fn wait(&self, stream: &StreamName) -> Duration {
         let debt = -self.levels.get(stream).copied().unwrap_or(0.0);
         let others = self.levels.values().filter(|level| **level < 0.0).count();
@@ -134,7 +134,7 @@ mod tests {
             }
         }
         assert!(cpu_team > 11.0, "{cpu_team}");
-        // What the small one leaves is the large one's; over all it is the share.
+        // Time the small one leaves is the large one's; over all it is the share.
         assert!((18.0..=27.0).contains(&cpu_large), "{cpu_large}");
         assert!(cpu_large + cpu_team <= 0.5 * 60.0 + BURST + 9.0);
     }

@@ -28,19 +28,19 @@ use crate::screen::read_budget::Budget;
 use crate::screen::redact::{OwnPatterns, Redact, mask, secrets_beside};
 use crate::screen::text::diff;
 
-/// How long a picture that settles is waited for before it is read as it is.
+/// Longest wait for a picture that settles before it is read as it is.
 const TO_REST: SignedDuration = SignedDuration::from_secs(3);
 
 /// After this a picture is read again that left the reader unsure, though
 /// nothing on it has changed since.
 const AGAIN: SignedDuration = SignedDuration::from_millis(400);
 
-/// How the screen is read.
+/// Settings of the screen reader.
 #[derive(Debug)]
 pub struct ReaderSettings {
     /// Share of one core that may be spent, averaged.
     pub share: f64,
-    /// What the user wants hidden besides, as of the start.
+    /// User-defined patterns to redact as well, as of the start.
     pub own: OwnPatterns,
 }
 
@@ -66,10 +66,10 @@ pub struct Reader {
     last: Option<StreamName>,
 }
 
-/// What was read last on a stream, and what its readers were told of it.
+/// Last reading of a stream, and what was reported of it.
 #[derive(Debug)]
 struct Memory {
-    /// Of the frame read, by the change gate.
+    /// Generation of the frame read, by the change gate.
     generation: u64,
     seq: u64,
     /// When that frame was on the screen.
@@ -130,7 +130,7 @@ impl Reader {
                 } else {
                     self.read(frame).await;
                 }
-                // What is newest is decided after each wait.
+                // Choice of the newest frame is made after each wait.
                 true
             };
             if !matches!(shutdown.run_until_cancelled(step).await, Some(true)) {
@@ -149,8 +149,8 @@ impl Reader {
         true
     }
 
-    /// What is read next, and how long it has to wait: the first in turn whose
-    /// stream has something of its share left, or the one that will have soonest.
+    /// Frame to read next, and its wait: the first in turn whose stream has
+    /// something of its share left, or the one that will have soonest.
     fn next(&mut self) -> Option<(Arc<Frame>, Duration)> {
         let unread = self.unread();
         let live = self.frames.live();
@@ -180,7 +180,7 @@ impl Reader {
         unread.collect()
     }
 
-    /// How long at most to wait for a sharper picture than this.
+    /// Longest time to wait for a sharper picture than this.
     fn until_sharp(&self, frame: &Frame) -> Option<Duration> {
         let since = self.frames.unread_since(&frame.stream)?;
         let waited = Timestamp::now().duration_since(since);
@@ -285,7 +285,7 @@ impl Reader {
         known
     }
 
-    /// What stands there now and did not before, without its secrets.
+    /// Records the text there now that was not before, without its secrets.
     async fn keep_text(&self, frame: &Frame, page: &Page) {
         let Some(record) = &self.record else {
             return;
@@ -327,8 +327,8 @@ impl Reader {
     }
 }
 
-/// What is left of the time a picture may take to settle. A clock that was set
-/// back makes it no longer.
+/// Time left for a picture to settle. A clock that was set back makes it no
+/// longer.
 fn left_of(waited: SignedDuration) -> Option<Duration> {
     let left = TO_REST - waited.max(SignedDuration::ZERO);
     Duration::try_from(left).ok().filter(|left| !left.is_zero())

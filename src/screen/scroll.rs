@@ -1,4 +1,4 @@
-//! How far a part of the screen has scrolled.
+//! Scroll distance of a part of the screen.
 
 use crate::screen::picture::{Picture, Rect};
 
@@ -9,7 +9,7 @@ const SMALLEST: u32 = 64;
 /// Mean distance of the averages, in steps of brightness, up to which rows are
 /// taken for the same.
 const ALIKE: f32 = 3.0;
-/// How much better than no movement at all it has to fit.
+/// Share of the distance without movement that it has to stay below.
 const BETTER: f32 = 0.5;
 
 /// Rows the content of the rectangle has gone down (up: below zero) from one

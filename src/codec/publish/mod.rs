@@ -29,12 +29,12 @@ const NAP: Duration = Duration::from_millis(50);
 /// Unreadable packets in a row that make a file unreadable.
 const BAD_PACKETS: u32 = 100;
 
-/// What was published.
+/// Summary of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// Of stream time.
+    /// Stream time played.
     pub played: Duration,
-    /// How often the file was played to its end.
+    /// Number of times the file was played to its end.
     pub loops: u64,
     /// Payload of audio and video.
     pub bytes: u64,
@@ -147,7 +147,7 @@ impl Player {
         Ok(progress.report(cancelled))
     }
 
-    /// One time through the file.
+    /// Plays the file once.
     fn play(
         &self,
         input: &mut Input,

@@ -26,7 +26,8 @@ pub(super) struct Output {
     leash: Box<Leash>,
 }
 
-/// What FFmpeg asks while it waits for the network: go on waiting?
+/// Interrupt condition FFmpeg polls while it waits for the network:
+/// cancellation or a deadline.
 struct Leash {
     cancel: CancellationToken,
     start: Instant,

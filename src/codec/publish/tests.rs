@@ -175,7 +175,7 @@ async fn servers_that_do_not_play_along_are_named() {
     let url = format!("rtmp://127.0.0.1:{port}/live/team");
     let shown = |text: String| text.replace(&port.to_string(), "PORT");
     insta::assert_snapshot!(shown(error(&file, &url).await), @"failed to reach 127.0.0.1:PORT: connection refused");
-    // One that closes at once.
+    // Server that closes the connection at once.
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("binds");
     let closer = thread::spawn(move || drop(listener.accept()));
     insta::assert_snapshot!(shown(error(&file, &url).await), @"127.0.0.1:PORT did not take the stream: is it an RTMP server, and are stream name and key right?");

@@ -9,29 +9,30 @@ use super::Report;
 
 pub(super) const MILLISECONDS: ff::Rational = ff::Rational(1, 1000);
 
-/// One stream of the file and where it stands.
+/// Stream of the file and its position.
 pub(super) struct Track {
     /// Index in the file.
     pub(super) input: usize,
     /// Index in the publication.
     pub(super) output: usize,
     time_base: ff::Rational,
-    /// How many packets early decoding runs: B-frames.
+    /// Reorder delay in packets, from B-frames.
     delay: i64,
     /// Decoding time of the last packet as the file has it, in milliseconds.
     last_stamp: Option<i64>,
-    /// Of the first packet, without the loop's offset, in milliseconds.
+    /// Decoding time of the first packet, without the loop's offset, in
+    /// milliseconds.
     first: Option<i64>,
-    /// Of the last packet written.
+    /// Decoding time of the last packet written, in milliseconds.
     last_dts: Option<i64>,
     /// Length of the last packet, for those that don't say.
     duration: i64,
 }
 
-/// How far the publication is.
+/// Progress of the publication.
 pub(super) struct Progress {
     pub(super) begin: Instant,
-    /// What is added to the file's times in this loop, in milliseconds.
+    /// Offset added to the file's times in this loop, in milliseconds.
     offset: i64,
     /// End of the latest packet so far.
     end: i64,
@@ -133,7 +134,7 @@ impl Track {
         }
     }
 
-    /// Of what was played of it in this loop.
+    /// Duration played of this track in this loop, in milliseconds.
     fn length(&self, progress: &Progress) -> Option<i64> {
         let end = self.last_dts?.saturating_add(self.duration);
         Some(

@@ -1,4 +1,4 @@
-//! What comes out looks like what went in, whatever the format.
+//! Pictures that come out look like those that went in, whatever the format.
 
 use ffmpeg_next as ff;
 

@@ -23,8 +23,9 @@ const PACKET: usize = 960;
 const BIT_RATE: usize = 96_000;
 /// 90 kHz ticks in a sample at 48 kHz are 15/8.
 const TICKS: (i64, i64) = (15, 8);
-/// How far the source's times may drift from the count of samples before the
-/// sound is set anew: RTMP's milliseconds and AAC's frames differ by less.
+/// Largest drift, in 90 kHz ticks, of the source's times from the sample count
+/// before the audio is resynchronised: RTMP's milliseconds and AAC's frames
+/// differ by less.
 const DRIFT: i64 = 60 * MediaTime::TICKS_PER_MS;
 /// Samples a resampler may still hold from before.
 const SPARE: usize = 256;

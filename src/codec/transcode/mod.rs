@@ -1,4 +1,4 @@
-//! What browsers can't play, made playable while somebody watches.
+//! Transcoding to formats that browsers play, on demand while somebody watches.
 //!
 //! ```text
 //! Renditions: demands ---> Supplier, one thread per demand

@@ -62,7 +62,7 @@ mod tests {
         rate.note(MediaTime(3600 * SECOND), 1000);
         rate.note(MediaTime(0), 1000);
         assert_eq!(rate.bits_per_second(), Some(240_000));
-        // One picture a second is a cadence too.
+        // Pictures once a second are a cadence too.
         for nth in 1..20 {
             rate.note(MediaTime(nth * SECOND), 5000);
         }

@@ -141,7 +141,7 @@ fn pictures_come_out_in_the_order_they_are_shown() {
     let units = clips::units(source, "-bf 2 -x264-params b-adapt=0 -g 250");
     assert!(units.iter().any(|unit| unit.pts != unit.dts));
     let rendition = to_h264(&units, Kind::Video, Some(30));
-    // What the decoder holds back at the end is missing.
+    // Pictures the decoder holds back at the end are missing.
     assert!(rendition.len() >= units.len() - 4, "{}", rendition.len());
     let mut shown: Vec<_> = units.iter().map(|unit| unit.pts).collect();
     shown.sort();

@@ -1,4 +1,4 @@
-//! One transcode's thread: units in, in the order they came, and the clock of
+//! Thread of one transcode: units in, in the order they came, and metering of
 //! its own CPU time.
 
 use std::sync::Arc;
@@ -36,9 +36,9 @@ pub(super) enum Ended {
 /// decoded on the way to the live edge.
 pub(super) trait Transcoder {
     fn unit(&mut self, unit: &MediaUnit, encode: bool) -> Result<(), ff::Error>;
-    /// What follows has nothing to do with what came before.
+    /// Marks a discontinuity: later units are unrelated to earlier ones.
     fn interrupted(&mut self);
-    /// Whether anybody wants the rendition; until told, somebody does.
+    /// Sets whether the rendition is in demand; until set, it is.
     fn wanted(&mut self, wanted: bool) -> Result<(), ff::Error>;
 }
 
@@ -102,7 +102,7 @@ struct Worker {
     renditions: Renditions,
     demanded: Demanded,
     live: bool,
-    /// Of this thread, as far as it is counted.
+    /// CPU time of this thread counted so far.
     cpu: Duration,
 }
 
@@ -171,9 +171,9 @@ impl Worker {
 
 enum Event {
     Received(Received),
-    /// What is demanded may have changed.
+    /// Demands may have changed.
     Demands,
-    /// The stream is, or the transcode is stopped.
+    /// The stream is over, or the transcode is stopped.
     Over,
 }
 

@@ -54,7 +54,7 @@ const EARLY: i64 = 5 * MediaTime::TICKS_PER_MS;
 /// Pictures so small are not made smaller.
 const LOW_PIXELS: u64 = 640 * 360;
 
-/// What an encoder was opened for.
+/// Input parameters an encoder was opened for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Source {
     format: Pixel,
@@ -157,7 +157,7 @@ impl X264 {
         self.source == Source::of(frame)
     }
 
-    /// Whether the picture of that time is to be encoded: no time comes twice,
+    /// True if the picture of that time is to be encoded: no time comes twice,
     /// and slow links get fewer pictures.
     pub(super) fn takes(&self, pts: MediaTime) -> bool {
         let Some(last) = self.last else {

@@ -49,7 +49,7 @@ use wire::ModelInfo;
 const PROVIDER: &str = "gemini";
 const KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
-/// How to reach which model.
+/// Settings of the client: model, credentials and endpoint.
 #[derive(Debug, Clone)]
 pub struct GeminiSettings {
     pub key: Secret,

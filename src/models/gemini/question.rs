@@ -1,4 +1,4 @@
-//! One question as the body of a request.
+//! Request body of a question.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::models::model::{Failure, Fatal};
 use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
 use crate::models::settings::Thinking;
 
-/// What current models can write; more is refused.
+/// Largest output of current models, in tokens; more is refused.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;
 
 /// Everything a request is made of.
@@ -25,9 +25,9 @@ pub(super) struct Question {
     /// Each part may say how closely it is to be looked at.
     pub levels: bool,
     pub thinking: Option<ThinkingConfig>,
-    /// Whether the server takes the answer schema; in words otherwise.
+    /// Flag: the server takes the answer schema; in words otherwise.
     pub schema: bool,
-    /// Of the answer to be continued.
+    /// Token of the answer to be continued.
     pub token: Option<String>,
 }
 
@@ -43,8 +43,8 @@ impl Question {
             .min(MOST_OUTPUT_TOKENS);
     }
 
-    /// What the request costs, about: pictures by the price list, text by its
-    /// length.
+    /// Cost of the request in tokens, about: pictures by the price list, text
+    /// by its length.
     pub(super) fn estimated_tokens(&self, model: &str) -> u64 {
         let text = self.system.len() + self.text.len() + self.answer.to_string().len();
         let words = (text / TOKEN_BYTES) as u64;
@@ -111,11 +111,11 @@ impl Question {
 const WHOLE: &str = "MEDIA_RESOLUTION_HIGH";
 /// Enlarged already.
 const CLOSEUP: &str = "MEDIA_RESOLUTION_MEDIUM";
-/// Of models before 3: for each tile of 768 pixels' side.
+/// Tokens per tile, 768 pixels square, for models before 3.
 const TILE_TOKENS: u64 = 258;
 const TILE: u32 = 768;
 
-/// What pictures cost at most: the whole and parts of it, on any model.
+/// Cost of pictures at most, in tokens: the whole and parts of it, on any model.
 pub(super) fn most_picture_tokens(width: u32, height: u32, parts: usize) -> u64 {
     let whole = WHOLE_TOKENS.max(tiles(width, height) * TILE_TOKENS);
     whole + parts as u64 * CLOSEUP_TOKENS.max(TILE_TOKENS)

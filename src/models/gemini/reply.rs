@@ -1,4 +1,4 @@
-//! What one response with status 200 amounts to. No I/O.
+//! Meaning of a response with status 200. No I/O.
 
 use super::answer::shortened;
 use super::wire::{Candidate, Response};
@@ -24,7 +24,7 @@ pub(super) enum Turn {
     Unusable(String),
 }
 
-/// One response, read.
+/// Response, parsed.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub turn: Turn,

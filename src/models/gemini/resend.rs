@@ -8,10 +8,9 @@ use crate::models::model::Meter;
 /// Parts an answer may come in.
 const MAX_CONTINUATIONS: u8 = 3;
 
-/// What has been tried again for one question. Each cause has one try (a
-/// continuation three), so a question is at most nine requests and no more than
-/// its meter grants; and none begins after `deadline`, because the picture
-/// grows old.
+/// Resends made for one question. Each cause has one try (a continuation
+/// three), so a question is at most nine requests and no more than its meter
+/// grants; and none begins after `deadline`, because the picture grows old.
 #[derive(Debug)]
 pub(super) struct Resends {
     deadline: Instant,

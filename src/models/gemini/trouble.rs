@@ -1,4 +1,4 @@
-//! What a response with another status than 200 means, and what to do about
+//! Meaning of a response with another status than 200, and what to do about
 //! it. No I/O.
 //!
 //! The texts name what to do. They never hold the key, and of what the server
@@ -35,7 +35,7 @@ pub(super) struct Refusal<'a> {
     /// The header of that name.
     pub retry_after: Option<&'a str>,
     pub body: &'a [u8],
-    /// Who was asked, for the text.
+    /// Name of the model asked, for the text.
     pub model: &'a str,
     /// To be cut out of whatever the server says.
     pub key: &'a str,
@@ -157,7 +157,7 @@ fn has_reason(error: &Status, reason: &str) -> bool {
     details.any(|detail| detail.reason.as_deref() == Some(reason))
 }
 
-/// Whether the message names a limit of 0, and not of 0.5 or 05.
+/// True if the message names a limit of 0, and not of 0.5 or 05.
 fn has_limit_zero(message: &str) -> bool {
     message.match_indices("limit: 0").any(|(at, found)| {
         let mut rest = message[at + found.len()..].chars();

@@ -1,4 +1,4 @@
-//! What travels: the JSON of `models.generateContent`, as far as we use it.
+//! Wire format: the JSON of `models.generateContent`, as far as we use it.
 //!
 //! Requests are written in camelCase with standard base64. Of responses every
 //! field is optional and what is unknown is ignored: new fields and enum
@@ -153,7 +153,7 @@ pub(super) struct UsageMetadata {
     pub thoughts_token_count: Option<u64>,
 }
 
-/// Of `GET models/{model}`.
+/// Response to `GET models/{model}`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ModelInfo {

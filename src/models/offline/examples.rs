@@ -11,7 +11,7 @@ use super::window::Windows;
 /// Between two screens of an example; far from where time overflows.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Whether the rule has anything to say of an example.
+/// True if the rule reports anything of an example.
 pub(super) fn speaks(rule: &Rule, example: &str) -> bool {
     let mut windows = Windows::default();
     screens(example).into_iter().any(|(after, screen)| {

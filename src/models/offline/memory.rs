@@ -1,4 +1,4 @@
-//! What was said about a stream and still stands on its screen.
+//! Reports made about a stream whose subjects are still on its screen.
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,7 +45,7 @@ impl Memory {
         self.rows = rows;
     }
 
-    /// Whether it is new, has doubled or got worse since it was last said.
+    /// True if it is new, has doubled or got worse since it was last reported.
     pub(super) fn is_news(&mut self, key: &str, count: usize, severity: Severity) -> bool {
         match self.said.get_mut(key) {
             None => {

@@ -46,7 +46,7 @@ const STREAMS: usize = 64;
 /// A rule is sure of its words, not of what they mean.
 const CONFIDENCE: f32 = 0.8;
 
-/// One persona's rules.
+/// Rules of one persona.
 #[derive(Debug)]
 pub struct Offline {
     rules: Arc<Rules>,
@@ -79,7 +79,7 @@ impl Offline {
         }
     }
 
-    /// What is new on a frame.
+    /// New findings on a frame.
     fn observe(&self, frame: &Frame) -> Vec<Observation> {
         let lines = frame.text.as_deref().unwrap_or_default();
         let screen = Screen::new(lines, frame.picture.width, frame.picture.height);
@@ -160,9 +160,9 @@ fn single_spaced(text: &str) -> (String, Vec<usize>) {
     (spaced, places)
 }
 
-/// One thing a rule has to say.
+/// Finding of a rule.
 struct Report {
-    /// What it is about, whatever the OCR made of it.
+    /// Key of its subject, stable over OCR's variants.
     key: String,
     count: usize,
     observation: Observation,

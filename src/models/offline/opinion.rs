@@ -18,7 +18,7 @@ impl Offline {
     fn opinion(&self, case: &Case) -> View {
         let lines = case.frame.text.as_deref().unwrap_or_default();
         let screen = Screen::new(lines, case.frame.picture.width, case.frame.picture.height);
-        // Of this one picture: what went on before it is not what was asked.
+        // Reports on this picture alone: earlier ones were not asked about.
         let reports = self.reports(&screen, case.frame.captured_at, &mut Windows::default());
         let there = |report: &&Report| meets(&report.observation.evidence, &case.report.evidence);
         let Some(own) = reports.into_iter().find(|report| there(&report)) else {

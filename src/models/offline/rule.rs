@@ -1,4 +1,4 @@
-//! One rule, applied to a screen.
+//! Matching of a rule against a screen.
 
 use jiff::{SignedDuration, Timestamp};
 use regex::{Captures, Regex};
@@ -9,7 +9,7 @@ use super::screen::{Part, Screen};
 use super::window::Windows;
 use crate::domain::finding::{Category, Severity};
 
-/// How far below its label a value may stand, in heights of the label.
+/// Distance a value may stand below its label, in heights of the label.
 const REACH: u32 = 12;
 
 /// A rule ready to be applied.
@@ -34,7 +34,7 @@ pub(super) struct Rule {
     pub(super) window: Option<SignedDuration>,
     pub(super) above: Option<f64>,
     pub(super) below: Option<f64>,
-    /// One finding for each subject instead of one for all.
+    /// Flag: a finding for each subject instead of one for all.
     pub(super) each: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Rule {
 pub(super) struct Match {
     pub(super) row: usize,
     pub(super) part: Part,
-    /// What made it count: the row's status, the label above.
+    /// Parts that made it count: the row's status, the label above.
     pub(super) with: Vec<(usize, Part)>,
     /// The group `what`, else the row's first cell when there is a label.
     pub(super) what: String,
@@ -51,7 +51,7 @@ pub(super) struct Match {
     pub(super) number: Option<(String, f64)>,
 }
 
-/// What a rule speaks about: a thing its `what` names, or all it matched.
+/// Subject of a finding: a thing the rule's `what` names, or all it matched.
 #[derive(Debug)]
 pub(super) struct Subject {
     /// Names it, whatever the OCR made of it.
@@ -70,7 +70,7 @@ impl Rule {
             .any(|name| name == "*" || name.eq_ignore_ascii_case(agent))
     }
 
-    /// What there is to say of a screen captured at that moment.
+    /// Subjects to report of a screen captured at that moment.
     pub(super) fn subjects(
         &self,
         screen: &Screen,
@@ -148,8 +148,8 @@ impl Rule {
         })
     }
 
-    /// One match, or with a label one for each value: panels stand beside each
-    /// other.
+    /// Matches of a row: one, or with a label one for each value, as panels
+    /// stand beside each other.
     fn match_row(&self, screen: &Screen, index: usize) -> Vec<Match> {
         let text = screen.rows[index].text.as_str();
         // Most rows match nothing: look for that first.

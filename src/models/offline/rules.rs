@@ -49,7 +49,7 @@ const BUILT_IN: [(&str, &str); 7] = [
         include_str!("../../../rules/watchtower.toml"),
     ),
 ];
-/// How long a window may be.
+/// Bounds on the length of a window.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -74,7 +74,7 @@ fn show(files: &[Faults]) -> String {
 #[derive(Debug)]
 pub struct Rules {
     pub(super) rules: Vec<Rule>,
-    /// Of the files: findings say by which rules they were made.
+    /// Version of the files: findings state the rules they were made by.
     pub(super) version: String,
 }
 
@@ -296,7 +296,8 @@ fn read(file: &Path) -> Result<String, RulesError> {
     })
 }
 
-/// Of a rule that needs so many rows; the error is a fault's message.
+/// Parses the window of a rule that needs `at_least` rows; the error is a
+/// fault's message.
 fn parse_window(text: &str, at_least: Option<usize>) -> Result<SignedDuration, String> {
     let Ok(length) = humantime::parse_duration(text) else {
         return Err(format!("must be a duration such as \"1m\", got {text:?}"));

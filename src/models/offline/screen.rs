@@ -100,7 +100,7 @@ impl Screen {
             })
     }
 
-    /// Whether a part of a row is the label of a panel that counts none: a
+    /// True if a part of a row is the label of a panel that counts none: a
     /// lone zero stands below its first cell.
     pub(super) fn counts_none(&self, row: usize, part: Part) -> bool {
         let touched = self.rows[row].touched(part);
@@ -156,7 +156,7 @@ impl Screen {
     }
 }
 
-/// What OCR reads off a screen drawn in characters.
+/// Lines that OCR reads off a screen drawn in characters.
 pub(super) fn drawn(text: &str) -> Vec<TextLine> {
     const CHARACTER: u32 = 10;
     const LINE: u32 = 24;

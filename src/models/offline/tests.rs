@@ -124,7 +124,7 @@ fn rows_that_scrolled_away_count_for_as_long_as_the_window() {
 
 const PERSONAS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
-/// What the five say of a screen drawn in characters, by rule.
+/// Quotes the five report of a screen drawn in characters, by rule.
 fn said(screen: &str) -> BTreeMap<String, Vec<String>> {
     let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for agent in PERSONAS.map(|name| analyst(name, &[])) {

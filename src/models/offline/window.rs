@@ -1,4 +1,4 @@
-//! What rules with a window counted on the last frames of one stream.
+//! Rows that rules with a window counted on the last frames of one stream.
 //!
 //! A row counts from the moment it came up, once, however long it stands. The
 //! moments are those the frames were captured at: a replay runs faster than
@@ -25,7 +25,7 @@ impl Windows {
 
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// Of the current look.
+    /// Capture time of the frame under analysis.
     at: Timestamp,
     length: SignedDuration,
     rows: VecDeque<Sighting>,

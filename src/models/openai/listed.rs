@@ -29,7 +29,7 @@ pub(super) fn sees(entry: &Value) -> Option<bool> {
     ];
     let told = places.iter().flat_map(|place| keys.map(|key| &place[key]));
     let told = told.chain([entry]).filter_map(said);
-    // One list may be of something else: any that names pictures decides.
+    // Lists may be of something else: any that names pictures decides.
     told.reduce(|one, other| one || other)
 }
 

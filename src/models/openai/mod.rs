@@ -39,10 +39,10 @@ use reply::{Reply, Trouble, Turn, trouble};
 use wire::{Format, Question};
 
 const PROVIDER: &str = "openai";
-/// What models can write at most.
+/// Largest output of models, in tokens.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;
 
-/// How to reach which model.
+/// Settings of the client: model, credentials and endpoint.
 #[derive(Debug, Clone)]
 pub struct OpenAiSettings {
     /// With its version: `http://127.0.0.1:11434/v1`; without a path that is
@@ -78,7 +78,7 @@ pub struct OpenAi {
     settings: OpenAiSettings,
     /// As the server last called the model.
     version: Mutex<String>,
-    /// How the server takes the answer's shape.
+    /// [`Format`] the server takes, by index.
     format: AtomicU8,
     /// The model takes `max_completion_tokens` alone.
     completion_tokens: AtomicBool,
@@ -128,7 +128,7 @@ impl OpenAi {
     async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
         let meter = request.meter.clone();
         let deadline = Instant::now() + self.settings.timeout;
-        // What is granted is sent.
+        // Requests that are granted are sent.
         let again = |tried: &mut bool| {
             !std::mem::replace(tried, true) && Instant::now() < deadline && meter.begin()
         };
@@ -274,7 +274,7 @@ impl OpenAi {
         trouble(response, &self.settings.model, key, advice)
     }
 
-    /// What worked is asked for from now on.
+    /// Keeps the format that worked for later requests, and the model's version.
     fn remember(&self, format: Format, version: Option<String>) {
         let before = self.format.swap(format.index(), Ordering::Relaxed);
         if before != format.index() {
@@ -391,7 +391,7 @@ impl Model for OpenAi {
     }
 }
 
-/// Whether the server said which name the bound on the answer has here.
+/// True if the server named `max_completion_tokens` as the bound on the answer.
 fn names_completion_tokens(failure: &Failure) -> bool {
     failure.to_string().contains("max_completion_tokens")
 }

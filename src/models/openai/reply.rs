@@ -1,4 +1,4 @@
-//! What came back, and what it means. No I/O.
+//! Responses and what they mean. No I/O.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ fn spoken(text: &str) -> &str {
     object_in(text).unwrap_or_else(|| text.trim())
 }
 
-/// Whether what comes next belongs to an object that was begun at the very
+/// True if what comes next belongs to an object that was begun at the very
 /// start.
 fn is_within_object(before: &str) -> bool {
     before.trim_start().starts_with('{') && object_in(before).is_none()

@@ -10,7 +10,7 @@ use crate::models::images::{Closeup, ImageSet};
 use crate::models::model::{Failure, Fatal};
 use crate::models::settings::Thinking;
 
-/// How the shape of the answer is asked for. Not every server takes all of
+/// Ways to ask for the shape of the answer. Not every server takes all of
 /// them; the last one any takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -61,7 +61,7 @@ pub(super) struct Question {
     pub schema: &'static Value,
     pub images: Arc<ImageSet>,
     pub max_tokens: u32,
-    /// Whether the bound goes by the name that newer models of OpenAI take.
+    /// Flag: the bound goes by the name that newer models of OpenAI take.
     pub completion_tokens: bool,
     pub thinking: Option<Thinking>,
     pub format: Format,

@@ -125,7 +125,7 @@ impl FrameBus {
         self.inner.reading.store(true, Ordering::Relaxed);
     }
 
-    /// Whether frames are read.
+    /// True if frames are read.
     pub fn is_read(&self) -> bool {
         self.inner.reading.load(Ordering::Relaxed)
     }
@@ -219,8 +219,8 @@ impl FrameBus {
     }
 }
 
-/// One decoder's place on the bus. Dropping it takes the stream's pictures
-/// away.
+/// Publishing handle of one decoder on the bus. Dropping it removes the
+/// stream's pictures.
 #[derive(Debug)]
 pub struct FramePublisher {
     bus: FrameBus,

@@ -58,7 +58,7 @@ impl Detector {
             }
         };
         let map = map.to_vec();
-        // How many pixels of the picture a cell of the map is.
+        // Pixels of the picture per cell of the map.
         let across = (seen.width().next_multiple_of(STRIDE) as f32 / columns as f32) / shrink;
         let down = (seen.height().next_multiple_of(STRIDE) as f32 / rows as f32) / shrink;
         let rects =

@@ -51,7 +51,7 @@ impl ReadError {
     }
 }
 
-/// What stands on a part of a picture.
+/// Text on a part of a picture.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     /// In no order.
@@ -140,7 +140,7 @@ impl Ocr {
     }
 }
 
-/// One ONNX graph with one input and one output.
+/// ONNX graph with one input and one output.
 #[derive(Debug)]
 struct Network {
     model: Model,
@@ -166,7 +166,7 @@ impl Network {
         }
     }
 
-    /// One picture in, channels first; the batch dimension is added here.
+    /// Runs the graph on one picture, `[1, channels, height, width]`.
     fn run(&self, input: &NdTensor<f32, 4>) -> Result<Tensor<f32>, ReadError> {
         let mut options = RunOptions::default();
         options.thread_pool = Some(Arc::clone(&self.thread));

@@ -1,4 +1,4 @@
-//! What one line says: a probability per character and step, the best at each
+//! Text of one line: a probability per character and step, the best at each
 //! step taken, repeats and blanks dropped (connectionist temporal
 //! classification).
 //!
@@ -24,7 +24,7 @@ const STRIDE: u32 = 16;
 const LONGEST: u32 = 6400;
 /// Columns around the end of a piece among which the emptiest is where it ends.
 const SEAM: u32 = 96;
-/// What a line costs at least, in columns.
+/// Minimum cost of a line, in columns.
 const LEAST: u64 = 300;
 /// The class that stands for "no character here".
 const BLANK: usize = 0;

@@ -9,7 +9,7 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     pub(super) personal: bool,
     pub(super) pattern: Regex,
-    /// What a match has to be besides.
+    /// Condition a match has to meet as well.
     pub(super) also: fn(&str) -> bool,
     /// Letters all of it has; 0 where they vary.
     pub(super) letters: usize,
@@ -30,7 +30,7 @@ const LENGTHS: [(&str, usize); 8] = [
     ("npm token", 40),
 ];
 
-/// What stands behind such a word and is no secret.
+/// Words that follow one of [`NAMES`] and are no secret.
 const NO_VALUES: [&str; 31] = [
     "required",
     "optional",
@@ -70,7 +70,8 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     let secret = |name, pattern: &str| kind(name, false, pattern, any);
     let token = |name, start: &str, rest: &str| secret(name, &format!("{}{rest}", loose(start)));
     let mut kinds = vec![
-        // What names itself. The length leaves room for letters OCR dropped.
+        // Secrets that identify themselves. The length leaves room for letters
+        // OCR dropped.
         secret(
             "AWS access key",
             &format!(
@@ -117,7 +118,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             "JSON web token",
             r"\b[e0c][yv][J1I][0-9A-Za-z_-]{8,}(?:\. ?| )[0-9A-Za-z_-]{4,}(?:(?:\. ?| )[0-9A-Za-z_-]{4,})?",
         ),
-        // What is named by the words before it.
+        // Secrets identified by the words before them.
         secret(
             "AWS secret key",
             r"(?i)(?:aws[\W_]{0,3}secret[\W_]{0,3}access[\W_]{0,3}key[\W_]{1,4})(?P<value>[0-9A-Za-z+/][0-9A-Za-z+/ ]{7,})",

@@ -28,7 +28,7 @@ static KEY_ENDS: LazyLock<Regex> = LazyLock::new(|| marks(r"END[A-Z0-9 ]*"));
 /// Letters from which on a box of any shape may hold a secret.
 const LETTERS: usize = 4;
 
-/// Whether a line is painted over because nobody can tell what it says.
+/// True if a line is painted over because nobody can tell what it says.
 pub fn is_unreadable(line: &TextLine) -> bool {
     let (width, height) = (line.rect.width, line.rect.height);
     // A shorter one is no secret, but an icon or a number. A high one is text
@@ -43,13 +43,13 @@ fn marks(word: &str) -> Regex {
     Regex::new(&pattern).expect("the pattern is valid")
 }
 
-/// Whether a private key begins or ends on that line.
+/// True if a private key begins or ends on that line.
 pub(super) fn is_mark(text: &str) -> bool {
     KEY_BEGINS.is_match(text) || KEY_ENDS.is_match(text)
 }
 
-/// What of these lines (in reading order, of a picture of that size) must not
-/// be seen, and what has to be painted over to hide it.
+/// Secrets on these lines (in reading order, of a picture of that size), and
+/// the areas that have to be painted over to hide them.
 pub fn secrets_on(lines: &[TextLine], own: &OwnPatterns, size: (u32, u32)) -> Vec<Secret> {
     secrets_beside(lines, &[], own, size)
 }
@@ -140,7 +140,7 @@ impl Found<'_> {
         }
     }
 
-    /// What overlaps on a line becomes one.
+    /// Hides a range of a line; overlapping ranges become one.
     fn hide(&mut self, line: usize, mut range: Range<usize>, kind: &str, mut personal: bool) {
         let mut kind = kind.to_owned();
         self.secrets.retain(|known| {
@@ -202,8 +202,8 @@ impl Found<'_> {
         self.hide(line, 0..length, kind, false);
     }
 
-    /// What could not be read may be anything: letters that an encoder has not
-    /// drawn sharply yet, or never will.
+    /// Hides unreadable lines, which may be anything: letters that an encoder
+    /// has not drawn sharply yet, or never will.
     fn unread(&mut self) {
         for (index, line) in self.lines.iter().enumerate() {
             if is_unreadable(line) {
@@ -375,7 +375,7 @@ impl Found<'_> {
 /// A key whose beginning was seen.
 struct Key {
     mark: Rect,
-    /// How far its longest row reaches.
+    /// Right edge of its longest row, in pixels.
     right: u32,
     /// Its last row was seen.
     all: bool,

@@ -16,7 +16,7 @@ use regex::Regex;
 
 pub use lines::{UNREADABLE, is_unreadable, secrets_beside, secrets_on};
 
-/// What is hidden before anything leaves.
+/// Redaction level applied before anything leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Redact {
     Off,
@@ -45,7 +45,7 @@ pub struct Span {
     letters: usize,
 }
 
-/// What the user wants hidden besides.
+/// User-defined patterns to redact as well.
 #[derive(Debug, Clone, Default)]
 pub struct OwnPatterns(Vec<Regex>);
 
@@ -67,12 +67,12 @@ impl OwnPatterns {
     }
 }
 
-/// What takes the place of something hidden.
+/// Placeholder for a redacted value of that kind.
 pub fn name_of(kind: &str) -> String {
     format!("[masked {kind}]")
 }
 
-/// What of a text must not be seen, without overlaps, in its order.
+/// Spans of a text that must not be seen, without overlaps, in its order.
 fn spans(text: &str, own: &OwnPatterns) -> Vec<Span> {
     let mut found: Vec<Span> = Vec::new();
     let mut add = |range: Range<usize>, kind: Cow<'static, str>, personal, letters| {
@@ -168,7 +168,7 @@ fn mended(text: &str) -> (Option<String>, Vec<usize>) {
     ((mended.len() < text.len()).then_some(mended), places)
 }
 
-/// Whether that may be a part of something random: letters of both cases or
+/// True if the word may be a part of something random: letters of both cases or
 /// digits among them, in turns.
 fn looks_torn(word: &str) -> bool {
     let class = |c: char| match c {

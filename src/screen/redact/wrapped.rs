@@ -19,7 +19,8 @@ const MOST_INDENT: u32 = 6;
 /// Lines that are put together at most.
 const MOST: usize = 40;
 
-/// What ran on below, as rows: the lines' texts without anything between.
+/// Wrapped text as rows: the texts of lines that run on below, without anything
+/// between.
 pub(super) fn wrapped(lines: &[TextLine], rows: &[Row]) -> Vec<Row> {
     let page = Page { lines, rows };
     let mut inner = vec![false; lines.len()];
@@ -101,7 +102,7 @@ impl Page<'_> {
         None
     }
 
-    /// Whether no line stands between the two.
+    /// True if no line stands between the two.
     fn is_nearest(&self, above: &Rect, below: &Rect) -> bool {
         let between = |rect: Rect| {
             is_next(above, &rect)
@@ -112,7 +113,7 @@ impl Page<'_> {
         !self.lines.iter().any(|line| between(line.rect))
     }
 
-    /// Whether nothing of its window reaches farther to the right.
+    /// True if nothing of its window reaches farther to the right.
     fn is_full(&self, line: usize, edge: u32) -> bool {
         let rect = self.lines[line].rect;
         // A wide letter more would not have fitted; boxes are not that exact.
@@ -152,7 +153,7 @@ impl Page<'_> {
     }
 }
 
-/// Whether a line stands right below another of its size.
+/// True if a line stands right below another of its size.
 pub(super) fn is_next(above: &Rect, below: &Rect) -> bool {
     let middle = |rect: &Rect| 2 * rect.y + rect.height;
     let down = middle(below).saturating_sub(middle(above));

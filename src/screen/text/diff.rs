@@ -8,7 +8,7 @@ use regex::Regex;
 use super::letters::{alike, group, letters, may_be_misread};
 use crate::screen::picture::TextLine;
 
-/// What changes by itself: times of day, dates, ages.
+/// Values that change by themselves: times of day, dates, ages.
 static TIMES: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?i)\b(?:\d{4}-\d{2}-\d{2}[T ]?)?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?:Z|\s?[ap]m)?\b|\b\d{4}-\d{2}-\d{2}\b|\b\d+(?:\.\d+)?\s?(?:ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?:\s?\d+\s?(?:s|secs?|m|mins?))?(?:\s+ago)?\b";
     Regex::new(pattern).expect("the pattern is valid")
@@ -36,8 +36,8 @@ impl Diff {
     }
 }
 
-/// What is new and what is gone. Lines that only moved, tell the time, or were
-/// read a little differently are neither.
+/// Lines that are new and lines that are gone. Those that only moved, tell the
+/// time, or were read a little differently are neither.
 pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
     let mut known: HashMap<String, Vec<usize>> = HashMap::new();
     let earlier_lines = earlier.iter().enumerate().rev();
@@ -62,7 +62,7 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         .flat_map(|(folded, lines)| lines.into_iter().map(move |line| (line, folded.clone())))
         .collect();
     vanished.sort_unstable();
-    // What stands where it stood may have been read a little differently.
+    // Lines in the same place may have been read a little differently.
     appeared.retain(|(index, _)| {
         let rect = later[*index].rect;
         let same = vanished.iter().position(|(old, _)| {
@@ -75,14 +75,14 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         same.is_none()
     });
     part_alike(earlier, later, &mut vanished, &mut appeared);
-    // What stands there now can't be read for certain.
+    // Lines covered by an uncertain reading can't be said to be gone.
     let covered = |line: &TextLine| {
         let mut unsure = later.iter().filter(|other| other.confidence < SURE);
         unsure.any(|other| other.rect.meets(&line.rect))
     };
     vanished.retain(|(index, _)| !covered(&earlier[*index]));
-    // One letter that comes or goes is a cursor or a mouse; a digit that takes
-    // another's place is a count.
+    // Single letters that come or go are a cursor or a mouse; a digit that
+    // takes another's place is a count.
     let digit = |line: &TextLine| line.text.trim().parse::<u8>().is_ok();
     let replaced = |line: &TextLine, by: &[(usize, String)], of: &[TextLine]| {
         digit(line)
@@ -112,7 +112,7 @@ fn part_alike(
     while let Some(seed) = seeds.pop() {
         let mut old = BTreeSet::from([seed]);
         let mut new = BTreeSet::new();
-        // What lies on one of the others, until nothing more does.
+        // Lines that lie on one of the others, until no more do.
         loop {
             let before = old.len() + new.len();
             let on_old = |line: &TextLine| old.iter().any(|at| in_row(&earlier[*at], line));
@@ -141,7 +141,7 @@ fn left<'a>(
     unmatched.iter().map(|(index, _)| *index).chain(unsure)
 }
 
-/// Whether the two lie on each other in one row of text.
+/// True if the two overlap in one row of text.
 fn in_row(a: &TextLine, b: &TextLine) -> bool {
     let (a, b) = (&a.rect, &b.rect);
     let common = a.bottom().min(b.bottom()).saturating_sub(a.y.max(b.y));

@@ -4,7 +4,7 @@ use super::letters::{GAP, Mark, alike, marks, of_one_word};
 use super::rows::rows;
 use crate::screen::picture::{Rect, TextLine};
 
-/// One letter in so many may have been misread.
+/// Letters of a quote per tolerated misreading.
 const ONE_IN: usize = 10;
 /// Most letters of a quote that are looked for, and of lines it may span.
 const LONGEST: usize = 600;
@@ -109,7 +109,7 @@ impl<'a> Screen<'a> {
         found
     }
 
-    /// Whether a word or a number begins at that mark of a line.
+    /// True if a word or a number begins at that mark of a line.
     fn begins(&self, line: usize, at: usize) -> bool {
         let mark = self.marks[line][at];
         let text = &self.lines[line].text;
@@ -119,10 +119,10 @@ impl<'a> Screen<'a> {
         mark.c != GAP && !joined && !self.splits_number(line, at.wrapping_sub(1), at)
     }
 
-    /// Whether a word or a number ends with that mark of a line.
+    /// True if a word or a number ends with that mark of a line.
     fn ends(&self, line: usize, at: usize) -> bool {
         let text = &self.lines[line].text;
-        // What became one letter of two ends where the second does.
+        // Letter pairs that were folded into one end where the second does.
         let mut rest = text[self.marks[line][at].at..].chars();
         let mut last = rest.next();
         if let Some(next) = self.marks[line].get(at + 1)
@@ -141,7 +141,7 @@ impl<'a> Screen<'a> {
         !joined && !self.splits_number(line, at, at + 1)
     }
 
-    /// Whether a number goes on from one mark to the next: over its points,
+    /// True if a number goes on from one mark to the next: over its points,
     /// and with its sign.
     fn splits_number(&self, line: usize, left: usize, right: usize) -> bool {
         let marks = &self.marks[line];
@@ -165,13 +165,13 @@ fn around(lines: &[TextLine], parts: &[(usize, usize)]) -> Rect {
     })
 }
 
-/// Whether nothing else fits in between, and one stands over the other.
+/// True if nothing else fits in between, and one stands over the other.
 fn is_right_below(above: &Rect, below: &Rect) -> bool {
     let height = above.height.min(below.height.max(1));
     below.y < above.bottom() + height && below.x < above.right() && above.x < below.right()
 }
 
-/// One try to follow a quote over the screen.
+/// Attempt to follow a quote over the screen.
 struct Walk<'a> {
     screen: &'a Screen<'a>,
     wanted: &'a [Mark],

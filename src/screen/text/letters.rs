@@ -6,7 +6,7 @@ pub(super) fn letters(text: &str) -> Vec<(char, usize)> {
     let mut kept: Vec<(char, usize)> = Vec::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         for c in c.to_lowercase().filter(|c| c.is_alphanumeric()) {
-            // Of one word only.
+            // Pairs within one word only.
             let before = kept.last().filter(|(_, last)| last + 1 == at);
             let pair = match (before, c) {
                 (Some(('r', _)), 'n') => Some('m'),
@@ -28,8 +28,8 @@ pub(super) struct Mark {
     pub(super) c: char,
     /// Where it begins in the text.
     pub(super) at: usize,
-    /// Of a plain word so long that a letter read wrong leaves it the word it
-    /// is. Numbers, names with digits in them, units and "no" are none.
+    /// Flag: part of a plain word so long that a misread letter leaves it the
+    /// word it is. Numbers, names with digits in them, units and "no" are none.
     pub(super) loose: bool,
 }
 
@@ -98,7 +98,7 @@ pub(super) fn marks(text: &str) -> Vec<Mark> {
     marks
 }
 
-/// Whether a digit stands there, or a letter that looks like one beside one:
+/// True if a digit stands there, or a letter that looks like one beside one:
 /// the O of `1,O24`.
 fn is_digit(chars: &[(usize, char)], at: usize) -> bool {
     let numeric = |at: usize| chars.get(at).is_some_and(|(_, c)| c.is_numeric());
@@ -123,8 +123,8 @@ fn words(text: &str) -> Vec<std::ops::Range<usize>> {
     words
 }
 
-/// Whether two characters that stand side by side are of one word, or of one
-/// number. Scripts without blanks have no ends of words to go by.
+/// True if two adjacent characters belong to one word, or to one number.
+/// Scripts without blanks have no ends of words to go by.
 pub(super) fn of_one_word(a: char, b: char) -> bool {
     let unspaced = |c: char| {
         matches!(c, '\u{e00}'..='\u{edf}' | '\u{1000}'..='\u{109f}'
@@ -134,7 +134,7 @@ pub(super) fn of_one_word(a: char, b: char) -> bool {
     a.is_alphanumeric() && b.is_alphanumeric() && !unspaced(a) && !unspaced(b)
 }
 
-/// Whether OCR may have read one for the other.
+/// True if OCR may have read one for the other.
 pub(super) fn alike(a: char, b: char) -> bool {
     a == b || group(a) == group(b)
 }
@@ -152,7 +152,7 @@ pub(super) fn group(c: char) -> char {
     }
 }
 
-/// Whether taking one for the other is a misreading that changes no fact.
+/// True if taking one for the other is a misreading that changes no fact.
 pub(super) fn may_be_misread(a: char, b: char) -> bool {
     !a.is_numeric() && !b.is_numeric()
 }

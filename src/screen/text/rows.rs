@@ -5,7 +5,7 @@ use crate::screen::picture::{Rect, TextLine};
 /// Boxes nearer than this, in heights of the line, may be one word.
 const ONE_WORD: f32 = 0.7;
 
-/// One row of a screen: its lines as one text, two blanks between cells, one
+/// Row of a screen: its lines as one text, two blanks between cells, one
 /// between boxes so near that they may be one word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {

@@ -7,8 +7,8 @@ pub(super) const TILE: usize = 16;
 /// The same in pixels of the picture.
 pub(super) const TILE_PIXELS: u32 = 2 * TILE as u32;
 
-/// How far a sample has to move to count: on a clean stream, and on one whose
-/// encoder has few bits.
+/// Distance in brightness a sample has to move to count: on a clean stream, and
+/// on one whose encoder has few bits.
 const FINE: u8 = 24;
 const COARSE: u8 = 64;
 
@@ -21,7 +21,8 @@ pub(super) struct Moved {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Luma {
-    /// Of the picture averaged: an odd row or column has no sample.
+    /// Size in pixels of the picture averaged: an odd row or column has no
+    /// sample.
     pub(super) picture: (u32, u32),
     pub(super) width: usize,
     samples: Vec<u8>,
@@ -106,7 +107,7 @@ fn row_of(mine: &[u8], theirs: &[u8]) -> Moved {
         <&[u8; TILE]>::try_from(mine),
         <&[u8; TILE]>::try_from(theirs),
     ) {
-        // Of a fixed length and counted in bytes: sixteen at once.
+        // Fixed length and byte counters: sixteen samples at once.
         let (mut fine, mut coarse) = (0u8, 0u8);
         for (a, b) in mine.iter().zip(theirs) {
             let distance = a.abs_diff(*b);

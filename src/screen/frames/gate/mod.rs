@@ -26,7 +26,7 @@ use noise::Noise;
 const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
 /// A tile that counted as changed so often of late is restless.
 const RESTLESS: f32 = 3.0;
-/// What is left of that count after a second.
+/// Share of that count left after a second.
 const FORGETS: f32 = 0.93;
 /// So long unmoved, a restless tile has come to rest and counts once more.
 const RESTED: SignedDuration = SignedDuration::from_secs(3);
@@ -46,10 +46,10 @@ const SETTLED: f64 = 0.02;
 /// Samples of a tile that moved from one picture to the next when anything did.
 const STIRRED: u16 = 1;
 
-/// What a stream showed and how it behaves.
+/// Change gate of one stream: tiles last shown and their activity.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// What each tile showed when it last counted as changed.
+    /// Content of each tile when it last counted as changed.
     generation: Luma,
     now: Luma,
     before: Luma,
@@ -82,7 +82,7 @@ enum ResetReason {
 struct Tile {
     /// It differed in the last sample too.
     differed: bool,
-    /// How often it counted as changed of late.
+    /// Recent times it counted as changed, decaying by [`FORGETS`].
     turns: f32,
     noisy: bool,
     differed_at: Timestamp,
@@ -276,7 +276,7 @@ impl Gate {
         turned.iter().filter(counts).copied().collect()
     }
 
-    /// Whether much moved since the picture before.
+    /// True if much moved since the picture before.
     fn is_settling(&self) -> bool {
         let moved = self.stirred.iter().filter(|moved| moved.fine > STIRRED);
         moved.count() as f64 > SETTLED * self.stirred.len() as f64

@@ -1,8 +1,8 @@
-//! How noisy a stream is, and what therefore counts as a change.
+//! Noise level of a stream, and the threshold of a change that follows from it.
 //!
 //! A starved encoder leaves smears that move samples of many tiles at once; a
 //! person changes few tiles and those a lot. So the tiles that nothing strong
-//! happened to tell the floor.
+//! happened to measure the noise floor.
 
 use super::luma::Moved;
 
