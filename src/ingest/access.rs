@@ -1,4 +1,4 @@
-//! Who may publish, and under which name.
+//! Access control of publishers, and the stream names they publish under.
 //!
 //! Owns the reading of an address: the name is in the app (`live/NAME`, the
 //! publish name being the key) or in the publish name (`NAME`,
@@ -30,13 +30,12 @@ impl std::fmt::Debug for KeyDigest {
     }
 }
 
-/// What the app of a `connect` said: `live`, `live/NAME`, or all of the
-/// address, the key with it.
+/// App of a `connect`: `live`, `live/NAME`, or all of the address, the key with
+/// it.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) stream: Option<StreamName>,
-    /// What stands behind the name: the key, where that has no field of its
-    /// own.
+    /// Text behind the name: the key, where that has no field of its own.
     rest: Text,
     /// Behind a `key=` in the query.
     query: Text,

@@ -1,4 +1,4 @@
-//! One publisher's connection, from its first byte to the log line about its
+//! Connection of one publisher, from its first byte to the log line about its
 //! end. Owns the socket and the deadlines.
 
 use std::fmt;
@@ -22,11 +22,11 @@ use crate::base::tls::HandshakeError;
 use crate::domain::metrics::Dropped;
 use crate::media::hub::Publisher;
 
-/// One read takes a keyframe of a few hundred kB in a handful of calls.
+/// Bytes of one read: a keyframe of a few hundred kB takes a handful of calls.
 const READ_BUFFER: usize = 64 << 10;
 /// Before anything was proved a connection is given less.
 const FIRST_BUFFER: usize = 4 << 10;
-/// How long a refused peer may take to read its refusal. Closing at once would
+/// Time a refused peer may take to read its refusal. Closing at once would
 /// reset the connection and take the refusal with it.
 const FAREWELL: Duration = Duration::from_millis(400);
 
@@ -35,7 +35,7 @@ const MOST_TOLD: usize = 16;
 /// A picture may come in parts; silence of this long says that it is complete.
 const COMPLETE: Duration = Duration::from_millis(200);
 
-/// How a connection ended.
+/// Reason a connection ended.
 #[derive(Debug)]
 pub(super) enum End {
     /// The peer closed its side.
@@ -134,7 +134,7 @@ impl From<SessionError> for End {
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // How several encoders hang up.
+            // Several encoders hang up this way.
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof => Self::Eof { publishing: false },
@@ -154,7 +154,7 @@ pub(super) struct Connection<S> {
     opened: Instant,
     /// When the handshake was seen to be done.
     shaken: Option<Instant>,
-    /// What `connect` said.
+    /// Parameters of `connect`, and its app as parsed.
     connect: Option<(Connect, App)>,
     live: Option<Live>,
     /// The name this connection last published under.
@@ -491,7 +491,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// What was held of a picture is all there will be of it.
+    /// Flushes a picture that is held: no more of it will come.
     fn flush_media(&mut self) -> Result<(), End> {
         let Some(live) = &mut self.live else {
             return Ok(());

@@ -17,7 +17,7 @@ const NANOSECONDS: u8 = 0;
 const ONE_TRACK: u8 = 0;
 const MANY_CODECS: u8 = 2;
 
-/// One track's part of a message.
+/// Part of a message for one track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) packet: u8,
@@ -35,7 +35,7 @@ pub(super) struct Part {
 pub(super) struct Selected(Option<u8>);
 
 impl Selected {
-    /// Whether a part is of the track to take. A lower id takes over where its
+    /// True if a part is of the track to take. A lower id takes over where its
     /// configuration comes.
     pub(super) fn takes(&mut self, part: &Part) -> bool {
         let id = part.track.unwrap_or(0);

@@ -77,7 +77,7 @@ pub struct Demuxer {
     units: VecDeque<MediaUnit>,
 }
 
-/// What a video tag holds, whichever header it came with.
+/// Content of a video tag, whichever header it came with.
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
     Config(VideoCodec, Bytes),
@@ -158,7 +158,7 @@ impl Demuxer {
         }
     }
 
-    /// Whether a picture waits for what may follow of it.
+    /// True if a picture is held for parts that may follow.
     pub fn holds(&self) -> bool {
         self.pictures.holds()
     }

@@ -1,5 +1,5 @@
-//! What the fuzz targets call, and `tests/fuzz_corpus.rs` on stable Rust: each
-//! takes any bytes and must neither panic nor break its promise.
+//! Entry points of the fuzz targets and of `tests/fuzz_corpus.rs` on stable
+//! Rust: each takes any bytes and must neither panic nor break its invariant.
 
 use bytes::Bytes;
 
@@ -40,8 +40,8 @@ fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Message>, Option<Chun
     (messages, None)
 }
 
-/// What was decoded is decoded again after encoding. Compared as bytes, since
-/// a NaN is not equal to itself.
+/// Round trip: decoded values are decoded again after encoding. Compared as
+/// bytes, since a NaN is not equal to itself.
 pub fn amf(data: &[u8]) {
     if let Ok(values) = super::amf::decode(data) {
         let bytes = super::amf::encode(&values);

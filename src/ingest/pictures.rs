@@ -22,11 +22,11 @@ use crate::media::codec::parameter_sets::Sets;
 use crate::media::codec::{avc, hevc};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCodec, VideoConfig};
 
-/// Of one picture that comes in pieces.
+/// Bytes and pieces held of one picture that comes in pieces.
 const MOST_HELD: usize = 16 << 20;
 const MOST_PIECES: usize = 4096;
 
-/// One video tag's pictures, or a part of one.
+/// Pictures of one video tag, or a part of one.
 #[derive(Debug)]
 pub(super) struct Tag {
     pub(super) codec: VideoCodec,
@@ -37,8 +37,8 @@ pub(super) struct Tag {
     pub(super) data: Bytes,
 }
 
-/// Whether a tag is a whole picture: only the next tag tells, and waiting for
-/// that costs a frame's time.
+/// Tag layout of a publisher: whether a tag is a whole picture. Only the next
+/// tag shows it, and waiting for that costs a frame's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Habit {
     /// Not known before the first keyframe is complete.
@@ -52,13 +52,13 @@ enum Habit {
 #[derive(Debug, Default)]
 pub(super) struct Pictures {
     sets: Option<Sets>,
-    /// Of H.264 and HEVC, what a record said.
+    /// NAL length size in bytes by the record, for H.264 and HEVC.
     length_size: Option<u8>,
     config: Option<Arc<VideoConfig>>,
     habit: Habit,
     /// A keyframe was handed on.
     key_passed: bool,
-    /// What came in tags without a slice and leads the next picture.
+    /// NAL units of tags without a slice, which lead the next picture.
     lead: Pieces,
     held: Option<Held>,
     /// When the newest picture is decoded.
@@ -242,7 +242,7 @@ impl Pictures {
             Framing::Lengths(_) => Err(Fault::Truncated),
             Framing::StartCodes => {
                 if sets.nal_length_size() != 4 {
-                    // What is held has lengths of another size.
+                    // Data held has lengths of another size.
                     (self.held, self.lead) = (None, Pieces::default());
                     sets.set_nal_length_size(4);
                     self.config = None;
@@ -262,7 +262,7 @@ impl Pictures {
         flushed
     }
 
-    /// Whether a picture waits to be known complete.
+    /// True if a picture is held until it is known complete.
     pub(super) fn holds(&self) -> bool {
         self.held.is_some()
     }

@@ -25,7 +25,7 @@ use crate::media::hub::StreamHub;
 /// After the listener failed (no file descriptors left, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What an RTMP server needs to know.
+/// Settings of an RTMP server.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub address: SocketAddr,
@@ -43,7 +43,7 @@ pub struct Settings {
     pub handshake: Duration,
     /// Longest silence.
     pub idle: Duration,
-    /// What one publisher may make us hold.
+    /// Memory limits of one publisher.
     pub limits: Limits,
 }
 
@@ -63,7 +63,7 @@ impl Settings {
     }
 }
 
-/// What every connection of a server shares.
+/// State shared by every connection of a server.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) settings: Settings,
@@ -323,7 +323,7 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// What the line about an ended connection says of it.
+/// Fields of the log line about an ended connection.
 #[derive(Debug)]
 pub(super) struct Summary<'a> {
     pub(super) peer: SocketAddr,

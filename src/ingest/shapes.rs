@@ -41,7 +41,7 @@ fn record(sps: &[&[u8]], pps: &[&[u8]]) -> Vec<u8> {
     crate::media::codec::h264::record(&owned(sps), &owned(pps), 4).to_vec()
 }
 
-/// One publisher; what comes out of it is in order.
+/// Publisher under test; its units come out in order.
 #[derive(Default)]
 struct Publisher {
     demuxer: Demuxer,

@@ -30,15 +30,15 @@ pub(super) struct Clock {
     audio: Lane,
 }
 
-/// One track's way through time.
+/// Timeline state of one track.
 #[derive(Debug, Default, Clone)]
 struct Lane {
     timeline: Timeline,
     /// Added to what the publisher says.
     offset_ms: i64,
     last_ms: Option<i64>,
-    /// What the other track's offset was changed by over a jump that this one
-    /// may be about to make.
+    /// Change of the other track's offset, in ms, over a jump that this one may
+    /// be about to make.
     ahead_ms: Option<i64>,
 }
 

@@ -1,5 +1,5 @@
-//! What flows through the house: encoded access units on one side of the
-//! decoder, pictures and the text on them on the other.
+//! Media data: encoded access units on one side of the decoder, pictures and
+//! the text on them on the other.
 //!
 //! Plain data. Payloads are shared by reference count, so handing a unit or a
 //! frame to one more consumer copies nothing.
@@ -57,7 +57,7 @@ impl Timeline {
     }
 }
 
-/// How pictures are coded.
+/// Codec of the pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VideoCodec {
     /// ITU-T H.264.
@@ -78,17 +78,17 @@ impl VideoCodec {
     }
 }
 
-/// What the largest levels of all codecs allow a side at most, in samples.
+/// Longest side at the largest levels of all codecs, in samples.
 const LONGEST_SIDE: u32 = 16_384;
 
-/// Whether a picture of any codec may be so large.
+/// True if a picture of any codec may be so large.
 pub fn is_size(width: u32, height: u32) -> bool {
     let fits = |side: u32| (1..=LONGEST_SIDE).contains(&side);
     fits(width) && fits(height)
 }
 
-/// What browsers make of a stream over WebRTC (RFC 7742, section 6.2), as far
-/// as its configuration tells.
+/// Playability of a stream in browsers over WebRTC (RFC 7742, section 6.2), as
+/// far as its configuration shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Playback {
     /// It plays, unless its pictures turn out to be sent in another order than
@@ -123,8 +123,9 @@ pub struct VideoConfig {
 }
 
 impl VideoConfig {
-    /// Of H.264 that browsers play, NAL units behind four bytes of length. The
-    /// parameter sets must not be empty nor longer than 65,535 bytes.
+    /// Configuration of H.264 that browsers play, NAL units behind four bytes
+    /// of length. The parameter sets must not be empty nor longer than 65,535
+    /// bytes.
     pub fn playable(sps: Bytes, pps: Bytes, width: u32, height: u32) -> Self {
         let (sps, pps) = (vec![sps], vec![pps]);
         Self {
@@ -140,7 +141,7 @@ impl VideoConfig {
     }
 }
 
-/// One coded picture with the configuration it needs, so that a change of
+/// Coded picture with the configuration it needs, so that a change of
 /// parameter sets can't be taken in the wrong order.
 #[derive(Debug, Clone)]
 pub struct AccessUnit {
@@ -156,7 +157,7 @@ pub struct AccessUnit {
     pub data: Bytes,
 }
 
-/// One coded AAC frame with its AudioSpecificConfig (ISO/IEC 14496-3).
+/// Coded AAC frame with its AudioSpecificConfig (ISO/IEC 14496-3).
 #[derive(Debug, Clone)]
 pub struct AudioUnit {
     pub pts: MediaTime,
@@ -164,7 +165,7 @@ pub struct AudioUnit {
     pub aac: Bytes,
 }
 
-/// What a publisher pushes and a subscriber receives.
+/// Unit that a publisher pushes and a subscriber receives.
 #[derive(Debug, Clone)]
 pub enum MediaUnit {
     Video(AccessUnit),

@@ -4,15 +4,15 @@ use super::{AccessUnit, VideoCodec};
 use crate::media::codec::h264;
 use crate::media::codec::h264::{NAL_IDR, NAL_SEI};
 
-/// What a decoder that starts at a picture sees.
+/// Random access type of a picture, by what a decoder that starts there shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RandomAccess {
     /// Every picture from here on, whole: nothing refers to what came before
     /// (H.264's IDR, HEVC's IDR and BLA).
     Instant,
-    /// What is right only after a while or without pictures that are shown
-    /// before (a recovery point, an I picture of an open group, HEVC's CRA).
-    /// Browsers do not start here.
+    /// Pictures that are right only after a while, or without those shown
+    /// before this one (a recovery point, an I picture of an open group,
+    /// HEVC's CRA). Browsers do not start here.
     Recovery,
     /// Nothing that is right.
     None,
@@ -52,7 +52,7 @@ impl AccessUnit {
 }
 
 impl RandomAccess {
-    /// What a NAL unit of H.264 says of its picture.
+    /// Random access type of the picture by one NAL unit of H.264.
     pub fn of_h264(nal: &[u8]) -> Self {
         match nal.split_first() {
             Some((head, _)) if head & 0x1f == NAL_IDR => Self::Instant,
@@ -63,7 +63,7 @@ impl RandomAccess {
         }
     }
 
-    /// What a NAL unit of HEVC says of its picture.
+    /// Random access type of the picture by one NAL unit of HEVC.
     pub fn of_hevc(nal: &[u8]) -> Self {
         let [head, _, rest @ ..] = nal else {
             return Self::None;

@@ -1,8 +1,9 @@
-//! The heart of the room: one stream, packetized once, out to all its viewers.
+//! Fan-out: one stream, packetized once, sent to all its viewers.
 //!
-//! One task per watched stream owns its packets and its viewers, so that
+//! A task per watched stream owns its packets and its viewers, so that
 //! nothing here is locked. webrtc keeps SDP, ICE, DTLS and RTCP; media never
-//! passes through it (see [`super::secrets`] for how the keys get here).
+//! passes through it (see [`crate::transport::srtp_keys`] for how the keys get
+//! here).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,10 +30,11 @@ use crate::transport::packetizer;
 use crate::transport::udp_mux::UdpMux;
 use rtc::interceptor::Acknowledgement;
 
-/// How often the picture that says that there is no signal is repeated, for
-/// those who come in then.
+/// Repeat interval of the placeholder picture while there is no signal, for
+/// viewers who join then.
 const SLATE_EVERY: Duration = Duration::from_secs(1);
-/// How often what the pace or a full socket held back goes on.
+/// Interval at which sending goes on after the pace or a full socket held it
+/// back.
 const TICK: Duration = Duration::from_millis(2);
 /// Feedback waiting for the loop. What finds no room is repeated by its
 /// viewer.
@@ -42,7 +44,7 @@ const TURN: usize = 64;
 /// Time between two looks whether every viewer is shown something.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a session asks of the fan-out.
+/// Request of a session to the fan-out.
 pub(super) enum FanoutCommand {
     Join(Box<Viewer>),
     Leave(u64),
@@ -53,7 +55,7 @@ pub(super) enum FanoutCommand {
     },
     /// The viewer can't decode any more.
     PictureLost(u64),
-    /// What arrives.
+    /// Reception report: share of loss and round trip.
     Report {
         viewer: u64,
         report: Report,
@@ -65,7 +67,7 @@ pub(super) enum FanoutCommand {
     },
 }
 
-/// What it takes to run the fan-out of a stream.
+/// Dependencies of a stream's fan-out.
 #[derive(Clone)]
 pub(super) struct FanContext {
     pub(super) hub: StreamHub,
@@ -80,7 +82,7 @@ pub(super) struct FanContext {
 pub(super) struct FanHandle {
     pub(super) orders: mpsc::Sender<FanoutCommand>,
     pub(super) clock: Arc<Clock>,
-    /// See [`History::still_since`].
+    /// See [`PacketCache::still_since`].
     pub(super) still_since: watch::Receiver<Option<Instant>>,
     /// The stream has ended and did not come back.
     pub(super) ended: CancellationToken,
@@ -100,8 +102,9 @@ struct Fanout {
     /// Where the next round begins, so that a full socket hurts all alike.
     turn: usize,
     playable: Playable,
-    /// What lay between decoding and showing the first picture; where it
-    /// changes, pictures are shown in another order than sent.
+    /// Composition offset (PTS less DTS, ticks of 90 kHz) of the first
+    /// picture; where it changes, pictures are shown in another order than
+    /// sent.
     composition: Option<i64>,
     /// The publisher is gone, and the slate is shown.
     lost: bool,
@@ -297,9 +300,9 @@ impl Fanout {
         }
     }
 
-    /// Whether to show the stream's own picture. Where browsers would stumble
-    /// over it, its twin is asked for, and until that is there keyframes alone
-    /// are shown, or nothing if not even they can be.
+    /// True if the source's own picture is to be shown. Where browsers would
+    /// fail to play it, its playable rendition is demanded, and until that is
+    /// there keyframes alone are shown, or nothing if not even they can be.
     fn takes_source(&mut self, unit: &AccessUnit) -> bool {
         let offset = unit.pts.0 - unit.dts.0;
         let first = *self.composition.get_or_insert(offset);
@@ -336,9 +339,9 @@ impl Fanout {
         };
     }
 
-    /// Whether a viewer who comes now would wait for the next keyframe, before
-    /// a still or nothing: the pictures since the last have left the hub's
-    /// window or the history.
+    /// True if a viewer who joins now would wait for the next keyframe, with
+    /// a still or nothing to see: the pictures since the last one have left
+    /// the hub's window or the packet cache.
     fn has_no_beginning(&self) -> bool {
         let share = self.context.hub.group_share(&self.name);
         let outgrown = self.history.newest().is_some() && !self.history.is_group_whole();

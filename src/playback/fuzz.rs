@@ -1,5 +1,5 @@
-//! What the fuzz targets call, and `tests/fuzz_corpus.rs` on stable Rust: each
-//! takes any bytes and must neither panic nor break its promise.
+//! Entry points of the fuzz targets and of `tests/fuzz_corpus.rs` on stable
+//! Rust: each takes any bytes and must neither panic nor break its invariant.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ pub fn rtcp(data: &[u8]) {
     }
 }
 
-/// What comes over a TCP connection: whole frames, none too long.
+/// Frames read from a TCP connection (RFC 4571): whole, none too long.
 pub fn tcp(data: &[u8]) {
     let mut reader = data;
     let mut frame = Vec::new();

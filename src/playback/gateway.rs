@@ -1,4 +1,4 @@
-//! Who may become a viewer, who is one, and what they share.
+//! Viewer gateway: admission, sessions and the state that viewers share.
 
 use crate::base::sync::Locked as _;
 use std::collections::HashMap;
@@ -97,8 +97,8 @@ pub(super) struct Answer {
     pub(super) session: String,
     pub(super) etag: String,
     pub(super) sdp: String,
-    /// How old the picture is that the viewer will see until the next
-    /// keyframe; none if it begins at the live edge.
+    /// Age of the picture that the viewer sees until the next keyframe; `None`
+    /// if it begins at the live edge.
     pub(super) behind: Option<Duration>,
 }
 
@@ -292,8 +292,7 @@ impl Gateway {
         }
     }
 
-    /// What a viewer can expect. Of a stream that has just begun nobody knows
-    /// yet.
+    /// Tracks a viewer can expect; both while the stream has sent neither.
     fn tracks(&self, name: &StreamName) -> Tracks {
         let totals = self.inner.fan_context.hub.stream(name);
         let (picture, sound) = totals.map_or((false, false), |stream| {
@@ -420,7 +419,8 @@ impl Bucket {
     }
 }
 
-/// What the stream does not have may come yet.
+/// Problem for an offer that can't be met: a missing track may come yet, so
+/// that one asks for a retry.
 fn unmet(why: &Unmet) -> Problem {
     match why {
         Unmet::NoPicture | Unmet::NoSound => {
@@ -475,7 +475,7 @@ fn bind_port(
         Ipv6Addr::UNSPECIFIED.into(),
         address.port(),
     )) {
-        // What is taken in one family is taken.
+        // Ports in use in one address family count as in use: no fallback.
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(address),
         bound => bound,
     }
@@ -498,7 +498,8 @@ async fn resolve(name: &str, local: SocketAddr) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
-/// One for all sessions: a fingerprint says who we are, not whom we talk to.
+/// Certificate shared by all sessions: a fingerprint identifies us, not the
+/// peer.
 fn certificate(crypto: &dyn RTCCryptoProvider) -> io::Result<RTCCertificate> {
     let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
     let names =

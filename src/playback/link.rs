@@ -1,4 +1,4 @@
-//! One viewer's link: how fast it may be sent to, and which rendition it holds.
+//! Link controller of a viewer: its sending rate and the rendition it holds.
 //!
 //! A small controller in the manner of GCC (draft-ietf-rmcat-gcc-02). Browsers
 //! tell of each packet's arrival: what arrives while a queue stands is what the
@@ -24,7 +24,7 @@ const LEAST: f64 = 40_000.0;
 const LEAST_START: f64 = 150_000.0;
 /// 100 Mb/s carries a 400 kB keyframe in 32 ms.
 const MOST: f64 = 12_500_000.0;
-/// Of what goes to a viewer, how much may be sent for the second time.
+/// Share of what goes to a viewer that may be retransmissions.
 const RETRANSMITTED: f64 = 0.25;
 /// Loss alone is congestion above this share, and harmless below the other
 /// (GCC, section 6).
@@ -38,7 +38,7 @@ const LEAST_SAMPLE: u64 = 20;
 const CUT: f64 = 0.7;
 /// A stream is held at this pace: its rate, and something to catch up with.
 const HOLDS: f64 = 1.05;
-/// How long losses and packets are counted for.
+/// Window over which losses and packets are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Behind for longer at a pace below the stream's, a viewer can't hold it.
 const LAG: Duration = Duration::from_millis(1500);
@@ -52,7 +52,7 @@ const PROBE: Duration = Duration::from_millis(1000);
 const VERDICT: Duration = Duration::from_millis(1200);
 /// A stream held for so long was no mistake.
 const SETTLED: Duration = Duration::from_secs(20);
-/// Of what the link was measured to carry: less while a queue drains, and a
+/// Shares of the measured link capacity: less while a queue drains, and a
 /// little less than all afterwards.
 const DRAIN: f64 = 0.85;
 const FILL: f64 = 0.95;
@@ -75,7 +75,7 @@ pub(super) enum Tier {
     Small,
 }
 
-/// One block of a receiver report (RFC 3550, section 6.4.2).
+/// Block of a receiver report (RFC 3550, section 6.4.2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Report {
     /// Lost since the last report, of one.
@@ -196,7 +196,7 @@ impl Link {
         matches!(self.phase, Phase::Probing { .. })
     }
 
-    /// Whether the link has shown its limits: reports are wanted more often.
+    /// True if the link has shown its limits: reports are wanted more often.
     pub(super) fn is_strained(&self) -> bool {
         self.phase != Phase::Unknown
     }
@@ -255,7 +255,7 @@ impl Link {
         }
         self.clean_since = now;
         if matches!(self.phase, Phase::Probing { .. } | Phase::Judging { .. }) {
-            // Of what arrived, the padding is not told.
+            // Padding is missing from the arrivals measured.
             self.phase = Phase::Steady;
             self.put_off(now);
             self.begin_epoch(next, now);

@@ -28,7 +28,7 @@ const MOST_AT_ONCE: usize = 4 << 20;
 const RATE_OVER: Duration = Duration::from_secs(5);
 const RATE_STEP: Duration = Duration::from_millis(500);
 
-/// One picture's packets.
+/// Packets of one picture.
 #[derive(Debug)]
 pub(super) struct PacketizedFrame {
     /// Counts pictures.
@@ -173,7 +173,7 @@ impl PacketCache {
         self.keyframe.as_ref()
     }
 
-    /// Whether all since the keyframe is there and may go out at once.
+    /// True if everything since the keyframe is held and may be sent at once.
     pub(super) fn is_group_whole(&self) -> bool {
         let (Some(key), Some(oldest)) = (&self.keyframe, self.parcels.front()) else {
             return false;
@@ -250,7 +250,7 @@ mod tests {
         history.push(packets(1, 10), false, 0, now);
         history.end_group();
         assert!(history.keyframe().is_none() && !history.is_group_whole());
-        // What is on its way can still be sent again.
+        // Packets on their way can still be retransmitted.
         assert!(history.find(1).is_some());
         history.push(packets(1, 10), true, 0, now);
         assert_eq!(history.keyframe().expect("kept").number, 2);

@@ -1,5 +1,5 @@
-//! One viewer's control path: webrtc's peer connection, set up so that it
-//! answers an offer, shakes hands and talks RTCP, and never sees media.
+//! Control path of a viewer: webrtc's peer connection, set up so that it
+//! answers an offer, does the handshakes and RTCP, and never sees media.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,13 +48,13 @@ const GATHERING: Duration = Duration::from_secs(3);
 const REPORTS: Duration = Duration::from_millis(2500);
 /// A link that has shown its limits is measured by them more often.
 const REPORTS_STRAINED: Duration = Duration::from_millis(500);
-/// Of the header extension by which arrivals are told.
+/// URI of the RTP header extension by which arrivals are reported.
 const TRANSPORT_WIDE_NUMBER: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-/// How often a viewer's silence is looked at.
+/// Interval between checks of a viewer's silence.
 const CHECKS: Duration = Duration::from_millis(500);
 
-/// What all peers of a server share.
+/// State shared by all peers of a server.
 pub(super) struct PeerContext {
     pub(super) port: Arc<UdpMux>,
     pub(super) certificate: RTCCertificate,
@@ -71,7 +71,7 @@ pub(super) struct Peer {
     tracks: Tracks,
 }
 
-/// What is sent; at least one of them.
+/// Tracks to send; at least one is set.
 struct Tracks {
     video: Option<Track>,
     audio: Option<Track>,
@@ -404,7 +404,7 @@ impl Peer {
     }
 }
 
-/// What was sent of each track.
+/// Sender statistics of each track.
 struct Tallies {
     video: Option<Arc<SenderStats>>,
     audio: Option<Arc<SenderStats>>,
@@ -440,7 +440,7 @@ impl Track {
             ..RTCRtpEncodingParameters::default()
         };
         let name = kind.to_string();
-        // One stream id for both: the browser plays them together.
+        // Stream id shared by both: the browser plays them together.
         let track = MediaStreamTrack::new(
             "watchtower".into(),
             name.clone(),
@@ -496,8 +496,8 @@ fn media_engine() -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
-/// What every browser decodes (RFC 7742, section 6.2); in fact they take High
-/// profile under this name too.
+/// Codec that every browser decodes (RFC 7742, section 6.2); in practice they
+/// accept High profile under this name too.
 pub(super) fn h264() -> RTCRtpCodec {
     let feedback = |kind: &str, parameter: &str| RTCPFeedback {
         typ: kind.to_owned(),

@@ -18,8 +18,8 @@ use super::problem::Problem;
 use crate::transport::offer;
 
 const SDP: &str = "application/sdp";
-/// How many seconds old the picture is that a viewer begins with and keeps
-/// until the next keyframe. Absent where it begins at the live edge.
+/// Age, in seconds, of the picture that a viewer begins with and keeps until
+/// the next keyframe. Absent where it begins at the live edge.
 const BEHIND: &str = "x-watchtower-behind";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
@@ -212,7 +212,7 @@ fn counted(gateway: &Gateway, response: Response) -> Response {
     response
 }
 
-/// Whether the body is said to be of that type.
+/// True if the body is declared to be of that media type.
 fn is(headers: &HeaderMap, wanted: &str) -> bool {
     let said = headers
         .get(header::CONTENT_TYPE)
@@ -234,7 +234,7 @@ fn accepts_sdp(headers: &HeaderMap) -> bool {
         || ranges.any(|range| matches!(range, "*/*" | "application/*" | "application/sdp"))
 }
 
-/// Whether the request was made to this machine's loopback address, so that
+/// True if the request was made to this machine's loopback address, so that
 /// its media may take that way too.
 fn is_near(headers: &HeaderMap) -> bool {
     let host = headers

@@ -26,7 +26,7 @@ pub(super) const MOST_MISSING: usize = 512;
 /// 10 s: more is a report that was made up.
 const MOST_ROUND_TRIP: u32 = 10 << 16;
 
-/// What a viewer says about what it gets.
+/// Feedback of a viewer on the media it receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Feedback {
     /// RFC 4585, section 6.2.1.
@@ -54,12 +54,12 @@ const REPORTS: usize = 8;
 /// sequence numbers can't be on their way.
 const MOST_TOLD: usize = 4096;
 
-/// What a viewer says of its link.
+/// Report of a viewer on its link.
 #[derive(Debug)]
 pub(super) enum Heard {
     /// RFC 3550, section 6.4.2.
     Reception(ReceptionReport),
-    /// Of each packet, by draft-holmer-rmcat-transport-wide-cc-extensions-01.
+    /// Arrivals by packet, draft-holmer-rmcat-transport-wide-cc-extensions-01.
     Arrivals(Vec<Acknowledgement>),
 }
 
@@ -98,7 +98,7 @@ impl Deliver {
     }
 }
 
-/// How many packets a report tells of; two bytes can claim 8,191.
+/// Number of packets a report covers; two bytes can claim 8,191.
 fn told(feedback: &TransportLayerCc) -> usize {
     let counts = feedback.packet_chunks.iter().map(|chunk| match chunk {
         PacketStatusChunk::RunLengthChunk(run) => usize::from(run.run_length),
@@ -107,7 +107,7 @@ fn told(feedback: &TransportLayerCc) -> usize {
     counts.sum()
 }
 
-/// What a block says to a sender whose clock shows `ntp` now.
+/// Converts a report block for a sender whose clock shows `ntp` now.
 pub(super) fn report(block: &ReceptionReport, ntp: u64) -> Report {
     // RFC 3550, section 6.4.1: in units of 1/65536 s, of the middle 32 bits.
     let spent = ((ntp >> 16) as u32)

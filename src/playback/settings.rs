@@ -10,7 +10,7 @@ pub struct WebrtcSettings {
     pub transcode: Transcode,
 }
 
-/// Whether what browsers can't play is made playable.
+/// Transcoding mode: when streams that browsers can't play are made playable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transcode {
     /// Where it is needed, and while somebody watches.

@@ -1,4 +1,4 @@
-//! One viewer's place in a stream, and its packets' way out.
+//! Viewer state: its position in a stream, and the send path of its packets.
 //!
 //! The shared packets get their header here, are protected straight into the
 //! buffer they leave from, and go in as few system calls as their sizes allow.
@@ -24,8 +24,8 @@ use crate::transport::ice_socket::IceSocket;
 use crate::transport::srtp::Protector;
 pub(super) use rtp_stream::{RtpStream, SenderStats};
 
-/// What may go at once: so much of the pace, and a packet or two; at most all
-/// but the largest pictures of a 1080p screen.
+/// Burst: 20 ms of the pace, at least a packet or two (bytes); at most (bytes)
+/// all but the largest pictures of a 1080p screen.
 const BURST: f64 = 0.02;
 const BURST_LEAST: f64 = 3_000.0;
 const BURST_MOST: f64 = 98_304.0;
@@ -39,7 +39,7 @@ const REPLAY_PAUSE_MOST: Duration = Duration::from_secs(2);
 const REPLAY_FORGOTTEN: Duration = Duration::from_secs(20);
 /// A replay that takes longer to send is none: the next keyframe is nearer.
 const REPLAY_MOST: Duration = Duration::from_secs(2);
-/// What may be sent again at once.
+/// Burst of retransmissions, as time at their rate.
 const REPAIR_BURST: Duration = Duration::from_millis(500);
 /// Between two squeezed pictures: 1 ms.
 const SQUEEZED: u32 = 90;
@@ -82,7 +82,7 @@ pub(super) struct Viewer {
     place: Place,
     run: Run,
     squeeze: Option<Squeeze>,
-    /// Of this group only the keyframe goes out.
+    /// Keyframe only: nothing else of this group goes out.
     still: bool,
     behind_since: Option<Instant>,
     /// Since when there has been no picture to begin with.
@@ -121,7 +121,7 @@ impl<'a> Shelf<'a> {
     }
 }
 
-/// What a round of sending came to.
+/// Result of a round of sending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) packets: u64,
@@ -168,7 +168,7 @@ impl Viewer {
         }
     }
 
-    /// One that takes sound alone: no picture is ever due.
+    /// Viewer of sound alone: no picture is ever due.
     pub(super) fn listener(
         id: u64,
         line: Arc<IceSocket>,
@@ -376,7 +376,7 @@ impl Viewer {
             self.pad(history, batch, &mut sent);
             sent.pending = true;
         }
-        // What was sent is counted even if the socket is full now.
+        // Packets sent are counted even if the socket is full now.
         match result {
             Err(Full::UdpMux) if sent.packets == 0 => Err(Full::UdpMux),
             _ => Ok(sent),
@@ -435,7 +435,7 @@ impl Viewer {
         batch: &mut GsoBatch<'_>,
     ) -> Result<(usize, usize), Full> {
         let time = self.time(frame);
-        // What is sent again alone goes whatever the allowance.
+        // Retransmission of a single packet goes whatever the allowance.
         let room = self.allowance.max(1.0);
         let index = self.run.base + (frame.first - self.run.first) + from as u64;
         let overhead = self.video.header_length() + self.protector.tag_length();

@@ -78,7 +78,7 @@ mod tests {
                 "sub_technique": { "uid": "T1110.001", "name": "Password Guessing" },
             })
         );
-        // Of several tactics nobody knows which one was meant.
+        // Techniques of several tactics leave open which one was meant.
         assert_eq!(
             attack("T1078").unwrap(),
             json!({ "technique": { "uid": "T1078", "name": "Valid Accounts" } })

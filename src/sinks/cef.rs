@@ -8,7 +8,8 @@ use super::SinkEvent;
 use super::ecs::quotes;
 use crate::domain::finding::printable;
 
-/// Of a value; a collector cuts longer ones anyway (`msg` has 1,023).
+/// Characters of a value; a collector cuts longer ones anyway (`msg` has
+/// 1,023).
 const LONGEST: usize = 1000;
 
 pub(super) fn event(sink_event: &SinkEvent) -> String {

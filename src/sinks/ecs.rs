@@ -116,7 +116,7 @@ pub(super) fn event(sink_event: &SinkEvent) -> Value {
     Value::Object(event)
 }
 
-/// What stood on the screen.
+/// Quotes of the screen's text, without empty ones.
 pub(super) fn quotes(from: &Value) -> Vec<&str> {
     let pieces = from["evidences"].as_array().into_iter().flatten();
     let quotes = pieces.filter_map(|piece| piece["data"]["quote"].as_str());

@@ -125,7 +125,7 @@ mod tests {
         let template: Value = serde_json::from_str(template).unwrap();
         let mappings = &template["template"]["mappings"];
         assert_eq!(mappings["date_detection"], json!(false));
-        // What is a date is said to be one.
+        // Dates are mapped as such.
         assert_eq!(mappings["properties"]["@timestamp"]["type"], "date");
     }
 }

@@ -1,5 +1,5 @@
-//! What is told: one event of an incident's life, or that there were more than
-//! were told.
+//! Sink events: one event of an incident's life, or a digest of those beyond
+//! the rate.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use crate::domain::finding::Severity;
 use crate::domain::incident::{News, Status};
 use crate::record::store::Entry;
 
-/// One event on its way to one sink.
+/// Event on its way to one sink.
 #[derive(Debug, Clone)]
 pub struct SinkEvent {
     /// The same however often it is sent, and wherever.
     pub id: Uuid,
     pub at: Timestamp,
-    /// What it is about; of a digest: its own id.
+    /// Id of the incident; of a digest, its own id.
     pub incident: Uuid,
     pub title: String,
     pub severity: Severity,
     pub status: Status,
     pub change: Change,
     pub stream: String,
-    /// Of the incident, in the order they reported it.
+    /// Agents of the incident, in the order they reported it.
     pub agents: Vec<String>,
-    /// Findings so far; of a digest: events not told.
+    /// Findings so far; of a digest, events not delivered.
     pub count: u64,
     /// The canonical form; all others derive from it.
     pub ocsf: Value,
@@ -39,7 +39,7 @@ pub enum Change {
     News(News),
     /// Events beyond the rate, as a number.
     Digest,
-    /// Of `sink test`.
+    /// Sample event of `sink test`.
     Test,
 }
 
@@ -86,7 +86,7 @@ impl SinkEvent {
     }
 }
 
-/// What a limit held back.
+/// Summary of the events that a rate limit held back.
 #[derive(Debug, Clone)]
 pub(super) struct Digest {
     first: Uuid,

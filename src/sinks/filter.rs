@@ -1,4 +1,4 @@
-//! Which events a sink is told, and how many of them.
+//! Filter and rate limit of the events delivered to a sink.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub(super) fn is_wanted(entry: &Entry, settings: &SinkSettings) -> bool {
         What::Findings => true,
     };
     let agent = match &entry.finding {
-        // Of a decision: whoever took part.
+        // Decisions count for every agent that took part.
         None => incident
             .agents
             .iter()
@@ -64,7 +64,7 @@ impl Limit {
         admitted
     }
 
-    /// How long until the next ones are let through.
+    /// Time until the next events are let through.
     pub(super) fn left(&self, now: Instant) -> Duration {
         let spent = now.duration_since(self.since);
         self.rate.within.saturating_sub(spent)

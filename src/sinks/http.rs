@@ -1,4 +1,4 @@
-//! One request of a sink that speaks HTTP, and what its answer means.
+//! HTTP request of a sink, and the meaning of its response.
 
 use std::error::Error as _;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use crate::base::url::is_loopback;
 use crate::domain::finding::printable;
 use crate::sinks::settings::SinkSettings;
 
-/// Of an answer.
+/// Bytes read of a response body.
 const LARGEST_BODY: usize = 4 << 20;
 const LONGEST_DETAIL: usize = 300;
 

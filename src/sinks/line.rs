@@ -68,7 +68,7 @@ impl Line {
     }
 
     pub(super) fn send(&self, frames: Bytes) {
-        // Of a connection that has ended: its end is told.
+        // Frames for a connection that has ended: its end is reported.
         drop(self.frames.send(frames));
     }
 

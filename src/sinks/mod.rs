@@ -1,11 +1,12 @@
 //! Findings where the team works: SIEM, chat, paging.
 //!
-//! One [runner](runner) for all: it reads what happened from the store, at
-//! its sink's own cursor, filters, batches, retries, counts, and buries what
-//! the other side will never take. A destination only encodes a batch, hands
-//! it over and says what became of it ([`Outcome`]). The spool is the store:
-//! nothing is lost in a crash or a week's outage, everything is told at least
-//! once and in order, and an event told twice has the same id twice.
+//! The [runner](runner) is the same for all: it reads events from the store,
+//! at its sink's own cursor, filters, batches, retries, counts, and puts what
+//! the receiver will never take among the dead letters. A destination only
+//! encodes a batch, hands it over and reports the result ([`Outcome`]). The
+//! spool is the store: nothing is lost in a crash or a week's outage, every
+//! event is delivered at least once and in order, and an event delivered twice
+//! has the same id twice.
 //!
 //! The canonical event is OCSF ([`ocsf`]); ECS and CEF derive from it
 //! ([`ecs`], [`cef`]).
@@ -55,7 +56,7 @@ pub use runner::cursor_name;
 
 use runner::Runner;
 
-/// What became of a batch.
+/// Result of delivering a batch.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Delivered,
@@ -64,7 +65,7 @@ pub(crate) enum Outcome {
     Sent(u64),
     /// Not tried: what was sent before has just been lost and goes first.
     NotYet,
-    /// One for each event of the batch.
+    /// Results, one for each event of the batch.
     PerItem(Vec<Item>),
     /// Not now; why, when the other side wishes to be asked again, and what is
     /// likely to be at fault.
@@ -75,7 +76,7 @@ pub(crate) enum Outcome {
     },
 }
 
-/// Whose fault it may be that an event was not taken. What becomes of other
+/// Party that may be at fault when an event was not taken. The fate of other
 /// events decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
@@ -85,7 +86,7 @@ pub(crate) enum Blame {
     Silence,
     /// Its answer fits both.
     Unclear,
-    /// What it says of events, and some of keys.
+    /// Answer that receivers give for bad events, and some for bad keys.
     Event,
 }
 
@@ -99,7 +100,7 @@ impl Outcome {
     }
 }
 
-/// What became of one event.
+/// Result of delivering one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     Taken,
@@ -163,7 +164,7 @@ impl Sinks {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let mut runners = Vec::new();
-        // One that is off is told nothing of this time when it comes back.
+        // Sinks that are off get nothing of this time when they come back.
         let on = |cursor: &String| {
             let mut on = settings.iter().filter(|sink| sink.address.is_some());
             on.any(|sink| cursor_name(&sink.name) == *cursor)
@@ -220,7 +221,7 @@ impl Sinks {
     }
 }
 
-/// What [`Sinks::open`] would refuse, told of one.
+/// Checks one sink as [`Sinks::open`] would.
 pub fn check(settings: &SinkSettings) -> Result<&'static str, String> {
     match settings.address {
         Some(_) => destination(settings)

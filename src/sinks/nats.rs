@@ -150,7 +150,7 @@ impl Nats {
 
     async fn publish(&mut self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<Item>, String> {
         let context = jetstream::new(client.clone());
-        // Who demands a stream is told by the answer whether there is one.
+        // Acknowledgements show if there is a stream, where one is required.
         let ask = matches!(self.stream, Stream::Unknown | Stream::Nowhere);
         self.refusals.forget();
         if ask && !self.must_be_stored {
@@ -209,7 +209,7 @@ impl Nats {
             let acknowledgement = context.publish_with_headers(self.subject.clone(), headers, body);
             sent.push(acknowledgement.await);
         }
-        // What is too large fails before it is sent; the others go.
+        // Messages that are too large fail before they are sent; the others go.
         let answers = join_all(sent.into_iter().map(|sent| async move { sent?.await })).await;
         let items = answers.into_iter().map(|answer| match answer {
             Ok(_) => Item::Taken,
@@ -267,7 +267,7 @@ impl Nats {
         let sent = client.publish(inbox, bytes::Bytes::new()).await;
         sent.map_err(|error| wrong(&error))?;
         client.flush().await.map_err(|error| wrong(&error))?;
-        // Who may not hear himself is told that, in the same order.
+        // Denial of the subscription is reported in the same order.
         let told_so = async {
             loop {
                 tokio::time::sleep(HEARD_AFTER).await;
@@ -310,7 +310,7 @@ async fn look_up(context: &Context, subject: &str) -> Stream {
     }
 }
 
-/// Of a URL's user and password.
+/// Decodes the percent-encoded user or password of a URL.
 fn decoded(text: &str) -> String {
     let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
     let mut pairs = url::form_urlencoded::parse(pair.as_bytes());

@@ -79,7 +79,7 @@ impl Pagerduty {
     }
 }
 
-/// What PagerDuty is to do; nothing for a repeat of what is dealt with.
+/// Event action for PagerDuty; `None` for a repeat of a closed incident.
 fn action(sink_event: &SinkEvent) -> Option<&'static str> {
     let decided = sink_event.change == Change::News(News::Status);
     match sink_event.status {

@@ -1,4 +1,4 @@
-//! What waits to be told, and what of it is tried next.
+//! Delivery queue: events that wait, and the choice of those tried next.
 //!
 //! Nobody says whether an event was refused for its own sake or because the
 //! receiver is in trouble: PagerDuty's 400 for a wrong key looks like the one
@@ -26,7 +26,7 @@ const SILENT: u32 = 5;
 const TRIES_REFUSED: u32 = 3;
 const TRIES_UNCLEAR: u32 = 4;
 
-/// One event that is not told yet.
+/// Event that is not delivered yet.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
     pub(super) sink_event: SinkEvent,
@@ -40,11 +40,11 @@ struct Part {
     id: u64,
     events: Vec<Waiting>,
     failures: u32,
-    /// Of those, the ones while others were taken.
+    /// Failures among those while others were taken.
     strikes: u32,
     /// Others were taken between two of its failures.
     is_suspect: bool,
-    /// How much was taken when it failed last.
+    /// Successes of the queue when it failed last.
     taken: u64,
     due: Option<Instant>,
     backoff: Backoff,
@@ -70,7 +70,7 @@ pub(super) struct Queue {
     rest_until: Option<Instant>,
 }
 
-/// What is to be done next.
+/// Next step of delivery.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// That part.
@@ -170,7 +170,7 @@ impl Queue {
     }
 
     pub(super) fn rest_until(&mut self, until: Instant) {
-        // Whether it is the event is best asked in the same moment.
+        // Probes for a fault of the event are best sent at once.
         if self.doubt.is_none() {
             self.rest_until = Some(until);
         }
@@ -183,7 +183,7 @@ impl Queue {
         if let Some(until) = self.rest_until.filter(|until| *until > now) {
             return Next::WaitUntil(until);
         }
-        // Whose fault it was shows when one goes alone.
+        // Blame is clear when one goes alone.
         let under_way = self.under_way();
         let doubtful = self.parts.iter().any(|part| part.failures > 0);
         if under_way >= MOST_UNDER_WAY || (under_way > 0 && doubtful) {
@@ -236,7 +236,8 @@ impl Queue {
         Next::Try(index)
     }
 
-    /// What has to wait for another of its incident becomes a part of its own.
+    /// Splits off events that have to wait for another of their incident as a
+    /// part of their own.
     fn leave_out(&mut self, index: usize, blocked: &HashSet<Uuid>) {
         let events = std::mem::take(&mut self.parts[index].events);
         let (later, now): (Vec<_>, Vec<_>) = events
@@ -289,7 +290,8 @@ impl Queue {
         self.rest_until = None;
     }
 
-    /// Of each event of the part: taken or given up (`None`), or why not yet.
+    /// Settles each event of the part: taken or given up (`None`), or the
+    /// blame for not yet. Returns those given up now.
     pub(super) fn settled(
         &mut self,
         index: usize,
@@ -300,7 +302,7 @@ impl Queue {
         if any_taken {
             self.succeeded();
         }
-        // One alone, and all together, keep what is known of them.
+        // Parts whose events share one fate keep what is known of them.
         if let Some(Some(first)) = fates.first()
             && fates.iter().all(|fate| *fate == Some(*first))
         {

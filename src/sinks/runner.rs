@@ -31,7 +31,7 @@ use crate::sinks::settings::SinkSettings;
 const PAGE: usize = 1000;
 /// After the store could not be read or written.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
-/// What is under way at the end may take so long.
+/// Time for deliveries under way at the end.
 const LAST: Duration = Duration::from_millis(1500);
 
 /// Name of a sink's place in the outbox.
@@ -163,7 +163,7 @@ impl Runner {
             }
             Ok::<_, Refusal>(())
         };
-        // What is not known by then is told again after the next start.
+        // Deliveries not settled by then are repeated after the next start.
         drop(tokio::time::timeout(LAST, last).await);
     }
 
@@ -233,7 +233,7 @@ impl Runner {
                 }
             }
             Settled::Lost { tickets, why } => {
-                // Of several nobody knows which one it was.
+                // Blame can't be put on one of several.
                 let blame = match tickets.len() {
                     1 => Blame::Silence,
                     _ => Blame::Receiver,
@@ -252,7 +252,7 @@ impl Runner {
         Ok(())
     }
 
-    /// What somebody has asked for, of the dead letters.
+    /// Queues the dead letters that somebody asked to send again.
     async fn send_again(&mut self, findings: &Record) -> Result<(), Refusal> {
         for event in self.board.take_asked(&self.settings.name) {
             if self.queue.holds(event) {
@@ -284,7 +284,7 @@ impl Runner {
         Ok(())
     }
 
-    /// What retention removed before it was told is lost, and said to be.
+    /// Reports as lost the events that retention removed before delivery.
     fn tell_gap(&self, page: &[Entry]) {
         let Some(first) = page.first() else {
             return;
@@ -306,7 +306,8 @@ impl Runner {
         }
     }
 
-    /// What of a page is told.
+    /// Selects the events of a page to deliver, a digest of those beyond the
+    /// rate among them.
     fn admit(&mut self, page: Vec<Entry>, now: Instant) -> Vec<Waiting> {
         let mut admitted = Vec::new();
         let over = |limit: &Option<Limit>| {
@@ -467,7 +468,7 @@ impl Runner {
             row.delivered += count;
             row.last_delivered_at = Some(Timestamp::now());
         });
-        // One that was sent again is no dead letter any more.
+        // Dead letters that were delivered are none any more.
         for sink_event in sink_events {
             if self.again.remove(&sink_event.id) {
                 findings.unbury(&sink, sink_event.id).await?;

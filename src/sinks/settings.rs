@@ -1,4 +1,4 @@
-//! `[sinks.NAME]`: whom findings are told to.
+//! `[sinks.NAME]`: destinations that findings are delivered to.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::base::secret::Secret;
 use crate::base::tls::settings::TlsSettings;
 use crate::domain::finding::Severity;
 
-/// One destination. It is on when its address is set.
+/// Destination of findings. It is on when its address is set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkSettings {
     pub name: String,
@@ -20,7 +20,7 @@ pub struct SinkSettings {
     /// Splunk's token, Elasticsearch's API key, PagerDuty's routing key, a
     /// bearer; from the environment alone.
     pub token: Option<Secret>,
-    /// What webhooks are signed with; from the environment alone.
+    /// Signing key of webhooks; from the environment alone.
     pub secret: Option<Secret>,
     /// This bad or worse.
     pub minimum_severity: Severity,
@@ -32,7 +32,7 @@ pub struct SinkSettings {
     pub fields: BTreeMap<String, String>,
     pub format: Format,
     pub preset: Option<Preset>,
-    /// Of minijinja.
+    /// Template in minijinja's syntax.
     pub template: Option<String>,
     /// Authorities trusted beside the system's, PEM.
     pub ca_file: Option<PathBuf>,
@@ -83,10 +83,10 @@ impl SinkKind {
     }
 }
 
-/// What is told.
+/// Scope of delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// News of incidents.
+    /// Changes of incidents.
     Incidents,
     /// That, and every finding, repeats too.
     Findings,
@@ -123,7 +123,7 @@ pub struct Rate {
 }
 
 impl SinkSettings {
-    /// What the environment says of this sink beats the file:
+    /// Overrides the file by the environment:
     /// `WATCHTOWER_SINK_<NAME>_ADDRESS`, and secrets, `_TOKEN` and `_SECRET`.
     pub fn override_from(&mut self, env: impl Fn(&str) -> Option<String>) {
         let name = self.name.to_uppercase().replace('-', "_");

@@ -24,7 +24,7 @@ use crate::sinks::settings::{Format, Framing, SinkSettings};
 
 /// `local0`.
 const FACILITY: u8 = 16;
-/// Of IPv4, less the headers.
+/// Largest UDP payload over IPv4, in bytes: 65,535 less the headers.
 const LARGEST_DATAGRAM: usize = 65_507;
 /// Time before the end of a connection of which everything is sent again.
 const DOUBTFUL: Duration = Duration::from_secs(10);

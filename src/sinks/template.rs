@@ -1,4 +1,4 @@
-//! What a webhook says: a template of minijinja's, checked at the start.
+//! Body of a webhook: a minijinja template, checked at the start.
 //!
 //! Text of a screen or a model is data here, never a template. What is not
 //! there is an error, not a blank.
@@ -42,7 +42,7 @@ impl Template {
         };
         for (number, (name, sink_event)) in shapes.iter().enumerate() {
             let rendered = template.render_or(sink_event);
-            // What the fullest lacks is a typo.
+            // Fields that the fullest lacks are typos.
             let of = match number {
                 0 => String::new(),
                 _ => format!(" (of {name})"),
@@ -176,7 +176,7 @@ fn escaped(text: &str, most: Option<usize>, escape: impl Fn(char, &mut String)) 
     safe
 }
 
-/// Of what is not escaped: a cut could leave half an escape.
+/// Cuts text that is not escaped: a cut could leave half an escape.
 fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -7,12 +7,12 @@ use super::shapes::sample;
 use super::{Destination, Item, Outcome, Settled, SinkEvent, destination};
 use crate::sinks::settings::SinkSettings;
 
-/// How one sink took it.
+/// Result of the sample event at one sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkTest {
     pub sink: String,
     pub kind: &'static str,
-    /// Of the sample, to look for on the other side.
+    /// Id of the sample, to look for at the receiver.
     pub id: Uuid,
     /// `None` for one that is off.
     pub verdict: Option<Result<(), String>>,

@@ -23,7 +23,7 @@ use crate::record::store::Refusal;
 
 const PATH: &str = "/api/findings";
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Of an error's text.
+/// Bytes read of an error's text.
 const LARGEST_BODY: usize = 16 << 10;
 const LONGEST_DETAIL: usize = 200;
 /// Findings read back at once.
@@ -37,7 +37,7 @@ pub struct Reporter {
     client: Client,
     url: Url,
     bearer: Bearer,
-    /// Of the cursor: another server is told all.
+    /// Name of the cursor: another server gets everything.
     name: String,
 }
 
@@ -48,7 +48,7 @@ pub enum ReportError {
     Http(String),
 }
 
-/// What the server made of a finding.
+/// Answer of the server to a finding.
 enum Answer {
     Taken,
     /// It never will take this one; why.
@@ -185,7 +185,7 @@ impl Reporter {
     }
 }
 
-/// What a problem (RFC 9457) says in words.
+/// Detail of a problem (RFC 9457), made printable and cut.
 fn detail(body: &[u8]) -> Option<String> {
     let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
     let detail = printable(problem["detail"].as_str()?).into_owned();

@@ -58,7 +58,7 @@ pub(crate) struct Clock {
     anchor: Mutex<Option<(i64, Instant)>>,
 }
 
-/// One moment on all clocks a sender report speaks of.
+/// Moment on all clocks of a sender report.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     /// RFC 5905, section 6: seconds since 1900, 32.32 fixed point.

@@ -66,7 +66,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Whether a packet with that much payload may still join.
+    /// True if a packet with that much payload may still join.
     pub(crate) fn has_room(&self, payload: usize) -> bool {
         let size = self.overhead + payload;
         self.count == 0
@@ -101,8 +101,8 @@ impl Batch<'_> {
         self.count += 1;
     }
 
-    /// What the network refuses is lost, as on the way; only a full socket is
-    /// worth another try.
+    /// Sends the batch. Packets that the network refuses are lost, as on the
+    /// way; only a full socket is worth another try.
     pub(crate) fn send(self) -> Result<(), Full> {
         let Some(path) = self.line.path() else {
             return Ok(());

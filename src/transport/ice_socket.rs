@@ -1,5 +1,5 @@
-//! One session's end of the shared port: what came for it, and where what it
-//! sends goes.
+//! Session's end of the shared port: the datagrams received for it, and the
+//! route of those it sends.
 //!
 //! To webrtc it looks like a socket of its own ([`Wire`]).
 
@@ -181,7 +181,7 @@ impl IceSocket {
         (self.peer.locked().known == Some(to)).then_some(path)
     }
 
-    /// How long nothing has come.
+    /// Time since the last datagram came.
     pub(crate) fn silence(&self) -> Duration {
         let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
         self.born.elapsed().saturating_sub(heard)
@@ -191,7 +191,7 @@ impl IceSocket {
         self.silence() < SILENCE
     }
 
-    /// Whether DTLS was closed. webrtc tells nobody that the viewer did (a
+    /// True if DTLS was closed. webrtc does not report that the viewer did (a
     /// closed transport leaves a connection connected in the W3C's table), but
     /// answers it with an alert of its own, which is what we see. Nobody
     /// without the session's keys can bring that about.
@@ -236,7 +236,7 @@ impl IceSocket {
 }
 
 impl Nomination {
-    /// What is to be put in again behind this datagram.
+    /// Datagram to be put in again behind this one, with its sender.
     fn note(&mut self, datagram: &Bytes, from: SocketAddr) -> Option<(Bytes, SocketAddr)> {
         if matches!(self, Self::Done) || stun::protocol(datagram) != Protocol::Stun {
             return None;

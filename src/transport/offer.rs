@@ -1,5 +1,4 @@
-//! What we need to know of an offer before a session exists (RFC 8866, RFC
-//! 8829).
+//! SDP offer parsing, before a session exists (RFC 8866, RFC 8829).
 //!
 //! webrtc is given an offer of our own making: one bundle with one section for
 //! each track that will be sent, in the words it knows. So it does not matter
@@ -13,7 +12,7 @@ use std::fmt::Write as _;
 /// codecs, candidates and extensions 20 kB.
 pub(crate) const MOST_BYTES: usize = 64 << 10;
 const MOST_MEDIA: usize = 16;
-/// What fingerprints are made with (RFC 8122, section 5), the weak ones apart.
+/// Hash functions of fingerprints (RFC 8122, section 5), the weak ones apart.
 const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
 /// Codec names told to a caller none of whose codecs will do.
 const MOST_NAMED: usize = 12;
@@ -21,7 +20,7 @@ const MOST_NAMED: usize = 12;
 const H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 const OPUS: &str = "minptime=10;useinbandfec=1";
 
-/// What a stream is known to have; of one that has just begun, both.
+/// Tracks a stream is known to have; both if it has just begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tracks {
     pub(crate) picture: bool,
@@ -50,7 +49,7 @@ pub(crate) struct Offered {
     pub(crate) protocol: String,
     pub(crate) formats: String,
     pub(crate) mid: Option<String>,
-    /// What will be sent in it; none if it is refused.
+    /// Codec that will be sent in it; `None` if it is refused.
     pub(crate) served: Option<Codec>,
 }
 
@@ -136,7 +135,7 @@ struct Section<'a> {
     setup: Option<&'a str>,
 }
 
-/// What one transport could carry: places among the sections.
+/// Tracks that one transport could carry, as indices of the sections.
 #[derive(Default)]
 struct Transport<'a> {
     bundle: Vec<&'a str>,
@@ -206,7 +205,7 @@ impl Offer {
     }
 }
 
-/// What is said for the whole session, and the media sections.
+/// Splits SDP into the section of the whole session and the media sections.
 fn sections(text: &str) -> Result<(Section<'_>, Vec<Section<'_>>), Unmet> {
     // A stray CR might be an end of line to whoever reads the answer.
     let mut lines = text.lines().filter(|line| !line.contains(char::is_control));
@@ -495,7 +494,7 @@ fn strangeness(parameters: &str) -> Option<(u8, u8)> {
     Some((mode, rank))
 }
 
-/// What the answer has to repeat (RFC 6184, section 8.2.2).
+/// Parameters that the answer has to repeat (RFC 6184, section 8.2.2).
 fn symmetric(parameters: &str) -> String {
     let kept = [
         "level-asymmetry-allowed",

@@ -24,7 +24,7 @@ const FU_A: u8 = 28;
 /// FU indicator and FU header.
 const FU_HEADER: usize = 2;
 
-/// One RTP packet without its header: what all viewers of a stream share.
+/// RTP packet without its header, shared by all viewers of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Packet {
     head: [u8; FU_HEADER],
@@ -104,7 +104,7 @@ fn add_sets(packets: &mut Packets, unit: &AccessUnit, kind: u8, known: &[Bytes])
     }
 }
 
-/// One picture from its NAL units, parameter sets among them.
+/// Packetizes one picture from its NAL units, parameter sets among them.
 pub(crate) fn packetize_nals(nals: impl IntoIterator<Item = Bytes>) -> Vec<Packet> {
     let mut packets = Packets::default();
     for nal in nals {
@@ -118,7 +118,7 @@ struct Packets {
     done: Vec<Packet>,
     /// NAL units small enough to share a packet.
     small: Vec<Bytes>,
-    /// What they would take as one STAP-A.
+    /// Bytes they would take as one STAP-A.
     small_bytes: usize,
 }
 
@@ -262,7 +262,7 @@ mod tests {
         bytes
     }
 
-    /// What a receiver makes of it (RFC 6184, sections 5.6 to 5.8).
+    /// NAL units as a receiver restores them (RFC 6184, sections 5.6 to 5.8).
     fn depacketize(packets: &[Packet]) -> Vec<Vec<u8>> {
         let mut nals: Vec<Vec<u8>> = Vec::new();
         for packet in packets {

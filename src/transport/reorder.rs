@@ -13,7 +13,7 @@ const MOST_HELD: usize = 768;
 /// appendix A.1).
 const RESTART: i64 = 3000;
 
-/// What of an RTP packet matters here.
+/// Fields of an RTP packet used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RtpPacket {
     pub(crate) sequence: u16,
@@ -27,7 +27,7 @@ pub(crate) struct RtpPacket {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ordered {
     Packet(RtpPacket),
-    /// One or more packets will not come.
+    /// Missing packets, at least one, that will not come.
     Gap,
 }
 
@@ -74,7 +74,7 @@ impl Reorder {
         while let Some(packet) = self.held.remove(next) {
             out.push(Ordered::Packet(packet));
             *next += 1;
-            // What is missing now, if anything, is missing since now.
+            // Gap that is left, if any, exists since now.
             self.gap_since = None;
         }
     }

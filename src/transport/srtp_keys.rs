@@ -1,4 +1,4 @@
-//! How the fan-out comes by a session's SRTP keys.
+//! Extraction of a session's SRTP keys for the fan-out.
 //!
 //! webrtc keeps the keys of its DTLS handshake to itself, but lets a session
 //! bring its own crypto provider. [`Tap`] is the stock provider with an ear on
@@ -27,7 +27,7 @@ use rtc::crypto::{
 const MOST_BLOCKS: usize = 64;
 const BLOCK: usize = 16;
 
-/// What a derived key is for (RFC 3711, section 4.3.2).
+/// Purpose of a derived key (RFC 3711, section 4.3.2).
 #[derive(Debug, Clone, Copy)]
 enum Label {
     Encryption = 0,

@@ -1,5 +1,5 @@
-//! What kind of datagram came, and whose: as much of STUN (RFC 8489) and of
-//! the demultiplexing rules (RFC 7983) as one port for all viewers needs.
+//! Demultiplexing of datagrams by kind and session: as much of STUN (RFC 8489)
+//! and of the rules of RFC 7983 as one port for all viewers needs.
 //!
 //! Reads bytes from anybody: never panics, allocates nothing.
 

@@ -23,7 +23,7 @@ use crate::transport::udp_mux::UdpMux;
 /// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
 /// viewer at once.
 const PIPE_BYTES: usize = 256 << 10;
-/// What the kernel may hold of it besides. Left to itself it takes megabytes
+/// Bytes of it the kernel may hold besides. Left to itself it takes megabytes
 /// for a viewer that does not read, which are many seconds behind when it does.
 const KERNEL_BYTES: u32 = 256 << 10;
 /// Connections the kernel may keep until they are accepted.
@@ -131,7 +131,7 @@ async fn write(
     }
 }
 
-/// What waits to be written to one connection. Bounded in bytes.
+/// Write queue of one connection. Bounded in bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct TcpConn {
     queue: mpsc::UnboundedSender<Vec<u8>>,
@@ -192,7 +192,7 @@ impl Drop for Plugged<'_> {
 mod tests {
     use super::*;
 
-    /// Whether the server has hung up on it.
+    /// True if the server has closed the connection.
     async fn is_closed(socket: &mut TcpStream, within: Duration) -> bool {
         let mut byte = [0];
         let read = timeout(within, socket.read(&mut byte)).await;

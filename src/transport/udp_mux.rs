@@ -1,9 +1,9 @@
-//! One UDP port for all viewers.
+//! UDP port shared by all viewers.
 //!
 //! Datagrams find their session's [`IceSocket`] by the address they come from; an
 //! address is learnt from a connectivity check that names the session's user
 //! fragment and carries the right message integrity, never from anything less.
-//! What nobody claims is counted and dropped.
+//! Datagrams that nobody claims are counted and dropped.
 
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
@@ -94,7 +94,7 @@ impl UdpMux {
         self.local
     }
 
-    /// How many packets may leave in one go.
+    /// Maximum number of packets (GSO segments) in one send.
     pub(crate) fn most_segments(&self) -> usize {
         self.state.max_gso_segments().min(MOST_SEGMENTS)
     }
@@ -200,20 +200,21 @@ impl UdpMux {
             match received {
                 Ok(count) => {
                     for (buffer, meta) in buffers.iter().zip(&metas).take(count) {
-                        // One message may hold several datagrams of one sender.
+                        // Messages may hold several datagrams of one sender.
                         for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
                             self.deliver(datagram, meta.addr);
                         }
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // What a viewer's ICMP says must not spin this loop.
+                // Errors by a viewer's ICMP must not spin this loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
     }
 
-    /// Whose datagram it is; teaches the table the address if it proves to be.
+    /// Session a datagram belongs to; its address enters the table if the
+    /// datagram proves that.
     pub(crate) fn claim(&self, datagram: &[u8], from: SocketAddr) -> Option<Arc<IceSocket>> {
         let known = self.read().by_address.get(&from).cloned();
         match stun::protocol(datagram) {

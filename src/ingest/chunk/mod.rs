@@ -22,7 +22,7 @@ const FIRST_RESERVE: usize = 16 << 10;
 const SET_CHUNK_SIZE: u8 = 1;
 const ABORT: u8 = 2;
 
-/// How much one connection may make us hold.
+/// Memory limits of one connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of one message.

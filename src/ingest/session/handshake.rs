@@ -17,7 +17,7 @@ impl Greeting {
         }
     }
 
-    /// What to answer, and once the handshake is done what came after it.
+    /// Bytes to answer, and once the handshake is done those that came after.
     pub(super) fn advance(
         &mut self,
         input: &[u8],

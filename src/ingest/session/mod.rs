@@ -1,10 +1,10 @@
-//! One publisher's side of the conversation (RTMP 1.0, sections 5.2 and 7):
-//! handshake, `connect`, `createStream`, `publish`, then media.
+//! RTMP session of one publisher (RTMP 1.0, sections 5.2 and 7): handshake,
+//! `connect`, `createStream`, `publish`, then media.
 //!
 //! Without I/O: bytes go in, events come out, and what is to be sent piles up
 //! until taken. This folder alone names `rml_rtmp`, and that crate does only
 //! what it is safe for: the handshake, and writing our own messages.
-//! What a peer says is read by [`ChunkReader`] and [`amf`] alone, because
+//! Input of a peer is read by [`ChunkReader`] and [`amf`] alone, because
 //! `rml_rtmp`'s own session panics or overflows the stack on input anyone can
 //! send before it has shown a key.
 
@@ -25,9 +25,9 @@ use super::amf::{self, AmfError, Value};
 use super::chunk::{ChunkError, ChunkReader, Limits, Message};
 use crate::ingest::session::handshake::Greeting;
 
-/// What we may hold for a peer that has not shown a key: a `connect` takes
-/// less than 2 KiB. With 1,024 connections and buffers that grow by doubling
-/// that is 256 MiB at the very most.
+/// Memory limits for a peer that has not shown a key: a `connect` takes less
+/// than 2 KiB. With 1,024 connections and buffers that grow by doubling that is
+/// 256 MiB at the very most.
 const BEFORE_PUBLISH: Limits = Limits {
     message: 64 << 10,
     chunk_streams: 64,
@@ -59,7 +59,7 @@ mod kind {
     pub(crate) const AGGREGATE: u8 = 22;
 }
 
-/// What happened, in the order it did.
+/// Session event, in order of occurrence.
 #[derive(Debug)]
 pub enum Event {
     /// Answer with [`Session::accept_connect`] or [`Session::refuse_connect`].
@@ -75,7 +75,7 @@ pub enum Event {
     Play,
 }
 
-/// What a client says of itself. `tcUrl` is left out: keys end up in it.
+/// Client data in `connect`. `tcUrl` is left out: keys end up in it.
 #[derive(Debug)]
 pub struct Connect {
     pub app: Text,
@@ -134,7 +134,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// Whether the peer speaks another protocol altogether.
+    /// True if the peer uses another protocol altogether.
     pub fn is_other_protocol(&self) -> bool {
         matches!(self, Self::Http | Self::Tls | Self::Rtmpe | Self::NotRtmp)
     }
@@ -165,7 +165,7 @@ pub struct Session {
     acknowledged: u64,
     window: u64,
     writer: Writer,
-    /// What may be held once the publisher has shown its key.
+    /// Memory limits once the publisher has shown its key.
     limits: Limits,
 }
 
@@ -220,7 +220,7 @@ impl Session {
         self.state != State::Handshake
     }
 
-    /// What is to be sent, in order.
+    /// Takes the bytes to be sent, in order.
     pub fn take_output(&mut self) -> Vec<u8> {
         self.writer.take()
     }

@@ -59,7 +59,7 @@ pub(crate) fn config(sets: &Sets, pps: Option<u32>) -> Result<VideoConfig, BadCo
 /// The kind and id of a parameter set.
 pub(crate) fn set_key(nal: &[u8]) -> Option<(u8, u32)> {
     match nal.first()? & 0x1f {
-        // One that makes no sense is told of, not ignored.
+        // SPS that make no sense are reported, not ignored.
         NAL_SPS => Some((NAL_SPS, h264::sps_id(nal).unwrap_or(u32::MAX))),
         NAL_PPS => Some((NAL_PPS, h264::pps_ids(nal)?.0)),
         _ => None,

@@ -1,4 +1,4 @@
-//! What the codecs' configuration records have in common.
+//! Common parts of the codecs' configuration records.
 
 use bytes::Bytes;
 

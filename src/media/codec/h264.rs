@@ -1,6 +1,6 @@
-//! What several rooms need to know of H.264 (ITU-T H.264): the sequence
-//! parameter sets (section 7.3.2), the head of a slice, and the two ways NAL
-//! units stand in a stream: behind start codes (annex B) or lengths (ISO/IEC
+//! H.264 parsing shared by several modules (ITU-T H.264): the sequence
+//! parameter sets (section 7.3.2), the head of a slice, and the two framings of
+//! NAL units in a stream: behind start codes (annex B) or lengths (ISO/IEC
 //! 14496-15).
 
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether a stream begins with a start code.
+/// True if a stream begins with a start code.
 pub fn is_annex_b(stream: &[u8]) -> bool {
     let zeros = stream.iter().take_while(|byte| **byte == 0).count();
     zeros >= 2 && stream.get(zeros) == Some(&1)
@@ -107,7 +107,7 @@ pub fn pps_ids(pps: &[u8]) -> Option<(u32, u32)> {
     Some((id, bits.golomb()?))
 }
 
-/// What every slice begins with (section 7.3.3).
+/// Beginning of every slice header (section 7.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SliceHead {
     /// 0 in the first slice of a picture.
@@ -128,7 +128,7 @@ pub fn slice_head(nal: &[u8]) -> Option<SliceHead> {
     })
 }
 
-/// Whether SEI messages (section 7.3.2.3), without NAL header, hold a recovery
+/// True if SEI messages (section 7.3.2.3), without NAL header, hold a recovery
 /// point.
 pub fn has_recovery_point(messages: &[u8]) -> bool {
     let payload = unescape(messages);
@@ -159,7 +159,7 @@ fn take_sum(rest: &mut &[u8]) -> Option<u32> {
     }
 }
 
-/// What is wanted of a sequence parameter set.
+/// Fields used of a sequence parameter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sps {
     /// Luma samples after cropping.

@@ -98,7 +98,7 @@ fn build(sets: &Sets, sps: &[u8]) -> Bytes {
 pub(crate) fn set_key(nal: &[u8]) -> Option<(u8, u32)> {
     match nal.first()? >> 1 & 0x3f {
         NAL_VPS => Some((NAL_VPS, u32::from(*nal.get(2)? >> 4))),
-        // One that makes no sense is told of, not ignored.
+        // SPS that make no sense are reported, not ignored.
         NAL_SPS => Some((NAL_SPS, read_sps(nal).map_or(u32::MAX, |(id, ..)| id))),
         NAL_PPS => Some((NAL_PPS, pps_ids(nal)?.0)),
         _ => None,
@@ -113,7 +113,7 @@ fn pps_ids(nal: &[u8]) -> Option<(u32, u32)> {
     Some((id, bits.golomb()?))
 }
 
-/// Whether a NAL unit is of a picture that decoding can start at.
+/// True if a NAL unit is of an IRAP picture, at which decoding can start.
 pub(crate) fn is_irap(nal: &[u8]) -> bool {
     nal.first()
         .is_some_and(|byte| IRAP.contains(&(byte >> 1 & 0x3f)))

@@ -1,5 +1,5 @@
-//! What NAL units are to a picture, and the two ways they come: behind lengths,
-//! as FLV has it, or behind start codes.
+//! Roles of NAL units in a picture, and their two framings: behind lengths, as
+//! in FLV, or behind start codes.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
@@ -28,7 +28,7 @@ impl Role {
         }
     }
 
-    /// What several NAL units are together; `None` if there are none.
+    /// Role of several NAL units together; `None` if there are none.
     pub(crate) fn of_all(codec: VideoCodec, data: &[u8], length_size: u8) -> Option<Self> {
         let mut sum = None;
         for nal in nal_units(data, length_size).flatten() {
@@ -49,7 +49,7 @@ impl Role {
     }
 }
 
-/// How the NAL units of a publisher come.
+/// Framing of a publisher's NAL units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// Behind lengths of so many bytes.
@@ -66,7 +66,7 @@ impl Framing {
         if let Some(size) = told.filter(fits) {
             return Some(Self::Lengths(size));
         }
-        // Of four bytes of length 0 or 1 a start code is made, too.
+        // Lengths of four bytes that are 0 or 1 look like start codes, too.
         if sizes.contains(&4) && is_whole(data, 4) {
             return Some(Self::Lengths(4));
         }
@@ -77,7 +77,7 @@ impl Framing {
     }
 }
 
-/// Whether data is nothing but NAL units behind lengths of this size.
+/// True if data is nothing but NAL units behind lengths of this size.
 fn is_whole(data: &[u8], size: u8) -> bool {
     let mut any = false;
     for nal in nal_units(data, size) {

@@ -12,7 +12,7 @@ use crate::media::{VideoCodec, VideoConfig};
 /// Far more than the longest that makes sense: they are held for as long as the
 /// publisher stays.
 const LONGEST: usize = 4096;
-/// Of all kinds. H.264 counts 32 SPS and 256 PPS.
+/// Sets of all kinds together. H.264 counts 32 SPS and 256 PPS.
 const MOST: usize = 320;
 
 /// All sets that a picture may refer to, by kind and id.
@@ -87,7 +87,7 @@ impl Sets {
         self.record = None;
     }
 
-    /// What a picture is decoded by whose slices refer to this PPS.
+    /// Decoder configuration of a picture whose slices refer to this PPS.
     pub(crate) fn config(&self, pps: Option<u32>) -> Result<VideoConfig, BadConfig> {
         match self.codec {
             VideoCodec::Hevc => hevc::config(self, pps),

@@ -11,7 +11,7 @@
 //! is lost, and when a publisher is back, that its times start anew. Then the
 //! stream ends.
 //!
-//! One window per stream serves both as the queue of every subscriber and as
+//! The window of a stream serves both as the queue of every subscriber and as
 //! the cache of the current group of pictures. It is bounded in units and in
 //! bytes whatever the publisher sends.
 
@@ -45,8 +45,8 @@ const WINDOW_UNITS: usize = 2048;
 /// 8.3 s at 8 Mb/s: a whole group of pictures at more than what Zoom sends.
 const WINDOW_BYTES: usize = 8 << 20;
 
-/// How long a stream waits for its publisher to return: a dropped connection
-/// is noticed after 15 s, and encoders try again every few seconds.
+/// Time a stream waits for its publisher to return: a dropped connection is
+/// noticed after 15 s, and encoders try again every few seconds.
 pub const GRACE: Duration = Duration::from_secs(30);
 
 /// So many publishers that are not gone lose a stream to another within so long
@@ -64,7 +64,7 @@ pub struct StreamHub {
 struct Hub {
     hold: Duration,
     streams: Mutex<HashMap<StreamName, Arc<Stream>>>,
-    /// Who wanted to publish and may not.
+    /// Rejected publishers.
     refusals: Refusals,
     /// Counts whenever a stream begins, ends, loses its signal or has it back.
     changes: watch::Sender<u64>,
@@ -104,7 +104,7 @@ struct Window {
     keyframe: Option<u64>,
     /// Since that keyframe, with sound.
     group_bytes: usize,
-    /// Who has the stream, or had it last.
+    /// Session of the publisher that has the stream, or had it last.
     session: PublisherSession,
     totals: Totals,
     /// When a publisher that was there lost the stream to another: the newest.
@@ -112,7 +112,7 @@ struct Window {
     unshown_since: Option<Timestamp>,
 }
 
-/// One publisher's time with the stream.
+/// Session of one publisher on the stream.
 #[derive(Debug, Default)]
 struct PublisherSession {
     id: u64,
@@ -123,7 +123,7 @@ struct PublisherSession {
     keyed: bool,
 }
 
-/// What has come in since the stream began, over all its publishers.
+/// Counts of all received since the stream began, over all its publishers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     pub video_units: u64,
@@ -141,7 +141,7 @@ pub struct StreamInfo {
     pub name: StreamName,
     pub since: Timestamp,
     pub totals: Totals,
-    /// Of the newest picture.
+    /// Configuration of the newest picture.
     pub video: Option<Arc<VideoConfig>>,
     /// Since when its publisher is gone, if it is.
     pub lost_since: Option<Timestamp>,
@@ -369,7 +369,7 @@ impl StreamHub {
         Some(window.group_share())
     }
 
-    /// One stream at a glance.
+    /// Snapshot of one stream.
     pub fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
         let stream = Arc::clone(self.inner.streams.locked().get(name)?);
         Some(stream.info())
@@ -382,7 +382,7 @@ impl StreamHub {
             .add(address.to_canonical(), why, Timestamp::now());
     }
 
-    /// Who was turned away, the newest first.
+    /// Rejected publishers, the newest first.
     pub fn refusals(&self) -> Vec<RejectedPublisher> {
         self.inner.refusals.all()
     }
@@ -446,7 +446,7 @@ impl Window {
         self.first + self.units.len() as u64
     }
 
-    /// Whether this is one change too many.
+    /// Records a takeover; true if the stream is contested now.
     fn note_takeover(&mut self, now: Instant) -> bool {
         self.takeovers.push_back((now, Timestamp::now()));
         if self.takeovers.len() > CONTEST {
@@ -461,7 +461,7 @@ impl Window {
         (many && now.duration_since(*first) <= CONTEST_WITHIN).then_some(*since)
     }
 
-    /// Whether the newest keyframe is of the publisher that is there.
+    /// True if the newest keyframe is of the publisher that is there.
     fn is_current(&self) -> bool {
         self.session.lost.is_none() && self.session.keyed
     }

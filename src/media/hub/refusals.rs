@@ -1,5 +1,4 @@
-//! Who wanted to publish and was turned away, for those who wonder why nothing
-//! comes.
+//! Rejected publishers, kept to show why a stream does not come.
 
 use crate::base::sync::Locked as _;
 use std::collections::VecDeque;
@@ -12,7 +11,7 @@ use utoipa::ToSchema;
 
 /// More than a person looks through; who floods us can't push more out.
 const MOST: usize = 32;
-/// Of one address, so that it does not fill them all.
+/// Entries of one address, so that it does not fill them all.
 const OF_ONE: usize = 4;
 
 /// Attempts of one address that failed for one reason. What it said is not

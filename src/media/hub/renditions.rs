@@ -40,7 +40,7 @@ use crate::media::MediaTime;
 /// sound that late is of no use to it.
 const AUDIO_QUEUE: usize = 64;
 
-/// What is to be made playable.
+/// Kind of playable rendition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Video,
@@ -65,7 +65,7 @@ pub struct Demanded {
     pub kind: Kind,
 }
 
-/// One Opus packet (RFC 6716).
+/// Opus packet (RFC 6716).
 #[derive(Debug, Clone)]
 pub struct OpusPacket {
     /// On the source's clock, so that sound and picture stay together.
@@ -84,7 +84,7 @@ struct Inner {
     video: StreamHub,
     low_bitrate: StreamHub,
     audio: Mutex<HashMap<StreamName, broadcast::Sender<OpusPacket>>>,
-    /// How many hold each demand.
+    /// Number of holders of each demand.
     demands: Mutex<BTreeMap<Demanded, usize>>,
     changes: watch::Sender<u64>,
     /// Renditions that are to have a keyframe soon.
@@ -131,12 +131,12 @@ impl Renditions {
         }
     }
 
-    /// What is demanded now.
+    /// Renditions demanded now.
     pub fn demands(&self) -> Vec<Demanded> {
         self.inner.demands.locked().keys().cloned().collect()
     }
 
-    /// Whether anybody waits for or watches just this.
+    /// True if anybody waits for or watches just this rendition.
     pub fn is_demanded(&self, demanded: &Demanded) -> bool {
         self.inner.demands.locked().contains_key(demanded)
     }
@@ -174,7 +174,7 @@ impl Renditions {
         });
     }
 
-    /// Whether one was asked for since the last call.
+    /// True if a keyframe was requested since the last call.
     pub fn take_keyframe_request(&self, demanded: &Demanded) -> bool {
         self.inner.keyframes.locked().remove(demanded)
     }

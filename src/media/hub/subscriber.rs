@@ -16,7 +16,7 @@ pub(super) enum Cursor {
     AwaitKeyframe(u64),
 }
 
-/// What a subscriber receives.
+/// Item a subscriber receives.
 #[derive(Debug, Clone)]
 pub enum Received {
     Unit(MediaUnit),
@@ -24,19 +24,19 @@ pub enum Received {
     Lost(u64),
     /// The publisher is gone; all it sent has been received.
     SignalLost,
-    /// What comes now is another publisher's, or of one that has returned: its
-    /// times have nothing to do with those before, and its first video unit is
-    /// a keyframe.
+    /// Units from now on are another publisher's, or of one that has returned:
+    /// their times have nothing to do with those before, and the first video
+    /// unit is a keyframe.
     Restarted,
 }
 
-/// One consumer's place in a stream.
+/// Position of one consumer in a stream.
 #[derive(Debug)]
 pub struct Subscriber {
     pub(super) stream: Arc<Stream>,
     pub(super) tail: watch::Receiver<Tail>,
     pub(super) cursor: Cursor,
-    /// Whose units were received last.
+    /// Publisher session of the unit received last.
     pub(super) publisher: Option<u64>,
     pub(super) told_lost: bool,
     pub(super) needs_keyframe: bool,
@@ -71,7 +71,7 @@ impl Subscriber {
         }
     }
 
-    /// How many units are there to be received at once.
+    /// Number of units that can be received at once.
     pub fn waiting(&self) -> u64 {
         match self.cursor {
             Cursor::At(index) => self.tail.borrow().next.saturating_sub(index),
@@ -104,7 +104,7 @@ impl Subscriber {
         }
         let (publisher, unit) = window.get(index)?;
         let before = self.publisher.replace(*publisher);
-        // Who was told of a loss hears of the return, if it never had a unit.
+        // Return is reported after a loss was, even if no unit came before.
         let was_lost = std::mem::take(&mut self.told_lost);
         if before.map_or(was_lost, |before| before != *publisher) {
             return Some(Received::Restarted);

@@ -185,7 +185,7 @@ async fn who_listens_waits_for_no_picture() {
         matches!(&heard, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 90_000),
         "{heard:?}"
     );
-    // Who waits for a picture hears that there is a signal, all the same.
+    // Signal is reported all the same to a viewer that waits for a picture.
     drop(publisher);
     assert!(matches!(viewer.recv().await, Some(Received::SignalLost)));
     let publisher = hub.publish(&name());
@@ -200,7 +200,7 @@ async fn nobody_begins_at_the_picture_of_a_publisher_that_was_replaced() {
     let hub = StreamHub::holding();
     let first = hub.publish(&name());
     first.push(unit(0, true, 1)).expect("still ours");
-    // One that is back, then one that takes over.
+    // Return of a publisher, then a takeover by another.
     drop(first);
     for time in [1000, 2000] {
         let publisher = hub.publish(&name());
@@ -224,7 +224,7 @@ async fn publishers_that_take_a_stream_from_each_other_are_told_of() {
     assert!(contested(&hub));
     tokio::time::advance(CONTEST_WITHIN + Duration::from_secs(1)).await;
     assert!(!contested(&hub));
-    // One that comes back takes nothing from anybody.
+    // Return of a publisher takes nothing from anybody.
     for _ in 0..5 {
         drop(publisher);
         publisher = hub.publish(&name());

@@ -7,7 +7,7 @@
 //!         +---- Client ----+
 //! ```
 //!
-//! What breaks is begun anew, with growing and jittered waits.
+//! Sessions that break are begun anew, with growing and jittered waits.
 
 mod session;
 mod signalling;

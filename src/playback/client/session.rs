@@ -1,4 +1,5 @@
-//! One session: webrtc's peer connection as the one who offers and receives.
+//! Client session: webrtc's peer connection as the side that offers and
+//! receives.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ impl PeerConnectionEventHandler for Events {
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        // One was asked for; who sends more is not listened to.
+        // Tracks beyond the one that was requested are ignored.
         let _ = self.tracks.try_send(track);
     }
 }
@@ -125,7 +126,7 @@ impl Session {
             .await?;
         let offer = self.connection.create_offer(None).await?;
         self.connection.set_local_description(offer).await?;
-        // What was gathered by then has to do.
+        // Candidates gathered by then have to do.
         let _ = tokio::time::timeout(GATHERING, gathered.cancelled()).await;
         let description = self.connection.local_description().await;
         let description = description.ok_or(Trouble::Over("there is no offer"))?;

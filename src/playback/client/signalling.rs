@@ -14,7 +14,7 @@ use crate::domain::finding::printable;
 
 const SDP: &str = "application/sdp";
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Who leaves does not wait long for the server to say goodbye.
+/// Timeout of the `DELETE` that ends a session.
 const GOODBYE: Duration = Duration::from_secs(2);
 const MOST_REDIRECTS: usize = 3;
 /// An answer takes 1 to 4 kB.
@@ -32,7 +32,7 @@ pub(super) struct Signalling {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) answer: String,
-    /// What to delete at the end.
+    /// URL to `DELETE` at the end.
     pub(super) session: Option<Url>,
 }
 

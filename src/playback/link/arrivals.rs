@@ -9,7 +9,8 @@ use rtc::interceptor::Acknowledgement;
 
 /// Packets remembered: a second of 20 Mb/s.
 const REMEMBERED: usize = 2048;
-/// How long arrivals are counted for, and how much of that makes a rate.
+/// Window over which arrivals are counted, and the least span and packets of
+/// it that make a rate.
 const WINDOW: Duration = Duration::from_millis(500);
 const LEAST_SPAN: Duration = Duration::from_millis(150);
 const LEAST_PACKETS: usize = 10;
@@ -54,10 +55,10 @@ struct Arrival {
     way: i64,
 }
 
-/// What a report says.
+/// Measurements of one arrival report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Measured {
-    /// How much longer the way took than it has to.
+    /// Queueing delay: the time the way took beyond the shortest.
     pub(super) queue: Duration,
     /// Bytes a second that arrived, where enough did.
     pub(super) delivered: Option<f64>,
@@ -153,7 +154,8 @@ impl Arrivals {
         newest.checked_sub(u64::from(back))
     }
 
-    /// How long the way took, and by how much the clocks differ.
+    /// Delay on the way in µs, relative to the first packet's; clock drift is
+    /// part of it.
     fn way(&mut self, at: Instant, arrival: Duration) -> i64 {
         let (departed, arrived) = *self.origin.get_or_insert((at, arrival));
         let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -246,7 +248,7 @@ mod tests {
             let rate = rate.expect("a rate");
             assert!((rate / (1000.0 / 0.007) - 1.0).abs() < 0.05, "{rate}");
         }
-        // What was missed and comes late was sent again.
+        // Missed packets that come late were retransmitted.
         let late =
             Acknowledgement::received(70_030_u64 as u16, Some(Duration::MAX / 2), Ecn::NotEct);
         assert_eq!(arrivals.take(&[late], start), None);

@@ -14,7 +14,7 @@ struct Wire {
     queued: f64,
     /// When the link hands packets over, and whether a picture ends there.
     arriving: VecDeque<(Instant, Item)>,
-    /// What the sender learns, and when.
+    /// Losses by packet index, each with the time the sender learns of it.
     feedback: VecDeque<(Instant, u64)>,
 }
 
@@ -119,7 +119,7 @@ fn watch(seconds: u64, links: &[(u64, f64)]) -> Seen {
             let (key, packets) = picture(each, produced[place]);
             produced[place] += 1;
             if each == link.tier() && each != tier && key {
-                // What was not yet sent is skipped.
+                // Packets not sent yet are skipped.
                 tier = each;
                 next = queue.front().map_or(next, |item| item.index.min(next));
                 queue.clear();

@@ -1,4 +1,4 @@
-//! What viewers see while a stream has no signal.
+//! Placeholder picture, shown to viewers while a stream has no signal.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use crate::media::codec::h264::annex_b;
 use crate::transport::packetizer;
 use crate::transport::packetizer::Packet;
 
-/// One IDR picture, H.264 Constrained Baseline in Annex B form, drawn by
+/// Single IDR picture, H.264 Constrained Baseline in Annex B form, drawn by
 /// `make.sh`.
 const PICTURE: &[u8] = include_bytes!("placeholder.h264");
 

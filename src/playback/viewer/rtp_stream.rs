@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::transport::srtp::{Header, LONGEST_HEADER, RTP_HEADER};
 
-/// What was sent of one track, for its sender reports (RFC 3550, section
+/// Counters of one track as sent, for its sender reports (RFC 3550, section
 /// 6.4.1).
 #[derive(Debug, Default)]
 pub(in crate::playback) struct SenderStats {
@@ -26,7 +26,7 @@ impl SenderStats {
     }
 }
 
-/// One RTP stream to one viewer.
+/// RTP stream to one viewer.
 #[derive(Debug)]
 pub(in crate::playback) struct RtpStream {
     pub(super) ssrc: u32,

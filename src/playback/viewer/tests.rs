@@ -26,7 +26,7 @@ struct Rig {
     history: PacketCache,
     now: Instant,
     pictures: u32,
-    /// What was seen under each packet index.
+    /// Protected packet received under each RTP sequence number.
     seen: HashMap<u16, Vec<u8>>,
 }
 

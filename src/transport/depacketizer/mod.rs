@@ -62,14 +62,14 @@ impl Default for Depacketizer {
             config: None,
             clock: Clock::default(),
             needs_keyframe: true,
-            // Who joins may join in the middle of a picture.
+            // Joining may happen in the middle of a picture.
             gap: true,
         }
     }
 }
 
 impl Depacketizer {
-    /// Whether a keyframe is waited for, so that one may be asked for.
+    /// True if a keyframe is awaited, so that one may be requested.
     pub(crate) fn needs_keyframe(&self) -> bool {
         self.needs_keyframe
     }
@@ -99,7 +99,7 @@ impl Depacketizer {
             fragmented: None,
             keyframe: false,
             slices: false,
-            // What was lost may have been its beginning.
+            // Packets that were lost may have been its beginning.
             damaged: gap && !starts_keyframe(&packet.payload),
         });
         picture.add(&packet, &mut self.sps, &mut self.pps);
@@ -198,7 +198,8 @@ impl Picture {
             return;
         };
         let starts = header & FU_START != 0;
-        // One starts where another goes on, or goes on where none has started.
+        // Fragment that starts where another goes on, or goes on where none
+        // has started.
         if starts == self.fragmented.is_some() || self.data.len() + piece.len() > LARGEST_PICTURE {
             self.damaged = true;
             self.data = Vec::new();
@@ -240,7 +241,7 @@ impl Picture {
     }
 }
 
-/// Whether a keyframe begins with this payload: nothing of it that counts can
+/// True if a keyframe begins with this payload: nothing of it that counts can
 /// stand in front of a delimiter or of its own parameter sets.
 fn starts_keyframe(payload: &[u8]) -> bool {
     let first = match payload {

@@ -174,7 +174,7 @@ fn h264_is_taken_as_the_field_names_it() {
         // webrtc is told what it knows.
         assert!(offer.sdp.contains(&format!("a=fmtp:97 {H264}")), "{said}");
     }
-    // Of several the one that is nearest to what is sent.
+    // Choice among several: the codec nearest to what is sent.
     let several = GOOD.replace("96 97\r\n", "95 96 97 98\r\n").replace(
         fmtp,
         &format!(
@@ -204,7 +204,7 @@ fn an_offer_of_one_kind_gets_what_the_stream_has_of_it() {
     assert_eq!(Offer::parse(&audio, SILENT), Err(Unmet::NoSound));
     let other = audio.replace("opus/48000/2", "PCMU/8000");
     assert_eq!(parse(&other), Err(Unmet::NoOpus("PCMU/8000".to_owned())));
-    // What may come later is taken along.
+    // Tracks that may come later are taken along.
     let offer = Offer::parse(GOOD, BLIND).expect("good");
     assert_eq!(served(&offer), [VIDEO, AUDIO]);
 }
