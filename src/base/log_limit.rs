@@ -15,12 +15,12 @@ pub(crate) struct Flood {
     seen: Mutex<HashMap<Kind, u64>>,
 }
 
-/// What counts as "like this": the address (`None`: any of too many to tell
-/// apart) and how the connection ended.
+/// Key of lines that count as alike: the address (`None`: any of too many to
+/// tell apart) and how the connection ended.
 type Kind = (Option<IpAddr>, &'static str);
 
 impl Flood {
-    /// Whether this line should be written.
+    /// True if this line should be written; counts it either way.
     pub(crate) fn admits(&self, address: IpAddr, end: &'static str) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kind = (Some(address), end);
