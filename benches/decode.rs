@@ -1,4 +1,4 @@
-//! What decoding costs, in CPU time of the decode thread a second of stream:
+//! Cost of decoding, in CPU time of the decode thread per second of stream:
 //! 10 ms are 1 % of a core.
 //!
 //! The stream runs in real time, because what is decoded depends on the clock;
@@ -159,7 +159,7 @@ fn decoding(criterion: &mut Criterion) {
     group
         .sampling_mode(SamplingMode::Flat)
         .sample_size(10)
-        // One round of the clip each.
+        // Single round of the clip each.
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(1));
     let zoom: &[&str] = &["-g", "60", "-bf", "0"];

@@ -1,5 +1,5 @@
-//! What the change gate costs for each picture taken: 1920x1080, a page of
-//! text with a clock and a little noise.
+//! Cost of the change gate per frame taken: 1920x1080, a page of text with a
+//! clock and a little noise.
 
 use std::hint::black_box;
 

@@ -20,10 +20,10 @@ use watchtower::ingest::chunk::{ChunkReader, Limits};
 use watchtower::ingest::{Server, Settings};
 use watchtower::media::hub::StreamHub;
 
-/// What a socket hands over at a time.
+/// Bytes a socket hands over at a time.
 const READ: usize = 16 << 10;
 
-/// One second of 30 pictures and 47 sounds at about so many bytes.
+/// Media of one second: 30 video and 47 audio messages, about `bytes` in all.
 fn second_of_media(bytes: usize) -> Vec<MessagePayload> {
     let picture = bytes / 36;
     let mut messages = Vec::new();
@@ -119,9 +119,9 @@ fn chunk_readers(c: &mut Criterion) {
     group.finish();
 }
 
-/// One second of media of fifty publishers, message by message in turn as they
-/// come in life, but without the pauses; the sending side is in it. On one
-/// thread it has to take well under a second.
+/// Ingest of one second of media of fifty publishers, message by message in turn
+/// as they come in life, but without the pauses; the sending side is in it. On
+/// one thread it has to take well under a second.
 fn fifty_publishers(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

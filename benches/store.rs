@@ -1,5 +1,5 @@
-//! What remembering costs: correlating and storing findings, and reading lists
-//! out of a store that has grown.
+//! Cost of the store: correlating and storing findings, and reading lists out of
+//! a store that has grown.
 //!
 //! `WATCHTOWER_BENCH_FINDINGS` and `WATCHTOWER_BENCH_INCIDENTS` set the size
 //! of the grown store (1,000,000 and 50,000 take some minutes to fill);
@@ -131,7 +131,7 @@ fn publish(
 }
 
 fn cpu() -> Duration {
-    // Of the whole process; in clock ticks of 10 ms.
+    // CPU time of the whole process, in clock ticks of 10 ms.
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat
         .rsplit_once(')')

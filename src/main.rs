@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
     }
-    // What was on the screens is this user's alone, whatever the shell allows.
+    // Screen contents are this user's alone, whatever the shell's umask allows.
     watchtower::app::private::close_new_files();
     // Before any thread is there: it sets environment variables.
     if let Err(reason) = watchtower::app::cli::load_env_file() {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(watchtower::app::commands::execute(cli.command));
-    // What still blocks a thread after the drain must not hold up the exit.
+    // Threads still blocked after the drain must not hold up the exit.
     runtime.shutdown_background();
     match result {
         Ok(code) => code,

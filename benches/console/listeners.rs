@@ -84,7 +84,7 @@ async fn listen(
                 .unwrap()
                 .extend(sent.map(|sent| sent.elapsed()));
         }
-        // What each is told first, once.
+        // First event each listener is sent, once.
         if line == "event: streams" {
             ready.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,4 +1,4 @@
-//! What the console costs and how quick it is: `cargo bench --bench console`.
+//! Cost and latency of the console: `cargo bench --bench console`.
 //!
 //! A real `watchtower serve` in a folder of its own, fed by its own API as
 //! agents on other machines do.

@@ -1,4 +1,4 @@
-//! How quick the page is, in headless Chromium.
+//! Latency of the page, in headless Chromium.
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ impl Server {
     }
 }
 
-/// One finding; each about a host of its own, so that each is an incident.
+/// Finding about a host of its own, so that each is an incident.
 pub(crate) fn finding(number: u64) -> Value {
     let severity = ["critical", "high", "medium", "low"][number as usize % 4];
     json!({

@@ -26,10 +26,10 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
-/// What one viewer has seen.
+/// Reception statistics of one viewer.
 #[derive(Debug, Default)]
 struct Seen {
-    /// What the answer calls H.264.
+    /// Payload type of H.264 in the SDP answer.
     video: u8,
     packets: u64,
     missing: u64,
@@ -125,7 +125,7 @@ pub(crate) struct Manner {
 }
 
 impl Crowd {
-    /// One after the other, `pause` between them.
+    /// Joins viewers one after the other, `pause` between them.
     pub(crate) async fn join(
         server: SocketAddr,
         count: usize,

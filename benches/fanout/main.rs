@@ -1,4 +1,4 @@
-//! How many viewers a core serves, and how soon: `scripts/bench.sh fanout`.
+//! Viewers per core, and their latency: `scripts/bench.sh fanout`.
 //!
 //! ```text
 //! fanout server SECONDS               serves a stream, reports its CPU and memory
@@ -44,7 +44,7 @@ use process::Usage;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // One worker a core: the runs are pinned to one.
+    // Workers: one per core, and the runs are pinned to one.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(process::cores())
         .enable_all()
@@ -126,7 +126,7 @@ async fn start() -> Served {
     }
 }
 
-/// What Zoom sends: 1080p30 at 2.5 Mb/s, a keyframe every 2 s.
+/// Stream as Zoom sends it: 1080p30 at 2.5 Mb/s, a keyframe every 2 s.
 fn zoom() -> Recipe {
     Recipe {
         size: "1920x1080",

@@ -1,4 +1,4 @@
-//! What a process costs, and the cheapest a packet can be.
+//! CPU time and memory of a process, and the lowest cost of a packet.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Usage {
     }
 }
 
-/// How many cores this process may use.
+/// Number of cores this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,4 +1,4 @@
-//! One analyst's round: wait, pick, ask, publish.
+//! Analysis loop of one analyst: wait, pick, ask, publish.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -177,11 +177,11 @@ impl Agent {
         }
     }
 
-    /// What one of its mind would be asked now, and the pictures as they were
-    /// before anything was hidden.
+    /// Request that a model of the chain would be sent now, and its frames
+    /// before redaction.
     async fn question(&mut self, link: &ChainLink) -> Option<(Look, Vec<Arc<Frame>>)> {
         let picked = self.pick(link)?;
-        // What goes to the model has nothing in it that must not leave.
+        // Redacted frames: nothing that must not leave goes to the model.
         let frames: Vec<_> = picked
             .iter()
             .filter_map(|frame| link.policy.cleared(frame))
@@ -235,7 +235,7 @@ impl Agent {
             // Another one may have an answer to the very same picture.
             Failure::NoAnswer { .. } | Failure::Refused { .. } => true,
             Failure::Fatal { kind, .. } if *kind == Fatal::Request => true,
-            // What may pass in a moment is tried again with the next look.
+            // Failures that may pass in a moment are retried with the next analysis.
             Failure::RateLimited { .. } | Failure::Transient { .. } | Failure::Fatal { .. } => {
                 chain.closed(asked.place, &self.context).is_some()
             }
@@ -293,7 +293,7 @@ impl Agent {
         self.memories.of(stream, frame.captured_at)
     }
 
-    /// What has ended stands in its log.
+    /// Updates the context and writes ended findings to the agent's log.
     async fn follow_up(&mut self, stream: &StreamName, asked: &Memory, answer: FollowUp) {
         for ended in self.memories.follow_up(stream, asked, answer) {
             let said = format!("ended: {} (incident {})", ended.title, ended.incident);
@@ -312,7 +312,7 @@ impl Agent {
             let link = self.member.chain.current(&self.context);
             let waits_for_text = link.model.frame_policy() == FramePolicy::EveryRead
                 || link.policy.redact != Redact::Off;
-            // What it last saw stays readable while the picture stays.
+            // Status of the last analysis stays readable while the frame is unchanged.
             if !anything {
                 self.say("no live stream");
             } else if self.looked.is_empty() {

@@ -1,4 +1,4 @@
-//! What has changed since an analyst's last look.
+//! Changes on a stream since the last frame an analyst analysed.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ const LARGEST: f64 = 0.4;
 /// Around a changed part, so that it is seen with what it belongs to.
 const MARGIN: u32 = 16;
 
-/// What an analyst remembers of its last look at a stream.
+/// State of the last frame of a stream an analyst analysed.
 #[derive(Debug)]
 pub(super) struct Looked {
     pub(super) generation: u64,
     pub(super) seq: u64,
     told: u64,
-    /// Of the picture.
+    /// Width and height of the frame, in pixels.
     size: (u32, u32),
     /// As it may leave.
     text: Vec<TextLine>,

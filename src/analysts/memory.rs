@@ -1,6 +1,6 @@
-//! What an analyst has said of each stream and is not done with: what it
-//! reported and what it was not sure about. Its own alone: what others say is
-//! kept from it until the panel asks.
+//! Context of an analyst per stream: open findings it reported and observations
+//! it was not sure about. Its own alone: those of others are kept from it until
+//! the panel asks.
 
 use std::collections::HashMap;
 
@@ -25,12 +25,13 @@ impl Memories {
         self.streams.retain(|stream, _| streams.contains(stream));
     }
 
-    /// Whether anything was ever said of it, or asked after.
+    /// True if the stream has a context: anything was ever reported of it, or
+    /// asked about.
     pub(super) fn knows(&self, stream: &StreamName) -> bool {
         self.streams.contains_key(stream)
     }
 
-    /// What to ask about, as of now.
+    /// Context for the next request, without reports expired by `now`.
     pub(super) fn of(&mut self, stream: &StreamName, now: Timestamp) -> Memory {
         let memory = self.streams.entry(stream.clone()).or_default();
         let fresh = |one: &Remembered| now.duration_since(one.since) < FORGOTTEN;

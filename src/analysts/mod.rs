@@ -44,24 +44,24 @@ pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
 use panel::{PanelQueue, PanelRunner};
 
-/// One analyst and who thinks for it.
+/// Analyst and its model chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentSpec {
     pub config: AgentConfig,
     pub chain: ModelChain,
 }
 
-/// Who is on the panel, and how they answer each other. A new one takes the
-/// place of the old while the house is open.
+/// Analysts, settings of their panel, and the model chain for questions.
+/// Replaced as a whole while the server runs.
 #[derive(Debug, Clone)]
 pub struct AgentSet {
     pub members: Arc<[AgentSpec]>,
     pub panel: PanelConfig,
-    /// Who answers people's questions, where a hosted model is configured.
+    /// Models that answer people's questions, where a hosted one is configured.
     pub ask_service: Option<ModelChain>,
 }
 
-/// What may leave, and what is believed.
+/// Policy of redaction (what may leave) and of grounding (what is believed).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// The kinds painted over before the model sees a picture, and masked in

@@ -1,4 +1,4 @@
-//! Who thinks for an analyst: models, in the order they are asked.
+//! Model chain of an analyst: its models, in the order they are asked.
 //!
 //! The first that can be asked is. One that is shut off for more than the
 //! moment (a quota used up, a key refused, a circuit open, the budget) is
@@ -28,7 +28,7 @@ pub struct ChainLink {
 }
 
 impl ChainLink {
-    /// Whether asking it has its price.
+    /// True if requests to the model have a cost: it has a governor.
     pub(super) fn is_hosted(&self) -> bool {
         self.governor.is_some()
     }
@@ -64,8 +64,9 @@ impl ModelChain {
         &self.links
     }
 
-    /// What holds for what is said and remembered, whoever of them said it: one
-    /// that is asked later must not be told what it may not see.
+    /// Policy for the answers and context of the whole chain: the strictest
+    /// redaction of any link, the rest from the first. A model asked later must
+    /// not be sent what it may not see.
     pub(super) fn policy(&self) -> Policy {
         let redact = self.links.iter().map(|link| link.policy.redact).max();
         let first = self.first().policy.clone();
@@ -75,12 +76,12 @@ impl ModelChain {
         }
     }
 
-    /// Whether any of them has its price.
+    /// True if requests to any of the models have a cost.
     pub fn is_hosted(&self) -> bool {
         self.links.iter().any(ChainLink::is_hosted)
     }
 
-    /// Who would be asked now.
+    /// Link that would be asked now.
     pub(super) fn current(&self, context: &AgentContext) -> &ChainLink {
         &self.links[self.place(0, context)]
     }

@@ -30,7 +30,7 @@ pub(super) fn withhold(observation: &mut Observation, persona: &Persona) {
 }
 
 pub(super) struct Instructions {
-    /// One for each part: a run does not go on from one to the next.
+    /// Words of each part: a run does not go on from one part to the next.
     parts: Vec<Vec<String>>,
 }
 

@@ -37,7 +37,7 @@ pub struct PanelConfig {
     pub severity: Severity,
     /// Panels within any hour.
     pub per_hour: usize,
-    /// Who is asked in one panel, at most.
+    /// Analysts asked in one panel, at most.
     pub opinions: usize,
 }
 
@@ -51,20 +51,20 @@ pub struct AgentConfig {
     pub streams: Vec<StreamName>,
     /// Another model than `[model]`'s.
     pub model: Option<ModelName>,
-    /// Who is asked, in this order, when that one can't answer; `None`: as
+    /// Fallback models, in this order, when that one can't answer; `None`: as
     /// `[model]` says.
     pub fallback: Option<Vec<ModelName>>,
     /// `None`: as `[model]` says.
     pub thinking: Option<Thinking>,
     pub priority: Priority,
-    /// Whether changed parts are sent enlarged besides the whole picture, and
-    /// how many at most.
+    /// Content of a frame that is sent: changed regions, enlarged, besides the
+    /// whole frame (at most `max_regions`), or the whole frame alone.
     pub frames: Frames,
     pub max_regions: usize,
     pub enabled: bool,
 }
 
-/// What is given up first as the budget runs out.
+/// Order of shedding as the budget runs out: `Low` first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Priority {
     #[default]
@@ -72,7 +72,7 @@ pub enum Priority {
     Low,
 }
 
-/// What a hosted model is sent.
+/// Content of a frame that a hosted model is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frames {
     /// The whole picture, and enlarged what changed on it.
@@ -102,8 +102,8 @@ impl AgentConfig {
         &self.persona.name
     }
 
-    /// Who answers this agent, in the order they are asked, given who answers
-    /// by default. Nobody is asked twice.
+    /// Models of this agent, in the order they are asked, given the default
+    /// provider. None is asked twice.
     pub fn models(&self, model: &ModelConfig, default: Provider) -> Vec<(Provider, String)> {
         let first = match &self.model {
             Some(own) => own.resolve(default),
@@ -173,9 +173,9 @@ impl Panel {
         self.agents.iter().filter(|agent| agent.enabled)
     }
 
-    /// How often a picture is wanted at least: two of them tell a change from
-    /// what passes by, and it has to be seen within [`SEEN_WITHIN`]. Without
-    /// anybody who looks, seldom.
+    /// Longest interval between decoded frames: two of them distinguish a change
+    /// from a transient, and it has to be seen within [`SEEN_WITHIN`]. Without
+    /// an enabled agent, seldom.
     pub fn fastest(&self) -> Duration {
         match self.enabled().next() {
             Some(_) => SEEN_WITHIN / 2,

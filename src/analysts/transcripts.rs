@@ -18,7 +18,7 @@ use crate::screen::frame::Frame;
 use crate::screen::picture::Still;
 use crate::screen::redact::Redact;
 
-/// Who asks, and since when; made before the question is sent.
+/// Asking agent, purpose and start time; made before the request is sent.
 #[derive(Debug)]
 pub(super) struct TranscriptBuilder {
     agent: String,
@@ -27,7 +27,7 @@ pub(super) struct TranscriptBuilder {
     began: Instant,
 }
 
-/// What there is to tell of a question once it is answered.
+/// Metadata of an answered request: asking agent, duration in ms and cost.
 #[derive(Debug)]
 pub(super) struct AskedTranscript {
     asker: TranscriptBuilder,

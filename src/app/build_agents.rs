@@ -148,7 +148,7 @@ impl AgentFactory {
         })
     }
 
-    /// Whether such a panel needs the screen's text.
+    /// True if such a panel needs the screen's text.
     pub(crate) fn would_read(&self, panel: &Panel) -> bool {
         let config = Config {
             panel: panel.clone(),

@@ -23,7 +23,7 @@ const ROOM: usize = 1 << 20;
 /// Events that wait no longer are on their way.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 
-/// One line of the table.
+/// Row of the table.
 struct Row {
     what: String,
     verdict: Verdict,

@@ -147,7 +147,7 @@ fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What is played, and by whom it is looked at.
+/// Recording to play, and configuration of the analysts and the server.
 #[derive(Debug, Args)]
 pub struct LookArgs {
     /// Recording in any format FFmpeg reads.
@@ -336,7 +336,8 @@ pub fn load_env_file() -> Result<(), String> {
     })
 }
 
-/// What is played, and by whom it is looked at.
+/// Settings of a replay: recording, output folder, and answers played back or
+/// recorded.
 #[derive(Debug)]
 pub struct ReplaySettings {
     pub file: PathBuf,

@@ -1,4 +1,4 @@
-//! One decoder per live stream, for as long as it lives.
+//! Decoders: one per live stream, for the lifetime of the stream.
 
 use std::collections::HashSet;
 use std::sync::Arc;

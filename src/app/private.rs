@@ -1,4 +1,4 @@
-//! What only this user may read: the record, its stills, the logs.
+//! Files that only this user may read: the record, its stills, the logs.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

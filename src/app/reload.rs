@@ -31,18 +31,19 @@ pub(super) struct Reload {
     pub(super) board: AgentBoard,
     pub(super) findings: Record,
     pub(super) metrics: std::sync::Arc<Metrics>,
-    /// How often any analyst looks, which is how often pictures are decoded.
+    /// Longest interval between decoded frames that the analysts allow.
     pub(super) fastest: watch::Sender<Duration>,
-    /// Of whoever reads the screen, if anyone: that is decided at the start.
+    /// Redaction patterns of the OCR reader, if there is one: that is decided at
+    /// the start.
     pub(super) patterns: Option<watch::Sender<OwnPatterns>>,
 }
 
-/// What the file held, or why it can't be read.
+/// Content of the file, or the reason it can't be read.
 type Text = Result<String, String>;
 
 impl Reload {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        // What the server started with may have been replaced since.
+        // Unset at first: the file may have been replaced since the server started.
         let mut taken: Option<Text> = None;
         let mut seen = None;
         let watching = async {

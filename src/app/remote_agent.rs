@@ -169,7 +169,7 @@ fn alone(panel: &mut Panel, persona: &str, file: &std::path::Path) -> anyhow::Re
     Ok(())
 }
 
-/// What the other server calls it, if the address tells.
+/// Name of the stream on the other server, if the WHEP URL contains one.
 fn stream_name(whep: &Url) -> StreamName {
     let last = whep
         .path_segments()
@@ -194,7 +194,7 @@ fn places(args: AgentArgs) -> Places {
         http: nowhere,
         webrtc: nowhere,
         public_address: None,
-        // One folder an agent is enough to think of.
+        // Subfolder of the logs: a single folder per agent is to be configured.
         data: args.logs.join("data"),
         logs: args.logs,
         models: args.models,

@@ -224,7 +224,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         if self.temporary {
-            // What is left lies in the system's folder for such things.
+            // Leftovers lie in the system's temporary folder.
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }

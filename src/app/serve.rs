@@ -106,7 +106,7 @@ impl App {
             &names,
             &config.settings.store,
         )?;
-        // Of the day, and of the hour before it began.
+        // Usage of the day, and of the hour before it began.
         let since = Timestamp::now() - SignedDuration::from_hours(25);
         factory.budget().recall(&findings.spent_since(since).await?);
         let sink_board = SinkBoard::default();

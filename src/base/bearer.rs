@@ -39,7 +39,7 @@ impl Bearer {
         known.then(|| Secret::new(&format!("Bearer {}", token.expose())))?
     }
 
-    /// Whether the token crosses a network in the clear on its way there.
+    /// True if the token crosses a network in the clear on its way to `url`.
     pub fn is_exposed_to(&self, url: &Url) -> bool {
         self.token.is_some() && url.scheme() == "http" && !is_loopback(url)
     }

@@ -1,5 +1,5 @@
-//! Who gets a connection at all: caps on open ones, and a pause for addresses
-//! that guess at the key.
+//! Admission of connections: caps on open ones, and a pause for addresses that
+//! guess at the key.
 //!
 //! An IPv6 host has a whole /64 to call from, so that is what counts as one
 //! address there.
@@ -181,7 +181,7 @@ impl Guesses {
     }
 }
 
-/// What counts as one address.
+/// Network that counts as one address: the /64 of an IPv6 address.
 pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),

@@ -64,12 +64,12 @@ pub(crate) struct LogLimitByAddress {
     seen: Mutex<HashMap<Kind, u64>>,
 }
 
-/// What counts as "like this": the address (`None`: any of too many to tell
-/// apart) and how the connection ended.
+/// Key of lines that count as alike: the address (`None`: any of too many to
+/// tell apart) and how the connection ended.
 type Kind = (Option<IpAddr>, &'static str);
 
 impl LogLimitByAddress {
-    /// Whether this line should be written.
+    /// True if this line should be written; counts it either way.
     pub(crate) fn admits(&self, address: IpAddr, end: &'static str) -> bool {
         let mut seen = self.seen.locked();
         let mut kind = (Some(address), end);

@@ -52,7 +52,7 @@ pub(crate) fn under(base: &Url, path: &[&str]) -> Url {
     url
 }
 
-/// Whether a URL names this machine: a loopback address, mapped into IPv6 or
+/// True if a URL names this machine: a loopback address, mapped into IPv6 or
 /// not, or `localhost` and names under it (RFC 6761, section 6.3).
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {

@@ -77,10 +77,10 @@ async fn plays(browser: &Chromium, rate: f64, what: &str) {
     panic!("{what}: pictures a second, and sound: {heard:?}; {first:#?}");
 }
 
-/// What the browser shows of `testsrc2` is what was sent: its six bars, red to
-/// cyan, each compared in the middle of its width.
+/// Asserts that the browser shows `testsrc2` as it was sent: its six bars, red
+/// to cyan, each compared in the middle of its width.
 async fn shows_the_source(browser: &Chromium, what: &str) {
-    // Of the source itself, decoded by ffmpeg.
+    // RGB of the source itself, decoded by ffmpeg.
     const BARS: [[i64; 3]; 6] = [
         [255, 25, 0],
         [0, 217, 0],
@@ -135,7 +135,7 @@ async fn the_page_plays_picture_and_sound_and_shows_findings() {
         .await;
     let agents = "document.querySelectorAll('#agents li').length === 5";
     browser.until_true(5, agents).await;
-    // What the API lists is what the page shows.
+    // Newest finding of the API is the one on the page.
     let shown = "document.querySelector('#findings h3')?.textContent?.length > 0";
     browser.until_true(60, shown).await;
     let newest = browser
@@ -159,7 +159,8 @@ async fn the_page_plays_picture_and_sound_and_shows_findings() {
     browser.close().await;
 }
 
-/// What OBS and Zoom send, and what browsers can't play as it comes.
+/// Streams as OBS and Zoom send them, and codecs browsers can't play as they
+/// come.
 #[tokio::test]
 async fn the_page_plays_what_encoders_send() {
     let server = Setup::new().agents("").start().await;
@@ -265,7 +266,7 @@ async fn the_page_notices_a_stall_and_comes_back() {
     let said = server.output().lines().count();
     let browser = open(&server, &prelude).await;
     pictures(&browser).await;
-    // One viewer is worth a line or two at the default level, not a page.
+    // Log lines for a viewer at the default level: a few, not a page.
     let output = server.output();
     let said: Vec<_> = output.lines().skip(said).collect();
     assert!(said.len() <= 4, "{said:#?}");

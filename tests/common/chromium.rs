@@ -21,7 +21,7 @@ pub struct Chromium {
     _profile: TempDir,
 }
 
-/// What a viewer's page saw.
+/// Statistics of a viewer's page.
 #[derive(Debug)]
 pub struct Seen(pub Value);
 
@@ -93,7 +93,7 @@ impl Chromium {
             .await;
     }
 
-    /// What the page's scripts hold, in bytes, once nothing is left to collect.
+    /// Heap of the page's scripts, in bytes, after garbage collection.
     pub async fn heap(&self) -> f64 {
         self.devtools("HeapProfiler.collectGarbage", json!({}))
             .await;
@@ -108,7 +108,7 @@ impl Chromium {
         post(&self.client, &url, &body).await
     }
 
-    /// What is to be seen, as a PNG file.
+    /// Screenshot of the page, as a PNG file.
     pub async fn screenshot(&self) -> Vec<u8> {
         let url = format!("{}/screenshot", self.session);
         let answer = self.client.get(url).send().await.expect("it answers");
@@ -136,7 +136,7 @@ impl Chromium {
         post(&self.client, &url, &body).await
     }
 
-    /// What the system is said to prefer: `dark` or `light`.
+    /// Emulates the colour scheme the system prefers: `dark` or `light`.
     pub async fn theme(&self, theme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
         self.devtools("Emulation.setEmulatedMedia", json!({"features": features}))

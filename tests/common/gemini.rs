@@ -53,7 +53,7 @@ const SCHEMA: [&str; 10] = [
     "propertyOrdering",
 ];
 
-/// One scripted answer.
+/// Scripted answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
     status: u16,
@@ -105,7 +105,7 @@ impl Reply {
         Self::text(&json!({ "findings": findings }).to_string())
     }
 
-    /// What an analyst makes of a case, in the shape of that answer's schema.
+    /// Opinion of an analyst on a case, in the shape of that answer's schema.
     pub fn view(stance: &str, severity: &str, text: &str, quote: &str) -> Self {
         let view = json!({
             "evidence": quote, "box_2d": [], "text": text, "stance": stance,
@@ -187,7 +187,7 @@ pub fn fixture(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// One request as it arrived.
+/// Request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub at: Instant,
@@ -206,13 +206,13 @@ impl Request {
         texts(&self.body["systemInstruction"]).concat()
     }
 
-    /// What was asked beside the picture.
+    /// Text of the request beside the frame.
     pub fn text(&self) -> String {
         texts(&self.body["contents"][0]).concat()
     }
 
-    /// Whether it asks what to make of somebody's report, and not what is on
-    /// the screen.
+    /// True if it asks for an opinion on somebody's report, and not for
+    /// findings on the screen.
     pub fn is_case(&self) -> bool {
         let schema = &self.body["generationConfig"]["responseSchema"];
         !schema["properties"]["stance"].is_null()
@@ -348,7 +348,7 @@ impl FakeGemini {
         self.script.lock().unwrap().answerer = Some(Box::new(answerer));
     }
 
-    /// What whoever has no reply lined up gets.
+    /// Sets the reply to requests that have none queued.
     pub fn otherwise(&self, reply: Reply) {
         self.script.lock().unwrap().otherwise = Some(reply);
     }
@@ -367,8 +367,8 @@ impl FakeGemini {
         std::mem::take(&mut self.script.lock().unwrap().requests)
     }
 
-    /// What was wrong with the requests, among it everything that would show
-    /// the key to others. To be empty at the end of a test.
+    /// Faults of the requests, among them everything that would show the key
+    /// to others. To be empty at the end of a test.
     pub fn faults(&self) -> Vec<String> {
         self.script.lock().unwrap().faults.clone()
     }
@@ -477,7 +477,7 @@ fn lined_up(script: &mut Script, request: &Request) -> Option<Reply> {
     queues.into_iter().next()?.1.pop_front()
 }
 
-/// What `GET models/{model}` answers.
+/// Answer to `GET models/{model}`.
 fn describe(request: &Request) -> Reply {
     let model = request.path.rsplit('/').next().unwrap_or_default();
     Reply::json(
@@ -501,7 +501,7 @@ pub fn bad_key() -> Reply {
     Reply::fixture("resp-err-400-api-key").remove(0)
 }
 
-/// What the real server would object to.
+/// Checks a request; the error is what the real server would object to.
 fn judge(request: &Request) -> Result<(), String> {
     let path = request.path.as_str();
     let known = ["/v1beta/models/", "/v1/models/"]

@@ -1,6 +1,6 @@
-//! What black-box tests share: a server on a port of its own, real encoders
-//! as child processes, a raw RTMP client, and the log as it was written.
-//! Everything stops when dropped.
+//! Shared parts of black-box tests: a server on a port of its own, real
+//! encoders as child processes, a raw RTMP client, and the log as it was
+//! written. Everything stops when dropped.
 
 #![allow(
     dead_code,

@@ -36,7 +36,7 @@ pub const MODEL: &str = "llava:13b";
 struct Script {
     /// Statuses and bodies, given out one by one before anything else.
     replies: VecDeque<(u16, String)>,
-    /// What the model says otherwise.
+    /// Answer of the model otherwise.
     says: String,
     /// Formats of the answer it does not know.
     refuses: Vec<String>,
@@ -245,8 +245,8 @@ fn check(chat: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What strict mode takes: every object closed, every property required, types
-/// of JSON Schema.
+/// Checks a schema by the rules of strict mode: every object closed, every
+/// property required, types of JSON Schema.
 fn strict(schema: &Value) -> Result<(), String> {
     const TYPES: [&str; 7] = [
         "object", "array", "string", "number", "integer", "boolean", "null",

@@ -86,7 +86,7 @@ impl Client {
         self.message(3, COMMAND, 0, &amf::encode(&values)).await
     }
 
-    /// One message in full headers and chunks of the agreed size.
+    /// Sends a message in full headers and chunks of the agreed size.
     pub async fn message(
         &mut self,
         chunk_stream: u8,

@@ -20,7 +20,7 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// How to start one.
+/// Builder of a server: its folder and command.
 pub struct Setup {
     pub folder: tempfile::TempDir,
     command: Command,
@@ -250,7 +250,7 @@ impl Server {
     }
 }
 
-/// What a process says, line by line.
+/// Output of a process, line by line.
 #[derive(Clone)]
 struct Output {
     text: Arc<Mutex<String>>,

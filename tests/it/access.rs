@@ -1,4 +1,4 @@
-//! Who may ask the HTTP edge, against the running server.
+//! Access control of the HTTP edge, against the running server.
 
 use crate::common::serve::{Server, Setup};
 use reqwest::StatusCode;

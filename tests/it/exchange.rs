@@ -97,7 +97,7 @@ async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
         assert!(text.contains(TITLE) && text.contains(QUOTE), "{text}");
         assert!(!case.jpegs().is_empty());
         let critic = case.system().contains("evidence critic");
-        // Who gives an opinion knows no other's.
+        // Opinions are given without knowing any other; the critic knows all.
         assert_eq!(text.contains("A banner."), critic, "{text}");
         assert!(!text.contains('\u{1b}'));
         let named = |name: &&&str| case.system().contains(**name);
@@ -248,7 +248,7 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
     for other in others {
         assert!(!other.text().contains(TITLE) && !other.text().contains("queue drains"));
     }
-    // What has ended is said; what nobody was sure of is no finding.
+    // Ended findings are logged; unsure observations are no findings.
     let log = server.log("secops.log");
     assert!(log.contains(&format!("ended: {TITLE} (incident ")), "{log}");
     let findings = server.findings();

@@ -1,5 +1,5 @@
-//! Who thinks for an analyst when the first can't: fall-backs, an OpenAI-style
-//! server on this machine, and a budget, at a real server.
+//! Model chain of an analyst when the first model can't answer: fall-backs, an
+//! OpenAI-style server on this machine, and a budget, at a real server.
 
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
     assert_eq!(finding["model"]["name"], MODEL);
     assert_eq!(finding["evidence"][0]["grounded"], true);
     assert_eq!(openai.faults(), Vec::<String>::new());
-    // What the server did not take was tried once and not again.
+    // Response format that the server did not take was tried once and not again.
     let strict = |chat: &&Value| chat["response_format"]["type"] == "json_schema";
     server
         .until("some more questions", async |_| {

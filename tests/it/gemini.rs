@@ -99,7 +99,7 @@ fn gemini(server: &FakeGemini) -> Gemini {
     Gemini::new(settings(server)).unwrap()
 }
 
-/// What a look should come to.
+/// Expected result of an analysis.
 #[derive(Debug, Clone, Copy)]
 enum Expected {
     /// The one finding all good fixtures hold.
@@ -551,7 +551,7 @@ async fn a_request_has_the_fields_of_the_recorded_ones() {
     }
     let mut known = Vec::new();
     paths(&recorded, "", &mut known);
-    // One of the recorded clients mixes the cases; ours does not.
+    // Recorded clients include one that mixes the cases; ours does not.
     let mut mixed = Vec::new();
     paths(&proposed, "", &mut mixed);
     let mut in_part = Vec::new();

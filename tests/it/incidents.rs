@@ -117,8 +117,7 @@ async fn ever_other_words_are_a_handful_of_incidents() {
     let findings = server.findings_of_analysts();
     assert_eq!(gemini.faults(), Vec::<String>::new());
 
-    // What the record says after a restart, against what each line of
-    // findings.jsonl says.
+    // Record after a restart, compared with the lines of findings.jsonl.
     let mut expected: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for finding in &findings {
         let incident = finding["incident"].as_str().unwrap().to_owned();
@@ -142,7 +141,7 @@ async fn ever_other_words_are_a_handful_of_incidents() {
         };
         assert_eq!(incident["first_seen"], times().min().unwrap());
         assert_eq!(incident["last_seen"], times().max().unwrap());
-        // One event each: two attacks on one host are two.
+        // Incidents cover an event each: two attacks on one host are two.
         let categories: BTreeSet<_> = own
             .iter()
             .map(|finding| finding["category"].as_str().unwrap())
@@ -151,7 +150,7 @@ async fn ever_other_words_are_a_handful_of_incidents() {
     }
     for agent in AGENTS {
         let log = server.log(&format!("{}.log", agent.to_lowercase()));
-        // What the panel asks it about others' findings is not its own.
+        // Panel questions about others' findings are not its own.
         let heads = log
             .lines()
             .filter(|line| !line.starts_with(' ') && !line.contains(" -> "))

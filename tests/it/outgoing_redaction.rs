@@ -222,7 +222,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     tokio::time::timeout(Duration::from_secs(30), asked)
         .await
         .expect("a look and a case");
-    // What a person asks, and the record beside it. Its answer is no matter.
+    // Question of a person, and the record beside it. Its answer is no matter.
     let ask_service = AskService::new(staff, meeting.clone());
     let record = vec![format!("on the screen: {PERSONAL} with {OWN}")];
     let _ = ask_service.put(format!("Who is {OWN}?"), record).await;

@@ -130,10 +130,10 @@ async fn true_quotes_are_placed_and_invented_ones_are_marked_and_held_down() {
                 .then_some(())
         })
         .await;
-    // What was asked carries the screen's text, as data.
+    // Requests carry the screen's text, as data.
     let asked = gemini.requests().remove(0).text();
     assert!(asked.contains("| All systems operational"), "{asked}");
-    // What stood on the screen can be searched.
+    // Text on the screen can be searched.
     let hits = server.json("/api/search?q=systems%20operat").await;
     assert_eq!(hits["items"][0]["text"], "All systems operational");
     assert_eq!(hits["items"][0]["stream"], "demo");

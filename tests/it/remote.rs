@@ -151,7 +151,7 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
     let _encoder = Encoder::demo(&second.rtmp_url("live/team"));
     reaches(&second, &secops, "SecOps", before["SecOps"] + 1).await;
     reaches(&second, &devops, "DevOps", before["DevOps"] + 1).await;
-    // What they had to tell still may have come before they watch again.
+    // Reports still pending may have come before they watch again.
     second
         .until("two viewers", async |server| {
             let request = server.client.get(server.http_url("/metrics"));
@@ -282,7 +282,7 @@ async fn a_reported_finding_is_checked_cleaned_and_stored_once() {
             "{pointer}: {got} {problem}"
         );
     }
-    // What another site's form could send.
+    // Request that another site's form could send.
     let request = server.client.post(server.http_url("/api/findings"));
     let plain = request
         .header(header::CONTENT_TYPE.as_str(), "text/plain")
@@ -294,7 +294,7 @@ async fn a_reported_finding_is_checked_cleaned_and_stored_once() {
 /// A request's method and what it showed to get in.
 type Ask = (String, Option<String>);
 
-/// What a stranger's HTTP server was asked.
+/// Requests that a stranger's HTTP server received.
 #[derive(Clone, Default)]
 struct Asked(Arc<Mutex<Vec<Ask>>>);
 

@@ -1,6 +1,6 @@
 //! RTMP ingest from the outside: a server in this process and publishers that
 //! behave: real encoders, every form of the address, take-over, refusals.
-//! What ought not to be sent is in `rtmp_bad_input.rs`.
+//! Bad input is in `rtmp_bad_input.rs`.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What ought not to be sent to an RTMP port, each with a healthy publisher
-//! beside it that loses no frame.
+//! Bad input to an RTMP port, each with a healthy publisher beside it that
+//! loses no frame.
 
 use std::time::Duration;
 
@@ -475,8 +475,8 @@ async fn three_hundred_connections_from_one_address() {
         let mut socket = TcpStream::connect(server.address)
             .await
             .expect("the port is open");
-        // One byte of a handshake makes the server answer; none comes if the
-        // connection was turned away.
+        // First byte of a handshake makes the server answer; no answer comes if
+        // the connection was turned away.
         let _ = socket.write_all(&[3]).await;
         let mut answer = [0; 1];
         match socket.read(&mut answer).await {

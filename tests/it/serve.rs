@@ -26,7 +26,7 @@ indicators = ["All systems operational"]
 interval = "1s"
 "#;
 
-/// What stands on the demo clip from `start` to `end`, from its labels.
+/// Text on the screen of the demo clip at `pts_ms`, from its labels.
 fn on_screen(pts_ms: i64) -> Vec<String> {
     let labels: Value =
         serde_json::from_str(&std::fs::read_to_string(root().join("demo/labels.json")).unwrap())

@@ -1,5 +1,5 @@
-//! What the server can't see, at the running server: told once, and closed
-//! when it is over.
+//! Monitoring gaps, at the running server: reported once, and closed when they
+//! are over.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;

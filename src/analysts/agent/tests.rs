@@ -387,7 +387,7 @@ async fn a_still_picture_that_nobody_reads_is_paid_for_once() {
         seconds(2).await;
     }
     assert_eq!(room.model.shown().len(), 1, "in an hour");
-    // What changes after all those heartbeats is news at once.
+    // Changes after all those heartbeats trigger an analysis at once.
     show(&mut team, 200);
     seconds(15).await;
     assert_eq!(room.model.shown().len(), 2);

@@ -19,7 +19,7 @@ use crate::analysts::budget::settings::Limits;
 pub(super) const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// What requests cost.
+/// Usage of requests: count, tokens and cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Amount {
     pub requests: u64,

@@ -1,4 +1,4 @@
-//! What a token costs: a dated table that the user can edit.
+//! Prices of tokens: a dated table that the user can edit.
 
 use std::path::{Path, PathBuf};
 
@@ -127,7 +127,7 @@ impl Prices {
         })
     }
 
-    /// What the model costs on that day (UTC): its newest price by then.
+    /// Price of the model on that day (UTC): its newest by then.
     pub fn of(&self, model: &str, day: Date) -> Option<Price> {
         let rows = self
             .rows

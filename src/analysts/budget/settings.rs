@@ -30,7 +30,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether they need to know what a model costs.
+    /// True if a limit is in US dollars, which needs the price of a model.
     pub fn of_money(&self) -> bool {
         self.micro_usd_per_hour.is_some() || self.micro_usd_per_day.is_some()
     }

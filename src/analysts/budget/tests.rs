@@ -42,7 +42,7 @@ fn budget(limits: Limits) -> (Budget, Hands) {
     (Budget::with_clock(limits, prices, hands.clock()), hands)
 }
 
-/// One request that costs what it may cost.
+/// Runs one request that uses its full reservation.
 fn spend(budget: &Budget) -> Result<(), Wait> {
     let reserved = budget.reserve(&model(), MOST)?;
     let meter = reserved.meter();
@@ -226,7 +226,7 @@ fn a_restart_forgets_nothing() {
         spend(&after).is_err(),
         "what was in flight may have cost all of it"
     );
-    // What was settled in time is told as it was.
+    // Settlement in time records the actual usage.
     drop(in_flight);
     let requests: i64 = before.take_pending().iter().map(|row| row.requests).sum();
     assert_eq!(requests, -2, "nothing of what was set aside was sent");

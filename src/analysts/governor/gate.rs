@@ -18,7 +18,7 @@ enum Door {
         until: Instant,
         closed: Closed,
     },
-    /// One request is out that decides for all.
+    /// Half-open: a trial request is in flight that decides for all.
     SinkTest(Closed),
 }
 
@@ -87,7 +87,7 @@ impl<'a> Verdict<'a> {
             Err(Failure::RateLimited { retry_after, .. }) => Self::RateLimited(*retry_after),
             Err(Failure::Transient { reason }) => Self::Trouble(reason),
             Err(Failure::Fatal { kind, reason }) => match kind {
-                // One picture's fault, not the way's.
+                // Fault of this request alone, not of the provider.
                 Fatal::Request => Self::Answered,
                 Fatal::Key | Fatal::Model => Self::Refused(*kind, reason),
             },
@@ -228,8 +228,8 @@ impl Gate {
         };
     }
 
-    /// How long to wait after a 429 that does not say: twice as long each
-    /// time. Those that were in flight together count once.
+    /// Wait after a 429 without a retry hint: twice as long each time. Those
+    /// that were in flight together count once.
     fn unadvised(&mut self, now: Instant) -> Duration {
         let waiting = self.pause.as_ref().is_some_and(|pause| now < pause.until);
         if !waiting {

@@ -30,14 +30,14 @@ pub struct GovernorSettings {
     pub concurrency: usize,
     /// Server or connection errors in a row that open the circuit.
     pub breaker_after: u32,
-    /// How long it is open the first time; twice as long after each failed
+    /// Duration it is open the first time; twice as long after each failed
     /// trial.
     pub breaker_first: Duration,
     pub breaker_longest: Duration,
     /// The most to wait after the first error, doubling with each.
     pub backoff_first: Duration,
     pub backoff_longest: Duration,
-    /// How long to wait after a 429 that does not say, doubling with each.
+    /// First wait after a 429 without a retry hint, doubling with each.
     pub unadvised_first: Duration,
     pub unadvised_longest: Duration,
     /// An advice to wait is taken for at least and at most this.

@@ -247,7 +247,7 @@ async fn pass(length: Duration) {
     breath.await.unwrap();
 }
 
-/// Of both together.
+/// Highest number of requests to both models together within 60 s.
 fn most_within_a_minute(models: [&Weathered; 2]) -> usize {
     let asked = models.map(Weathered::asked).concat();
     let within = |begin: f64| {

@@ -76,7 +76,7 @@ async fn ask(governor: &Governor, outcome: Outcome) -> Duration {
     waited
 }
 
-/// Whether somebody may pass at once, without passing.
+/// True if a request would be admitted at once; the permit is dropped unused.
 fn is_open(governor: &Governor) -> bool {
     governor.admit(silent).now_or_never().is_some()
 }
@@ -394,8 +394,8 @@ async fn an_absurd_advice_is_survived() {
     }
 }
 
-/// One agent's step: how long the request takes, what comes of it, and
-/// whether it is given up or panics on the way.
+/// Step of an agent: duration and outcome of its request, and whether that is
+/// cancelled or panics on the way.
 #[derive(Debug, Clone)]
 struct Step {
     pause_ms: u64,
@@ -429,7 +429,7 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
     prop::collection::vec(prop::collection::vec(step, 1..12), 1..7)
 }
 
-/// How many requests are in the air, now and at the most.
+/// Requests in flight: current and peak count.
 #[derive(Default)]
 struct Sky {
     now: AtomicUsize,

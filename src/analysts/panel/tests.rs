@@ -201,7 +201,7 @@ fn room(peer: Peer) -> Room {
 }
 
 impl Room {
-    /// Of a brute force from that address; gives the incident.
+    /// Reports a brute force from that address; returns the incident.
     async fn report(&self, address: u8, severity: Severity) -> Uuid {
         let quote = format!("Failed password for admin from 192.0.2.{address} port 22 ssh2");
         let observation = observation(&format!("From {address}"), &quote, severity);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Category, Observation, Severity};
 
-/// What can't be seen, and why.
+/// Monitoring gap, by cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Condition {
     Black,
@@ -19,7 +19,8 @@ pub(super) enum Condition {
     Unshown,
 }
 
-/// Of one stream; of one agent, where it is the agent's.
+/// Identity of a monitoring gap: of one stream; of one agent, where it is the
+/// agent's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) condition: Condition,

@@ -183,10 +183,10 @@ impl Watchdog {
         }
     }
 
-    /// Whether what an earlier run could not see is over nobody knows; what
-    /// goes on is reported anew. An attempt to steer the analysts is told under
-    /// the same name, and an analyst may have seen the same: those are people's
-    /// to close.
+    /// Closes the monitoring gaps of an earlier run: their end is unknown, and
+    /// those that persist are reported anew. Prompt injection is reported under
+    /// the same agent name, and an analyst may have reported the same incident:
+    /// those are people's to close.
     async fn close_left_over(&self) {
         let query = IncidentQuery {
             status: vec![Status::New, Status::Acknowledged],

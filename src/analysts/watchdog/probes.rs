@@ -1,4 +1,4 @@
-//! What is so right now, and since when.
+//! Monitoring conditions that hold right now, and their start times.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Probes {
     gone: HashMap<StreamName, Timestamp>,
 }
 
-/// One live stream over time.
+/// State of a live stream over time.
 #[derive(Debug)]
 struct Watched {
     frame: u64,

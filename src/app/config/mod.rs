@@ -1,4 +1,4 @@
-//! What the server was told: flags, environment, `agents.toml` and
+//! Configuration of the server: flags, environment, `agents.toml` and
 //! `watchtower.toml`, read once and checked whole.
 //!
 //! Every fault of a file is reported at once, each with its path. Secrets come
@@ -35,13 +35,13 @@ pub struct Places {
     pub models: PathBuf,
 }
 
-/// What only the environment may say.
+/// Values that only the environment may set.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
     pub stream_key: Option<Secret>,
     pub console_token: Option<Secret>,
     pub api_key: Option<Secret>,
-    /// What tools sign with who decide about incidents from outside.
+    /// Signing secret of external tools that decide about incidents.
     pub inbound_secret: Option<Secret>,
     /// For an OpenAI-style server; many on this machine need none.
     pub openai_key: Option<Secret>,
@@ -128,7 +128,7 @@ impl Config {
         }
     }
 
-    /// Who answers an agent that names no model of its own.
+    /// Provider for an agent that names no model of its own.
     pub fn default_provider(&self) -> Provider {
         let by_key = match self.secrets.api_key {
             Some(_) => Provider::Gemini,
@@ -137,8 +137,8 @@ impl Config {
         self.panel.model.provider.unwrap_or(by_key)
     }
 
-    /// Whether anyone needs the screen's text, and so the OCR model: an agent
-    /// that goes by it, or one whose pictures are cleared of secrets by it.
+    /// True if an agent needs the screen's text, and so the OCR model: one that
+    /// goes by it, or one whose frames are redacted by it.
     pub fn reads_text(&self) -> bool {
         let default = self.default_provider();
         let model = &self.panel.model;

@@ -1,4 +1,4 @@
-//! What there is to find on a recording.
+//! Labels of a recording: the ground truth for findings on it.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ pub enum LabelsError {
     Format { file: PathBuf, reason: String },
 }
 
-/// Of one recording; times are seconds from its first picture. What else the
-/// file holds (where pictures come from, for instance) is its author's.
+/// Labels of one recording; times are seconds from its first frame. Other keys
+/// of the file (where frames come from, for instance) are its author's.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Labels {
     pub scenes: Vec<Scene>,
@@ -41,7 +41,7 @@ pub struct Scene {
 pub struct Event {
     pub start: f64,
     pub end: f64,
-    /// Whose business it is.
+    /// Agents responsible for it, by name.
     pub agents: Vec<String>,
     pub category: Category,
     pub severity: Severity,

@@ -1,4 +1,4 @@
-//! How good the panel is: findings on a labelled recording held against the
+//! Evaluation of the panel: findings on a labelled recording compared with the
 //! labels.
 //!
 //! Owns the format of the labels, the marks and the table. Playing the

@@ -21,7 +21,7 @@ pub struct Seen {
     pub finding: Finding,
 }
 
-/// What a hosted model is sent for the recording.
+/// Input of a hosted model for the recording: frames and tokens sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Sent {
     pub frames: u64,
@@ -33,7 +33,7 @@ pub struct Sent {
     pub tokens_at_intervals: u64,
 }
 
-/// One persona's marks, or all of them together.
+/// Scores of one persona, or of all of them together.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Marks {
     pub agent: String,
@@ -177,8 +177,9 @@ fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// What a finding is about: of the events under way that are its agent's
-/// business, the one it quotes; without a quote one of its category.
+/// Index of the labelled event a finding is about: of the events in progress
+/// that its agent is responsible for, the one it quotes; without a quote one of
+/// its category.
 fn event_of(events: &[&Event], seen: &Seen) -> Option<usize> {
     let finding = &seen.finding;
     let candidates = events.iter().enumerate().filter(|(_, event)| {
@@ -214,7 +215,7 @@ fn event_of(events: &[&Event], seen: &Seen) -> Option<usize> {
     fitting.next().map(|(index, _)| index)
 }
 
-/// Whether one text stands in another, as OCR reads.
+/// True if one text is contained in another, matched as OCR text.
 fn is_within(part: &str, whole: &str) -> bool {
     let line = TextLine {
         text: whole.to_owned(),

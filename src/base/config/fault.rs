@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One thing wrong, and where: `agents[2].interval`.
+/// Fault of a configuration file and its path: `agents[2].interval`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub path: String,

@@ -187,7 +187,7 @@ impl<'a> Section<'a> {
         Some(span)
     }
 
-    /// One of a closed set of words.
+    /// Value from a closed set of words.
     pub(crate) fn choice<T: Copy>(
         &mut self,
         key: &'static str,

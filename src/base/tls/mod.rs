@@ -59,7 +59,7 @@ impl Tls {
         })
     }
 
-    /// What was read, for a person to see.
+    /// Summary of the certificate that was read, for display.
     pub fn certificate(&self) -> &Certificate {
         self.watch.certificate()
     }
@@ -86,7 +86,7 @@ impl Tls {
     }
 }
 
-/// What the next handshake is made with.
+/// Certificate chain and key for the next handshake.
 struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Current {

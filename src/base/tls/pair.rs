@@ -25,7 +25,7 @@ const LARGEST: u64 = 1 << 20;
 const SOON: i64 = 14;
 const DAY: i64 = 24 * 60 * 60;
 
-/// What is wrong with which file.
+/// Fault of the certificate or key file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("tls.{key} {}: {why}", file.display())]
 pub struct PairError {
@@ -58,7 +58,7 @@ impl PairError {
     }
 }
 
-/// What a person wants to know of a certificate.
+/// Summary of a certificate for display: names and expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// Host names and addresses it is for.
@@ -132,7 +132,7 @@ pub(super) struct Pair {
     pub(super) certificate: Certificate,
 }
 
-/// What stands in the two files.
+/// Content of the two files.
 pub(super) struct Files {
     certificate: Vec<u8>,
     key: Vec<u8>,

@@ -93,7 +93,7 @@ fn a_change_counts_once_it_has_settled() {
     let look = |watch: &mut Watch| watch.look(Files::read(&settings));
     assert!(look(&mut watch).is_none(), "nothing has changed");
 
-    // One file after the other: nobody complains of the moment between.
+    // Files replaced one after the other: no error for the moment between.
     let (newer, its_key) = pair((4096, 1, 1));
     fs::write(&settings.certificate, &newer).unwrap();
     assert!(look(&mut watch).is_none());

@@ -17,18 +17,18 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Between two warnings that the certificate ends.
 const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One state of the files; that they can't be read is one too.
+/// State of the files: their fingerprint, or the error reading them.
 type Content = Result<[u8; 32], PairError>;
 
 #[derive(Debug)]
 pub(super) struct Watch {
     settings: TlsSettings,
     certificate: Certificate,
-    /// What is in use.
+    /// State in use.
     served: Content,
-    /// What the last look found.
+    /// State at the last check.
     last: Content,
-    /// Whether `last` was dealt with.
+    /// Flag: `last` was dealt with.
     settled: bool,
 }
 

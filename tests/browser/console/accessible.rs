@@ -6,7 +6,7 @@ use crate::common::gemini::{FakeGemini, Reply};
 use crate::common::serve::Setup;
 use crate::console::fixture::{opened, press, submit};
 
-/// What `scripts/check-page.sh` has brought.
+/// Source of axe-core, installed by `scripts/check-page.sh`.
 fn axe() -> String {
     let file = concat!(
         env!("CARGO_TARGET_TMPDIR"),

@@ -6,7 +6,7 @@ use crate::console::fixture::{answer, js, opened, press, quiet, report, reported
 
 const ROWS: &str = "document.querySelectorAll('#triage li').length";
 
-/// What the page would have saved as a file.
+/// Script that collects what the page would have saved as a file.
 const SAVED: &str = "(() => { window.saved = []; \
     URL.createObjectURL = (blob) => { window.saved.push(blob); return '#'; }; \
     HTMLAnchorElement.prototype.click = () => {}; })()";

@@ -1,4 +1,4 @@
-//! What is under the hand: keys decide on what is shown, and nothing is taken
+//! Decisions by keyboard: keys decide on what is shown, and nothing is taken
 //! away from whoever is at it.
 
 use serde_json::{Value, json};
@@ -117,7 +117,7 @@ async fn keys_do_not_reach_beneath_a_dialog() {
     assert_eq!(browser.run("document.title").await, "Watchtower: Incidents");
     assert_eq!(statuses(&server, &ids).await, ["new", "new", "new"]);
 
-    // What can't be sent is not lost.
+    // Drafts that can't be sent are not lost.
     server.signal("-KILL");
     answer(&browser, "text", "Ask the pentesters").await;
     let told = "document.querySelector('#said').textContent.includes('draft kept')";
@@ -153,7 +153,8 @@ async fn filters_stand_in_the_address_and_the_focus_stays() {
     let set = "document.querySelector('#filters [name=severity]').value === 'critical'";
     browser.until_true(20, &format!("{set} && {calm}")).await;
 
-    // What does not match is not announced; what does fills the empty list.
+    // Incidents that do not match are not announced; one that does fills the
+    // empty list.
     report(&server, &reported(4, "Trouble 4")).await;
     let mut critical = reported(5, "Trouble 5");
     critical["severity"] = json!("critical");

@@ -197,7 +197,7 @@ async fn every_operation_answers_as_described() {
         let response = server.get(&filled(path, &with)).await;
         api.hold(path, &Method::GET, response).await;
     }
-    // What is had already is not sent again.
+    // Cached responses are not sent again.
     for (path, with) in [
         ("/api/incidents/{id}", id.clone()),
         ("/api/evidence/{file}", format!("{still}.jpg")),

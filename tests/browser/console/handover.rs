@@ -71,7 +71,7 @@ async fn incidents_are_worked_by_keyboard() {
         .includes('Ann added note: <b>Ask the pentesters</b>')";
     browser.until_true(5, noted).await;
 
-    // What the screen looked like, and what the next shift should know.
+    // Stills of the screen over time, and the handover to the next shift.
     press(&browser, "5").await;
     let pictures = "document.querySelector('#moments img')?.naturalWidth > 0 \
         && document.querySelectorAll('#scale a').length > 0";

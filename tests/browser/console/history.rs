@@ -124,7 +124,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let of_that_hour = format!("/New this shift \\([456]\\)/.test({began})");
     browser.until_true(10, &of_that_hour).await;
 
-    // What does not fit on a page is brought by hand, each once.
+    // Results that do not fit on a page are loaded by hand, each once.
     press(&browser, "4").await;
     browser
         .open(&server.http_url("/?view=search&q=trouble"))

@@ -1,10 +1,11 @@
-//! What a screen or a model says is text, whatever it says.
+//! Output of a screen or a model is shown as text, whatever it is.
 
 use serde_json::{Value, json};
 
 use crate::console::fixture::{js, opened, press, quiet, report, reported};
 
-/// What would run, or take over the page, if anything on it were markup.
+/// Payloads that would run, or take over the page, if anything on it were
+/// markup.
 const HOSTILE: [&str; 26] = [
     "<script>window.pwned=1</script>",
     "<img src=x onerror=window.pwned=1>",
@@ -103,7 +104,7 @@ async fn what_a_screen_says_is_text_and_nothing_jumps_under_the_hand() {
         )
         .await;
 
-    // What is new waits until somebody wants it.
+    // New incidents wait until they are asked for.
     report(
         &server,
         &reported(100, "A reverse shell on another machine"),

@@ -1,4 +1,4 @@
-//! What a model was asked and said, what it cost, and questions put to it.
+//! Transcripts and costs of a model, and questions put to it.
 
 use serde_json::{Value, json};
 
@@ -145,7 +145,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     );
     submit(&browser, "question", "Who made the systems operational?").await;
     shows("No answer in the matching").await;
-    // What stands on nothing is not shown; nor is what never came.
+    // Answers without a source are not shown; nor are those that never came.
     submit(&browser, "question", "Which systems are operational?").await;
     shows("cited no source").await;
     shows("First at").await;

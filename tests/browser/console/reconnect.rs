@@ -65,7 +65,7 @@ async fn events_that_are_cut_every_few_seconds_are_made_up_for() {
         report(&server, &reported(number, &format!("Event {number}"))).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    // What was lost is fetched in one go, which a slow machine may take longer
+    // Lost events are fetched in one go, which a slow machine may take longer
     // than that for.
     cut.send_replace(false);
     let all = "[...Array(40).keys()].every((number) => \
@@ -99,7 +99,7 @@ async fn a_restarted_server_is_found_again() {
             "document.querySelector('#link').textContent.includes('Reconnecting')",
         )
         .await;
-    // What is tried meanwhile says why it fails.
+    // Actions tried meanwhile report why they fail.
     press(&browser, "6").await;
     let told = "document.querySelector('#report').textContent.includes('Server unreachable')";
     browser.until_true(10, told).await;

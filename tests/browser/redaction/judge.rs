@@ -12,7 +12,7 @@ use crate::common::gemini::{Request, jpeg_size};
 
 /// Painted black, and what JPEG makes of its border.
 const BLACK: u8 = 40;
-/// What was at least this bright and is black now has been painted over.
+/// Luma from which on a sample that is black now has been painted over.
 const BRIGHT: u8 = 70;
 /// Letters in a row that give a secret away.
 const RUN: usize = 8;
@@ -100,7 +100,7 @@ fn through_ffmpeg(file: &[u8], input: &[&str], output: &[&str]) -> Vec<u8> {
     made.stdout
 }
 
-/// What came to light of one bitrate's screens.
+/// Leaks of secrets on the screens of one bitrate.
 pub(crate) struct Judge<'a> {
     screens: &'a [Screen],
     plain: Vec<Luma>,
@@ -174,7 +174,7 @@ impl<'a> Judge<'a> {
             let (bright, _) = self.plain[number].in_box(*word, |sample| sample >= BRIGHT);
             let (black, _) = luma.in_box(*word, |sample| sample < BLACK);
             let (dark, area) = self.plain[number].in_box(*word, |sample| sample < BRIGHT);
-            // Of what was bright; what was dark already tells nothing.
+            // Share of the bright samples; those dark already tell nothing.
             let covered = black.saturating_sub(dark) as f64 / bright.max(1) as f64;
             self.words.0 += area as f64 * (1.0 - covered.min(1.0));
             self.words.1 += area as f64;
@@ -265,7 +265,7 @@ impl<'a> Judge<'a> {
             })
     }
 
-    /// Of a kind, painted wherever it was drawn, and drawn.
+    /// Counts of secrets of a kind: painted wherever drawn, and drawn.
     pub(crate) fn score(&self, kind: &str) -> (usize, usize) {
         let of_kind = self.counted().filter(|(_, _, seed)| seed.kind == kind);
         of_kind.fold((0, 0), |(painted, drawn), (_, _, seed)| {

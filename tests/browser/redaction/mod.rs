@@ -155,7 +155,7 @@ async fn watched(screens: &[Screen], bitrate: u32) -> Judge<'_> {
     judge
 }
 
-/// What the server has written down and what it said.
+/// Judges the files the server has written and its output.
 async fn kept(server: &Server, judge: &mut Judge<'_>) {
     let folder = server.folder.path();
     for file in std::fs::read_dir(folder.join("data/evidence")).unwrap() {

@@ -30,7 +30,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Whether a word shares no line with a secret: all of a line is painted
+    /// True if a word shares no line with a secret: all of a line is painted
     /// that holds one.
     pub(crate) fn is_apart(&self, word: &Box4) -> bool {
         let middle = f64::midpoint(word.0[1], word.0[3]);
@@ -103,8 +103,8 @@ fn marked(text: &str) -> String {
     format!("<u>{}</u>", escaped(text))
 }
 
-/// What stands before a secret, the secret, what stands behind it; a private
-/// key has lines of its own.
+/// HTML of the text before a secret, the secret, and the text behind it; a
+/// private key has lines of its own.
 fn between(seed: &Seed, (before, behind): (&str, &str)) -> String {
     let (before, behind) = (escaped(before), escaped(behind));
     match seed.kind {

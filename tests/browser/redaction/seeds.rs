@@ -38,11 +38,11 @@ const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const MIXED: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const BASE64: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BASE64_URL: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// What passwords have besides, and neither a shell nor a URL takes amiss.
+/// Punctuation of passwords that neither a shell nor a URL takes amiss.
 const MARKS: &str = "!*+-_=~.";
 
-/// How a secret is written where: what stands before and behind it in a shell,
-/// in a file, in a sentence; and the label of its cell in a table.
+/// Context of a secret: text before and behind it in a shell, in a file, in a
+/// sentence; and the label of its cell in a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     pub(crate) shell: (&'static str, &'static str),

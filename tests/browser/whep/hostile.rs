@@ -1,5 +1,5 @@
-//! What strangers and broken viewers send while somebody watches: it moves
-//! nothing, and the viewer does not notice.
+//! Input of strangers and broken viewers while somebody watches: it has no
+//! effect, and the viewer does not notice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn is_rtp(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(128..=191))
 }
 
-/// What comes for a socket until then.
+/// Datagrams received on a socket until then.
 async fn received(socket: &UdpSocket, until: Instant) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
     let mut buffer = [0; 2048];

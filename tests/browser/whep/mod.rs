@@ -162,7 +162,7 @@ async fn a_publisher_that_returns_finds_its_viewers() {
     drop(playing);
     // The slate is the one picture of its size.
     browser.until_true(5, "video.videoWidth === 1280").await;
-    // Who comes now is let in, and sees it too.
+    // Viewers that join now are let in, and see it too.
     late.run("watch('team')").await;
     late.until_true(5, "video.videoWidth === 1280").await;
     // A stream waits half a minute for its publisher; a slow browser needs most
@@ -288,7 +288,7 @@ async fn a_stream_with_b_frames_is_played_from_its_twin() {
         .await
         .expect("that pictures come and none is shown is told");
 
-    // What the room of codecs will do, without the codec.
+    // Stand-in for the rendition a transcoder publishes, without the codec.
     let twin = Arc::new(Recipe::default().make());
     let _twin = twin.play(server.renditions.video(), &server.renditions, "team");
     browser

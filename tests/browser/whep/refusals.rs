@@ -1,4 +1,4 @@
-//! What is refused, and how: before a session exists, with a reason.
+//! Refusals of requests: before a session exists, with a reason.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use crate::whep::clip::{Playing, Recipe};
 use crate::whep::server::Server;
 
-/// What Chromium offers, cut down to one codec each.
+/// SDP offer of Chromium, cut down to one codec each.
 pub(crate) const OFFER: &str = include_str!("offer.sdp");
 
 async fn live(max_viewers: usize) -> (Server, Playing) {

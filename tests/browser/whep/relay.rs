@@ -11,14 +11,14 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
-    /// Of a thousand packets towards the viewer, how many are lost.
+    /// Packet loss towards the viewer, per thousand.
     loss: Arc<AtomicU32>,
     pub(crate) lost: Arc<AtomicU64>,
-    /// Of what goes towards the viewer, checks and handshakes alone get through.
+    /// Flag: towards the viewer, checks and handshakes alone get through.
     muted: Arc<AtomicBool>,
-    /// What the viewer sent, the newest last.
+    /// Datagrams the viewer sent, the newest last.
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// How many more datagrams of DTLS get through to the server.
+    /// Number of DTLS datagrams that still get through to the server.
     dtls: Arc<AtomicU32>,
     /// Nothing gets through to the server.
     cut: Arc<AtomicBool>,

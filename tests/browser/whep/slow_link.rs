@@ -13,7 +13,7 @@ use crate::whep::bottleneck::Bottleneck;
 use crate::whep::clip::{FPS, Recipe};
 use crate::whep::server::Server;
 
-/// How often the viewer is looked at.
+/// Sampling interval of the viewer.
 const LOOK: Duration = Duration::from_millis(250);
 /// From when on the wire must be calm.
 const CALM: Duration = Duration::from_secs(2);

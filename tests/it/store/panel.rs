@@ -8,7 +8,7 @@ use super::room::{Report, Room};
 
 const AGENTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
-/// What is on the screen of the demo clip, and how its viewers put it.
+/// Event on the screen of the demo clip, and how its analysts put it.
 struct Event {
     categories: &'static [Category],
     /// The worst comes second: it is not clear at first.

@@ -213,7 +213,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// What is new, once there is so much of it.
+    /// New events, once there are at least `enough`.
     pub(crate) async fn next(&mut self, enough: usize) -> Vec<Told> {
         let read = async {
             loop {
@@ -257,7 +257,7 @@ fn parse(text: &str) -> Vec<Told> {
     blocks.collect()
 }
 
-/// What one agent says about one thing.
+/// Report of one agent about one event.
 #[derive(Debug, Clone)]
 pub(crate) struct Report<'a> {
     pub(crate) agent: &'a str,

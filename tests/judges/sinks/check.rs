@@ -37,7 +37,7 @@ async fn what_waits_and_a_clock_that_cannot_be_right_are_told_beside_a_server() 
             house.sink("ticket").failed > 0
         })
         .await;
-    // What has just happened is on its way.
+    // Fresh events are on their way: no warning.
     let on_its_way = table(&house).await;
     assert_eq!(warnings(&on_its_way), Vec::<&str>::new(), "{on_its_way}");
 

@@ -204,7 +204,7 @@ async fn kill_9_of_either_side_loses_nothing() {
         .map(|(id, incident)| (id.to_owned(), incident.to_owned()))
         .collect();
     for (name, told) in [("file", filed), ("hook", taken)] {
-        // One incident each: an event that came twice is the same both times.
+        // Incident per event: an event that came twice has the same both times.
         assert!(
             told.iter()
                 .all(|(id, incident)| all.get(id) == Some(incident)),

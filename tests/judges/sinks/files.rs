@@ -152,7 +152,7 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
     );
 }
 
-/// What the sample says of sinks is valid as it stands, uncommented.
+/// Sink settings of the sample are valid as they stand, uncommented.
 #[test]
 fn the_sample_is_valid() {
     let text =

@@ -177,7 +177,7 @@ pub(crate) fn brute_force(agent: &str, severity: Severity) -> Finding {
     finding
 }
 
-/// One that is like no other.
+/// Finding that is like no other.
 pub(crate) fn numbered(number: usize) -> Finding {
     let address = format!("198.51.{}.{}", number / 250, number % 250);
     finding(
@@ -217,7 +217,7 @@ fn finding(agent: &str, severity: Severity, quote: &str) -> Finding {
     Finding::new(agent, stream, Timestamp::now(), frame, observation, model)
 }
 
-/// What a Python script says of its input.
+/// JSON output of a Python script for its input.
 pub(crate) async fn python(script: &str, input: &[u8]) -> Value {
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
     assert!(

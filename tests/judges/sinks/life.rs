@@ -1,5 +1,5 @@
-//! One incident's life at every destination that knows states: the events a
-//! SIEM keeps, and whoever is shown them.
+//! Lifecycle of an incident at every destination that knows states: the events
+//! a SIEM keeps, and whoever is shown them.
 
 use std::sync::{Arc, Mutex};
 

@@ -209,7 +209,7 @@ async fn nobody_stores(jetstream: bool) {
         assert!(text.contains(&format!("user{number} ")), "{text}");
     }
     house.stop().await;
-    // Who demands JetStream waits for it.
+    // Sink that demands JetStream (`acknowledge = true`) waits for it.
     house
         .start(&format!("{sink}\nacknowledge = true\ntimeout = '1s'"))
         .await;

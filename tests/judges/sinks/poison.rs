@@ -1,4 +1,4 @@
-//! One event that its receiver can't take, and receivers that can take none.
+//! Poison event that its receiver can't take, and receivers that can take none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::sinks::fake::{Fake, Reply, reply};
 use crate::sinks::house::{House, numbered};
 
-/// Of incidents, in the order they were told.
+/// Users of the incidents, in the order they were delivered.
 fn users(fake: &Fake) -> Vec<String> {
     let user = |text: String| {
         let at = text.find("for user").unwrap() + "for ".len();

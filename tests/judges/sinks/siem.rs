@@ -138,7 +138,7 @@ async fn splunk_is_asked_whether_its_indexers_have_it() {
 
 #[tokio::test]
 async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
-    // Of each batch: how often it was sent, and since when.
+    // Batches as sent, repeats included: content and time.
     let batches: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
     let theirs = Arc::clone(&batches);
     let splunk = Fake::start(move |request| {

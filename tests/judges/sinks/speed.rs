@@ -1,5 +1,5 @@
-//! How fast a spool drains while findings go on, and in how much memory. Run
-//! by `scripts/bench.sh sinks`; `WATCHTOWER_EVENTS` sets how many.
+//! Drain rate of a spool while findings go on, and its memory. Run by
+//! `scripts/bench.sh sinks`; `WATCHTOWER_EVENTS` sets the number of events.
 
 use std::time::{Duration, Instant};
 

@@ -70,8 +70,8 @@ async fn what_a_receiver_took_off_with_counts_as_taken_by_nobody() {
     for number in 0..3 {
         house.finding(numbered(number)).await;
     }
-    // One that resets with all unread, one that reads all and closes, one that
-    // half closes and stays.
+    // Receivers: one that resets with all unread, one that reads all and
+    // closes, one that half closes and stays.
     let mut first = listener.accept().await.unwrap().0;
     first.readable().await.unwrap();
     drop(first);
