@@ -175,6 +175,46 @@ fn every_wing_stands_on_a_floor_and_in_the_drawing() {
     }
 }
 
+/// Every source file of the repository, code and tests.
+fn all_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets"] {
+        sources(Path::new(folder), &mut files);
+    }
+    files
+}
+
+#[test]
+fn doc_lines_begin_with_a_noun_or_a_verb() {
+    let riddles = ["What", "Who", "Whether", "One", "Of", "How"];
+    let mut wrong = Vec::new();
+    for file in all_files() {
+        for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            let line = line.trim_start();
+            let doc = line
+                .strip_prefix("///")
+                .or_else(|| line.strip_prefix("//!"));
+            let first = doc.and_then(|doc| doc.split_whitespace().next());
+            if first.is_some_and(|first| riddles.contains(&first)) {
+                wrong.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_of_the_server_is_longer_than_600_lines() {
+    let mut long = Vec::new();
+    for (_, path) in files() {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        if lines > 600 {
+            long.push(format!("{}: {lines}", path.display()));
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
 #[test]
 fn an_import_in_any_form_is_seen() {
     let code = "use crate::av::Decoder;\nuse crate::{rtmp::{a::B, C}, media};\nlet x = crate::vision::read();";

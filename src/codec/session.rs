@@ -117,8 +117,9 @@ impl Session {
     /// Units were lost; the next is a keyframe.
     pub(super) fn lost(&mut self, count: u64, now: Now) {
         self.metrics.dropped(Dropped::Decoder, count);
-        self.complaints
-            .add(now.at, || format!("decoder backlog: {count} units dropped"));
+        if let Some(held) = self.complaints.admit_at(now.at) {
+            tracing::warn!("decoder backlog: {count} units dropped{held}");
+        }
         if let Some(decoder) = &mut self.decoder {
             decoder.flush();
         }

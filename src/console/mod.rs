@@ -200,8 +200,8 @@ fn router(
         .routes(routes!(api::incidents::transcripts))
         .routes(routes!(api::incidents::set_status))
         .routes(routes!(api::incidents::annotate))
-        .routes(routes!(api::incidents::suppressions))
-        .routes(routes!(api::incidents::remove_suppression))
+        .routes(routes!(api::suppressions::suppressions))
+        .routes(routes!(api::suppressions::remove_suppression))
         .routes(routes!(api::history::moments))
         .routes(routes!(api::history::handover))
         .routes(routes!(api::history::evidence))
@@ -231,8 +231,11 @@ fn router(
     description.get_or_init(|| http::openapi::finished(api));
     guarded
         .merge(page::router())
-        .route("/api/lessons", any(api::incidents::suppressions_moved))
-        .route("/api/lessons/{id}", any(api::incidents::suppressions_moved))
+        .route("/api/lessons", any(api::suppressions::suppressions_moved))
+        .route(
+            "/api/lessons/{id}",
+            any(api::suppressions::suppressions_moved),
+        )
         .fallback(no_such_page)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -430,7 +430,7 @@ pub(crate) async fn annotate(
 }
 
 /// Name of the person who acts, checked and trimmed.
-fn person(by: &str) -> Result<String, Problem> {
+pub(crate) fn person(by: &str) -> Result<String, Problem> {
     if is_blank(by) || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must be a name of 1 to {LONGEST_NAME} characters");
         return Err(bad_request(expected));
@@ -492,77 +492,6 @@ async fn precondition(
     } else {
         Err(Refusal::Stale { version: current }.into())
     }
-}
-
-/// Suppressions that false positives left behind, the newest first
-#[utoipa::path(get, path = "/api/suppressions", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
-pub(crate) async fn suppressions(
-    State(state): State<AppState>,
-) -> Result<Json<List<Suppression>>, Problem> {
-    let items = state.console.findings.lessons().await?;
-    Ok(Json(List::whole(items)))
-}
-
-/// Answers the path that suppressions had before 0.2 with the one they have
-/// now: 308 keeps method and body (RFC 9110, section 15.4.9).
-pub(crate) async fn suppressions_moved(uri: Uri) -> Redirect {
-    let here = uri.path_and_query().map_or("", |here| here.as_str());
-    Redirect::permanent(&here.replacen("/api/lessons", "/api/suppressions", 1))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Remover {
-    /// Name of the person who removes it, at most 100 characters; "unnamed" unless given.
-    #[param(
-        min_length = 1,
-        max_length = 100,
-        pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-    )]
-    by: Option<String>,
-}
-
-/// Removes a suppression
-///
-/// It is noted beside the incident that it was learned from.
-#[utoipa::path(
-    delete,
-    path = "/api/suppressions/{id}",
-    tag = "incidents",
-    params(("id" = Uuid, Path, description = "Id of the suppression"), Remover),
-    responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, description = "No such suppression", body = Problem, content_type = "application/problem+json"),
-        Failed,
-    )
-)]
-pub(crate) async fn remove_suppression(
-    State(state): State<AppState>,
-    id: Result<Path<String>, PathRejection>,
-    query: Result<Query<Remover>, QueryRejection>,
-) -> Result<StatusCode, Problem> {
-    let Path(id) = id?;
-    let id = id
-        .parse()
-        .map_err(|_| bad_request("suppression not found: the id must be a UUID"))?;
-    let Query(Remover { by }) = query?;
-    let by = person(by.as_deref().unwrap_or("unnamed"))?;
-    let findings = &state.console.findings;
-    let lessons = findings.lessons().await?;
-    findings.remove_suppression(id).await?;
-    if let Some(lesson) = lessons.into_iter().find(|lesson| lesson.id == id) {
-        let note = Note {
-            by,
-            at: Timestamp::now(),
-            text: format!("suppression removed: {}", lesson.why),
-        };
-        // It is removed, whether or not that can be noted.
-        if let Err(error) = findings.annotate(lesson.incident, note).await {
-            tracing::warn!(%error, "failed to log the removal of a suppression");
-        }
-    }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {

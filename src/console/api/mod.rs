@@ -11,3 +11,4 @@ pub(super) mod live;
 pub(super) mod remote_findings;
 pub(super) mod setup;
 pub(super) mod sinks;
+pub(super) mod suppressions;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Signal, Stream, Tail, Window, lock};
+use super::{Signal, Stream, Tail, Window};
 use crate::base::stream_name::StreamName;
+use crate::base::sync::Locked as _;
 use crate::media::MediaUnit;
 
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +81,7 @@ impl Subscriber {
     }
 
     pub(super) fn take(&mut self) -> Option<Received> {
-        let window = lock(&self.stream.window);
+        let window = self.stream.window.locked();
         if let Cursor::AwaitKeyframe(from) = self.cursor {
             let keyframe = window
                 .keyframe

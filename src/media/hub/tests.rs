@@ -79,7 +79,7 @@ async fn the_window_is_bounded_in_bytes_though_no_keyframe_ever_comes() {
             .push(unit(ms, false, 1 << 20))
             .expect("still ours");
     }
-    let held = lock(&publisher.stream.window).bytes;
+    let held = publisher.stream.window.locked().bytes;
     assert!(held <= WINDOW_BYTES, "{held}");
 }
 
