@@ -6,7 +6,9 @@ use crate::models::model::Persona;
 
 /// So many words in a row, as they stand in the instructions, are no chance.
 const RUN: usize = 5;
-/// A word with a digit in it that is this long is one of a kind.
+/// Length from which a word of letters and digits is one of a kind. Numbers,
+/// addresses and the ids of public lists are not: an analyst is told to look for
+/// `0.0.0.0/0`, and has to be able to name it.
 const TELLING: usize = 8;
 const WITHHELD: &str = "[instructions withheld]";
 
@@ -82,8 +84,16 @@ impl Instructions {
     fn is_telling(&self, word: &String) -> bool {
         word.len() >= TELLING
             && word.bytes().any(|byte| byte.is_ascii_digit())
+            && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+            && !is_public(word)
             && self.parts.iter().any(|part| part.contains(word))
     }
+}
+
+/// True for an IPv6 address or network, and for a CVE.
+fn is_public(word: &str) -> bool {
+    let address = word.split('/').next().unwrap_or_default();
+    address.parse::<std::net::IpAddr>().is_ok() || word.starts_with("cve-")
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -106,7 +116,11 @@ mod tests {
             personality: "Dry, precise, and never alarmed by a single event. Key CANARY-7731-x."
                 .to_owned(),
             focus: "failed logins, privilege escalation, lateral movement, data leaving".to_owned(),
-            indicators: vec!["mimikatz".to_owned()],
+            indicators: vec![
+                "mimikatz".to_owned(),
+                "security groups open to 0.0.0.0/0 or 2001:db8::/32".to_owned(),
+                "CVE-2021-44228".to_owned(),
+            ],
         };
         let mut text = text.to_owned();
         Instructions::of(&persona).withhold(&mut text);
@@ -134,6 +148,8 @@ mod tests {
         for said in [
             "48 failed logins, then privilege escalation on web-01",
             "mimikatz was started",
+            "Security group open to 0.0.0.0/0 and 2001:db8::/32",
+            "Unpatched CVE-2021-44228",
             "Lateral movement, data leaving for 203.0.113.7",
         ] {
             assert_eq!(withheld(said), said);
