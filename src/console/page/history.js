@@ -60,6 +60,7 @@ async function draw() {
   } catch (error) {
     if (mine !== latest) return;
     at('past').textContent = words(error);
+    redraw = () => {};
     fill(at('scale'));
     stills.clear();
   }

@@ -5,8 +5,7 @@
 use std::borrow::Cow;
 
 use axum::Router;
-use axum::http::HeaderName;
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
