@@ -1,10 +1,5 @@
 //! `agents.toml`: who looks, with which model.
 
-use crate::base::config::section::HOUR;
-use crate::base::config::section::SECOND;
-use crate::domain::agent_name::is_agent_name;
-use crate::domain::agent_name::log_name;
-use crate::domain::finding::SEVERITIES;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +7,10 @@ use std::time::Duration;
 use crate::analysts::budget;
 use crate::analysts::budget::settings::BudgetConfig;
 use crate::base::config::fault::Faults;
-use crate::base::config::section::Section;
-use crate::base::config::section::parse_table;
+use crate::base::config::section::{HOUR, SECOND, Section, parse_table};
 use crate::base::stream_name::StreamName;
-use crate::domain::finding::Severity;
+use crate::domain::agent_name::{is_agent_name, log_name};
+use crate::domain::finding::{SEVERITIES, Severity};
 use crate::models;
 use crate::models::model::Persona;
 use crate::models::settings::{ModelConfig, ModelName, Provider, Thinking};

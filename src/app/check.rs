@@ -13,10 +13,9 @@ use crate::app::build_agents;
 use crate::app::config::{Config, Places, Secrets};
 use crate::base::tls::Tls;
 use crate::base::tls::settings::TlsSettings;
-use crate::codec;
 use crate::record::store::{Readers, StoreError, clock_fault};
 use crate::screen::Ocr;
-use crate::sinks;
+use crate::{codec, sinks};
 
 /// Room a folder has to have, in bytes.
 const ROOM: usize = 1 << 20;

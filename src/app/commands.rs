@@ -1,16 +1,15 @@
 //! Commands of the program, one function each.
 
-use crate::app::cli::Command;
-use crate::app::cli::PublishArgs;
-use crate::app::cli::SinkCommand;
-use crate::app::config::Config;
-use crate::app::config::Secrets;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::app::cli::{Command, PublishArgs, SinkCommand};
+use crate::app::config::{Config, Secrets};
 use crate::app::serve::App;
 use crate::app::tasks::shutdown_signal;
 use crate::base::secret::Secret;
 use crate::codec;
-use anyhow::Context as _;
-use std::process::ExitCode;
 
 /// Runs one command of the command line.
 pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {

@@ -1,9 +1,9 @@
 //! Findings on standard output.
 
-use crate::domain::finding::Finding;
-use crate::domain::finding::printable;
-use crate::record::Record;
 use tokio::sync::broadcast::error::RecvError;
+
+use crate::domain::finding::{Finding, printable};
+use crate::record::Record;
 
 /// A line each on the server's own output.
 pub(crate) async fn print_findings(findings: Record) {

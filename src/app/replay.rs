@@ -2,7 +2,6 @@
 //! reader, agents, store, in step, so that the same recording says the same
 //! twice.
 
-use crate::app::cli::ReplaySettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::analysts::settings::{AgentConfig, Priority};
 use crate::analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Policy};
 use crate::app::build_agents;
+use crate::app::cli::ReplaySettings;
 use crate::app::config::Config;
 use crate::app::eval::{Labels, Seen, Sent, score};
 use crate::base::stream_name::StreamName;

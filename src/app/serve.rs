@@ -6,11 +6,6 @@
 //! when the last who could publish is gone. What is not done after
 //! [`DRAIN`] is left behind.
 
-use crate::app::print::print_findings;
-use crate::app::tasks::done;
-use crate::app::tasks::name;
-use crate::app::tasks::served;
-use crate::app::tasks::supervise;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,30 +20,29 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysts;
 use crate::analysts::settings::AgentConfig;
 use crate::analysts::watchdog::Watchdog;
 use crate::analysts::{AgentContext, AgentSet, AskService};
 use crate::app::build_agents::AgentFactory;
 use crate::app::config::Config;
+use crate::app::print::print_findings;
 use crate::app::reload::Reload;
+use crate::app::tasks::{done, name, served, supervise};
 use crate::base::tls::Tls;
-use crate::codec;
 use crate::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::WATCHTOWER;
 use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::SinkBoard;
-use crate::ingest;
 use crate::media::hub::StreamHub;
 use crate::media::hub::renditions::Renditions;
-use crate::playback;
 use crate::playback::settings::Transcode;
 use crate::record::snapshots::History;
 use crate::record::{LogPlace, Record};
 use crate::screen::Reader;
 use crate::screen::frames::FrameBus;
 use crate::sinks::Sinks;
+use crate::{analysts, codec, ingest, playback};
 
 /// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
 pub(crate) const DRAIN: Duration = Duration::from_secs(4);

@@ -1,9 +1,7 @@
 //! Long-lived tasks: their supervision, their names in the log, and the signal that ends them.
 
-use anyhow::Context as _;
-use anyhow::bail;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

@@ -1,9 +1,9 @@
 //! A token and the few places that may be shown it.
 
-use crate::base::url::is_loopback;
 use url::{Origin, Url};
 
 use crate::base::secret::Secret;
+use crate::base::url::is_loopback;
 
 /// Gives the token out for URLs of the origins it was made with (scheme, host
 /// and port, RFC 6454), and for no other, whatever a server redirects to.

@@ -4,11 +4,12 @@
 //! An IPv6 host has a whole /64 to call from, so that is what counts as one
 //! address there.
 
-use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::base::sync::Locked as _;
 
 /// Wrong keys in a row that cost nothing but the delay of their answer: a
 /// person pasting a key gets it right within these.

@@ -1,11 +1,12 @@
 //! Limits on log lines: one line a second of a kind, the others counted.
 
-use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::base::sync::Locked as _;
 
 /// Shortest time between two lines of a [`LogLimit`].
 const EVERY: Duration = Duration::from_secs(1);

@@ -1,12 +1,13 @@
 //! Status of each agent of the panel, here or on another machine, in words.
 
-use crate::base::sync::Locked as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
+
+use crate::base::sync::Locked as _;
 
 /// Status of one analyst: an item of `/api/agents`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

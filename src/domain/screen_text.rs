@@ -1,7 +1,8 @@
 //! Lines of text that appeared on a screen, as they are kept for search.
 
-use crate::base::stream_name::StreamName;
 use jiff::Timestamp;
+
+use crate::base::stream_name::StreamName;
 
 /// Lines that appeared on a stream at one moment, without the secrets on them.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,6 @@
 //!
 //! A few short rows behind a lock that is held to copy them.
 
-use crate::base::sync::Locked as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
@@ -10,6 +9,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::base::sync::Locked as _;
 
 /// Delivery status of one sink.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

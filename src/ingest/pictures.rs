@@ -14,12 +14,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::flv::Fault;
-use crate::media::codec::config_record;
 use crate::media::codec::h264::nal_units;
-use crate::media::codec::nal;
 use crate::media::codec::nal::{Framing, Role};
 use crate::media::codec::parameter_sets::Sets;
-use crate::media::codec::{avc, hevc};
+use crate::media::codec::{avc, config_record, hevc, nal};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCodec, VideoConfig};
 
 /// Bytes and pieces held of one picture that comes in pieces.

@@ -1,7 +1,8 @@
 //! `[rtmp]` of `watchtower.toml`: limits and timeouts of publishers.
 
-use crate::base::config::section::Section;
 use std::time::Duration;
+
+use crate::base::config::section::Section;
 
 /// `[rtmp]`
 #[derive(Debug, Clone, PartialEq)]

@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Value, json};
 
 use crate::domain::cost::Usage;
-use crate::domain::finding::is_technique;
-use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity, printable};
+use crate::domain::finding::{
+    Category, Evidence, ModelRef, Observation, Severity, is_technique, printable,
+};
 use crate::domain::incident::Stance;
 use crate::models::model::{Answer, Failure, FollowUp, MOST_REMEMBERED, Seen, View};
 use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};

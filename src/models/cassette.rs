@@ -4,7 +4,6 @@
 //! A cassette is a file of JSON lines, one an answer: which agent, when in the
 //! stream, the SHA-256 of what it was asked, and what came back.
 
-use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::prompt;
+use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{ModelRef, Observation};
 use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};

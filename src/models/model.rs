@@ -1,8 +1,6 @@
 //! The seam to whatever does the thinking: one question, one answer, and the
 //! honest names of everything in between.
 
-use crate::base::sync::Locked as _;
-use crate::domain::cost::Usage;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,7 +9,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::cost::Outcome;
+use crate::base::sync::Locked as _;
+use crate::domain::cost::{Outcome, Usage};
 use crate::domain::finding::{ModelRef, Observation, Severity};
 use crate::domain::incident::{Opinion, Stance};
 use crate::domain::transcript::{Cost, RawExchange};

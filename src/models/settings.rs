@@ -4,10 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::config::section::Section;
-use crate::base::config::section::{HOUR, SECOND};
-use crate::domain::finding::SEVERITIES;
-use crate::domain::finding::Severity;
+use crate::base::config::section::{HOUR, SECOND, Section};
+use crate::domain::finding::{SEVERITIES, Severity};
 use crate::screen::redact::{OwnPatterns, Redact};
 
 /// Whoever answers.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use rtc::interceptor::Acknowledgement;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,6 @@ use crate::transport::clock::{Clock, Timebase};
 use crate::transport::gso_batch::GsoBatch;
 use crate::transport::packetizer;
 use crate::transport::udp_mux::UdpMux;
-use rtc::interceptor::Acknowledgement;
 
 /// Repeat interval of the placeholder picture while there is no signal, for
 /// viewers who join then.

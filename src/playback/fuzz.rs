@@ -10,15 +10,12 @@ use futures_util::FutureExt as _;
 use crate::media::{AccessUnit, MediaTime, VideoConfig};
 use crate::playback::rtcp;
 use crate::playback::rtcp::Feedback;
-use crate::transport::answer;
 use crate::transport::depacketizer::Depacketizer;
 use crate::transport::offer::{Offer, Tracks};
-use crate::transport::packetizer;
 use crate::transport::packetizer::MAX_PAYLOAD;
 use crate::transport::reorder::{Ordered, Reorder, RtpPacket};
-use crate::transport::stun;
 use crate::transport::stun::Stun;
-use crate::transport::tcp;
+use crate::transport::{answer, packetizer, stun, tcp};
 
 /// A datagram at the port: a check names somebody who stands in it.
 pub fn stun(data: &[u8]) {

@@ -1,6 +1,5 @@
 //! Viewer gateway: admission, sessions and the state that viewers share.
 
-use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,6 +19,7 @@ use super::peer::{Peer, PeerContext, PeerError};
 use super::problem::Problem;
 use crate::base::log_limit::LogLimit;
 use crate::base::stream_name::StreamName;
+use crate::base::sync::Locked as _;
 use crate::domain::metrics::Metrics;
 use crate::media::Playback;
 use crate::media::hub::StreamHub;
@@ -27,11 +27,10 @@ use crate::media::hub::renditions::Renditions;
 use crate::playback::fanout;
 use crate::playback::fanout::{FanContext, FanHandle};
 use crate::playback::settings::{Transcode, WebrtcSettings};
-use crate::transport::answer;
 use crate::transport::ice_socket::IceSocket;
 use crate::transport::offer::{Offer, Tracks, Unmet};
-use crate::transport::tcp;
 use crate::transport::udp_mux::UdpMux;
+use crate::transport::{answer, tcp};
 
 /// Viewers between their answer and their first picture. Each holds some
 /// 100 kB until it has shaken hands or its time is up.

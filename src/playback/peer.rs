@@ -30,14 +30,13 @@ use super::viewer::{RtpStream, SenderStats, Viewer};
 use crate::playback::fanout::{FanHandle, FanoutCommand};
 use crate::playback::rtcp;
 use crate::playback::rtcp::{Deliver, Feedback, Heard};
-use crate::transport::clock;
 use crate::transport::clock::Clock;
 use crate::transport::ice_socket::{IceSocket, LineRuntime, SILENCE};
-use crate::transport::offer;
 use crate::transport::offer::Offer;
 use crate::transport::srtp::Protector;
 use crate::transport::srtp_keys::Tap;
 use crate::transport::udp_mux::UdpMux;
+use crate::transport::{clock, offer};
 
 /// ICE and DTLS take some 20 ms on a good network and a few seconds on a bad
 /// one; who takes longer has gone or never meant to come.

@@ -16,17 +16,21 @@ mod jsonl;
 mod line_file;
 mod writer_thread;
 
-use crate::base::sync::Locked as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use store::{
+    Buried, DeadLetter, Disk, Done, Entry, FindingQuery, Hit, IncidentDetail, IncidentQuery,
+    Moment, MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection,
+    Refusal, Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
+};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
-use jiff::Timestamp;
-
+use crate::base::sync::Locked as _;
 use crate::domain::cost::Spend;
 use crate::domain::finding::Finding;
 use crate::domain::incident::{Change, Exchange, Incident, Note, Suppression};
@@ -37,11 +41,6 @@ use crate::record::jsonl::JsonLines;
 use crate::record::settings::{LogSettings, StoreSettings};
 use crate::record::writer_thread::{Job, Reply, WriterThread};
 use crate::screen::KeepText;
-use store::{
-    Buried, DeadLetter, Disk, Done, Entry, FindingQuery, Hit, IncidentDetail, IncidentQuery,
-    Moment, MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection,
-    Refusal, Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
-};
 
 pub use crate::record::line_file::LineFile;
 pub use store::OpenError;

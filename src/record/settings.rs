@@ -1,7 +1,8 @@
 //! `[store]` and `[logs]` of `watchtower.toml`: retention and rotation.
 
-use crate::base::config::section::Section;
 use std::time::Duration;
+
+use crate::base::config::section::Section;
 
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq)]

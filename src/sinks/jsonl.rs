@@ -4,7 +4,6 @@
 //! Durable before the cursor moves. Put aside as `NAME.1`, `NAME.2`, ... when
 //! it is full; opened anew when somebody else has moved it away.
 
-use crate::base::sync::Locked as _;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -12,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::{Destination, Outcome, SinkEvent, shaped};
+use crate::base::sync::Locked as _;
 use crate::record::LineFile;
 use crate::record::settings::LogSettings;
 use crate::sinks::settings::{Format, SinkSettings};

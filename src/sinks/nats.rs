@@ -3,7 +3,6 @@
 //! by `Nats-Msg-Id`), else published, and taken when the server has dealt with
 //! it: whoever subscribes has it then, and gives no acknowledgement.
 
-use crate::base::sync::Locked as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
+use crate::base::sync::Locked as _;
 use crate::base::tls::{Connector, Identity};
 use crate::sinks::settings::{Format, SinkSettings};
 

@@ -1,9 +1,9 @@
 //! A stream's times as RTP and as wall clock see them.
 
-use crate::base::sync::Locked as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::base::sync::Locked as _;
 use crate::media::MediaTime;
 
 const TICKS_PER_SECOND: i64 = 90_000;

@@ -3,7 +3,6 @@
 //!
 //! To webrtc it looks like a socket of its own ([`Wire`]).
 
-use crate::base::sync::Locked as _;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -21,6 +20,7 @@ use webrtc::runtime::{
 };
 
 use super::stun::{self, Protocol, Stun};
+use crate::base::sync::Locked as _;
 use crate::transport::client_hello;
 use crate::transport::udp_mux::{Route, UdpMux};
 

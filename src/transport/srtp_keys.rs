@@ -13,7 +13,6 @@
 //! check that what was heard is whole, and a test with another implementation
 //! at the other end.
 
-use crate::base::sync::Locked as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rtc::crypto::{
@@ -22,6 +21,8 @@ use rtc::crypto::{
     PublicKey, RTCCrypto, RTCCryptoProvider, RTCRandom, SecretVec, SignatureScheme, SigningKey,
     StreamCipher, StreamCipherAlgorithm,
 };
+
+use crate::base::sync::Locked as _;
 
 /// Blocks the derivation of both directions takes, with room to spare.
 const MOST_BLOCKS: usize = 64;

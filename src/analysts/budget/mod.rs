@@ -13,7 +13,6 @@ mod ladder;
 mod ledger;
 mod prices;
 
-use crate::base::sync::Locked as _;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +25,7 @@ use utoipa::ToSchema;
 
 use crate::analysts::budget::settings::Limits;
 use crate::analysts::settings::Priority;
+use crate::base::sync::Locked as _;
 use crate::domain::cost::Spend;
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::Cost;

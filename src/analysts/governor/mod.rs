@@ -11,15 +11,15 @@ mod gate;
 #[cfg(test)]
 mod scenario_test;
 
-use crate::base::sync::Locked as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use gate::{Admission, Gate, Verdict, Wait};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::base::sync::Locked as _;
 use crate::models::model::Failure;
-use gate::{Admission, Gate, Verdict, Wait};
 
 /// Interval at which a waiting analyst says how long still.
 const SAY_AGAIN: Duration = Duration::from_secs(5);

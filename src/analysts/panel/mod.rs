@@ -13,7 +13,6 @@
 
 mod exchange;
 
-use crate::base::sync::Locked as _;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,6 +24,7 @@ use uuid::Uuid;
 use super::{AgentContext, AgentSet};
 use crate::analysts::budget::Step;
 use crate::analysts::settings::PanelConfig;
+use crate::base::sync::Locked as _;
 use crate::domain::finding::{Finding, Severity, WATCHTOWER};
 use crate::domain::incident::{Incident, Opinion, Stance, Status};
 use crate::domain::metrics::PanelEnd;

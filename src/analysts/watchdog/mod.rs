@@ -12,6 +12,7 @@ pub mod settings;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use conditions::Key;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -26,7 +27,6 @@ use crate::media::hub::StreamHub;
 use crate::record::Record;
 use crate::record::store::{IncidentQuery, Refusal, Verdict};
 use crate::screen::frames::FrameBus;
-use conditions::Key;
 
 /// Between two looks around.
 const EVERY: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 //! `[watchdog]` of `watchtower.toml`: delays before a blind spot is reported.
 
-use crate::base::config::section::Section;
 use std::time::Duration;
+
+use crate::base::config::section::Section;
 
 /// `[watchdog]`: how long it takes before the server reports what it can't
 /// see.

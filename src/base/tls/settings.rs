@@ -1,7 +1,8 @@
 //! `[tls]` of `watchtower.toml`: certificate and key.
 
-use crate::base::config::section::Section;
 use std::path::PathBuf;
+
+use crate::base::config::section::Section;
 
 /// `[tls]`: two PEM files, relative to the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

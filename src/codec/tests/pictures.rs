@@ -3,10 +3,9 @@
 use ffmpeg_next as ff;
 
 use super::{Bench, SECOND};
-use crate::codec::clips;
 use crate::codec::clips::units;
 use crate::codec::convert::Converter;
-use crate::codec::encode_jpeg;
+use crate::codec::{clips, encode_jpeg};
 use crate::screen::picture::Picture;
 
 /// Four bars of colour; what the middle of each is in R'G'B'.

@@ -27,11 +27,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use worker::Ended;
 
 use crate::domain::metrics::Metrics;
 use crate::media::hub::renditions::{Demanded, Kind, Renditions};
 use crate::media::hub::{StreamHub, Subscriber};
-use worker::Ended;
 
 /// Before a transcode that failed is started again.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -6,7 +6,6 @@
 //! minutes, comes from before this server's start, or has been here already
 //! is refused.
 
-use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +27,7 @@ use uuid::Uuid;
 
 use super::incidents::{StatusBody, verdict};
 use crate::base::secret::Secret;
+use crate::base::sync::Locked as _;
 use crate::console::AppState;
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::incident::Change;

@@ -15,8 +15,7 @@ use crate::console::http::body::Body;
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::agent_name::is_agent_name;
 use crate::domain::agent_status::NotAdmitted;
-use crate::domain::finding::is_technique;
-use crate::domain::finding::{Finding, WATCHTOWER, printable};
+use crate::domain::finding::{Finding, WATCHTOWER, is_technique, printable};
 use crate::screen::redact::mask_secrets;
 
 // In characters.

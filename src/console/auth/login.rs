@@ -10,7 +10,6 @@
 //! Those seen before pass always: a stranger who guesses behind the same proxy
 //! signs nobody out.
 
-use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -31,6 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::secret::Secret;
+use crate::base::sync::Locked as _;
 use crate::console::auth::guard::{Access, TOO_MANY, same};
 use crate::console::auth::rate_limit::Attempt;
 use crate::console::page;

@@ -8,13 +8,13 @@
 //! could be anybody's invention. Browsers that are signed in go on there all
 //! the same ([`login`](super::login)).
 
-use crate::base::sync::Locked as _;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::base::connection_limit::network;
+use crate::base::sync::Locked as _;
 
 /// This many at once, then one a second.
 const AT_ONCE: f64 = 10.0;

@@ -8,8 +8,9 @@
 use std::cmp::Reverse;
 use std::sync::LazyLock;
 
-use super::quote::level;
 use phrases::{ENTRIES, Entry};
+
+use super::quote::level;
 
 mod phrases;
 

@@ -21,20 +21,20 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 
-use crate::base::sync::Locked as _;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use refusals::Refusals;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::stream_name::StreamName;
+use crate::base::sync::Locked as _;
 use crate::media::{MediaUnit, VideoConfig};
-use refusals::Refusals;
 pub use refusals::RejectedPublisher;
 use subscriber::Cursor;
 pub use subscriber::{Received, Subscriber};

@@ -1,6 +1,5 @@
 //! Rejected publishers, kept to show why a stream does not come.
 
-use crate::base::sync::Locked as _;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Mutex;
@@ -8,6 +7,8 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::base::sync::Locked as _;
 
 /// More than a person looks through; who floods us can't push more out.
 const MOST: usize = 32;

@@ -25,7 +25,6 @@
 //! The supplier decides nothing about need and the consumer nothing about how:
 //! with nobody to supply, a demand simply stays unanswered.
 
-use crate::base::sync::Locked as _;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +33,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::StreamHub;
 use crate::base::stream_name::StreamName;
+use crate::base::sync::Locked as _;
 use crate::media::MediaTime;
 
 /// At 20 ms a packet 64 are 1.3 s: a consumer further behind has stalled, and

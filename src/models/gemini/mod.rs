@@ -17,16 +17,17 @@ mod resend;
 mod trouble;
 mod wire;
 
-use crate::base::sync::Locked as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use endpoint::Endpoint;
 use futures_util::future::BoxFuture;
 use reqwest::header::HeaderName;
 use tokio::time::Instant;
 
 use crate::base::secret::Secret;
+use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
 use crate::models::http::{self, Http};
@@ -38,7 +39,6 @@ use crate::models::model::{
 use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
 use crate::models::{answer, prompt};
-use endpoint::Endpoint;
 pub use endpoint::SettingsError;
 use question::Question;
 use reply::{Reply, Turn};

@@ -14,7 +14,6 @@ mod rules;
 mod screen;
 mod window;
 
-use crate::base::sync::Locked as _;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -22,8 +21,11 @@ use std::sync::{Arc, Mutex};
 use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use memory::{Memory, folded};
+use rule::{Match, Rule, Subject};
 
 use crate::base::stream_name::StreamName;
+use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::models::model::{
@@ -31,8 +33,6 @@ use crate::models::model::{
 };
 use crate::screen::frame::Frame;
 use crate::screen::redact::mask_secrets;
-use memory::{Memory, folded};
-use rule::{Match, Rule, Subject};
 pub use rules::{Rules, RulesError};
 use screen::Screen;
 use window::Windows;

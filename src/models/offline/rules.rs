@@ -15,8 +15,7 @@ use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
 use crate::base::config::fault::Faults;
-use crate::domain::finding::is_technique;
-use crate::domain::finding::{Category, Severity};
+use crate::domain::finding::{Category, Severity, is_technique};
 
 /// The built-in files, by persona.
 const BUILT_IN: [(&str, &str); 7] = [

@@ -10,18 +10,20 @@ mod reply;
 mod schema;
 mod wire;
 
-use crate::base::sync::Locked as _;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use reply::{Reply, Trouble, Turn, trouble};
 use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use tokio::time::Instant;
+use wire::{Format, Question};
 
 use crate::base::secret::Secret;
+use crate::base::sync::Locked as _;
 use crate::base::url;
 use crate::base::url::AddressError;
 use crate::domain::cost::Usage;
@@ -35,8 +37,6 @@ use crate::models::model::{
 use crate::models::prompt;
 use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
-use reply::{Reply, Trouble, Turn, trouble};
-use wire::{Format, Question};
 
 const PROVIDER: &str = "openai";
 /// Largest output of models, in tokens.

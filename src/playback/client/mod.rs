@@ -14,6 +14,8 @@ mod signalling;
 
 use std::time::Duration;
 
+use session::Session;
+use signalling::{Refusal, Signalling};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -21,8 +23,6 @@ use crate::base::backoff::Backoff;
 use crate::base::bearer::{Bearer, shown};
 use crate::base::stream_name::StreamName;
 use crate::media::hub::StreamHub;
-use session::Session;
-use signalling::{Refusal, Signalling};
 
 /// Between two questions whether the stream is there yet: at least this, at
 /// most twice this.

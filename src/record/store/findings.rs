@@ -1,7 +1,6 @@
 //! Reading while the writer writes: a few connections of their own, each
 //! seeing the store as it was when its query began.
 
-use crate::base::sync::Locked as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params_
 
 use super::open::{DATABASE, EVIDENCE};
 use super::{Disk, FindingQuery, Page, StoreError, age, evidence, retention, screen};
+use crate::base::sync::Locked as _;
 use crate::domain::finding::{Finding, Severity};
 use crate::record::store::sql;
 

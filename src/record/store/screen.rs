@@ -1,6 +1,5 @@
 //! Text of the screens, line by line as it appeared, and the search over it.
 
-use crate::domain::screen_text::ScreenText;
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use super::age::Age;
 use super::moments::{self, Moment};
 use super::retention::first_after;
 use super::{Page, Readers, StoreError, Writer};
+use crate::domain::screen_text::ScreenText;
 use crate::record::store::sql;
 
 /// Lines removed in one go.

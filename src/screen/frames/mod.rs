@@ -7,19 +7,19 @@
 
 mod gate;
 
-use crate::base::sync::Locked as _;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use gate::Gate;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::base::stream_name::StreamName;
+use crate::base::sync::Locked as _;
 use crate::media::MediaTime;
 use crate::screen::frame::Frame;
 use crate::screen::picture::{EncodeJpeg, Picture};
-use gate::Gate;
 
 /// Reading takes seconds, looking every ten: three frames span a look.
 const READS_KEPT: usize = 3;

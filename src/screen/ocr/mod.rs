@@ -9,7 +9,9 @@ mod recognise;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use detect::Detector;
 use image::{Rgb, RgbImage};
+use recognise::Recogniser;
 use rten::{Model, RunOptions, ThreadPool};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, Tensor};
@@ -17,8 +19,6 @@ use rten_tensor::{NdTensor, Tensor};
 use super::page::Known;
 use crate::screen::changed_regions::merged;
 use crate::screen::picture::{Picture, Rect, TextLine};
-use detect::Detector;
-use recognise::Recogniser;
 
 /// Smaller pictures hold no line of text.
 const SMALLEST: u32 = 8;

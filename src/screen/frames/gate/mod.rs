@@ -16,11 +16,11 @@ mod noise;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use luma::{Luma, Moved, TILE_PIXELS};
+use noise::Noise;
 
 use crate::screen::changed_regions::{Changes, regions};
 use crate::screen::picture::Picture;
-use luma::{Luma, Moved, TILE_PIXELS};
-use noise::Noise;
 
 /// After so long without one, everything counts as changed.
 const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
