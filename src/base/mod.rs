@@ -7,6 +7,7 @@ pub mod config;
 pub mod connection_limit;
 pub mod cpu_time;
 pub mod log_limit;
+pub mod metrics;
 pub mod secret;
 pub mod stream_name;
 pub mod sync;
