@@ -16,8 +16,8 @@ use criterion::{BatchSize, Criterion, SamplingMode, criterion_group, criterion_m
 use jiff::Timestamp;
 use tokio::sync::watch;
 use watchtower::base::stream_name::StreamName;
+use watchtower::codec::metrics::CodecMetrics;
 use watchtower::codec::{Decoder, encode_jpeg};
-use watchtower::domain::metrics::Metrics;
 use watchtower::media::hub::{Publisher, StreamHub};
 use watchtower::media::{AccessUnit, MediaTime, MediaUnit, Playback, VideoCodec, VideoConfig};
 use watchtower::screen::frames::FrameBus;
@@ -89,7 +89,7 @@ struct Stage {
     publisher: Publisher,
     bus: FrameBus,
     _decoder: Decoder,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
     clip: Vec<AccessUnit>,
     begin: Instant,
     /// Rounds of the clip so far.
@@ -99,7 +99,8 @@ struct Stage {
 impl Stage {
     fn new(name: &str, clip: Vec<AccessUnit>, fastest: Duration) -> Self {
         let name = StreamName::new(name).expect("valid");
-        let (hub, bus, metrics) = (StreamHub::new(), FrameBus::new(), Arc::new(Metrics::new()));
+        let (hub, bus) = (StreamHub::new(), FrameBus::new());
+        let metrics = Arc::new(CodecMetrics::default());
         let publisher = hub.publish(&name);
         let subscriber = hub.subscribe(&name).expect("live");
         let frames = bus.open(&name, encode_jpeg);

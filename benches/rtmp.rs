@@ -13,7 +13,6 @@ use rml_rtmp::time::RtmpTimestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use watchtower::domain::metrics::Metrics;
 use watchtower::ingest::amf;
 use watchtower::ingest::amf::Value;
 use watchtower::ingest::chunk::{ChunkReader, Limits};
@@ -166,7 +165,7 @@ fn received(hub: &StreamHub) -> u64 {
 
 async fn publishers(hub: &StreamHub, count: usize) -> (CancellationToken, Vec<TcpStream>) {
     let settings = Settings::new((Ipv4Addr::LOCALHOST, 0).into());
-    let server = Server::bind(settings, hub.clone(), Arc::new(Metrics::new()))
+    let server = Server::bind(settings, hub.clone(), Arc::default())
         .await
         .expect("a free port");
     let address = server.local_addr();

@@ -41,7 +41,7 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
     tokio::spawn(watchtower::codec::supply(
         served.hub.clone(),
         served.renditions.clone(),
-        Arc::clone(&served.metrics),
+        Arc::default(),
         false,
         stop.clone(),
     ));

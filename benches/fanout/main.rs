@@ -29,11 +29,11 @@ use axum::serve;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use watchtower::base::stream_name::StreamName;
-use watchtower::domain::metrics::Metrics;
 use watchtower::media::MediaUnit;
 use watchtower::media::hub::StreamHub;
 use watchtower::media::hub::renditions::Renditions;
 use watchtower::playback;
+use watchtower::playback::metrics::PlaybackMetrics;
 use watchtower::playback::settings::{Transcode, WebrtcSettings};
 use watchtower::playback::{Gateway, GatewaySettings};
 
@@ -85,14 +85,14 @@ struct Served {
     media: SocketAddr,
     hub: StreamHub,
     renditions: Renditions,
-    metrics: Arc<Metrics>,
+    metrics: Arc<PlaybackMetrics>,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
 async fn start() -> Served {
     let hub = StreamHub::new();
     let renditions = Renditions::new();
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(PlaybackMetrics::default());
     let settings = GatewaySettings {
         address: "127.0.0.1:0".parse().expect("an address"),
         public_address: None,

@@ -18,7 +18,6 @@ use crate::analysts::transcripts::{AskedTranscript, TranscriptBuilder};
 use crate::analysts::{changes, prompt_leak, transcripts};
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Finding, FrameRef, ModelRef, Observation};
-use crate::domain::metrics::Dropped;
 use crate::domain::transcript::{Purpose, RawExchange, Transcript};
 use crate::models::model::{
     Answer, Failure, Fatal, FollowUp, FramePolicy, Look, MOST_REMEMBERED, Memory, Meter, outcome,
@@ -383,11 +382,11 @@ impl Agent {
             .looked(name, outcome.as_str(), found as u64);
         match &asked.result {
             Ok(answer) => {
-                metrics.dropped(Dropped::Finding, u64::from(answer.dropped));
+                metrics.dropped_findings.inc_by(u64::from(answer.dropped));
                 metrics.usage(name, answer.usage);
             }
             Err(Failure::NoAnswer { dropped, .. }) => {
-                metrics.dropped(Dropped::Finding, u64::from(*dropped));
+                metrics.dropped_findings.inc_by(u64::from(*dropped));
             }
             Err(_) => {}
         }
@@ -421,9 +420,11 @@ impl Agent {
             if let Some(before) = before {
                 unshown = before.unshown(&picked);
                 let metrics = &self.context.metrics;
-                metrics.dropped(Dropped::Change, unshown);
+                metrics.dropped_changes.inc_by(unshown);
                 self.context.board.unshown(self.name(), unshown);
-                metrics.dropped(Dropped::Agent, frame.seq.saturating_sub(before.seq + 1));
+                metrics
+                    .dropped_frames
+                    .inc_by(frame.seq.saturating_sub(before.seq + 1));
             }
         }
         let at = format!("{}{}", frame.stream, self.by(place));

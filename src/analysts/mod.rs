@@ -8,6 +8,7 @@
 pub mod settings;
 
 pub mod budget;
+pub mod metrics;
 pub mod watchdog;
 
 mod agent;
@@ -31,11 +32,11 @@ use tracing::Instrument as _;
 
 pub use crate::analysts::ask::AskService;
 use crate::analysts::budget::Budget;
+use crate::analysts::metrics::AnalystMetrics;
 pub use crate::analysts::model_chain::{ChainLink, ModelChain};
 use crate::analysts::settings::{AgentConfig, PanelConfig};
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::Severity;
-use crate::domain::metrics::Metrics;
 use crate::record::Record;
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
@@ -95,7 +96,7 @@ pub struct AgentContext {
     pub frames: FrameBus,
     pub findings: Record,
     pub board: AgentBoard,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<AnalystMetrics>,
     pub budget: Budget,
 }
 

@@ -18,7 +18,6 @@ use crate::app::config::Config;
 use crate::base::tls::Tls;
 use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::finding::WATCHTOWER;
-use crate::domain::metrics::Metrics;
 use crate::ingest;
 use crate::models::gemini::{Gemini, GeminiSettings};
 use crate::models::model::{Model, Persona};
@@ -27,6 +26,7 @@ use crate::models::openai::{OpenAi, OpenAiSettings};
 use crate::models::settings::{ModelConfig, Provider, Thinking};
 use crate::record::Record;
 use crate::screen::frames::FrameBus;
+use crate::screen::metrics::ScreenMetrics;
 use crate::screen::redact::Redact;
 use crate::screen::{KeepText, Ocr, Reader, ReaderSettings};
 
@@ -234,7 +234,7 @@ pub(crate) fn reader(
     config: &Config,
     frames: &FrameBus,
     record: Option<Record>,
-    metrics: &Arc<Metrics>,
+    metrics: &Arc<ScreenMetrics>,
 ) -> anyhow::Result<Option<Reader>> {
     if !config.reads_text() {
         return Ok(None);

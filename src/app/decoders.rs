@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::stream_name::StreamName;
 use crate::codec;
+use crate::codec::metrics::CodecMetrics;
 use crate::codec::{Decoder, Ended};
-use crate::domain::metrics::Metrics;
 use crate::media::hub::StreamHub;
 use crate::screen::frames::FrameBus;
 
@@ -22,7 +23,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn run(
     hub: StreamHub,
     frames: FrameBus,
-    metrics: Arc<Metrics>,
+    streams: Gauge,
+    metrics: Arc<CodecMetrics>,
     fastest: watch::Receiver<Duration>,
     sources: CancellationToken,
 ) {
@@ -33,7 +35,7 @@ pub(super) async fn run(
         changes.borrow_and_update();
         let live = hub.streams();
         let with_signal = live.iter().filter(|info| info.lost_since.is_none());
-        metrics.streams.set(with_signal.count() as i64);
+        streams.set(with_signal.count() as i64);
         for info in live {
             if running.insert(info.name.clone()) {
                 let work = decode(
@@ -57,7 +59,7 @@ pub(super) async fn run(
         }
     }
     while decoders.join_next().await.is_some() {}
-    metrics.streams.set(0);
+    streams.set(0);
 }
 
 /// Returns when the stream has ended, or a moment after the decoder failed.
@@ -65,7 +67,7 @@ async fn decode(
     name: StreamName,
     hub: StreamHub,
     frames: FrameBus,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
     fastest: watch::Receiver<Duration>,
 ) -> StreamName {
     let Some(subscriber) = hub.subscribe(&name) else {

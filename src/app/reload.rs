@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::analysts::AgentSet;
+use crate::analysts::metrics::AnalystMetrics;
 use crate::analysts::settings::Panel;
 use crate::app::build_agents::AgentFactory;
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::WATCHTOWER;
-use crate::domain::metrics::Metrics;
 use crate::record::Record;
 use crate::screen::redact::OwnPatterns;
 
@@ -30,7 +30,7 @@ pub(super) struct Reload {
     pub(super) agents: watch::Sender<AgentSet>,
     pub(super) board: AgentBoard,
     pub(super) findings: Record,
-    pub(super) metrics: std::sync::Arc<Metrics>,
+    pub(super) metrics: std::sync::Arc<AnalystMetrics>,
     /// Longest interval between decoded frames that the analysts allow.
     pub(super) fastest: watch::Sender<Duration>,
     /// Redaction patterns of the OCR reader, if there is one: that is decided at

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use url::Url;
 
 use super::decoders;
 use crate::analysts;
+use crate::analysts::metrics::AnalystMetrics;
 use crate::analysts::settings::{AgentConfig, Panel};
 use crate::analysts::{AgentContext, AgentSet};
 use crate::app::build_agents;
@@ -25,7 +27,6 @@ use crate::app::serve::DRAIN;
 use crate::app::tasks::{done, name, supervise};
 use crate::base::bearer::{Bearer, address, shown};
 use crate::base::stream_name::StreamName;
-use crate::domain::metrics::Metrics;
 use crate::media::hub::StreamHub;
 use crate::playback::client::{Client, ClientSettings};
 use crate::record::Record;
@@ -65,7 +66,7 @@ pub(crate) async fn run(
         }
     }
 
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(AnalystMetrics::default());
     metrics.introduce_agent(&agent);
     let hub = StreamHub::holding();
     let frames = FrameBus::new();
@@ -76,7 +77,7 @@ pub(crate) async fn run(
         &config.settings.store,
     )?;
     // The server it looks at keeps the screen's text.
-    let reader = build_agents::reader(&config, &frames, None, &metrics)?;
+    let reader = build_agents::reader(&config, &frames, None, &Arc::default())?;
     let client = Client::new(ClientSettings {
         url: whep.clone(),
         bearer: bearer.clone(),
@@ -100,7 +101,7 @@ pub(crate) async fn run(
         frames: frames.clone(),
         findings: findings.clone(),
         board,
-        metrics: Arc::clone(&metrics),
+        metrics,
         budget: factory.budget().clone(),
     };
     // Its sender stays until the end: nothing is reloaded here.
@@ -122,7 +123,8 @@ pub(crate) async fn run(
         done(decoders::run(
             hub,
             frames,
-            metrics,
+            Gauge::default(),
+            Arc::default(),
             fastest,
             sources.clone(),
         )),

@@ -20,7 +20,6 @@ use crate::base::stream_name::StreamName;
 use crate::codec;
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::Finding;
-use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::cassette::{Cassette, Recording, Tape};
 use crate::models::model::Model;
@@ -28,6 +27,7 @@ use crate::models::token_counter::TokenCounter;
 use crate::record::Record;
 use crate::record::store::IncidentQuery;
 use crate::screen::frames::FrameBus;
+use crate::screen::metrics::ScreenMetrics;
 use crate::screen::picture::Picture;
 
 /// Pictures decoded ahead.
@@ -42,7 +42,7 @@ struct Run {
     length: Duration,
     pictures: u64,
     incidents: u64,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ScreenMetrics>,
     board: AgentBoard,
     counters: Vec<(AgentConfig, Arc<TokenCounter>)>,
 }
@@ -126,7 +126,7 @@ async fn run(
     mut tell: impl FnMut(&Seen),
 ) -> anyhow::Result<Run> {
     let kept = Kept::open(settings.out.as_deref())?;
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(ScreenMetrics::default());
     let frames = FrameBus::new();
     let (members, board, budget) = build_agents::build(config)?;
     let members = on_tape(members, settings)?;
@@ -145,7 +145,7 @@ async fn run(
         frames: frames.clone(),
         findings: findings.clone(),
         board: board.clone(),
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::default(),
         budget,
     };
     let mut heard = findings.subscribe();
@@ -285,7 +285,7 @@ fn alone(model: Arc<dyn Model>, policy: Policy) -> ModelChain {
 fn counted(context: &AgentContext) -> AgentContext {
     AgentContext {
         board: AgentBoard::new(Vec::new()),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::default(),
         ..context.clone()
     }
 }

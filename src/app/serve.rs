@@ -25,6 +25,7 @@ use crate::analysts::watchdog::Watchdog;
 use crate::analysts::{AgentContext, AgentSet, AskService};
 use crate::app::build_agents::AgentFactory;
 use crate::app::config::Config;
+use crate::app::metrics::ServerMetrics;
 use crate::app::print::print_findings;
 use crate::app::reload::Reload;
 use crate::app::tasks::{done, name, served, supervise};
@@ -32,7 +33,6 @@ use crate::base::tls::Tls;
 use crate::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::WATCHTOWER;
-use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::SinkBoard;
 use crate::media::hub::StreamHub;
 use crate::media::hub::renditions::Renditions;
@@ -63,7 +63,7 @@ pub struct App {
     factory: AgentFactory,
     agents: watch::Sender<AgentSet>,
     board: AgentBoard,
-    metrics: Arc<Metrics>,
+    metrics: ServerMetrics,
     reader: Option<Reader>,
     sinks: Sinks,
     sink_board: SinkBoard,
@@ -83,7 +83,7 @@ impl App {
     /// Opens everything, or says in one line what stands in the way.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         allow_connections();
-        let metrics = Arc::new(Metrics::new());
+        let metrics = ServerMetrics::new();
         let hub = StreamHub::holding();
         let frames = FrameBus::new();
         let (factory, agents, board) = AgentFactory::open(&config)?;
@@ -104,9 +104,19 @@ impl App {
         let since = Timestamp::now() - SignedDuration::from_hours(25);
         factory.budget().recall(&findings.spent_since(since).await?);
         let sink_board = SinkBoard::default();
-        let sinks = Sinks::open(&config.settings.sinks, &findings, &sink_board, &metrics).await?;
-        let reader =
-            crate::app::build_agents::reader(&config, &frames, Some(findings.clone()), &metrics)?;
+        let sinks = Sinks::open(
+            &config.settings.sinks,
+            &findings,
+            &sink_board,
+            &metrics.sinks,
+        )
+        .await?;
+        let reader = crate::app::build_agents::reader(
+            &config,
+            &frames,
+            Some(findings.clone()),
+            &metrics.screen,
+        )?;
         let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
         let address = config.places.http;
         let console = Console::bind(ConsoleSettings {
@@ -130,7 +140,7 @@ impl App {
             settings,
             hub.clone(),
             renditions.clone(),
-            Arc::clone(&metrics),
+            Arc::clone(&metrics.playback),
         );
         let gateway = gateway
             .await
@@ -138,7 +148,7 @@ impl App {
         let rtmp = ingest::Server::bind(
             crate::app::build_agents::rtmp_settings(&config, tls.as_ref()),
             hub.clone(),
-            Arc::clone(&metrics),
+            Arc::clone(&metrics.ingest),
         );
         let rtmp = rtmp.await?;
         Ok(Self {
@@ -204,7 +214,7 @@ impl App {
             frames: self.frames.clone(),
             findings: self.findings.clone(),
             board: board.clone(),
-            metrics: Arc::clone(&self.metrics),
+            metrics: Arc::clone(&self.metrics.analysts),
             budget: self.factory.budget().clone(),
         };
         let console = ConsoleState {
@@ -212,7 +222,9 @@ impl App {
             frames: self.frames.clone(),
             findings: self.findings.clone(),
             board: board.clone(),
-            metrics: Arc::clone(&self.metrics),
+            metrics: self.metrics.console,
+            analyst_metrics: Arc::clone(&self.metrics.analysts),
+            registry: self.metrics.registry,
             sink_board: self.sink_board,
             budget: self.factory.budget().clone(),
             endpoints: Endpoints {
@@ -245,7 +257,7 @@ impl App {
             done(codec::supply(
                 self.hub.clone(),
                 self.renditions,
-                Arc::clone(&self.metrics),
+                Arc::clone(&self.metrics.codec),
                 self.config.settings.webrtc.transcode == Transcode::Auto,
                 sources.clone(),
             )),
@@ -291,7 +303,7 @@ impl App {
             agents: self.agents,
             board,
             findings: self.findings.clone(),
-            metrics: Arc::clone(&self.metrics),
+            metrics: self.metrics.analysts,
             fastest,
             patterns: self.reader.as_ref().map(Reader::patterns),
         };
@@ -301,7 +313,8 @@ impl App {
             done(crate::app::decoders::run(
                 self.hub,
                 self.frames,
-                self.metrics,
+                self.metrics.streams,
+                self.metrics.codec,
                 pace,
                 sources.clone(),
             )),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::session::{Now, Session};
-use crate::domain::metrics::Metrics;
+use crate::codec::metrics::CodecMetrics;
 use crate::media::MediaUnit;
 use crate::media::hub::{Received, Subscriber};
 use crate::screen::frames::FramePublisher;
@@ -51,7 +51,7 @@ impl Decoder {
     pub fn start(
         subscriber: Subscriber,
         frames: FramePublisher,
-        metrics: Arc<Metrics>,
+        metrics: Arc<CodecMetrics>,
         fastest: watch::Receiver<Duration>,
     ) -> Result<Self, OpenError> {
         super::init();

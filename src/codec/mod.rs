@@ -23,6 +23,7 @@ mod decode;
 mod decode_policy;
 mod file_source;
 mod jpeg;
+pub mod metrics;
 mod publish;
 mod session;
 mod transcode;

@@ -11,7 +11,7 @@ use super::convert::{self, Converter};
 use super::video::{Decoded, VideoDecoder};
 use crate::base::log_limit::LogLimit;
 use crate::codec::decode_policy::{DecodePolicy, Mode, Moment};
-use crate::domain::metrics::{Dropped, Metrics};
+use crate::codec::metrics::CodecMetrics;
 use crate::media::AccessUnit;
 use crate::screen::frames::FramePublisher;
 
@@ -49,7 +49,7 @@ impl Now {
 
 pub(super) struct Session {
     frames: FramePublisher,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
     converter: Converter,
     decoder: Option<VideoDecoder>,
     pace: DecodePolicy,
@@ -81,7 +81,7 @@ enum Pending {
 }
 
 impl Session {
-    pub(super) fn new(frames: FramePublisher, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(frames: FramePublisher, metrics: Arc<CodecMetrics>) -> Self {
         Self {
             frames,
             metrics,
@@ -116,7 +116,7 @@ impl Session {
 
     /// Units were lost; the next is a keyframe.
     pub(super) fn lost(&mut self, count: u64, now: Now) {
-        self.metrics.dropped(Dropped::Decoder, count);
+        self.metrics.decoder_dropped.inc_by(count);
         if let Some(held) = self.complaints.admit_at(now.at) {
             tracing::warn!("decoder backlog: {count} units dropped{held}");
         }

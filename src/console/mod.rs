@@ -10,6 +10,7 @@
 mod api;
 mod auth;
 mod http;
+pub mod metrics;
 pub mod settings;
 
 mod page;
@@ -33,6 +34,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::analysts::budget::Budget;
+use crate::analysts::metrics::AnalystMetrics;
+use crate::base::metrics::MetricsRegistry;
 use crate::base::secret::Secret;
 use crate::base::tls;
 use crate::console::api::event_broadcast::EventBroadcast;
@@ -40,8 +43,8 @@ pub use crate::console::api::setup::Endpoints;
 use crate::console::auth::guard::Access;
 use crate::console::http::problem::Problem;
 use crate::console::http::server::Limits;
+use crate::console::metrics::ConsoleMetrics;
 use crate::domain::agent_status::AgentBoard;
-use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::SinkBoard;
 use crate::media::hub::StreamHub;
 use crate::models::model::QuestionAnswerer;
@@ -77,7 +80,10 @@ pub struct ConsoleState {
     pub frames: FrameBus,
     pub findings: Record,
     pub board: AgentBoard,
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<ConsoleMetrics>,
+    pub analyst_metrics: Arc<AnalystMetrics>,
+    /// Metrics of all wings.
+    pub registry: Arc<MetricsRegistry>,
     pub sink_board: SinkBoard,
     pub budget: Budget,
     pub endpoints: Endpoints,
@@ -276,7 +282,7 @@ async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     (
         [(header::CONTENT_TYPE, kind)],
-        state.console.metrics.render(),
+        state.console.registry.render(),
     )
 }
 

@@ -3,7 +3,6 @@
 
 pub mod agent_name;
 pub mod cost;
-pub mod metrics;
 pub mod screen_text;
 
 pub mod agent_status;

@@ -19,7 +19,6 @@ use super::server::{Shared, Summary};
 use super::session::{Connect, Event, Metadata, Publish, Session, SessionError};
 use crate::base::connection_limit::ConnectionSlot;
 use crate::base::tls::HandshakeError;
-use crate::domain::metrics::Dropped;
 use crate::media::hub::Publisher;
 
 /// Bytes of one read: a keyframe of a few hundred kB takes a handful of calls.
@@ -502,7 +501,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn on_fault(&mut self, fault: Fault) -> Result<(), End> {
-        self.shared.metrics.dropped(Dropped::Media, 1);
+        self.shared.metrics.dropped_media.inc();
         if matches!(fault, Fault::VideoCodec(_)) {
             let why = fault.to_string();
             self.session

@@ -19,7 +19,7 @@ use crate::base::log_limit::LogLimitByAddress;
 use crate::base::secret::Secret;
 use crate::base::tls;
 use crate::base::tls::HandshakeError;
-use crate::domain::metrics::Metrics;
+use crate::ingest::metrics::IngestMetrics;
 use crate::media::hub::StreamHub;
 
 /// After the listener failed (no file descriptors left, mostly).
@@ -69,7 +69,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) access: Access,
     pub(super) hub: StreamHub,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<IngestMetrics>,
     flood: LogLimitByAddress,
 }
 
@@ -107,7 +107,7 @@ impl Server {
     pub async fn bind(
         settings: Settings,
         hub: StreamHub,
-        metrics: Arc<Metrics>,
+        metrics: Arc<IngestMetrics>,
     ) -> Result<Self, BindError> {
         let bind = async |flag, address, tls| {
             let door = Door::bind(address, tls).await;

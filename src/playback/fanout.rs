@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Report, Tier};
 use super::viewer::{Sent, Shelf, Viewer};
 use crate::base::stream_name::StreamName;
-use crate::domain::metrics::{Dropped, Metrics};
 use crate::media::hub::renditions::{Demand, Kind, OpusPacket, Renditions};
 use crate::media::hub::{Received, StreamHub, Subscriber};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
+use crate::playback::metrics::PlaybackMetrics;
 use crate::playback::packet_cache::PacketCache;
 use crate::playback::placeholder;
 use crate::playback::settings::Transcode;
@@ -73,7 +73,7 @@ pub(super) struct FanContext {
     pub(super) hub: StreamHub,
     pub(super) renditions: Renditions,
     pub(super) port: Arc<UdpMux>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<PlaybackMetrics>,
     pub(super) transcode: Transcode,
 }
 
@@ -200,7 +200,7 @@ impl Fanout {
                     Some(Received::Unit(MediaUnit::Audio(_))) => {}
                     // The next picture is a keyframe, so viewers just go on.
                     Some(Received::Lost(count)) => {
-                        self.context.metrics.dropped(Dropped::Viewer, count);
+                        self.context.metrics.dropped_pictures.inc_by(count);
                     }
                     Some(Received::SignalLost) => {
                         tracing::debug!(stream = %self.name, "signal lost; showing the slate");
@@ -239,7 +239,7 @@ impl Fanout {
                 packet = sound.recv() => match packet {
                     Ok(packet) => self.play(&packet, &mut batch).await,
                     Err(broadcast::error::RecvError::Lagged(count)) => {
-                        self.context.metrics.dropped(Dropped::Viewer, count);
+                        self.context.metrics.dropped_pictures.inc_by(count);
                     }
                     Err(broadcast::error::RecvError::Closed) => sound = renditions.audio(&self.name),
                 },
@@ -474,7 +474,7 @@ impl Fanout {
         metrics.viewer_packets.inc_by(sent.packets);
         metrics.viewer_bytes.inc_by(sent.bytes);
         if sent.skipped > 0 {
-            metrics.dropped(Dropped::Viewer, sent.skipped);
+            metrics.dropped_pictures.inc_by(sent.skipped);
         }
     }
 

@@ -20,14 +20,15 @@ use super::problem::Problem;
 use crate::base::log_limit::LogLimit;
 use crate::base::stream_name::StreamName;
 use crate::base::sync::Locked as _;
-use crate::domain::metrics::Metrics;
 use crate::media::Playback;
 use crate::media::hub::StreamHub;
 use crate::media::hub::renditions::Renditions;
 use crate::playback::fanout;
 use crate::playback::fanout::{FanContext, FanHandle};
+use crate::playback::metrics::PlaybackMetrics;
 use crate::playback::settings::{Transcode, WebrtcSettings};
 use crate::transport::ice_socket::IceSocket;
+use crate::transport::metrics::TransportMetrics;
 use crate::transport::offer::{Offer, Tracks, Unmet};
 use crate::transport::udp_mux::UdpMux;
 use crate::transport::{answer, tcp};
@@ -112,10 +113,10 @@ impl Gateway {
         settings: GatewaySettings,
         hub: StreamHub,
         renditions: Renditions,
-        metrics: Arc<Metrics>,
+        metrics: Arc<PlaybackMetrics>,
     ) -> io::Result<Self> {
         let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
-        let (port, listener) = bind_both(settings.address, &crypto, &metrics).await?;
+        let (port, listener) = bind_both(settings.address, &crypto, &metrics.transport).await?;
         let public = match &settings.public_address {
             Some(name) => resolve(name, port.local_addr()).await?,
             None => Vec::new(),
@@ -170,7 +171,7 @@ impl Gateway {
         self.inner.tasks.wait().await;
     }
 
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(super) fn metrics(&self) -> &PlaybackMetrics {
         &self.inner.fan_context.metrics
     }
 
@@ -445,7 +446,7 @@ fn secret(bytes: usize) -> String {
 async fn bind_both(
     address: SocketAddr,
     crypto: &Arc<dyn RTCCryptoProvider>,
-    metrics: &Arc<Metrics>,
+    metrics: &Arc<TransportMetrics>,
 ) -> io::Result<(Arc<UdpMux>, TcpListener)> {
     let mut tries = if address.port() == 0 { 16 } else { 1 };
     loop {
@@ -464,7 +465,7 @@ async fn bind_both(
 fn bind_port(
     address: SocketAddr,
     crypto: &Arc<dyn RTCCryptoProvider>,
-    metrics: &Arc<Metrics>,
+    metrics: &Arc<TransportMetrics>,
 ) -> io::Result<UdpMux> {
     let bind = |address| UdpMux::bind(address, Arc::clone(crypto), Arc::clone(metrics));
     if address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {

@@ -23,6 +23,7 @@ mod fanout;
 pub mod fuzz;
 mod gateway;
 mod link;
+pub mod metrics;
 mod packet_cache;
 mod peer;
 mod placeholder;

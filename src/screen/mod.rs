@@ -15,6 +15,7 @@
 pub mod changed_regions;
 pub mod frame;
 pub mod frames;
+pub mod metrics;
 pub mod picture;
 pub mod redact;
 pub mod settings;

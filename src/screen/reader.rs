@@ -18,11 +18,11 @@ use super::ocr::{Ocr, ReadError};
 use super::page::{Cost, Page};
 use crate::base::cpu_time;
 use crate::base::stream_name::StreamName;
-use crate::domain::metrics::Metrics;
 use crate::domain::screen_text::{ScreenLine, ScreenText};
 use crate::screen::change::Told;
 use crate::screen::frame::{Frame, Secret};
 use crate::screen::frames::FrameBus;
+use crate::screen::metrics::ScreenMetrics;
 use crate::screen::picture::TextLine;
 use crate::screen::read_budget::Budget;
 use crate::screen::redact::{OwnPatterns, Redact, mask, secrets_beside};
@@ -58,7 +58,7 @@ pub struct Reader {
     frames: FrameBus,
     /// Keeps what was read, for those who search.
     record: Option<Arc<dyn KeepText>>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ScreenMetrics>,
     own: watch::Sender<OwnPatterns>,
     budget: Budget,
     memories: HashMap<StreamName, Memory>,
@@ -91,7 +91,7 @@ impl Reader {
         ocr: Ocr,
         frames: FrameBus,
         record: Option<Arc<dyn KeepText>>,
-        metrics: Arc<Metrics>,
+        metrics: Arc<ScreenMetrics>,
         settings: ReaderSettings,
     ) -> Self {
         frames.expect_reading();

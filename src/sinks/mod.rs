@@ -11,6 +11,7 @@
 //! The canonical event is OCSF ([`ocsf`]); ECS and CEF derive from it
 //! ([`ecs`], [`cef`]).
 
+pub mod metrics;
 pub mod settings;
 pub mod watchtower;
 
@@ -44,10 +45,10 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::{Delivery, SinkBoard};
 use crate::record::Record;
 use crate::record::store::StoreError;
+use crate::sinks::metrics::SinkMetrics;
 use crate::sinks::settings::{Format, SinkKind, SinkSettings};
 
 pub use crate::sinks::event::SinkEvent;
@@ -161,7 +162,7 @@ impl Sinks {
         settings: &[SinkSettings],
         findings: &Record,
         board: &SinkBoard,
-        metrics: &Arc<Metrics>,
+        metrics: &Arc<SinkMetrics>,
     ) -> Result<Self, OpenError> {
         let mut runners = Vec::new();
         // Sinks that are off get nothing of this time when they come back.

@@ -19,12 +19,12 @@ use uuid::Uuid;
 use super::queue::{Next, Queue, Waiting};
 use super::{Blame, Destination, Item, Outcome, Settled};
 use crate::base::backoff::Backoff;
-use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::SinkBoard;
 use crate::record::store::{DeadLetter, Entry, Refusal};
 use crate::record::{Event, Record};
 use crate::sinks::event::{Digest, SinkEvent};
 use crate::sinks::filter::{Limit, is_wanted};
+use crate::sinks::metrics::SinkMetrics;
 use crate::sinks::settings::SinkSettings;
 
 /// Events read from the store at once.
@@ -58,7 +58,7 @@ pub(super) struct Runner {
     /// Reason of the failure, while it fails.
     trouble: Option<String>,
     board: SinkBoard,
-    metrics: Arc<Metrics>,
+    metrics: Arc<SinkMetrics>,
 }
 
 /// Events beyond the limit, until they are told as a number.
@@ -89,7 +89,7 @@ impl Runner {
         destination: Box<dyn Destination>,
         told: u64,
         board: SinkBoard,
-        metrics: Arc<Metrics>,
+        metrics: Arc<SinkMetrics>,
     ) -> Self {
         Self {
             cursor: cursor_name(&settings.name),

@@ -386,7 +386,6 @@ mod tests {
     use rtc::stun::textattrs::Username;
 
     use super::*;
-    use crate::domain::metrics::Metrics;
 
     fn check(password: &str, nominate: bool) -> Vec<u8> {
         let crypto = default_provider().expect("ring is built in");
@@ -412,7 +411,7 @@ mod tests {
     fn rig() -> (UdpMux, Arc<IceSocket>, SocketAddr, SocketAddr) {
         let crypto = default_provider().expect("ring is built in");
         let here = "127.0.0.1:0".parse().expect("an address");
-        let port = UdpMux::bind(here, crypto, Arc::new(Metrics::new())).expect("bound");
+        let port = UdpMux::bind(here, crypto, Arc::default()).expect("bound");
         let line = Arc::new(IceSocket::new("server".to_owned(), "password".to_owned()));
         port.add(&line);
         let old = "192.0.2.1:1000".parse().expect("an address");

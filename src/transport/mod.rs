@@ -7,6 +7,7 @@ pub mod clock;
 pub mod depacketizer;
 pub mod gso_batch;
 pub mod ice_socket;
+pub mod metrics;
 pub mod offer;
 pub mod packetizer;
 pub mod reorder;

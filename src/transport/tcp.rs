@@ -202,9 +202,8 @@ mod tests {
     #[tokio::test]
     async fn one_address_does_not_get_all_places() {
         let crypto = rtc::crypto::default_provider().expect("one");
-        let metrics = Arc::new(crate::domain::metrics::Metrics::new());
         let here = "127.0.0.1:0".parse().expect("an address");
-        let port = Arc::new(UdpMux::bind(here, crypto, metrics).expect("bound"));
+        let port = Arc::new(UdpMux::bind(here, crypto, Arc::default()).expect("bound"));
         let listener = listen(here).expect("bound");
         let address = listener.local_addr().expect("bound");
         let caps = Caps {

@@ -22,8 +22,8 @@ use webrtc::runtime::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState
 
 use super::stun::{self, Protocol, Stun};
 use super::tcp::TcpConn;
-use crate::domain::metrics::{Dropped, Metrics};
 use crate::transport::ice_socket::IceSocket;
+use crate::transport::metrics::TransportMetrics;
 
 /// A keyframe for a hundred viewers is 15 MB; the kernel grants what its
 /// limits allow.
@@ -38,7 +38,7 @@ pub(crate) struct UdpMux {
     local: SocketAddr,
     table: RwLock<Table>,
     crypto: Arc<dyn RTCCryptoProvider>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<TransportMetrics>,
 }
 
 #[derive(Default)]
@@ -66,7 +66,7 @@ impl UdpMux {
     pub(crate) fn bind(
         address: SocketAddr,
         crypto: Arc<dyn RTCCryptoProvider>,
-        metrics: Arc<Metrics>,
+        metrics: Arc<TransportMetrics>,
     ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
         if address.is_ipv6() {
@@ -251,7 +251,7 @@ impl UdpMux {
             .claim(datagram, from)
             .is_some_and(|line| line.put(Bytes::copy_from_slice(datagram), from));
         if !taken {
-            self.metrics.dropped(Dropped::Datagram, 1);
+            self.metrics.dropped_datagrams.inc();
         }
         taken
     }

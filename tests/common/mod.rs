@@ -23,9 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use watchtower::base::metrics::MetricsRegistry;
 use watchtower::base::secret::Secret;
 use watchtower::base::stream_name::StreamName;
-use watchtower::domain::metrics::Metrics;
+use watchtower::ingest::metrics::IngestMetrics;
 use watchtower::ingest::{Server, Settings};
 use watchtower::media::MediaUnit;
 use watchtower::media::hub::{Received, StreamHub, Subscriber};
@@ -38,7 +39,7 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 pub struct RtmpServer {
     pub address: SocketAddr,
     pub hub: StreamHub,
-    pub metrics: Arc<Metrics>,
+    pub registry: MetricsRegistry,
     shutdown: CancellationToken,
 }
 
@@ -54,8 +55,9 @@ impl RtmpServer {
         settings.stream_key = Secret::new(KEY);
         change(&mut settings);
         let hub = StreamHub::new();
-        let metrics = Arc::new(Metrics::new());
-        let server = Server::bind(settings, hub.clone(), Arc::clone(&metrics))
+        let mut registry = MetricsRegistry::default();
+        let metrics = Arc::new(IngestMetrics::new(&mut registry));
+        let server = Server::bind(settings, hub.clone(), metrics)
             .await
             .expect("a free port");
         let address = server.local_addr();
@@ -64,7 +66,7 @@ impl RtmpServer {
         Self {
             address,
             hub,
-            metrics,
+            registry,
             shutdown,
         }
     }
@@ -93,7 +95,7 @@ impl RtmpServer {
 
     /// A number of the metrics page.
     pub fn metric(&self, series: &str) -> f64 {
-        let page = self.metrics.render();
+        let page = self.registry.render();
         page.lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
             .map_or(0.0, |number| number.parse().expect("a number"))

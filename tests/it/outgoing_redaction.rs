@@ -24,7 +24,6 @@ use watchtower::domain::agent_status::{AgentBoard, AgentStatus};
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
-use watchtower::domain::metrics::Metrics;
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings};
 use watchtower::models::model::{Model, Persona, QuestionAnswerer as _};
@@ -176,7 +175,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
         frames: FrameBus::new(),
         findings,
         board: AgentBoard::new(statuses.collect()),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::default(),
         budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
     };
     let second = persona("DevOps", &[]);

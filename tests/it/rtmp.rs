@@ -157,7 +157,7 @@ async fn a_refused_publisher_is_told_and_closed_within_a_second() {
     log::line_with(&["WARN", "RTMP connection closed", "no stream key was given"]).await;
     log::line_with(&["WARN", "must begin with /live"]).await;
     assert_eq!(log::lines_with(&["wr0ng-k3y"]), Vec::<String>::new());
-    assert!(!server.metrics.render().contains("wr0ng-k3y"));
+    assert!(!server.registry.render().contains("wr0ng-k3y"));
     assert!(server.metric("watchtower_rtmp_connections_total{end=\"wrong_key\"}") >= 2.0);
 }
 

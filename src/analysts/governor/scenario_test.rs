@@ -286,7 +286,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         frames: FrameBus::new(),
         findings,
         board: AgentBoard::new(NAMES.map(status).to_vec()),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::default(),
         budget: budget.clone(),
     };
     let main = Weathered::new(MODEL, true);

@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::Report;
 use crate::analysts::grounding::Masks;
+use crate::analysts::metrics::PanelEnd;
 use crate::analysts::transcripts::TranscriptBuilder;
 use crate::analysts::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prompt_leak};
 use crate::domain::finding::{Observation, WATCHTOWER};
 use crate::domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
-use crate::domain::metrics::PanelEnd;
 use crate::domain::transcript::{Purpose, Transcript};
 use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
 

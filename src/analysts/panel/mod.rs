@@ -23,11 +23,11 @@ use uuid::Uuid;
 
 use super::{AgentContext, AgentSet};
 use crate::analysts::budget::Step;
+use crate::analysts::metrics::PanelEnd;
 use crate::analysts::settings::PanelConfig;
 use crate::base::sync::Locked as _;
 use crate::domain::finding::{Finding, Severity, WATCHTOWER};
 use crate::domain::incident::{Incident, Opinion, Stance, Status};
-use crate::domain::metrics::PanelEnd;
 use crate::screen::frame::Frame;
 
 /// Reports that wait for the panel; each holds its picture.

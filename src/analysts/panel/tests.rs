@@ -11,7 +11,6 @@ use crate::base::stream_name::StreamName;
 use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
-use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::model::{
     Answer, Asked, Case, Failure, FramePolicy, Look, Model, Persona, View, Weighed,
@@ -163,7 +162,7 @@ fn room(peer: Peer) -> Room {
                 .map(|name| AgentStatus::new(name, "test", ""))
                 .collect(),
         ),
-        metrics: Arc::new(Metrics::new()),
+        metrics: Arc::default(),
         budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
     };
     let peer = Arc::new(peer);

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use super::clips::{shifted, units};
 use super::encode_jpeg;
 use super::session::{Now, Session};
+use crate::base::metrics::MetricsRegistry;
 use crate::base::stream_name::StreamName;
-use crate::domain::metrics::Metrics;
+use crate::codec::metrics::CodecMetrics;
 use crate::media::{AccessUnit, MediaTime};
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
@@ -25,7 +26,8 @@ struct Bench {
     session: Session,
     bus: FrameBus,
     name: StreamName,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
+    registry: MetricsRegistry,
     start: Instant,
     published: Vec<Arc<Frame>>,
 }
@@ -35,12 +37,14 @@ impl Bench {
         super::init();
         let name = StreamName::new("team").expect("valid");
         let bus = FrameBus::new();
-        let metrics = Arc::new(Metrics::new());
+        let mut registry = MetricsRegistry::default();
+        let metrics = Arc::new(CodecMetrics::new(&mut registry));
         Self {
             session: Session::new(bus.open(&name, encode_jpeg), Arc::clone(&metrics)),
             bus,
             name,
             metrics,
+            registry,
             start: Instant::now(),
             published: Vec::new(),
         }
@@ -252,7 +256,7 @@ fn a_lost_stretch_is_counted_and_left_behind() {
     assert_eq!(bench.metrics.broken_pictures.get(), 0);
     assert!(
         bench
-            .metrics
+            .registry
             .render()
             .contains("watchtower_dropped_total{where=\"decoder\"} 25")
     );

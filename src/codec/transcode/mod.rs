@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::Ended;
 
-use crate::domain::metrics::Metrics;
+use crate::codec::metrics::CodecMetrics;
 use crate::media::hub::renditions::{Demanded, Kind, Renditions};
 use crate::media::hub::{StreamHub, Subscriber};
 
@@ -46,7 +46,7 @@ const OUTGROWN: f32 = 0.5;
 pub async fn supply(
     hub: StreamHub,
     renditions: Renditions,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
     follow: bool,
     shutdown: CancellationToken,
 ) {

@@ -246,7 +246,7 @@ fn parameter_sets_that_change_between_keyframes_keep_the_pictures() {
 #[tokio::test]
 async fn a_transcode_runs_while_it_is_demanded() {
     let (hub, renditions) = (StreamHub::new(), Renditions::new());
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(CodecMetrics::default());
     let shutdown = CancellationToken::new();
     let supplier = tokio::spawn(supply(
         hub.clone(),

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::rate::SourceRate;
 use super::worker::Transcoder;
 use super::x264::X264;
+use crate::codec::metrics::CodecMetrics;
 use crate::codec::video::{Decoded, VideoDecoder};
-use crate::domain::metrics::Metrics;
 use crate::media::MediaUnit;
 use crate::media::hub::Publisher;
 use crate::media::hub::renditions::{Demanded, Renditions};
@@ -18,7 +18,7 @@ use crate::media::hub::renditions::{Demanded, Renditions};
 pub(super) struct ToH264 {
     demanded: Demanded,
     renditions: Renditions,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
     /// The twin stands while it has pictures; without them it is not there.
     rendition: Option<Publisher>,
     decoder: Option<VideoDecoder>,
@@ -33,7 +33,11 @@ pub(super) struct ToH264 {
 }
 
 impl ToH264 {
-    pub(super) fn new(demanded: Demanded, renditions: Renditions, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        demanded: Demanded,
+        renditions: Renditions,
+        metrics: Arc<CodecMetrics>,
+    ) -> Self {
         Self {
             demanded,
             renditions,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::audio::ToOpus;
 use super::video::ToH264;
 use crate::base::cpu_time;
-use crate::domain::metrics::{Dropped, Metrics};
+use crate::codec::metrics::CodecMetrics;
 use crate::media::MediaUnit;
 use crate::media::hub::renditions::{Demanded, Kind, Renditions};
 use crate::media::hub::{Received, Subscriber};
@@ -47,7 +47,7 @@ pub(super) async fn run(
     demanded: &Demanded,
     subscriber: Subscriber,
     renditions: Renditions,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
     stop: CancellationToken,
 ) -> Ended {
     crate::codec::init();
@@ -96,7 +96,7 @@ pub(super) async fn run(
 struct Worker {
     subscriber: Subscriber,
     transcoder: Box<dyn Transcoder>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CodecMetrics>,
     kind: Kind,
     stop: CancellationToken,
     renditions: Renditions,
@@ -131,7 +131,7 @@ impl Worker {
                 }
                 Event::Received(Received::Unit(_) | Received::SignalLost) => Ok(()),
                 Event::Received(Received::Lost(count)) => {
-                    self.metrics.dropped(Dropped::Transcoder, count);
+                    self.metrics.transcoder_dropped.inc_by(count);
                     self.interrupted()
                 }
                 Event::Received(Received::Restarted) => self.interrupted(),
@@ -150,7 +150,7 @@ impl Worker {
         let waiting = self.subscriber.waiting();
         self.live = waiting <= if self.live { LATE } else { LIVE };
         if !self.live {
-            self.metrics.dropped(Dropped::Transcoder, 1);
+            self.metrics.transcoder_dropped.inc();
         }
         self.transcoder.unit(unit, self.live)
     }
@@ -198,7 +198,7 @@ fn is_ours(unit: &MediaUnit, kind: Kind) -> bool {
     }
 }
 
-struct Counted<'a>(&'a Metrics);
+struct Counted<'a>(&'a CodecMetrics);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {

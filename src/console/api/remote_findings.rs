@@ -75,7 +75,7 @@ pub(crate) async fn report(
         .map_err(|refusal| not_admitted(&finding.agent, refusal))?;
     let (agent, severity) = (finding.agent.clone(), finding.severity);
     let stored = console.findings.publish(finding).await.map_err(not_now)?;
-    console.metrics.finding(&agent, severity);
+    console.analyst_metrics.finding(&agent, severity);
     console.board.reported(&agent);
     Ok((StatusCode::CREATED, Json(stored.as_ref())).into_response())
 }

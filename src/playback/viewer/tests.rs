@@ -7,7 +7,6 @@ use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
 use super::*;
-use crate::domain::metrics::Metrics;
 use crate::transport::packetizer::Packet;
 use crate::transport::srtp_keys::Tap;
 use crate::transport::udp_mux::{Route, UdpMux};
@@ -43,7 +42,7 @@ impl Rig {
         let sink = UdpSocket::bind("127.0.0.1:0").expect("bound");
         sink.set_nonblocking(true).expect("a socket");
         let here = "127.0.0.1:0".parse().expect("an address");
-        let port = UdpMux::bind(here, provider.clone(), Arc::new(Metrics::new()));
+        let port = UdpMux::bind(here, provider.clone(), Arc::default());
         let line = IceSocket::new("fragment".to_owned(), "password".to_owned());
         let to = sink.local_addr().expect("bound");
         line.follow(to, &Route::Udp(to));

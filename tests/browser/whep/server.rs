@@ -8,10 +8,11 @@ use axum::response::Html;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use watchtower::domain::metrics::Metrics;
+use watchtower::base::metrics::MetricsRegistry;
 use watchtower::media::hub::StreamHub;
 use watchtower::media::hub::renditions::Renditions;
 use watchtower::playback;
+use watchtower::playback::metrics::PlaybackMetrics;
 use watchtower::playback::settings::{Transcode, WebrtcSettings};
 use watchtower::playback::{Gateway, GatewaySettings};
 
@@ -20,7 +21,7 @@ pub(crate) struct Server {
     pub(crate) media: SocketAddr,
     pub(crate) hub: StreamHub,
     pub(crate) renditions: Renditions,
-    pub(crate) metrics: Arc<Metrics>,
+    registry: MetricsRegistry,
     shutdown: CancellationToken,
 }
 
@@ -33,7 +34,8 @@ impl Server {
     pub(crate) async fn on(address: &str, public: Option<&str>, max_viewers: usize) -> Self {
         let hub = StreamHub::holding();
         let renditions = Renditions::new();
-        let metrics = Arc::new(Metrics::new());
+        let mut registry = MetricsRegistry::default();
+        let metrics = Arc::new(PlaybackMetrics::new(&mut registry));
         let settings = GatewaySettings {
             address: address.parse().expect("an address"),
             public_address: public.map(ToOwned::to_owned),
@@ -42,14 +44,9 @@ impl Server {
                 transcode: Transcode::Auto,
             },
         };
-        let gateway = Gateway::bind(
-            settings,
-            hub.clone(),
-            renditions.clone(),
-            Arc::clone(&metrics),
-        )
-        .await
-        .expect("bound");
+        let gateway = Gateway::bind(settings, hub.clone(), renditions.clone(), metrics)
+            .await
+            .expect("bound");
         let media = gateway.local_addr();
         let page = get(|| async { Html(include_str!("page.html")) });
         let router = Router::new()
@@ -65,14 +62,14 @@ impl Server {
             media,
             hub,
             renditions,
-            metrics,
+            registry,
             shutdown,
         }
     }
 
     /// A line of `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        let page = self.metrics.render();
+        let page = self.registry.render();
         let line = page
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))

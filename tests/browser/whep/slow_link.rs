@@ -61,7 +61,7 @@ async fn watch(factor: f64, wanted: f64) {
     tokio::spawn(watchtower::codec::supply(
         server.hub.clone(),
         server.renditions.clone(),
-        Arc::clone(&server.metrics),
+        Arc::default(),
         false,
         stop,
     ));

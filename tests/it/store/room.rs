@@ -22,7 +22,6 @@ use watchtower::domain::agent_status::AgentBoard;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
-use watchtower::domain::metrics::Metrics;
 use watchtower::domain::sink_status::SinkBoard;
 use watchtower::media::hub::StreamHub;
 use watchtower::models::model::{Answered, Failure, QuestionAnswerer};
@@ -86,7 +85,9 @@ impl Room {
             frames: FrameBus::new(),
             findings: bus.clone(),
             board: AgentBoard::new(vec![]),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::default(),
+            analyst_metrics: Arc::default(),
+            registry: Arc::default(),
             sink_board: SinkBoard::default(),
             budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
             endpoints: Endpoints {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use watchtower::domain::metrics::Metrics;
 use watchtower::domain::sink_status::SinkBoard;
 use watchtower::sinks::Sinks;
 
@@ -46,7 +45,7 @@ async fn sender() {
     let (bus, _writer) = open(folder.as_ref());
     let board = SinkBoard::default();
     let settings = settings(&sinks(&folder, &port));
-    let sinks = Sinks::open(&settings, &bus, &board, &Arc::new(Metrics::new()))
+    let sinks = Sinks::open(&settings, &bus, &board, &Arc::default())
         .await
         .unwrap();
     let running = tokio::spawn(sinks.run(bus.clone(), CancellationToken::new()));

@@ -141,7 +141,7 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
     let lost = house.sink("lost");
     assert!(lost.state.starts_with("retrying: out of reach"), "{lost:?}");
     assert_eq!((lost.delivered, lost.told), (0, 0));
-    let page = house.metrics.render();
+    let page = house.registry.render();
     assert!(
         page.contains("watchtower_sink_delivered_total{sink=\"file\"} 5"),
         "{page}"

@@ -13,17 +13,18 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use watchtower::app::config::Settings;
+use watchtower::base::metrics::MetricsRegistry;
 use watchtower::base::stream_name::StreamName;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
 use watchtower::domain::incident::Status;
-use watchtower::domain::metrics::Metrics;
 use watchtower::domain::sink_status::{Delivery, SinkBoard};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Verdict;
 use watchtower::sinks::Sinks;
+use watchtower::sinks::metrics::SinkMetrics;
 use watchtower::sinks::settings::SinkSettings;
 
 use crate::common::PATIENCE;
@@ -35,7 +36,8 @@ pub(crate) struct House {
     pub(crate) dir: TempDir,
     pub(crate) bus: Record,
     pub(crate) board: SinkBoard,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<SinkMetrics>,
+    pub(crate) registry: MetricsRegistry,
     writer: Option<JoinHandle<()>>,
     running: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
 }
@@ -63,11 +65,13 @@ impl House {
         crate::common::log::capture();
         let dir = tempfile::tempdir().unwrap();
         let (bus, writer) = open(dir.path());
+        let mut registry = MetricsRegistry::default();
         Self {
             dir,
             bus,
             board: SinkBoard::default(),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(SinkMetrics::new(&mut registry)),
+            registry,
             writer: Some(writer),
             running: None,
         }

@@ -1,0 +1,212 @@
+//! Counters of agents, panels and the budget.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::base::metrics::MetricsRegistry;
+use crate::domain::cost::{Outcome, Usage};
+use crate::domain::finding::Severity;
+
+#[derive(Debug)]
+pub struct AnalystMetrics {
+    answers: Family<AnswerLabels, Counter>,
+    findings: Family<FindingLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    panels: Family<PanelLabel, Counter>,
+    model_requests: Family<ModelLabel, Counter>,
+    model_usd: Family<ModelLabel, Counter<f64, AtomicU64>>,
+    budget_step: Gauge,
+    /// Frames an agent skipped because a newer one was there.
+    pub dropped_frames: Counter,
+    /// Changes of a screen that an agent's model was never shown.
+    pub dropped_changes: Counter,
+    /// Findings of a model that made no sense.
+    pub dropped_findings: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    agent: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    agent: String,
+    severity: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    agent: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PanelLabel {
+    end: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabel {
+    model: String,
+}
+
+/// Outcome of a panel, in which agents answer each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PanelEnd {
+    /// With a verdict.
+    Settled,
+    /// Nobody had a view.
+    NoView,
+    /// Opinions, and no verdict.
+    Unsettled,
+    /// Not held: too many are waiting.
+    Crowded,
+    /// Not held: the hour's panels are used up.
+    OverHour,
+    /// Not held: the budget is running out.
+    OverBudget,
+}
+
+impl PanelEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::NoView => "no_view",
+            Self::Unsettled => "unsettled",
+            Self::Crowded => "crowded",
+            Self::OverHour => "over_hour",
+            Self::OverBudget => "over_budget",
+        }
+    }
+}
+
+impl AnalystMetrics {
+    pub fn new(registry: &mut MetricsRegistry) -> Self {
+        Self {
+            answers: registry.register("model_answers", "Model responses by outcome"),
+            findings: registry.register("findings", "Findings published"),
+            tokens: registry.register("model_tokens", "Tokens as models reported them"),
+            panels: registry.register("panels", "Panel discussions by outcome"),
+            model_requests: registry.register("model_requests", "Billed requests to models"),
+            model_usd: registry.register(
+                "model_spend_usd",
+                "LLM cost in US dollars, by the price table",
+            ),
+            budget_step: registry.register("budget_step", "Budget reduction step, 0 for none"),
+            dropped_frames: registry.dropped("agent"),
+            dropped_changes: registry.dropped("change"),
+            dropped_findings: registry.dropped("finding"),
+        }
+    }
+
+    /// Makes an agent's series exist from the start, so that a zero can be
+    /// told from a name that is not there.
+    pub fn introduce_agent(&self, agent: &str) {
+        for outcome in Outcome::ALL {
+            drop(self.answers.get_or_create(&answer_labels(agent, outcome)));
+        }
+        for severity in Severity::ALL {
+            drop(
+                self.findings
+                    .get_or_create(&finding_labels(agent, severity)),
+            );
+        }
+    }
+
+    pub fn answer(&self, agent: &str, outcome: Outcome) {
+        self.answers
+            .get_or_create(&answer_labels(agent, outcome))
+            .inc();
+    }
+
+    pub fn finding(&self, agent: &str, severity: Severity) {
+        self.findings
+            .get_or_create(&finding_labels(agent, severity))
+            .inc();
+    }
+
+    /// Counts the tokens of a model's answer to an agent.
+    pub fn usage(&self, agent: &str, usage: Usage) {
+        self.tokens(agent, "prompt", usage.prompt_tokens);
+        self.tokens(agent, "cached", usage.cached_tokens);
+        self.tokens(agent, "estimated", usage.estimated_tokens);
+        self.tokens(agent, "output", usage.output_tokens);
+    }
+
+    fn tokens(&self, agent: &str, kind: &'static str, count: u64) {
+        let labels = TokenLabels {
+            agent: agent.to_owned(),
+            kind,
+        };
+        self.tokens.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Counts what was settled with a model, `provider:name`.
+    pub fn spent(&self, model: &str, requests: u64, micro_usd: u64) {
+        let label = ModelLabel {
+            model: model.to_owned(),
+        };
+        self.model_requests.get_or_create(&label).inc_by(requests);
+        let usd = micro_usd as f64 / 1e6;
+        self.model_usd.get_or_create(&label).inc_by(usd);
+    }
+
+    pub fn budget_step(&self, step: usize) {
+        self.budget_step
+            .set(i64::try_from(step).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a panel, or one that was not held.
+    pub fn panel(&self, end: PanelEnd) {
+        let end = end.as_str();
+        self.panels.get_or_create(&PanelLabel { end }).inc();
+    }
+}
+
+impl Default for AnalystMetrics {
+    fn default() -> Self {
+        Self::new(&mut MetricsRegistry::default())
+    }
+}
+
+fn answer_labels(agent: &str, outcome: Outcome) -> AnswerLabels {
+    AnswerLabels {
+        agent: agent.to_owned(),
+        outcome: outcome.as_str(),
+    }
+}
+
+fn finding_labels(agent: &str, severity: Severity) -> FindingLabels {
+    FindingLabels {
+        agent: agent.to_owned(),
+        severity: severity.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_introduced_agent_is_shown_before_it_answers() {
+        let mut registry = MetricsRegistry::default();
+        let metrics = AnalystMetrics::new(&mut registry);
+        metrics.introduce_agent("SecOps");
+        metrics.answer("SecOps", Outcome::NoAnswer);
+        metrics.dropped_frames.inc_by(2);
+        let page = registry.render();
+        for line in [
+            "watchtower_model_answers_total{agent=\"SecOps\",outcome=\"no_answer\"} 1",
+            "watchtower_findings_total{agent=\"SecOps\",severity=\"critical\"} 0",
+            "watchtower_dropped_total{where=\"agent\"} 2",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+}

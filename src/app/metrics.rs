@@ -1,0 +1,220 @@
+//! Metrics of a server: each wing's counters, registered for one page.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::analysts::metrics::AnalystMetrics;
+use crate::base::metrics::MetricsRegistry;
+use crate::codec::metrics::CodecMetrics;
+use crate::console::metrics::ConsoleMetrics;
+use crate::ingest::metrics::IngestMetrics;
+use crate::playback::metrics::PlaybackMetrics;
+use crate::screen::metrics::ScreenMetrics;
+use crate::sinks::metrics::SinkMetrics;
+
+#[derive(Debug)]
+pub(super) struct ServerMetrics {
+    /// Live streams.
+    pub(super) streams: Gauge,
+    pub(super) ingest: Arc<IngestMetrics>,
+    pub(super) playback: Arc<PlaybackMetrics>,
+    pub(super) screen: Arc<ScreenMetrics>,
+    pub(super) codec: Arc<CodecMetrics>,
+    pub(super) analysts: Arc<AnalystMetrics>,
+    pub(super) sinks: Arc<SinkMetrics>,
+    pub(super) console: Arc<ConsoleMetrics>,
+    /// All of them, for the console to show.
+    pub(super) registry: Arc<MetricsRegistry>,
+}
+
+impl ServerMetrics {
+    pub(super) fn new() -> Self {
+        let mut registry = MetricsRegistry::default();
+        Self {
+            streams: registry.register("streams", "Live streams"),
+            ingest: Arc::new(IngestMetrics::new(&mut registry)),
+            playback: Arc::new(PlaybackMetrics::new(&mut registry)),
+            screen: Arc::new(ScreenMetrics::new(&mut registry)),
+            codec: Arc::new(CodecMetrics::new(&mut registry)),
+            analysts: Arc::new(AnalystMetrics::new(&mut registry)),
+            sinks: Arc::new(SinkMetrics::new(&mut registry)),
+            console: Arc::new(ConsoleMetrics::new(&mut registry)),
+            registry: Arc::new(registry),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::analysts::metrics::PanelEnd;
+    use crate::domain::cost::{Outcome, Usage};
+
+    /// Names, types and help of the contract.
+    const CONTRACT: [(&str, &str, &str); 35] = [
+        (
+            "broken_pictures",
+            "counter",
+            "Coded pictures that could not be decoded",
+        ),
+        ("budget_step", "gauge", "Budget reduction step, 0 for none"),
+        ("dropped", "counter", "Items dropped due to backpressure"),
+        ("findings", "counter", "Findings published"),
+        ("frames", "counter", "Pictures decoded"),
+        ("model_answers", "counter", "Model responses by outcome"),
+        ("model_requests", "counter", "Billed requests to models"),
+        (
+            "model_spend_usd",
+            "counter",
+            "LLM cost in US dollars, by the price table",
+        ),
+        ("model_tokens", "counter", "Tokens as models reported them"),
+        ("ocr_cpu_seconds", "counter", "CPU seconds spent on OCR"),
+        ("ocr_frames", "counter", "Frames processed by OCR"),
+        (
+            "ocr_news",
+            "counter",
+            "OCR runs with changed text or graphics",
+        ),
+        ("ocr_pixels", "counter", "Pixels processed by OCR"),
+        ("ocr_unread", "counter", "Unread picture parts redacted"),
+        (
+            "ocr_untold",
+            "counter",
+            "Lines that disappeared after one reading, not analysed",
+        ),
+        ("panels", "counter", "Panel discussions by outcome"),
+        ("replays", "counter", "GOP replays after picture loss"),
+        ("retransmits", "counter", "RTP packets retransmitted"),
+        (
+            "rtmp_connections",
+            "counter",
+            "RTMP connections by close reason",
+        ),
+        (
+            "rtmp_connections_open",
+            "gauge",
+            "RTMP connections open now",
+        ),
+        (
+            "rtmp_media_bytes",
+            "counter",
+            "Payload bytes of audio and video received",
+        ),
+        ("sink_behind", "gauge", "Pending events of a sink"),
+        ("sink_dead", "counter", "Events moved to dead letters"),
+        ("sink_delivered", "counter", "Events delivered by a sink"),
+        (
+            "sink_failed",
+            "counter",
+            "Failed delivery attempts of a sink",
+        ),
+        (
+            "sink_lost",
+            "counter",
+            "Events removed by retention before delivery",
+        ),
+        ("streams", "gauge", "Live streams"),
+        (
+            "transcode_cpu_seconds",
+            "counter",
+            "CPU seconds spent on transcoding",
+        ),
+        ("transcoded_frames", "counter", "Transcoded frames"),
+        ("transcodes", "gauge", "Active transcodes"),
+        (
+            "viewer_bytes",
+            "counter",
+            "RTP payload bytes sent to viewers",
+        ),
+        ("viewer_packets", "counter", "RTP packets sent to viewers"),
+        ("viewers", "gauge", "Viewers connected now"),
+        (
+            "whep_answers",
+            "counter",
+            "Answers to WHEP requests by HTTP status",
+        ),
+        ("wrong_tokens", "counter", "Invalid console tokens"),
+    ];
+
+    /// Gives each family a series, without which it is not shown.
+    fn counted() -> ServerMetrics {
+        let metrics = ServerMetrics::new();
+        metrics.ingest.rtmp_connection("ended");
+        metrics.playback.whep_answer(201);
+        metrics.codec.transcode_cpu("video", Duration::ZERO);
+        metrics.analysts.introduce_agent("SecOps");
+        metrics.analysts.answer("SecOps", Outcome::NoAnswer);
+        metrics.analysts.usage("SecOps", Usage::default());
+        metrics.analysts.spent("gemini:flash", 1, 0);
+        metrics.analysts.panel(PanelEnd::Settled);
+        metrics.sinks.introduce_sink("file");
+        metrics
+    }
+
+    #[test]
+    fn the_page_names_what_the_contract_names() {
+        let page = counted().registry.render();
+        for line in [
+            "watchtower_model_answers_total{agent=\"SecOps\",outcome=\"no_answer\"} 1",
+            "watchtower_findings_total{agent=\"SecOps\",severity=\"critical\"} 0",
+            "watchtower_dropped_total{where=\"decoder\"} 0",
+            "watchtower_streams 0",
+            "watchtower_viewers 0",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn each_metric_is_registered_once_by_its_name_type_and_help() {
+        let page = counted().registry.render();
+        let lines = |prefix: &str| -> Vec<String> {
+            let lines = page.lines().filter_map(|line| line.strip_prefix(prefix));
+            let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let of_contract = |line: fn((&str, &str, &str)) -> String| -> Vec<String> {
+            let mut lines: Vec<String> = CONTRACT.into_iter().map(line).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(
+            lines("# TYPE watchtower_"),
+            of_contract(|(name, kind, _)| format!("{name} {kind}"))
+        );
+        assert_eq!(
+            lines("# HELP watchtower_"),
+            of_contract(|(name, _, help)| format!("{name} {help}."))
+        );
+    }
+
+    #[test]
+    fn each_place_that_drops_is_shown_from_the_start() {
+        let page = ServerMetrics::new().registry.render();
+        let prefix = "watchtower_dropped_total{where=\"";
+        let places = page.lines().filter_map(|line| line.strip_prefix(prefix));
+        let mut places: Vec<&str> = places
+            .filter_map(|line| line.strip_suffix("\"} 0"))
+            .collect();
+        places.sort_unstable();
+        assert_eq!(
+            places,
+            [
+                "agent",
+                "change",
+                "datagram",
+                "decoder",
+                "events",
+                "finding",
+                "media",
+                "transcoder",
+                "viewer",
+            ]
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! Counters of access to the console.
+
+use prometheus_client::metrics::counter::Counter;
+
+use crate::base::metrics::MetricsRegistry;
+
+#[derive(Debug)]
+pub struct ConsoleMetrics {
+    /// Console tokens, or what was made from them, that were wrong.
+    pub wrong_tokens: Counter,
+}
+
+impl ConsoleMetrics {
+    pub fn new(registry: &mut MetricsRegistry) -> Self {
+        // Nothing counts it since slow clients of the event stream re-read the
+        // record; the series stays for those who query it.
+        drop(registry.dropped("events"));
+        Self {
+            wrong_tokens: registry.register("wrong_tokens", "Invalid console tokens"),
+        }
+    }
+}
+
+impl Default for ConsoleMetrics {
+    fn default() -> Self {
+        Self::new(&mut MetricsRegistry::default())
+    }
+}

@@ -1,0 +1,63 @@
+//! Counters of WHEP and its viewers.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::base::metrics::MetricsRegistry;
+use crate::transport::metrics::TransportMetrics;
+
+#[derive(Debug)]
+pub struct PlaybackMetrics {
+    /// Viewers connected now.
+    pub viewers: Gauge,
+    whep_answers: Family<StatusLabel, Counter>,
+    /// RTP packets sent to viewers, retransmissions included.
+    pub viewer_packets: Counter,
+    /// Payload bytes of those packets, without their headers.
+    pub viewer_bytes: Counter,
+    /// RTP packets sent again because a viewer missed them.
+    pub retransmits: Counter,
+    /// Groups of pictures sent again because a viewer lost the picture.
+    pub replays: Counter,
+    /// Pictures a viewer was too slow for.
+    pub dropped_pictures: Counter,
+    /// Counters of the port, which the gateway binds.
+    pub transport: Arc<TransportMetrics>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+impl PlaybackMetrics {
+    pub fn new(registry: &mut MetricsRegistry) -> Self {
+        Self {
+            viewers: registry.register("viewers", "Viewers connected now"),
+            whep_answers: registry
+                .register("whep_answers", "Answers to WHEP requests by HTTP status"),
+            viewer_packets: registry.register("viewer_packets", "RTP packets sent to viewers"),
+            viewer_bytes: registry.register("viewer_bytes", "RTP payload bytes sent to viewers"),
+            retransmits: registry.register("retransmits", "RTP packets retransmitted"),
+            replays: registry.register("replays", "GOP replays after picture loss"),
+            dropped_pictures: registry.dropped("viewer"),
+            transport: Arc::new(TransportMetrics::new(registry)),
+        }
+    }
+
+    pub fn whep_answer(&self, status: u16) {
+        self.whep_answers
+            .get_or_create(&StatusLabel { status })
+            .inc();
+    }
+}
+
+impl Default for PlaybackMetrics {
+    fn default() -> Self {
+        Self::new(&mut MetricsRegistry::default())
+    }
+}

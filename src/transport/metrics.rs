@@ -1,0 +1,25 @@
+//! Counters of the UDP port that viewers share.
+
+use prometheus_client::metrics::counter::Counter;
+
+use crate::base::metrics::MetricsRegistry;
+
+#[derive(Debug)]
+pub struct TransportMetrics {
+    /// Datagrams at the WebRTC port that no session reads.
+    pub dropped_datagrams: Counter,
+}
+
+impl TransportMetrics {
+    pub fn new(registry: &mut MetricsRegistry) -> Self {
+        Self {
+            dropped_datagrams: registry.dropped("datagram"),
+        }
+    }
+}
+
+impl Default for TransportMetrics {
+    fn default() -> Self {
+        Self::new(&mut MetricsRegistry::default())
+    }
+}
