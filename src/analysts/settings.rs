@@ -28,7 +28,7 @@ pub struct Panel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PanelConfig {
     pub enabled: bool,
-    /// This bad or worse.
+    /// Minimum severity.
     pub severity: Severity,
     /// Panels within any hour.
     pub per_hour: usize,

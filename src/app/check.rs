@@ -170,13 +170,15 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
         if let Some(first) = first {
             let waiting = readers.last_happened()? + 1 - first.seq;
             let since = first.at;
+            let s = if waiting == 1 { "" } else { "s" };
             untold.push(format!(
-                "{waiting} events pending since {since:.0}: see last_error of the sink on the server"
+                "{waiting} event{s} pending since {since:.0}: see last_error of the sink on the server"
             ));
         }
     }
     match readers.dead_count(sink)? {
         0 => {}
+        1 => untold.push("1 dead letter".to_owned()),
         dead => untold.push(format!("{dead} dead letters")),
     }
     Ok(untold)

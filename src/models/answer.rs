@@ -39,9 +39,9 @@ pub(super) struct Findings {
 pub(super) enum Unusable {
     #[error("the answer is not JSON")]
     NotJson,
-    #[error("the answer is not of the asked shape")]
+    #[error("the answer does not match the schema")]
     Shape,
-    #[error("none of the {0} findings in the answer makes sense")]
+    #[error("no valid finding among the {0} in the answer")]
     AllDropped(u32),
 }
 

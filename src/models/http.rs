@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why there is no client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    #[error("the key holds characters no key has")]
+    #[error("the key contains invalid characters")]
     Key,
     #[error("failed to set up TLS: {0}")]
     Tls(String),

@@ -140,5 +140,5 @@ impl ModelResponse {
 }
 
 fn no_picture() -> Failure {
-    Failure::fatal(Fatal::Request, "no picture to look at")
+    Failure::fatal(Fatal::Request, "no picture to analyse")
 }

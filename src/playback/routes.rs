@@ -62,7 +62,7 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
             ("x-watchtower-behind" = Option<u64>, description = "Seconds the picture is old until the next keyframe"),
         )),
         (status = 400, description = "The offer can't be used", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
-        (status = 404, description = "There is no such stream", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 404, description = "Stream not found", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 406, description = "Accept leaves SDP out", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 409, description = "The stream has nothing yet of what is offered: no picture, or no sound", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 413, description = "The offer is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
@@ -126,7 +126,7 @@ async fn watch(
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag", description = "Candidates (RFC 8840)"),
     responses(
         (status = 204, description = "Taken"),
-        (status = 404, description = "There is no such session", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 404, description = "Session not found", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 412, description = "The session has another entity tag", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 413, description = "It is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as a fragment", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
@@ -175,8 +175,8 @@ async fn trickle(
         ("session" = String, Path, description = "As `Location` named it"),
     ),
     responses(
-        (status = 200, description = "It has ended"),
-        (status = 404, description = "There is no such session", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 200, description = "Session ended"),
+        (status = 404, description = "Session not found", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     )
 )]
 async fn end(

@@ -102,7 +102,7 @@ fn item(item: &Value) -> Item {
             .chars()
             .take(LONGEST_REASON)
             .collect();
-        format!("it answered {} {text}", item["status"])
+        format!("HTTP {} {text}", item["status"])
     };
     match item["status"].as_u64() {
         // 409: there already, from the time before.

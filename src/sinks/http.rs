@@ -116,7 +116,7 @@ impl Http {
                 // A success that breaks off may be one or not.
                 Err(error) => {
                     return Err(Outcome::retry(format!(
-                        "its answer broke off: {}",
+                        "response truncated: {}",
                         reason(error)
                     )));
                 }
@@ -164,7 +164,7 @@ impl Answer {
     pub(super) fn why(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let text: String = printable(&text).chars().take(LONGEST_DETAIL).collect();
-        format!("it answered {} {}", self.status, text.trim())
+        format!("HTTP {} {}", self.status, text.trim())
             .trim_end()
             .to_owned()
     }

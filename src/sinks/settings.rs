@@ -22,7 +22,7 @@ pub struct SinkSettings {
     pub token: Option<Secret>,
     /// Signing key of webhooks; from the environment alone.
     pub secret: Option<Secret>,
-    /// This bad or worse.
+    /// Minimum severity.
     pub minimum_severity: Severity,
     /// Empty: all.
     pub agents: Vec<String>,

@@ -118,7 +118,7 @@ impl Splunk {
     fn sent(&mut self, said: &Value) -> Outcome {
         let Some(ack) = said["ackId"].as_u64() else {
             return Outcome::retry(
-                "it gave no ackId: turn indexer acknowledgement on for the token, or acknowledge off here",
+                "no ackId in the response: enable indexer acknowledgement for the token, or set acknowledge = false",
             );
         };
         self.tickets += 1;

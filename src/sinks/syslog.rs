@@ -312,7 +312,7 @@ impl Syslog {
     fn explained(&self, why: &str) -> String {
         let asked = why.contains("CertificateRequired") && self.may_be_asked_who;
         let hint = match asked {
-            true => " (it wants a client certificate: set client_certificate and client_key)",
+            true => " (client certificate required: set client_certificate and client_key)",
             false => "",
         };
         format!("{}{hint}", printable(why))

@@ -52,7 +52,7 @@ impl Template {
             match (number, &json) {
                 (0, _) => template.is_json = json.is_ok(),
                 (_, Err(error)) if template.is_json => {
-                    return Err(format!("template: no JSON comes of it{of}: {error}"));
+                    return Err(format!("template: output is not JSON{of}: {error}"));
                 }
                 _ => {}
             }
@@ -236,7 +236,7 @@ mod tests {
         let told = fault(json, "").unwrap();
         assert!(
             told.starts_with(
-                "template: no JSON comes of it (of an incident that is acknowledged): "
+                "template: output is not JSON (of an incident that is acknowledged): "
             ),
             "{told}"
         );

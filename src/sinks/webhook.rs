@@ -104,7 +104,7 @@ impl Destination for Webhook {
                     if self.preset == Some(Preset::Teams) && says_throttled(&answer.body) =>
                 {
                     return Outcome::Retry {
-                        why: "it answered 200 and, in its body, 429".to_owned(),
+                        why: "HTTP 200 with status 429 in the body".to_owned(),
                         after: None,
                         blame: Blame::Receiver,
                     };

@@ -143,6 +143,12 @@ impl Chromium {
             .await;
     }
 
+    /// Sets the time zone of pages opened from now on, by its IANA name.
+    pub async fn time_zone(&self, name: &str) {
+        let zone = json!({"timezoneId": name});
+        self.devtools("Emulation.setTimezoneOverride", zone).await;
+    }
+
     pub async fn forget_cookies(&self) {
         let url = format!("{}/cookie", self.session);
         let answer = self.client.delete(url).send().await.expect("it answers");

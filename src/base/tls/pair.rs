@@ -98,7 +98,7 @@ impl Certificate {
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = if self.names.is_empty() {
-            "no name at all".to_owned()
+            "no host name".to_owned()
         } else {
             self.names.join(", ")
         };

@@ -59,9 +59,7 @@ pub enum PublishError {
     },
     #[error("failed to reach {address}: {reason}")]
     Unreachable { address: String, reason: String },
-    #[error(
-        "{address} did not take the stream: is it an RTMP server, and are stream name and key right?"
-    )]
+    #[error("{address} rejected the stream: check the RTMP server, stream name and key")]
     Refused { address: String },
     #[error("{address} closed the connection after {} s of the stream", played.as_secs())]
     Closed { address: String, played: Duration },

@@ -178,7 +178,7 @@ async fn servers_that_do_not_play_along_are_named() {
     // Server that closes the connection at once.
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("binds");
     let closer = thread::spawn(move || drop(listener.accept()));
-    insta::assert_snapshot!(shown(error(&file, &url).await), @"127.0.0.1:PORT did not take the stream: is it an RTMP server, and are stream name and key right?");
+    insta::assert_snapshot!(shown(error(&file, &url).await), @"127.0.0.1:PORT rejected the stream: check the RTMP server, stream name and key");
     closer.join().expect("closes");
     let text = error(&file, "rtmp://no-such-host.invalid/live/team").await;
     assert!(

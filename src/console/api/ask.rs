@@ -55,10 +55,10 @@ pub(crate) struct Question {
     question: String,
 }
 
-/// Answer of the record to a question.
+/// Answer to a question, from screen text and findings.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Answer {
-    /// False: the record does not say.
+    /// False: no data.
     known: bool,
     answer: String,
     /// Oldest first, at most 8.

@@ -67,8 +67,8 @@ pub(crate) struct Resume {
     params(Resume, ("last-event-id" = Option<String>, Header, description = "The id of the last event seen, or a finding's")),
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
-        (status = 400, description = "Something about the request is not as expected", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The record can't be read now", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Invalid request", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Database unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn events(

@@ -23,7 +23,7 @@ pub(crate) struct FindingsQuery {
     agent: Option<String>,
     stream: Option<String>,
     incident: Option<Uuid>,
-    /// This bad or worse.
+    /// Minimum severity.
     severity: Option<Severity>,
     /// All of these words, each from its beginning; the first 16 count.
     #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
@@ -74,7 +74,7 @@ pub(crate) struct SearchQuery {
     limit: Option<usize>,
 }
 
-/// A line that stood on a screen, and what the screen looked like.
+/// Line of screen text, with the still of the screen.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HitShown {
     #[serde(flatten)]

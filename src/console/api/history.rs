@@ -219,9 +219,9 @@ impl From<Spend> for SpentOn {
     params(("file" = String, Path, description = "The SHA-256 of the picture and `.jpg`")),
     responses(
         (status = 200, content_type = "image/jpeg", body = Vec<u8>, headers(("etag" = String, description = "The SHA-256, in quotes"))),
-        (status = 304, description = "It is what `If-None-Match` names"),
-        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The record can't be read now", body = Problem, content_type = "application/problem+json"),
+        (status = 304, description = "Not modified (`If-None-Match`)"),
+        (status = 404, description = "Not found", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Database unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn evidence(

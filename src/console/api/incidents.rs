@@ -45,7 +45,7 @@ pub(crate) struct IncidentsQuery {
     category: Option<String>,
     stream: Option<String>,
     agent: Option<String>,
-    /// This bad or worse.
+    /// Minimum severity.
     severity: Option<Severity>,
     /// Seen at or after (RFC 3339).
     since: Option<Timestamp>,
@@ -182,7 +182,7 @@ pub(crate) struct IncidentShown {
     before: Option<StillShown>,
     after: Option<StillShown>,
     best_evidence: Option<ProofShown>,
-    /// Stills of its first and its worst moment.
+    /// Stills of its first and its peak moment.
     stills: Vec<ProofStill>,
     /// Suppression that covers it.
     lesson: Option<Suppression>,
@@ -239,8 +239,8 @@ impl From<KeptStill> for ProofStill {
     params(("id" = Uuid, Path, description = "The incident's")),
     responses(
         (status = 200, body = IncidentShown, headers(("etag" = String, description = "Its version and, behind a hyphen, of what is shown"))),
-        (status = 304, description = "It is what `If-None-Match` names"),
-        (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
+        (status = 304, description = "Not modified (`If-None-Match`)"),
+        (status = 404, description = "Incident not found", body = Problem, content_type = "application/problem+json"),
         Failed,
     )
 )]
@@ -312,7 +312,7 @@ fn shown(
     params(("id" = Uuid, Path, description = "The incident's")),
     responses(
         (status = 200, body = List<Transcript>),
-        (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Incident not found", body = Problem, content_type = "application/problem+json"),
         Failed,
     )
 )]
@@ -341,7 +341,7 @@ pub(crate) struct StatusBody {
     #[schema(max_length = 2000)]
     #[serde(default)]
     why: String,
-    /// With closed: its like is no news from now on.
+    /// With closed: suppress similar findings from now on.
     #[serde(default)]
     false_positive: bool,
     /// As last seen; `If-Match` says the same.

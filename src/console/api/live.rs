@@ -124,7 +124,7 @@ pub(crate) async fn budget(State(state): State<AppState>) -> Json<Standing> {
             ("x-frame-seq" = u64, description = "Counts the stream's frames"),
             ("x-frame-pts-ms" = i64, description = "Milliseconds on the stream's own clock"),
         )),
-        (status = 304, description = "It is what `If-None-Match` names"),
+        (status = 304, description = "Not modified (`If-None-Match`)"),
         (status = 400, description = "The name can't be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No live stream of that name has a picture", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The screen has not been read yet", body = Problem, content_type = "application/problem+json"),

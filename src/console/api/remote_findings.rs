@@ -39,9 +39,9 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
     tag = "findings",
     request_body = Finding,
     responses(
-        (status = 200, description = "It was known already", body = Finding),
+        (status = 200, description = "Already stored", body = Finding),
         (status = 201, body = Finding),
-        (status = 429, description = "Too many agents on other machines", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many remote agents", body = Problem, content_type = "application/problem+json"),
         Failed,
         NotDone,
     )

@@ -26,7 +26,7 @@ pub struct Endpoints {
 #[derive(Debug, Serialize, ToSchema)]
 struct Door {
     port: u16,
-    /// Nobody on another machine gets in.
+    /// Local connections only.
     this_machine_only: bool,
 }
 

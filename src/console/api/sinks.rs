@@ -57,7 +57,7 @@ pub(crate) struct DeadQuery {
     params(("name" = String, Path, description = "The sink's, as in `watchtower.toml`"), DeadQuery),
     responses(
         (status = 200, body = List<Buried>),
-        (status = 404, description = "There is no such sink", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Sink not found", body = Problem, content_type = "application/problem+json"),
         Failed,
     )
 )]
@@ -95,8 +95,8 @@ pub(crate) struct SentAgain {
         ("event" = Uuid, Path, description = "The dead letter's"),
     ),
     responses(
-        (status = 202, description = "It is tried as soon as possible", body = SentAgain),
-        (status = 404, description = "There is no such sink, dead letter, or what it tells of is kept no more", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "Queued for delivery", body = SentAgain),
+        (status = 404, description = "Sink or dead letter not found, or its event was removed by retention", body = Problem, content_type = "application/problem+json"),
         Failed,
     )
 )]

@@ -53,8 +53,8 @@ pub(crate) struct Remover {
     tag = "incidents",
     params(("id" = Uuid, Path, description = "Id of the suppression"), Remover),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, description = "No such suppression", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "Removed"),
+        (status = 404, description = "Suppression not found", body = Problem, content_type = "application/problem+json"),
         Failed,
     )
 )]

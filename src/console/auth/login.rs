@@ -68,11 +68,11 @@ struct Given {
     security(()),
     request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 303, description = "Signed in, or there is no token to show; the cookie holds for a week"),
+        (status = 303, description = "Signed in, or no token configured; the cookie is valid for a week"),
         (status = 400, description = "No such form", body = String, content_type = "text/html"),
-        (status = 401, description = "That is not the token", body = String, content_type = "text/html"),
+        (status = 401, description = "Invalid token", body = String, content_type = "text/html"),
         (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
-        (status = 429, description = "Too many wrong tokens", body = String, content_type = "text/html"),
+        (status = 429, description = "Too many invalid tokens", body = String, content_type = "text/html"),
     )
 )]
 async fn login(
@@ -129,7 +129,7 @@ async fn login(
     tag = "service",
     security(()),
     responses(
-        (status = 303, description = "Signed out; whoever has no session is, too"),
+        (status = 303, description = "Signed out"),
         (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
     )
 )]

@@ -20,20 +20,20 @@ const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
 #[openapi(
     info(
         title = "Watchtower",
-        description = "A shared screen in over RTMP, a panel of AI analysts in front of it, findings with proof out. Lists are newest first and answer a cursor (`next`); errors are application/problem+json (RFC 9457); times are RFC 3339, UTC. Without WATCHTOWER_CONSOLE_TOKEN only requests that plainly come from this machine pass.",
+        description = "AI analysts for a live screen share: RTMP in, WebRTC out, findings with evidence. Lists are newest first and answer a cursor (`next`); errors are application/problem+json (RFC 9457); times are RFC 3339, UTC. Without WATCHTOWER_CONSOLE_TOKEN only local connections are accepted.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(Problem)),
     // Without a token this machine needs none.
     security((), ("token" = []), ("session" = [])),
     tags(
-        (name = "live", description = "What is there now"),
-        (name = "findings", description = "What analysts report"),
-        (name = "incidents", description = "What findings add up to, and what people decide"),
-        (name = "history", description = "Looking back"),
-        (name = "sinks", description = "Where findings go"),
+        (name = "live", description = "Current state"),
+        (name = "findings", description = "Findings of the analysts"),
+        (name = "incidents", description = "Incidents and their triage"),
+        (name = "history", description = "Screen history, search and shift reports"),
+        (name = "sinks", description = "Sinks and dead letters"),
         (name = "media", description = "Watching, by WHEP (draft-ietf-wish-whep)"),
-        (name = "service", description = "For machines that look after this one"),
+        (name = "service", description = "Health, readiness and metrics"),
     ),
     modifiers(&Access)
 )]
@@ -87,9 +87,9 @@ pub(crate) fn finished(mut api: OpenApi) -> Bytes {
             }
             let answers: &[_] = if !FREE.contains(&path.as_str()) {
                 &[
-                    ("401", "The token is missing or wrong"),
-                    ("403", "Not from this machine, or from another site's page"),
-                    ("429", "Too many wrong tokens from this address"),
+                    ("401", "Missing or invalid token"),
+                    ("403", "Not a local connection, or a cross-site request"),
+                    ("429", "Too many invalid tokens from this address"),
                 ]
             } else if operation.request_body.is_some() {
                 &[

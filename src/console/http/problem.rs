@@ -29,10 +29,10 @@ fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) enum Failed {
-    /// Something about the request is not as expected
+    /// Invalid request
     #[response(status = 400, content_type = "application/problem+json")]
     Request(Problem),
-    /// The record can't be read or written now
+    /// Database unavailable
     #[response(status = 503, content_type = "application/problem+json")]
     Store(Problem),
 }
@@ -41,19 +41,19 @@ pub(crate) enum Failed {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) enum NotDone {
-    /// There is none of that id
+    /// Not found
     #[response(status = 404, content_type = "application/problem+json")]
     Missing(Problem),
-    /// It has changed meanwhile, or is like that already
+    /// Changed meanwhile, or already in that state
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(Problem),
     /// The body is too large
     #[response(status = 413, content_type = "application/problem+json")]
     Large(Problem),
-    /// The body is not declared as JSON
+    /// Content-Type is not JSON
     #[response(status = 415, content_type = "application/problem+json")]
     Kind(Problem),
-    /// The body is JSON of another shape
+    /// The body does not match the schema
     #[response(status = 422, content_type = "application/problem+json")]
     Shape(Problem),
 }

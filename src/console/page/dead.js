@@ -1,7 +1,8 @@
 // Events that a receiver has refused for good, to be sent again.
 
 import { ask, send } from './api.js';
-import { clock, el, fill, foreign, words } from './dom.js';
+import { el, fill, foreign, words } from './dom.js';
+import { clock, number } from './format.js';
 
 /** @import {Buried, List, Sink} from './types' */
 
@@ -12,7 +13,7 @@ export function deadLetters({ name, dead }) {
     class: 'dead',
     /** @param {Event} event */
     ontoggle: (event) => /** @type {HTMLDetailsElement} */ (event.target).open && show(list, name),
-  }, el('summary', {}, `Dead letters: ${name} (${dead})`), list);
+  }, el('summary', {}, `Dead letters: ${name} (${number(dead)})`), list);
 }
 
 /** @param {Element} list @param {string} sink @param {string} [cursor] */

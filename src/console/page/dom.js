@@ -58,20 +58,6 @@ export function refill(where, ...children) {
   });
 }
 
-/** Time of day, with the date when it is another one. @param {string} stamp */
-export function clock(stamp) {
-  const when = new Date(stamp);
-  return el('time', { class: 'clock', dateTime: stamp, title: when.toISOString() }, day(when));
-}
-
-/** @param {Date} when */
-const day = (when) => (when.toDateString() === new Date().toDateString() ? when.toLocaleTimeString() : when.toLocaleString());
-
-/** On the next day what was today is another day. */
-export function reclock() {
-  for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll('time.clock'))) time.textContent = day(new Date(time.dateTime));
-}
-
 /** The worst last. @type {Severity[]} */
 export const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
 
@@ -105,9 +91,6 @@ export function save(name, type, text) {
   el('a', { href: url, download: name }).click();
   URL.revokeObjectURL(url);
 }
-
-/** @param {number} micro */
-export const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;
 
 /** Where an incident is shown. @param {string} id @param {string} title */
 export const toIncident = (id, title) => el('a', { href: `/?view=incidents&incident=${id}`, dir: 'auto', class: 'foreign' }, title);

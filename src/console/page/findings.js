@@ -1,6 +1,7 @@
 // The list of findings, newest first.
 
-import { clock, el, foreign, mark, soon, toIncident } from './dom.js';
+import { el, foreign, mark, soon, toIncident } from './dom.js';
+import { clock } from './format.js';
 
 /** @import {Finding} from './types' */
 

@@ -2,13 +2,14 @@
 // was blind, what models cost.
 
 import { ask } from './api.js';
-import { at, el, fill, mark, plain, save, toIncident, usd, words } from './dom.js';
+import { at, el, fill, mark, plain, save, toIncident, words } from './dom.js';
+import { counted, fullClock, inUtc, number, usd, utc, withTimes } from './format.js';
 import { Span } from './span.js';
 
 /** @import {Done, Handover, Incident, List, SpentOn} from './types' */
 
-/** @typedef {{id: string, title: string, when: string}} Blind */
-/** @typedef {Omit<Handover, 'more'> & {open: Incident[], opened: Incident[], blind: Blind[], more: string, zone: string}} Report */
+/** When one began, in words around that time. @typedef {{id: string, title: string, said: string, at: string, after: string}} Blind */
+/** @typedef {Omit<Handover, 'more'> & {open: Incident[], opened: Incident[], blind: Blind[], more: string}} Report */
 
 /** @type {[number, string][]} */
 const LENGTHS = [[1, 'hour'], [4, '4 hours'], [8, '8 hours'], [12, '12 hours'], [24, 'day']];
@@ -20,9 +21,6 @@ export function prepare() {
   at('print').addEventListener('click', () => print());
   at('save').addEventListener('click', () => report && save('handover.md', 'text/markdown', markdown(report)));
 }
-
-/** UTC, and the reader's own. @param {string} stamp */
-const both = (stamp) => `${stamp.slice(0, 16).replace('T', ' ')} UTC (${new Date(stamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })})`;
 
 /** @param {URLSearchParams} query */
 export function show(query) {
@@ -59,7 +57,6 @@ async function load() {
     blind: blindSpots(open.items, seen.items, shift),
     more: [open.next && 'open incidents', seen.next && 'incidents in this period', shift.more && 'actions and notes']
       .filter(Boolean).join(', '),
-    zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
   };
   draw(report);
 }
@@ -82,9 +79,9 @@ function blindSpots(open, seen, { done, until }) {
   const told = new Set([...lasting.map(({ id }) => id), ...over.map(({ incident }) => incident)]);
   const later = seen.filter((incident) => isOwn(incident) && !told.has(incident.id));
   return [
-    ...lasting.map(({ id, title, last_seen }) => ({ id, title, when: `ongoing since ${both(last_seen)}` })),
-    ...over.map(({ incident, title, text }) => ({ id: incident, title, when: text })),
-    ...later.map(({ id, title, first_seen }) => ({ id, title, when: `since ${both(first_seen)}, resolved later` })),
+    ...lasting.map(({ id, title, last_seen }) => ({ id, title, said: 'ongoing since ', at: last_seen, after: '' })),
+    ...over.map(({ incident, title, text }) => ({ id: incident, title, said: text, at: '', after: '' })),
+    ...later.map(({ id, title, first_seen }) => ({ id, title, said: 'since ', at: first_seen, after: ', resolved later' })),
   ];
 }
 
@@ -95,42 +92,43 @@ const deed = ({ status, text }) => (status ? `${DID[status]}${text ? `: ${text}`
 const none = (rows, said) => (rows.length ? rows : [el('li', { class: 'quiet' }, said)]);
 /** @param {SpentOn} spent */
 const cost = ({ provider, model, requests, prompt_tokens, output_tokens, micro_usd }) => (
-  `${provider} ${model}: ${requests} requests, ${prompt_tokens} + ${output_tokens} tokens, ${usd(micro_usd)}`);
+  `${provider} ${model}: ${counted(requests, 'request')}, ${number(prompt_tokens)} + ${number(output_tokens)} tokens, ${usd(micro_usd)}`);
 
 /** @param {Report} report */
-function draw({ since, until, open, opened, blind, done, spent, more, zone }) {
+function draw({ since, until, open, opened, blind, done, spent, more }) {
   fill(
     at('report'),
     el('h2', {}, 'Handover'),
-    el('p', {}, `${both(since)} to ${both(until)}; local time zone: ${zone}.`, more && ` Showing first 1,000: ${more}.`),
-    el('h3', {}, `Open (${open.length})`),
+    el('p', {}, fullClock(since), ' to ', fullClock(until), '.', more && ` Showing first 1,000: ${more}.`),
+    el('h3', {}, `Open (${number(open.length)})`),
     el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}`)), 'No open incidents')),
-    el('h3', {}, `New this shift (${opened.length})`),
+      ` ${incident.status}, ${number(incident.count)}×, since `, fullClock(incident.first_seen))), 'No open incidents')),
+    el('h3', {}, `New this shift (${number(opened.length)})`),
     el('ol', {}, ...none(opened.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, ${both(incident.first_seen)}`)), 'No new incidents')),
-    el('h3', {}, `Actions and notes (${done.length})`),
-    el('ol', {}, ...none(done.map((one) => el('li', {}, `${both(one.at)} `, el('b', {}, one.by), ` ${deed(one)} — `,
+      ` ${incident.status}, `, fullClock(incident.first_seen))), 'No new incidents')),
+    el('h3', {}, `Actions and notes (${number(done.length)})`),
+    el('ol', {}, ...none(done.map((one) => el('li', {}, fullClock(one.at), ' ', el('b', {}, one.by), ' ', ...withTimes(deed(one), fullClock), ' — ',
       toIncident(one.incident, one.title))), 'No actions')),
     el('h3', {}, 'Monitoring gaps'),
-    el('ol', {}, ...none(blind.map(({ id, title, when }) => el('li', {}, toIncident(id, title), ` ${when}`)), 'None')),
+    el('ol', {}, ...none(blind.map(({ id, title, said, at: when, after }) => el('li', {},
+      toIncident(id, title), ' ', ...withTimes(said, fullClock), when && fullClock(when), after)), 'None')),
     el('h3', {}, 'LLM cost'),
     el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'None')),
   );
 }
 
 /** @param {Report} report */
-function markdown({ since, until, open, opened, blind, done, spent, more, zone }) {
+function markdown({ since, until, open, opened, blind, done, spent, more }) {
   /** @param {string[]} rows @param {string} said */
   const list = (rows, said) => (rows.length ? rows.map((row) => `- ${row}`) : [said]);
   /** @param {Incident} incident */
-  const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${incident.count}×, since ${both(incident.first_seen)}, ${incident.id})`;
+  const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${number(incident.count)}×, since ${utc(incident.first_seen)}, ${incident.id})`;
   return [
-    '# Handover', '', `${both(since)} to ${both(until)}; local time zone: ${zone}.${more && ` Showing first 1,000: ${more}.`}`, '',
+    '# Handover', '', `${utc(since)} to ${utc(until)}.${more && ` Showing first 1,000: ${more}.`}`, '',
     '## Open', '', ...list(open.map(told), 'No open incidents'), '',
     '## New this shift', '', ...list(opened.map(told), 'No new incidents'), '',
-    '## Actions and notes', '', ...list(done.map((one) => `${both(one.at)} ${plain(one.by)} ${plain(deed(one))} (${plain(one.title)})`), 'No actions'), '',
-    '## Monitoring gaps', '', ...list(blind.map(({ id, title, when }) => `${plain(title)} ${plain(when)} (${id})`), 'None'), '',
+    '## Actions and notes', '', ...list(done.map((one) => `${utc(one.at)} ${plain(one.by)} ${plain(inUtc(deed(one)))} (${plain(one.title)})`), 'No actions'), '',
+    '## Monitoring gaps', '', ...list(blind.map(({ id, title, said, at: when, after }) => `${plain(title)} ${plain(`${inUtc(said)}${when && utc(when)}${after}`)} (${id})`), 'None'), '',
     '## LLM cost', '', ...list(spent.map((one) => plain(cost(one))), 'None'), '',
   ].join('\n');
 }

@@ -1,7 +1,8 @@
 // Screenshots over time, and when incidents began.
 
 import { ask } from './api.js';
-import { SEVERITIES, at, clock, el, fill, words } from './dom.js';
+import { SEVERITIES, at, el, fill, words } from './dom.js';
+import { clock, counted, duration, full, minute, monthDay, timed } from './format.js';
 import { Pages } from './pages.js';
 import { Span } from './span.js';
 import { thumbnail } from './viewer.js';
@@ -56,7 +57,7 @@ async function draw() {
     // Something else was chosen meanwhile.
     if (mine !== latest) return;
     drawScale(incidents.items, since.getTime(), until.getTime());
-    at('past').textContent = `${some(incidents, 'incident')}, ${stills.count('screenshot')}${thinned ? `: one per ${lasting(apart)} and stream` : ''}`;
+    at('past').textContent = `${some(incidents, 'incident')}, ${stills.count('screenshot')}${thinned ? `: one per ${duration(apart)} and stream` : ''}`;
   } catch (error) {
     if (mine !== latest) return;
     at('past').textContent = words(error);
@@ -78,25 +79,20 @@ function drawScale(incidents, since, until) {
     at('scale'),
     ...[0, 25, 50, 75, 100].map((percent) => {
       const when = new Date(since + length * percent / 100);
-      const shown = hour(when, length);
-      const tick = el('button', { type: 'button', class: 'hour', title: `Zoom to ${when.toLocaleString()}`, onclick: () => span.closer(when) },
-        el('time', { dateTime: when.toISOString() }, shown));
+      const shown = el('time', { dateTime: when.toISOString() });
+      const tick = el('button', { type: 'button', class: 'hour', onclick: () => span.closer(when) }, shown);
       tick.style.left = `${percent}%`;
-      return tick;
+      return timed(tick, () => {
+        shown.textContent = length > 24 * HOUR ? monthDay(when) : minute(when);
+        tick.title = `Zoom to ${full(when)}`;
+      });
     }),
     ...marks(incidents, since, (time) => (time - since) / length * 100),
   );
 }
 
-/** @param {number} seconds */
-const lasting = (seconds) => (seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`);
-
 /** @param {List<unknown>} list @param {string} what */
-const some = ({ items, next }, what) => `${next ? 'latest ' : ''}${items.length} ${what}${items.length === 1 ? '' : 's'}`;
-
-/** @param {Date} when @param {number} span */
-const hour = (when, span) => (span > 24 * HOUR ? when.toLocaleDateString([], { weekday: 'short', day: 'numeric' })
-  : when.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
+const some = ({ items, next }, what) => `${next ? 'latest ' : ''}${counted(items.length, what)}`;
 
 /** Incidents as marks far enough apart to be hit (WCAG 2.2, 2.5.8): those that
  * would be nearer share one, which leads to the worst of them.
@@ -122,10 +118,9 @@ function marks(incidents, since, across) {
       href: `/?view=incidents&incident=${incident.id}`,
       class: 'tick',
       'data-severity': incident.severity,
-      title: `${incident.title}${others}, ${new Date(incident.first_seen).toLocaleString()}`,
       'aria-label': `${incident.severity}: ${incident.title}${others}`,
     });
     mark.style.left = `${left}%`;
-    return mark;
+    return timed(mark, () => { mark.title = `${incident.title}${others}, ${full(incident.first_seen)}`; });
   });
 }

@@ -2,7 +2,8 @@
 
 import { ask, unlearn } from './api.js';
 import { known } from './dialog.js';
-import { at, clock, el, fill, foreign, mark, quotes, refill, save, usd, words } from './dom.js';
+import { at, el, fill, foreign, mark, quotes, refill, save, words } from './dom.js';
+import { clock, counted, duration, foreignTimed, number, usd } from './format.js';
 import { opinion, verdictOf } from './opinions.js';
 import { MOMENTS, markdown } from './report.js';
 import { picture, thumbnail } from './viewer.js';
@@ -95,7 +96,7 @@ function parts(incident, said) {
       el('button', { type: 'button', onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
       el('button', { type: 'button', onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
     ...once(stills).map((still) => proof(still, incident)),
-    newest && el('section', {}, el('h3', {}, 'Summary'), foreign(newest.detail, 'p'), ...quotes(newest.evidence),
+    newest && el('section', {}, el('h3', {}, 'Summary'), foreignTimed(newest.detail, 'p'), ...quotes(newest.evidence),
       newest.mitre.length > 0 && el('p', { class: 'quiet' }, `ATT&CK ${newest.mitre.join(', ')}`)),
     newest?.recommended_action && el('p', { class: 'action' }, el('b', {}, 'Recommended action: '), foreign(newest.recommended_action)),
     (incident.before || incident.after) && el('div', { class: 'around' }, around('Before', incident.before), around('After', incident.after)),
@@ -121,12 +122,9 @@ async function loud(lesson) {
   await again();
 }
 
-/** @param {number} count @param {string} what */
-const counted = (count, what) => `${count} ${what}${count === 1 ? '' : 's'}`;
-
 /** @param {Cost} cost */
 const spent = (cost) => cost.requests > 0
-  && ` · ${counted(cost.requests, 'request')}, ${cost.prompt_tokens} + ${cost.output_tokens} tokens, ${usd(cost.micro_usd)}`;
+  && ` · ${counted(cost.requests, 'request')}, ${number(cost.prompt_tokens)} + ${number(cost.output_tokens)} tokens, ${usd(cost.micro_usd)}`;
 
 /** @param {Event} event */
 async function copied({ target }) {
@@ -169,7 +167,7 @@ function timeline({ findings, decisions, notes }) {
     ...notes.map(({ at: when, by, text }) => /** @type {[string, string]} */ ([when, `${by} added note: ${text}`])),
   ];
   events.sort(([a], [b]) => Date.parse(a) - Date.parse(b));
-  return events.map(([when, what]) => el('li', {}, clock(when), ' ', foreign(what)));
+  return events.map(([when, what]) => el('li', {}, clock(when), ' ', foreignTimed(what)));
 }
 
 /** Fetched when somebody wants to see it. @param {string} id */
@@ -197,7 +195,7 @@ function transcript({ agent, purpose, asked_at, took_ms, model, instructions_sha
     'li',
     {},
     el('p', { class: 'said-by' }, el('b', {}, agent), ` · ${model.provider} ${model.name} · ${purpose === 'look' ? 'scan' : purpose} · `, clock(asked_at),
-      ` · latency ${(took_ms / 1000).toFixed(1)} s`, spent(cost)),
+      ` · latency ${duration(took_ms / 1000)}`, spent(cost)),
     el('p', { class: 'quiet' }, 'System prompt SHA-256: ', el('code', { title: 'The system prompt itself is not retained' }, instructions_sha256)),
     el('h4', {}, 'Prompt'), foreign(question, 'pre'),
     el('h4', {}, 'Images, secrets redacted'), el('ul', {}, ...shown),

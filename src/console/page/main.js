@@ -1,9 +1,10 @@
 import { ask } from './api.js';
 import { Boxes } from './boxes.js';
 import { help } from './dialog.js';
-import { at, el, fill, reclock, refill, soon, words } from './dom.js';
+import { at, el, fill, refill, soon, words } from './dom.js';
 import { Events } from './events.js';
 import { Findings } from './findings.js';
+import { full, minute, retime, setZone, zone, zoneMark } from './format.js';
 import { prepare as prepareHandover, show as showHandover } from './handover.js';
 import { show as showHistory } from './history.js';
 import { refresh, show as showIncident } from './incident.js';
@@ -131,12 +132,17 @@ function showTheme() {
   if (theme) document.documentElement.dataset.theme = theme;
 }
 
-let today = new Date().toDateString();
+const zones = /** @type {HTMLSelectElement} */ (at('zone'));
+// A browser that reloads a page keeps what was chosen on it.
+zones.value = zone();
+zones.addEventListener('change', () => {
+  setZone(zones.value === 'local' ? 'local' : 'utc');
+  showTime();
+});
 function showTime() {
   const now = new Date();
-  if (now.toDateString() !== today) reclock();
-  today = now.toDateString();
-  fill(at('now'), el('time', { dateTime: now.toISOString(), title: now.toLocaleString() }, `${now.toISOString().slice(11, 16)} UTC`));
+  fill(at('now'), el('time', { dateTime: now.toISOString(), title: full(now, zone() === 'utc' ? 'local' : 'utc') }, `${minute(now)} ${zoneMark(now)}`));
+  retime();
 }
 
 player.addEventListener('state', (event) => {

@@ -38,6 +38,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "dom.js",
     "events.js",
     "findings.js",
+    "format.js",
     "handover.js",
     "history.js",
     "incident.js",

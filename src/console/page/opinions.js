@@ -1,6 +1,7 @@
 // Analysts' opinions on each other's findings, and the verdict.
 
-import { clock, el, foreign, mark, quotes } from './dom.js';
+import { el, foreign, mark, quotes } from './dom.js';
+import { clock } from './format.js';
 
 /** @import {Judgement, Opinion} from './types' */
 

@@ -2,6 +2,7 @@
 
 import { ask } from './api.js';
 import { el, words } from './dom.js';
+import { counted } from './format.js';
 
 /** @import {List} from './types' */
 
@@ -38,8 +39,7 @@ export class Pages {
 
   /** Counts them, as far as is known. @param {string} what */
   count(what) {
-    const shown = this.#list.children.length;
-    return `${shown}${this.#next ? '+' : ''} ${what}${shown === 1 && !this.#next ? '' : 's'}`;
+    return counted(this.length, what, Boolean(this.#next));
   }
 
   get length() {

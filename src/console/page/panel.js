@@ -1,7 +1,8 @@
 // The analysts: state, latest findings and discussion of each.
 
 import { ask } from './api.js';
-import { at, clock, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
+import { at, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
+import { clock, counted } from './format.js';
 import { opinion, verdictOf } from './opinions.js';
 
 /** @import {Agent, Change, Child, Finding, Incident, List} from './types' */
@@ -99,8 +100,8 @@ const exchange = ({ id, title, severity, opinions, verdict }) => [
 /** @param {Agent} agent @param {Finding[]} latest @returns {Child[]} */
 const column = ({ name, state, since, provider, model, looks, findings }, latest) => [
   el('h3', {}, name),
-  el('p', { class: 'doing' }, state, ' ', clock(since)),
-  el('p', { class: 'quiet' }, `${provider} ${model} · ${looks} scans · ${findings} findings`),
+  el('p', { class: 'doing' }, state, ' since ', clock(since)),
+  el('p', { class: 'quiet' }, `${provider} ${model} · ${counted(looks, 'scan')} · ${counted(findings, 'finding')}`),
   el('ol', {}, ...latest.map(({ severity, observed_at, incident, title }) => el(
     'li', {}, mark(severity), ' ', clock(observed_at), ' ', incident ? toIncident(incident, title) : foreign(title)))),
 ];

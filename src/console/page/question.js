@@ -1,7 +1,8 @@
 // A question in words, answered from what was on the screens.
 
 import { send } from './api.js';
-import { at, clock, el, fill, foreign, given, toIncident, usd, words } from './dom.js';
+import { at, el, fill, foreign, given, toIncident, words } from './dom.js';
+import { clock, foreignTimed, usd } from './format.js';
 import { thumbnail } from './viewer.js';
 
 /** @import {Answer, Citation} from './types' */
@@ -17,7 +18,7 @@ export function prepare() {
       const said = await send('/api/ask', { question: given('question', 'question') });
       fill(
         at('answer'),
-        foreign(said.answer, 'p'),
+        foreignTimed(said.answer, 'p'),
         said.known && el('ol', {}, ...said.citations.map(citation)),
         said.note && el('p', { class: 'note' }, said.note),
         el('p', { class: 'quiet' }, by(said)),

@@ -1,6 +1,7 @@
 // An incident as Markdown. Text of a screen can't break out of it.
 
-import { plain, usd } from './dom.js';
+import { plain } from './dom.js';
+import { counted, inUtc, number, usd, utc } from './format.js';
 import { SAYS } from './opinions.js';
 
 /** @import {Dossier} from './types' */
@@ -17,16 +18,16 @@ export function markdown(incident) {
   const lines = [
     `# ${plain(incident.title)}`, '',
     `- id: ${incident.id}`, `- severity: ${incident.severity}`, `- status: ${incident.status}`,
-    `- stream: ${plain(incident.stream)}`, `- first seen: ${incident.first_seen}`, `- last seen: ${incident.last_seen}`,
-    `- findings: ${incident.count}, by ${incident.agents.map(plain).join(', ')}`,
-    `- models: ${cost.requests} requests, ${cost.prompt_tokens} + ${cost.output_tokens} tokens, ${usd(cost.micro_usd)}`, '',
-    ...(newest ? ['## Summary', '', plain(newest.detail), '', `Recommended action: ${plain(newest.recommended_action)}`, ''] : []),
-    '## Evidence', '', ...stills.map(({ moment, seen_at, sha256 }) => `- ${MOMENTS[moment] ?? moment}, ${seen_at}, SHA-256 ${sha256}`),
+    `- stream: ${plain(incident.stream)}`, `- first seen: ${utc(incident.first_seen)}`, `- last seen: ${utc(incident.last_seen)}`,
+    `- findings: ${number(incident.count)}, by ${incident.agents.map(plain).join(', ')}`,
+    `- models: ${counted(cost.requests, 'request')}, ${number(cost.prompt_tokens)} + ${number(cost.output_tokens)} tokens, ${usd(cost.micro_usd)}`, '',
+    ...(newest ? ['## Summary', '', plain(inUtc(newest.detail)), '', `Recommended action: ${plain(newest.recommended_action)}`, ''] : []),
+    '## Evidence', '', ...stills.map(({ moment, seen_at, sha256 }) => `- ${MOMENTS[moment] ?? moment}, ${utc(seen_at)}, SHA-256 ${sha256}`),
     ...new Set(quoted), '',
     '## Analyst opinions', '', ...opinions.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
     ...(verdict ? [`- ${plain(verdict.by)}: ${verdict.severity}, ${plain(verdict.text)}`] : []), '',
-    '## Notes', '', ...notes.map(({ at, by, text }) => `- ${at} ${plain(by)}: ${plain(text)}`), '',
-    '## Decisions', '', ...decisions.map(({ at, by, status, why }) => `- ${at} ${plain(by)}: ${status} ${plain(why)}`), '',
+    '## Notes', '', ...notes.map(({ at, by, text }) => `- ${utc(at)} ${plain(by)}: ${plain(text)}`), '',
+    '## Decisions', '', ...decisions.map(({ at, by, status, why }) => `- ${utc(at)} ${plain(by)}: ${status} ${plain(inUtc(why))}`), '',
   ];
   return lines.join('\n');
 }

@@ -1,6 +1,7 @@
 // Search over screen text and findings.
 
-import { at, clock, el, foreign, given, mark, toIncident, words } from './dom.js';
+import { at, el, foreign, given, mark, toIncident, words } from './dom.js';
+import { clock } from './format.js';
 import { Pages } from './pages.js';
 import { thumbnail } from './viewer.js';
 

@@ -2,7 +2,8 @@
 
 import { ask } from './api.js';
 import { deadLetters } from './dead.js';
-import { at, clock, el, fill, usd, words } from './dom.js';
+import { at, el, fill, words } from './dom.js';
+import { ago, clock, number, size, usd, withTimes } from './format.js';
 
 /** @import {Agent, Child, List, Setup, Sink, Standing} from './types' */
 
@@ -37,7 +38,7 @@ export function howto({ rtmp, rtmps, stream_key, public_address, refused }) {
     !stream_key && el('p', { class: 'note' }, 'Local publishers only: WATCHTOWER_STREAM_KEY is not set.'),
     refused.length > 0 && el('h2', {}, 'Rejected connections'),
     refused.length > 0 && table('Rejected connections', ['last seen', 'source address', 'count', 'reason'], refused.map(({ last, address, count, why }) => row(
-      clock(last), typed(address), String(count), why))),
+      ago(last), typed(address), number(count), why))),
   ];
 }
 
@@ -58,20 +59,20 @@ export async function show() {
   const on = agents.items.filter(({ enabled }) => enabled);
   fill(
     at('health'),
-    ...setup.faults.map((fault) => el('p', { class: 'note', role: 'alert' }, fault)),
+    ...setup.faults.map((fault) => el('p', { class: 'note', role: 'alert' }, ...withTimes(fault, clock))),
     el('h2', {}, 'Models'),
     table('Models', ['analyst', 'model', 'state', 'since', 'last response'], on.map((agent) => row(
-      agent.name, `${agent.provider} ${agent.model}`, agent.state, clock(agent.since), agent.last_look ? clock(agent.last_look) : 'none yet'))),
+      agent.name, `${agent.provider} ${agent.model}`, agent.state, clock(agent.since), agent.last_look ? ago(agent.last_look) : 'none yet'))),
     !setup.reads_screens && el('p', { class: 'note' }, 'OCR is off: no search, no history.'),
     el('h2', {}, 'Budget'),
     el('p', {}, budget.reason || 'OK'),
     table('LLM cost', ['period', 'requests', 'tokens', 'cost'], (/** @type {const} */ (['minute', 'hour', 'day'])).map((span) => {
       const { requests, tokens, micro_usd } = budget.spent[span];
-      return row(`last ${span === 'day' ? 'day (UTC)' : span}`, String(requests), String(tokens), usd(micro_usd));
+      return row(`last ${span === 'day' ? 'day (UTC)' : span}`, number(requests), number(tokens), usd(micro_usd));
     })),
     el('h2', {}, 'Integrations'),
     sinks.items.length === 0 ? el('p', {}, 'None configured') : table('Integrations', ['integration', 'state', 'backlog', 'delivered', 'failed attempts', 'dead letters'],
-      sinks.items.map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(String)))),
+      sinks.items.map((sink) => row(`${sink.name} (${sink.kind})`, sink.state, ...[sink.behind, sink.delivered, sink.failed, sink.dead].map(number)))),
     ...sinks.items.filter(({ dead }) => dead > 0).map(deadLetters),
     el('h2', {}, 'Storage'),
     disk(setup.disk),
@@ -85,10 +86,4 @@ function disk({ database_bytes, evidence_bytes, limit_bytes, free_bytes, total_b
   const low = free_bytes < total_bytes / 20;
   return el('p', {}, `Database ${size(database_bytes)}, evidence ${size(evidence_bytes)}; retention limit ${size(limit_bytes)}. `,
     el('span', { class: low ? 'note' : '' }, `${size(free_bytes)} of ${size(total_bytes)} free.`));
-}
-
-/** @param {number} bytes */
-function size(bytes) {
-  const step = bytes > 0 ? Math.min(Math.floor(Math.log10(bytes) / 3), 4) : 0;
-  return `${(bytes / 1000 ** step).toFixed(step > 2 ? 1 : 0)} ${['B', 'kB', 'MB', 'GB', 'TB'][step]}`;
 }

@@ -3,16 +3,18 @@
 
 import { serverNow } from './api.js';
 import { el, fill } from './dom.js';
+import { fromField, toField, zone } from './format.js';
 
 const HOUR = 3_600_000;
-/** As the browser's field has it: the time of this clock, to the minute. @param {Date} when */
-const local = (when) => new Date(when.getTime() - when.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+/** Names of the zones that the end is chosen in. */
+const ZONES = { utc: 'UTC', local: 'local' };
 
 export class Span {
   #changed;
   #usual;
   #length;
   #field;
+  #zone = el('span');
   #now;
   /** Null is now. The field alone would not do: in autumn an hour has its times twice. @type {Date | null} */
   #until = null;
@@ -35,7 +37,7 @@ export class Span {
     fill(
       form,
       el('label', {}, 'Last ', this.#length),
-      el('label', {}, 'until ', this.#field),
+      el('label', {}, 'until (', this.#zone, ') ', this.#field),
       el('button', { type: 'button', onclick: () => this.#move(-1) }, 'Earlier'),
       el('button', { type: 'button', onclick: () => this.#move(1) }, 'Later'),
       this.#now,
@@ -43,7 +45,9 @@ export class Span {
     );
     form.addEventListener('submit', (event) => event.preventDefault());
     this.#length.addEventListener('change', () => this.#tell());
-    this.#field.addEventListener('change', () => this.#end(this.#field.value ? new Date(this.#field.value) : null));
+    this.#field.addEventListener('change', () => this.#end(fromField(this.#field.value)));
+    document.addEventListener('zone', () => this.#show());
+    this.#show();
   }
 
   /** As the address has it. @param {URLSearchParams} query */
@@ -84,8 +88,14 @@ export class Span {
   #settle() {
     const until = this.#until ?? new Date(serverNow());
     this.#range = { since: new Date(until.getTime() - this.#milliseconds), until };
-    this.#field.value = this.#until ? local(this.#until) : '';
+    this.#show();
     this.#now.setAttribute('aria-pressed', String(!this.#until));
+  }
+
+  /** The end, in the zone that times are shown in. */
+  #show() {
+    this.#zone.textContent = ZONES[zone()];
+    this.#field.value = this.#until ? toField(this.#until) : '';
   }
 
   #tell() {

@@ -5,7 +5,8 @@
 
 import { annotate, ask, decide } from './api.js';
 import { known, question } from './dialog.js';
-import { SEVERITIES, at, clock, el, mark, soon, toIncident, words } from './dom.js';
+import { SEVERITIES, at, el, mark, soon, toIncident, words } from './dom.js';
+import { ago, counted, number } from './format.js';
 import { again, changedTo, titleOf, versionOf } from './incident.js';
 import { Rows } from './rows.js';
 
@@ -219,7 +220,7 @@ export class Triage {
     const ids = this.#chosen();
     if (ids.length === 0 || !await known()) return;
     const said = await question(
-      ids.length === 1 ? 'Close incident' : `Close ${ids.length} incidents`,
+      ids.length === 1 ? 'Close incident' : `Close ${counted(ids.length, 'incident')}`,
       ids.length === 1 ? 'Close incident' : 'Close incidents',
       [
         { name: 'why', label: 'Reason', value: this.#draft.why },
@@ -328,15 +329,15 @@ export class Triage {
   }
 
   #showSelected() {
-    at('chosen').textContent = this.#selected.size > 0 ? `${this.#selected.size} selected` : '';
+    at('chosen').textContent = this.#selected.size > 0 ? `${number(this.#selected.size)} selected` : '';
   }
 
   /** @param {Incident} incident */
   #row(incident) {
     const { id, title, severity, status, count, agents, verdict, opinions, grounded, last_seen } = incident;
     const dissent = (verdict?.dissent.length ?? 0) > 0;
-    const about = [status, `${count}×`, agents.join(', '), grounded === false && 'unverified evidence',
-      opinions.length > 0 && `${opinions.length} opinions`, dissent && 'disagreement'];
+    const about = [status, `${number(count)}×`, agents.join(', '), grounded === false && 'unverified evidence',
+      opinions.length > 0 && counted(opinions.length, 'opinion'), dissent && 'disagreement'];
     const link = toIncident(id, title);
     link.title = title;
     link.addEventListener('click', (event) => !event.ctrlKey && !event.metaKey && event.preventDefault());
@@ -346,7 +347,7 @@ export class Triage {
       el('input', { type: 'checkbox', title: 'Select', 'aria-label': `Select ${title}`, checked: this.#selected.has(id) }),
       mark(severity),
       link,
-      clock(last_seen),
+      ago(last_seen),
       el('span', { class: 'quiet' }, about.filter(Boolean).join(' · ')),
     );
     if (id === this.#current) row.setAttribute('aria-current', 'true');

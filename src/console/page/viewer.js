@@ -1,6 +1,7 @@
 // A still at full size, with the place that is meant.
 
-import { at, clock, el, fill, place } from './dom.js';
+import { at, el, fill, place } from './dom.js';
+import { clock, full, timed } from './format.js';
 
 /** @import {Still} from './types' */
 
@@ -12,7 +13,7 @@ export function view({ url, seen_at, stream, sha256 }, bounds) {
   const dialog = /** @type {HTMLDialogElement} */ (at('viewer'));
   fill(
     dialog,
-    picture(url, `${stream} at ${seen_at}`, bounds ? [bounds] : []),
+    picture(url, `${stream} at ${full(seen_at)}`, bounds ? [bounds] : []),
     el('p', { class: 'quiet' }, `${stream}, `, clock(seen_at), el('code', { title: 'SHA-256 of the image' }, ` ${sha256}`)),
     el('form', { method: 'dialog' }, el('button', { autofocus: true }, 'Close')),
   );
@@ -39,7 +40,11 @@ export function picture(url, alt, boxes, severity = 'low') {
  * @param {number[] | null} [bounds]
  */
 export function thumbnail(still, bounds) {
-  const name = `${still.stream} at ${new Date(still.seen_at).toLocaleString()}`;
-  return el('button', { type: 'button', class: 'thumbnail', title: name, onclick: () => view(still, bounds) },
-    picture(still.url, `Screenshot of ${name}`, bounds ? [bounds] : []));
+  const shown = picture(still.url, '', bounds ? [bounds] : []);
+  const button = el('button', { type: 'button', class: 'thumbnail', onclick: () => view(still, bounds) }, shown);
+  return timed(button, () => {
+    const name = `${still.stream} at ${full(still.seen_at)}`;
+    button.title = name;
+    shown.querySelector('img')?.setAttribute('alt', `Screenshot of ${name}`);
+  });
 }

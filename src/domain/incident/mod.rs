@@ -124,7 +124,7 @@ fn rank(piece: &Evidence) -> (u8, bool) {
     (ground, !piece.quote.is_empty())
 }
 
-/// Why an incident changed. All but `Repeated`, `Opinions` and `Note` speak up: the
+/// Reason an incident changed. All but `Repeated`, `Opinions` and `Note` notify; the
 /// verdict follows those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -201,7 +201,7 @@ pub struct Suppression {
     /// The incident it was learned from.
     pub incident: Uuid,
     pub title: String,
-    /// Something worse than this speaks up all the same.
+    /// Highest severity that is suppressed; a higher one notifies.
     pub severity: Severity,
     pub by: String,
     pub at: Timestamp,

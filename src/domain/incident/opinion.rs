@@ -81,7 +81,7 @@ impl Opinion {
 /// itself stays the highest that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PanelVerdict {
-    /// Whoever settled it.
+    /// Analyst that gave the verdict.
     pub by: String,
     pub severity: Severity,
     /// 0 to 1.

@@ -268,12 +268,10 @@ impl Gemini {
             });
         }
         let info: ModelInfo = serde_json::from_slice(&response.body).map_err(|_| {
-            Failure::no_answer(
-                "what came is not of this API: a proxy or captive portal in between?",
-            )
+            Failure::no_answer("not a Gemini API response: proxy or captive portal in between?")
         })?;
         if info.name.is_none() {
-            return Err(Failure::no_answer("what came does not describe a model"));
+            return Err(Failure::no_answer("not a model description"));
         }
         let generates = |methods: &Vec<String>| methods.iter().any(|m| m == "generateContent");
         if !info

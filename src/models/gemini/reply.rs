@@ -72,7 +72,7 @@ fn turn(response: Response) -> Turn {
     }
     let Some(candidate) = response.candidates.into_iter().flatten().next() else {
         return Turn::Unusable(match response.error {
-            Some(_) => "an error came with status 200".to_owned(),
+            Some(_) => "error with status 200".to_owned(),
             None => "the response holds no candidate".to_owned(),
         });
     };
@@ -82,7 +82,7 @@ fn turn(response: Response) -> Turn {
         Some("MALFORMED_RESPONSE") => Turn::Malformed,
         Some("CONTINUATION") => match candidate.continuation_token {
             Some(token) if !token.is_empty() => Turn::More { text, token },
-            _ => Turn::Unusable("the answer has to be continued, but no token came".to_owned()),
+            _ => Turn::Unusable("no token to continue the response".to_owned()),
         },
         Some(
             reason @ ("SAFETY"
@@ -120,11 +120,11 @@ fn not_a_response(body: &[u8]) -> String {
     let start = body.trim_ascii_start();
     let what = match start.first() {
         None => "an empty body",
-        Some(b'<') => "a web page: a proxy or captive portal in between?",
-        Some(b'd') if start.starts_with(b"data:") => "an event stream that was not asked for",
-        Some(_) => "not a response of this API",
+        Some(b'<') => "a web page: proxy or captive portal in between?",
+        Some(b'd') if start.starts_with(b"data:") => "an event stream",
+        Some(_) => "not a Gemini API response",
     };
-    format!("what came is {what}")
+    format!("unexpected response: {what}")
 }
 
 /// An identifier of the server's, fit to be shown.
@@ -203,14 +203,14 @@ mod tests {
     #[test]
     fn what_is_no_response_is_named() {
         for (body, what) in [
-            ("", "what came is an empty body"),
+            ("", "unexpected response: an empty body"),
             (
                 "data: {\"candidates\":[]}\r\n\r\n",
-                "what came is an event stream that was not asked for",
+                "unexpected response: an event stream",
             ),
-            ("[]", "what came is not a response of this API"),
+            ("[]", "unexpected response: not a Gemini API response"),
             ("{}", "the response holds no candidate"),
-            ("{\"error\":{}}", "an error came with status 200"),
+            ("{\"error\":{}}", "error with status 200"),
         ] {
             let turn = Reply::read(body.as_bytes()).turn;
             assert_eq!(turn, Turn::Unusable(what.to_owned()), "{body}");

@@ -85,9 +85,9 @@ impl Resends {
 pub(super) fn gave_up(turn: &Turn) -> &'static str {
     match turn {
         Turn::Silent => "the model returned an empty response",
-        Turn::CutOff => "the answer ran out of tokens: raise max_output_tokens in agents.toml",
-        Turn::Malformed => "the model's answer was malformed",
-        Turn::More { .. } => "the answer came in too many parts",
-        Turn::Said(_) | Turn::Refused(_) | Turn::Unusable(_) => "the answer can't be used",
+        Turn::CutOff => "response ran out of tokens: raise max_output_tokens in agents.toml",
+        Turn::Malformed => "malformed response",
+        Turn::More { .. } => "response in too many parts",
+        Turn::Said(_) | Turn::Refused(_) | Turn::Unusable(_) => "unusable response",
     }
 }

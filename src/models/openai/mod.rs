@@ -226,13 +226,13 @@ impl OpenAi {
                 }
                 Turn::CutOff => {
                     return Err(Failure::no_answer(
-                        "the answer ran out of tokens: raise max_output_tokens in agents.toml",
+                        "response ran out of tokens: raise max_output_tokens in agents.toml",
                     ));
                 }
                 Turn::Refused(reason) => return Err(Failure::Refused { reason }),
                 Turn::Unusable(reason) => return Err(Failure::no_answer(reason)),
                 Turn::Failed(..) => {
-                    return Err(Failure::no_answer("an error came with status 200"));
+                    return Err(Failure::no_answer("error with status 200"));
                 }
             }
         }
@@ -321,7 +321,7 @@ impl OpenAi {
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         let Some(listed) = body["data"].as_array() else {
             return Err(Failure::no_answer(
-                "what came is not a list of models: check openai_base_url",
+                "not a list of models: check openai_base_url",
             ));
         };
         let entries = listed::entries(&body, model);

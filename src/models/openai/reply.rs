@@ -42,9 +42,7 @@ impl Reply {
             return Self {
                 usage: Usage::default(),
                 model: None,
-                turn: Turn::Unusable(
-                    "what came is not a response of this API: a proxy in between?".to_owned(),
-                ),
+                turn: Turn::Unusable("not a response of this API: proxy in between?".to_owned()),
             };
         };
         let count = |field: &str| body["usage"][field].as_u64().unwrap_or_default();
@@ -169,13 +167,13 @@ pub(super) fn trouble(
         413 => return Trouble::TooBig,
         400 if code == "content_filter" || inner == "ResponsibleAIPolicyViolation" => {
             Failure::Refused {
-                reason: format!("the server's filter declined it ({status}){said}"),
+                reason: format!("blocked by the server's content filter ({status}){said}"),
             }
         }
         400 | 422 if is_too_long(code, message) => {
             return Trouble::TooLong(Failure::fatal(
                 Fatal::Request,
-                format!("the question is longer than model {model} takes ({status}){said}"),
+                format!("prompt exceeds the context of model {model} ({status}){said}"),
             ));
         }
         // LiteLLM looks an unknown key up in a database it may not have.
@@ -186,7 +184,7 @@ pub(super) fn trouble(
         _ if is_blind(message) => Failure::fatal(
             Fatal::Model,
             format!(
-                "model {model} does not take pictures ({status}){said}: choose one that does, and for llama.cpp name its --mmproj"
+                "model {model} does not accept images ({status}){said}: choose one that does, and for llama.cpp name its --mmproj"
             ),
         ),
         400 | 422 => {

@@ -61,7 +61,7 @@ enum Trouble {
     Refused(#[from] Refusal),
     #[error("failed to set up a peer connection: {0}")]
     Setup(String),
-    #[error("the answer can't be used: {0}")]
+    #[error("unusable answer: {0}")]
     Answer(String),
     #[error("{0}")]
     Over(&'static str),

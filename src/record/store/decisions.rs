@@ -86,7 +86,7 @@ impl Writer {
             status: known.incident.status,
             by: Decision::WATCHTOWER.to_owned(),
             at: known.incident.first_seen,
-            why: "nobody has decided anything yet".to_owned(),
+            why: "no decision yet".to_owned(),
         }))
     }
 

@@ -93,7 +93,7 @@ impl Readers {
             file: self.inner.file.display().to_string(),
             reason: match error.sqlite_error_code() {
                 Some(ErrorCode::OperationInterrupted) => {
-                    format!("it took longer than {deadline:?}; ask for less")
+                    format!("query exceeded {deadline:?}; narrow it")
                 }
                 _ => error.to_string(),
             },

@@ -209,7 +209,7 @@ pub struct FindingQuery {
     pub agent: Option<String>,
     pub stream: Option<String>,
     pub incident: Option<Uuid>,
-    /// This bad or worse.
+    /// Minimum severity.
     pub severity: Option<Severity>,
     /// All of these words, each from its beginning, in title, detail or
     /// evidence; the first 16 count.
@@ -239,7 +239,7 @@ pub struct IncidentQuery {
     pub category: Vec<Category>,
     pub stream: Option<String>,
     pub agent: Option<String>,
-    /// This bad or worse.
+    /// Minimum severity.
     pub severity: Option<Severity>,
     /// Seen at or after.
     pub since: Option<Timestamp>,
@@ -294,7 +294,7 @@ pub struct IncidentDetail {
     pub cost: Cost,
 }
 
-/// Disk space used by the record, and that available, in bytes.
+/// Disk space used by database and evidence, and that available, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Disk {
     pub database_bytes: u64,

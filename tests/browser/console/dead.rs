@@ -48,7 +48,7 @@ async fn a_dead_letter_is_read_and_sent_again() {
     browser.run(&format!("{list}.open = true")).await;
     let told = |text: &str| format!("{list}.textContent.includes('{text}')");
     browser.until_true(10, &told("Poison <b>&")).await;
-    browser.until_true(10, &told("it answered 400")).await;
+    browser.until_true(10, &told("HTTP 400")).await;
     well.store(true, Ordering::SeqCst);
     browser
         .run(&format!("{list}.querySelector('li button').click()"))

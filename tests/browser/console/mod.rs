@@ -15,4 +15,5 @@ mod hostile;
 mod load;
 mod models;
 mod reconnect;
+mod times;
 mod waiting;

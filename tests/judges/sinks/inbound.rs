@@ -127,7 +127,7 @@ async fn sink_test_tells_what_the_other_side_said() {
         "{said}"
     );
     assert!(
-        said.contains("hook (webhook)  ERROR  it answered 403") && said.contains("not you"),
+        said.contains("hook (webhook)  ERROR  HTTP 403") && said.contains("not you"),
         "{said}"
     );
     assert!(!said.contains("s3cret-path"), "{said}");

@@ -105,7 +105,7 @@ async fn who_has_no_certificate_delivers_nothing_and_says_so() {
     tokio::join!(
         refused_then_taken(
             &TLS13,
-            "it wants a client certificate: set client_certificate and client_key"
+            "client certificate required: set client_certificate and client_key"
         ),
         refused_then_taken(&TLS12, "no TLS with localhost"),
     );

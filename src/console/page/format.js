@@ -1,0 +1,149 @@
+// Times, durations, counts, sizes and costs: one format of each on the page.
+//
+// A time is ISO 8601 with a blank, 24 h, in the zone that the header's switch
+// says; its title has it in full.
+
+import { serverNow } from './api.js';
+import { el } from './dom.js';
+
+/** @typedef {'utc' | 'local'} Zone */
+
+const KEPT = 'watchtower.zone';
+const [MINUTE, HOUR, DAY] = [60, 3600, 86_400];
+/** RFC 3339, as the server writes it into its texts. */
+const STAMP = /(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/;
+
+/** @type {Zone} */
+let shown = localStorage.getItem(KEPT) === 'local' ? 'local' : 'utc';
+/** Zone that times are shown in. */
+export const zone = () => shown;
+
+/** Shows all times in another zone, and keeps it in the browser. @param {Zone} chosen */
+export function setZone(chosen) {
+  shown = chosen;
+  localStorage.setItem(KEPT, chosen);
+  retime();
+  document.dispatchEvent(new Event('zone'));
+}
+
+/** As ISO 8601 has it, on the wall of that zone. @param {Date} when @param {Zone} within */
+const wall = (when, within) => new Date(when.getTime() - (within === 'utc' ? 0 : when.getTimezoneOffset() * 60_000)).toISOString();
+
+const named = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });
+/** Mark of a zone, such as "UTC" or "GMT+1", at that time. @param {Date} when @param {Zone} within */
+const mark = (when, within) => (within === 'utc' ? 'UTC' : named.formatToParts(when).find(({ type }) => type === 'timeZoneName')?.value ?? 'local');
+
+/** @param {Date} when @param {Zone} within */
+const dateTime = (when, within) => wall(when, within).slice(0, 19).replace('T', ' ');
+
+/** Date and time with the zone. @param {Date | string} stamp @param {Zone} [within] */
+export const full = (stamp, within = zone()) => `${dateTime(new Date(stamp), within)} ${mark(new Date(stamp), within)}`;
+
+/** For a file, which leaves the reader's zone. @param {Date | string} stamp */
+export const utc = (stamp) => full(stamp, 'utc');
+
+/** In both zones, where they differ. @param {Date} when */
+function both(when) {
+  return when.getTimezoneOffset() === 0 ? utc(when) : `${utc(when)} (${full(when, 'local')})`;
+}
+
+/** Time of day, with the date when it is another one. @param {Date} when */
+function short(when) {
+  const [day, today] = [when, new Date(serverNow())].map((one) => wall(one, zone()).slice(0, 10));
+  return dateTime(when, zone()).slice(day === today ? 11 : 0);
+}
+
+/** How long since, within a day; after that as `short` has it. @param {Date} when */
+function since(when) {
+  const seconds = Math.max(0, Math.floor((serverNow() - when.getTime()) / 1000));
+  if (seconds >= DAY) return short(when);
+  if (seconds < MINUTE) return `${seconds} s ago`;
+  return seconds < HOUR ? `${Math.floor(seconds / MINUTE)} min ago` : `${Math.floor(seconds / HOUR)} h ago`;
+}
+
+/** Time to the minute, for the header and a scale. @param {Date} when */
+export const minute = (when) => wall(when, zone()).slice(11, 16);
+/** Month and day, for a scale. @param {Date} when */
+export const monthDay = (when) => wall(when, zone()).slice(5, 10);
+/** Mark of the zone that times are shown in. @param {Date} when */
+export const zoneMark = (when) => mark(when, zone());
+
+/** Value of a `datetime-local` field, to the minute. @param {Date} when */
+export const toField = (when) => wall(when, zone()).slice(0, 16);
+/** Time that such a field says; null when it is empty. @param {string} value */
+export const fromField = (value) => (value ? new Date(zone() === 'utc' ? `${value}Z` : value) : null);
+
+/** What writes an element's times. @type {WeakMap<Element, () => void>} */
+const writers = new WeakMap();
+
+/**
+ * Writes the times of an element, now and whenever the zone or the day is another one.
+ * @template {Element} T
+ * @param {T} element
+ * @param {() => void} write
+ */
+export function timed(element, write) {
+  element.classList.add('timed');
+  writers.set(element, write);
+  write();
+  return element;
+}
+
+/** Writes all times of the page again: "ago" grows, and today becomes another day. */
+export function retime() {
+  for (const one of document.querySelectorAll('.timed')) writers.get(one)?.();
+}
+
+/** @param {string} stamp @param {(when: Date) => string} written */
+function time(stamp, written) {
+  const when = new Date(stamp);
+  const made = el('time', { dateTime: stamp, title: both(when) });
+  return timed(made, () => {
+    const text = written(when);
+    // What is marked to be copied stays marked.
+    if (made.textContent !== text) made.textContent = text;
+  });
+}
+
+/** Time of day, with the date when it is another one. @param {string} stamp */
+export const clock = (stamp) => time(stamp, short);
+/** Date, time and zone, for what is printed. @param {string} stamp */
+export const fullClock = (stamp) => time(stamp, full);
+/** How long ago, such as "3 min ago". @param {string} stamp */
+export const ago = (stamp) => time(stamp, since);
+
+/**
+ * Text of the server, with its RFC 3339 times as all others are shown.
+ * @template T
+ * @param {string} text
+ * @param {(stamp: string) => T} made
+ * @returns {(string | T)[]}
+ */
+export const withTimes = (text, made) => text.split(STAMP).map((part, nth) => (
+  // A screen may say anything, such as the 99th of a month.
+  nth % 2 === 1 && !Number.isNaN(Date.parse(part)) ? made(part) : part));
+/** The same within text of a screen or a model, as `foreign` has it. @param {string} said @param {string} [name] */
+export const foreignTimed = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, ...withTimes(said, clock));
+/** The same for a file. @param {string} text */
+export const inUtc = (text) => withTimes(text, utc).join('');
+
+/** @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 10) return `${Math.round(seconds * 10) / 10} s`;
+  if (seconds < 2 * MINUTE) return `${Math.round(seconds)} s`;
+  return seconds < 2 * HOUR ? `${Math.round(seconds / MINUTE)} min` : `${Math.round(seconds / HOUR)} h`;
+}
+
+/** @param {number} count */
+export const number = (count) => count.toLocaleString('en');
+/** Count with its noun: "1 finding", "3 findings", "200+ findings". @param {number} count @param {string} noun @param {boolean} [more] There are more than these. */
+export const counted = (count, noun, more = false) => `${number(count)}${more ? '+' : ''} ${noun}${count === 1 && !more ? '' : 's'}`;
+
+/** @param {number} micro */
+export const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;
+
+/** @param {number} bytes */
+export function size(bytes) {
+  const step = bytes > 0 ? Math.min(Math.floor(Math.log10(bytes) / 3), 4) : 0;
+  return `${(bytes / 1000 ** step).toFixed(step > 2 ? 1 : 0)} ${['B', 'kB', 'MB', 'GB', 'TB'][step]}`;
+}
