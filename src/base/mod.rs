@@ -11,4 +11,5 @@ pub mod secret;
 pub mod stream_name;
 pub mod sync;
 pub mod tls;
+pub mod token_bucket;
 pub mod url;

@@ -15,9 +15,11 @@ use std::time::Instant;
 
 use crate::base::connection_limit::network;
 use crate::base::sync::Locked as _;
+use crate::base::token_bucket::TokenBucket;
 
 /// This many at once, then one a second.
 const AT_ONCE: f64 = 10.0;
+const PER_SECOND: f64 = 1.0;
 /// Addresses remembered; of more, those are forgotten that have not guessed for
 /// longest.
 const REMEMBERED: usize = 4096;
@@ -32,23 +34,7 @@ pub(crate) enum Attempt {
 
 /// A bucket of guesses for each address that has guessed wrong.
 #[derive(Debug, Default)]
-pub(crate) struct FailureLimit(Mutex<HashMap<IpAddr, Bucket>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    left: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn refilled(self, now: Instant) -> Self {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64();
-        Self {
-            left: (self.left + gained).min(AT_ONCE),
-            at: now,
-        }
-    }
-}
+pub(crate) struct FailureLimit(Mutex<HashMap<IpAddr, TokenBucket>>);
 
 impl FailureLimit {
     /// Looks whether it `is_right`, which is free, or spends a guess.
@@ -62,14 +48,9 @@ impl FailureLimit {
         // Held while it is compared, so that a hundred at once are no hundred
         // guesses.
         let mut buckets = self.0.locked();
-        let full = Bucket {
-            left: AT_ONCE,
-            at: now,
-        };
-        let bucket = buckets
-            .get(&address)
-            .map_or(full, |bucket| bucket.refilled(now));
-        if bucket.left < 1.0 {
+        let mut bucket = buckets.get(&address).copied();
+        let bucket = bucket.get_or_insert(TokenBucket::full(AT_ONCE, PER_SECOND, now));
+        if !bucket.take(now) {
             return Attempt::TooMany;
         }
         if is_right() {
@@ -78,18 +59,23 @@ impl FailureLimit {
         if buckets.len() >= REMEMBERED && !buckets.contains_key(&address) {
             make_room(&mut buckets, now);
         }
-        let left = bucket.left - 1.0;
-        buckets.insert(address, Bucket { left, at: now });
+        buckets.insert(address, *bucket);
         Attempt::Wrong
     }
 }
 
-fn make_room(buckets: &mut HashMap<IpAddr, Bucket>, now: Instant) {
-    buckets.retain(|_, bucket| bucket.refilled(now).left < AT_ONCE);
+fn make_room(buckets: &mut HashMap<IpAddr, TokenBucket>, now: Instant) {
+    buckets.retain(|_, bucket| {
+        let mut bucket = *bucket;
+        bucket.refill(now);
+        !bucket.is_full()
+    });
     if buckets.len() < REMEMBERED {
         return;
     }
-    let oldest = buckets.iter().min_by_key(|(_, bucket)| bucket.at);
+    let oldest = buckets
+        .iter()
+        .min_by_key(|(_, bucket)| bucket.refilled_at());
     if let Some(oldest) = oldest.map(|(address, _)| *address) {
         buckets.remove(&oldest);
     }
