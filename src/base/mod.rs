@@ -6,6 +6,7 @@ pub mod bearer;
 pub mod config;
 pub mod connection_limit;
 pub mod cpu_time;
+pub mod http_client;
 pub mod log_limit;
 pub mod secret;
 pub mod stream_name;
