@@ -8,6 +8,7 @@ pub mod connection_limit;
 pub mod cpu_time;
 pub mod http_client;
 pub mod log_limit;
+pub mod retry_after;
 pub mod secret;
 pub mod stream_name;
 pub mod sync;

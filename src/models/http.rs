@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Url};
 
 use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after;
 use crate::domain::finding::printable;
 use crate::models::model::{Failure, Meter};
 
@@ -44,18 +45,9 @@ pub(super) struct Response {
 impl Response {
     /// Duration the server asks to wait, bounded.
     pub(super) fn advice(&self, now: Timestamp) -> Option<Duration> {
-        let advice = advice(self.retry_after.as_deref()?, now)?;
+        let advice = retry_after::parse(self.retry_after.as_deref()?, now)?;
         Some(advice.min(LONGEST_ADVICE))
     }
-}
-
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date.
-pub(super) fn advice(header: &str, now: Timestamp) -> Option<Duration> {
-    let header = header.trim();
-    header.parse().ok().map(Duration::from_secs).or_else(|| {
-        let until = jiff::fmt::rfc2822::parse(header).ok()?.timestamp();
-        Duration::try_from(until.duration_since(now)).ok()
-    })
 }
 
 impl Http {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
 use url::Url;
 
 use super::{Blame, Outcome};
-use crate::base::backoff::retry_after;
 use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after::retry_after;
 use crate::base::tls::Identity;
 use crate::base::url::is_loopback;
 use crate::domain::finding::printable;
@@ -89,8 +89,7 @@ impl Http {
             .send()
             .await
             .map_err(|error| Outcome::retry(format!("out of reach: {}", reason(error))))?;
-        let asked = response.headers().get(RETRY_AFTER);
-        let after = asked.and_then(|value| retry_after(value.to_str().ok()?));
+        let after = retry_after(response.headers());
         let status = response.status();
         let mut body = Vec::new();
         loop {

@@ -8,14 +8,15 @@
 use std::time::Duration;
 
 use reqwest::Client;
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::base::backoff::{Backoff, retry_after};
+use crate::base::backoff::Backoff;
 use crate::base::bearer::{Bearer, shown};
 use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after::retry_after;
 use crate::base::url::is_loopback;
 use crate::domain::finding::{Finding, printable};
 use crate::record::Record;
@@ -154,8 +155,7 @@ impl Reporter {
         if status.is_success() {
             return Answer::Taken;
         }
-        let asked = response.headers().get(RETRY_AFTER);
-        let asked = asked.and_then(|value| retry_after(value.to_str().ok()?));
+        let asked = retry_after(response.headers());
         let mut body = Vec::new();
         while let Ok(Some(piece)) = response.chunk().await
             && body.len() < LARGEST_BODY

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use url::Url;
 
-use crate::base::backoff::retry_after;
 use crate::base::bearer::{Bearer, shown};
 use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after::retry_after;
 use crate::base::url::is_loopback;
 use crate::domain::finding::printable;
 
@@ -141,8 +141,7 @@ async fn body(mut response: Response, url: &Url) -> Result<String, Refusal> {
 
 async fn refused(response: Response, url: &Url) -> Refusal {
     let status = response.status();
-    let asked = response.headers().get(RETRY_AFTER);
-    let asked = asked.and_then(|value| retry_after(value.to_str().ok()?));
+    let asked = retry_after(response.headers());
     let text = body(response, url).await.unwrap_or_default();
     let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let detail = problem
