@@ -1,6 +1,7 @@
 //! The ground: what every wing needs and no wing owns. Nothing here knows a
 //! stream, a finding or a model.
 
+pub mod accept;
 pub mod backoff;
 pub mod bearer;
 pub mod config;
