@@ -7,6 +7,7 @@ pub mod bearer;
 pub mod config;
 pub mod connection_limit;
 pub mod cpu_time;
+pub mod failure_limit;
 pub mod http_client;
 pub mod log_limit;
 pub mod retry_after;

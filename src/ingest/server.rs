@@ -13,8 +13,10 @@ use tracing::{info, warn};
 use super::access::Access;
 use super::chunk::Limits;
 use super::connection::{Connection, End};
+use super::key_guesses::KeyGuesses;
 use crate::base::accept::accept_until;
-use crate::base::connection_limit::{Admission, Caps, ConnectionSlot, Rejected};
+use crate::base::connection_limit::{Admission, Caps, ConnectionSlot};
+use crate::base::failure_limit::FailureLimit;
 use crate::base::log_limit::LogLimitByAddress;
 use crate::base::secret::Secret;
 use crate::base::tls;
@@ -65,6 +67,7 @@ impl Settings {
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) access: Access,
+    pub(super) guesses: FailureLimit<KeyGuesses>,
     pub(super) hub: StreamHub,
     pub(super) metrics: Arc<Metrics>,
     flood: LogLimitByAddress,
@@ -108,13 +111,17 @@ impl Door {
     ) {
         let tls = self.tls;
         let admit = |socket: TcpStream, peer: SocketAddr| {
-            let place = match admission.admit(peer.ip(), Instant::now()) {
+            let place = match admission.admit(peer.ip()) {
                 Ok(place) => place,
-                Err(turned) => {
-                    shared.turned_away(peer, turned);
+                Err(rejected) => {
+                    shared.turned_away(peer, &rejected.to_string());
                     return None;
                 }
             };
+            if shared.guesses.is_blocked(peer.ip(), Instant::now()) {
+                shared.turned_away(peer, "too many wrong stream keys from this address");
+                return None;
+            }
             // A guard, so that a panic can't leave the gauge too high.
             let open = Open::new(shared);
             let opened = time::Instant::now();
@@ -164,6 +171,7 @@ impl Server {
             shared: Arc::new(Shared {
                 settings,
                 access,
+                guesses: FailureLimit::default(),
                 hub,
                 metrics,
                 flood: LogLimitByAddress::default(),
@@ -267,11 +275,11 @@ impl Shared {
         }
     }
 
-    fn turned_away(&self, peer: SocketAddr, turned: Rejected) {
+    fn turned_away(&self, peer: SocketAddr, why: &str) {
         self.metrics.rtmp_connection("turned_away");
-        self.hub.turned_away(peer.ip(), turned.to_string());
+        self.hub.turned_away(peer.ip(), why.to_owned());
         if self.flood.admits(peer.ip(), "turned_away") {
-            warn!(%peer, "RTMP connection refused: {turned}");
+            warn!(%peer, "RTMP connection refused: {why}");
         }
     }
 

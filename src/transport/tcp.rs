@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -63,7 +63,7 @@ pub(crate) async fn accept(listener: &TcpListener, port: &Arc<UdpMux>, caps: Cap
     let admission = Arc::new(Admission::new(caps));
     let admit = |stream: TcpStream, from: SocketAddr| {
         // With no place left the connection is closed here.
-        let place = admission.admit(from.ip(), Instant::now()).ok()?;
+        let place = admission.admit(from.ip()).ok()?;
         let port = Arc::clone(port);
         Some(async move {
             serve(stream, from, &port).await;

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -80,16 +80,15 @@ pub(crate) async fn serve(
     });
     let admission = Arc::new(Admission::new(limits.caps));
     let refusals = LogLimit::default();
-    let admit =
-        |socket: TcpStream, peer: SocketAddr| match admission.admit(peer.ip(), Instant::now()) {
-            Ok(place) => Some(Arc::clone(&shared).attend(socket, peer, place)),
-            Err(turned) => {
-                if let Some(held) = refusals.admit() {
-                    warn!(%peer, "HTTP connection refused: {turned}{held}");
-                }
-                None
+    let admit = |socket: TcpStream, peer: SocketAddr| match admission.admit(peer.ip()) {
+        Ok(place) => Some(Arc::clone(&shared).attend(socket, peer, place)),
+        Err(turned) => {
+            if let Some(held) = refusals.admit() {
+                warn!(%peer, "HTTP connection refused: {turned}{held}");
             }
-        };
+            None
+        }
+    };
     accept_until(listener, "an HTTP connection", &shutdown, admit, || {}).await;
 }
 
@@ -149,6 +148,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::timeout;
