@@ -17,3 +17,4 @@ pub mod sync;
 pub mod tls;
 pub mod token_bucket;
 pub mod url;
+pub mod webhook_signature;
