@@ -176,8 +176,8 @@ fn fallback() -> StreamName {
 fn places(args: AgentArgs) -> Places {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     Places {
-        config: args.config,
-        settings: args.settings,
+        config: args.files.config,
+        settings: args.files.settings,
         rtmp: nowhere,
         rtmps: None,
         http: nowhere,
@@ -186,7 +186,7 @@ fn places(args: AgentArgs) -> Places {
         // Subfolder of the logs: a single folder per agent is to be configured.
         data: args.logs.join("data"),
         logs: args.logs,
-        models: args.models,
+        models: args.ocr.models,
     }
 }
 
