@@ -27,7 +27,8 @@ const HEAVY: [(&str, &[&str]); 20] = [
     ("hyper_util", &["console"]),
     ("minijinja", &["sinks"]),
     ("opentelemetry_proto", &["sinks"]),
-    ("reqwest", &["models", "playback", "sinks"]),
+    // The client is built in base; its users name requests and headers.
+    ("reqwest", &["base", "models", "playback", "sinks"]),
     ("rml_rtmp", &["ingest"]),
     ("rtc", &["transport", "playback"]),
     ("rten", &["screen"]),

@@ -35,6 +35,7 @@ use crate::analysts::budget::Budget;
 use crate::analysts::metrics::AnalystMetrics;
 pub use crate::analysts::model_chain::{ChainLink, ModelChain};
 use crate::analysts::settings::{AgentConfig, PanelConfig};
+use crate::base::backoff::Backoff;
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::Severity;
 use crate::record::Record;
@@ -167,7 +168,7 @@ impl AgentSupervisor {
     /// Starts the agent again when it fails, ever more slowly.
     async fn supervise(self, shutdown: CancellationToken) {
         const LONGEST: Duration = Duration::from_secs(60);
-        let mut pause = Duration::from_secs(1);
+        let mut backoff = Backoff::up_to(LONGEST);
         loop {
             let agent = Agent::new(self.member.clone(), self.context.clone());
             let agent = agent.seated(self.table.clone(), self.leaving.clone());
@@ -185,7 +186,7 @@ impl AgentSupervisor {
             let Err(failure) = ended else {
                 return;
             };
-            let wait = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            let wait = backoff.next(None);
             tracing::error!(reason = %failure, wait_ms = wait.as_millis() as u64, "analyst failed, restarting");
             self.context.board.failed(self.member.config.name());
             tokio::select! {
@@ -193,7 +194,6 @@ impl AgentSupervisor {
                 () = self.leaving.cancelled() => return,
                 () = shutdown.cancelled() => return,
             }
-            pause = (pause * 2).min(LONGEST);
         }
     }
 }

@@ -47,6 +47,39 @@ pub enum SinkCommand {
     Test(SinkTestArgs),
 }
 
+// Not documented: clap would take that for the help of the command.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigFiles {
+    /// Analyst configuration file.
+    #[arg(
+        long,
+        env = "WATCHTOWER_CONFIG",
+        default_value = "agents.toml",
+        value_name = "FILE"
+    )]
+    pub config: PathBuf,
+    /// Server settings file (optional).
+    #[arg(
+        long,
+        env = "WATCHTOWER_SETTINGS",
+        default_value = "watchtower.toml",
+        value_name = "FILE"
+    )]
+    pub settings: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct OcrModels {
+    /// OCR model directory (see scripts/fetch-models.sh).
+    #[arg(
+        long,
+        env = "WATCHTOWER_MODELS",
+        default_value = "models",
+        value_name = "FOLDER"
+    )]
+    pub models: PathBuf,
+}
+
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -85,22 +118,8 @@ pub struct AgentArgs {
     /// sent to it.
     #[arg(long, env = "WATCHTOWER_REPORT", value_name = "URL")]
     pub report: Option<String>,
-    /// Analyst configuration file.
-    #[arg(
-        long,
-        env = "WATCHTOWER_CONFIG",
-        default_value = "agents.toml",
-        value_name = "FILE"
-    )]
-    pub config: PathBuf,
-    /// Server settings file (optional).
-    #[arg(
-        long,
-        env = "WATCHTOWER_SETTINGS",
-        default_value = "watchtower.toml",
-        value_name = "FILE"
-    )]
-    pub settings: PathBuf,
+    #[command(flatten)]
+    pub files: ConfigFiles,
     /// Log directory (findings.jsonl, analyst log); one per process.
     #[arg(
         long,
@@ -109,14 +128,8 @@ pub struct AgentArgs {
         value_name = "FOLDER"
     )]
     pub logs: PathBuf,
-    /// OCR model directory (see scripts/fetch-models.sh).
-    #[arg(
-        long,
-        env = "WATCHTOWER_MODELS",
-        default_value = "models",
-        value_name = "FOLDER"
-    )]
-    pub models: PathBuf,
+    #[command(flatten)]
+    pub ocr: OcrModels,
 }
 
 #[derive(Debug, Args)]
@@ -152,30 +165,10 @@ fn some_time(text: &str) -> Result<Duration, String> {
 pub struct LookArgs {
     /// Recording in any format FFmpeg reads.
     pub file: PathBuf,
-    /// Analyst configuration file.
-    #[arg(
-        long,
-        env = "WATCHTOWER_CONFIG",
-        default_value = "agents.toml",
-        value_name = "FILE"
-    )]
-    config: PathBuf,
-    /// Server settings file (optional).
-    #[arg(
-        long,
-        env = "WATCHTOWER_SETTINGS",
-        default_value = "watchtower.toml",
-        value_name = "FILE"
-    )]
-    settings: PathBuf,
-    /// OCR model directory (see scripts/fetch-models.sh).
-    #[arg(
-        long,
-        env = "WATCHTOWER_MODELS",
-        default_value = "models",
-        value_name = "FOLDER"
-    )]
-    models: PathBuf,
+    #[command(flatten)]
+    files: ConfigFiles,
+    #[command(flatten)]
+    ocr: OcrModels,
     /// Output directory for logs, database and evidence [default: none].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -192,8 +185,8 @@ impl LookArgs {
     pub fn places(&self) -> Places {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Places {
-            config: self.config.clone(),
-            settings: self.settings.clone(),
+            config: self.files.config.clone(),
+            settings: self.files.settings.clone(),
             rtmp: nowhere,
             rtmps: None,
             http: nowhere,
@@ -201,7 +194,7 @@ impl LookArgs {
             public_address: None,
             data: PathBuf::new(),
             logs: PathBuf::new(),
-            models: self.models.clone(),
+            models: self.ocr.models.clone(),
         }
     }
 }
@@ -219,22 +212,8 @@ impl From<LookArgs> for ReplaySettings {
 
 #[derive(Debug, Args)]
 pub struct PlacesArgs {
-    /// Analyst configuration file.
-    #[arg(
-        long,
-        env = "WATCHTOWER_CONFIG",
-        default_value = "agents.toml",
-        value_name = "FILE"
-    )]
-    config: PathBuf,
-    /// Server settings file (optional).
-    #[arg(
-        long,
-        env = "WATCHTOWER_SETTINGS",
-        default_value = "watchtower.toml",
-        value_name = "FILE"
-    )]
-    settings: PathBuf,
+    #[command(flatten)]
+    files: ConfigFiles,
     /// RTMP listen address.
     #[arg(
         long,
@@ -284,21 +263,15 @@ pub struct PlacesArgs {
         value_name = "FOLDER"
     )]
     logs: PathBuf,
-    /// OCR model directory (see scripts/fetch-models.sh).
-    #[arg(
-        long,
-        env = "WATCHTOWER_MODELS",
-        default_value = "models",
-        value_name = "FOLDER"
-    )]
-    models: PathBuf,
+    #[command(flatten)]
+    ocr: OcrModels,
 }
 
 impl From<PlacesArgs> for Places {
     fn from(args: PlacesArgs) -> Self {
         Self {
-            config: args.config,
-            settings: args.settings,
+            config: args.files.config,
+            settings: args.files.settings,
             rtmp: args.rtmp,
             rtmps: args.rtmps,
             http: args.http,
@@ -306,7 +279,7 @@ impl From<PlacesArgs> for Places {
             webrtc: args.webrtc,
             public_address: args.public_address,
             logs: args.logs,
-            models: args.models,
+            models: args.ocr.models,
         }
     }
 }

@@ -23,8 +23,7 @@ use crate::app::build_agents::AgentFactory;
 use crate::app::cli::AgentArgs;
 use crate::app::config::{Config, Places, Secrets};
 use crate::app::print::print_findings;
-use crate::app::serve::DRAIN;
-use crate::app::tasks::{done, name, supervise};
+use crate::app::tasks::{done, drain, name, supervise};
 use crate::base::bearer::{Bearer, address, shown};
 use crate::base::stream_name::StreamName;
 use crate::media::hub::StreamHub;
@@ -139,17 +138,7 @@ pub(crate) async fn run(
     let lines = tokio::spawn(print_findings(findings));
     let failure = supervise(&mut essential, &shutdown).await;
     sources.cancel();
-    let drain = async {
-        while essential.join_next().await.is_some() {}
-        // It holds the last way to publish.
-        lines.abort();
-        let _ = lines.await;
-        let _ = tokio::task::spawn_blocking(|| writer.join()).await;
-    };
-    if tokio::time::timeout(DRAIN, drain).await.is_err() {
-        tracing::warn!("shutdown incomplete after {} s", DRAIN.as_secs());
-    }
-    tracing::info!("stopped");
+    drain(essential, lines, writer).await;
     failure
 }
 
@@ -189,8 +178,8 @@ fn fallback() -> StreamName {
 fn places(args: AgentArgs) -> Places {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     Places {
-        config: args.config,
-        settings: args.settings,
+        config: args.files.config,
+        settings: args.files.settings,
         rtmp: nowhere,
         rtmps: None,
         http: nowhere,
@@ -199,7 +188,7 @@ fn places(args: AgentArgs) -> Places {
         // Subfolder of the logs: a single folder per agent is to be configured.
         data: args.logs.join("data"),
         logs: args.logs,
-        models: args.models,
+        models: args.ocr.models,
     }
 }
 

@@ -3,15 +3,14 @@
 //!
 //! The drain follows the flow. Sources are cancelled first (publishers, API
 //! clients, agents); decoders end with their streams, the writer of findings
-//! when the last who could publish is gone. What is not done after
-//! [`DRAIN`] is left behind.
+//! when the last who could publish is gone. What is not done in time is left
+//! behind ([`drain`]).
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +27,7 @@ use crate::app::config::Config;
 use crate::app::metrics::ServerMetrics;
 use crate::app::print::print_findings;
 use crate::app::reload::Reload;
-use crate::app::tasks::{done, name, served, supervise};
+use crate::app::tasks::{done, drain, name, served, supervise};
 use crate::base::tls::Tls;
 use crate::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
 use crate::domain::agent_status::AgentBoard;
@@ -43,9 +42,6 @@ use crate::screen::Reader;
 use crate::screen::frames::FrameBus;
 use crate::sinks::Sinks;
 use crate::{analysts, codec, ingest, playback};
-
-/// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
-pub(crate) const DRAIN: Duration = Duration::from_secs(4);
 
 /// A server with all its doors open and nobody let in yet.
 #[derive(Debug)]
@@ -330,17 +326,7 @@ impl App {
         ready.store(false, Ordering::Relaxed);
         tracing::info!("draining");
         sources.cancel();
-        let drain = async {
-            while essential.join_next().await.is_some() {}
-            // It holds the last way to publish.
-            lines.abort();
-            let _ = lines.await;
-            let _ = tokio::task::spawn_blocking(|| self.writer.join()).await;
-        };
-        if tokio::time::timeout(DRAIN, drain).await.is_err() {
-            tracing::warn!("shutdown incomplete after {} s", DRAIN.as_secs());
-        }
-        tracing::info!("stopped");
+        drain(essential, lines, self.writer).await;
         failure
     }
 

@@ -1,9 +1,14 @@
 //! Long-lived tasks: their supervision, their names in the log, and the signal that ends them.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+/// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// Cancelled by the first SIGINT or SIGTERM; the second one exits at once.
 pub(crate) fn shutdown_signal() -> anyhow::Result<CancellationToken> {
@@ -41,6 +46,26 @@ pub(crate) async fn supervise(
             Err(error) => Err(error).context("an essential task panicked"),
         },
     }
+}
+
+/// Waits for tasks that were told to end, then for the writer of findings, and
+/// leaves behind what takes longer than [`DRAIN`]. `lines` prints findings: it
+/// holds the last way to publish, without which the writer ends.
+pub(crate) async fn drain(
+    mut essential: JoinSet<(&'static str, anyhow::Result<()>)>,
+    lines: JoinHandle<()>,
+    writer: std::thread::JoinHandle<()>,
+) {
+    let drained = async {
+        while essential.join_next().await.is_some() {}
+        lines.abort();
+        let _ = lines.await;
+        let _ = tokio::task::spawn_blocking(|| writer.join()).await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("shutdown incomplete after {} s", DRAIN.as_secs());
+    }
+    tracing::info!("stopped");
 }
 
 pub(crate) async fn name(

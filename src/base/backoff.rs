@@ -3,23 +3,39 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
+/// Longest wait of a [`Backoff`] that is given no other.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Longest wait a server may ask for.
 const MOST_ASKED: Duration = Duration::from_secs(300);
 
-/// Doubles with every failure from 1 s up to 30 s; what is waited is anything
-/// between half of that and the whole, so that many who lost the same server
-/// do not return in the same moment.
-#[derive(Debug, Default)]
+/// Doubles with every failure from 1 s up to 30 s, or what it is given; what is
+/// waited is anything between half of that and the whole, so that many who lost
+/// the same server do not return in the same moment.
+#[derive(Debug)]
 pub struct Backoff {
+    longest: Duration,
     failures: u32,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(LONGEST)
+    }
+}
+
 impl Backoff {
+    pub fn up_to(longest: Duration) -> Self {
+        Self {
+            longest,
+            failures: 0,
+        }
+    }
+
     /// The wait after one more failure. `asked` is the server's own wish
     /// (`Retry-After`), which counts when longer, up to 5 minutes.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let whole = FIRST.saturating_mul(1 << self.failures.min(5)).min(LONGEST);
+        let whole = FIRST.saturating_mul(1 << self.failures.min(16));
+        let whole = whole.min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let wait = whole.mul_f64(rand::random_range(0.5..=1.0));
         asked.map_or(wait, |asked| wait.max(asked.min(MOST_ASKED)))
@@ -29,12 +45,6 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.failures = 0;
     }
-}
-
-/// `Retry-After` in seconds (RFC 9110, section 10.2.3); its form as a date is
-/// not read.
-pub fn retry_after(value: &str) -> Option<Duration> {
-    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -49,9 +59,18 @@ mod tests {
             let whole = Duration::from_secs(whole);
             assert!((whole / 2..=whole).contains(&wait), "{wait:?} of {whole:?}");
         }
-        assert_eq!(backoff.next(retry_after("60")), Duration::from_secs(60));
-        assert_eq!(backoff.next(retry_after("999999")), MOST_ASKED);
+        assert_eq!(
+            backoff.next(Some(Duration::from_secs(60))),
+            Duration::from_secs(60)
+        );
+        assert_eq!(backoff.next(Some(Duration::from_secs(999_999))), MOST_ASKED);
+        let mut longer = Backoff::up_to(Duration::from_secs(60));
+        let waits: Vec<_> = (0..8).map(|_| longer.next(None)).collect();
+        assert!((Duration::from_secs(16)..=Duration::from_secs(32)).contains(&waits[5]));
+        for wait in &waits[6..] {
+            assert!((Duration::from_secs(30)..=Duration::from_secs(60)).contains(wait));
+        }
         backoff.reset();
-        assert!(backoff.next(retry_after("soon")) <= FIRST);
+        assert!(backoff.next(None) <= FIRST);
     }
 }

@@ -1,15 +1,21 @@
 //! The ground: what every wing needs and no wing owns. Nothing here knows a
 //! stream, a finding or a model.
 
+pub mod accept;
 pub mod backoff;
 pub mod bearer;
 pub mod config;
 pub mod connection_limit;
 pub mod cpu_time;
+pub mod failure_limit;
+pub mod http_client;
 pub mod log_limit;
 pub mod metrics;
+pub mod retry_after;
 pub mod secret;
 pub mod stream_name;
 pub mod sync;
 pub mod tls;
+pub mod token_bucket;
 pub mod url;
+pub mod webhook_signature;

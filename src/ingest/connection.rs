@@ -147,7 +147,7 @@ impl From<io::Error> for End {
 pub(super) struct Connection<S> {
     socket: S,
     peer: SocketAddr,
-    place: ConnectionSlot,
+    _place: ConnectionSlot,
     shared: Arc<Shared>,
     session: Session,
     opened: Instant,
@@ -181,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self {
             socket,
             peer,
-            place,
+            _place: place,
             session: Session::new(shared.settings.limits),
             shared,
             opened,
@@ -429,7 +429,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Err(End::Refused(refusal));
             }
         };
-        self.place.proved();
+        self.shared.guesses.forgive(self.peer.ip());
         self.session.accept_publish(publish)?;
         info!(
             peer = %self.peer,
@@ -532,7 +532,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             End::Refused(refusal) => {
                 if refusal.is_guess() {
-                    sleep(self.place.guessed(std::time::Instant::now())).await;
+                    let now = std::time::Instant::now();
+                    let guesses = self.shared.guesses.failed(self.peer.ip(), now);
+                    sleep(guesses.delay()).await;
                 }
                 true
             }

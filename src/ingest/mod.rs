@@ -22,6 +22,7 @@ mod enhanced;
 pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+mod key_guesses;
 pub mod metrics;
 mod pictures;
 mod server;

@@ -6,24 +6,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::access::Access;
 use super::chunk::Limits;
 use super::connection::{Connection, End};
-use crate::base::connection_limit::{Admission, Caps, Rejected};
+use super::key_guesses::KeyGuesses;
+use crate::base::accept::accept_until;
+use crate::base::connection_limit::{Admission, Caps, ConnectionSlot};
+use crate::base::failure_limit::FailureLimit;
 use crate::base::log_limit::LogLimitByAddress;
 use crate::base::secret::Secret;
 use crate::base::tls;
 use crate::base::tls::HandshakeError;
 use crate::ingest::metrics::IngestMetrics;
 use crate::media::hub::StreamHub;
-
-/// After the listener failed (no file descriptors left, mostly).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Settings of an RTMP server.
 #[derive(Debug, Clone)]
@@ -68,6 +67,7 @@ impl Settings {
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) access: Access,
+    pub(super) guesses: FailureLimit<KeyGuesses>,
     pub(super) hub: StreamHub,
     pub(super) metrics: Arc<IngestMetrics>,
     flood: LogLimitByAddress,
@@ -99,6 +99,42 @@ impl Door {
             address,
             tls,
         })
+    }
+
+    /// Takes publishers until `shutdown`, and waits for their ends. The caps
+    /// hold before anything is spent on a handshake.
+    async fn run(
+        self,
+        admission: &Arc<Admission>,
+        shared: &Arc<Shared>,
+        shutdown: &CancellationToken,
+    ) {
+        let tls = self.tls;
+        let admit = |socket: TcpStream, peer: SocketAddr| {
+            let place = match admission.admit(peer.ip()) {
+                Ok(place) => place,
+                Err(rejected) => {
+                    shared.turned_away(peer, &rejected.to_string());
+                    return None;
+                }
+            };
+            if shared.guesses.is_blocked(peer.ip(), Instant::now()) {
+                shared.turned_away(peer, "too many wrong stream keys from this address");
+                return None;
+            }
+            // A guard, so that a panic can't leave the gauge too high.
+            let open = Open::new(shared);
+            let opened = time::Instant::now();
+            let (shared, tls, shutdown) = (Arc::clone(shared), tls.clone(), shutdown.clone());
+            Some(async move {
+                let _open = open;
+                let attended = shared.attend(socket, peer, place, tls, opened, &shutdown);
+                attended.await;
+            })
+        };
+        let panicked = || shared.metrics.rtmp_connection("panic");
+        let kind = "an RTMP connection";
+        accept_until(self.listener, kind, shutdown, admit, panicked).await;
     }
 }
 
@@ -135,6 +171,7 @@ impl Server {
             shared: Arc::new(Shared {
                 settings,
                 access,
+                guesses: FailureLimit::default(),
                 hub,
                 metrics,
                 flood: LogLimitByAddress::default(),
@@ -161,99 +198,63 @@ impl Server {
                  proxy everyone counts as local"
             );
         }
-        let mut connections = JoinSet::new();
-        let mut second = time::interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                (accepted, tls) = self.accept() => match accepted {
-                    Ok((socket, peer)) => {
-                        self.admit(socket, peer, tls, &mut connections, &shutdown);
-                    }
-                    Err(error) => {
-                        warn!(%error, "failed to accept an RTMP connection");
-                        time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(ended) = connections.join_next() => self.contain(ended),
-                _ = second.tick() => self.shared.sum_up(),
+        let Self {
+            plain,
+            secure,
+            admission,
+            shared,
+        } = self;
+        let both = async {
+            let plain = plain.run(&admission, &shared, &shutdown);
+            match secure {
+                Some(secure) => {
+                    tokio::join!(plain, secure.run(&admission, &shared, &shutdown));
+                }
+                None => plain.await,
             }
-        }
-        drop((self.plain, self.secure));
-        while let Some(ended) = connections.join_next().await {
-            if let Err(error) = ended {
-                error!(%error, "an RTMP connection panicked");
-            }
-        }
-        self.shared.sum_up();
-    }
-
-    /// The next connection through either door.
-    async fn accept(&self) -> (io::Result<(TcpStream, SocketAddr)>, Option<tls::Acceptor>) {
-        let Some(secure) = &self.secure else {
-            return (self.plain.listener.accept().await, None);
         };
         tokio::select! {
-            accepted = self.plain.listener.accept() => (accepted, None),
-            accepted = secure.listener.accept() => (accepted, secure.tls.clone()),
+            () = both => {}
+            () = shared.sum_up_each_second() => {}
         }
-    }
-
-    /// The caps hold before anything is spent on a handshake.
-    fn admit(
-        &self,
-        socket: TcpStream,
-        peer: SocketAddr,
-        tls: Option<tls::Acceptor>,
-        connections: &mut JoinSet<()>,
-        shutdown: &CancellationToken,
-    ) {
-        let place = match self.admission.admit(peer.ip(), Instant::now()) {
-            Ok(place) => place,
-            Err(turned) => return self.shared.turned_away(peer, turned),
-        };
-        // A guard, so that a panic can't leave the gauge too high.
-        let open = Open::new(&self.shared);
-        let shared = Arc::clone(&self.shared);
-        let shutdown = shutdown.clone();
-        let opened = time::Instant::now();
-        connections.spawn(async move {
-            let _open = open;
-            let _ = socket.set_nodelay(true);
-            let Some(tls) = tls else {
-                let connection = Connection::new(socket, peer, place, shared, opened);
-                return connection.run(&shutdown).await;
-            };
-            match shared.encrypt(socket, &tls, opened, &shutdown).await {
-                Ok(stream) => {
-                    let connection = Connection::new(stream, peer, place, shared, opened);
-                    connection.run(&shutdown).await;
-                }
-                Err(end) => {
-                    let summary = Summary {
-                        peer,
-                        stream: None,
-                        duration: opened.elapsed(),
-                        bytes: 0,
-                    };
-                    shared.ended(&summary, &end);
-                }
-            }
-        });
-    }
-
-    fn contain(&self, ended: Result<(), tokio::task::JoinError>) {
-        if let Err(error) = ended {
-            // A bug, though nobody else's stream is touched. The panic hook
-            // has said where.
-            error!(%error, "an RTMP connection panicked");
-            self.shared.metrics.rtmp_connection("panic");
-        }
+        shared.sum_up();
     }
 }
 
 impl Shared {
+    /// Serves a connection from its first byte, or its TLS handshake, to its
+    /// end.
+    async fn attend(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: ConnectionSlot,
+        tls: Option<tls::Acceptor>,
+        opened: time::Instant,
+        shutdown: &CancellationToken,
+    ) {
+        let _ = socket.set_nodelay(true);
+        let Some(tls) = tls else {
+            let connection = Connection::new(socket, peer, place, self, opened);
+            return connection.run(shutdown).await;
+        };
+        match self.encrypt(socket, &tls, opened, shutdown).await {
+            Ok(stream) => {
+                let connection = Connection::new(stream, peer, place, self, opened);
+                connection.run(shutdown).await;
+            }
+            Err(end) => {
+                let summary = Summary {
+                    peer,
+                    stream: None,
+                    duration: opened.elapsed(),
+                    bytes: 0,
+                };
+                self.ended(&summary, &end);
+            }
+        }
+    }
+
     async fn encrypt(
         &self,
         socket: TcpStream,
@@ -274,11 +275,11 @@ impl Shared {
         }
     }
 
-    fn turned_away(&self, peer: SocketAddr, turned: Rejected) {
+    fn turned_away(&self, peer: SocketAddr, why: &str) {
         self.metrics.rtmp_connection("turned_away");
-        self.hub.turned_away(peer.ip(), turned.to_string());
+        self.hub.turned_away(peer.ip(), why.to_owned());
         if self.flood.admits(peer.ip(), "turned_away") {
-            warn!(%peer, "RTMP connection refused: {turned}");
+            warn!(%peer, "RTMP connection refused: {why}");
         }
     }
 
@@ -302,6 +303,16 @@ impl Shared {
             info!(%peer, stream, bytes, "RTMP connection closed after {seconds:.1} s: {end}");
         } else {
             warn!(%peer, stream, bytes, "RTMP connection closed after {seconds:.1} s: {end}");
+        }
+    }
+
+    /// Runs until dropped.
+    async fn sum_up_each_second(&self) {
+        let mut second = time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            second.tick().await;
+            self.sum_up();
         }
     }
 

@@ -1,12 +1,13 @@
 //! HTTP client for the providers: a request, a bounded response.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Url, redirect, retry};
+use reqwest::{Client, RequestBuilder, Url};
 
+use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after;
 use crate::domain::finding::printable;
 use crate::models::model::{Failure, Meter};
 
@@ -44,18 +45,9 @@ pub(super) struct Response {
 impl Response {
     /// Duration the server asks to wait, bounded.
     pub(super) fn advice(&self, now: Timestamp) -> Option<Duration> {
-        let advice = advice(self.retry_after.as_deref()?, now)?;
+        let advice = retry_after::parse(self.retry_after.as_deref()?, now)?;
         Some(advice.min(LONGEST_ADVICE))
     }
-}
-
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date.
-pub(super) fn advice(header: &str, now: Timestamp) -> Option<Duration> {
-    let header = header.trim();
-    header.parse().ok().map(Duration::from_secs).or_else(|| {
-        let until = jiff::fmt::rfc2822::parse(header).ok()?.timestamp();
-        Duration::try_from(until.duration_since(now)).ok()
-    })
 }
 
 impl Http {
@@ -72,19 +64,11 @@ impl Http {
             Ok((name, value))
         });
         let key = key.transpose()?;
-        let mut builder = Client::builder()
-            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
+        let client = HttpClientBuilder::new(loopback, timeout)
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .timeout(timeout);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build();
+            .build();
         Ok(Self {
-            client: client.map_err(|error| ClientError::Tls(chain(&error)))?,
+            client: client.map_err(|error| ClientError::Tls(reason(&error)))?,
             key,
             timeout,
         })
@@ -152,25 +136,21 @@ impl Http {
     fn trouble(&self, url: &Url, error: &reqwest::Error) -> Failure {
         let host = url.host_str().unwrap_or_default();
         let reason = if error.is_connect() {
-            format!("failed to connect to {host}: {}", chain(error))
+            format!("failed to connect to {host}: {}", reason(error))
         } else if error.is_timeout() {
             let seconds = self.timeout.as_secs_f64();
             format!("{host}: no response within {seconds} s")
         } else {
-            format!("connection to {host} failed: {}", chain(error))
+            format!("connection to {host} failed: {}", reason(error))
         };
         Failure::Transient { reason }
     }
 }
 
-/// The causes of an error, without the address (the error's own text).
-fn chain(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes.push(printable(&error.to_string()).into_owned());
-        cause = error.source();
-    }
-    // The last is the one that says why.
-    causes.pop().unwrap_or_else(|| "unknown cause".to_owned())
+/// Cause of an error, without the address (the error's own text).
+fn reason(error: &reqwest::Error) -> String {
+    innermost_cause(error).map_or_else(
+        || "unknown cause".to_owned(),
+        |cause| printable(&cause).into_owned(),
+    )
 }

@@ -20,6 +20,7 @@ use super::problem::Problem;
 use crate::base::log_limit::LogLimit;
 use crate::base::stream_name::StreamName;
 use crate::base::sync::Locked as _;
+use crate::base::token_bucket::TokenBucket;
 use crate::media::Playback;
 use crate::media::hub::StreamHub;
 use crate::media::hub::renditions::Renditions;
@@ -64,7 +65,7 @@ struct Inner {
     fan_context: FanContext,
     sessions: Mutex<Sessions>,
     next_id: AtomicU64,
-    bucket: Mutex<Bucket>,
+    answers: Mutex<TokenBucket>,
     /// When the log last heard of a viewer that could not be taken in.
     complaints: LogLimit,
     tasks: TaskTracker,
@@ -84,11 +85,6 @@ struct Session {
     /// restart.
     remote: String,
     end: CancellationToken,
-}
-
-struct Bucket {
-    tokens: f64,
-    at: Instant,
 }
 
 /// A viewer's answer.
@@ -141,10 +137,11 @@ impl Gateway {
             settings: settings.webrtc,
             sessions: Mutex::default(),
             next_id: AtomicU64::new(0),
-            bucket: Mutex::new(Bucket {
-                tokens: ANSWER_BURST,
-                at: Instant::now(),
-            }),
+            answers: Mutex::new(TokenBucket::full(
+                ANSWER_BURST,
+                ANSWERS_PER_SECOND,
+                Instant::now(),
+            )),
             complaints: LogLimit::default(),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -324,7 +321,7 @@ impl Gateway {
         name: &StreamName,
         offer: &Offer,
     ) -> Result<(Registration, CancellationToken), Problem> {
-        if !self.inner.bucket.locked().take() {
+        if !self.inner.answers.locked().take(Instant::now()) {
             let why = "too many requests at once; try again in a second";
             return Err(Problem::for_now(StatusCode::TOO_MANY_REQUESTS, why));
         }
@@ -402,20 +399,6 @@ impl Wired {
 impl Drop for Wired {
     fn drop(&mut self) {
         self.port.remove(&self.line);
-    }
-}
-
-impl Bucket {
-    fn take(&mut self) -> bool {
-        let now = Instant::now();
-        let gained = now.duration_since(self.at).as_secs_f64() * ANSWERS_PER_SECOND;
-        self.tokens = (self.tokens + gained).min(ANSWER_BURST);
-        self.at = now;
-        let there = self.tokens >= 1.0;
-        if there {
-            self.tokens -= 1.0;
-        }
-        there
     }
 }
 

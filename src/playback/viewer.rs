@@ -18,6 +18,7 @@ use bytes::Bytes;
 use rtc::interceptor::Acknowledgement;
 
 use super::link::{Link, Report, Tier};
+use crate::base::token_bucket::TokenBucket;
 use crate::playback::packet_cache::{PacketCache, PacketizedFrame};
 use crate::transport::gso_batch::{Full, GsoBatch};
 use crate::transport::ice_socket::IceSocket;
@@ -41,6 +42,8 @@ const REPLAY_FORGOTTEN: Duration = Duration::from_secs(20);
 const REPLAY_MOST: Duration = Duration::from_secs(2);
 /// Burst of retransmissions, as time at their rate.
 const REPAIR_BURST: Duration = Duration::from_millis(500);
+/// Shortest time between two refills of either.
+const REFILL_PAUSE: Duration = Duration::from_millis(1);
 /// Between two squeezed pictures: 1 ms.
 const SQUEEZED: u32 = 90;
 
@@ -94,11 +97,10 @@ pub(super) struct Viewer {
     tier: Tier,
     /// Time of the newest picture begun.
     newest_time: Option<u32>,
-    /// Bytes that may go now, and when that was so; owed when negative.
-    allowance: f64,
+    /// Bytes that may go now; owed when negative.
+    allowance: TokenBucket,
     /// Bytes that may go again now.
-    repairs: f64,
-    refilled: Instant,
+    repairs: TokenBucket,
     /// Packets sent again lately.
     answered: VecDeque<(u64, Instant)>,
     /// Where the padding of a probe goes on.
@@ -160,9 +162,8 @@ impl Viewer {
             link: Link::new(now),
             tier: Tier::Full,
             newest_time: None,
-            allowance: BURST_LEAST,
-            repairs: 0.0,
-            refilled: now,
+            allowance: TokenBucket::full(BURST_LEAST, 0.0, now),
+            repairs: TokenBucket::full(0.0, 0.0, now),
             answered: VecDeque::new(),
             padding: 0,
         }
@@ -193,7 +194,8 @@ impl Viewer {
         }
         let rate = history.rate(now);
         self.link.start(rate);
-        self.repairs = self.link.repairs(rate) * REPAIR_BURST.as_secs_f64();
+        let repairs = self.link.repairs(rate);
+        self.repairs = TokenBucket::full(repairs * REPAIR_BURST.as_secs_f64(), repairs, now);
         let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
             self.place = Place::Waiting {
                 from: history.next_number(),
@@ -391,7 +393,7 @@ impl Viewer {
         now: Instant,
     ) -> Result<(), Full> {
         while let Place::At { number, packet } = self.place
-            && self.allowance > 0.0
+            && self.allowance.tokens() > 0.0
             && let Some(frame) = history.get(number)
         {
             let rest = frame.packets.len() - packet;
@@ -404,7 +406,7 @@ impl Viewer {
                     self.link.departed(index, part.len(), now);
                 }
             }
-            self.allowance -= bytes as f64;
+            self.allowance.spend(bytes as f64);
             self.newest_time = Some(self.time(frame));
             sent.packets += count as u64;
             sent.bytes += bytes as u64;
@@ -436,7 +438,7 @@ impl Viewer {
     ) -> Result<(usize, usize), Full> {
         let time = self.time(frame);
         // Retransmission of a single packet goes whatever the allowance.
-        let room = self.allowance.max(1.0);
+        let room = self.allowance.tokens().max(1.0);
         let index = self.run.base + (frame.first - self.run.first) + from as u64;
         let overhead = self.video.header_length() + self.protector.tag_length();
         let mut batch = batch.batch(&self.line, overhead);
@@ -479,7 +481,7 @@ impl Viewer {
         rtp_stream.next += 1;
         batch.send().ok()?;
         let bytes = packet.len() as u64;
-        self.allowance -= packet.len() as f64;
+        self.allowance.spend(packet.len() as f64);
         rtp_stream.stats.add(1, bytes);
         Some(Sent {
             packets: 1,
@@ -539,17 +541,18 @@ impl Viewer {
     }
 
     fn refill(&mut self, rate: f64, now: Instant) {
-        let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
-        if seconds < 0.001 {
+        let since = now.saturating_duration_since(self.allowance.refilled_at());
+        if since < REFILL_PAUSE {
             return;
         }
-        self.refilled = now;
         let pace = self.link.pace(rate);
         let burst = (pace * BURST).clamp(BURST_LEAST, BURST_MOST);
-        self.allowance = (self.allowance + seconds * pace).min(burst);
+        self.allowance.set_rate(burst, pace);
+        self.allowance.refill(now);
         let repairs = self.link.repairs(rate);
         let most = repairs * REPAIR_BURST.as_secs_f64();
-        self.repairs = (self.repairs + seconds * repairs).min(most);
+        self.repairs.set_rate(most, repairs);
+        self.repairs.refill(now);
     }
 }
 

@@ -29,6 +29,8 @@ mod read_budget;
 mod reader;
 mod scroll;
 #[cfg(test)]
+mod test_line;
+#[cfg(test)]
 mod tests;
 
 pub use ocr::{LoadError, Ocr, ReadError};

@@ -1,17 +1,17 @@
 //! HTTP request of a sink, and the meaning of its response.
 
-use std::error::Error as _;
 use std::io::Write as _;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, StatusCode, redirect, retry};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, StatusCode};
 use url::Url;
 
 use super::{Blame, Outcome};
-use crate::base::backoff::retry_after;
+use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after::retry_after;
 use crate::base::tls::Identity;
 use crate::base::url::is_loopback;
 use crate::domain::finding::printable;
@@ -53,33 +53,17 @@ impl Http {
             let whole = format!("{}{path}", url.path().trim_end_matches('/'));
             url.set_path(&whole);
         }
-        let mut builder = Client::builder()
-            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
-            // A redirect could lead the findings, and the token, elsewhere.
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .timeout(settings.timeout);
-        if is_loopback(&url) {
-            builder = builder.no_proxy();
-        }
+        let mut builder = HttpClientBuilder::new(is_loopback(&url), settings.timeout);
         if let Some(file) = &settings.ca_file {
-            let pem = std::fs::read(file)
-                .map_err(|error| format!("ca_file {}: {error}", file.display()))?;
-            let found = Certificate::from_pem_bundle(&pem).ok();
-            let found = found.filter(|found| !found.is_empty());
-            let found = found
-                .ok_or_else(|| format!("ca_file {}: holds no PEM certificate", file.display()))?;
-            builder = builder.tls_certs_merge(found);
+            builder = builder.trust(file)?;
         }
         if let Some(identity) = Identity::of(settings.client_pair.as_ref())? {
             if url.scheme() == "http" {
                 return Err("address must be https://: client_certificate is set".to_owned());
             }
-            let identity = reqwest::Identity::from_pem(identity.pem());
-            let identity = identity
+            builder = builder
+                .identify(&identity)
                 .map_err(|error| format!("client_certificate can't be used: {}", reason(error)))?;
-            builder = builder.identity(identity);
         }
         let client = builder.build();
         let client = client.map_err(|error| format!("failed to set up HTTP: {}", reason(error)))?;
@@ -105,8 +89,7 @@ impl Http {
             .send()
             .await
             .map_err(|error| Outcome::retry(format!("out of reach: {}", reason(error))))?;
-        let asked = response.headers().get(RETRY_AFTER);
-        let after = asked.and_then(|value| retry_after(value.to_str().ok()?));
+        let after = retry_after(response.headers());
         let status = response.status();
         let mut body = Vec::new();
         loop {
@@ -172,18 +155,10 @@ impl Answer {
 
 /// The innermost cause, without the URL.
 fn reason(error: reqwest::Error) -> String {
-    let timed_out = error.is_timeout();
-    let error = error.without_url();
-    let mut reason = None;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        reason = Some(printable(&error.to_string()).into_owned());
-        cause = error.source();
-    }
-    match reason {
-        _ if timed_out => "no answer in time".to_owned(),
-        Some(reason) => reason,
-        None => error.to_string(),
+    match innermost_cause(&error) {
+        _ if error.is_timeout() => "no answer in time".to_owned(),
+        Some(cause) => printable(&cause).into_owned(),
+        None => error.without_url().to_string(),
     }
 }
 

@@ -5,17 +5,18 @@
 //! finding; the server knows by its id one told twice. What waits is read back
 //! from the store: nothing piles up here.
 
-use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, redirect, retry};
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::base::backoff::{Backoff, retry_after};
+use crate::base::backoff::Backoff;
 use crate::base::bearer::{Bearer, shown};
+use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after::retry_after;
 use crate::base::url::is_loopback;
 use crate::domain::finding::{Finding, printable};
 use crate::record::Record;
@@ -66,17 +67,7 @@ impl Reporter {
         url.set_path(&path);
         url.set_query(None);
         url.set_fragment(None);
-        let mut builder = Client::builder()
-            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
-            // A redirect could lead the findings elsewhere.
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .timeout(TIMEOUT);
-        if is_loopback(&url) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build();
+        let client = HttpClientBuilder::new(is_loopback(&url), TIMEOUT).build();
         Ok(Self {
             client: client.map_err(|error| ReportError::Http(reason(&error)))?,
             name: format!("report to {}", shown(&url)),
@@ -164,8 +155,7 @@ impl Reporter {
         if status.is_success() {
             return Answer::Taken;
         }
-        let asked = response.headers().get(RETRY_AFTER);
-        let asked = asked.and_then(|value| retry_after(value.to_str().ok()?));
+        let asked = retry_after(response.headers());
         let mut body = Vec::new();
         while let Ok(Some(piece)) = response.chunk().await
             && body.len() < LARGEST_BODY
@@ -194,14 +184,8 @@ fn detail(body: &[u8]) -> Option<String> {
 
 /// The innermost cause.
 fn reason(error: &reqwest::Error) -> String {
-    let mut reason = None;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        reason = Some(printable(&error.to_string()).into_owned());
-        cause = error.source();
-    }
-    match reason {
-        Some(reason) => reason,
+    match innermost_cause(error) {
+        Some(cause) => printable(&cause).into_owned(),
         None if error.is_timeout() => format!("no answer within {} s", TIMEOUT.as_secs()),
         None => "the connection failed".to_owned(),
     }

@@ -5,16 +5,15 @@
 //! receives it refuses old ones, and knows twins by `X-Watchtower-Id`.
 
 use async_trait::async_trait;
-use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use sha2::Sha256;
 
 use super::http::{Http, headers, secret};
 use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
 use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
+use crate::base::webhook_signature::sign;
 use crate::sinks::settings::{Format, Preset, SinkSettings};
 
 pub(super) struct Webhook {
@@ -94,7 +93,7 @@ impl Destination for Webhook {
                 ("x-watchtower-timestamp", &at),
             ]));
             if let Some(key) = &self.secret
-                && let Ok(value) = HeaderValue::from_str(&signature(key, &at, &body))
+                && let Ok(value) = HeaderValue::from_str(&sign(key, &at, &body))
             {
                 all.insert("x-watchtower-signature", value);
             }
@@ -122,30 +121,4 @@ impl Destination for Webhook {
 
 fn says_throttled(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).contains("HTTP error 429")
-}
-
-fn signature(key: &Secret, at: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes())
-        .expect("a key of any length will do");
-    mac.update(at.as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    let digest = mac.finalize().into_bytes();
-    let hex: String = hex::encode(digest);
-    format!("sha256={hex}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_signature_is_what_openssl_makes() {
-        // printf '1700000000.{}' | openssl dgst -sha256 -hmac key
-        let key = Secret::new("key").unwrap();
-        assert_eq!(
-            signature(&key, "1700000000", b"{}"),
-            "sha256=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
-        );
-    }
 }

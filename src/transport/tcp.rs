@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -16,7 +16,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use crate::base::accept::accept_until;
 use crate::base::connection_limit::{Admission, Caps};
 use crate::transport::udp_mux::UdpMux;
 
@@ -59,23 +61,17 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts until dropped.
 pub(crate) async fn accept(listener: &TcpListener, port: &Arc<UdpMux>, caps: Caps) {
     let admission = Arc::new(Admission::new(caps));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok((stream, from)) = listener.accept().await else {
-            // Out of file descriptors, most likely: it passes.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+    let admit = |stream: TcpStream, from: SocketAddr| {
         // With no place left the connection is closed here.
-        if let Ok(place) = admission.admit(from.ip(), Instant::now()) {
-            let port = Arc::clone(port);
-            connections.spawn(async move {
-                serve(stream, from, &port).await;
-                drop(place);
-            });
-        }
-    }
+        let place = admission.admit(from.ip()).ok()?;
+        let port = Arc::clone(port);
+        Some(async move {
+            serve(stream, from, &port).await;
+            drop(place);
+        })
+    };
+    let kind = "a WebRTC connection over TCP";
+    accept_until(listener, kind, &CancellationToken::new(), admit, || {}).await;
 }
 
 async fn serve(stream: TcpStream, from: SocketAddr, port: &Arc<UdpMux>) {

@@ -15,11 +15,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use serde::Deserialize;
-use sha2::Sha256;
-use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,6 +25,7 @@ use uuid::Uuid;
 use super::incidents::{StatusBody, verdict};
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
+use crate::base::webhook_signature::verify;
 use crate::console::AppState;
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::incident::Change;
@@ -110,17 +108,6 @@ async fn decide(
     let change = inbound.state.console.findings.decide(verdict).await?;
     tracing::info!(incident = %decision.incident, status = %change.incident.status, "incident updated by webhook");
     Ok(Json(change).into_response())
-}
-
-fn verify(secret: &Secret, at: &str, signature: &str, body: &[u8]) -> Option<Digest> {
-    let given = signature.strip_prefix("sha256=")?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
-    mac.update(at.as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    let digest: Digest = mac.finalize().into_bytes().into();
-    let hex: String = hex::encode(digest);
-    bool::from(hex.as_bytes().ct_eq(given.to_ascii_lowercase().as_bytes())).then_some(digest)
 }
 
 /// Lets each signed message in once.

@@ -21,9 +21,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::login::{Session, Sessions};
+use crate::base::failure_limit::{Attempt, FailureLimit};
 use crate::base::log_limit::LogLimit;
 use crate::base::secret::Secret;
-use crate::console::auth::rate_limit::{Attempt, FailureLimit};
+use crate::console::auth::rate_limit::TokenGuesses;
 use crate::console::http::problem::Problem;
 use crate::console::page;
 
@@ -42,7 +43,7 @@ pub(crate) struct Access {
     origins: Vec<String>,
     /// Browsers reach us by TLS alone.
     secure: bool,
-    failures: FailureLimit,
+    failures: FailureLimit<TokenGuesses>,
     /// Wrong tokens, counted and told now and then.
     wrong: Counter,
     told: LogLimit,

@@ -29,10 +29,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::failure_limit::Attempt;
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
 use crate::console::auth::guard::{Access, TOO_MANY, same};
-use crate::console::auth::rate_limit::Attempt;
 use crate::console::page;
 
 const COOKIE: &str = "watchtower";

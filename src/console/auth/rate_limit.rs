@@ -8,105 +8,61 @@
 //! could be anybody's invention. Browsers that are signed in go on there all
 //! the same ([`login`](super::login)).
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::base::connection_limit::network;
-use crate::base::sync::Locked as _;
+use crate::base::failure_limit::FailureRecord;
+use crate::base::token_bucket::TokenBucket;
 
 /// This many at once, then one a second.
 const AT_ONCE: f64 = 10.0;
-/// Addresses remembered; of more, those are forgotten that have not guessed for
-/// longest.
-const REMEMBERED: usize = 4096;
+const PER_SECOND: f64 = 1.0;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Attempt {
-    Right,
-    Wrong,
-    /// Nobody has looked whether it is right.
-    TooMany,
-}
-
-/// A bucket of guesses for each address that has guessed wrong.
-#[derive(Debug, Default)]
-pub(crate) struct FailureLimit(Mutex<HashMap<IpAddr, Bucket>>);
-
+/// Guesses that an address has left.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
-    left: f64,
-    at: Instant,
-}
+pub(crate) struct TokenGuesses(TokenBucket);
 
-impl Bucket {
-    fn refilled(self, now: Instant) -> Self {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64();
-        Self {
-            left: (self.left + gained).min(AT_ONCE),
-            at: now,
-        }
+impl TokenGuesses {
+    fn left(&self, now: Instant) -> TokenBucket {
+        let mut bucket = self.0;
+        bucket.refill(now);
+        bucket
     }
 }
 
-impl FailureLimit {
-    /// Looks whether it `is_right`, which is free, or spends a guess.
-    pub(crate) fn attempt(
-        &self,
-        peer: IpAddr,
-        now: Instant,
-        is_right: impl FnOnce() -> bool,
-    ) -> Attempt {
-        let address = network(peer);
-        // Held while it is compared, so that a hundred at once are no hundred
-        // guesses.
-        let mut buckets = self.0.locked();
-        let full = Bucket {
-            left: AT_ONCE,
-            at: now,
-        };
-        let bucket = buckets
-            .get(&address)
-            .map_or(full, |bucket| bucket.refilled(now));
-        if bucket.left < 1.0 {
-            return Attempt::TooMany;
-        }
-        if is_right() {
-            return Attempt::Right;
-        }
-        if buckets.len() >= REMEMBERED && !buckets.contains_key(&address) {
-            make_room(&mut buckets, now);
-        }
-        let left = bucket.left - 1.0;
-        buckets.insert(address, Bucket { left, at: now });
-        Attempt::Wrong
+impl FailureRecord for TokenGuesses {
+    fn failed(before: Option<Self>, now: Instant) -> Self {
+        let full = || TokenBucket::full(AT_ONCE, PER_SECOND, now);
+        let mut bucket = before.map_or_else(full, |before| before.left(now));
+        bucket.spend(1.0);
+        Self(bucket)
     }
-}
 
-fn make_room(buckets: &mut HashMap<IpAddr, Bucket>, now: Instant) {
-    buckets.retain(|_, bucket| bucket.refilled(now).left < AT_ONCE);
-    if buckets.len() < REMEMBERED {
-        return;
+    fn is_blocked(&self, now: Instant) -> bool {
+        self.left(now).tokens() < 1.0
     }
-    let oldest = buckets.iter().min_by_key(|(_, bucket)| bucket.at);
-    if let Some(oldest) = oldest.map(|(address, _)| *address) {
-        buckets.remove(&oldest);
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        self.left(now).is_full()
+    }
+
+    fn last_failure(&self) -> Instant {
+        self.0.refilled_at()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::time::Duration;
 
     use super::*;
+    use crate::base::failure_limit::{Attempt, FailureLimit};
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
     #[test]
     fn an_address_that_guesses_waits_and_no_other_does() {
-        let failures = FailureLimit::default();
+        let failures = FailureLimit::<TokenGuesses>::default();
         let now = Instant::now();
         for _ in 0..100 {
             assert_eq!(failures.attempt(PEER, now, || true), Attempt::Right);
@@ -126,24 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address_and_the_newest_guessers_are_remembered() {
-        let failures = FailureLimit::default();
+    fn a_64_is_one_address() {
+        let failures = FailureLimit::<TokenGuesses>::default();
         let now = Instant::now();
-        let v6 = |network: u64, host: u64| {
-            IpAddr::V6(Ipv6Addr::from_bits(
-                u128::from(network) << 64 | u128::from(host),
-            ))
-        };
-        for host in 0..10 {
-            failures.attempt(v6(1, host), now, || false);
+        let host = |host: u128| IpAddr::V6(Ipv6Addr::from_bits(1_u128 << 64 | host));
+        for number in 0..10 {
+            failures.attempt(host(number), now, || false);
         }
-        assert_eq!(failures.attempt(v6(1, 77), now, || true), Attempt::TooMany);
-        for network in 2..20_000 {
-            let now = now + Duration::from_micros(network);
-            failures.attempt(v6(network, 1), now, || false);
-        }
-        let known = failures.0.lock().expect("whole");
-        assert_eq!(known.len(), REMEMBERED);
-        assert!(known.contains_key(&v6(19_999, 0)));
+        assert_eq!(failures.attempt(host(77), now, || true), Attempt::TooMany);
     }
 }

@@ -1,4 +1,4 @@
-//! The accept loop: admits connections, encrypts them where that is on, and
+//! Admits connections, encrypts them where that is on, and
 //! speaks HTTP/1.1 on each of them.
 //!
 //! All of this happens before anybody knows who is there, so that everything a
@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -17,19 +17,16 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower_http::add_extension::AddExtension;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
+use crate::base::accept::accept_until;
 use crate::base::connection_limit::{Admission, Caps, ConnectionSlot};
 use crate::base::log_limit::LogLimit;
 use crate::base::tls::{Acceptor, HandshakeError};
 use crate::console::http::tls;
 use crate::console::http::write_deadline::WriteDeadline;
-
-/// After the listener failed (no file descriptors left, mostly).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Limits on connections held open by unauthenticated clients.
 #[derive(Debug, Clone, Copy)]
@@ -83,41 +80,16 @@ pub(crate) async fn serve(
     });
     let admission = Arc::new(Admission::new(limits.caps));
     let refusals = LogLimit::default();
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => match admission.admit(peer.ip(), Instant::now()) {
-                    Ok(place) => {
-                        connections.spawn(Arc::clone(&shared).attend(socket, peer, place));
-                    }
-                    Err(turned) => {
-                        if let Some(held) = refusals.admit() {
-                            warn!(%peer, "HTTP connection refused: {turned}{held}");
-                        }
-                    }
-                },
-                Err(error) => {
-                    warn!(%error, "failed to accept an HTTP connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(ended) = connections.join_next() => contain(ended),
+    let admit = |socket: TcpStream, peer: SocketAddr| match admission.admit(peer.ip()) {
+        Ok(place) => Some(Arc::clone(&shared).attend(socket, peer, place)),
+        Err(turned) => {
+            if let Some(held) = refusals.admit() {
+                warn!(%peer, "HTTP connection refused: {turned}{held}");
+            }
+            None
         }
-    }
-    drop(listener);
-    while let Some(ended) = connections.join_next().await {
-        contain(ended);
-    }
-}
-
-/// A bug, though nobody else's request is touched. The panic hook has said
-/// where.
-fn contain(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        error!(%error, "an HTTP connection panicked");
-    }
+    };
+    accept_until(listener, "an HTTP connection", &shutdown, admit, || {}).await;
 }
 
 /// State shared by all connections.
@@ -176,6 +148,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::timeout;

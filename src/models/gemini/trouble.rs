@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::wire::Status;
+use crate::base::retry_after;
 use crate::domain::finding::printable;
 use crate::models::answer::shortened;
-use crate::models::http::{self, LONGEST_ADVICE};
+use crate::models::http::LONGEST_ADVICE;
 use crate::models::model::{Failure, Fatal};
 
 /// Characters of the server's own words that are repeated.
@@ -114,7 +115,7 @@ impl Refusal<'_> {
         let advised = details.filter_map(|detail| seconds(detail.retry_delay.as_deref()?));
         let header = self
             .retry_after
-            .and_then(|text| http::advice(text, self.now));
+            .and_then(|text| retry_after::parse(text, self.now));
         advised
             .chain(header)
             .max()

@@ -1,14 +1,14 @@
 //! WHEP's requests (draft-ietf-wish-whep, section 4), from the player's side.
 
-use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response, redirect, retry};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use url::Url;
 
-use crate::base::backoff::retry_after;
 use crate::base::bearer::{Bearer, shown};
+use crate::base::http_client::{HttpClientBuilder, innermost_cause};
+use crate::base::retry_after::retry_after;
 use crate::base::url::is_loopback;
 use crate::domain::finding::printable;
 
@@ -53,17 +53,10 @@ pub(super) enum Refusal {
 
 impl Signalling {
     pub(super) fn new(url: Url, bearer: Bearer) -> Result<Self, String> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("watchtower/", env!("CARGO_PKG_VERSION")))
-            // Followed by hand, so that the token goes nowhere by accident.
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .timeout(TIMEOUT);
-        if is_loopback(&url) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| reason(&error))?;
+        // Redirects are followed by hand, so that the token goes nowhere by
+        // accident.
+        let client = HttpClientBuilder::new(is_loopback(&url), TIMEOUT).build();
+        let client = client.map_err(|error| reason(&error))?;
         Ok(Self {
             client,
             url,
@@ -148,8 +141,7 @@ async fn body(mut response: Response, url: &Url) -> Result<String, Refusal> {
 
 async fn refused(response: Response, url: &Url) -> Refusal {
     let status = response.status();
-    let asked = response.headers().get(RETRY_AFTER);
-    let asked = asked.and_then(|value| retry_after(value.to_str().ok()?));
+    let asked = retry_after(response.headers());
     let text = body(response, url).await.unwrap_or_default();
     let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let detail = problem
@@ -182,14 +174,8 @@ fn no_sdp(url: &Url, what: &'static str) -> Refusal {
 
 /// The innermost cause: the error's own text repeats the URL, query and all.
 fn reason(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    let mut reason = None;
-    while let Some(error) = cause {
-        reason = Some(printable(&error.to_string()).into_owned());
-        cause = error.source();
-    }
-    match reason {
-        Some(reason) => reason,
+    match innermost_cause(error) {
+        Some(cause) => printable(&cause).into_owned(),
         None if error.is_timeout() => format!("no answer within {} s", TIMEOUT.as_secs()),
         None => "connection failed".to_owned(),
     }

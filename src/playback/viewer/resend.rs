@@ -37,7 +37,8 @@ impl Viewer {
                 continue;
             };
             self.link.lost(index, now);
-            if self.repairs < 0.0 || self.answered.iter().any(|(known, _)| *known == index) {
+            if self.repairs.tokens() < 0.0 || self.answered.iter().any(|(known, _)| *known == index)
+            {
                 continue;
             }
             if let Some((frame, offset)) = self.shared_index(index).and_then(|i| history.find(i)) {
@@ -45,8 +46,8 @@ impl Viewer {
                 let Ok((_, bytes)) = self.send(&frame, offset, 1, batch) else {
                     break;
                 };
-                self.repairs -= bytes as f64;
-                self.allowance -= bytes as f64;
+                self.repairs.spend(bytes as f64);
+                self.allowance.spend(bytes as f64);
                 self.answered.push_back((index, now));
                 count += 1;
             }
@@ -60,7 +61,7 @@ impl Viewer {
         let Some(newest) = self.video.next.checked_sub(1) else {
             return;
         };
-        while self.allowance > 0.0 {
+        while self.allowance.tokens() > 0.0 {
             let lowest = self.run.base.max(newest.saturating_sub(PADDING));
             let index = if (lowest..=newest).contains(&self.padding) {
                 self.padding
@@ -76,7 +77,7 @@ impl Viewer {
             let Ok((_, bytes)) = self.send(&frame, offset, 1, batch) else {
                 return;
             };
-            self.allowance -= bytes.max(1) as f64;
+            self.allowance.spend(bytes.max(1) as f64);
             sent.packets += 1;
             sent.bytes += bytes as u64;
         }

@@ -388,19 +388,7 @@ fn is_key_letter(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(text: &str, x: u32, y: u32) -> TextLine {
-        TextLine {
-            text: text.to_owned(),
-            rect: Rect {
-                x,
-                y,
-                width: text.len() as u32 * 8,
-                height: 16,
-            },
-            confidence: 1.0,
-        }
-    }
+    use crate::screen::test_line::line;
 
     #[test]
     fn what_nobody_can_read_is_hidden_be_it_empty_turned_or_short() {

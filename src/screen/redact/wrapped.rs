@@ -164,20 +164,8 @@ pub(super) fn is_next(above: &Rect, below: &Rect) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::test_line::line;
     use crate::screen::text::rows;
-
-    fn line(text: &str, x: u32, y: u32) -> TextLine {
-        TextLine {
-            text: text.to_owned(),
-            rect: Rect {
-                x,
-                y,
-                width: text.len() as u32 * 8,
-                height: 16,
-            },
-            confidence: 1.0,
-        }
-    }
 
     fn texts(lines: &[TextLine]) -> Vec<String> {
         let whole = wrapped(lines, &rows(lines));

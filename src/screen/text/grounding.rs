@@ -292,19 +292,7 @@ fn part(line: &TextLine, first: usize, last: usize) -> Rect {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(text: &str, x: u32, y: u32) -> TextLine {
-        TextLine {
-            text: text.to_owned(),
-            rect: Rect {
-                x,
-                y,
-                width: text.len() as u32 * 10,
-                height: 16,
-            },
-            confidence: 1.0,
-        }
-    }
+    use crate::screen::test_line::wide_line as line;
 
     fn screen() -> Vec<TextLine> {
         vec![
