@@ -1,6 +1,9 @@
 //! Where findings meet the world: durable first, then everyone hears.
 //!
-//! [`FindingsBus::publish`] returns when the finding is durable in the store,
+//! [`Record::write`] takes anything that implements [`store::Write`], which is
+//! the one place where a kind of write is spelled.
+//!
+//! [`Record::publish`] returns when the finding is durable in the store,
 //! its incident is up to date, and `findings.jsonl` and its agent's log show
 //! it. One thread writes, so lines are never interleaved, and writes what is
 //! waiting in one go, so that a burst costs one sync. What a crash cut short
@@ -23,9 +26,9 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use store::{
-    Buried, DeadLetter, Disk, Done, Entry, FindingQuery, Hit, IncidentDetail, IncidentQuery,
-    Moment, MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection,
-    Refusal, Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
+    Buried, Disk, Done, Entry, FindingQuery, Hit, IncidentDetail, IncidentQuery, Moment,
+    MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection, Refusal,
+    StoreError, Swept, TextQuery, Write, clock_fault,
 };
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use uuid::Uuid;
@@ -33,13 +36,13 @@ use uuid::Uuid;
 use crate::base::sync::Locked as _;
 use crate::domain::cost::Spend;
 use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Exchange, Incident, Note, Suppression};
+use crate::domain::incident::{Change, Incident, Suppression};
 use crate::domain::screen_text::ScreenText;
 use crate::domain::transcript::Transcript;
 use crate::record::agent_logs::AgentLogs;
 use crate::record::jsonl::JsonLines;
 use crate::record::settings::{LogSettings, StoreSettings};
-use crate::record::writer_thread::{Job, Reply, WriterThread};
+use crate::record::writer_thread::{Job, WriterThread};
 use crate::screen::KeepText;
 
 pub use crate::record::line_file::LineFile;
@@ -179,16 +182,31 @@ impl Record {
         Ok((Self { to_disk, shared }, thread))
     }
 
-    /// Returns when the finding is durable, with its incident. One that was
-    /// published before, by its id, is not counted again.
+    /// Returns when the write is durable, and with it what is shown and told of
+    /// it. Nothing was changed where it is refused.
+    pub async fn write<W: Write>(&self, write: W) -> Result<W::Out, Refusal> {
+        let written = self.submit(write).await;
+        written.unwrap_or_else(|stopped| Err(stopped.into()))
+    }
+
+    async fn submit<W: Write>(&self, write: W) -> Result<Result<W::Out, Refusal>, Stopped> {
+        let (write, outcome) = store::queue(write);
+        // A job that is not taken drops its reply.
+        let _ = self.to_disk.send(Job::Write(write)).await;
+        outcome.await.map_err(|_| Stopped)
+    }
+
+    /// Returns when the finding is durable, with its incident, its texts cut to
+    /// their bounds. One that was published before, by its id, is not counted
+    /// again.
     pub async fn publish(
         &self,
         publication: impl Into<Publication>,
     ) -> Result<Arc<Finding>, PublishError> {
         let mut publication = publication.into();
         publication.finding.bound();
-        self.ask(|reply| Job::Publish(Box::new(publication), reply))
-            .await
+        let recorded = self.submit(publication).await??;
+        Ok(recorded.finding)
     }
 
     /// A line in an agent's log that is no finding: what keeps it from
@@ -200,37 +218,6 @@ impl Record {
         };
         // Only fails when the writer is gone, and then there is no log.
         let _ = self.to_disk.send(job).await;
-    }
-
-    /// Sets an incident's status.
-    pub async fn decide(&self, verdict: Verdict) -> Result<Change, Refusal> {
-        self.ask(|reply| Job::Decide(verdict, reply)).await
-    }
-
-    /// Adds what the panel said to an incident, and to the logs of those who
-    /// said it.
-    pub async fn weigh(&self, incident: Uuid, exchange: Exchange) -> Result<Change, Refusal> {
-        self.ask(|reply| Job::Weigh {
-            incident,
-            exchange: Box::new(exchange),
-            reply,
-        })
-        .await
-    }
-
-    /// Keeps what a person wrote beside an incident.
-    pub async fn annotate(&self, incident: Uuid, note: Note) -> Result<Change, Refusal> {
-        self.ask(|reply| Job::Annotate {
-            incident,
-            note,
-            reply,
-        })
-        .await
-    }
-
-    /// Keeps what a screen looked like.
-    pub async fn keep(&self, snapshot: Snapshot) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Keep(Box::new(snapshot), reply)).await
     }
 
     /// Stills of the screens.
@@ -270,36 +257,9 @@ impl Record {
             .await
     }
 
-    /// Removes a lesson; what it quieted is reopened when it is seen again.
-    pub async fn remove_suppression(&self, lesson: Uuid) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Unlearn(lesson, reply)).await
-    }
-
-    /// Keeps what stood on a screen, for those who search.
-    pub async fn remember(&self, text: ScreenText) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Remember(Box::new(text), reply)).await
-    }
-
     /// Lines that stood on a screen.
     pub async fn search(&self, query: TextQuery) -> Result<Page<Hit, u64>, StoreError> {
         self.read(move |store| store.search(&query)).await
-    }
-
-    /// Notes that a named reader has dealt with all findings up to `seq`.
-    pub async fn advance(&self, name: &str, seq: u64) -> Result<(), Refusal> {
-        let name = name.to_owned();
-        self.ask(|reply| Job::Advance { name, seq, reply }).await
-    }
-
-    /// Keeps what a sink's other side will never take.
-    pub async fn bury(&self, letter: DeadLetter) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Bury(Box::new(letter), reply)).await
-    }
-
-    /// Removes a dead letter that was taken after all.
-    pub async fn unbury(&self, sink: &str, event: Uuid) -> Result<(), Refusal> {
-        let sink = sink.to_owned();
-        self.ask(|reply| Job::Unbury { sink, event, reply }).await
     }
 
     /// Outbox entry of a sink's dead letter, if both are kept.
@@ -309,22 +269,11 @@ impl Record {
             .await
     }
 
-    /// Removes a named reader: should it come back, it is a new one.
-    pub async fn forget(&self, name: &str) -> Result<(), Refusal> {
-        let name = name.to_owned();
-        self.ask(|reply| Job::Forget(name, reply)).await
-    }
-
     /// The named readers whose names begin so.
     pub async fn cursors(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let mut names = self.tell(Readers::cursors).await?;
         names.retain(|name| name.starts_with(prefix));
         Ok(names)
-    }
-
-    /// Keeps what was spent on models.
-    pub async fn spend(&self, rows: Vec<Spend>) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Spend(rows, reply)).await
     }
 
     /// Spend on models since then, by the minute.
@@ -370,14 +319,10 @@ impl Record {
     /// Removes what is too old or too much now; it is done from time to time
     /// anyway.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
-        self.ask(Job::Sweep).await
-    }
-
-    async fn ask<T, E: From<Stopped>>(&self, job: impl FnOnce(Reply<T, E>) -> Job) -> Result<T, E> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, swept) = oneshot::channel();
         // A job that is not taken drops its reply.
-        let _ = self.to_disk.send(job(reply)).await;
-        answer.await.unwrap_or_else(|_| Err(Stopped.into()))
+        let _ = self.to_disk.send(Job::Sweep(reply)).await;
+        swept.await.unwrap_or_else(|_| Err(Stopped.into()))
     }
 
     /// Every finding from now on. One who lags re-reads with [`Self::page`].
@@ -562,7 +507,7 @@ impl From<Stopped> for PublishError {
 #[async_trait]
 impl KeepText for Record {
     async fn keep(&self, text: ScreenText) -> Result<(), String> {
-        let kept = self.remember(text).await;
+        let kept = self.write(text).await;
         kept.map_err(|refusal| refusal.to_string())
     }
 }

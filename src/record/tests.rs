@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
+use crate::record::store::CursorAdvance;
 
 fn finding(agent: &str, severity: Severity, title: &str) -> Finding {
     let observation = Observation {
@@ -134,7 +135,7 @@ async fn a_reader_of_findings_resumes_at_its_cursor() {
     }
     assert_eq!(bus.cursor("siem").await.unwrap(), 0);
     let (seq, _) = bus.findings_after(0, 2).await.unwrap()[1];
-    bus.advance("siem", seq).await.unwrap();
+    bus.write(CursorAdvance::new("siem", seq)).await.unwrap();
     drop(bus);
     tokio::task::spawn_blocking(|| writer.join().unwrap())
         .await
@@ -172,7 +173,7 @@ async fn slow_searches_hold_up_no_sink() {
     // All a sink asks for and writes down, on its way.
     assert_eq!(bus.last_happened().await.unwrap(), 1);
     assert_eq!(bus.happened_after(0, 9).await.unwrap().len(), 1);
-    bus.advance("sink it", 1).await.unwrap();
+    bus.write(CursorAdvance::new("sink it", 1)).await.unwrap();
     assert_eq!(bus.cursor_if_any("sink it").await.unwrap(), Some(1));
     assert_eq!(bus.dead_count("it").await.unwrap(), 0);
     assert!(slow.iter().all(|(_, search)| !search.is_finished()));
@@ -271,12 +272,14 @@ async fn a_crash_after_a_rotation_doubles_nothing() {
     close(bus, writer);
     // As a crash leaves it: what was noted last is long ago.
     let (mut store, _) = store::open(&data, &settings).unwrap();
-    let note = store::Write::Advance {
+    let (note, _) = store::queue(CursorAdvance {
         name: jsonl::NAME.to_owned(),
         seq: 1,
         place: length,
-    };
-    assert!(store.write(&[note]).iter().all(Result::is_ok));
+    });
+    let mut group = [note];
+    store.write(&mut group);
+    assert_eq!(group[0].outcome(), Some(Ok(())));
     drop(store);
     let (bus, writer) = open();
     close(bus, writer);

@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::{Delivery, SinkBoard};
 use crate::record::Record;
-use crate::record::store::StoreError;
+use crate::record::store::{CursorAdvance, CursorRemoval, StoreError};
 use crate::sinks::settings::{Format, SinkKind, SinkSettings};
 
 pub use crate::sinks::event::SinkEvent;
@@ -172,7 +172,7 @@ impl Sinks {
         for cursor in findings.cursors(&cursor_name("")).await? {
             if !on(&cursor) {
                 // Should this fail it is tried at the next start.
-                drop(findings.forget(&cursor).await);
+                drop(findings.write(CursorRemoval { name: cursor }).await);
             }
         }
         for settings in settings {
@@ -191,7 +191,7 @@ impl Sinks {
                 None => {
                     let last = findings.last_happened().await?;
                     // Should this fail it begins a little later another time.
-                    drop(findings.advance(&cursor, last).await);
+                    drop(findings.write(CursorAdvance::new(&cursor, last)).await);
                     last
                 }
             };

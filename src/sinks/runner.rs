@@ -21,7 +21,7 @@ use super::{Blame, Destination, Item, Outcome, Settled};
 use crate::base::backoff::Backoff;
 use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::SinkBoard;
-use crate::record::store::{DeadLetter, Entry, Refusal};
+use crate::record::store::{CursorAdvance, DeadLetter, DeadLetterRemoval, Entry, Refusal};
 use crate::record::{Event, Record};
 use crate::sinks::event::{Digest, SinkEvent};
 use crate::sinks::filter::{Limit, is_wanted};
@@ -276,7 +276,9 @@ impl Runner {
         let told = [self.queue.floor(), held].into_iter().flatten().min();
         let told = told.unwrap_or(self.read).max(self.told);
         if told != self.told {
-            findings.advance(&self.cursor, told).await?;
+            findings
+                .write(CursorAdvance::new(&self.cursor, told))
+                .await?;
             self.told = told;
             self.board
                 .update(&self.settings.name, |row| row.told = told);
@@ -471,7 +473,11 @@ impl Runner {
         // Dead letters that were delivered are none any more.
         for sink_event in sink_events {
             if self.again.remove(&sink_event.id) {
-                findings.unbury(&sink, sink_event.id).await?;
+                let taken = DeadLetterRemoval {
+                    sink: sink.clone(),
+                    event: sink_event.id,
+                };
+                findings.write(taken).await?;
                 let dead = findings.dead_count(&sink).await?;
                 self.board.update(&sink, |row| row.dead = dead);
             }
@@ -512,7 +518,7 @@ impl Runner {
         let sink = &self.settings.name;
         tracing::error!(sink, event = %sink_event.id, "event rejected, moved to dead letters: {why}");
         findings
-            .bury(DeadLetter {
+            .write(DeadLetter {
                 sink: sink.clone(),
                 event: sink_event.id,
                 why: why.to_owned(),

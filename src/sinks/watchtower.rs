@@ -19,7 +19,7 @@ use crate::base::bearer::{Bearer, shown};
 use crate::base::url::is_loopback;
 use crate::domain::finding::{Finding, printable};
 use crate::record::Record;
-use crate::record::store::Refusal;
+use crate::record::store::{CursorAdvance, Refusal};
 
 const PATH: &str = "/api/findings";
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -116,7 +116,7 @@ impl Reporter {
             }
             for (seq, finding) in page {
                 self.tell(&finding).await;
-                findings.advance(&self.name, seq).await?;
+                findings.write(CursorAdvance::new(&self.name, seq)).await?;
                 told = seq;
             }
         }

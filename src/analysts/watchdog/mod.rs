@@ -176,7 +176,7 @@ impl Watchdog {
             false_positive: false,
             version: None,
         };
-        match self.findings.decide(verdict).await {
+        match self.findings.write(verdict).await {
             // Somebody was faster, or retention removed it.
             Ok(_) | Err(Refusal::Already { .. } | Refusal::NoIncident(_)) => {}
             Err(error) => tracing::error!(%error, "failed to close a resolved monitoring gap"),

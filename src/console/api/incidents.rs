@@ -24,7 +24,8 @@ use crate::domain::finding::{Category, Finding, Severity};
 use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::{
-    FindingQuery, IncidentDetail, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
+    Annotation, FindingQuery, IncidentDetail, IncidentQuery, KeptStill, Moment, Place, Refusal,
+    Sort, Verdict,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
@@ -373,7 +374,7 @@ pub(crate) async fn set_status(
     let wanted = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
     verdict.version = precondition(&state, id, wanted, verdict.version).await?;
-    let change: Change = state.console.findings.decide(verdict).await?;
+    let change: Change = state.console.findings.write(verdict).await?;
     let version = change.version;
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
@@ -424,7 +425,8 @@ pub(crate) async fn annotate(
         at: Timestamp::now(),
         text: body.text.trim().to_owned(),
     };
-    let change = state.console.findings.annotate(id, note).await?;
+    let note = Annotation { incident: id, note };
+    let change = state.console.findings.write(note).await?;
     let etag = [(header::ETAG, etag(change.version))];
     Ok((StatusCode::CREATED, etag, Json(change)).into_response())
 }

@@ -14,6 +14,7 @@ use crate::console::api::incidents::person;
 use crate::console::http::list::{List, bad_request};
 use crate::console::http::problem::{Failed, Problem};
 use crate::domain::incident::{Note, Suppression};
+use crate::record::store::{Annotation, SuppressionRemoval};
 
 /// Suppressions that false positives left behind, the newest first
 #[utoipa::path(get, path = "/api/suppressions", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
@@ -71,15 +72,18 @@ pub(crate) async fn remove_suppression(
     let by = person(by.as_deref().unwrap_or("unnamed"))?;
     let findings = &state.console.findings;
     let lessons = findings.lessons().await?;
-    findings.remove_suppression(id).await?;
+    findings.write(SuppressionRemoval(id)).await?;
     if let Some(lesson) = lessons.into_iter().find(|lesson| lesson.id == id) {
-        let note = Note {
-            by,
-            at: Timestamp::now(),
-            text: format!("suppression removed: {}", lesson.why),
+        let note = Annotation {
+            incident: lesson.incident,
+            note: Note {
+                by,
+                at: Timestamp::now(),
+                text: format!("suppression removed: {}", lesson.why),
+            },
         };
         // It is removed, whether or not that can be noted.
-        if let Err(error) = findings.annotate(lesson.incident, note).await {
+        if let Err(error) = findings.write(note).await {
             tracing::warn!(%error, "failed to log the removal of a suppression");
         }
     }

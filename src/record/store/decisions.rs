@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
 
 use super::record::KnownLesson;
-use super::{Refusal, Verdict, Writer};
+use super::{Announcement, Refusal, Verdict, Write, WriteError, Writer};
 use crate::domain::incident::{Change, Decision, News, Status};
 use crate::record::store::incident_cache::Known;
 use crate::record::store::sql;
@@ -13,50 +13,45 @@ use crate::record::store::sql;
 /// Every finding that opens an incident is compared with each of them.
 const MOST_LESSONS: usize = 1000;
 
-impl Writer {
-    pub(super) fn decide(
-        &mut self,
-        verdict: &Verdict,
-    ) -> rusqlite::Result<Result<Change, Refusal>> {
-        let Some(mut known) = self.cache.by_id(&self.db, verdict.incident)? else {
-            return Ok(Err(Refusal::NoIncident(verdict.incident)));
+impl Write for Verdict {
+    type Out = Change;
+
+    fn apply(&self, writer: &mut Writer) -> Result<Change, WriteError> {
+        let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
+            return Err(Refusal::NoIncident(self.incident).into());
         };
-        if known.incident.status == verdict.status {
-            return Ok(Err(self.already(&known)?));
+        if known.incident.status == self.status {
+            return Err(writer.already(&known)?.into());
         }
-        if verdict
-            .version
-            .is_some_and(|version| version != known.version)
-        {
-            return Ok(Err(Refusal::Stale {
-                version: known.version,
-            }));
+        if self.version.is_some_and(|version| version != known.version) {
+            let version = known.version;
+            return Err(Refusal::Stale { version }.into());
         }
-        let learn = verdict.false_positive && verdict.status == Status::Closed;
-        if learn && self.lessons.len() >= MOST_LESSONS {
-            return Ok(Err(Refusal::TooManyLessons(MOST_LESSONS)));
+        let learn = self.false_positive && self.status == Status::Closed;
+        if learn && writer.lessons.len() >= MOST_LESSONS {
+            return Err(Refusal::TooManyLessons(MOST_LESSONS).into());
         }
         let decision = Decision {
-            status: verdict.status,
-            by: verdict.by.clone(),
+            status: self.status,
+            by: self.by.clone(),
             at: Timestamp::now(),
-            why: verdict.why.clone(),
+            why: self.why.clone(),
             false_positive: learn,
         };
-        known.incident.status = verdict.status;
+        known.incident.status = self.status;
         known.version += 1;
         known.reopens = false;
         known.lesson = None;
         // Whoever takes it up again no longer holds it false.
-        for lesson in self.learned_from(verdict.incident)? {
-            self.remove_lesson(lesson)?;
+        for lesson in writer.learned_from(self.incident)? {
+            writer.remove_lesson(lesson)?;
         }
         if learn {
-            known.lesson = Some(self.learn(&known, &decision)?);
+            known.lesson = Some(writer.learn(&known, &decision)?);
         }
-        self.note(known.seq, &decision)?;
-        let revision = self.next_revision();
-        known.update(&self.db, revision)?;
+        writer.note(known.seq, &decision)?;
+        let revision = writer.next_revision();
+        known.update(&writer.db, revision)?;
         let change = Change {
             revision,
             change: News::Status,
@@ -65,11 +60,35 @@ impl Writer {
             version: known.version,
             incident: known.incident.clone(),
         };
-        self.post(&change, None, Some(&decision))?;
-        self.cache.put(known);
-        Ok(Ok(change))
+        writer.post(&change, None, Some(&decision))?;
+        writer.cache.put(known);
+        Ok(change)
     }
 
+    fn announcement<'a>(&'a self, change: &'a Change) -> Option<Announcement<'a>> {
+        Some(Announcement::Change(change))
+    }
+}
+
+/// Removal of a suppression, by its id; what it quieted is reopened when it is
+/// seen again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SuppressionRemoval(pub Uuid);
+
+impl Write for SuppressionRemoval {
+    type Out = ();
+
+    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+        let mut lessons = writer.lessons.iter();
+        let Some(lesson) = lessons.find(|lesson| lesson.id == self.0) else {
+            return Err(Refusal::NoLesson(self.0).into());
+        };
+        let seq = lesson.seq;
+        Ok(writer.remove_lesson(seq)?)
+    }
+}
+
+impl Writer {
     fn already(&self, known: &Known) -> rusqlite::Result<Refusal> {
         let mut last = self.db.prepare_cached(
             "SELECT decided_by, at, why FROM decisions WHERE incident = ?1 ORDER BY seq DESC LIMIT 1",
@@ -122,7 +141,7 @@ impl Writer {
     }
 
     /// Removes a suppression; its incidents stay closed until seen again.
-    pub(super) fn remove_lesson(&mut self, seq: i64) -> rusqlite::Result<()> {
+    fn remove_lesson(&mut self, seq: i64) -> rusqlite::Result<()> {
         self.db
             .execute("DELETE FROM lessons WHERE seq = ?1", [seq])?;
         let mut quieted = self.db.prepare(

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::{Publication, Recorded, Writer};
+use super::{Announcement, Publication, Recorded, Write, WriteError, Writer};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::incident::{
     BestEvidence, Change, Decision, Fingerprint, Incident, News, Status,
@@ -58,8 +58,26 @@ impl KnownLesson {
     }
 }
 
+impl Write for Publication {
+    type Out = Recorded;
+
+    fn apply(&self, writer: &mut Writer) -> Result<Recorded, WriteError> {
+        Ok(writer.record(self)?)
+    }
+
+    fn announcement<'a>(&'a self, recorded: &'a Recorded) -> Option<Announcement<'a>> {
+        Some(Announcement::Finding {
+            seq: recorded.seq,
+            finding: &recorded.finding,
+            // Without one it was announced when it was recorded first.
+            change: recorded.change.as_ref()?,
+            own_count: recorded.own_count,
+        })
+    }
+}
+
 impl Writer {
-    pub(super) fn record(&mut self, publication: &Publication) -> rusqlite::Result<Recorded> {
+    fn record(&mut self, publication: &Publication) -> rusqlite::Result<Recorded> {
         let (finding, still) = (&publication.finding, publication.still.as_ref());
         if let Some(recorded) = self.recorded(finding.id)? {
             return Ok(recorded);

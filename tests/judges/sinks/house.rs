@@ -109,7 +109,7 @@ impl House {
             false_positive: false,
             version: None,
         };
-        self.bus.decide(verdict).await.unwrap();
+        self.bus.write(verdict).await.unwrap();
     }
 
     /// Opened, made worse, acknowledged, closed, reopened.
