@@ -280,7 +280,11 @@ impl Agent {
                 limit: MOST_REMEMBERED,
                 ..FindingQuery::default()
             };
-            match self.context.findings.page(query).await {
+            let known = self
+                .context
+                .findings
+                .read(move |store| store.findings(&query));
+            match known.await {
                 Ok(page) => {
                     let oldest_first = page.items.iter().rev();
                     oldest_first.for_each(|finding| self.memories.reported(finding));

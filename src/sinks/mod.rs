@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::{Delivery, SinkBoard};
 use crate::record::Record;
-use crate::record::store::{CursorAdvance, CursorRemoval, StoreError};
+use crate::record::store::{CursorAdvance, CursorRemoval, Readers, StoreError};
 use crate::sinks::settings::{Format, SinkKind, SinkSettings};
 
 pub use crate::sinks::event::SinkEvent;
@@ -189,7 +189,7 @@ impl Sinks {
             let told = match findings.cursor_if_any(&cursor).await? {
                 Some(told) => told,
                 None => {
-                    let last = findings.last_happened().await?;
+                    let last = findings.read_for_sink(Readers::last_happened).await?;
                     // Should this fail it begins a little later another time.
                     drop(findings.write(CursorAdvance::new(&cursor, last)).await);
                     last

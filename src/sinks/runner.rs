@@ -21,7 +21,7 @@ use super::{Blame, Destination, Item, Outcome, Settled};
 use crate::base::backoff::Backoff;
 use crate::domain::metrics::Metrics;
 use crate::domain::sink_status::SinkBoard;
-use crate::record::store::{CursorAdvance, DeadLetter, DeadLetterRemoval, Entry, Refusal};
+use crate::record::store::{CursorAdvance, DeadLetter, DeadLetterRemoval, Entry, Readers, Refusal};
 use crate::record::{Event, Record};
 use crate::sinks::event::{Digest, SinkEvent};
 use crate::sinks::filter::{Limit, is_wanted};
@@ -177,7 +177,9 @@ impl Runner {
         self.send_again(findings).await?;
         let mut more = false;
         if self.queue.waiting() < PAGE / 2 {
-            let page = findings.happened_after(self.read, PAGE).await?;
+            let read = self.read;
+            let page = findings.read_for_sink(move |store| store.happened_after(read, PAGE));
+            let page = page.await?;
             more = page.len() == PAGE;
             self.tell_gap(&page);
             let last = page.last().map(|entry| entry.seq);
@@ -535,7 +537,7 @@ impl Runner {
     }
 
     async fn show_lag(&self, findings: &Record) -> Result<u64, Refusal> {
-        let last = findings.last_happened().await?;
+        let last = findings.read_for_sink(Readers::last_happened).await?;
         let behind = last.saturating_sub(self.told);
         self.metrics.sink_behind(&self.settings.name, behind);
         Ok(behind)

@@ -110,7 +110,8 @@ impl Reporter {
     async fn catch_up(&self, findings: &Record) -> Result<(), Refusal> {
         let mut told = findings.cursor(&self.name).await?;
         loop {
-            let page = findings.findings_after(told, PAGE).await?;
+            let page = findings.read(move |store| store.findings_after(told, PAGE));
+            let page = page.await?;
             if page.is_empty() {
                 return Ok(());
             }

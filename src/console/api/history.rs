@@ -89,15 +89,16 @@ pub(crate) async fn moments(
             place(cursor).ok_or_else(|| bad_request("cursor must be `next` of the page before"))?,
         ),
     };
-    let page = state.console.findings.moments(MomentQuery {
+    let wanted = MomentQuery {
         stream: query.stream,
         since: query.since,
         until: query.until,
         every: query.every,
         after,
         limit: page_size(query.limit)?,
-    });
-    let page = page.await?;
+    };
+    let findings = &state.console.findings;
+    let page = findings.read(move |store| store.moments(&wanted)).await?;
     Ok(Json(List {
         items: page.items.into_iter().map(StillShown::from).collect(),
         next: page.next.map(cursor),
@@ -161,9 +162,13 @@ pub(crate) async fn handover(
         return Err(bad_request("until must not be before since"));
     }
     let findings = &state.console.findings;
-    let (done, more) = findings.done_between(span.since, until).await?;
-    let spent = findings.spent_since(span.since).await?;
-    let spent = spent.into_iter().filter(|spend| spend.minute < until);
+    let done = findings.read(move |store| store.done_between(span.since, until));
+    let (done, more) = done.await?;
+    let spent = findings.read(move |store| store.spent_since(span.since));
+    let spent = spent
+        .await?
+        .into_iter()
+        .filter(|spend| spend.minute < until);
     Ok(Json(Handover {
         since: span.since,
         until,
@@ -230,7 +235,12 @@ pub(crate) async fn evidence(
 ) -> Result<Response, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "evidence not found");
     let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
-    let still = state.console.findings.still(sha256).await?;
+    let wanted = sha256.to_owned();
+    let still = state
+        .console
+        .findings
+        .read(move |store| store.still(&wanted));
+    let still = still.await?;
     let headers = [
         (header::CONTENT_TYPE, "image/jpeg".to_owned()),
         (header::ETAG, format!("\"{sha256}\"")),

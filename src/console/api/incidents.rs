@@ -87,7 +87,7 @@ pub(crate) async fn incidents(
         ),
         None => None,
     };
-    let page = state.console.findings.incidents(IncidentQuery {
+    let wanted = IncidentQuery {
         sort,
         status: any_of(
             "status",
@@ -108,8 +108,9 @@ pub(crate) async fn incidents(
         until: query.until,
         after,
         limit: page_size(query.limit)?,
-    });
-    let page = page.await?;
+    };
+    let findings = &state.console.findings;
+    let page = findings.read(move |store| store.incidents(&wanted)).await?;
     Ok(Json(List {
         items: page.items,
         next: page.next.map(|place| cursor(place, sort)),
@@ -252,18 +253,21 @@ pub(crate) async fn incident(
 ) -> Result<Response, Problem> {
     let id = incident_id(id)?;
     let bus = &state.console.findings;
-    let detail = bus.incident(id).await?;
+    let detail = bus.read(move |store| store.incident(id)).await?;
     let detail = detail.ok_or_else(|| no_incident(id))?;
-    let findings = bus.page(FindingQuery {
+    let query = FindingQuery {
         incident: Some(id),
         limit: FINDINGS,
         ..FindingQuery::default()
-    });
+    };
+    let findings = bus.read(move |store| store.findings(&query));
     let findings = List::of(findings.await?, identity);
     let version = detail.version;
     let incident = &detail.incident;
     let first = incident.first_seen;
-    let around = bus.moments_around(incident.stream.as_str(), first, first + BEHIND);
+    let stream = incident.stream.clone();
+    let around =
+        bus.read(move |store| store.moments_around(stream.as_str(), first, first + BEHIND));
     let around = around.await?;
     let shown = Json(shown(detail, around, findings)).into_response();
     let (mut parts, body) = shown.into_parts();
@@ -322,7 +326,11 @@ pub(crate) async fn transcripts(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<List<Transcript>>, Problem> {
     let id = incident_id(id)?;
-    let items = state.console.findings.transcripts(id).await?;
+    let items = state
+        .console
+        .findings
+        .read(move |store| store.transcripts(id));
+    let items = items.await?;
     Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
 }
 
@@ -487,8 +495,8 @@ async fn precondition(
     if let [version] = versions[..] {
         return Ok(Some(version));
     }
-    let detail = state.console.findings.incident(id).await?;
-    let current = detail.ok_or_else(|| no_incident(id))?.version;
+    let detail = state.console.findings.read(move |store| store.incident(id));
+    let current = detail.await?.ok_or_else(|| no_incident(id))?.version;
     if versions.contains(&current) {
         Ok(Some(current))
     } else {
