@@ -1,12 +1,11 @@
 //! Decisions of people, and the suppressions made from them.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::record::KnownLesson;
 use super::{Announcement, Refusal, Verdict, Write, WriteError, Writer};
-use crate::domain::incident::{Change, Decision, News, Status};
+use crate::domain::incident::{Change, Decision, KnownSuppression, News, Status};
 use crate::record::store::incident_cache::Known;
 use crate::record::store::sql;
 
@@ -20,15 +19,18 @@ impl Write for Verdict {
         let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
             return Err(Refusal::NoIncident(self.incident).into());
         };
-        if known.incident.status == self.status {
+        if known.state.incident.status == self.status {
             return Err(writer.already(&known)?.into());
         }
-        if self.version.is_some_and(|version| version != known.version) {
-            let version = known.version;
+        if self
+            .version
+            .is_some_and(|version| version != known.state.version)
+        {
+            let version = known.state.version;
             return Err(Refusal::Stale { version }.into());
         }
         let learn = self.false_positive && self.status == Status::Closed;
-        if learn && writer.lessons.len() >= MOST_LESSONS {
+        if learn && writer.suppressions.len() >= MOST_LESSONS {
             return Err(Refusal::TooManyLessons(MOST_LESSONS).into());
         }
         let decision = Decision {
@@ -38,16 +40,16 @@ impl Write for Verdict {
             why: self.why.clone(),
             false_positive: learn,
         };
-        known.incident.status = self.status;
-        known.version += 1;
-        known.reopens = false;
-        known.lesson = None;
+        known.state.incident.status = self.status;
+        known.state.version += 1;
+        known.state.reopens = false;
+        known.state.suppression = None;
         // Whoever takes it up again no longer holds it false.
         for lesson in writer.learned_from(self.incident)? {
             writer.remove_lesson(lesson)?;
         }
         if learn {
-            known.lesson = Some(writer.learn(&known, &decision)?);
+            known.state.suppression = Some(writer.learn(&known, &decision)?);
         }
         writer.note(known.seq, &decision)?;
         let revision = writer.next_revision();
@@ -57,8 +59,8 @@ impl Write for Verdict {
             change: News::Status,
             loud: true,
             finding: None,
-            version: known.version,
-            incident: known.incident.clone(),
+            version: known.state.version,
+            incident: known.state.incident.clone(),
         };
         writer.post(&change, None, Some(&decision))?;
         writer.cache.put(known);
@@ -79,11 +81,11 @@ impl Write for SuppressionRemoval {
     type Out = ();
 
     fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
-        let mut lessons = writer.lessons.iter();
-        let Some(lesson) = lessons.find(|lesson| lesson.id == self.0) else {
+        let mut all = writer.suppressions.iter();
+        let Some(found) = all.find(|known| known.id == self.0) else {
             return Err(Refusal::NoLesson(self.0).into());
         };
-        let seq = lesson.seq;
+        let seq = found.key;
         Ok(writer.remove_lesson(seq)?)
     }
 }
@@ -95,22 +97,22 @@ impl Writer {
         )?;
         let last = last.query_row([known.seq], |row| {
             Ok(Refusal::Already {
-                status: known.incident.status,
+                status: known.state.incident.status,
                 by: row.get(0)?,
                 at: sql::timestamp(row.get(1)?),
                 why: row.get(2)?,
             })
         });
         Ok(last.optional()?.unwrap_or_else(|| Refusal::Already {
-            status: known.incident.status,
+            status: known.state.incident.status,
             by: Decision::WATCHTOWER.to_owned(),
-            at: known.incident.first_seen,
+            at: known.state.incident.first_seen,
             why: "nobody has decided anything yet".to_owned(),
         }))
     }
 
     fn learn(&mut self, known: &Known, decision: &Decision) -> rusqlite::Result<i64> {
-        let incident = &known.incident;
+        let incident = &known.state.incident;
         self.db
             .prepare_cached(
                 "INSERT INTO lessons
@@ -125,10 +127,10 @@ impl Writer {
                 decision.by,
                 sql::nanos(decision.at),
                 decision.why,
-                sql::to_json(&known.subject),
+                sql::to_json(&known.state.subject),
             ])?;
         let seq = self.db.last_insert_rowid();
-        self.lessons = KnownLesson::all(&self.db)?;
+        self.suppressions = suppressions(&self.db)?;
         Ok(seq)
     }
 
@@ -153,7 +155,24 @@ impl Writer {
         for incident in quieted {
             self.cache.remove(incident);
         }
-        self.lessons.retain(|lesson| lesson.seq != seq);
+        self.suppressions.retain(|known| known.key != seq);
         Ok(())
     }
+}
+
+/// All suppressions, in the order in which they were made.
+pub(super) fn suppressions(db: &Connection) -> rusqlite::Result<Vec<KnownSuppression>> {
+    let mut all =
+        db.prepare("SELECT seq, id, learned_by, why, severity, subject FROM lessons ORDER BY seq")?;
+    let found = all.query_map([], |row| {
+        Ok(KnownSuppression {
+            key: row.get(0)?,
+            id: sql::id(row, 1)?,
+            by: row.get(2)?,
+            why: row.get(3)?,
+            severity: sql::severity_at(row, 4)?,
+            subject: sql::json(row, 5)?,
+        })
+    })?;
+    found.collect()
 }

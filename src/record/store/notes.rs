@@ -43,8 +43,8 @@ impl Write for Annotation {
             change: News::Note,
             loud: News::Note.is_loud(),
             finding: None,
-            version: known.version,
-            incident: known.incident.clone(),
+            version: known.state.version,
+            incident: known.state.incident.clone(),
         };
         writer.cache.put(known);
         Ok(change)

@@ -24,12 +24,12 @@ impl Write for PanelExchange {
             return Err(Refusal::NoIncident(self.incident).into());
         };
         let new = &self.exchange.opinions;
-        let opinions = &mut known.incident.opinions;
+        let opinions = &mut known.state.incident.opinions;
         opinions.retain(|old| !old.failed || new.iter().all(|one| one.agent != old.agent));
         opinions.extend(new.iter().cloned());
         let news = match &self.exchange.verdict {
             Some(verdict) => {
-                known.incident.verdict = Some(verdict.clone());
+                known.state.incident.verdict = Some(verdict.clone());
                 News::Verdict
             }
             None => News::Opinions,
@@ -44,8 +44,8 @@ impl Write for PanelExchange {
             change: news,
             loud: news.is_loud(),
             finding: None,
-            version: known.version,
-            incident: known.incident.clone(),
+            version: known.state.version,
+            incident: known.state.incident.clone(),
         };
         writer.post(&change, None, None)?;
         writer.cache.put(known);

@@ -8,9 +8,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 use super::age::{self, Clock, Trust};
 use super::evidence::EvidenceFolder;
-use super::record::KnownLesson;
 use super::retention::Tidying;
-use super::{PendingWrite, Position, StoreError};
+use super::{PendingWrite, Position, StoreError, decisions};
+use crate::domain::incident::KnownSuppression;
 use crate::record::settings::StoreSettings;
 use crate::record::store::incident_cache::Cache;
 
@@ -22,7 +22,7 @@ pub struct Writer {
     pub(super) evidence: EvidenceFolder,
     pub(super) settings: StoreSettings,
     pub(super) cache: Cache,
-    pub(super) lessons: Vec<KnownLesson>,
+    pub(super) suppressions: Vec<KnownSuppression>,
     /// The newest finding and the newest change, committed or under way.
     pub(super) position: Position,
     /// Stills that nothing refers to once the transaction is committed.
@@ -49,7 +49,7 @@ impl Writer {
             evidence,
             settings,
             cache: Cache::default(),
-            lessons: Vec::new(),
+            suppressions: Vec::new(),
             position: Position::default(),
             unneeded: Vec::new(),
             added: Vec::new(),
@@ -145,7 +145,7 @@ impl Writer {
     }
 
     fn read_back(&mut self) -> rusqlite::Result<()> {
-        self.lessons = KnownLesson::all(&self.db)?;
+        self.suppressions = decisions::suppressions(&self.db)?;
         // Findings removed by retention stay counted: a listener may be beyond them.
         let last = "SELECT seq FROM sqlite_sequence WHERE name = 'findings'";
         let seq: Option<i64> = self.db.query_row(last, [], |row| row.get(0)).optional()?;
