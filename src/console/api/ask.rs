@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::history::StillShown;
+use super::stills::StillShown;
 use crate::console::AppState;
 use crate::console::http::body::{Body, is_blank};
 use crate::console::http::list::bad_request;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::history::StillShown;
+use super::stills::StillShown;
 use crate::console::AppState;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, Problem};

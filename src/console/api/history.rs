@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::stills::StillShown;
 use crate::console::AppState;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, Problem};
 use crate::domain::cost::Spend;
 use crate::domain::transcript::Cost;
-use crate::record::store::{Done, Moment, MomentPlace, MomentQuery};
+use crate::record::store::{Done, MomentPlace, MomentQuery};
 
 /// In seconds: what one still may stand for.
 const STRETCH: RangeInclusive<u32> = 1..=86_400;
@@ -40,35 +41,6 @@ pub(crate) struct MomentsQuery {
     /// Items of a page, 1 to 1000; 50 unless said.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
-}
-
-/// A still of a screen, secrets painted over.
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct StillShown {
-    stream: String,
-    seen_at: Timestamp,
-    frame_seq: u64,
-    /// SHA-256 of the picture, lower-case hexadecimal.
-    sha256: String,
-    /// Where it is served, on this server.
-    url: String,
-}
-
-impl From<Moment> for StillShown {
-    fn from(moment: Moment) -> Self {
-        Self {
-            url: evidence_url(&moment.sha256),
-            stream: moment.stream,
-            seen_at: moment.seen_at,
-            frame_seq: moment.frame_seq,
-            sha256: moment.sha256,
-        }
-    }
-}
-
-/// Where a picture that was kept is served.
-pub(crate) fn evidence_url(sha256: &str) -> String {
-    format!("/api/evidence/{sha256}.jpg")
 }
 
 /// Stills of the screens, the newest first

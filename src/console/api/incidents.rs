@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::history::{StillShown, evidence_url};
+use super::stills::{ProofStill, StillShown};
 use crate::console::AppState;
 use crate::console::http::body::{Body, is_blank};
 use crate::console::http::conditional::IfMatch;
@@ -24,8 +24,7 @@ use crate::domain::finding::{Category, Finding, Severity};
 use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::{
-    Annotation, FindingQuery, IncidentDetail, IncidentQuery, KeptStill, Moment, Place, Refusal,
-    Sort, Verdict,
+    Annotation, FindingQuery, IncidentDetail, IncidentQuery, Moment, Place, Refusal, Sort, Verdict,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
@@ -206,31 +205,6 @@ struct ProofShown {
     r#box: Option<[u16; 4]>,
     /// True if it was found on the screen; null where unchecked.
     grounded: Option<bool>,
-}
-
-/// The picture a finding was made on, kept as evidence.
-#[derive(Debug, Serialize, ToSchema)]
-struct ProofStill {
-    /// `first` or `worst`.
-    moment: &'static str,
-    seen_at: Timestamp,
-    finding: Uuid,
-    /// SHA-256 of the picture, lower-case hexadecimal.
-    sha256: String,
-    /// Where it is served, on this server.
-    url: String,
-}
-
-impl From<KeptStill> for ProofStill {
-    fn from(still: KeptStill) -> Self {
-        Self {
-            url: evidence_url(&still.sha256),
-            moment: still.moment,
-            seen_at: still.seen_at,
-            finding: still.finding,
-            sha256: still.sha256,
-        }
-    }
 }
 
 /// Incident with its findings, decisions, notes and evidence
