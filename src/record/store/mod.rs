@@ -5,7 +5,8 @@
 //! This room alone knows SQLite. It owns what is written and when it is
 //! durable, not who hears of it: that is [`crate::record`], which owns
 //! the one thread that calls [`Writer`]. [`Readers`] may be asked by anyone
-//! off the async workers; readers never wait for the writer.
+//! off the async workers; readers never wait for the writer. Each kind of write
+//! is a struct whose [`Write`] stands beside the SQL that it performs.
 
 mod age;
 mod ask;
@@ -68,7 +69,8 @@ pub struct StoreError {
     pub reason: String,
 }
 
-/// A finding and the picture it was made on, as it may be kept.
+/// A finding and the picture it was made on, as it may be kept. It is handed to
+/// [`crate::record::Record::publish`], which cuts its texts to their bounds.
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub finding: Finding,
