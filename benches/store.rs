@@ -18,9 +18,10 @@ use watchtower::base::stream_name::StreamName;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
+use watchtower::domain::incident::Incident;
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
-use watchtower::record::store::{FindingQuery, IncidentQuery, Sort};
+use watchtower::record::store::{FindingQuery, IncidentQuery, Page, Place, Sort};
 
 const AGENTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
@@ -128,6 +129,12 @@ fn publish(
         }
         took
     })
+}
+
+fn listed(runtime: &Runtime, bus: &Record, query: &IncidentQuery) -> Page<Incident, Place> {
+    let query = query.clone();
+    let page = bus.read(move |store| store.incidents(&query));
+    runtime.block_on(page).unwrap()
 }
 
 fn cpu() -> Duration {
@@ -260,7 +267,11 @@ fn reading(criterion: &mut Criterion) {
         ),
     ] {
         criterion.bench_function(name, |bencher| {
-            bencher.iter(|| runtime.block_on(store.bus.page(query.clone())).unwrap());
+            bencher.iter(|| {
+                let query = query.clone();
+                let page = store.bus.read(move |store| store.findings(&query));
+                runtime.block_on(page).unwrap()
+            });
         });
     }
     let all = IncidentQuery {
@@ -272,7 +283,7 @@ fn reading(criterion: &mut Criterion) {
             limit: incidents,
             ..all.clone()
         };
-        runtime.block_on(store.bus.incidents(whole)).unwrap().next
+        listed(&runtime, &store.bus, &whole).next
     };
     for (name, query) in [
         ("incidents, newest", all.clone()),
@@ -316,16 +327,16 @@ fn reading(criterion: &mut Criterion) {
         ),
     ] {
         criterion.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                runtime
-                    .block_on(store.bus.incidents(query.clone()))
-                    .unwrap()
-            });
+            bencher.iter(|| listed(&runtime, &store.bus, &query));
         });
     }
-    let one = runtime.block_on(store.bus.incidents(all)).unwrap().items[0].id;
+    let one = listed(&runtime, &store.bus, &all).items[0].id;
     criterion.bench_function("one incident", |bencher| {
-        bencher.iter(|| runtime.block_on(store.bus.incident(one)).unwrap());
+        bencher.iter(|| {
+            runtime
+                .block_on(store.bus.read(move |store| store.incident(one)))
+                .unwrap()
+        });
     });
     let more = (count..count + 500)
         .map(|n| finding(n, n / 2 % incidents))

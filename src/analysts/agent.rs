@@ -279,7 +279,8 @@ impl Agent {
                 limit: MOST_REMEMBERED,
                 ..FindingQuery::default()
             };
-            match self.context.findings.page(query).await {
+            let findings = &self.context.findings;
+            match findings.read(move |store| store.findings(&query)).await {
                 Ok(page) => {
                     let oldest_first = page.items.iter().rev();
                     oldest_first.for_each(|finding| self.memories.reported(finding));

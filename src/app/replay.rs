@@ -188,10 +188,11 @@ async fn run(
         take(&mut heard, &mut run.seen, &mut tell);
     }
     run.length = film.await.context("the decoder failed")??;
-    let incidents = findings.incidents(IncidentQuery {
+    let query = IncidentQuery {
         limit: MOST_INCIDENTS,
         ..IncidentQuery::default()
-    });
+    };
+    let incidents = findings.read(move |store| store.incidents(&query));
     run.incidents = incidents.await?.items.len() as u64;
     drop((publisher, players, reader, findings));
     let _ = tokio::task::spawn_blocking(|| writer.join()).await;

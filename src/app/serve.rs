@@ -98,7 +98,9 @@ impl App {
         )?;
         // Usage of the day, and of the hour before it began.
         let since = Timestamp::now() - SignedDuration::from_hours(25);
-        factory.budget().recall(&findings.spent_since(since).await?);
+        let spent = findings.read(move |store| store.spent_since(since));
+        let spent = spent.await?;
+        factory.budget().recall(&spent);
         let sink_board = SinkBoard::default();
         let sinks = Sinks::open(
             &config.settings.sinks,

@@ -1,6 +1,9 @@
 //! Where findings meet the world: durable first, then everyone hears.
 //!
-//! [`FindingsBus::publish`] returns when the finding is durable in the store,
+//! [`Record::write`] takes anything that implements [`store::Write`], which is
+//! the one place where a kind of write is spelled.
+//!
+//! [`Record::publish`] returns when the finding is durable in the store,
 //! its incident is up to date, and `findings.jsonl` and its agent's log show
 //! it. One thread writes, so lines are never interleaved, and writes what is
 //! waiting in one go, so that a burst costs one sync. What a crash cut short
@@ -23,23 +26,20 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use store::{
-    Buried, DeadLetter, Disk, Done, Entry, FindingQuery, Hit, IncidentDetail, IncidentQuery,
-    Moment, MomentPlace, MomentQuery, Page, Place, Position, Publication, Readers, Recollection,
-    Refusal, Snapshot, StoreError, Swept, TextQuery, Verdict, clock_fault,
+    Buried, Entry, Page, Position, Publication, Readers, Refusal, StoreError, Swept, Write,
+    clock_fault,
 };
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::base::sync::Locked as _;
-use crate::domain::cost::Spend;
 use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Exchange, Incident, Note, Suppression};
+use crate::domain::incident::Change;
 use crate::domain::screen_text::ScreenText;
-use crate::domain::transcript::Transcript;
 use crate::record::agent_logs::AgentLogs;
 use crate::record::jsonl::JsonLines;
 use crate::record::settings::{LogSettings, StoreSettings};
-use crate::record::writer_thread::{Job, Reply, WriterThread};
+use crate::record::writer_thread::{Job, WriterThread};
 use crate::screen::KeepText;
 
 pub use crate::record::line_file::LineFile;
@@ -179,16 +179,31 @@ impl Record {
         Ok((Self { to_disk, shared }, thread))
     }
 
-    /// Returns when the finding is durable, with its incident. One that was
-    /// published before, by its id, is not counted again.
+    /// Returns when the write is durable, and with it what is shown and told of
+    /// it. Nothing was changed where it is refused.
+    pub async fn write<W: Write>(&self, write: W) -> Result<W::Out, Refusal> {
+        let written = self.submit(write).await;
+        written.unwrap_or_else(|stopped| Err(stopped.into()))
+    }
+
+    async fn submit<W: Write>(&self, write: W) -> Result<Result<W::Out, Refusal>, Stopped> {
+        let (write, outcome) = store::queue(write);
+        // A job that is not taken drops its reply.
+        let _ = self.to_disk.send(Job::Write(write)).await;
+        outcome.await.map_err(|_| Stopped)
+    }
+
+    /// Returns when the finding is durable, with its incident, its texts cut to
+    /// their bounds. One that was published before, by its id, is not counted
+    /// again.
     pub async fn publish(
         &self,
         publication: impl Into<Publication>,
     ) -> Result<Arc<Finding>, PublishError> {
         let mut publication = publication.into();
         publication.finding.bound();
-        self.ask(|reply| Job::Publish(Box::new(publication), reply))
-            .await
+        let recorded = self.submit(publication).await??;
+        Ok(recorded.finding)
     }
 
     /// A line in an agent's log that is no finding: what keeps it from
@@ -202,145 +217,18 @@ impl Record {
         let _ = self.to_disk.send(job).await;
     }
 
-    /// Sets an incident's status.
-    pub async fn decide(&self, verdict: Verdict) -> Result<Change, Refusal> {
-        self.ask(|reply| Job::Decide(verdict, reply)).await
-    }
-
-    /// Adds what the panel said to an incident, and to the logs of those who
-    /// said it.
-    pub async fn weigh(&self, incident: Uuid, exchange: Exchange) -> Result<Change, Refusal> {
-        self.ask(|reply| Job::Weigh {
-            incident,
-            exchange: Box::new(exchange),
-            reply,
-        })
-        .await
-    }
-
-    /// Keeps what a person wrote beside an incident.
-    pub async fn annotate(&self, incident: Uuid, note: Note) -> Result<Change, Refusal> {
-        self.ask(|reply| Job::Annotate {
-            incident,
-            note,
-            reply,
-        })
-        .await
-    }
-
-    /// Keeps what a screen looked like.
-    pub async fn keep(&self, snapshot: Snapshot) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Keep(Box::new(snapshot), reply)).await
-    }
-
-    /// Stills of the screens.
-    pub async fn moments(
-        &self,
-        query: MomentQuery,
-    ) -> Result<Page<Moment, MomentPlace>, StoreError> {
-        self.read(move |store| store.moments(&query)).await
-    }
-
-    /// Stills of a stream: the last before a time, and the first at or after
-    /// another.
-    pub async fn moments_around(
-        &self,
-        stream: &str,
-        before: Timestamp,
-        after: Timestamp,
-    ) -> Result<(Option<Moment>, Option<Moment>), StoreError> {
-        let stream = stream.to_owned();
-        self.read(move |store| store.moments_around(&stream, before, after))
-            .await
-    }
-
-    /// Matches in the record for the words of a question.
-    pub async fn recall(&self, words: Vec<String>) -> Result<Recollection, StoreError> {
-        self.read(move |store| store.recall(&words)).await
-    }
-
-    /// Decisions and notes of people in a span of time, oldest first, and
-    /// whether there was more before these.
-    pub async fn done_between(
-        &self,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> Result<(Vec<Done>, bool), StoreError> {
-        self.read(move |store| store.done_between(since, until))
-            .await
-    }
-
-    /// Removes a lesson; what it quieted is reopened when it is seen again.
-    pub async fn remove_suppression(&self, lesson: Uuid) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Unlearn(lesson, reply)).await
-    }
-
-    /// Keeps what stood on a screen, for those who search.
-    pub async fn remember(&self, text: ScreenText) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Remember(Box::new(text), reply)).await
-    }
-
-    /// Lines that stood on a screen.
-    pub async fn search(&self, query: TextQuery) -> Result<Page<Hit, u64>, StoreError> {
-        self.read(move |store| store.search(&query)).await
-    }
-
-    /// Notes that a named reader has dealt with all findings up to `seq`.
-    pub async fn advance(&self, name: &str, seq: u64) -> Result<(), Refusal> {
-        let name = name.to_owned();
-        self.ask(|reply| Job::Advance { name, seq, reply }).await
-    }
-
-    /// Keeps what a sink's other side will never take.
-    pub async fn bury(&self, letter: DeadLetter) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Bury(Box::new(letter), reply)).await
-    }
-
-    /// Removes a dead letter that was taken after all.
-    pub async fn unbury(&self, sink: &str, event: Uuid) -> Result<(), Refusal> {
-        let sink = sink.to_owned();
-        self.ask(|reply| Job::Unbury { sink, event, reply }).await
-    }
-
     /// Outbox entry of a sink's dead letter, if both are kept.
     pub async fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
         let sink = sink.to_owned();
-        self.tell(move |store| store.dead_letter(&sink, event))
+        self.read_for_sink(move |store| store.dead_letter(&sink, event))
             .await
-    }
-
-    /// Removes a named reader: should it come back, it is a new one.
-    pub async fn forget(&self, name: &str) -> Result<(), Refusal> {
-        let name = name.to_owned();
-        self.ask(|reply| Job::Forget(name, reply)).await
     }
 
     /// The named readers whose names begin so.
     pub async fn cursors(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = self.tell(Readers::cursors).await?;
+        let mut names = self.read_for_sink(Readers::cursors).await?;
         names.retain(|name| name.starts_with(prefix));
         Ok(names)
-    }
-
-    /// Keeps what was spent on models.
-    pub async fn spend(&self, rows: Vec<Spend>) -> Result<(), Refusal> {
-        self.ask(|reply| Job::Spend(rows, reply)).await
-    }
-
-    /// Spend on models since then, by the minute.
-    pub async fn spent_since(&self, since: Timestamp) -> Result<Vec<Spend>, StoreError> {
-        self.read(move |store| store.spent_since(since)).await
-    }
-
-    /// Outbox entries after that place, oldest first.
-    pub async fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.tell(move |store| store.happened_after(seq, limit))
-            .await
-    }
-
-    /// The place of what happened last.
-    pub async fn last_happened(&self) -> Result<u64, StoreError> {
-        self.tell(Readers::last_happened).await
     }
 
     /// A sink's dead letters, newest first.
@@ -355,38 +243,37 @@ impl Record {
             .await
     }
 
+    /// Number of a sink's dead letters.
     pub async fn dead_count(&self, sink: &str) -> Result<u64, StoreError> {
         let sink = sink.to_owned();
-        self.tell(move |store| store.dead_count(&sink)).await
+        self.read_for_sink(move |store| store.dead_count(&sink))
+            .await
     }
 
     /// Position of a named reader, if there is one.
     pub async fn cursor_if_any(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let name = name.to_owned();
-        let cursor = self.tell(move |store| store.cursor(&name)).await?;
+        let cursor = self.read_for_sink(move |store| store.cursor(&name)).await?;
         Ok(cursor.map(|(seq, _)| seq))
     }
 
     /// Removes what is too old or too much now; it is done from time to time
     /// anyway.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
-        self.ask(Job::Sweep).await
-    }
-
-    async fn ask<T, E: From<Stopped>>(&self, job: impl FnOnce(Reply<T, E>) -> Job) -> Result<T, E> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, swept) = oneshot::channel();
         // A job that is not taken drops its reply.
-        let _ = self.to_disk.send(job(reply)).await;
-        answer.await.unwrap_or_else(|_| Err(Stopped.into()))
+        let _ = self.to_disk.send(Job::Sweep(reply)).await;
+        swept.await.unwrap_or_else(|_| Err(Stopped.into()))
     }
 
-    /// Every finding from now on. One who lags re-reads with [`Self::page`].
+    /// Every finding from now on. One who lags re-reads with
+    /// [`Readers::findings`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Finding>> {
         self.shared.heard.subscribe()
     }
 
     /// Every finding and every change of an incident from now on. One who lags
-    /// re-reads with [`Self::findings_after`] and [`Self::changed_after`].
+    /// re-reads with [`Readers::findings_after`] and [`Readers::changed_after`].
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.shared.events.subscribe()
     }
@@ -397,39 +284,13 @@ impl Record {
         *self.shared.position.locked()
     }
 
-    pub async fn page(&self, query: FindingQuery) -> Result<Page<Finding, u64>, StoreError> {
-        self.read(move |store| store.findings(&query)).await
-    }
-
-    /// Findings published after that place, oldest first: what a sink or a
-    /// listener has yet to see.
-    pub async fn findings_after(
-        &self,
-        seq: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Finding)>, StoreError> {
-        self.read(move |store| store.findings_after(seq, limit))
-            .await
-    }
-
-    pub async fn finding(&self, id: Uuid) -> Result<Option<Finding>, StoreError> {
-        let found = self.read(move |store| store.finding(id)).await?;
-        Ok(found.map(|(_, finding)| finding))
-    }
-
-    /// Transcripts of an incident, oldest first; `None` when there is no such
-    /// incident.
-    pub async fn transcripts(&self, incident: Uuid) -> Result<Option<Vec<Transcript>>, StoreError> {
-        self.read(move |store| store.transcripts(incident)).await
-    }
-
     /// Why nothing can be written now, without the names of files.
     pub async fn trouble(&self) -> Option<String> {
         let refused = self.shared.refused.locked().clone();
         if refused.is_some() {
             return refused.map(|why| format!("database not writable ({why})"));
         }
-        let disk = self.disk().await.ok()?;
+        let disk = self.read(Readers::disk).await.ok()?;
         (disk.free_bytes < LEAST_ROOM).then(|| "database disk full".to_owned())
     }
 
@@ -439,15 +300,6 @@ impl Record {
         clock_fault(newest, Timestamp::now())
     }
 
-    /// Room the record takes, and room there is.
-    pub async fn disk(&self) -> Result<Disk, StoreError> {
-        self.read(Readers::disk).await
-    }
-
-    pub async fn seq_of(&self, finding: Uuid) -> Result<Option<u64>, StoreError> {
-        self.read(move |store| store.seq_of(finding)).await
-    }
-
     /// Position of a named reader; 0 when there is none.
     pub async fn cursor(&self, name: &str) -> Result<u64, StoreError> {
         let name = name.to_owned();
@@ -455,46 +307,17 @@ impl Record {
         Ok(cursor.map_or(0, |(seq, _)| seq))
     }
 
-    pub async fn incidents(
-        &self,
-        query: IncidentQuery,
-    ) -> Result<Page<Incident, Place>, StoreError> {
-        self.read(move |store| store.incidents(&query)).await
-    }
-
-    /// Incidents that changed after that revision, as they are now, each with
-    /// its revision and version.
-    pub async fn changed_after(
-        &self,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, u64, Incident)>, StoreError> {
-        self.read(move |store| store.changed_after(revision, limit))
-            .await
-    }
-
-    pub async fn incident(&self, id: Uuid) -> Result<Option<IncidentDetail>, StoreError> {
-        self.read(move |store| store.incident(id)).await
-    }
-
-    pub async fn lessons(&self) -> Result<Vec<Suppression>, StoreError> {
-        self.read(Readers::lessons).await
-    }
-
-    /// A still kept as evidence.
-    pub async fn still(&self, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let sha256 = sha256.to_owned();
-        self.read(move |store| store.still(&sha256)).await
-    }
-
-    async fn read<T: Send + 'static>(
+    /// Answers a query about the record. It has one of few turns, and keeps it
+    /// until it ends, also when nobody waits for it any more.
+    pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.read_in(&self.shared.reading, query).await
     }
 
-    async fn tell<T: Send + 'static>(
+    /// The same for a sink, which does not wait for what a person searches.
+    pub async fn read_for_sink<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -562,7 +385,7 @@ impl From<Stopped> for PublishError {
 #[async_trait]
 impl KeepText for Record {
     async fn keep(&self, text: ScreenText) -> Result<(), String> {
-        let kept = self.remember(text).await;
+        let kept = self.write(text).await;
         kept.map_err(|refusal| refusal.to_string())
     }
 }

@@ -72,7 +72,7 @@ impl History {
         let Ok(Some((still, frame))) = made.await else {
             return false;
         };
-        let kept = self.findings.keep(Snapshot {
+        let kept = self.findings.write(Snapshot {
             stream: frame.stream.clone(),
             seen_at: frame.captured_at,
             frame_seq: frame.seq,

@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
+use crate::record::store::{CursorAdvance, IncidentQuery};
 
 fn finding(agent: &str, severity: Severity, title: &str) -> Finding {
     let observation = Observation {
@@ -78,10 +79,11 @@ async fn repeats_stand_in_a_log_as_a_count() {
     bus.publish(finding("SecOps", Severity::Critical, "They are in"))
         .await
         .unwrap();
-    let id = bus.incidents(IncidentQuery {
+    let query = IncidentQuery {
         limit: 9,
         ..IncidentQuery::default()
-    });
+    };
+    let id = bus.read(move |store| store.incidents(&query));
     let id = id.await.unwrap().items[0].id.to_string();
     let read = |name: &str| {
         let log = std::fs::read_to_string(dir.path().join(name)).unwrap();
@@ -133,15 +135,17 @@ async fn a_reader_of_findings_resumes_at_its_cursor() {
             .unwrap();
     }
     assert_eq!(bus.cursor("siem").await.unwrap(), 0);
-    let (seq, _) = bus.findings_after(0, 2).await.unwrap()[1];
-    bus.advance("siem", seq).await.unwrap();
+    let two = bus.read(|store| store.findings_after(0, 2)).await;
+    let (seq, _) = two.unwrap()[1];
+    bus.write(CursorAdvance::new("siem", seq)).await.unwrap();
     drop(bus);
     tokio::task::spawn_blocking(|| writer.join().unwrap())
         .await
         .unwrap();
     let (bus, _) = open(dir.path(), &[]);
     let cursor = bus.cursor("siem").await.unwrap();
-    let rest = bus.findings_after(cursor, 10).await.unwrap();
+    let rest = bus.read(move |store| store.findings_after(cursor, 10));
+    let rest = rest.await.unwrap();
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].1.title, "2");
 }
@@ -170,9 +174,11 @@ async fn slow_searches_hold_up_no_sink() {
     let found = bus.publish(finding("SecOps", Severity::High, "Brute force"));
     found.await.unwrap();
     // All a sink asks for and writes down, on its way.
-    assert_eq!(bus.last_happened().await.unwrap(), 1);
-    assert_eq!(bus.happened_after(0, 9).await.unwrap().len(), 1);
-    bus.advance("sink it", 1).await.unwrap();
+    let last = bus.read_for_sink(Readers::last_happened);
+    assert_eq!(last.await.unwrap(), 1);
+    let entries = bus.read_for_sink(|store| store.happened_after(0, 9));
+    assert_eq!(entries.await.unwrap().len(), 1);
+    bus.write(CursorAdvance::new("sink it", 1)).await.unwrap();
     assert_eq!(bus.cursor_if_any("sink it").await.unwrap(), Some(1));
     assert_eq!(bus.dead_count("it").await.unwrap(), 0);
     assert!(slow.iter().all(|(_, search)| !search.is_finished()));
@@ -271,12 +277,14 @@ async fn a_crash_after_a_rotation_doubles_nothing() {
     close(bus, writer);
     // As a crash leaves it: what was noted last is long ago.
     let (mut store, _) = store::open(&data, &settings).unwrap();
-    let note = store::Write::Advance {
+    let (note, _) = store::queue(CursorAdvance {
         name: jsonl::NAME.to_owned(),
         seq: 1,
         place: length,
-    };
-    assert!(store.write(&[note]).iter().all(Result::is_ok));
+    });
+    let mut group = [note];
+    store.write(&mut group);
+    assert_eq!(group[0].outcome(), Some(Ok(())));
     drop(store);
     let (bus, writer) = open();
     close(bus, writer);

@@ -5,20 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
-use super::{Event, PublishError, QUEUED, Shared};
+use super::{Event, QUEUED, Shared, store};
 use crate::base::sync::Locked as _;
-use crate::domain::cost::Spend;
-use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Exchange, Note};
-use crate::domain::screen_text::ScreenText;
 use crate::record::agent_logs::AgentLogs;
 use crate::record::jsonl;
 use crate::record::jsonl::JsonLines;
 use crate::record::store::{
-    DeadLetter, Publication, Recorded, Refusal, Snapshot, StoreError, Swept, Verdict, Write,
-    Writer, Written,
+    Announcement, CursorAdvance, PendingWrite, Refusal, StoreError, Swept, Writer,
 };
 
 /// Time between two sweeps for records too old.
@@ -31,52 +25,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Publish(Box<Publication>, Reply<Arc<Finding>, PublishError>),
+    Write(Box<dyn PendingWrite>),
+    /// Line in an agent's log that is no finding.
     Note {
         agent: String,
         text: String,
     },
-    Decide(Verdict, Reply<Change, Refusal>),
-    Weigh {
-        incident: Uuid,
-        exchange: Box<Exchange>,
-        reply: Reply<Change, Refusal>,
-    },
-    Annotate {
-        incident: Uuid,
-        note: Note,
-        reply: Reply<Change, Refusal>,
-    },
-    Keep(Box<Snapshot>, Reply<(), Refusal>),
-    Unlearn(Uuid, Reply<(), Refusal>),
-    Remember(Box<ScreenText>, Reply<(), Refusal>),
-    Advance {
-        name: String,
-        seq: u64,
-        reply: Reply<(), Refusal>,
-    },
-    Bury(Box<DeadLetter>, Reply<(), Refusal>),
-    Unbury {
-        sink: String,
-        event: Uuid,
-        reply: Reply<(), Refusal>,
-    },
-    Forget(String, Reply<(), Refusal>),
-    Spend(Vec<Spend>, Reply<(), Refusal>),
-    Sweep(Reply<Swept, StoreError>),
-}
-
-pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
-
-/// Remainder of a job once its write is on its way.
-enum Answer {
-    Publish(Reply<Arc<Finding>, PublishError>),
-    Decide(Reply<Change, Refusal>),
-    Weigh(Box<Exchange>, Reply<Change, Refusal>),
-    /// Done or not, no more.
-    Plain(Reply<(), Refusal>),
-    /// Our own.
-    Nobody,
+    Sweep(oneshot::Sender<Result<Swept, StoreError>>),
 }
 
 #[derive(Debug)]
@@ -133,98 +88,65 @@ impl WriterThread {
                 sweep_at = Instant::now() + if more { Duration::ZERO } else { SWEPT_EVERY };
             }
         }
-        let last = self.note_export(true);
-        drop(self.writer.write(last.as_slice()));
+        if let Some(last) = self.note_export(true) {
+            let (last, _) = store::queue(last);
+            self.writer.write(&mut [last]);
+        }
     }
 
     fn take(&mut self, batch: &mut Vec<Job>) {
-        let mut writes = Vec::with_capacity(batch.len() + 1);
-        let mut answers = Vec::with_capacity(batch.len() + 1);
+        let mut group = Vec::with_capacity(batch.len() + 1);
         for job in batch.drain(..) {
-            let (write, answer) = match job {
-                Job::Publish(publication, reply) => {
-                    (Write::Record(publication), Answer::Publish(reply))
-                }
-                Job::Decide(verdict, reply) => (Write::Decide(verdict), Answer::Decide(reply)),
-                Job::Weigh {
-                    incident,
-                    exchange,
-                    reply,
-                } => {
-                    let write = Write::Weigh {
-                        incident,
-                        exchange: exchange.clone(),
-                    };
-                    (write, Answer::Weigh(exchange, reply))
-                }
-                Job::Annotate {
-                    incident,
-                    note,
-                    reply,
-                } => (Write::Annotate { incident, note }, Answer::Decide(reply)),
-                Job::Keep(snapshot, reply) => (Write::Keep(snapshot), Answer::Plain(reply)),
-                Job::Unlearn(lesson, reply) => (Write::Unlearn(lesson), Answer::Plain(reply)),
-                Job::Remember(text, reply) => (Write::Remember(text), Answer::Plain(reply)),
-                Job::Advance { name, seq, reply } => {
-                    let write = Write::Advance {
-                        name,
-                        seq,
-                        place: 0,
-                    };
-                    (write, Answer::Plain(reply))
-                }
-                Job::Bury(letter, reply) => (Write::Bury(letter), Answer::Plain(reply)),
-                Job::Unbury { sink, event, reply } => {
-                    (Write::Unbury { sink, event }, Answer::Plain(reply))
-                }
-                Job::Forget(name, reply) => (Write::Forget(name), Answer::Plain(reply)),
-                Job::Spend(rows, reply) => (Write::Spend(rows), Answer::Plain(reply)),
+            match job {
+                Job::Write(write) => group.push(write),
                 // In its place among the agent's findings.
                 Job::Note { agent, text } => {
-                    self.write(&mut writes, &mut answers);
+                    self.write(&mut group);
                     self.logs.note(&agent, &text);
-                    continue;
                 }
                 Job::Sweep(reply) => {
-                    self.write(&mut writes, &mut answers);
+                    self.write(&mut group);
                     let _ = reply.send(self.sweep_all());
-                    continue;
                 }
-            };
-            writes.push(write);
-            answers.push(answer);
+            }
         }
-        if let Some(note) = self.note_export(false) {
-            writes.push(note);
-            answers.push(Answer::Nobody);
+        let noted = self.note_export(false).map(|note| {
+            let (note, noted) = store::queue(note);
+            group.push(note);
+            noted
+        });
+        self.write(&mut group);
+        if let Some(Ok(Err(error))) = noted.map(|mut noted| noted.try_recv()) {
+            tracing::warn!(%error, "failed to store the position of {}", jsonl::NAME);
         }
-        self.write(&mut writes, &mut answers);
     }
 
-    fn write(&mut self, writes: &mut Vec<Write>, answers: &mut Vec<Answer>) {
-        let results = self.writer.write(writes);
-        writes.clear();
-        self.note_refusal(&results);
-        let recorded = results.iter().filter_map(|result| match result {
-            Ok(Written::Recorded(recorded)) if recorded.change.is_some() => {
-                Some((recorded.seq, recorded.finding.as_ref()))
-            }
+    /// Writes the group and empties it: the store first, then `findings.jsonl`,
+    /// then of each write the logs, those who listen and whoever handed it in.
+    fn write(&mut self, group: &mut Vec<Box<dyn PendingWrite>>) {
+        self.writer.write(group);
+        self.note_refusal(group);
+        let recorded = group.iter().filter_map(|write| match write.announcement() {
+            Some(Announcement::Finding { seq, finding, .. }) => Some((seq, &**finding)),
             _ => None,
         });
         self.export.append(recorded, &self.shared.readers);
-        for (result, answer) in results.into_iter().zip(answers.drain(..)) {
-            self.answer(result, answer);
+        for write in group.drain(..) {
+            if let Some(announcement) = write.announcement() {
+                self.announce(announcement);
+            }
+            write.reply();
         }
     }
 
     /// For whoever asks whether it is ready.
-    fn note_refusal(&self, results: &[Result<Written, Refusal>]) {
-        let reason = |result: &Result<Written, Refusal>| match result {
+    fn note_refusal(&self, group: &[Box<dyn PendingWrite>]) {
+        let outcomes = || group.iter().filter_map(|write| write.outcome());
+        let refused = outcomes().find_map(|outcome| match outcome {
             Err(Refusal::Store(StoreError { reason, .. })) => Some(reason.clone()),
             _ => None,
-        };
-        let refused = results.iter().find_map(reason);
-        let taken = results.iter().any(Result::is_ok);
+        });
+        let taken = outcomes().any(|outcome| outcome.is_ok());
         if taken || refused.is_some() {
             *self.shared.refused.locked() = refused.filter(|_| !taken);
         }
@@ -236,67 +158,37 @@ impl WriterThread {
 
     /// Tests if the store takes a write again.
     fn probe(&mut self) {
-        let probe = Write::Advance {
-            name: "probe".to_owned(),
-            seq: 0,
-            place: 0,
-        };
-        let results = self.writer.write(&[probe]);
-        self.note_refusal(&results);
+        let (probe, _) = store::queue(CursorAdvance::new("probe", 0));
+        let mut group = [probe];
+        self.writer.write(&mut group);
+        self.note_refusal(&group);
     }
 
-    fn answer(&mut self, result: Result<Written, Refusal>, answer: Answer) {
-        match (result, answer) {
-            (Ok(Written::Recorded(recorded)), Answer::Publish(reply)) => {
-                self.tell(&recorded);
-                // The publisher may have gone; the finding stands all the same.
-                let _ = reply.send(Ok(recorded.finding));
+    fn announce(&mut self, announcement: Announcement<'_>) {
+        let change = match announcement {
+            Announcement::Finding {
+                seq,
+                finding,
+                change,
+                own_count,
+            } => {
+                self.logs.finding(finding, change, own_count);
+                let finding = Arc::clone(finding);
+                self.shared.tell(Event::Finding { seq, finding });
+                change
             }
-            (Ok(Written::Decided(change) | Written::Annotated(change)), Answer::Decide(reply)) => {
-                self.shared.tell(Event::Incident(Arc::new(change.clone())));
-                let _ = reply.send(Ok(change));
+            Announcement::Panel { exchange, change } => {
+                self.logs.exchange(exchange, &change.incident);
+                change
             }
-            (Ok(Written::Weighed(change)), Answer::Weigh(exchange, reply)) => {
-                self.logs.exchange(&exchange, &change.incident);
-                self.shared.tell(Event::Incident(Arc::new(change.clone())));
-                let _ = reply.send(Ok(change));
-            }
-            (Ok(_), Answer::Plain(reply)) => {
-                let _ = reply.send(Ok(()));
-            }
-            (Err(refusal), Answer::Publish(reply)) => {
-                let _ = reply.send(Err(refusal.into()));
-            }
-            (Err(refusal), Answer::Decide(reply) | Answer::Weigh(_, reply)) => {
-                let _ = reply.send(Err(refusal));
-            }
-            (Err(refusal), Answer::Plain(reply)) => {
-                let _ = reply.send(Err(refusal));
-            }
-            (Err(error), Answer::Nobody) => {
-                tracing::warn!(%error, "failed to store the position of {}", jsonl::NAME);
-            }
-            // A write answers in kind.
-            (Ok(_), _) => {}
-        }
-    }
-
-    fn tell(&mut self, recorded: &Recorded) {
-        let Some(change) = &recorded.change else {
-            return;
+            Announcement::Change(change) => change,
         };
-        let finding = &recorded.finding;
-        self.logs.finding(finding, change, recorded.own_count);
-        self.shared.tell(Event::Finding {
-            seq: recorded.seq,
-            finding: Arc::clone(finding),
-        });
         self.shared.tell(Event::Incident(Arc::new(change.clone())));
     }
 
-    fn note_export(&mut self, closing: bool) -> Option<Write> {
+    fn note_export(&mut self, closing: bool) -> Option<CursorAdvance> {
         let (seq, place) = self.export.due_note(closing)?;
-        Some(Write::Advance {
+        Some(CursorAdvance {
             name: jsonl::NAME.to_owned(),
             seq,
             place,

@@ -47,8 +47,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::sink_status::{Delivery, SinkBoard};
 use crate::record::Record;
-use crate::record::store::StoreError;
 use crate::sinks::metrics::SinkMetrics;
+use crate::record::store::{CursorAdvance, CursorRemoval, Readers, StoreError};
 use crate::sinks::settings::{Format, SinkKind, SinkSettings};
 
 pub use crate::sinks::event::SinkEvent;
@@ -173,7 +173,7 @@ impl Sinks {
         for cursor in findings.cursors(&cursor_name("")).await? {
             if !on(&cursor) {
                 // Should this fail it is tried at the next start.
-                drop(findings.forget(&cursor).await);
+                drop(findings.write(CursorRemoval { name: cursor }).await);
             }
         }
         for settings in settings {
@@ -190,9 +190,9 @@ impl Sinks {
             let told = match findings.cursor_if_any(&cursor).await? {
                 Some(told) => told,
                 None => {
-                    let last = findings.last_happened().await?;
+                    let last = findings.read_for_sink(Readers::last_happened).await?;
                     // Should this fail it begins a little later another time.
-                    drop(findings.advance(&cursor, last).await);
+                    drop(findings.write(CursorAdvance::new(&cursor, last)).await);
                     last
                 }
             };

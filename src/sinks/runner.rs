@@ -20,7 +20,7 @@ use super::queue::{Next, Queue, Waiting};
 use super::{Blame, Destination, Item, Outcome, Settled};
 use crate::base::backoff::Backoff;
 use crate::domain::sink_status::SinkBoard;
-use crate::record::store::{DeadLetter, Entry, Refusal};
+use crate::record::store::{CursorAdvance, DeadLetter, DeadLetterRemoval, Entry, Readers, Refusal};
 use crate::record::{Event, Record};
 use crate::sinks::event::{Digest, SinkEvent};
 use crate::sinks::filter::{Limit, is_wanted};
@@ -177,7 +177,9 @@ impl Runner {
         self.send_again(findings).await?;
         let mut more = false;
         if self.queue.waiting() < PAGE / 2 {
-            let page = findings.happened_after(self.read, PAGE).await?;
+            let read = self.read;
+            let page = findings.read_for_sink(move |store| store.happened_after(read, PAGE));
+            let page = page.await?;
             more = page.len() == PAGE;
             self.tell_gap(&page);
             let last = page.last().map(|entry| entry.seq);
@@ -276,7 +278,9 @@ impl Runner {
         let told = [self.queue.floor(), held].into_iter().flatten().min();
         let told = told.unwrap_or(self.read).max(self.told);
         if told != self.told {
-            findings.advance(&self.cursor, told).await?;
+            findings
+                .write(CursorAdvance::new(&self.cursor, told))
+                .await?;
             self.told = told;
             self.board
                 .update(&self.settings.name, |row| row.told = told);
@@ -471,7 +475,11 @@ impl Runner {
         // Dead letters that were delivered are none any more.
         for sink_event in sink_events {
             if self.again.remove(&sink_event.id) {
-                findings.unbury(&sink, sink_event.id).await?;
+                let taken = DeadLetterRemoval {
+                    sink: sink.clone(),
+                    event: sink_event.id,
+                };
+                findings.write(taken).await?;
                 let dead = findings.dead_count(&sink).await?;
                 self.board.update(&sink, |row| row.dead = dead);
             }
@@ -512,7 +520,7 @@ impl Runner {
         let sink = &self.settings.name;
         tracing::error!(sink, event = %sink_event.id, "event rejected, moved to dead letters: {why}");
         findings
-            .bury(DeadLetter {
+            .write(DeadLetter {
                 sink: sink.clone(),
                 event: sink_event.id,
                 why: why.to_owned(),
@@ -529,7 +537,7 @@ impl Runner {
     }
 
     async fn show_lag(&self, findings: &Record) -> Result<u64, Refusal> {
-        let last = findings.last_happened().await?;
+        let last = findings.read_for_sink(Readers::last_happened).await?;
         let behind = last.saturating_sub(self.told);
         self.metrics.sink_behind(&self.settings.name, behind);
         Ok(behind)

@@ -20,7 +20,7 @@ use crate::base::retry_after::retry_after;
 use crate::base::url::is_loopback;
 use crate::domain::finding::{Finding, printable};
 use crate::record::Record;
-use crate::record::store::Refusal;
+use crate::record::store::{CursorAdvance, Refusal};
 
 const PATH: &str = "/api/findings";
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -101,13 +101,14 @@ impl Reporter {
     async fn catch_up(&self, findings: &Record) -> Result<(), Refusal> {
         let mut told = findings.cursor(&self.name).await?;
         loop {
-            let page = findings.findings_after(told, PAGE).await?;
+            let page = findings.read(move |store| store.findings_after(told, PAGE));
+            let page = page.await?;
             if page.is_empty() {
                 return Ok(());
             }
             for (seq, finding) in page {
                 self.tell(&finding).await;
-                findings.advance(&self.name, seq).await?;
+                findings.write(CursorAdvance::new(&self.name, seq)).await?;
                 told = seq;
             }
         }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::analysts::AgentContext;
 use crate::analysts::budget::{Amount, Spent, Step};
 use crate::domain::finding::WATCHTOWER;
+use crate::record::store::SpendBatch;
 
 /// Room comes back by time alone.
 const EVERY: Duration = Duration::from_secs(1);
@@ -20,7 +21,7 @@ pub(crate) async fn keep(context: &AgentContext) {
     if rows.is_empty() {
         return;
     }
-    if let Err(error) = context.findings.spend(rows.clone()).await {
+    if let Err(error) = context.findings.write(SpendBatch(rows.clone())).await {
         tracing::error!(%error, "failed to store the LLM cost");
         context.budget.put_back(rows);
     }

@@ -16,6 +16,7 @@ use crate::domain::finding::{Observation, WATCHTOWER};
 use crate::domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
 use crate::domain::transcript::{Purpose, Transcript};
 use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
+use crate::record::store::PanelExchange;
 
 /// Under which name verdicts are given.
 const CRITIC: &str = "Evidence reviewer";
@@ -123,7 +124,8 @@ async fn settle(
 }
 
 async fn record(context: &AgentContext, incident: Uuid, exchange: Exchange) -> bool {
-    match context.findings.weigh(incident, exchange).await {
+    let exchange = PanelExchange { incident, exchange };
+    match context.findings.write(exchange).await {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(%incident, %error, "failed to store a panel discussion");

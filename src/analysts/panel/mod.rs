@@ -208,7 +208,8 @@ impl PanelRunner {
 
     async fn take(&mut self, id: Uuid, report: &Report) -> Taken {
         let agents = self.agents.borrow_and_update().clone();
-        let incident = match self.context.findings.incident(id).await {
+        let detail = self.context.findings.read(move |store| store.incident(id));
+        let incident = match detail.await {
             Ok(Some(detail)) => detail.incident,
             Ok(None) => return Taken::Not,
             Err(error) => {

@@ -225,7 +225,8 @@ impl Room {
     /// The incident, once it is like that.
     async fn until(&self, id: Uuid, like: impl Fn(&Incident) -> bool) -> Incident {
         loop {
-            let detail = frozen(self.context.findings.incident(id)).await.unwrap();
+            let detail = self.context.findings.read(move |store| store.incident(id));
+            let detail = frozen(detail).await.unwrap();
             let incident = detail.unwrap().incident;
             if like(&incident) {
                 return incident;

@@ -149,7 +149,8 @@ impl Watchdog {
             .incident
             .ok_or_else(|| anyhow::anyhow!("the finding has no incident"))?;
         // The same happened before and was over.
-        let known = self.findings.incident(incident).await?;
+        let known = self.findings.read(move |store| store.incident(incident));
+        let known = known.await?;
         if known.is_some_and(|known| known.incident.status == Status::Closed) {
             self.decide(incident, Status::New, format!("recurred at {since:.0}"))
                 .await;
@@ -176,7 +177,7 @@ impl Watchdog {
             false_positive: false,
             version: None,
         };
-        match self.findings.decide(verdict).await {
+        match self.findings.write(verdict).await {
             // Somebody was faster, or retention removed it.
             Ok(_) | Err(Refusal::Already { .. } | Refusal::NoIncident(_)) => {}
             Err(error) => tracing::error!(%error, "failed to close a resolved monitoring gap"),
@@ -195,7 +196,8 @@ impl Watchdog {
             limit: LEFT_OVER,
             ..IncidentQuery::default()
         };
-        let Ok(page) = self.findings.incidents(query).await else {
+        let page = self.findings.read(move |store| store.incidents(&query));
+        let Ok(page) = page.await else {
             return;
         };
         let own = |incident: &Incident| incident.agents == [WATCHTOWER];
@@ -273,7 +275,8 @@ mod tests {
             (steered, Status::New),
             (shared, Status::New),
         ] {
-            let known = findings.incident(incident).await.expect("readable");
+            let known = findings.read(move |store| store.incident(incident));
+            let known = known.await.expect("readable");
             let known = known.expect("it is there").incident;
             assert_eq!(known.status, status, "{}", known.title);
         }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::history::StillShown;
+use super::stills::StillShown;
 use crate::console::AppState;
 use crate::console::http::body::{Body, is_blank};
 use crate::console::http::list::bad_request;
@@ -140,7 +140,12 @@ pub(crate) async fn ask(
     if words.is_empty() {
         return Err(bad_request("question must contain a search word"));
     }
-    let found = state.console.findings.recall(words.clone()).await?;
+    let wanted = words.clone();
+    let found = state
+        .console
+        .findings
+        .read(move |store| store.recall(&wanted));
+    let found = found.await?;
     let entries = entries(&words, found);
     if entries.is_empty() {
         return Ok(Json(Answer::unknown(UNKNOWN)));

@@ -112,7 +112,7 @@ async fn resume(findings: &Record, last: &str, now: Position) -> Result<Position
         });
     }
     let seq = match last.parse() {
-        Ok(finding) => findings.seq_of(finding).await?,
+        Ok(finding) => findings.read(move |store| store.seq_of(finding)).await?,
         Err(_) => None,
     };
     Ok(seq.map_or(now, |seq| Position { seq, ..now }))
@@ -196,7 +196,9 @@ impl Feed {
     async fn look_back(&mut self) -> Result<(), Gone> {
         let findings = self.state.console.findings.clone();
         loop {
-            let page = findings.findings_after(self.at.seq, PAGE).await;
+            let seq = self.at.seq;
+            let page = findings.read(move |store| store.findings_after(seq, PAGE));
+            let page = page.await;
             let page = self.readable(page)?;
             let last = page.len() < PAGE;
             let mut text = String::new();
@@ -210,7 +212,9 @@ impl Feed {
             }
         }
         loop {
-            let page = findings.changed_after(self.at.revision, PAGE).await;
+            let revision = self.at.revision;
+            let page = findings.read(move |store| store.changed_after(revision, PAGE));
+            let page = page.await;
             let page = self.readable(page)?;
             let last = page.len() < PAGE;
             let mut text = String::new();

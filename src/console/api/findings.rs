@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::history::StillShown;
+use super::stills::StillShown;
 use crate::console::AppState;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, Problem};
@@ -46,7 +46,7 @@ pub(crate) async fn findings(
     if let Some(words) = &query.q {
         with_a_word(words)?;
     }
-    let page = state.console.findings.page(FindingQuery {
+    let wanted = FindingQuery {
         words: query.q,
         agent: query.agent,
         stream: query.stream,
@@ -54,7 +54,9 @@ pub(crate) async fn findings(
         severity: query.severity,
         before: place(query.cursor)?,
         limit: page_size(query.limit)?,
-    });
+    };
+    let findings = &state.console.findings;
+    let page = findings.read(move |store| store.findings(&wanted));
     Ok(Json(List::of(page.await?, identity)))
 }
 
@@ -91,12 +93,14 @@ pub(crate) async fn search(
 ) -> Result<Json<List<HitShown>>, Problem> {
     let Query(query) = query?;
     with_a_word(&query.q)?;
-    let page = state.console.findings.search(TextQuery {
+    let wanted = TextQuery {
         words: query.q,
         stream: query.stream,
         before: place(query.cursor)?,
         limit: page_size(query.limit)?,
-    });
+    };
+    let findings = &state.console.findings;
+    let page = findings.read(move |store| store.search(&wanted));
     let shown = |mut hit: Hit| HitShown {
         still: hit.still.take().map(StillShown::from),
         hit,

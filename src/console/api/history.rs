@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::stills::StillShown;
 use crate::console::AppState;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, Problem};
 use crate::domain::cost::Spend;
 use crate::domain::transcript::Cost;
-use crate::record::store::{Done, Moment, MomentPlace, MomentQuery};
+use crate::record::store::{Done, MomentPlace, MomentQuery};
 
 /// In seconds: what one still may stand for.
 const STRETCH: RangeInclusive<u32> = 1..=86_400;
@@ -42,35 +43,6 @@ pub(crate) struct MomentsQuery {
     limit: Option<usize>,
 }
 
-/// A still of a screen, secrets painted over.
-#[derive(Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct StillShown {
-    stream: String,
-    seen_at: Timestamp,
-    frame_seq: u64,
-    /// SHA-256 of the picture, lower-case hexadecimal.
-    sha256: String,
-    /// Where it is served, on this server.
-    url: String,
-}
-
-impl From<Moment> for StillShown {
-    fn from(moment: Moment) -> Self {
-        Self {
-            url: evidence_url(&moment.sha256),
-            stream: moment.stream,
-            seen_at: moment.seen_at,
-            frame_seq: moment.frame_seq,
-            sha256: moment.sha256,
-        }
-    }
-}
-
-/// Where a picture that was kept is served.
-pub(crate) fn evidence_url(sha256: &str) -> String {
-    format!("/api/evidence/{sha256}.jpg")
-}
-
 /// Stills of the screens, the newest first
 #[utoipa::path(get, path = "/api/moments", tag = "history", params(MomentsQuery), responses((status = 200, body = List<StillShown>), Failed))]
 pub(crate) async fn moments(
@@ -89,15 +61,16 @@ pub(crate) async fn moments(
             place(cursor).ok_or_else(|| bad_request("cursor must be `next` of the page before"))?,
         ),
     };
-    let page = state.console.findings.moments(MomentQuery {
+    let wanted = MomentQuery {
         stream: query.stream,
         since: query.since,
         until: query.until,
         every: query.every,
         after,
         limit: page_size(query.limit)?,
-    });
-    let page = page.await?;
+    };
+    let findings = &state.console.findings;
+    let page = findings.read(move |store| store.moments(&wanted)).await?;
     Ok(Json(List {
         items: page.items.into_iter().map(StillShown::from).collect(),
         next: page.next.map(cursor),
@@ -161,9 +134,13 @@ pub(crate) async fn handover(
         return Err(bad_request("until must not be before since"));
     }
     let findings = &state.console.findings;
-    let (done, more) = findings.done_between(span.since, until).await?;
-    let spent = findings.spent_since(span.since).await?;
-    let spent = spent.into_iter().filter(|spend| spend.minute < until);
+    let done = findings.read(move |store| store.done_between(span.since, until));
+    let (done, more) = done.await?;
+    let spent = findings.read(move |store| store.spent_since(span.since));
+    let spent = spent
+        .await?
+        .into_iter()
+        .filter(|spend| spend.minute < until);
     Ok(Json(Handover {
         since: span.since,
         until,
@@ -230,7 +207,12 @@ pub(crate) async fn evidence(
 ) -> Result<Response, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "evidence not found");
     let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
-    let still = state.console.findings.still(sha256).await?;
+    let wanted = sha256.to_owned();
+    let still = state
+        .console
+        .findings
+        .read(move |store| store.still(&wanted));
+    let still = still.await?;
     let headers = [
         (header::CONTENT_TYPE, "image/jpeg".to_owned()),
         (header::ETAG, format!("\"{sha256}\"")),

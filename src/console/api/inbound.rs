@@ -105,7 +105,7 @@ async fn decide(
     let decision: InboundDecision = serde_json::from_slice(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let verdict = verdict(decision.incident, &decision.body)?;
-    let change = inbound.state.console.findings.decide(verdict).await?;
+    let change = inbound.state.console.findings.write(verdict).await?;
     tracing::info!(incident = %decision.incident, status = %change.incident.status, "incident updated by webhook");
     Ok(Json(change).into_response())
 }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::history::{StillShown, evidence_url};
+use super::stills::{ProofStill, StillShown};
 use crate::console::AppState;
 use crate::console::http::body::{Body, is_blank};
 use crate::console::http::conditional::IfMatch;
@@ -24,7 +24,7 @@ use crate::domain::finding::{Category, Finding, Severity};
 use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::{
-    FindingQuery, IncidentDetail, IncidentQuery, KeptStill, Moment, Place, Refusal, Sort, Verdict,
+    Annotation, FindingQuery, IncidentDetail, IncidentQuery, Moment, Place, Refusal, Sort, Verdict,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
@@ -86,7 +86,7 @@ pub(crate) async fn incidents(
         ),
         None => None,
     };
-    let page = state.console.findings.incidents(IncidentQuery {
+    let wanted = IncidentQuery {
         sort,
         status: any_of(
             "status",
@@ -107,8 +107,9 @@ pub(crate) async fn incidents(
         until: query.until,
         after,
         limit: page_size(query.limit)?,
-    });
-    let page = page.await?;
+    };
+    let findings = &state.console.findings;
+    let page = findings.read(move |store| store.incidents(&wanted)).await?;
     Ok(Json(List {
         items: page.items,
         next: page.next.map(|place| cursor(place, sort)),
@@ -206,31 +207,6 @@ struct ProofShown {
     grounded: Option<bool>,
 }
 
-/// The picture a finding was made on, kept as evidence.
-#[derive(Debug, Serialize, ToSchema)]
-struct ProofStill {
-    /// `first` or `worst`.
-    moment: &'static str,
-    seen_at: Timestamp,
-    finding: Uuid,
-    /// SHA-256 of the picture, lower-case hexadecimal.
-    sha256: String,
-    /// Where it is served, on this server.
-    url: String,
-}
-
-impl From<KeptStill> for ProofStill {
-    fn from(still: KeptStill) -> Self {
-        Self {
-            url: evidence_url(&still.sha256),
-            moment: still.moment,
-            seen_at: still.seen_at,
-            finding: still.finding,
-            sha256: still.sha256,
-        }
-    }
-}
-
 /// Incident with its findings, decisions, notes and evidence
 #[utoipa::path(
     get,
@@ -251,18 +227,21 @@ pub(crate) async fn incident(
 ) -> Result<Response, Problem> {
     let id = incident_id(id)?;
     let bus = &state.console.findings;
-    let detail = bus.incident(id).await?;
+    let detail = bus.read(move |store| store.incident(id)).await?;
     let detail = detail.ok_or_else(|| no_incident(id))?;
-    let findings = bus.page(FindingQuery {
+    let query = FindingQuery {
         incident: Some(id),
         limit: FINDINGS,
         ..FindingQuery::default()
-    });
+    };
+    let findings = bus.read(move |store| store.findings(&query));
     let findings = List::of(findings.await?, identity);
     let version = detail.version;
     let incident = &detail.incident;
     let first = incident.first_seen;
-    let around = bus.moments_around(incident.stream.as_str(), first, first + BEHIND);
+    let stream = incident.stream.clone();
+    let around =
+        bus.read(move |store| store.moments_around(stream.as_str(), first, first + BEHIND));
     let around = around.await?;
     let shown = Json(shown(detail, around, findings)).into_response();
     let (mut parts, body) = shown.into_parts();
@@ -321,7 +300,11 @@ pub(crate) async fn transcripts(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<List<Transcript>>, Problem> {
     let id = incident_id(id)?;
-    let items = state.console.findings.transcripts(id).await?;
+    let items = state
+        .console
+        .findings
+        .read(move |store| store.transcripts(id));
+    let items = items.await?;
     Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
 }
 
@@ -373,7 +356,7 @@ pub(crate) async fn set_status(
     let wanted = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
     verdict.version = precondition(&state, id, wanted, verdict.version).await?;
-    let change: Change = state.console.findings.decide(verdict).await?;
+    let change: Change = state.console.findings.write(verdict).await?;
     let version = change.version;
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
@@ -424,7 +407,8 @@ pub(crate) async fn annotate(
         at: Timestamp::now(),
         text: body.text.trim().to_owned(),
     };
-    let change = state.console.findings.annotate(id, note).await?;
+    let note = Annotation { incident: id, note };
+    let change = state.console.findings.write(note).await?;
     let etag = [(header::ETAG, etag(change.version))];
     Ok((StatusCode::CREATED, etag, Json(change)).into_response())
 }
@@ -485,8 +469,8 @@ async fn precondition(
     if let [version] = versions[..] {
         return Ok(Some(version));
     }
-    let detail = state.console.findings.incident(id).await?;
-    let current = detail.ok_or_else(|| no_incident(id))?.version;
+    let detail = state.console.findings.read(move |store| store.incident(id));
+    let current = detail.await?.ok_or_else(|| no_incident(id))?.version;
     if versions.contains(&current) {
         Ok(Some(current))
     } else {

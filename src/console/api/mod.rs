@@ -11,4 +11,5 @@ pub(super) mod live;
 pub(super) mod remote_findings;
 pub(super) mod setup;
 pub(super) mod sinks;
+pub(super) mod stills;
 pub(super) mod suppressions;

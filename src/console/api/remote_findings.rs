@@ -65,8 +65,9 @@ pub(crate) async fn report(
     // Taken in turn, so that the same one sent twice at once is stored once.
     let _turn = state.reports.lock().await;
     let console = &state.console;
-    let known = console.findings.finding(finding.id).await;
-    if let Some(known) = known.map_err(not_now)? {
+    let id = finding.id;
+    let known = console.findings.read(move |store| store.finding(id)).await;
+    if let Some((_, known)) = known.map_err(not_now)? {
         return Ok((StatusCode::OK, Json(known)).into_response());
     }
     console

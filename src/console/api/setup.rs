@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::console::AppState;
 use crate::console::http::problem::{Failed, Problem};
 use crate::media::hub::RejectedPublisher;
-use crate::record::store::Disk;
+use crate::record::store::{Disk, Readers};
 
 /// Where publishers get in.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ pub(crate) async fn setup(State(state): State<AppState>) -> Result<Json<SetupSho
         stream_key: endpoints.stream_key,
         public_address: endpoints.public_address.clone(),
         reads_screens: console.frames.is_read(),
-        disk: console.findings.disk().await?,
+        disk: console.findings.read(Readers::disk).await?,
         faults: faults.into_iter().flatten().collect(),
         refused: console.hub.refusals(),
     }))

@@ -14,7 +14,7 @@ use crate::console::AppState;
 use crate::console::http::list::{List, page_size};
 use crate::console::http::problem::{Failed, Problem};
 use crate::domain::sink_status::Delivery;
-use crate::record::store::Buried;
+use crate::record::store::{Buried, Readers};
 
 /// Delivery status of a sink.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,7 +28,8 @@ pub(crate) struct SinkShown {
 /// Where findings go, in the order of `watchtower.toml`
 #[utoipa::path(get, path = "/api/sinks", tag = "sinks", responses((status = 200, body = List<SinkShown>), Failed))]
 pub(crate) async fn sinks(State(state): State<AppState>) -> Result<Json<List<SinkShown>>, Problem> {
-    let last = state.console.findings.last_happened().await?;
+    let last = state.console.findings.read_for_sink(Readers::last_happened);
+    let last = last.await?;
     let items = state.console.sink_board.list().into_iter();
     let items = items.map(|delivery| SinkShown {
         behind: last.saturating_sub(delivery.told),

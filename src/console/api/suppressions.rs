@@ -14,13 +14,14 @@ use crate::console::api::incidents::person;
 use crate::console::http::list::{List, bad_request};
 use crate::console::http::problem::{Failed, Problem};
 use crate::domain::incident::{Note, Suppression};
+use crate::record::store::{Annotation, Readers, SuppressionRemoval};
 
 /// Suppressions that false positives left behind, the newest first
 #[utoipa::path(get, path = "/api/suppressions", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
 pub(crate) async fn suppressions(
     State(state): State<AppState>,
 ) -> Result<Json<List<Suppression>>, Problem> {
-    let items = state.console.findings.lessons().await?;
+    let items = state.console.findings.read(Readers::lessons).await?;
     Ok(Json(List::whole(items)))
 }
 
@@ -70,16 +71,19 @@ pub(crate) async fn remove_suppression(
     let Query(Remover { by }) = query?;
     let by = person(by.as_deref().unwrap_or("unnamed"))?;
     let findings = &state.console.findings;
-    let lessons = findings.lessons().await?;
-    findings.remove_suppression(id).await?;
+    let lessons = findings.read(Readers::lessons).await?;
+    findings.write(SuppressionRemoval(id)).await?;
     if let Some(lesson) = lessons.into_iter().find(|lesson| lesson.id == id) {
-        let note = Note {
-            by,
-            at: Timestamp::now(),
-            text: format!("suppression removed: {}", lesson.why),
+        let note = Annotation {
+            incident: lesson.incident,
+            note: Note {
+                by,
+                at: Timestamp::now(),
+                text: format!("suppression removed: {}", lesson.why),
+            },
         };
         // It is removed, whether or not that can be noted.
-        if let Err(error) = findings.annotate(lesson.incident, note).await {
+        if let Err(error) = findings.write(note).await {
             tracing::warn!(%error, "failed to log the removal of a suppression");
         }
     }

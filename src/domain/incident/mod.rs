@@ -2,13 +2,16 @@
 //! the suppressions made from false alarms.
 //!
 //! Plain data, and the pure rules by which findings belong together:
-//! [`Fingerprint`] says what a finding is about, [`Subject::similarity`] whether two
-//! are about the same thing. Nothing here knows a database or a clock.
+//! [`Fingerprint`] says what a finding is about, [`Fingerprint::similarity`]
+//! whether two are about the same thing, [`IncidentSearch`] and [`JoinRules`]
+//! what a finding joins and what news that is. Nothing here knows a database or
+//! a clock.
 
 mod activity;
 mod correlate;
 mod entity;
 mod fingerprint;
+mod join;
 mod opinion;
 mod quote;
 mod role;
@@ -27,7 +30,9 @@ use crate::domain::finding::{Category, Evidence, Finding, Severity, stream_name}
 pub use crate::domain::incident::fingerprint::Fingerprint;
 pub use correlate::Similarity;
 pub use entity::{Entity, EntityKind};
+pub use join::{FindingEffect, IncidentSearch, JoinRules, TrackedIncident};
 pub use opinion::{Exchange, Opinion, PanelVerdict, Stance};
+pub use suppression::KnownSuppression;
 
 /// Triage status of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

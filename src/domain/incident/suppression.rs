@@ -1,9 +1,32 @@
 //! Suppression of what is known to be the same, name by name. A new name that
 //! shares a known victim or a resolver is new all the same.
 
+use uuid::Uuid;
+
 use super::activity;
 use super::entity::{Entity, EntityKind};
+use crate::domain::finding::{Finding, Severity};
 use crate::domain::incident::fingerprint::Fingerprint;
+
+/// Suppression as findings are compared with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownSuppression {
+    /// Number by which incidents refer to it.
+    pub key: i64,
+    pub id: Uuid,
+    pub by: String,
+    pub why: String,
+    /// Something worse than this speaks up all the same.
+    pub severity: Severity,
+    pub subject: Fingerprint,
+}
+
+impl KnownSuppression {
+    /// Surely the same, and no worse than what was called false.
+    pub fn covers(&self, finding: &Finding, subject: &Fingerprint) -> bool {
+        finding.severity >= self.severity && self.subject.covers(subject)
+    }
+}
 
 impl Fingerprint {
     /// True where this, called false, covers a finding: surely the same, with no

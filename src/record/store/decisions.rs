@@ -1,97 +1,118 @@
 //! Decisions of people, and the suppressions made from them.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::record::KnownLesson;
-use super::{Refusal, Verdict, Writer};
-use crate::domain::incident::{Change, Decision, News, Status};
+use super::{Announcement, Refusal, Verdict, Write, WriteError, Writer};
+use crate::domain::incident::{Change, Decision, KnownSuppression, News, Status};
 use crate::record::store::incident_cache::Known;
 use crate::record::store::sql;
 
 /// Every finding that opens an incident is compared with each of them.
 const MOST_LESSONS: usize = 1000;
 
-impl Writer {
-    pub(super) fn decide(
-        &mut self,
-        verdict: &Verdict,
-    ) -> rusqlite::Result<Result<Change, Refusal>> {
-        let Some(mut known) = self.cache.by_id(&self.db, verdict.incident)? else {
-            return Ok(Err(Refusal::NoIncident(verdict.incident)));
+impl Write for Verdict {
+    type Out = Change;
+
+    fn apply(&self, writer: &mut Writer) -> Result<Change, WriteError> {
+        let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
+            return Err(Refusal::NoIncident(self.incident).into());
         };
-        if known.incident.status == verdict.status {
-            return Ok(Err(self.already(&known)?));
+        if known.state.incident.status == self.status {
+            return Err(writer.already(&known)?.into());
         }
-        if verdict
+        if self
             .version
-            .is_some_and(|version| version != known.version)
+            .is_some_and(|version| version != known.state.version)
         {
-            return Ok(Err(Refusal::Stale {
-                version: known.version,
-            }));
+            let version = known.state.version;
+            return Err(Refusal::Stale { version }.into());
         }
-        let learn = verdict.false_positive && verdict.status == Status::Closed;
-        if learn && self.lessons.len() >= MOST_LESSONS {
-            return Ok(Err(Refusal::TooManyLessons(MOST_LESSONS)));
+        let learn = self.false_positive && self.status == Status::Closed;
+        if learn && writer.suppressions.len() >= MOST_LESSONS {
+            return Err(Refusal::TooManyLessons(MOST_LESSONS).into());
         }
         let decision = Decision {
-            status: verdict.status,
-            by: verdict.by.clone(),
+            status: self.status,
+            by: self.by.clone(),
             at: Timestamp::now(),
-            why: verdict.why.clone(),
+            why: self.why.clone(),
             false_positive: learn,
         };
-        known.incident.status = verdict.status;
-        known.version += 1;
-        known.reopens = false;
-        known.lesson = None;
+        known.state.incident.status = self.status;
+        known.state.version += 1;
+        known.state.reopens = false;
+        known.state.suppression = None;
         // Whoever takes it up again no longer holds it false.
-        for lesson in self.learned_from(verdict.incident)? {
-            self.remove_lesson(lesson)?;
+        for lesson in writer.learned_from(self.incident)? {
+            writer.remove_lesson(lesson)?;
         }
         if learn {
-            known.lesson = Some(self.learn(&known, &decision)?);
+            known.state.suppression = Some(writer.learn(&known, &decision)?);
         }
-        self.note(known.seq, &decision)?;
-        let revision = self.next_revision();
-        known.update(&self.db, revision)?;
+        writer.note(known.seq, &decision)?;
+        let revision = writer.next_revision();
+        known.update(&writer.db, revision)?;
         let change = Change {
             revision,
             change: News::Status,
             loud: true,
             finding: None,
-            version: known.version,
-            incident: known.incident.clone(),
+            version: known.state.version,
+            incident: known.state.incident.clone(),
         };
-        self.post(&change, None, Some(&decision))?;
-        self.cache.put(known);
-        Ok(Ok(change))
+        writer.post(&change, None, Some(&decision))?;
+        writer.cache.put(known);
+        Ok(change)
     }
 
+    fn announcement<'a>(&'a self, change: &'a Change) -> Option<Announcement<'a>> {
+        Some(Announcement::Change(change))
+    }
+}
+
+/// Removal of a suppression, by its id; what it quieted is reopened when it is
+/// seen again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SuppressionRemoval(pub Uuid);
+
+impl Write for SuppressionRemoval {
+    type Out = ();
+
+    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+        let mut all = writer.suppressions.iter();
+        let Some(found) = all.find(|known| known.id == self.0) else {
+            return Err(Refusal::NoLesson(self.0).into());
+        };
+        let seq = found.key;
+        Ok(writer.remove_lesson(seq)?)
+    }
+}
+
+impl Writer {
     fn already(&self, known: &Known) -> rusqlite::Result<Refusal> {
         let mut last = self.db.prepare_cached(
             "SELECT decided_by, at, why FROM decisions WHERE incident = ?1 ORDER BY seq DESC LIMIT 1",
         )?;
         let last = last.query_row([known.seq], |row| {
             Ok(Refusal::Already {
-                status: known.incident.status,
+                status: known.state.incident.status,
                 by: row.get(0)?,
                 at: sql::timestamp(row.get(1)?),
                 why: row.get(2)?,
             })
         });
         Ok(last.optional()?.unwrap_or_else(|| Refusal::Already {
-            status: known.incident.status,
+            status: known.state.incident.status,
             by: Decision::WATCHTOWER.to_owned(),
-            at: known.incident.first_seen,
+            at: known.state.incident.first_seen,
             why: "no decision yet".to_owned(),
         }))
     }
 
     fn learn(&mut self, known: &Known, decision: &Decision) -> rusqlite::Result<i64> {
-        let incident = &known.incident;
+        let incident = &known.state.incident;
         self.db
             .prepare_cached(
                 "INSERT INTO lessons
@@ -106,10 +127,10 @@ impl Writer {
                 decision.by,
                 sql::nanos(decision.at),
                 decision.why,
-                sql::to_json(&known.subject),
+                sql::to_json(&known.state.subject),
             ])?;
         let seq = self.db.last_insert_rowid();
-        self.lessons = KnownLesson::all(&self.db)?;
+        self.suppressions = suppressions(&self.db)?;
         Ok(seq)
     }
 
@@ -122,7 +143,7 @@ impl Writer {
     }
 
     /// Removes a suppression; its incidents stay closed until seen again.
-    pub(super) fn remove_lesson(&mut self, seq: i64) -> rusqlite::Result<()> {
+    fn remove_lesson(&mut self, seq: i64) -> rusqlite::Result<()> {
         self.db
             .execute("DELETE FROM lessons WHERE seq = ?1", [seq])?;
         let mut quieted = self.db.prepare(
@@ -134,7 +155,24 @@ impl Writer {
         for incident in quieted {
             self.cache.remove(incident);
         }
-        self.lessons.retain(|lesson| lesson.seq != seq);
+        self.suppressions.retain(|known| known.key != seq);
         Ok(())
     }
+}
+
+/// All suppressions, in the order in which they were made.
+pub(super) fn suppressions(db: &Connection) -> rusqlite::Result<Vec<KnownSuppression>> {
+    let mut all =
+        db.prepare("SELECT seq, id, learned_by, why, severity, subject FROM lessons ORDER BY seq")?;
+    let found = all.query_map([], |row| {
+        Ok(KnownSuppression {
+            key: row.get(0)?,
+            id: sql::id(row, 1)?,
+            by: row.get(2)?,
+            why: row.get(3)?,
+            severity: sql::severity_at(row, 4)?,
+            subject: sql::json(row, 5)?,
+        })
+    })?;
+    found.collect()
 }

@@ -6,34 +6,19 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use crate::domain::finding::Severity;
-use crate::domain::incident::{BestEvidence, Fingerprint, Incident, Similarity};
+use crate::domain::incident::{Fingerprint, IncidentSearch, TrackedIncident};
 use crate::record::store::sql;
 use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
 
 /// Incidents kept in memory; any other is read when it is needed.
 const CACHED: usize = 1024;
-/// Incidents a finding is compared with, by each of its keys.
-const CANDIDATES_BY_KEY: i64 = 16;
-const CANDIDATES: usize = 96;
 
-/// Incident, with the state the writer needs beside it.
+/// Incident, with what the writer needs beside it.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) seq: i64,
-    pub(super) incident: Incident,
-    pub(super) subject: Fingerprint,
-    pub(super) proof: Option<BestEvidence>,
-    pub(super) version: u64,
-    /// The lesson that quiets it.
-    pub(super) lesson: Option<i64>,
-    /// The next finding reopens it, however soon.
-    pub(super) reopens: bool,
-    /// Alerts raised by new evidence so far.
-    pub(super) told: u32,
+    pub(super) state: TrackedIncident,
     pub(super) has_still: bool,
-    /// The worst severity before the finding under way.
-    pub(super) worst_before: Severity,
 }
 
 #[derive(Debug, Default)]
@@ -77,56 +62,34 @@ impl Cache {
         }
     }
 
-    /// The incident on the same stream that is most like it; of two that are
-    /// equally like it, the one seen last.
+    /// The incident that a finding of that fingerprint belongs to.
     pub(super) fn find(
         &mut self,
         db: &Connection,
         subject: &Fingerprint,
     ) -> rusqlite::Result<Option<Known>> {
-        let mut best: Option<(Similarity, Known)> = None;
-        let keys = [subject.line_keys(), subject.topic_keys()];
-        let mut seen: Vec<i64> = Vec::new();
-        for keys in keys {
+        let mut search = IncidentSearch::new(subject);
+        while let Some(keys) = search.next_keys() {
             let mut find = db.prepare_cached(
                 "SELECT incident FROM subject_keys WHERE key = ?1 ORDER BY incident DESC LIMIT ?2",
             )?;
             for key in keys {
-                let rows = find.query_map(params![key, CANDIDATES_BY_KEY], |row| row.get(0))?;
+                let rows =
+                    find.query_map(params![key, IncidentSearch::BY_KEY], |row| row.get(0))?;
                 for seq in rows {
                     let seq: i64 = seq?;
-                    if seen.contains(&seq) || seen.len() >= CANDIDATES {
-                        continue;
-                    }
-                    seen.push(seq);
-                    let Some(known) = self.get(db, seq)? else {
-                        continue;
-                    };
-                    if known.subject.stream() != subject.stream() {
-                        continue;
-                    }
-                    let Some(similarity) = known.subject.similarity(subject) else {
-                        continue;
-                    };
-                    let better = best.as_ref().is_none_or(|(most, other)| {
-                        similarity > *most
-                            || (similarity == *most
-                                && known.incident.last_seen > other.incident.last_seen)
-                    });
-                    if better {
-                        best = Some((similarity, known.clone()));
+                    if search.wants(seq)
+                        && let Some(known) = self.get(db, seq)?
+                    {
+                        search.consider(seq, &known.state);
                     }
                 }
             }
-            // Nothing is more like it than one that knows its lines.
-            if best
-                .as_ref()
-                .is_some_and(|(similarity, _)| similarity.is_strong())
-            {
-                break;
-            }
         }
-        Ok(best.map(|(_, known)| known))
+        match search.found() {
+            Some(seq) => Ok(self.get(db, seq)?.cloned()),
+            None => Ok(None),
+        }
     }
 }
 
@@ -140,17 +103,17 @@ fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<Known>> {
     let at = INCIDENT_COLUMNS;
     let known = load.query_row([seq], |row| {
         let proof: Option<String> = row.get(at + 1)?;
-        let incident = sql::incident(row)?;
         Ok(Known {
             seq,
-            worst_before: incident.severity,
-            incident,
-            subject: sql::json(row, at)?,
-            proof: proof.and_then(|proof| serde_json::from_str(&proof).ok()),
-            version: row.get::<_, i64>(at + 2)? as u64,
-            lesson: row.get(at + 3)?,
-            reopens: row.get(at + 4)?,
-            told: row.get(at + 5)?,
+            state: TrackedIncident {
+                incident: sql::incident(row)?,
+                subject: sql::json(row, at)?,
+                proof: proof.and_then(|proof| serde_json::from_str(&proof).ok()),
+                version: row.get::<_, i64>(at + 2)? as u64,
+                suppression: row.get(at + 3)?,
+                reopens: row.get(at + 4)?,
+                told: row.get(at + 5)?,
+            },
             has_still: row.get(at + 6)?,
         })
     });
@@ -158,8 +121,13 @@ fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<Known>> {
 }
 
 impl Known {
-    pub(super) fn insert(&mut self, db: &Connection, revision: u64) -> rusqlite::Result<()> {
-        let incident = &self.incident;
+    /// Inserts an incident that was opened; `revision` is the last one so far.
+    pub(super) fn insert(
+        state: TrackedIncident,
+        db: &Connection,
+        revision: u64,
+    ) -> rusqlite::Result<Self> {
+        let incident = &state.incident;
         let mut insert = db.prepare_cached(
             "INSERT INTO incidents (id, stream, category, first_seen, title, severity, status,
                count, last_seen, agents, entities, opinions, revision, version)
@@ -171,13 +139,19 @@ impl Known {
             incident.category.as_str(),
             sql::nanos(incident.first_seen),
         ])?;
-        self.seq = db.last_insert_rowid();
-        self.update(db, revision)?;
-        self.store_subject(db)
+        let known = Self {
+            seq: db.last_insert_rowid(),
+            state,
+            has_still: false,
+        };
+        known.update(db, revision)?;
+        known.store_subject(db)?;
+        Ok(known)
     }
 
     pub(super) fn update(&self, db: &Connection, revision: u64) -> rusqlite::Result<()> {
-        let incident = &self.incident;
+        let state = &self.state;
+        let incident = &state.incident;
         let mut update = db.prepare_cached(
             "UPDATE incidents SET title = ?2, severity = ?3, status = ?4, count = ?5,
                first_seen = ?6, last_seen = ?7, agents = ?8, entities = ?9, grounded = ?10,
@@ -197,12 +171,12 @@ impl Known {
             sql::to_json(&incident.entities),
             incident.grounded,
             sql::to_json(&incident.opinions),
-            self.proof.as_ref().map(sql::to_json),
+            state.proof.as_ref().map(sql::to_json),
             revision as i64,
-            self.version as i64,
-            self.lesson,
-            self.reopens,
-            self.told,
+            state.version as i64,
+            state.suppression,
+            state.reopens,
+            state.told,
             incident.verdict.as_ref().map(sql::to_json),
         ])?;
         Ok(())
@@ -211,15 +185,11 @@ impl Known {
     /// Stores its fingerprint, and the keys it is found by.
     pub(super) fn store_subject(&self, db: &Connection) -> rusqlite::Result<()> {
         db.prepare_cached("INSERT OR REPLACE INTO subjects (incident, json) VALUES (?1, ?2)")?
-            .execute(params![self.seq, sql::to_json(&self.subject)])?;
+            .execute(params![self.seq, sql::to_json(&self.state.subject)])?;
         let mut insert = db
             .prepare_cached("INSERT OR IGNORE INTO subject_keys (key, incident) VALUES (?1, ?2)")?;
-        for key in self
-            .subject
-            .line_keys()
-            .into_iter()
-            .chain(self.subject.topic_keys())
-        {
+        let subject = &self.state.subject;
+        for key in subject.line_keys().into_iter().chain(subject.topic_keys()) {
             insert.execute([key, self.seq])?;
         }
         Ok(())

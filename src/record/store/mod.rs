@@ -5,10 +5,12 @@
 //! This room alone knows SQLite. It owns what is written and when it is
 //! durable, not who hears of it: that is [`crate::record`], which owns
 //! the one thread that calls [`Writer`]. [`Readers`] may be asked by anyone
-//! off the async workers; readers never wait for the writer.
+//! off the async workers; readers never wait for the writer. Each kind of write
+//! is a struct whose [`Write`] stands beside the SQL that it performs.
 
 mod age;
 mod ask;
+mod cursors;
 mod decisions;
 mod evidence;
 mod findings;
@@ -26,6 +28,7 @@ mod screen;
 mod spend;
 mod sql;
 mod transcripts;
+mod write;
 mod writer;
 
 use std::sync::Arc;
@@ -35,24 +38,27 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::cost::Spend;
 use crate::domain::finding::{Category, Finding, Severity};
 use crate::domain::incident::{
-    BestEvidence, Change, Decision, Exchange, Incident, Note, Status, Suppression,
+    BestEvidence, Change, Decision, Incident, Note, Status, Suppression,
 };
 use crate::domain::transcript::{Cost, Transcript};
 use crate::screen::picture::Still;
 
-use crate::domain::screen_text::ScreenText;
 pub use crate::record::store::ask::Recollection;
 pub use crate::record::store::findings::Readers;
 pub use age::clock_fault;
+pub use cursors::{CursorAdvance, CursorRemoval};
+pub use decisions::SuppressionRemoval;
 pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
-pub use notes::Done;
+pub use notes::{Annotation, Done};
 pub use open::{OpenError, open};
-pub use outbox::{Buried, DeadLetter, Entry};
+pub use outbox::{Buried, DeadLetter, DeadLetterRemoval, Entry};
+pub use panel::PanelExchange;
 pub use retention::Swept;
 pub use screen::{Hit, TextQuery};
+pub use spend::SpendBatch;
+pub use write::{Announcement, PendingWrite, Write, WriteError, queue};
 pub use writer::Writer;
 
 /// The store could not do it; nothing was changed.
@@ -63,7 +69,8 @@ pub struct StoreError {
     pub reason: String,
 }
 
-/// A finding and the picture it was made on, as it may be kept.
+/// A finding and the picture it was made on, as it may be kept. It is handed to
+/// [`crate::record::Record::publish`], which cuts its texts to their bounds.
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub finding: Finding,
@@ -104,63 +111,7 @@ pub struct Verdict {
     pub version: Option<u64>,
 }
 
-/// Something to be written.
-#[derive(Debug, Clone)]
-pub enum Write {
-    Record(Box<Publication>),
-    Decide(Verdict),
-    /// Opinions and verdict of the panel.
-    Weigh {
-        incident: Uuid,
-        exchange: Box<Exchange>,
-    },
-    /// Note of a person on an incident.
-    Annotate {
-        incident: Uuid,
-        note: Note,
-    },
-    /// Removal of a suppression.
-    Unlearn(Uuid),
-    /// Text of a screen.
-    Remember(Box<ScreenText>),
-    /// Still of a screen.
-    Keep(Box<Snapshot>),
-    /// Position of a named reader of findings.
-    Advance {
-        name: String,
-        seq: u64,
-        place: u64,
-    },
-    /// Dead letter, which a sink's other side will never take.
-    Bury(Box<DeadLetter>),
-    /// Dead letter that it has taken after all.
-    Unbury {
-        sink: String,
-        event: Uuid,
-    },
-    /// A named reader is no more.
-    Forget(String),
-    /// Spend on models, to be added to the stored amounts.
-    Spend(Vec<Spend>),
-}
-
-/// Result of a write, durable.
-#[derive(Debug, Clone)]
-pub enum Written {
-    Recorded(Recorded),
-    Decided(Change),
-    Weighed(Change),
-    Annotated(Change),
-    Unlearned,
-    Remembered,
-    Kept,
-    Advanced,
-    Buried,
-    Unburied,
-    Forgotten,
-    Spent,
-}
-
+/// Result of a [`Publication`], durable.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     /// Its place in the order of publication.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::age::Age;
 use super::retention::first_after;
-use super::{Page, Readers, StoreError, Writer};
+use super::{Page, Readers, StoreError, Write, WriteError, Writer};
 use crate::base::stream_name::StreamName;
 use crate::record::store::sql;
 use crate::screen::picture::Still;
@@ -61,27 +61,31 @@ pub struct MomentPlace {
     pub seq: i64,
 }
 
-impl Writer {
+impl Write for Snapshot {
+    type Out = ();
+
     /// A picture that can't be kept is no more than a gap.
-    pub(super) fn keep_moment(&mut self, snapshot: &Snapshot) -> rusqlite::Result<()> {
-        if !self.settings.keep_stills {
+    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+        if !writer.settings.keep_stills {
             return Ok(());
         }
-        let Some(sha256) = self.put(&snapshot.still)? else {
+        let Some(sha256) = writer.put(&self.still)? else {
             return Ok(());
         };
-        let mut add = self.db.prepare_cached(
+        let mut add = writer.db.prepare_cached(
             "INSERT INTO moments (stream, seen_at, frame_seq, sha256) VALUES (?1, ?2, ?3, ?4)",
         )?;
         add.execute(params![
-            snapshot.stream.as_str(),
-            sql::nanos(snapshot.seen_at),
-            snapshot.frame_seq as i64,
+            self.stream.as_str(),
+            sql::nanos(self.seen_at),
+            self.frame_seq as i64,
             sha256,
         ])?;
         Ok(())
     }
+}
 
+impl Writer {
     /// Removes one step of what is too old, or the oldest whatever its time;
     /// how many went.
     pub(super) fn forget_moments(&mut self, age: &Age, any: bool) -> rusqlite::Result<u64> {

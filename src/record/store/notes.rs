@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Readers, Refusal, StoreError, Writer};
+use super::{Announcement, Readers, Refusal, StoreError, Write, WriteError, Writer};
 use crate::domain::finding::Severity;
 use crate::domain::incident::{Change, News, Note, Status};
 use crate::record::store::sql;
@@ -14,33 +14,44 @@ use crate::record::store::sql;
 /// The newest of an incident that are shown.
 const SHOWN: i64 = 200;
 
-impl Writer {
+/// Note of a person, for an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    pub incident: Uuid,
+    pub note: Note,
+}
+
+impl Write for Annotation {
+    type Out = Change;
+
     /// Nobody's decision is overlooked for it, so the version stays.
-    pub(super) fn annotate(
-        &mut self,
-        incident: Uuid,
-        note: &Note,
-    ) -> rusqlite::Result<Result<Change, Refusal>> {
-        let Some(known) = self.cache.by_id(&self.db, incident)? else {
-            return Ok(Err(Refusal::NoIncident(incident)));
+    fn apply(&self, writer: &mut Writer) -> Result<Change, WriteError> {
+        let Some(known) = writer.cache.by_id(&writer.db, self.incident)? else {
+            return Err(Refusal::NoIncident(self.incident).into());
         };
-        self.db
+        let note = &self.note;
+        writer
+            .db
             .prepare_cached(
                 "INSERT INTO notes (incident, noted_by, at, text) VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![known.seq, note.by, sql::nanos(note.at), note.text])?;
-        let revision = self.next_revision();
-        known.update(&self.db, revision)?;
+        let revision = writer.next_revision();
+        known.update(&writer.db, revision)?;
         let change = Change {
             revision,
             change: News::Note,
             loud: News::Note.is_loud(),
             finding: None,
-            version: known.version,
-            incident: known.incident.clone(),
+            version: known.state.version,
+            incident: known.state.incident.clone(),
         };
-        self.cache.put(known);
-        Ok(Ok(change))
+        writer.cache.put(known);
+        Ok(change)
+    }
+
+    fn announcement<'a>(&'a self, change: &'a Change) -> Option<Announcement<'a>> {
+        Some(Announcement::Change(change))
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::age::Age;
 use super::retention::first_after;
-use super::{Page, Readers, StoreError, Writer};
+use super::{Page, Readers, StoreError, Write, WriteError, Writer};
 use crate::domain::finding::Finding;
 use crate::domain::incident::{Change, Decision, Incident, News};
 use crate::record::store::findings::clamp;
@@ -64,6 +64,50 @@ pub struct Buried {
     pub body: Value,
 }
 
+impl Write for DeadLetter {
+    type Out = ();
+
+    /// Stores a dead letter; one that is there already is replaced.
+    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+        let mut bury = writer.db.prepare_cached(
+            "INSERT OR REPLACE INTO dead_letters (sink, event, at, why, body)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        bury.execute(params![
+            self.sink,
+            self.event.as_bytes(),
+            sql::nanos(Timestamp::now()),
+            self.why,
+            sql::to_json(&self.body),
+        ])?;
+        let mut forget = writer.db.prepare_cached(
+            "DELETE FROM dead_letters WHERE sink = ?1 AND seq <=
+               (SELECT seq FROM dead_letters WHERE sink = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+        )?;
+        forget.execute(params![self.sink, MOST_DEAD])?;
+        Ok(())
+    }
+}
+
+/// Removal of a dead letter that was taken after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterRemoval {
+    pub sink: String,
+    pub event: Uuid,
+}
+
+impl Write for DeadLetterRemoval {
+    type Out = ();
+
+    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+        let mut unbury = writer
+            .db
+            .prepare_cached("DELETE FROM dead_letters WHERE sink = ?1 AND event = ?2")?;
+        unbury.execute(params![self.sink, self.event.as_bytes()])?;
+        Ok(())
+    }
+}
+
 impl Writer {
     /// `finding` is its place among the findings.
     pub(super) fn post(
@@ -85,36 +129,6 @@ impl Writer {
             finding,
             decision.map(sql::to_json),
         ])?;
-        Ok(())
-    }
-
-    /// Stores a dead letter; one that is there already is replaced.
-    pub(super) fn bury(&self, letter: &DeadLetter) -> rusqlite::Result<()> {
-        let mut bury = self.db.prepare_cached(
-            "INSERT OR REPLACE INTO dead_letters (sink, event, at, why, body)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        bury.execute(params![
-            letter.sink,
-            letter.event.as_bytes(),
-            sql::nanos(Timestamp::now()),
-            letter.why,
-            sql::to_json(&letter.body),
-        ])?;
-        let mut forget = self.db.prepare_cached(
-            "DELETE FROM dead_letters WHERE sink = ?1 AND seq <=
-               (SELECT seq FROM dead_letters WHERE sink = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
-        )?;
-        forget.execute(params![letter.sink, MOST_DEAD])?;
-        Ok(())
-    }
-
-    /// Removes a dead letter that was taken after all.
-    pub(super) fn unbury(&self, sink: &str, event: Uuid) -> rusqlite::Result<()> {
-        let mut unbury = self
-            .db
-            .prepare_cached("DELETE FROM dead_letters WHERE sink = ?1 AND event = ?2")?;
-        unbury.execute(params![sink, event.as_bytes()])?;
         Ok(())
     }
 

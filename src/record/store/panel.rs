@@ -2,47 +2,58 @@
 
 use uuid::Uuid;
 
-use super::{Refusal, Writer};
+use super::{Announcement, Refusal, Write, WriteError, Writer};
 use crate::domain::incident::{Change, Exchange, News};
 
-impl Writer {
+/// Opinions and verdict of the panel, for an incident and the logs of those
+/// who gave them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PanelExchange {
+    pub incident: Uuid,
+    pub exchange: Exchange,
+}
+
+impl Write for PanelExchange {
+    type Out = Change;
+
     /// Opinions are added to those that are there, in the place of one that
-    /// had failed, and the verdict replaces the last one. Nobody's decision is overlooked for it, so the version
-    /// stays.
-    pub(super) fn weigh(
-        &mut self,
-        incident: Uuid,
-        exchange: &Exchange,
-    ) -> rusqlite::Result<Result<Change, Refusal>> {
-        let Some(mut known) = self.cache.by_id(&self.db, incident)? else {
-            return Ok(Err(Refusal::NoIncident(incident)));
+    /// had failed, and the verdict replaces the last one. Nobody's decision is
+    /// overlooked for it, so the version stays.
+    fn apply(&self, writer: &mut Writer) -> Result<Change, WriteError> {
+        let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
+            return Err(Refusal::NoIncident(self.incident).into());
         };
-        let new = &exchange.opinions;
-        let opinions = &mut known.incident.opinions;
+        let new = &self.exchange.opinions;
+        let opinions = &mut known.state.incident.opinions;
         opinions.retain(|old| !old.failed || new.iter().all(|one| one.agent != old.agent));
         opinions.extend(new.iter().cloned());
-        let news = match &exchange.verdict {
+        let news = match &self.exchange.verdict {
             Some(verdict) => {
-                known.incident.verdict = Some(verdict.clone());
+                known.state.incident.verdict = Some(verdict.clone());
                 News::Verdict
             }
             None => News::Opinions,
         };
-        let revision = self.next_revision();
-        known.update(&self.db, revision)?;
-        for transcript in &exchange.transcripts {
-            self.keep_transcript(known.seq, transcript, transcript.cost)?;
+        let revision = writer.next_revision();
+        known.update(&writer.db, revision)?;
+        for transcript in &self.exchange.transcripts {
+            writer.keep_transcript(known.seq, transcript, transcript.cost)?;
         }
         let change = Change {
             revision,
             change: news,
             loud: news.is_loud(),
             finding: None,
-            version: known.version,
-            incident: known.incident.clone(),
+            version: known.state.version,
+            incident: known.state.incident.clone(),
         };
-        self.post(&change, None, None)?;
-        self.cache.put(known);
-        Ok(Ok(change))
+        writer.post(&change, None, None)?;
+        writer.cache.put(known);
+        Ok(change)
+    }
+
+    fn announcement<'a>(&'a self, change: &'a Change) -> Option<Announcement<'a>> {
+        let exchange = &self.exchange;
+        Some(Announcement::Panel { exchange, change })
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::age::Age;
 use super::moments::{self, Moment};
 use super::retention::first_after;
-use super::{Page, Readers, StoreError, Writer};
+use super::{Page, Readers, StoreError, Write, WriteError, Writer};
 use crate::domain::screen_text::ScreenText;
 use crate::record::store::sql;
 
@@ -45,26 +45,30 @@ pub struct TextQuery {
     pub limit: usize,
 }
 
-impl Writer {
-    pub(super) fn remember(&self, text: &ScreenText) -> rusqlite::Result<()> {
-        let mut insert = self.db.prepare_cached(
+impl Write for ScreenText {
+    type Out = ();
+
+    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+        let mut insert = writer.db.prepare_cached(
             "INSERT INTO screen_text (text, stream, observed_at, frame_seq, pts_ms, bounds)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        for line in &text.lines {
+        for line in &self.lines {
             let [top, left, bottom, right] = line.bounds;
             insert.execute(params![
                 line.text,
-                text.stream.as_str(),
-                sql::nanos(text.observed_at),
-                text.frame_seq as i64,
-                text.pts_ms,
+                self.stream.as_str(),
+                sql::nanos(self.observed_at),
+                self.frame_seq as i64,
+                self.pts_ms,
                 format!("{top} {left} {bottom} {right}"),
             ])?;
         }
         Ok(())
     }
+}
 
+impl Writer {
     /// Removes a batch of the text that appeared before that time, or of the
     /// oldest whatever its time; returns the lines and bytes of text removed.
     pub(super) fn forget_text(

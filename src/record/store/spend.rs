@@ -3,15 +3,21 @@
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::{Readers, StoreError, Writer};
+use super::{Readers, StoreError, Write, WriteError, Writer};
 use crate::domain::cost::Spend;
 
 const MINUTE: i64 = 60;
 
-impl Writer {
+/// Spend on models, to be added to the stored amounts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpendBatch(pub Vec<Spend>);
+
+impl Write for SpendBatch {
+    type Out = ();
+
     /// Adds to what the minutes hold.
-    pub(super) fn spend(&self, rows: &[Spend]) -> rusqlite::Result<()> {
-        let mut add = self.db.prepare_cached(
+    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+        let mut add = writer.db.prepare_cached(
             "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (minute, provider, model) DO UPDATE SET
                requests = requests + excluded.requests,
@@ -19,7 +25,7 @@ impl Writer {
                output_tokens = output_tokens + excluded.output_tokens,
                micro_usd = micro_usd + excluded.micro_usd",
         )?;
-        for row in rows {
+        for row in &self.0 {
             add.execute(params![
                 row.minute.as_second().div_euclid(MINUTE),
                 row.provider,
@@ -32,7 +38,9 @@ impl Writer {
         }
         Ok(())
     }
+}
 
+impl Writer {
     /// Forgets the minutes before that.
     pub(super) fn forget_spend(&self, before: Timestamp) -> rusqlite::Result<()> {
         let before = before.as_second().div_euclid(MINUTE);

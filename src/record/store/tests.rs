@@ -6,10 +6,26 @@ use super::*;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Evidence, FrameRef, ModelRef, Observation};
 use crate::domain::incident::News;
-use crate::domain::screen_text::ScreenLine;
+use crate::domain::screen_text::{ScreenLine, ScreenText};
 use crate::record::settings::StoreSettings;
 
-fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
+/// A write for a group.
+fn queued(write: impl Write) -> Box<dyn PendingWrite> {
+    queue(write).0
+}
+
+impl Writer {
+    /// Writes a group and tells how each of it fared.
+    fn try_write(&mut self, group: &mut [Box<dyn PendingWrite>]) -> Vec<Result<(), Refusal>> {
+        self.write(group);
+        let outcomes = group.iter().map(|write| write.outcome().expect("tried"));
+        outcomes
+            .map(|outcome| outcome.map_err(Refusal::clone))
+            .collect()
+    }
+}
+
+fn publication(quote: &str, jpeg: &'static [u8]) -> Box<dyn PendingWrite> {
     let observation = Observation {
         severity: Severity::High,
         confidence: 0.9,
@@ -42,15 +58,15 @@ fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
         jpeg: Bytes::from_static(jpeg),
         sha256: String::new(),
     };
-    Write::Record(Box::new(Publication {
+    queued(Publication {
         finding,
         still: Some(still),
         asked: None,
-    }))
+    })
 }
 
-fn moment(stream: &str, second: i64) -> Write {
-    Write::Keep(Box::new(Snapshot {
+fn moment(stream: &str, second: i64) -> Box<dyn PendingWrite> {
+    queued(Snapshot {
         stream: StreamName::new(stream).unwrap(),
         seen_at: Timestamp::from_second(second).unwrap(),
         frame_seq: second as u64,
@@ -58,7 +74,7 @@ fn moment(stream: &str, second: i64) -> Write {
             jpeg: Bytes::from_static(b"one"),
             sha256: String::new(),
         },
-    }))
+    })
 }
 
 fn open_at(dir: &Path) -> (Writer, Readers) {
@@ -73,7 +89,8 @@ fn pictures(dir: &Path) -> usize {
 fn a_full_disk_changes_nothing_and_passes() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
-    let first = writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    let first =
+        writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     assert!(first[0].is_ok());
     let before = writer.position();
     let pages: i64 = writer
@@ -86,8 +103,8 @@ fn a_full_disk_changes_nothing_and_passes() {
     };
     limit(&writer, pages);
     let long = format!("Failed password for b from 192.0.2.2 {}", "x".repeat(9000));
-    let jobs = [publication(&long, b"two"), publication(&long, b"three")];
-    for result in writer.write(&jobs) {
+    let mut jobs = [publication(&long, b"two"), publication(&long, b"three")];
+    for result in writer.try_write(&mut jobs) {
         let error = result.unwrap_err().to_string();
         assert!(
             error.contains("full") && error.contains("make room"),
@@ -97,7 +114,7 @@ fn a_full_disk_changes_nothing_and_passes() {
     assert_eq!(writer.position(), before);
     assert_eq!(pictures(dir.path()), 1);
     limit(&writer, 1 << 30);
-    assert!(writer.write(&jobs).iter().all(Result::is_ok));
+    assert!(writer.try_write(&mut jobs).iter().all(Result::is_ok));
     let all = readers.findings_after(0, 10).unwrap();
     assert_eq!(all.len(), 3);
 }
@@ -108,7 +125,7 @@ fn of_a_stretch_one_still_is_enough() {
     let (mut writer, readers) = open_at(dir.path());
     let mut kept: Vec<_> = (0..35).map(|second| moment("team", second)).collect();
     kept.extend([moment("other", 31), moment("other", 42)]);
-    assert!(writer.write(&kept).iter().all(Result::is_ok));
+    assert!(writer.try_write(&mut kept).iter().all(Result::is_ok));
     let seen = |query: MomentQuery| {
         let page = readers.moments(&query).unwrap();
         let items = page.items.into_iter();
@@ -141,7 +158,7 @@ fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let mut keep = |stream: &str, second: i64| {
-        let kept = writer.write(&[moment(stream, second)]);
+        let kept = writer.try_write(&mut [moment(stream, second)]);
         assert!(kept[0].is_ok());
     };
     for (stream, second) in [("a", 1), ("b", 2), ("b", 12), ("a", 13), ("c", 14)] {
@@ -195,16 +212,16 @@ fn stills_go_before_text_and_text_before_what_was_found() {
             text,
             bounds: [0, 0, 10, 10],
         };
-        Write::Remember(Box::new(ScreenText {
+        queued(ScreenText {
             stream: stream.clone(),
             observed_at: Timestamp::now(),
             frame_seq: 1,
             pts_ms: 0,
             lines: vec![line; lines],
-        }))
+        })
     };
     let keep = |n: u8| {
-        Write::Keep(Box::new(Snapshot {
+        queued(Snapshot {
             stream: stream.clone(),
             seen_at: Timestamp::now(),
             frame_seq: u64::from(n),
@@ -212,14 +229,14 @@ fn stills_go_before_text_and_text_before_what_was_found() {
                 jpeg: Bytes::from(vec![n; 100_000]),
                 sha256: String::new(),
             },
-        }))
+        })
     };
     let mut jobs = vec![
         publication("Failed password for a from 192.0.2.1", b"one"),
         text("operational".to_owned(), 1),
     ];
     jobs.extend((0..60).map(keep));
-    assert!(writer.write(&jobs).iter().all(Result::is_ok));
+    assert!(writer.try_write(&mut jobs).iter().all(Result::is_ok));
     let left = |writer: &mut Writer| {
         while writer.sweep().unwrap().more {}
         let lines = readers.search(&TextQuery {
@@ -241,7 +258,7 @@ fn stills_go_before_text_and_text_before_what_was_found() {
     assert_eq!(left(&mut writer), (10, 1, 1, 1));
     // More text than there is room for goes before what sinks have yet to tell.
     let long = format!("operational {}", "x".repeat(2000));
-    writer.write(&[text(long, 3000)]);
+    writer.try_write(&mut [text(long, 3000)]);
     let (moments, lines, told, findings) = left(&mut writer);
     assert_eq!((moments, told, findings), (0, 1, 1));
     assert!(lines < 3001, "{lines}");
@@ -251,23 +268,25 @@ fn stills_go_before_text_and_text_before_what_was_found() {
 fn of_a_long_span_the_newest_deeds_are_handed_over() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     let incidents = readers.incidents(&IncidentQuery {
         limit: 1,
         ..IncidentQuery::default()
     });
     let incident = incidents.unwrap().items[0].id;
     let time = |second: i64| Timestamp::from_second(second).unwrap();
-    let note = |second: i64| Write::Annotate {
-        incident,
-        note: Note {
-            by: "Ann".to_owned(),
-            at: time(second),
-            text: second.to_string(),
-        },
+    let note = |second: i64| {
+        queued(Annotation {
+            incident,
+            note: Note {
+                by: "Ann".to_owned(),
+                at: time(second),
+                text: second.to_string(),
+            },
+        })
     };
-    let notes: Vec<_> = (0..1001).map(note).collect();
-    assert!(writer.write(&notes).iter().all(Result::is_ok));
+    let mut notes: Vec<_> = (0..1001).map(note).collect();
+    assert!(writer.try_write(&mut notes).iter().all(Result::is_ok));
     let told = |since: i64| {
         let (done, more) = readers.done_between(time(since), time(2000)).unwrap();
         let text = |done: Option<&Done>| done.map(|done| done.text.clone());
@@ -289,7 +308,7 @@ fn one_that_cannot_be_written_keeps_no_other_out() {
              BEGIN SELECT RAISE(ABORT, 'cursed'); END",
         )
         .unwrap();
-    let results = writer.write(&[
+    let results = writer.try_write(&mut [
         publication("Failed password for a from 192.0.2.1", b"one"),
         publication("a cursed line from 192.0.2.2", b"two"),
         publication("Failed password for c from 192.0.2.3", b"three"),
@@ -306,10 +325,29 @@ fn one_that_cannot_be_written_keeps_no_other_out() {
 }
 
 #[test]
+fn a_refusal_undoes_nothing_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let unknown = Uuid::nil();
+    let (removal, mut outcome) = queue(SuppressionRemoval(unknown));
+    let found = publication("Failed password for a from 192.0.2.1", b"one");
+    let mut group = [removal, found];
+    writer.write(&mut group);
+    let told = group.each_ref().map(|write| write.announcement().is_some());
+    assert_eq!(told, [false, true]);
+    assert_eq!(readers.findings_after(0, 10).unwrap().len(), 1);
+    for write in group {
+        write.reply();
+    }
+    let refused = outcome.try_recv().unwrap();
+    assert_eq!(refused, Err(Refusal::NoLesson(unknown)));
+}
+
+#[test]
 fn stills_that_nothing_refers_to_are_cleared_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"kept")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"kept")]);
     let orphan = writer.evidence.put(b"written, never committed").unwrap();
     assert_eq!(readers.still(&orphan).unwrap(), None);
     assert_eq!(pictures(dir.path()), 2);
@@ -326,7 +364,7 @@ fn stills_are_not_kept_unless_wanted() {
         ..StoreSettings::default()
     };
     let (mut writer, _) = open(dir.path(), &settings).unwrap();
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     assert_eq!(pictures(dir.path()), 0);
 }
 
@@ -338,14 +376,14 @@ fn places_are_never_used_twice() {
         ..StoreSettings::default()
     };
     let (mut writer, readers) = open(dir.path(), &settings).unwrap();
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     let before = writer.position();
     let swept = writer.sweep().unwrap();
     assert_eq!((swept.findings, swept.incidents, swept.stills), (1, 1, 1));
     drop((writer, readers));
     let (mut writer, readers) = open(dir.path(), &settings).unwrap();
     assert_eq!(writer.position().seq, before.seq);
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"two")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"two")]);
     assert!(writer.position() > before);
     assert_eq!(readers.findings_after(before.seq, 9).unwrap().len(), 1);
     assert_eq!(readers.changed_after(before.revision, 9).unwrap().len(), 1);

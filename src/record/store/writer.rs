@@ -4,14 +4,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
-use uuid::Uuid;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 use super::age::{self, Clock, Trust};
 use super::evidence::EvidenceFolder;
-use super::record::KnownLesson;
 use super::retention::Tidying;
-use super::{Position, Refusal, StoreError, Write, Written};
+use super::{PendingWrite, Position, StoreError, decisions};
+use crate::domain::incident::KnownSuppression;
 use crate::record::settings::StoreSettings;
 use crate::record::store::incident_cache::Cache;
 
@@ -23,7 +22,7 @@ pub struct Writer {
     pub(super) evidence: EvidenceFolder,
     pub(super) settings: StoreSettings,
     pub(super) cache: Cache,
-    pub(super) lessons: Vec<KnownLesson>,
+    pub(super) suppressions: Vec<KnownSuppression>,
     /// The newest finding and the newest change, committed or under way.
     pub(super) position: Position,
     /// Stills that nothing refers to once the transaction is committed.
@@ -50,7 +49,7 @@ impl Writer {
             evidence,
             settings,
             cache: Cache::default(),
-            lessons: Vec::new(),
+            suppressions: Vec::new(),
             position: Position::default(),
             unneeded: Vec::new(),
             added: Vec::new(),
@@ -76,92 +75,34 @@ impl Writer {
         self.position
     }
 
-    /// Writes all of it; what could be written is durable on return. One that
-    /// can't be written does not keep the others out.
-    pub fn write(&mut self, jobs: &[Write]) -> Vec<Result<Written, Refusal>> {
-        if jobs.is_empty() {
-            return Vec::new();
+    /// Writes all of the group; what could be written is durable on return, and
+    /// each has its outcome. One that can't be written does not keep the others
+    /// out.
+    pub fn write(&mut self, group: &mut [Box<dyn PendingWrite>]) {
+        if group.is_empty() {
+            return;
         }
-        match self.transaction(|writer| jobs.iter().map(|job| writer.apply(job)).collect()) {
-            Ok(written) => written,
+        let written = self.transaction(|writer| {
+            let mut writes = group.iter_mut();
+            writes.try_for_each(|write| write.apply(writer))
+        });
+        match written {
+            Ok(()) => {}
             // The disk, or another program's lock: it would hit each of them.
-            Err(error) if jobs.len() == 1 || is_everyones(&error) => {
+            Err(error) if group.len() == 1 || is_everyones(&error) => {
                 let error = self.error(&error);
-                jobs.iter().map(|_| Err(error.clone().into())).collect()
+                for write in group {
+                    write.fail(error.clone());
+                }
             }
-            Err(_) => jobs
-                .iter()
-                .map(|job| {
-                    let written = self.transaction(|writer| writer.apply(job));
-                    written.unwrap_or_else(|error| Err(self.error(&error).into()))
-                })
-                .collect(),
-        }
-    }
-
-    fn apply(&mut self, job: &Write) -> rusqlite::Result<Result<Written, Refusal>> {
-        match job {
-            Write::Record(publication) => {
-                let recorded = self.record(publication)?;
-                Ok(Ok(Written::Recorded(recorded)))
-            }
-            Write::Decide(verdict) => Ok(self.decide(verdict)?.map(Written::Decided)),
-            Write::Weigh { incident, exchange } => {
-                Ok(self.weigh(*incident, exchange)?.map(Written::Weighed))
-            }
-            Write::Annotate { incident, note } => {
-                Ok(self.annotate(*incident, note)?.map(Written::Annotated))
-            }
-            Write::Unlearn(lesson) => self.remove_suppression(*lesson),
-            Write::Remember(text) => {
-                self.remember(text)?;
-                Ok(Ok(Written::Remembered))
-            }
-            Write::Keep(snapshot) => {
-                self.keep_moment(snapshot)?;
-                Ok(Ok(Written::Kept))
-            }
-            Write::Advance { name, seq, place } => {
-                self.advance(name, *seq, *place)?;
-                Ok(Ok(Written::Advanced))
-            }
-            Write::Bury(letter) => {
-                self.bury(letter)?;
-                Ok(Ok(Written::Buried))
-            }
-            Write::Unbury { sink, event } => {
-                self.unbury(sink, *event)?;
-                Ok(Ok(Written::Unburied))
-            }
-            Write::Forget(name) => {
-                self.db
-                    .prepare_cached("DELETE FROM cursors WHERE name = ?1")?
-                    .execute([name])?;
-                Ok(Ok(Written::Forgotten))
-            }
-            Write::Spend(rows) => {
-                self.spend(rows)?;
-                Ok(Ok(Written::Spent))
+            Err(_) => {
+                for write in group {
+                    if let Err(error) = self.transaction(|writer| write.apply(writer)) {
+                        write.fail(self.error(&error));
+                    }
+                }
             }
         }
-    }
-
-    fn remove_suppression(&mut self, id: Uuid) -> rusqlite::Result<Result<Written, Refusal>> {
-        let Some(lesson) = self.lessons.iter().find(|lesson| lesson.id == id) else {
-            return Ok(Err(Refusal::NoLesson(id)));
-        };
-        let seq = lesson.seq;
-        self.remove_lesson(seq)?;
-        Ok(Ok(Written::Unlearned))
-    }
-
-    fn advance(&self, name: &str, seq: u64, place: u64) -> rusqlite::Result<()> {
-        let mut advance = self.db.prepare_cached(
-            "INSERT INTO cursors (name, seq, place) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET seq = ?2, place = ?3",
-        )?;
-        advance.execute(params![name, seq as i64, place as i64])?;
-        Ok(())
     }
 
     /// All of it or nothing, in the database, in memory and in the evidence
@@ -204,7 +145,7 @@ impl Writer {
     }
 
     fn read_back(&mut self) -> rusqlite::Result<()> {
-        self.lessons = KnownLesson::all(&self.db)?;
+        self.suppressions = decisions::suppressions(&self.db)?;
         // Findings removed by retention stay counted: a listener may be beyond them.
         let last = "SELECT seq FROM sqlite_sequence WHERE name = 'findings'";
         let seq: Option<i64> = self.db.query_row(last, [], |row| row.get(0)).optional()?;

@@ -102,7 +102,9 @@ async fn check(folder: &std::path::Path, acknowledged: &HashSet<String>) {
         ..FindingQuery::default()
     };
     loop {
-        let page = bus.page(query.clone()).await.unwrap();
+        let wanted = query.clone();
+        let page = bus.read(move |store| store.findings(&wanted));
+        let page = page.await.unwrap();
         stored.extend(page.items);
         match page.next {
             Some(next) => query.before = Some(next),
@@ -123,10 +125,11 @@ async fn check(folder: &std::path::Path, acknowledged: &HashSet<String>) {
     let listed: HashSet<String> = lines.iter().map(|finding| finding.id.to_string()).collect();
     assert_eq!(listed.len(), lines.len(), "twice in findings.jsonl");
     assert_eq!(listed, ids, "findings.jsonl is not what the store has");
-    let incidents = bus.incidents(IncidentQuery {
+    let query = IncidentQuery {
         limit: 1000,
         ..IncidentQuery::default()
-    });
+    };
+    let incidents = bus.read(move |store| store.incidents(&query));
     let incidents = incidents.await.unwrap().items;
     let counted: u64 = incidents.iter().map(|incident| incident.count).sum();
     assert_eq!(counted, stored.len() as u64);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use watchtower::domain::sink_status::SinkBoard;
+use watchtower::record::store::Readers;
 use watchtower::sinks::Sinks;
 
 use crate::common::PATIENCE;
@@ -49,7 +50,8 @@ async fn sender() {
         .await
         .unwrap();
     let running = tokio::spawn(sinks.run(bus.clone(), CancellationToken::new()));
-    let first = bus.last_happened().await.unwrap() as usize;
+    let first = bus.read_for_sink(Readers::last_happened).await;
+    let first = first.unwrap() as usize;
     for number in first..count() {
         bus.publish(numbered(number)).await.unwrap();
         if number % 50 == 0 {
@@ -170,7 +172,8 @@ async fn kill_9_of_either_side_loses_nothing() {
         .unwrap();
     let (bus, _writer) = open(dir.path());
     let all: HashMap<String, String> = {
-        let entries = bus.happened_after(0, usize::MAX >> 1).await.unwrap();
+        let entries = bus.read_for_sink(|store| store.happened_after(0, usize::MAX >> 1));
+        let entries = entries.await.unwrap();
         entries
             .iter()
             .map(|entry| (entry.id.to_string(), entry.incident.id.to_string()))

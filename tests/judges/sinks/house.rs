@@ -22,7 +22,7 @@ use watchtower::domain::incident::Status;
 use watchtower::domain::sink_status::{Delivery, SinkBoard};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
-use watchtower::record::store::Verdict;
+use watchtower::record::store::{Readers, Verdict};
 use watchtower::sinks::Sinks;
 use watchtower::sinks::metrics::SinkMetrics;
 use watchtower::sinks::settings::SinkSettings;
@@ -113,7 +113,7 @@ impl House {
             false_positive: false,
             version: None,
         };
-        self.bus.decide(verdict).await.unwrap();
+        self.bus.write(verdict).await.unwrap();
     }
 
     /// Opened, made worse, acknowledged, closed, reopened.
@@ -150,7 +150,8 @@ impl House {
 
     /// Until a sink has nothing left to tell.
     pub(crate) async fn told(&self, name: &str) {
-        let last = self.bus.last_happened().await.unwrap();
+        let last = self.bus.read_for_sink(Readers::last_happened);
+        let last = last.await.unwrap();
         self.until("all is told", |house| house.sink(name).told >= last)
             .await;
     }

@@ -5,6 +5,10 @@ use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 
 pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Fingerprint {
+    Fingerprint::of(&finding(category, title, quotes))
+}
+
+pub(crate) fn finding(category: Category, title: &str, quotes: &[&str]) -> Finding {
     let evidence = quotes.iter().map(|quote| Evidence {
         quote: (*quote).to_owned(),
         bounds: None,
@@ -33,14 +37,7 @@ pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Finge
     };
     let stream = StreamName::new("team").unwrap();
     let at = Timestamp::UNIX_EPOCH;
-    Fingerprint::of(&Finding::new(
-        "SecOps",
-        stream,
-        at,
-        frame,
-        observation,
-        model,
-    ))
+    Finding::new("SecOps", stream, at, frame, observation, model)
 }
 
 fn same(a: &Fingerprint, b: &Fingerprint) -> bool {

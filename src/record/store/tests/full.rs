@@ -31,7 +31,7 @@ impl Filled {
     }
 
     fn find(&mut self, count: usize) {
-        let findings: Vec<_> = (self.findings..self.findings + count)
+        let mut findings: Vec<_> = (self.findings..self.findings + count)
             .map(|n| {
                 let word = self.word();
                 let address = format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
@@ -42,7 +42,12 @@ impl Filled {
             })
             .collect();
         self.findings += count;
-        assert!(self.writer.write(&findings).iter().all(Result::is_ok));
+        assert!(
+            self.writer
+                .try_write(&mut findings)
+                .iter()
+                .all(Result::is_ok)
+        );
     }
 
     /// So many screens of 50 lines, and a still of each tenth.
@@ -57,17 +62,17 @@ impl Filled {
                     bounds: [0, 0, 10, 10],
                 }
             });
-            let text = Write::Remember(Box::new(ScreenText {
+            let text = queued(ScreenText {
                 stream: stream.clone(),
                 observed_at: at,
                 frame_seq: screen as u64,
                 pts_ms: 0,
                 lines: lines.collect(),
-            }));
+            });
             let mut jobs = vec![text];
             if screen % 10 == 0 {
                 let word = self.word();
-                jobs.push(Write::Keep(Box::new(Snapshot {
+                jobs.push(queued(Snapshot {
                     stream: stream.clone(),
                     seen_at: at,
                     frame_seq: screen as u64,
@@ -75,9 +80,9 @@ impl Filled {
                         jpeg: Bytes::from(word.into_bytes().repeat(5000)),
                         sha256: String::new(),
                     },
-                })));
+                }));
             }
-            assert!(self.writer.write(&jobs).iter().all(Result::is_ok));
+            assert!(self.writer.try_write(&mut jobs).iter().all(Result::is_ok));
         }
     }
 

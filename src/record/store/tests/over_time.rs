@@ -80,7 +80,7 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
     let (mut writer, readers) = month_at(dir.path());
     let hands = Hands::at(days(0));
     writer.go_by(hands.clock()).unwrap();
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     drop((writer, readers));
     // 100 days ahead for 3 s at the start.
     let (mut writer, readers) = month_at(dir.path());
@@ -89,7 +89,7 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
     sweep_all(&mut writer);
     hands.go(3);
     sweep_all(&mut writer);
-    writer.write(&[publication("Failed password for b from 192.0.2.2", b"two")]);
+    writer.try_write(&mut [publication("Failed password for b from 192.0.2.2", b"two")]);
     hands.set(days(0));
     hands.go(20 * 60);
     sweep_all(&mut writer);
@@ -104,7 +104,7 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
     hands.set(days(1));
     sweep_all(&mut writer);
     hands.go(2 * DAY);
-    writer.write(&[publication(
+    writer.try_write(&mut [publication(
         "Failed password for c from 192.0.2.3",
         b"three",
     )]);
@@ -123,7 +123,7 @@ fn what_is_stamped_in_the_future_does_not_keep_the_old() {
     writer.go_by(hands.clock()).unwrap();
     for n in 0..4 {
         let line = format!("Failed password for a from 192.0.2.{n}");
-        writer.write(&[publication(&line, b"one")]);
+        writer.try_write(&mut [publication(&line, b"one")]);
     }
     let future = sql::nanos(days(400));
     writer
@@ -154,7 +154,7 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
             })
             .collect();
         let moments = (0..60).map(|n| {
-            Write::Keep(Box::new(Snapshot {
+            queued(Snapshot {
                 stream: StreamName::new("team").unwrap(),
                 seen_at: at,
                 frame_seq: n,
@@ -162,9 +162,9 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
                     jpeg: Bytes::from(format!("{about} {n}")),
                     sha256: String::new(),
                 },
-            }))
+            })
         });
-        let text = Write::Remember(Box::new(ScreenText {
+        let text = queued(ScreenText {
             stream: StreamName::new("team").unwrap(),
             observed_at: at,
             frame_seq: 1,
@@ -175,9 +175,9 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
                     bounds: [0, 0, 10, 10],
                 })
                 .collect(),
-        }));
-        let writes: Vec<_> = findings.into_iter().chain(moments).chain([text]).collect();
-        assert!(writer.write(&writes).iter().all(Result::is_ok));
+        });
+        let mut writes: Vec<_> = findings.into_iter().chain(moments).chain([text]).collect();
+        assert!(writer.try_write(&mut writes).iter().all(Result::is_ok));
     };
     fill(&mut writer, 1, 220, days(400));
     let future = sql::nanos(days(400));
@@ -218,9 +218,9 @@ fn a_clock_set_back_makes_nothing_old() {
     let (mut writer, readers) = month_at(dir.path());
     let hands = Hands::at(days(0));
     writer.go_by(hands.clock()).unwrap();
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     hands.set(Timestamp::UNIX_EPOCH);
-    writer.write(&[publication("Failed password for b from 192.0.2.2", b"two")]);
+    writer.try_write(&mut [publication("Failed password for b from 192.0.2.2", b"two")]);
     hands.set(days(0));
     for _ in 0..20 {
         hands.go(DAY);
@@ -249,18 +249,18 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
     };
     for n in 0..20 {
         let line = format!("Failed password for a from 192.0.2.{n}");
-        writer.write(&[publication(&line, b"kept")]);
+        writer.try_write(&mut [publication(&line, b"kept")]);
     }
     for round in 0..24u8 {
         hands.go(60 * 60);
-        let text = Write::Remember(Box::new(ScreenText {
+        let text = queued(ScreenText {
             stream: stream.clone(),
             observed_at: days(0),
             frame_seq: u64::from(round),
             pts_ms: 0,
             lines: (0..2500).map(|_| line()).collect(),
-        }));
-        let still = Write::Keep(Box::new(Snapshot {
+        });
+        let still = queued(Snapshot {
             stream: stream.clone(),
             seen_at: days(0),
             frame_seq: u64::from(round),
@@ -268,8 +268,13 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
                 jpeg: Bytes::from(vec![round; 50_000]),
                 sha256: String::new(),
             },
-        }));
-        assert!(writer.write(&[text, still]).iter().all(Result::is_ok));
+        });
+        assert!(
+            writer
+                .try_write(&mut [text, still])
+                .iter()
+                .all(Result::is_ok)
+        );
         sweep_all(&mut writer);
         assert_eq!(found(&readers), 20, "round {round}");
         let disk = readers.disk().unwrap();
@@ -301,7 +306,7 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
 fn after_a_stop_the_database_alone_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
-    writer.write(&[publication("Failed password for a from 192.0.2.1", b"one")]);
+    writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     // Readers are open still, as while the server drains.
     assert_eq!(found(&readers), 1);
     drop(writer);
@@ -320,7 +325,7 @@ fn a_false_positive_hides_nobody_else() {
     let (mut writer, readers) = open_at(dir.path());
     let line = |by: &str| format!("Failed password for admin SRC={by} DST=192.0.2.10 ssh2");
     let (known, other) = (line("203.0.113.4"), line("203.0.113.45"));
-    writer.write(&[publication(&known, b"one")]);
+    writer.try_write(&mut [publication(&known, b"one")]);
     let list = || {
         let query = IncidentQuery {
             limit: 10,
@@ -328,7 +333,7 @@ fn a_false_positive_hides_nobody_else() {
         };
         readers.incidents(&query).unwrap().items
     };
-    let closed = Write::Decide(Verdict {
+    let closed = queued(Verdict {
         incident: list()[0].id,
         status: Status::Closed,
         by: "Ada".to_owned(),
@@ -336,12 +341,15 @@ fn a_false_positive_hides_nobody_else() {
         false_positive: true,
         version: None,
     });
-    assert!(writer.write(&[closed])[0].is_ok());
-    let change =
-        |writer: &mut Writer, line: &str| match &writer.write(&[publication(line, b"x")])[0] {
-            Ok(Written::Recorded(recorded)) => recorded.change.as_ref().unwrap().change,
+    assert!(writer.try_write(&mut [closed])[0].is_ok());
+    let change = |writer: &mut Writer, line: &str| {
+        let mut group = [publication(line, b"x")];
+        writer.write(&mut group);
+        match group[0].announcement() {
+            Some(Announcement::Finding { change, .. }) => change.change,
             other => panic!("{other:?}"),
-        };
+        }
+    };
     assert_eq!(change(&mut writer, &known), News::Repeated);
     assert_eq!(change(&mut writer, &other), News::Opened);
     assert_eq!(list().len(), 2);

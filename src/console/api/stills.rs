@@ -1,0 +1,65 @@
+//! Stills as the API shows them.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::record::store::{KeptStill, Moment};
+
+/// A still of a screen, secrets painted over.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct StillShown {
+    stream: String,
+    seen_at: Timestamp,
+    frame_seq: u64,
+    /// SHA-256 of the picture, lower-case hexadecimal.
+    sha256: String,
+    /// Where it is served, on this server.
+    url: String,
+}
+
+/// The picture a finding was made on, kept as evidence.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProofStill {
+    /// `first` or `worst`.
+    moment: &'static str,
+    seen_at: Timestamp,
+    finding: Uuid,
+    /// SHA-256 of the picture, lower-case hexadecimal.
+    sha256: String,
+    /// Where it is served, on this server.
+    url: String,
+}
+
+impl From<Moment> for StillShown {
+    fn from(moment: Moment) -> Self {
+        let (sha256, url) = served(moment.sha256);
+        Self {
+            stream: moment.stream,
+            seen_at: moment.seen_at,
+            frame_seq: moment.frame_seq,
+            sha256,
+            url,
+        }
+    }
+}
+
+impl From<KeptStill> for ProofStill {
+    fn from(still: KeptStill) -> Self {
+        let (sha256, url) = served(still.sha256);
+        Self {
+            moment: still.moment,
+            seen_at: still.seen_at,
+            finding: still.finding,
+            sha256,
+            url,
+        }
+    }
+}
+
+/// Sum of a picture, and where `/api/evidence/{file}` serves it.
+fn served(sha256: String) -> (String, String) {
+    let url = format!("/api/evidence/{sha256}.jpg");
+    (sha256, url)
+}

@@ -1,0 +1,231 @@
+use super::super::correlate::tests;
+use super::*;
+use crate::domain::finding::Category;
+
+const FAILED: &str = "Failed password for admin from 203.0.113.4 port 515 ssh2";
+const OTHER: &str = "Failed password for admin from 198.51.100.7 port 515 ssh2";
+const LATER: &str = "Accepted password for admin from 203.0.113.4 port 977 ssh2";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+fn finding(line: &str, second: i64) -> Finding {
+    let mut finding = tests::finding(Category::Intrusion, "Failed logins", &[line]);
+    finding.observed_at = at(second);
+    finding
+}
+
+fn worse(second: i64) -> Finding {
+    Finding {
+        severity: Severity::Critical,
+        title: "They are in".to_owned(),
+        ..finding(FAILED, second)
+    }
+}
+
+/// Ten minutes without it are a quiet time.
+fn rules(suppressions: &[KnownSuppression]) -> JoinRules<'_> {
+    JoinRules {
+        suppressions,
+        quiet_time: Duration::from_secs(600),
+        now: at(9000),
+    }
+}
+
+fn opened(finding: &Finding) -> TrackedIncident {
+    let subject = Fingerprint::of(finding);
+    let (opened, effect) = rules(&[]).open(finding, subject, Uuid::nil());
+    assert_eq!((effect.news, effect.decision), (News::Opened, None));
+    opened
+}
+
+fn closed(finding: &Finding) -> TrackedIncident {
+    let mut known = opened(finding);
+    known.incident.status = Status::Closed;
+    known
+}
+
+fn suppression() -> KnownSuppression {
+    KnownSuppression {
+        key: 7,
+        id: Uuid::nil(),
+        by: "Ada".to_owned(),
+        why: "our own scanner".to_owned(),
+        severity: Severity::High,
+        subject: Fingerprint::of(&finding(FAILED, 0)),
+    }
+}
+
+fn join(rules: JoinRules<'_>, known: &mut TrackedIncident, finding: &Finding) -> FindingEffect {
+    rules.join(known, finding, &Fingerprint::of(finding))
+}
+
+/// Lets all of them be compared, in the order of their keys.
+fn search(finding: &Finding, known: &[TrackedIncident]) -> Option<i64> {
+    let subject = Fingerprint::of(finding);
+    let mut search = IncidentSearch::new(&subject);
+    while let Some(keys) = search.next_keys() {
+        assert!(!keys.is_empty());
+        for (key, known) in (1..).zip(known) {
+            if search.wants(key) {
+                search.consider(key, known);
+            }
+        }
+    }
+    search.found()
+}
+
+#[test]
+fn a_finding_joins_what_is_most_like_it_and_was_seen_last() {
+    let old = opened(&finding(FAILED, 0));
+    let new = opened(&finding(FAILED, 60));
+    let other = opened(&finding(OTHER, 90));
+    let mut elsewhere = finding(FAILED, 99);
+    elsewhere.stream = crate::base::stream_name::StreamName::new("lab").unwrap();
+    let all = [other, old, new, opened(&elsewhere)];
+    assert_eq!(search(&finding(FAILED, 100), &all), Some(3));
+    assert_eq!(search(&finding(OTHER, 100), &all), Some(1));
+    assert_eq!(search(&elsewhere, &all), Some(4));
+    assert_eq!(search(&elsewhere, &all[..3]), None);
+}
+
+#[test]
+fn nothing_else_is_looked_up_once_the_same_lines_are_known() {
+    let subject = Fingerprint::of(&finding(FAILED, 0));
+    let known = opened(&finding(FAILED, 0));
+    let mut sure = IncidentSearch::new(&subject);
+    assert_eq!(sure.next_keys(), Some(subject.line_keys()));
+    assert!(sure.wants(1) && !sure.wants(1));
+    sure.consider(1, &known);
+    assert_eq!(sure.next_keys(), None);
+    let mut unsure = IncidentSearch::new(&subject);
+    assert_eq!(unsure.next_keys(), Some(subject.line_keys()));
+    assert_eq!(unsure.next_keys(), Some(subject.topic_keys()));
+    assert_eq!((unsure.next_keys(), unsure.found()), (None, None));
+}
+
+#[test]
+fn a_finding_is_compared_with_few() {
+    let subject = Fingerprint::of(&finding(FAILED, 0));
+    let mut search = IncidentSearch::new(&subject);
+    let wanted = (0..1000).filter(|key| search.wants(*key)).count();
+    assert_eq!(wanted, CANDIDATES);
+}
+
+#[test]
+fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
+    let all = [suppression()];
+    let known = finding(FAILED, 60);
+    let (opened, effect) = rules(&all).open(&known, Fingerprint::of(&known), Uuid::nil());
+    assert_eq!(effect.news, News::Repeated);
+    let decision = effect.decision.unwrap();
+    assert_eq!(
+        (decision.status, decision.at, decision.why.as_str()),
+        (
+            Status::Closed,
+            at(9000),
+            "suppressed by Ada, false positive: our own scanner"
+        )
+    );
+    let state = (opened.suppression, opened.version, opened.incident.count);
+    assert_eq!(state, (Some(7), 0, 1));
+    let (opened, effect) = rules(&all).open(&worse(0), Fingerprint::of(&worse(0)), Uuid::nil());
+    assert_eq!((effect.news, effect.decision), (News::Opened, None));
+    assert_eq!((opened.suppression, opened.version), (None, 1));
+}
+
+#[test]
+fn an_open_incident_tells_what_is_new_about_it() {
+    let mut known = opened(&finding(FAILED, 0));
+    let mut told = |finding: &Finding| {
+        let effect = join(rules(&[]), &mut known, finding);
+        assert_eq!(effect.decision, None);
+        (effect.news, effect.rose, known.version)
+    };
+    assert_eq!(told(&finding(FAILED, 10)), (News::Repeated, false, 1));
+    assert_eq!(told(&finding(LATER, 20)), (News::NewEvidence, false, 1));
+    let mut by_another = finding(FAILED, 30);
+    by_another.agent = "DevOps".to_owned();
+    assert_eq!(told(&by_another), (News::NewAgent, false, 1));
+    assert_eq!(told(&worse(40)), (News::SeverityRose, true, 2));
+    assert_eq!(told(&finding(FAILED, 640)), (News::Returned, false, 2));
+    let incident = known.incident;
+    assert_eq!(
+        (incident.count, incident.title.as_str()),
+        (6, "They are in")
+    );
+    assert_eq!((incident.first_seen, incident.last_seen), (at(0), at(640)));
+    assert_eq!(incident.agents, ["SecOps", "DevOps"]);
+}
+
+#[test]
+fn a_changing_screen_is_still_after_a_while() {
+    let mut known = opened(&finding(FAILED, 0));
+    known.told = MOST_TOLD;
+    let effect = join(rules(&[]), &mut known, &finding(LATER, 1));
+    assert_eq!((effect.news, effect.learned), (News::Repeated, true));
+}
+
+#[test]
+fn a_closed_incident_is_reopened_for_a_reason() {
+    let first = finding(FAILED, 0);
+    let named = "Failed password for admin from 203.0.113.4 port 515 ssh2 host=web-77";
+    let mut unlearned = closed(&first);
+    unlearned.reopens = true;
+    for (mut known, finding, why) in [
+        (closed(&first), finding(FAILED, 599), None),
+        (
+            closed(&first),
+            finding(FAILED, 600),
+            Some("recurred after 10 min"),
+        ),
+        (
+            closed(&first),
+            worse(1),
+            Some("severity rose from high to critical"),
+        ),
+        (
+            closed(&first),
+            finding(named, 1),
+            Some("new entity: host web-77"),
+        ),
+        (
+            unlearned,
+            finding(FAILED, 1),
+            Some("suppression removed, still active"),
+        ),
+    ] {
+        let effect = join(rules(&[]), &mut known, &finding);
+        let (news, status) = match why {
+            Some(_) => (News::Reopened, Status::New),
+            None => (News::Repeated, Status::Closed),
+        };
+        assert_eq!((effect.news, known.incident.status), (news, status));
+        let decision = effect.decision;
+        assert_eq!(decision.as_ref().map(|one| one.why.as_str()), why);
+        assert_eq!(known.version, 1 + u64::from(why.is_some()));
+        assert!(!known.reopens || why.is_none());
+    }
+}
+
+#[test]
+fn a_false_alarm_stays_closed_until_something_is_new() {
+    let all = [suppression()];
+    let mut known = closed(&finding(FAILED, 0));
+    known.suppression = Some(7);
+    let effect = join(rules(&all), &mut known, &finding(FAILED, 100_000));
+    assert_eq!((effect.news, known.suppression), (News::Repeated, Some(7)));
+    let effect = join(rules(&all), &mut known, &worse(100_001));
+    assert_eq!((effect.news, known.suppression), (News::Reopened, None));
+}
+
+#[test]
+fn what_comes_late_is_dated_back_and_a_clock_that_jumped_is_not() {
+    let mut known = opened(&finding(FAILED, 10_000));
+    join(rules(&[]), &mut known, &finding(FAILED, 9_500));
+    assert_eq!(known.incident.first_seen, at(9_500));
+    join(rules(&[]), &mut known, &finding(FAILED, 0));
+    assert_eq!(known.incident.first_seen, at(9_500));
+    assert_eq!(known.incident.last_seen, at(10_000));
+}
