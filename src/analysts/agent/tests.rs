@@ -27,20 +27,20 @@ use crate::screen::redact::OwnPatterns;
 #[derive(Debug)]
 struct Scripted {
     frame_policy: FramePolicy,
-    script: Mutex<VecDeque<Reply>>,
+    script: Mutex<VecDeque<ScriptStep>>,
     /// Streams and sequence numbers it was shown.
     shown: Mutex<Vec<(String, u64)>>,
 }
 
 #[derive(Debug)]
-enum Reply {
+enum ScriptStep {
     Report(&'static str),
     Fail(Failure),
     Panic,
 }
 
 impl Scripted {
-    fn new(frame_policy: FramePolicy, script: impl IntoIterator<Item = Reply>) -> Arc<Self> {
+    fn new(frame_policy: FramePolicy, script: impl IntoIterator<Item = ScriptStep>) -> Arc<Self> {
         let script = Mutex::new(script.into_iter().collect());
         Arc::new(Self {
             frame_policy,
@@ -78,9 +78,9 @@ impl Model for Scripted {
             let reply = self.script.lock().unwrap().pop_front();
             let seen = match reply {
                 None => Vec::new(),
-                Some(Reply::Fail(failure)) => return Err(failure),
-                Some(Reply::Panic) => panic!("as the script says"),
-                Some(Reply::Report(title)) => vec![Seen {
+                Some(ScriptStep::Fail(failure)) => return Err(failure),
+                Some(ScriptStep::Panic) => panic!("as the script says"),
+                Some(ScriptStep::Report(title)) => vec![Seen {
                     frame: Arc::clone(look.frames.last().unwrap()),
                     observation: observation(title),
                 }],
@@ -286,9 +286,9 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         reason: "safety".into(),
     };
     let script = [
-        Reply::Fail(transient),
-        Reply::Fail(refused),
-        Reply::Report("late"),
+        ScriptStep::Fail(transient),
+        ScriptStep::Fail(refused),
+        ScriptStep::Report("late"),
     ];
     let room = room(Scripted::new(FramePolicy::Newest, script));
     let mut team = room.open("team");
@@ -369,7 +369,7 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
 async fn an_agent_that_fails_is_started_again() {
     let room = room(Scripted::new(
         FramePolicy::Newest,
-        [Reply::Panic, Reply::Report("back")],
+        [ScriptStep::Panic, ScriptStep::Report("back")],
     ));
     let mut team = room.open("team");
     let mut findings = room.context.findings.subscribe();

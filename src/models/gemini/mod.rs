@@ -11,8 +11,8 @@
 //! are not followed, because they would carry it along.
 
 mod endpoint;
-mod question;
 mod reply;
+mod request;
 mod resend;
 mod trouble;
 mod wire;
@@ -40,8 +40,8 @@ use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
 use crate::models::{answer, prompt};
 pub use endpoint::SettingsError;
-use question::Question;
-use reply::{Reply, Turn};
+use reply::{GeminiReply, Turn};
+use request::GeminiRequest;
 use resend::Resends;
 use trouble::{Refusal, Trouble};
 use wire::ModelInfo;
@@ -132,14 +132,14 @@ impl Gemini {
     async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
         let images = request.images().await?;
         let meter = request.meter;
-        let mut question = Question {
+        let mut question = GeminiRequest {
             system: request.system,
             text: request.text,
             answer: request.schema,
             images,
             max_output_tokens: self.settings.max_output_tokens,
-            levels: question::knows_thinking_levels(&self.settings.model),
-            thinking: question::thinking(&self.settings.model, self.settings.thinking),
+            levels: request::knows_thinking_levels(&self.settings.model),
+            thinking: request::thinking(&self.settings.model, self.settings.thinking),
             schema: !self.schema_refused.load(Ordering::Relaxed),
             token: None,
         };
@@ -181,7 +181,7 @@ impl Gemini {
             match reply.turn {
                 Turn::Said(text) => {
                     said.push_str(&text);
-                    let Question {
+                    let GeminiRequest {
                         system,
                         text,
                         images,
@@ -210,7 +210,7 @@ impl Gemini {
         }
     }
 
-    async fn send(&self, question: &Question, meter: &Meter) -> Result<Reply, Trouble> {
+    async fn send(&self, question: &GeminiRequest, meter: &Meter) -> Result<GeminiReply, Trouble> {
         let parts = question.clone();
         // Megabytes of base64 to write: not on an async worker.
         let body = blocking(move || parts.body())
@@ -219,7 +219,7 @@ impl Gemini {
         let response = self.http.post(&self.endpoint.generate, body, meter).await;
         let response = response.map_err(Trouble::Failed)?;
         if response.status == 200 {
-            let reply = Reply::read(&response.body);
+            let reply = GeminiReply::read(&response.body);
             if reply.usage != Usage::default() {
                 meter.told(reply.usage);
             }
@@ -243,7 +243,7 @@ impl Gemini {
     fn most(&self, request: &ModelRequest) -> CostBound {
         request.most(self.settings.max_output_tokens, |frame, parts| {
             let (width, height) = (frame.picture.width, frame.picture.height);
-            question::most_picture_tokens(width, height, parts)
+            request::most_picture_tokens(width, height, parts)
         })
     }
 
@@ -348,7 +348,7 @@ fn sum(one: Usage, other: Usage) -> Usage {
 /// Everything that reads bytes of the server's, for the fuzzer.
 #[doc(hidden)]
 pub fn read_anything(bytes: &[u8]) {
-    if let Turn::Said(text) | Turn::More { text, .. } = Reply::read(bytes).turn {
+    if let Turn::Said(text) | Turn::More { text, .. } = GeminiReply::read(bytes).turn {
         let _ = answer::parse(&text);
     }
     let _ = answer::parse(&String::from_utf8_lossy(bytes));

@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reply::{Reply, Trouble, Turn, trouble};
+use reply::{ChatReply, Trouble, Turn, trouble};
 use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use tokio::time::Instant;
-use wire::{Format, Question};
+use wire::{ChatRequest, Format};
 
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
@@ -142,7 +142,7 @@ impl OpenAi {
             return Err(Failure::no_answer("no request is left for it"));
         }
         loop {
-            let question = Question {
+            let question = ChatRequest {
                 model: self.settings.model.clone(),
                 system: request.system.clone(),
                 text: request.text.clone(),
@@ -238,14 +238,14 @@ impl OpenAi {
         }
     }
 
-    async fn send(&self, question: Question, meter: &Meter) -> Result<Reply, Trouble> {
+    async fn send(&self, question: ChatRequest, meter: &Meter) -> Result<ChatReply, Trouble> {
         // Megabytes of base64 to write: not on an async worker.
         let body = blocking(move || question.body()).await;
         let body = body.map_err(Trouble::Failed)?;
         let response = self.http.post(&self.chat, body, meter).await;
         let response = response.map_err(Trouble::Failed)?;
         if response.status == 200 {
-            let reply = Reply::read(&response.body);
+            let reply = ChatReply::read(&response.body);
             if let Turn::Failed(status, error) = &reply.turn {
                 meter.free();
                 return Err(self.trouble(&http::Response {

@@ -53,7 +53,7 @@ impl Format {
     }
 }
 
-pub(super) struct Question {
+pub(super) struct ChatRequest {
     pub model: String,
     pub system: String,
     pub text: String,
@@ -97,7 +97,7 @@ struct Named<'a> {
     schema: JsonSchema<'a>,
 }
 
-impl Question {
+impl ChatRequest {
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let whole = self.images.whole.iter();
@@ -159,8 +159,8 @@ mod tests {
     use super::*;
     use crate::models::{answer, ask_prompt, panel_prompt};
 
-    fn question(schema: &'static Value, format: Format) -> Question {
-        Question {
+    fn question(schema: &'static Value, format: Format) -> ChatRequest {
+        ChatRequest {
             model: "m".to_owned(),
             system: "s".to_owned(),
             text: "t".to_owned(),
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    fn sent(question: &Question) -> String {
+    fn sent(question: &ChatRequest) -> String {
         String::from_utf8(question.body().unwrap()).unwrap()
     }
 

@@ -15,7 +15,7 @@ const MOST_OUTPUT_TOKENS: u32 = 65_536;
 
 /// Everything a request is made of.
 #[derive(Clone)]
-pub(super) struct Question {
+pub(super) struct GeminiRequest {
     pub system: String,
     pub text: String,
     /// The schema of the answer.
@@ -31,7 +31,7 @@ pub(super) struct Question {
     pub token: Option<String>,
 }
 
-impl Question {
+impl GeminiRequest {
     pub(super) fn can_have_more_tokens(&self) -> bool {
         self.max_output_tokens < MOST_OUTPUT_TOKENS
     }
