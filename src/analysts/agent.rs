@@ -21,7 +21,8 @@ use crate::domain::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::domain::metrics::Dropped;
 use crate::domain::transcript::{Purpose, RawExchange, Transcript};
 use crate::models::model::{
-    Answer, Failure, Fatal, FollowUp, FramePolicy, Look, MOST_REMEMBERED, Memory, Meter, outcome,
+    Failure, Fatal, FollowUp, FramePolicy, MOST_REMEMBERED, Memory, Meter, ObserveQuestion,
+    ObserveReply, outcome,
 };
 use crate::record::store::{AskedOf, FindingQuery, Publication};
 use crate::screen::frame::Frame;
@@ -41,7 +42,7 @@ struct Asked {
     /// The pictures shown, as they were before anything was hidden.
     picked: Vec<Arc<Frame>>,
     memory: Memory,
-    result: Result<Answer, Failure>,
+    result: Result<ObserveReply, Failure>,
     told: AskedTranscript,
 }
 
@@ -177,7 +178,7 @@ impl Agent {
 
     /// Request that a model of the chain would be sent now, and its frames
     /// before redaction.
-    async fn question(&mut self, link: &ChainLink) -> Option<(Look, Vec<Arc<Frame>>)> {
+    async fn question(&mut self, link: &ChainLink) -> Option<(ObserveQuestion, Vec<Arc<Frame>>)> {
         let picked = self.pick(link)?;
         // Redacted frames: nothing that must not leave goes to the model.
         let frames: Vec<_> = picked
@@ -194,7 +195,7 @@ impl Agent {
         if link.is_hosted() && self.context.budget.step() >= Step::FewerRegions {
             news.regions.clear();
         }
-        let look = Look {
+        let look = ObserveQuestion {
             persona: Arc::clone(&self.member.config.persona),
             news,
             frames,
@@ -204,7 +205,7 @@ impl Agent {
         Some((look, picked))
     }
 
-    async fn ask(&self, turn: ModelLease, look: Look, picked: Vec<Arc<Frame>>) -> Asked {
+    async fn ask(&self, turn: ModelLease, look: ObserveQuestion, picked: Vec<Arc<Frame>>) -> Asked {
         let place = turn.place();
         if let Some(newest) = look.frames.last() {
             self.say(&format!(
@@ -435,8 +436,10 @@ impl Agent {
                 self.follow_up(&frame.stream, &memory, answer.follow_up)
                     .await;
                 let mut shares = told.cost().parts(found);
-                let transcript = match answer.spoken.filter(|_| found > 0) {
-                    Some(spoken) => Some(self.transcript(*spoken, told, &answer.model, raw).await),
+                let transcript = match answer.exchange.filter(|_| found > 0) {
+                    Some(exchange) => {
+                        Some(self.transcript(*exchange, told, &answer.model, raw).await)
+                    }
                     None => None,
                 };
                 for seen in answer.seen {
@@ -543,7 +546,7 @@ impl Agent {
 
     async fn transcript(
         &self,
-        spoken: RawExchange,
+        exchange: RawExchange,
         told: AskedTranscript,
         model: &ModelRef,
         frame: &Arc<Frame>,
@@ -551,7 +554,8 @@ impl Agent {
         let policy = self.member.chain.policy();
         let (model, frame) = (model.clone(), Arc::clone(frame));
         let persona = Arc::clone(&self.member.config.persona);
-        blocking(move || Arc::new(told.transcript(spoken, model, &persona, &frame, &policy))).await
+        blocking(move || Arc::new(told.transcript(exchange, model, &persona, &frame, &policy)))
+            .await
     }
 
     /// Says in log and output what keeps it from looking: once, not each time.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
 use super::{AgentContext, AgentSet};
-use crate::models::model::{Answered, Failure, Inquiry, Meter, QuestionAnswerer};
+use crate::models::model::{Answered, AskQuestion, Failure, Meter, QuestionAnswerer};
 
 /// A person waits.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -43,7 +43,7 @@ impl AskService {
         };
         let policy = chain.policy();
         let masked = |text: String| policy.masked(&text);
-        let mut inquiry = Inquiry {
+        let mut inquiry = AskQuestion {
             question: masked(question),
             record: record.into_iter().map(masked).collect(),
             now: Timestamp::now(),

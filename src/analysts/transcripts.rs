@@ -64,7 +64,7 @@ impl AskedTranscript {
     /// is told. Costs CPU: call it off the async workers.
     pub(super) fn transcript(
         self,
-        spoken: RawExchange,
+        exchange: RawExchange,
         model: ModelRef,
         persona: &Persona,
         frame: &Arc<Frame>,
@@ -76,7 +76,7 @@ impl AskedTranscript {
             mut question,
             pictures,
             answer,
-        } = spoken;
+        } = exchange;
         masks.hide(&mut question);
         let instructions = Instructions::of(persona);
         let answer = cleaned(&answer, &|text| {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{answer, prompt, written};
 use crate::domain::cost::Usage;
-use crate::models::model::{Failure, Inquiry, Replied};
+use crate::models::model::{AskQuestion, AskReply, Failure};
 
 /// A few sentences.
 const LONGEST: usize = 1200;
@@ -27,7 +27,7 @@ known is false, which is a good answer. Never guess a time, a name or a number.
 - One to three sentences, no lists, no markup, no addresses to follow.";
 
 /// The record, and what is asked.
-pub(super) fn question(inquiry: &Inquiry) -> String {
+pub(super) fn question(inquiry: &AskQuestion) -> String {
     let lines: Vec<String> = (1..)
         .zip(&inquiry.record)
         .map(|(number, entry)| format!("{number}. {entry}"))
@@ -64,7 +64,11 @@ pub(super) fn schema() -> &'static Value {
 }
 
 /// Parses the answer; one without a source is none.
-pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Replied, Failure> {
+pub(super) fn replied(
+    text: &str,
+    inquiry: &AskQuestion,
+    usage: Usage,
+) -> Result<AskReply, Failure> {
     let shape = || Failure::no_answer("the model's answer is not of the shape asked for");
     let said: Value = written::json_of(text).ok_or_else(shape)?;
     let known = said
@@ -86,7 +90,7 @@ pub(super) fn replied(text: &str, inquiry: &Inquiry, usage: Usage) -> Result<Rep
             "the model cited no source for its answer",
         ));
     }
-    Ok(Replied {
+    Ok(AskReply {
         answer: known.then_some(words),
         cited: if known { cited } else { Vec::new() },
         usage,
@@ -100,8 +104,8 @@ mod tests {
     use super::*;
     use crate::models::model::Meter;
 
-    fn inquiry() -> Inquiry {
-        Inquiry {
+    fn inquiry() -> AskQuestion {
+        AskQuestion {
             question: "When did the failed logins start?".to_owned(),
             record: vec![
                 "2026-11-22T09:58:00Z team, on the screen: Failed login for root".to_owned(),

@@ -18,7 +18,9 @@ use super::prompt;
 use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{ModelRef, Observation};
-use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};
+use crate::models::model::{
+    Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Seen,
+};
 use crate::screen::frame::Frame;
 
 /// Largest distance of a recorded answer from the moment asked for, in
@@ -106,7 +108,10 @@ impl Model for Recording {
         self.inner.frame_policy()
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         Box::pin(async move {
             let answer = self.inner.look(look).await;
             if let Some(frame) = look.frames.last() {
@@ -122,7 +127,12 @@ impl Model for Recording {
     }
 }
 
-fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: ModelRef) -> Track {
+fn track(
+    look: &ObserveQuestion,
+    frame: &Frame,
+    answer: &Result<ObserveReply, Failure>,
+    model: ModelRef,
+) -> Track {
     let mut track = Track {
         agent: look.persona.name.clone(),
         pts_ms: frame.pts.ms(),
@@ -147,7 +157,7 @@ fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: Mo
 }
 
 /// Key of a question: SHA-256 of everything the model is sent, in hex.
-fn asked(look: &Look, frame: &Frame) -> String {
+fn asked(look: &ObserveQuestion, frame: &Frame) -> String {
     let mut sum = Sha256::new();
     sum.update(prompt::system(&look.persona));
     sum.update(prompt::question(look, frame));
@@ -200,7 +210,7 @@ impl Cassette {
     }
 
     /// The answer to the very question, or the nearest in time.
-    fn answer(&self, look: &Look) -> Result<Answer, Failure> {
+    fn answer(&self, look: &ObserveQuestion) -> Result<ObserveReply, Failure> {
         let frame = look
             .frames
             .last()
@@ -230,7 +240,7 @@ impl Cassette {
             frame: Arc::clone(frame),
             observation: observation.clone(),
         });
-        Ok(Answer {
+        Ok(ObserveReply {
             seen: seen.collect(),
             dropped: 0,
             follow_up: FollowUp::default(),
@@ -241,7 +251,7 @@ impl Cassette {
                 output_tokens: track.output_tokens,
             },
             model: track.model.clone(),
-            spoken: None,
+            exchange: None,
         })
     }
 }
@@ -255,7 +265,10 @@ impl Model for Cassette {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         Box::pin(std::future::ready(self.answer(look)))
     }
 
@@ -293,7 +306,10 @@ mod tests {
             FramePolicy::Newest
         }
 
-        fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        fn look<'a>(
+            &'a self,
+            look: &'a ObserveQuestion,
+        ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
             let observation = Observation {
                 severity: Severity::High,
                 confidence: 0.5,
@@ -304,7 +320,7 @@ mod tests {
                 mitre: vec![],
                 recommended_action: String::new(),
             };
-            let answer = Answer {
+            let answer = ObserveReply {
                 seen: vec![Seen {
                     frame: Arc::clone(&look.frames[0]),
                     observation,
@@ -313,7 +329,7 @@ mod tests {
                 follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
-                spoken: None,
+                exchange: None,
             };
             Box::pin(std::future::ready(Ok(answer)))
         }
@@ -323,7 +339,7 @@ mod tests {
         }
     }
 
-    fn look(agent: &str, ms: i64) -> Look {
+    fn look(agent: &str, ms: i64) -> ObserveQuestion {
         let picture = Picture {
             width: 2,
             height: 2,
@@ -345,7 +361,7 @@ mod tests {
             focus: "f".to_owned(),
             indicators: vec![],
         };
-        Look {
+        ObserveQuestion {
             persona: Arc::new(persona),
             frames: vec![Arc::new(frame)],
             news: News::default(),

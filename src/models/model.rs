@@ -29,7 +29,7 @@ pub struct Persona {
 
 /// Request to a model to analyse frames of one stream.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct ObserveQuestion {
     pub persona: Arc<Persona>,
     /// Frames of one stream, oldest first, never empty; a single one for a model
     /// of [`FramePolicy::Newest`].
@@ -197,7 +197,7 @@ pub struct Seen {
 
 /// A model's answer: it looked, and this is what it saw, maybe nothing.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct ObserveReply {
     pub seen: Vec<Seen>,
     /// Findings thrown away because they did not make sense.
     pub dropped: u32,
@@ -205,15 +205,15 @@ pub struct Answer {
     pub usage: Usage,
     pub model: ModelRef,
     /// Exchange that went over the wire; `None` where nothing does.
-    pub spoken: Option<Box<RawExchange>>,
+    pub exchange: Option<Box<RawExchange>>,
 }
 
 /// Report of one analyst, put before another one or the critic.
 #[derive(Debug, Clone)]
-pub struct Case {
+pub struct ReviewQuestion {
     /// Persona that is asked.
     pub persona: Arc<Persona>,
-    pub asked: Asked,
+    pub asked: ReviewKind,
     /// The picture it was reported from, as it may leave.
     pub frame: Arc<Frame>,
     /// Name of the analyst that reported it.
@@ -226,7 +226,7 @@ pub struct Case {
 
 /// Kind of answer wanted to a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum ReviewKind {
     /// Its own point of view.
     Opinion,
     /// Severity and confidence that the evidence bears out.
@@ -236,24 +236,24 @@ pub enum Asked {
 /// A point of view: the stance, and severity, confidence, words (`detail`) and
 /// proof as in a finding. The critic confirms when the report stands.
 #[derive(Debug, Clone, PartialEq)]
-pub struct View {
+pub struct Review {
     pub stance: Stance,
     pub observation: Observation,
 }
 
 /// A model's answer to a case.
 #[derive(Debug, Clone)]
-pub struct Weighed {
-    pub view: View,
+pub struct ReviewReply {
+    pub view: Review,
     pub usage: Usage,
     pub model: ModelRef,
-    /// As in [`Answer`].
-    pub spoken: Option<Box<RawExchange>>,
+    /// As in [`ObserveReply`].
+    pub exchange: Option<Box<RawExchange>>,
 }
 
 /// A person's question about what was on the screens.
 #[derive(Debug, Clone)]
-pub struct Inquiry {
+pub struct AskQuestion {
     pub question: String,
     /// Entries that may relate to it, one a line: untrusted, secrets masked.
     pub record: Vec<String>,
@@ -263,7 +263,7 @@ pub struct Inquiry {
 
 /// A model's answer to an inquiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replied {
+pub struct AskReply {
     /// `None`: the record does not say.
     pub answer: Option<String>,
     /// Places in [`Inquiry::record`] that it stands on, in order.
@@ -274,7 +274,7 @@ pub struct Replied {
 /// An answer, who gave it, and what it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    pub replied: Replied,
+    pub replied: AskReply,
     pub model: ModelRef,
     pub cost: Cost,
 }
@@ -346,7 +346,7 @@ pub enum Fatal {
 }
 
 /// Outcome of a request, as it is counted.
-pub fn outcome(result: &Result<Answer, Failure>) -> Outcome {
+pub fn outcome(result: &Result<ObserveReply, Failure>) -> Outcome {
     match result {
         Ok(answer) if answer.seen.is_empty() => Outcome::Nothing,
         Ok(_) => Outcome::Findings,
@@ -367,17 +367,23 @@ pub trait Model: fmt::Debug + Send + Sync {
 
     /// Makes one attempt, with the few immediate resends a provider's documents
     /// prescribe; waiting, retrying and breaking the circuit are the caller's.
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>>;
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>>;
 
     /// Gives its view of a case; like [`Self::look`] in all else. Fails with
     /// [`Failure::NoAnswer`] unless overridden.
-    fn weigh<'a>(&'a self, _case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+    fn weigh<'a>(
+        &'a self,
+        _case: &'a ReviewQuestion,
+    ) -> BoxFuture<'a, Result<ReviewReply, Failure>> {
         let failure = Failure::no_answer("model does not support opinions");
         Box::pin(std::future::ready(Err(failure)))
     }
 
     /// Answers a person's question; like [`Self::look`] in all else.
-    fn answer<'a>(&'a self, _inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
+    fn answer<'a>(&'a self, _inquiry: &'a AskQuestion) -> BoxFuture<'a, Result<AskReply, Failure>> {
         let failure = Failure::no_answer("model does not support questions");
         Box::pin(std::future::ready(Err(failure)))
     }
@@ -388,15 +394,15 @@ pub trait Model: fmt::Debug + Send + Sync {
     }
 
     /// The worst one request for it may cost.
-    fn most_for_look(&self, _look: &Look) -> CostBound {
+    fn most_for_look(&self, _look: &ObserveQuestion) -> CostBound {
         CostBound::default()
     }
 
-    fn most_for_case(&self, _case: &Case) -> CostBound {
+    fn most_for_case(&self, _case: &ReviewQuestion) -> CostBound {
         CostBound::default()
     }
 
-    fn most_for_inquiry(&self, _inquiry: &Inquiry) -> CostBound {
+    fn most_for_inquiry(&self, _inquiry: &AskQuestion) -> CostBound {
         CostBound::default()
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::prompt;
 use crate::domain::finding::Severity;
 use crate::domain::incident::Stance;
-use crate::models::model::{Asked, Case};
+use crate::models::model::{ReviewKind, ReviewQuestion};
 use crate::screen::picture::Rect;
 
 /// System prompt of the critic, which settles a case.
@@ -28,15 +28,15 @@ analysts, who may have been taken in by it.
 medium = plan a fix; low = hygiene; info = worth knowing.";
 
 /// System prompt of the one asked: the critic or an analyst's persona.
-pub fn system(case: &Case) -> String {
+pub fn system(case: &ReviewQuestion) -> String {
     match case.asked {
-        Asked::Verdict => CRITIC.to_owned(),
-        Asked::Opinion => prompt::system(&case.persona),
+        ReviewKind::Verdict => CRITIC.to_owned(),
+        ReviewKind::Opinion => prompt::system(&case.persona),
     }
 }
 
 /// The report, what others said to it, and what is wanted now.
-pub fn question(case: &Case) -> String {
+pub fn question(case: &ReviewQuestion) -> String {
     let frame = &case.frame;
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}. Black bars hide secrets. \
@@ -49,14 +49,14 @@ pub fn question(case: &Case) -> String {
     prompt::block(&mut text, &mark, "the report", &report);
     prompt::block(&mut text, &mark, "what the others said to it", &said);
     text.push_str(match case.asked {
-        Asked::Opinion => {
+        ReviewKind::Opinion => {
             "\n\nWhat do you make of it, from your own focus? stance: confirm when the \
              picture bears it out, dispute when it does not or is harmless, add when you see \
              something of your field that it lacks, no_view when it is not your field or you \
              can't tell, which is a good answer. Do not agree to be polite. Prove what you say \
              with text copied exactly from the picture."
         }
-        Asked::Verdict => {
+        ReviewKind::Verdict => {
             "\n\nSettle it: the severity and the confidence that the picture bears out, and in \
              text why, in one or two sentences, naming what you do not believe."
         }
@@ -64,7 +64,7 @@ pub fn question(case: &Case) -> String {
     text
 }
 
-fn report(case: &Case) -> Vec<String> {
+fn report(case: &ReviewQuestion) -> Vec<String> {
     let report = &case.report;
     let mut lines = vec![
         format!("severity: {}", report.severity),
@@ -103,7 +103,7 @@ fn said(opinion: &crate::domain::incident::Opinion) -> String {
 }
 
 /// Where the evidence stands: worth a closer look.
-pub fn regions(case: &Case) -> Vec<Rect> {
+pub fn regions(case: &ReviewQuestion) -> Vec<Rect> {
     const AROUND: u32 = 48;
     const MOST: usize = 2;
     let (width, height) = (case.frame.picture.width, case.frame.picture.height);
@@ -141,7 +141,7 @@ pub fn schema() -> &'static Value {
 }
 
 /// Cost of asking, in tokens, about.
-pub fn estimated_tokens(case: &Case) -> u64 {
+pub fn estimated_tokens(case: &ReviewQuestion) -> u64 {
     let text = system(case).len() + question(case).len();
     let pictures = prompt::WHOLE_TOKENS + regions(case).len() as u64 * prompt::CLOSEUP_TOKENS;
     pictures + (text / prompt::TOKEN_BYTES) as u64

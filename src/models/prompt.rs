@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::domain::finding::printable;
-use crate::models::model::{Look, Persona, Remembered};
+use crate::models::model::{ObserveQuestion, Persona, Remembered};
 use crate::screen::frame::Frame;
 
 /// The most findings an answer may hold.
@@ -78,7 +78,7 @@ const MOST_LINES: usize = 120;
 const LONGEST_LINE: usize = 300;
 
 /// User prompt: the task for the picture sent with it, and what is new on it.
-pub fn question(look: &Look, frame: &Frame) -> String {
+pub fn question(look: &ObserveQuestion, frame: &Frame) -> String {
     let (news, memory) = (&look.news, &look.memory);
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}.",
@@ -129,7 +129,7 @@ pub const CLOSEUP_TOKENS: u64 = 560;
 pub const TOKEN_BYTES: usize = 4;
 
 /// Cost of asking a current model, in tokens, about.
-pub fn estimated_tokens(look: &Look, frame: &Frame) -> u64 {
+pub fn estimated_tokens(look: &ObserveQuestion, frame: &Frame) -> u64 {
     let text = system(&look.persona).len() + question(look, frame).len();
     let pictures = WHOLE_TOKENS + look.news.regions.len() as u64 * CLOSEUP_TOKENS;
     pictures + (text / TOKEN_BYTES) as u64
@@ -275,7 +275,7 @@ mod tests {
             ],
             vanished: vec!["all is well".to_owned()],
         };
-        let mut look = Look {
+        let mut look = ObserveQuestion {
             persona: Arc::new(Persona {
                 name: "SecOps".to_owned(),
                 personality: "calm".to_owned(),

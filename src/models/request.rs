@@ -10,7 +10,8 @@ use crate::domain::finding::ModelRef;
 use crate::domain::transcript::RawExchange;
 use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, Case, CostBound, Failure, Fatal, Inquiry, Look, Meter, Replied, Weighed,
+    AskQuestion, AskReply, CostBound, Failure, Fatal, Meter, ObserveQuestion, ObserveReply,
+    ReviewQuestion, ReviewReply,
 };
 use crate::models::{answer, ask_prompt, panel_prompt, prompt};
 use crate::screen::frame::Frame;
@@ -29,7 +30,7 @@ pub(super) struct ModelRequest {
 }
 
 impl ModelRequest {
-    pub(super) fn about(look: &Look) -> Result<Self, Failure> {
+    pub(super) fn about(look: &ObserveQuestion) -> Result<Self, Failure> {
         let frame = look.frames.last().map(Arc::clone);
         let frame = frame.ok_or_else(no_picture)?;
         Ok(Self {
@@ -41,7 +42,7 @@ impl ModelRequest {
         })
     }
 
-    pub(super) fn of(case: &Case) -> Self {
+    pub(super) fn of(case: &ReviewQuestion) -> Self {
         Self {
             system: panel_prompt::system(case),
             text: panel_prompt::question(case),
@@ -51,7 +52,7 @@ impl ModelRequest {
         }
     }
 
-    pub(super) fn into(inquiry: &Inquiry) -> Self {
+    pub(super) fn into(inquiry: &AskQuestion) -> Self {
         Self {
             system: ask_prompt::SYSTEM.to_owned(),
             text: ask_prompt::question(inquiry),
@@ -90,7 +91,7 @@ impl ModelRequest {
 
 /// Response with its request, and the version of the picture it is about.
 pub(super) struct ModelResponse {
-    spoken: RawExchange,
+    exchange: RawExchange,
     frame: Option<Arc<Frame>>,
     usage: Usage,
 }
@@ -104,7 +105,7 @@ impl ModelResponse {
         usage: Usage,
     ) -> Self {
         Self {
-            spoken: RawExchange {
+            exchange: RawExchange {
                 system,
                 question,
                 pictures: images.sent(),
@@ -115,27 +116,31 @@ impl ModelResponse {
         }
     }
 
-    pub(super) fn answer(self, model: ModelRef) -> Result<Answer, Failure> {
+    pub(super) fn answer(self, model: ModelRef) -> Result<ObserveReply, Failure> {
         let frame = self.frame.ok_or_else(no_picture)?;
-        let answer = answer::conclude(&self.spoken.answer, &frame, self.usage, model)?;
-        Ok(Answer {
-            spoken: Some(Box::new(self.spoken)),
+        let answer = answer::conclude(&self.exchange.answer, &frame, self.usage, model)?;
+        Ok(ObserveReply {
+            exchange: Some(Box::new(self.exchange)),
             ..answer
         })
     }
 
-    pub(super) fn weighed(self, case: &Case, model: ModelRef) -> Result<Weighed, Failure> {
-        let view = answer::view(&self.spoken.answer, case.report.category);
-        Ok(Weighed {
+    pub(super) fn weighed(
+        self,
+        case: &ReviewQuestion,
+        model: ModelRef,
+    ) -> Result<ReviewReply, Failure> {
+        let view = answer::view(&self.exchange.answer, case.report.category);
+        Ok(ReviewReply {
             view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
             usage: self.usage,
             model,
-            spoken: Some(Box::new(self.spoken)),
+            exchange: Some(Box::new(self.exchange)),
         })
     }
 
-    pub(super) fn replied(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        ask_prompt::replied(&self.spoken.answer, inquiry, self.usage)
+    pub(super) fn replied(&self, inquiry: &AskQuestion) -> Result<AskReply, Failure> {
+        ask_prompt::replied(&self.exchange.answer, inquiry, self.usage)
     }
 }
 

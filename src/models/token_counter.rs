@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::prompt;
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
-use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model};
+use crate::models::model::{Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply};
 
 /// Asked as a hosted model would be.
 #[derive(Debug, Default)]
@@ -40,14 +40,17 @@ impl Model for TokenCounter {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         let tokens = look
             .frames
             .last()
             .map_or(0, |frame| prompt::estimated_tokens(look, frame));
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
-        let answer = Answer {
+        let answer = ObserveReply {
             seen: Vec::new(),
             dropped: 0,
             follow_up: FollowUp::default(),
@@ -56,7 +59,7 @@ impl Model for TokenCounter {
                 ..Usage::default()
             },
             model: self.identity(),
-            spoken: None,
+            exchange: None,
         };
         Box::pin(std::future::ready(Ok(answer)))
     }

@@ -22,7 +22,8 @@ use watchtower::domain::cost::Outcome;
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
 use watchtower::models::model::{
-    Answer, Failure, Fatal, Look, Memory, Meter, Model as _, News, Persona, outcome,
+    Failure, Fatal, Memory, Meter, Model as _, News, ObserveQuestion, ObserveReply, Persona,
+    outcome,
 };
 use watchtower::screen::frame::Frame;
 use watchtower::screen::picture::Picture;
@@ -78,8 +79,8 @@ fn panel() -> Panel {
     Panel::parse(&text, "agents.toml").unwrap()
 }
 
-fn look() -> Look {
-    Look {
+fn look() -> ObserveQuestion {
+    ObserveQuestion {
         persona: Arc::clone(&panel().agents[0].persona),
         frames: vec![frame()],
         news: News::default(),
@@ -111,7 +112,7 @@ enum Expected {
     Fatal(Fatal, &'static str),
 }
 
-fn assert_expected(name: &str, expected: Expected, result: &Result<Answer, Failure>) {
+fn assert_expected(name: &str, expected: Expected, result: &Result<ObserveReply, Failure>) {
     let said = result
         .as_ref()
         .err()
@@ -278,7 +279,7 @@ async fn every_recorded_response_becomes_what_it_is() {
 /// Lines up the replies and looks once.
 async fn look_once(
     replies: impl IntoIterator<Item = Reply>,
-) -> (Result<Answer, Failure>, FakeGemini) {
+) -> (Result<ObserveReply, Failure>, FakeGemini) {
     let server = FakeGemini::start().await;
     server.script("", replies);
     let result = gemini(&server).look(&look()).await;
@@ -497,7 +498,7 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
     let gemini = gemini(&server);
     let panel = panel();
     for agent in &panel.agents {
-        let look = Look {
+        let look = ObserveQuestion {
             persona: Arc::clone(&agent.persona),
             frames: vec![frame_of(1920, 1080)],
             news: News::default(),

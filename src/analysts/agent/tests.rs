@@ -68,7 +68,10 @@ impl Model for Scripted {
         self.frame_policy
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         Box::pin(async move {
             let shown = look
                 .frames
@@ -85,13 +88,13 @@ impl Model for Scripted {
                     observation: observation(title),
                 }],
             };
-            Ok(Answer {
+            Ok(ObserveReply {
                 seen,
                 dropped: 0,
                 follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
-                spoken: None,
+                exchange: None,
             })
         })
     }

@@ -18,7 +18,7 @@ use crate::domain::cost::{Outcome, Usage};
 use crate::domain::finding::ModelRef;
 use crate::media::MediaTime;
 use crate::models::model::{
-    Answer, CostBound, Failure, FollowUp, FramePolicy, Look, Model, Persona,
+    CostBound, Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Persona,
 };
 use crate::record::settings::StoreSettings;
 use crate::screen::picture::Picture;
@@ -111,7 +111,7 @@ impl Weathered {
         self.asked().iter().filter(inside).count()
     }
 
-    async fn answer(&self) -> Result<Answer, Failure> {
+    async fn answer(&self) -> Result<ObserveReply, Failure> {
         match self.sky() {
             Sky::Fine => tokio::time::sleep(Duration::from_secs(2)).await,
             Sky::Slow => tokio::time::sleep(Duration::from_secs(30)).await,
@@ -140,13 +140,13 @@ impl Weathered {
                 });
             }
         }
-        Ok(Answer {
+        Ok(ObserveReply {
             seen: Vec::new(),
             dropped: 0,
             follow_up: FollowUp::default(),
             usage: USAGE,
             model: self.identity(),
-            spoken: None,
+            exchange: None,
         })
     }
 }
@@ -165,7 +165,10 @@ impl Model for Weathered {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         Box::pin(async move {
             assert!(look.meter.begin(), "nothing was set aside for it");
             let at = self.start.elapsed().as_secs_f64();
@@ -186,7 +189,7 @@ impl Model for Weathered {
         })
     }
 
-    fn most_for_look(&self, _: &Look) -> CostBound {
+    fn most_for_look(&self, _: &ObserveQuestion) -> CostBound {
         CostBound {
             prompt_tokens: USAGE.prompt_tokens,
             output_tokens: USAGE.output_tokens,

@@ -15,7 +15,7 @@ use crate::domain::finding::{Observation, WATCHTOWER};
 use crate::domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
 use crate::domain::metrics::PanelEnd;
 use crate::domain::transcript::{Purpose, Transcript};
-use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
+use crate::models::model::{Failure, Meter, ReviewKind, ReviewQuestion, ReviewReply};
 
 /// Under which name verdicts are given.
 const CRITIC: &str = "Evidence reviewer";
@@ -138,7 +138,7 @@ async fn opinion(
     member: &AgentSpec,
     context: &AgentContext,
 ) -> (Opinion, Option<Transcript>) {
-    let said = weigh(report, member, Asked::Opinion, Vec::new(), context).await;
+    let said = weigh(report, member, ReviewKind::Opinion, Vec::new(), context).await;
     let (said, transcript) = match said {
         Ok((weighed, transcript)) => (Ok(weighed), transcript),
         Err(failure) => (Err(failure), None),
@@ -149,7 +149,7 @@ async fn opinion(
     let failed = said.is_err();
     let at = Timestamp::now();
     let opinion = match said {
-        Ok(Weighed { view, model, .. }) if view.stance != Stance::NoView => Opinion {
+        Ok(ReviewReply { view, model, .. }) if view.stance != Stance::NoView => Opinion {
             agent: name,
             to,
             reported,
@@ -194,7 +194,14 @@ async fn judge(
     opinions: Vec<Opinion>,
     context: &AgentContext,
 ) -> Result<(PanelVerdict, Option<Transcript>), Failure> {
-    let weighed = weigh(report, reporter, Asked::Verdict, opinions.clone(), context).await;
+    let weighed = weigh(
+        report,
+        reporter,
+        ReviewKind::Verdict,
+        opinions.clone(),
+        context,
+    )
+    .await;
     let (said, transcript) = weighed?;
     let stands = said.view.stance != Stance::Dispute;
     let against = |opinion: &&Opinion| match opinion.stance {
@@ -226,15 +233,15 @@ async fn judge(
 async fn weigh(
     report: &Report,
     member: &AgentSpec,
-    asked: Asked,
+    asked: ReviewKind,
     opinions: Vec<Opinion>,
     context: &AgentContext,
-) -> Result<(Weighed, Option<Transcript>), Failure> {
+) -> Result<(ReviewReply, Option<Transcript>), Failure> {
     let name = member.config.name();
     let first = &report.finding.agent;
     let (who, purpose) = match asked {
-        Asked::Opinion => (name, Purpose::Opinion),
-        Asked::Verdict => (CRITIC, Purpose::Verdict),
+        ReviewKind::Opinion => (name, Purpose::Opinion),
+        ReviewKind::Verdict => (CRITIC, Purpose::Verdict),
     };
     let say = |state: &str| context.board.say(name, state);
     let asking = async {
@@ -244,7 +251,7 @@ async fn weigh(
             let cleared = policy.cleared(&report.frame);
             let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
             let (reported, opinions) = as_told(report, opinions.clone(), &policy);
-            let case = Case {
+            let case = ReviewQuestion {
                 persona: Arc::clone(&member.config.persona),
                 asked,
                 frame,
@@ -255,7 +262,7 @@ async fn weigh(
             };
             let most = turn.link().model.most_for_case(&case);
             match turn.reserve(most, context).await {
-                Ok(meter) => break (turn, Case { meter, ..case }),
+                Ok(meter) => break (turn, ReviewQuestion { meter, ..case }),
                 Err(wait) => {
                     say(&wait.words);
                     drop(turn);
@@ -264,8 +271,8 @@ async fn weigh(
             }
         };
         say(&match asked {
-            Asked::Opinion => format!("reviewing the finding of {first}"),
-            Asked::Verdict => "requesting a verdict".to_owned(),
+            ReviewKind::Opinion => format!("reviewing the finding of {first}"),
+            ReviewKind::Verdict => "requesting a verdict".to_owned(),
         });
         let asker = TranscriptBuilder::now(who, purpose);
         let result = turn.link().model.weigh(&case).await;
@@ -290,9 +297,10 @@ async fn weigh(
         grounding::ground(seen, &raw, policy.redact, hold);
         grounding::mask_all(seen, &raw, &policy);
         prompt_leak::withhold(seen, &persona);
-        let spoken = said.spoken.take();
-        let transcript = spoken
-            .map(|spoken| told.transcript(*spoken, said.model.clone(), &persona, &raw, &policy));
+        let exchange = said.exchange.take();
+        let transcript = exchange.map(|exchange| {
+            told.transcript(*exchange, said.model.clone(), &persona, &raw, &policy)
+        });
         (said, transcript)
     };
     match tokio::task::spawn_blocking(prepare).await {

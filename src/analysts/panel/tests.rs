@@ -14,7 +14,8 @@ use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation
 use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::model::{
-    Answer, Asked, Case, Failure, FramePolicy, Look, Model, Persona, View, Weighed,
+    Failure, FramePolicy, Model, ObserveQuestion, ObserveReply, Persona, Review, ReviewKind,
+    ReviewQuestion, ReviewReply,
 };
 use crate::record::Record;
 use crate::record::settings::StoreSettings;
@@ -39,9 +40,9 @@ impl Peer {
         self.opinions.lock().unwrap().clone()
     }
 
-    fn say(&self, case: &Case) -> Result<Weighed, Failure> {
+    fn say(&self, case: &ReviewQuestion) -> Result<ReviewReply, Failure> {
         match case.asked {
-            Asked::Opinion => {
+            ReviewKind::Opinion => {
                 let put = (case.report.title.clone(), case.report.severity);
                 self.opinions.lock().unwrap().push(put);
                 let mut failures = self.failures.lock().unwrap();
@@ -52,16 +53,16 @@ impl Peer {
                     });
                 }
             }
-            Asked::Verdict => *self.verdicts.lock().unwrap() += 1,
+            ReviewKind::Verdict => *self.verdicts.lock().unwrap() += 1,
         }
-        Ok(Weighed {
-            view: View {
+        Ok(ReviewReply {
+            view: Review {
                 stance: Stance::Confirm,
                 observation: observation("", "", Severity::High),
             },
             usage: Usage::default(),
             model: self.identity(),
-            spoken: None,
+            exchange: None,
         })
     }
 }
@@ -80,11 +81,14 @@ impl Model for Peer {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, _: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(&'a self, _: &'a ObserveQuestion) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         Box::pin(std::future::pending())
     }
 
-    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+    fn weigh<'a>(
+        &'a self,
+        case: &'a ReviewQuestion,
+    ) -> BoxFuture<'a, Result<ReviewReply, Failure>> {
         Box::pin(async move {
             tokio::time::sleep(self.takes).await;
             self.say(case)

@@ -301,7 +301,7 @@ impl AskResponse {
 mod tests {
     use super::*;
     use crate::domain::cost::Usage;
-    use crate::models::model::Replied;
+    use crate::models::model::AskReply;
     use crate::record::store::Hit;
 
     fn hit(seconds: i64, text: &str) -> Hit {
@@ -368,7 +368,7 @@ mod tests {
             "1970-01-01T00:00:30Z team, on the screen: Failed login for root"
         );
         let answered = |answer: Option<&str>, cited| Answered {
-            replied: Replied {
+            replied: AskReply {
                 answer: answer.map(str::to_owned),
                 cited,
                 usage: Usage::default(),

@@ -29,7 +29,8 @@ use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::models::model::{
-    Answer, Case, Failure, FollowUp, FramePolicy, Look, Model, Persona, Seen, Weighed,
+    Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Persona, ReviewQuestion,
+    ReviewReply, Seen,
 };
 use crate::screen::frame::Frame;
 use crate::screen::redact::mask_secrets;
@@ -259,7 +260,10 @@ impl Model for Offline {
         FramePolicy::EveryRead
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         // Milliseconds of work; nothing to wait for.
         let mut seen = Vec::new();
         for frame in &look.frames {
@@ -269,23 +273,26 @@ impl Model for Offline {
                 observation,
             }));
         }
-        let answer = Answer {
+        let answer = ObserveReply {
             seen,
             dropped: 0,
             follow_up: FollowUp::default(),
             usage: Usage::default(),
             model: self.identity(),
-            spoken: None,
+            exchange: None,
         };
         Box::pin(std::future::ready(Ok(answer)))
     }
 
-    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
-        let weighed = Weighed {
+    fn weigh<'a>(
+        &'a self,
+        case: &'a ReviewQuestion,
+    ) -> BoxFuture<'a, Result<ReviewReply, Failure>> {
+        let weighed = ReviewReply {
             view: self.view(case),
             usage: Usage::default(),
             model: self.identity(),
-            spoken: None,
+            exchange: None,
         };
         Box::pin(std::future::ready(Ok(weighed)))
     }

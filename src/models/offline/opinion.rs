@@ -5,17 +5,17 @@
 use super::{Offline, Report, Screen, Windows};
 use crate::domain::finding::{Evidence, Observation, Severity};
 use crate::domain::incident::Stance;
-use crate::models::model::{Asked, Case, View};
+use crate::models::model::{Review, ReviewKind, ReviewQuestion};
 
 impl Offline {
-    pub(super) fn view(&self, case: &Case) -> View {
+    pub(super) fn view(&self, case: &ReviewQuestion) -> Review {
         match case.asked {
-            Asked::Opinion => self.opinion(case),
-            Asked::Verdict => settle(case),
+            ReviewKind::Opinion => self.opinion(case),
+            ReviewKind::Verdict => settle(case),
         }
     }
 
-    fn opinion(&self, case: &Case) -> View {
+    fn opinion(&self, case: &ReviewQuestion) -> Review {
         let lines = case.frame.text.as_deref().unwrap_or_default();
         let screen = Screen::new(lines, case.frame.picture.width, case.frame.picture.height);
         // Reports on this picture alone: earlier ones were not asked about.
@@ -27,7 +27,7 @@ impl Offline {
         };
         let own = own.observation;
         let same = own.category == case.report.category;
-        View {
+        Review {
             stance: if same { Stance::Confirm } else { Stance::Add },
             observation: Observation {
                 detail: format!("{}: {}", own.title, own.detail),
@@ -54,7 +54,7 @@ fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
 /// By counting, as rules can't judge: the report stands unless its quotes are
 /// not on the screen or more dispute it than confirm it; then it weighs what
 /// the mildest of those says.
-fn settle(case: &Case) -> View {
+fn settle(case: &ReviewQuestion) -> Review {
     let count = |stance| {
         let same = case.opinions.iter().filter(|one| one.stance == stance);
         same.count()
@@ -85,8 +85,14 @@ fn settle(case: &Case) -> View {
     view(case, stance, severity, report.confidence * agree, said)
 }
 
-fn view(case: &Case, stance: Stance, severity: Severity, confidence: f32, said: String) -> View {
-    View {
+fn view(
+    case: &ReviewQuestion,
+    stance: Stance,
+    severity: Severity,
+    confidence: f32,
+    said: String,
+) -> Review {
+    Review {
         stance,
         observation: Observation {
             severity,

@@ -31,8 +31,8 @@ use crate::domain::finding::ModelRef;
 use crate::models::http::{self, ClientError, Http};
 use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, Case, CostBound, Failure, Fatal, FramePolicy, Inquiry, Look, Meter, Model, Replied,
-    Weighed,
+    AskQuestion, AskReply, CostBound, Failure, Fatal, FramePolicy, Meter, Model, ObserveQuestion,
+    ObserveReply, ReviewQuestion, ReviewReply,
 };
 use crate::models::prompt;
 use crate::models::request::{ModelRequest, ModelResponse};
@@ -109,17 +109,17 @@ impl OpenAi {
         })
     }
 
-    async fn see(&self, look: &Look) -> Result<Answer, Failure> {
+    async fn see(&self, look: &ObserveQuestion) -> Result<ObserveReply, Failure> {
         let said = self.ask(ModelRequest::about(look)?).await?;
         said.answer(self.identity())
     }
 
-    async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
+    async fn judge(&self, case: &ReviewQuestion) -> Result<ReviewReply, Failure> {
         let said = self.ask(ModelRequest::of(case)).await?;
         said.weighed(case, self.identity())
     }
 
-    async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
+    async fn reply(&self, inquiry: &AskQuestion) -> Result<AskReply, Failure> {
         self.ask(ModelRequest::into(inquiry))
             .await?
             .replied(inquiry)
@@ -357,19 +357,25 @@ impl Model for OpenAi {
         FramePolicy::Newest
     }
 
-    fn most_for_inquiry(&self, inquiry: &Inquiry) -> CostBound {
+    fn most_for_inquiry(&self, inquiry: &AskQuestion) -> CostBound {
         self.most(&ModelRequest::into(inquiry))
     }
 
-    fn answer<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
+    fn answer<'a>(&'a self, inquiry: &'a AskQuestion) -> BoxFuture<'a, Result<AskReply, Failure>> {
         Box::pin(self.reply(inquiry))
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn look<'a>(
+        &'a self,
+        look: &'a ObserveQuestion,
+    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
         Box::pin(self.see(look))
     }
 
-    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+    fn weigh<'a>(
+        &'a self,
+        case: &'a ReviewQuestion,
+    ) -> BoxFuture<'a, Result<ReviewReply, Failure>> {
         Box::pin(self.judge(case))
     }
 
@@ -377,12 +383,12 @@ impl Model for OpenAi {
         "the server scales pictures as it likes: small text may be lost to the model, while OCR and redaction go by the whole picture"
     }
 
-    fn most_for_look(&self, look: &Look) -> CostBound {
+    fn most_for_look(&self, look: &ObserveQuestion) -> CostBound {
         ModelRequest::about(look)
             .map_or_else(|_| CostBound::default(), |request| self.most(&request))
     }
 
-    fn most_for_case(&self, case: &Case) -> CostBound {
+    fn most_for_case(&self, case: &ReviewQuestion) -> CostBound {
         self.most(&ModelRequest::of(case))
     }
 
