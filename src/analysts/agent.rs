@@ -1,5 +1,7 @@
 //! Analysis loop of one analyst: wait, pick, ask, publish.
 
+mod words;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -250,7 +252,7 @@ impl Agent {
             return;
         }
         self.answered_by = turn.place();
-        let who = named(&turn.identity());
+        let who = words::named(&turn.identity());
         let why = self.member.chain.closed(0, &self.context);
         let said = match why.filter(|_| turn.place() > 0) {
             Some(why) => format!("switched to {who}: {why}"),
@@ -266,7 +268,7 @@ impl Agent {
             0 => String::new(),
             _ => {
                 let link = &self.member.chain.links()[place];
-                format!(", by {}", named(&link.model.identity()))
+                format!(", by {}", words::named(&link.model.identity()))
             }
         }
     }
@@ -452,17 +454,8 @@ impl Agent {
                     self.publish(raw, seen.observation, &answer.model, asked)
                         .await;
                 }
-                let what = match found {
-                    0 => "no findings".to_owned(),
-                    1 => "1 finding".to_owned(),
-                    n => format!("{n} findings"),
-                };
-                let missed = match unshown {
-                    0 => String::new(),
-                    1 => ", 1 earlier change not analysed".to_owned(),
-                    n => format!(", {n} earlier changes not analysed"),
-                };
-                self.say(&format!("{at}: {what}{missed} (frame {seq})"));
+                let what = words::analysed(found, unshown);
+                self.say(&format!("{at}: {what} (frame {seq})"));
             }
             Err(failure) => {
                 self.say(&format!("{at}: {failure} (frame {seq})"));
@@ -587,14 +580,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // The runtime is shutting down, and this task with it.
         Err(_) => std::future::pending().await,
-    }
-}
-
-/// A model as people name it.
-fn named(model: &ModelRef) -> String {
-    match model.provider.as_str() {
-        "offline" => "offline rules".to_owned(),
-        _ => model.name.clone(),
     }
 }
 
