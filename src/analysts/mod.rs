@@ -12,6 +12,7 @@ pub mod watchdog;
 
 mod agent;
 mod ask;
+mod budgeted_ask;
 mod changes;
 mod governor;
 mod grounding;

@@ -209,8 +209,8 @@ fn follow_up(answer: &Value) -> FollowUp {
     }
 }
 
-/// Parses an analyst's view of a report of that category.
-pub(super) fn view(text: &str, category: Category) -> Result<Review, Unusable> {
+/// Parses an analyst's review of a report of that category.
+pub(super) fn review(text: &str, category: Category) -> Result<Review, Unusable> {
     let answer = json_of(text).ok_or(Unusable::NotJson)?;
     let stance = word(&answer, "stance");
     let stance = Stance::ALL.into_iter().find(|s| s.as_str() == stance);

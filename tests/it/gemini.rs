@@ -22,8 +22,7 @@ use watchtower::domain::cost::Outcome;
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
 use watchtower::models::model::{
-    Failure, Fatal, Memory, Meter, Model as _, News, ObserveQuestion, ObserveReply, Persona,
-    outcome,
+    Failure, Fatal, Memory, Model as _, News, ObserveQuestion, ObserveReply, Persona, outcome,
 };
 use watchtower::screen::frame::Frame;
 use watchtower::screen::picture::Picture;
@@ -79,13 +78,12 @@ fn panel() -> Panel {
     Panel::parse(&text, "agents.toml").unwrap()
 }
 
-fn look() -> ObserveQuestion {
+fn question() -> ObserveQuestion {
     ObserveQuestion {
         persona: Arc::clone(&panel().agents[0].persona),
         frames: vec![frame()],
         news: News::default(),
         memory: Memory::default(),
-        meter: Meter::default(),
     }
 }
 
@@ -98,6 +96,11 @@ fn settings(server: &FakeGemini) -> GeminiSettings {
 
 fn gemini(server: &FakeGemini) -> Gemini {
     Gemini::new(settings(server)).unwrap()
+}
+
+async fn observe(gemini: &Gemini, question: ObserveQuestion) -> Result<ObserveReply, Failure> {
+    let prepared = gemini.prepare(question.into());
+    gemini.ask(prepared).await?.observed()
 }
 
 /// Expected result of an analysis.
@@ -263,7 +266,7 @@ async fn every_recorded_response_becomes_what_it_is() {
         }
         let gemini = Gemini::new(settings).unwrap();
         for expected in expected {
-            let result = gemini.look(&look()).await;
+            let result = observe(&gemini, question()).await;
             assert_expected(name, expected, &result);
         }
         assert_eq!(server.requests().len(), requests, "{name}");
@@ -282,7 +285,7 @@ async fn look_once(
 ) -> (Result<ObserveReply, Failure>, FakeGemini) {
     let server = FakeGemini::start().await;
     server.script("", replies);
-    let result = gemini(&server).look(&look()).await;
+    let result = observe(&gemini(&server), question()).await;
     assert_eq!(server.faults(), Vec::<String>::new());
     (result, server)
 }
@@ -358,7 +361,7 @@ async fn no_more_tokens_are_asked_for_than_a_model_can_write() {
             max_output_tokens: cap,
             ..settings(&server)
         };
-        let result = Gemini::new(settings).unwrap().look(&look()).await;
+        let result = observe(&Gemini::new(settings).unwrap(), question()).await;
         assert_expected("cut off", Expected::NoAnswer("raise"), &result);
         let sent = server.requests().split_off(before);
         assert_eq!(sent.len(), requests);
@@ -378,7 +381,7 @@ async fn a_continuation_sends_the_token_back_with_the_same_question() {
     // Without end it is given up.
     let server = FakeGemini::start().await;
     server.otherwise(first("resp-continuation"));
-    let result = gemini(&server).look(&look()).await;
+    let result = observe(&gemini(&server), question()).await;
     assert_expected("endless", Expected::NoAnswer("too many parts"), &result);
     assert_eq!(server.requests().len(), 4);
 }
@@ -395,7 +398,7 @@ async fn a_schema_the_server_can_t_serve_is_put_in_words_from_then_on() {
         assert_expected(
             "in words",
             Expected::TheFinding,
-            &gemini.look(&look()).await,
+            &observe(&gemini, question()).await,
         );
     }
     let requests = server.requests();
@@ -455,7 +458,7 @@ async fn a_server_that_isn_t_there_is_trouble_that_may_pass() {
     };
     let gemini = Gemini::new(settings).unwrap();
     let expected = Expected::Transient("failed to connect to 127.0.0.1: ");
-    assert_expected("nobody", expected, &gemini.look(&look()).await);
+    assert_expected("nobody", expected, &observe(&gemini, question()).await);
 }
 
 #[tokio::test]
@@ -468,7 +471,7 @@ async fn with_a_governor_a_429_is_waited_out_and_an_error_backed_off() {
         let mut outcomes = Vec::new();
         for _ in 0..2 {
             let permit = governor.admit(|_| ()).await;
-            let result = gemini.look(&look()).await;
+            let result = observe(&gemini, question()).await;
             permit.settle(&result);
             outcomes.push(outcome(&result));
         }
@@ -498,14 +501,13 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
     let gemini = gemini(&server);
     let panel = panel();
     for agent in &panel.agents {
-        let look = ObserveQuestion {
+        let question = ObserveQuestion {
             persona: Arc::clone(&agent.persona),
             frames: vec![frame_of(1920, 1080)],
             news: News::default(),
             memory: Memory::default(),
-            meter: Meter::default(),
         };
-        gemini.look(&look).await.unwrap();
+        observe(&gemini, question).await.unwrap();
     }
     assert_eq!(server.faults(), Vec::<String>::new());
     let requests = server.requests();
@@ -593,7 +595,9 @@ async fn version_model_and_prefix_are_configurable() {
         model: "gemini-2.5-flash".to_owned(),
         ..settings(&server)
     };
-    Gemini::new(settings).unwrap().look(&look()).await.unwrap();
+    observe(&Gemini::new(settings).unwrap(), question())
+        .await
+        .unwrap();
     let request = server.requests().remove(0);
     assert_eq!(
         request.path,

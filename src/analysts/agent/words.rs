@@ -1,6 +1,16 @@
 //! States of an analyst in words, as people read them.
 
 use crate::domain::finding::ModelRef;
+use crate::models::model::ObserveQuestion;
+
+/// State while the frames of a question are analysed; `by` names the model where
+/// it is not the first.
+pub(super) fn analysing(question: &ObserveQuestion, by: &str) -> String {
+    let newest = question.frames.last();
+    newest.map_or_else(String::new, |newest| {
+        format!("analysing frame {} of {}{by}", newest.seq, newest.stream)
+    })
+}
 
 /// Result of an analysis: number of findings, and of changes before it that no
 /// model was shown.

@@ -14,7 +14,7 @@ use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation
 use crate::domain::metrics::Metrics;
 use crate::media::MediaTime;
 use crate::models::model::{
-    Failure, FramePolicy, Model, ObserveQuestion, ObserveReply, Persona, Review, ReviewKind,
+    Failure, FramePolicy, Model, Persona, Prepared, Question, Reply, Review, ReviewKind,
     ReviewQuestion, ReviewReply,
 };
 use crate::record::Record;
@@ -40,10 +40,10 @@ impl Peer {
         self.opinions.lock().unwrap().clone()
     }
 
-    fn say(&self, case: &ReviewQuestion) -> Result<ReviewReply, Failure> {
-        match case.asked {
+    fn say(&self, question: &ReviewQuestion) -> Result<ReviewReply, Failure> {
+        match question.kind {
             ReviewKind::Opinion => {
-                let put = (case.report.title.clone(), case.report.severity);
+                let put = (question.report.title.clone(), question.report.severity);
                 self.opinions.lock().unwrap().push(put);
                 let mut failures = self.failures.lock().unwrap();
                 if *failures > 0 {
@@ -56,7 +56,7 @@ impl Peer {
             ReviewKind::Verdict => *self.verdicts.lock().unwrap() += 1,
         }
         Ok(ReviewReply {
-            view: Review {
+            review: Review {
                 stance: Stance::Confirm,
                 observation: observation("", "", Severity::High),
             },
@@ -81,17 +81,13 @@ impl Model for Peer {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, _: &'a ObserveQuestion) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
-        Box::pin(std::future::pending())
-    }
-
-    fn weigh<'a>(
-        &'a self,
-        case: &'a ReviewQuestion,
-    ) -> BoxFuture<'a, Result<ReviewReply, Failure>> {
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
         Box::pin(async move {
+            let Question::Review(question) = prepared.question() else {
+                return std::future::pending().await;
+            };
             tokio::time::sleep(self.takes).await;
-            self.say(case)
+            self.say(question).map(Reply::Review)
         })
     }
 

@@ -264,7 +264,8 @@ fn searched(words: &[String], entries: Vec<Entry>) -> AskResponse {
 }
 
 fn by_model(answered: Answered, entries: Vec<Entry>) -> AskResponse {
-    let cited = &answered.replied.cited;
+    let reply = answered.reply;
+    let cited = &reply.cited;
     let citations = entries
         .into_iter()
         .enumerate()
@@ -273,11 +274,11 @@ fn by_model(answered: Answered, entries: Vec<Entry>) -> AskResponse {
         .take(MOST)
         .collect();
     AskResponse {
-        known: answered.replied.answer.is_some(),
-        answer: answered.replied.answer.unwrap_or_else(|| UNSAID.to_owned()),
+        known: reply.answer.is_some(),
+        answer: reply.answer.unwrap_or_else(|| UNSAID.to_owned()),
         citations,
         by: By::Model,
-        model: Some(answered.model),
+        model: Some(reply.model),
         cost: Some(answered.cost),
         note: None,
     }
@@ -368,16 +369,16 @@ mod tests {
             "1970-01-01T00:00:30Z team, on the screen: Failed login for root"
         );
         let answered = |answer: Option<&str>, cited| Answered {
-            replied: AskReply {
+            reply: AskReply {
                 answer: answer.map(str::to_owned),
                 cited,
                 usage: Usage::default(),
-            },
-            model: ModelRef {
-                provider: "gemini".to_owned(),
-                name: "m".to_owned(),
-                version: String::new(),
-                prompt: String::new(),
+                model: ModelRef {
+                    provider: "gemini".to_owned(),
+                    name: "m".to_owned(),
+                    version: String::new(),
+                    prompt: String::new(),
+                },
             },
             cost: Cost::default(),
         };

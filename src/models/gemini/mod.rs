@@ -33,8 +33,7 @@ use crate::domain::finding::ModelRef;
 use crate::models::http::{self, Http};
 use crate::models::images::blocking;
 use crate::models::model::{
-    AskQuestion, AskReply, CostBound, Failure, Fatal, FramePolicy, Meter, Model, ObserveQuestion,
-    ObserveReply, ReviewQuestion, ReviewReply,
+    CostBound, Failure, Fatal, FramePolicy, Meter, Model, Prepared, Question, Reply,
 };
 use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
@@ -113,29 +112,20 @@ impl Gemini {
         })
     }
 
-    async fn see(&self, look: &ObserveQuestion) -> Result<ObserveReply, Failure> {
-        let said = self.ask(ModelRequest::about(look)?).await?;
-        said.answer(self.identity())
+    async fn reply(&self, prepared: &Prepared) -> Result<Reply, Failure> {
+        let content = prepared.request()?;
+        let response = self.exchange(content, prepared.meter()).await?;
+        response.reply(prepared.question(), self.identity())
     }
 
-    async fn judge(&self, case: &ReviewQuestion) -> Result<ReviewReply, Failure> {
-        let said = self.ask(ModelRequest::of(case)).await?;
-        said.weighed(case, self.identity())
-    }
-
-    async fn reply(&self, inquiry: &AskQuestion) -> Result<AskReply, Failure> {
-        self.ask(ModelRequest::into(inquiry))
-            .await?
-            .replied(inquiry)
-    }
-
-    async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
-        let images = request.images().await?;
-        let meter = request.meter;
-        let mut question = GeminiRequest {
-            system: request.system,
-            text: request.text,
-            answer: request.schema,
+    async fn exchange(
+        &self,
+        content: Arc<ModelRequest>,
+        meter: &Meter,
+    ) -> Result<ModelResponse, Failure> {
+        let images = content.images().await?;
+        let mut request = GeminiRequest {
+            content,
             images,
             max_output_tokens: self.settings.max_output_tokens,
             levels: request::knows_thinking_levels(&self.settings.model),
@@ -150,30 +140,30 @@ impl Gemini {
         let mut usage = Usage::default();
         let mut said = String::new();
         loop {
-            let reply = match self.send(&question, &meter).await {
+            let reply = match self.send(&request, meter).await {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Err(Trouble::SchemaRefused) if resends.without_schema() => {
                     tracing::warn!(model = %self.settings.model, "response schema not supported by the server, using a text description");
                     self.schema_refused.store(true, Ordering::Relaxed);
-                    question.schema = false;
+                    request.schema = false;
                     continue;
                 }
                 Err(Trouble::SchemaRefused) => {
                     let reason = "request rejected (400): too many states, without a schema too";
                     return Err(Failure::fatal(Fatal::Request, reason));
                 }
-                Err(Trouble::TooBig) if question.images.whole.is_some() && resends.smaller() => {
-                    let images = Arc::clone(&question.images);
-                    question.images = Arc::new(blocking(move || images.smaller()).await?);
+                Err(Trouble::TooBig) if request.images.whole.is_some() && resends.smaller() => {
+                    let images = Arc::clone(&request.images);
+                    request.images = Arc::new(blocking(move || images.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
-                    return Err(question.images.too_big());
+                    return Err(request.images.too_big());
                 }
             };
             usage = sum(usage, reply.usage);
-            usage.estimated_tokens += question.estimated_tokens(&self.settings.model);
+            usage.estimated_tokens += request.estimated_tokens(&self.settings.model);
             if let Some(version) = reply.model_version {
                 self.remember(version);
             }
@@ -181,22 +171,17 @@ impl Gemini {
             match reply.turn {
                 Turn::Said(text) => {
                     said.push_str(&text);
-                    let GeminiRequest {
-                        system,
-                        text,
-                        images,
-                        ..
-                    } = question;
-                    return Ok(ModelResponse::new(system, text, said, &images, usage));
+                    let (content, images) = (&request.content, &request.images);
+                    return Ok(ModelResponse::new(content, said, images, usage));
                 }
                 Turn::More { text, token } if resends.continued() => {
                     said.push_str(&text);
-                    question.token = Some(token);
+                    request.token = Some(token);
                     continue;
                 }
                 Turn::Silent if resends.silent() => {}
-                Turn::CutOff if question.can_have_more_tokens() && resends.cut_off() => {
-                    question.double_tokens();
+                Turn::CutOff if request.can_have_more_tokens() && resends.cut_off() => {
+                    request.double_tokens();
                 }
                 Turn::Malformed if resends.malformed() => {}
                 Turn::Refused(reason) => return Err(Failure::Refused { reason }),
@@ -206,12 +191,12 @@ impl Gemini {
                 }
             }
             said.clear();
-            question.token = None;
+            request.token = None;
         }
     }
 
-    async fn send(&self, question: &GeminiRequest, meter: &Meter) -> Result<GeminiReply, Trouble> {
-        let parts = question.clone();
+    async fn send(&self, request: &GeminiRequest, meter: &Meter) -> Result<GeminiReply, Trouble> {
+        let parts = request.clone();
         // Megabytes of base64 to write: not on an async worker.
         let body = blocking(move || parts.body())
             .await
@@ -240,8 +225,8 @@ impl Gemini {
         }
     }
 
-    fn most(&self, request: &ModelRequest) -> CostBound {
-        request.most(self.settings.max_output_tokens, |frame, parts| {
+    fn bound(&self, request: &ModelRequest) -> CostBound {
+        request.cost_bound(self.settings.max_output_tokens, |frame, parts| {
             let (width, height) = (frame.picture.width, frame.picture.height);
             request::most_picture_tokens(width, height, parts)
         })
@@ -306,35 +291,17 @@ impl Model for Gemini {
         FramePolicy::Newest
     }
 
-    fn most_for_look(&self, look: &ObserveQuestion) -> CostBound {
-        ModelRequest::about(look)
-            .map_or_else(|_| CostBound::default(), |request| self.most(&request))
+    fn prepare(&self, question: Question) -> Prepared {
+        Prepared::new(question).prompted()
     }
 
-    fn most_for_case(&self, case: &ReviewQuestion) -> CostBound {
-        self.most(&ModelRequest::of(case))
+    fn cost_bound(&self, prepared: &Prepared) -> CostBound {
+        let request = prepared.request();
+        request.map_or_else(|_| CostBound::default(), |request| self.bound(&request))
     }
 
-    fn most_for_inquiry(&self, inquiry: &AskQuestion) -> CostBound {
-        self.most(&ModelRequest::into(inquiry))
-    }
-
-    fn answer<'a>(&'a self, inquiry: &'a AskQuestion) -> BoxFuture<'a, Result<AskReply, Failure>> {
-        Box::pin(self.reply(inquiry))
-    }
-
-    fn look<'a>(
-        &'a self,
-        look: &'a ObserveQuestion,
-    ) -> BoxFuture<'a, Result<ObserveReply, Failure>> {
-        Box::pin(self.see(look))
-    }
-
-    fn weigh<'a>(
-        &'a self,
-        case: &'a ReviewQuestion,
-    ) -> BoxFuture<'a, Result<ReviewReply, Failure>> {
-        Box::pin(self.judge(case))
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
+        Box::pin(async move { self.reply(&prepared).await })
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

@@ -1,4 +1,4 @@
-//! A question as the body of a chat completion.
+//! Body of a chat completion.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::schema::JsonSchema;
 use crate::models::images::{Closeup, ImageSet};
 use crate::models::model::{Failure, Fatal};
+use crate::models::request::ModelRequest;
 use crate::models::settings::Thinking;
 
 /// Ways to ask for the shape of the answer. Not every server takes all of
@@ -55,10 +56,8 @@ impl Format {
 
 pub(super) struct ChatRequest {
     pub model: String,
-    pub system: String,
-    pub text: String,
-    /// In the dialect that Gemini takes.
-    pub schema: &'static Value,
+    /// With the schema in the dialect that Gemini takes.
+    pub content: Arc<ModelRequest>,
     pub images: Arc<ImageSet>,
     pub max_tokens: u32,
     /// Flag: the bound goes by the name that newer models of OpenAI take.
@@ -106,9 +105,9 @@ impl ChatRequest {
             parts.push(json!({"type": "text", "text": title(number, closeup)}));
             parts.push(picture(&closeup.base64));
         }
-        let schema = JsonSchema::of(self.schema, self.format != Format::Unbounded);
+        let schema = JsonSchema::of(self.content.schema, self.format != Format::Unbounded);
         let named = matches!(self.format, Format::Schema | Format::Unbounded);
-        let mut text = self.text.clone();
+        let mut text = self.content.text.clone();
         if !named {
             text.push_str("\n\nAnswer with one JSON object of this schema and nothing else: ");
             text.push_str(&schema.to_string());
@@ -118,7 +117,7 @@ impl ChatRequest {
         let body = Body {
             model: &self.model,
             messages: [
-                json!({"role": "system", "content": self.system}),
+                json!({"role": "system", "content": self.content.system}),
                 json!({"role": "user", "content": parts}),
             ],
             stream: false,
@@ -162,9 +161,12 @@ mod tests {
     fn question(schema: &'static Value, format: Format) -> ChatRequest {
         ChatRequest {
             model: "m".to_owned(),
-            system: "s".to_owned(),
-            text: "t".to_owned(),
-            schema,
+            content: Arc::new(ModelRequest {
+                system: "s".to_owned(),
+                text: "t".to_owned(),
+                picture: None,
+                schema,
+            }),
             images: Arc::default(),
             max_tokens: 100,
             completion_tokens: false,
