@@ -248,7 +248,7 @@ impl Cassette {
             return Err(Failure::no_answer(failure.as_str()));
         }
         let seen = track.observations.iter().map(|observation| Seen {
-            frame: Arc::clone(frame),
+            frame: frame.clone(),
             observation: observation.clone(),
         });
         Ok(Reply::Observe(ObserveReply {
@@ -334,7 +334,7 @@ mod tests {
             };
             let reply = ObserveReply {
                 seen: vec![Seen {
-                    frame: Arc::clone(&question.frames[0]),
+                    frame: question.frames[0].clone(),
                     observation,
                 }],
                 dropped: 0,

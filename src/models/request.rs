@@ -83,7 +83,7 @@ impl ModelRequest {
     fn of(question: &Question) -> Result<Self, Failure> {
         Ok(match question {
             Question::Observe(question) => {
-                let frame = question.frames.last().map(Arc::clone);
+                let frame = question.frames.last().cloned();
                 let frame = frame.ok_or_else(no_picture)?;
                 Self {
                     system: prompt::system(&question.persona),
@@ -97,7 +97,7 @@ impl ModelRequest {
                 Self {
                     system: panel_prompt::system(question),
                     text: panel_prompt::question(question),
-                    picture: Some((Arc::clone(&question.frame), regions)),
+                    picture: Some((question.frame.clone(), regions)),
                     schema: panel_prompt::schema(),
                 }
             }
@@ -168,7 +168,7 @@ impl ModelResponse {
                 pictures: images.sent(),
                 answer,
             },
-            frame: images.whole.as_ref().map(|whole| Arc::clone(&whole.frame)),
+            frame: images.whole.as_ref().map(|whole| whole.frame.clone()),
             usage,
         }
     }

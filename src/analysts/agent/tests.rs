@@ -84,7 +84,7 @@ impl Model for Scripted {
                 Some(ScriptStep::Fail(failure)) => return Err(failure),
                 Some(ScriptStep::Panic) => panic!("as the script says"),
                 Some(ScriptStep::Report(title)) => vec![Seen {
-                    frame: Arc::clone(question.frames.last().unwrap()),
+                    frame: question.frames.last().unwrap().clone(),
                     observation: observation(title),
                 }],
             };

@@ -107,7 +107,7 @@ impl Offline {
         for frame in &question.frames {
             let observations = self.observe(frame).into_iter();
             seen.extend(observations.map(|observation| Seen {
-                frame: Arc::clone(frame),
+                frame: frame.clone(),
                 observation,
             }));
         }
