@@ -5,10 +5,15 @@
 //! is, its worst cost is reserved and kept for a restart, the model is asked,
 //! and gate and budget are settled.
 //!
-//! Callers differ in what they do without room in the budget
-//! ([`AskTerms::wait_for_room`]) and with a failure: an analyst puts its frame to
-//! the next model of the chain, the panel counts it as no opinion, and a person
-//! is told it.
+//! Callers differ for a reason:
+//!
+//! | | frame (`agent`) | review (`panel`) | person's question (`ask`) |
+//! |---|---|---|---|
+//! | no model can be asked | waits | waits | fails: a person is told at once |
+//! | no room in the budget | waits 5 s at most, then takes the newest frame | waits as long as the budget says | fails |
+//! | failure | next model of the chain, where that may help | counts as no opinion, asked again later | is told |
+//! | time limit | the model's own | 180 s with all waiting | 45 s with all waiting |
+//! | transcript | of an answer with findings | of each review | none |
 
 use std::sync::Arc;
 use std::time::Duration;
