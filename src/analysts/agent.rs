@@ -1,5 +1,7 @@
 //! Analysis loop of one analyst: wait, pick, ask, publish.
 
+mod words;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +10,21 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::budgeted_ask::{AskSpan, AskTerms, ModelLease};
 use super::memory::Memories;
 use super::panel::PanelQueue;
 use super::{AgentContext, AgentSpec, grounding};
-use crate::analysts::budget::Step;
+use crate::analysts::budget::{Step, Wait};
 use crate::analysts::changes::Looked;
-use crate::analysts::model_chain::{ChainLink, ModelLease};
-use crate::analysts::transcripts::{AskedTranscript, TranscriptBuilder};
+use crate::analysts::model_chain::ChainLink;
+use crate::analysts::transcripts::TranscriptBuilder;
 use crate::analysts::{changes, prompt_leak, transcripts};
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Finding, FrameRef, ModelRef, Observation};
 use crate::domain::transcript::{Purpose, RawExchange, Transcript};
 use crate::models::model::{
-    Answer, Failure, Fatal, FollowUp, FramePolicy, Look, MOST_REMEMBERED, Memory, Meter, outcome,
+    Failure, Fatal, FollowUp, FramePolicy, MOST_REMEMBERED, Memory, ObserveQuestion, ObserveReply,
+    Reply, outcome,
 };
 use crate::record::store::{AskedOf, FindingQuery, Publication};
 use crate::screen::frame::Frame;
@@ -32,16 +36,16 @@ const WRITE_AGAIN: Duration = Duration::from_secs(2);
 /// While a budget by hour or day is used up somebody else may be asked soon.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// A question, and what came of it.
+/// Settled question about a stream.
 #[derive(Debug)]
-struct Asked {
-    /// Place in the mind of the thinker asked.
+struct Analysis {
+    /// Place in the chain of the model asked.
     place: usize,
     /// The pictures shown, as they were before anything was hidden.
     picked: Vec<Arc<Frame>>,
     memory: Memory,
-    result: Result<Answer, Failure>,
-    told: AskedTranscript,
+    result: Result<ObserveReply, Failure>,
+    span: AskSpan,
 }
 
 /// An analyst at work.
@@ -56,7 +60,7 @@ pub struct Agent {
     last: Option<StreamName>,
     /// Failure last reported, so that it is said once.
     complaint: Option<String>,
-    /// The place in its mind of who answered last.
+    /// Place in its chain of the model that answered last.
     answered_by: usize,
     /// Where others hear of what it reports.
     table: Option<PanelQueue>,
@@ -122,52 +126,45 @@ impl Agent {
         }
     }
 
-    /// Looks once, if there is anything new to look at. What the first of its
-    /// mind can't answer is put to the next.
+    /// Looks once, if there is anything new to look at. What the first model of
+    /// its chain can't answer is put to the next.
     pub async fn look(&mut self) -> bool {
         if self.pick_for_now().is_none() {
             return false;
         }
         self.context.board.wanting(self.name());
         let mut from = 0;
-        let mut unanswered: Option<Asked> = None;
+        let mut unanswered: Option<Analysis> = None;
         loop {
             // Admission may take long; what is newest is decided after it.
-            let turn = self
+            let lease = self
                 .member
                 .chain
                 .turn(from, &self.context, |state| self.say(state));
-            let mut turn = turn.await;
+            let lease = lease.await;
             if from == 0 || self.member.chain.closed(0, &self.context).is_some() {
-                self.announce(&turn).await;
+                self.announce(&lease).await;
             }
-            let Some((mut look, picked)) = self.question(turn.link()).await else {
-                drop(turn);
-                let Some(asked) = unanswered else {
+            let Some((question, picked)) = self.question(lease.link()).await else {
+                drop(lease);
+                let Some(analysis) = unanswered else {
                     return false;
                 };
-                self.conclude(asked).await;
+                self.conclude(analysis).await;
                 return true;
             };
-            let most = turn.link().model.most_for_look(&look);
-            match turn.reserve(most, &self.context).await {
-                Ok(meter) => look.meter = meter,
-                Err(wait) => {
-                    self.say(&wait.words);
-                    drop(turn);
-                    tokio::time::sleep(wait.length.min(LONGEST_WAIT)).await;
-                    continue;
-                }
-            }
-            let asked = self.ask(turn, look, picked).await;
-            self.count(&asked);
-            match self.next(&asked) {
+            let Ok(analysis) = self.ask(lease, question, picked).await else {
+                // By now there may be a newer picture.
+                continue;
+            };
+            self.count(&analysis);
+            match self.next(&analysis) {
                 Some(next) => {
-                    unanswered = Some(asked);
+                    unanswered = Some(analysis);
                     from = next;
                 }
                 None => {
-                    self.conclude(asked).await;
+                    self.conclude(analysis).await;
                     return true;
                 }
             }
@@ -176,7 +173,7 @@ impl Agent {
 
     /// Request that a model of the chain would be sent now, and its frames
     /// before redaction.
-    async fn question(&mut self, link: &ChainLink) -> Option<(Look, Vec<Arc<Frame>>)> {
+    async fn question(&mut self, link: &ChainLink) -> Option<(ObserveQuestion, Vec<Arc<Frame>>)> {
         let picked = self.pick(link)?;
         // Redacted frames: nothing that must not leave goes to the model.
         let frames: Vec<_> = picked
@@ -193,40 +190,42 @@ impl Agent {
         if link.is_hosted() && self.context.budget.step() >= Step::FewerRegions {
             news.regions.clear();
         }
-        let look = Look {
+        let question = ObserveQuestion {
             persona: Arc::clone(&self.member.config.persona),
             news,
             frames,
             memory,
-            meter: Meter::default(),
         };
-        Some((look, picked))
+        Some((question, picked))
     }
 
-    async fn ask(&self, turn: ModelLease, look: Look, picked: Vec<Arc<Frame>>) -> Asked {
-        let place = turn.place();
-        if let Some(newest) = look.frames.last() {
-            self.say(&format!(
-                "analysing frame {} of {}{}",
-                newest.seq,
-                newest.stream,
-                self.by(place)
-            ));
-        }
-        let asker = TranscriptBuilder::now(self.name(), Purpose::Look);
-        let result = turn.link().model.look(&look).await;
-        let cost = turn.settle(&result);
-        Asked {
-            place,
+    /// Fails when the budget has no room, once it has waited for some.
+    async fn ask(
+        &self,
+        lease: ModelLease,
+        question: ObserveQuestion,
+        picked: Vec<Arc<Frame>>,
+    ) -> Result<Analysis, Wait> {
+        let memory = question.memory.clone();
+        let terms = AskTerms {
+            state: words::analysing(&question, &self.by(lease.place())),
+            wait_for_room: Some(LONGEST_WAIT),
+        };
+        let say = |state: &str| self.say(state);
+        let asked = lease
+            .ask(question.into(), &self.context, terms, say)
+            .await?;
+        Ok(Analysis {
+            place: asked.place,
             picked,
-            memory: look.memory,
-            result,
-            told: asker.answered(cost),
-        }
+            memory,
+            result: asked.result.and_then(Reply::observed),
+            span: asked.span,
+        })
     }
 
-    /// Picks the thinker to be asked instead.
-    fn next(&self, asked: &Asked) -> Option<usize> {
+    /// Picks the model to be asked instead.
+    fn next(&self, asked: &Analysis) -> Option<usize> {
         let chain = &self.member.chain;
         let instead = match asked.result.as_ref().err()? {
             // Another one may have an answer to the very same picture.
@@ -243,14 +242,14 @@ impl Agent {
     }
 
     /// Says in log and output who answers from now on, once.
-    async fn announce(&mut self, turn: &ModelLease) {
-        if turn.place() == self.answered_by {
+    async fn announce(&mut self, lease: &ModelLease) {
+        if lease.place() == self.answered_by {
             return;
         }
-        self.answered_by = turn.place();
-        let who = named(&turn.identity());
+        self.answered_by = lease.place();
+        let who = words::named(&lease.identity());
         let why = self.member.chain.closed(0, &self.context);
-        let said = match why.filter(|_| turn.place() > 0) {
+        let said = match why.filter(|_| lease.place() > 0) {
             Some(why) => format!("switched to {who}: {why}"),
             None => format!("switched back to {who}"),
         };
@@ -258,13 +257,13 @@ impl Agent {
         self.context.findings.note(self.name(), &said).await;
     }
 
-    /// Names the thinker that answers, where that is not the first.
+    /// Names the model that answers, where that is not the first.
     fn by(&self, place: usize) -> String {
         match place {
             0 => String::new(),
             _ => {
                 let link = &self.member.chain.links()[place];
-                format!(", by {}", named(&link.model.identity()))
+                format!(", by {}", words::named(&link.model.identity()))
             }
         }
     }
@@ -373,7 +372,7 @@ impl Agent {
     }
 
     /// Counts an answer and what it has cost.
-    fn count(&self, asked: &Asked) {
+    fn count(&self, asked: &Analysis) {
         let outcome = outcome(&asked.result);
         let (name, metrics) = (self.name(), &self.context.metrics);
         metrics.answer(name, outcome);
@@ -394,14 +393,14 @@ impl Agent {
     }
 
     /// Publishes what was seen, and says what it was.
-    async fn conclude(&mut self, asked: Asked) {
-        let Asked {
+    async fn conclude(&mut self, analysis: Analysis) {
+        let Analysis {
             place,
             picked,
             memory,
             result,
-            told,
-        } = asked;
+            span,
+        } = analysis;
         let Some(raw) = picked.last() else {
             return;
         };
@@ -436,9 +435,11 @@ impl Agent {
                 let found = answer.seen.len();
                 self.follow_up(&frame.stream, &memory, answer.follow_up)
                     .await;
-                let mut shares = told.cost().parts(found);
-                let transcript = match answer.spoken.filter(|_| found > 0) {
-                    Some(spoken) => Some(self.transcript(*spoken, told, &answer.model, raw).await),
+                let mut shares = span.cost.parts(found);
+                let transcript = match answer.exchange.filter(|_| found > 0) {
+                    Some(exchange) => {
+                        Some(self.transcript(*exchange, span, &answer.model, raw).await)
+                    }
                     None => None,
                 };
                 for seen in answer.seen {
@@ -451,17 +452,8 @@ impl Agent {
                     self.publish(raw, seen.observation, &answer.model, asked)
                         .await;
                 }
-                let what = match found {
-                    0 => "no findings".to_owned(),
-                    1 => "1 finding".to_owned(),
-                    n => format!("{n} findings"),
-                };
-                let missed = match unshown {
-                    0 => String::new(),
-                    1 => ", 1 earlier change not analysed".to_owned(),
-                    n => format!(", {n} earlier changes not analysed"),
-                };
-                self.say(&format!("{at}: {what}{missed} (frame {seq})"));
+                let what = words::analysed(found, unshown);
+                self.say(&format!("{at}: {what} (frame {seq})"));
             }
             Err(failure) => {
                 self.say(&format!("{at}: {failure} (frame {seq})"));
@@ -545,15 +537,17 @@ impl Agent {
 
     async fn transcript(
         &self,
-        spoken: RawExchange,
-        told: AskedTranscript,
+        exchange: RawExchange,
+        span: AskSpan,
         model: &ModelRef,
         frame: &Arc<Frame>,
     ) -> Arc<Transcript> {
         let policy = self.member.chain.policy();
         let (model, frame) = (model.clone(), Arc::clone(frame));
         let persona = Arc::clone(&self.member.config.persona);
-        blocking(move || Arc::new(told.transcript(spoken, model, &persona, &frame, &policy))).await
+        let builder = TranscriptBuilder::new(self.name(), Purpose::Look, span);
+        blocking(move || Arc::new(builder.transcript(exchange, model, &persona, &frame, &policy)))
+            .await
     }
 
     /// Says in log and output what keeps it from looking: once, not each time.
@@ -585,14 +579,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // The runtime is shutting down, and this task with it.
         Err(_) => std::future::pending().await,
-    }
-}
-
-/// A model as people name it.
-fn named(model: &ModelRef) -> String {
-    match model.provider.as_str() {
-        "offline" => "offline rules".to_owned(),
-        _ => model.name.clone(),
     }
 }
 

@@ -9,8 +9,9 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
+use super::budgeted_ask::AskTerms;
 use super::{AgentContext, AgentSet};
-use crate::models::model::{Answered, Failure, Inquiry, Meter, QuestionAnswerer};
+use crate::models::model::{Answered, AskQuestion, Failure, QuestionAnswerer, Reply};
 
 /// A person waits.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -43,28 +44,27 @@ impl AskService {
         };
         let policy = chain.policy();
         let masked = |text: String| policy.masked(&text);
-        let mut inquiry = Inquiry {
+        let question = AskQuestion {
             question: masked(question),
             record: record.into_iter().map(masked).collect(),
             now: Timestamp::now(),
-            meter: Meter::default(),
         };
         let asking = async {
             if let Some(why) = chain.closed(0, &self.context) {
                 return Err(Failure::no_answer(why));
             }
-            let mut turn = chain.turn(0, &self.context, |_| {}).await;
-            let model = turn.link().model.clone();
-            let most = model.most_for_inquiry(&inquiry);
-            let reserved = turn.reserve(most, &self.context).await;
-            inquiry.meter = reserved.map_err(|wait| Failure::no_answer(wait.words))?;
-            let result = model.answer(&inquiry).await;
-            let cost = turn.settle(&result);
-            let model = model.identity();
-            result.map(|replied| Answered {
-                replied,
-                model,
-                cost,
+            let lease = chain.turn(0, &self.context, |_| {}).await;
+            // No status shows it, and no transcript is kept of it.
+            let terms = AskTerms {
+                state: String::new(),
+                wait_for_room: None,
+            };
+            let asked = lease.ask(question.into(), &self.context, terms, |_| {});
+            let asked = asked.await.map_err(|wait| Failure::no_answer(wait.words))?;
+            let reply = asked.result.and_then(Reply::answered)?;
+            Ok(Answered {
+                reply,
+                cost: asked.span.cost,
             })
         };
         let late = Failure::no_answer(format!("no answer within {} s", PATIENCE.as_secs()));

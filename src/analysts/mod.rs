@@ -13,6 +13,7 @@ pub mod watchdog;
 
 mod agent;
 mod ask;
+mod budgeted_ask;
 mod changes;
 mod governor;
 mod grounding;

@@ -7,18 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::governor::Permit;
+use super::budgeted_ask::ModelLease;
 use super::{AgentContext, Governor, Policy};
-use crate::analysts::budget::{Reserved, Wait};
 use crate::analysts::settings::Priority;
-use crate::domain::finding::ModelRef;
-use crate::domain::transcript::Cost;
-use crate::models::model::{CostBound, Failure, Meter, Model};
+use crate::models::model::Model;
 
 /// Between two looks at whether somebody else could be asked by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A model, who limits the asking of it, and what it may be shown.
+/// Model of a chain, with the governor of its requests and the policy of what it
+/// may be shown.
 #[derive(Debug, Clone)]
 pub struct ChainLink {
     pub model: Arc<dyn Model>,
@@ -34,7 +32,7 @@ impl ChainLink {
     }
 }
 
-/// Never empty. Cheap to clone; clones are the same mind.
+/// Ordered models, never empty. Cheap to clone; clones are the same chain.
 #[derive(Debug, Clone)]
 pub struct ModelChain {
     links: Arc<[ChainLink]>,
@@ -48,7 +46,7 @@ impl PartialEq for ModelChain {
 }
 
 impl ModelChain {
-    /// `first`, and those who are asked when it can't be.
+    /// Chain of `first`, and those that are asked when it can't be.
     pub fn new(first: ChainLink, fallback: Vec<ChainLink>, priority: Priority) -> Self {
         Self {
             links: std::iter::once(first).chain(fallback).collect(),
@@ -86,7 +84,7 @@ impl ModelChain {
         &self.links[self.place(0, context)]
     }
 
-    /// Why one of them is not to be asked now, for more than the moment.
+    /// Reason not to ask the model at that place now, for more than the moment.
     pub(super) fn closed(&self, place: usize, context: &AgentContext) -> Option<String> {
         let governor = self.links[place].governor.as_ref()?;
         let over_budget = context.budget.refuses(self.priority);
@@ -116,12 +114,7 @@ impl ModelChain {
         loop {
             let place = self.place(from, context);
             let link = &self.links[place];
-            let turn = |permit| ModelLease {
-                link: link.clone(),
-                place,
-                permit,
-                reserved: None,
-            };
+            let turn = |permit| ModelLease::new(link.clone(), place, permit);
             let Some(governor) = &link.governor else {
                 return turn(None);
             };
@@ -144,55 +137,5 @@ impl ModelChain {
                 }
             }
         }
-    }
-}
-
-/// The right to ask one of them. Dropping it gives it back.
-#[derive(Debug)]
-pub(super) struct ModelLease {
-    link: ChainLink,
-    place: usize,
-    permit: Option<Permit>,
-    reserved: Option<Reserved>,
-}
-
-impl ModelLease {
-    pub(super) fn link(&self) -> &ChainLink {
-        &self.link
-    }
-
-    /// Its place in the order.
-    pub(super) fn place(&self) -> usize {
-        self.place
-    }
-
-    pub(super) fn identity(&self) -> ModelRef {
-        self.link.model.identity()
-    }
-
-    /// Sets aside what it may cost, and keeps that for a restart, before
-    /// anything is sent.
-    pub(super) async fn reserve(
-        &mut self,
-        most: CostBound,
-        context: &AgentContext,
-    ) -> Result<Meter, Wait> {
-        if !self.link.is_hosted() {
-            return Ok(Meter::default());
-        }
-        let reserved = context.budget.reserve(&self.identity(), most)?;
-        let meter = reserved.meter();
-        self.reserved = Some(reserved);
-        crate::analysts::budget::persist::keep(context).await;
-        Ok(meter)
-    }
-
-    /// Tells how it went, and hears what it took.
-    pub(super) fn settle<T>(self, result: &Result<T, Failure>) -> Cost {
-        if let Some(permit) = self.permit {
-            permit.settle(result);
-        }
-        let cost = self.reserved.as_ref().map(Reserved::cost);
-        cost.unwrap_or_default()
     }
 }

@@ -2,69 +2,43 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Policy;
+use super::budgeted_ask::AskSpan;
 use super::grounding::Masks;
 use crate::analysts::prompt_leak::Instructions;
 use crate::domain::finding::ModelRef;
-use crate::domain::transcript::{Cost, Purpose, RawExchange, Transcript};
+use crate::domain::transcript::{Purpose, RawExchange, Transcript};
 use crate::models::model::Persona;
 use crate::screen::frame::Frame;
 use crate::screen::picture::Still;
 use crate::screen::redact::Redact;
 
-/// Asking agent, purpose and start time; made before the request is sent.
+/// Metadata of a transcript: asking agent, purpose, times and cost.
 #[derive(Debug)]
 pub(super) struct TranscriptBuilder {
     agent: String,
     purpose: Purpose,
-    asked_at: Timestamp,
-    began: Instant,
-}
-
-/// Metadata of an answered request: asking agent, duration in ms and cost.
-#[derive(Debug)]
-pub(super) struct AskedTranscript {
-    asker: TranscriptBuilder,
-    took_ms: u64,
-    cost: Cost,
+    span: AskSpan,
 }
 
 impl TranscriptBuilder {
-    pub(super) fn now(agent: &str, purpose: Purpose) -> Self {
+    pub(super) fn new(agent: &str, purpose: Purpose, span: AskSpan) -> Self {
         Self {
             agent: agent.to_owned(),
             purpose,
-            asked_at: Timestamp::now(),
-            began: Instant::now(),
+            span,
         }
-    }
-
-    pub(super) fn answered(self, cost: Cost) -> AskedTranscript {
-        let took = self.began.elapsed().as_millis();
-        AskedTranscript {
-            asker: self,
-            took_ms: u64::try_from(took).unwrap_or(u64::MAX),
-            cost,
-        }
-    }
-}
-
-impl AskedTranscript {
-    pub(super) fn cost(&self) -> Cost {
-        self.cost
     }
 
     /// With the secrets of its picture masked, and nothing of what the persona
     /// is told. Costs CPU: call it off the async workers.
     pub(super) fn transcript(
         self,
-        spoken: RawExchange,
+        exchange: RawExchange,
         model: ModelRef,
         persona: &Persona,
         frame: &Arc<Frame>,
@@ -76,7 +50,7 @@ impl AskedTranscript {
             mut question,
             pictures,
             answer,
-        } = spoken;
+        } = exchange;
         masks.hide(&mut question);
         let instructions = Instructions::of(persona);
         let answer = cleaned(&answer, &|text| {
@@ -86,16 +60,16 @@ impl AskedTranscript {
         let sum = Sha256::digest(system);
         Transcript {
             id: Uuid::now_v7(),
-            agent: self.asker.agent,
-            purpose: self.asker.purpose,
-            asked_at: self.asker.asked_at,
-            took_ms: self.took_ms,
+            agent: self.agent,
+            purpose: self.purpose,
+            asked_at: self.span.asked_at,
+            took_ms: self.span.took_ms,
             model,
             instructions_sha256: hex::encode(sum),
             question,
             pictures,
             answer,
-            cost: self.cost,
+            cost: self.span.cost,
         }
     }
 }

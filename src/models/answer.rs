@@ -13,7 +13,7 @@ use crate::domain::finding::{
     Category, Evidence, ModelRef, Observation, Severity, is_technique, printable,
 };
 use crate::domain::incident::Stance;
-use crate::models::model::{Answer, Failure, FollowUp, MOST_REMEMBERED, Seen, View};
+use crate::models::model::{Failure, FollowUp, MOST_REMEMBERED, ObserveReply, Review, Seen};
 use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 use crate::models::written::json_of;
 use crate::screen::frame::Frame;
@@ -134,7 +134,7 @@ pub(super) fn conclude(
     frame: &Arc<Frame>,
     usage: Usage,
     model: ModelRef,
-) -> Result<Answer, Failure> {
+) -> Result<ObserveReply, Failure> {
     let findings = parse(text).map_err(|unusable| Failure::NoAnswer {
         reason: unusable.to_string(),
         dropped: match unusable {
@@ -146,13 +146,13 @@ pub(super) fn conclude(
         frame: Arc::clone(frame),
         observation,
     });
-    Ok(Answer {
+    Ok(ObserveReply {
         seen: seen.collect(),
         dropped: findings.dropped,
         follow_up: findings.follow_up,
         usage,
         model,
-        spoken: None,
+        exchange: None,
     })
 }
 
@@ -209,8 +209,8 @@ fn follow_up(answer: &Value) -> FollowUp {
     }
 }
 
-/// Parses an analyst's view of a report of that category.
-pub(super) fn view(text: &str, category: Category) -> Result<View, Unusable> {
+/// Parses an analyst's review of a report of that category.
+pub(super) fn review(text: &str, category: Category) -> Result<Review, Unusable> {
     let answer = json_of(text).ok_or(Unusable::NotJson)?;
     let stance = word(&answer, "stance");
     let stance = Stance::ALL.into_iter().find(|s| s.as_str() == stance);
@@ -225,7 +225,7 @@ pub(super) fn view(text: &str, category: Category) -> Result<View, Unusable> {
         mitre: Vec::new(),
         recommended_action: String::new(),
     };
-    Ok(View {
+    Ok(Review {
         stance: stance.ok_or(Unusable::Shape)?,
         observation,
     })

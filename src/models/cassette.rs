@@ -14,11 +14,13 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::prompt;
 use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{ModelRef, Observation};
-use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};
+use crate::models::model::{
+    Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Prepared, Question,
+    Reply, Seen,
+};
 use crate::screen::frame::Frame;
 
 /// Largest distance of a recorded answer from the moment asked for, in
@@ -106,14 +108,23 @@ impl Model for Recording {
         self.inner.frame_policy()
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn prepare(&self, question: Question) -> Prepared {
+        // What was asked is on the tape, whether the model is sent it or not.
+        self.inner.prepare(question).prompted()
+    }
+
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
         Box::pin(async move {
-            let answer = self.inner.look(look).await;
-            if let Some(frame) = look.frames.last() {
-                self.tape
-                    .write(&track(look, frame, &answer, self.identity()));
+            let asked = prepared.clone();
+            let Question::Observe(question) = asked.question() else {
+                return Err(asked.question().unsupported());
+            };
+            let reply = self.inner.ask(prepared).await.and_then(Reply::observed);
+            if let (Some(frame), Ok(sum)) = (question.frames.last(), sum_of(&asked)) {
+                let track = track(question, frame, sum, &reply, self.identity());
+                self.tape.write(&track);
             }
-            answer
+            reply.map(Reply::Observe)
         })
     }
 
@@ -122,23 +133,29 @@ impl Model for Recording {
     }
 }
 
-fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: ModelRef) -> Track {
+fn track(
+    question: &ObserveQuestion,
+    frame: &Frame,
+    asked: String,
+    reply: &Result<ObserveReply, Failure>,
+    model: ModelRef,
+) -> Track {
     let mut track = Track {
-        agent: look.persona.name.clone(),
+        agent: question.persona.name.clone(),
         pts_ms: frame.pts.ms(),
-        asked: asked(look, frame),
+        asked,
         model,
         prompt_tokens: 0,
         output_tokens: 0,
         observations: Vec::new(),
         failure: None,
     };
-    match answer {
-        Ok(answer) => {
-            track.model = answer.model.clone();
-            track.prompt_tokens = answer.usage.prompt_tokens;
-            track.output_tokens = answer.usage.output_tokens;
-            let seen = answer.seen.iter().map(|seen| seen.observation.clone());
+    match reply {
+        Ok(reply) => {
+            track.model = reply.model.clone();
+            track.prompt_tokens = reply.usage.prompt_tokens;
+            track.output_tokens = reply.usage.output_tokens;
+            let seen = reply.seen.iter().map(|seen| seen.observation.clone());
             track.observations = seen.collect();
         }
         Err(failure) => track.failure = Some(failure.to_string()),
@@ -146,16 +163,19 @@ fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: Mo
     track
 }
 
-/// Key of a question: SHA-256 of everything the model is sent, in hex.
-fn asked(look: &Look, frame: &Frame) -> String {
+/// Key of a question: SHA-256 of everything the model is sent, in hex. Fails
+/// when there is no picture to look at.
+fn sum_of(asked: &Prepared) -> Result<String, Failure> {
+    let request = asked.request()?;
     let mut sum = Sha256::new();
-    sum.update(prompt::system(&look.persona));
-    sum.update(prompt::question(look, frame));
-    if let Ok(still) = frame.still() {
+    sum.update(&request.system);
+    sum.update(&request.text);
+    if let Some((frame, _)) = &request.picture
+        && let Ok(still) = frame.still()
+    {
         sum.update(still.sha256);
     }
-    let sum = sum.finalize();
-    hex::encode(sum)
+    Ok(hex::encode(sum.finalize()))
 }
 
 /// A model that answers from a cassette.
@@ -200,16 +220,17 @@ impl Cassette {
     }
 
     /// The answer to the very question, or the nearest in time.
-    fn answer(&self, look: &Look) -> Result<Answer, Failure> {
-        let frame = look
-            .frames
-            .last()
-            .ok_or_else(|| Failure::no_answer("nothing was asked"))?;
+    fn reply(&self, prepared: &Prepared) -> Result<Reply, Failure> {
+        let Question::Observe(question) = prepared.question() else {
+            return Err(prepared.question().unsupported());
+        };
+        let nothing = || Failure::no_answer("nothing was asked");
+        let frame = question.frames.last().ok_or_else(nothing)?;
         let tracks = self
             .tracks
-            .get(&look.persona.name)
+            .get(&question.persona.name)
             .map_or(&[][..], Vec::as_slice);
-        let asked = asked(look, frame);
+        let asked = sum_of(prepared)?;
         let at = frame.pts.ms();
         let track = tracks
             .iter()
@@ -227,22 +248,22 @@ impl Cassette {
             return Err(Failure::no_answer(failure.as_str()));
         }
         let seen = track.observations.iter().map(|observation| Seen {
-            frame: Arc::clone(frame),
+            frame: frame.clone(),
             observation: observation.clone(),
         });
-        Ok(Answer {
+        Ok(Reply::Observe(ObserveReply {
             seen: seen.collect(),
             dropped: 0,
             follow_up: FollowUp::default(),
             usage: Usage {
                 prompt_tokens: track.prompt_tokens,
-                estimated_tokens: prompt::estimated_tokens(look, frame),
+                estimated_tokens: prepared.request()?.estimated_tokens(),
                 cached_tokens: 0,
                 output_tokens: track.output_tokens,
             },
             model: track.model.clone(),
-            spoken: None,
-        })
+            exchange: None,
+        }))
     }
 }
 
@@ -255,8 +276,12 @@ impl Model for Cassette {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
-        Box::pin(std::future::ready(self.answer(look)))
+    fn prepare(&self, question: Question) -> Prepared {
+        Prepared::new(question).prompted()
+    }
+
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
+        Box::pin(std::future::ready(self.reply(&prepared)))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
@@ -273,7 +298,7 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::domain::finding::{Category, Severity};
     use crate::media::MediaTime;
-    use crate::models::model::{Memory, Meter, News, Persona};
+    use crate::models::model::{Memory, News, Persona};
     use crate::screen::picture::Picture;
 
     #[derive(Debug)]
@@ -293,7 +318,10 @@ mod tests {
             FramePolicy::Newest
         }
 
-        fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+        fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
+            let Question::Observe(question) = prepared.question() else {
+                panic!("asked for no observation: {prepared:?}");
+            };
             let observation = Observation {
                 severity: Severity::High,
                 confidence: 0.5,
@@ -304,18 +332,18 @@ mod tests {
                 mitre: vec![],
                 recommended_action: String::new(),
             };
-            let answer = Answer {
+            let reply = ObserveReply {
                 seen: vec![Seen {
-                    frame: Arc::clone(&look.frames[0]),
+                    frame: question.frames[0].clone(),
                     observation,
                 }],
                 dropped: 0,
                 follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
-                spoken: None,
+                exchange: None,
             };
-            Box::pin(std::future::ready(Ok(answer)))
+            Box::pin(std::future::ready(Ok(Reply::Observe(reply))))
         }
 
         fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
@@ -323,7 +351,7 @@ mod tests {
         }
     }
 
-    fn look(agent: &str, ms: i64) -> Look {
+    fn question(agent: &str, ms: i64) -> ObserveQuestion {
         let picture = Picture {
             width: 2,
             height: 2,
@@ -345,13 +373,20 @@ mod tests {
             focus: "f".to_owned(),
             indicators: vec![],
         };
-        Look {
+        ObserveQuestion {
             persona: Arc::new(persona),
             frames: vec![Arc::new(frame)],
             news: News::default(),
             memory: Memory::default(),
-            meter: Meter::default(),
         }
+    }
+
+    async fn observe(
+        model: &dyn Model,
+        question: ObserveQuestion,
+    ) -> Result<ObserveReply, Failure> {
+        let prepared = model.prepare(question.into());
+        model.ask(prepared).await?.observed()
     }
 
     #[tokio::test]
@@ -360,25 +395,27 @@ mod tests {
         let file = folder.path().join("tape.jsonl");
         let tape = Arc::new(Tape::create(&file).unwrap());
         let recording = Recording::new(Arc::new(Says("first")), Arc::clone(&tape));
-        recording.look(&look("SecOps", 1000)).await.unwrap();
+        observe(&recording, question("SecOps", 1000)).await.unwrap();
         let recording = Recording::new(Arc::new(Says("second")), tape);
-        recording.look(&look("SecOps", 9000)).await.unwrap();
+        observe(&recording, question("SecOps", 9000)).await.unwrap();
 
         let cassette = Cassette::open(&file).unwrap();
         assert_eq!(cassette.identity().name, "says");
-        let near = cassette.look(&look("SecOps", 7000)).await.unwrap();
+        let near = observe(&cassette, question("SecOps", 7000)).await;
+        let near = near.unwrap();
         assert_eq!(
             near.seen[0].observation.title, "first",
             "the very question, whenever asked"
         );
-        let mut other = look("SecOps", 8000);
+        let mut other = question("SecOps", 8000);
         other.news.appeared.push("a line".to_owned());
-        let near = cassette.look(&other).await.unwrap();
+        let near = observe(&cassette, other).await.unwrap();
         assert_eq!(near.seen[0].observation.title, "second", "the nearest");
-        let mut late = look("SecOps", 60_000);
+        let mut late = question("SecOps", 60_000);
         late.news.appeared.push("a line".to_owned());
-        assert!(cassette.look(&late).await.is_err());
-        assert!(cassette.look(&look("DevOps", 1000)).await.is_err());
+        assert!(observe(&cassette, late).await.is_err());
+        let other = question("DevOps", 1000);
+        assert!(observe(&cassette, other).await.is_err());
     }
 
     #[test]

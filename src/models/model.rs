@@ -1,5 +1,5 @@
-//! The seam to whatever does the thinking: one question, one answer, and the
-//! honest names of everything in between.
+//! Interface to a model: a question of one of three kinds, its reply, and why
+//! there is none.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,7 @@ use crate::domain::cost::{Outcome, Usage};
 use crate::domain::finding::{ModelRef, Observation, Severity};
 use crate::domain::incident::{Opinion, Stance};
 use crate::domain::transcript::{Cost, RawExchange};
+pub use crate::models::request::Prepared;
 use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
 
@@ -27,16 +28,55 @@ pub struct Persona {
     pub indicators: Vec<String>,
 }
 
+/// Question to a model.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// New findings on frames.
+    Observe(ObserveQuestion),
+    /// Opinion of, or verdict on, the report of another analyst.
+    Review(ReviewQuestion),
+    /// Person's question about what was on the screens.
+    Ask(AskQuestion),
+}
+
+impl Question {
+    /// Failure of a model that answers no questions of this kind.
+    pub fn unsupported(&self) -> Failure {
+        Failure::no_answer(match self {
+            Self::Observe(_) => "model does not support frames",
+            Self::Review(_) => "model does not support opinions",
+            Self::Ask(_) => "model does not support questions",
+        })
+    }
+}
+
+impl From<ObserveQuestion> for Question {
+    fn from(question: ObserveQuestion) -> Self {
+        Self::Observe(question)
+    }
+}
+
+impl From<ReviewQuestion> for Question {
+    fn from(question: ReviewQuestion) -> Self {
+        Self::Review(question)
+    }
+}
+
+impl From<AskQuestion> for Question {
+    fn from(question: AskQuestion) -> Self {
+        Self::Ask(question)
+    }
+}
+
 /// Request to a model to analyse frames of one stream.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct ObserveQuestion {
     pub persona: Arc<Persona>,
     /// Frames of one stream, oldest first, never empty; a single one for a model
     /// of [`FramePolicy::Newest`].
     pub frames: Vec<Arc<Frame>>,
     pub news: News,
     pub memory: Memory,
-    pub meter: Meter,
 }
 
 /// Findings remembered at most of one stream by one analyst.
@@ -84,7 +124,7 @@ pub struct News {
     pub vanished: Vec<String>,
 }
 
-/// Which frames a model wants.
+/// Choice of the frames a model is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FramePolicy {
     /// The newest picture; what came in between is skipped.
@@ -93,8 +133,8 @@ pub enum FramePolicy {
     EveryRead,
 }
 
-/// The worst one request of a question may cost, in tokens; nothing for a
-/// model that charges nothing.
+/// Worst cost of one request of a question, in tokens; nothing for a model that
+/// charges nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CostBound {
     pub prompt_tokens: u64,
@@ -195,9 +235,46 @@ pub struct Seen {
     pub observation: Observation,
 }
 
-/// A model's answer: it looked, and this is what it saw, maybe nothing.
+/// Reply of a model, of the kind of its question.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub enum Reply {
+    Observe(ObserveReply),
+    Review(ReviewReply),
+    Ask(AskReply),
+}
+
+impl Reply {
+    /// Reply to [`Question::Observe`]; one to another kind of question is no
+    /// answer, and so below.
+    pub fn observed(self) -> Result<ObserveReply, Failure> {
+        match self {
+            Self::Observe(reply) => Ok(reply),
+            Self::Review(_) | Self::Ask(_) => Err(mismatch()),
+        }
+    }
+
+    pub fn reviewed(self) -> Result<ReviewReply, Failure> {
+        match self {
+            Self::Review(reply) => Ok(reply),
+            Self::Observe(_) | Self::Ask(_) => Err(mismatch()),
+        }
+    }
+
+    pub fn answered(self) -> Result<AskReply, Failure> {
+        match self {
+            Self::Ask(reply) => Ok(reply),
+            Self::Observe(_) | Self::Review(_) => Err(mismatch()),
+        }
+    }
+}
+
+fn mismatch() -> Failure {
+    Failure::no_answer("the reply is to another kind of question")
+}
+
+/// Findings on the frames of an [`ObserveQuestion`], maybe none.
+#[derive(Debug, Clone)]
+pub struct ObserveReply {
     pub seen: Vec<Seen>,
     /// Findings thrown away because they did not make sense.
     pub dropped: u32,
@@ -205,81 +282,80 @@ pub struct Answer {
     pub usage: Usage,
     pub model: ModelRef,
     /// Exchange that went over the wire; `None` where nothing does.
-    pub spoken: Option<Box<RawExchange>>,
+    pub exchange: Option<Box<RawExchange>>,
 }
 
-/// Report of one analyst, put before another one or the critic.
+/// Report of one analyst, put before another one or the evidence reviewer.
 #[derive(Debug, Clone)]
-pub struct Case {
+pub struct ReviewQuestion {
     /// Persona that is asked.
     pub persona: Arc<Persona>,
-    pub asked: Asked,
+    pub kind: ReviewKind,
     /// The picture it was reported from, as it may leave.
     pub frame: Arc<Frame>,
     /// Name of the analyst that reported it.
     pub first: String,
     pub report: Observation,
-    /// Opinions of the others; for the critic.
+    /// Opinions of the others; for the verdict.
     pub opinions: Vec<Opinion>,
-    pub meter: Meter,
 }
 
-/// Kind of answer wanted to a case.
+/// Kind of review wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum ReviewKind {
     /// Its own point of view.
     Opinion,
     /// Severity and confidence that the evidence bears out.
     Verdict,
 }
 
-/// A point of view: the stance, and severity, confidence, words (`detail`) and
-/// proof as in a finding. The critic confirms when the report stands.
+/// Point of view on a report: the stance, and severity, confidence, words
+/// (`detail`) and proof as in a finding. A verdict confirms when the report
+/// stands.
 #[derive(Debug, Clone, PartialEq)]
-pub struct View {
+pub struct Review {
     pub stance: Stance,
     pub observation: Observation,
 }
 
-/// A model's answer to a case.
+/// Review of the report of a [`ReviewQuestion`].
 #[derive(Debug, Clone)]
-pub struct Weighed {
-    pub view: View,
+pub struct ReviewReply {
+    pub review: Review,
     pub usage: Usage,
     pub model: ModelRef,
-    /// As in [`Answer`].
-    pub spoken: Option<Box<RawExchange>>,
+    /// As in [`ObserveReply`].
+    pub exchange: Option<Box<RawExchange>>,
 }
 
 /// A person's question about what was on the screens.
 #[derive(Debug, Clone)]
-pub struct Inquiry {
+pub struct AskQuestion {
     pub question: String,
     /// Entries that may relate to it, one a line: untrusted, secrets masked.
     pub record: Vec<String>,
     pub now: Timestamp,
-    pub meter: Meter,
 }
 
-/// A model's answer to an inquiry.
+/// Answer to an [`AskQuestion`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replied {
+pub struct AskReply {
     /// `None`: the record does not say.
     pub answer: Option<String>,
-    /// Places in [`Inquiry::record`] that it stands on, in order.
+    /// Places in [`AskQuestion::record`] that it stands on, in order.
     pub cited: Vec<usize>,
     pub usage: Usage,
+    pub model: ModelRef,
 }
 
-/// An answer, who gave it, and what it took.
+/// Answer to a person's question, and its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    pub replied: Replied,
-    pub model: ModelRef,
+    pub reply: AskReply,
     pub cost: Cost,
 }
 
-/// Whoever has people's questions answered.
+/// Service that has people's questions answered.
 pub trait QuestionAnswerer: fmt::Debug + Send + Sync {
     /// `None` when nobody can be asked: the configured model only applies
     /// rules.
@@ -290,7 +366,7 @@ pub trait QuestionAnswerer: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'_, Option<Result<Answered, Failure>>>;
 }
 
-/// Why there is no answer. Never to be read as "nothing to report".
+/// Reason why there is no answer. Never to be read as "nothing to report".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The model was reached and said nothing usable: empty, cut off, not
@@ -346,7 +422,7 @@ pub enum Fatal {
 }
 
 /// Outcome of a request, as it is counted.
-pub fn outcome(result: &Result<Answer, Failure>) -> Outcome {
+pub fn outcome(result: &Result<ObserveReply, Failure>) -> Outcome {
     match result {
         Ok(answer) if answer.seen.is_empty() => Outcome::Nothing,
         Ok(_) => Outcome::Findings,
@@ -358,46 +434,36 @@ pub fn outcome(result: &Result<Answer, Failure>) -> Outcome {
     }
 }
 
-/// Something that can be asked what it sees.
+/// Model that can be asked.
+///
+/// A question is prepared once, which builds the prompt; what that may cost
+/// bounds what is reserved, and the same prompt is sent.
 pub trait Model: fmt::Debug + Send + Sync {
     /// Provider and name as configured, version as far as known.
     fn identity(&self) -> ModelRef;
 
     fn frame_policy(&self) -> FramePolicy;
 
-    /// Makes one attempt, with the few immediate resends a provider's documents
-    /// prescribe; waiting, retrying and breaking the circuit are the caller's.
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>>;
-
-    /// Gives its view of a case; like [`Self::look`] in all else. Fails with
-    /// [`Failure::NoAnswer`] unless overridden.
-    fn weigh<'a>(&'a self, _case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
-        let failure = Failure::no_answer("model does not support opinions");
-        Box::pin(std::future::ready(Err(failure)))
+    /// Builds once all that the requests for a question have in common. Nothing
+    /// is built unless overridden, as for a model that is sent no prompt.
+    fn prepare(&self, question: Question) -> Prepared {
+        Prepared::new(question)
     }
 
-    /// Answers a person's question; like [`Self::look`] in all else.
-    fn answer<'a>(&'a self, _inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
-        let failure = Failure::no_answer("model does not support questions");
-        Box::pin(std::future::ready(Err(failure)))
+    /// Bound on the cost of one request; nothing unless overridden.
+    fn cost_bound(&self, _prepared: &Prepared) -> CostBound {
+        CostBound::default()
     }
+
+    /// Makes one attempt at a question it prepared, with the few immediate
+    /// resends a provider's documents prescribe; waiting, retrying and breaking
+    /// the circuit are the caller's. Fails with [`Question::unsupported`] for a
+    /// kind of question it does not answer.
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>>;
 
     /// Abilities it lacks that others have, in words; logged at the start.
     fn lacks(&self) -> &'static str {
         ""
-    }
-
-    /// The worst one request for it may cost.
-    fn most_for_look(&self, _look: &Look) -> CostBound {
-        CostBound::default()
-    }
-
-    fn most_for_case(&self, _case: &Case) -> CostBound {
-        CostBound::default()
-    }
-
-    fn most_for_inquiry(&self, _inquiry: &Inquiry) -> CostBound {
-        CostBound::default()
     }
 
     /// Finds out whether it would answer (key, name, reachability) at the

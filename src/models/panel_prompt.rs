@@ -1,4 +1,4 @@
-//! A case of the panel put into words, the same for every hosted model.
+//! A question to the panel put into words, the same for every hosted model.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::prompt;
 use crate::domain::finding::Severity;
 use crate::domain::incident::Stance;
-use crate::models::model::{Asked, Case};
+use crate::models::model::{ReviewKind, ReviewQuestion};
 use crate::screen::picture::Rect;
 
-/// System prompt of the critic, which settles a case.
+/// System prompt of the critic, which settles a report.
 pub(super) const CRITIC: &str = "\
 You are the evidence critic of a panel of analysts that watches a team's shared \
 screen of security and operations tools. You take no side and have no field of \
@@ -28,35 +28,35 @@ analysts, who may have been taken in by it.
 medium = plan a fix; low = hygiene; info = worth knowing.";
 
 /// System prompt of the one asked: the critic or an analyst's persona.
-pub fn system(case: &Case) -> String {
-    match case.asked {
-        Asked::Verdict => CRITIC.to_owned(),
-        Asked::Opinion => prompt::system(&case.persona),
+pub fn system(asked: &ReviewQuestion) -> String {
+    match asked.kind {
+        ReviewKind::Verdict => CRITIC.to_owned(),
+        ReviewKind::Opinion => prompt::system(&asked.persona),
     }
 }
 
 /// The report, what others said to it, and what is wanted now.
-pub fn question(case: &Case) -> String {
-    let frame = &case.frame;
+pub fn question(asked: &ReviewQuestion) -> String {
+    let frame = &asked.frame;
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}. Black bars hide secrets. \
          The analyst {} reported something from it.",
-        frame.stream, frame.captured_at, case.first
+        frame.stream, frame.captured_at, asked.first
     );
-    let report = report(case);
-    let said: Vec<String> = case.opinions.iter().map(said).collect();
+    let report = report(asked);
+    let said: Vec<String> = asked.opinions.iter().map(said).collect();
     let mark = prompt::mark(frame, report.iter().chain(&said));
     prompt::block(&mut text, &mark, "the report", &report);
     prompt::block(&mut text, &mark, "what the others said to it", &said);
-    text.push_str(match case.asked {
-        Asked::Opinion => {
+    text.push_str(match asked.kind {
+        ReviewKind::Opinion => {
             "\n\nWhat do you make of it, from your own focus? stance: confirm when the \
              picture bears it out, dispute when it does not or is harmless, add when you see \
              something of your field that it lacks, no_view when it is not your field or you \
              can't tell, which is a good answer. Do not agree to be polite. Prove what you say \
              with text copied exactly from the picture."
         }
-        Asked::Verdict => {
+        ReviewKind::Verdict => {
             "\n\nSettle it: the severity and the confidence that the picture bears out, and in \
              text why, in one or two sentences, naming what you do not believe."
         }
@@ -64,8 +64,8 @@ pub fn question(case: &Case) -> String {
     text
 }
 
-fn report(case: &Case) -> Vec<String> {
-    let report = &case.report;
+fn report(asked: &ReviewQuestion) -> Vec<String> {
+    let report = &asked.report;
     let mut lines = vec![
         format!("severity: {}", report.severity),
         format!("confidence: {:.2}", report.confidence),
@@ -103,11 +103,15 @@ fn said(opinion: &crate::domain::incident::Opinion) -> String {
 }
 
 /// Where the evidence stands: worth a closer look.
-pub fn regions(case: &Case) -> Vec<Rect> {
+pub fn regions(asked: &ReviewQuestion) -> Vec<Rect> {
     const AROUND: u32 = 48;
     const MOST: usize = 2;
-    let (width, height) = (case.frame.picture.width, case.frame.picture.height);
-    let bounds = case.report.evidence.iter().filter_map(|piece| piece.bounds);
+    let (width, height) = (asked.frame.picture.width, asked.frame.picture.height);
+    let bounds = asked
+        .report
+        .evidence
+        .iter()
+        .filter_map(|piece| piece.bounds);
     let rects = bounds.map(|bounds| Rect::from_thousandths(bounds, width, height));
     rects
         .map(|rect| rect.grown(AROUND, width, height))
@@ -138,11 +142,4 @@ pub fn schema() -> &'static Value {
             "propertyOrdering": order
         })
     })
-}
-
-/// Cost of asking, in tokens, about.
-pub fn estimated_tokens(case: &Case) -> u64 {
-    let text = system(case).len() + question(case).len();
-    let pictures = prompt::WHOLE_TOKENS + regions(case).len() as u64 * prompt::CLOSEUP_TOKENS;
-    pictures + (text / prompt::TOKEN_BYTES) as u64
 }

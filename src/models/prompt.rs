@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::domain::finding::printable;
-use crate::models::model::{Look, Persona, Remembered};
+use crate::models::model::{ObserveQuestion, Persona, Remembered};
 use crate::screen::frame::Frame;
 
 /// The most findings an answer may hold.
@@ -78,8 +78,8 @@ const MOST_LINES: usize = 120;
 const LONGEST_LINE: usize = 300;
 
 /// User prompt: the task for the picture sent with it, and what is new on it.
-pub fn question(look: &Look, frame: &Frame) -> String {
-    let (news, memory) = (&look.news, &look.memory);
+pub fn question(asked: &ObserveQuestion, frame: &Frame) -> String {
+    let (news, memory) = (&asked.news, &asked.memory);
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}.",
         frame.stream, frame.captured_at
@@ -127,13 +127,6 @@ pub const WHOLE_TOKENS: u64 = 1120;
 pub const CLOSEUP_TOKENS: u64 = 560;
 /// Bytes of text in a token, about.
 pub const TOKEN_BYTES: usize = 4;
-
-/// Cost of asking a current model, in tokens, about.
-pub fn estimated_tokens(look: &Look, frame: &Frame) -> u64 {
-    let text = system(&look.persona).len() + question(look, frame).len();
-    let pictures = WHOLE_TOKENS + look.news.regions.len() as u64 * CLOSEUP_TOKENS;
-    pictures + (text / TOKEN_BYTES) as u64
-}
 
 /// Cost of so much text at most, in tokens: some languages have a token for
 /// every other byte.
@@ -202,7 +195,7 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::domain::finding::Severity;
     use crate::media::MediaTime;
-    use crate::models::model::{Memory, Meter, News};
+    use crate::models::model::{Memory, News};
     use crate::screen::picture::{Picture, Rect};
 
     /// Personas of the shipped `agents.toml`.
@@ -275,7 +268,7 @@ mod tests {
             ],
             vanished: vec!["all is well".to_owned()],
         };
-        let mut look = Look {
+        let mut asked = ObserveQuestion {
             persona: Arc::new(Persona {
                 name: "SecOps".to_owned(),
                 personality: "calm".to_owned(),
@@ -285,10 +278,9 @@ mod tests {
             frames: Vec::new(),
             news,
             memory: Memory::default(),
-            meter: Meter::default(),
         };
-        insta::assert_snapshot!(question(&look, &frame));
-        look.memory = Memory {
+        insta::assert_snapshot!(question(&asked, &frame));
+        asked.memory = Memory {
             reported: vec![Remembered {
                 incident: uuid::Uuid::nil(),
                 severity: Severity::High,
@@ -298,6 +290,6 @@ mod tests {
             }],
             not_sure: vec!["whether the login succeeded".to_owned()],
         };
-        insta::assert_snapshot!("a_picture_after_another_in_words", question(&look, &frame));
+        insta::assert_snapshot!("a_picture_after_another_in_words", question(&asked, &frame));
     }
 }

@@ -1,4 +1,4 @@
-//! A question to a hosted model before it has a wire format, and what came of
+//! Request to a hosted model before it has a wire format, and the response to
 //! it: the same for all of them.
 
 use std::sync::Arc;
@@ -10,13 +10,65 @@ use crate::domain::finding::ModelRef;
 use crate::domain::transcript::RawExchange;
 use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, Case, CostBound, Failure, Fatal, Inquiry, Look, Meter, Replied, Weighed,
+    CostBound, Failure, Fatal, Meter, ObserveReply, Question, Reply, ReviewReply,
 };
 use crate::models::{answer, ask_prompt, panel_prompt, prompt};
 use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
 
+/// Question with the content of its requests, which is built once, and the
+/// meter that counts them.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    question: Question,
+    /// None for a model that is sent none.
+    request: Option<Arc<ModelRequest>>,
+    meter: Meter,
+}
+
+impl Prepared {
+    /// Without a prompt, and with no bound on its requests.
+    pub fn new(question: Question) -> Self {
+        Self {
+            question,
+            request: None,
+            meter: Meter::default(),
+        }
+    }
+
+    /// With the prompt, unless it was built before.
+    pub(super) fn prompted(mut self) -> Self {
+        if self.request.is_none() {
+            // What can't be put into words fails when it is asked.
+            self.request = ModelRequest::of(&self.question).ok().map(Arc::new);
+        }
+        self
+    }
+
+    /// Counted by this meter, which bounds how many requests it may take.
+    pub fn metered(self, meter: Meter) -> Self {
+        Self { meter, ..self }
+    }
+
+    pub fn question(&self) -> &Question {
+        &self.question
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Content of its requests; fails when there is no picture to look at.
+    pub(super) fn request(&self) -> Result<Arc<ModelRequest>, Failure> {
+        match &self.request {
+            Some(request) => Ok(Arc::clone(request)),
+            None => ModelRequest::of(&self.question).map(Arc::new),
+        }
+    }
+}
+
 /// Content of a request, independent of the provider.
+#[derive(Debug)]
 pub(super) struct ModelRequest {
     pub system: String,
     pub text: String,
@@ -25,40 +77,37 @@ pub(super) struct ModelRequest {
     pub picture: Option<(Arc<Frame>, Vec<Rect>)>,
     /// JSON schema of the answer.
     pub schema: &'static Value,
-    pub meter: Meter,
 }
 
 impl ModelRequest {
-    pub(super) fn about(look: &Look) -> Result<Self, Failure> {
-        let frame = look.frames.last().map(Arc::clone);
-        let frame = frame.ok_or_else(no_picture)?;
-        Ok(Self {
-            system: prompt::system(&look.persona),
-            text: prompt::question(look, &frame),
-            picture: Some((frame, look.news.regions.clone())),
-            schema: answer::schema(),
-            meter: look.meter.clone(),
+    fn of(question: &Question) -> Result<Self, Failure> {
+        Ok(match question {
+            Question::Observe(question) => {
+                let frame = question.frames.last().cloned();
+                let frame = frame.ok_or_else(no_picture)?;
+                Self {
+                    system: prompt::system(&question.persona),
+                    text: prompt::question(question, &frame),
+                    picture: Some((frame, question.news.regions.clone())),
+                    schema: answer::schema(),
+                }
+            }
+            Question::Review(question) => {
+                let regions = panel_prompt::regions(question);
+                Self {
+                    system: panel_prompt::system(question),
+                    text: panel_prompt::question(question),
+                    picture: Some((question.frame.clone(), regions)),
+                    schema: panel_prompt::schema(),
+                }
+            }
+            Question::Ask(question) => Self {
+                system: ask_prompt::SYSTEM.to_owned(),
+                text: ask_prompt::question(question),
+                picture: None,
+                schema: ask_prompt::schema(),
+            },
         })
-    }
-
-    pub(super) fn of(case: &Case) -> Self {
-        Self {
-            system: panel_prompt::system(case),
-            text: panel_prompt::question(case),
-            picture: Some((Arc::clone(&case.frame), panel_prompt::regions(case))),
-            schema: panel_prompt::schema(),
-            meter: case.meter.clone(),
-        }
-    }
-
-    pub(super) fn into(inquiry: &Inquiry) -> Self {
-        Self {
-            system: ask_prompt::SYSTEM.to_owned(),
-            text: ask_prompt::question(inquiry),
-            picture: None,
-            schema: ask_prompt::schema(),
-            meter: inquiry.meter.clone(),
-        }
     }
 
     /// The picture as it is sent.
@@ -71,9 +120,9 @@ impl ModelRequest {
         ))
     }
 
-    /// The worst one request for it may cost, with what its pictures (whole,
-    /// and so many parts) may.
-    pub(super) fn most(
+    /// Worst cost of one request for it, with what its pictures (whole, and so
+    /// many parts) may cost, in tokens.
+    pub(super) fn cost_bound(
         &self,
         max_output_tokens: u32,
         pictures: impl FnOnce(&Frame, usize) -> u64,
@@ -86,59 +135,151 @@ impl ModelRequest {
             output_tokens: u64::from(max_output_tokens),
         }
     }
+
+    /// Cost of it on a current model, in tokens, about.
+    pub(super) fn estimated_tokens(&self) -> u64 {
+        let shown = self.picture.as_ref();
+        let pictures = shown.map_or(0, |(_, regions)| {
+            prompt::WHOLE_TOKENS + regions.len() as u64 * prompt::CLOSEUP_TOKENS
+        });
+        let text = self.system.len() + self.text.len();
+        pictures + (text / prompt::TOKEN_BYTES) as u64
+    }
 }
 
 /// Response with its request, and the version of the picture it is about.
 pub(super) struct ModelResponse {
-    spoken: RawExchange,
+    exchange: RawExchange,
     frame: Option<Arc<Frame>>,
     usage: Usage,
 }
 
 impl ModelResponse {
     pub(super) fn new(
-        system: String,
-        question: String,
+        request: &ModelRequest,
         answer: String,
         images: &ImageSet,
         usage: Usage,
     ) -> Self {
         Self {
-            spoken: RawExchange {
-                system,
-                question,
+            exchange: RawExchange {
+                system: request.system.clone(),
+                question: request.text.clone(),
                 pictures: images.sent(),
                 answer,
             },
-            frame: images.whole.as_ref().map(|whole| Arc::clone(&whole.frame)),
+            frame: images.whole.as_ref().map(|whole| whole.frame.clone()),
             usage,
         }
     }
 
-    pub(super) fn answer(self, model: ModelRef) -> Result<Answer, Failure> {
-        let frame = self.frame.ok_or_else(no_picture)?;
-        let answer = answer::conclude(&self.spoken.answer, &frame, self.usage, model)?;
-        Ok(Answer {
-            spoken: Some(Box::new(self.spoken)),
-            ..answer
-        })
-    }
-
-    pub(super) fn weighed(self, case: &Case, model: ModelRef) -> Result<Weighed, Failure> {
-        let view = answer::view(&self.spoken.answer, case.report.category);
-        Ok(Weighed {
-            view: view.map_err(|unusable| Failure::no_answer(unusable.to_string()))?,
-            usage: self.usage,
-            model,
-            spoken: Some(Box::new(self.spoken)),
-        })
-    }
-
-    pub(super) fn replied(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        ask_prompt::replied(&self.spoken.answer, inquiry, self.usage)
+    /// Reply of `model` that it holds to the question.
+    pub(super) fn reply(self, question: &Question, model: ModelRef) -> Result<Reply, Failure> {
+        let answer = &self.exchange.answer;
+        match question {
+            Question::Observe(_) => {
+                let frame = self.frame.ok_or_else(no_picture)?;
+                let reply = answer::conclude(answer, &frame, self.usage, model)?;
+                Ok(Reply::Observe(ObserveReply {
+                    exchange: Some(Box::new(self.exchange)),
+                    ..reply
+                }))
+            }
+            Question::Review(question) => {
+                let review = answer::review(answer, question.report.category);
+                let review = review.map_err(|unusable| Failure::no_answer(unusable.to_string()))?;
+                Ok(Reply::Review(ReviewReply {
+                    review,
+                    usage: self.usage,
+                    model,
+                    exchange: Some(Box::new(self.exchange)),
+                }))
+            }
+            Question::Ask(question) => {
+                ask_prompt::reply(answer, question, self.usage, model).map(Reply::Ask)
+            }
+        }
     }
 }
 
 fn no_picture() -> Failure {
     Failure::fatal(Fatal::Request, "no picture to analyse")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::models::model::{AskQuestion, Memory, News, ObserveQuestion, Persona};
+
+    fn ask() -> Question {
+        Question::Ask(AskQuestion {
+            question: "Did it end?".to_owned(),
+            record: vec!["It ended.".to_owned()],
+            now: Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    #[test]
+    fn a_prompt_is_built_once_and_bounds_the_cost_of_what_is_sent() {
+        let prepared = Prepared::new(ask()).prompted();
+        let request = prepared.request().unwrap();
+        let again = prepared.clone().metered(Meter::of(1)).prompted();
+        assert!(Arc::ptr_eq(&request, &again.request().unwrap()));
+        let bound = request.cost_bound(100, |_, _| 7);
+        let sent = request.system.len() + request.text.len() + request.schema.to_string().len();
+        let wanted = CostBound {
+            prompt_tokens: prompt::most_tokens(sent),
+            output_tokens: 100,
+        };
+        assert_eq!(bound, wanted, "no picture is paid for where none is sent");
+    }
+
+    #[test]
+    fn nothing_to_look_at_fails_when_it_is_asked() {
+        let persona = Persona {
+            name: "SecOps".to_owned(),
+            personality: String::new(),
+            focus: String::new(),
+            indicators: Vec::new(),
+        };
+        let question = ObserveQuestion {
+            persona: Arc::new(persona),
+            frames: Vec::new(),
+            news: News::default(),
+            memory: Memory::default(),
+        };
+        let prepared = Prepared::new(question.into()).prompted();
+        let failure = prepared.request().unwrap_err();
+        assert_eq!(failure, no_picture());
+    }
+
+    #[test]
+    fn a_reply_to_another_kind_of_question_is_no_answer() {
+        let response = ModelResponse {
+            exchange: RawExchange {
+                system: String::new(),
+                question: String::new(),
+                pictures: Vec::new(),
+                answer: r#"{"citations": [1], "known": true, "answer": "Yes."}"#.to_owned(),
+            },
+            frame: None,
+            usage: Usage::default(),
+        };
+        let model = ModelRef {
+            provider: "test".to_owned(),
+            name: "m".to_owned(),
+            version: String::new(),
+            prompt: String::new(),
+        };
+        let reply = response.reply(&ask(), model).unwrap();
+        assert_eq!(reply.clone().answered().unwrap().cited, [0]);
+        for failure in [
+            reply.clone().observed().unwrap_err(),
+            reply.reviewed().unwrap_err(),
+        ] {
+            assert!(matches!(failure, Failure::NoAnswer { .. }), "{failure}");
+        }
+    }
 }

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use super::prompt;
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
-use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model};
+use crate::models::model::{
+    Failure, FollowUp, FramePolicy, Model, ObserveReply, Prepared, Question, Reply,
+};
 
 /// Asked as a hosted model would be.
 #[derive(Debug, Default)]
@@ -23,6 +24,25 @@ impl TokenCounter {
             self.looks.load(Ordering::Relaxed),
             self.tokens.load(Ordering::Relaxed),
         )
+    }
+
+    fn counted(&self, prepared: &Prepared) -> ObserveReply {
+        // Without a picture there is no request, and it costs nothing.
+        let request = prepared.request();
+        let tokens = request.map_or(0, |request| request.estimated_tokens());
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+        ObserveReply {
+            seen: Vec::new(),
+            dropped: 0,
+            follow_up: FollowUp::default(),
+            usage: Usage {
+                estimated_tokens: tokens,
+                ..Usage::default()
+            },
+            model: self.identity(),
+            exchange: None,
+        }
     }
 }
 
@@ -40,25 +60,12 @@ impl Model for TokenCounter {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
-        let tokens = look
-            .frames
-            .last()
-            .map_or(0, |frame| prompt::estimated_tokens(look, frame));
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.tokens.fetch_add(tokens, Ordering::Relaxed);
-        let answer = Answer {
-            seen: Vec::new(),
-            dropped: 0,
-            follow_up: FollowUp::default(),
-            usage: Usage {
-                estimated_tokens: tokens,
-                ..Usage::default()
-            },
-            model: self.identity(),
-            spoken: None,
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
+        let reply = match prepared.question() {
+            Question::Observe(_) => Ok(Reply::Observe(self.counted(&prepared))),
+            other => Err(other.unsupported()),
         };
-        Box::pin(std::future::ready(Ok(answer)))
+        Box::pin(std::future::ready(reply))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

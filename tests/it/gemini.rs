@@ -22,7 +22,7 @@ use watchtower::domain::cost::Outcome;
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
 use watchtower::models::model::{
-    Answer, Failure, Fatal, Look, Memory, Meter, Model as _, News, Persona, outcome,
+    Failure, Fatal, Memory, Model as _, News, ObserveQuestion, ObserveReply, Persona, outcome,
 };
 use watchtower::screen::frame::Frame;
 use watchtower::screen::picture::Picture;
@@ -78,13 +78,12 @@ fn panel() -> Panel {
     Panel::parse(&text, "agents.toml").unwrap()
 }
 
-fn look() -> Look {
-    Look {
+fn question() -> ObserveQuestion {
+    ObserveQuestion {
         persona: Arc::clone(&panel().agents[0].persona),
         frames: vec![frame()],
         news: News::default(),
         memory: Memory::default(),
-        meter: Meter::default(),
     }
 }
 
@@ -99,6 +98,11 @@ fn gemini(server: &FakeGemini) -> Gemini {
     Gemini::new(settings(server)).unwrap()
 }
 
+async fn observe(gemini: &Gemini, question: ObserveQuestion) -> Result<ObserveReply, Failure> {
+    let prepared = gemini.prepare(question.into());
+    gemini.ask(prepared).await?.observed()
+}
+
 /// Expected result of an analysis.
 #[derive(Debug, Clone, Copy)]
 enum Expected {
@@ -111,7 +115,7 @@ enum Expected {
     Fatal(Fatal, &'static str),
 }
 
-fn assert_expected(name: &str, expected: Expected, result: &Result<Answer, Failure>) {
+fn assert_expected(name: &str, expected: Expected, result: &Result<ObserveReply, Failure>) {
     let said = result
         .as_ref()
         .err()
@@ -262,7 +266,7 @@ async fn every_recorded_response_becomes_what_it_is() {
         }
         let gemini = Gemini::new(settings).unwrap();
         for expected in expected {
-            let result = gemini.look(&look()).await;
+            let result = observe(&gemini, question()).await;
             assert_expected(name, expected, &result);
         }
         assert_eq!(server.requests().len(), requests, "{name}");
@@ -278,10 +282,10 @@ async fn every_recorded_response_becomes_what_it_is() {
 /// Lines up the replies and looks once.
 async fn look_once(
     replies: impl IntoIterator<Item = Reply>,
-) -> (Result<Answer, Failure>, FakeGemini) {
+) -> (Result<ObserveReply, Failure>, FakeGemini) {
     let server = FakeGemini::start().await;
     server.script("", replies);
-    let result = gemini(&server).look(&look()).await;
+    let result = observe(&gemini(&server), question()).await;
     assert_eq!(server.faults(), Vec::<String>::new());
     (result, server)
 }
@@ -357,7 +361,7 @@ async fn no_more_tokens_are_asked_for_than_a_model_can_write() {
             max_output_tokens: cap,
             ..settings(&server)
         };
-        let result = Gemini::new(settings).unwrap().look(&look()).await;
+        let result = observe(&Gemini::new(settings).unwrap(), question()).await;
         assert_expected("cut off", Expected::NoAnswer("raise"), &result);
         let sent = server.requests().split_off(before);
         assert_eq!(sent.len(), requests);
@@ -377,7 +381,7 @@ async fn a_continuation_sends_the_token_back_with_the_same_question() {
     // Without end it is given up.
     let server = FakeGemini::start().await;
     server.otherwise(first("resp-continuation"));
-    let result = gemini(&server).look(&look()).await;
+    let result = observe(&gemini(&server), question()).await;
     assert_expected("endless", Expected::NoAnswer("too many parts"), &result);
     assert_eq!(server.requests().len(), 4);
 }
@@ -394,7 +398,7 @@ async fn a_schema_the_server_can_t_serve_is_put_in_words_from_then_on() {
         assert_expected(
             "in words",
             Expected::TheFinding,
-            &gemini.look(&look()).await,
+            &observe(&gemini, question()).await,
         );
     }
     let requests = server.requests();
@@ -454,7 +458,7 @@ async fn a_server_that_isn_t_there_is_trouble_that_may_pass() {
     };
     let gemini = Gemini::new(settings).unwrap();
     let expected = Expected::Transient("failed to connect to 127.0.0.1: ");
-    assert_expected("nobody", expected, &gemini.look(&look()).await);
+    assert_expected("nobody", expected, &observe(&gemini, question()).await);
 }
 
 #[tokio::test]
@@ -467,7 +471,7 @@ async fn with_a_governor_a_429_is_waited_out_and_an_error_backed_off() {
         let mut outcomes = Vec::new();
         for _ in 0..2 {
             let permit = governor.admit(|_| ()).await;
-            let result = gemini.look(&look()).await;
+            let result = observe(&gemini, question()).await;
             permit.settle(&result);
             outcomes.push(outcome(&result));
         }
@@ -497,14 +501,13 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
     let gemini = gemini(&server);
     let panel = panel();
     for agent in &panel.agents {
-        let look = Look {
+        let question = ObserveQuestion {
             persona: Arc::clone(&agent.persona),
             frames: vec![frame_of(1920, 1080)],
             news: News::default(),
             memory: Memory::default(),
-            meter: Meter::default(),
         };
-        gemini.look(&look).await.unwrap();
+        observe(&gemini, question).await.unwrap();
     }
     assert_eq!(server.faults(), Vec::<String>::new());
     let requests = server.requests();
@@ -592,7 +595,9 @@ async fn version_model_and_prefix_are_configurable() {
         model: "gemini-2.5-flash".to_owned(),
         ..settings(&server)
     };
-    Gemini::new(settings).unwrap().look(&look()).await.unwrap();
+    observe(&Gemini::new(settings).unwrap(), question())
+        .await
+        .unwrap();
     let request = server.requests().remove(0);
     assert_eq!(
         request.path,

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use bytes::Bytes;
@@ -9,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::analysts::budget::settings::Limits;
 use crate::analysts::budget::{Budget, Prices};
+use crate::analysts::budgeted_ask::SettledAsk;
 use crate::analysts::settings::{AgentConfig, Panel, Priority};
-use crate::analysts::{AgentSet, ModelChain, Policy};
+use crate::analysts::{AgentSet, Governor, GovernorSettings, ModelChain, Policy};
 use crate::domain::agent_status::{AgentBoard, AgentStatus};
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, Severity};
 use crate::media::MediaTime;
-use crate::models::model::{Model, Persona, Seen};
+use crate::models::model::{AskQuestion, AskReply, Model, Persona, Prepared, Question, Seen};
 use crate::record::Record;
 use crate::record::settings::StoreSettings;
 use crate::screen::frames::{FrameBus, FramePublisher};
@@ -26,20 +28,20 @@ use crate::screen::redact::OwnPatterns;
 #[derive(Debug)]
 struct Scripted {
     frame_policy: FramePolicy,
-    script: Mutex<VecDeque<Reply>>,
+    script: Mutex<VecDeque<ScriptStep>>,
     /// Streams and sequence numbers it was shown.
     shown: Mutex<Vec<(String, u64)>>,
 }
 
 #[derive(Debug)]
-enum Reply {
+enum ScriptStep {
     Report(&'static str),
     Fail(Failure),
     Panic,
 }
 
 impl Scripted {
-    fn new(frame_policy: FramePolicy, script: impl IntoIterator<Item = Reply>) -> Arc<Self> {
+    fn new(frame_policy: FramePolicy, script: impl IntoIterator<Item = ScriptStep>) -> Arc<Self> {
         let script = Mutex::new(script.into_iter().collect());
         Arc::new(Self {
             frame_policy,
@@ -67,31 +69,32 @@ impl Model for Scripted {
         self.frame_policy
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
         Box::pin(async move {
-            let shown = look
-                .frames
-                .iter()
-                .map(|frame| (frame.stream.to_string(), frame.seq));
+            let Question::Observe(question) = prepared.question() else {
+                return Err(prepared.question().unsupported());
+            };
+            let frames = question.frames.iter();
+            let shown = frames.map(|frame| (frame.stream.to_string(), frame.seq));
             self.shown.lock().unwrap().extend(shown);
-            let reply = self.script.lock().unwrap().pop_front();
-            let seen = match reply {
+            let step = self.script.lock().unwrap().pop_front();
+            let seen = match step {
                 None => Vec::new(),
-                Some(Reply::Fail(failure)) => return Err(failure),
-                Some(Reply::Panic) => panic!("as the script says"),
-                Some(Reply::Report(title)) => vec![Seen {
-                    frame: Arc::clone(look.frames.last().unwrap()),
+                Some(ScriptStep::Fail(failure)) => return Err(failure),
+                Some(ScriptStep::Panic) => panic!("as the script says"),
+                Some(ScriptStep::Report(title)) => vec![Seen {
+                    frame: question.frames.last().unwrap().clone(),
                     observation: observation(title),
                 }],
             };
-            Ok(Answer {
+            Ok(Reply::Observe(ObserveReply {
                 seen,
                 dropped: 0,
                 follow_up: FollowUp::default(),
                 usage: Usage::default(),
                 model: self.identity(),
-                spoken: None,
-            })
+                exchange: None,
+            }))
         })
     }
 
@@ -114,6 +117,15 @@ fn observation(title: &str) -> Observation {
         }],
         mitre: vec![],
         recommended_action: String::new(),
+    }
+}
+
+fn policy(redact: Redact) -> Policy {
+    Policy {
+        redact,
+        own: OwnPatterns::default(),
+        redact_evidence: Redact::Secrets,
+        ungrounded: Severity::Medium,
     }
 }
 
@@ -160,12 +172,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
     let link = ChainLink {
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor: None,
-        policy: Policy {
-            redact,
-            own: OwnPatterns::default(),
-            redact_evidence: Redact::Secrets,
-            ungrounded: Severity::Medium,
-        },
+        policy: policy(redact),
     };
     let member = AgentSpec {
         config,
@@ -281,9 +288,9 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         reason: "safety".into(),
     };
     let script = [
-        Reply::Fail(transient),
-        Reply::Fail(refused),
-        Reply::Report("late"),
+        ScriptStep::Fail(transient),
+        ScriptStep::Fail(refused),
+        ScriptStep::Report("late"),
     ];
     let room = room(Scripted::new(FramePolicy::Newest, script));
     let mut team = room.open("team");
@@ -364,7 +371,7 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
 async fn an_agent_that_fails_is_started_again() {
     let room = room(Scripted::new(
         FramePolicy::Newest,
-        [Reply::Panic, Reply::Report("back")],
+        [ScriptStep::Panic, ScriptStep::Report("back")],
     ));
     let mut team = room.open("team");
     let mut findings = room.context.findings.subscribe();
@@ -386,5 +393,120 @@ async fn a_still_picture_that_nobody_reads_is_paid_for_once() {
     show(&mut team, 200);
     seconds(15).await;
     assert_eq!(room.model.shown().len(), 2);
+    room.end().await;
+}
+
+/// Answers each question of a person, with one request.
+#[derive(Debug, Default)]
+struct Oracle {
+    prepared: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+impl Model for Oracle {
+    fn identity(&self) -> ModelRef {
+        ModelRef {
+            provider: "test".into(),
+            name: "oracle".into(),
+            version: String::new(),
+            prompt: String::new(),
+        }
+    }
+
+    fn frame_policy(&self) -> FramePolicy {
+        FramePolicy::Newest
+    }
+
+    fn prepare(&self, question: Question) -> Prepared {
+        self.prepared.fetch_add(1, Ordering::Relaxed);
+        Prepared::new(question)
+    }
+
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        assert!(prepared.meter().begin(), "nothing was reserved for it");
+        prepared.meter().free();
+        let reply = AskReply {
+            answer: Some("yes".to_owned()),
+            cited: vec![0],
+            usage: Usage::default(),
+            model: self.identity(),
+        };
+        Box::pin(std::future::ready(Ok(Reply::Ask(reply))))
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
+        Box::pin(async { Ok("fine".to_owned()) })
+    }
+}
+
+/// Asks the chain once within so many requests a minute; what is said on the
+/// way is added to `said`.
+async fn ask_within(
+    per_minute: u64,
+    wait_for_room: Option<Duration>,
+    chain: &ModelChain,
+    context: &AgentContext,
+    said: &Mutex<Vec<String>>,
+) -> Result<SettledAsk, Wait> {
+    let limits = Limits {
+        requests_per_minute: Some(per_minute),
+        ..Limits::default()
+    };
+    let context = AgentContext {
+        budget: Budget::new(limits, Prices::load(None).unwrap()),
+        ..context.clone()
+    };
+    let question = AskQuestion {
+        question: "Did it end?".to_owned(),
+        record: vec!["It ended.".to_owned()],
+        now: Timestamp::UNIX_EPOCH,
+    };
+    let terms = AskTerms {
+        state: "asking".to_owned(),
+        wait_for_room,
+    };
+    let say = |state: &str| said.lock().unwrap().push(state.to_owned());
+    let lease = chain.turn(0, &context, |_| {}).await;
+    lease.ask(question.into(), &context, terms, say).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_in_the_budget_nothing_is_sent_and_the_lease_is_given_back() {
+    let room = room(Scripted::new(FramePolicy::Newest, []));
+    let model = Arc::new(Oracle::default());
+    let one_at_a_time = GovernorSettings {
+        concurrency: 1,
+        ..GovernorSettings::default()
+    };
+    let link = ChainLink {
+        model: Arc::clone(&model) as Arc<dyn Model>,
+        governor: Some(Arc::new(Governor::new(one_at_a_time))),
+        policy: policy(Redact::Off),
+    };
+    let chain = ModelChain::new(link, Vec::new(), Priority::Normal);
+    let said = Mutex::default();
+
+    let at_once = ask_within(0, None, &chain, &room.context, &said).await;
+    let why = at_once.unwrap_err().words;
+    assert!(why.contains("budget"), "{why}");
+    assert!(said.lock().unwrap().is_empty());
+
+    let began = Instant::now();
+    let patience = Some(LONGEST_WAIT);
+    let waited = ask_within(0, patience, &chain, &room.context, &said).await;
+    assert_eq!(*said.lock().unwrap(), [waited.unwrap_err().words]);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(model.asked.load(Ordering::Relaxed), 0);
+
+    // Neither holds the one lane.
+    let asked = ask_within(4, None, &chain, &room.context, &said).await;
+    let asked = asked.unwrap();
+    let reply = asked.result.and_then(Reply::answered).unwrap();
+    assert_eq!(reply.answer.as_deref(), Some("yes"));
+    assert_eq!((asked.place, asked.span.cost.requests), (0, 1));
+    assert_eq!(said.lock().unwrap().last().unwrap(), "asking");
+    assert_eq!(model.asked.load(Ordering::Relaxed), 1);
+    assert_eq!(model.prepared.load(Ordering::Relaxed), 3, "once each");
     room.end().await;
 }

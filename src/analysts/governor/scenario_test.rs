@@ -18,7 +18,7 @@ use crate::domain::cost::{Outcome, Usage};
 use crate::domain::finding::ModelRef;
 use crate::media::MediaTime;
 use crate::models::model::{
-    Answer, CostBound, Failure, FollowUp, FramePolicy, Look, Model, Persona,
+    CostBound, Failure, FollowUp, FramePolicy, Model, ObserveReply, Persona, Prepared, Reply,
 };
 use crate::record::settings::StoreSettings;
 use crate::screen::picture::Picture;
@@ -111,7 +111,7 @@ impl Weathered {
         self.asked().iter().filter(inside).count()
     }
 
-    async fn answer(&self) -> Result<Answer, Failure> {
+    async fn answer(&self) -> Result<ObserveReply, Failure> {
         match self.sky() {
             Sky::Fine => tokio::time::sleep(Duration::from_secs(2)).await,
             Sky::Slow => tokio::time::sleep(Duration::from_secs(30)).await,
@@ -140,13 +140,13 @@ impl Weathered {
                 });
             }
         }
-        Ok(Answer {
+        Ok(ObserveReply {
             seen: Vec::new(),
             dropped: 0,
             follow_up: FollowUp::default(),
             usage: USAGE,
             model: self.identity(),
-            spoken: None,
+            exchange: None,
         })
     }
 }
@@ -165,9 +165,17 @@ impl Model for Weathered {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn cost_bound(&self, _: &Prepared) -> CostBound {
+        CostBound {
+            prompt_tokens: USAGE.prompt_tokens,
+            output_tokens: USAGE.output_tokens,
+        }
+    }
+
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
         Box::pin(async move {
-            assert!(look.meter.begin(), "nothing was set aside for it");
+            let meter = prepared.meter();
+            assert!(meter.begin(), "nothing was set aside for it");
             let at = self.start.elapsed().as_secs_f64();
             {
                 let mut in_flight = self.in_flight.lock().unwrap();
@@ -177,20 +185,13 @@ impl Model for Weathered {
             let answer = self.answer().await;
             self.in_flight.lock().unwrap().0 -= 1;
             match &answer {
-                Ok(_) | Err(Failure::Refused { .. }) => look.meter.told(USAGE),
-                Err(_) => look.meter.free(),
+                Ok(_) | Err(Failure::Refused { .. }) => meter.told(USAGE),
+                Err(_) => meter.free(),
             }
             let outcome = crate::models::model::outcome(&answer);
             self.asked.lock().unwrap().push(Asked { at, outcome });
-            answer
+            answer.map(Reply::Observe)
         })
-    }
-
-    fn most_for_look(&self, _: &Look) -> CostBound {
-        CostBound {
-            prompt_tokens: USAGE.prompt_tokens,
-            output_tokens: USAGE.output_tokens,
-        }
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

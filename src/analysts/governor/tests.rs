@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::domain::cost::Usage;
 use crate::domain::finding::ModelRef;
-use crate::models::model::{Answer, Fatal, FollowUp};
+use crate::models::model::{Fatal, FollowUp, ObserveReply};
 
-type Outcome = Result<Answer, Failure>;
+type Outcome = Result<ObserveReply, Failure>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,7 +18,7 @@ fn governor() -> Governor {
 }
 
 fn ok() -> Outcome {
-    Ok(Answer {
+    Ok(ObserveReply {
         seen: Vec::new(),
         dropped: 0,
         follow_up: FollowUp::default(),
@@ -29,7 +29,7 @@ fn ok() -> Outcome {
             version: String::new(),
             prompt: String::new(),
         },
-        spoken: None,
+        exchange: None,
     })
 }
 

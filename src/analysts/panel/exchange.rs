@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Report;
+use crate::analysts::budgeted_ask::AskTerms;
 use crate::analysts::grounding::Masks;
 use crate::analysts::metrics::PanelEnd;
 use crate::analysts::transcripts::TranscriptBuilder;
@@ -15,8 +16,8 @@ use crate::analysts::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prom
 use crate::domain::finding::{Observation, WATCHTOWER};
 use crate::domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
 use crate::domain::transcript::{Purpose, Transcript};
-use crate::models::model::{Asked, Case, Failure, Meter, Weighed};
 use crate::record::store::PanelExchange;
+use crate::models::model::{Failure, Reply, ReviewKind, ReviewQuestion, ReviewReply};
 
 /// Under which name verdicts are given.
 const CRITIC: &str = "Evidence reviewer";
@@ -140,9 +141,9 @@ async fn opinion(
     member: &AgentSpec,
     context: &AgentContext,
 ) -> (Opinion, Option<Transcript>) {
-    let said = weigh(report, member, Asked::Opinion, Vec::new(), context).await;
+    let said = review(report, member, ReviewKind::Opinion, &[], context).await;
     let (said, transcript) = match said {
-        Ok((weighed, transcript)) => (Ok(weighed), transcript),
+        Ok((reply, transcript)) => (Ok(reply), transcript),
         Err(failure) => (Err(failure), None),
     };
     let name = member.config.name().to_owned();
@@ -151,22 +152,22 @@ async fn opinion(
     let failed = said.is_err();
     let at = Timestamp::now();
     let opinion = match said {
-        Ok(Weighed { view, model, .. }) if view.stance != Stance::NoView => Opinion {
+        Ok(ReviewReply { review, model, .. }) if review.stance != Stance::NoView => Opinion {
             agent: name,
             to,
             reported,
-            stance: view.stance,
+            stance: review.stance,
             failed,
-            text: view.observation.detail,
-            severity: Some(view.observation.severity),
-            confidence: Some(view.observation.confidence),
-            evidence: view.observation.evidence,
+            text: review.observation.detail,
+            severity: Some(review.observation.severity),
+            confidence: Some(review.observation.confidence),
+            evidence: review.observation.evidence,
             at,
             model,
         },
         said => {
             let (text, model) = match said {
-                Ok(weighed) => (weighed.view.observation.detail, weighed.model),
+                Ok(reply) => (reply.review.observation.detail, reply.model),
                 Err(failure) => (
                     format!("No response: {failure}"),
                     member.chain.first().model.identity(),
@@ -196,9 +197,9 @@ async fn judge(
     opinions: Vec<Opinion>,
     context: &AgentContext,
 ) -> Result<(PanelVerdict, Option<Transcript>), Failure> {
-    let weighed = weigh(report, reporter, Asked::Verdict, opinions.clone(), context).await;
-    let (said, transcript) = weighed?;
-    let stands = said.view.stance != Stance::Dispute;
+    let said = review(report, reporter, ReviewKind::Verdict, &opinions, context).await;
+    let (said, transcript) = said?;
+    let stands = said.review.stance != Stance::Dispute;
     let against = |opinion: &&Opinion| match opinion.stance {
         Stance::Dispute => stands,
         Stance::Confirm | Stance::Add => !stands,
@@ -206,7 +207,7 @@ async fn judge(
     };
     let first = (!stands).then(|| report.finding.agent.clone());
     let others = opinions.iter().filter(against).map(|one| one.agent.clone());
-    let mut severity = said.view.observation.severity;
+    let mut severity = said.review.observation.severity;
     let invented = (report.finding.evidence.iter()).any(|piece| piece.grounded == Some(false));
     if invented {
         // Worst comes first.
@@ -215,8 +216,8 @@ async fn judge(
     let judgement = PanelVerdict {
         by: CRITIC.to_owned(),
         severity,
-        confidence: said.view.observation.confidence,
-        text: said.view.observation.detail,
+        confidence: said.review.observation.confidence,
+        text: said.review.observation.detail,
         dissent: first.into_iter().chain(others).collect(),
         at: Timestamp::now(),
         model: said.model,
@@ -224,66 +225,51 @@ async fn judge(
     Ok((judgement, transcript))
 }
 
-/// Puts the case to a member's model and holds the answer against the screen.
-async fn weigh(
+/// Puts the report to a member's model and holds the review against the screen.
+async fn review(
     report: &Report,
     member: &AgentSpec,
-    asked: Asked,
-    opinions: Vec<Opinion>,
+    kind: ReviewKind,
+    opinions: &[Opinion],
     context: &AgentContext,
-) -> Result<(Weighed, Option<Transcript>), Failure> {
+) -> Result<(ReviewReply, Option<Transcript>), Failure> {
     let name = member.config.name();
-    let first = &report.finding.agent;
-    let (who, purpose) = match asked {
-        Asked::Opinion => (name, Purpose::Opinion),
-        Asked::Verdict => (CRITIC, Purpose::Verdict),
+    let (who, purpose) = match kind {
+        ReviewKind::Opinion => (name, Purpose::Opinion),
+        ReviewKind::Verdict => (CRITIC, Purpose::Verdict),
     };
-    let say = |state: &str| context.board.say(name, state);
     let asking = async {
-        let (turn, case) = loop {
-            let mut turn = member.chain.turn(0, context, say).await;
-            let policy = turn.link().policy.clone();
-            let cleared = policy.cleared(&report.frame);
-            let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
-            let (reported, opinions) = as_told(report, opinions.clone(), &policy);
-            let case = Case {
-                persona: Arc::clone(&member.config.persona),
-                asked,
-                frame,
-                first: first.clone(),
-                report: reported,
-                opinions,
-                meter: Meter::default(),
+        let asked = loop {
+            let say = |state: &str| context.board.say(name, state);
+            let lease = member.chain.turn(0, context, say).await;
+            let policy = &lease.link().policy;
+            let question = question(report, member, kind, opinions, policy)?;
+            let terms = AskTerms {
+                state: match kind {
+                    ReviewKind::Opinion => format!("reviewing the finding of {}", question.first),
+                    ReviewKind::Verdict => "requesting a verdict".to_owned(),
+                },
+                // As long as the budget says: the report stays the same.
+                wait_for_room: Some(Duration::MAX),
             };
-            let most = turn.link().model.most_for_case(&case);
-            match turn.reserve(most, context).await {
-                Ok(meter) => break (turn, Case { meter, ..case }),
-                Err(wait) => {
-                    say(&wait.words);
-                    drop(turn);
-                    tokio::time::sleep(wait.length).await;
-                }
+            if let Ok(asked) = lease.ask(question.into(), context, terms, say).await {
+                break asked;
             }
         };
-        say(&match asked {
-            Asked::Opinion => format!("reviewing the finding of {first}"),
-            Asked::Verdict => "requesting a verdict".to_owned(),
-        });
-        let asker = TranscriptBuilder::now(who, purpose);
-        let result = turn.link().model.weigh(&case).await;
-        let told = asker.answered(turn.settle(&result));
-        result.map(|weighed| (weighed, told))
+        let reply = asked.result.and_then(Reply::reviewed);
+        reply.map(|reply| (reply, asked.span))
     };
     let late = || Failure::no_answer(format!("no answer within {} s", PATIENCE.as_secs()));
-    let (mut said, told) = tokio::time::timeout(PATIENCE, asking)
+    let (mut said, span) = tokio::time::timeout(PATIENCE, asking)
         .await
         .unwrap_or_else(|_| Err(late()))?;
     context.metrics.usage(name, said.usage);
     let (raw, policy) = (Arc::clone(&report.frame), member.chain.policy());
     let persona = Arc::clone(&member.config.persona);
+    let builder = TranscriptBuilder::new(who, purpose, span);
     let prepare = move || {
         let raw = raw.hiding(&policy.own);
-        let seen = &mut said.view.observation;
+        let seen = &mut said.review.observation;
         // To agree takes no quote of one's own.
         let hold = grounding::Hold {
             worst: policy.ungrounded,
@@ -292,15 +278,38 @@ async fn weigh(
         grounding::ground(seen, &raw, policy.redact, hold);
         grounding::mask_all(seen, &raw, &policy);
         prompt_leak::withhold(seen, &persona);
-        let spoken = said.spoken.take();
-        let transcript = spoken
-            .map(|spoken| told.transcript(*spoken, said.model.clone(), &persona, &raw, &policy));
+        let exchange = said.exchange.take();
+        let transcript = exchange.map(|exchange| {
+            builder.transcript(*exchange, said.model.clone(), &persona, &raw, &policy)
+        });
         (said, transcript)
     };
     match tokio::task::spawn_blocking(prepare).await {
         Ok(said) => Ok(said),
         Err(_) => Err(Failure::no_answer("answer not validated")),
     }
+}
+
+/// Question for the model asked under that policy. Fails when nobody read what
+/// stands on the picture.
+fn question(
+    report: &Report,
+    member: &AgentSpec,
+    kind: ReviewKind,
+    opinions: &[Opinion],
+    policy: &Policy,
+) -> Result<ReviewQuestion, Failure> {
+    let cleared = policy.cleared(&report.frame);
+    let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
+    let (reported, opinions) = as_told(report, opinions.to_vec(), policy);
+    Ok(ReviewQuestion {
+        persona: Arc::clone(&member.config.persona),
+        kind,
+        frame,
+        first: report.finding.agent.clone(),
+        report: reported,
+        opinions,
+    })
 }
 
 /// Report and opinions without what must not leave for whoever is asked under

@@ -13,7 +13,8 @@ use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
 use crate::media::MediaTime;
 use crate::models::model::{
-    Answer, Asked, Case, Failure, FramePolicy, Look, Model, Persona, View, Weighed,
+    Failure, FramePolicy, Model, Persona, Prepared, Question, Reply, Review, ReviewKind,
+    ReviewQuestion, ReviewReply,
 };
 use crate::record::Record;
 use crate::record::settings::StoreSettings;
@@ -38,10 +39,10 @@ impl Peer {
         self.opinions.lock().unwrap().clone()
     }
 
-    fn say(&self, case: &Case) -> Result<Weighed, Failure> {
-        match case.asked {
-            Asked::Opinion => {
-                let put = (case.report.title.clone(), case.report.severity);
+    fn say(&self, question: &ReviewQuestion) -> Result<ReviewReply, Failure> {
+        match question.kind {
+            ReviewKind::Opinion => {
+                let put = (question.report.title.clone(), question.report.severity);
                 self.opinions.lock().unwrap().push(put);
                 let mut failures = self.failures.lock().unwrap();
                 if *failures > 0 {
@@ -51,16 +52,16 @@ impl Peer {
                     });
                 }
             }
-            Asked::Verdict => *self.verdicts.lock().unwrap() += 1,
+            ReviewKind::Verdict => *self.verdicts.lock().unwrap() += 1,
         }
-        Ok(Weighed {
-            view: View {
+        Ok(ReviewReply {
+            review: Review {
                 stance: Stance::Confirm,
                 observation: observation("", "", Severity::High),
             },
             usage: Usage::default(),
             model: self.identity(),
-            spoken: None,
+            exchange: None,
         })
     }
 }
@@ -79,14 +80,13 @@ impl Model for Peer {
         FramePolicy::Newest
     }
 
-    fn look<'a>(&'a self, _: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
-        Box::pin(std::future::pending())
-    }
-
-    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
         Box::pin(async move {
+            let Question::Review(question) = prepared.question() else {
+                return std::future::pending().await;
+            };
             tokio::time::sleep(self.takes).await;
-            self.say(case)
+            self.say(question).map(Reply::Review)
         })
     }
 

@@ -45,7 +45,8 @@ const UNSAID: &str = "No answer in the matching screen text and findings";
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Question {
+#[schema(as = Question)]
+pub(crate) struct AskRequest {
     /// In words, 1 to 500 characters.
     #[schema(
         min_length = 1,
@@ -57,7 +58,8 @@ pub(crate) struct Question {
 
 /// Answer to a question, from screen text and findings.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct Answer {
+#[schema(as = Answer)]
+pub(crate) struct AskResponse {
     /// False: no data.
     known: bool,
     answer: String,
@@ -124,12 +126,12 @@ impl Entry {
 /// Answers a question about what was on the screens
 ///
 /// By the configured model from what search finds, or by search alone.
-#[utoipa::path(post, path = "/api/ask", tag = "history", request_body = Question, responses((status = 200, body = Answer), Failed, NotDone))]
+#[utoipa::path(post, path = "/api/ask", tag = "history", request_body = AskRequest, responses((status = 200, body = AskResponse), Failed, NotDone))]
 pub(crate) async fn ask(
     State(state): State<AppState>,
-    body: Result<Body<Question>, Problem>,
-) -> Result<Json<Answer>, Problem> {
-    let Body(Question { question }) = body?;
+    body: Result<Body<AskRequest>, Problem>,
+) -> Result<Json<AskResponse>, Problem> {
+    let Body(AskRequest { question }) = body?;
     let length = question.chars().count();
     if is_blank(&question) || length > LONGEST {
         return Err(bad_request(format!(
@@ -148,13 +150,13 @@ pub(crate) async fn ask(
     let found = found.await?;
     let entries = entries(&words, found);
     if entries.is_empty() {
-        return Ok(Json(Answer::unknown(UNKNOWN)));
+        return Ok(Json(AskResponse::unknown(UNKNOWN)));
     }
     let record = entries.iter().map(Entry::line).collect();
     let answer = match state.console.answers.put(question, record).await {
         None => searched(&words, entries),
         Some(Ok(answered)) => by_model(answered, entries),
-        Some(Err(failure)) => Answer {
+        Some(Err(failure)) => AskResponse {
             note: Some(format!("Model not responding: {failure}")),
             ..searched(&words, entries)
         },
@@ -232,12 +234,12 @@ fn held(words: &[String], text: &str) -> usize {
 }
 
 /// When it was first seen, and where else. It judges nothing.
-fn searched(words: &[String], entries: Vec<Entry>) -> Answer {
+fn searched(words: &[String], entries: Vec<Entry>) -> AskResponse {
     let most = entries.iter().map(|entry| entry.holds).max();
     let most = most.unwrap_or_default();
     // Half of what was asked for, at the least, or it speaks of another thing.
     if most == 0 || 2 * most < words.len() {
-        return Answer::unknown(UNKNOWN);
+        return AskResponse::unknown(UNKNOWN);
     }
     let best = entries.into_iter().filter(|entry| entry.holds == most);
     let mut citations: Vec<_> = best.map(|entry| entry.citation).collect();
@@ -255,7 +257,7 @@ fn searched(words: &[String], entries: Vec<Entry>) -> Answer {
         ));
     }
     citations.truncate(MOST);
-    Answer {
+    AskResponse {
         known: true,
         answer,
         citations,
@@ -266,8 +268,9 @@ fn searched(words: &[String], entries: Vec<Entry>) -> Answer {
     }
 }
 
-fn by_model(answered: Answered, entries: Vec<Entry>) -> Answer {
-    let cited = &answered.replied.cited;
+fn by_model(answered: Answered, entries: Vec<Entry>) -> AskResponse {
+    let reply = answered.reply;
+    let cited = &reply.cited;
     let citations = entries
         .into_iter()
         .enumerate()
@@ -275,18 +278,18 @@ fn by_model(answered: Answered, entries: Vec<Entry>) -> Answer {
         .map(|(_, entry)| entry.citation)
         .take(MOST)
         .collect();
-    Answer {
-        known: answered.replied.answer.is_some(),
-        answer: answered.replied.answer.unwrap_or_else(|| UNSAID.to_owned()),
+    AskResponse {
+        known: reply.answer.is_some(),
+        answer: reply.answer.unwrap_or_else(|| UNSAID.to_owned()),
         citations,
         by: By::Model,
-        model: Some(answered.model),
+        model: Some(reply.model),
         cost: Some(answered.cost),
         note: None,
     }
 }
 
-impl Answer {
+impl AskResponse {
     fn unknown(why: &str) -> Self {
         Self {
             known: false,
@@ -304,7 +307,7 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::domain::cost::Usage;
-    use crate::models::model::Replied;
+    use crate::models::model::AskReply;
     use crate::record::store::Hit;
 
     fn hit(seconds: i64, text: &str) -> Hit {
@@ -371,16 +374,16 @@ mod tests {
             "1970-01-01T00:00:30Z team, on the screen: Failed login for root"
         );
         let answered = |answer: Option<&str>, cited| Answered {
-            replied: Replied {
+            reply: AskReply {
                 answer: answer.map(str::to_owned),
                 cited,
                 usage: Usage::default(),
-            },
-            model: ModelRef {
-                provider: "gemini".to_owned(),
-                name: "m".to_owned(),
-                version: String::new(),
-                prompt: String::new(),
+                model: ModelRef {
+                    provider: "gemini".to_owned(),
+                    name: "m".to_owned(),
+                    version: String::new(),
+                    prompt: String::new(),
+                },
             },
             cost: Cost::default(),
         };

@@ -11,8 +11,8 @@
 //! are not followed, because they would carry it along.
 
 mod endpoint;
-mod question;
 mod reply;
+mod request;
 mod resend;
 mod trouble;
 mod wire;
@@ -33,15 +33,14 @@ use crate::domain::finding::ModelRef;
 use crate::models::http::{self, Http};
 use crate::models::images::blocking;
 use crate::models::model::{
-    Answer, Case, CostBound, Failure, Fatal, FramePolicy, Inquiry, Look, Meter, Model, Replied,
-    Weighed,
+    CostBound, Failure, Fatal, FramePolicy, Meter, Model, Prepared, Question, Reply,
 };
 use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
 use crate::models::{answer, prompt};
 pub use endpoint::SettingsError;
-use question::Question;
-use reply::{Reply, Turn};
+use reply::{GeminiReply, Turn};
+use request::GeminiRequest;
 use resend::Resends;
 use trouble::{Refusal, Trouble};
 use wire::ModelInfo;
@@ -113,33 +112,24 @@ impl Gemini {
         })
     }
 
-    async fn see(&self, look: &Look) -> Result<Answer, Failure> {
-        let said = self.ask(ModelRequest::about(look)?).await?;
-        said.answer(self.identity())
+    async fn reply(&self, prepared: &Prepared) -> Result<Reply, Failure> {
+        let content = prepared.request()?;
+        let response = self.exchange(content, prepared.meter()).await?;
+        response.reply(prepared.question(), self.identity())
     }
 
-    async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
-        let said = self.ask(ModelRequest::of(case)).await?;
-        said.weighed(case, self.identity())
-    }
-
-    async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        self.ask(ModelRequest::into(inquiry))
-            .await?
-            .replied(inquiry)
-    }
-
-    async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
-        let images = request.images().await?;
-        let meter = request.meter;
-        let mut question = Question {
-            system: request.system,
-            text: request.text,
-            answer: request.schema,
+    async fn exchange(
+        &self,
+        content: Arc<ModelRequest>,
+        meter: &Meter,
+    ) -> Result<ModelResponse, Failure> {
+        let images = content.images().await?;
+        let mut request = GeminiRequest {
+            content,
             images,
             max_output_tokens: self.settings.max_output_tokens,
-            levels: question::knows_thinking_levels(&self.settings.model),
-            thinking: question::thinking(&self.settings.model, self.settings.thinking),
+            levels: request::knows_thinking_levels(&self.settings.model),
+            thinking: request::thinking(&self.settings.model, self.settings.thinking),
             schema: !self.schema_refused.load(Ordering::Relaxed),
             token: None,
         };
@@ -150,30 +140,30 @@ impl Gemini {
         let mut usage = Usage::default();
         let mut said = String::new();
         loop {
-            let reply = match self.send(&question, &meter).await {
+            let reply = match self.send(&request, meter).await {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Err(Trouble::SchemaRefused) if resends.without_schema() => {
                     tracing::warn!(model = %self.settings.model, "response schema not supported by the server, using a text description");
                     self.schema_refused.store(true, Ordering::Relaxed);
-                    question.schema = false;
+                    request.schema = false;
                     continue;
                 }
                 Err(Trouble::SchemaRefused) => {
                     let reason = "request rejected (400): too many states, without a schema too";
                     return Err(Failure::fatal(Fatal::Request, reason));
                 }
-                Err(Trouble::TooBig) if question.images.whole.is_some() && resends.smaller() => {
-                    let images = Arc::clone(&question.images);
-                    question.images = Arc::new(blocking(move || images.smaller()).await?);
+                Err(Trouble::TooBig) if request.images.whole.is_some() && resends.smaller() => {
+                    let images = Arc::clone(&request.images);
+                    request.images = Arc::new(blocking(move || images.smaller()).await?);
                     continue;
                 }
                 Err(Trouble::TooBig) => {
-                    return Err(question.images.too_big());
+                    return Err(request.images.too_big());
                 }
             };
             usage = sum(usage, reply.usage);
-            usage.estimated_tokens += question.estimated_tokens(&self.settings.model);
+            usage.estimated_tokens += request.estimated_tokens(&self.settings.model);
             if let Some(version) = reply.model_version {
                 self.remember(version);
             }
@@ -181,22 +171,17 @@ impl Gemini {
             match reply.turn {
                 Turn::Said(text) => {
                     said.push_str(&text);
-                    let Question {
-                        system,
-                        text,
-                        images,
-                        ..
-                    } = question;
-                    return Ok(ModelResponse::new(system, text, said, &images, usage));
+                    let (content, images) = (&request.content, &request.images);
+                    return Ok(ModelResponse::new(content, said, images, usage));
                 }
                 Turn::More { text, token } if resends.continued() => {
                     said.push_str(&text);
-                    question.token = Some(token);
+                    request.token = Some(token);
                     continue;
                 }
                 Turn::Silent if resends.silent() => {}
-                Turn::CutOff if question.can_have_more_tokens() && resends.cut_off() => {
-                    question.double_tokens();
+                Turn::CutOff if request.can_have_more_tokens() && resends.cut_off() => {
+                    request.double_tokens();
                 }
                 Turn::Malformed if resends.malformed() => {}
                 Turn::Refused(reason) => return Err(Failure::Refused { reason }),
@@ -206,12 +191,12 @@ impl Gemini {
                 }
             }
             said.clear();
-            question.token = None;
+            request.token = None;
         }
     }
 
-    async fn send(&self, question: &Question, meter: &Meter) -> Result<Reply, Trouble> {
-        let parts = question.clone();
+    async fn send(&self, request: &GeminiRequest, meter: &Meter) -> Result<GeminiReply, Trouble> {
+        let parts = request.clone();
         // Megabytes of base64 to write: not on an async worker.
         let body = blocking(move || parts.body())
             .await
@@ -219,7 +204,7 @@ impl Gemini {
         let response = self.http.post(&self.endpoint.generate, body, meter).await;
         let response = response.map_err(Trouble::Failed)?;
         if response.status == 200 {
-            let reply = Reply::read(&response.body);
+            let reply = GeminiReply::read(&response.body);
             if reply.usage != Usage::default() {
                 meter.told(reply.usage);
             }
@@ -240,10 +225,10 @@ impl Gemini {
         }
     }
 
-    fn most(&self, request: &ModelRequest) -> CostBound {
-        request.most(self.settings.max_output_tokens, |frame, parts| {
+    fn bound(&self, request: &ModelRequest) -> CostBound {
+        request.cost_bound(self.settings.max_output_tokens, |frame, parts| {
             let (width, height) = (frame.picture.width, frame.picture.height);
-            question::most_picture_tokens(width, height, parts)
+            request::most_picture_tokens(width, height, parts)
         })
     }
 
@@ -304,29 +289,17 @@ impl Model for Gemini {
         FramePolicy::Newest
     }
 
-    fn most_for_look(&self, look: &Look) -> CostBound {
-        ModelRequest::about(look)
-            .map_or_else(|_| CostBound::default(), |request| self.most(&request))
+    fn prepare(&self, question: Question) -> Prepared {
+        Prepared::new(question).prompted()
     }
 
-    fn most_for_case(&self, case: &Case) -> CostBound {
-        self.most(&ModelRequest::of(case))
+    fn cost_bound(&self, prepared: &Prepared) -> CostBound {
+        let request = prepared.request();
+        request.map_or_else(|_| CostBound::default(), |request| self.bound(&request))
     }
 
-    fn most_for_inquiry(&self, inquiry: &Inquiry) -> CostBound {
-        self.most(&ModelRequest::into(inquiry))
-    }
-
-    fn answer<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
-        Box::pin(self.reply(inquiry))
-    }
-
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
-        Box::pin(self.see(look))
-    }
-
-    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
-        Box::pin(self.judge(case))
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
+        Box::pin(async move { self.reply(&prepared).await })
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {
@@ -346,7 +319,7 @@ fn sum(one: Usage, other: Usage) -> Usage {
 /// Everything that reads bytes of the server's, for the fuzzer.
 #[doc(hidden)]
 pub fn read_anything(bytes: &[u8]) {
-    if let Turn::Said(text) | Turn::More { text, .. } = Reply::read(bytes).turn {
+    if let Turn::Said(text) | Turn::More { text, .. } = GeminiReply::read(bytes).turn {
         let _ = answer::parse(&text);
     }
     let _ = answer::parse(&String::from_utf8_lossy(bytes));

@@ -26,14 +26,14 @@ pub(super) enum Turn {
 
 /// Response, parsed.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct GeminiReply {
     pub turn: Turn,
     pub usage: Usage,
     /// Printable and short.
     pub model_version: Option<String>,
 }
 
-impl Reply {
+impl GeminiReply {
     pub(super) fn read(body: &[u8]) -> Self {
         let response: Response = match serde_json::from_slice(body) {
             Ok(response) => response,
@@ -143,7 +143,7 @@ mod tests {
         let body = json!({"candidates": [{
             "finishReason": reason, "content": {"parts": [{"text": text}]}
         }]});
-        Reply::read(body.to_string().as_bytes()).turn
+        GeminiReply::read(body.to_string().as_bytes()).turn
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
     fn null_is_as_good_as_absent() {
         let body = br#"{"candidates":[{"content":{"parts":[{"text":"x","thought":null},{"functionCall":{}}]},
             "finishReason":null}],"promptFeedback":{"blockReason":null},"usageMetadata":null}"#;
-        assert_eq!(Reply::read(body).turn, Turn::Said("x".to_owned()));
+        assert_eq!(GeminiReply::read(body).turn, Turn::Said("x".to_owned()));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let body = json!({"usageMetadata": {
             "promptTokenCount": 5, "candidatesTokenCount": 2, "thoughtsTokenCount": 3
         }});
-        let usage = Reply::read(body.to_string().as_bytes()).usage;
+        let usage = GeminiReply::read(body.to_string().as_bytes()).usage;
         assert_eq!((usage.prompt_tokens, usage.output_tokens), (5, 5));
         assert_eq!(usage.cached_tokens, 0);
     }
@@ -193,7 +193,8 @@ mod tests {
     fn cached_tokens_are_part_of_the_prompt() {
         let cached = |count: u64| {
             let usage = json!({"promptTokenCount": 900, "cachedContentTokenCount": count});
-            let usage = Reply::read(json!({"usageMetadata": usage}).to_string().as_bytes()).usage;
+            let usage =
+                GeminiReply::read(json!({"usageMetadata": usage}).to_string().as_bytes()).usage;
             (usage.prompt_tokens, usage.cached_tokens)
         };
         assert_eq!(cached(512), (900, 512));
@@ -212,7 +213,7 @@ mod tests {
             ("{}", "the response holds no candidate"),
             ("{\"error\":{}}", "error with status 200"),
         ] {
-            let turn = Reply::read(body.as_bytes()).turn;
+            let turn = GeminiReply::read(body.as_bytes()).turn;
             assert_eq!(turn, Turn::Unusable(what.to_owned()), "{body}");
         }
     }
@@ -220,7 +221,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
-            let _ = Reply::read(&bytes);
+            let _ = GeminiReply::read(&bytes);
         }
     }
 }

@@ -29,7 +29,8 @@ use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::models::model::{
-    Answer, Case, Failure, FollowUp, FramePolicy, Look, Model, Persona, Seen, Weighed,
+    Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Persona, Prepared,
+    Question, Reply, ReviewQuestion, ReviewReply, Seen,
 };
 use crate::screen::frame::Frame;
 use crate::screen::redact::mask_secrets;
@@ -99,6 +100,34 @@ impl Offline {
             memory.is_news(&report.key, report.count, report.observation.severity)
         });
         fresh.map(|report| report.observation).collect()
+    }
+
+    fn observed(&self, question: &ObserveQuestion) -> ObserveReply {
+        let mut seen = Vec::new();
+        for frame in &question.frames {
+            let observations = self.observe(frame).into_iter();
+            seen.extend(observations.map(|observation| Seen {
+                frame: frame.clone(),
+                observation,
+            }));
+        }
+        ObserveReply {
+            seen,
+            dropped: 0,
+            follow_up: FollowUp::default(),
+            usage: Usage::default(),
+            model: self.identity(),
+            exchange: None,
+        }
+    }
+
+    fn reviewed(&self, question: &ReviewQuestion) -> ReviewReply {
+        ReviewReply {
+            review: self.review(question),
+            usage: Usage::default(),
+            model: self.identity(),
+            exchange: None,
+        }
     }
 
     fn reports(&self, screen: &Screen, at: Timestamp, windows: &mut Windows) -> Vec<Report> {
@@ -259,35 +288,14 @@ impl Model for Offline {
         FramePolicy::EveryRead
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
         // Milliseconds of work; nothing to wait for.
-        let mut seen = Vec::new();
-        for frame in &look.frames {
-            let observations = self.observe(frame).into_iter();
-            seen.extend(observations.map(|observation| Seen {
-                frame: Arc::clone(frame),
-                observation,
-            }));
-        }
-        let answer = Answer {
-            seen,
-            dropped: 0,
-            follow_up: FollowUp::default(),
-            usage: Usage::default(),
-            model: self.identity(),
-            spoken: None,
+        let reply = match prepared.question() {
+            Question::Observe(question) => Ok(Reply::Observe(self.observed(question))),
+            Question::Review(question) => Ok(Reply::Review(self.reviewed(question))),
+            Question::Ask(_) => Err(prepared.question().unsupported()),
         };
-        Box::pin(std::future::ready(Ok(answer)))
-    }
-
-    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
-        let weighed = Weighed {
-            view: self.view(case),
-            usage: Usage::default(),
-            model: self.identity(),
-            spoken: None,
-        };
-        Box::pin(std::future::ready(Ok(weighed)))
+        Box::pin(std::future::ready(reply))
     }
 
     fn lacks(&self) -> &'static str {

@@ -5,29 +5,29 @@
 use super::{Offline, Report, Screen, Windows};
 use crate::domain::finding::{Evidence, Observation, Severity};
 use crate::domain::incident::Stance;
-use crate::models::model::{Asked, Case, View};
+use crate::models::model::{Review, ReviewKind, ReviewQuestion};
 
 impl Offline {
-    pub(super) fn view(&self, case: &Case) -> View {
-        match case.asked {
-            Asked::Opinion => self.opinion(case),
-            Asked::Verdict => settle(case),
+    pub(super) fn review(&self, asked: &ReviewQuestion) -> Review {
+        match asked.kind {
+            ReviewKind::Opinion => self.opinion(asked),
+            ReviewKind::Verdict => settle(asked),
         }
     }
 
-    fn opinion(&self, case: &Case) -> View {
-        let lines = case.frame.text.as_deref().unwrap_or_default();
-        let screen = Screen::new(lines, case.frame.picture.width, case.frame.picture.height);
+    fn opinion(&self, asked: &ReviewQuestion) -> Review {
+        let lines = asked.frame.text.as_deref().unwrap_or_default();
+        let screen = Screen::new(lines, asked.frame.picture.width, asked.frame.picture.height);
         // Reports on this picture alone: earlier ones were not asked about.
-        let reports = self.reports(&screen, case.frame.captured_at, &mut Windows::default());
-        let there = |report: &&Report| meets(&report.observation.evidence, &case.report.evidence);
+        let reports = self.reports(&screen, asked.frame.captured_at, &mut Windows::default());
+        let there = |report: &&Report| meets(&report.observation.evidence, &asked.report.evidence);
         let Some(own) = reports.into_iter().find(|report| there(&report)) else {
             let said = "No matching rule.";
-            return view(case, Stance::NoView, Severity::Info, 0.0, said.to_owned());
+            return review(asked, Stance::NoView, Severity::Info, 0.0, said.to_owned());
         };
         let own = own.observation;
-        let same = own.category == case.report.category;
-        View {
+        let same = own.category == asked.report.category;
+        Review {
             stance: if same { Stance::Confirm } else { Stance::Add },
             observation: Observation {
                 detail: format!("{}: {}", own.title, own.detail),
@@ -54,16 +54,16 @@ fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
 /// By counting, as rules can't judge: the report stands unless its quotes are
 /// not on the screen or more dispute it than confirm it; then it weighs what
 /// the mildest of those says.
-fn settle(case: &Case) -> View {
+fn settle(asked: &ReviewQuestion) -> Review {
     let count = |stance| {
-        let same = case.opinions.iter().filter(|one| one.stance == stance);
+        let same = asked.opinions.iter().filter(|one| one.stance == stance);
         same.count()
     };
     let (confirm, dispute) = (count(Stance::Confirm), count(Stance::Dispute));
-    let report = &case.report;
+    let report = &asked.report;
     let invented = (report.evidence.iter()).any(|piece| piece.grounded == Some(false));
     let stands = !invented && dispute <= confirm;
-    let disputing = (case.opinions.iter()).filter(|one| one.stance == Stance::Dispute);
+    let disputing = (asked.opinions.iter()).filter(|one| one.stance == Stance::Dispute);
     let mildest = disputing.filter_map(|one| one.severity).max();
     let severity = match (stands, mildest) {
         (true, _) => report.severity,
@@ -82,16 +82,22 @@ fn settle(case: &Case) -> View {
         Stance::Dispute
     };
     let agree = (1 + confirm) as f32 / (1 + confirm + dispute) as f32;
-    view(case, stance, severity, report.confidence * agree, said)
+    review(asked, stance, severity, report.confidence * agree, said)
 }
 
-fn view(case: &Case, stance: Stance, severity: Severity, confidence: f32, said: String) -> View {
-    View {
+fn review(
+    asked: &ReviewQuestion,
+    stance: Stance,
+    severity: Severity,
+    confidence: f32,
+    said: String,
+) -> Review {
+    Review {
         stance,
         observation: Observation {
             severity,
             confidence,
-            category: case.report.category,
+            category: asked.report.category,
             title: String::new(),
             detail: said,
             evidence: Vec::new(),

@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reply::{Reply, Trouble, Turn, trouble};
+use reply::{ChatReply, Trouble, Turn, trouble};
 use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use tokio::time::Instant;
-use wire::{Format, Question};
+use wire::{ChatRequest, Format};
 
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
@@ -31,8 +31,7 @@ use crate::domain::finding::ModelRef;
 use crate::models::http::{self, ClientError, Http};
 use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
-    Answer, Case, CostBound, Failure, Fatal, FramePolicy, Inquiry, Look, Meter, Model, Replied,
-    Weighed,
+    CostBound, Failure, Fatal, FramePolicy, Meter, Model, Prepared, Question, Reply,
 };
 use crate::models::prompt;
 use crate::models::request::{ModelRequest, ModelResponse};
@@ -109,24 +108,17 @@ impl OpenAi {
         })
     }
 
-    async fn see(&self, look: &Look) -> Result<Answer, Failure> {
-        let said = self.ask(ModelRequest::about(look)?).await?;
-        said.answer(self.identity())
+    async fn reply(&self, prepared: &Prepared) -> Result<Reply, Failure> {
+        let content = prepared.request()?;
+        let response = self.exchange(&content, prepared.meter()).await?;
+        response.reply(prepared.question(), self.identity())
     }
 
-    async fn judge(&self, case: &Case) -> Result<Weighed, Failure> {
-        let said = self.ask(ModelRequest::of(case)).await?;
-        said.weighed(case, self.identity())
-    }
-
-    async fn reply(&self, inquiry: &Inquiry) -> Result<Replied, Failure> {
-        self.ask(ModelRequest::into(inquiry))
-            .await?
-            .replied(inquiry)
-    }
-
-    async fn ask(&self, request: ModelRequest) -> Result<ModelResponse, Failure> {
-        let meter = request.meter.clone();
+    async fn exchange(
+        &self,
+        content: &Arc<ModelRequest>,
+        meter: &Meter,
+    ) -> Result<ModelResponse, Failure> {
         let deadline = Instant::now() + self.settings.timeout;
         // Requests that are granted are sent.
         let again = |tried: &mut bool| {
@@ -136,24 +128,22 @@ impl OpenAi {
         let (mut renamed, mut unthought) = (false, false);
         let mut format = Format::of_index(self.format.load(Ordering::Relaxed));
         let mut max_tokens = self.settings.max_output_tokens;
-        let mut images = request.images().await?;
+        let mut images = content.images().await?;
         let mut usage = Usage::default();
         if !meter.begin() {
             return Err(Failure::no_answer("no request is left for it"));
         }
         loop {
-            let question = Question {
+            let request = ChatRequest {
                 model: self.settings.model.clone(),
-                system: request.system.clone(),
-                text: request.text.clone(),
-                schema: request.schema,
+                content: Arc::clone(content),
                 images: Arc::clone(&images),
                 max_tokens,
                 completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
                 thinking: self.thinking(),
                 format,
             };
-            let reply = match self.send(question, &meter).await {
+            let reply = match self.send(request, meter).await {
                 Ok(reply) => reply,
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Err(Trouble::TooBig) if images.whole.is_some() && again(&mut smaller) => {
@@ -207,15 +197,10 @@ impl OpenAi {
             usage.prompt_tokens += reply.usage.prompt_tokens;
             usage.cached_tokens += reply.usage.cached_tokens;
             usage.output_tokens += reply.usage.output_tokens;
-            usage.estimated_tokens += self.estimated(&request.system, &request.text, &images);
+            usage.estimated_tokens += self.estimated(content, &images);
             match reply.turn {
                 Turn::Said(text) => {
-                    let ModelRequest {
-                        system,
-                        text: asked,
-                        ..
-                    } = request;
-                    return Ok(ModelResponse::new(system, asked, text, &images, usage));
+                    return Ok(ModelResponse::new(content, text, &images, usage));
                 }
                 Turn::Silent if again(&mut silent) => {}
                 Turn::CutOff if max_tokens < MOST_OUTPUT_TOKENS && again(&mut cut_off) => {
@@ -238,14 +223,14 @@ impl OpenAi {
         }
     }
 
-    async fn send(&self, question: Question, meter: &Meter) -> Result<Reply, Trouble> {
+    async fn send(&self, request: ChatRequest, meter: &Meter) -> Result<ChatReply, Trouble> {
         // Megabytes of base64 to write: not on an async worker.
-        let body = blocking(move || question.body()).await;
+        let body = blocking(move || request.body()).await;
         let body = body.map_err(Trouble::Failed)?;
         let response = self.http.post(&self.chat, body, meter).await;
         let response = response.map_err(Trouble::Failed)?;
         if response.status == 200 {
-            let reply = Reply::read(&response.body);
+            let reply = ChatReply::read(&response.body);
             if let Turn::Failed(status, error) = &reply.turn {
                 meter.free();
                 return Err(self.trouble(&http::Response {
@@ -288,14 +273,14 @@ impl OpenAi {
         }
     }
 
-    fn estimated(&self, system: &str, text: &str, images: &ImageSet) -> u64 {
-        let words = (system.len() + text.len()) / prompt::TOKEN_BYTES;
+    fn estimated(&self, content: &ModelRequest, images: &ImageSet) -> u64 {
+        let words = (content.system.len() + content.text.len()) / prompt::TOKEN_BYTES;
         let whole = images.whole.as_ref().map(|whole| &whole.frame.picture);
         words as u64 + whole.map_or(0, |picture| tokens_of(picture.width, picture.height))
     }
 
-    fn most(&self, request: &ModelRequest) -> CostBound {
-        request.most(self.settings.max_output_tokens, |frame, parts| {
+    fn bound(&self, request: &ModelRequest) -> CostBound {
+        request.cost_bound(self.settings.max_output_tokens, |frame, parts| {
             let picture = tokens_of(frame.picture.width, frame.picture.height);
             // Enlarged twice, and two fifths of the picture at the most each.
             2 * picture * (1 + 2 * parts as u64)
@@ -357,33 +342,21 @@ impl Model for OpenAi {
         FramePolicy::Newest
     }
 
-    fn most_for_inquiry(&self, inquiry: &Inquiry) -> CostBound {
-        self.most(&ModelRequest::into(inquiry))
+    fn prepare(&self, question: Question) -> Prepared {
+        Prepared::new(question).prompted()
     }
 
-    fn answer<'a>(&'a self, inquiry: &'a Inquiry) -> BoxFuture<'a, Result<Replied, Failure>> {
-        Box::pin(self.reply(inquiry))
+    fn cost_bound(&self, prepared: &Prepared) -> CostBound {
+        let request = prepared.request();
+        request.map_or_else(|_| CostBound::default(), |request| self.bound(&request))
     }
 
-    fn look<'a>(&'a self, look: &'a Look) -> BoxFuture<'a, Result<Answer, Failure>> {
-        Box::pin(self.see(look))
-    }
-
-    fn weigh<'a>(&'a self, case: &'a Case) -> BoxFuture<'a, Result<Weighed, Failure>> {
-        Box::pin(self.judge(case))
+    fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
+        Box::pin(async move { self.reply(&prepared).await })
     }
 
     fn lacks(&self) -> &'static str {
         "the server scales pictures as it likes: small text may be lost to the model, while OCR and redaction go by the whole picture"
-    }
-
-    fn most_for_look(&self, look: &Look) -> CostBound {
-        ModelRequest::about(look)
-            .map_or_else(|_| CostBound::default(), |request| self.most(&request))
-    }
-
-    fn most_for_case(&self, case: &Case) -> CostBound {
-        self.most(&ModelRequest::of(case))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

@@ -15,7 +15,7 @@ use crate::models::written::object_in;
 const MAX_SERVER_TEXT: usize = 200;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
+pub(super) struct ChatReply {
     pub usage: Usage,
     /// As the server calls the model.
     pub model: Option<String>,
@@ -36,7 +36,7 @@ pub(super) enum Turn {
     Failed(u16, Value),
 }
 
-impl Reply {
+impl ChatReply {
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return Self {
@@ -305,7 +305,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn turn_of(choice: &Value) -> Turn {
-        Reply::read(json!({"choices": [choice]}).to_string().as_bytes()).turn
+        ChatReply::read(json!({"choices": [choice]}).to_string().as_bytes()).turn
     }
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
             let usage = json!({
                 "prompt_tokens": 900, "completion_tokens": 7, "prompt_tokens_details": details
             });
-            Reply::read(json!({ "usage": usage }).to_string().as_bytes()).usage
+            ChatReply::read(json!({ "usage": usage }).to_string().as_bytes()).usage
         };
         let read = usage(json!({"cached_tokens": 512}));
         let told = (read.prompt_tokens, read.cached_tokens, read.output_tokens);
@@ -374,7 +374,7 @@ mod tests {
             (inside, 502),
             (json!({"error": {"message": "?"}}), 500),
         ] {
-            let turn = Reply::read(body.to_string().as_bytes()).turn;
+            let turn = ChatReply::read(body.to_string().as_bytes()).turn;
             assert!(
                 matches!(turn, Turn::Failed(status, _) if status == code),
                 "{turn:?}"
@@ -443,8 +443,8 @@ mod tests {
         ] {
             assert!(matches!(turn_of(&refused), Turn::Refused(_)));
         }
-        assert!(matches!(Reply::read(b"<html>").turn, Turn::Unusable(_)));
-        assert!(matches!(Reply::read(b"{}").turn, Turn::Unusable(_)));
+        assert!(matches!(ChatReply::read(b"<html>").turn, Turn::Unusable(_)));
+        assert!(matches!(ChatReply::read(b"{}").turn, Turn::Unusable(_)));
     }
 
     #[test]
@@ -486,7 +486,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(status: u16, body: Vec<u8>) {
-            let _ = Reply::read(&body);
+            let _ = ChatReply::read(&body);
             let response = Response { status, retry_after: None, body };
             let _ = trouble(&response, "m", None, None);
         }

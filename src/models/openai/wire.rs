@@ -1,4 +1,4 @@
-//! A question as the body of a chat completion.
+//! Body of a chat completion.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::schema::JsonSchema;
 use crate::models::images::{Closeup, ImageSet};
 use crate::models::model::{Failure, Fatal};
+use crate::models::request::ModelRequest;
 use crate::models::settings::Thinking;
 
 /// Ways to ask for the shape of the answer. Not every server takes all of
@@ -53,12 +54,10 @@ impl Format {
     }
 }
 
-pub(super) struct Question {
+pub(super) struct ChatRequest {
     pub model: String,
-    pub system: String,
-    pub text: String,
-    /// In the dialect that Gemini takes.
-    pub schema: &'static Value,
+    /// With the schema in the dialect that Gemini takes.
+    pub content: Arc<ModelRequest>,
     pub images: Arc<ImageSet>,
     pub max_tokens: u32,
     /// Flag: the bound goes by the name that newer models of OpenAI take.
@@ -97,7 +96,7 @@ struct Named<'a> {
     schema: JsonSchema<'a>,
 }
 
-impl Question {
+impl ChatRequest {
     /// Costs CPU: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let whole = self.images.whole.iter();
@@ -106,9 +105,9 @@ impl Question {
             parts.push(json!({"type": "text", "text": title(number, closeup)}));
             parts.push(picture(&closeup.base64));
         }
-        let schema = JsonSchema::of(self.schema, self.format != Format::Unbounded);
+        let schema = JsonSchema::of(self.content.schema, self.format != Format::Unbounded);
         let named = matches!(self.format, Format::Schema | Format::Unbounded);
-        let mut text = self.text.clone();
+        let mut text = self.content.text.clone();
         if !named {
             text.push_str("\n\nAnswer with one JSON object of this schema and nothing else: ");
             text.push_str(&schema.to_string());
@@ -118,7 +117,7 @@ impl Question {
         let body = Body {
             model: &self.model,
             messages: [
-                json!({"role": "system", "content": self.system}),
+                json!({"role": "system", "content": self.content.system}),
                 json!({"role": "user", "content": parts}),
             ],
             stream: false,
@@ -159,12 +158,15 @@ mod tests {
     use super::*;
     use crate::models::{answer, ask_prompt, panel_prompt};
 
-    fn question(schema: &'static Value, format: Format) -> Question {
-        Question {
+    fn question(schema: &'static Value, format: Format) -> ChatRequest {
+        ChatRequest {
             model: "m".to_owned(),
-            system: "s".to_owned(),
-            text: "t".to_owned(),
-            schema,
+            content: Arc::new(ModelRequest {
+                system: "s".to_owned(),
+                text: "t".to_owned(),
+                picture: None,
+                schema,
+            }),
             images: Arc::default(),
             max_tokens: 100,
             completion_tokens: false,
@@ -173,7 +175,7 @@ mod tests {
         }
     }
 
-    fn sent(question: &Question) -> String {
+    fn sent(question: &ChatRequest) -> String {
         String::from_utf8(question.body().unwrap()).unwrap()
     }
 

@@ -1,25 +1,21 @@
-//! Request body of a question.
+//! Request and its body.
 
 use std::sync::Arc;
-
-use serde_json::Value;
 
 use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
 use crate::models::images::{Closeup, ImageSet};
 use crate::models::model::{Failure, Fatal};
 use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
+use crate::models::request::ModelRequest;
 use crate::models::settings::Thinking;
 
 /// Largest output of current models, in tokens; more is refused.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;
 
-/// Everything a request is made of.
+/// Parts of a request.
 #[derive(Clone)]
-pub(super) struct Question {
-    pub system: String,
-    pub text: String,
-    /// The schema of the answer.
-    pub answer: &'static Value,
+pub(super) struct GeminiRequest {
+    pub content: Arc<ModelRequest>,
     pub images: Arc<ImageSet>,
     pub max_output_tokens: u32,
     /// Each part may say how closely it is to be looked at.
@@ -31,7 +27,7 @@ pub(super) struct Question {
     pub token: Option<String>,
 }
 
-impl Question {
+impl GeminiRequest {
     pub(super) fn can_have_more_tokens(&self) -> bool {
         self.max_output_tokens < MOST_OUTPUT_TOKENS
     }
@@ -46,7 +42,9 @@ impl Question {
     /// Cost of the request in tokens, about: pictures by the price list, text
     /// by its length.
     pub(super) fn estimated_tokens(&self, model: &str) -> u64 {
-        let text = self.system.len() + self.text.len() + self.answer.to_string().len();
+        let content = &self.content;
+        let schema = content.schema.to_string();
+        let text = content.system.len() + content.text.len() + schema.len();
         let words = (text / TOKEN_BYTES) as u64;
         let closeups = self.images.closeups.len() as u64;
         let Some(whole) = &self.images.whole else {
@@ -73,19 +71,19 @@ impl Question {
             asked.push(Part::text(title));
             asked.push(Part::picture(&closeup.base64, level(CLOSEUP)));
         }
-        asked.push(Part::text(&self.text));
+        asked.push(Part::text(&self.content.text));
         let in_words;
         if !self.schema {
             in_words = format!(
                 "Answer with one JSON object of this schema: {}",
-                self.answer
+                self.content.schema
             );
             asked.push(Part::text(&in_words));
         }
         let request = Request {
             system_instruction: Content {
                 role: "user",
-                parts: vec![Part::text(&self.system)],
+                parts: vec![Part::text(&self.content.system)],
             },
             contents: [Content {
                 role: "user",
@@ -93,7 +91,7 @@ impl Question {
             }],
             generation_config: GenerationConfig {
                 response_mime_type: "application/json",
-                response_schema: self.schema.then_some(self.answer),
+                response_schema: self.schema.then_some(self.content.schema),
                 max_output_tokens: self.max_output_tokens,
                 thinking_config: self.thinking,
                 media_resolution: WHOLE,

@@ -1,0 +1,159 @@
+//! One budgeted request: the same for a frame, a review and a person's question.
+//!
+//! The gate has let it pass ([`ModelChain::turn`](super::ModelChain::turn)).
+//! Then, in this order: the question is prepared for the model whose turn it
+//! is, its worst cost is reserved and kept for a restart, the model is asked,
+//! and gate and budget are settled.
+//!
+//! Callers differ for a reason:
+//!
+//! | | frame (`agent`) | review (`panel`) | person's question (`ask`) |
+//! |---|---|---|---|
+//! | no model can be asked | waits | waits | fails: a person is told at once |
+//! | no room in the budget | waits 5 s at most, then takes the newest frame | waits as long as the budget says | fails |
+//! | failure | next model of the chain, where that may help | counts as no opinion, asked again later | is told |
+//! | time limit | the model's own | 180 s with all waiting | 45 s with all waiting |
+//! | transcript | of an answer with findings | of each review | none |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::AgentContext;
+use super::governor::Permit;
+use super::model_chain::ChainLink;
+use crate::analysts::budget::{Reserved, Wait, persist};
+use crate::domain::finding::ModelRef;
+use crate::domain::transcript::Cost;
+use crate::models::model::{CostBound, Failure, Meter, Question, Reply};
+
+/// Terms of a caller.
+#[derive(Debug, Clone)]
+pub(super) struct AskTerms {
+    /// Status while the model is asked.
+    pub(super) state: String,
+    /// Longest wait for room in the budget; none for a person, who is told at
+    /// once that there is no room.
+    pub(super) wait_for_room: Option<Duration>,
+}
+
+/// Settled request.
+#[derive(Debug)]
+pub(super) struct SettledAsk {
+    /// Place in the chain of the model that was asked.
+    pub(super) place: usize,
+    pub(super) result: Result<Reply, Failure>,
+    pub(super) span: AskSpan,
+}
+
+/// Start, duration and cost of a settled request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskSpan {
+    pub(super) asked_at: Timestamp,
+    pub(super) took_ms: u64,
+    pub(super) cost: Cost,
+}
+
+/// Right to ask a model of a chain once. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct ModelLease {
+    link: ChainLink,
+    place: usize,
+    permit: Option<Permit>,
+    reserved: Option<Reserved>,
+}
+
+impl ModelLease {
+    /// `permit`: the governor's; none for a model that has none.
+    pub(super) fn new(link: ChainLink, place: usize, permit: Option<Permit>) -> Self {
+        Self {
+            link,
+            place,
+            permit,
+            reserved: None,
+        }
+    }
+
+    pub(super) fn link(&self) -> &ChainLink {
+        &self.link
+    }
+
+    /// Place of the model in the chain.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+
+    pub(super) fn identity(&self) -> ModelRef {
+        self.link.model.identity()
+    }
+
+    /// Asks within the budget, and tells `say` the status. Without room in the
+    /// budget nothing is sent, and the lease is given back before it waits: by
+    /// then another question may be worth asking, so the caller begins anew.
+    pub(super) async fn ask(
+        mut self,
+        question: Question,
+        context: &AgentContext,
+        terms: AskTerms,
+        say: impl Fn(&str),
+    ) -> Result<SettledAsk, Wait> {
+        let AskTerms {
+            state,
+            wait_for_room,
+        } = terms;
+        let model = Arc::clone(&self.link.model);
+        let prepared = model.prepare(question);
+        let bound = model.cost_bound(&prepared);
+        let meter = match self.reserve(bound, context).await {
+            Ok(meter) => meter,
+            Err(wait) => {
+                drop(self);
+                if let Some(longest) = wait_for_room {
+                    say(&wait.words);
+                    tokio::time::sleep(wait.length.min(longest)).await;
+                }
+                return Err(wait);
+            }
+        };
+        say(&state);
+        let place = self.place;
+        let (asked_at, began) = (Timestamp::now(), Instant::now());
+        let result = model.ask(prepared.metered(meter)).await;
+        let cost = self.settle(&result);
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(SettledAsk {
+            place,
+            result,
+            span: AskSpan {
+                asked_at,
+                took_ms,
+                cost,
+            },
+        })
+    }
+
+    /// Reserves the worst cost, and keeps that for a restart, before anything is
+    /// sent.
+    async fn reserve(&mut self, bound: CostBound, context: &AgentContext) -> Result<Meter, Wait> {
+        if !self.link.is_hosted() {
+            return Ok(Meter::default());
+        }
+        let reserved = context.budget.reserve(&self.identity(), bound)?;
+        let meter = reserved.meter();
+        self.reserved = Some(reserved);
+        persist::keep(context).await;
+        Ok(meter)
+    }
+
+    /// Tells the gate how it went, and returns the cost; the reservation is
+    /// settled with it.
+    fn settle(self, result: &Result<Reply, Failure>) -> Cost {
+        if let Some(permit) = self.permit {
+            permit.settle(result);
+        }
+        let cost = self.reserved.as_ref().map(Reserved::cost);
+        cost.unwrap_or_default()
+    }
+}
