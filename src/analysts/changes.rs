@@ -16,7 +16,7 @@ const MARGIN: u32 = 16;
 /// State of the last frame of a stream an analyst analysed.
 #[derive(Debug)]
 pub(super) struct Looked {
-    pub(super) generation: u64,
+    pub(super) scene: u64,
     pub(super) seq: u64,
     told: u64,
     /// Width and height of the frame, in pixels.
@@ -28,7 +28,7 @@ pub(super) struct Looked {
 impl Looked {
     pub(super) fn at(frame: &Frame) -> Self {
         Self {
-            generation: frame.generation,
+            scene: frame.scene,
             seq: frame.seq,
             told: frame.told,
             size: (frame.picture.width, frame.picture.height),
@@ -51,8 +51,8 @@ impl Looked {
     /// must have been seen: a heartbeat alone would be paid for twice a minute.
     pub(super) fn is_before(&self, frame: &Frame) -> bool {
         match frame.text {
-            Some(_) => self.generation != frame.generation,
-            None => self.generation < frame.changes.seen(),
+            Some(_) => self.scene != frame.scene,
+            None => self.scene < frame.changes.seen(),
         }
     }
 }
@@ -77,7 +77,7 @@ pub(super) fn since(last: Option<&Looked>, frame: &Frame, agent: &AgentConfig) -
     News {
         first: false,
         regions: match agent.frames {
-            Frames::Changed => regions(frame, last.generation, agent.max_regions),
+            Frames::Changed => regions(frame, last.scene, agent.max_regions),
             Frames::Full => Vec::new(),
         },
         appeared: said(text, &diff.appeared),

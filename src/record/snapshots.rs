@@ -33,7 +33,7 @@ pub struct History {
 
 /// Last snapshot kept of a stream.
 struct Kept {
-    generation: u64,
+    scene: u64,
     at: Timestamp,
 }
 
@@ -53,7 +53,7 @@ impl History {
                     continue;
                 }
                 let now = Kept {
-                    generation: frame.generation,
+                    scene: frame.scene,
                     at: frame.captured_at,
                 };
                 if self.keep(frame).await {
@@ -91,9 +91,7 @@ impl History {
 fn is_due(last: Option<&Kept>, frame: &Frame) -> bool {
     last.is_none_or(|last| {
         let since = frame.captured_at.duration_since(last.at);
-        since >= RESTING
-            || since.is_negative()
-            || last.generation != frame.generation && since >= CHANGING
+        since >= RESTING || since.is_negative() || last.scene != frame.scene && since >= CHANGING
     })
 }
 
@@ -108,17 +106,17 @@ mod tests {
     #[test]
     fn a_screen_that_changes_is_kept_more_often() {
         let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let frame = |generation, seconds| {
+        let frame = |scene, seconds| {
             let picture = Picture::grey(1, 1);
             let at = begin + SignedDuration::from_secs(seconds);
             let stream = StreamName::new("team").unwrap();
             let picture = Arc::new(picture);
             let mut frame = Frame::new(stream, 1, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
-            frame.generation = generation;
+            frame.scene = scene;
             frame
         };
         let last = Kept {
-            generation: 1,
+            scene: 1,
             at: begin,
         };
         assert!(is_due(None, &frame(1, 0)));

@@ -21,11 +21,15 @@ pub struct Frame {
     /// Counts the frames of this stream since the server started; a
     /// publisher's return does not reset it.
     pub seq: u64,
-    /// `seq` of the first frame of this scene: it moves when the picture
-    /// really changed, so that an unchanged one need not be looked at again.
+    /// `seq` of the frame that began this generation: it moves when the change
+    /// gate saw the pixels really change.
     pub generation: u64,
-    /// Scenes worth telling that this stream has shown by now, while it has
-    /// been live; 0 where nobody reads it.
+    /// Generation that began this scene. The reader lets it move when what can
+    /// be read or seen from afar has changed, so that an unchanged screen need
+    /// not be looked at again; the generation itself until it was read.
+    pub scene: u64,
+    /// Scenes that this stream has shown by now, while it has been live; 0
+    /// where nobody reads it.
     pub told: u64,
     pub pts: MediaTime,
     /// When the coded picture came in.
@@ -72,6 +76,7 @@ impl Frame {
             stream,
             seq,
             generation: seq,
+            scene: seq,
             told: 0,
             pts,
             captured_at,
