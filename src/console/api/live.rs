@@ -18,7 +18,6 @@ use crate::console::http::list::List;
 use crate::console::http::problem::Problem;
 use crate::domain::agent_status::AgentStatus;
 use crate::media::hub::StreamInfo;
-use crate::screen::redact::Redact;
 
 /// A stream at a glance.
 #[derive(Debug, Serialize, ToSchema)]
@@ -143,14 +142,9 @@ pub(crate) async fn latest_still(
             "no live stream of that name has a frame",
         ));
     };
-    let redact = if frames.is_read() {
-        state.console.redact
-    } else {
-        Redact::Off
-    };
     let frame = frames
         .to_look_at(&name)
-        .and_then(|frame| frame.cleared(redact));
+        .and_then(|frame| frame.cleared(state.console.redact));
     let Some(frame) = frame else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -26,6 +26,17 @@ pub enum Redact {
 }
 
 impl Redact {
+    /// Level for the pictures that are kept and shown on this machine: secrets
+    /// at least where OCR runs. Without OCR nothing could be found on them;
+    /// it does not run only where the configuration has no use for it, and then
+    /// redaction is off.
+    pub fn at_home(self, ocr: bool) -> Self {
+        match ocr {
+            true => self.max(Self::Secrets),
+            false => Self::Off,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -233,6 +244,19 @@ pub fn mask_besides<'a>(text: &'a str, redact: Redact, own: &OwnPatterns) -> Cow
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_at_home_hide_secrets_wherever_the_screen_is_read() {
+        use Redact::{Off, Secrets, SecretsAndPersonal};
+        for (level, read) in [
+            (Off, Secrets),
+            (Secrets, Secrets),
+            (SecretsAndPersonal, SecretsAndPersonal),
+        ] {
+            assert_eq!(level.at_home(true), read);
+            assert_eq!(level.at_home(false), Off);
+        }
+    }
 
     #[test]
     fn secrets_are_masked_and_what_is_around_them_stays() {
