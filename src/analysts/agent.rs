@@ -407,7 +407,7 @@ impl Agent {
         };
         // Remembered as it may leave, whoever is asked next.
         let policy = self.member.chain.policy();
-        let frame = &policy.cleared(raw).unwrap_or_else(|| Arc::clone(raw));
+        let frame = &policy.cleared_or_masked(raw);
         // A picture that will get the same answer again is not shown again.
         let done = match &result {
             Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => true,
@@ -440,13 +440,14 @@ impl Agent {
                     None => None,
                 };
                 for seen in answer.seen {
-                    let raw = picked.iter().find(|frame| frame.seq == seen.frame.seq);
-                    let raw = raw.unwrap_or(&seen.frame);
+                    let shown = picked.iter().find(|frame| frame.seq == seen.frame.seq);
+                    // It can only speak of what it was shown.
+                    let shown = shown.unwrap_or(raw);
                     let asked = transcript.clone().map(|transcript| AskedOf {
                         transcript,
                         share: shares.next().unwrap_or_default(),
                     });
-                    self.publish(raw, seen.observation, &answer.model, asked)
+                    self.publish(shown, seen.observation, &answer.model, asked)
                         .await;
                 }
                 let what = match found {

@@ -82,6 +82,12 @@ impl Policy {
         frame.hiding(&self.own).cleared(self.redact)
     }
 
+    /// The same, all masked where nobody knows what stands on it.
+    fn cleared_or_masked(&self, frame: &Arc<Frame>) -> Arc<Frame> {
+        self.cleared(frame)
+            .unwrap_or_else(|| Arc::new(frame.masked()))
+    }
+
     /// A text that stood on no picture at hand, as whoever is asked may read
     /// it.
     fn masked(&self, text: &str) -> String {

@@ -152,6 +152,18 @@ impl Frame {
         Some(Arc::clone(cleared.as_ref().unwrap_or(self)))
     }
 
+    /// The frame all black and without text: as unread parts of one are, where
+    /// a picture is wanted that nobody has read. Costs a copy of the picture.
+    pub fn masked(&self) -> Self {
+        let whole = Rect {
+            x: 0,
+            y: 0,
+            width: self.picture.width,
+            height: self.picture.height,
+        };
+        self.showing(self.picture.without(&[whole]))
+    }
+
     /// The text as it may leave, without painting the picture.
     pub fn cleared_text(&self, redact: Redact) -> Option<Arc<[TextLine]>> {
         let text = self.text.as_ref()?;
@@ -279,6 +291,27 @@ mod tests {
         assert!(frame.cleared(Redact::SecretsAndPersonal).is_some());
         drop(frame);
         assert!(picture.upgrade().is_none(), "kept by itself");
+    }
+
+    #[test]
+    fn a_masked_frame_shows_nothing() {
+        let line = TextLine {
+            text: "hunter2".to_owned(),
+            rect: Rect {
+                x: 0,
+                y: 0,
+                width: 9,
+                height: 9,
+            },
+            confidence: 1.0,
+        };
+        let masked = frame(luma).read(Arc::from([line]), Arc::from([])).masked();
+        let picture = &masked.picture;
+        assert_eq!((picture.width, picture.height, masked.seq), (40, 20, 1));
+        assert!(picture.y.iter().all(|sample| *sample == 0));
+        let mut chroma = picture.u.iter().chain(&picture.v);
+        assert!(chroma.all(|sample| *sample == 128));
+        assert_eq!(masked.text, None);
     }
 
     #[test]
