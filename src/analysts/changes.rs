@@ -6,6 +6,7 @@ use crate::analysts::settings::{AgentConfig, Frames};
 use crate::models::model::News;
 use crate::screen::frame::Frame;
 use crate::screen::picture::{Rect, TextLine};
+use crate::screen::redact::RedactedFrame;
 use crate::screen::text::diff;
 
 /// A larger part of the picture is the picture.
@@ -26,7 +27,7 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    pub(super) fn at(frame: &Frame) -> Self {
+    pub(super) fn at(frame: &RedactedFrame) -> Self {
         Self {
             scene: frame.scene,
             seq: frame.seq,
@@ -57,8 +58,8 @@ impl Looked {
     }
 }
 
-/// `frame` is as it may leave.
-pub(super) fn since(last: Option<&Looked>, frame: &Frame, agent: &AgentConfig) -> News {
+/// News of `frame` against the last one looked at, as it may leave.
+pub(super) fn since(last: Option<&Looked>, frame: &RedactedFrame, agent: &AgentConfig) -> News {
     let size = (frame.picture.width, frame.picture.height);
     let last = last.filter(|last| last.size == size);
     let text = frame.text.as_deref().unwrap_or_default();
@@ -105,6 +106,7 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::media::MediaTime;
     use crate::screen::picture::Picture;
+    use crate::screen::redact::Redact;
 
     fn frame(seq: u64, told: u64) -> Arc<Frame> {
         let stream = StreamName::new("wall").unwrap();
@@ -117,7 +119,8 @@ mod tests {
 
     #[test]
     fn changes_that_were_never_shown_are_counted() {
-        let last = Looked::at(&frame(10, 3));
+        let last = RedactedFrame::of(&frame(10, 3), Redact::Off).unwrap();
+        let last = Looked::at(&last);
         let of = |shown: &[(u64, u64)]| {
             let shown: Vec<_> = shown.iter().map(|(seq, told)| frame(*seq, *told)).collect();
             last.unshown(&shown)

@@ -15,8 +15,7 @@ use crate::domain::finding::ModelRef;
 use crate::domain::transcript::{Cost, Purpose, RawExchange, Transcript};
 use crate::models::model::Persona;
 use crate::screen::frame::Frame;
-use crate::screen::picture::Still;
-use crate::screen::redact::Redact;
+use crate::screen::redact::{Redact, RedactedFrame, RedactedJpeg};
 
 /// Asking agent, purpose and start time; made before the request is sent.
 #[derive(Debug)]
@@ -132,10 +131,8 @@ fn clean_all(value: &mut Value, clean: &impl Fn(&mut String)) {
 
 /// The picture as it may be kept. One that nobody read is kept all masked,
 /// unless redaction is off.
-pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
-    let kept = frame.cleared(redact);
-    let kept = kept.unwrap_or_else(|| Arc::new(frame.masked()));
-    match kept.still() {
+pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<RedactedJpeg> {
+    match RedactedFrame::or_masked(frame, redact).still() {
         Ok(still) => Some(still),
         Err(error) => {
             tracing::error!(%error, "failed to store the picture of a finding");
@@ -171,7 +168,7 @@ mod tests {
             |picture| Ok(Bytes::from(picture.y.clone())),
         );
         let unread = Arc::new(frame);
-        let kept = |frame: &Arc<Frame>, redact| still(frame, redact).unwrap().jpeg;
+        let kept = |frame: &Arc<Frame>, redact| still(frame, redact).unwrap().bytes().clone();
         for redact in [Redact::Secrets, Redact::SecretsAndPersonal] {
             assert_eq!(kept(&unread, redact), [0_u8; 8][..]);
         }

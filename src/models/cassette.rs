@@ -19,7 +19,7 @@ use crate::base::sync::Locked as _;
 use crate::domain::cost::Usage;
 use crate::domain::finding::{ModelRef, Observation};
 use crate::models::model::{Answer, Failure, FollowUp, FramePolicy, Look, Model, Seen};
-use crate::screen::frame::Frame;
+use crate::screen::redact::RedactedFrame;
 
 /// Largest distance of a recorded answer from the moment asked for, in
 /// milliseconds, if the same question was not asked.
@@ -122,7 +122,12 @@ impl Model for Recording {
     }
 }
 
-fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: ModelRef) -> Track {
+fn track(
+    look: &Look,
+    frame: &RedactedFrame,
+    answer: &Result<Answer, Failure>,
+    model: ModelRef,
+) -> Track {
     let mut track = Track {
         agent: look.persona.name.clone(),
         pts_ms: frame.pts.ms(),
@@ -147,12 +152,12 @@ fn track(look: &Look, frame: &Frame, answer: &Result<Answer, Failure>, model: Mo
 }
 
 /// Key of a question: SHA-256 of everything the model is sent, in hex.
-fn asked(look: &Look, frame: &Frame) -> String {
+fn asked(look: &Look, frame: &RedactedFrame) -> String {
     let mut sum = Sha256::new();
     sum.update(prompt::system(&look.persona));
     sum.update(prompt::question(look, frame));
     if let Ok(still) = frame.still() {
-        sum.update(still.sha256);
+        sum.update(still.sha256());
     }
     let sum = sum.finalize();
     hex::encode(sum)
@@ -227,7 +232,7 @@ impl Cassette {
             return Err(Failure::no_answer(failure.as_str()));
         }
         let seen = track.observations.iter().map(|observation| Seen {
-            frame: Arc::clone(frame),
+            frame: frame.clone(),
             observation: observation.clone(),
         });
         Ok(Answer {
@@ -274,7 +279,9 @@ mod tests {
     use crate::domain::finding::{Category, Severity};
     use crate::media::MediaTime;
     use crate::models::model::{Memory, Meter, News, Persona};
+    use crate::screen::frame::Frame;
     use crate::screen::picture::Picture;
+    use crate::screen::redact::Redact;
 
     #[derive(Debug)]
     struct Says(&'static str);
@@ -306,7 +313,7 @@ mod tests {
             };
             let answer = Answer {
                 seen: vec![Seen {
-                    frame: Arc::clone(&look.frames[0]),
+                    frame: look.frames[0].clone(),
                     observation,
                 }],
                 dropped: 0,
@@ -347,7 +354,7 @@ mod tests {
         };
         Look {
             persona: Arc::new(persona),
-            frames: vec![Arc::new(frame)],
+            frames: vec![RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap()],
             news: News::default(),
             memory: Memory::default(),
             meter: Meter::default(),

@@ -14,8 +14,8 @@ use crate::domain::cost::{Outcome, Usage};
 use crate::domain::finding::{ModelRef, Observation, Severity};
 use crate::domain::incident::{Opinion, Stance};
 use crate::domain::transcript::{Cost, RawExchange};
-use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
+use crate::screen::redact::RedactedFrame;
 
 /// Persona of an analyst: the part of its configuration that a model sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Look {
     pub persona: Arc<Persona>,
     /// Frames of one stream, oldest first, never empty; a single one for a model
     /// of [`FramePolicy::Newest`].
-    pub frames: Vec<Arc<Frame>>,
+    pub frames: Vec<RedactedFrame>,
     pub news: News,
     pub memory: Memory,
     pub meter: Meter,
@@ -191,7 +191,7 @@ impl Default for Meter {
 /// Observations on one frame.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub frame: Arc<Frame>,
+    pub frame: RedactedFrame,
     pub observation: Observation,
 }
 
@@ -215,7 +215,7 @@ pub struct Case {
     pub persona: Arc<Persona>,
     pub asked: Asked,
     /// The picture it was reported from, as it may leave.
-    pub frame: Arc<Frame>,
+    pub frame: RedactedFrame,
     /// Name of the analyst that reported it.
     pub first: String,
     pub report: Observation,

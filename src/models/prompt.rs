@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::finding::printable;
 use crate::models::model::{Look, Persona, Remembered};
-use crate::screen::frame::Frame;
+use crate::screen::redact::RedactedFrame;
 
 /// The most findings an answer may hold.
 pub const MAX_FINDINGS: usize = 8;
@@ -78,7 +78,7 @@ const MOST_LINES: usize = 120;
 const LONGEST_LINE: usize = 300;
 
 /// User prompt: the task for the picture sent with it, and what is new on it.
-pub fn question(look: &Look, frame: &Frame) -> String {
+pub fn question(look: &Look, frame: &RedactedFrame) -> String {
     let (news, memory) = (&look.news, &look.memory);
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}.",
@@ -129,7 +129,7 @@ pub const CLOSEUP_TOKENS: u64 = 560;
 pub const TOKEN_BYTES: usize = 4;
 
 /// Cost of asking a current model, in tokens, about.
-pub fn estimated_tokens(look: &Look, frame: &Frame) -> u64 {
+pub fn estimated_tokens(look: &Look, frame: &RedactedFrame) -> u64 {
     let text = system(&look.persona).len() + question(look, frame).len();
     let pictures = WHOLE_TOKENS + look.news.regions.len() as u64 * CLOSEUP_TOKENS;
     pictures + (text / TOKEN_BYTES) as u64
@@ -176,7 +176,7 @@ pub(super) fn block(text: &mut String, mark: &str, what: &str, lines: &[String])
 
 /// Delimiter derived from the moment and all the text, so that a recording asks
 /// the same again.
-pub(super) fn mark<'a>(frame: &Frame, lines: impl Iterator<Item = &'a String>) -> String {
+pub(super) fn mark<'a>(frame: &RedactedFrame, lines: impl Iterator<Item = &'a String>) -> String {
     mark_of(&frame.captured_at.as_nanosecond().to_be_bytes(), lines)
 }
 
@@ -203,7 +203,9 @@ mod tests {
     use crate::domain::finding::Severity;
     use crate::media::MediaTime;
     use crate::models::model::{Memory, Meter, News};
+    use crate::screen::frame::Frame;
     use crate::screen::picture::{Picture, Rect};
+    use crate::screen::redact::Redact;
 
     /// Personas of the shipped `agents.toml`.
     fn personas() -> Vec<Persona> {
@@ -261,6 +263,7 @@ mod tests {
             Arc::new(picture),
             |_| Ok(Bytes::new()),
         );
+        let frame = RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap();
         let news = News {
             first: false,
             regions: vec![Rect {

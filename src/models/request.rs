@@ -13,8 +13,8 @@ use crate::models::model::{
     Answer, Case, CostBound, Failure, Fatal, Inquiry, Look, Meter, Replied, Weighed,
 };
 use crate::models::{answer, ask_prompt, panel_prompt, prompt};
-use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
+use crate::screen::redact::RedactedFrame;
 
 /// Content of a request, independent of the provider.
 pub(super) struct ModelRequest {
@@ -22,7 +22,7 @@ pub(super) struct ModelRequest {
     pub text: String,
     /// With the parts of it to be enlarged; none for a question about the
     /// record.
-    pub picture: Option<(Arc<Frame>, Vec<Rect>)>,
+    pub picture: Option<(RedactedFrame, Vec<Rect>)>,
     /// JSON schema of the answer.
     pub schema: &'static Value,
     pub meter: Meter,
@@ -30,8 +30,7 @@ pub(super) struct ModelRequest {
 
 impl ModelRequest {
     pub(super) fn about(look: &Look) -> Result<Self, Failure> {
-        let frame = look.frames.last().map(Arc::clone);
-        let frame = frame.ok_or_else(no_picture)?;
+        let frame = look.frames.last().cloned().ok_or_else(no_picture)?;
         Ok(Self {
             system: prompt::system(&look.persona),
             text: prompt::question(look, &frame),
@@ -45,7 +44,7 @@ impl ModelRequest {
         Self {
             system: panel_prompt::system(case),
             text: panel_prompt::question(case),
-            picture: Some((Arc::clone(&case.frame), panel_prompt::regions(case))),
+            picture: Some((case.frame.clone(), panel_prompt::regions(case))),
             schema: panel_prompt::schema(),
             meter: case.meter.clone(),
         }
@@ -76,7 +75,7 @@ impl ModelRequest {
     pub(super) fn most(
         &self,
         max_output_tokens: u32,
-        pictures: impl FnOnce(&Frame, usize) -> u64,
+        pictures: impl FnOnce(&RedactedFrame, usize) -> u64,
     ) -> CostBound {
         let shown = self.picture.as_ref();
         let shown = shown.map(|(frame, regions)| pictures(frame, regions.len()));
@@ -91,7 +90,7 @@ impl ModelRequest {
 /// Response with its request, and the version of the picture it is about.
 pub(super) struct ModelResponse {
     spoken: RawExchange,
-    frame: Option<Arc<Frame>>,
+    frame: Option<RedactedFrame>,
     usage: Usage,
 }
 
@@ -110,7 +109,7 @@ impl ModelResponse {
                 pictures: images.sent(),
                 answer,
             },
-            frame: images.whole.as_ref().map(|whole| Arc::clone(&whole.frame)),
+            frame: images.whole.as_ref().map(|whole| whole.frame.clone()),
             usage,
         }
     }

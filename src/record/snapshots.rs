@@ -15,7 +15,7 @@ use crate::record::Record;
 use crate::record::store::Snapshot;
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
-use crate::screen::redact::Redact;
+use crate::screen::redact::{Redact, RedactedFrame};
 
 /// Between two looks around.
 const EVERY: Duration = Duration::from_secs(1);
@@ -66,8 +66,8 @@ impl History {
     async fn keep(&self, frame: Arc<Frame>) -> bool {
         let redact = self.redact;
         let made = tokio::task::spawn_blocking(move || {
-            let cleared = frame.cleared(redact)?;
-            Some((cleared.still().ok()?, cleared))
+            let redacted = RedactedFrame::of(&frame, redact)?;
+            Some((redacted.still().ok()?, redacted))
         });
         let Ok(Some((still, frame))) = made.await else {
             return false;

@@ -304,7 +304,7 @@ impl Reader {
         let size = (frame.picture.width, frame.picture.height);
         let secrets = self.secrets(frame, page, &self.own.borrow());
         let read = Arc::new(frame.read(Arc::clone(&page.lines), secrets.into()));
-        let Some(cleared) = read.cleared_text(Redact::Secrets) else {
+        let Some(cleared) = read.redacted_text(Redact::Secrets) else {
             return;
         };
         let line = |index: usize| -> Option<ScreenLine> {

@@ -82,7 +82,7 @@ impl Model for Scripted {
                 Some(Reply::Fail(failure)) => return Err(failure),
                 Some(Reply::Panic) => panic!("as the script says"),
                 Some(Reply::Report(title)) => vec![Seen {
-                    frame: Arc::clone(look.frames.last().unwrap()),
+                    frame: look.frames.last().unwrap().clone(),
                     observation: observation(title),
                 }],
             };

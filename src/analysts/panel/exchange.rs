@@ -241,8 +241,8 @@ async fn weigh(
         let (turn, case) = loop {
             let mut turn = member.chain.turn(0, context, say).await;
             let policy = turn.link().policy.clone();
-            let cleared = policy.cleared(&report.frame);
-            let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
+            let redacted = policy.redacted(&report.frame);
+            let frame = redacted.ok_or_else(|| Failure::no_answer("screen text not read"))?;
             let (reported, opinions) = as_told(report, opinions.clone(), &policy);
             let case = Case {
                 persona: Arc::clone(&member.config.persona),

@@ -31,8 +31,7 @@ use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity
 use crate::models::model::{
     Answer, Case, Failure, FollowUp, FramePolicy, Look, Model, Persona, Seen, Weighed,
 };
-use crate::screen::frame::Frame;
-use crate::screen::redact::mask_secrets;
+use crate::screen::redact::{RedactedFrame, mask_secrets};
 pub use rules::{Rules, RulesError};
 use screen::Screen;
 use window::Windows;
@@ -80,7 +79,7 @@ impl Offline {
     }
 
     /// New findings on a frame.
-    fn observe(&self, frame: &Frame) -> Vec<Observation> {
+    fn observe(&self, frame: &RedactedFrame) -> Vec<Observation> {
         let lines = frame.text.as_deref().unwrap_or_default();
         let screen = Screen::new(lines, frame.picture.width, frame.picture.height);
         let mut memories = self.memories.locked();
@@ -265,7 +264,7 @@ impl Model for Offline {
         for frame in &look.frames {
             let observations = self.observe(frame).into_iter();
             seen.extend(observations.map(|observation| Seen {
-                frame: Arc::clone(frame),
+                frame: frame.clone(),
                 observation,
             }));
         }

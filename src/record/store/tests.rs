@@ -7,7 +7,33 @@ use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Evidence, FrameRef, ModelRef, Observation};
 use crate::domain::incident::News;
 use crate::domain::screen_text::ScreenLine;
+use crate::media::MediaTime;
 use crate::record::settings::StoreSettings;
+use crate::screen::frame::Frame;
+use crate::screen::picture::Picture;
+use crate::screen::redact::{Redact, RedactedFrame};
+
+/// Still of those bytes: its encoder takes the samples for the file.
+fn still_of(bytes: impl Into<Vec<u8>>) -> RedactedJpeg {
+    let bytes = bytes.into();
+    let picture = Picture {
+        width: bytes.len() as u32,
+        height: 1,
+        y: bytes,
+        u: Vec::new(),
+        v: Vec::new(),
+    };
+    let frame = Frame::new(
+        StreamName::new("team").unwrap(),
+        1,
+        MediaTime(0),
+        Timestamp::UNIX_EPOCH,
+        Arc::new(picture),
+        |picture| Ok(Bytes::from(picture.y.clone())),
+    );
+    let redacted = RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap();
+    redacted.still().unwrap()
+}
 
 fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
     let observation = Observation {
@@ -38,10 +64,7 @@ fn publication(quote: &str, jpeg: &'static [u8]) -> Write {
     let stream = StreamName::new("team").unwrap();
     let at = Timestamp::UNIX_EPOCH;
     let finding = Finding::new("SecOps", stream, at, frame, observation, model);
-    let still = Still {
-        jpeg: Bytes::from_static(jpeg),
-        sha256: String::new(),
-    };
+    let still = still_of(jpeg);
     Write::Record(Box::new(Publication {
         finding,
         still: Some(still),
@@ -54,10 +77,7 @@ fn moment(stream: &str, second: i64) -> Write {
         stream: StreamName::new(stream).unwrap(),
         seen_at: Timestamp::from_second(second).unwrap(),
         frame_seq: second as u64,
-        still: Still {
-            jpeg: Bytes::from_static(b"one"),
-            sha256: String::new(),
-        },
+        still: still_of(b"one"),
     }))
 }
 
@@ -208,10 +228,7 @@ fn stills_go_before_text_and_text_before_what_was_found() {
             stream: stream.clone(),
             seen_at: Timestamp::now(),
             frame_seq: u64::from(n),
-            still: Still {
-                jpeg: Bytes::from(vec![n; 100_000]),
-                sha256: String::new(),
-            },
+            still: still_of(vec![n; 100_000]),
         }))
     };
     let mut jobs = vec![

@@ -1,10 +1,12 @@
-//! Keeps secrets that stood on a screen out of what leaves the house.
+//! Keeps secrets that stood on a screen out of what leaves the house. Pictures
+//! leave as a [`RedactedFrame`], and no other way.
 //!
 //! Works on text, by the shapes secrets have and the words that stand before
 //! them; a secret without either is not known for one. Forgives what OCR does:
 //! an underscore may have been read as a space, an I as a 1. What is hidden is
 //! named by its kind, never shown.
 
+mod frame;
 mod kinds;
 mod lines;
 mod wrapped;
@@ -14,6 +16,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
+pub use frame::{RedactedFrame, RedactedJpeg, RedactionOff};
 pub use lines::{UNREADABLE, is_unreadable, secrets_beside, secrets_on};
 
 /// Redaction level applied before anything leaves.
