@@ -73,6 +73,8 @@ impl QuestionAnswerer for Nobody {
 pub(crate) struct Room {
     pub(crate) dir: TempDir,
     pub(crate) bus: Record,
+    /// Nobody reads it.
+    pub(crate) frames: FrameBus,
     writer: JoinHandle<()>,
     base: String,
     client: Client,
@@ -104,9 +106,10 @@ impl Room {
         });
         let console = console.await.unwrap();
         let base = format!("http://{}", console.local_addr().unwrap());
+        let frames = FrameBus::new();
         let views = ConsoleState {
             hub: StreamHub::new(),
-            frames: FrameBus::new(),
+            frames: frames.clone(),
             findings: bus.clone(),
             board: AgentBoard::new(vec![]),
             metrics: Arc::new(Metrics::new()),
@@ -127,6 +130,7 @@ impl Room {
         Self {
             dir,
             bus,
+            frames,
             writer,
             base,
             client: Client::builder().no_proxy().build().unwrap(),
