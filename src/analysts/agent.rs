@@ -28,7 +28,7 @@ use crate::models::model::{
 };
 use crate::record::store::{AskedOf, FindingQuery, Publication};
 use crate::screen::frame::Frame;
-use crate::screen::redact::Redact;
+use crate::screen::redact::{Redact, RedactedFrame};
 
 /// Between two tries to write a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);
@@ -178,9 +178,9 @@ impl Agent {
         // Redacted frames: nothing that must not leave goes to the model.
         let frames: Vec<_> = picked
             .iter()
-            .filter_map(|frame| link.policy.cleared(frame))
+            .filter_map(|frame| link.policy.redacted(frame))
             .collect();
-        let newest = frames.last().map(Arc::clone)?;
+        let newest = frames.last().cloned()?;
         let mut memory = self.recall(link, &newest).await;
         if let Some(raw) = picked.last() {
             grounding::mask_memory(&mut memory, raw, &link.policy);
@@ -358,7 +358,7 @@ impl Agent {
                 FramePolicy::Newest => {
                     let newest = self.context.frames.to_look_at(stream)?;
                     // Nobody knows yet what stands on it: it can't leave.
-                    newest.cleared(link.policy.redact)?;
+                    RedactedFrame::of(&newest, link.policy.redact)?;
                     let fresh = looked.is_none_or(|looked| looked.is_before(&newest));
                     Vec::from_iter(fresh.then_some(newest))
                 }
@@ -406,7 +406,7 @@ impl Agent {
         };
         // Remembered as it may leave, whoever is asked next.
         let policy = self.member.chain.policy();
-        let frame = &policy.cleared(raw).unwrap_or_else(|| Arc::clone(raw));
+        let frame = &policy.redacted_or_masked(raw);
         // A picture that will get the same answer again is not shown again.
         let done = match &result {
             Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => true,
@@ -443,13 +443,14 @@ impl Agent {
                     None => None,
                 };
                 for seen in answer.seen {
-                    let raw = picked.iter().find(|frame| frame.seq == seen.frame.seq);
-                    let raw = raw.unwrap_or(&seen.frame);
+                    let shown = picked.iter().find(|frame| frame.seq == seen.frame.seq);
+                    // It can only speak of what it was shown.
+                    let shown = shown.unwrap_or(raw);
                     let asked = transcript.clone().map(|transcript| AskedOf {
                         transcript,
                         share: shares.next().unwrap_or_default(),
                     });
-                    self.publish(raw, seen.observation, &answer.model, asked)
+                    self.publish(shown, seen.observation, &answer.model, asked)
                         .await;
                 }
                 let what = words::analysed(found, unshown);
@@ -518,7 +519,7 @@ impl Agent {
             pts_ms: frame.pts.ms(),
             sha256: still
                 .as_ref()
-                .map_or_else(String::new, |still| still.sha256.clone()),
+                .map_or_else(String::new, |still| still.sha256().to_owned()),
         };
         let finding = Finding::new(
             self.name(),

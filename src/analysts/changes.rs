@@ -6,6 +6,7 @@ use crate::analysts::settings::{AgentConfig, Frames};
 use crate::models::model::News;
 use crate::screen::frame::Frame;
 use crate::screen::picture::{Rect, TextLine};
+use crate::screen::redact::RedactedFrame;
 use crate::screen::text::diff;
 
 /// A larger part of the picture is the picture.
@@ -16,7 +17,7 @@ const MARGIN: u32 = 16;
 /// State of the last frame of a stream an analyst analysed.
 #[derive(Debug)]
 pub(super) struct Looked {
-    pub(super) generation: u64,
+    pub(super) scene: u64,
     pub(super) seq: u64,
     told: u64,
     /// Width and height of the frame, in pixels.
@@ -26,9 +27,9 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    pub(super) fn at(frame: &Frame) -> Self {
+    pub(super) fn at(frame: &RedactedFrame) -> Self {
         Self {
-            generation: frame.generation,
+            scene: frame.scene,
             seq: frame.seq,
             told: frame.told,
             size: (frame.picture.width, frame.picture.height),
@@ -51,14 +52,14 @@ impl Looked {
     /// must have been seen: a heartbeat alone would be paid for twice a minute.
     pub(super) fn is_before(&self, frame: &Frame) -> bool {
         match frame.text {
-            Some(_) => self.generation != frame.generation,
-            None => self.generation < frame.changes.seen(),
+            Some(_) => self.scene != frame.scene,
+            None => self.scene < frame.changes.seen(),
         }
     }
 }
 
-/// `frame` is as it may leave.
-pub(super) fn since(last: Option<&Looked>, frame: &Frame, agent: &AgentConfig) -> News {
+/// News of `frame` against the last one looked at, as it may leave.
+pub(super) fn since(last: Option<&Looked>, frame: &RedactedFrame, agent: &AgentConfig) -> News {
     let size = (frame.picture.width, frame.picture.height);
     let last = last.filter(|last| last.size == size);
     let text = frame.text.as_deref().unwrap_or_default();
@@ -77,7 +78,7 @@ pub(super) fn since(last: Option<&Looked>, frame: &Frame, agent: &AgentConfig) -
     News {
         first: false,
         regions: match agent.frames {
-            Frames::Changed => regions(frame, last.generation, agent.max_regions),
+            Frames::Changed => regions(frame, last.scene, agent.max_regions),
             Frames::Full => Vec::new(),
         },
         appeared: said(text, &diff.appeared),
@@ -105,6 +106,7 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::media::MediaTime;
     use crate::screen::picture::Picture;
+    use crate::screen::redact::Redact;
 
     fn frame(seq: u64, told: u64) -> Arc<Frame> {
         let stream = StreamName::new("wall").unwrap();
@@ -117,7 +119,8 @@ mod tests {
 
     #[test]
     fn changes_that_were_never_shown_are_counted() {
-        let last = Looked::at(&frame(10, 3));
+        let last = RedactedFrame::of(&frame(10, 3), Redact::Off).unwrap();
+        let last = Looked::at(&last);
         let of = |shown: &[(u64, u64)]| {
             let shown: Vec<_> = shown.iter().map(|(seq, told)| frame(*seq, *told)).collect();
             last.unshown(&shown)

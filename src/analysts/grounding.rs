@@ -29,7 +29,7 @@ pub(super) fn ground(observation: &mut Observation, frame: &Frame, redact: Redac
     let Some(text) = &frame.text else {
         return;
     };
-    let cleared = frame.cleared_text(redact.max(Redact::Secrets));
+    let cleared = frame.redacted_text(redact.max(Redact::Secrets));
     let (width, height) = (frame.picture.width, frame.picture.height);
     for evidence in &mut observation.evidence {
         if !evidence.quote.chars().any(char::is_alphanumeric) {

@@ -42,7 +42,7 @@ use crate::domain::finding::Severity;
 use crate::record::Record;
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
-use crate::screen::redact::{OwnPatterns, Redact, mask_besides};
+use crate::screen::redact::{OwnPatterns, Redact, RedactedFrame, mask_besides};
 pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
 use panel::{PanelQueue, PanelRunner};
@@ -81,8 +81,13 @@ pub struct Policy {
 impl Policy {
     /// The frame as whoever is asked may see it; `None` when nobody knows what
     /// stands on it.
-    fn cleared(&self, frame: &Arc<Frame>) -> Option<Arc<Frame>> {
-        frame.hiding(&self.own).cleared(self.redact)
+    fn redacted(&self, frame: &Arc<Frame>) -> Option<RedactedFrame> {
+        RedactedFrame::of(&frame.hiding(&self.own), self.redact)
+    }
+
+    /// The same, all masked where nobody knows what stands on it.
+    fn redacted_or_masked(&self, frame: &Arc<Frame>) -> RedactedFrame {
+        RedactedFrame::or_masked(&frame.hiding(&self.own), self.redact)
     }
 
     /// A text that stood on no picture at hand, as whoever is asked may read

@@ -14,8 +14,7 @@ use crate::domain::finding::ModelRef;
 use crate::domain::transcript::{Purpose, RawExchange, Transcript};
 use crate::models::model::Persona;
 use crate::screen::frame::Frame;
-use crate::screen::picture::Still;
-use crate::screen::redact::Redact;
+use crate::screen::redact::{Redact, RedactedFrame, RedactedJpeg};
 
 /// Metadata of a transcript: asking agent, purpose, times and cost.
 #[derive(Debug)]
@@ -104,14 +103,10 @@ fn clean_all(value: &mut Value, clean: &impl Fn(&mut String)) {
     }
 }
 
-/// The picture as it may be kept. One that nobody read is kept as it is only
-/// where nobody reads any: then the user has turned that off.
-pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
-    let kept = match frame.cleared(redact) {
-        Some(cleared) => cleared,
-        None => Arc::clone(frame),
-    };
-    match kept.still() {
+/// The picture as it may be kept. One that nobody read is kept all masked,
+/// unless redaction is off.
+pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<RedactedJpeg> {
+    match RedactedFrame::or_masked(frame, redact).still() {
         Ok(still) => Some(still),
         Err(error) => {
             tracing::error!(%error, "failed to store the picture of a finding");
@@ -122,7 +117,40 @@ pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<Still> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::base::stream_name::StreamName;
+    use crate::media::MediaTime;
+    use crate::screen::picture::Picture;
+
+    #[test]
+    fn evidence_that_nobody_read_is_masked_unless_redaction_is_off() {
+        let picture = Picture {
+            width: 4,
+            height: 2,
+            y: vec![120; 8],
+            u: vec![128; 2],
+            v: vec![128; 2],
+        };
+        let frame = Frame::new(
+            StreamName::new("team").unwrap(),
+            1,
+            MediaTime(0),
+            Timestamp::UNIX_EPOCH,
+            Arc::new(picture),
+            |picture| Ok(Bytes::from(picture.y.clone())),
+        );
+        let unread = Arc::new(frame);
+        let kept = |frame: &Arc<Frame>, redact| still(frame, redact).unwrap().bytes().clone();
+        for redact in [Redact::Secrets, Redact::SecretsAndPersonal] {
+            assert_eq!(kept(&unread, redact), [0_u8; 8][..]);
+        }
+        assert_eq!(kept(&unread, Redact::Off), [120_u8; 8][..]);
+        let read = Arc::new(unread.read(Arc::from([]), Arc::from([])));
+        assert_eq!(kept(&read, Redact::Secrets), [120_u8; 8][..]);
+    }
 
     #[test]
     fn every_text_of_an_answer_is_cleaned() {

@@ -23,7 +23,7 @@ use crate::models::gemini::{Gemini, GeminiSettings};
 use crate::models::model::{Model, Persona};
 use crate::models::offline::{Offline, Rules};
 use crate::models::openai::{OpenAi, OpenAiSettings};
-use crate::models::settings::{ModelConfig, Provider, Thinking};
+use crate::models::settings::{Provider, Thinking};
 use crate::record::Record;
 use crate::screen::frames::FrameBus;
 use crate::screen::metrics::ScreenMetrics;
@@ -47,7 +47,7 @@ impl AgentFactory {
     pub(crate) fn open(config: &Config) -> anyhow::Result<(Self, AgentSet, AgentBoard)> {
         let money = &config.panel.budget;
         let budget = Budget::new(money.limits.clone(), prices(money)?);
-        let models = ModelFactory::new(config.clone());
+        let models = ModelFactory::new(config.clone(), config.reads_text());
         let mut factory = Self { models, budget };
         let (agents, statuses) = factory.agents(&[])?;
         factory.priced(&agents, &prices(money)?)?;
@@ -65,7 +65,7 @@ impl AgentFactory {
         let same = config.panel.model == panel.model;
         let prices = prices(&panel.budget)?;
         config.panel = panel;
-        let mut models = ModelFactory::new(config);
+        let mut models = ModelFactory::new(config, self.models.ocr);
         if same {
             // With the models and governors there are.
             models.clients.clone_from(&self.models.clients);
@@ -135,7 +135,7 @@ impl AgentFactory {
         let link = ChainLink {
             model: Arc::new(Offline::new(self.models.rules()?, &persona)),
             governor: None,
-            policy: policy(Provider::Offline, &self.models.config.panel.model),
+            policy: self.models.policy(Provider::Offline),
         };
         Ok(AgentSpec {
             chain: ModelChain::new(link, Vec::new(), Priority::Normal),
@@ -162,8 +162,8 @@ impl AgentFactory {
         if default == Provider::Offline {
             return Ok(None);
         }
+        let policy = self.models.policy(default);
         let config = &self.models.config;
-        let policy = policy(default, &config.panel.model);
         let model = (default, config.panel.model.name.clone());
         let (model, governor) = self.models.hosted(&model, config.panel.model.thinking)?;
         let link = ChainLink {
@@ -213,19 +213,6 @@ impl AgentFactory {
             ask_service,
         };
         Ok((agents, statuses))
-    }
-}
-
-fn policy(provider: Provider, model: &ModelConfig) -> Policy {
-    Policy {
-        // Rules look on this machine, and are to find the secrets.
-        redact: match provider {
-            Provider::Offline => Redact::Off,
-            Provider::Gemini | Provider::OpenAi => model.redact,
-        },
-        own: model.redact_patterns.clone(),
-        redact_evidence: model.redact_at_home(),
-        ungrounded: model.ungrounded_severity,
     }
 }
 
@@ -280,18 +267,35 @@ type ClientKey = ((Provider, String), Option<Thinking>);
 #[derive(Debug)]
 struct ModelFactory {
     config: Config,
+    /// True if OCR runs, as of the start: a reload neither starts nor ends it.
+    ocr: bool,
     clients: HashMap<ClientKey, Arc<dyn Model>>,
     governors: HashMap<(Provider, String), Arc<Governor>>,
     rules: Option<Arc<Rules>>,
 }
 
 impl ModelFactory {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, ocr: bool) -> Self {
         Self {
             config,
+            ocr,
             clients: HashMap::new(),
             governors: HashMap::new(),
             rules: None,
+        }
+    }
+
+    fn policy(&self, provider: Provider) -> Policy {
+        let model = &self.config.panel.model;
+        Policy {
+            // Rules look on this machine, and are to find the secrets.
+            redact: match provider {
+                Provider::Offline => Redact::Off,
+                Provider::Gemini | Provider::OpenAi => model.redact,
+            },
+            own: model.redact_patterns.clone(),
+            redact_evidence: model.redact.at_home(self.ocr),
+            ungrounded: model.ungrounded_severity,
         }
     }
 
@@ -312,7 +316,7 @@ impl ModelFactory {
         agent: &AgentConfig,
         model: &(Provider, String),
     ) -> anyhow::Result<ChainLink> {
-        let policy = policy(model.0, &self.config.panel.model);
+        let policy = self.policy(model.0);
         if model.0 == Provider::Offline {
             return Ok(ChainLink {
                 model: Arc::new(Offline::new(self.rules()?, &agent.persona)),

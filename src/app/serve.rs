@@ -208,6 +208,7 @@ impl App {
         self.announce(addresses);
         let ready = Arc::new(AtomicBool::new(true));
         let board = self.board;
+        let redact_at_home = (self.config.panel.model.redact).at_home(self.reader.is_some());
         let context = AgentContext {
             frames: self.frames.clone(),
             findings: self.findings.clone(),
@@ -232,7 +233,7 @@ impl App {
                 public_address: self.config.places.public_address.clone(),
             },
             answers: Arc::new(AskService::new(self.agents.subscribe(), context.clone())),
-            redact: self.config.panel.model.redact_at_home(),
+            redact: redact_at_home,
             ready: Arc::clone(&ready),
         };
         let fastest = watch::Sender::new(self.config.panel.fastest());
@@ -282,7 +283,7 @@ impl App {
             let history = History {
                 frames: self.frames.clone(),
                 findings: self.findings.clone(),
-                redact: self.config.panel.model.redact_at_home(),
+                redact: redact_at_home,
             };
             essential.spawn(name("history", done(history.run(sources.clone()))));
         }

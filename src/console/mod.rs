@@ -89,7 +89,8 @@ pub struct ConsoleState {
     pub endpoints: Endpoints,
     /// Answers to people's questions.
     pub answers: Arc<dyn QuestionAnswerer>,
-    /// Secrets painted over in the stills that are shown.
+    /// Redaction of the stills that are shown; off only where nobody reads the
+    /// screen.
     pub redact: Redact,
     /// True once everything is open, false again while draining.
     pub ready: Arc<AtomicBool>,

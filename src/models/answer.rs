@@ -4,7 +4,7 @@
 //! of an answer, findings that make no sense are dropped and counted one by
 //! one, and the rest is brought within bounds.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -16,8 +16,7 @@ use crate::domain::incident::Stance;
 use crate::models::model::{Failure, FollowUp, MOST_REMEMBERED, ObserveReply, Review, Seen};
 use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 use crate::models::written::json_of;
-use crate::screen::frame::Frame;
-use crate::screen::redact::mask_secrets;
+use crate::screen::redact::{RedactedFrame, mask_secrets};
 
 /// Characters each text may have; what is longer ends in an ellipsis.
 const MAX_TITLE: usize = 80;
@@ -131,7 +130,7 @@ pub(super) fn most_items(list: &str) -> usize {
 /// Parses a model's text about a picture into an answer.
 pub(super) fn conclude(
     text: &str,
-    frame: &Arc<Frame>,
+    frame: &RedactedFrame,
     usage: Usage,
     model: ModelRef,
 ) -> Result<ObserveReply, Failure> {
@@ -143,7 +142,7 @@ pub(super) fn conclude(
         },
     })?;
     let seen = findings.observations.into_iter().map(|observation| Seen {
-        frame: Arc::clone(frame),
+        frame: frame.clone(),
         observation,
     });
     Ok(ObserveReply {

@@ -21,7 +21,7 @@ use crate::models::model::{
     Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Prepared, Question,
     Reply, Seen,
 };
-use crate::screen::frame::Frame;
+use crate::screen::redact::RedactedFrame;
 
 /// Largest distance of a recorded answer from the moment asked for, in
 /// milliseconds, if the same question was not asked.
@@ -135,7 +135,7 @@ impl Model for Recording {
 
 fn track(
     question: &ObserveQuestion,
-    frame: &Frame,
+    frame: &RedactedFrame,
     asked: String,
     reply: &Result<ObserveReply, Failure>,
     model: ModelRef,
@@ -173,7 +173,7 @@ fn sum_of(asked: &Prepared) -> Result<String, Failure> {
     if let Some((frame, _)) = &request.picture
         && let Ok(still) = frame.still()
     {
-        sum.update(still.sha256);
+        sum.update(still.sha256());
     }
     Ok(hex::encode(sum.finalize()))
 }
@@ -299,7 +299,9 @@ mod tests {
     use crate::domain::finding::{Category, Severity};
     use crate::media::MediaTime;
     use crate::models::model::{Memory, News, Persona};
+    use crate::screen::frame::Frame;
     use crate::screen::picture::Picture;
+    use crate::screen::redact::Redact;
 
     #[derive(Debug)]
     struct Says(&'static str);
@@ -375,7 +377,7 @@ mod tests {
         };
         ObserveQuestion {
             persona: Arc::new(persona),
-            frames: vec![Arc::new(frame)],
+            frames: vec![RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap()],
             news: News::default(),
             memory: Memory::default(),
         }

@@ -1,14 +1,12 @@
 //! The picture as it is sent.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::domain::transcript::SentPicture;
 use crate::models::model::{Failure, Fatal};
-use crate::screen::frame::Frame;
-use crate::screen::picture::{EncodeError, Rect, Still};
+use crate::screen::picture::{EncodeError, Rect};
+use crate::screen::redact::{RedactedFrame, RedactedJpeg};
 
 /// A JPEG of this many bytes makes a request of just under 4 MB, the largest
 /// that has never been refused.
@@ -28,7 +26,7 @@ pub(super) struct ImageSet {
 
 pub(super) struct Whole {
     /// Frame the still belongs to: the original, or a smaller version of it.
-    pub frame: Arc<Frame>,
+    pub frame: RedactedFrame,
     pub base64: String,
     sent: SentPicture,
 }
@@ -44,29 +42,28 @@ impl ImageSet {
     /// At native resolution if it fits, else halved until it does; parts of it
     /// enlarged as far as they fit too. Costs CPU: call it off the async
     /// workers.
-    pub(super) fn take(frame: Arc<Frame>, regions: &[Rect]) -> Result<Self, EncodeError> {
+    pub(super) fn take(frame: RedactedFrame, regions: &[Rect]) -> Result<Self, EncodeError> {
         let whole = Whole::of(frame)?;
         let mut closeups = Vec::new();
         let mut room = MAX_JPEG.saturating_sub(whole.base64.len() / 4 * 3);
         for region in regions {
             let frame = &whole.frame;
             let (width, height) = (frame.picture.width, frame.picture.height);
-            let part = frame.picture.crop(*region);
-            if part.width < SMALLEST || part.height < SMALLEST {
+            let part = frame.cropped(*region);
+            if part.picture.width < SMALLEST || part.picture.height < SMALLEST {
                 continue;
             }
             let part = part.doubled();
-            let size = (part.width, part.height);
-            let still = frame.showing(part).still()?;
-            if still.jpeg.len() > room {
+            let still = part.still()?;
+            if still.bytes().len() > room {
                 break;
             }
-            room -= still.jpeg.len();
+            room -= still.bytes().len();
             let bounds = region.thousandths(width, height);
             closeups.push(Closeup {
                 bounds,
-                base64: STANDARD.encode(&still.jpeg),
-                sent: sent(Some(bounds), size, &still),
+                base64: STANDARD.encode(still.bytes()),
+                sent: sent(Some(bounds), &part, &still),
             });
         }
         Ok(Self {
@@ -78,7 +75,7 @@ impl ImageSet {
     /// At half the size, and half of that until it fits; without parts.
     pub(super) fn smaller(&self) -> Result<Self, EncodeError> {
         let whole = self.whole.as_ref();
-        let whole = whole.map(|whole| Whole::of(Arc::new(whole.frame.halved())));
+        let whole = whole.map(|whole| Whole::of(whole.frame.halved()));
         Ok(Self {
             whole: whole.transpose()?,
             closeups: Vec::new(),
@@ -103,31 +100,30 @@ impl ImageSet {
 }
 
 impl Whole {
-    fn of(frame: Arc<Frame>) -> Result<Self, EncodeError> {
-        let mut frame = frame;
+    fn of(mut frame: RedactedFrame) -> Result<Self, EncodeError> {
         let mut still = frame.still()?;
-        while still.jpeg.len() > MAX_JPEG && can_shrink(&frame) {
-            frame = Arc::new(frame.halved());
+        while still.bytes().len() > MAX_JPEG && can_shrink(&frame) {
+            frame = frame.halved();
             still = frame.still()?;
         }
         Ok(Self {
-            base64: STANDARD.encode(&still.jpeg),
-            sent: sent(None, (frame.picture.width, frame.picture.height), &still),
+            base64: STANDARD.encode(still.bytes()),
+            sent: sent(None, &frame, &still),
             frame,
         })
     }
 }
 
-fn sent(bounds: Option<[u16; 4]>, (width, height): (u32, u32), still: &Still) -> SentPicture {
+fn sent(bounds: Option<[u16; 4]>, shown: &RedactedFrame, still: &RedactedJpeg) -> SentPicture {
     SentPicture {
         bounds,
-        width,
-        height,
-        sha256: still.sha256.clone(),
+        width: shown.picture.width,
+        height: shown.picture.height,
+        sha256: still.sha256().to_owned(),
     }
 }
 
-fn can_shrink(frame: &Frame) -> bool {
+fn can_shrink(frame: &RedactedFrame) -> bool {
     frame.picture.width > 2 && frame.picture.height > 2
 }
 
@@ -164,16 +160,20 @@ fn reason_of(error: &tokio::task::JoinError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use jiff::Timestamp;
 
     use super::*;
     use crate::base::stream_name::StreamName;
     use crate::media::MediaTime;
+    use crate::screen::frame::Frame;
     use crate::screen::picture::Picture;
+    use crate::screen::redact::Redact;
 
     /// As many bytes as the picture has samples.
-    fn frame(width: u32, height: u32) -> Arc<Frame> {
+    fn frame(width: u32, height: u32) -> RedactedFrame {
         let plane = |w: u32, h: u32| vec![0; (w * h) as usize];
         let picture = Picture {
             width,
@@ -182,22 +182,23 @@ mod tests {
             u: plane(width.div_ceil(2), height.div_ceil(2)),
             v: plane(width.div_ceil(2), height.div_ceil(2)),
         };
-        Arc::new(Frame::new(
+        let frame = Frame::new(
             StreamName::new("team").unwrap(),
             7,
             MediaTime(0),
             Timestamp::UNIX_EPOCH,
             Arc::new(picture),
             |picture| Ok(Bytes::from(picture.y.clone())),
-        ))
+        );
+        RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap()
     }
 
     #[test]
     fn what_fits_goes_out_as_it_is() {
         let whole = frame(1920, 1080);
-        let images = ImageSet::take(Arc::clone(&whole), &[]).unwrap();
+        let images = ImageSet::take(whole.clone(), &[]).unwrap();
         let sent = images.whole.as_ref().unwrap();
-        assert!(Arc::ptr_eq(&sent.frame, &whole));
+        assert!(Arc::ptr_eq(&sent.frame.picture, &whole.picture));
         assert_eq!(sent.base64.len(), (1920 * 1080_usize).div_ceil(3) * 4);
     }
 
@@ -208,8 +209,8 @@ mod tests {
         assert_eq!((images.frame.picture.width, images.frame.seq), (2000, 7));
         assert!(images.base64.len() < 4_000_000);
         assert_eq!((images.sent.width, images.sent.bounds), (2000, None));
-        let sum = images.frame.still().unwrap().sha256;
-        assert_ne!(sum, frame(8000, 4000).still().unwrap().sha256);
+        let sum = |frame: &RedactedFrame| frame.still().unwrap().sha256().to_owned();
+        assert_ne!(sum(&images.frame), sum(&frame(8000, 4000)));
     }
 
     #[test]

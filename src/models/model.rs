@@ -15,8 +15,8 @@ use crate::domain::finding::{ModelRef, Observation, Severity};
 use crate::domain::incident::{Opinion, Stance};
 use crate::domain::transcript::{Cost, RawExchange};
 pub use crate::models::request::Prepared;
-use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
+use crate::screen::redact::RedactedFrame;
 
 /// Persona of an analyst: the part of its configuration that a model sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct ObserveQuestion {
     pub persona: Arc<Persona>,
     /// Frames of one stream, oldest first, never empty; a single one for a model
     /// of [`FramePolicy::Newest`].
-    pub frames: Vec<Arc<Frame>>,
+    pub frames: Vec<RedactedFrame>,
     pub news: News,
     pub memory: Memory,
 }
@@ -231,7 +231,7 @@ impl Default for Meter {
 /// Observations on one frame.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub frame: Arc<Frame>,
+    pub frame: RedactedFrame,
     pub observation: Observation,
 }
 
@@ -292,7 +292,7 @@ pub struct ReviewQuestion {
     pub persona: Arc<Persona>,
     pub kind: ReviewKind,
     /// The picture it was reported from, as it may leave.
-    pub frame: Arc<Frame>,
+    pub frame: RedactedFrame,
     /// Name of the analyst that reported it.
     pub first: String,
     pub report: Observation,

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::finding::printable;
 use crate::models::model::{ObserveQuestion, Persona, Remembered};
-use crate::screen::frame::Frame;
+use crate::screen::redact::RedactedFrame;
 
 /// The most findings an answer may hold.
 pub const MAX_FINDINGS: usize = 8;
@@ -78,7 +78,7 @@ const MOST_LINES: usize = 120;
 const LONGEST_LINE: usize = 300;
 
 /// User prompt: the task for the picture sent with it, and what is new on it.
-pub fn question(asked: &ObserveQuestion, frame: &Frame) -> String {
+pub fn question(asked: &ObserveQuestion, frame: &RedactedFrame) -> String {
     let (news, memory) = (&asked.news, &asked.memory);
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}.",
@@ -169,7 +169,7 @@ pub(super) fn block(text: &mut String, mark: &str, what: &str, lines: &[String])
 
 /// Delimiter derived from the moment and all the text, so that a recording asks
 /// the same again.
-pub(super) fn mark<'a>(frame: &Frame, lines: impl Iterator<Item = &'a String>) -> String {
+pub(super) fn mark<'a>(frame: &RedactedFrame, lines: impl Iterator<Item = &'a String>) -> String {
     mark_of(&frame.captured_at.as_nanosecond().to_be_bytes(), lines)
 }
 
@@ -196,7 +196,9 @@ mod tests {
     use crate::domain::finding::Severity;
     use crate::media::MediaTime;
     use crate::models::model::{Memory, News};
+    use crate::screen::frame::Frame;
     use crate::screen::picture::{Picture, Rect};
+    use crate::screen::redact::Redact;
 
     /// Personas of the shipped `agents.toml`.
     fn personas() -> Vec<Persona> {
@@ -254,6 +256,7 @@ mod tests {
             Arc::new(picture),
             |_| Ok(Bytes::new()),
         );
+        let frame = RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap();
         let news = News {
             first: false,
             regions: vec![Rect {

@@ -13,8 +13,8 @@ use crate::models::model::{
     CostBound, Failure, Fatal, Meter, ObserveReply, Question, Reply, ReviewReply,
 };
 use crate::models::{answer, ask_prompt, panel_prompt, prompt};
-use crate::screen::frame::Frame;
 use crate::screen::picture::Rect;
+use crate::screen::redact::RedactedFrame;
 
 /// Question with the content of its requests, which is built once, and the
 /// meter that counts them.
@@ -74,7 +74,7 @@ pub(super) struct ModelRequest {
     pub text: String,
     /// With the parts of it to be enlarged; none for a question about the
     /// record.
-    pub picture: Option<(Arc<Frame>, Vec<Rect>)>,
+    pub picture: Option<(RedactedFrame, Vec<Rect>)>,
     /// JSON schema of the answer.
     pub schema: &'static Value,
 }
@@ -125,7 +125,7 @@ impl ModelRequest {
     pub(super) fn cost_bound(
         &self,
         max_output_tokens: u32,
-        pictures: impl FnOnce(&Frame, usize) -> u64,
+        pictures: impl FnOnce(&RedactedFrame, usize) -> u64,
     ) -> CostBound {
         let shown = self.picture.as_ref();
         let shown = shown.map(|(frame, regions)| pictures(frame, regions.len()));
@@ -150,7 +150,7 @@ impl ModelRequest {
 /// Response with its request, and the version of the picture it is about.
 pub(super) struct ModelResponse {
     exchange: RawExchange,
-    frame: Option<Arc<Frame>>,
+    frame: Option<RedactedFrame>,
     usage: Usage,
 }
 

@@ -164,13 +164,6 @@ pub struct ModelConfig {
     pub ungrounded_severity: Severity,
 }
 
-impl ModelConfig {
-    /// Redaction of the pictures we keep and show ourselves: secrets at least.
-    pub fn redact_at_home(&self) -> Redact {
-        self.redact.max(Redact::Secrets)
-    }
-}
-
 pub(crate) fn model(mut s: Section<'_>) -> ModelConfig {
     let provider = s.choice("provider", &PROVIDERS);
     let base_url = s.text("base_url");

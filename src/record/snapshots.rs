@@ -15,7 +15,7 @@ use crate::record::Record;
 use crate::record::store::Snapshot;
 use crate::screen::frame::Frame;
 use crate::screen::frames::FrameBus;
-use crate::screen::redact::Redact;
+use crate::screen::redact::{Redact, RedactedFrame};
 
 /// Between two looks around.
 const EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub struct History {
 
 /// Last snapshot kept of a stream.
 struct Kept {
-    generation: u64,
+    scene: u64,
     at: Timestamp,
 }
 
@@ -53,7 +53,7 @@ impl History {
                     continue;
                 }
                 let now = Kept {
-                    generation: frame.generation,
+                    scene: frame.scene,
                     at: frame.captured_at,
                 };
                 if self.keep(frame).await {
@@ -66,8 +66,8 @@ impl History {
     async fn keep(&self, frame: Arc<Frame>) -> bool {
         let redact = self.redact;
         let made = tokio::task::spawn_blocking(move || {
-            let cleared = frame.cleared(redact)?;
-            Some((cleared.still().ok()?, cleared))
+            let redacted = RedactedFrame::of(&frame, redact)?;
+            Some((redacted.still().ok()?, redacted))
         });
         let Ok(Some((still, frame))) = made.await else {
             return false;
@@ -91,9 +91,7 @@ impl History {
 fn is_due(last: Option<&Kept>, frame: &Frame) -> bool {
     last.is_none_or(|last| {
         let since = frame.captured_at.duration_since(last.at);
-        since >= RESTING
-            || since.is_negative()
-            || last.generation != frame.generation && since >= CHANGING
+        since >= RESTING || since.is_negative() || last.scene != frame.scene && since >= CHANGING
     })
 }
 
@@ -108,17 +106,17 @@ mod tests {
     #[test]
     fn a_screen_that_changes_is_kept_more_often() {
         let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let frame = |generation, seconds| {
+        let frame = |scene, seconds| {
             let picture = Picture::grey(1, 1);
             let at = begin + SignedDuration::from_secs(seconds);
             let stream = StreamName::new("team").unwrap();
             let picture = Arc::new(picture);
             let mut frame = Frame::new(stream, 1, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
-            frame.generation = generation;
+            frame.scene = scene;
             frame
         };
         let last = Kept {
-            generation: 1,
+            scene: 1,
             at: begin,
         };
         assert!(is_due(None, &frame(1, 0)));

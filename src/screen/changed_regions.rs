@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use crate::screen::picture::Rect;
 
-/// Per tile of the picture, the scene in which it last changed. Compared by
-/// whoever looks with the scene looked at last, so that nobody's pace matters
-/// to anybody else.
+/// Per tile of the picture, the generation in which it last changed. Compared by
+/// whoever looks with the generation looked at last, so that nobody's pace
+/// matters to anybody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// Pixels of a tile's side.
@@ -19,7 +19,7 @@ pub struct Changes {
     /// Tiles that have changed again and again of late: clocks, charts that
     /// tick, films, a terminal that scrolls. As long as `generations`.
     pub noisy: Vec<bool>,
-    /// The last scene that was new all over: the first, another window, a
+    /// The last generation that was new all over: the first, another window, a
     /// heartbeat.
     pub whole: u64,
     /// When anything at all moved last.
@@ -46,17 +46,17 @@ impl Changes {
         }
     }
 
-    /// The last scene.
+    /// The last generation.
     pub fn newest(&self) -> u64 {
         self.generations.iter().copied().fold(self.whole, u64::max)
     }
 
-    /// The last scene in which a change was seen: a heartbeat is none.
+    /// The last generation in which a change was seen: a heartbeat is none.
     pub fn seen(&self) -> u64 {
         self.generations.iter().copied().max().unwrap_or(self.whole)
     }
 
-    /// Like [`Self::since`], for whoever was shown that scene: a heartbeat
+    /// Like [`Self::since`], for whoever was shown that generation: a heartbeat
     /// since then changed nothing.
     pub fn seen_since(&self, generation: u64, width: u32, height: u32) -> Vec<Rect> {
         if self.generations.is_empty() {
@@ -66,7 +66,7 @@ impl Changes {
         regions(&changed, self.columns, self.tile, width, height)
     }
 
-    /// Areas changed after that scene on a picture of that size, as few
+    /// Areas changed after that generation on a picture of that size, as few
     /// rectangles from the top; all of it when nothing smaller will do.
     pub fn since(&self, generation: Option<u64>, width: u32, height: u32) -> Vec<Rect> {
         match generation {
@@ -83,7 +83,7 @@ impl Changes {
         }
     }
 
-    /// True if a change after that scene was seen in the rectangle.
+    /// True if a change after that generation was seen in the rectangle.
     pub fn touch(&self, rect: &Rect, generation: u64) -> bool {
         if self.generations.is_empty() {
             return self.whole > generation;

@@ -1,9 +1,8 @@
-//! Pictures, the places on them, and stills of them.
+//! Pictures, the places on them, and how they are encoded.
 
 use std::fmt;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 /// A rectangle in pixels of its picture, origin at the top left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -267,23 +266,6 @@ fn halve(plane: &[u8], width: usize, height: usize) -> Vec<u8> {
         }
     }
     half
-}
-
-/// A compressed still and the name it is known by.
-#[derive(Debug, Clone)]
-pub struct Still {
-    pub jpeg: Bytes,
-    /// SHA-256 of `jpeg`, lower-case hexadecimal.
-    pub sha256: String,
-}
-
-impl Still {
-    pub(crate) fn of(jpeg: Bytes) -> Self {
-        Self {
-            sha256: hex::encode(Sha256::digest(&jpeg)),
-            jpeg,
-        }
-    }
 }
 
 /// Encodes a picture as a baseline JPEG of the same size. Given to each frame

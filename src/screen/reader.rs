@@ -162,8 +162,8 @@ impl Reader {
         waits.min_by_key(|(_, wait)| *wait)
     }
 
-    /// The newest frame of each stream, from the next in turn, that has a scene
-    /// unread or one that has to be read on or twice.
+    /// The newest frame of each stream, from the next in turn, that has a
+    /// generation unread or one that has to be read on or twice.
     fn unread(&mut self) -> Vec<Arc<Frame>> {
         let mut live = self.frames.live();
         self.memories.retain(|stream, _| live.contains(stream));
@@ -218,12 +218,12 @@ impl Reader {
         self.metrics.ocr_pixels.inc_by(cost.pixels);
         log(&frame, &page, cost, spent, begun.elapsed());
         self.keep_text(&frame, &page).await;
-        let (generation, told) = self.remember(&frame, &page);
+        let (scene, told) = self.remember(&frame, &page);
         let own = self.own.borrow().clone();
         let secrets = self.secrets(&frame, &page, &own);
         let read = frame.read(Arc::clone(&page.lines), secrets.into());
         let mut read = read.looked_for(&own);
-        (read.generation, read.told) = (generation, told);
+        (read.scene, read.told) = (scene, told);
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
         if self.frames.publish_reading(Arc::new(read), all) {
@@ -236,7 +236,7 @@ impl Reader {
         secrets_beside(&page.lines, &page.unread, own, size)
     }
 
-    /// Not read, and not to be tried again: the next scene may fare better.
+    /// Not read, and not to be tried again: the next generation may fare better.
     /// Nobody is shown it either, as nobody knows what stands on it.
     fn skip(&mut self, frame: &Frame, error: &ReadError) {
         tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "OCR failed");
@@ -304,7 +304,7 @@ impl Reader {
         let size = (frame.picture.width, frame.picture.height);
         let secrets = self.secrets(frame, page, &self.own.borrow());
         let read = Arc::new(frame.read(Arc::clone(&page.lines), secrets.into()));
-        let Some(cleared) = read.cleared_text(Redact::Secrets) else {
+        let Some(cleared) = read.redacted_text(Redact::Secrets) else {
             return;
         };
         let line = |index: usize| -> Option<ScreenLine> {

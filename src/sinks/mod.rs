@@ -47,8 +47,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::sink_status::{Delivery, SinkBoard};
 use crate::record::Record;
-use crate::sinks::metrics::SinkMetrics;
 use crate::record::store::{CursorAdvance, CursorRemoval, Readers, StoreError};
+use crate::sinks::metrics::SinkMetrics;
 use crate::sinks::settings::{Format, SinkKind, SinkSettings};
 
 pub use crate::sinks::event::SinkEvent;

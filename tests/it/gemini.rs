@@ -26,11 +26,12 @@ use watchtower::models::model::{
 };
 use watchtower::screen::frame::Frame;
 use watchtower::screen::picture::Picture;
+use watchtower::screen::redact::{Redact, RedactedFrame};
 
 const KEY: &str = "AQ.not-a-real-key-0123456789";
 
 /// A picture of that size with something on it.
-fn frame_of(width: u32, height: u32) -> Arc<Frame> {
+fn frame_of(width: u32, height: u32) -> RedactedFrame {
     let plane = |width: u32, height: u32| {
         let sample = |at: u32| ((at % width) ^ (at / width)) as u8;
         (0..width * height).map(sample).collect::<Vec<_>>()
@@ -42,17 +43,18 @@ fn frame_of(width: u32, height: u32) -> Arc<Frame> {
         u: plane(width / 2, height / 2),
         v: plane(width / 2, height / 2),
     };
-    Arc::new(Frame::new(
+    let frame = Frame::new(
         StreamName::new("team").unwrap(),
         42,
         MediaTime(0),
         "2026-11-22T10:00:00Z".parse::<Timestamp>().unwrap(),
         Arc::new(picture),
         encode_jpeg,
-    ))
+    );
+    RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap()
 }
 
-fn frame() -> Arc<Frame> {
+fn frame() -> RedactedFrame {
     frame_of(64, 32)
 }
 
@@ -423,7 +425,7 @@ async fn a_picture_too_big_is_halved_and_the_finding_names_what_was_sent() {
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect();
-    assert_eq!(seen.frame.still().unwrap().sha256, sum);
+    assert_eq!(seen.frame.still().unwrap().sha256(), sum);
     assert_eq!(seen.frame.seq, 42);
 }
 

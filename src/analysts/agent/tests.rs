@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -21,7 +22,7 @@ use crate::models::model::{AskQuestion, AskReply, Model, Persona, Prepared, Ques
 use crate::record::Record;
 use crate::record::settings::StoreSettings;
 use crate::screen::frames::{FrameBus, FramePublisher};
-use crate::screen::picture::{Picture, TextLine};
+use crate::screen::picture::{EncodeError, Picture, TextLine};
 use crate::screen::redact::OwnPatterns;
 
 /// Answers from a script, then with nothing to report; panics when told to.
@@ -365,6 +366,25 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
         assert_eq!(room.model.shown(), shown, "reading: {reading}");
         room.end().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn evidence_that_nobody_read_is_black() {
+    fn luma(picture: &Picture) -> Result<Bytes, EncodeError> {
+        Ok(Bytes::from(picture.y.clone()))
+    }
+    let room = room(Scripted::new(
+        FramePolicy::Newest,
+        [ScriptStep::Report("it")],
+    ));
+    let mut findings = room.context.findings.subscribe();
+    let stream = StreamName::new("team").unwrap();
+    let mut team = room.context.frames.open(&stream, luma);
+    show(&mut team, 200);
+    let finding = findings.recv().await.unwrap();
+    let black = hex::encode(Sha256::digest([0_u8; 64 * 64]));
+    assert_eq!(finding.frame.sha256, black);
+    room.end().await;
 }
 
 #[tokio::test(start_paused = true)]

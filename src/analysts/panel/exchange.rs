@@ -16,8 +16,8 @@ use crate::analysts::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prom
 use crate::domain::finding::{Observation, WATCHTOWER};
 use crate::domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
 use crate::domain::transcript::{Purpose, Transcript};
-use crate::record::store::PanelExchange;
 use crate::models::model::{Failure, Reply, ReviewKind, ReviewQuestion, ReviewReply};
+use crate::record::store::PanelExchange;
 
 /// Under which name verdicts are given.
 const CRITIC: &str = "Evidence reviewer";
@@ -299,8 +299,8 @@ fn question(
     opinions: &[Opinion],
     policy: &Policy,
 ) -> Result<ReviewQuestion, Failure> {
-    let cleared = policy.cleared(&report.frame);
-    let frame = cleared.ok_or_else(|| Failure::no_answer("screen text not read"))?;
+    let redacted = policy.redacted(&report.frame);
+    let frame = redacted.ok_or_else(|| Failure::no_answer("screen text not read"))?;
     let (reported, opinions) = as_told(report, opinions.to_vec(), policy);
     Ok(ReviewQuestion {
         persona: Arc::clone(&member.config.persona),

@@ -18,7 +18,7 @@ use crate::console::http::list::List;
 use crate::console::http::problem::Problem;
 use crate::domain::agent_status::AgentStatus;
 use crate::media::hub::StreamInfo;
-use crate::screen::redact::Redact;
+use crate::screen::redact::RedactedFrame;
 
 /// A stream at a glance.
 #[derive(Debug, Serialize, ToSchema)]
@@ -143,14 +143,9 @@ pub(crate) async fn latest_still(
             "no live stream of that name has a frame",
         ));
     };
-    let redact = if frames.is_read() {
-        state.console.redact
-    } else {
-        Redact::Off
-    };
     let frame = frames
         .to_look_at(&name)
-        .and_then(|frame| frame.cleared(redact));
+        .and_then(|frame| RedactedFrame::of(&frame, state.console.redact));
     let Some(frame) = frame else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -165,7 +160,7 @@ pub(crate) async fn latest_still(
     let still = still.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     let headers = [
         (header::CONTENT_TYPE, "image/jpeg".to_owned()),
-        (header::ETAG, format!("\"{}\"", still.sha256)),
+        (header::ETAG, format!("\"{}\"", still.sha256())),
         (
             header::HeaderName::from_static("x-frame-seq"),
             seq.to_string(),
@@ -175,5 +170,5 @@ pub(crate) async fn latest_still(
             pts_ms.to_string(),
         ),
     ];
-    Ok((headers, still.jpeg).into_response())
+    Ok((headers, still.bytes().clone()).into_response())
 }

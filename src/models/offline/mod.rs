@@ -32,8 +32,7 @@ use crate::models::model::{
     Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Persona, Prepared,
     Question, Reply, ReviewQuestion, ReviewReply, Seen,
 };
-use crate::screen::frame::Frame;
-use crate::screen::redact::mask_secrets;
+use crate::screen::redact::{RedactedFrame, mask_secrets};
 pub use rules::{Rules, RulesError};
 use screen::Screen;
 use window::Windows;
@@ -81,7 +80,7 @@ impl Offline {
     }
 
     /// New findings on a frame.
-    fn observe(&self, frame: &Frame) -> Vec<Observation> {
+    fn observe(&self, frame: &RedactedFrame) -> Vec<Observation> {
         let lines = frame.text.as_deref().unwrap_or_default();
         let screen = Screen::new(lines, frame.picture.width, frame.picture.height);
         let mut memories = self.memories.locked();

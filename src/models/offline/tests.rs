@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::screen::drawn;
 use super::*;
 use crate::media::MediaTime;
+use crate::screen::frame::Frame;
 use crate::screen::picture::{Picture, Rect, TextLine};
+use crate::screen::redact::Redact;
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     let rules = Rules::load(&[]);
@@ -25,7 +27,7 @@ fn analyst(agent: &str, indicators: &[&str]) -> Offline {
     Offline::new(Arc::clone(&RULES), &persona)
 }
 
-fn frame(lines: &[&str]) -> Arc<Frame> {
+fn frame(lines: &[&str]) -> RedactedFrame {
     let line = |(row, text): (u32, &&str)| TextLine {
         text: (*text).to_owned(),
         rect: Rect {
@@ -40,7 +42,8 @@ fn frame(lines: &[&str]) -> Arc<Frame> {
     captured(Timestamp::UNIX_EPOCH, lines)
 }
 
-fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> Arc<Frame> {
+/// As rules look at it: they are to find the secrets.
+fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> RedactedFrame {
     let picture = Picture {
         width: 1920,
         height: 1080,
@@ -52,7 +55,8 @@ fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> Arc<Frame> {
     let frame = Frame::new(stream, 1, MediaTime(0), at, Arc::new(picture), |_| {
         Ok(Bytes::new())
     });
-    Arc::new(frame.read(lines, Arc::from([])))
+    let read = Arc::new(frame.read(lines, Arc::from([])));
+    RedactedFrame::of(&read, Redact::Off).unwrap()
 }
 
 #[test]

@@ -43,7 +43,7 @@ use crate::domain::incident::{
     BestEvidence, Change, Decision, Incident, Note, Status, Suppression,
 };
 use crate::domain::transcript::{Cost, Transcript};
-use crate::screen::picture::Still;
+use crate::screen::redact::RedactedJpeg;
 
 pub use crate::record::store::ask::Recollection;
 pub use crate::record::store::findings::Readers;
@@ -74,9 +74,8 @@ pub struct StoreError {
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub finding: Finding,
-    /// Kept when this is its incident's first or worst moment. Whoever hands
-    /// it in has masked what it knows to be secret: nothing is painted here.
-    pub still: Option<Still>,
+    /// Kept when this is its incident's first or worst moment.
+    pub still: Option<RedactedJpeg>,
     /// The question it answers, where a hosted model was asked.
     pub asked: Option<AskedOf>,
 }

@@ -9,7 +9,7 @@ use super::retention::first_after;
 use super::{Page, Readers, StoreError, Write, WriteError, Writer};
 use crate::base::stream_name::StreamName;
 use crate::record::store::sql;
-use crate::screen::picture::Still;
+use crate::screen::redact::RedactedJpeg;
 
 /// As times are stored.
 const SECOND: i64 = 1_000_000_000;
@@ -17,13 +17,13 @@ const SECOND: i64 = 1_000_000_000;
 /// Removed in one go.
 pub(super) const STEP: i64 = 50;
 
-/// A picture of a screen, as it may be kept: nothing is painted here.
+/// A picture of a screen, as it may be kept.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub stream: StreamName,
     pub seen_at: Timestamp,
     pub frame_seq: u64,
-    pub still: Still,
+    pub still: RedactedJpeg,
 }
 
 /// A picture that was kept.

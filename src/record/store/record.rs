@@ -11,7 +11,7 @@ use crate::domain::finding::Finding;
 use crate::domain::incident::{Change, Decision, FindingEffect, Fingerprint, JoinRules};
 use crate::record::store::incident_cache::Known;
 use crate::record::store::sql;
-use crate::screen::picture::Still;
+use crate::screen::redact::RedactedJpeg;
 
 impl Write for Publication {
     type Out = Recorded;
@@ -151,7 +151,12 @@ impl Writer {
 
     /// Keeps a picture as the incident's worst moment, and as its first if
     /// there is none. A picture that can't be kept costs no finding.
-    fn keep(&mut self, known: &Known, finding: i64, still: &Still) -> rusqlite::Result<bool> {
+    fn keep(
+        &mut self,
+        known: &Known,
+        finding: i64,
+        still: &RedactedJpeg,
+    ) -> rusqlite::Result<bool> {
         let Some(sha256) = self.put(still)? else {
             return Ok(false);
         };
@@ -178,8 +183,8 @@ impl Writer {
 
     /// Puts a picture where it can be referred to by its sum; `None` when the
     /// disk does not take it.
-    pub(super) fn put(&mut self, still: &Still) -> rusqlite::Result<Option<String>> {
-        let sha256 = match self.evidence.put(&still.jpeg) {
+    pub(super) fn put(&mut self, still: &RedactedJpeg) -> rusqlite::Result<Option<String>> {
+        let sha256 = match self.evidence.put(still.bytes()) {
             Ok(sha256) => sha256,
             Err(error) => {
                 tracing::error!(%error, "failed to store a still");
@@ -191,7 +196,7 @@ impl Writer {
             "INSERT OR IGNORE INTO evidence (sha256, bytes, stored_at) VALUES (?1, ?2, ?3)",
         )?;
         let now = sql::nanos(Timestamp::now());
-        let new = add.execute(params![sha256, still.jpeg.len() as i64, now])? > 0;
+        let new = add.execute(params![sha256, still.bytes().len() as i64, now])? > 0;
         drop(add);
         if new {
             self.added.push(sha256.clone());

@@ -7,7 +7,33 @@ use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Evidence, FrameRef, ModelRef, Observation};
 use crate::domain::incident::News;
 use crate::domain::screen_text::{ScreenLine, ScreenText};
+use crate::media::MediaTime;
 use crate::record::settings::StoreSettings;
+use crate::screen::frame::Frame;
+use crate::screen::picture::Picture;
+use crate::screen::redact::{Redact, RedactedFrame};
+
+/// Still of those bytes: its encoder takes the samples for the file.
+fn still_of(bytes: impl Into<Vec<u8>>) -> RedactedJpeg {
+    let bytes = bytes.into();
+    let picture = Picture {
+        width: bytes.len() as u32,
+        height: 1,
+        y: bytes,
+        u: Vec::new(),
+        v: Vec::new(),
+    };
+    let frame = Frame::new(
+        StreamName::new("team").unwrap(),
+        1,
+        MediaTime(0),
+        Timestamp::UNIX_EPOCH,
+        Arc::new(picture),
+        |picture| Ok(Bytes::from(picture.y.clone())),
+    );
+    let redacted = RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap();
+    redacted.still().unwrap()
+}
 
 /// A write for a group.
 fn queued(write: impl Write) -> Box<dyn PendingWrite> {
@@ -54,10 +80,7 @@ fn publication(quote: &str, jpeg: &'static [u8]) -> Box<dyn PendingWrite> {
     let stream = StreamName::new("team").unwrap();
     let at = Timestamp::UNIX_EPOCH;
     let finding = Finding::new("SecOps", stream, at, frame, observation, model);
-    let still = Still {
-        jpeg: Bytes::from_static(jpeg),
-        sha256: String::new(),
-    };
+    let still = still_of(jpeg);
     queued(Publication {
         finding,
         still: Some(still),
@@ -70,10 +93,7 @@ fn moment(stream: &str, second: i64) -> Box<dyn PendingWrite> {
         stream: StreamName::new(stream).unwrap(),
         seen_at: Timestamp::from_second(second).unwrap(),
         frame_seq: second as u64,
-        still: Still {
-            jpeg: Bytes::from_static(b"one"),
-            sha256: String::new(),
-        },
+        still: still_of(b"one"),
     })
 }
 
@@ -225,10 +245,7 @@ fn stills_go_before_text_and_text_before_what_was_found() {
             stream: stream.clone(),
             seen_at: Timestamp::now(),
             frame_seq: u64::from(n),
-            still: Still {
-                jpeg: Bytes::from(vec![n; 100_000]),
-                sha256: String::new(),
-            },
+            still: still_of(vec![n; 100_000]),
         })
     };
     let mut jobs = vec![

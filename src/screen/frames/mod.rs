@@ -2,8 +2,9 @@
 //!
 //! Per live stream the bus holds the newest frame and the last few whose text
 //! was read; whoever looks takes what is newest and skips the rest. Each frame
-//! carries a `generation` number that only moves when the picture really changed,
-//! so that nobody pays twice for the same screen.
+//! carries a `generation` number that only moves when the picture really changed
+//! and, once it was read, a `scene` that only moves when what stands there did, so
+//! that nobody pays twice for the same screen.
 
 mod gate;
 
@@ -50,7 +51,7 @@ struct Slot {
     frames: u64,
     newest: Option<Arc<Frame>>,
     reads: VecDeque<Arc<Frame>>,
-    /// When the first scene came that is not among the reads' yet.
+    /// When the first generation came that is not among the reads' yet.
     unread_since: Option<Timestamp>,
     /// When the first picture came whose reading was late or left something
     /// out, if none since has caught up.
@@ -230,7 +231,7 @@ pub struct FramePublisher {
 }
 
 impl FramePublisher {
-    /// Costs about a millisecond at 1080p: the comparison with the scene.
+    /// Costs about a millisecond at 1080p: the comparison with the generation.
     pub fn publish(
         &mut self,
         picture: Picture,
@@ -257,6 +258,7 @@ impl FramePublisher {
                 self.encode,
             );
             frame.generation = changes.newest();
+            frame.scene = frame.generation;
             frame.changes = changes;
             let frame = Arc::new(frame);
             if frame.generation == frame.seq {
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scene_lasts_as_long_as_the_picture() {
+    fn a_generation_lasts_as_long_as_the_picture() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let now = Timestamp::UNIX_EPOCH;

@@ -1,10 +1,12 @@
-//! Keeps secrets that stood on a screen out of what leaves the house.
+//! Keeps secrets that stood on a screen out of what leaves the house. Pictures
+//! leave as a [`RedactedFrame`], and no other way.
 //!
 //! Works on text, by the shapes secrets have and the words that stand before
 //! them; a secret without either is not known for one. Forgives what OCR does:
 //! an underscore may have been read as a space, an I as a 1. What is hidden is
 //! named by its kind, never shown.
 
+mod frame;
 mod kinds;
 mod lines;
 mod wrapped;
@@ -14,6 +16,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
+pub use frame::{RedactedFrame, RedactedJpeg, RedactionOff};
 pub use lines::{UNREADABLE, is_unreadable, secrets_beside, secrets_on};
 
 /// Redaction level applied before anything leaves.
@@ -26,6 +29,17 @@ pub enum Redact {
 }
 
 impl Redact {
+    /// Level for the pictures that are kept and shown on this machine: secrets
+    /// at least where OCR runs. Without OCR nothing could be found on them;
+    /// it does not run only where the configuration has no use for it, and then
+    /// redaction is off.
+    pub fn at_home(self, ocr: bool) -> Self {
+        match ocr {
+            true => self.max(Self::Secrets),
+            false => Self::Off,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -233,6 +247,19 @@ pub fn mask_besides<'a>(text: &'a str, redact: Redact, own: &OwnPatterns) -> Cow
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_at_home_hide_secrets_wherever_the_screen_is_read() {
+        use Redact::{Off, Secrets, SecretsAndPersonal};
+        for (level, read) in [
+            (Off, Secrets),
+            (Secrets, Secrets),
+            (SecretsAndPersonal, SecretsAndPersonal),
+        ] {
+            assert_eq!(level.at_home(true), read);
+            assert_eq!(level.at_home(false), Off);
+        }
+    }
 
     #[test]
     fn secrets_are_masked_and_what_is_around_them_stays() {

@@ -1,11 +1,17 @@
 //! Incidents over HTTP: lists, decisions, events, evidence, lessons, retention.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use watchtower::base::stream_name::StreamName;
 use watchtower::domain::finding::{Category, Severity};
+use watchtower::media::MediaTime;
 use watchtower::record::settings::StoreSettings;
+use watchtower::screen::frame::Secret;
+use watchtower::screen::picture::{Picture, Rect};
 
 use super::room::{Report, Room};
 
@@ -111,6 +117,47 @@ async fn lists_filter_sort_and_page() {
         .json(&format!("/api/findings?incident={newest}&cursor={rest}"))
         .await;
     assert_eq!(rest["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_preview_shows_no_picture_that_nobody_read() {
+    let room = Room::new().await;
+    let stream = StreamName::new("team").unwrap();
+    let mut publisher = room
+        .frames
+        .open(&stream, |picture| Ok(Bytes::from(picture.y.clone())));
+    let picture = Picture {
+        width: 4,
+        height: 2,
+        y: b"AKIAKEY!".to_vec(),
+        u: vec![128; 2],
+        v: vec![128; 2],
+    };
+    let frame = publisher.publish(picture, MediaTime(0), jiff::Timestamp::now());
+    let latest = "/api/frames/team/latest.jpg";
+    // Redaction is on, though nobody reads the screen.
+    let unread = room.get(latest).await;
+    assert_eq!(unread.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!unread.text().await.unwrap().contains("AKIAKEY"));
+    let rect = Rect {
+        x: 0,
+        y: 0,
+        width: 4,
+        height: 1,
+    };
+    let secret = Secret {
+        line: 0,
+        range: 0..0,
+        rect,
+        kind: "AWS access key".to_owned(),
+        personal: false,
+    };
+    room.frames.expect_reading();
+    let read = frame.read(Arc::from([]), Arc::from([secret]));
+    room.frames.publish_read(Arc::new(read));
+    let shown = room.get(latest).await;
+    assert_eq!(shown.status(), StatusCode::OK);
+    assert_eq!(shown.bytes().await.unwrap(), b"\0\0\0\0KEY!"[..]);
 }
 
 #[tokio::test]
@@ -333,7 +380,7 @@ async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
     };
     room.bus.publish(again.later(600).finding()).await.unwrap();
     let mut elsewhere = again.later(601).finding();
-    elsewhere.stream = watchtower::base::stream_name::StreamName::new("other").unwrap();
+    elsewhere.stream = StreamName::new("other").unwrap();
     room.bus.publish(elsewhere).await.unwrap();
     assert_eq!(room.titles("/api/incidents?status=new").await, [""; 0]);
     // Another address, and something worse from the same one, are news.

@@ -23,14 +23,37 @@ use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
 use watchtower::domain::sink_status::SinkBoard;
+use watchtower::media::MediaTime;
 use watchtower::media::hub::StreamHub;
 use watchtower::models::model::{Answered, Failure, QuestionAnswerer};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::Publication;
+use watchtower::screen::frame::Frame;
 use watchtower::screen::frames::FrameBus;
-use watchtower::screen::picture::Still;
-use watchtower::screen::redact::Redact;
+use watchtower::screen::picture::Picture;
+use watchtower::screen::redact::{Redact, RedactedFrame, RedactedJpeg};
+
+/// Still of those bytes: its encoder takes the samples for the file.
+fn still_of(bytes: &[u8]) -> RedactedJpeg {
+    let picture = Picture {
+        width: bytes.len() as u32,
+        height: 1,
+        y: bytes.to_vec(),
+        u: Vec::new(),
+        v: Vec::new(),
+    };
+    let frame = Frame::new(
+        StreamName::new("team").unwrap(),
+        1,
+        MediaTime(0),
+        Timestamp::UNIX_EPOCH,
+        Arc::new(picture),
+        |picture| Ok(Bytes::from(picture.y.clone())),
+    );
+    let redacted = RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap();
+    redacted.still().unwrap()
+}
 
 /// No model is configured.
 #[derive(Debug)]
@@ -49,6 +72,8 @@ impl QuestionAnswerer for Nobody {
 pub(crate) struct Room {
     pub(crate) dir: TempDir,
     pub(crate) bus: Record,
+    /// Nobody reads it.
+    pub(crate) frames: FrameBus,
     writer: JoinHandle<()>,
     base: String,
     client: Client,
@@ -80,9 +105,10 @@ impl Room {
         });
         let console = console.await.unwrap();
         let base = format!("http://{}", console.local_addr().unwrap());
+        let frames = FrameBus::new();
         let views = ConsoleState {
             hub: StreamHub::new(),
-            frames: FrameBus::new(),
+            frames: frames.clone(),
             findings: bus.clone(),
             board: AgentBoard::new(vec![]),
             metrics: Arc::default(),
@@ -105,6 +131,7 @@ impl Room {
         Self {
             dir,
             bus,
+            frames,
             writer,
             base,
             client: Client::builder().no_proxy().build().unwrap(),
@@ -319,10 +346,7 @@ impl Report<'_> {
     pub(crate) fn with_still(&self, jpeg: &'static [u8]) -> Publication {
         Publication {
             finding: self.finding(),
-            still: Some(Still {
-                jpeg: Bytes::from_static(jpeg),
-                sha256: String::new(),
-            }),
+            still: Some(still_of(jpeg)),
             asked: None,
         }
     }

@@ -76,10 +76,7 @@ impl Filled {
                     stream: stream.clone(),
                     seen_at: at,
                     frame_seq: screen as u64,
-                    still: Still {
-                        jpeg: Bytes::from(word.into_bytes().repeat(5000)),
-                        sha256: String::new(),
-                    },
+                    still: still_of(word.into_bytes().repeat(5000)),
                 }));
             }
             assert!(self.writer.try_write(&mut jobs).iter().all(Result::is_ok));

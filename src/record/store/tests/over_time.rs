@@ -158,10 +158,7 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
                 stream: StreamName::new("team").unwrap(),
                 seen_at: at,
                 frame_seq: n,
-                still: Still {
-                    jpeg: Bytes::from(format!("{about} {n}")),
-                    sha256: String::new(),
-                },
+                still: still_of(format!("{about} {n}")),
             })
         });
         let text = queued(ScreenText {
@@ -264,10 +261,7 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
             stream: stream.clone(),
             seen_at: days(0),
             frame_seq: u64::from(round),
-            still: Still {
-                jpeg: Bytes::from(vec![round; 50_000]),
-                sha256: String::new(),
-            },
+            still: still_of(vec![round; 50_000]),
         });
         assert!(
             writer

@@ -32,7 +32,7 @@ const FORGETS: f32 = 0.93;
 const RESTED: SignedDuration = SignedDuration::from_secs(3);
 /// More tiles than a clock or a spinner has.
 const LARGE: u64 = 12;
-/// Between two scenes that only restless tiles make.
+/// Between two generations that only restless tiles make.
 const SELDOM: SignedDuration = SignedDuration::from_millis(1900);
 /// Share of the samples in which something stirs on a screen with a clock.
 const MOST: f32 = 0.5;
@@ -59,7 +59,7 @@ pub(crate) struct Gate {
     noise: Noise,
     changes: Arc<Changes>,
     heartbeat: Timestamp,
-    /// The last scene that only restless tiles made.
+    /// The last generation that only restless tiles made.
     restless_at: Timestamp,
     sampled_at: Timestamp,
     switched_at: Timestamp,
@@ -109,7 +109,7 @@ impl Gate {
         }
     }
 
-    /// Takes the next picture, which would begin scene `seq` if it changed
+    /// Takes the next picture, which would begin generation `seq` if it changed
     /// anything. About a millisecond for 1920x1080.
     pub(crate) fn look(&mut self, picture: &Picture, seq: u64, at: Timestamp) -> Arc<Changes> {
         std::mem::swap(&mut self.now, &mut self.before);
@@ -231,7 +231,7 @@ impl Gate {
         changes.settling = settling;
     }
 
-    /// Which of the tiles that turned make a new scene.
+    /// Tiles that turned and make a new generation.
     fn counted(&mut self, turned: &[usize], at: Timestamp) -> Vec<usize> {
         let settled = turned.iter().filter(|index| !self.tiles[**index].noisy);
         if settled.count() >= self.noise.fewest_tiles() {

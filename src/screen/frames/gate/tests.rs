@@ -27,7 +27,7 @@ impl Feed {
         }
     }
 
-    /// The next sample, half a second later: whether a scene began.
+    /// The next sample, half a second later: whether a generation began.
     fn show(&mut self, picture: &Picture) -> bool {
         self.seq += 1;
         self.ms += 500;
@@ -136,7 +136,7 @@ fn a_scrolling_terminal_goes_on_counting() {
         }
         let generation = feed.show(&picture);
         late = if generation { 0 } else { late + 1 };
-        assert!(late <= 4, "two seconds without a scene at step {step}");
+        assert!(late <= 4, "two seconds without a generation at step {step}");
     }
     assert!(feed.gate.changes.noisy.contains(&true));
 }
