@@ -2,7 +2,7 @@
 //! Holds the one rule of `src/lib.rs` against the code: a wing imports only
 //! wings on lower floors, and each heavy dependency stays in its wings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -202,6 +202,69 @@ fn doc_lines_begin_with_a_noun_or_a_verb() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Name of the type a line defines: a struct, an enum, a trait, a union, or an
+/// alias that is not indented, as associated types are.
+fn defined_type(line: &str) -> Option<&str> {
+    let item = line.trim_start();
+    let item = match item.strip_prefix("pub(") {
+        Some(scope) => scope.split_once(')')?.1,
+        None => item.strip_prefix("pub ").unwrap_or(item),
+    };
+    let mut words = item.split_whitespace().peekable();
+    words.next_if(|word| *word == "unsafe");
+    let keyword = words.next()?;
+    let defines = match keyword {
+        "struct" | "enum" | "trait" | "union" => true,
+        "type" => !line.starts_with(' '),
+        _ => false,
+    };
+    let name = words.next().filter(|_| defines)?;
+    let name = name
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .next()?;
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        .then_some(name)
+}
+
+#[test]
+fn each_type_has_a_name_of_its_own() {
+    let mut definitions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in all_files() {
+        for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            if let Some(name) = defined_type(line) {
+                let place = format!("{}:{}", file.display(), number + 1);
+                definitions.entry(name.to_owned()).or_default().push(place);
+            }
+        }
+    }
+    let mut twice = Vec::new();
+    for (name, places) in definitions {
+        if places.len() > 1 {
+            twice.push(format!("{name}: {}", places.join(", ")));
+        }
+    }
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
+}
+
+#[test]
+fn a_type_of_any_form_is_seen() {
+    let cases = [
+        ("pub(crate) struct Place<'a> {", Some("Place")),
+        ("pub(in crate::wing) struct Place;", Some("Place")),
+        ("    enum Step {", Some("Step")),
+        ("pub trait Model: Send {", Some("Model")),
+        ("unsafe trait Raw {}", Some("Raw")),
+        ("struct Count(u64);", Some("Count")),
+        ("pub type Pair = (u8, u8);", Some("Pair")),
+        ("    type Item = u8;", None),
+        ("/// struct Place", None),
+        ("let union = 1;", None),
+    ];
+    for (line, name) in cases {
+        assert_eq!(defined_type(line), name, "{line}");
+    }
 }
 
 #[test]
