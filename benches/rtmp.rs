@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use watchtower::ingest::amf;
 use watchtower::ingest::amf::Value;
-use watchtower::ingest::chunk::{ChunkReader, Limits};
-use watchtower::ingest::{Server, Settings};
+use watchtower::ingest::chunk::{ChunkLimits, ChunkReader};
+use watchtower::ingest::{RtmpListenerSettings, RtmpListeners};
 use watchtower::media::hub::StreamHub;
 
 /// Bytes a socket hands over at a time.
@@ -68,7 +68,7 @@ fn in_chunks(messages: &[MessagePayload], chunk_size: u32) -> Vec<u8> {
 }
 
 fn ours(bytes: &[u8]) -> usize {
-    let mut reader = ChunkReader::new(Limits::default());
+    let mut reader = ChunkReader::new(ChunkLimits::default());
     let mut total = 0;
     for part in bytes.chunks(READ) {
         reader.push(part);
@@ -164,8 +164,8 @@ fn received(hub: &StreamHub) -> u64 {
 }
 
 async fn publishers(hub: &StreamHub, count: usize) -> (CancellationToken, Vec<TcpStream>) {
-    let settings = Settings::new((Ipv4Addr::LOCALHOST, 0).into());
-    let server = Server::bind(settings, hub.clone(), Arc::default())
+    let settings = RtmpListenerSettings::new((Ipv4Addr::LOCALHOST, 0).into());
+    let server = RtmpListeners::bind(settings, hub.clone(), Arc::default())
         .await
         .expect("a free port");
     let address = server.local_addr();

@@ -21,7 +21,7 @@ use watchtower::domain::finding::{
 use watchtower::domain::incident::Incident;
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
-use watchtower::record::store::{FindingQuery, IncidentQuery, Page, Place, Sort};
+use watchtower::record::store::{FindingQuery, IncidentCursor, IncidentQuery, Page, Sort};
 
 const AGENTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
@@ -131,7 +131,11 @@ fn publish(
     })
 }
 
-fn listed(runtime: &Runtime, bus: &Record, query: &IncidentQuery) -> Page<Incident, Place> {
+fn listed(
+    runtime: &Runtime,
+    bus: &Record,
+    query: &IncidentQuery,
+) -> Page<Incident, IncidentCursor> {
     let query = query.clone();
     let page = bus.read(move |store| store.incidents(&query));
     runtime.block_on(page).unwrap()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use super::server::{Server, finding, percentile};
+use super::server::{ServerProcess, finding, percentile};
 
 const LISTENERS: usize = 200;
 const A_SECOND: u32 = 20;
@@ -20,7 +20,7 @@ type Reported = Arc<Mutex<HashMap<String, Instant>>>;
 pub(crate) async fn run() {
     println!("listeners: {A_SECOND} findings a second for {SECONDS} s");
     for listeners in [0, LISTENERS] {
-        let server = Server::start().await;
+        let server = ServerProcess::start().await;
         let reported: Reported = Arc::default();
         let heard: Arc<Mutex<Vec<Duration>>> = Arc::default();
         let address = server.base.trim_start_matches("http://").to_owned();

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::chromium::Chromium;
-use super::server::{Server, finding, percentile};
+use super::server::{ServerProcess, finding, percentile};
 
 const LOADS: usize = 5;
 const FINDINGS: u64 = 30;
 const INCIDENTS: u64 = 10_000;
 
 pub(crate) async fn load() {
-    let server = Server::start().await;
+    let server = ServerProcess::start().await;
     for number in 0..200 {
         server.report(&finding(number)).await;
     }
@@ -81,7 +81,7 @@ pub(crate) async fn load() {
 }
 
 pub(crate) async fn scroll() {
-    let server = Server::start().await;
+    let server = ServerProcess::start().await;
     println!("scroll: {INCIDENTS} incidents");
     let reports = (0..INCIDENTS).map(|number| {
         let server = &server;

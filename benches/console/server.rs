@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-pub(crate) struct Server {
+pub(crate) struct ServerProcess {
     pub(crate) base: String,
     pub(crate) client: reqwest::Client,
     child: Child,
     _folder: tempfile::TempDir,
 }
 
-impl Server {
+impl ServerProcess {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let agents = "[model]\nprovider = \"offline\"\n";

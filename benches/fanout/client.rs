@@ -28,7 +28,7 @@ use webrtc::runtime::{
 
 /// Reception statistics of one viewer.
 #[derive(Debug, Default)]
-struct Seen {
+struct ReceptionStats {
     /// Payload type of H.264 in the SDP answer.
     video: u8,
     packets: u64,
@@ -37,13 +37,13 @@ struct Seen {
     first_picture: Option<Instant>,
     /// When the last packet of each picture came.
     pictures: Vec<Instant>,
-    whole: Whole,
+    whole: CompletePictures,
 }
 
 /// Pictures of which no packet is missing, in order, whatever order and however
 /// often their packets came.
 #[derive(Debug, Default)]
-struct Whole {
+struct CompletePictures {
     /// The first packet that is not there yet.
     next: Option<u64>,
     /// Those behind it: when they came, and whether they end a picture.
@@ -59,7 +59,7 @@ struct Whole {
 /// Time a packet that did not come may still take.
 const LATE: Duration = Duration::from_millis(1500);
 
-impl Whole {
+impl CompletePictures {
     fn note(&mut self, sequence: u16, ends: bool, now: Instant) {
         let next = *self.next.get_or_insert(u64::from(sequence) + 0x1_0000);
         // The index nearest to the next one that ends like this (RFC 3550,
@@ -88,26 +88,26 @@ impl Whole {
     }
 }
 
-type Shared = Arc<Mutex<Seen>>;
+type SharedStats = Arc<Mutex<ReceptionStats>>;
 
-pub(crate) struct Viewer {
+pub(crate) struct BenchViewer {
     connection: Arc<dyn PeerConnection>,
-    seen: Shared,
+    seen: SharedStats,
     asked: Instant,
     location: String,
 }
 
 pub(crate) struct Crowd {
-    viewers: Vec<Viewer>,
+    viewers: Vec<BenchViewer>,
     base: String,
     http: reqwest::Client,
     begun: Instant,
 }
 
-struct Gathered(CancellationToken);
+struct IceGatheringHandler(CancellationToken);
 
 #[async_trait::async_trait]
-impl PeerConnectionEventHandler for Gathered {
+impl PeerConnectionEventHandler for IceGatheringHandler {
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
             self.0.cancel();
@@ -139,7 +139,7 @@ impl Crowd {
         let base = format!("http://{server}");
         let mut viewers = Vec::with_capacity(count);
         for _ in 0..count {
-            viewers.push(Viewer::join(&http, &base, manner).await);
+            viewers.push(BenchViewer::join(&http, &base, manner).await);
             tokio::time::sleep(pause).await;
         }
         let mut crowd = Self {
@@ -180,11 +180,11 @@ impl Crowd {
         self.begun = Instant::now();
         for viewer in &self.viewers {
             let mut seen = viewer.seen();
-            *seen = Seen {
+            *seen = ReceptionStats {
                 video: seen.video,
                 next: seen.next,
                 first_picture: seen.first_picture,
-                ..Seen::default()
+                ..ReceptionStats::default()
             };
         }
     }
@@ -226,10 +226,10 @@ impl Crowd {
     }
 }
 
-impl Viewer {
+impl BenchViewer {
     pub(crate) async fn join(http: &reqwest::Client, base: &str, manner: Manner) -> Self {
         let relay = manner.relay;
-        let seen = Shared::default();
+        let seen = SharedStats::default();
         let gathered = CancellationToken::new();
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().expect("codecs");
@@ -250,7 +250,7 @@ impl Viewer {
                     .build(),
             )
             .with_interceptor_registry(registry.expect("interceptors"))
-            .with_handler(Arc::new(Gathered(gathered.clone())))
+            .with_handler(Arc::new(IceGatheringHandler(gathered.clone())))
             .with_runtime(Arc::new(Counting {
                 seen: Arc::clone(&seen),
                 passes: relay.is_some(),
@@ -314,7 +314,7 @@ impl Viewer {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, ReceptionStats> {
         self.seen.lock().expect("not poisoned")
     }
 
@@ -328,7 +328,7 @@ impl Viewer {
     }
 }
 
-impl Seen {
+impl ReceptionStats {
     fn note(&mut self, packet: &[u8]) {
         if packet.len() < 12 || packet[1] & 0x7f != self.video {
             return;
@@ -415,14 +415,14 @@ impl fmt::Display for Spread {
 /// Tokio with sockets that keep media to themselves.
 #[derive(Debug)]
 struct Counting {
-    seen: Shared,
+    seen: SharedStats,
     passes: bool,
     tokio: TokioRuntime,
 }
 
 #[derive(Debug)]
 struct CountingSocket {
-    seen: Shared,
+    seen: SharedStats,
     /// Media goes on to webrtc, too.
     passes: bool,
     socket: Arc<dyn AsyncUdpSocket>,
@@ -471,10 +471,10 @@ impl AsyncUdpSocket for CountingSocket {
     }
 }
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type RuntimeFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl Runtime for Counting {
-    fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+    fn spawn(&self, future: RuntimeFuture<'static, ()>) -> Box<dyn JoinHandle> {
         self.tokio.spawn(future)
     }
 
@@ -494,15 +494,18 @@ impl Runtime for Counting {
         self.tokio.wrap_tcp_listener(listener)
     }
 
-    fn connect_tcp<'a>(&'a self, to: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+    fn connect_tcp<'a>(
+        &'a self,
+        to: SocketAddr,
+    ) -> RuntimeFuture<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
         self.tokio.connect_tcp(to)
     }
 
-    fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
+    fn resolve_host<'a>(&'a self, host: &'a str) -> RuntimeFuture<'a, io::Result<Vec<SocketAddr>>> {
         self.tokio.resolve_host(host)
     }
 
-    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+    fn sleep(&self, duration: Duration) -> RuntimeFuture<'static, ()> {
         self.tokio.sleep(duration)
     }
 

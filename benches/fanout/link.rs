@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::bottleneck::Bottleneck;
-use crate::client::{Manner, Viewer};
+use crate::client::{BenchViewer, Manner};
 use crate::clip::Recipe;
 
 /// Wide enough for anything: 100 Mb/s.
@@ -17,7 +17,7 @@ const WIDE: f64 = 12.5e6;
 const CALM: usize = 2;
 
 struct Watching {
-    viewer: Viewer,
+    viewer: BenchViewer,
     link: Bottleneck,
     sent: u64,
     /// Bytes towards it in each second.
@@ -59,7 +59,7 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
             relay: Some(link.address),
             ..Manner::default()
         };
-        let viewer = Viewer::join(&http, &base, manner).await;
+        let viewer = BenchViewer::join(&http, &base, manner).await;
         crowd.push(Watching {
             viewer,
             link,
@@ -70,7 +70,7 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
         });
     }
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    let (mut begun, usage) = (Instant::now(), crate::process::Usage::now());
+    let (mut begun, usage) = (Instant::now(), crate::process::ProcessUsage::now());
     for second in 0..=seconds {
         ticks.tick().await;
         if second == CALM {
@@ -89,7 +89,7 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
     }
     println!(
         "{factor} times the rate, {slow} slow beside {good}: {:.0} % of a core, {} packets sent again",
-        crate::process::Usage::now().percent_since(&usage),
+        crate::process::ProcessUsage::now().percent_since(&usage),
         served.metrics.retransmits.get(),
     );
     let (wide, narrow) = crowd.split_at(good);

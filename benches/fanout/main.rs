@@ -39,7 +39,7 @@ use watchtower::playback::{Gateway, GatewaySettings};
 
 use client::{Crowd, Manner};
 use clip::Recipe;
-use process::Usage;
+use process::ProcessUsage;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -145,10 +145,10 @@ async fn server(seconds: u64) {
     let _playing = clip.play(&served.hub, &served.renditions, "bench");
     println!("listening {}", served.http);
     for _ in 0..seconds {
-        let before = Usage::now();
+        let before = ProcessUsage::now();
         let packets = served.metrics.viewer_packets.get();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let usage = Usage::now();
+        let usage = ProcessUsage::now();
         println!(
             "viewers {} cpu {:.1} packets {} rss_mb {:.1}",
             served.metrics.viewers.get(),
@@ -165,12 +165,12 @@ async fn client(http: SocketAddr, viewers: usize, seconds: u64, manner: Manner) 
     // Past the joins, which are measured above.
     tokio::time::sleep(Duration::from_secs(3)).await;
     crowd.begin();
-    let usage = Usage::now();
+    let usage = ProcessUsage::now();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     println!(
         "{}; client cpu {:.1}",
         crowd.end(),
-        Usage::now().percent_since(&usage)
+        ProcessUsage::now().percent_since(&usage)
     );
     std::process::exit(0);
 }
@@ -237,7 +237,7 @@ async fn churn(joins: usize) {
         println!(
             "after {} joins and leaves: {:.1} MB",
             round * joins / 10,
-            Usage::now().resident_mb
+            ProcessUsage::now().resident_mb
         );
         for _ in 0..joins / 10 / 10 {
             let crowd = Crowd::join(

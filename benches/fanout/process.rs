@@ -3,13 +3,13 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-pub(crate) struct Usage {
+pub(crate) struct ProcessUsage {
     at: Instant,
     cpu: Duration,
     pub(crate) resident_mb: f64,
 }
 
-impl Usage {
+impl ProcessUsage {
     pub(crate) fn now() -> Self {
         let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
         // Behind the name, which may hold anything, in parentheses.
@@ -54,7 +54,7 @@ pub(crate) fn sendto(time: Duration) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
     let to = sink.local_addr().expect("bound");
     let packet = [0; 1200];
-    let before = Usage::now();
+    let before = ProcessUsage::now();
     let start = Instant::now();
     let mut count = 0u64;
     while start.elapsed() < time {
@@ -63,7 +63,7 @@ pub(crate) fn sendto(time: Duration) {
         }
         count += 1000;
     }
-    let usage = Usage::now();
+    let usage = ProcessUsage::now();
     let cpu = usage.percent_since(&before) / 100.0 * start.elapsed().as_secs_f64();
     println!(
         "bare sendto: {:.2} us of CPU a packet",

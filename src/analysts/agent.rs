@@ -14,7 +14,7 @@ use super::budgeted_ask::{AskSpan, AskTerms, ModelLease};
 use super::memory::Memories;
 use super::panel::PanelQueue;
 use super::{AgentContext, AgentSpec, grounding};
-use crate::analysts::budget::{Step, Wait};
+use crate::analysts::budget::{BudgetStep, BudgetWait};
 use crate::analysts::changes::Looked;
 use crate::analysts::model_chain::ChainLink;
 use crate::analysts::transcripts::TranscriptBuilder;
@@ -119,7 +119,7 @@ impl Agent {
     fn interval(&self) -> Duration {
         let interval = self.member.config.interval;
         let hosted = self.member.chain.current(&self.context).is_hosted();
-        if hosted && self.context.budget.step() >= Step::LongerIntervals {
+        if hosted && self.context.budget.step() >= BudgetStep::LongerIntervals {
             interval * 2
         } else {
             interval
@@ -187,7 +187,7 @@ impl Agent {
         }
         let last = self.looked.get(&newest.stream);
         let mut news = changes::since(last, &newest, &self.member.config);
-        if link.is_hosted() && self.context.budget.step() >= Step::FewerRegions {
+        if link.is_hosted() && self.context.budget.step() >= BudgetStep::FewerRegions {
             news.regions.clear();
         }
         let question = ObserveQuestion {
@@ -205,7 +205,7 @@ impl Agent {
         lease: ModelLease,
         question: ObserveQuestion,
         picked: Vec<Arc<Frame>>,
-    ) -> Result<Analysis, Wait> {
+    ) -> Result<Analysis, BudgetWait> {
         let memory = question.memory.clone();
         let terms = AskTerms {
             state: words::analysing(&question, &self.by(lease.place())),

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::AgentContext;
 use super::governor::Permit;
 use super::model_chain::ChainLink;
-use crate::analysts::budget::{Reserved, Wait, persist};
+use crate::analysts::budget::{BudgetWait, Reserved, persist};
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::Cost;
 use crate::models::model::{CostBound, Failure, Meter, Question, Reply};
@@ -98,7 +98,7 @@ impl ModelLease {
         context: &AgentContext,
         terms: AskTerms,
         say: impl Fn(&str),
-    ) -> Result<SettledAsk, Wait> {
+    ) -> Result<SettledAsk, BudgetWait> {
         let AskTerms {
             state,
             wait_for_room,
@@ -136,7 +136,11 @@ impl ModelLease {
 
     /// Reserves the worst cost, and keeps that for a restart, before anything is
     /// sent.
-    async fn reserve(&mut self, bound: CostBound, context: &AgentContext) -> Result<Meter, Wait> {
+    async fn reserve(
+        &mut self,
+        bound: CostBound,
+        context: &AgentContext,
+    ) -> Result<Meter, BudgetWait> {
         if !self.link.is_hosted() {
             return Ok(Meter::default());
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::analysts::settings::{AgentConfig, Frames};
-use crate::models::model::News;
+use crate::models::model::ScreenChanges;
 use crate::screen::frame::Frame;
 use crate::screen::picture::{Rect, TextLine};
 use crate::screen::redact::RedactedFrame;
@@ -59,15 +59,19 @@ impl Looked {
 }
 
 /// News of `frame` against the last one looked at, as it may leave.
-pub(super) fn since(last: Option<&Looked>, frame: &RedactedFrame, agent: &AgentConfig) -> News {
+pub(super) fn since(
+    last: Option<&Looked>,
+    frame: &RedactedFrame,
+    agent: &AgentConfig,
+) -> ScreenChanges {
     let size = (frame.picture.width, frame.picture.height);
     let last = last.filter(|last| last.size == size);
     let text = frame.text.as_deref().unwrap_or_default();
     let Some(last) = last else {
-        return News {
+        return ScreenChanges {
             first: true,
             appeared: text.iter().map(|line| line.text.clone()).collect(),
-            ..News::default()
+            ..ScreenChanges::default()
         };
     };
     let diff = diff(&last.text, text);
@@ -75,7 +79,7 @@ pub(super) fn since(last: Option<&Looked>, frame: &RedactedFrame, agent: &AgentC
         let texts = indexes.iter().filter_map(|index| lines.get(*index));
         texts.map(|line| line.text.clone()).collect()
     };
-    News {
+    ScreenChanges {
         first: false,
         regions: match agent.frames {
             Frames::Changed => regions(frame, last.scene, agent.max_regions),

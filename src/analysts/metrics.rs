@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::base::metrics::MetricsRegistry;
-use crate::domain::cost::{Outcome, Usage};
+use crate::domain::cost::{AnswerOutcome, TokenUsage};
 use crate::domain::finding::Severity;
 
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl AnalystMetrics {
     /// Makes an agent's series exist from the start, so that a zero can be
     /// told from a name that is not there.
     pub fn introduce_agent(&self, agent: &str) {
-        for outcome in Outcome::ALL {
+        for outcome in AnswerOutcome::ALL {
             drop(self.answers.get_or_create(&answer_labels(agent, outcome)));
         }
         for severity in Severity::ALL {
@@ -119,7 +119,7 @@ impl AnalystMetrics {
         }
     }
 
-    pub fn answer(&self, agent: &str, outcome: Outcome) {
+    pub fn answer(&self, agent: &str, outcome: AnswerOutcome) {
         self.answers
             .get_or_create(&answer_labels(agent, outcome))
             .inc();
@@ -132,7 +132,7 @@ impl AnalystMetrics {
     }
 
     /// Counts the tokens of a model's answer to an agent.
-    pub fn usage(&self, agent: &str, usage: Usage) {
+    pub fn usage(&self, agent: &str, usage: TokenUsage) {
         self.tokens(agent, "prompt", usage.prompt_tokens);
         self.tokens(agent, "cached", usage.cached_tokens);
         self.tokens(agent, "estimated", usage.estimated_tokens);
@@ -175,7 +175,7 @@ impl Default for AnalystMetrics {
     }
 }
 
-fn answer_labels(agent: &str, outcome: Outcome) -> AnswerLabels {
+fn answer_labels(agent: &str, outcome: AnswerOutcome) -> AnswerLabels {
     AnswerLabels {
         agent: agent.to_owned(),
         outcome: outcome.as_str(),
@@ -198,7 +198,7 @@ mod tests {
         let mut registry = MetricsRegistry::default();
         let metrics = AnalystMetrics::new(&mut registry);
         metrics.introduce_agent("SecOps");
-        metrics.answer("SecOps", Outcome::NoAnswer);
+        metrics.answer("SecOps", AnswerOutcome::NoAnswer);
         metrics.dropped_frames.inc_by(2);
         let page = registry.render();
         for line in [

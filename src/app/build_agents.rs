@@ -28,7 +28,7 @@ use crate::record::Record;
 use crate::screen::frames::FrameBus;
 use crate::screen::metrics::ScreenMetrics;
 use crate::screen::redact::Redact;
-use crate::screen::{KeepText, Ocr, Reader, ReaderSettings};
+use crate::screen::{KeepText, Ocr, ReaderSettings, ScreenReader};
 
 /// The enabled agents with their models, and everyone's first status.
 pub(crate) fn build(config: &Config) -> anyhow::Result<(Vec<AgentSpec>, AgentBoard, Budget)> {
@@ -222,7 +222,7 @@ pub(crate) fn reader(
     frames: &FrameBus,
     record: Option<Record>,
     metrics: &Arc<ScreenMetrics>,
-) -> anyhow::Result<Option<Reader>> {
+) -> anyhow::Result<Option<ScreenReader>> {
     if !config.reads_text() {
         return Ok(None);
     }
@@ -233,7 +233,9 @@ pub(crate) fn reader(
     };
     let (frames, metrics) = (frames.clone(), Arc::clone(metrics));
     let record = record.map(|record| Arc::new(record) as Arc<dyn KeepText>);
-    Ok(Some(Reader::new(ocr, frames, record, metrics, settings)))
+    Ok(Some(ScreenReader::new(
+        ocr, frames, record, metrics, settings,
+    )))
 }
 
 fn prices(budget: &BudgetConfig) -> anyhow::Result<Prices> {
@@ -431,9 +433,9 @@ fn openai(config: &Config, name: &str, thinking: Option<Thinking>) -> anyhow::Re
     Ok(OpenAi::new(settings)?)
 }
 
-pub(crate) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> ingest::Settings {
+pub(crate) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> ingest::RtmpListenerSettings {
     let settings = &config.settings.rtmp;
-    ingest::Settings {
+    ingest::RtmpListenerSettings {
         secure: config.places.rtmps.zip(tls.map(|tls| tls.acceptor(&[]))),
         stream_key: config.secrets.stream_key.clone(),
         per_address: settings.max_connections_per_address,
@@ -441,6 +443,6 @@ pub(crate) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> ingest::Setti
         streams: settings.max_streams,
         handshake: settings.handshake_timeout,
         idle: settings.idle_timeout,
-        ..ingest::Settings::new(config.places.rtmp)
+        ..ingest::RtmpListenerSettings::new(config.places.rtmp)
     }
 }

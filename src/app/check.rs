@@ -23,12 +23,12 @@ const ROOM: usize = 1 << 20;
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 
 /// Row of the table.
-struct Row {
+struct CheckRow {
     what: String,
-    verdict: Verdict,
+    verdict: CheckResult,
 }
 
-enum Verdict {
+enum CheckResult {
     Good(String),
     /// Works, and should not stay so.
     Doubtful(String),
@@ -44,11 +44,11 @@ pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
         .max()
         .unwrap_or_default();
     let mut faults = 0;
-    for Row { what, verdict } in &rows {
+    for CheckRow { what, verdict } in &rows {
         let (mark, text) = match verdict {
-            Verdict::Good(text) => ("ok", text),
-            Verdict::Doubtful(text) => ("warn", text),
-            Verdict::Fault(text) => {
+            CheckResult::Good(text) => ("ok", text),
+            CheckResult::Doubtful(text) => ("warn", text),
+            CheckResult::Fault(text) => {
                 faults += 1;
                 ("ERROR", text)
             }
@@ -65,7 +65,7 @@ pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
     }
 }
 
-async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
+async fn rows(places: Places, secrets: Secrets) -> Vec<CheckRow> {
     let mut rows = vec![
         row("RTMP port", free(places.rtmp)),
         row("HTTP port", http(&places, &secrets)),
@@ -128,20 +128,20 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<Row> {
 }
 
 /// State of the record, and of what each sink has not told yet.
-fn record(config: &Config) -> Vec<Row> {
+fn record(config: &Config) -> Vec<CheckRow> {
     let settings = &config.settings;
     let readers = Readers::beside(&config.places.data, settings.store.max_bytes);
     let now = Timestamp::now();
     let verdict = match readers.as_ref().map(Readers::newest_stamp) {
-        None => Verdict::Good("not created yet".to_owned()),
-        Some(Err(error)) => Verdict::Fault(error.to_string()),
-        Some(Ok(None)) => Verdict::Good("no findings".to_owned()),
+        None => CheckResult::Good("not created yet".to_owned()),
+        Some(Err(error)) => CheckResult::Fault(error.to_string()),
+        Some(Ok(None)) => CheckResult::Good("no findings".to_owned()),
         Some(Ok(Some(newest))) => match clock_fault(newest, now) {
-            Some(fault) => Verdict::Doubtful(fault),
-            None => Verdict::Good(format!("latest finding {newest:.0}")),
+            Some(fault) => CheckResult::Doubtful(fault),
+            None => CheckResult::Good(format!("latest finding {newest:.0}")),
         },
     };
-    let mut rows = vec![Row {
+    let mut rows = vec![CheckRow {
         what: "database".to_owned(),
         verdict,
     }];
@@ -149,12 +149,12 @@ fn record(config: &Config) -> Vec<Row> {
         let untold = readers.as_ref().map(|readers| untold(readers, &sink.name));
         // A record that can't be read is told above.
         let untold = untold.and_then(Result::ok).unwrap_or_default();
-        rows.push(Row {
+        rows.push(CheckRow {
             what: format!("sink {}", sink.name),
             verdict: match sinks::check(sink) {
-                Err(fault) => Verdict::Fault(fault),
-                Ok(good) if untold.is_empty() => Verdict::Good(good.to_owned()),
-                Ok(_) => Verdict::Doubtful(untold.join("; ")),
+                Err(fault) => CheckResult::Fault(fault),
+                Ok(good) if untold.is_empty() => CheckResult::Good(good.to_owned()),
+                Ok(_) => CheckResult::Doubtful(untold.join("; ")),
             },
         });
     }
@@ -185,8 +185,8 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
 }
 
 /// Each model once, whoever shares it.
-async fn probe(members: &[AgentSpec]) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+async fn probe(members: &[AgentSpec]) -> Vec<CheckRow> {
+    let mut rows: Vec<CheckRow> = Vec::new();
     let mut seen = Vec::new();
     for member in members {
         for link in member.chain.links() {
@@ -204,39 +204,39 @@ async fn probe(members: &[AgentSpec]) -> Vec<Row> {
     rows
 }
 
-fn row<T: Display, E: Display>(what: &str, verdict: Result<T, E>) -> Row {
-    Row {
+fn row<T: Display, E: Display>(what: &str, verdict: Result<T, E>) -> CheckRow {
+    CheckRow {
         what: what.to_owned(),
         verdict: match verdict {
-            Ok(text) => Verdict::Good(text.to_string()),
-            Err(error) => Verdict::Fault(error.to_string()),
+            Ok(text) => CheckResult::Good(text.to_string()),
+            Err(error) => CheckResult::Fault(error.to_string()),
         },
     }
 }
 
-fn certificate(settings: &TlsSettings) -> Vec<Row> {
+fn certificate(settings: &TlsSettings) -> Vec<CheckRow> {
     let tls = match Tls::open(settings.clone()) {
         Ok(tls) => tls,
         Err(error) => return vec![row("certificate", Err::<&str, _>(error))],
     };
     let certificate = tls.certificate();
     let verdict = if certificate.is_over() {
-        Verdict::Fault(certificate.to_string())
+        CheckResult::Fault(certificate.to_string())
     } else if certificate.ends_soon() {
-        Verdict::Doubtful(format!("{certificate}: renew it"))
+        CheckResult::Doubtful(format!("{certificate}: renew it"))
     } else {
-        Verdict::Good(certificate.to_string())
+        CheckResult::Good(certificate.to_string())
     };
-    let mut rows = vec![Row {
+    let mut rows = vec![CheckRow {
         what: "certificate".to_owned(),
         verdict,
     }];
     let mode = std::fs::metadata(&settings.key).map_or(0, |file| file.mode() & 0o777);
     if mode & 0o007 != 0 {
         let file = settings.key.display();
-        rows.push(Row {
+        rows.push(CheckRow {
             what: "private key".to_owned(),
-            verdict: Verdict::Doubtful(format!(
+            verdict: CheckResult::Doubtful(format!(
                 "{file} is world-accessible (mode {mode:04o}): chmod 640"
             )),
         });

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::stream_name::StreamName;
 use crate::codec;
 use crate::codec::metrics::CodecMetrics;
-use crate::codec::{Decoder, Ended};
+use crate::codec::{DecodeEnd, Decoder};
 use crate::media::hub::StreamHub;
 use crate::screen::frames::FrameBus;
 
@@ -78,10 +78,10 @@ async fn decode(
         Ok(mut decoder) => decoder.ended().await,
         Err(error) => {
             tracing::error!(stream = %name, %error, "failed to start a decoder");
-            Ended::Panicked
+            DecodeEnd::Panicked
         }
     };
-    if ended == Ended::Panicked {
+    if ended == DecodeEnd::Panicked {
         tracing::error!(stream = %name, "decoder failed, restarting");
         tokio::time::sleep(AGAIN).await;
     }

@@ -51,7 +51,7 @@ mod tests {
 
     use super::*;
     use crate::analysts::metrics::PanelEnd;
-    use crate::domain::cost::{Outcome, Usage};
+    use crate::domain::cost::{AnswerOutcome, TokenUsage};
 
     /// Names, types and help of the contract.
     const CONTRACT: [(&str, &str, &str); 35] = [
@@ -147,8 +147,8 @@ mod tests {
         metrics.playback.whep_answer(201);
         metrics.codec.transcode_cpu("video", Duration::ZERO);
         metrics.analysts.introduce_agent("SecOps");
-        metrics.analysts.answer("SecOps", Outcome::NoAnswer);
-        metrics.analysts.usage("SecOps", Usage::default());
+        metrics.analysts.answer("SecOps", AnswerOutcome::NoAnswer);
+        metrics.analysts.usage("SecOps", TokenUsage::default());
         metrics.analysts.spent("gemini:flash", 1, 0);
         metrics.analysts.panel(PanelEnd::Settled);
         metrics.sinks.introduce_sink("file");

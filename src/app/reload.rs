@@ -39,12 +39,12 @@ pub(super) struct Reload {
 }
 
 /// Content of the file, or the reason it can't be read.
-type Text = Result<String, String>;
+type FileContent = Result<String, String>;
 
 impl Reload {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         // Unset at first: the file may have been replaced since the server started.
-        let mut taken: Option<Text> = None;
+        let mut taken: Option<FileContent> = None;
         let mut seen = None;
         let watching = async {
             loop {
@@ -62,7 +62,7 @@ impl Reload {
         shutdown.run_until_cancelled(watching).await;
     }
 
-    fn is_in_force(&self, text: &Text) -> bool {
+    fn is_in_force(&self, text: &FileContent) -> bool {
         let panel = text
             .as_ref()
             .ok()
@@ -71,7 +71,7 @@ impl Reload {
     }
 
     /// A text that is no good changes nothing but the log.
-    async fn take(&mut self, text: &Text) {
+    async fn take(&mut self, text: &FileContent) {
         let name = self.file.display().to_string();
         let changed = match text {
             Ok(text) => self.change(text, &name),
@@ -143,7 +143,7 @@ impl Reload {
     }
 }
 
-async fn read(file: &PathBuf) -> Text {
+async fn read(file: &PathBuf) -> FileContent {
     let reason = |error: std::io::Error| error.to_string();
     let size = tokio::fs::metadata(file).await.map_err(reason)?.len();
     if size > MOST_BYTES {

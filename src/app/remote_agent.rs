@@ -27,7 +27,7 @@ use crate::app::tasks::{done, drain, name, supervise};
 use crate::base::bearer::{Bearer, address, shown};
 use crate::base::stream_name::StreamName;
 use crate::media::hub::StreamHub;
-use crate::playback::client::{Client, ClientSettings};
+use crate::playback::client::{ClientSettings, WhepClient};
 use crate::record::Record;
 use crate::screen::frames::FrameBus;
 use crate::sinks::watchtower::Reporter;
@@ -77,7 +77,7 @@ pub(crate) async fn run(
     )?;
     // The server it looks at keeps the screen's text.
     let reader = build_agents::reader(&config, &frames, None, &Arc::default())?;
-    let client = Client::new(ClientSettings {
+    let client = WhepClient::new(ClientSettings {
         url: whep.clone(),
         bearer: bearer.clone(),
         stream,

@@ -15,13 +15,13 @@ use crate::analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Pol
 use crate::app::build_agents;
 use crate::app::cli::ReplaySettings;
 use crate::app::config::Config;
-use crate::app::eval::{Labels, Seen, Sent, score};
+use crate::app::eval::{Labels, ModelInput, TimedFinding, score};
 use crate::base::stream_name::StreamName;
 use crate::codec;
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::finding::Finding;
 use crate::media::MediaTime;
-use crate::models::cassette::{Cassette, Recording, Tape};
+use crate::models::cassette::{Cassette, Recording, RecordingFile};
 use crate::models::model::Model;
 use crate::models::token_counter::TokenCounter;
 use crate::record::Record;
@@ -37,8 +37,8 @@ const STREAM: &str = "replay";
 const MOST_INCIDENTS: usize = 1000;
 
 /// Everything a run came to.
-struct Run {
-    seen: Vec<Seen>,
+struct ReplayResult {
+    seen: Vec<TimedFinding>,
     length: Duration,
     pictures: u64,
     incidents: u64,
@@ -49,7 +49,7 @@ struct Run {
 
 /// Prints each finding as it is made.
 pub(super) async fn replay(config: Config, settings: ReplaySettings) -> anyhow::Result<()> {
-    let print = |seen: &Seen| {
+    let print = |seen: &TimedFinding| {
         println!(
             "{:>8.1} s  {}",
             seen.seconds,
@@ -95,7 +95,7 @@ pub(super) async fn eval(
     let statuses = run.board.agents();
     for (marks, (agent, counter)) in scores.agents.iter_mut().zip(&run.counters) {
         let (frames, tokens) = counter.read();
-        marks.sent = Sent {
+        marks.sent = ModelInput {
             frames,
             tokens,
             frames_at_intervals: at_intervals,
@@ -123,9 +123,9 @@ pub(super) async fn eval(
 async fn run(
     config: &Config,
     settings: &ReplaySettings,
-    mut tell: impl FnMut(&Seen),
-) -> anyhow::Result<Run> {
-    let kept = Kept::open(settings.out.as_deref())?;
+    mut tell: impl FnMut(&TimedFinding),
+) -> anyhow::Result<ReplayResult> {
+    let kept = ReplayFolder::open(settings.out.as_deref())?;
     let metrics = Arc::new(ScreenMetrics::default());
     let frames = FrameBus::new();
     let (members, board, budget) = build_agents::build(config)?;
@@ -149,7 +149,7 @@ async fn run(
         budget,
     };
     let mut heard = findings.subscribe();
-    let mut run = Run {
+    let mut run = ReplayResult {
         seen: Vec::new(),
         length: Duration::ZERO,
         pictures: 0,
@@ -164,11 +164,11 @@ async fn run(
         let counter = Arc::new(TokenCounter::default());
         run.counters
             .push((member.config.clone(), Arc::clone(&counter)));
-        players.push(Player::new(
+        players.push(ReplayAgent::new(
             gauged(&member, counter, config),
             counted(&context),
         ));
-        players.push(Player::new(member, context.clone()));
+        players.push(ReplayAgent::new(member, context.clone()));
     }
     drop(context);
 
@@ -200,12 +200,12 @@ async fn run(
 }
 
 /// The folder logs and store go to, removed again when nobody asked for it.
-struct Kept {
+struct ReplayFolder {
     folder: PathBuf,
     temporary: bool,
 }
 
-impl Kept {
+impl ReplayFolder {
     fn open(out: Option<&Path>) -> anyhow::Result<Self> {
         let folder = match out {
             Some(out) => out.to_owned(),
@@ -222,7 +222,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for ReplayFolder {
     fn drop(&mut self) {
         if self.temporary {
             // Leftovers lie in the system's temporary folder.
@@ -244,7 +244,7 @@ fn on_tape(
         }
     }
     if let Some(file) = &settings.record {
-        let tape = Arc::new(Tape::create(file)?);
+        let tape = Arc::new(RecordingFile::create(file)?);
         for member in &mut members {
             let ChainLink {
                 model,
@@ -292,13 +292,13 @@ fn counted(context: &AgentContext) -> AgentContext {
 }
 
 /// An agent that looks by the recording's time.
-struct Player {
+struct ReplayAgent {
     agent: Agent,
     interval: SignedDuration,
     due: Timestamp,
 }
 
-impl Player {
+impl ReplayAgent {
     fn new(member: AgentSpec, context: AgentContext) -> Self {
         Self {
             interval: SignedDuration::try_from(member.config.interval)
@@ -315,7 +315,7 @@ impl Player {
     }
 }
 
-type Film = tokio::task::JoinHandle<Result<Duration, codec::FilmError>>;
+type Film = tokio::task::JoinHandle<Result<Duration, codec::FileSourceError>>;
 
 /// Decodes on a thread of its own, a few pictures ahead.
 fn film(file: PathBuf, period: Duration) -> (Film, mpsc::Receiver<(Picture, MediaTime)>) {
@@ -330,13 +330,13 @@ fn film(file: PathBuf, period: Duration) -> (Film, mpsc::Receiver<(Picture, Medi
 
 fn take(
     heard: &mut broadcast::Receiver<Arc<Finding>>,
-    seen: &mut Vec<Seen>,
-    tell: &mut impl FnMut(&Seen),
+    seen: &mut Vec<TimedFinding>,
+    tell: &mut impl FnMut(&TimedFinding),
 ) {
     // Looked after at every picture: never so many that some are lost.
     while let Ok(finding) = heard.try_recv() {
         let at = finding.observed_at.duration_since(codec::RECORDED_AT);
-        let new = Seen {
+        let new = TimedFinding {
             seconds: at.as_secs_f64(),
             finding: Finding::clone(&finding),
         };

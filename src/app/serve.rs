@@ -38,17 +38,17 @@ use crate::media::hub::renditions::Renditions;
 use crate::playback::settings::Transcode;
 use crate::record::snapshots::History;
 use crate::record::{LogPlace, Record};
-use crate::screen::Reader;
+use crate::screen::ScreenReader;
 use crate::screen::frames::FrameBus;
 use crate::sinks::Sinks;
 use crate::{analysts, codec, ingest, playback};
 
-/// A server with all its doors open and nobody let in yet.
+/// Server with all its listeners open and no connection accepted yet.
 #[derive(Debug)]
 pub struct App {
     config: Config,
     tls: Option<Tls>,
-    rtmp: ingest::Server,
+    rtmp: ingest::RtmpListeners,
     console: Console,
     gateway: playback::Gateway,
     renditions: Renditions,
@@ -60,7 +60,7 @@ pub struct App {
     agents: watch::Sender<AgentSet>,
     board: AgentBoard,
     metrics: ServerMetrics,
-    reader: Option<Reader>,
+    reader: Option<ScreenReader>,
     sinks: Sinks,
     sink_board: SinkBoard,
 }
@@ -143,7 +143,7 @@ impl App {
         let gateway = gateway
             .await
             .with_context(|| format!("failed to open {address} for WebRTC (--webrtc)"))?;
-        let rtmp = ingest::Server::bind(
+        let rtmp = ingest::RtmpListeners::bind(
             crate::app::build_agents::rtmp_settings(&config, tls.as_ref()),
             hub.clone(),
             Arc::clone(&metrics.ingest),
@@ -304,7 +304,7 @@ impl App {
             findings: self.findings.clone(),
             metrics: self.metrics.analysts,
             fastest,
-            patterns: self.reader.as_ref().map(Reader::patterns),
+            patterns: self.reader.as_ref().map(ScreenReader::patterns),
         };
         essential.spawn(name("reload", done(reload.run(sources.clone()))));
         essential.spawn(name(

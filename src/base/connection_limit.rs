@@ -28,13 +28,13 @@ pub enum Rejected {
 }
 
 #[derive(Debug)]
-pub struct Admission {
+pub struct ConnectionLimiter {
     caps: Caps,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     open: usize,
     /// Open connections of each address that has any.
     addresses: HashMap<IpAddr, usize>,
@@ -43,11 +43,11 @@ struct Table {
 /// An admitted connection; dropping it gives the place back.
 #[derive(Debug)]
 pub struct ConnectionSlot {
-    admission: Arc<Admission>,
+    admission: Arc<ConnectionLimiter>,
     address: IpAddr,
 }
 
-impl Admission {
+impl ConnectionLimiter {
     pub fn new(caps: Caps) -> Self {
         Self {
             caps,
@@ -74,7 +74,7 @@ impl Admission {
         })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         // Every section leaves the table whole.
         self.table.locked()
     }
@@ -109,8 +109,8 @@ mod tests {
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
-    fn admission(per_address: usize, total: usize) -> Arc<Admission> {
-        Arc::new(Admission::new(Caps {
+    fn admission(per_address: usize, total: usize) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter::new(Caps {
             per_address,
             total,
             spares_loopback: false,
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_capped_by_the_total_alone_where_it_is_spared() {
-        let admission = Arc::new(Admission::new(Caps {
+        let admission = Arc::new(ConnectionLimiter::new(Caps {
             per_address: 1,
             total: 5,
             spares_loopback: true,

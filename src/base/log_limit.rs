@@ -21,9 +21,9 @@ pub(crate) struct LogLimit(Mutex<Lines>);
 
 /// Number of lines held back; shown as the end of a line, or as nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held(pub(crate) u64);
+pub(crate) struct SuppressedLines(pub(crate) u64);
 
-impl fmt::Display for Held {
+impl fmt::Display for SuppressedLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
@@ -41,12 +41,12 @@ struct Lines {
 impl LogLimit {
     /// Number of lines held back since the last one, if a line may be written
     /// now; `None` holds this one back too.
-    pub(crate) fn admit(&self) -> Option<Held> {
+    pub(crate) fn admit(&self) -> Option<SuppressedLines> {
         self.admit_at(Instant::now())
     }
 
     /// The same at a given time.
-    pub(crate) fn admit_at(&self, now: Instant) -> Option<Held> {
+    pub(crate) fn admit_at(&self, now: Instant) -> Option<SuppressedLines> {
         let mut lines = self.0.locked();
         let since = |last: Instant| now.saturating_duration_since(last);
         if lines.last.is_some_and(|last| since(last) < EVERY) {
@@ -54,7 +54,7 @@ impl LogLimit {
             return None;
         }
         lines.last = Some(now);
-        Some(Held(std::mem::take(&mut lines.held)))
+        Some(SuppressedLines(std::mem::take(&mut lines.held)))
     }
 }
 
@@ -62,12 +62,12 @@ impl LogLimit {
 /// are summed.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimitByAddress {
-    seen: Mutex<HashMap<Kind, u64>>,
+    seen: Mutex<HashMap<LogLineKind, u64>>,
 }
 
 /// Key of lines that count as alike: the address (`None`: any of too many to
 /// tell apart) and how the connection ended.
-type Kind = (Option<IpAddr>, &'static str);
+type LogLineKind = (Option<IpAddr>, &'static str);
 
 impl LogLimitByAddress {
     /// True if this line should be written; counts it either way.
@@ -83,7 +83,7 @@ impl LogLimitByAddress {
     }
 
     /// Ends the second: how many lines were held back, and of which kind.
-    pub(crate) fn tick(&self) -> Vec<(Kind, u64)> {
+    pub(crate) fn tick(&self) -> Vec<(LogLineKind, u64)> {
         let mut seen = self.seen.locked();
         let mut held: Vec<_> = seen
             .drain()
@@ -106,10 +106,10 @@ mod tests {
         let limit = LogLimit::default();
         let begun = Instant::now();
         let at = |ms| limit.admit_at(begun + Duration::from_millis(ms));
-        assert_eq!(at(0), Some(Held(0)));
+        assert_eq!(at(0), Some(SuppressedLines(0)));
         assert_eq!((at(1), at(999)), (None, None));
-        assert_eq!(at(1000), Some(Held(2)));
-        assert_eq!(at(5000), Some(Held(0)));
+        assert_eq!(at(1000), Some(SuppressedLines(2)));
+        assert_eq!(at(5000), Some(SuppressedLines(0)));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl<'a> Plane<'a> {
 
 /// Eight-bit planar 4:2:0 as it came, and how to read it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct YuvPlanes<'a> {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) planes: [Plane<'a>; 3],
@@ -118,7 +118,7 @@ impl Coefficients {
     }
 }
 
-pub(super) fn to_jfif(source: &Source<'_>) -> Picture {
+pub(super) fn to_jfif(source: &YuvPlanes<'_>) -> Picture {
     let (width, height) = (source.width as usize, source.height as usize);
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
     let [y, u, v] = source.planes;
@@ -211,7 +211,7 @@ mod tests {
                     let coded = [y * luma + offset, u * chroma + 128.0, v * chroma + 128.0];
                     let [ys, us, vs] = coded.map(|sample: f64| vec![sample.round() as u8; 9]);
                     let plane = |samples, stride| Plane { samples, stride };
-                    let picture = to_jfif(&Source {
+                    let picture = to_jfif(&YuvPlanes {
                         width: 3,
                         height: 3,
                         planes: [plane(&ys, 3), plane(&us, 2), plane(&vs, 2)],
@@ -244,7 +244,7 @@ mod tests {
         let y: Vec<u8> = (0..40).collect();
         let c = vec![128; 20];
         let plane = |samples, stride| Plane { samples, stride };
-        let picture = to_jfif(&Source {
+        let picture = to_jfif(&YuvPlanes {
             width: 5,
             height: 5,
             planes: [plane(&y, 8), plane(&c, 4), plane(&c, 4)],

@@ -11,7 +11,7 @@ use ffmpeg_next::ffi;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling::{self, Flags};
 
-use super::colour::{Matrix, Plane, Source, to_jfif};
+use super::colour::{Matrix, Plane, YuvPlanes, to_jfif};
 use super::video::MAX_PIXELS;
 use crate::screen::picture::Picture;
 
@@ -33,22 +33,22 @@ pub(super) struct Converter {
 }
 
 struct Scaler {
-    kind: Kind,
+    kind: ScalerInput,
     context: scaling::Context,
     output: ff::frame::Video,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-struct Kind {
+struct ScalerInput {
     format: Pixel,
     width: u32,
     height: u32,
-    reading: Reading,
+    reading: Colorimetry,
 }
 
 /// Interpretation of samples as colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Reading {
+struct Colorimetry {
     matrix: Matrix,
     full_range: bool,
 }
@@ -63,11 +63,11 @@ impl Converter {
         if !fits(width, height) {
             return Err(ConvertError::TooLarge(width, height));
         }
-        let kind = Kind {
+        let kind = ScalerInput {
             format: frame.format(),
             width,
             height,
-            reading: Reading::of(frame),
+            reading: Colorimetry::of(frame),
         };
         if matches!(kind.format, Pixel::YUV420P | Pixel::YUVJ420P) {
             return Ok(picture(frame, kind.reading));
@@ -86,7 +86,7 @@ impl Converter {
     }
 }
 
-impl Reading {
+impl Colorimetry {
     fn of(frame: &ff::frame::Video) -> Self {
         // Pictures coded as RGB have no matrix; swscale makes what we ask for.
         if is_rgb(frame.format()) {
@@ -122,7 +122,7 @@ fn is_rgb(format: Pixel) -> bool {
 }
 
 impl Scaler {
-    fn new(kind: Kind) -> Result<Self, ff::Error> {
+    fn new(kind: ScalerInput) -> Result<Self, ff::Error> {
         let mut context = scaling::Context::get(
             kind.format,
             kind.width,
@@ -162,10 +162,10 @@ impl Scaler {
 }
 
 /// `frame` is 8-bit planar 4:2:0.
-fn picture(frame: &ff::frame::Video, reading: Reading) -> Picture {
+fn picture(frame: &ff::frame::Video, reading: Colorimetry) -> Picture {
     let (width, height) = (frame.width() as usize, frame.height() as usize);
     let chroma = (width.div_ceil(2), height.div_ceil(2));
-    to_jfif(&Source {
+    to_jfif(&YuvPlanes {
         width: frame.width(),
         height: frame.height(),
         planes: [

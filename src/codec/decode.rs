@@ -11,14 +11,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::session::{Now, Session};
+use super::session::{DecodeSession, Now};
 use crate::codec::metrics::CodecMetrics;
 use crate::media::MediaUnit;
 use crate::media::hub::{Received, Subscriber};
 use crate::screen::frames::FramePublisher;
 
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum DecoderOpenError {
     #[error("FFmpeg's libavcodec has no h264 decoder")]
     NoDecoder,
     #[error("failed to start the decode thread")]
@@ -27,7 +27,7 @@ pub enum OpenError {
 
 /// Reason a decoder ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum DecodeEnd {
     StreamOver,
     Stopped,
     /// It panicked, which is a bug; the stream's pictures are gone.
@@ -38,7 +38,7 @@ pub enum Ended {
 /// the thread is done within the picture it is at.
 #[derive(Debug)]
 pub struct Decoder {
-    ended: oneshot::Receiver<Ended>,
+    ended: oneshot::Receiver<DecodeEnd>,
     stop: DropGuard,
 }
 
@@ -53,15 +53,15 @@ impl Decoder {
         frames: FramePublisher,
         metrics: Arc<CodecMetrics>,
         fastest: watch::Receiver<Duration>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, DecoderOpenError> {
         super::init();
-        ff::decoder::find(ff::codec::Id::H264).ok_or(OpenError::NoDecoder)?;
+        ff::decoder::find(ff::codec::Id::H264).ok_or(DecoderOpenError::NoDecoder)?;
         // A runtime of its own for the one timer: the thread then depends on
         // no other's shutdown.
         let runtime = runtime::Builder::new_current_thread()
             .enable_time()
             .build()
-            .map_err(OpenError::Thread)?;
+            .map_err(DecoderOpenError::Thread)?;
         let stop = CancellationToken::new();
         let (done, ended) = oneshot::channel();
         let name = subscriber.name().clone();
@@ -72,9 +72,9 @@ impl Decoder {
                 let span = tracing::info_span!("decode", stream = %name);
                 let _in_span = span.enter();
                 // Made here, because the codec never leaves its thread.
-                let worker = Worker {
+                let worker = DecodeWorker {
                     subscriber,
-                    session: Session::new(frames, metrics),
+                    session: DecodeSession::new(frames, metrics),
                     fastest,
                     stop: stopped,
                 };
@@ -82,7 +82,7 @@ impl Decoder {
                 // Nobody may be waiting any more.
                 let _ = done.send(end);
             })
-            .map_err(OpenError::Thread)?;
+            .map_err(DecoderOpenError::Thread)?;
         Ok(Self {
             ended,
             stop: stop.drop_guard(),
@@ -91,53 +91,55 @@ impl Decoder {
 
     /// Waits for the thread to end by itself; its place on the frame bus is
     /// free then. Cancel safe; call it once.
-    pub async fn ended(&mut self) -> Ended {
-        (&mut self.ended).await.unwrap_or(Ended::Panicked)
+    pub async fn ended(&mut self) -> DecodeEnd {
+        (&mut self.ended).await.unwrap_or(DecodeEnd::Panicked)
     }
 
     /// Stops the thread and waits for its end.
-    pub async fn stop(self) -> Ended {
+    pub async fn stop(self) -> DecodeEnd {
         self.stop.disarm().cancel();
-        self.ended.await.unwrap_or(Ended::Panicked)
+        self.ended.await.unwrap_or(DecodeEnd::Panicked)
     }
 }
 
-struct Worker {
+struct DecodeWorker {
     subscriber: Subscriber,
-    session: Session,
+    session: DecodeSession,
     fastest: watch::Receiver<Duration>,
     stop: CancellationToken,
 }
 
-enum Event {
+enum DecoderEvent {
     Received(Option<Received>),
     Due,
     Stop,
 }
 
-impl Worker {
-    fn run(mut self, runtime: &runtime::Runtime) -> Ended {
+impl DecodeWorker {
+    fn run(mut self, runtime: &runtime::Runtime) -> DecodeEnd {
         loop {
             let fastest = *self.fastest.borrow();
             let due = self.session.due(fastest);
             let event = runtime.block_on(next(&mut self.subscriber, &self.stop, due));
             let now = Now::read();
             match event {
-                Event::Received(Some(Received::Unit(MediaUnit::Video(unit)))) => {
+                DecoderEvent::Received(Some(Received::Unit(MediaUnit::Video(unit)))) => {
                     self.session.unit(unit, now, fastest);
                 }
-                Event::Received(Some(Received::Unit(MediaUnit::Audio(_)))) => {}
-                Event::Received(Some(Received::Lost(count))) => self.session.lost(count, now),
-                Event::Received(Some(Received::SignalLost)) => {
+                DecoderEvent::Received(Some(Received::Unit(MediaUnit::Audio(_)))) => {}
+                DecoderEvent::Received(Some(Received::Lost(count))) => {
+                    self.session.lost(count, now);
+                }
+                DecoderEvent::Received(Some(Received::SignalLost)) => {
                     tracing::warn!("signal lost; waiting for the publisher to reconnect");
                 }
-                Event::Received(Some(Received::Restarted)) => {
+                DecoderEvent::Received(Some(Received::Restarted)) => {
                     tracing::info!("signal restored");
                     self.session.restarted(now);
                 }
-                Event::Due => self.session.publish_due(now, fastest),
-                Event::Received(None) => return Ended::StreamOver,
-                Event::Stop => return Ended::Stopped,
+                DecoderEvent::Due => self.session.publish_due(now, fastest),
+                DecoderEvent::Received(None) => return DecodeEnd::StreamOver,
+                DecoderEvent::Stop => return DecodeEnd::Stopped,
             }
         }
     }
@@ -147,7 +149,7 @@ async fn next(
     subscriber: &mut Subscriber,
     stop: &CancellationToken,
     due: Option<std::time::Instant>,
-) -> Event {
+) -> DecoderEvent {
     let timer = async {
         match due {
             Some(due) => sleep_until(Instant::from_std(due)).await,
@@ -158,9 +160,9 @@ async fn next(
     // nor a picture that is due.
     tokio::select! {
         biased;
-        () = stop.cancelled() => Event::Stop,
-        () = timer => Event::Due,
-        received = subscriber.recv() => Event::Received(received),
+        () = stop.cancelled() => DecoderEvent::Stop,
+        () = timer => DecoderEvent::Due,
+        received = subscriber.recv() => DecoderEvent::Received(received),
     }
 }
 
@@ -207,7 +209,7 @@ mod tests {
         }
         assert!(threads().contains(&"decode-team-wit".to_owned()));
         drop(publisher);
-        assert_eq!(decoder.ended().await, Ended::StreamOver);
+        assert_eq!(decoder.ended().await, DecodeEnd::StreamOver);
         assert!(bus.live().is_empty());
     }
 
@@ -215,7 +217,7 @@ mod tests {
     async fn stopping_and_dropping_end_it_though_the_stream_goes_on() {
         let bus = FrameBus::new();
         let (_publisher, decoder) = started(&bus);
-        assert_eq!(decoder.stop().await, Ended::Stopped);
+        assert_eq!(decoder.stop().await, DecodeEnd::Stopped);
         assert!(bus.live().is_empty());
         let (_publisher, decoder) = started(&bus);
         let mut changes = bus.changes();

@@ -25,7 +25,7 @@ const CALM: u32 = 16;
 
 /// Pictures that are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum DecodeMode {
     /// Every picture others refer to.
     Full,
     /// Keyframes alone.
@@ -34,12 +34,12 @@ pub(super) enum Mode {
 
 /// When a unit came, on both clocks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct UnitArrival {
     pub(super) dts: MediaTime,
     pub(super) at: Instant,
 }
 
-impl Moment {
+impl UnitArrival {
     /// The longer of the two distances: a burst is told by its timestamps,
     /// timestamps that stand still or go back by the wall clock.
     fn since(self, earlier: Self) -> Duration {
@@ -50,8 +50,8 @@ impl Moment {
 
 #[derive(Debug)]
 pub(super) struct DecodePolicy {
-    mode: Mode,
-    keyframe: Option<Moment>,
+    mode: DecodeMode,
+    keyframe: Option<UnitArrival>,
     /// Intervals in a row that served the fastest analyst.
     good: u32,
     /// Good intervals in a row required to leave full mode.
@@ -61,7 +61,7 @@ pub(super) struct DecodePolicy {
 impl Default for DecodePolicy {
     fn default() -> Self {
         Self {
-            mode: Mode::Full,
+            mode: DecodeMode::Full,
             keyframe: None,
             good: 0,
             proof: 1,
@@ -70,12 +70,12 @@ impl Default for DecodePolicy {
 }
 
 impl DecodePolicy {
-    pub(super) fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> DecodeMode {
         self.mode
     }
 
     /// The mode for a keyframe and what follows it.
-    pub(super) fn keyframe(&mut self, now: Moment, fastest: Duration) -> Mode {
+    pub(super) fn keyframe(&mut self, now: UnitArrival, fastest: Duration) -> DecodeMode {
         let interval = self.keyframe.replace(now).map(|last| now.since(last));
         match interval {
             Some(interval) if interval <= fastest => self.good = self.good.saturating_add(1),
@@ -83,15 +83,17 @@ impl DecodePolicy {
             None => {}
         }
         match self.mode {
-            Mode::Full if self.good >= self.proof => {
-                self.mode = Mode::Keyframes;
+            DecodeMode::Full if self.good >= self.proof => {
+                self.mode = DecodeMode::Keyframes;
                 self.good = 0;
             }
-            Mode::Keyframes if self.good >= CALM => self.proof = 1,
-            Mode::Keyframes if interval.is_some_and(|interval| overdue(interval, fastest)) => {
+            DecodeMode::Keyframes if self.good >= CALM => self.proof = 1,
+            DecodeMode::Keyframes
+                if interval.is_some_and(|interval| overdue(interval, fastest)) =>
+            {
                 self.disappointed();
             }
-            Mode::Full | Mode::Keyframes => {}
+            DecodeMode::Full | DecodeMode::Keyframes => {}
         }
         self.mode
     }
@@ -99,9 +101,9 @@ impl DecodePolicy {
     /// The mode for a unit that is no keyframe. From keyframes to full it
     /// turns when the next keyframe is overdue: whatever was held back since
     /// the last is wanted then.
-    pub(super) fn other(&mut self, now: Moment, fastest: Duration) -> Mode {
-        let late = |last: Moment| overdue(now.since(last), fastest);
-        if self.mode == Mode::Keyframes && self.keyframe.is_none_or(late) {
+    pub(super) fn other(&mut self, now: UnitArrival, fastest: Duration) -> DecodeMode {
+        let late = |last: UnitArrival| overdue(now.since(last), fastest);
+        if self.mode == DecodeMode::Keyframes && self.keyframe.is_none_or(late) {
             self.disappointed();
         }
         self.mode
@@ -109,7 +111,7 @@ impl DecodePolicy {
 
     /// Goes on in full: keyframes did not serve.
     pub(super) fn disappointed(&mut self) {
-        self.mode = Mode::Full;
+        self.mode = DecodeMode::Full;
         self.good = 0;
         self.proof = (self.proof * 2).min(MOST_PROOF);
     }
@@ -133,14 +135,14 @@ mod tests {
 
     /// Feeds units at 10 a second, keyframes every `interval` of them, and
     /// returns in how many of them the mode was full.
-    struct Feed {
+    struct PolicyFeed {
         pace: DecodePolicy,
         start: Instant,
         unit: u32,
         switches: u32,
     }
 
-    impl Feed {
+    impl PolicyFeed {
         fn new() -> Self {
             Self {
                 pace: DecodePolicy::default(),
@@ -153,7 +155,7 @@ mod tests {
         fn run(&mut self, units: u32, interval: u32, fastest: Duration) -> u32 {
             let mut full = 0;
             for n in 0..units {
-                let now = Moment {
+                let now = UnitArrival {
                     dts: MediaTime::from_ms(i64::from(self.unit) * 100),
                     at: self.start + self.unit * SECOND / 10,
                 };
@@ -165,7 +167,7 @@ mod tests {
                     self.pace.other(now, fastest)
                 };
                 self.switches += u32::from(mode != before);
-                full += u32::from(mode == Mode::Full);
+                full += u32::from(mode == DecodeMode::Full);
             }
             full
         }
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn keyframes_alone_serve_a_slow_analyst() {
-        let mut feed = Feed::new();
+        let mut feed = PolicyFeed::new();
         // The first interval is measured in full, no more.
         assert_eq!(feed.run(600, 20, 10 * SECOND), 20);
         assert_eq!(feed.switches, 1);
@@ -181,22 +183,22 @@ mod tests {
 
     #[test]
     fn an_interval_of_just_the_analysts_own_serves() {
-        let mut feed = Feed::new();
+        let mut feed = PolicyFeed::new();
         assert_eq!(feed.run(1000, 100, 10 * SECOND), 100);
     }
 
     #[test]
     fn a_long_interval_is_decoded_in_full() {
-        let mut feed = Feed::new();
+        let mut feed = PolicyFeed::new();
         assert_eq!(feed.run(1000, 200, SECOND), 1000);
         assert_eq!(feed.switches, 0);
     }
 
     #[test]
     fn a_keyframe_that_never_comes_is_missed_in_time() {
-        let mut feed = Feed::new();
+        let mut feed = PolicyFeed::new();
         feed.run(100, 20, 2 * SECOND);
-        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
         // Overdue a quarter after the analyst's two seconds.
         let full = feed.run(1000, 1000, 2 * SECOND);
         assert_eq!(full, 1000 - 26);
@@ -204,18 +206,18 @@ mod tests {
 
     #[test]
     fn a_hot_reload_counts_at_once() {
-        let mut feed = Feed::new();
+        let mut feed = PolicyFeed::new();
         feed.run(400, 80, 10 * SECOND);
-        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
         assert_eq!(feed.run(80, 80, SECOND), 80);
-        assert_eq!(feed.pace.mode(), Mode::Full);
+        assert_eq!(feed.pace.mode(), DecodeMode::Full);
         feed.run(400, 80, 10 * SECOND);
-        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
     }
 
     #[test]
     fn an_encoder_that_cannot_decide_does_not_make_it_flap() {
-        let mut feed = Feed::new();
+        let mut feed = PolicyFeed::new();
         // Two short groups, then a long one, for an hour.
         for _ in 0..360 {
             feed.run(10, 10, 2 * SECOND);
@@ -223,10 +225,10 @@ mod tests {
             feed.run(80, 80, 2 * SECOND);
         }
         assert!(feed.switches <= 8, "{}", feed.switches);
-        assert_eq!(feed.pace.mode(), Mode::Full);
+        assert_eq!(feed.pace.mode(), DecodeMode::Full);
         // Calmed down, it is trusted again.
         feed.run(1000, 10, 2 * SECOND);
-        assert_eq!(feed.pace.mode(), Mode::Keyframes);
+        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
     }
 
     #[test]
@@ -234,16 +236,16 @@ mod tests {
         let start = Instant::now();
         let mut pace = DecodePolicy::default();
         let mut at = |ms: i64, seconds: u32| {
-            let now = Moment {
+            let now = UnitArrival {
                 dts: MediaTime::from_ms(ms),
                 at: start + seconds * SECOND,
             };
             pace.keyframe(now, 10 * SECOND)
         };
-        assert_eq!(at(0, 0), Mode::Full);
-        assert_eq!(at(i64::MAX / 100, 1), Mode::Full);
-        assert_eq!(at(i64::MIN / 100, 2), Mode::Keyframes);
-        assert_eq!(at(i64::MIN / 100, 3), Mode::Keyframes);
-        assert_eq!(at(i64::MIN / 100, 33), Mode::Full);
+        assert_eq!(at(0, 0), DecodeMode::Full);
+        assert_eq!(at(i64::MAX / 100, 1), DecodeMode::Full);
+        assert_eq!(at(i64::MIN / 100, 2), DecodeMode::Keyframes);
+        assert_eq!(at(i64::MIN / 100, 3), DecodeMode::Keyframes);
+        assert_eq!(at(i64::MIN / 100, 33), DecodeMode::Full);
     }
 }

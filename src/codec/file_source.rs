@@ -15,7 +15,7 @@ use crate::screen::picture::Picture;
 const BAD_PACKETS: u32 = 100;
 
 #[derive(Debug, thiserror::Error)]
-pub enum FilmError {
+pub enum FileSourceError {
     #[error("failed to read {}: {reason}", file.display())]
     File { file: PathBuf, reason: String },
     #[error("{} has no video", file.display())]
@@ -31,13 +31,13 @@ pub fn pictures(
     file: &Path,
     period: Duration,
     mut take: impl FnMut(Picture, MediaTime) -> bool,
-) -> Result<Duration, FilmError> {
+) -> Result<Duration, FileSourceError> {
     super::init();
-    let failed = |error: ff::Error| FilmError::File {
+    let failed = |error: ff::Error| FileSourceError::File {
         file: file.to_owned(),
         reason: error.to_string(),
     };
-    let no_video = || FilmError::NoVideo {
+    let no_video = || FileSourceError::NoVideo {
         file: file.to_owned(),
     };
     let mut input = ff::format::input(file).map_err(failed)?;
@@ -83,7 +83,7 @@ pub fn pictures(
         }
     }
     if sampler.begin.is_none() {
-        return Err(FilmError::NoPicture {
+        return Err(FileSourceError::NoPicture {
             file: file.to_owned(),
         });
     }

@@ -40,10 +40,10 @@ use ffmpeg_next as ff;
 
 use crate::media::VideoCodec;
 
-pub use crate::codec::file_source::{FilmError, RECORDED_AT, pictures};
-pub use decode::{Decoder, Ended, OpenError};
+pub use crate::codec::file_source::{FileSourceError, RECORDED_AT, pictures};
+pub use decode::{DecodeEnd, Decoder, DecoderOpenError};
 pub use jpeg::encode_jpeg;
-pub use publish::{PublishError, Report, UrlError, publish};
+pub use publish::{FilePublishError, PublishSummary, UrlError, publish};
 pub use transcode::supply;
 
 /// Everything here calls this first; further calls cost nothing.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::convert::{self, Converter};
 use super::video::{Decoded, VideoDecoder};
 use crate::base::log_limit::LogLimit;
-use crate::codec::decode_policy::{DecodePolicy, Mode, Moment};
+use crate::codec::decode_policy::{DecodeMode, DecodePolicy, UnitArrival};
 use crate::codec::metrics::CodecMetrics;
 use crate::media::AccessUnit;
 use crate::screen::frames::FramePublisher;
@@ -47,7 +47,7 @@ impl Now {
     }
 }
 
-pub(super) struct Session {
+pub(super) struct DecodeSession {
     frames: FramePublisher,
     metrics: Arc<CodecMetrics>,
     converter: Converter,
@@ -55,7 +55,7 @@ pub(super) struct Session {
     pace: DecodePolicy,
     /// Everything since the last keyframe, that one included; empty in full
     /// mode.
-    held: VecDeque<Held>,
+    held: VecDeque<HeldUnit>,
     held_bytes: usize,
     /// The newest that has not been published.
     pending: Option<Pending>,
@@ -69,18 +69,18 @@ pub(super) struct Session {
 }
 
 #[derive(Clone)]
-struct Held {
+struct HeldUnit {
     unit: AccessUnit,
     wall: Timestamp,
 }
 
 enum Pending {
     /// A keyframe nobody has decoded yet.
-    Keyframe(Held),
+    Keyframe(HeldUnit),
     Picture(Decoded),
 }
 
-impl Session {
+impl DecodeSession {
     pub(super) fn new(frames: FramePublisher, metrics: Arc<CodecMetrics>) -> Self {
         Self {
             frames,
@@ -135,7 +135,7 @@ impl Session {
         self.pace.interrupted();
     }
 
-    /// When [`Session::publish_due`] has something to do, should no unit come
+    /// When [`DecodeSession::publish_due`] has something to do, should no unit come
     /// before.
     pub(super) fn due(&self, fastest: Duration) -> Option<Instant> {
         self.pending.as_ref()?;
@@ -158,21 +158,21 @@ impl Session {
             return;
         }
         let was = self.pace.mode();
-        let moment = Moment {
+        let moment = UnitArrival {
             dts: unit.dts,
             at: now.at,
         };
         match self.pace.keyframe(moment, fastest) {
-            Mode::Full => {
+            DecodeMode::Full => {
                 self.release();
                 self.decode(&unit, now.wall, now, false);
             }
-            Mode::Keyframes => {
-                if was == Mode::Full {
+            DecodeMode::Keyframes => {
+                if was == DecodeMode::Full {
                     self.drain(now);
                 }
                 self.release();
-                let held = Held {
+                let held = HeldUnit {
                     unit,
                     wall: now.wall,
                 };
@@ -184,23 +184,23 @@ impl Session {
 
     fn other(&mut self, unit: AccessUnit, now: Now, fastest: Duration) {
         let was = self.pace.mode();
-        let moment = Moment {
+        let moment = UnitArrival {
             dts: unit.dts,
             at: now.at,
         };
         let mut mode = self.pace.other(moment, fastest);
         let full = self.held.len() >= HELD_UNITS || self.held_bytes >= HELD_BYTES;
-        if mode == Mode::Keyframes && full {
+        if mode == DecodeMode::Keyframes && full {
             self.pace.disappointed();
-            mode = Mode::Full;
+            mode = DecodeMode::Full;
         }
         match mode {
-            Mode::Keyframes => self.hold(Held {
+            DecodeMode::Keyframes => self.hold(HeldUnit {
                 unit,
                 wall: now.wall,
             }),
-            Mode::Full => {
-                if was == Mode::Keyframes {
+            DecodeMode::Full => {
+                if was == DecodeMode::Keyframes {
                     self.catch_up(now);
                 }
                 let skip = !self.sample_due(now, fastest);
@@ -209,7 +209,7 @@ impl Session {
         }
     }
 
-    fn hold(&mut self, held: Held) {
+    fn hold(&mut self, held: HeldUnit) {
         self.held_bytes += held.unit.data.len();
         self.held.push_back(held);
     }

@@ -40,9 +40,9 @@ use crate::base::secret::Secret;
 use crate::base::tls;
 use crate::console::api::event_broadcast::EventBroadcast;
 pub use crate::console::api::setup::Endpoints;
-use crate::console::auth::guard::Access;
+use crate::console::auth::guard::ConsoleAuth;
 use crate::console::http::problem::Problem;
-use crate::console::http::server::Limits;
+use crate::console::http::server::ConnectionLimits;
 use crate::console::metrics::ConsoleMetrics;
 use crate::domain::agent_status::AgentBoard;
 use crate::domain::sink_status::SinkBoard;
@@ -153,7 +153,7 @@ impl Console {
             inbound_secret,
             ..
         } = self.settings;
-        let access = Access::new(
+        let access = ConsoleAuth::new(
             token,
             allowed_origins,
             tls.is_some(),
@@ -172,7 +172,14 @@ impl Console {
             .feed(state.console.clone(), shutdown.clone());
         let feeding = tokio::spawn(feeding);
         let router = router(state, beside, access, inbound_secret);
-        http::server::serve(self.listener, tls, router, Limits::default(), shutdown).await;
+        http::server::serve(
+            self.listener,
+            tls,
+            router,
+            ConnectionLimits::default(),
+            shutdown,
+        )
+        .await;
         // It holds a way to publish.
         feeding.abort();
         let _ = feeding.await;
@@ -185,7 +192,7 @@ impl Console {
 fn router(
     mut state: AppState,
     beside: OpenApiRouter,
-    access: Access,
+    access: ConsoleAuth,
     inbound_secret: Option<Secret>,
 ) -> Router {
     let access = Arc::new(access);

@@ -82,11 +82,11 @@ pub enum NotAdmitted {
 /// The panel. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AgentBoard {
-    inner: Arc<Inner>,
+    inner: Arc<AgentBoardState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct AgentBoardState {
     agents: Mutex<Vec<AgentStatus>>,
     /// Counts changes of state.
     changes: watch::Sender<u64>,
@@ -95,7 +95,7 @@ struct Inner {
 impl AgentBoard {
     /// In the order of `agents.toml`, which stays; agents on other machines follow.
     pub fn new(agents: Vec<AgentStatus>) -> Self {
-        let inner = Inner {
+        let inner = AgentBoardState {
             agents: Mutex::new(agents),
             changes: watch::Sender::new(0),
         };

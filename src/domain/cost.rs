@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 /// Usage billed by a model, as it reported it; zero when it did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
+pub struct TokenUsage {
     pub prompt_tokens: u64,
     /// Part of the prompt that the server had kept from an earlier one.
     pub cached_tokens: u64,
@@ -31,7 +31,7 @@ pub struct Spend {
 
 /// The label `outcome` of `watchtower_model_answers_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum AnswerOutcome {
     Findings,
     Nothing,
     NoAnswer,
@@ -41,7 +41,7 @@ pub enum Outcome {
     Fatal,
 }
 
-impl Outcome {
+impl AnswerOutcome {
     pub const ALL: [Self; 7] = [
         Self::Findings,
         Self::Nothing,

@@ -9,14 +9,14 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::session::Text;
+use super::session::HiddenText;
 use crate::base::secret::Secret;
 use crate::base::stream_name::StreamName;
-use crate::media::hub::Full;
+use crate::media::hub::StreamLimitReached;
 
 /// The rule of one server.
 #[derive(Debug, Clone)]
-pub(super) struct Access {
+pub(super) struct PublishAuth {
     /// SHA-256 of the key: comparing digests tells nothing of its length.
     key: Option<KeyDigest>,
 }
@@ -33,17 +33,17 @@ impl std::fmt::Debug for KeyDigest {
 /// App of a `connect`: `live`, `live/NAME`, or all of the address, the key with
 /// it.
 #[derive(Debug)]
-pub(super) struct App {
+pub(super) struct ConnectApp {
     pub(super) stream: Option<StreamName>,
     /// Text behind the name: the key, where that has no field of its own.
-    rest: Text,
+    rest: HiddenText,
     /// Behind a `key=` in the query.
-    query: Text,
+    query: HiddenText,
 }
 
 /// Why a publisher was sent away. None of these carries what it said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum PublishRefusal {
     #[error("the address must begin with /live, as in rtmp://host/live/NAME")]
     NotLive,
     #[error(
@@ -53,7 +53,7 @@ pub(super) enum Refusal {
     #[error("the address has more parts than rtmp://host/live/NAME and a stream key")]
     TooManyParts,
     #[error(transparent)]
-    Full(#[from] Full),
+    Full(#[from] StreamLimitReached),
     #[error("no stream key was given")]
     MissingKey,
     #[error("wrong stream key")]
@@ -62,7 +62,7 @@ pub(super) enum Refusal {
     NotLocal,
 }
 
-impl Refusal {
+impl PublishRefusal {
     /// A guess at the key, to be slowed down.
     pub(super) fn is_guess(self) -> bool {
         self == Self::WrongKey
@@ -78,7 +78,7 @@ impl Refusal {
     }
 }
 
-impl Access {
+impl PublishAuth {
     /// An empty key is no key.
     pub(super) fn new(key: Option<&Secret>) -> Self {
         let key = key
@@ -93,50 +93,50 @@ impl Access {
     }
 
     /// Reads the app of a `connect`.
-    pub(super) fn app(app: &str) -> Result<App, Refusal> {
+    pub(super) fn app(app: &str) -> Result<ConnectApp, PublishRefusal> {
         let (path, query) = app.split_once('?').unwrap_or((app, ""));
         let mut parts = path.split('/').filter(|part| !part.is_empty());
         if parts.next() != Some("live") {
-            return Err(Refusal::NotLive);
+            return Err(PublishRefusal::NotLive);
         }
         let stream = match parts.next() {
             None => None,
-            Some(name) => Some(StreamName::new(name).map_err(|_| Refusal::BadName)?),
+            Some(name) => Some(StreamName::new(name).map_err(|_| PublishRefusal::BadName)?),
         };
-        Ok(App {
+        Ok(ConnectApp {
             stream,
-            rest: Text(parts.collect::<Vec<_>>().join("/")),
-            query: Text(key_in(query).unwrap_or_default().to_owned()),
+            rest: HiddenText(parts.collect::<Vec<_>>().join("/")),
+            query: HiddenText(key_in(query).unwrap_or_default().to_owned()),
         })
     }
 
     /// Decides on a `publish` with this publish name.
     pub(super) fn publish(
         &self,
-        app: &App,
+        app: &ConnectApp,
         given: &str,
         peer: IpAddr,
-    ) -> Result<StreamName, Refusal> {
+    ) -> Result<StreamName, PublishRefusal> {
         let (name, keys) = app.read(given);
         let spare = !app.rest.0.is_empty() && !trim(given).is_empty();
         // The key first: a stranger learns nothing about names.
         match self.key {
             None if peer.to_canonical().is_loopback() => name,
-            None => Err(Refusal::NotLocal),
-            Some(_) if keys.iter().all(|key| is_empty(key)) => Err(Refusal::MissingKey),
+            None => Err(PublishRefusal::NotLocal),
+            Some(_) if keys.iter().all(|key| is_empty(key)) => Err(PublishRefusal::MissingKey),
             // All are looked at, so that the time tells nothing of which.
             Some(expected) => match keys.iter().filter(|key| matches(expected, key)).count() {
-                0 => Err(Refusal::WrongKey),
-                _ if spare && !matches(expected, &app.rest.0) => Err(Refusal::TooManyParts),
+                0 => Err(PublishRefusal::WrongKey),
+                _ if spare && !matches(expected, &app.rest.0) => Err(PublishRefusal::TooManyParts),
                 _ => name,
             },
         }
     }
 }
 
-impl App {
+impl ConnectApp {
     /// The name, and all that may be meant as the key.
-    fn read<'a>(&'a self, given: &'a str) -> (Result<StreamName, Refusal>, Vec<&'a str>) {
+    fn read<'a>(&'a self, given: &'a str) -> (Result<StreamName, PublishRefusal>, Vec<&'a str>) {
         let (path, query) = given.split_once('?').unwrap_or((given, ""));
         let path = trim(path).trim_matches('/');
         let (first, second) = path.split_once('/').unwrap_or((path, ""));
@@ -152,7 +152,7 @@ impl App {
             }
             None => {
                 keys.push(second.trim_start_matches('/'));
-                StreamName::new(trim(first)).map_err(|_| Refusal::BadName)
+                StreamName::new(trim(first)).map_err(|_| PublishRefusal::BadName)
             }
         };
         (name, keys)
@@ -195,9 +195,14 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const AWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
-    fn decide(key: Option<&str>, app: &str, given: &str, peer: IpAddr) -> Result<String, Refusal> {
-        let access = Access::new(key.and_then(Secret::new).as_ref());
-        let app = Access::app(app)?;
+    fn decide(
+        key: Option<&str>,
+        app: &str,
+        given: &str,
+        peer: IpAddr,
+    ) -> Result<String, PublishRefusal> {
+        let access = PublishAuth::new(key.and_then(Secret::new).as_ref());
+        let app = PublishAuth::app(app)?;
         access
             .publish(&app, given, peer)
             .map(|name| name.to_string())
@@ -245,7 +250,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        use Refusal::{BadName, MissingKey, NotLive, TooManyParts, WrongKey};
+        use PublishRefusal::{BadName, MissingKey, NotLive, TooManyParts, WrongKey};
         for (app, given, refusal) in [
             ("vod/team", "k3y", NotLive),
             ("", "k3y", NotLive),
@@ -277,7 +282,10 @@ mod tests {
     #[test]
     fn without_a_key_only_this_machine_publishes() {
         for key in [None, Some(""), Some(" ")] {
-            assert_eq!(decide(key, "live", "team", AWAY), Err(Refusal::NotLocal));
+            assert_eq!(
+                decide(key, "live", "team", AWAY),
+                Err(PublishRefusal::NotLocal)
+            );
             let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
             for peer in [HERE, mapped, IpAddr::V6(Ipv6Addr::LOCALHOST)] {
                 assert_eq!(decide(key, "live", "team", peer), Ok("team".to_owned()));
@@ -286,7 +294,7 @@ mod tests {
                     assert_eq!(decided, Ok("team".to_owned()));
                 }
             }
-            assert_eq!(decide(key, "live", "", HERE), Err(Refusal::BadName));
+            assert_eq!(decide(key, "live", "", HERE), Err(PublishRefusal::BadName));
         }
     }
 
@@ -302,13 +310,13 @@ mod tests {
         }
         let decided = decide(Some("a/b/c"), "live", "team/a/b/c", AWAY);
         assert_eq!(decided, Ok("team".to_owned()));
-        let app = Access::app("live/team/s3cret?key=s3cret").expect("valid");
+        let app = PublishAuth::app("live/team/s3cret?key=s3cret").expect("valid");
         assert!(!format!("{app:?}").contains("s3cret"));
     }
 
     #[test]
     fn debug_shows_neither_key_nor_digest() {
-        let access = Access::new(Secret::new("k3y").as_ref());
-        assert_eq!(format!("{access:?}"), "Access { key: Some(<hidden>) }");
+        let access = PublishAuth::new(Secret::new("k3y").as_ref());
+        assert_eq!(format!("{access:?}"), "PublishAuth { key: Some(<hidden>) }");
     }
 }

@@ -110,7 +110,7 @@ pub enum AmfError {
 
 /// All values of a message. Texts that are not UTF-8 are repaired, not refused.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Value>, AmfError> {
-    let mut reader = Reader { bytes, values: 0 };
+    let mut reader = AmfReader { bytes, values: 0 };
     let mut values = Vec::new();
     while !reader.bytes.is_empty() {
         values.push(reader.value(0)?);
@@ -118,12 +118,12 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Value>, AmfError> {
     Ok(values)
 }
 
-struct Reader<'a> {
+struct AmfReader<'a> {
     bytes: &'a [u8],
     values: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> AmfReader<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, AmfError> {
         self.values += 1;
         if self.values > MAX_VALUES {

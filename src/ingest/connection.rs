@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::access::{Access, App, Refusal};
+use super::access::{ConnectApp, PublishAuth, PublishRefusal};
 use super::chunk::Message;
-use super::flv::{Demuxer, Fault};
-use super::server::{Shared, Summary};
-use super::session::{Connect, Event, Metadata, Publish, Session, SessionError};
+use super::flv::{Demuxer, MediaError};
+use super::server::{RtmpServerState, Summary};
+use super::session::{Connect, Metadata, Publish, PublisherEvent, RtmpSession, SessionError};
 use crate::base::connection_limit::ConnectionSlot;
 use crate::base::tls::HandshakeError;
 use crate::media::hub::Publisher;
@@ -36,7 +36,7 @@ const COMPLETE: Duration = Duration::from_millis(200);
 
 /// Reason a connection ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     /// The peer closed its side.
     Eof {
         publishing: bool,
@@ -48,15 +48,15 @@ pub(super) enum End {
     HandshakeLate(Duration),
     PublishLate(Duration),
     Idle(Duration),
-    Refused(Refusal),
+    Refused(PublishRefusal),
     Play,
-    Codec(Fault),
+    Codec(MediaError),
     Session(SessionError),
     Tls(HandshakeError),
     Io(io::Error),
 }
 
-impl End {
+impl ConnectionEnd {
     /// A word of a closed set, for the metrics.
     pub(super) fn word(&self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl End {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ConnectionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Eof { publishing: true } => f.write_str("publisher disconnected"),
@@ -124,13 +124,13 @@ impl fmt::Display for End {
     }
 }
 
-impl From<SessionError> for End {
+impl From<SessionError> for ConnectionEnd {
     fn from(error: SessionError) -> Self {
         Self::Session(error)
     }
 }
 
-impl From<io::Error> for End {
+impl From<io::Error> for ConnectionEnd {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // Several encoders hang up this way.
@@ -148,24 +148,24 @@ pub(super) struct Connection<S> {
     socket: S,
     peer: SocketAddr,
     _place: ConnectionSlot,
-    shared: Arc<Shared>,
-    session: Session,
+    shared: Arc<RtmpServerState>,
+    session: RtmpSession,
     opened: Instant,
     /// When the handshake was seen to be done.
     shaken: Option<Instant>,
     /// Parameters of `connect`, and its app as parsed.
-    connect: Option<(Connect, App)>,
-    live: Option<Live>,
+    connect: Option<(Connect, ConnectApp)>,
+    live: Option<LivePublisher>,
     /// The name this connection last published under.
     stream: Option<String>,
     told_encoder: bool,
     /// Faults that were logged: each kind once.
-    told: Vec<Fault>,
+    told: Vec<MediaError>,
 }
 
 /// An accepted publisher.
 #[derive(Debug)]
-struct Live {
+struct LivePublisher {
     publisher: Publisher,
     demuxer: Demuxer,
 }
@@ -175,14 +175,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         socket: S,
         peer: SocketAddr,
         place: ConnectionSlot,
-        shared: Arc<Shared>,
+        shared: Arc<RtmpServerState>,
         opened: Instant,
     ) -> Self {
         Self {
             socket,
             peer,
             _place: place,
-            session: Session::new(shared.settings.limits),
+            session: RtmpSession::new(shared.settings.limits),
             shared,
             opened,
             shaken: None,
@@ -197,12 +197,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn run(mut self, shutdown: &CancellationToken) {
         let mut end = tokio::select! {
             end = self.serve() => end,
-            () = shutdown.cancelled() => End::Shutdown,
+            () = shutdown.cancelled() => ConnectionEnd::Shutdown,
         };
-        if let End::Eof { publishing } = &mut end {
+        if let ConnectionEnd::Eof { publishing } = &mut end {
             *publishing = self.live.is_some();
             if !*publishing && self.stream.is_some() {
-                end = End::Unpublished;
+                end = ConnectionEnd::Unpublished;
             }
         }
         let _ = self.flush_media();
@@ -219,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Runs until something ends the connection.
-    async fn serve(&mut self) -> End {
+    async fn serve(&mut self) -> ConnectionEnd {
         loop {
             if let Err(end) = self.handle_events().await {
                 return end;
@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
             let read = tokio::select! {
                 read = self.read() => read,
-                () = replaced => return End::Replaced,
+                () = replaced => return ConnectionEnd::Replaced,
             };
             if let Err(end) = read {
                 return end;
@@ -246,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits for bytes. A quiet publisher is asked whether it is there: one
     /// that answers has nothing to show, as a screen on which nothing moves.
-    async fn read(&mut self) -> Result<(), End> {
+    async fn read(&mut self) -> Result<(), ConnectionEnd> {
         let idle = self.shared.settings.idle;
         let (deadline, late) = self.deadline();
         let started = Instant::now();
@@ -276,23 +276,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Until when something has to come, and how it ends otherwise.
-    fn deadline(&self) -> (Instant, End) {
+    fn deadline(&self) -> (Instant, ConnectionEnd) {
         let settings = &self.shared.settings;
         match (&self.live, self.shaken) {
-            (Some(_), _) => (Instant::now() + settings.idle, End::Idle(settings.idle)),
+            (Some(_), _) => (
+                Instant::now() + settings.idle,
+                ConnectionEnd::Idle(settings.idle),
+            ),
             (None, None) => (
                 self.opened + settings.handshake,
-                End::HandshakeLate(settings.handshake),
+                ConnectionEnd::HandshakeLate(settings.handshake),
             ),
             (None, Some(shaken)) => (
                 shaken + settings.handshake,
-                End::PublishLate(settings.handshake),
+                ConnectionEnd::PublishLate(settings.handshake),
             ),
         }
     }
 
     /// `None` if nothing has come by then. Loses nothing.
-    async fn read_until(&mut self, deadline: Instant) -> Option<Result<(), End>> {
+    async fn read_until(&mut self, deadline: Instant) -> Option<Result<(), ConnectionEnd>> {
         let input = self.session.input();
         let room = input.capacity() - input.len();
         let wanted = if self.live.is_some() {
@@ -308,14 +311,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let count = match timeout_at(deadline, self.socket.read_buf(input)).await {
             Err(_) => return None,
             Ok(Err(error)) => return Some(Err(error.into())),
-            Ok(Ok(0)) => return Some(Err(End::Eof { publishing: false })),
+            Ok(Ok(0)) => return Some(Err(ConnectionEnd::Eof { publishing: false })),
             Ok(Ok(count)) => count,
         };
         self.session.received(count);
         Some(Ok(()))
     }
 
-    async fn handle_events(&mut self) -> Result<(), End> {
+    async fn handle_events(&mut self) -> Result<(), ConnectionEnd> {
         let outcome = loop {
             match self.session.event() {
                 Ok(Some(event)) => {
@@ -334,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.flush().await
     }
 
-    async fn flush(&mut self) -> Result<(), End> {
+    async fn flush(&mut self) -> Result<(), ConnectionEnd> {
         let output = self.session.take_output();
         if output.is_empty() {
             return Ok(());
@@ -347,43 +350,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         });
         match written.await {
             Ok(written) => Ok(written?),
-            Err(_) => Err(End::Idle(idle)),
+            Err(_) => Err(ConnectionEnd::Idle(idle)),
         }
     }
 
-    fn handle(&mut self, event: Event) -> Result<(), End> {
+    fn handle(&mut self, event: PublisherEvent) -> Result<(), ConnectionEnd> {
         match event {
-            Event::Connect(connect) => self.on_connect(connect),
-            Event::Publish(publish) => self.on_publish(&publish),
-            Event::Video(message) => {
+            PublisherEvent::Connect(connect) => self.on_connect(connect),
+            PublisherEvent::Publish(publish) => self.on_publish(&publish),
+            PublisherEvent::Video(message) => {
                 let taken = self.on_media(&message, Demuxer::video)?;
                 self.on_video_taken(taken)
             }
-            Event::Audio(message) => {
+            PublisherEvent::Audio(message) => {
                 let taken = self.on_media(&message, Demuxer::audio)?;
                 taken.or_else(|fault| self.on_fault(fault))
             }
-            Event::Metadata(metadata) => {
+            PublisherEvent::Metadata(metadata) => {
                 self.on_metadata(&metadata);
                 Ok(())
             }
-            Event::Unpublish => {
+            PublisherEvent::Unpublish => {
                 self.flush_media()?;
                 self.live = None;
                 self.shaken = Some(Instant::now());
                 Ok(())
             }
-            Event::Play => {
+            PublisherEvent::Play => {
                 let why = "RTMP playback is not supported";
                 self.session
                     .refuse_stream(None, "NetStream.Play.Failed", why)?;
-                Err(End::Play)
+                Err(ConnectionEnd::Play)
             }
         }
     }
 
-    fn on_connect(&mut self, connect: Connect) -> Result<(), End> {
-        let app = Access::app(&connect.app.0);
+    fn on_connect(&mut self, connect: Connect) -> Result<(), ConnectionEnd> {
+        let app = PublishAuth::app(&connect.app.0);
         debug!(
             peer = %self.peer,
             flash_ver = ?connect.flash_ver,
@@ -401,12 +404,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let why = refusal.to_string();
                 self.session
                     .refuse_connect(&connect, refusal.code(), &why)?;
-                Err(End::Refused(refusal))
+                Err(ConnectionEnd::Refused(refusal))
             }
         }
     }
 
-    fn on_publish(&mut self, publish: &Publish) -> Result<(), End> {
+    fn on_publish(&mut self, publish: &Publish) -> Result<(), ConnectionEnd> {
         // The session lets nobody publish before it has connected.
         let Some((connect, app)) = &self.connect else {
             return Err(SessionError::OutOfTurn("publish").into());
@@ -426,7 +429,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let why = refusal.to_string();
                 self.session
                     .refuse_stream(Some(publish), refusal.code(), &why)?;
-                return Err(End::Refused(refusal));
+                return Err(ConnectionEnd::Refused(refusal));
             }
         };
         self.shared.guesses.forgive(self.peer.ip());
@@ -439,7 +442,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             "RTMP publisher accepted"
         );
         self.stream = Some(name.to_string());
-        self.live = Some(Live {
+        self.live = Some(LivePublisher {
             publisher,
             demuxer: Demuxer::default(),
         });
@@ -456,8 +459,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn on_media(
         &mut self,
         message: &Message,
-        demux: fn(&mut Demuxer, u32, &bytes::Bytes) -> Result<(), Fault>,
-    ) -> Result<Result<(), Fault>, End> {
+        demux: fn(&mut Demuxer, u32, &bytes::Bytes) -> Result<(), MediaError>,
+    ) -> Result<Result<(), MediaError>, ConnectionEnd> {
         let Some(live) = &mut self.live else {
             return Ok(Ok(()));
         };
@@ -470,7 +473,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(taken)
     }
 
-    fn on_video_taken(&mut self, taken: Result<(), Fault>) -> Result<(), End> {
+    fn on_video_taken(&mut self, taken: Result<(), MediaError>) -> Result<(), ConnectionEnd> {
         let Err(fault) = taken else {
             return Ok(());
         };
@@ -480,18 +483,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.on_fault(fault)
     }
 
-    fn push_units(&mut self) -> Result<(), End> {
+    fn push_units(&mut self) -> Result<(), ConnectionEnd> {
         let Some(live) = &mut self.live else {
             return Ok(());
         };
         while let Some(unit) = live.demuxer.next_unit() {
-            live.publisher.push(unit).map_err(|_| End::Replaced)?;
+            live.publisher
+                .push(unit)
+                .map_err(|_| ConnectionEnd::Replaced)?;
         }
         Ok(())
     }
 
     /// Flushes a picture that is held: no more of it will come.
-    fn flush_media(&mut self) -> Result<(), End> {
+    fn flush_media(&mut self) -> Result<(), ConnectionEnd> {
         let Some(live) = &mut self.live else {
             return Ok(());
         };
@@ -500,13 +505,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.on_video_taken(flushed)
     }
 
-    fn on_fault(&mut self, fault: Fault) -> Result<(), End> {
+    fn on_fault(&mut self, fault: MediaError) -> Result<(), ConnectionEnd> {
         self.shared.metrics.dropped_media.inc();
-        if matches!(fault, Fault::VideoCodec(_)) {
+        if matches!(fault, MediaError::VideoCodec(_)) {
             let why = fault.to_string();
             self.session
                 .refuse_stream(None, "NetStream.Publish.Rejected", &why)?;
-            return Err(End::Codec(fault));
+            return Err(ConnectionEnd::Codec(fault));
         }
         // A publisher can make up codecs without end.
         if self.told.len() < MOST_TOLD && !self.told.contains(&fault) {
@@ -521,16 +526,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Lets a refused peer read why, and slows one that guesses at the key.
-    async fn say_goodbye(&mut self, end: &End) {
+    async fn say_goodbye(&mut self, end: &ConnectionEnd) {
         let told = match end {
             // Else an encoder would only see that the connection is gone, and
             // try again for ever.
-            End::Replaced => {
+            ConnectionEnd::Replaced => {
                 let why = end.to_string();
                 let code = "NetStream.Publish.BadName";
                 self.session.refuse_stream(None, code, &why).is_ok()
             }
-            End::Refused(refusal) => {
+            ConnectionEnd::Refused(refusal) => {
                 if refusal.is_guess() {
                     let now = std::time::Instant::now();
                     let guesses = self.shared.guesses.failed(self.peer.ip(), now);
@@ -538,7 +543,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 true
             }
-            End::Play | End::Codec(_) => true,
+            ConnectionEnd::Play | ConnectionEnd::Codec(_) => true,
             _ => false,
         };
         if !told {

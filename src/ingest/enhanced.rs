@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::flv::Fault;
+use super::flv::MediaError;
 
 /// Packet types that video and audio share.
 pub(super) const SEQUENCE_START: u8 = 0;
@@ -19,7 +19,7 @@ const MANY_CODECS: u8 = 2;
 
 /// Part of a message for one track.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct TrackPacket {
     pub(super) packet: u8,
     /// To be added to the time it is shown.
     pub(super) nanoseconds: u32,
@@ -37,7 +37,7 @@ pub(super) struct Selected(Option<u8>);
 impl Selected {
     /// True if a part is of the track to take. A lower id takes over where its
     /// configuration comes.
-    pub(super) fn takes(&mut self, part: &Part) -> bool {
+    pub(super) fn takes(&mut self, part: &TrackPacket) -> bool {
         let id = part.track.unwrap_or(0);
         let starts = part.packet == SEQUENCE_START;
         match self.0 {
@@ -53,8 +53,8 @@ impl Selected {
 
 /// The packet type behind all modifiers, where its rest begins, and the
 /// nanoseconds said. `first` holds the packet type in its lower half.
-pub(super) fn packet(body: &[u8]) -> Result<(u8, usize, u32), Fault> {
-    let mut rest = Reader { body, at: 0 };
+pub(super) fn packet(body: &[u8]) -> Result<(u8, usize, u32), MediaError> {
+    let mut rest = BodyReader { body, at: 0 };
     let mut packet = rest.byte()? & 0x0f;
     let mut nanoseconds = 0;
     while packet == MODIFIERS {
@@ -73,10 +73,10 @@ pub(super) fn packet(body: &[u8]) -> Result<(u8, usize, u32), Fault> {
 }
 
 /// All tracks of a message; `tracks` is the packet type of several.
-pub(super) fn parts(message: &Bytes, tracks: u8) -> Result<Vec<Part>, Fault> {
+pub(super) fn parts(message: &Bytes, tracks: u8) -> Result<Vec<TrackPacket>, MediaError> {
     let (packet, at, nanoseconds) = packet(message)?;
-    let mut rest = Reader { body: message, at };
-    let part = |packet, track, fourcc, body| Part {
+    let mut rest = BodyReader { body: message, at };
+    let part = |packet, track, fourcc, body| TrackPacket {
         packet,
         nanoseconds,
         track,
@@ -117,26 +117,26 @@ pub(super) fn parts(message: &Bytes, tracks: u8) -> Result<Vec<Part>, Fault> {
     Ok(parts)
 }
 
-struct Reader<'a> {
+struct BodyReader<'a> {
     body: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
+impl<'a> BodyReader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], MediaError> {
         let end = self.at.saturating_add(count);
-        let taken = self.body.get(self.at..end).ok_or(Fault::Truncated)?;
+        let taken = self.body.get(self.at..end).ok_or(MediaError::Truncated)?;
         self.at = end;
         Ok(taken)
     }
 
-    fn byte(&mut self) -> Result<u8, Fault> {
+    fn byte(&mut self) -> Result<u8, MediaError> {
         Ok(self.take(1)?[0])
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], MediaError> {
         let taken = self.take(N)?;
-        taken.try_into().map_err(|_| Fault::Truncated)
+        taken.try_into().map_err(|_| MediaError::Truncated)
     }
 }
 
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn read(message: &[u8]) -> Vec<Part> {
+    fn read(message: &[u8]) -> Vec<TrackPacket> {
         parts(&Bytes::copy_from_slice(message), VIDEO_TRACKS).expect("valid")
     }
 
@@ -163,16 +163,16 @@ mod tests {
         );
         for end in 0..message.len() - 4 {
             let cut = Bytes::copy_from_slice(&message[..end]);
-            assert_eq!(super::parts(&cut, VIDEO_TRACKS), Err(Fault::Truncated));
+            assert_eq!(super::parts(&cut, VIDEO_TRACKS), Err(MediaError::Truncated));
         }
     }
 
     /// Packet type, track, FourCC and body.
-    type Seen = (u8, Option<u8>, [u8; 4], Vec<u8>);
+    type PacketFields = (u8, Option<u8>, [u8; 4], Vec<u8>);
 
     #[test]
     fn tracks_are_told_apart() {
-        let seen = |message: &[u8]| -> Vec<Seen> {
+        let seen = |message: &[u8]| -> Vec<PacketFields> {
             let parts = read(message).into_iter();
             parts
                 .map(|part| (part.packet, part.track, part.fourcc, part.body.to_vec()))
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_default_track_is_taken() {
-        let part = |track, packet| Part {
+        let part = |track, packet| TrackPacket {
             packet,
             nanoseconds: 0,
             track,

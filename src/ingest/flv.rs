@@ -7,9 +7,9 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::enhanced::{self, AUDIO_TRACKS, Part, SEQUENCE_START, Selected, VIDEO_TRACKS};
-use super::pictures::{Pictures, Tag};
-use crate::ingest::timestamps::{Clock, Track};
+use super::enhanced::{self, AUDIO_TRACKS, SEQUENCE_START, Selected, TrackPacket, VIDEO_TRACKS};
+use super::pictures::{AccessUnitAssembler, Tag};
+use crate::ingest::timestamps::{StreamTimestamps, TrackKind};
 use crate::media::codec::config_record::BadConfig;
 use crate::media::{AudioUnit, MediaTime, MediaUnit, VideoCodec};
 
@@ -27,7 +27,7 @@ const LONGEST_HOLD_MS: u32 = 200;
 
 /// Why a media message could not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum MediaError {
     #[error("video codec {0} is not supported, send H.264, HEVC or AV1")]
     VideoCodec(Name),
     #[error("audio codec {0} is not supported, send AAC")]
@@ -67,8 +67,8 @@ impl fmt::Display for Name {
 /// Turns one publisher's tags into units.
 #[derive(Debug, Default)]
 pub struct Demuxer {
-    clock: Clock,
-    pictures: Pictures,
+    clock: StreamTimestamps,
+    pictures: AccessUnitAssembler,
     video_track: Selected,
     audio_track: Selected,
     audio: Option<Bytes>,
@@ -79,7 +79,7 @@ pub struct Demuxer {
 
 /// Content of a video tag, whichever header it came with.
 #[derive(Debug, PartialEq, Eq)]
-enum Content {
+enum VideoContent {
     Config(VideoCodec, Bytes),
     Pictures {
         codec: VideoCodec,
@@ -98,7 +98,7 @@ impl Demuxer {
 
     /// Takes a tag in; what is complete by it comes out of
     /// [`next_unit`](Self::next_unit), a fault in it or not.
-    pub fn video(&mut self, timestamp: u32, body: &Bytes) -> Result<(), Fault> {
+    pub fn video(&mut self, timestamp: u32, body: &Bytes) -> Result<(), MediaError> {
         // Encoders end a stream with an empty tag.
         let Some(first) = body.first().copied() else {
             return Ok(());
@@ -116,7 +116,7 @@ impl Demuxer {
     }
 
     /// Those of the track that is taken; an extra track never ends a stream.
-    fn enhanced_parts(&mut self, first: u8, body: &Bytes) -> Result<Vec<Part>, Fault> {
+    fn enhanced_parts(&mut self, first: u8, body: &Bytes) -> Result<Vec<TrackPacket>, MediaError> {
         // Frame type 5 is a command to the player.
         if first >> 4 & 7 == 5 {
             return Ok(Vec::new());
@@ -129,19 +129,24 @@ impl Demuxer {
         Ok(parts)
     }
 
-    fn content(&mut self, timestamp: u32, marked: u8, content: Content) -> Result<(), Fault> {
+    fn content(
+        &mut self,
+        timestamp: u32,
+        marked: u8,
+        content: VideoContent,
+    ) -> Result<(), MediaError> {
         match content {
-            Content::Nothing => Ok(()),
-            Content::Config(codec, record) => {
+            VideoContent::Nothing => Ok(()),
+            VideoContent::Config(codec, record) => {
                 self.pictures.configure(codec, &record, &mut self.units)
             }
-            Content::Pictures {
+            VideoContent::Pictures {
                 codec,
                 composition_ms,
                 nanoseconds,
                 data,
             } => {
-                let dts = self.clock.at(Track::Video, timestamp);
+                let dts = self.clock.at(TrackKind::Video, timestamp);
                 let shift = composition_ms.clamp(-LONGEST_COMPOSITION_MS, LONGEST_COMPOSITION_MS);
                 let shift = i64::from(shift) * MediaTime::TICKS_PER_MS
                     + i64::from(nanoseconds) * MediaTime::TICKS_PER_MS / 1_000_000;
@@ -164,12 +169,12 @@ impl Demuxer {
     }
 
     /// Nothing more has come for a while: what waits is complete.
-    pub fn flush(&mut self) -> Result<(), Fault> {
+    pub fn flush(&mut self) -> Result<(), MediaError> {
         self.pictures.flush(&mut self.units)
     }
 
     /// Sound goes on while a picture waits: at last it is complete.
-    fn hear(&mut self, timestamp: u32) -> Result<(), Fault> {
+    fn hear(&mut self, timestamp: u32) -> Result<(), MediaError> {
         if !self.pictures.holds() {
             return Ok(());
         }
@@ -181,18 +186,18 @@ impl Demuxer {
     }
 
     /// Takes a tag in, as [`video`](Self::video) does.
-    pub fn audio(&mut self, timestamp: u32, body: &Bytes) -> Result<(), Fault> {
+    pub fn audio(&mut self, timestamp: u32, body: &Bytes) -> Result<(), MediaError> {
         let before = self.hear(timestamp);
         before.and(self.sound(timestamp, body))
     }
 
-    fn sound(&mut self, timestamp: u32, body: &Bytes) -> Result<(), Fault> {
+    fn sound(&mut self, timestamp: u32, body: &Bytes) -> Result<(), MediaError> {
         let Some(first) = body.first().copied() else {
             return Ok(());
         };
         match first >> 4 {
             AAC => {
-                let kind = *body.get(1).ok_or(Fault::Truncated)?;
+                let kind = *body.get(1).ok_or(MediaError::Truncated)?;
                 self.aac(timestamp, kind, body.slice(2..))
             }
             FOURCC_AUDIO => {
@@ -200,7 +205,7 @@ impl Demuxer {
                 for part in enhanced::parts(body, AUDIO_TRACKS)? {
                     let known = &part.fourcc == b"mp4a";
                     if !known && part.track.is_none() {
-                        return Err(Fault::AudioCodec(fourcc_name(part.fourcc)));
+                        return Err(MediaError::AudioCodec(fourcc_name(part.fourcc)));
                     }
                     if known && self.audio_track.takes(&part) {
                         outcome = outcome.and(self.aac(timestamp, part.packet, part.body));
@@ -208,22 +213,22 @@ impl Demuxer {
                 }
                 outcome
             }
-            other => Err(Fault::AudioCodec(audio_name(other))),
+            other => Err(MediaError::AudioCodec(audio_name(other))),
         }
     }
 
-    fn aac(&mut self, timestamp: u32, kind: u8, payload: Bytes) -> Result<(), Fault> {
+    fn aac(&mut self, timestamp: u32, kind: u8, payload: Bytes) -> Result<(), MediaError> {
         match kind {
-            SEQUENCE_START if payload.len() < 2 => Err(Fault::Truncated),
+            SEQUENCE_START if payload.len() < 2 => Err(MediaError::Truncated),
             SEQUENCE_START => {
                 self.audio = Some(Bytes::copy_from_slice(&payload));
                 Ok(())
             }
             1 if payload.is_empty() => Ok(()),
             1 => {
-                let config = self.audio.clone().ok_or(Fault::NoAudioConfig)?;
+                let config = self.audio.clone().ok_or(MediaError::NoAudioConfig)?;
                 self.units.push_back(MediaUnit::Audio(AudioUnit {
-                    pts: self.clock.at(Track::Audio, timestamp),
+                    pts: self.clock.at(TrackKind::Audio, timestamp),
                     config,
                     aac: payload,
                 }));
@@ -235,27 +240,27 @@ impl Demuxer {
 }
 
 /// Annex E.4.3.1.
-fn legacy_video(first: u8, body: &Bytes) -> Result<Content, Fault> {
+fn legacy_video(first: u8, body: &Bytes) -> Result<VideoContent, MediaError> {
     // Frame type 5 is a command to the player of old.
     if first >> 4 == 5 {
-        return Ok(Content::Nothing);
+        return Ok(VideoContent::Nothing);
     }
     let codec = match first & 0x0f {
         AVC => VideoCodec::H264,
         HEVC => VideoCodec::Hevc,
-        other => return Err(Fault::VideoCodec(video_name(other))),
+        other => return Err(MediaError::VideoCodec(video_name(other))),
     };
-    let head = body.get(..5).ok_or(Fault::Truncated)?;
+    let head = body.get(..5).ok_or(MediaError::Truncated)?;
     let rest = body.slice(5..);
     Ok(match head[1] {
-        0 => Content::Config(codec, rest),
-        1 => Content::Pictures {
+        0 => VideoContent::Config(codec, rest),
+        1 => VideoContent::Pictures {
             codec,
             composition_ms: signed_24(&head[2..]),
             nanoseconds: 0,
             data: rest,
         },
-        _ => Content::Nothing,
+        _ => VideoContent::Nothing,
     })
 }
 
@@ -269,20 +274,20 @@ fn fourcc_codec(fourcc: [u8; 4]) -> Option<VideoCodec> {
 }
 
 /// Enhanced RTMP v2, "Enhanced Video".
-fn enhanced_video(part: Part) -> Result<Content, Fault> {
+fn enhanced_video(part: TrackPacket) -> Result<VideoContent, MediaError> {
     let codec = fourcc_codec(part.fourcc);
-    let codec = codec.ok_or(Fault::VideoCodec(fourcc_name(part.fourcc)))?;
+    let codec = codec.ok_or(MediaError::VideoCodec(fourcc_name(part.fourcc)))?;
     let (composition_ms, data) = match (part.packet, codec) {
-        (SEQUENCE_START, _) => return Ok(Content::Config(codec, part.body)),
+        (SEQUENCE_START, _) => return Ok(VideoContent::Config(codec, part.body)),
         // AV1 is sent in the order it is shown.
         (1 | 3, VideoCodec::Av1) | (3, _) => (0, part.body),
         (1, _) => {
-            let composition = part.body.get(..3).ok_or(Fault::Truncated)?;
+            let composition = part.body.get(..3).ok_or(MediaError::Truncated)?;
             (signed_24(composition), part.body.slice(3..))
         }
-        _ => return Ok(Content::Nothing),
+        _ => return Ok(VideoContent::Nothing),
     };
-    Ok(Content::Pictures {
+    Ok(VideoContent::Pictures {
         codec,
         composition_ms,
         nanoseconds: part.nanoseconds,
@@ -426,9 +431,9 @@ mod tests {
         let picture = tag(&[0x17, 1, 0, 0, 0], IDR);
         let mut bare = Demuxer::default();
         bare.video(0, &picture).expect("held");
-        assert_eq!(bare.flush(), Err(Fault::NoVideoConfig));
+        assert_eq!(bare.flush(), Err(MediaError::NoVideoConfig));
         let codec = |body: &[u8]| match fault(body) {
-            Some(Fault::VideoCodec(name)) => name.to_string(),
+            Some(MediaError::VideoCodec(name)) => name.to_string(),
             other => panic!("expected a codec, got {other:?}"),
         };
         assert_eq!(codec(&[0x12, 0]), "Sorenson H.263");
@@ -450,16 +455,16 @@ mod tests {
                 format!("audio codec {name} is not supported, send AAC")
             );
         }
-        assert_eq!(fault(b"\x90hv"), Some(Fault::Truncated));
-        assert_eq!(fault(&[0x17, 1, 0]), Some(Fault::Truncated));
-        assert_eq!(fault(&[0x17, 1, 0, 0, 0]), Some(Fault::Truncated));
+        assert_eq!(fault(b"\x90hv"), Some(MediaError::Truncated));
+        assert_eq!(fault(&[0x17, 1, 0]), Some(MediaError::Truncated));
+        assert_eq!(fault(&[0x17, 1, 0, 0, 0]), Some(MediaError::Truncated));
         assert_eq!(
             fault(&[0x17, 1, 0, 0, 0, 0, 0, 0, 9, 0x65]),
-            Some(Fault::Truncated)
+            Some(MediaError::Truncated)
         );
         assert_eq!(
             fault(&[0x17, 0, 0, 0, 0, 1, 2]),
-            Some(Fault::Config(BadConfig::Record("H.264")))
+            Some(MediaError::Config(BadConfig::Record("H.264")))
         );
         for harmless in [
             &[][..],
@@ -476,7 +481,10 @@ mod tests {
     fn audio_is_aac() {
         let mut demuxer = Demuxer::default();
         let sound = Bytes::from_static(&[0xaf, 1, 7, 7]);
-        assert_eq!(demuxer.audio(0, &sound).err(), Some(Fault::NoAudioConfig));
+        assert_eq!(
+            demuxer.audio(0, &sound).err(),
+            Some(MediaError::NoAudioConfig)
+        );
         let config = Bytes::from_static(&[0xaf, 0, 0x12, 0x10]);
         demuxer.audio(0, &config).expect("valid");
         demuxer.audio(23, &sound).expect("valid");
@@ -496,14 +504,14 @@ mod tests {
         let mut fault = |body: &'static [u8]| demuxer.audio(50, &Bytes::from_static(body)).err();
         assert_eq!(
             fault(b"\x91Opus\x01"),
-            Some(Fault::AudioCodec(Name::Known("Opus")))
+            Some(MediaError::AudioCodec(Name::Known("Opus")))
         );
         assert_eq!(
             fault(&[0x2f, 1]),
-            Some(Fault::AudioCodec(Name::Known("MP3")))
+            Some(MediaError::AudioCodec(Name::Known("MP3")))
         );
-        assert_eq!(fault(&[0xaf]), Some(Fault::Truncated));
-        assert_eq!(fault(&[0xaf, 0]), Some(Fault::Truncated));
+        assert_eq!(fault(&[0xaf]), Some(MediaError::Truncated));
+        assert_eq!(fault(&[0xaf, 0]), Some(MediaError::Truncated));
         assert_eq!(fault(&[]), None);
     }
 

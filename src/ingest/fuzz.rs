@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 
-use super::chunk::{ChunkError, ChunkReader, Limits, Message};
+use super::chunk::{ChunkError, ChunkLimits, ChunkReader, Message};
 use super::flv::Demuxer;
-use super::session::{Event, Session, SessionError};
+use super::session::{PublisherEvent, RtmpSession, SessionError};
 use crate::media::codec::avc;
 use crate::media::{MediaTime, MediaUnit};
 
-const LIMITS: Limits = Limits {
+const LIMITS: ChunkLimits = ChunkLimits {
     message: 4096,
     chunk_streams: 8,
     unfinished: 8192,
@@ -54,7 +54,7 @@ pub fn amf(data: &[u8]) {
 
 /// A whole connection after the handshake, everything granted.
 pub fn session(data: &[u8]) {
-    let mut session = Session::new(LIMITS);
+    let mut session = RtmpSession::new(LIMITS);
     let mut demuxer = Demuxer::default();
     session.push(&[3]);
     session.push(&[0; 2 * 1536]);
@@ -67,20 +67,20 @@ pub fn session(data: &[u8]) {
     }
 }
 
-fn drive(session: &mut Session, demuxer: &mut Demuxer) -> Result<(), SessionError> {
+fn drive(session: &mut RtmpSession, demuxer: &mut Demuxer) -> Result<(), SessionError> {
     while let Some(event) = session.event()? {
         while demuxer.next_unit().is_some() {}
         match event {
-            Event::Connect(connect) => session.accept_connect(&connect)?,
-            Event::Publish(publish) => session.accept_publish(&publish)?,
-            Event::Play => session.refuse_stream(None, "NetStream.Play.Failed", "no")?,
-            Event::Video(message) => {
+            PublisherEvent::Connect(connect) => session.accept_connect(&connect)?,
+            PublisherEvent::Publish(publish) => session.accept_publish(&publish)?,
+            PublisherEvent::Play => session.refuse_stream(None, "NetStream.Play.Failed", "no")?,
+            PublisherEvent::Video(message) => {
                 let _ = demuxer.video(message.timestamp, &message.payload);
             }
-            Event::Audio(message) => {
+            PublisherEvent::Audio(message) => {
                 let _ = demuxer.audio(message.timestamp, &message.payload);
             }
-            Event::Metadata(_) | Event::Unpublish => {}
+            PublisherEvent::Metadata(_) | PublisherEvent::Unpublish => {}
         }
     }
     Ok(())

@@ -32,4 +32,4 @@ pub mod settings;
 mod shapes;
 mod timestamps;
 
-pub use server::{BindError, Server, Settings};
+pub use server::{BindError, RtmpListenerSettings, RtmpListeners};

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::flv::Fault;
+use super::flv::MediaError;
 use crate::media::codec::h264::nal_units;
-use crate::media::codec::nal::{Framing, Role};
+use crate::media::codec::nal::{NalFraming, Role};
 use crate::media::codec::parameter_sets::Sets;
 use crate::media::codec::{avc, config_record, hevc, nal};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCodec, VideoConfig};
@@ -48,7 +48,7 @@ enum Habit {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Pictures {
+pub(super) struct AccessUnitAssembler {
     sets: Option<Sets>,
     /// NAL length size in bytes by the record, for H.264 and HEVC.
     length_size: Option<u8>,
@@ -58,7 +58,7 @@ pub(super) struct Pictures {
     key_passed: bool,
     /// NAL units of tags without a slice, which lead the next picture.
     lead: Pieces,
-    held: Option<Held>,
+    held: Option<HeldPicture>,
     /// When the newest picture is decoded.
     begun: Option<MediaTime>,
     /// An IDR picture was seen, or another that decoding can always start at.
@@ -67,7 +67,7 @@ pub(super) struct Pictures {
 
 /// A picture that may go on in the next tag.
 #[derive(Debug)]
-struct Held {
+struct HeldPicture {
     tag: Tag,
     pieces: Pieces,
 }
@@ -103,7 +103,7 @@ impl Pieces {
     }
 }
 
-impl Pictures {
+impl AccessUnitAssembler {
     /// A configuration record. One that can't be read changes nothing; one
     /// without sets says only how long the lengths are.
     pub(super) fn configure(
@@ -111,7 +111,7 @@ impl Pictures {
         codec: VideoCodec,
         record: &Bytes,
         out: &mut VecDeque<MediaUnit>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), MediaError> {
         let before = self.flush(out);
         // Copied, so that it doesn't hold a read buffer for hours.
         let record = Bytes::copy_from_slice(record);
@@ -148,14 +148,18 @@ impl Pictures {
         }
     }
 
-    pub(super) fn add(&mut self, tag: Tag, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+    pub(super) fn add(
+        &mut self,
+        tag: Tag,
+        out: &mut VecDeque<MediaUnit>,
+    ) -> Result<(), MediaError> {
         if tag.codec == VideoCodec::Av1 {
             return self.add_av1(tag, out);
         }
         self.begin(tag.codec);
         let data = self.frame(&tag)?;
         let length_size = self.nal_length_size();
-        let role = Role::of_all(tag.codec, &data, length_size).ok_or(Fault::Truncated)?;
+        let role = Role::of_all(tag.codec, &data, length_size).ok_or(MediaError::Truncated)?;
         match role {
             // Slices may come in any order (H.264, arbitrary slice order), and
             // the first may be lost: another time is another picture.
@@ -163,11 +167,11 @@ impl Pictures {
             Role::Starts => self.start(tag, data, out),
             Role::Continues => {
                 self.habit = Habit::Parts;
-                let held = self.held.as_mut().ok_or(Fault::Headless)?;
+                let held = self.held.as_mut().ok_or(MediaError::Headless)?;
                 held.tag.marked |= tag.marked;
                 if !held.pieces.push(data) {
                     self.held = None;
-                    return Err(Fault::TooLarge);
+                    return Err(MediaError::TooLarge);
                 }
                 Ok(())
             }
@@ -175,7 +179,7 @@ impl Pictures {
                 let before = self.complete(out);
                 if !self.lead.push(data) {
                     self.lead = Pieces::default();
-                    return Err(Fault::TooLarge);
+                    return Err(MediaError::TooLarge);
                 }
                 before
             }
@@ -188,12 +192,17 @@ impl Pictures {
         }
     }
 
-    fn start(&mut self, tag: Tag, data: Bytes, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+    fn start(
+        &mut self,
+        tag: Tag,
+        data: Bytes,
+        out: &mut VecDeque<MediaUnit>,
+    ) -> Result<(), MediaError> {
         let before = self.complete(out);
         let mut pieces = std::mem::take(&mut self.lead);
         let fits = pieces.push(data);
         self.begun = Some(tag.dts);
-        self.held = fits.then_some(Held { tag, pieces });
+        self.held = fits.then_some(HeldPicture { tag, pieces });
         let now = match self.habit {
             Habit::Whole => self.flush(out),
             Habit::Unknown | Habit::Parts => Ok(()),
@@ -201,12 +210,12 @@ impl Pictures {
         before.and(now)
     }
 
-    fn add_av1(&mut self, tag: Tag, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+    fn add_av1(&mut self, tag: Tag, out: &mut VecDeque<MediaUnit>) -> Result<(), MediaError> {
         let config = self.config.clone();
         let config = config.filter(|known| known.codec == tag.codec);
-        let config = config.ok_or(Fault::NoVideoConfig)?;
+        let config = config.ok_or(MediaError::NoVideoConfig)?;
         if tag.data.is_empty() {
-            return Err(Fault::Truncated);
+            return Err(MediaError::Truncated);
         }
         out.push_back(MediaUnit::Video(AccessUnit {
             pts: tag.pts,
@@ -223,22 +232,22 @@ impl Pictures {
     }
 
     /// The tag's NAL units behind lengths as the configuration will have them.
-    fn frame(&mut self, tag: &Tag) -> Result<Bytes, Fault> {
-        let framing = Framing::of(&tag.data, self.length_size).ok_or(Fault::Truncated)?;
+    fn frame(&mut self, tag: &Tag) -> Result<Bytes, MediaError> {
+        let framing = NalFraming::of(&tag.data, self.length_size).ok_or(MediaError::Truncated)?;
         let sets = self.sets.get_or_insert_with(|| Sets::new(tag.codec));
         match framing {
-            Framing::Lengths(size) if size == sets.nal_length_size() => Ok(tag.data.clone()),
+            NalFraming::Lengths(size) if size == sets.nal_length_size() => Ok(tag.data.clone()),
             // The first that is known of the publisher.
-            Framing::Lengths(size) if sets.is_empty() && self.lead.parts.is_empty() => {
+            NalFraming::Lengths(size) if sets.is_empty() && self.lead.parts.is_empty() => {
                 sets.set_nal_length_size(size);
                 self.length_size = Some(size);
                 Ok(tag.data.clone())
             }
-            Framing::Lengths(size) if sets.nal_length_size() == 4 => {
+            NalFraming::Lengths(size) if sets.nal_length_size() == 4 => {
                 Ok(nal::from_lengths(&tag.data, size))
             }
-            Framing::Lengths(_) => Err(Fault::Truncated),
-            Framing::StartCodes => {
+            NalFraming::Lengths(_) => Err(MediaError::Truncated),
+            NalFraming::StartCodes => {
                 if sets.nal_length_size() != 4 {
                     // Data held has lengths of another size.
                     (self.held, self.lead) = (None, Pieces::default());
@@ -252,7 +261,7 @@ impl Pictures {
 
     /// Another tag has come that is not of the picture that is held, nor of one
     /// that was held before.
-    fn complete(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
+    fn complete(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), MediaError> {
         let flushed = self.flush(out);
         if self.key_passed && self.habit == Habit::Unknown {
             self.habit = Habit::Whole;
@@ -266,8 +275,8 @@ impl Pictures {
     }
 
     /// The picture that is held is taken for complete.
-    pub(super) fn flush(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), Fault> {
-        let Some(Held { tag, pieces }) = self.held.take() else {
+    pub(super) fn flush(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), MediaError> {
+        let Some(HeldPicture { tag, pieces }) = self.held.take() else {
             return Ok(());
         };
         let unit = self.unit(&tag, pieces.join())?;
@@ -275,7 +284,7 @@ impl Pictures {
         Ok(())
     }
 
-    fn unit(&mut self, tag: &Tag, data: Bytes) -> Result<AccessUnit, Fault> {
+    fn unit(&mut self, tag: &Tag, data: Bytes) -> Result<AccessUnit, MediaError> {
         let sets = self.sets.get_or_insert_with(|| Sets::new(tag.codec));
         let hevc = tag.codec == VideoCodec::Hevc;
         let (mut access, mut pps) = (RandomAccess::None, None);
@@ -310,16 +319,16 @@ impl Pictures {
             pts: tag.pts,
             dts: tag.dts,
             keyframe,
-            config: self.config.clone().ok_or(Fault::NoVideoConfig)?,
+            config: self.config.clone().ok_or(MediaError::NoVideoConfig)?,
             data,
         })
     }
 
     /// Sets that came in band count from a keyframe on; before, the pictures
     /// that need them bring them along.
-    fn renew(&mut self, pps: Option<u32>) -> Result<(), Fault> {
+    fn renew(&mut self, pps: Option<u32>) -> Result<(), MediaError> {
         let sets = self.sets.as_ref().filter(|sets| !sets.is_empty());
-        let config = sets.ok_or(Fault::NoVideoConfig)?.config(pps)?;
+        let config = sets.ok_or(MediaError::NoVideoConfig)?.config(pps)?;
         if self.config.as_deref() != Some(&config) {
             self.config = Some(Arc::new(config));
         }

@@ -10,12 +10,12 @@ use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::access::Access;
-use super::chunk::Limits;
-use super::connection::{Connection, End};
+use super::access::PublishAuth;
+use super::chunk::ChunkLimits;
+use super::connection::{Connection, ConnectionEnd};
 use super::key_guesses::KeyGuesses;
 use crate::base::accept::accept_until;
-use crate::base::connection_limit::{Admission, Caps, ConnectionSlot};
+use crate::base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot};
 use crate::base::failure_limit::FailureLimit;
 use crate::base::log_limit::LogLimitByAddress;
 use crate::base::secret::Secret;
@@ -26,7 +26,7 @@ use crate::media::hub::StreamHub;
 
 /// Settings of an RTMP server.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct RtmpListenerSettings {
     pub address: SocketAddr,
     /// Where publishers connect over TLS, and how the handshake is made.
     pub secure: Option<(SocketAddr, tls::Acceptor)>,
@@ -43,10 +43,10 @@ pub struct Settings {
     /// Longest silence.
     pub idle: Duration,
     /// Memory limits of one publisher.
-    pub limits: Limits,
+    pub limits: ChunkLimits,
 }
 
-impl Settings {
+impl RtmpListenerSettings {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -57,16 +57,16 @@ impl Settings {
             streams: 32,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(15),
-            limits: Limits::default(),
+            limits: ChunkLimits::default(),
         }
     }
 }
 
 /// State shared by every connection of a server.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) settings: Settings,
-    pub(super) access: Access,
+pub(super) struct RtmpServerState {
+    pub(super) settings: RtmpListenerSettings,
+    pub(super) access: PublishAuth,
     pub(super) guesses: FailureLimit<KeyGuesses>,
     pub(super) hub: StreamHub,
     pub(super) metrics: Arc<IngestMetrics>,
@@ -75,22 +75,22 @@ pub(super) struct Shared {
 
 /// Bound listeners that do not accept yet.
 #[derive(Debug)]
-pub struct Server {
-    plain: Door,
-    secure: Option<Door>,
-    admission: Arc<Admission>,
-    shared: Arc<Shared>,
+pub struct RtmpListeners {
+    plain: RtmpListener,
+    secure: Option<RtmpListener>,
+    admission: Arc<ConnectionLimiter>,
+    shared: Arc<RtmpServerState>,
 }
 
-/// A way in; what counts and caps connections is the same for all.
+/// Listening socket; what counts and caps connections is the same for all.
 #[derive(Debug)]
-struct Door {
+struct RtmpListener {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<tls::Acceptor>,
 }
 
-impl Door {
+impl RtmpListener {
     async fn bind(address: SocketAddr, tls: Option<tls::Acceptor>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -105,8 +105,8 @@ impl Door {
     /// hold before anything is spent on a handshake.
     async fn run(
         self,
-        admission: &Arc<Admission>,
-        shared: &Arc<Shared>,
+        admission: &Arc<ConnectionLimiter>,
+        shared: &Arc<RtmpServerState>,
         shutdown: &CancellationToken,
     ) {
         let tls = self.tls;
@@ -123,7 +123,7 @@ impl Door {
                 return None;
             }
             // A guard, so that a panic can't leave the gauge too high.
-            let open = Open::new(shared);
+            let open = OpenConnectionGuard::new(shared);
             let opened = time::Instant::now();
             let (shared, tls, shutdown) = (Arc::clone(shared), tls.clone(), shutdown.clone());
             Some(async move {
@@ -138,16 +138,16 @@ impl Door {
     }
 }
 
-impl Server {
+impl RtmpListeners {
     /// An error says which of the addresses is not free.
     pub async fn bind(
-        settings: Settings,
+        settings: RtmpListenerSettings,
         hub: StreamHub,
         metrics: Arc<IngestMetrics>,
     ) -> Result<Self, BindError> {
         let bind = async |flag, address, tls| {
-            let door = Door::bind(address, tls).await;
-            door.map_err(|source| BindError {
+            let listener = RtmpListener::bind(address, tls).await;
+            listener.map_err(|source| BindError {
                 flag,
                 address,
                 source,
@@ -163,12 +163,12 @@ impl Server {
             total: settings.connections,
             spares_loopback: false,
         };
-        let access = Access::new(settings.stream_key.as_ref());
+        let access = PublishAuth::new(settings.stream_key.as_ref());
         Ok(Self {
             plain,
             secure,
-            admission: Arc::new(Admission::new(caps)),
-            shared: Arc::new(Shared {
+            admission: Arc::new(ConnectionLimiter::new(caps)),
+            shared: Arc::new(RtmpServerState {
                 settings,
                 access,
                 guesses: FailureLimit::default(),
@@ -186,7 +186,7 @@ impl Server {
 
     /// The same of RTMPS, if that is on.
     pub fn secure_addr(&self) -> Option<SocketAddr> {
-        self.secure.as_ref().map(|door| door.address)
+        self.secure.as_ref().map(|listener| listener.address)
     }
 
     /// Takes publishers until `shutdown`; then their connections are closed,
@@ -221,7 +221,7 @@ impl Server {
     }
 }
 
-impl Shared {
+impl RtmpServerState {
     /// Serves a connection from its first byte, or its TLS handshake, to its
     /// end.
     async fn attend(
@@ -261,17 +261,17 @@ impl Shared {
         tls: &tls::Acceptor,
         opened: time::Instant,
         shutdown: &CancellationToken,
-    ) -> Result<tls::Stream, End> {
+    ) -> Result<tls::TlsConnection, ConnectionEnd> {
         let limit = self.settings.handshake;
         let handshake = time::timeout_at(opened + limit, tls.accept(socket));
         tokio::select! {
             made = handshake => match made {
                 Ok(Ok(stream)) => Ok(stream),
-                Ok(Err(HandshakeError::HungUp)) => Err(End::Eof { publishing: false }),
-                Ok(Err(error)) => Err(End::Tls(error)),
-                Err(_) => Err(End::HandshakeLate(limit)),
+                Ok(Err(HandshakeError::HungUp)) => Err(ConnectionEnd::Eof { publishing: false }),
+                Ok(Err(error)) => Err(ConnectionEnd::Tls(error)),
+                Err(_) => Err(ConnectionEnd::HandshakeLate(limit)),
             },
-            () = shutdown.cancelled() => Err(End::Shutdown),
+            () = shutdown.cancelled() => Err(ConnectionEnd::Shutdown),
         }
     }
 
@@ -284,7 +284,7 @@ impl Shared {
     }
 
     /// The one line about a connection that ended.
-    pub(super) fn ended(&self, connection: &Summary<'_>, end: &End) {
+    pub(super) fn ended(&self, connection: &Summary<'_>, end: &ConnectionEnd) {
         self.metrics.rtmp_connection(end.word());
         if end.is_refusal() {
             self.hub.turned_away(connection.peer.ip(), end.to_string());
@@ -346,16 +346,16 @@ pub(super) struct Summary<'a> {
 
 /// Keeps the gauge of open connections right.
 #[derive(Debug)]
-struct Open(Arc<Shared>);
+struct OpenConnectionGuard(Arc<RtmpServerState>);
 
-impl Open {
-    fn new(shared: &Arc<Shared>) -> Self {
+impl OpenConnectionGuard {
+    fn new(shared: &Arc<RtmpServerState>) -> Self {
         shared.metrics.rtmp_open.inc();
         Self(Arc::clone(shared))
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnectionGuard {
     fn drop(&mut self) {
         self.0.metrics.rtmp_open.dec();
     }

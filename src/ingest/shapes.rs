@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::flv::{Demuxer, Fault};
+use super::flv::{Demuxer, MediaError};
 use crate::media::codec::config_record::tests::hex;
 use crate::media::{AccessUnit, MediaUnit, RandomAccess, VideoCodec};
 
@@ -43,12 +43,12 @@ fn record(sps: &[&[u8]], pps: &[&[u8]]) -> Vec<u8> {
 
 /// Publisher under test; its units come out in order.
 #[derive(Default)]
-struct Publisher {
+struct TestPublisher {
     demuxer: Demuxer,
     time: u32,
 }
 
-impl Publisher {
+impl TestPublisher {
     fn configured() -> Self {
         let mut publisher = Self::default();
         let record = record(&[&hex(SPS)], &[&hex(PPS)]);
@@ -56,7 +56,7 @@ impl Publisher {
         publisher
     }
 
-    fn raw(&mut self, head: &[u8], body: &[u8]) -> Result<(), Fault> {
+    fn raw(&mut self, head: &[u8], body: &[u8]) -> Result<(), MediaError> {
         self.demuxer.video(self.time, &[head, body].concat().into())
     }
 
@@ -65,7 +65,7 @@ impl Publisher {
         self.time += 40;
     }
 
-    fn tag(&mut self, key: bool, nals: &[&[u8]]) -> Result<(), Fault> {
+    fn tag(&mut self, key: bool, nals: &[&[u8]]) -> Result<(), MediaError> {
         let first = if key { 0x17 } else { 0x27 };
         self.raw(&[first, 1, 0, 0, 0], &framed(nals, 4))
     }
@@ -94,7 +94,7 @@ fn payloads(units: &[AccessUnit]) -> Vec<(i64, bool, Vec<u8>)> {
 
 #[test]
 fn whole_pictures_are_handed_on_at_once() {
-    let mut publisher = Publisher::configured();
+    let mut publisher = TestPublisher::configured();
     publisher.tag(true, &[IDR]).expect("valid");
     // That this is all of it is only known by the next.
     assert!(publisher.units().is_empty());
@@ -112,7 +112,7 @@ fn whole_pictures_are_handed_on_at_once() {
 
 #[test]
 fn a_picture_over_several_tags_is_one_unit() {
-    let mut publisher = Publisher::configured();
+    let mut publisher = TestPublisher::configured();
     let (sps, pps) = (hex(SPS), hex(PPS));
     for picture in 0..4 {
         let nals: &[&[u8]] = match picture {
@@ -140,7 +140,7 @@ fn a_picture_over_several_tags_is_one_unit() {
 
 #[test]
 fn a_picture_in_parts_does_not_wait_for_ever() {
-    let mut publisher = Publisher::configured();
+    let mut publisher = TestPublisher::configured();
     for nal in [IDR, IDR_REST] {
         publisher.tag(true, &[nal]).expect("valid");
     }
@@ -153,12 +153,12 @@ fn a_picture_in_parts_does_not_wait_for_ever() {
     let expected = [(0, true, framed(&[IDR, IDR_REST], 4))];
     assert_eq!(payloads(&publisher.units()), expected);
     let late = publisher.tag(true, &[IDR_REST]);
-    assert_eq!(late, Err(Fault::Headless));
+    assert_eq!(late, Err(MediaError::Headless));
 }
 
 #[test]
 fn what_is_no_slice_leads_the_next_picture() {
-    let mut publisher = Publisher::configured();
+    let mut publisher = TestPublisher::configured();
     publisher.tag(true, &[IDR]).expect("valid");
     for _ in 0..3 {
         publisher.step();
@@ -199,7 +199,7 @@ fn start_codes_and_all_lengths_come_out_as_lengths() {
             _ => &[None, Some(&[]), Some(&[1])],
         };
         for header in headers {
-            let mut publisher = Publisher::default();
+            let mut publisher = TestPublisher::default();
             if let Some(header) = header {
                 let _ = publisher.raw(&HEADER, header);
             }
@@ -228,17 +228,17 @@ fn start_codes_and_all_lengths_come_out_as_lengths() {
 
 #[test]
 fn without_any_parameter_sets_it_is_said_so() {
-    let mut publisher = Publisher::default();
+    let mut publisher = TestPublisher::default();
     publisher.tag(true, &[IDR]).expect("held");
     publisher.step();
     let told = publisher.tag(false, &[INTER]);
-    assert_eq!(told, Err(Fault::NoVideoConfig));
+    assert_eq!(told, Err(MediaError::NoVideoConfig));
     assert!(publisher.units().is_empty());
 }
 
 #[test]
 fn sets_that_change_in_band_are_the_units_own() {
-    let mut publisher = Publisher::configured();
+    let mut publisher = TestPublisher::configured();
     let (sps, pps) = (hex(HIGH_SPS), hex(HIGH_PPS));
     publisher.tag(true, &[IDR]).expect("valid");
     publisher.step();
@@ -266,7 +266,7 @@ fn all_sets_of_the_record_are_kept_and_the_right_one_gives_the_size() {
     // A PPS of id 1 that refers to SPS 1.
     let second_pps = [0x68, 0b0100_1011, 0xcb];
     let record = record(&[&small, &other], &[&hex(PPS), &second_pps]);
-    let mut publisher = Publisher::default();
+    let mut publisher = TestPublisher::default();
     publisher.raw(&HEADER, &record).expect("valid");
     // A slice that refers to PPS 1: 1, 00110 (7), 010.
     let slice = [0x65, 0b1000_1000, 0b0100_0000, 0x11];
@@ -308,7 +308,7 @@ fn shifted(rest: &[u8], id: u32) -> Vec<u8> {
 fn a_keyframe_is_marked_for_what_it_is() {
     use RandomAccess::{Instant, None, Recovery};
     let see = |tags: &[(bool, &[&[u8]])]| -> Vec<(bool, RandomAccess)> {
-        let mut publisher = Publisher::configured();
+        let mut publisher = TestPublisher::configured();
         for (key, nals) in tags {
             publisher.tag(*key, nals).expect("valid");
             publisher.step();
@@ -342,7 +342,7 @@ fn a_keyframe_is_marked_for_what_it_is() {
 
 #[test]
 fn extra_tracks_and_modifiers_leave_the_default_track_alone() {
-    let mut publisher = Publisher::default();
+    let mut publisher = TestPublisher::default();
     let record = record(&[&hex(SPS)], &[&hex(PPS)]);
     let high = self::record(&[&hex(HIGH_SPS)], &[&hex(HIGH_PPS)]);
     publisher.raw(b"\x90avc1", &record).expect("valid");
@@ -377,7 +377,7 @@ fn hevc_comes_by_its_old_codec_id_and_with_sets_in_band() {
     let (vps, sps, pps) = (hex("40010c01"), hex(SPS), hex("4401c172"));
     let slice = [19 << 1, 1, 0b1010_0000];
     let rest = [19 << 1, 1, 0b0010_0000];
-    let mut publisher = Publisher::default();
+    let mut publisher = TestPublisher::default();
     for nal in [&vps[..], &sps, &pps, &slice, &rest] {
         let data = framed(&[nal], 4);
         publisher.raw(&[0x1c, 1, 0, 0, 0], &data).expect("valid");

@@ -19,13 +19,13 @@ const JITTER_MS: i64 = 500;
 const BRIDGE_MS: i64 = 40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Track {
+pub(super) enum TrackKind {
     Video,
     Audio,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct StreamTimestamps {
     video: Lane,
     audio: Lane,
 }
@@ -42,12 +42,12 @@ struct Lane {
     ahead_ms: Option<i64>,
 }
 
-impl Clock {
+impl StreamTimestamps {
     /// The time of the next unit of a track.
-    pub(super) fn at(&mut self, track: Track, raw_ms: u32) -> MediaTime {
+    pub(super) fn at(&mut self, track: TrackKind, raw_ms: u32) -> MediaTime {
         let (lane, other) = match track {
-            Track::Video => (&mut self.video, &mut self.audio),
-            Track::Audio => (&mut self.audio, &mut self.video),
+            TrackKind::Video => (&mut self.video, &mut self.audio),
+            TrackKind::Audio => (&mut self.audio, &mut self.video),
         };
         if lane.last_ms.is_none() && other.last_ms.is_some() {
             lane.timeline = other.timeline.clone();
@@ -117,8 +117,8 @@ mod tests {
 
     use super::*;
 
-    fn run(steps: &[(Track, u32)]) -> Vec<i64> {
-        let mut clock = Clock::default();
+    fn run(steps: &[(TrackKind, u32)]) -> Vec<i64> {
+        let mut clock = StreamTimestamps::default();
         steps
             .iter()
             .map(|(track, raw)| clock.at(*track, *raw).ms())
@@ -128,7 +128,7 @@ mod tests {
     fn video(raw: &[u32]) -> Vec<i64> {
         run(&raw
             .iter()
-            .map(|raw| (Track::Video, *raw))
+            .map(|raw| (TrackKind::Video, *raw))
             .collect::<Vec<_>>())
     }
 
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn both_tracks_stay_in_step_over_a_jump() {
-        use Track::{Audio, Video};
+        use TrackKind::{Audio, Video};
         let times = run(&[
             (Video, 1000),
             (Audio, 1010),
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_track_that_starts_late_is_no_jump() {
-        use Track::{Audio, Video};
+        use TrackKind::{Audio, Video};
         let times = run(&[(Audio, 0), (Audio, 3000), (Video, 0), (Video, 40)]);
         assert_eq!(times, [0, 3000, 0, 40]);
     }
@@ -185,8 +185,11 @@ mod tests {
         let steps: Vec<_> = (0..60_000)
             .step_by(20)
             .flat_map(|ms| {
-                let sound = (Track::Audio, ms + ahead_ms);
-                [Some(sound), (ms % 40 == 0).then_some((Track::Video, ms))]
+                let sound = (TrackKind::Audio, ms + ahead_ms);
+                [
+                    Some(sound),
+                    (ms % 40 == 0).then_some((TrackKind::Video, ms)),
+                ]
             })
             .flatten()
             .collect();
@@ -197,7 +200,7 @@ mod tests {
                 .map(|(_, ms)| *ms)
                 .collect::<Vec<_>>()
         };
-        let [video, audio] = [of(Track::Video), of(Track::Audio)];
+        let [video, audio] = [of(TrackKind::Video), of(TrackKind::Audio)];
         assert!(
             video.windows(2).all(|pair| pair[1] - pair[0] == 40),
             "{ahead_ms}"
@@ -223,7 +226,7 @@ mod tests {
 
     #[test]
     fn tracks_apart_stay_so_over_a_jump_both_make() {
-        use Track::{Audio, Video};
+        use TrackKind::{Audio, Video};
         let jump = |by: u32| {
             run(&[
                 (Video, 1000),
@@ -252,10 +255,10 @@ mod tests {
         fn no_track_ever_goes_back(
             steps in prop::collection::vec((any::<bool>(), any::<u32>()), 0..200),
         ) {
-            let mut clock = Clock::default();
+            let mut clock = StreamTimestamps::default();
             let mut last = [MediaTime(i64::MIN); 2];
             for (video, raw) in steps {
-                let track = if video { Track::Video } else { Track::Audio };
+                let track = if video { TrackKind::Video } else { TrackKind::Audio };
                 let time = clock.at(track, raw);
                 prop_assert!(time >= last[track as usize]);
                 last[track as usize] = time;

@@ -8,12 +8,14 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::{
     Category, Evidence, ModelRef, Observation, Severity, is_technique, printable,
 };
 use crate::domain::incident::Stance;
-use crate::models::model::{Failure, FollowUp, MOST_REMEMBERED, ObserveReply, Review, Seen};
+use crate::models::model::{
+    Failure, FollowUp, FrameObservation, MOST_REMEMBERED, ObserveReply, Review,
+};
 use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 use crate::models::written::json_of;
 use crate::screen::redact::{RedactedFrame, mask_secrets};
@@ -131,7 +133,7 @@ pub(super) fn most_items(list: &str) -> usize {
 pub(super) fn conclude(
     text: &str,
     frame: &RedactedFrame,
-    usage: Usage,
+    usage: TokenUsage,
     model: ModelRef,
 ) -> Result<ObserveReply, Failure> {
     let findings = parse(text).map_err(|unusable| Failure::NoAnswer {
@@ -141,10 +143,13 @@ pub(super) fn conclude(
             Unusable::NotJson | Unusable::Shape => 0,
         },
     })?;
-    let seen = findings.observations.into_iter().map(|observation| Seen {
-        frame: frame.clone(),
-        observation,
-    });
+    let seen = findings
+        .observations
+        .into_iter()
+        .map(|observation| FrameObservation {
+            frame: frame.clone(),
+            observation,
+        });
     Ok(ObserveReply {
         seen: seen.collect(),
         dropped: findings.dropped,

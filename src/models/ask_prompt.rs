@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use super::{answer, prompt, written};
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::ModelRef;
 use crate::models::model::{AskQuestion, AskReply, Failure};
 
@@ -68,7 +68,7 @@ pub(super) fn schema() -> &'static Value {
 pub(super) fn reply(
     text: &str,
     asked: &AskQuestion,
-    usage: Usage,
+    usage: TokenUsage,
     model: ModelRef,
 ) -> Result<AskReply, Failure> {
     let shape = || Failure::no_answer("the model's answer is not of the shape asked for");
@@ -131,7 +131,7 @@ mod tests {
             version: String::new(),
             prompt: String::new(),
         };
-        let read = |text: &str| reply(text, &asked, Usage::default(), model.clone());
+        let read = |text: &str| reply(text, &asked, TokenUsage::default(), model.clone());
         let said = read(r#"{"citations": [1, 9, 1, 0, -3], "known": true, "answer": "At 09:58."}"#);
         let said = said.unwrap();
         assert_eq!(said.answer.as_deref(), Some("At 09:58."));

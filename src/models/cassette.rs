@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::base::sync::Locked as _;
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::{ModelRef, Observation};
 use crate::models::model::{
-    Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Prepared, Question,
-    Reply, Seen,
+    Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveQuestion, ObserveReply,
+    Prepared, Question, Reply,
 };
 use crate::screen::redact::RedactedFrame;
 
@@ -42,7 +42,7 @@ pub enum CassetteError {
 /// Recorded answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Track {
+struct RecordedAnswer {
     agent: String,
     pts_ms: i64,
     /// SHA-256 of the question and the picture, in hex.
@@ -60,14 +60,14 @@ struct Track {
 #[derive(Debug)]
 pub struct Recording {
     inner: Arc<dyn Model>,
-    tape: Arc<Tape>,
+    tape: Arc<RecordingFile>,
 }
 
 /// The file of a recording; all agents share it.
 #[derive(Debug)]
-pub struct Tape(Mutex<File>);
+pub struct RecordingFile(Mutex<File>);
 
-impl Tape {
+impl RecordingFile {
     /// An empty one: what was there is gone.
     pub fn create(file: &Path) -> Result<Self, CassetteError> {
         let opened = OpenOptions::new()
@@ -82,7 +82,7 @@ impl Tape {
         Ok(Self(Mutex::new(opened)))
     }
 
-    fn write(&self, track: &Track) {
+    fn write(&self, track: &RecordedAnswer) {
         let mut file = self.0.locked();
         let written = serde_json::to_string(track)
             .map_err(io::Error::other)
@@ -94,7 +94,7 @@ impl Tape {
 }
 
 impl Recording {
-    pub fn new(inner: Arc<dyn Model>, tape: Arc<Tape>) -> Self {
+    pub fn new(inner: Arc<dyn Model>, tape: Arc<RecordingFile>) -> Self {
         Self { inner, tape }
     }
 }
@@ -139,8 +139,8 @@ fn track(
     asked: String,
     reply: &Result<ObserveReply, Failure>,
     model: ModelRef,
-) -> Track {
-    let mut track = Track {
+) -> RecordedAnswer {
+    let mut track = RecordedAnswer {
         agent: question.persona.name.clone(),
         pts_ms: frame.pts.ms(),
         asked,
@@ -182,7 +182,7 @@ fn sum_of(asked: &Prepared) -> Result<String, Failure> {
 #[derive(Debug)]
 pub struct Cassette {
     /// By agent, in the order of recording.
-    tracks: HashMap<String, Vec<Track>>,
+    tracks: HashMap<String, Vec<RecordedAnswer>>,
     model: ModelRef,
 }
 
@@ -192,18 +192,19 @@ impl Cassette {
             file: file.to_owned(),
             source,
         })?;
-        let mut tracks: HashMap<String, Vec<Track>> = HashMap::new();
+        let mut tracks: HashMap<String, Vec<RecordedAnswer>> = HashMap::new();
         let mut model = None;
         for (index, line) in text
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
         {
-            let track: Track = serde_json::from_str(line).map_err(|error| CassetteError::Line {
-                file: file.to_owned(),
-                line: index + 1,
-                reason: error.to_string(),
-            })?;
+            let track: RecordedAnswer =
+                serde_json::from_str(line).map_err(|error| CassetteError::Line {
+                    file: file.to_owned(),
+                    line: index + 1,
+                    reason: error.to_string(),
+                })?;
             model.get_or_insert_with(|| track.model.clone());
             tracks.entry(track.agent.clone()).or_default().push(track);
         }
@@ -247,15 +248,18 @@ impl Cassette {
         if let Some(failure) = &track.failure {
             return Err(Failure::no_answer(failure.as_str()));
         }
-        let seen = track.observations.iter().map(|observation| Seen {
-            frame: frame.clone(),
-            observation: observation.clone(),
-        });
+        let seen = track
+            .observations
+            .iter()
+            .map(|observation| FrameObservation {
+                frame: frame.clone(),
+                observation: observation.clone(),
+            });
         Ok(Reply::Observe(ObserveReply {
             seen: seen.collect(),
             dropped: 0,
             follow_up: FollowUp::default(),
-            usage: Usage {
+            usage: TokenUsage {
                 prompt_tokens: track.prompt_tokens,
                 estimated_tokens: prepared.request()?.estimated_tokens(),
                 cached_tokens: 0,
@@ -298,7 +302,7 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::domain::finding::{Category, Severity};
     use crate::media::MediaTime;
-    use crate::models::model::{Memory, News, Persona};
+    use crate::models::model::{Memory, Persona, ScreenChanges};
     use crate::screen::frame::Frame;
     use crate::screen::picture::Picture;
     use crate::screen::redact::Redact;
@@ -335,13 +339,13 @@ mod tests {
                 recommended_action: String::new(),
             };
             let reply = ObserveReply {
-                seen: vec![Seen {
+                seen: vec![FrameObservation {
                     frame: question.frames[0].clone(),
                     observation,
                 }],
                 dropped: 0,
                 follow_up: FollowUp::default(),
-                usage: Usage::default(),
+                usage: TokenUsage::default(),
                 model: self.identity(),
                 exchange: None,
             };
@@ -378,7 +382,7 @@ mod tests {
         ObserveQuestion {
             persona: Arc::new(persona),
             frames: vec![RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap()],
-            news: News::default(),
+            news: ScreenChanges::default(),
             memory: Memory::default(),
         }
     }
@@ -395,7 +399,7 @@ mod tests {
     async fn what_was_recorded_is_played_to_who_asks_the_same_or_nearly() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tape.jsonl");
-        let tape = Arc::new(Tape::create(&file).unwrap());
+        let tape = Arc::new(RecordingFile::create(&file).unwrap());
         let recording = Recording::new(Arc::new(Says("first")), Arc::clone(&tape));
         observe(&recording, question("SecOps", 1000)).await.unwrap();
         let recording = Recording::new(Arc::new(Says("second")), tape);

@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
+pub enum ModelHttpError {
     #[error("the key contains invalid characters")]
     Key,
     #[error("failed to set up TLS: {0}")]
@@ -28,7 +28,7 @@ pub enum ClientError {
 
 /// The connection to one model's server.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(super) struct ModelHttpClient {
     client: Client,
     /// The header's name, and its value marked sensitive: it prints as such.
     key: Option<(HeaderName, HeaderValue)>,
@@ -36,13 +36,13 @@ pub(super) struct Http {
 }
 
 #[derive(Debug)]
-pub(super) struct Response {
+pub(super) struct HttpResponse {
     pub status: u16,
     pub retry_after: Option<String>,
     pub body: Vec<u8>,
 }
 
-impl Response {
+impl HttpResponse {
     /// Duration the server asks to wait, bounded.
     pub(super) fn advice(&self, now: Timestamp) -> Option<Duration> {
         let advice = retry_after::parse(self.retry_after.as_deref()?, now)?;
@@ -50,16 +50,16 @@ impl Response {
     }
 }
 
-impl Http {
+impl ModelHttpClient {
     /// `loopback`: the server is on this machine, and no proxy may stand in
     /// between.
     pub(super) fn new(
         key: Option<(HeaderName, &str)>,
         loopback: bool,
         timeout: Duration,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, ModelHttpError> {
         let key = key.map(|(name, value)| {
-            let mut value = HeaderValue::from_str(value).map_err(|_| ClientError::Key)?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| ModelHttpError::Key)?;
             value.set_sensitive(true);
             Ok((name, value))
         });
@@ -68,7 +68,7 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .build();
         Ok(Self {
-            client: client.map_err(|error| ClientError::Tls(reason(&error)))?,
+            client: client.map_err(|error| ModelHttpError::Tls(reason(&error)))?,
             key,
             timeout,
         })
@@ -80,7 +80,7 @@ impl Http {
         url: &Url,
         body: Vec<u8>,
         meter: &Meter,
-    ) -> Result<Response, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let request = self
             .client
             .post(url.clone())
@@ -89,7 +89,7 @@ impl Http {
         self.exchange(url, request, meter).await
     }
 
-    pub(super) async fn get(&self, url: &Url) -> Result<Response, Failure> {
+    pub(super) async fn get(&self, url: &Url) -> Result<HttpResponse, Failure> {
         let request = self.client.get(url.clone());
         self.exchange(url, request, &Meter::default()).await
     }
@@ -99,7 +99,7 @@ impl Http {
         url: &Url,
         mut request: RequestBuilder,
         meter: &Meter,
-    ) -> Result<Response, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         if let Some((name, value)) = &self.key {
             request = request.header(name, value.clone());
         }
@@ -126,7 +126,7 @@ impl Http {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Response {
+        Ok(HttpResponse {
             status,
             retry_after,
             body,

@@ -19,12 +19,12 @@ const SMALLEST: u32 = 16;
 /// without a picture.
 #[derive(Default)]
 pub(super) struct ImageSet {
-    pub whole: Option<Whole>,
+    pub whole: Option<WholeImage>,
     /// Parts of it, enlarged.
     pub closeups: Vec<Closeup>,
 }
 
-pub(super) struct Whole {
+pub(super) struct WholeImage {
     /// Frame the still belongs to: the original, or a smaller version of it.
     pub frame: RedactedFrame,
     pub base64: String,
@@ -43,7 +43,7 @@ impl ImageSet {
     /// enlarged as far as they fit too. Costs CPU: call it off the async
     /// workers.
     pub(super) fn take(frame: RedactedFrame, regions: &[Rect]) -> Result<Self, EncodeError> {
-        let whole = Whole::of(frame)?;
+        let whole = WholeImage::of(frame)?;
         let mut closeups = Vec::new();
         let mut room = MAX_JPEG.saturating_sub(whole.base64.len() / 4 * 3);
         for region in regions {
@@ -75,7 +75,7 @@ impl ImageSet {
     /// At half the size, and half of that until it fits; without parts.
     pub(super) fn smaller(&self) -> Result<Self, EncodeError> {
         let whole = self.whole.as_ref();
-        let whole = whole.map(|whole| Whole::of(whole.frame.halved()));
+        let whole = whole.map(|whole| WholeImage::of(whole.frame.halved()));
         Ok(Self {
             whole: whole.transpose()?,
             closeups: Vec::new(),
@@ -99,7 +99,7 @@ impl ImageSet {
     }
 }
 
-impl Whole {
+impl WholeImage {
     fn of(mut frame: RedactedFrame) -> Result<Self, EncodeError> {
         let mut still = frame.still()?;
         while still.bytes().len() > MAX_JPEG && can_shrink(&frame) {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::base::sync::Locked as _;
-use crate::domain::cost::{Outcome, Usage};
+use crate::domain::cost::{AnswerOutcome, TokenUsage};
 use crate::domain::finding::{ModelRef, Observation, Severity};
 use crate::domain::incident::{Opinion, Stance};
 use crate::domain::transcript::{Cost, RawExchange};
@@ -75,7 +75,7 @@ pub struct ObserveQuestion {
     /// Frames of one stream, oldest first, never empty; a single one for a model
     /// of [`FramePolicy::Newest`].
     pub frames: Vec<RedactedFrame>,
-    pub news: News,
+    pub news: ScreenChanges,
     pub memory: Memory,
 }
 
@@ -114,7 +114,7 @@ pub struct FollowUp {
 
 /// Changes since this analyst last analysed the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct News {
+pub struct ScreenChanges {
     /// Flag: not analysed before, or last at another picture size.
     pub first: bool,
     /// Parts of the newest frame worth a closer look, the largest first.
@@ -167,7 +167,7 @@ pub struct Meter {
 pub struct MeterReading {
     pub requests: u32,
     /// Token usage the server reported.
-    pub usage: Usage,
+    pub usage: TokenUsage,
     /// Requests whose usage the server reported.
     pub charged: u32,
     /// Requests whose usage was not reported, and that may have been charged.
@@ -202,10 +202,10 @@ impl Meter {
     }
 
     /// Adds the usage reported for the request sent last.
-    pub fn told(&self, usage: Usage) {
+    pub fn told(&self, usage: TokenUsage) {
         let mut read = self.lock();
         read.untold = read.untold.saturating_sub(1);
-        read.charged += u32::from(usage != Usage::default());
+        read.charged += u32::from(usage != TokenUsage::default());
         read.usage.prompt_tokens += usage.prompt_tokens;
         read.usage.cached_tokens += usage.cached_tokens;
         read.usage.output_tokens += usage.output_tokens;
@@ -213,7 +213,7 @@ impl Meter {
 
     /// The request sent last is not charged for.
     pub fn free(&self) {
-        self.told(Usage::default());
+        self.told(TokenUsage::default());
     }
 
     fn lock(&self) -> MutexGuard<'_, MeterReading> {
@@ -230,7 +230,7 @@ impl Default for Meter {
 
 /// Observations on one frame.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct FrameObservation {
     pub frame: RedactedFrame,
     pub observation: Observation,
 }
@@ -275,11 +275,11 @@ fn mismatch() -> Failure {
 /// Findings on the frames of an [`ObserveQuestion`], maybe none.
 #[derive(Debug, Clone)]
 pub struct ObserveReply {
-    pub seen: Vec<Seen>,
+    pub seen: Vec<FrameObservation>,
     /// Findings thrown away because they did not make sense.
     pub dropped: u32,
     pub follow_up: FollowUp,
-    pub usage: Usage,
+    pub usage: TokenUsage,
     pub model: ModelRef,
     /// Exchange that went over the wire; `None` where nothing does.
     pub exchange: Option<Box<RawExchange>>,
@@ -322,7 +322,7 @@ pub struct Review {
 #[derive(Debug, Clone)]
 pub struct ReviewReply {
     pub review: Review,
-    pub usage: Usage,
+    pub usage: TokenUsage,
     pub model: ModelRef,
     /// As in [`ObserveReply`].
     pub exchange: Option<Box<RawExchange>>,
@@ -344,7 +344,7 @@ pub struct AskReply {
     pub answer: Option<String>,
     /// Places in [`AskQuestion::record`] that it stands on, in order.
     pub cited: Vec<usize>,
-    pub usage: Usage,
+    pub usage: TokenUsage,
     pub model: ModelRef,
 }
 
@@ -422,15 +422,15 @@ pub enum Fatal {
 }
 
 /// Outcome of a request, as it is counted.
-pub fn outcome(result: &Result<ObserveReply, Failure>) -> Outcome {
+pub fn outcome(result: &Result<ObserveReply, Failure>) -> AnswerOutcome {
     match result {
-        Ok(answer) if answer.seen.is_empty() => Outcome::Nothing,
-        Ok(_) => Outcome::Findings,
-        Err(Failure::NoAnswer { .. }) => Outcome::NoAnswer,
-        Err(Failure::Refused { .. }) => Outcome::Refused,
-        Err(Failure::RateLimited { .. }) => Outcome::RateLimited,
-        Err(Failure::Transient { .. }) => Outcome::Transient,
-        Err(Failure::Fatal { .. }) => Outcome::Fatal,
+        Ok(answer) if answer.seen.is_empty() => AnswerOutcome::Nothing,
+        Ok(_) => AnswerOutcome::Findings,
+        Err(Failure::NoAnswer { .. }) => AnswerOutcome::NoAnswer,
+        Err(Failure::Refused { .. }) => AnswerOutcome::Refused,
+        Err(Failure::RateLimited { .. }) => AnswerOutcome::RateLimited,
+        Err(Failure::Transient { .. }) => AnswerOutcome::Transient,
+        Err(Failure::Fatal { .. }) => AnswerOutcome::Fatal,
     }
 }
 

@@ -195,7 +195,7 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::domain::finding::Severity;
     use crate::media::MediaTime;
-    use crate::models::model::{Memory, News};
+    use crate::models::model::{Memory, ScreenChanges};
     use crate::screen::frame::Frame;
     use crate::screen::picture::{Picture, Rect};
     use crate::screen::redact::Redact;
@@ -257,7 +257,7 @@ mod tests {
             |_| Ok(Bytes::new()),
         );
         let frame = RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap();
-        let news = News {
+        let news = ScreenChanges {
             first: false,
             regions: vec![Rect {
                 x: 0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::RawExchange;
 use crate::models::images::{ImageSet, blocking};
@@ -151,7 +151,7 @@ impl ModelRequest {
 pub(super) struct ModelResponse {
     exchange: RawExchange,
     frame: Option<RedactedFrame>,
-    usage: Usage,
+    usage: TokenUsage,
 }
 
 impl ModelResponse {
@@ -159,7 +159,7 @@ impl ModelResponse {
         request: &ModelRequest,
         answer: String,
         images: &ImageSet,
-        usage: Usage,
+        usage: TokenUsage,
     ) -> Self {
         Self {
             exchange: RawExchange {
@@ -211,7 +211,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::models::model::{AskQuestion, Memory, News, ObserveQuestion, Persona};
+    use crate::models::model::{AskQuestion, Memory, ObserveQuestion, Persona, ScreenChanges};
 
     fn ask() -> Question {
         Question::Ask(AskQuestion {
@@ -247,7 +247,7 @@ mod tests {
         let question = ObserveQuestion {
             persona: Arc::new(persona),
             frames: Vec::new(),
-            news: News::default(),
+            news: ScreenChanges::default(),
             memory: Memory::default(),
         };
         let prepared = Prepared::new(question.into()).prompted();
@@ -265,7 +265,7 @@ mod tests {
                 answer: r#"{"citations": [1], "known": true, "answer": "Yes."}"#.to_owned(),
             },
             frame: None,
-            usage: Usage::default(),
+            usage: TokenUsage::default(),
         };
         let model = ModelRef {
             provider: "test".to_owned(),

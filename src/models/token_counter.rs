@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::ModelRef;
 use crate::models::model::{
     Failure, FollowUp, FramePolicy, Model, ObserveReply, Prepared, Question, Reply,
@@ -36,9 +36,9 @@ impl TokenCounter {
             seen: Vec::new(),
             dropped: 0,
             follow_up: FollowUp::default(),
-            usage: Usage {
+            usage: TokenUsage {
                 estimated_tokens: tokens,
-                ..Usage::default()
+                ..TokenUsage::default()
             },
             model: self.identity(),
             exchange: None,

@@ -14,10 +14,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::link::{Report, Tier};
-use super::viewer::{Sent, Shelf, Viewer};
+use super::link::{ReportBlock, Tier};
+use super::viewer::{SendRound, Shelf, Viewer};
 use crate::base::stream_name::StreamName;
-use crate::media::hub::renditions::{Demand, Kind, OpusPacket, Renditions};
+use crate::media::hub::renditions::{Demand, OpusPacket, RenditionKind, Renditions};
 use crate::media::hub::{Received, StreamHub, Subscriber};
 use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
 use crate::playback::metrics::PlaybackMetrics;
@@ -25,7 +25,7 @@ use crate::playback::packet_cache::PacketCache;
 use crate::playback::placeholder;
 use crate::playback::settings::Transcode;
 use crate::playback::small_rendition::Small;
-use crate::transport::clock::{Clock, Timebase};
+use crate::transport::clock::{RtpClock, Timebase};
 use crate::transport::gso_batch::GsoBatch;
 use crate::transport::packetizer;
 use crate::transport::udp_mux::UdpMux;
@@ -58,7 +58,7 @@ pub(super) enum FanoutCommand {
     /// Reception report: share of loss and round trip.
     Report {
         viewer: u64,
-        report: Report,
+        report: ReportBlock,
     },
     /// When each packet arrived.
     Arrived {
@@ -81,7 +81,7 @@ pub(super) struct FanContext {
 #[derive(Debug)]
 pub(super) struct FanHandle {
     pub(super) orders: mpsc::Sender<FanoutCommand>,
-    pub(super) clock: Arc<Clock>,
+    pub(super) clock: Arc<RtpClock>,
     /// See [`PacketCache::still_since`].
     pub(super) still_since: watch::Receiver<Option<Instant>>,
     /// The stream has ended and did not come back.
@@ -91,7 +91,7 @@ pub(super) struct FanHandle {
 struct Fanout {
     name: StreamName,
     context: FanContext,
-    clock: Arc<Clock>,
+    clock: Arc<RtpClock>,
     still_since: watch::Sender<Option<Instant>>,
     timebase: Timebase,
     history: PacketCache,
@@ -122,7 +122,7 @@ enum Playable {
     /// The stream as it came.
     Source,
     /// Its twin; until that shows its first keyframe the stream as it came.
-    Twin {
+    Rendition {
         _demand: Demand,
         changes: watch::Receiver<u64>,
         subscriber: Option<Subscriber>,
@@ -176,7 +176,7 @@ impl Fanout {
         // Stands as long as this does: with sound in the stream or not, the
         // supplier knows better.
         let _sound = (self.context.transcode == Transcode::Auto)
-            .then(|| renditions.demand(&self.name, Kind::Audio));
+            .then(|| renditions.demand(&self.name, RenditionKind::Audio));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut placeholder = tokio::time::interval(SLATE_EVERY);
@@ -331,8 +331,8 @@ impl Fanout {
         }
         tracing::info!(stream = %self.name, why, "transcoding");
         let renditions = &self.context.renditions;
-        self.playable = Playable::Twin {
-            _demand: renditions.demand(&self.name, Kind::Video),
+        self.playable = Playable::Rendition {
+            _demand: renditions.demand(&self.name, RenditionKind::Video),
             changes: renditions.video().changes(),
             subscriber: renditions.video().subscribe(&self.name),
             shown: false,
@@ -349,7 +349,7 @@ impl Fanout {
     }
 
     fn shows_twin(&self) -> bool {
-        matches!(self.playable, Playable::Twin { shown: true, .. })
+        matches!(self.playable, Playable::Rendition { shown: true, .. })
     }
 
     fn show(&mut self, unit: &AccessUnit) {
@@ -403,7 +403,7 @@ impl Fanout {
     /// Lets every viewer have what is due.
     async fn pump(&mut self, batch: &mut GsoBatch<'_>) {
         let now = Instant::now();
-        let mut total = Sent::default();
+        let mut total = SendRound::default();
         let count = self.viewers.len();
         self.pending = false;
         self.want_small(now);
@@ -455,7 +455,7 @@ impl Fanout {
             self.clock.note(&self.timebase);
         }
         let time = self.timebase.audio(packet.pts);
-        let mut total = Sent::default();
+        let mut total = SendRound::default();
         for (step, viewer) in self.viewers.iter_mut().enumerate() {
             total.add(
                 viewer
@@ -469,7 +469,7 @@ impl Fanout {
         self.count(total);
     }
 
-    fn count(&self, sent: Sent) {
+    fn count(&self, sent: SendRound) {
         let metrics = &self.context.metrics;
         metrics.viewer_packets.inc_by(sent.packets);
         metrics.viewer_bytes.inc_by(sent.bytes);
@@ -503,7 +503,7 @@ impl Drop for Fanout {
 impl Playable {
     /// The twin's next picture. Cancel safe.
     async fn next(&mut self, renditions: &Renditions, name: &StreamName) -> AccessUnit {
-        let Self::Twin {
+        let Self::Rendition {
             changes,
             subscriber,
             shown,
@@ -536,7 +536,7 @@ impl Playable {
     }
 }
 
-impl Sent {
+impl SendRound {
     fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;

@@ -11,7 +11,7 @@ use crate::media::{AccessUnit, MediaTime, VideoConfig};
 use crate::playback::rtcp;
 use crate::playback::rtcp::Feedback;
 use crate::transport::depacketizer::Depacketizer;
-use crate::transport::offer::{Offer, Tracks};
+use crate::transport::offer::{Offer, StreamTracks};
 use crate::transport::packetizer::MAX_PAYLOAD;
 use crate::transport::reorder::{Ordered, Reorder, RtpPacket};
 use crate::transport::stun::Stun;
@@ -31,7 +31,7 @@ pub fn stun(data: &[u8]) {
 pub fn offer(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for (picture, sound) in [(true, true), (true, false), (false, true)] {
-        let stream = Tracks { picture, sound };
+        let stream = StreamTracks { picture, sound };
         let Ok(offer) = Offer::parse(&text, stream) else {
             continue;
         };

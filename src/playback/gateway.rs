@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use webrtc::peer_connection::RTCCertificate;
 
 use super::peer::{Peer, PeerContext, PeerError};
-use super::problem::Problem;
+use super::problem::WhepProblem;
 use crate::base::log_limit::LogLimit;
 use crate::base::stream_name::StreamName;
 use crate::base::sync::Locked as _;
@@ -30,7 +30,7 @@ use crate::playback::metrics::PlaybackMetrics;
 use crate::playback::settings::{Transcode, WebrtcSettings};
 use crate::transport::ice_socket::IceSocket;
 use crate::transport::metrics::TransportMetrics;
-use crate::transport::offer::{Offer, Tracks, Unmet};
+use crate::transport::offer::{Offer, StreamTracks, Unmet};
 use crate::transport::udp_mux::UdpMux;
 use crate::transport::{answer, tcp};
 
@@ -53,17 +53,17 @@ pub struct GatewaySettings {
 /// The WebRTC side of the server. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
-    inner: Arc<Inner>,
+    inner: Arc<GatewayState>,
 }
 
-struct Inner {
+struct GatewayState {
     settings: WebrtcSettings,
     public: Vec<IpAddr>,
     listener: TcpListener,
     peers: PeerContext,
     fans: Mutex<HashMap<StreamName, Weak<FanHandle>>>,
     fan_context: FanContext,
-    sessions: Mutex<Sessions>,
+    sessions: Mutex<WhepSessions>,
     next_id: AtomicU64,
     answers: Mutex<TokenBucket>,
     /// When the log last heard of a viewer that could not be taken in.
@@ -73,12 +73,12 @@ struct Inner {
 }
 
 #[derive(Default)]
-struct Sessions {
-    live: HashMap<String, Session>,
+struct WhepSessions {
+    live: HashMap<String, WhepSession>,
     pending: usize,
 }
 
-struct Session {
+struct WhepSession {
     stream: StreamName,
     etag: String,
     /// The user fragment of the offer: a patch with another asks for an ICE
@@ -89,7 +89,7 @@ struct Session {
 
 /// A viewer's answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct SdpAnswer {
     pub(super) session: String,
     pub(super) etag: String,
     pub(super) sdp: String,
@@ -118,7 +118,7 @@ impl Gateway {
             None => Vec::new(),
         };
         let certificate = certificate(&*crypto)?;
-        let inner = Inner {
+        let inner = GatewayState {
             public,
             fans: Mutex::default(),
             fan_context: FanContext {
@@ -179,7 +179,7 @@ impl Gateway {
         stream: &str,
         offer: &str,
         near: bool,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<SdpAnswer, WhepProblem> {
         let name = StreamName::new(stream).map_err(|_| no_such_stream())?;
         self.check_playable(&name)?;
         let fanout = self.fanout(&name).ok_or_else(no_such_stream)?;
@@ -193,11 +193,11 @@ impl Gateway {
                 .await
                 .map_err(|error| match error {
                     PeerError::Offer(_) | PeerError::NoCodec => {
-                        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+                        WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
                     }
                     PeerError::Setup(_) | PeerError::Gathering => {
                         self.complain(&error);
-                        Problem::new(
+                        WhepProblem::new(
                             StatusCode::INTERNAL_SERVER_ERROR,
                             "internal error; see the log",
                         )
@@ -207,7 +207,7 @@ impl Gateway {
         let (addresses, number) =
             answer::advertised(port.local_addr(), &self.inner.public, port.addresses(near));
         let sdp = answer::translated(&offer, &sdp, &addresses, number);
-        let answer = Answer {
+        let answer = SdpAnswer {
             session: guard.session.clone(),
             etag: guard.etag.clone(),
             sdp,
@@ -275,7 +275,7 @@ impl Gateway {
 
     /// Where nothing is transcoded, says so before a viewer waits for a picture
     /// that never comes.
-    fn check_playable(&self, name: &StreamName) -> Result<(), Problem> {
+    fn check_playable(&self, name: &StreamName) -> Result<(), WhepProblem> {
         let context = &self.inner.fan_context;
         let video = context.hub.stream(name).and_then(|stream| stream.video);
         match video.map(|video| video.playback) {
@@ -283,21 +283,21 @@ impl Gateway {
                 let why = format!(
                     "browsers don't play {what}, and webrtc.transcode is \"never\" in watchtower.toml"
                 );
-                Err(Problem::new(StatusCode::NOT_ACCEPTABLE, why))
+                Err(WhepProblem::new(StatusCode::NOT_ACCEPTABLE, why))
             }
             _ => Ok(()),
         }
     }
 
     /// Tracks a viewer can expect; both while the stream has sent neither.
-    fn tracks(&self, name: &StreamName) -> Tracks {
+    fn tracks(&self, name: &StreamName) -> StreamTracks {
         let totals = self.inner.fan_context.hub.stream(name);
         let (picture, sound) = totals.map_or((false, false), |stream| {
             let totals = stream.totals;
             (totals.video_units > 0, totals.audio_units > 0)
         });
         let unknown = !picture && !sound;
-        Tracks {
+        StreamTracks {
             picture: picture || unknown,
             sound: sound || unknown,
         }
@@ -320,20 +320,20 @@ impl Gateway {
         &self,
         name: &StreamName,
         offer: &Offer,
-    ) -> Result<(Registration, CancellationToken), Problem> {
+    ) -> Result<(Registration, CancellationToken), WhepProblem> {
         if !self.inner.answers.locked().take(Instant::now()) {
             let why = "too many requests at once; try again in a second";
-            return Err(Problem::for_now(StatusCode::TOO_MANY_REQUESTS, why));
+            return Err(WhepProblem::for_now(StatusCode::TOO_MANY_REQUESTS, why));
         }
         let mut sessions = self.sessions();
         let most = self.inner.settings.max_viewers;
         if sessions.live.len() >= most {
             let why = format!("viewer limit reached ({most}, webrtc.max_viewers)");
-            return Err(Problem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
+            return Err(WhepProblem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
         }
         if sessions.pending >= MOST_PENDING {
             let why = "too many viewers are connecting; try again in a second";
-            return Err(Problem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
+            return Err(WhepProblem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
         }
         let guard = Registration {
             gateway: self.clone(),
@@ -343,7 +343,7 @@ impl Gateway {
             pending: true,
         };
         let end = CancellationToken::new();
-        let session = Session {
+        let session = WhepSession {
             stream: name.clone(),
             etag: guard.etag.clone(),
             remote: offer.fragment.clone(),
@@ -354,7 +354,7 @@ impl Gateway {
         Ok((guard, end))
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+    fn sessions(&self) -> MutexGuard<'_, WhepSessions> {
         self.inner.sessions.locked()
     }
 }
@@ -404,17 +404,17 @@ impl Drop for Wired {
 
 /// Problem for an offer that can't be met: a missing track may come yet, so
 /// that one asks for a retry.
-fn unmet(why: &Unmet) -> Problem {
+fn unmet(why: &Unmet) -> WhepProblem {
     match why {
         Unmet::NoPicture | Unmet::NoSound => {
-            Problem::for_now(StatusCode::CONFLICT, why.to_string())
+            WhepProblem::for_now(StatusCode::CONFLICT, why.to_string())
         }
-        _ => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()),
+        _ => WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()),
     }
 }
 
-fn no_such_stream() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no live stream of that name")
+fn no_such_stream() -> WhepProblem {
+    WhepProblem::new(StatusCode::NOT_FOUND, "no live stream of that name")
 }
 
 /// Lower-case hexadecimal of that many random bytes.

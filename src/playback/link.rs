@@ -77,7 +77,7 @@ pub(super) enum Tier {
 
 /// Block of a receiver report (RFC 3550, section 6.4.2).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Report {
+pub(super) struct ReportBlock {
     /// Lost since the last report, of one.
     pub(super) lost: f64,
     pub(super) round_trip: Option<Duration>,
@@ -321,7 +321,7 @@ impl Link {
     }
 
     /// Takes note of a receiver report.
-    pub(super) fn report(&mut self, report: Report, rate: f64, next: u64, now: Instant) {
+    pub(super) fn report(&mut self, report: ReportBlock, rate: f64, next: u64, now: Instant) {
         let last_queue = self.queue;
         if let Some(sample) = report.round_trip {
             let shortest = self.shortest.map_or(sample, |known| known.min(sample));

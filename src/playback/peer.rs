@@ -29,9 +29,9 @@ use webrtc::rtp_transceiver::RtpSender;
 use super::viewer::{RtpStream, SenderStats, Viewer};
 use crate::playback::fanout::{FanHandle, FanoutCommand};
 use crate::playback::rtcp;
-use crate::playback::rtcp::{Deliver, Feedback, Heard};
-use crate::transport::clock::Clock;
-use crate::transport::ice_socket::{IceSocket, LineRuntime, SILENCE};
+use crate::playback::rtcp::{Deliver, Feedback, RtcpReport};
+use crate::transport::clock::RtpClock;
+use crate::transport::ice_socket::{IceSocket, IceSocketRuntime, SILENCE};
 use crate::transport::offer::Offer;
 use crate::transport::srtp::Protector;
 use crate::transport::srtp_keys::Tap;
@@ -66,17 +66,17 @@ pub(super) struct Peer {
     state: watch::Receiver<RTCPeerConnectionState>,
     line: Arc<IceSocket>,
     tap: Arc<Tap>,
-    reports: mpsc::Receiver<Heard>,
-    tracks: Tracks,
+    reports: mpsc::Receiver<RtcpReport>,
+    tracks: OutgoingTracks,
 }
 
 /// Tracks to send; at least one is set.
-struct Tracks {
-    video: Option<Track>,
-    audio: Option<Track>,
+struct OutgoingTracks {
+    video: Option<OutgoingTrack>,
+    audio: Option<OutgoingTrack>,
 }
 
-struct Track {
+struct OutgoingTrack {
     local: Arc<TrackLocalStaticRTP>,
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
@@ -99,13 +99,13 @@ pub(super) enum PeerError {
     NoCodec,
 }
 
-struct Events {
+struct ViewerPeerEvents {
     gathered: CancellationToken,
     state: watch::Sender<RTCPeerConnectionState>,
 }
 
 #[async_trait::async_trait]
-impl PeerConnectionEventHandler for Events {
+impl PeerConnectionEventHandler for ViewerPeerEvents {
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
             self.gathered.cancel();
@@ -128,7 +128,7 @@ impl Peer {
         let tap = Arc::new(Tap::new(Arc::clone(&context.crypto)));
         let (deliver, reports) = Deliver::new();
         let (state, watcher) = watch::channel(RTCPeerConnectionState::New);
-        let events = Arc::new(Events {
+        let events = Arc::new(ViewerPeerEvents {
             gathered: CancellationToken::new(),
             state,
         });
@@ -164,7 +164,7 @@ impl Peer {
             .with_setting_engine(settings)
             .with_interceptor_registry(Registry::new().with(Slot::from(50_000), deliver))
             .with_handler(events)
-            .with_runtime(Arc::new(LineRuntime::new(
+            .with_runtime(Arc::new(IceSocketRuntime::new(
                 Arc::clone(line),
                 Arc::clone(&context.port),
             )))
@@ -196,18 +196,18 @@ impl Peer {
         connection: &Arc<dyn PeerConnection>,
         offer: &Offer,
         gathered: &CancellationToken,
-    ) -> Result<(Tracks, String), PeerError> {
+    ) -> Result<(OutgoingTracks, String), PeerError> {
         let remote = RTCSessionDescription::offer(offer.sdp.clone()).map_err(PeerError::Offer)?;
         connection
             .set_remote_description(remote)
             .await
             .map_err(PeerError::Offer)?;
-        let video = match offer.takes(offer::Track::Video) {
-            true => Some(Track::add(connection, RtpCodecKind::Video, h264()).await?),
+        let video = match offer.takes(offer::MediaKind::Video) {
+            true => Some(OutgoingTrack::add(connection, RtpCodecKind::Video, h264()).await?),
             false => None,
         };
-        let audio = match offer.takes(offer::Track::Audio) {
-            true => Some(Track::add(connection, RtpCodecKind::Audio, opus()).await?),
+        let audio = match offer.takes(offer::MediaKind::Audio) {
+            true => Some(OutgoingTrack::add(connection, RtpCodecKind::Audio, opus()).await?),
             false => None,
         };
         let answer = connection
@@ -222,7 +222,7 @@ impl Peer {
             .local_description()
             .await
             .ok_or(PeerError::Gathering)?;
-        let mut tracks = Tracks { video, audio };
+        let mut tracks = OutgoingTracks { video, audio };
         for track in [&mut tracks.video, &mut tracks.audio].into_iter().flatten() {
             track.negotiated().await?;
         }
@@ -276,10 +276,10 @@ impl Peer {
         id: u64,
         fanout: &FanHandle,
         crypto: &dyn RTCCryptoProvider,
-    ) -> Result<Tallies, &'static str> {
+    ) -> Result<TrackStats, &'static str> {
         let keys = self.tap.take().ok_or("no SRTP keys")?;
         let protector = Protector::new(&keys, crypto.crypto()).map_err(|_| "no SRTP cipher")?;
-        let rtp_stream = |track: &Track| {
+        let rtp_stream = |track: &OutgoingTrack| {
             let first = rand::random();
             RtpStream::new(track.ssrc, track.payload_type, rand::random(), first)
                 .numbered(track.numbered)
@@ -291,7 +291,7 @@ impl Peer {
                 .as_ref()
                 .map(|rtp_stream| Arc::clone(&rtp_stream.stats))
         };
-        let tallies = Tallies {
+        let tallies = TrackStats {
             video: stats(&video),
             audio: stats(&audio),
         };
@@ -308,7 +308,7 @@ impl Peer {
         Ok(tallies)
     }
 
-    async fn watch(&mut self, id: u64, fanout: &FanHandle, tallies: &Tallies) -> &'static str {
+    async fn watch(&mut self, id: u64, fanout: &FanHandle, tallies: &TrackStats) -> &'static str {
         let Some(fed_back) = self.tracks.any().map(|track| Arc::clone(&track.local)) else {
             return "nothing to send";
         };
@@ -347,12 +347,12 @@ impl Peer {
                         video.is_some_and(|track| track.ssrc == ssrc)
                     };
                     let order = match heard {
-                        Heard::Reception(block) if of_video(block.ssrc) => {
+                        RtcpReport::Reception(block) if of_video(block.ssrc) => {
                             let report = rtcp::report(&block, clock::ntp());
                             FanoutCommand::Report { viewer: id, report }
                         }
-                        Heard::Reception(_) => continue,
-                        Heard::Arrivals(arrivals) => FanoutCommand::Arrived { viewer: id, arrivals },
+                        RtcpReport::Reception(_) => continue,
+                        RtcpReport::Arrivals(arrivals) => FanoutCommand::Arrived { viewer: id, arrivals },
                     };
                     let _ = fanout.orders.try_send(order);
                 }
@@ -379,11 +379,11 @@ impl Peer {
 
     /// Sender reports keep sound and picture together (RFC 3550, section
     /// 6.4.1).
-    async fn report(&self, clock: &Clock, tallies: &Tallies) {
+    async fn report(&self, clock: &RtpClock, tallies: &TrackStats) {
         let Some(moment) = clock.now() else {
             return;
         };
-        let report = |track: &Track, time: u32, stats: &SenderStats| SenderReport {
+        let report = |track: &OutgoingTrack, time: u32, stats: &SenderStats| SenderReport {
             ssrc: track.ssrc,
             ntp_time: moment.ntp,
             rtp_time: time.wrapping_add(stats.time_offset),
@@ -404,26 +404,26 @@ impl Peer {
 }
 
 /// Sender statistics of each track.
-struct Tallies {
+struct TrackStats {
     video: Option<Arc<SenderStats>>,
     audio: Option<Arc<SenderStats>>,
 }
 
-impl Tallies {
+impl TrackStats {
     fn is_strained(&self) -> bool {
         let video = self.video.as_ref();
         video.is_some_and(|stats| stats.strained.load(Ordering::Relaxed))
     }
 }
 
-impl Tracks {
+impl OutgoingTracks {
     /// Where the viewer's feedback comes in, whatever it is about.
-    fn any(&self) -> Option<&Track> {
+    fn any(&self) -> Option<&OutgoingTrack> {
         self.video.as_ref().or(self.audio.as_ref())
     }
 }
 
-impl Track {
+impl OutgoingTrack {
     async fn add(
         connection: &Arc<dyn PeerConnection>,
         kind: RtpCodecKind,

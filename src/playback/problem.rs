@@ -5,13 +5,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(super) struct WhepProblem {
     status: StatusCode,
     detail: String,
     retry_after: bool,
 }
 
-impl Problem {
+impl WhepProblem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -29,7 +29,7 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for WhepProblem {
     fn into_response(self) -> Response {
         let body = json!({
             "type": "about:blank",

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Gateway;
-use super::problem::Problem;
+use super::problem::WhepProblem;
 use crate::transport::offer;
 
 const SDP: &str = "application/sdp";
@@ -83,9 +83,10 @@ async fn watch(
         }
         if !accepts_sdp(&headers) {
             let why = format!("the answer is {SDP}, which Accept leaves out");
-            return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, why));
+            return Err(WhepProblem::new(StatusCode::NOT_ACCEPTABLE, why));
         }
-        let body = body.map_err(|refusal| Problem::new(refusal.status(), refusal.body_text()))?;
+        let body =
+            body.map_err(|refusal| WhepProblem::new(refusal.status(), refusal.body_text()))?;
         let offer = text(&body)?;
         gateway.answer(&stream, offer, is_near(&headers)).await
     };
@@ -148,16 +149,17 @@ async fn trickle(
         }
         if !matches(&headers, &etag) {
             let why = "the session has another entity tag";
-            return Err(Problem::new(StatusCode::PRECONDITION_FAILED, why));
+            return Err(WhepProblem::new(StatusCode::PRECONDITION_FAILED, why));
         }
-        let body = body.map_err(|refusal| Problem::new(refusal.status(), refusal.body_text()))?;
+        let body =
+            body.map_err(|refusal| WhepProblem::new(refusal.status(), refusal.body_text()))?;
         let restarted = text(&body)?
             .lines()
             .filter_map(|line| line.strip_prefix("a=ice-ufrag:"))
             .any(|fragment| fragment != remote);
         if restarted {
             let why = "ICE restarts are not supported: end the session and start another";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+            return Err(WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
         }
         Ok(StatusCode::NO_CONTENT)
     };
@@ -249,16 +251,16 @@ fn is_near(headers: &HeaderMap) -> bool {
     })
 }
 
-fn text(body: &Bytes) -> Result<&str, Problem> {
+fn text(body: &Bytes) -> Result<&str, WhepProblem> {
     std::str::from_utf8(body)
-        .map_err(|_| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not UTF-8"))
+        .map_err(|_| WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not UTF-8"))
 }
 
-fn expected(kind: &str) -> Problem {
+fn expected(kind: &str) -> WhepProblem {
     let why = format!("expected Content-Type: {kind}");
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
+    WhepProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
 }
 
-fn no_such_session() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no such session")
+fn no_such_session() -> WhepProblem {
+    WhepProblem::new(StatusCode::NOT_FOUND, "no such session")
 }

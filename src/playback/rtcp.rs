@@ -18,7 +18,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use tokio::sync::mpsc;
 
-use super::link::Report;
+use super::link::ReportBlock;
 
 /// Sequence numbers taken from one NACK packet; more is no repair but a flood.
 pub(super) const MOST_MISSING: usize = 512;
@@ -56,7 +56,7 @@ const MOST_TOLD: usize = 4096;
 
 /// Report of a viewer on its link.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum RtcpReport {
     /// RFC 3550, section 6.4.2.
     Reception(ReceptionReport),
     /// Arrivals by packet, draft-holmer-rmcat-transport-wide-cc-extensions-01.
@@ -66,13 +66,13 @@ pub(super) enum Heard {
 /// The interceptor. What reports say goes its own way, since webrtc delivers a
 /// packet by the first stream it speaks of.
 pub(super) struct Deliver {
-    reports: mpsc::Sender<Heard>,
+    reports: mpsc::Sender<RtcpReport>,
     inbound: VecDeque<TaggedPacket>,
     outbound: VecDeque<TaggedPacket>,
 }
 
 impl Deliver {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Heard>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<RtcpReport>) {
         let (reports, receiver) = mpsc::channel(REPORTS);
         let deliver = Self {
             reports,
@@ -87,13 +87,13 @@ impl Deliver {
         let packet = packet.as_any();
         if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
             for block in &report.reports {
-                let _ = self.reports.try_send(Heard::Reception(block.clone()));
+                let _ = self.reports.try_send(RtcpReport::Reception(block.clone()));
             }
         } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>()
             && told(feedback) <= MOST_TOLD
         {
             let arrivals = convert_twcc(feedback);
-            let _ = self.reports.try_send(Heard::Arrivals(arrivals));
+            let _ = self.reports.try_send(RtcpReport::Arrivals(arrivals));
         }
     }
 }
@@ -108,13 +108,13 @@ fn told(feedback: &TransportLayerCc) -> usize {
 }
 
 /// Converts a report block for a sender whose clock shows `ntp` now.
-pub(super) fn report(block: &ReceptionReport, ntp: u64) -> Report {
+pub(super) fn report(block: &ReceptionReport, ntp: u64) -> ReportBlock {
     // RFC 3550, section 6.4.1: in units of 1/65536 s, of the middle 32 bits.
     let spent = ((ntp >> 16) as u32)
         .wrapping_sub(block.last_sender_report)
         .wrapping_sub(block.delay);
     let plausible = block.last_sender_report != 0 && spent < MOST_ROUND_TRIP;
-    Report {
+    ReportBlock {
         lost: f64::from(block.fraction_lost) / 256.0,
         round_trip: plausible.then(|| Duration::from_secs_f64(f64::from(spent) / 65536.0)),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::base::stream_name::StreamName;
-use crate::media::hub::renditions::{Demand, Kind, Renditions};
+use crate::media::hub::renditions::{Demand, RenditionKind, Renditions};
 use crate::media::hub::{Received, StreamHub, Subscriber};
 use crate::media::{AccessUnit, MediaUnit};
 use crate::playback::packet_cache::PacketCache;
@@ -21,10 +21,10 @@ const HURRY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Small {
-    state: Option<State>,
+    state: Option<ActiveRendition>,
 }
 
-struct State {
+struct ActiveRendition {
     _demand: Demand,
     changes: watch::Receiver<u64>,
     subscriber: Option<Subscriber>,
@@ -58,8 +58,8 @@ impl Small {
             }
             None if wanted => {
                 tracing::info!(stream = %name, "transcoding a low-resolution rendition");
-                self.state = Some(State {
-                    _demand: renditions.demand(name, Kind::LowBitrate),
+                self.state = Some(ActiveRendition {
+                    _demand: renditions.demand(name, RenditionKind::LowBitrate),
                     changes: hub(renditions).changes(),
                     subscriber: None,
                     history: PacketCache::default(),
@@ -79,7 +79,7 @@ impl Small {
             && now.saturating_duration_since(state.asked) > HURRY
         {
             state.asked = now;
-            renditions.request_keyframe(name, Kind::LowBitrate);
+            renditions.request_keyframe(name, RenditionKind::LowBitrate);
         }
     }
 

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rtc::interceptor::Acknowledgement;
 
-use super::link::{Link, Report, Tier};
+use super::link::{Link, ReportBlock, Tier};
 use crate::base::token_bucket::TokenBucket;
 use crate::playback::packet_cache::{PacketCache, PacketizedFrame};
-use crate::transport::gso_batch::{Full, GsoBatch};
+use crate::transport::gso_batch::{GsoBatch, SendBlocked};
 use crate::transport::ice_socket::IceSocket;
 use crate::transport::srtp::Protector;
 pub(super) use rtp_stream::{RtpStream, SenderStats};
@@ -49,7 +49,7 @@ const SQUEEZED: u32 = 90;
 
 /// Where a viewer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ViewerPosition {
     /// Nothing goes out before a keyframe of this number or later.
     Waiting { from: u64 },
     /// The next packet to go out: picture and offset in it.
@@ -57,11 +57,11 @@ enum Place {
 }
 
 /// Where a viewer stands that takes no picture.
-const NEVER: Place = Place::Waiting { from: u64::MAX };
+const NEVER: ViewerPosition = ViewerPosition::Waiting { from: u64::MAX };
 
 /// A one-to-one map of shared packet indices to this viewer's.
 #[derive(Debug, Clone, Copy)]
-struct Run {
+struct PacketIndexMap {
     first: u64,
     base: u64,
 }
@@ -82,8 +82,8 @@ pub(super) struct Viewer {
     protector: Protector,
     video: RtpStream,
     audio: Option<RtpStream>,
-    place: Place,
-    run: Run,
+    place: ViewerPosition,
+    run: PacketIndexMap,
     squeeze: Option<Squeeze>,
     /// Keyframe only: nothing else of this group goes out.
     still: bool,
@@ -125,7 +125,7 @@ impl<'a> Shelf<'a> {
 
 /// Result of a round of sending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(super) struct SendRound {
     pub(super) packets: u64,
     pub(super) bytes: u64,
     /// Pictures skipped.
@@ -147,13 +147,13 @@ impl Viewer {
             id,
             line,
             protector,
-            run: Run {
+            run: PacketIndexMap {
                 first: 0,
                 base: video.next,
             },
             video,
             audio,
-            place: Place::Waiting { from: 0 },
+            place: ViewerPosition::Waiting { from: 0 },
             squeeze: None,
             still: false,
             behind_since: None,
@@ -197,7 +197,7 @@ impl Viewer {
         let repairs = self.link.repairs(rate);
         self.repairs = TokenBucket::full(repairs * REPAIR_BURST.as_secs_f64(), repairs, now);
         let (Some(key), Some(newest)) = (history.keyframe(), history.newest()) else {
-            self.place = Place::Waiting {
+            self.place = ViewerPosition::Waiting {
                 from: history.next_number(),
             };
             return;
@@ -222,7 +222,7 @@ impl Viewer {
     /// this viewer, and this one no more than its link has room for.
     pub(super) fn replay(&mut self, shelf: Shelf<'_>, now: Instant) -> bool {
         let history = shelf.get(self.tier);
-        let live = Place::At {
+        let live = ViewerPosition::At {
             number: history.next_number(),
             packet: 0,
         };
@@ -272,7 +272,7 @@ impl Viewer {
         self.link.tier() == Tier::Small && self.tier == Tier::Full
     }
 
-    pub(super) fn report(&mut self, report: Report, shelf: Shelf<'_>, now: Instant) {
+    pub(super) fn report(&mut self, report: ReportBlock, shelf: Shelf<'_>, now: Instant) {
         let rate = shelf.full.sustained(now);
         self.link.report(report, rate, self.video.next, now);
     }
@@ -286,7 +286,7 @@ impl Viewer {
     pub(super) fn small_is_gone(&mut self, full: &PacketCache) {
         if self.tier == Tier::Small {
             self.tier = Tier::Full;
-            self.place = Place::Waiting {
+            self.place = ViewerPosition::Waiting {
                 from: full.next_number(),
             };
         }
@@ -314,11 +314,11 @@ impl Viewer {
     }
 
     fn begin_run(&mut self, at: &PacketizedFrame, squeeze: Option<Squeeze>) {
-        self.place = Place::At {
+        self.place = ViewerPosition::At {
             number: at.number,
             packet: 0,
         };
-        self.run = Run {
+        self.run = PacketIndexMap {
             first: at.first,
             base: self.video.next,
         };
@@ -342,7 +342,7 @@ impl Viewer {
         shelf: Shelf<'_>,
         batch: &mut GsoBatch<'_>,
         now: Instant,
-    ) -> Result<Sent, Full> {
+    ) -> Result<SendRound, SendBlocked> {
         let rate = shelf.full.sustained(now);
         self.link
             .tick(rate, self.video.next, self.behind_since, now);
@@ -353,11 +353,11 @@ impl Viewer {
         self.refill(rate, now);
         self.change_tier(shelf);
         let history = shelf.get(self.tier);
-        let mut sent = Sent {
+        let mut sent = SendRound {
             skipped: self.skip_if_slow(history, now),
-            ..Sent::default()
+            ..SendRound::default()
         };
-        if let Place::Waiting { from } = self.place {
+        if let ViewerPosition::Waiting { from } = self.place {
             match history.keyframe() {
                 Some(key) if key.number >= from => self.begin_run(key, None),
                 _ => {
@@ -380,7 +380,7 @@ impl Viewer {
         }
         // Packets sent are counted even if the socket is full now.
         match result {
-            Err(Full::UdpMux) if sent.packets == 0 => Err(Full::UdpMux),
+            Err(SendBlocked::UdpMux) if sent.packets == 0 => Err(SendBlocked::UdpMux),
             _ => Ok(sent),
         }
     }
@@ -389,10 +389,10 @@ impl Viewer {
         &mut self,
         history: &PacketCache,
         batch: &mut GsoBatch<'_>,
-        sent: &mut Sent,
+        sent: &mut SendRound,
         now: Instant,
-    ) -> Result<(), Full> {
-        while let Place::At { number, packet } = self.place
+    ) -> Result<(), SendBlocked> {
+        while let ViewerPosition::At { number, packet } = self.place
             && self.allowance.tokens() > 0.0
             && let Some(frame) = history.get(number)
         {
@@ -412,12 +412,12 @@ impl Viewer {
             sent.bytes += bytes as u64;
             let done = packet + count == frame.packets.len();
             self.place = match done {
-                true if self.still => Place::Waiting { from: number + 1 },
-                true => Place::At {
+                true if self.still => ViewerPosition::Waiting { from: number + 1 },
+                true => ViewerPosition::At {
                     number: number + 1,
                     packet: 0,
                 },
-                false => Place::At {
+                false => ViewerPosition::At {
                     number,
                     packet: packet + count,
                 },
@@ -435,7 +435,7 @@ impl Viewer {
         from: usize,
         most: usize,
         batch: &mut GsoBatch<'_>,
-    ) -> Result<(usize, usize), Full> {
+    ) -> Result<(usize, usize), SendBlocked> {
         let time = self.time(frame);
         // Retransmission of a single packet goes whatever the allowance.
         let room = self.allowance.tokens().max(1.0);
@@ -464,7 +464,7 @@ impl Viewer {
         packet: &Bytes,
         time: u32,
         batch: &mut GsoBatch<'_>,
-    ) -> Option<Sent> {
+    ) -> Option<SendRound> {
         let rtp_stream = self.audio.as_mut()?;
         let header = rtp_stream.header(rtp_stream.next, false, time);
         let overhead = rtp_stream.header_length() + self.protector.tag_length();
@@ -483,10 +483,10 @@ impl Viewer {
         let bytes = packet.len() as u64;
         self.allowance.spend(packet.len() as f64);
         rtp_stream.stats.add(1, bytes);
-        Some(Sent {
+        Some(SendRound {
             packets: 1,
             bytes,
-            ..Sent::default()
+            ..SendRound::default()
         })
     }
 
@@ -508,13 +508,13 @@ impl Viewer {
     }
 
     fn is_behind(&self, history: &PacketCache) -> bool {
-        matches!(self.place, Place::At { number, .. } if number < history.next_number())
+        matches!(self.place, ViewerPosition::At { number, .. } if number < history.next_number())
     }
 
     /// A viewer behind for too long, or whose next picture is gone, goes on at
     /// a keyframe. Returns how many pictures it misses.
     fn skip_if_slow(&mut self, history: &PacketCache, now: Instant) -> u64 {
-        let Place::At { number, .. } = self.place else {
+        let ViewerPosition::At { number, .. } = self.place else {
             return 0;
         };
         let gone = number < history.next_number() && history.get(number).is_none();
@@ -532,7 +532,7 @@ impl Viewer {
             }
             _ if gone => {
                 let from = history.next_number();
-                self.place = Place::Waiting { from };
+                self.place = ViewerPosition::Waiting { from };
                 from - number
             }
             // Late pictures are better than none.

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 
 use crate::domain::agent_name::log_name;
 use crate::domain::finding::{Evidence, Finding, printable};
-use crate::domain::incident::{Change, Exchange, Incident, News, Opinion, PanelVerdict, Status};
+use crate::domain::incident::{
+    Change, ChangeReason, Exchange, Incident, Opinion, PanelVerdict, Status,
+};
 use crate::record::line_file::LineFile;
 use crate::record::settings::LogSettings;
 
@@ -149,13 +151,17 @@ fn block(finding: &Finding) -> String {
 fn standing(change: &Change) -> String {
     let incident = &change.incident;
     let why = match change.change {
-        News::Opened => return format!("    incident {}\n", incident.id),
-        News::Reopened => "reopened",
-        News::Returned => "recurred after a quiet period",
-        News::SeverityRose => "severity raised",
-        News::NewAgent => "already reported by another analyst",
-        News::NewEvidence => "new evidence",
-        News::Status | News::Opinions | News::Verdict | News::Note | News::Repeated => "ongoing",
+        ChangeReason::Opened => return format!("    incident {}\n", incident.id),
+        ChangeReason::Reopened => "reopened",
+        ChangeReason::Returned => "recurred after a quiet period",
+        ChangeReason::SeverityRose => "severity raised",
+        ChangeReason::NewAgent => "already reported by another analyst",
+        ChangeReason::NewEvidence => "new evidence",
+        ChangeReason::Status
+        | ChangeReason::Opinions
+        | ChangeReason::Verdict
+        | ChangeReason::Note
+        | ChangeReason::Repeated => "ongoing",
     };
     format!(
         "    incident {} {why}: {} findings by {} since {}\n",

@@ -41,7 +41,7 @@ pub(super) struct JsonLines {
 
 /// Why the file is not whole.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum JsonlError {
     #[error(transparent)]
     File(#[from] io::Error),
     #[error(transparent)]
@@ -49,7 +49,7 @@ pub(super) enum Trouble {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct FindingLine {
     id: Uuid,
 }
 
@@ -67,7 +67,7 @@ impl JsonLines {
     }
 
     /// Appends what the store has and the file lacks; returns it.
-    pub(super) fn make_whole(&mut self, readers: &Readers) -> Result<Vec<Finding>, Trouble> {
+    pub(super) fn make_whole(&mut self, readers: &Readers) -> Result<Vec<Finding>, JsonlError> {
         let (seq, place) = readers.cursor(NAME)?.unwrap_or_default();
         (self.seq, self.noted) = (seq, seq);
         let mut page = readers.findings_after(self.seq, PAGE)?;
@@ -115,7 +115,7 @@ impl JsonLines {
     }
 
     pub(super) fn catch_up(&mut self, readers: &Readers) {
-        let mut follow = || -> Result<u64, Trouble> {
+        let mut follow = || -> Result<u64, JsonlError> {
             let mut count = 0;
             loop {
                 let page = readers.findings_after(self.seq, PAGE)?;
@@ -182,7 +182,7 @@ fn ids_from(path: &Path, place: u64, ids: &mut HashSet<Uuid>) -> io::Result<()> 
     file.seek(SeekFrom::Start(place))?;
     for line in BufReader::new(file).split(b'\n') {
         // A line by another hand is left where it is.
-        if let Ok(line) = serde_json::from_slice::<Line>(&line?) {
+        if let Ok(line) = serde_json::from_slice::<FindingLine>(&line?) {
             ids.insert(line.id);
         }
     }
@@ -205,6 +205,6 @@ fn id_before(path: &Path, place: u64) -> io::Result<Option<Uuid>> {
         return Ok(None);
     };
     let line = lines.rsplit(|byte| *byte == b'\n').next();
-    let line = line.and_then(|line| serde_json::from_slice::<Line>(line).ok());
+    let line = line.and_then(|line| serde_json::from_slice::<FindingLine>(line).ok());
     Ok(line.map(|line| line.id))
 }

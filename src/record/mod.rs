@@ -26,8 +26,8 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use store::{
-    Buried, Entry, Page, Position, Publication, Readers, Refusal, StoreError, Swept, Write,
-    clock_fault,
+    Buried, OutboxEntry, Page, Position, Publication, Readers, StoreError, Swept, Write,
+    WriteRefusal, clock_fault,
 };
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ use crate::record::writer_thread::{Job, WriterThread};
 use crate::screen::KeepText;
 
 pub use crate::record::line_file::LineFile;
-pub use store::OpenError;
+pub use store::StoreOpenError;
 
 /// Findings on their way to disk; then agents wait.
 const QUEUED: usize = 256;
@@ -58,17 +58,17 @@ const TELLING: usize = 2;
 #[derive(Debug, Clone)]
 pub struct Record {
     to_disk: mpsc::Sender<Job>,
-    shared: Arc<Shared>,
+    shared: Arc<RecordState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct RecordState {
     readers: Readers,
     reading: Arc<Semaphore>,
     /// Turns of sinks, which don't wait for what a person searches.
     telling: Arc<Semaphore>,
     heard: broadcast::Sender<Arc<Finding>>,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<RecordEvent>,
     /// Position of the last event broadcast.
     position: Mutex<Position>,
     /// Why the store took nothing when it was asked last.
@@ -96,7 +96,7 @@ const LEAST_ROOM: u64 = 1 << 20;
 
 /// Event of the record, in the order in which it became durable.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum RecordEvent {
     Finding { seq: u64, finding: Arc<Finding> },
     Incident(Arc<Change>),
 }
@@ -110,10 +110,10 @@ pub enum PublishError {
     Stopped,
 }
 
-impl From<Refusal> for PublishError {
-    fn from(refusal: Refusal) -> Self {
+impl From<WriteRefusal> for PublishError {
+    fn from(refusal: WriteRefusal) -> Self {
         match refusal {
-            Refusal::Store(StoreError { file, reason }) => Self::Write { file, reason },
+            WriteRefusal::Store(StoreError { file, reason }) => Self::Write { file, reason },
             other => Self::Write {
                 file: "the store".to_owned(),
                 reason: other.to_string(),
@@ -131,12 +131,12 @@ impl Record {
         logs: impl Into<LogPlace>,
         agents: &[String],
         settings: &StoreSettings,
-    ) -> Result<(Self, JoinHandle<()>), OpenError> {
+    ) -> Result<(Self, JoinHandle<()>), StoreOpenError> {
         let LogPlace { folder, rotation } = logs.into();
         let logs = folder.as_path();
         let logs_error = |file: &Path| {
             let file = file.display().to_string();
-            move |source| OpenError::Folder {
+            move |source| StoreOpenError::Folder {
                 file,
                 source,
                 flag: "--logs",
@@ -149,14 +149,14 @@ impl Record {
         let (writer, readers) = store::open(data, settings)?;
         match export.make_whole(&readers) {
             Ok(lacking) => lacking.iter().for_each(|finding| logs.late(finding)),
-            Err(jsonl::Trouble::File(source)) => {
+            Err(jsonl::JsonlError::File(source)) => {
                 return Err(logs_error(&file)(source));
             }
-            Err(jsonl::Trouble::Store(StoreError { file, reason })) => {
-                return Err(OpenError::Database { file, reason });
+            Err(jsonl::JsonlError::Store(StoreError { file, reason })) => {
+                return Err(StoreOpenError::Database { file, reason });
             }
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RecordState {
             readers,
             reading: Arc::new(Semaphore::new(READING)),
             telling: Arc::new(Semaphore::new(TELLING)),
@@ -181,12 +181,12 @@ impl Record {
 
     /// Returns when the write is durable, and with it what is shown and told of
     /// it. Nothing was changed where it is refused.
-    pub async fn write<W: Write>(&self, write: W) -> Result<W::Out, Refusal> {
+    pub async fn write<W: Write>(&self, write: W) -> Result<W::Out, WriteRefusal> {
         let written = self.submit(write).await;
         written.unwrap_or_else(|stopped| Err(stopped.into()))
     }
 
-    async fn submit<W: Write>(&self, write: W) -> Result<Result<W::Out, Refusal>, Stopped> {
+    async fn submit<W: Write>(&self, write: W) -> Result<Result<W::Out, WriteRefusal>, Stopped> {
         let (write, outcome) = store::queue(write);
         // A job that is not taken drops its reply.
         let _ = self.to_disk.send(Job::Write(write)).await;
@@ -218,7 +218,11 @@ impl Record {
     }
 
     /// Outbox entry of a sink's dead letter, if both are kept.
-    pub async fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
+    pub async fn dead_letter(
+        &self,
+        sink: &str,
+        event: Uuid,
+    ) -> Result<Option<OutboxEntry>, StoreError> {
         let sink = sink.to_owned();
         self.read_for_sink(move |store| store.dead_letter(&sink, event))
             .await
@@ -274,7 +278,7 @@ impl Record {
 
     /// Every finding and every change of an incident from now on. One who lags
     /// re-reads with [`Readers::findings_after`] and [`Readers::changed_after`].
-    pub fn events(&self) -> broadcast::Receiver<Event> {
+    pub fn events(&self) -> broadcast::Receiver<RecordEvent> {
         self.shared.events.subscribe()
     }
 
@@ -342,16 +346,16 @@ impl Record {
     }
 }
 
-impl Shared {
-    fn tell(&self, event: Event) {
+impl RecordState {
+    fn tell(&self, event: RecordEvent) {
         let mut position = self.position.locked();
         match &event {
-            Event::Finding { seq, finding } => {
+            RecordEvent::Finding { seq, finding } => {
                 position.seq = *seq;
                 // Nobody listening is no error, here and below.
                 let _ = self.heard.send(Arc::clone(finding));
             }
-            Event::Incident(change) => position.revision = change.revision,
+            RecordEvent::Incident(change) => position.revision = change.revision,
         }
         drop(position);
         let _ = self.events.send(event);
@@ -370,7 +374,7 @@ impl From<Stopped> for StoreError {
     }
 }
 
-impl From<Stopped> for Refusal {
+impl From<Stopped> for WriteRefusal {
     fn from(stopped: Stopped) -> Self {
         Self::Store(stopped.into())
     }

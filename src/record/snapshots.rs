@@ -32,14 +32,14 @@ pub struct History {
 }
 
 /// Last snapshot kept of a stream.
-struct Kept {
+struct LastSnapshot {
     scene: u64,
     at: Timestamp,
 }
 
 impl History {
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut kept: HashMap<StreamName, Kept> = HashMap::new();
+        let mut kept: HashMap<StreamName, LastSnapshot> = HashMap::new();
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -52,7 +52,7 @@ impl History {
                 if !is_due(kept.get(&stream), &frame) {
                     continue;
                 }
-                let now = Kept {
+                let now = LastSnapshot {
                     scene: frame.scene,
                     at: frame.captured_at,
                 };
@@ -88,7 +88,7 @@ impl History {
     }
 }
 
-fn is_due(last: Option<&Kept>, frame: &Frame) -> bool {
+fn is_due(last: Option<&LastSnapshot>, frame: &Frame) -> bool {
     last.is_none_or(|last| {
         let since = frame.captured_at.duration_since(last.at);
         since >= RESTING || since.is_negative() || last.scene != frame.scene && since >= CHANGING
@@ -115,7 +115,7 @@ mod tests {
             frame.scene = scene;
             frame
         };
-        let last = Kept {
+        let last = LastSnapshot {
             scene: 1,
             at: begin,
         };

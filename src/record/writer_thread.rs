@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Event, QUEUED, Shared, store};
+use super::{QUEUED, RecordEvent, RecordState, store};
 use crate::base::sync::Locked as _;
 use crate::record::agent_logs::AgentLogs;
 use crate::record::jsonl;
 use crate::record::jsonl::JsonLines;
 use crate::record::store::{
-    Announcement, CursorAdvance, PendingWrite, Refusal, StoreError, Swept, Writer,
+    Announcement, CursorAdvance, PendingWrite, StoreError, StoreWriter, Swept, WriteRefusal,
 };
 
 /// Time between two sweeps for records too old.
@@ -36,10 +36,10 @@ pub(super) enum Job {
 
 #[derive(Debug)]
 pub(super) struct WriterThread {
-    pub(super) writer: Writer,
+    pub(super) writer: StoreWriter,
     pub(super) export: JsonLines,
     pub(super) logs: AgentLogs,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<RecordState>,
 }
 
 impl WriterThread {
@@ -143,7 +143,7 @@ impl WriterThread {
     fn note_refusal(&self, group: &[Box<dyn PendingWrite>]) {
         let outcomes = || group.iter().filter_map(|write| write.outcome());
         let refused = outcomes().find_map(|outcome| match outcome {
-            Err(Refusal::Store(StoreError { reason, .. })) => Some(reason.clone()),
+            Err(WriteRefusal::Store(StoreError { reason, .. })) => Some(reason.clone()),
             _ => None,
         });
         let taken = outcomes().any(|outcome| outcome.is_ok());
@@ -174,7 +174,7 @@ impl WriterThread {
             } => {
                 self.logs.finding(finding, change, own_count);
                 let finding = Arc::clone(finding);
-                self.shared.tell(Event::Finding { seq, finding });
+                self.shared.tell(RecordEvent::Finding { seq, finding });
                 change
             }
             Announcement::Panel { exchange, change } => {
@@ -183,7 +183,8 @@ impl WriterThread {
             }
             Announcement::Change(change) => change,
         };
-        self.shared.tell(Event::Incident(Arc::new(change.clone())));
+        self.shared
+            .tell(RecordEvent::Incident(Arc::new(change.clone())));
     }
 
     fn note_export(&mut self, closing: bool) -> Option<CursorAdvance> {

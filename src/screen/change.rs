@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::page::Page;
+use super::page::RecognisedScreen;
 use crate::screen::changed_regions::Changes;
 use crate::screen::motion;
 use crate::screen::motion::CELL;
@@ -36,19 +36,19 @@ const MARGIN: u32 = 16;
 
 /// State of the screen last reported to the analysts.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ReportedScreen {
     pub(super) generation: u64,
     /// Number of this report, counted from 1.
     pub(super) nth: u64,
-    page: Arc<Page>,
+    page: Arc<RecognisedScreen>,
     at: Timestamp,
     /// Lines that were there (true) or gone at the last reading, which the next
     /// has to bear out.
     unsure: HashSet<(bool, String)>,
 }
 
-impl Told {
-    pub(super) fn new(generation: u64, page: Arc<Page>, at: Timestamp) -> Self {
+impl ReportedScreen {
+    pub(super) fn new(generation: u64, page: Arc<RecognisedScreen>, at: Timestamp) -> Self {
         Self {
             generation,
             nth: 1,
@@ -58,8 +58,13 @@ impl Told {
         }
     }
 
-    pub(super) fn has_news(&mut self, page: &Page, changes: &Changes, at: Timestamp) -> bool {
-        let size = |page: &Page| (page.picture.width, page.picture.height);
+    pub(super) fn has_news(
+        &mut self,
+        page: &RecognisedScreen,
+        changes: &Changes,
+        at: Timestamp,
+    ) -> bool {
+        let size = |page: &RecognisedScreen| (page.picture.width, page.picture.height);
         if size(&self.page) != size(page) {
             return true;
         }
@@ -71,7 +76,7 @@ impl Told {
     }
 
     /// True if text can now be read that had to be painted over.
-    fn has_cleared(&self, page: &Page) -> bool {
+    fn has_cleared(&self, page: &RecognisedScreen) -> bool {
         let hidden = self.page.lines.iter().filter(|line| is_unreadable(line));
         let can_be_read = |hidden: &&TextLine| {
             let mut there = page.lines.iter().filter(|new| new.rect.meets(&hidden.rect));
@@ -91,7 +96,7 @@ impl Told {
 
     /// True if most of the readable lines are new and sharp, on a picture that
     /// has settled: by the second reading such a page may be gone.
-    fn is_another(&self, page: &Page, changes: &Changes) -> bool {
+    fn is_another(&self, page: &RecognisedScreen, changes: &Changes) -> bool {
         let sharp = page.lines.iter().filter(|line| line.confidence >= SURE);
         let sharp = sharp.count();
         // A picture that clears up is read differently each time.
@@ -108,7 +113,7 @@ impl Told {
     }
 
     /// Lines that were seen once, which nobody was told of.
-    pub(super) fn untold(&self, page: &Page) -> usize {
+    pub(super) fn untold(&self, page: &RecognisedScreen) -> usize {
         let gone = |text: &str| !page.lines.iter().any(|line| line.text == text);
         let once = self.unsure.iter().filter(|(here, _)| *here);
         once.filter(|(_, text)| gone(text)).count()
@@ -117,7 +122,7 @@ impl Told {
     /// True if there is a line where none was, or two consecutive readings
     /// agree that a line changed or is gone: a passing mouse or a picture
     /// still blurred makes it look different for one reading.
-    fn says_more(&mut self, page: &Page, changes: &Changes) -> bool {
+    fn says_more(&mut self, page: &RecognisedScreen, changes: &Changes) -> bool {
         let diff = diff(&self.page.lines, &page.lines);
         let appeared: Vec<&TextLine> = (diff.appeared.iter())
             .map(|index| &page.lines[*index])
@@ -150,7 +155,7 @@ impl Told {
         !self.unsure.is_empty()
     }
 
-    fn draws_more(&self, page: &Page, changes: &Changes) -> bool {
+    fn draws_more(&self, page: &RecognisedScreen, changes: &Changes) -> bool {
         let drawn = self.drawn(page, changes);
         if drawn >= CHART {
             tracing::debug!(pixels = drawn, "graphics changed");
@@ -159,7 +164,7 @@ impl Told {
     }
 
     /// Pixels that changed beside the text, but for what always does.
-    fn drawn(&self, page: &Page, changes: &Changes) -> u64 {
+    fn drawn(&self, page: &RecognisedScreen, changes: &Changes) -> u64 {
         let (width, height) = (page.picture.width, page.picture.height);
         let columns = width.div_ceil(CELL);
         let mut cells = motion::cells(&self.page.picture, &page.picture);
@@ -192,7 +197,7 @@ mod tests {
     use super::*;
     use crate::screen::picture::Picture;
 
-    fn page(text: &str, chart: u8) -> Arc<Page> {
+    fn page(text: &str, chart: u8) -> Arc<RecognisedScreen> {
         let (width, height) = (640u32, 360u32);
         let mut y = vec![40; (width * height) as usize];
         for row in 100..300 {
@@ -217,7 +222,7 @@ mod tests {
             },
             confidence: 1.0,
         };
-        Arc::new(Page {
+        Arc::new(RecognisedScreen {
             picture: Arc::new(picture),
             lines: Arc::from([line]),
             unread: Arc::from([]),
@@ -236,7 +241,7 @@ mod tests {
                 },
                 ..one.lines[0].clone()
             });
-            Arc::new(Page {
+            Arc::new(RecognisedScreen {
                 picture: Arc::clone(&one.picture),
                 lines: lines.collect(),
                 unread: Arc::from([]),
@@ -246,7 +251,7 @@ mod tests {
             |milliseconds| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(milliseconds);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let (blurred, sharp) = (with([0.7; 5]), with([0.95; 5]));
-        let mut told = Told::new(1, Arc::clone(&blurred), after(0));
+        let mut told = ReportedScreen::new(1, Arc::clone(&blurred), after(0));
         assert!(!told.has_news(&sharp, &changes, after(1900)), "too soon");
         assert!(!told.has_news(&blurred, &changes, after(2000)), "no better");
         let mouse = with([0.95, 0.95, 0.95, 0.7, 0.7]);
@@ -266,7 +271,7 @@ mod tests {
                     ..one.lines[0].rect
                 },
             });
-            Page {
+            RecognisedScreen {
                 picture: Arc::clone(&one.picture),
                 lines: lines.collect(),
                 unread: Arc::from([]),
@@ -280,7 +285,7 @@ mod tests {
         let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
         let told = || {
             let first = Arc::new(with("queue depth of worker", 0.97));
-            Told::new(1, first, Timestamp::UNIX_EPOCH)
+            ReportedScreen::new(1, first, Timestamp::UNIX_EPOCH)
         };
         let next = with("replication lag on database", 0.97);
         assert!(told().has_news(&next, &settled, soon), "another page");
@@ -300,7 +305,7 @@ mod tests {
 
     #[test]
     fn text_and_charts_are_news_and_nothing_else_is() {
-        let mut told = Told::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+        let mut told = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10);
         assert!(!told.has_news(&page("errors 3", 50), &changes, later));
@@ -309,17 +314,17 @@ mod tests {
         assert!(told.is_unsure());
         assert!(!told.has_news(&page("errors 4", 50), &changes, later));
         assert!(told.has_news(&page("errors 4", 50), &changes, later));
-        let empty = Page {
+        let empty = RecognisedScreen {
             picture: Arc::clone(&page("", 50).picture),
             lines: Arc::from([]),
             unread: Arc::from([]),
         };
-        let mut told = Told::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
+        let mut told = ReportedScreen::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
         assert!(
             told.has_news(&page("errors 4", 50), &changes, later),
             "where nothing was"
         );
-        let mut told = Told::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+        let mut told = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
         assert!(told.has_news(&page("errors 3", 200), &changes, later));
         let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
         assert!(

@@ -40,7 +40,7 @@ pub struct Frame {
     pub changes: Arc<Changes>,
     /// The text on the picture in reading order; `None` until it was read.
     pub text: Option<Arc<[TextLine]>>,
-    secrets: Arc<[Secret]>,
+    secrets: Arc<[SensitiveText]>,
     /// User-defined patterns in force when the secrets were looked for.
     own: OwnPatterns,
     pub(super) encode: EncodeJpeg,
@@ -54,7 +54,7 @@ pub struct Frame {
 
 /// A piece of text that must not leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Secret {
+pub struct SensitiveText {
     /// Index of its line in [`Frame::text`]; past the end where nobody has read
     /// what stands there.
     pub line: usize,
@@ -98,7 +98,7 @@ impl Frame {
 
     /// The same frame, now with its text and what of it must not leave.
     /// Picture and still stay shared.
-    pub fn read(&self, text: Arc<[TextLine]>, secrets: Arc<[Secret]>) -> Self {
+    pub fn read(&self, text: Arc<[TextLine]>, secrets: Arc<[SensitiveText]>) -> Self {
         Self {
             text: Some(text),
             secrets,
@@ -136,8 +136,8 @@ impl Frame {
     }
 
     /// Secrets that must not leave, as far as they were read.
-    pub fn hidden(&self, redact: Redact) -> impl Iterator<Item = &Secret> {
-        let counts = move |secret: &&Secret| match redact {
+    pub fn hidden(&self, redact: Redact) -> impl Iterator<Item = &SensitiveText> {
+        let counts = move |secret: &&SensitiveText| match redact {
             Redact::Off => false,
             Redact::Secrets => !secret.personal,
             Redact::SecretsAndPersonal => true,
@@ -146,7 +146,7 @@ impl Frame {
     }
 
     /// Text of a secret; only ever to be compared with.
-    pub fn value_of(&self, secret: &Secret) -> &str {
+    pub fn value_of(&self, secret: &SensitiveText) -> &str {
         let line = self.text.as_ref().and_then(|text| text.get(secret.line));
         line.and_then(|line| line.text.get(secret.range.clone()))
             .unwrap_or_default()
@@ -167,7 +167,7 @@ impl Frame {
 }
 
 /// The lines with each secret's kind in its place.
-pub(super) fn named(text: &[TextLine], secrets: &[&Secret]) -> Arc<[TextLine]> {
+pub(super) fn named(text: &[TextLine], secrets: &[&SensitiveText]) -> Arc<[TextLine]> {
     if secrets.is_empty() {
         return text.into();
     }

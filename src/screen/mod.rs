@@ -34,4 +34,4 @@ mod test_line;
 mod tests;
 
 pub use ocr::{LoadError, Ocr, ReadError};
-pub use reader::{KeepText, Reader, ReaderSettings};
+pub use reader::{KeepText, ReaderSettings, ScreenReader};

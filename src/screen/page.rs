@@ -25,7 +25,7 @@ const BAND: u64 = 3840 * 2176;
 /// Rows of its neighbours that are seen with a band, so that no line is cut.
 const OVERLAP: u32 = 128;
 /// Seconds on one core.
-const A_TURN: Turn = Turn {
+const A_TURN: OcrLimits = OcrLimits {
     pixels: 2 * BAND,
     columns: 400_000,
 };
@@ -33,14 +33,14 @@ const A_TURN: Turn = Turn {
 /// Pixels searched in one turn, and columns recognised. What a turn does not
 /// get to is unread until the next.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct OcrLimits {
     pub(super) pixels: u64,
     pub(super) columns: u64,
 }
 
 /// A picture and everything that was read on it.
 #[derive(Debug, Clone)]
-pub(super) struct Page {
+pub(super) struct RecognisedScreen {
     /// Each part as it was when it was read: a blur that clears up little by
     /// little adds up to a change.
     pub(super) picture: Arc<Picture>,
@@ -52,14 +52,14 @@ pub(super) struct Page {
 
 /// Cost of a reading.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cost {
+pub(super) struct ReadCost {
     /// Pixels that were searched for text.
     pub(super) pixels: u64,
     /// Lines that had to be recognised.
     pub(super) lines: u64,
 }
 
-impl Page {
+impl RecognisedScreen {
     /// Page of a picture that could not be read.
     pub(super) fn unread() -> Self {
         let nothing = Picture {
@@ -81,7 +81,7 @@ impl Page {
         last: Option<&Self>,
         picture: &Arc<Picture>,
         ocr: &Ocr,
-    ) -> Result<(Self, Cost), ReadError> {
+    ) -> Result<(Self, ReadCost), ReadError> {
         Self::read_within(last, picture, ocr, A_TURN)
     }
 
@@ -90,8 +90,8 @@ impl Page {
         last: Option<&Self>,
         picture: &Arc<Picture>,
         ocr: &Ocr,
-        turn: Turn,
-    ) -> Result<(Self, Cost), ReadError> {
+        turn: OcrLimits,
+    ) -> Result<(Self, ReadCost), ReadError> {
         let mut left = turn.columns;
         let (width, height) = (picture.width, picture.height);
         let all = Rect {
@@ -119,7 +119,7 @@ impl Page {
                 .chain(moved.map(|(_, distance)| *distance))
                 .find_map(|down| last.recall(picture, rect, down))
         };
-        let mut cost = Cost::default();
+        let mut cost = ReadCost::default();
         let mut recalled: Vec<Rect> = Vec::new();
         let mut lines: Vec<TextLine> = last.map_or_else(Vec::new, |last| {
             let kept = last
@@ -144,16 +144,16 @@ impl Page {
             let read = ocr.read(picture, *seen, &mut left, waiting, |line| {
                 // Lines in the margin alone are known, and maybe cut off.
                 if !line.meets(rect) {
-                    return Known::Elsewhere;
+                    return KnownLine::Elsewhere;
                 }
                 match recall(line) {
                     Some(line) => {
                         recalled.push(line.rect);
-                        Known::Line(line)
+                        KnownLine::Line(line)
                     }
                     None => {
                         cost.lines += 1;
-                        Known::No
+                        KnownLine::No
                     }
                 }
             })?;
@@ -301,7 +301,7 @@ fn centre(rect: &Rect) -> Rect {
 }
 
 /// Prior knowledge of a line found, which decides if it has to be read.
-pub(super) enum Known {
+pub(super) enum KnownLine {
     /// Its text is known.
     Line(TextLine),
     /// It is none of what is asked for.
@@ -374,7 +374,7 @@ mod tests {
             height: 20,
         };
         let old = Arc::new(Picture::grey(320, 240));
-        let page = Page {
+        let page = RecognisedScreen {
             picture: Arc::clone(&old),
             unread: Arc::from([]),
             lines: Arc::from([line("restarts 3", place)]),
@@ -409,7 +409,7 @@ mod tests {
         paint(&mut old, rect(20, 100));
         let mut new = Picture::grey(320, 240);
         paint(&mut new, rect(20, 76));
-        let page = Page {
+        let page = RecognisedScreen {
             picture: Arc::new(old),
             unread: Arc::from([]),
             lines: Arc::from([line("one event", rect(20, 100))]),
@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn what_was_not_read_is_read_next_though_nothing_moved() {
         let unread = rect(100, 100);
-        let page = Page {
+        let page = RecognisedScreen {
             picture: Arc::new(Picture::grey(320, 240)),
             lines: Arc::from([line("beside it", rect(10, 10))]),
             unread: Arc::from([unread]),

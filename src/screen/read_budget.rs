@@ -14,7 +14,7 @@ use crate::base::stream_name::StreamName;
 const BURST: f64 = 4.0;
 
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct ReadBudget {
     /// Share of one core.
     share: f64,
     /// Seconds; below zero after a reading that cost more than there was.
@@ -22,7 +22,7 @@ pub(super) struct Budget {
     at: Instant,
 }
 
-impl Budget {
+impl ReadBudget {
     pub(super) fn new(share: f64, now: Instant) -> Self {
         Self {
             share,
@@ -98,7 +98,7 @@ mod tests {
     fn a_first_reading_goes_through_and_then_the_share() {
         let start = Instant::now();
         let only = [name("team")];
-        let mut budget = Budget::new(0.5, start);
+        let mut budget = ReadBudget::new(0.5, start);
         budget.fill(&only, start);
         assert_eq!(budget.wait(&only[0]), Duration::ZERO);
         budget.spend(&only[0], seconds(6.0));
@@ -115,7 +115,7 @@ mod tests {
         let start = Instant::now();
         let (large, team) = (name("large"), name("team"));
         let live = [large.clone(), team.clone()];
-        let mut budget = Budget::new(0.5, start);
+        let mut budget = ReadBudget::new(0.5, start);
         budget.fill(&live, start);
         // Each takes whatever it may, for a minute: 9 s at once and 0.2 s.
         let (mut cpu_large, mut cpu_team, mut now) = (0.0, 0.0, start);
@@ -143,7 +143,7 @@ mod tests {
     fn leaving_and_coming_back_pays_no_debt() {
         let start = Instant::now();
         let (large, team) = (name("large"), name("team"));
-        let mut budget = Budget::new(0.5, start);
+        let mut budget = ReadBudget::new(0.5, start);
         budget.fill(&[large.clone(), team.clone()], start);
         budget.spend(&large, seconds(12.0));
         budget.fill(std::slice::from_ref(&team), start + seconds(1.0));

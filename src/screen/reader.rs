@@ -15,16 +15,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ocr::{Ocr, ReadError};
-use super::page::{Cost, Page};
+use super::page::{ReadCost, RecognisedScreen};
 use crate::base::cpu_time;
 use crate::base::stream_name::StreamName;
 use crate::domain::screen_text::{ScreenLine, ScreenText};
-use crate::screen::change::Told;
-use crate::screen::frame::{Frame, Secret};
+use crate::screen::change::ReportedScreen;
+use crate::screen::frame::{Frame, SensitiveText};
 use crate::screen::frames::FrameBus;
 use crate::screen::metrics::ScreenMetrics;
 use crate::screen::picture::TextLine;
-use crate::screen::read_budget::Budget;
+use crate::screen::read_budget::ReadBudget;
 use crate::screen::redact::{OwnPatterns, Redact, mask, secrets_beside};
 use crate::screen::text::diff;
 
@@ -53,32 +53,32 @@ pub trait KeepText: std::fmt::Debug + Send + Sync {
 
 /// Whoever reads the screen.
 #[derive(Debug)]
-pub struct Reader {
+pub struct ScreenReader {
     ocr: Arc<Ocr>,
     frames: FrameBus,
     /// Keeps what was read, for those who search.
     record: Option<Arc<dyn KeepText>>,
     metrics: Arc<ScreenMetrics>,
     own: watch::Sender<OwnPatterns>,
-    budget: Budget,
-    memories: HashMap<StreamName, Memory>,
+    budget: ReadBudget,
+    memories: HashMap<StreamName, LastReading>,
     /// The stream read last: the next one in turn comes after it.
     last: Option<StreamName>,
 }
 
 /// Last reading of a stream, and what was reported of it.
 #[derive(Debug)]
-struct Memory {
+struct LastReading {
     /// Generation of the frame read, by the change gate.
     generation: u64,
     seq: u64,
     /// When that frame was on the screen.
     at: Timestamp,
-    page: Arc<Page>,
-    told: Told,
+    page: Arc<RecognisedScreen>,
+    told: ReportedScreen,
 }
 
-impl Memory {
+impl LastReading {
     fn wants(&self, frame: &Frame) -> bool {
         let later = || frame.captured_at.duration_since(self.at) >= AGAIN;
         let rest = || !self.page.unread.is_empty() && frame.seq > self.seq;
@@ -86,7 +86,7 @@ impl Memory {
     }
 }
 
-impl Reader {
+impl ScreenReader {
     pub fn new(
         ocr: Ocr,
         frames: FrameBus,
@@ -101,7 +101,7 @@ impl Reader {
             record,
             metrics,
             own: watch::Sender::new(settings.own),
-            budget: Budget::new(settings.share, Instant::now()),
+            budget: ReadBudget::new(settings.share, Instant::now()),
             memories: HashMap::new(),
             last: None,
         }
@@ -199,7 +199,7 @@ impl Reader {
             let ocr = &ocr;
             ocr.on_thread(move || {
                 let before = cpu_time::of_this_thread();
-                let page = Page::read(last.as_deref(), &picture, ocr);
+                let page = RecognisedScreen::read(last.as_deref(), &picture, ocr);
                 (page, cpu_time::of_this_thread().saturating_sub(before))
             })
         });
@@ -231,7 +231,12 @@ impl Reader {
         }
     }
 
-    fn secrets(&self, frame: &Frame, page: &Page, own: &OwnPatterns) -> Vec<Secret> {
+    fn secrets(
+        &self,
+        frame: &Frame,
+        page: &RecognisedScreen,
+        own: &OwnPatterns,
+    ) -> Vec<SensitiveText> {
         let size = (frame.picture.width, frame.picture.height);
         secrets_beside(&page.lines, &page.unread, own, size)
     }
@@ -247,7 +252,7 @@ impl Reader {
                 memory.at = frame.captured_at;
             }
             None => {
-                self.remember(frame, &Arc::new(Page::unread()));
+                self.remember(frame, &Arc::new(RecognisedScreen::unread()));
             }
         }
     }
@@ -255,7 +260,7 @@ impl Reader {
     /// The scene the frame belongs to for those who wait for news: the last
     /// one, if nothing that can be read or seen from afar has changed; and how
     /// many there were.
-    fn remember(&mut self, frame: &Frame, page: &Arc<Page>) -> (u64, u64) {
+    fn remember(&mut self, frame: &Frame, page: &Arc<RecognisedScreen>) -> (u64, u64) {
         let last = self
             .memories
             .remove(&frame.stream)
@@ -268,13 +273,14 @@ impl Reader {
             Some(told) => told,
             None => {
                 self.metrics.ocr_news.inc();
-                let mut told = Told::new(frame.generation, Arc::clone(page), frame.captured_at);
+                let mut told =
+                    ReportedScreen::new(frame.generation, Arc::clone(page), frame.captured_at);
                 told.nth = before + 1;
                 told
             }
         };
         let known = (told.generation, told.nth);
-        let memory = Memory {
+        let memory = LastReading {
             generation: frame.generation,
             seq: frame.seq,
             at: frame.captured_at,
@@ -286,7 +292,7 @@ impl Reader {
     }
 
     /// Records the text there now that was not before, without its secrets.
-    async fn keep_text(&self, frame: &Frame, page: &Page) {
+    async fn keep_text(&self, frame: &Frame, page: &RecognisedScreen) {
         let Some(record) = &self.record else {
             return;
         };
@@ -334,7 +340,7 @@ fn left_of(waited: SignedDuration) -> Option<Duration> {
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
 }
 
-fn log(frame: &Frame, page: &Page, cost: Cost, spent: Duration, took: Duration) {
+fn log(frame: &Frame, page: &RecognisedScreen, cost: ReadCost, spent: Duration, took: Duration) {
     tracing::debug!(
         stream = %frame.stream,
         frame = frame.seq,

@@ -29,9 +29,9 @@ pub(super) fn distance(old: &Picture, new: &Picture, rect: &Rect) -> Option<i32>
     (best.0 < ALIKE && best.0 < BETTER * unmoved).then_some(best.1)
 }
 
-type Row = [f32; BUCKETS];
+type RowProfile = [f32; BUCKETS];
 
-fn rows(picture: &Picture, rect: &Rect) -> Vec<Row> {
+fn rows(picture: &Picture, rect: &Rect) -> Vec<RowProfile> {
     let width = picture.width as usize;
     let span = (rect.width as usize).div_ceil(BUCKETS).max(1);
     let row = |y: u32| {
@@ -48,14 +48,16 @@ fn rows(picture: &Picture, rect: &Rect) -> Vec<Row> {
 }
 
 /// Mean distance of the rows that both have.
-fn apart(old: &[Row], new: &[Row], down: i32) -> f32 {
+fn apart(old: &[RowProfile], new: &[RowProfile], down: i32) -> f32 {
     let shift = down.unsigned_abs() as usize;
     let (old, new) = if down >= 0 {
         (&old[..old.len() - shift], &new[shift..])
     } else {
         (&old[shift..], &new[..new.len() - shift])
     };
-    let row = |(a, b): (&Row, &Row)| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>();
+    let row = |(a, b): (&RowProfile, &RowProfile)| {
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>()
+    };
     let sum: f32 = old.iter().zip(new).map(row).sum();
     sum / (old.len().max(1) * BUCKETS) as f32
 }

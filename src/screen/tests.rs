@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ocr::Ocr;
-use super::page::{Page, Turn};
+use super::page::{OcrLimits, RecognisedScreen};
 use crate::screen::picture::{Picture, Rect};
 use crate::screen::redact::{OwnPatterns, secrets_beside};
 
@@ -65,15 +65,20 @@ fn ocr() -> Ocr {
     Ocr::load(&folder).expect("the OCR model; scripts/fetch-models.sh gets it")
 }
 
-fn read(last: Option<&Page>, picture: &Arc<Picture>, ocr: &Ocr, turn: Turn) -> Page {
+fn read(
+    last: Option<&RecognisedScreen>,
+    picture: &Arc<Picture>,
+    ocr: &Ocr,
+    turn: OcrLimits,
+) -> RecognisedScreen {
     let (page, _) = ocr
-        .on_thread(|| Page::read_within(last, picture, ocr, turn))
+        .on_thread(|| RecognisedScreen::read_within(last, picture, ocr, turn))
         .expect("readable");
     page
 }
 
 /// Words of which a letter is to be seen in what leaves and that nobody read.
-fn leaked(page: &Page, picture: &Picture, words: &[Rect]) -> usize {
+fn leaked(page: &RecognisedScreen, picture: &Picture, words: &[Rect]) -> usize {
     let size = (picture.width, picture.height);
     let secrets = secrets_beside(&page.lines, &page.unread, &OwnPatterns::default(), size);
     let rects: Vec<_> = secrets.iter().map(|secret| secret.rect).collect();
@@ -98,11 +103,11 @@ fn every_word_of_a_crowded_screen_is_read_or_painted_over() {
     let mut picture = paper(960, 416);
     let words = words(&mut picture, 12, 15);
     let picture = Arc::new(picture);
-    let found = |page: &Page| {
+    let found = |page: &RecognisedScreen| {
         let known = |word: &&Rect| page.lines.iter().any(|line| line.rect.meets(word));
         words.iter().filter(known).count()
     };
-    let turn = Turn {
+    let turn = OcrLimits {
         pixels: u64::MAX,
         columns: 20_000,
     };
@@ -134,7 +139,7 @@ fn small_words_on_a_screen_of_any_size_are_found_or_painted_over() {
         .map(|((x, y), seed)| word(&mut picture, x, y, seed))
         .collect();
     let picture = Arc::new(picture);
-    let turn = Turn {
+    let turn = OcrLimits {
         pixels: 4_000_000,
         columns: 400_000,
     };

@@ -8,22 +8,22 @@ use serde_json::{Map, Value, json};
 /// A line a technique, `uid`, tactic, name, each sub-technique; tabs between.
 const TABLE: &str = include_str!("attack.tsv");
 
-struct Known {
+struct Technique {
     /// The tactic, if it has one alone.
     tactic: &'static str,
     name: &'static str,
 }
 
-static KNOWN: LazyLock<HashMap<String, Known>> = LazyLock::new(|| {
+static KNOWN: LazyLock<HashMap<String, Technique>> = LazyLock::new(|| {
     let mut known = HashMap::new();
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
         let mut fields = line.split('\t');
         let mut next = || fields.next().unwrap_or_default();
         let (id, tactic, name) = (next(), next(), next());
         for (sub, name) in fields.filter_map(|field| field.split_once(' ')) {
-            known.insert(format!("{id}{sub}"), Known { tactic, name });
+            known.insert(format!("{id}{sub}"), Technique { tactic, name });
         }
-        known.insert(id.to_owned(), Known { tactic, name });
+        known.insert(id.to_owned(), Technique { tactic, name });
     }
     known
 });

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
-use super::http::{Http, gzip, headers, secret};
-use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
+use super::http::{SinkHttpClient, gzip, headers, secret};
+use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, SinkEvent, shaped};
 use crate::domain::finding::printable;
 use crate::sinks::settings::{Format, SinkSettings};
 
@@ -18,7 +18,7 @@ const STREAM: &str = "logs-watchtower.incident-default";
 const LONGEST_REASON: usize = 300;
 
 pub(super) struct Elastic {
-    http: Http,
+    http: SinkHttpClient,
     headers: HeaderMap,
     format: Format,
     index: String,
@@ -26,7 +26,7 @@ pub(super) struct Elastic {
 
 impl Elastic {
     pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
-        let http = Http::open(settings, "/_bulk")?;
+        let http = SinkHttpClient::open(settings, "/_bulk")?;
         let mut headers = headers([
             ("content-type", "application/x-ndjson"),
             ("content-encoding", "gzip"),
@@ -60,7 +60,7 @@ impl Elastic {
 
 #[async_trait]
 impl Destination for Elastic {
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         let mut body = String::new();
         for sink_event in batch {
             let action = json!({ "create": { "_index": self.index, "_id": sink_event.id } });
@@ -73,26 +73,26 @@ impl Destination for Elastic {
             Err(outcome) => return outcome,
         };
         if answer.is_page() {
-            return Outcome::retry(format!("it is no _bulk API: {}", answer.why()));
+            return DeliveryOutcome::retry(format!("it is no _bulk API: {}", answer.why()));
         }
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let items = said["items"].as_array().map_or(&[][..], Vec::as_slice);
         if items.len() == batch.len() {
-            return Outcome::PerItem(items.iter().map(item).collect());
+            return DeliveryOutcome::PerItem(items.iter().map(item).collect());
         }
         // Proxies leave the items out (`filter_path`), and some the body.
         if said["errors"] == true || !said["error"].is_null() {
-            return Outcome::Retry {
+            return DeliveryOutcome::Retry {
                 why: answer.why(),
                 after: answer.after,
                 blame: Blame::Unclear,
             };
         }
-        Outcome::Delivered
+        DeliveryOutcome::Delivered
     }
 }
 
-fn item(item: &Value) -> Item {
+fn item(item: &Value) -> ItemOutcome {
     let item = &item["create"];
     let reason = || {
         let error = &item["error"];
@@ -106,11 +106,11 @@ fn item(item: &Value) -> Item {
     };
     match item["status"].as_u64() {
         // 409: there already, from the time before.
-        Some(200..=299 | 409) => Item::Taken,
+        Some(200..=299 | 409) => ItemOutcome::Taken,
         // A full cluster says 400, too.
-        Some(400 | 413) => Item::Not(Blame::Event, reason()),
-        Some(429 | 503) => Item::Not(Blame::Receiver, reason()),
-        _ => Item::Not(Blame::Unclear, reason()),
+        Some(400 | 413) => ItemOutcome::Not(Blame::Event, reason()),
+        Some(429 | 503) => ItemOutcome::Not(Blame::Receiver, reason()),
+        _ => ItemOutcome::Not(Blame::Unclear, reason()),
     }
 }
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::ocsf;
 use crate::domain::finding::Severity;
-use crate::domain::incident::{News, Status};
-use crate::record::store::Entry;
+use crate::domain::incident::{ChangeReason, Status};
+use crate::record::store::OutboxEntry;
 
 /// Event on its way to one sink.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct SinkEvent {
     pub title: String,
     pub severity: Severity,
     pub status: Status,
-    pub change: Change,
+    pub change: SinkEventKind,
     pub stream: String,
     /// Agents of the incident, in the order they reported it.
     pub agents: Vec<String>,
@@ -35,28 +35,28 @@ pub struct SinkEvent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    News(News),
+pub enum SinkEventKind {
+    Incident(ChangeReason),
     /// Events beyond the rate, as a number.
     Digest,
     /// Sample event of `sink test`.
     Test,
 }
 
-impl Change {
+impl SinkEventKind {
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::News(News::Opened) => "opened",
-            Self::News(News::Reopened) => "reopened",
-            Self::News(News::Returned) => "returned",
-            Self::News(News::SeverityRose) => "severity_rose",
-            Self::News(News::NewAgent) => "new_agent",
-            Self::News(News::NewEvidence) => "new_evidence",
-            Self::News(News::Status) => "status",
-            Self::News(News::Opinions) => "opinions",
-            Self::News(News::Verdict) => "verdict",
-            Self::News(News::Note) => "note",
-            Self::News(News::Repeated) => "repeated",
+            Self::Incident(ChangeReason::Opened) => "opened",
+            Self::Incident(ChangeReason::Reopened) => "reopened",
+            Self::Incident(ChangeReason::Returned) => "returned",
+            Self::Incident(ChangeReason::SeverityRose) => "severity_rose",
+            Self::Incident(ChangeReason::NewAgent) => "new_agent",
+            Self::Incident(ChangeReason::NewEvidence) => "new_evidence",
+            Self::Incident(ChangeReason::Status) => "status",
+            Self::Incident(ChangeReason::Opinions) => "opinions",
+            Self::Incident(ChangeReason::Verdict) => "verdict",
+            Self::Incident(ChangeReason::Note) => "note",
+            Self::Incident(ChangeReason::Repeated) => "repeated",
             Self::Digest => "digest",
             Self::Test => "test",
         }
@@ -64,7 +64,7 @@ impl Change {
 }
 
 impl SinkEvent {
-    pub fn of(entry: &Entry, fields: &BTreeMap<String, String>) -> Self {
+    pub fn of(entry: &OutboxEntry, fields: &BTreeMap<String, String>) -> Self {
         let incident = &entry.incident;
         Self {
             id: entry.id,
@@ -73,7 +73,7 @@ impl SinkEvent {
             title: incident.title.clone(),
             severity: incident.severity,
             status: incident.status,
-            change: Change::News(entry.news),
+            change: SinkEventKind::Incident(entry.news),
             stream: incident.stream.to_string(),
             agents: incident.agents.clone(),
             count: incident.count,
@@ -82,7 +82,8 @@ impl SinkEvent {
     }
 
     pub fn is_close(&self) -> bool {
-        self.change == Change::News(News::Status) && self.status == Status::Closed
+        self.change == SinkEventKind::Incident(ChangeReason::Status)
+            && self.status == Status::Closed
     }
 }
 
@@ -140,7 +141,7 @@ impl Digest {
             title,
             severity: self.worst,
             status: Status::New,
-            change: Change::Digest,
+            change: SinkEventKind::Digest,
             stream: String::new(),
             agents: Vec::new(),
             count: self.count,

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::domain::incident::News;
-use crate::record::store::Entry;
-use crate::sinks::settings::{Rate, SinkSettings, What};
+use crate::domain::incident::ChangeReason;
+use crate::record::store::OutboxEntry;
+use crate::sinks::settings::{DeliveryScope, Rate, SinkSettings};
 
-pub(super) fn is_wanted(entry: &Entry, settings: &SinkSettings) -> bool {
+pub(super) fn is_wanted(entry: &OutboxEntry, settings: &SinkSettings) -> bool {
     let incident = &entry.incident;
     let kind = match settings.what {
-        What::Incidents => entry.news.is_loud(),
-        What::Findings => true,
+        DeliveryScope::Incidents => entry.news.is_loud(),
+        DeliveryScope::Findings => true,
     };
     let agent = match &entry.finding {
         // Decisions count for every agent that took part.
@@ -21,7 +21,9 @@ pub(super) fn is_wanted(entry: &Entry, settings: &SinkSettings) -> bool {
         Some(finding) => is_among(&finding.agent, &settings.agents),
     };
     let severity = match (settings.what, &entry.finding) {
-        (What::Findings, Some(finding)) if entry.news == News::Repeated => finding.severity,
+        (DeliveryScope::Findings, Some(finding)) if entry.news == ChangeReason::Repeated => {
+            finding.severity
+        }
         _ => incident.severity,
     };
     kind && (agent || settings.agents.is_empty())

@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
 use url::Url;
 
-use super::{Blame, Outcome};
+use super::{Blame, DeliveryOutcome};
 use crate::base::http_client::{HttpClientBuilder, innermost_cause};
 use crate::base::retry_after::retry_after;
 use crate::base::tls::Identity;
@@ -22,18 +22,18 @@ const LARGEST_BODY: usize = 4 << 20;
 const LONGEST_DETAIL: usize = 300;
 
 #[derive(Clone)]
-pub(super) struct Http {
+pub(super) struct SinkHttpClient {
     client: Client,
     url: Url,
 }
 
-pub(super) struct Answer {
+pub(super) struct SinkResponse {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
     pub(super) after: Option<Duration>,
 }
 
-impl Http {
+impl SinkHttpClient {
     /// `path` is where under the address it is told; empty: the address
     /// itself.
     pub(super) fn open(settings: &SinkSettings, path: &str) -> Result<Self, String> {
@@ -74,7 +74,11 @@ impl Http {
         &self.url
     }
 
-    pub(super) async fn post(&self, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, Outcome> {
+    pub(super) async fn post(
+        &self,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<SinkResponse, DeliveryOutcome> {
         self.post_to(self.url.clone(), headers, body).await
     }
 
@@ -83,12 +87,12 @@ impl Http {
         url: Url,
         headers: HeaderMap,
         body: Vec<u8>,
-    ) -> Result<Answer, Outcome> {
+    ) -> Result<SinkResponse, DeliveryOutcome> {
         let request = self.client.post(url).headers(headers).body(body);
         let mut response = request
             .send()
             .await
-            .map_err(|error| Outcome::retry(format!("out of reach: {}", reason(error))))?;
+            .map_err(|error| DeliveryOutcome::retry(format!("out of reach: {}", reason(error))))?;
         let after = retry_after(response.headers());
         let status = response.status();
         let mut body = Vec::new();
@@ -98,14 +102,14 @@ impl Http {
                 Ok(_) => break,
                 // A success that breaks off may be one or not.
                 Err(error) => {
-                    return Err(Outcome::retry(format!(
+                    return Err(DeliveryOutcome::retry(format!(
                         "response truncated: {}",
                         reason(error)
                     )));
                 }
             }
         }
-        Ok(Answer {
+        Ok(SinkResponse {
             status,
             body,
             after,
@@ -113,11 +117,11 @@ impl Http {
     }
 }
 
-impl Answer {
+impl SinkResponse {
     /// The usual meaning of a status (RFC 9110).
-    pub(super) fn outcome(self) -> Outcome {
+    pub(super) fn outcome(self) -> DeliveryOutcome {
         if self.status.is_success() {
-            return Outcome::Delivered;
+            return DeliveryOutcome::Delivered;
         }
         let why = self.why();
         let (why, blame) = match self.status.as_u16() {
@@ -132,7 +136,7 @@ impl Answer {
             502 | 504 => (why, Blame::Silence),
             _ => (why, Blame::Unclear),
         };
-        Outcome::Retry {
+        DeliveryOutcome::Retry {
             why,
             after: self.after,
             blame,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::{Destination, Outcome, SinkEvent, shaped};
+use super::{DeliveryOutcome, Destination, SinkEvent, shaped};
 use crate::base::sync::Locked as _;
 use crate::record::LineFile;
 use crate::record::settings::LogSettings;
@@ -51,7 +51,7 @@ impl Jsonl {
 
 #[async_trait]
 impl Destination for Jsonl {
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         let mut lines = Vec::with_capacity(batch.len() * 2048);
         for sink_event in batch {
             lines.extend_from_slice(shaped(sink_event, self.format).to_string().as_bytes());
@@ -64,11 +64,11 @@ impl Destination for Jsonl {
         };
         let written = tokio::task::spawn_blocking(write).await;
         match written {
-            Ok(Ok(())) => Outcome::Delivered,
+            Ok(Ok(())) => DeliveryOutcome::Delivered,
             Ok(Err(error)) => {
-                Outcome::retry(format!("failed to write {}: {error}", self.path.display()))
+                DeliveryOutcome::retry(format!("failed to write {}: {error}", self.path.display()))
             }
-            Err(error) => Outcome::retry(format!("failed to write: {error}")),
+            Err(error) => DeliveryOutcome::retry(format!("failed to write: {error}")),
         }
     }
 }

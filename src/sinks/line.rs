@@ -29,36 +29,40 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Time to read why the other side closed, when writing fails.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-pub(super) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
 /// Ends with its connection, or when it is dropped and all is written.
-pub(super) struct Line {
+pub(super) struct SyslogConnection {
     frames: UnboundedSender<Bytes>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<SendProgress>,
     heard: u64,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Progress {
+struct SendProgress {
     taken: u64,
-    end: Option<End>,
+    end: Option<SyslogDisconnect>,
 }
 
 /// Why a connection is no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct SyslogDisconnect {
     pub(super) why: String,
     /// The other side had not read all it was sent.
     pub(super) is_reset: bool,
 }
 
-impl Line {
+impl SyslogConnection {
     /// `stream` goes over what `gauge` measures. Without any progress for
     /// `patience` it counts as broken.
-    pub(super) fn start(stream: Box<dyn Pipe>, gauge: Gauge, patience: Duration) -> Self {
+    pub(super) fn start(
+        stream: Box<dyn ByteStream>,
+        gauge: SocketMeter,
+        patience: Duration,
+    ) -> Self {
         let (frames, waiting) = mpsc::unbounded_channel();
-        let (progress, heard) = watch::channel(Progress::default());
+        let (progress, heard) = watch::channel(SendProgress::default());
         tokio::spawn(carry(stream, gauge, waiting, progress, patience));
         Self {
             frames,
@@ -77,13 +81,13 @@ impl Line {
     }
 
     /// Waits for more pieces to count as taken, or for the end of the connection.
-    pub(super) async fn news(&mut self) -> (u64, Option<End>) {
+    pub(super) async fn news(&mut self) -> (u64, Option<SyslogDisconnect>) {
         let heard = self.heard;
-        let news = |progress: &Progress| progress.taken > heard || progress.end.is_some();
+        let news = |progress: &SendProgress| progress.taken > heard || progress.end.is_some();
         let progress = self.progress.wait_for(news).await.map(|now| now.clone());
-        let progress = progress.unwrap_or_else(|_| Progress {
+        let progress = progress.unwrap_or_else(|_| SendProgress {
             taken: heard,
-            end: Some(End {
+            end: Some(SyslogDisconnect {
                 why: "the server shuts down".to_owned(),
                 is_reset: false,
             }),
@@ -94,17 +98,17 @@ impl Line {
 }
 
 /// Progress of one piece that is sent.
-enum Step {
+enum WriteStep {
     Begun,
     /// All of it is in the kernel's hands; how many bytes were by then.
     Written(u64),
 }
 
 async fn carry(
-    stream: Box<dyn Pipe>,
-    gauge: Gauge,
+    stream: Box<dyn ByteStream>,
+    gauge: SocketMeter,
     mut waiting: UnboundedReceiver<Bytes>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<SendProgress>,
     patience: Duration,
 ) {
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -112,10 +116,10 @@ async fn carry(
     let counter = Arc::clone(&gauge.written);
     let write = async move {
         while let Some(frames) = waiting.recv().await {
-            drop(steps.send(Step::Begun));
+            drop(steps.send(WriteStep::Begun));
             writer.write_all(&frames).await?;
             writer.flush().await?;
-            drop(steps.send(Step::Written(counter.load(Ordering::Relaxed))));
+            drop(steps.send(WriteStep::Written(counter.load(Ordering::Relaxed))));
         }
         writer.shutdown().await
     };
@@ -149,11 +153,11 @@ async fn carry(
 
 /// Tells what counts as taken; returns when nothing moves any more.
 async fn follow(
-    gauge: &Gauge,
-    mut steps: UnboundedReceiver<Step>,
-    progress: &watch::Sender<Progress>,
+    gauge: &SocketMeter,
+    mut steps: UnboundedReceiver<WriteStep>,
+    progress: &watch::Sender<SendProgress>,
     patience: Duration,
-) -> End {
+) -> SyslogDisconnect {
     let (mut begun, mut taken) = (0_u64, 0_u64);
     let mut written = VecDeque::new();
     let mut acknowledged = VecDeque::new();
@@ -170,8 +174,8 @@ async fn follow(
         let mut next = step;
         while let Some(step) = next {
             match step {
-                Step::Begun => begun += 1,
-                Step::Written(bytes) => written.push_back(bytes),
+                WriteStep::Begun => begun += 1,
+                WriteStep::Written(bytes) => written.push_back(bytes),
             }
             next = steps.try_recv().ok();
         }
@@ -203,16 +207,16 @@ async fn follow(
     }
 }
 
-fn end(why: &str) -> End {
-    End {
+fn end(why: &str) -> SyslogDisconnect {
+    SyslogDisconnect {
         why: why.to_owned(),
         is_reset: false,
     }
 }
 
-fn broke(error: &io::Error) -> End {
+fn broke(error: &io::Error) -> SyslogDisconnect {
     use io::ErrorKind::{BrokenPipe, ConnectionReset};
-    End {
+    SyslogDisconnect {
         why: error.to_string(),
         is_reset: matches!(error.kind(), BrokenPipe | ConnectionReset),
     }
@@ -220,19 +224,19 @@ fn broke(error: &io::Error) -> End {
 
 /// Counts what goes into a connection, and what of it the other side's kernel
 /// has acknowledged.
-pub(super) struct Gauge {
+pub(super) struct SocketMeter {
     socket: OwnedFd,
     written: Arc<AtomicU64>,
 }
 
-impl Gauge {
-    pub(super) fn of(stream: TcpStream) -> io::Result<(Counted, Self)> {
+impl SocketMeter {
+    pub(super) fn of(stream: TcpStream) -> io::Result<(CountedTcpStream, Self)> {
         let written = Arc::new(AtomicU64::new(0));
         let gauge = Self {
             socket: stream.as_fd().try_clone_to_owned()?,
             written: Arc::clone(&written),
         };
-        Ok((Counted { stream, written }, gauge))
+        Ok((CountedTcpStream { stream, written }, gauge))
     }
 
     fn acknowledged(&self) -> io::Result<u64> {
@@ -250,12 +254,12 @@ impl Gauge {
     }
 }
 
-pub(super) struct Counted {
+pub(super) struct CountedTcpStream {
     stream: TcpStream,
     written: Arc<AtomicU64>,
 }
 
-impl Counted {
+impl CountedTcpStream {
     fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.written.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -264,7 +268,7 @@ impl Counted {
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedTcpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -274,7 +278,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedTcpStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

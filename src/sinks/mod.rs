@@ -3,7 +3,7 @@
 //! The [runner](runner) is the same for all: it reads events from the store,
 //! at its sink's own cursor, filters, batches, retries, counts, and puts what
 //! the receiver will never take among the dead letters. A destination only
-//! encodes a batch, hands it over and reports the result ([`Outcome`]). The
+//! encodes a batch, hands it over and reports the result ([`DeliveryOutcome`]). The
 //! spool is the store: nothing is lost in a crash or a week's outage, every
 //! event is delivered at least once and in order, and an event delivered twice
 //! has the same id twice.
@@ -59,7 +59,7 @@ use runner::Runner;
 
 /// Result of delivering a batch.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum DeliveryOutcome {
     Delivered,
     /// Handed over under that number; [`Destination::settled`] tells what
     /// became of it.
@@ -67,7 +67,7 @@ pub(crate) enum Outcome {
     /// Not tried: what was sent before has just been lost and goes first.
     NotYet,
     /// Results, one for each event of the batch.
-    PerItem(Vec<Item>),
+    PerItem(Vec<ItemOutcome>),
     /// Not now; why, when the other side wishes to be asked again, and what is
     /// likely to be at fault.
     Retry {
@@ -91,7 +91,7 @@ pub(crate) enum Blame {
     Event,
 }
 
-impl Outcome {
+impl DeliveryOutcome {
     fn retry(why: impl Into<String>) -> Self {
         Self::Retry {
             why: why.into(),
@@ -103,14 +103,14 @@ impl Outcome {
 
 /// Result of delivering one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Item {
+pub(crate) enum ItemOutcome {
     Taken,
     /// As is known here.
-    Never(String),
+    Permanent(String),
     Not(Blame, String),
 }
 
-/// Fate of batches that were [`Outcome::Sent`].
+/// Fate of batches that were [`DeliveryOutcome::Sent`].
 #[derive(Debug)]
 pub(crate) enum Settled {
     Taken(Vec<u64>),
@@ -132,7 +132,7 @@ pub(crate) trait Destination: Send + Sync {
         usize::MAX
     }
 
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome;
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome;
 
     /// Waits until more is known of batches that were sent.
     async fn settled(&mut self) -> Settled {
@@ -142,7 +142,7 @@ pub(crate) trait Destination: Send + Sync {
 
 /// Why a sink can't be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum SinkOpenError {
     #[error("sinks.{sink}: {why}")]
     Sink { sink: String, why: String },
     #[error(transparent)]
@@ -163,7 +163,7 @@ impl Sinks {
         findings: &Record,
         board: &SinkBoard,
         metrics: &Arc<SinkMetrics>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, SinkOpenError> {
         let mut runners = Vec::new();
         // Sinks that are off get nothing of this time when they come back.
         let on = |cursor: &String| {
@@ -182,7 +182,7 @@ impl Sinks {
                 tracing::info!(sink = name, "sink disabled: no address");
                 continue;
             }
-            let destination = destination(settings).map_err(|why| OpenError::Sink {
+            let destination = destination(settings).map_err(|why| SinkOpenError::Sink {
                 sink: name.clone(),
                 why,
             })?;

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
+use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
 use crate::base::tls::{Connector, Identity};
@@ -38,12 +38,12 @@ pub(super) struct Nats {
     must_be_stored: bool,
     client: Option<Client>,
     /// Presence of a stream that takes the subject.
-    stream: Stream,
-    refusals: Refusals,
+    stream: JetStreamState,
+    refusals: DeniedPermissions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stream {
+enum JetStreamState {
     /// To be asked.
     Unknown,
     There,
@@ -57,9 +57,9 @@ enum Stream {
 
 /// Permissions the server denied.
 #[derive(Clone, Default)]
-struct Refusals(Arc<Mutex<Vec<String>>>);
+struct DeniedPermissions(Arc<Mutex<Vec<String>>>);
 
-impl Refusals {
+impl DeniedPermissions {
     fn hear(&self, event: &Event) {
         if let Event::ServerError(ServerError::Other(why)) = event {
             let mut all = self.all();
@@ -118,8 +118,8 @@ impl Nats {
             format: settings.format,
             must_be_stored: settings.acknowledge,
             client: None,
-            stream: Stream::Unknown,
-            refusals: Refusals::default(),
+            stream: JetStreamState::Unknown,
+            refusals: DeniedPermissions::default(),
         })
     }
 
@@ -148,41 +148,51 @@ impl Nats {
         client.map_err(|error| format!("failed to connect: {error}"))
     }
 
-    async fn publish(&mut self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<Item>, String> {
+    async fn publish(
+        &mut self,
+        client: &Client,
+        batch: &[SinkEvent],
+    ) -> Result<Vec<ItemOutcome>, String> {
         let context = jetstream::new(client.clone());
         // Acknowledgements show if there is a stream, where one is required.
-        let ask = matches!(self.stream, Stream::Unknown | Stream::Nowhere);
+        let ask = matches!(
+            self.stream,
+            JetStreamState::Unknown | JetStreamState::Nowhere
+        );
         self.refusals.forget();
         if ask && !self.must_be_stored {
             let known = tokio::time::timeout(LOOK_UP, look_up(&context, &self.subject)).await;
-            self.stream = known.unwrap_or(Stream::Untold);
+            self.stream = known.unwrap_or(JetStreamState::Untold);
             let deaf = self.refusals.about("for subscription");
-            if self.stream == Stream::Untold && deaf.is_some() {
-                self.stream = Stream::Unheard;
+            if self.stream == JetStreamState::Untold && deaf.is_some() {
+                self.stream = JetStreamState::Unheard;
             }
         }
         let told = self.stream;
         // To be asked again should this fail, or be dropped.
-        self.stream = Stream::Unknown;
+        self.stream = JetStreamState::Unknown;
         let items = match told {
-            Stream::Nowhere | Stream::Unheard => self.tell(client, batch).await?,
-            Stream::Unknown | Stream::There | Stream::Untold => self.store(&context, batch).await,
+            JetStreamState::Nowhere | JetStreamState::Unheard => self.tell(client, batch).await?,
+            JetStreamState::Unknown | JetStreamState::There | JetStreamState::Untold => {
+                self.store(&context, batch).await
+            }
         };
-        let taken = |item: &Item| matches!(item, Item::Taken | Item::Never(_));
+        let taken =
+            |item: &ItemOutcome| matches!(item, ItemOutcome::Taken | ItemOutcome::Permanent(_));
         if items.iter().all(taken) {
             self.stream = told;
             return Ok(items);
         }
         let refused = self.refused();
         let hint = match told {
-            Stream::Untold => {
+            JetStreamState::Untold => {
                 "; if no stream takes the subject allow $JS.API.STREAM.NAMES, so that it can be asked"
             }
             _ => "",
         };
         let explained = items.into_iter().map(|item| match (item, &refused) {
-            (Item::Not(..), Some(why)) => Item::Not(Blame::Receiver, why.clone()),
-            (Item::Not(blame, why), None) => Item::Not(blame, format!("{why}{hint}")),
+            (ItemOutcome::Not(..), Some(why)) => ItemOutcome::Not(Blame::Receiver, why.clone()),
+            (ItemOutcome::Not(blame, why), None) => ItemOutcome::Not(blame, format!("{why}{hint}")),
             (other, _) => other,
         });
         Ok(explained.collect())
@@ -202,7 +212,7 @@ impl Nats {
     }
 
     /// To a stream, which acknowledges each.
-    async fn store(&self, context: &Context, batch: &[SinkEvent]) -> Vec<Item> {
+    async fn store(&self, context: &Context, batch: &[SinkEvent]) -> Vec<ItemOutcome> {
         let mut sent = Vec::with_capacity(batch.len());
         for sink_event in batch {
             let (headers, body) = self.message(sink_event);
@@ -212,45 +222,45 @@ impl Nats {
         // Messages that are too large fail before they are sent; the others go.
         let answers = join_all(sent.into_iter().map(|sent| async move { sent?.await })).await;
         let items = answers.into_iter().map(|answer| match answer {
-            Ok(_) => Item::Taken,
+            Ok(_) => ItemOutcome::Taken,
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 match self.must_be_stored {
-                    true => Item::Not(
+                    true => ItemOutcome::Not(
                         Blame::Receiver,
                         format!("no JetStream stream takes {}", self.subject),
                     ),
                     // Nor does anybody listen: so said the server.
-                    false => Item::Taken,
+                    false => ItemOutcome::Taken,
                 }
             }
             Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                Item::Never(error.to_string())
+                ItemOutcome::Permanent(error.to_string())
             }
-            Err(error) => Item::Not(Blame::Silence, error.to_string()),
+            Err(error) => ItemOutcome::Not(Blame::Silence, error.to_string()),
         });
         items.collect()
     }
 
     /// To whoever listens.
-    async fn tell(&self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<Item>, String> {
+    async fn tell(&self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<ItemOutcome>, String> {
         self.refusals.forget();
         let mut items = Vec::with_capacity(batch.len());
         for sink_event in batch {
             let (headers, body) = self.message(sink_event);
             let sent = client.publish_with_headers(self.subject.clone(), headers, body);
             items.push(match sent.await {
-                Ok(()) => Item::Taken,
+                Ok(()) => ItemOutcome::Taken,
                 Err(error) if error.kind() == SendErrorKind::MaxPayloadExceeded => {
-                    Item::Never(error.to_string())
+                    ItemOutcome::Permanent(error.to_string())
                 }
-                Err(error) => Item::Not(Blame::Silence, error.to_string()),
+                Err(error) => ItemOutcome::Not(Blame::Silence, error.to_string()),
             });
         }
         self.round_trip(client).await?;
         if let Some(why) = self.refused() {
             for item in &mut items {
-                if *item == Item::Taken {
-                    *item = Item::Not(Blame::Receiver, why.clone());
+                if *item == ItemOutcome::Taken {
+                    *item = ItemOutcome::Not(Blame::Receiver, why.clone());
                 }
             }
         }
@@ -287,7 +297,7 @@ impl Nats {
     }
 }
 
-async fn look_up(context: &Context, subject: &str) -> Stream {
+async fn look_up(context: &Context, subject: &str) -> JetStreamState {
     let question = json!({ "subject": subject });
     let said: Result<Value, _> = context.request("STREAM.NAMES", &question).await;
     match said {
@@ -297,16 +307,16 @@ async fn look_up(context: &Context, subject: &str) -> Stream {
                 &said["error"]["code"],
                 names.is_some_and(|names| !names.is_empty()),
             ) {
-                (Value::Null, true) => Stream::There,
-                (Value::Null, false) => Stream::Nowhere,
+                (Value::Null, true) => JetStreamState::There,
+                (Value::Null, false) => JetStreamState::Nowhere,
                 // JetStream is off for us.
-                (code, _) if *code == 503 => Stream::Nowhere,
-                _ => Stream::Untold,
+                (code, _) if *code == 503 => JetStreamState::Nowhere,
+                _ => JetStreamState::Untold,
             }
         }
         // Nobody is there to ask.
-        Err(error) if error.kind() == RequestErrorKind::NoResponders => Stream::Nowhere,
-        Err(_) => Stream::Untold,
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => JetStreamState::Nowhere,
+        Err(_) => JetStreamState::Untold,
     }
 }
 
@@ -321,20 +331,20 @@ fn decoded(text: &str) -> String {
 
 #[async_trait]
 impl Destination for Nats {
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         let client = match self.client.take() {
             Some(client) => client,
             None => match self.connect().await {
                 Ok(client) => client,
-                Err(why) => return Outcome::retry(why),
+                Err(why) => return DeliveryOutcome::retry(why),
             },
         };
         match self.publish(&client, batch).await {
             Ok(items) => {
                 self.client = Some(client);
-                Outcome::PerItem(items)
+                DeliveryOutcome::PerItem(items)
             }
-            Err(why) => Outcome::retry(why),
+            Err(why) => DeliveryOutcome::retry(why),
         }
     }
 }

@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::attack::attack;
 use crate::domain::finding::{Finding, Severity, printable};
-use crate::domain::incident::{EntityKind, Incident, News, Status};
-use crate::record::store::Entry;
+use crate::domain::incident::{ChangeReason, EntityKind, Incident, Status};
+use crate::record::store::OutboxEntry;
 
 pub(super) const VERSION: &str = "1.8.0";
 const CLASS: u64 = 2004;
 
-pub(super) fn event(entry: &Entry, fields: &BTreeMap<String, String>) -> Value {
+pub(super) fn event(entry: &OutboxEntry, fields: &BTreeMap<String, String>) -> Value {
     let incident = &entry.incident;
     let activity = activity(entry.news, incident.status);
     let mut event = head(activity, incident.severity, entry.at, entry.id);
@@ -153,7 +153,7 @@ fn head(
     }
 }
 
-fn info(entry: &Entry) -> Value {
+fn info(entry: &OutboxEntry) -> Value {
     let incident = &entry.incident;
     let mut info = json!({
         "uid": incident.id,
@@ -237,10 +237,10 @@ fn hashes(text: &str) -> impl Iterator<Item = String> {
         .map(str::to_ascii_lowercase)
 }
 
-fn activity(news: News, status: Status) -> (u64, &'static str) {
+fn activity(news: ChangeReason, status: Status) -> (u64, &'static str) {
     match (news, status) {
-        (News::Opened, _) => (1, "Create"),
-        (News::Status, Status::Closed) => (3, "Close"),
+        (ChangeReason::Opened, _) => (1, "Create"),
+        (ChangeReason::Status, Status::Closed) => (3, "Close"),
         _ => (2, "Update"),
     }
 }

@@ -11,13 +11,13 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
-use super::http::{Http, gzip, headers, secret};
-use super::{Destination, Item, Outcome, SinkEvent};
+use super::http::{SinkHttpClient, gzip, headers, secret};
+use super::{DeliveryOutcome, Destination, ItemOutcome, SinkEvent};
 use crate::domain::finding::{Severity, printable};
 use crate::sinks::settings::SinkSettings;
 
 pub(super) struct Otlp {
-    http: Http,
+    http: SinkHttpClient,
     headers: HeaderMap,
 }
 
@@ -34,7 +34,7 @@ impl Otlp {
             );
         }
         Ok(Self {
-            http: Http::open(settings, "/v1/logs")?,
+            http: SinkHttpClient::open(settings, "/v1/logs")?,
             headers,
         })
     }
@@ -42,7 +42,7 @@ impl Otlp {
 
 #[async_trait]
 impl Destination for Otlp {
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         let body = request(batch).encode_to_vec();
         let answer = match self.http.post(self.headers.clone(), gzip(&body)).await {
             Ok(answer) if answer.status.is_success() => answer,
@@ -50,7 +50,7 @@ impl Destination for Otlp {
             Err(outcome) => return outcome,
         };
         if answer.is_page() {
-            return Outcome::retry(format!("it is no OTLP receiver: {}", answer.why()));
+            return DeliveryOutcome::retry(format!("it is no OTLP receiver: {}", answer.why()));
         }
         let said = said(&answer.body);
         match said.partial_success {
@@ -62,9 +62,9 @@ impl Destination for Otlp {
                     batch.len(),
                     printable(&partial.error_message)
                 );
-                Outcome::PerItem(vec![Item::Never(why); batch.len()])
+                DeliveryOutcome::PerItem(vec![ItemOutcome::Permanent(why); batch.len()])
             }
-            _ => Outcome::Delivered,
+            _ => DeliveryOutcome::Delivered,
         }
     }
 }

@@ -6,18 +6,18 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use super::ecs::quotes;
-use super::http::{Http, headers};
-use super::{Destination, Outcome, SinkEvent};
+use super::http::{SinkHttpClient, headers};
+use super::{DeliveryOutcome, Destination, SinkEvent};
 use crate::base::secret::Secret;
 use crate::domain::finding::{Severity, printable};
-use crate::domain::incident::{News, Status};
-use crate::sinks::event::Change;
+use crate::domain::incident::{ChangeReason, Status};
+use crate::sinks::event::SinkEventKind;
 use crate::sinks::settings::SinkSettings;
 
 const LONGEST_SUMMARY: usize = 1024;
 
 pub(super) struct Pagerduty {
-    http: Http,
+    http: SinkHttpClient,
     headers: HeaderMap,
     routing_key: Secret,
 }
@@ -26,7 +26,7 @@ impl Pagerduty {
     pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
         let key = settings.token.clone();
         Ok(Self {
-            http: Http::open(settings, "/v2/enqueue")?,
+            http: SinkHttpClient::open(settings, "/v2/enqueue")?,
             headers: headers([("content-type", "application/json")]),
             routing_key: key
                 .ok_or("its routing key is missing: set WATCHTOWER_SINK_<NAME>_TOKEN")?,
@@ -81,7 +81,7 @@ impl Pagerduty {
 
 /// Event action for PagerDuty; `None` for a repeat of a closed incident.
 fn action(sink_event: &SinkEvent) -> Option<&'static str> {
-    let decided = sink_event.change == Change::News(News::Status);
+    let decided = sink_event.change == SinkEventKind::Incident(ChangeReason::Status);
     match sink_event.status {
         Status::Closed => decided.then_some("resolve"),
         Status::Acknowledged if decided => Some("acknowledge"),
@@ -96,7 +96,7 @@ impl Destination for Pagerduty {
         1
     }
 
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         for sink_event in batch {
             let Some(action) = action(sink_event) else {
                 continue;
@@ -104,12 +104,12 @@ impl Destination for Pagerduty {
             let body = self.event(sink_event, action).to_string().into_bytes();
             match self.http.post(self.headers.clone(), body).await {
                 Ok(answer) => match answer.outcome() {
-                    Outcome::Delivered => {}
+                    DeliveryOutcome::Delivered => {}
                     other => return other,
                 },
                 Err(outcome) => return outcome,
             }
         }
-        Outcome::Delivered
+        DeliveryOutcome::Delivered
     }
 }

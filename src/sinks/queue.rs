@@ -28,7 +28,7 @@ const TRIES_UNCLEAR: u32 = 4;
 
 /// Event that is not delivered yet.
 #[derive(Debug, Clone)]
-pub(super) struct Waiting {
+pub(super) struct PendingEvent {
     pub(super) sink_event: SinkEvent,
     /// Where the cursor stays until it is; nowhere for one that is sent again.
     pub(super) before: Option<u64>,
@@ -36,9 +36,9 @@ pub(super) struct Waiting {
 
 /// Events that are sent at once.
 #[derive(Debug)]
-struct Part {
+struct QueuedBatch {
     id: u64,
-    events: Vec<Waiting>,
+    events: Vec<PendingEvent>,
     failures: u32,
     /// Failures among those while others were taken.
     strikes: u32,
@@ -57,7 +57,7 @@ struct Part {
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    parts: VecDeque<Part>,
+    parts: VecDeque<QueuedBatch>,
     ids: u64,
     turns: u64,
     /// Successes so far.
@@ -80,14 +80,14 @@ pub(super) enum Next {
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, events: Vec<Waiting>) {
+    pub(super) fn push(&mut self, events: Vec<PendingEvent>) {
         let part = self.part(events);
         self.parts.push_back(part);
     }
 
-    fn part(&mut self, events: Vec<Waiting>) -> Part {
+    fn part(&mut self, events: Vec<PendingEvent>) -> QueuedBatch {
         self.ids += 1;
-        Part {
+        QueuedBatch {
             id: self.ids,
             events,
             failures: 0,
@@ -133,8 +133,9 @@ impl Queue {
         tickets: &[u64],
         blame: Blame,
         now: Instant,
-    ) -> Option<Option<Waiting>> {
-        let is_lost = |part: &Part| part.ticket.is_some_and(|known| tickets.contains(&known));
+    ) -> Option<Option<PendingEvent>> {
+        let is_lost =
+            |part: &QueuedBatch| part.ticket.is_some_and(|known| tickets.contains(&known));
         let first = self.parts.iter().position(is_lost)?;
         for part in &mut self.parts {
             if is_lost(part) {
@@ -198,7 +199,8 @@ impl Queue {
             if part.ticket.is_some() {
                 continue;
             }
-            let is_blocked = |waiting: &Waiting| blocked.contains(&waiting.sink_event.incident);
+            let is_blocked =
+                |waiting: &PendingEvent| blocked.contains(&waiting.sink_event.incident);
             if part.failures > 0 {
                 if !part.events.iter().any(is_blocked) {
                     match part.due.filter(|due| *due > now) {
@@ -256,7 +258,7 @@ impl Queue {
         let doubt = self.doubt.take()?;
         let at = self.parts.iter().position(|part| part.id == doubt)?;
         let incident = self.parts[at].events.first()?.sink_event.incident;
-        let is_other = |part: &Part| {
+        let is_other = |part: &QueuedBatch| {
             let mut events = part.events.iter();
             part.id != doubt && events.any(|waiting| waiting.sink_event.incident != incident)
         };
@@ -275,7 +277,7 @@ impl Queue {
     }
 
     /// The part was taken; what of the others is given up for it.
-    pub(super) fn taken(&mut self, index: usize) -> Option<Waiting> {
+    pub(super) fn taken(&mut self, index: usize) -> Option<PendingEvent> {
         self.succeeded();
         let part = self.parts.remove(index)?;
         let probed = part.probes?;
@@ -298,7 +300,7 @@ impl Queue {
         fates: Vec<Option<Blame>>,
         any_taken: bool,
         now: Instant,
-    ) -> Vec<Waiting> {
+    ) -> Vec<PendingEvent> {
         if any_taken {
             self.succeeded();
         }
@@ -339,7 +341,12 @@ impl Queue {
     }
 
     /// The part was not taken; the event that is given up for it.
-    pub(super) fn failed(&mut self, index: usize, blame: Blame, now: Instant) -> Option<Waiting> {
+    pub(super) fn failed(
+        &mut self,
+        index: usize,
+        blame: Blame,
+        now: Instant,
+    ) -> Option<PendingEvent> {
         let taken = self.taken;
         let part = self.parts.get_mut(index)?;
         let others_taken = taken > part.taken;

@@ -16,12 +16,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::queue::{Next, Queue, Waiting};
-use super::{Blame, Destination, Item, Outcome, Settled};
+use super::queue::{Next, PendingEvent, Queue};
+use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, Settled};
 use crate::base::backoff::Backoff;
 use crate::domain::sink_status::SinkBoard;
-use crate::record::store::{CursorAdvance, DeadLetter, DeadLetterRemoval, Entry, Readers, Refusal};
-use crate::record::{Event, Record};
+use crate::record::store::{
+    CursorAdvance, DeadLetter, DeadLetterRemoval, OutboxEntry, Readers, WriteRefusal,
+};
+use crate::record::{Record, RecordEvent};
 use crate::sinks::event::{Digest, SinkEvent};
 use crate::sinks::filter::{Limit, is_wanted};
 use crate::sinks::metrics::SinkMetrics;
@@ -48,7 +50,7 @@ pub(super) struct Runner {
     /// As the store has it.
     told: u64,
     limit: Option<Limit>,
-    held: Option<Held>,
+    held: Option<HeldEvents>,
     queue: Queue,
     /// News of batches under way, to be dealt with.
     settled: Option<Settled>,
@@ -62,7 +64,7 @@ pub(super) struct Runner {
 }
 
 /// Events beyond the limit, until they are told as a number.
-struct Held {
+struct HeldEvents {
     digest: Digest,
     /// The event before the first of them.
     after: u64,
@@ -75,7 +77,7 @@ impl fmt::Debug for Runner {
 }
 
 /// Next step.
-enum Step {
+enum RunnerStep {
     On,
     /// Until then, or until something happens.
     Wait(Option<Instant>),
@@ -118,8 +120,8 @@ impl Runner {
         while !shutdown.is_cancelled() {
             asked.borrow_and_update();
             match self.step(&findings, &shutdown).await {
-                Ok(Step::On) => {}
-                Ok(Step::Wait(until)) => {
+                Ok(RunnerStep::On) => {}
+                Ok(RunnerStep::Wait(until)) => {
                     let until = [until, self.digest_due()].into_iter().flatten().min();
                     tokio::select! {
                         settled = self.destination.settled() => self.settled = Some(settled),
@@ -128,7 +130,7 @@ impl Runner {
                         () = shutdown.cancelled() => {}
                     }
                 }
-                Ok(Step::Ended) => return,
+                Ok(RunnerStep::Ended) => return,
                 Err(error) => {
                     let sink = &self.settings.name;
                     tracing::warn!(sink, %error, "sink waiting for the database");
@@ -161,7 +163,7 @@ impl Runner {
                 self.note(settled, findings).await?;
                 self.note_told(findings).await?;
             }
-            Ok::<_, Refusal>(())
+            Ok::<_, WriteRefusal>(())
         };
         // Deliveries not settled by then are repeated after the next start.
         drop(tokio::time::timeout(LAST, last).await);
@@ -172,7 +174,7 @@ impl Runner {
         &mut self,
         findings: &Record,
         shutdown: &CancellationToken,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<RunnerStep, WriteRefusal> {
         self.hear(findings).await?;
         self.send_again(findings).await?;
         let mut more = false;
@@ -195,14 +197,14 @@ impl Runner {
             Next::Try(index) => {
                 let sink_events = self.queue.sink_events(index);
                 let Some(outcome) = self.deliver(&sink_events, shutdown).await else {
-                    return Ok(Step::Ended);
+                    return Ok(RunnerStep::Ended);
                 };
                 self.settle(index, sink_events, outcome, findings).await?;
-                Step::On
+                RunnerStep::On
             }
-            Next::WaitUntil(until) => Step::Wait(Some(until)),
-            Next::Nothing if more => Step::On,
-            Next::Nothing => Step::Wait(None),
+            Next::WaitUntil(until) => RunnerStep::Wait(Some(until)),
+            Next::Nothing if more => RunnerStep::On,
+            Next::Nothing => RunnerStep::Wait(None),
         };
         self.note_told(findings).await?;
         self.show_lag(findings).await?;
@@ -210,7 +212,7 @@ impl Runner {
     }
 
     /// Deals with all that is known by now of batches under way.
-    async fn hear(&mut self, findings: &Record) -> Result<(), Refusal> {
+    async fn hear(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
         loop {
             let settled = match self.settled.take() {
                 Some(settled) => Some(settled),
@@ -223,13 +225,13 @@ impl Runner {
         }
     }
 
-    async fn note(&mut self, settled: Settled, findings: &Record) -> Result<(), Refusal> {
+    async fn note(&mut self, settled: Settled, findings: &Record) -> Result<(), WriteRefusal> {
         match settled {
             Settled::Taken(tickets) => {
                 for ticket in tickets {
                     if let Some(index) = self.queue.ticket(ticket) {
                         let sink_events = self.queue.sink_events(index);
-                        self.settle(index, sink_events, Outcome::Delivered, findings)
+                        self.settle(index, sink_events, DeliveryOutcome::Delivered, findings)
                             .await?;
                     }
                 }
@@ -255,7 +257,7 @@ impl Runner {
     }
 
     /// Queues the dead letters that somebody asked to send again.
-    async fn send_again(&mut self, findings: &Record) -> Result<(), Refusal> {
+    async fn send_again(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
         for event in self.board.take_asked(&self.settings.name) {
             if self.queue.holds(event) {
                 continue;
@@ -264,7 +266,7 @@ impl Runner {
             if let Some(entry) = again {
                 let sink_event = SinkEvent::of(&entry, &self.settings.fields);
                 self.again.insert(event);
-                self.queue.push(vec![Waiting {
+                self.queue.push(vec![PendingEvent {
                     sink_event,
                     before: None,
                 }]);
@@ -273,7 +275,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn note_told(&mut self, findings: &Record) -> Result<(), Refusal> {
+    async fn note_told(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
         let held = self.held.as_ref().map(|held| held.after);
         let told = [self.queue.floor(), held].into_iter().flatten().min();
         let told = told.unwrap_or(self.read).max(self.told);
@@ -289,7 +291,7 @@ impl Runner {
     }
 
     /// Reports as lost the events that retention removed before delivery.
-    fn tell_gap(&self, page: &[Entry]) {
+    fn tell_gap(&self, page: &[OutboxEntry]) {
         let Some(first) = page.first() else {
             return;
         };
@@ -312,7 +314,7 @@ impl Runner {
 
     /// Selects the events of a page to deliver, a digest of those beyond the
     /// rate among them.
-    fn admit(&mut self, page: Vec<Entry>, now: Instant) -> Vec<Waiting> {
+    fn admit(&mut self, page: Vec<OutboxEntry>, now: Instant) -> Vec<PendingEvent> {
         let mut admitted = Vec::new();
         let over = |limit: &Option<Limit>| {
             limit
@@ -331,7 +333,7 @@ impl Runner {
             let passes =
                 sink_event.is_close() || self.limit.as_mut().is_none_or(|limit| limit.admits(now));
             if passes {
-                admitted.push(Waiting {
+                admitted.push(PendingEvent {
                     sink_event,
                     before: Some(before),
                 });
@@ -340,7 +342,7 @@ impl Runner {
             match &mut self.held {
                 Some(held) => held.digest.add(&sink_event),
                 None => {
-                    self.held = Some(Held {
+                    self.held = Some(HeldEvents {
                         digest: Digest::new(&sink_event),
                         after: before,
                     });
@@ -353,9 +355,9 @@ impl Runner {
         admitted
     }
 
-    fn digest(&mut self) -> Option<Waiting> {
+    fn digest(&mut self) -> Option<PendingEvent> {
         let held = self.held.take()?;
-        Some(Waiting {
+        Some(PendingEvent {
             sink_event: held.digest.sink_event(&self.settings.fields),
             before: Some(held.after),
         })
@@ -365,14 +367,14 @@ impl Runner {
         &mut self,
         index: usize,
         sink_events: Vec<SinkEvent>,
-        outcome: Outcome,
+        outcome: DeliveryOutcome,
         findings: &Record,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), WriteRefusal> {
         let now = Instant::now();
         match outcome {
-            Outcome::Sent(ticket) => self.queue.sent(index, ticket),
-            Outcome::NotYet => {}
-            Outcome::Delivered => {
+            DeliveryOutcome::Sent(ticket) => self.queue.sent(index, ticket),
+            DeliveryOutcome::NotYet => {}
+            DeliveryOutcome::Delivered => {
                 let given_up = self.queue.taken(index);
                 self.delivered(&sink_events, findings).await?;
                 if let Some(waiting) = given_up {
@@ -380,29 +382,29 @@ impl Runner {
                     self.bury(waiting.sink_event, &why, findings).await?;
                 }
             }
-            Outcome::Retry { why, after, blame } => {
+            DeliveryOutcome::Retry { why, after, blame } => {
                 let given_up = self.queue.failed(index, blame, now);
                 self.failed(&why, after, findings).await?;
                 if let Some(waiting) = given_up {
                     self.bury(waiting.sink_event, &why, findings).await?;
                 }
             }
-            Outcome::PerItem(items) => {
+            DeliveryOutcome::PerItem(items) => {
                 let mut taken = Vec::new();
                 let mut never = Vec::new();
                 let mut trouble = None;
                 let mut fates = Vec::new();
                 for (sink_event, item) in sink_events.into_iter().zip(items) {
                     fates.push(match item {
-                        Item::Taken => {
+                        ItemOutcome::Taken => {
                             taken.push(sink_event);
                             None
                         }
-                        Item::Never(why) => {
+                        ItemOutcome::Permanent(why) => {
                             never.push((sink_event, why));
                             None
                         }
-                        Item::Not(blame, why) => {
+                        ItemOutcome::Not(blame, why) => {
                             trouble.get_or_insert(why);
                             Some(blame)
                         }
@@ -431,7 +433,7 @@ impl Runner {
         &mut self,
         part: &[SinkEvent],
         shutdown: &CancellationToken,
-    ) -> Option<Outcome> {
+    ) -> Option<DeliveryOutcome> {
         let patience = self.settings.timeout;
         let end = async {
             shutdown.cancelled().await;
@@ -440,7 +442,7 @@ impl Runner {
         tokio::select! {
             outcome = tokio::time::timeout(patience, self.destination.deliver(part)) => {
                 Some(outcome.unwrap_or_else(|_| {
-                    Outcome::retry(format!("no answer within {} s", patience.as_secs_f32()))
+                    DeliveryOutcome::retry(format!("no answer within {} s", patience.as_secs_f32()))
                 }))
             }
             () = end => None,
@@ -451,7 +453,7 @@ impl Runner {
         &mut self,
         sink_events: &[SinkEvent],
         findings: &Record,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), WriteRefusal> {
         self.backoff.reset();
         let sink = self.settings.name.clone();
         let count = sink_events.len() as u64;
@@ -492,7 +494,7 @@ impl Runner {
         why: &str,
         after: Option<Duration>,
         findings: &Record,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), WriteRefusal> {
         let wait = self.backoff.next(after);
         self.queue.rest_until(Instant::now() + wait);
         let sink = self.settings.name.clone();
@@ -516,7 +518,7 @@ impl Runner {
         sink_event: SinkEvent,
         why: &str,
         findings: &Record,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), WriteRefusal> {
         let sink = &self.settings.name;
         tracing::error!(sink, event = %sink_event.id, "event rejected, moved to dead letters: {why}");
         findings
@@ -536,7 +538,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn show_lag(&self, findings: &Record) -> Result<u64, Refusal> {
+    async fn show_lag(&self, findings: &Record) -> Result<u64, WriteRefusal> {
         let last = findings.read_for_sink(Readers::last_happened).await?;
         let behind = last.saturating_sub(self.told);
         self.metrics.sink_behind(&self.settings.name, behind);
@@ -545,7 +547,7 @@ impl Runner {
 }
 
 /// For something to happen, or that time to come.
-async fn happens(heard: &mut broadcast::Receiver<Event>, until: Option<Instant>) {
+async fn happens(heard: &mut broadcast::Receiver<RecordEvent>, until: Option<Instant>) {
     let due = async {
         match until {
             Some(until) => tokio::time::sleep_until(until.into()).await,
@@ -555,8 +557,8 @@ async fn happens(heard: &mut broadcast::Receiver<Event>, until: Option<Instant>)
     let news = async {
         loop {
             match heard.recv().await {
-                Ok(Event::Incident(_)) | Err(RecvError::Lagged(_)) => return,
-                Ok(Event::Finding { .. }) => {}
+                Ok(RecordEvent::Incident(_)) | Err(RecvError::Lagged(_)) => return,
+                Ok(RecordEvent::Finding { .. }) => {}
                 // It ends with the shutdown.
                 Err(RecvError::Closed) => std::future::pending().await,
             }

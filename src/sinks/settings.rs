@@ -27,7 +27,7 @@ pub struct SinkSettings {
     /// Empty: all.
     pub agents: Vec<String>,
     pub streams: Vec<String>,
-    pub what: What,
+    pub what: DeliveryScope,
     pub rate: Option<Rate>,
     pub fields: BTreeMap<String, String>,
     pub format: Format,
@@ -39,7 +39,7 @@ pub struct SinkSettings {
     /// Client certificate and key for a receiver that asks for them; PEM.
     pub client_pair: Option<TlsSettings>,
     /// Framing of syslog over a connection.
-    pub framing: Option<Framing>,
+    pub framing: Option<SyslogFraming>,
     pub timeout: Duration,
     /// Events sent at once at most.
     pub batch: usize,
@@ -85,7 +85,7 @@ impl SinkKind {
 
 /// Scope of delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum DeliveryScope {
     /// Changes of incidents.
     Incidents,
     /// That, and every finding, repeats too.
@@ -102,7 +102,7 @@ pub enum Format {
 
 /// RFC 6587, sections 3.4.1 and 3.4.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub enum SyslogFraming {
     OctetCounting,
     Newline,
 }
@@ -156,8 +156,8 @@ pub(crate) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
         ("mattermost", Preset::Mattermost),
     ];
     let framings = [
-        ("octet-counting", Framing::OctetCounting),
-        ("newline", Framing::Newline),
+        ("octet-counting", SyslogFraming::OctetCounting),
+        ("newline", SyslogFraming::Newline),
     ];
     let pair = [s.text("client_certificate"), s.text("client_key")];
     let client_pair = match pair.map(|file| file.map(PathBuf::from)) {
@@ -172,7 +172,10 @@ pub(crate) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
             None
         }
     };
-    let what = [("incidents", What::Incidents), ("findings", What::Findings)];
+    let what = [
+        ("incidents", DeliveryScope::Incidents),
+        ("findings", DeliveryScope::Findings),
+    ];
     let rate = s.text("rate").and_then(|text| {
         let rate = parse_rate(&text);
         if rate.is_none() {
@@ -194,7 +197,7 @@ pub(crate) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
             .unwrap_or(Severity::Info),
         agents: s.texts("agents").unwrap_or_default(),
         streams: s.texts("streams").unwrap_or_default(),
-        what: s.choice("what", &what).unwrap_or(What::Incidents),
+        what: s.choice("what", &what).unwrap_or(DeliveryScope::Incidents),
         rate,
         fields: fields(&mut s),
         format: s.choice("format", formats).unwrap_or(match kind {

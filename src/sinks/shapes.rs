@@ -13,20 +13,22 @@ use crate::base::stream_name::StreamName;
 use crate::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
-use crate::domain::incident::{Decision, Entity, EntityKind, Incident, News, PanelVerdict, Status};
-use crate::record::store::Entry;
-use crate::sinks::event::{Change, Digest};
-use crate::sinks::settings::{SinkSettings, What};
+use crate::domain::incident::{
+    ChangeReason, Decision, Entity, EntityKind, Incident, PanelVerdict, Status,
+};
+use crate::record::store::OutboxEntry;
+use crate::sinks::event::{Digest, SinkEventKind};
+use crate::sinks::settings::{DeliveryScope, SinkSettings};
 
 /// News of an incident that findings cause.
-const BY_FINDINGS: [(News, &str); 7] = [
-    (News::Opened, "an incident that is opened"),
-    (News::Reopened, "an incident that is reopened"),
-    (News::Returned, "an incident that returns"),
-    (News::SeverityRose, "an incident that becomes worse"),
-    (News::NewAgent, "another analyst's finding"),
-    (News::NewEvidence, "new evidence"),
-    (News::Repeated, "a repeated finding"),
+const BY_FINDINGS: [(ChangeReason, &str); 7] = [
+    (ChangeReason::Opened, "an incident that is opened"),
+    (ChangeReason::Reopened, "an incident that is reopened"),
+    (ChangeReason::Returned, "an incident that returns"),
+    (ChangeReason::SeverityRose, "an incident that becomes worse"),
+    (ChangeReason::NewAgent, "another analyst's finding"),
+    (ChangeReason::NewEvidence, "new evidence"),
+    (ChangeReason::Repeated, "a repeated finding"),
 ];
 
 /// An event by its name.
@@ -34,8 +36,8 @@ pub(super) type Shape = (String, SinkEvent);
 
 /// With everything an event may have, and marked as nobody's alarm.
 pub(super) fn sample() -> SinkEvent {
-    let mut sink_event = SinkEvent::of(&entry(News::Opened), &BTreeMap::new());
-    sink_event.change = Change::Test;
+    let mut sink_event = SinkEvent::of(&entry(ChangeReason::Opened), &BTreeMap::new());
+    sink_event.change = SinkEventKind::Test;
     sink_event.ocsf["unmapped"]["change"] = "test".into();
     sink_event
 }
@@ -58,7 +60,7 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         (Status::Closed, "an incident that is closed"),
         (Status::New, "an incident that somebody reopens"),
     ] {
-        let mut decided = entry(News::Status);
+        let mut decided = entry(ChangeReason::Status);
         decided.finding = None;
         decided.incident.status = status;
         decided.decision = Some(Decision {
@@ -71,13 +73,13 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         entries.push((name.to_owned(), decided));
     }
     for (news, name) in [
-        (News::Verdict, "an incident the panel has settled"),
-        (News::Opinions, "an incident others have answered"),
-        (News::Note, "a note"),
+        (ChangeReason::Verdict, "an incident the panel has settled"),
+        (ChangeReason::Opinions, "an incident others have answered"),
+        (ChangeReason::Note, "a note"),
     ] {
         let mut said = entry(news);
         let model = said.finding.take().map(|finding| finding.model);
-        if news == News::Verdict {
+        if news == ChangeReason::Verdict {
             said.incident.verdict = model.map(|model| PanelVerdict {
                 by: "Watchtower".to_owned(),
                 severity: Severity::Info,
@@ -90,7 +92,7 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         }
         entries.push((name.to_owned(), said));
     }
-    entries.retain(|(_, entry)| settings.what == What::Findings || entry.news.is_loud());
+    entries.retain(|(_, entry)| settings.what == DeliveryScope::Findings || entry.news.is_loud());
     let told = entries
         .into_iter()
         .map(|(name, entry)| (name, SinkEvent::of(&entry, &settings.fields)));
@@ -106,7 +108,7 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
 /// An incident that names no address, host or user: it has them all its life
 /// or never, so a template may be meant for those that do.
 pub(super) fn nameless(settings: &SinkSettings) -> Shape {
-    let mut entry = entry(News::Opened);
+    let mut entry = entry(ChangeReason::Opened);
     entry.incident.entities.clear();
     let name = "an incident without observables".to_owned();
     (name, SinkEvent::of(&entry, &settings.fields))
@@ -120,7 +122,7 @@ fn without_all(mut finding: Finding) -> Finding {
     finding
 }
 
-fn entry(news: News) -> Entry {
+fn entry(news: ChangeReason) -> OutboxEntry {
     let now = Timestamp::now();
     let stream = StreamName::new("test").expect("a valid name");
     let title = "Test event from `watchtower sink test` (no alert)".to_owned();
@@ -170,7 +172,7 @@ fn entry(news: News) -> Entry {
         verdict: None,
     };
     finding.incident = Some(incident.id);
-    Entry {
+    OutboxEntry {
         seq: 0,
         id: Uuid::now_v7(),
         at: now,

@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use uuid::Uuid;
 
-use super::http::{Answer, Http, gzip, headers, secret};
-use super::{Blame, Destination, Outcome, Settled, SinkEvent, shaped};
+use super::http::{SinkHttpClient, SinkResponse, gzip, headers, secret};
+use super::{Blame, DeliveryOutcome, Destination, Settled, SinkEvent, shaped};
 use crate::sinks::settings::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
@@ -25,7 +25,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: u32 = 20;
 
 pub(super) struct Splunk {
-    http: Http,
+    http: SinkHttpClient,
     headers: HeaderMap,
     format: Format,
     index: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct Splunk {
     timeout: Duration,
     /// Sent, and not acknowledged yet.
     awaited: VecDeque<Awaited>,
-    asking: Option<AbortOnDropHandle<Result<Answer, Outcome>>>,
+    asking: Option<AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>>>,
     ask_at: Instant,
     tickets: u64,
     /// Failure of the last question.
@@ -51,7 +51,7 @@ struct Awaited {
 
 impl Splunk {
     pub(super) fn open(settings: &SinkSettings) -> Result<Self, String> {
-        let http = Http::open(settings, PATH)?;
+        let http = SinkHttpClient::open(settings, PATH)?;
         let token = settings.token.as_ref();
         let token = token.ok_or("its token is missing: set WATCHTOWER_SINK_<NAME>_TOKEN")?;
         // RFC 4122 by Splunk's own demand; one for each run.
@@ -115,9 +115,9 @@ impl Splunk {
         event
     }
 
-    fn sent(&mut self, said: &Value) -> Outcome {
+    fn sent(&mut self, said: &Value) -> DeliveryOutcome {
         let Some(ack) = said["ackId"].as_u64() else {
-            return Outcome::retry(
+            return DeliveryOutcome::retry(
                 "no ackId in the response: enable indexer acknowledgement for the token, or set acknowledge = false",
             );
         };
@@ -128,11 +128,11 @@ impl Splunk {
             ack,
             since: Instant::now(),
         });
-        Outcome::Sent(ticket)
+        DeliveryOutcome::Sent(ticket)
     }
 
     /// A question in a task of its own: whoever waits for it may be called away.
-    fn ask(&self, url: &Url) -> AbortOnDropHandle<Result<Answer, Outcome>> {
+    fn ask(&self, url: &Url) -> AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>> {
         let acks: Vec<_> = self.awaited.iter().map(|sent| sent.ack).collect();
         let question = json!({ "acks": acks }).to_string().into_bytes();
         let mut headers = self.headers.clone();
@@ -144,10 +144,10 @@ impl Splunk {
     }
 
     /// Reads an answer to it.
-    fn read(&mut self, answer: Result<Answer, Outcome>) -> Option<Settled> {
+    fn read(&mut self, answer: Result<SinkResponse, DeliveryOutcome>) -> Option<Settled> {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(Outcome::Retry { why, .. }) => {
+            Err(DeliveryOutcome::Retry { why, .. }) => {
                 self.trouble = Some(why);
                 return None;
             }
@@ -215,12 +215,12 @@ impl Splunk {
 
     /// Splunk's own codes say more than the status: 6, 12, 13 and 15 are
     /// about the data; the others about token, index and load.
-    fn refusal(answer: Answer) -> Outcome {
+    fn refusal(answer: SinkResponse) -> DeliveryOutcome {
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let code = said["code"].as_u64();
         match (answer.status.as_u16(), code) {
             (400, Some(6 | 12 | 13 | 15)) => answer.outcome(),
-            (400, Some(_)) => Outcome::Retry {
+            (400, Some(_)) => DeliveryOutcome::Retry {
                 why: answer.why(),
                 after: answer.after,
                 blame: Blame::Unclear,
@@ -232,7 +232,7 @@ impl Splunk {
 
 #[async_trait]
 impl Destination for Splunk {
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         let mut body = String::new();
         for sink_event in batch {
             body.push_str(&self.event(sink_event).to_string());
@@ -250,10 +250,10 @@ impl Destination for Splunk {
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let code = &said["code"];
         if answer.is_page() || !(code.is_null() || *code == 0 || *code == "0") {
-            return Outcome::retry(format!("it is no event collector: {}", answer.why()));
+            return DeliveryOutcome::retry(format!("it is no event collector: {}", answer.why()));
         }
         match self.acknowledged {
-            None => Outcome::Delivered,
+            None => DeliveryOutcome::Delivered,
             Some(_) => self.sent(&said),
         }
     }
@@ -279,7 +279,8 @@ impl Destination for Splunk {
             };
             self.asking = None;
             self.ask_at = Instant::now() + ASK_EVERY;
-            let answer = answer.unwrap_or_else(|error| Err(Outcome::retry(error.to_string())));
+            let answer =
+                answer.unwrap_or_else(|error| Err(DeliveryOutcome::retry(error.to_string())));
             if let Some(settled) = self.read(answer) {
                 return settled;
             }

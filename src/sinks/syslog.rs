@@ -15,12 +15,12 @@ use bytes::Bytes;
 use tokio::net::{TcpStream, UdpSocket};
 use url::Url;
 
-use super::line::{End, Gauge, Line, Pipe};
-use super::{Blame, Destination, Item, Outcome, Settled, SinkEvent, cef};
+use super::line::{ByteStream, SocketMeter, SyslogConnection, SyslogDisconnect};
+use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, Settled, SinkEvent, cef};
 use crate::base::backoff::Backoff;
 use crate::base::tls::{Connector, Identity};
 use crate::domain::finding::{Severity, printable};
-use crate::sinks::settings::{Format, Framing, SinkSettings};
+use crate::sinks::settings::{Format, SinkSettings, SyslogFraming};
 
 /// `local0`.
 const FACILITY: u8 = 16;
@@ -35,18 +35,18 @@ const MOST_DOUBTFUL: usize = 8 << 20;
 const BATCH: usize = 100;
 
 pub(super) struct Syslog {
-    way: Way,
+    way: SyslogTransport,
     host: String,
     port: u16,
     own_name: String,
     format: Format,
-    framing: Framing,
+    framing: SyslogFraming,
     patience: Duration,
     may_be_asked_who: bool,
     socket: Option<UdpSocket>,
-    line: Option<Line>,
+    line: Option<SyslogConnection>,
     /// On this connection, and not known to be taken.
-    under_way: VecDeque<Sent>,
+    under_way: VecDeque<SentFrames>,
     recent: Recent,
     /// To be sent again first of all on the next connection.
     again: Vec<Bytes>,
@@ -57,13 +57,13 @@ pub(super) struct Syslog {
     next_try: Option<Instant>,
 }
 
-struct Sent {
+struct SentFrames {
     /// None for what counted as taken before.
     ticket: Option<u64>,
     frames: Bytes,
 }
 
-enum Way {
+enum SyslogTransport {
     Udp,
     Tcp,
     Tls(Connector),
@@ -86,19 +86,19 @@ impl Syslog {
             .filter(|host| !host.is_empty())
             .ok_or_else(wrong)?;
         let (way, port) = match url.scheme() {
-            "udp" => (Way::Udp, 514),
-            "tcp" => (Way::Tcp, 601),
+            "udp" => (SyslogTransport::Udp, 514),
+            "tcp" => (SyslogTransport::Tcp, 601),
             "tls" => {
                 let identity = Identity::of(settings.client_pair.as_ref())?;
                 let connector = Connector::new(settings.ca_file.as_deref(), identity)?;
-                (Way::Tls(connector), 6514)
+                (SyslogTransport::Tls(connector), 6514)
             }
             _ => return Err(wrong()),
         };
-        if settings.client_pair.is_some() && !matches!(way, Way::Tls(_)) {
+        if settings.client_pair.is_some() && !matches!(way, SyslogTransport::Tls(_)) {
             return Err("client_certificate goes with tls:// only".to_owned());
         }
-        if settings.framing.is_some() && matches!(way, Way::Udp) {
+        if settings.framing.is_some() && matches!(way, SyslogTransport::Udp) {
             return Err("framing goes with tcp:// and tls:// only".to_owned());
         }
         Ok(Self {
@@ -107,7 +107,7 @@ impl Syslog {
             port: url.port().unwrap_or(port),
             own_name: own_name(),
             format: settings.format,
-            framing: settings.framing.unwrap_or(Framing::OctetCounting),
+            framing: settings.framing.unwrap_or(SyslogFraming::OctetCounting),
             patience: settings.timeout,
             may_be_asked_who: settings.client_pair.is_none(),
             socket: None,
@@ -145,7 +145,7 @@ impl Syslog {
         .into_bytes()
     }
 
-    async fn send_datagrams(&mut self, batch: &[SinkEvent]) -> Result<Vec<Item>, String> {
+    async fn send_datagrams(&mut self, batch: &[SinkEvent]) -> Result<Vec<ItemOutcome>, String> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => self.udp().await?,
@@ -154,17 +154,17 @@ impl Syslog {
         for sink_event in batch {
             let message = self.message(sink_event);
             if message.len() > LARGEST_DATAGRAM {
-                items.push(Item::Never(format!(
+                items.push(ItemOutcome::Permanent(format!(
                     "its {} bytes do not fit a datagram",
                     message.len()
                 )));
                 continue;
             }
             match socket.send(&message).await {
-                Ok(_) => items.push(Item::Taken),
+                Ok(_) => items.push(ItemOutcome::Taken),
                 Err(error) => {
                     let why = format!("failed to send to {}:{}: {error}", self.host, self.port);
-                    items.resize(batch.len(), Item::Not(Blame::Silence, why));
+                    items.resize(batch.len(), ItemOutcome::Not(Blame::Silence, why));
                     return Ok(items);
                 }
             }
@@ -190,21 +190,21 @@ impl Syslog {
         Ok(socket)
     }
 
-    async fn stream(&self) -> Result<(Box<dyn Pipe>, Gauge), String> {
+    async fn stream(&self) -> Result<(Box<dyn ByteStream>, SocketMeter), String> {
         let wrong = |error| format!("failed to reach {}:{}: {error}", self.host, self.port);
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.map_err(wrong)?;
         stream.set_nodelay(true).map_err(wrong)?;
-        let (stream, gauge) = Gauge::of(stream).map_err(wrong)?;
-        let stream: Box<dyn Pipe> = match &self.way {
-            Way::Tls(connector) => {
+        let (stream, gauge) = SocketMeter::of(stream).map_err(wrong)?;
+        let stream: Box<dyn ByteStream> = match &self.way {
+            SyslogTransport::Tls(connector) => {
                 let stream = connector.connect(&self.host, stream).await;
                 Box::new(stream.map_err(|error| {
                     let why = self.explained(&error.to_string());
                     format!("no TLS with {}:{}: {why}", self.host, self.port)
                 })?)
             }
-            Way::Udp | Way::Tcp => Box::new(stream),
+            SyslogTransport::Udp | SyslogTransport::Tcp => Box::new(stream),
         };
         Ok((stream, gauge))
     }
@@ -212,7 +212,7 @@ impl Syslog {
     /// A new connection, on which what the last one may have lost goes first.
     async fn connect(&mut self) -> Result<(), String> {
         let (stream, gauge) = self.stream().await?;
-        self.line = Some(Line::start(stream, gauge, self.patience));
+        self.line = Some(SyslogConnection::start(stream, gauge, self.patience));
         for frames in std::mem::take(&mut self.again) {
             self.send(None, frames);
         }
@@ -222,7 +222,7 @@ impl Syslog {
     fn send(&mut self, ticket: Option<u64>, frames: Bytes) {
         if let Some(line) = &self.line {
             line.send(frames.clone());
-            self.under_way.push_back(Sent { ticket, frames });
+            self.under_way.push_back(SentFrames { ticket, frames });
         }
     }
 
@@ -231,11 +231,11 @@ impl Syslog {
         for sink_event in batch {
             let mut message = self.message(sink_event);
             match self.framing {
-                Framing::OctetCounting => {
+                SyslogFraming::OctetCounting => {
                     frames.extend_from_slice(format!("{} ", message.len()).as_bytes());
                     frames.extend_from_slice(&message);
                 }
-                Framing::Newline => {
+                SyslogFraming::Newline => {
                     // Neither JSON nor CEF holds any: a line is a message.
                     for byte in &mut message {
                         if matches!(byte, b'\n' | b'\r' | 0) {
@@ -250,28 +250,28 @@ impl Syslog {
         frames.into()
     }
 
-    async fn send_frames(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn send_frames(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         if let Some(line) = self.line.as_mut().filter(|line| line.has_ended()) {
             let (taken, end) = line.news().await;
             self.absorb(taken, end);
         }
         if !self.known.is_empty() {
-            return Outcome::NotYet;
+            return DeliveryOutcome::NotYet;
         }
         if self.line.is_none()
             && let Err(why) = self.connect().await
         {
-            return Outcome::retry(why);
+            return DeliveryOutcome::retry(why);
         }
         self.tickets += 1;
         let frames = self.frames(batch);
         self.send(Some(self.tickets), frames);
-        Outcome::Sent(self.tickets)
+        DeliveryOutcome::Sent(self.tickets)
     }
 
     /// Settles the oldest of what is under way, and all of it when
     /// the connection has ended.
-    fn absorb(&mut self, taken: u64, end: Option<End>) {
+    fn absorb(&mut self, taken: u64, end: Option<SyslogDisconnect>) {
         let now = Instant::now();
         let mut tickets = Vec::new();
         for _ in 0..taken {
@@ -325,13 +325,13 @@ impl Destination for Syslog {
         BATCH
     }
 
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         match self.way {
-            Way::Udp => {
+            SyslogTransport::Udp => {
                 let sent = self.send_datagrams(batch).await;
-                sent.map_or_else(Outcome::retry, Outcome::PerItem)
+                sent.map_or_else(DeliveryOutcome::retry, DeliveryOutcome::PerItem)
             }
-            Way::Tcp | Way::Tls(_) => self.send_frames(batch).await,
+            SyslogTransport::Tcp | SyslogTransport::Tls(_) => self.send_frames(batch).await,
         }
     }
 

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::shapes::sample;
-use super::{Destination, Item, Outcome, Settled, SinkEvent, destination};
+use super::{DeliveryOutcome, Destination, ItemOutcome, Settled, SinkEvent, destination};
 use crate::sinks::settings::SinkSettings;
 
 /// Result of the sample event at one sink.
@@ -43,7 +43,7 @@ async fn one(settings: &SinkSettings, sample: SinkEvent) -> Result<(), String> {
     let batch = [sample];
     let sent = tokio::time::timeout(settings.timeout, async {
         match destination.deliver(&batch).await {
-            Outcome::Sent(_) => until_settled(&mut *destination).await,
+            DeliveryOutcome::Sent(_) => until_settled(&mut *destination).await,
             known => known,
         }
     });
@@ -52,20 +52,22 @@ async fn one(settings: &SinkSettings, sample: SinkEvent) -> Result<(), String> {
             "no answer within {} s",
             settings.timeout.as_secs_f32()
         )),
-        Ok(Outcome::Delivered | Outcome::Sent(_) | Outcome::NotYet) => Ok(()),
-        Ok(Outcome::Retry { why, .. }) => Err(why),
-        Ok(Outcome::PerItem(items)) => match items.into_iter().next() {
-            Some(Item::Taken) | None => Ok(()),
-            Some(Item::Never(why) | Item::Not(_, why)) => Err(why),
+        Ok(DeliveryOutcome::Delivered | DeliveryOutcome::Sent(_) | DeliveryOutcome::NotYet) => {
+            Ok(())
+        }
+        Ok(DeliveryOutcome::Retry { why, .. }) => Err(why),
+        Ok(DeliveryOutcome::PerItem(items)) => match items.into_iter().next() {
+            Some(ItemOutcome::Taken) | None => Ok(()),
+            Some(ItemOutcome::Permanent(why) | ItemOutcome::Not(_, why)) => Err(why),
         },
     }
 }
 
-async fn until_settled(destination: &mut dyn Destination) -> Outcome {
+async fn until_settled(destination: &mut dyn Destination) -> DeliveryOutcome {
     loop {
         match destination.settled().await {
-            Settled::Taken(_) => return Outcome::Delivered,
-            Settled::Lost { why, .. } => return Outcome::retry(why),
+            Settled::Taken(_) => return DeliveryOutcome::Delivered,
+            Settled::Lost { why, .. } => return DeliveryOutcome::retry(why),
             Settled::Waits(_) => {}
         }
     }

@@ -20,7 +20,7 @@ use crate::base::retry_after::retry_after;
 use crate::base::url::is_loopback;
 use crate::domain::finding::{Finding, printable};
 use crate::record::Record;
-use crate::record::store::{CursorAdvance, Refusal};
+use crate::record::store::{CursorAdvance, WriteRefusal};
 
 const PATH: &str = "/api/findings";
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -50,10 +50,10 @@ pub enum ReportError {
 }
 
 /// Answer of the server to a finding.
-enum Answer {
+enum ReportOutcome {
     Taken,
     /// It never will take this one; why.
-    Never(String),
+    Permanent(String),
     /// It may another time; why, and when it wishes to be asked.
     NotNow(String, Option<Duration>),
 }
@@ -98,7 +98,7 @@ impl Reporter {
         }
     }
 
-    async fn catch_up(&self, findings: &Record) -> Result<(), Refusal> {
+    async fn catch_up(&self, findings: &Record) -> Result<(), WriteRefusal> {
         let mut told = findings.cursor(&self.name).await?;
         loop {
             let page = findings.read(move |store| store.findings_after(told, PAGE));
@@ -119,15 +119,15 @@ impl Reporter {
         let id = finding.id;
         loop {
             match self.post(finding).await {
-                Answer::Taken => {
+                ReportOutcome::Taken => {
                     tracing::debug!(%id, "reported");
                     return;
                 }
-                Answer::Never(why) => {
+                ReportOutcome::Permanent(why) => {
                     tracing::error!(%id, "finding rejected by the server: {why}");
                     return;
                 }
-                Answer::NotNow(why, asked) => {
+                ReportOutcome::NotNow(why, asked) => {
                     let wait = backoff.next(asked);
                     let seconds = wait.as_secs_f64();
                     tracing::warn!("failed to report: {why}; retrying in {seconds:.1} s");
@@ -137,7 +137,7 @@ impl Reporter {
         }
     }
 
-    async fn post(&self, finding: &Finding) -> Answer {
+    async fn post(&self, finding: &Finding) -> ReportOutcome {
         let mut request = self.client.post(self.url.clone()).json(finding);
         let value = self.bearer.for_url(&self.url);
         let value = value.and_then(|value| HeaderValue::from_str(value.expose()).ok());
@@ -149,12 +149,15 @@ impl Reporter {
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
-                return Answer::NotNow(format!("{url} is out of reach: {}", reason(&error)), None);
+                return ReportOutcome::NotNow(
+                    format!("{url} is out of reach: {}", reason(&error)),
+                    None,
+                );
             }
         };
         let status = response.status();
         if status.is_success() {
-            return Answer::Taken;
+            return ReportOutcome::Taken;
         }
         let asked = retry_after(response.headers());
         let mut body = Vec::new();
@@ -166,12 +169,12 @@ impl Reporter {
         let detail = detail(&body).unwrap_or_default();
         let why = format!("{url} answered {status} {detail}");
         match status.as_u16() {
-            400 | 413 | 415 | 422 => Answer::Never(why),
-            401 | 403 => Answer::NotNow(
+            400 | 413 | 415 | 422 => ReportOutcome::Permanent(why),
+            401 | 403 => ReportOutcome::NotNow(
                 format!("{why} (is WATCHTOWER_CONSOLE_TOKEN the server's?)"),
                 asked,
             ),
-            _ => Answer::NotNow(why, asked),
+            _ => ReportOutcome::NotNow(why, asked),
         }
     }
 }

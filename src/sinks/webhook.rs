@@ -8,16 +8,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::http::{Http, headers, secret};
+use super::http::{SinkHttpClient, headers, secret};
 use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
-use super::{Blame, Destination, Item, Outcome, SinkEvent, shaped};
+use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, SinkEvent, shaped};
 use crate::base::secret::Secret;
 use crate::base::webhook_signature::sign;
 use crate::sinks::settings::{Format, Preset, SinkSettings};
 
 pub(super) struct Webhook {
-    http: Http,
+    http: SinkHttpClient,
     headers: HeaderMap,
     secret: Option<Secret>,
     template: Option<Template>,
@@ -57,7 +57,7 @@ impl Webhook {
             );
         }
         Ok(Self {
-            http: Http::open(settings, "")?,
+            http: SinkHttpClient::open(settings, "")?,
             headers,
             secret: settings.secret.clone(),
             template,
@@ -73,7 +73,7 @@ impl Destination for Webhook {
         1
     }
 
-    async fn deliver(&mut self, batch: &[SinkEvent]) -> Outcome {
+    async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         for sink_event in batch {
             let body = match &self.template {
                 Some(template) => template.render(sink_event),
@@ -83,7 +83,10 @@ impl Destination for Webhook {
                 Ok(body) => body.into_bytes(),
                 Err(why) => {
                     let why = format!("the template fails on it: {why}");
-                    return Outcome::PerItem(vec![Item::Never(why); batch.len()]);
+                    return DeliveryOutcome::PerItem(vec![
+                        ItemOutcome::Permanent(why);
+                        batch.len()
+                    ]);
                 }
             };
             let at = Timestamp::now().as_second().to_string();
@@ -102,20 +105,20 @@ impl Destination for Webhook {
                 Ok(answer)
                     if self.preset == Some(Preset::Teams) && says_throttled(&answer.body) =>
                 {
-                    return Outcome::Retry {
+                    return DeliveryOutcome::Retry {
                         why: "HTTP 200 with status 429 in the body".to_owned(),
                         after: None,
                         blame: Blame::Receiver,
                     };
                 }
                 Ok(answer) => match answer.outcome() {
-                    Outcome::Delivered => {}
+                    DeliveryOutcome::Delivered => {}
                     other => return other,
                 },
                 Err(outcome) => return outcome,
             }
         }
-        Outcome::Delivered
+        DeliveryOutcome::Delivered
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use super::offer::{Codec, Offer, Offered};
+use super::offer::{Offer, Offered, OfferedCodec};
 
 const TRANSPORT: [&str; 4] = ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:"];
 
@@ -57,7 +57,7 @@ pub(crate) fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port
     sdp
 }
 
-fn accept(sdp: &mut String, section: &Offered, codec: &Codec, ours: &str) {
+fn accept(sdp: &mut String, section: &Offered, codec: &OfferedCodec, ours: &str) {
     let mut lines = ours.lines();
     let formats = lines.next().and_then(|line| line.splitn(4, ' ').nth(3));
     let formats = formats.unwrap_or_default();

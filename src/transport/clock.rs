@@ -54,20 +54,20 @@ impl Timebase {
 
 /// Which RTP time it is, for sender reports: the least delayed unit tells.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub(crate) struct RtpClock {
     anchor: Mutex<Option<(i64, Instant)>>,
 }
 
 /// Moment on all clocks of a sender report.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct SenderReportTime {
     /// RFC 5905, section 6: seconds since 1900, 32.32 fixed point.
     pub(crate) ntp: u64,
     pub(crate) video: u32,
     pub(crate) audio: u32,
 }
 
-impl Clock {
+impl RtpClock {
     /// Takes note of a unit that has just come in.
     pub(crate) fn note(&self, timebase: &Timebase) {
         let Some((time, at)) = timebase.last else {
@@ -85,11 +85,11 @@ impl Clock {
         };
     }
 
-    pub(crate) fn now(&self) -> Option<Moment> {
+    pub(crate) fn now(&self) -> Option<SenderReportTime> {
         let anchor = *self.anchor.locked();
         let (time, at) = anchor?;
         let time = time + ticks(at.elapsed());
-        Some(Moment {
+        Some(SenderReportTime {
             ntp: ntp(),
             video: time as u32,
             audio: to_48_khz(time) as u32,
@@ -97,7 +97,7 @@ impl Clock {
     }
 }
 
-/// Now, as [`Moment::ntp`].
+/// Now, as [`SenderReportTime::ntp`].
 pub(crate) fn ntp() -> u64 {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)

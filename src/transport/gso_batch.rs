@@ -3,7 +3,7 @@
 use std::io;
 
 use super::packetizer::Packet;
-use super::srtp::{Header, LONGEST_HEADER, LONGEST_TAG, Protector};
+use super::srtp::{LONGEST_HEADER, LONGEST_TAG, Protector, RtpHeader};
 use crate::transport::ice_socket::IceSocket;
 use crate::transport::udp_mux::{Route, UdpMux};
 
@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 65_000;
 
 /// There is no room now, and who has to wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
+pub(crate) enum SendBlocked {
     /// The socket all share.
     UdpMux,
     /// This viewer's own connection.
@@ -78,7 +78,7 @@ impl Batch<'_> {
 
     pub(crate) fn add(
         &mut self,
-        header: &Header,
+        header: &RtpHeader,
         packet: &Packet,
         protector: &mut Protector,
         ssrc: u32,
@@ -103,7 +103,7 @@ impl Batch<'_> {
 
     /// Sends the batch. Packets that the network refuses are lost, as on the
     /// way; only a full socket is worth another try.
-    pub(crate) fn send(self) -> Result<(), Full> {
+    pub(crate) fn send(self) -> Result<(), SendBlocked> {
         let Some(path) = self.line.path() else {
             return Ok(());
         };
@@ -112,8 +112,8 @@ impl Batch<'_> {
         }
         match (self.port.send(&path, self.buffer, self.segment), path) {
             (Err(error), path) if error.kind() == io::ErrorKind::WouldBlock => match path {
-                Route::Udp(_) => Err(Full::UdpMux),
-                Route::Tcp(_) => Err(Full::Viewer),
+                Route::Udp(_) => Err(SendBlocked::UdpMux),
+                Route::Tcp(_) => Err(SendBlocked::Viewer),
             },
             _ => Ok(()),
         }

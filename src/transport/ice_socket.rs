@@ -1,7 +1,7 @@
 //! Session's end of the shared port: the datagrams received for it, and the
 //! route of those it sends.
 //!
-//! To webrtc it looks like a socket of its own ([`Wire`]).
+//! To webrtc it looks like a socket of its own ([`VirtualSocket`]).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -42,7 +42,7 @@ pub(crate) struct IceSocket {
     /// Milliseconds since `born`.
     heard: AtomicU64,
     inbox: Mutex<Inbox>,
-    peer: Mutex<Peer>,
+    peer: Mutex<PeerAddress>,
     closed: AtomicBool,
 }
 
@@ -57,7 +57,7 @@ struct Inbox {
 /// Where the viewer is. rtc-ice selects one address for good; when the viewer
 /// turns up at another, this takes the place of a NAT between the two.
 #[derive(Debug, Default)]
-struct Peer {
+struct PeerAddress {
     /// The address webrtc knows: where it last sent something other than STUN.
     known: Option<SocketAddr>,
     /// Where media goes.
@@ -71,7 +71,7 @@ struct Peer {
 /// for so long meanwhile, has moved. A browser reports every second.
 const MOVED: Duration = Duration::from_millis(1500);
 
-impl Peer {
+impl PeerAddress {
     fn settle(&mut self, now: Instant) {
         let Some((_, _, since)) = &self.rival else {
             return;
@@ -263,13 +263,13 @@ impl Nomination {
 
 /// The socket webrtc believes to have.
 #[derive(Debug)]
-struct Wire {
+struct VirtualSocket {
     line: Arc<IceSocket>,
     port: Arc<UdpMux>,
     label: SocketAddr,
 }
 
-impl AsyncUdpSocket for Wire {
+impl AsyncUdpSocket for VirtualSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.label)
     }
@@ -315,16 +315,16 @@ impl AsyncUdpSocket for Wire {
     }
 }
 
-/// Tokio, with the session's [`Wire`] in place of any socket webrtc opens. It
+/// Tokio, with the session's [`VirtualSocket`] in place of any socket webrtc opens. It
 /// never connects to anybody.
 #[derive(Debug)]
-pub(crate) struct LineRuntime {
+pub(crate) struct IceSocketRuntime {
     line: Arc<IceSocket>,
     port: Arc<UdpMux>,
     tokio: TokioRuntime,
 }
 
-impl LineRuntime {
+impl IceSocketRuntime {
     pub(crate) fn new(line: Arc<IceSocket>, port: Arc<UdpMux>) -> Self {
         Self {
             line,
@@ -334,17 +334,17 @@ impl LineRuntime {
     }
 }
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type SocketFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-impl Runtime for LineRuntime {
-    fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
+impl Runtime for IceSocketRuntime {
+    fn spawn(&self, future: SocketFuture<'static, ()>) -> Box<dyn JoinHandle> {
         self.tokio.spawn(future)
     }
 
     /// The socket given only lends its address, which tells webrtc's sockets
     /// apart; it is closed here.
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Ok(Arc::new(Wire {
+        Ok(Arc::new(VirtualSocket {
             line: Arc::clone(&self.line),
             port: Arc::clone(&self.port),
             label: socket.local_addr()?,
@@ -355,15 +355,18 @@ impl Runtime for LineRuntime {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn connect_tcp<'a>(&'a self, _: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+    fn connect_tcp<'a>(
+        &'a self,
+        _: SocketAddr,
+    ) -> SocketFuture<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 
-    fn resolve_host<'a>(&'a self, _: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
+    fn resolve_host<'a>(&'a self, _: &'a str) -> SocketFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 
-    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
+    fn sleep(&self, duration: Duration) -> SocketFuture<'static, ()> {
         self.tokio.sleep(duration)
     }
 

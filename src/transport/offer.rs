@@ -22,7 +22,7 @@ const OPUS: &str = "minptime=10;useinbandfec=1";
 
 /// Tracks a stream is known to have; both if it has just begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tracks {
+pub(crate) struct StreamTracks {
     pub(crate) picture: bool,
     pub(crate) sound: bool,
 }
@@ -50,13 +50,13 @@ pub(crate) struct Offered {
     pub(crate) formats: String,
     pub(crate) mid: Option<String>,
     /// Codec that will be sent in it; `None` if it is refused.
-    pub(crate) served: Option<Codec>,
+    pub(crate) served: Option<OfferedCodec>,
 }
 
 /// A codec as the caller offered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Codec {
-    pub(crate) track: Track,
+pub(crate) struct OfferedCodec {
+    pub(crate) track: MediaKind,
     payload_type: u8,
     /// `H264/90000` or the like, in the caller's spelling.
     pub(crate) name: String,
@@ -66,12 +66,12 @@ pub(crate) struct Codec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Track {
+pub(crate) enum MediaKind {
     Video,
     Audio,
 }
 
-impl Track {
+impl MediaKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Video => "video",
@@ -113,7 +113,7 @@ pub(crate) enum Unmet {
 }
 
 #[derive(Default)]
-struct Section<'a> {
+struct SdpSection<'a> {
     kind: &'a str,
     protocol: &'a str,
     formats: &'a str,
@@ -140,12 +140,12 @@ struct Section<'a> {
 struct Transport<'a> {
     bundle: Vec<&'a str>,
     members: Vec<usize>,
-    video: Option<(usize, Codec)>,
-    audio: Option<(usize, Codec)>,
+    video: Option<(usize, OfferedCodec)>,
+    audio: Option<(usize, OfferedCodec)>,
 }
 
 impl Offer {
-    pub(crate) fn parse(text: &str, stream: Tracks) -> Result<Self, Unmet> {
+    pub(crate) fn parse(text: &str, stream: StreamTracks) -> Result<Self, Unmet> {
         let (session, media) = sections(text)?;
         let transport = choose(&session, &media, stream)?;
         let members = || transport.members.iter().map(|member| &media[*member]);
@@ -197,7 +197,7 @@ impl Offer {
         })
     }
 
-    pub(crate) fn takes(&self, track: Track) -> bool {
+    pub(crate) fn takes(&self, track: MediaKind) -> bool {
         self.sections
             .iter()
             .filter_map(|section| section.served.as_ref())
@@ -206,20 +206,20 @@ impl Offer {
 }
 
 /// Splits SDP into the section of the whole session and the media sections.
-fn sections(text: &str) -> Result<(Section<'_>, Vec<Section<'_>>), Unmet> {
+fn sections(text: &str) -> Result<(SdpSection<'_>, Vec<SdpSection<'_>>), Unmet> {
     // A stray CR might be an end of line to whoever reads the answer.
     let mut lines = text.lines().filter(|line| !line.contains(char::is_control));
     if lines.next() != Some("v=0") {
         return Err(Unmet::NotSdp);
     }
-    let mut session = Section::default();
-    let mut media: Vec<Section<'_>> = Vec::new();
+    let mut session = SdpSection::default();
+    let mut media: Vec<SdpSection<'_>> = Vec::new();
     for line in lines {
         if let Some(said) = line.strip_prefix("m=") {
             if media.len() == MOST_MEDIA {
                 return Err(Unmet::TooManySections);
             }
-            media.push(Section::media(said));
+            media.push(SdpSection::media(said));
         } else if let Some(attribute) = line.strip_prefix("a=") {
             media.last_mut().unwrap_or(&mut session).note(attribute);
         }
@@ -230,9 +230,9 @@ fn sections(text: &str) -> Result<(Section<'_>, Vec<Section<'_>>), Unmet> {
 /// The transport that carries most of what the stream has: there is one for a
 /// viewer, and a picture comes before sound.
 fn choose<'a>(
-    session: &Section<'a>,
-    media: &[Section<'a>],
-    stream: Tracks,
+    session: &SdpSection<'a>,
+    media: &[SdpSection<'a>],
+    stream: StreamTracks,
 ) -> Result<Transport<'a>, Unmet> {
     let wanted = |kind: &str| {
         let of_kind = media.iter().filter(move |section| section.kind == kind);
@@ -262,7 +262,7 @@ fn choose<'a>(
 }
 
 /// A group is one transport, and so is each section that is in none.
-fn transports<'a>(session: &Section<'a>, media: &[Section<'a>]) -> Vec<Transport<'a>> {
+fn transports<'a>(session: &SdpSection<'a>, media: &[SdpSection<'a>]) -> Vec<Transport<'a>> {
     let place = |mid: &str| media.iter().position(|section| section.mid == Some(mid));
     let mut found: Vec<Transport<'a>> = Vec::new();
     let mut grouped = vec![false; media.len()];
@@ -303,7 +303,7 @@ fn transports<'a>(session: &Section<'a>, media: &[Section<'a>]) -> Vec<Transport
     found
 }
 
-fn named(sections: &[&Section<'_>]) -> String {
+fn named(sections: &[&SdpSection<'_>]) -> String {
     let codecs = sections.iter().flat_map(|section| &section.codecs);
     let mut names: Vec<_> = codecs.map(|(_, codec)| *codec).collect();
     names.dedup();
@@ -314,7 +314,7 @@ fn named(sections: &[&Section<'_>]) -> String {
     names.join(", ")
 }
 
-impl<'a> Section<'a> {
+impl<'a> SdpSection<'a> {
     fn media(line: &'a str) -> Self {
         let mut words = line.splitn(4, ' ');
         let mut word = || words.next().unwrap_or_default();
@@ -370,19 +370,19 @@ impl<'a> Section<'a> {
             && self.receives.or(session.receives).unwrap_or(true)
     }
 
-    fn codec(&self) -> Option<Codec> {
+    fn codec(&self) -> Option<OfferedCodec> {
         match self.kind {
             "video" => self.h264(),
             _ => self.opus(),
         }
     }
 
-    fn codecs(&self, track: Track) -> impl Iterator<Item = Codec> {
+    fn codecs(&self, track: MediaKind) -> impl Iterator<Item = OfferedCodec> {
         self.codecs.iter().filter_map(move |(number, name)| {
             let payload_type = number.parse().ok().filter(|number| *number < 128)?;
             let offered = self.formats.split(' ').any(|format| format == *number);
             let parameters = self.parameters.iter().find(|(of, _)| of == number);
-            offered.then(|| Codec {
+            offered.then(|| OfferedCodec {
                 track,
                 payload_type,
                 name: (*name).to_owned(),
@@ -394,40 +394,40 @@ impl<'a> Section<'a> {
     /// The configuration that says best what is sent. The profile decides
     /// nothing: decoders take more than they name, and most of what is sent
     /// is in all of them.
-    fn h264(&self) -> Option<Codec> {
+    fn h264(&self) -> Option<OfferedCodec> {
         let of_kind = self
-            .codecs(Track::Video)
+            .codecs(MediaKind::Video)
             .filter(|codec| codec.name.eq_ignore_ascii_case("H264/90000"));
         let best = of_kind
             .filter_map(|codec| Some((strangeness(&codec.parameters)?, codec)))
             .min_by_key(|(strangeness, _)| *strangeness);
-        best.map(|(_, codec)| Codec {
+        best.map(|(_, codec)| OfferedCodec {
             parameters: symmetric(&codec.parameters),
             ..codec
         })
     }
 
     /// Without channels too: some leave the 2 out that RFC 7587 asks for.
-    fn opus(&self) -> Option<Codec> {
+    fn opus(&self) -> Option<OfferedCodec> {
         let is_opus = |name: &str| {
             ["opus/48000/2", "opus/48000"]
                 .iter()
                 .any(|known| known.eq_ignore_ascii_case(name))
         };
-        self.codecs(Track::Audio)
+        self.codecs(MediaKind::Audio)
             .find(|codec| is_opus(&codec.name))
-            .map(|codec| Codec {
+            .map(|codec| OfferedCodec {
                 parameters: OPUS.to_owned(),
                 ..codec
             })
     }
 
     /// The section for webrtc, with the one codec.
-    fn restate(&self, codec: &Codec, sdp: &mut String) {
+    fn restate(&self, codec: &OfferedCodec, sdp: &mut String) {
         let number = codec.payload_type;
         let (name, parameters) = match codec.track {
-            Track::Video => ("H264/90000", H264),
-            Track::Audio => ("opus/48000/2", OPUS),
+            MediaKind::Video => ("H264/90000", H264),
+            MediaKind::Audio => ("opus/48000/2", OPUS),
         };
         let track = codec.track.name();
         let _ = write!(
@@ -448,7 +448,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn offered(&self, served: Option<Codec>) -> Offered {
+    fn offered(&self, served: Option<OfferedCodec>) -> Offered {
         Offered {
             kind: self.kind.to_owned(),
             protocol: self.protocol.to_owned(),

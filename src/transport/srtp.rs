@@ -21,12 +21,12 @@ pub(crate) const LONGEST_TAG: usize = 16;
 
 /// An RTP header, with an extension or without.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Header {
+pub(crate) struct RtpHeader {
     bytes: [u8; LONGEST_HEADER],
     length: usize,
 }
 
-impl Header {
+impl RtpHeader {
     pub(crate) fn plain(fixed: [u8; RTP_HEADER]) -> Self {
         let mut bytes = [0; LONGEST_HEADER];
         bytes[..RTP_HEADER].copy_from_slice(&fixed);
@@ -175,8 +175,8 @@ mod tests {
             let [.., high, low] = index.to_be_bytes();
             let fixed = [0x80, 0xe6, high, low, 0, 0, 0, 1, 1, 2, 3, 4];
             let header = match index % 2 {
-                0 => Header::plain(fixed),
-                _ => Header::extended(fixed, [0xbe, 0xde, 0, 1, 0x31, high, low, 0]),
+                0 => RtpHeader::plain(fixed),
+                _ => RtpHeader::extended(fixed, [0xbe, 0xde, 0, 1, 0x31, high, low, 0]),
             };
             buffer.extend(header.bytes());
             let body = buffer.len();

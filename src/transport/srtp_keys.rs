@@ -56,11 +56,11 @@ pub(crate) enum SessionKeys {
 /// A crypto provider that hears one session's key derivation.
 pub(crate) struct Tap {
     inner: Arc<dyn RTCCryptoProvider>,
-    heard: Mutex<Heard>,
+    heard: Mutex<DerivedKeys>,
 }
 
 #[derive(Default)]
-struct Heard {
+struct DerivedKeys {
     blocks: Vec<Derived>,
     cipher: Option<Cipher>,
     taken: bool,
@@ -150,7 +150,7 @@ impl Tap {
         }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+    fn heard(&self) -> MutexGuard<'_, DerivedKeys> {
         self.heard.locked()
     }
 

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::accept::accept_until;
-use crate::base::connection_limit::{Admission, Caps};
+use crate::base::connection_limit::{Caps, ConnectionLimiter};
 use crate::transport::udp_mux::UdpMux;
 
 /// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
@@ -60,7 +60,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until dropped.
 pub(crate) async fn accept(listener: &TcpListener, port: &Arc<UdpMux>, caps: Caps) {
-    let admission = Arc::new(Admission::new(caps));
+    let admission = Arc::new(ConnectionLimiter::new(caps));
     let admit = |stream: TcpStream, from: SocketAddr| {
         // With no place left the connection is closed here.
         let place = admission.admit(from.ip()).ok()?;
@@ -78,7 +78,7 @@ async fn serve(stream: TcpStream, from: SocketAddr, port: &Arc<UdpMux>) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let (conn, queue) = TcpConn::new();
-    let Some(_plugged) = Plugged::new(port, from, conn.clone()) else {
+    let Some(_plugged) = TcpConnGuard::new(port, from, conn.clone()) else {
         return;
     };
     tokio::select! {
@@ -166,19 +166,19 @@ impl TcpConn {
 }
 
 /// A pipe the port knows, until dropped.
-struct Plugged<'a> {
+struct TcpConnGuard<'a> {
     port: &'a UdpMux,
     from: SocketAddr,
 }
 
-impl<'a> Plugged<'a> {
+impl<'a> TcpConnGuard<'a> {
     /// `None` when that very address is somebody's over UDP.
     fn new(port: &'a UdpMux, from: SocketAddr, conn: TcpConn) -> Option<Self> {
         port.plug(from, conn).then_some(Self { port, from })
     }
 }
 
-impl Drop for Plugged<'_> {
+impl Drop for TcpConnGuard<'_> {
     fn drop(&mut self) {
         self.port.unplug(self.from);
     }

@@ -36,13 +36,13 @@ pub(crate) struct UdpMux {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
-    table: RwLock<Table>,
+    table: RwLock<DemuxTable>,
     crypto: Arc<dyn RTCCryptoProvider>,
     metrics: Arc<TransportMetrics>,
 }
 
 #[derive(Default)]
-struct Table {
+struct DemuxTable {
     by_fragment: HashMap<String, Arc<IceSocket>>,
     by_address: HashMap<SocketAddr, Arc<IceSocket>>,
     /// Connections by the address of their other end.
@@ -274,11 +274,11 @@ impl UdpMux {
             && MessageIntegrity::check(&mut message, key, self.crypto.crypto()).is_ok()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, DemuxTable> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+    fn write(&self) -> RwLockWriteGuard<'_, DemuxTable> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::common::chromium::{Chromium, Seen};
+use crate::common::chromium::{Chromium, PlaybackStats};
 use crate::common::encoder::Encoder;
-use crate::common::enhanced::{Codec, Publisher};
-use crate::common::serve::{Server, Setup};
+use crate::common::enhanced::{EnhancedCodec, LoopingPublisher};
+use crate::common::serve::{Setup, TestServer};
 
 /// Looks over the page's shoulder: its connections, and their statistics.
 const LOOK: &str = r"
@@ -32,14 +32,14 @@ const LOOK: &str = r"
     };
 ";
 
-async fn open(server: &Server, prelude: &str) -> Chromium {
+async fn open(server: &TestServer, prelude: &str) -> Chromium {
     let browser = Chromium::start().await;
     browser.prepare(&format!("{prelude};{LOOK}")).await;
     browser.open(&server.http_url("/")).await;
     browser
 }
 
-async fn pictures(browser: &Chromium) -> Seen {
+async fn pictures(browser: &Chromium) -> PlaybackStats {
     browser
         .until(20, "decoded pictures", |seen| {
             seen.video("framesDecoded") > 50.0
@@ -173,8 +173,8 @@ async fn the_page_plays_what_encoders_send() {
         let url = server.rtmp_url(&format!("live/{name}"));
         publishers.push(Encoder::ffmpeg(&url, &options));
     }
-    let _hevc = Publisher::start(server.rtmp, "hevc", Codec::Hevc);
-    let _av1 = Publisher::start(server.rtmp, "av1", Codec::Av1);
+    let _hevc = LoopingPublisher::start(server.rtmp, "hevc", EnhancedCodec::Hevc);
+    let _av1 = LoopingPublisher::start(server.rtmp, "av1", EnhancedCodec::Av1);
     server
         .until("the streams", async |server| {
             let streams = server.json("/api/streams").await;
@@ -220,7 +220,7 @@ async fn the_page_plays_what_encoders_send() {
 }
 
 /// Where media is, as an answer says.
-async fn media(server: &Server) -> std::net::SocketAddr {
+async fn media(server: &TestServer) -> std::net::SocketAddr {
     let offer = server
         .client
         .post(server.http_url("/whep/team"))
@@ -288,7 +288,7 @@ async fn without_transcoding_what_can_not_play_is_refused() {
         .agents("")
         .settings("[webrtc]\ntranscode = \"never\"");
     let server = setup.start().await;
-    let _hevc = Publisher::start(server.rtmp, "hevc", Codec::Hevc);
+    let _hevc = LoopingPublisher::start(server.rtmp, "hevc", EnhancedCodec::Hevc);
     server
         .until("a picture", async |server| {
             let streams = server.json("/api/streams").await;

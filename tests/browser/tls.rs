@@ -13,7 +13,7 @@ use crate::common::PATIENCE;
 use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
 use crate::common::rtmp_client::closed;
-use crate::common::serve::{Server, Setup, command};
+use crate::common::serve::{Setup, TestServer, command};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -94,7 +94,7 @@ handshake_timeout = "10s"
 max_connections_per_address = 20
 "#;
 
-async fn start(authority: &Authority) -> (Server, SocketAddr, Issued) {
+async fn start(authority: &Authority) -> (TestServer, SocketAddr, Issued) {
     let setup = Setup::new().agents("").settings(SETTINGS);
     let issued = authority.issue(setup.folder.path(), 90);
     let setup = setup.env("WATCHTOWER_STREAM_KEY", KEY);
@@ -108,7 +108,7 @@ fn rtmps_url(rtmps: SocketAddr) -> String {
     format!("rtmps://localhost:{}/live/team/{KEY}", rtmps.port())
 }
 
-async fn live(server: &Server) {
+async fn live(server: &TestServer) {
     server
         .until("stream team", async |server| {
             let streams = server.json("/api/streams").await;
@@ -117,7 +117,7 @@ async fn live(server: &Server) {
         .await;
 }
 
-async fn count(server: &Server, series: &str) -> f64 {
+async fn count(server: &TestServer, series: &str) -> f64 {
     let page = server.get("/metrics").await.text().await.unwrap();
     page.lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
@@ -186,7 +186,7 @@ async fn https_answers_whom_it_should_and_http_is_told_so() {
 }
 
 /// The certificate a new connection is shown.
-async fn shown(authority: &Authority, server: &Server) -> Vec<u8> {
+async fn shown(authority: &Authority, server: &TestServer) -> Vec<u8> {
     let request = authority.client().get(server.http_url("/healthz"));
     let answer = request.send().await.unwrap();
     let info = answer.extensions().get::<TlsInfo>().unwrap();

@@ -23,7 +23,7 @@ pub struct Chromium {
 
 /// Statistics of a viewer's page.
 #[derive(Debug)]
-pub struct Seen(pub Value);
+pub struct PlaybackStats(pub Value);
 
 impl Chromium {
     pub async fn start() -> Self {
@@ -155,12 +155,17 @@ impl Chromium {
         assert!(answer.status().is_success());
     }
 
-    pub async fn look(&self) -> Seen {
-        Seen(self.run("look()").await)
+    pub async fn look(&self) -> PlaybackStats {
+        PlaybackStats(self.run("look()").await)
     }
 
     /// Waits until a look shows what it should, longer than said if need be.
-    pub async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+    pub async fn until(
+        &self,
+        seconds: u64,
+        what: &str,
+        is: impl Fn(&PlaybackStats) -> bool,
+    ) -> PlaybackStats {
         let seconds = seconds.max(PATIENCE);
         let mut seen = self.look().await;
         for _ in 0..seconds * 10 {
@@ -239,7 +244,7 @@ async fn post(client: &reqwest::Client, url: &str, body: &Value) -> Value {
     value
 }
 
-impl Seen {
+impl PlaybackStats {
     pub fn video(&self, what: &str) -> f64 {
         self.0["video"][what].as_f64().unwrap_or(0.0)
     }

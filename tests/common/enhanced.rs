@@ -8,38 +8,38 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::rtmp_client::{AUDIO, Client, VIDEO};
+use super::rtmp_client::{AUDIO, RtmpClient, VIDEO};
 
 const FPS: u32 = 25;
 const AUDIO_SPECIFIC_CONFIG: [u8; 2] = [0x11, 0x90];
 
 #[derive(Debug, Clone, Copy)]
-pub enum Codec {
+pub enum EnhancedCodec {
     Hevc,
     Av1,
 }
 
 /// Four seconds, again and again, until dropped.
-pub struct Publisher(JoinHandle<()>);
+pub struct LoopingPublisher(JoinHandle<()>);
 
-impl Publisher {
-    pub fn start(server: SocketAddr, name: &str, codec: Codec) -> Self {
+impl LoopingPublisher {
+    pub fn start(server: SocketAddr, name: &str, codec: EnhancedCodec) -> Self {
         let name = name.to_owned();
         Self(tokio::spawn(async move {
-            let clip = tokio::task::spawn_blocking(move || Clip::make(codec));
+            let clip = tokio::task::spawn_blocking(move || EnhancedClip::make(codec));
             let clip = clip.await.expect("a clip");
             clip.publish(server, &name).await;
         }))
     }
 }
 
-impl Drop for Publisher {
+impl Drop for LoopingPublisher {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-struct Clip {
+struct EnhancedClip {
     fourcc: &'static [u8; 4],
     record: Vec<u8>,
     /// In the form the tags carry, and whether it is a keyframe.
@@ -48,25 +48,25 @@ struct Clip {
     sound: Vec<Vec<u8>>,
 }
 
-impl Clip {
-    fn make(codec: Codec) -> Self {
+impl EnhancedClip {
+    fn make(codec: EnhancedCodec) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (video, audio) = (folder.path().join("video"), folder.path().join("audio"));
         let picture = format!("-f lavfi -i testsrc2=size=640x360:rate={FPS} -t 4");
         let options = match codec {
-            Codec::Hevc => {
+            EnhancedCodec::Hevc => {
                 "-c:v libx265 -preset ultrafast -x265-params \
                  aud=1:bframes=0:keyint=50:log-level=none -f hevc"
             }
-            Codec::Av1 => "-c:v libsvtav1 -preset 12 -g 50 -f obu",
+            EnhancedCodec::Av1 => "-c:v libsvtav1 -preset 12 -g 50 -f obu",
         };
         ffmpeg(&format!("{picture} {options}"), &video);
         let tone = "-f lavfi -i sine=frequency=440:sample_rate=48000 -t 4 -ac 2";
         ffmpeg(&format!("{tone} -c:a aac -f adts"), &audio);
         let stream = std::fs::read(&video).expect("made");
         let (fourcc, record, pictures) = match codec {
-            Codec::Hevc => hevc(&stream),
-            Codec::Av1 => av1(&stream),
+            EnhancedCodec::Hevc => hevc(&stream),
+            EnhancedCodec::Av1 => av1(&stream),
         };
         assert!(pictures.len() >= 90 && pictures[0].0, "{}", pictures.len());
         Self {
@@ -78,7 +78,7 @@ impl Clip {
     }
 
     async fn publish(&self, server: SocketAddr, name: &str) {
-        let mut client = Client::publish(server, "live", name)
+        let mut client = RtmpClient::publish(server, "live", name)
             .await
             .expect("accepted");
         client.set_chunk_size(65_536).await.expect("sent");
@@ -122,13 +122,13 @@ fn ffmpeg(arguments: &str, into: &Path) {
     assert!(status.success(), "ffmpeg {arguments}");
 }
 
-type Pictures = Vec<(bool, Vec<u8>)>;
+type EncodedPictures = Vec<(bool, Vec<u8>)>;
 
 /// From Annex B; the record is that of ISO/IEC 14496-15, section 8.3.3.1.
-fn hevc(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, Pictures) {
+fn hevc(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
     const DELIMITER: u8 = 35;
     let mut sets: Vec<(u8, Vec<u8>)> = Vec::new();
-    let mut pictures: Pictures = Vec::new();
+    let mut pictures: EncodedPictures = Vec::new();
     for nal in annex_b(stream) {
         let kind = nal[0] >> 1 & 0x3f;
         match kind {
@@ -186,11 +186,11 @@ fn annex_b(stream: &[u8]) -> Vec<&[u8]> {
 
 /// From the low-overhead format: a temporal delimiter begins each picture and
 /// is left out of the tags.
-fn av1(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, Pictures) {
+fn av1(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
     const SEQUENCE_HEADER: u8 = 1;
     const DELIMITER: u8 = 2;
     let mut record = vec![0x81, 0, 0x0c, 0];
-    let mut pictures: Pictures = Vec::new();
+    let mut pictures: EncodedPictures = Vec::new();
     let mut rest = stream;
     while let Some(head) = rest.first() {
         let kind = head >> 3 & 0xf;

@@ -55,15 +55,15 @@ const SCHEMA: [&str; 10] = [
 
 /// Scripted answer.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub struct CannedReply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Bytes,
-    mode: Mode,
+    mode: FakeReplyMode,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Mode {
+enum FakeReplyMode {
     Plain,
     /// The connection is reset instead.
     Reset,
@@ -71,7 +71,7 @@ enum Mode {
     Slow(Duration),
 }
 
-impl Reply {
+impl CannedReply {
     pub fn json(status: u16, body: &Value) -> Self {
         Self::raw(status, "application/json", body.to_string())
     }
@@ -81,7 +81,7 @@ impl Reply {
             status,
             headers: vec![("content-type".to_owned(), content_type.to_owned())],
             body: body.into(),
-            mode: Mode::Plain,
+            mode: FakeReplyMode::Plain,
         }
     }
 
@@ -125,7 +125,7 @@ impl Reply {
     }
 
     pub fn slow(mut self, delay: Duration) -> Self {
-        self.mode = Mode::Slow(delay);
+        self.mode = FakeReplyMode::Slow(delay);
         self
     }
 
@@ -151,9 +151,9 @@ impl Reply {
                 .collect(),
             body,
             mode: match reply["mode"].as_str() {
-                None => Mode::Plain,
-                Some("reset") => Mode::Reset,
-                Some("slow") => Mode::Slow(Duration::from_secs(5)),
+                None => FakeReplyMode::Plain,
+                Some("reset") => FakeReplyMode::Reset,
+                Some("slow") => FakeReplyMode::Slow(Duration::from_secs(5)),
                 Some(mode) => panic!("a fixture of the unknown mode {mode}"),
             },
         };
@@ -189,7 +189,7 @@ pub fn fixture(name: &str) -> Value {
 
 /// Request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct CapturedRequest {
     pub at: Instant,
     pub method: String,
     /// Path and query.
@@ -200,7 +200,7 @@ pub struct Request {
     pub body: Value,
 }
 
-impl Request {
+impl CapturedRequest {
     /// The system instruction: who the model was told to be.
     pub fn system(&self) -> String {
         texts(&self.body["systemInstruction"]).concat()
@@ -267,17 +267,17 @@ pub fn jpeg_size(jpeg: &[u8]) -> Option<(u16, u16)> {
 }
 
 /// Answers by what it is asked; `None` leaves it to the queues.
-type Answerer = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
+type Answerer = Box<dyn Fn(&CapturedRequest) -> Option<CannedReply> + Send>;
 
 #[derive(Default)]
-struct Script {
+struct GeminiScript {
     /// By a text that stands in the system instruction or the path.
-    queues: HashMap<String, VecDeque<Reply>>,
+    queues: HashMap<String, VecDeque<CannedReply>>,
     /// The same for cases.
-    cases: HashMap<String, VecDeque<Reply>>,
+    cases: HashMap<String, VecDeque<CannedReply>>,
     answerer: Option<Answerer>,
-    otherwise: Option<Reply>,
-    requests: Vec<Request>,
+    otherwise: Option<CannedReply>,
+    requests: Vec<CapturedRequest>,
     faults: Vec<String>,
     /// The only key that is let in, when set.
     key: Option<String>,
@@ -286,7 +286,7 @@ struct Script {
 /// Listens on a port of its own until dropped.
 pub struct FakeGemini {
     pub address: SocketAddr,
-    script: Arc<Mutex<Script>>,
+    script: Arc<Mutex<GeminiScript>>,
     task: JoinHandle<()>,
 }
 
@@ -299,7 +299,7 @@ impl Drop for FakeGemini {
 impl FakeGemini {
     /// Answers "nothing" to everybody until told otherwise.
     pub async fn start() -> Self {
-        let script = Arc::new(Mutex::new(Script::default()));
+        let script = Arc::new(Mutex::new(GeminiScript::default()));
         let app = Router::new()
             .fallback(handle)
             .layer(DefaultBodyLimit::disable())
@@ -323,7 +323,7 @@ impl FakeGemini {
 
     /// Lines up replies for requests whose system instruction or path holds
     /// `who`: a persona's name, a model's. An empty `who` is everybody.
-    pub fn script(&self, who: &str, replies: impl IntoIterator<Item = Reply>) {
+    pub fn script(&self, who: &str, replies: impl IntoIterator<Item = CannedReply>) {
         let mut script = self.script.lock().unwrap();
         script
             .queues
@@ -334,7 +334,7 @@ impl FakeGemini {
 
     /// The same for requests that put a case; without one lined up nobody has
     /// a view.
-    pub fn script_case(&self, who: &str, replies: impl IntoIterator<Item = Reply>) {
+    pub fn script_case(&self, who: &str, replies: impl IntoIterator<Item = CannedReply>) {
         let mut script = self.script.lock().unwrap();
         script
             .cases
@@ -344,12 +344,15 @@ impl FakeGemini {
     }
 
     /// Answers each look by what it shows.
-    pub fn answer_by(&self, answerer: impl Fn(&Request) -> Option<Reply> + Send + 'static) {
+    pub fn answer_by(
+        &self,
+        answerer: impl Fn(&CapturedRequest) -> Option<CannedReply> + Send + 'static,
+    ) {
         self.script.lock().unwrap().answerer = Some(Box::new(answerer));
     }
 
     /// Sets the reply to requests that have none queued.
-    pub fn otherwise(&self, reply: Reply) {
+    pub fn otherwise(&self, reply: CannedReply) {
         self.script.lock().unwrap().otherwise = Some(reply);
     }
 
@@ -358,12 +361,12 @@ impl FakeGemini {
         self.script.lock().unwrap().key = Some(key.to_owned());
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<CapturedRequest> {
         self.script.lock().unwrap().requests.clone()
     }
 
     /// The requests since the last time this was asked.
-    pub fn take_requests(&self) -> Vec<Request> {
+    pub fn take_requests(&self) -> Vec<CapturedRequest> {
         std::mem::take(&mut self.script.lock().unwrap().requests)
     }
 
@@ -375,7 +378,7 @@ impl FakeGemini {
 }
 
 async fn handle(
-    State(script): State<Arc<Mutex<Script>>>,
+    State(script): State<Arc<Mutex<GeminiScript>>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -383,10 +386,10 @@ async fn handle(
 ) -> Response {
     let reply = answer(&mut script.lock().unwrap(), &method, &uri, &headers, &body);
     match reply.mode {
-        Mode::Plain => {}
+        FakeReplyMode::Plain => {}
         // Ends the connection's task without a word (and without a panic's).
-        Mode::Reset => std::panic::resume_unwind(Box::new("reset")),
-        Mode::Slow(delay) => tokio::time::sleep(delay).await,
+        FakeReplyMode::Reset => std::panic::resume_unwind(Box::new("reset")),
+        FakeReplyMode::Slow(delay) => tokio::time::sleep(delay).await,
     }
     let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap());
     for (name, value) in &reply.headers {
@@ -396,17 +399,17 @@ async fn handle(
 }
 
 fn answer(
-    script: &mut Script,
+    script: &mut GeminiScript,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     body: &[u8],
-) -> Reply {
+) -> CannedReply {
     let headers = headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         (name.as_str().to_owned(), value)
     });
-    let request = Request {
+    let request = CapturedRequest {
         at: Instant::now(),
         method: method.to_string(),
         path: uri.to_string(),
@@ -448,11 +451,12 @@ fn answer(
             script.faults.push(fault.clone());
             return error(400, "INVALID_ARGUMENT", &fault);
         }
-        Reply::nothing()
+        CannedReply::nothing()
     };
     let scripted = lined_up(script, &request);
     if request.is_case() {
-        return scripted.unwrap_or_else(|| Reply::view("no_view", "info", "Not my field.", ""));
+        return scripted
+            .unwrap_or_else(|| CannedReply::view("no_view", "info", "Not my field.", ""));
     }
     scripted
         .or_else(|| script.answerer.as_ref()?(&request))
@@ -460,7 +464,7 @@ fn answer(
         .unwrap_or(reply)
 }
 
-fn lined_up(script: &mut Script, request: &Request) -> Option<Reply> {
+fn lined_up(script: &mut GeminiScript, request: &CapturedRequest) -> Option<CannedReply> {
     let system = request.system();
     let holds = |who: &str| request.path.contains(who) || system.contains(who);
     // Somebody's own queue goes before everybody's.
@@ -478,9 +482,9 @@ fn lined_up(script: &mut Script, request: &Request) -> Option<Reply> {
 }
 
 /// Answer to `GET models/{model}`.
-fn describe(request: &Request) -> Reply {
+fn describe(request: &CapturedRequest) -> CannedReply {
     let model = request.path.rsplit('/').next().unwrap_or_default();
-    Reply::json(
+    CannedReply::json(
         200,
         &json!({
             "name": format!("models/{model}"),
@@ -491,18 +495,18 @@ fn describe(request: &Request) -> Reply {
     )
 }
 
-fn error(code: u16, status: &str, message: &str) -> Reply {
+fn error(code: u16, status: &str, message: &str) -> CannedReply {
     let error = json!({"error": {"code": code, "message": message, "status": status}});
-    Reply::json(code, &error)
+    CannedReply::json(code, &error)
 }
 
 /// As the real one, which answers a bad key with a 400.
-pub fn bad_key() -> Reply {
-    Reply::fixture("resp-err-400-api-key").remove(0)
+pub fn bad_key() -> CannedReply {
+    CannedReply::fixture("resp-err-400-api-key").remove(0)
 }
 
 /// Checks a request; the error is what the real server would object to.
-fn judge(request: &Request) -> Result<(), String> {
+fn judge(request: &CapturedRequest) -> Result<(), String> {
     let path = request.path.as_str();
     let known = ["/v1beta/models/", "/v1/models/"]
         .iter()

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use watchtower::media::MediaUnit;
 use watchtower::media::hub::{Received, Subscriber};
 
-use super::rtmp_client::{AUDIO, Client, VIDEO};
+use super::rtmp_client::{AUDIO, RtmpClient, VIDEO};
 use super::{KEY, RtmpServer};
 
 /// x264's parameter sets for 640x360, Baseline.
@@ -64,7 +64,7 @@ pub struct Healthy {
 impl Healthy {
     /// Starts at once; 100 pictures and 100 sounds a second.
     pub async fn start(server: &RtmpServer, name: &str) -> Self {
-        let client = Client::publish(server.address, &format!("live/{name}"), KEY)
+        let client = RtmpClient::publish(server.address, &format!("live/{name}"), KEY)
             .await
             .expect("a healthy publisher is accepted");
         let subscriber = server.subscribe(name).await;
@@ -95,7 +95,7 @@ impl Healthy {
     }
 }
 
-async fn publish(mut client: Client, mut stopped: oneshot::Receiver<()>) -> u32 {
+async fn publish(mut client: RtmpClient, mut stopped: oneshot::Receiver<()>) -> u32 {
     let sent: Result<u32, std::io::Error> = async {
         client.message(4, VIDEO, 0, &video_config()).await?;
         client.message(5, AUDIO, 0, AUDIO_CONFIG).await?;

@@ -27,7 +27,7 @@ use watchtower::base::metrics::MetricsRegistry;
 use watchtower::base::secret::Secret;
 use watchtower::base::stream_name::StreamName;
 use watchtower::ingest::metrics::IngestMetrics;
-use watchtower::ingest::{Server, Settings};
+use watchtower::ingest::{RtmpListenerSettings, RtmpListeners};
 use watchtower::media::MediaUnit;
 use watchtower::media::hub::{Received, StreamHub, Subscriber};
 
@@ -49,15 +49,15 @@ impl RtmpServer {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub async fn with(change: impl FnOnce(&mut RtmpListenerSettings)) -> Self {
         log::capture();
-        let mut settings = Settings::new((Ipv4Addr::LOCALHOST, 0).into());
+        let mut settings = RtmpListenerSettings::new((Ipv4Addr::LOCALHOST, 0).into());
         settings.stream_key = Secret::new(KEY);
         change(&mut settings);
         let hub = StreamHub::new();
         let mut registry = MetricsRegistry::default();
         let metrics = Arc::new(IngestMetrics::new(&mut registry));
-        let server = Server::bind(settings, hub.clone(), metrics)
+        let server = RtmpListeners::bind(settings, hub.clone(), metrics)
             .await
             .expect("a free port");
         let address = server.local_addr();

@@ -33,7 +33,7 @@ const FIELDS: [&str; 7] = [
 pub const MODEL: &str = "llava:13b";
 
 #[derive(Default)]
-struct Script {
+struct OpenAiScript {
     /// Statuses and bodies, given out one by one before anything else.
     replies: VecDeque<(u16, String)>,
     /// Answer of the model otherwise.
@@ -50,7 +50,7 @@ struct Script {
 /// Listens on a port of its own until dropped.
 pub struct FakeOpenAi {
     address: SocketAddr,
-    script: Arc<Mutex<Script>>,
+    script: Arc<Mutex<OpenAiScript>>,
     task: JoinHandle<()>,
 }
 
@@ -62,9 +62,9 @@ impl Drop for FakeOpenAi {
 
 impl FakeOpenAi {
     pub async fn start() -> Self {
-        let script = Script {
+        let script = OpenAiScript {
             says: "{\"findings\": []}".to_owned(),
-            ..Script::default()
+            ..OpenAiScript::default()
         };
         let script = Arc::new(Mutex::new(script));
         let app = Router::new()
@@ -141,7 +141,7 @@ fn error(status: StatusCode, message: &str) -> Response {
 }
 
 async fn handle(
-    State(script): State<Arc<Mutex<Script>>>,
+    State(script): State<Arc<Mutex<OpenAiScript>>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -174,7 +174,7 @@ async fn handle(
     }
 }
 
-fn chat(script: &mut Script, body: &[u8]) -> Response {
+fn chat(script: &mut OpenAiScript, body: &[u8]) -> Response {
     let chat: Value = serde_json::from_slice(body).unwrap_or_default();
     script.chats.push(chat.clone());
     if let Err(fault) = check(&chat) {

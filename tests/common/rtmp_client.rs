@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use watchtower::ingest::amf;
 use watchtower::ingest::amf::Value;
-use watchtower::ingest::chunk::{ChunkReader, Limits, Message};
+use watchtower::ingest::chunk::{ChunkLimits, ChunkReader, Message};
 
 use super::PATIENCE;
 
@@ -20,13 +20,13 @@ pub const DATA: u8 = 18;
 pub const COMMAND: u8 = 20;
 
 /// A connection past the handshake.
-pub struct Client {
+pub struct RtmpClient {
     pub socket: TcpStream,
     reader: ChunkReader,
     chunk_size: usize,
 }
 
-impl Client {
+impl RtmpClient {
     pub async fn handshake(server: SocketAddr) -> io::Result<Self> {
         let mut socket = TcpStream::connect(server).await?;
         socket.set_nodelay(true)?;
@@ -38,7 +38,7 @@ impl Client {
         socket.write_all(&s0_s1_s2[1..1537]).await?;
         Ok(Self {
             socket,
-            reader: ChunkReader::new(Limits::default()),
+            reader: ChunkReader::new(ChunkLimits::default()),
             chunk_size: 128,
         })
     }

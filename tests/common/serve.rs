@@ -76,12 +76,12 @@ impl Setup {
     }
 
     /// Returns when both ports are open.
-    pub async fn start(mut self) -> Server {
+    pub async fn start(mut self) -> TestServer {
         let mut child = self.command.spawn().unwrap();
-        let output = Output::default();
+        let output = ProcessOutput::default();
         output.follow(child.stdout.take().unwrap());
         output.follow(child.stderr.take().unwrap());
-        let mut server = Server {
+        let mut server = TestServer {
             folder: self.folder,
             child,
             output,
@@ -132,7 +132,7 @@ pub fn models() -> PathBuf {
     folder
 }
 
-pub struct Server {
+pub struct TestServer {
     pub folder: tempfile::TempDir,
     pub rtmp: SocketAddr,
     pub http: SocketAddr,
@@ -140,10 +140,10 @@ pub struct Server {
     /// `http` or `https`.
     scheme: String,
     child: Child,
-    output: Output,
+    output: ProcessOutput,
 }
 
-impl Server {
+impl TestServer {
     pub fn rtmp_url(&self, path: &str) -> String {
         format!("rtmp://{}/{path}", self.rtmp)
     }
@@ -252,12 +252,12 @@ impl Server {
 
 /// Output of a process, line by line.
 #[derive(Clone)]
-struct Output {
+struct ProcessOutput {
     text: Arc<Mutex<String>>,
     lines: watch::Sender<usize>,
 }
 
-impl Default for Output {
+impl Default for ProcessOutput {
     fn default() -> Self {
         Self {
             text: Arc::default(),
@@ -266,7 +266,7 @@ impl Default for Output {
     }
 }
 
-impl Output {
+impl ProcessOutput {
     fn follow(&self, pipe: impl AsyncRead + Unpin + Send + 'static) {
         let output = self.clone();
         tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! Access control of the HTTP edge, against the running server.
 
-use crate::common::serve::{Server, Setup};
+use crate::common::serve::{Setup, TestServer};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -14,7 +14,11 @@ const PAGES: [&str; 7] = [
     "/nowhere",
 ];
 
-async fn ask(server: &Server, path: &str, headers: &[(&'static str, &str)]) -> reqwest::Response {
+async fn ask(
+    server: &TestServer,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> reqwest::Response {
     let pair = |(name, value): &(&'static str, &str)| {
         let value = HeaderValue::from_str(value).expect("a valid header");
         (HeaderName::from_static(name), value)

@@ -2,7 +2,7 @@
 //! at a real server with a Gemini on this machine.
 
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply};
+use crate::common::gemini::{CannedReply, FakeGemini};
 use crate::common::serve::Setup;
 use serde_json::{Value, json};
 
@@ -28,9 +28,9 @@ fn setup(gemini: &FakeGemini) -> Setup {
 async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
     let gemini = FakeGemini::start().await;
     // Again and again: the exchange is to happen once.
-    let reported = Reply::findings(&json!([finding(TITLE, QUOTE, "high")]));
+    let reported = CannedReply::findings(&json!([finding(TITLE, QUOTE, "high")]));
     gemini.script("SecOps", std::iter::repeat_n(reported, 50));
-    let view = Reply::view;
+    let view = CannedReply::view;
     gemini.script_case(
         "You are DevOps",
         [view("dispute", "low", "A banner.", QUOTE)],
@@ -82,7 +82,7 @@ async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
     let (cases, looks): (Vec<_>, Vec<_>) = gemini
         .requests()
         .into_iter()
-        .partition(crate::common::gemini::Request::is_case);
+        .partition(crate::common::gemini::CapturedRequest::is_case);
     assert!(looks.len() >= 5);
     for look in &looks {
         let (system, text) = (look.system(), look.text());
@@ -138,15 +138,18 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
     let first = finding(TITLE, QUOTE, "high");
     let second = finding("Payments", "payments", "critical");
     let low = finding("Only low", "ledger", "low");
-    gemini.script("SecOps", [Reply::findings(&json!([low, first, second]))]);
+    gemini.script(
+        "SecOps",
+        [CannedReply::findings(&json!([low, first, second]))],
+    );
     let refused = json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}});
-    gemini.script_case("You are DevOps", [Reply::json(400, &refused)]);
-    gemini.script_case("You are CloudSec", [Reply::text("nonsense")]);
-    let confirms = Reply::view("confirm", "high", "So it is.", "");
+    gemini.script_case("You are DevOps", [CannedReply::json(400, &refused)]);
+    gemini.script_case("You are CloudSec", [CannedReply::text("nonsense")]);
+    let confirms = CannedReply::view("confirm", "high", "So it is.", "");
     gemini.script_case("You are AISec", [confirms]);
     gemini.script_case(
         "You are the evidence critic",
-        [Reply::text("{\"stance\": \"confirm\"}")],
+        [CannedReply::text("{\"stance\": \"confirm\"}")],
     );
     let agents = include_str!("../../agents.toml");
     let agents = agents
@@ -197,7 +200,7 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
         "earlier": [{"number": 1, "now": "ended"}, {"number": 77, "now": "ended"}, 5],
     });
     let still = json!({"findings": [], "earlier": [{"number": 1, "now": "still"}]});
-    let answers = [reported, still, ended].map(|answer| Reply::text(&answer.to_string()));
+    let answers = [reported, still, ended].map(|answer| CannedReply::text(&answer.to_string()));
     gemini.script("You are SecOps", answers);
     // Four looks, each after a reading, need more than the half core shipped.
     let server = setup(&gemini)
@@ -207,7 +210,7 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server
         .until("SecOps' fourth question", async |_| {
-            let own = |request: &crate::common::gemini::Request| {
+            let own = |request: &crate::common::gemini::CapturedRequest| {
                 request.system().contains("You are SecOps")
             };
             (gemini
@@ -223,7 +226,7 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
         .partition(|request| request.system().contains("You are SecOps"));
     let texts: Vec<_> = own
         .iter()
-        .map(crate::common::gemini::Request::text)
+        .map(crate::common::gemini::CapturedRequest::text)
         .collect();
     assert!(!texts[0].contains(TITLE), "{}", texts[0]);
     let line = "| 1. low, since ".to_owned();

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply, Request};
+use crate::common::gemini::{CannedReply, CapturedRequest, FakeGemini};
 use crate::common::openai::{FakeOpenAi, MODEL, completion};
 use crate::common::serve::{Setup, command};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn with(gemini: &FakeGemini, openai: &FakeOpenAi) -> Setup {
 /// Questions about pictures that were sent to that model.
 fn looks(gemini: &FakeGemini, model: &str) -> usize {
     let path = format!("/{model}:generateContent");
-    let asked = |request: &&Request| request.path.contains(&path);
+    let asked = |request: &&CapturedRequest| request.path.contains(&path);
     gemini.requests().iter().filter(asked).count()
 }
 
@@ -202,9 +202,9 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
             "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]
         }]
     }});
-    let used_up = Reply::json(429, &per_day);
+    let used_up = CannedReply::json(429, &per_day);
     gemini.script("gemini-3.8-flash:", std::iter::repeat_n(used_up, 100));
-    let gone = Reply::fixture("resp-err-404").remove(0);
+    let gone = CannedReply::fixture("resp-err-404").remove(0);
     gemini.script("gemini-3.5-flash-lite:", std::iter::repeat_n(gone, 100));
     openai.says(&answer("It claims to be well"));
     let model = format!(
@@ -213,7 +213,7 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
     let server = with(&gemini, &openai).agents(&agents(&model)).start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     let of = |provider: &'static str| {
-        async move |server: &crate::common::serve::Server| {
+        async move |server: &crate::common::serve::TestServer| {
             let findings = server.findings().into_iter();
             let mut findings = findings.filter(|one| one["agent"] == "SecOps");
             findings.find(|one| one["model"]["provider"] == provider)
@@ -302,7 +302,7 @@ async fn a_budget_holds_says_so_and_survives_a_restart() {
     setup.folder = server.folder;
     let server = setup.start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
-    let rules = async |server: &crate::common::serve::Server| {
+    let rules = async |server: &crate::common::serve::TestServer| {
         let page = server.json("/api/agents").await;
         let state = page["items"][0]["state"].as_str()?.to_owned();
         state.contains("by offline rules").then_some(())
@@ -320,13 +320,13 @@ async fn a_budget_holds_says_so_and_survives_a_restart() {
 async fn a_model_that_takes_a_minute_costs_no_memory_and_no_picture() {
     const LOOKS: Duration = Duration::from_secs(12);
     let gemini = FakeGemini::start().await;
-    gemini.otherwise(Reply::nothing().slow(Duration::from_secs(55)));
+    gemini.otherwise(CannedReply::nothing().slow(Duration::from_secs(55)));
     let server = with(&gemini, &FakeOpenAi::start().await)
         .agents(&agents("[model]\nname = \"gemini-3.8-flash\"\n"))
         .start()
         .await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
-    let asked = async |_: &crate::common::serve::Server| {
+    let asked = async |_: &crate::common::serve::TestServer| {
         (looks(&gemini, "gemini-3.8-flash") == 2).then_some(())
     };
     server.until("two questions in flight", asked).await;

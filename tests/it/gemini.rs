@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::gemini::{FakeGemini, Reply, bad_key, fixture, jpeg_size};
+use crate::common::gemini::{CannedReply, FakeGemini, bad_key, fixture, jpeg_size};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -18,11 +18,12 @@ use watchtower::analysts::{Governor, GovernorSettings};
 use watchtower::base::secret::Secret;
 use watchtower::base::stream_name::StreamName;
 use watchtower::codec::encode_jpeg;
-use watchtower::domain::cost::Outcome;
+use watchtower::domain::cost::AnswerOutcome;
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings, read_anything};
 use watchtower::models::model::{
-    Failure, Fatal, Memory, Model as _, News, ObserveQuestion, ObserveReply, Persona, outcome,
+    Failure, Fatal, Memory, Model as _, ObserveQuestion, ObserveReply, Persona, ScreenChanges,
+    outcome,
 };
 use watchtower::screen::frame::Frame;
 use watchtower::screen::picture::Picture;
@@ -84,7 +85,7 @@ fn question() -> ObserveQuestion {
     ObserveQuestion {
         persona: Arc::clone(&panel().agents[0].persona),
         frames: vec![frame()],
-        news: News::default(),
+        news: ScreenChanges::default(),
         memory: Memory::default(),
     }
 }
@@ -259,7 +260,7 @@ async fn every_recorded_response_becomes_what_it_is() {
             .remove(name)
             .unwrap_or_else(|| panic!("{name} has no expectation"));
         let server = FakeGemini::start().await;
-        let replies = Reply::fixture(name);
+        let replies = CannedReply::fixture(name);
         server.otherwise(replies.last().unwrap().clone());
         server.script("", replies);
         let mut settings = settings(&server);
@@ -283,7 +284,7 @@ async fn every_recorded_response_becomes_what_it_is() {
 
 /// Lines up the replies and looks once.
 async fn look_once(
-    replies: impl IntoIterator<Item = Reply>,
+    replies: impl IntoIterator<Item = CannedReply>,
 ) -> (Result<ObserveReply, Failure>, FakeGemini) {
     let server = FakeGemini::start().await;
     server.script("", replies);
@@ -292,30 +293,30 @@ async fn look_once(
     (result, server)
 }
 
-fn good() -> Reply {
-    Reply::fixture("resp-thoughts").remove(0)
+fn good() -> CannedReply {
+    CannedReply::fixture("resp-thoughts").remove(0)
 }
 
-fn first(name: &str) -> Reply {
-    Reply::fixture(name).remove(0)
+fn first(name: &str) -> CannedReply {
+    CannedReply::fixture(name).remove(0)
 }
 
 #[tokio::test]
 async fn an_empty_list_is_nothing_and_only_that() {
-    let (result, _) = look_once([Reply::nothing()]).await;
-    assert_eq!(outcome(&result), Outcome::Nothing);
+    let (result, _) = look_once([CannedReply::nothing()]).await;
+    assert_eq!(outcome(&result), AnswerOutcome::Nothing);
     assert_eq!(result.unwrap().model.version, "gemini-3.8-flash-001");
-    let (result, _) = look_once([Reply::text("{}")]).await;
-    assert_eq!(outcome(&result), Outcome::NoAnswer);
+    let (result, _) = look_once([CannedReply::text("{}")]).await;
+    assert_eq!(outcome(&result), AnswerOutcome::NoAnswer);
 }
 
 #[tokio::test]
 async fn findings_that_make_no_sense_are_counted() {
     let good = json!({"severity": "low", "confidence": 1, "title": "t"});
-    let (result, _) = look_once([Reply::findings(&json!([good, {"title": "x"}]))]).await;
+    let (result, _) = look_once([CannedReply::findings(&json!([good, {"title": "x"}]))]).await;
     let answer = result.unwrap();
     assert_eq!((answer.seen.len(), answer.dropped), (1, 1));
-    let (result, _) = look_once([Reply::findings(&json!([{}, {}]))]).await;
+    let (result, _) = look_once([CannedReply::findings(&json!([{}, {}]))]).await;
     let dropped = matches!(result, Err(Failure::NoAnswer { dropped: 2, .. }));
     assert!(dropped, "{result:?}");
 }
@@ -324,7 +325,7 @@ async fn findings_that_make_no_sense_are_counted() {
 async fn silence_and_a_malformed_answer_are_asked_again_once() {
     for silent in [
         first("resp-stop-empty"),
-        Reply::json(
+        CannedReply::json(
             200,
             &json!({"candidates": [{"finishReason": "MALFORMED_RESPONSE"}]}),
         ),
@@ -374,7 +375,7 @@ async fn no_more_tokens_are_asked_for_than_a_model_can_write() {
 
 #[tokio::test]
 async fn a_continuation_sends_the_token_back_with_the_same_question() {
-    let (_, server) = look_once(Reply::fixture("resp-continuation")).await;
+    let (_, server) = look_once(CannedReply::fixture("resp-continuation")).await;
     let requests = server.requests();
     let mut second = requests[1].body.clone();
     let token = second.as_object_mut().unwrap().remove("continuationToken");
@@ -394,7 +395,7 @@ async fn a_schema_the_server_can_t_serve_is_put_in_words_from_then_on() {
         "The specified schema produces a constraint that has too many states for serving.";
     let body = json!({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}});
     let server = FakeGemini::start().await;
-    server.script("", [Reply::json(400, &body), good(), good()]);
+    server.script("", [CannedReply::json(400, &body), good(), good()]);
     let gemini = gemini(&server);
     for _ in 0..2 {
         assert_expected(
@@ -432,7 +433,8 @@ async fn a_picture_too_big_is_halved_and_the_finding_names_what_was_sent() {
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let elsewhere = FakeGemini::start().await;
-    let redirect = Reply::raw(307, "text/html", "moved").header("location", &elsewhere.base_url());
+    let redirect =
+        CannedReply::raw(307, "text/html", "moved").header("location", &elsewhere.base_url());
     let (result, server) = look_once([redirect]).await;
     assert_expected("redirect", Expected::Transient("redirected (307)"), &result);
     assert_eq!(
@@ -443,9 +445,14 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn an_answer_without_end_is_not_read_to_its_end() {
-    let (result, _) = look_once([Reply::raw(200, "application/json", vec![b' '; 2 << 20])]).await;
+    let (result, _) = look_once([CannedReply::raw(
+        200,
+        "application/json",
+        vec![b' '; 2 << 20],
+    )])
+    .await;
     assert_expected("endless", Expected::NoAnswer("larger than"), &result);
-    let (result, _) = look_once([Reply::raw(503, "text/html", vec![b'<'; 2 << 20])]).await;
+    let (result, _) = look_once([CannedReply::raw(503, "text/html", vec![b'<'; 2 << 20])]).await;
     assert_expected("endless", Expected::Transient("503"), &result);
 }
 
@@ -467,7 +474,7 @@ async fn a_server_that_isn_t_there_is_trouble_that_may_pass() {
 async fn with_a_governor_a_429_is_waited_out_and_an_error_backed_off() {
     for (name, least) in [("resp-429-then-ok", 2.5), ("resp-503-then-ok", 0.0)] {
         let server = FakeGemini::start().await;
-        server.script("", Reply::fixture(name));
+        server.script("", CannedReply::fixture(name));
         let gemini = gemini(&server);
         let governor = Governor::new(GovernorSettings::default());
         let mut outcomes = Vec::new();
@@ -477,7 +484,7 @@ async fn with_a_governor_a_429_is_waited_out_and_an_error_backed_off() {
             permit.settle(&result);
             outcomes.push(outcome(&result));
         }
-        assert_eq!(outcomes[1], Outcome::Findings, "{name}");
+        assert_eq!(outcomes[1], AnswerOutcome::Findings, "{name}");
         let requests = server.requests();
         let between = requests[1].at - requests[0].at;
         assert!(between >= Duration::from_secs_f64(least), "{between:?}");
@@ -506,7 +513,7 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
         let question = ObserveQuestion {
             persona: Arc::clone(&agent.persona),
             frames: vec![frame_of(1920, 1080)],
-            news: News::default(),
+            news: ScreenChanges::default(),
             memory: Memory::default(),
         };
         observe(&gemini, question).await.unwrap();
@@ -626,14 +633,14 @@ async fn a_probe_tries_key_and_model_without_a_picture() {
     for (reply, kind) in [
         (bad_key(), Fatal::Key),
         (first("resp-err-404"), Fatal::Model),
-        (Reply::json(200, &embedder), Fatal::Model),
+        (CannedReply::json(200, &embedder), Fatal::Model),
     ] {
         server.script("", [reply]);
         let failure = gemini.probe().await.unwrap_err();
         let right = matches!(&failure, Failure::Fatal { kind: is, .. } if *is == kind);
         assert!(right, "{failure:?}");
     }
-    for page in [first("resp-html-200"), Reply::text("{}")] {
+    for page in [first("resp-html-200"), CannedReply::text("{}")] {
         server.script("", [page]);
         let failure = gemini.probe().await.unwrap_err();
         assert!(matches!(failure, Failure::NoAnswer { .. }), "{failure:?}");

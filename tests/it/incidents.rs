@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply};
+use crate::common::gemini::{CannedReply, FakeGemini};
 use crate::common::serve::Setup;
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ const EVENTS: [(&str, [&str; 4], [&str; 2]); 3] = [
     ),
 ];
 
-fn answer(turn: usize) -> Reply {
+fn answer(turn: usize) -> CannedReply {
     let finding = |(number, (category, titles, quotes)): (usize, &(&str, [&str; 4], [&str; 2]))| {
         json!({
             "evidence": quotes[turn / 2 % quotes.len()],
@@ -69,7 +69,7 @@ fn answer(turn: usize) -> Reply {
             "recommended_action": "Look into it.",
         })
     };
-    Reply::findings(&EVENTS.iter().enumerate().map(finding).collect())
+    CannedReply::findings(&EVENTS.iter().enumerate().map(finding).collect())
 }
 
 /// `WATCHTOWER_SOAK_SECONDS` makes it a long run.
@@ -84,7 +84,7 @@ async fn ever_other_words_are_a_handful_of_incidents() {
             (0..seconds as usize).map(|turn| answer(turn + number)),
         );
     }
-    gemini.otherwise(Reply::nothing());
+    gemini.otherwise(CannedReply::nothing());
     let agents = std::fs::read_to_string(crate::common::serve::root().join("agents.toml")).unwrap();
     let fast = regex::Regex::new(r#"(?m)^interval = "[^"]+""#).unwrap();
     let mut server = Setup::new()

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::gemini::{FakeGemini, Reply};
+use crate::common::gemini::{CannedReply, FakeGemini};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -151,9 +151,14 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     let gemini = FakeGemini::start().await;
     gemini.script_case(
         "DevOps",
-        [Reply::view("confirm", "low", "It is so.", "All systems")],
+        [CannedReply::view(
+            "confirm",
+            "low",
+            "It is so.",
+            "All systems",
+        )],
     );
-    gemini.otherwise(Reply::nothing());
+    gemini.otherwise(CannedReply::nothing());
     let own = OwnPatterns::new(&["CUST-[0-9]{6}".to_owned()]).unwrap();
     let rules = Arc::new(Rules::load(&[]).unwrap());
     let first = persona("SecOps", &[PERSONAL, OWN]);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply, jpeg_size};
+use crate::common::gemini::{CannedReply, FakeGemini, jpeg_size};
 use crate::common::serve::{Setup, command};
 use serde_json::{Value, json};
 
@@ -35,9 +35,9 @@ fn with_key(gemini: &FakeGemini) -> Setup {
 async fn five_personas_ask_and_their_findings_are_written() {
     let gemini = FakeGemini::start().await;
     for agent in AGENTS {
-        gemini.script(agent, [Reply::findings(&finding(agent))]);
+        gemini.script(agent, [CannedReply::findings(&finding(agent))]);
     }
-    gemini.otherwise(Reply::nothing());
+    gemini.otherwise(CannedReply::nothing());
     let mut server = with_key(&gemini).start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server
@@ -100,7 +100,7 @@ async fn true_quotes_are_placed_and_invented_ones_are_marked_and_held_down() {
             "mitre_techniques": [], "recommended_action": "look"
         })
     };
-    gemini.otherwise(Reply::findings(&json!([
+    gemini.otherwise(CannedReply::findings(&json!([
         finding("True", "All systems operational"),
         finding("Invented", "ransomware.exe encrypted 48 files on web-01"),
         finding("Drawn", ""),

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply};
-use crate::common::serve::{Server, Setup};
+use crate::common::gemini::{CannedReply, FakeGemini};
+use crate::common::serve::{Setup, TestServer};
 use serde_json::{Value, json};
 
 const ALPHA: &str =
@@ -20,7 +20,7 @@ fn setup(gemini: &FakeGemini) -> Setup {
         .env("GOOGLE_GEMINI_BASE_URL", &gemini.base_url())
 }
 
-fn agents(server: &Server) -> std::path::PathBuf {
+fn agents(server: &TestServer) -> std::path::PathBuf {
     server.folder.path().join("agents.toml")
 }
 
@@ -31,7 +31,7 @@ fn save(file: &Path, text: &str) {
     std::fs::rename(beside, file).expect("the file is written");
 }
 
-async fn names(server: &Server) -> Vec<String> {
+async fn names(server: &TestServer) -> Vec<String> {
     let page = server.json("/api/agents").await;
     let items = page["items"].as_array().expect("a page has items").iter();
     items
@@ -44,7 +44,7 @@ async fn names(server: &Server) -> Vec<String> {
         .collect()
 }
 
-fn said_its_last(server: &Server) -> bool {
+fn said_its_last(server: &TestServer) -> bool {
     let findings = server.findings();
     findings.iter().any(|f| f["title"] == "Alpha's last word")
 }
@@ -58,7 +58,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         "recommended_action": "a"
     }]);
     // In flight while its persona is taken out.
-    let slow = Reply::findings(&parting).slow(Duration::from_secs(30));
+    let slow = CannedReply::findings(&parting).slow(Duration::from_secs(30));
     gemini.script("You are Alpha", [slow]);
     let server = setup(&gemini).agents(ALPHA).start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
@@ -121,7 +121,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         })
         .await;
     let settled = gemini.take_requests().len();
-    let old = |r: &crate::common::gemini::Request| r.system().contains("queues");
+    let old = |r: &crate::common::gemini::CapturedRequest| r.system().contains("queues");
     assert!(
         settled >= 1 && !gemini.take_requests().iter().any(old),
         "the old one is gone"
@@ -132,7 +132,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
     assert_eq!(gemini.faults(), Vec::<String>::new());
 }
 
-async fn stream(server: &Server) -> Value {
+async fn stream(server: &TestServer) -> Value {
     server.json("/api/streams").await["items"][0].clone()
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::common::PATIENCE;
 use crate::common::encoder::Encoder;
-use crate::common::serve::{Server, Setup, command, root};
+use crate::common::serve::{Setup, TestServer, command, root};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
@@ -23,7 +23,7 @@ use watchtower::base::bearer::{Bearer, address};
 use watchtower::base::secret::Secret;
 use watchtower::base::stream_name::StreamName;
 use watchtower::media::hub::StreamHub;
-use watchtower::playback::client::{Client, ClientSettings};
+use watchtower::playback::client::{ClientSettings, WhepClient};
 
 const TOKEN: &str = "t0ken-of-tests";
 /// The demo runs for 78 s, so that a scene may be that far away.
@@ -31,12 +31,12 @@ const ROUND: Duration = Duration::from_secs(180);
 const NOBODY: &str = "[model]\nprovider = \"offline\"\n";
 
 /// A process of its own, killed when dropped.
-struct Agent {
+struct AgentProcess {
     folder: TempDir,
     child: Child,
 }
 
-impl Agent {
+impl AgentProcess {
     fn start(folder: TempDir, persona: &str, http: SocketAddr, token: &str) -> Self {
         fs::copy(
             root().join("agents.toml"),
@@ -78,7 +78,7 @@ impl Agent {
     }
 }
 
-async fn server(folder: &TempDir, http: &str) -> Server {
+async fn server(folder: &TempDir, http: &str) -> TestServer {
     fs::write(folder.path().join("agents.toml"), NOBODY).unwrap();
     Setup::of(command("serve", folder.path()))
         .args(&["--http", http])
@@ -87,13 +87,13 @@ async fn server(folder: &TempDir, http: &str) -> Server {
         .await
 }
 
-async fn get(server: &Server, path: &str) -> Value {
+async fn get(server: &TestServer, path: &str) -> Value {
     let request = server.client.get(server.http_url(path)).bearer_auth(TOKEN);
     request.send().await.unwrap().json().await.unwrap()
 }
 
 /// Findings of each agent, as the server lists them.
-async fn counts(server: &Server) -> HashMap<String, usize> {
+async fn counts(server: &TestServer) -> HashMap<String, usize> {
     let page = get(server, "/api/findings?limit=1000").await;
     let mut counts = HashMap::new();
     for item in page["items"].as_array().unwrap() {
@@ -104,7 +104,7 @@ async fn counts(server: &Server) -> HashMap<String, usize> {
     counts
 }
 
-async fn reaches(server: &Server, agent: &Agent, name: &str, least: usize) {
+async fn reaches(server: &TestServer, agent: &AgentProcess, name: &str, least: usize) {
     let wait = async {
         while counts(server).await.get(name).copied().unwrap_or(0) < least {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -125,8 +125,8 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
     let http = first.http;
     let encoder = Encoder::demo(&first.rtmp_url("live/team"));
     let new = || tempfile::tempdir().unwrap();
-    let mut secops = Agent::start(new(), "secops", http, TOKEN);
-    let mut devops = Agent::start(new(), "DevOps", http, TOKEN);
+    let mut secops = AgentProcess::start(new(), "secops", http, TOKEN);
+    let mut devops = AgentProcess::start(new(), "DevOps", http, TOKEN);
     reaches(&first, &secops, "SecOps", 1).await;
     reaches(&first, &devops, "DevOps", 1).await;
     let agents = get(&first, "/api/agents").await;
@@ -139,7 +139,7 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
     secops.signal("-KILL");
     secops.wait().await;
     let before = counts(&first).await["SecOps"];
-    let mut secops = Agent::start(secops.folder, "SecOps", http, TOKEN);
+    let mut secops = AgentProcess::start(secops.folder, "SecOps", http, TOKEN);
     reaches(&first, &secops, "SecOps", before + 1).await;
 
     // The same processes outlive a server that is killed.
@@ -187,7 +187,7 @@ async fn what_cannot_work_is_said_and_ends_it() {
     let server = server(&folder, "127.0.0.1:0").await;
     for token in ["wr0ng-token", ""] {
         let folder = tempfile::tempdir().unwrap();
-        let mut agent = Agent::start(folder, "SecOps", server.http, token);
+        let mut agent = AgentProcess::start(folder, "SecOps", server.http, token);
         assert!(!agent.wait().await.success());
         let said = agent.said();
         assert!(
@@ -196,7 +196,7 @@ async fn what_cannot_work_is_said_and_ends_it() {
         );
         assert!(!said.contains("wr0ng-token"), "{said}");
     }
-    let mut agent = Agent::start(tempfile::tempdir().unwrap(), "Nobody", server.http, TOKEN);
+    let mut agent = AgentProcess::start(tempfile::tempdir().unwrap(), "Nobody", server.http, TOKEN);
     assert!(!agent.wait().await.success());
     let said = agent.said();
     assert!(
@@ -296,12 +296,12 @@ type Ask = (String, Option<String>);
 
 /// Requests that a stranger's HTTP server received.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<Ask>>>);
+struct ReceivedRequests(Arc<Mutex<Vec<Ask>>>);
 
 async fn stranger(
     answer: impl Fn() -> Response + Clone + Send + Sync + 'static,
-) -> (String, Asked) {
-    let asked = Asked::default();
+) -> (String, ReceivedRequests) {
+    let asked = ReceivedRequests::default();
     let notes = asked.clone();
     let router = Router::new().fallback(move |request: Request| {
         let token = request.headers().get(header::AUTHORIZATION);
@@ -334,7 +334,7 @@ async fn no_location_leads_the_token_elsewhere() {
         let url = address(&format!("{place}/whep/team")).unwrap();
         let bearer = Bearer::new(Secret::new(TOKEN), &[&url]);
         let stream = StreamName::new("team").unwrap();
-        let client = Client::new(ClientSettings {
+        let client = WhepClient::new(ClientSettings {
             url,
             bearer,
             stream,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::encoder::Encoder;
 use crate::common::healthy::{Healthy, mark, picture, video_config};
-use crate::common::rtmp_client::{Client, VIDEO};
+use crate::common::rtmp_client::{RtmpClient, VIDEO};
 use crate::common::{KEY, RtmpServer, log, take};
 use watchtower::ingest::amf::Value;
 use watchtower::media::hub::{Received, StreamHub, Subscriber};
@@ -118,7 +118,7 @@ async fn every_form_of_the_address_is_understood() {
         ("live", format!("forms?key={KEY}")),
         ("live", format!("forms?a=b&key={KEY}&c=d")),
     ] {
-        let client = Client::publish(server.address, app, &given).await;
+        let client = RtmpClient::publish(server.address, app, &given).await;
         let client = client.unwrap_or_else(|error| panic!("{app} {given:?}: {error}"));
         drop(client);
         server.ended("forms").await;
@@ -136,7 +136,7 @@ async fn a_refused_publisher_is_told_and_closed_within_a_second() {
         // The whole address in the field of the server.
         ("live/refused/wr0ng-k3y", "", "NetStream.Publish.Denied"),
     ] {
-        let mut client = Client::connect(server.address, app)
+        let mut client = RtmpClient::connect(server.address, app)
             .await
             .expect("accepted");
         client.ask_to_publish(given).await.expect("sent");
@@ -149,7 +149,7 @@ async fn a_refused_publisher_is_told_and_closed_within_a_second() {
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
     for app in ["vod/refused", "", "live/re fused"] {
-        let error = Client::connect(server.address, app).await.err();
+        let error = RtmpClient::connect(server.address, app).await.err();
         assert!(error.is_some(), "{app}");
     }
     assert!(server.hub.streams().is_empty());
@@ -176,7 +176,7 @@ async fn guessing_at_the_key_is_paused_and_the_right_key_still_counts() {
     let healthy = Healthy::start(&server, "beside-guessing").await;
     let mut turned_away = false;
     for guess in 0..20 {
-        let Ok(mut client) = Client::connect(server.address, "live/guess").await else {
+        let Ok(mut client) = RtmpClient::connect(server.address, "live/guess").await else {
             turned_away = true;
             break;
         };
@@ -195,7 +195,7 @@ async fn guessing_at_the_key_is_paused_and_the_right_key_still_counts() {
     healthy.lost_nothing().await;
     // The pause ends by itself.
     loop {
-        match Client::publish(server.address, "live/guess", KEY).await {
+        match RtmpClient::publish(server.address, "live/guess", KEY).await {
             Ok(_) => break,
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -206,7 +206,7 @@ async fn guessing_at_the_key_is_paused_and_the_right_key_still_counts() {
 #[tokio::test]
 async fn a_new_publisher_takes_the_stream_over() {
     let server = RtmpServer::start().await;
-    let mut old = Client::publish(server.address, "live/taken", KEY)
+    let mut old = RtmpClient::publish(server.address, "live/taken", KEY)
         .await
         .expect("accepted");
     old.message(4, VIDEO, 0, &video_config())
@@ -219,7 +219,7 @@ async fn a_new_publisher_takes_the_stream_over() {
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 1);
 
     // Someone without the key takes nothing over.
-    let mut thief = Client::connect(server.address, "live/taken")
+    let mut thief = RtmpClient::connect(server.address, "live/taken")
         .await
         .expect("accepted");
     thief.ask_to_publish("st0len").await.expect("sent");
@@ -232,7 +232,7 @@ async fn a_new_publisher_takes_the_stream_over() {
         .expect("sent");
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 2);
 
-    let mut new = Client::publish(server.address, "live/taken", KEY)
+    let mut new = RtmpClient::publish(server.address, "live/taken", KEY)
         .await
         .expect("accepted");
     old.closed().await;
@@ -259,7 +259,7 @@ async fn without_a_key_this_machine_publishes_whatever_it_says() {
         ("live", "open"),
         ("live", "open?key=n0t-a-k3y"),
     ] {
-        let client = Client::publish(server.address, app, given).await;
+        let client = RtmpClient::publish(server.address, app, given).await;
         drop(client.unwrap_or_else(|error| panic!("{app} {given}: {error}")));
         server.ended("open").await;
     }
@@ -278,7 +278,7 @@ async fn without_a_key_other_machines_are_refused() {
         settings.address = (address, 0).into();
     })
     .await;
-    let mut client = Client::connect(server.address, "live/away")
+    let mut client = RtmpClient::connect(server.address, "live/away")
         .await
         .expect("accepted");
     client.ask_to_publish("").await.expect("sent");
@@ -301,7 +301,7 @@ fn own_address() -> Option<IpAddr> {
 #[tokio::test]
 async fn a_player_is_sent_away_politely() {
     let server = RtmpServer::start().await;
-    let mut client = Client::connect(server.address, "live")
+    let mut client = RtmpClient::connect(server.address, "live")
         .await
         .expect("accepted");
     let arguments = [Value::Null, Value::string("team")];
@@ -317,7 +317,9 @@ async fn a_player_is_sent_away_politely() {
 #[tokio::test]
 async fn quirks_of_real_encoders_are_taken() {
     let server = RtmpServer::start().await;
-    let mut client = Client::handshake(server.address).await.expect("accepted");
+    let mut client = RtmpClient::handshake(server.address)
+        .await
+        .expect("accepted");
     // An ECMA array for the connect object, tcUrl in lower case and in quotes.
     let object = Value::Object(vec![
         ("app".to_owned(), Value::string("live/quirks")),
@@ -412,7 +414,7 @@ async fn stopping_the_server_ends_its_streams() {
     {
         let server = RtmpServer::start().await;
         hub = server.hub.clone();
-        client = Client::publish(server.address, "live/stopped", KEY)
+        client = RtmpClient::publish(server.address, "live/stopped", KEY)
             .await
             .expect("accepted");
         client

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::healthy::{AUDIO_CONFIG, Healthy, audio, mark, picture, video_config};
 use crate::common::rtmp_client::{
-    AUDIO, Client, DATA, SET_CHUNK_SIZE, VIDEO, chunks, closed, header,
+    AUDIO, DATA, RtmpClient, SET_CHUNK_SIZE, VIDEO, chunks, closed, header,
 };
 use crate::common::{KEY, RtmpServer, log, take};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,8 +37,8 @@ async fn stranger(server: &RtmpServer, bytes: &[u8]) {
     closed(&mut socket).await;
 }
 
-async fn publisher(server: &RtmpServer, name: &str) -> Client {
-    Client::publish(server.address, &format!("live/{name}"), KEY)
+async fn publisher(server: &RtmpServer, name: &str) -> RtmpClient {
+    RtmpClient::publish(server.address, &format!("live/{name}"), KEY)
         .await
         .expect("accepted")
 }
@@ -63,7 +63,9 @@ async fn random_bytes() {
     }
     // Past the handshake, and past publish.
     for seed in 40..80 {
-        let mut client = Client::handshake(server.address).await.expect("accepted");
+        let mut client = RtmpClient::handshake(server.address)
+            .await
+            .expect("accepted");
         let _ = client.write(&noise(seed, 20_000)).await;
         drop(client);
         let mut client = publisher(&server, "noise").await;
@@ -102,7 +104,7 @@ async fn half_a_handshake() {
         waiting.push(socket);
     }
     // All of it, and then silence.
-    let silent = Client::connect(server.address, "live")
+    let silent = RtmpClient::connect(server.address, "live")
         .await
         .expect("accepted");
     for mut socket in waiting {
@@ -134,7 +136,9 @@ async fn amf_nested_ten_thousand_deep() {
     let (server, healthy) = start().await;
     let deep = [10, 0, 0, 0, 1].repeat(10_000);
     for kind in [20, 18, 17] {
-        let mut client = Client::handshake(server.address).await.expect("accepted");
+        let mut client = RtmpClient::handshake(server.address)
+            .await
+            .expect("accepted");
         let _ = client.message(3, kind, 0, &deep).await;
         client.closed().await;
     }
@@ -297,7 +301,7 @@ async fn unfinished_messages_on_every_chunk_stream() {
 #[tokio::test]
 async fn a_hundred_thousand_create_streams() {
     let (server, healthy) = start().await;
-    let mut client = Client::connect(server.address, "live")
+    let mut client = RtmpClient::connect(server.address, "live")
         .await
         .expect("accepted");
     let values = [

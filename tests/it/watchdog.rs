@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply};
+use crate::common::gemini::{CannedReply, FakeGemini};
 use crate::common::healthy;
-use crate::common::rtmp_client::{AUDIO, Client, VIDEO};
-use crate::common::serve::{Server, Setup};
+use crate::common::rtmp_client::{AUDIO, RtmpClient, VIDEO};
+use crate::common::serve::{Setup, TestServer};
 use serde_json::Value;
 
 const KEY: &str = "AIzaFakeKeyOfTheTests0123456789abcdefgh";
@@ -34,7 +34,7 @@ interval = "1s"
 "#;
 
 /// The newest incident of that title.
-async fn incident(server: &Server, title: &str) -> Option<Value> {
+async fn incident(server: &TestServer, title: &str) -> Option<Value> {
     let incidents = server.json("/api/incidents").await;
     let items = incidents["items"].as_array().unwrap();
     let found = items.iter().find(|incident| incident["title"] == title);
@@ -43,7 +43,7 @@ async fn incident(server: &Server, title: &str) -> Option<Value> {
 
 /// Waits for the incident to open and to close again, told once, with a start
 /// and an end.
-async fn opens_and_closes(server: &Server, title: &str) {
+async fn opens_and_closes(server: &TestServer, title: &str) {
     let opened = server
         .until(title, async |server| incident(server, title).await)
         .await;
@@ -76,7 +76,7 @@ async fn opens_and_closes(server: &Server, title: &str) {
     );
 }
 
-async fn on_air(server: &Server) {
+async fn on_air(server: &TestServer) {
     server
         .until("a picture", async |server| {
             let streams = server.json("/api/streams").await;
@@ -135,7 +135,9 @@ async fn a_publisher_that_is_gone_and_returns_and_is_gone_again() {
 async fn pictures_that_come_and_cannot_be_seen() {
     let server = Setup::new().agents(NOBODY).settings(SETTINGS).start().await;
     let publish = async |name: &str, configured: bool| {
-        let mut client = Client::publish(server.rtmp, "live", name).await.unwrap();
+        let mut client = RtmpClient::publish(server.rtmp, "live", name)
+            .await
+            .unwrap();
         let mut send = async |kind, time, body: &[u8]| {
             let channel = if kind == VIDEO { 4 } else { 5 };
             client.message(channel, kind, time, body).await.unwrap();
@@ -177,7 +179,10 @@ async fn a_reader_that_does_not_keep_up() {
 #[tokio::test]
 async fn a_model_that_does_not_answer() {
     let gemini = FakeGemini::start().await;
-    gemini.script("SecOps", [Reply::nothing().slow(Duration::from_secs(9))]);
+    gemini.script(
+        "SecOps",
+        [CannedReply::nothing().slow(Duration::from_secs(9))],
+    );
     let server = Setup::new()
         .agents(ONE)
         .settings(SETTINGS)

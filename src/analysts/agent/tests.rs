@@ -15,10 +15,12 @@ use crate::analysts::budgeted_ask::SettledAsk;
 use crate::analysts::settings::{AgentConfig, Panel, Priority};
 use crate::analysts::{AgentSet, Governor, GovernorSettings, ModelChain, Policy};
 use crate::domain::agent_status::{AgentBoard, AgentStatus};
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::{Category, Evidence, Severity};
 use crate::media::MediaTime;
-use crate::models::model::{AskQuestion, AskReply, Model, Persona, Prepared, Question, Seen};
+use crate::models::model::{
+    AskQuestion, AskReply, FrameObservation, Model, Persona, Prepared, Question,
+};
 use crate::record::Record;
 use crate::record::settings::StoreSettings;
 use crate::screen::frames::{FrameBus, FramePublisher};
@@ -83,7 +85,7 @@ impl Model for Scripted {
                 None => Vec::new(),
                 Some(ScriptStep::Fail(failure)) => return Err(failure),
                 Some(ScriptStep::Panic) => panic!("as the script says"),
-                Some(ScriptStep::Report(title)) => vec![Seen {
+                Some(ScriptStep::Report(title)) => vec![FrameObservation {
                     frame: question.frames.last().unwrap().clone(),
                     observation: observation(title),
                 }],
@@ -92,7 +94,7 @@ impl Model for Scripted {
                 seen,
                 dropped: 0,
                 follow_up: FollowUp::default(),
-                usage: Usage::default(),
+                usage: TokenUsage::default(),
                 model: self.identity(),
                 exchange: None,
             }))
@@ -130,7 +132,7 @@ fn policy(redact: Redact) -> Policy {
     }
 }
 
-struct Room {
+struct AgentHarness {
     context: AgentContext,
     model: Arc<Scripted>,
     shutdown: CancellationToken,
@@ -139,11 +141,11 @@ struct Room {
 }
 
 /// A panel of one, looking every ten seconds of paused time.
-fn room(model: Arc<Scripted>) -> Room {
+fn harness(model: Arc<Scripted>) -> AgentHarness {
     room_that_hides(model, Redact::Off)
 }
 
-fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
+fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> AgentHarness {
     let logs = tempfile::tempdir().unwrap();
     let (findings, _) = Record::open(
         &logs.path().join("data"),
@@ -192,7 +194,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
         context.clone(),
         shutdown.clone(),
     ));
-    Room {
+    AgentHarness {
         context,
         model,
         shutdown,
@@ -201,7 +203,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> Room {
     }
 }
 
-impl Room {
+impl AgentHarness {
     fn open(&self, stream: &str) -> FramePublisher {
         let stream = StreamName::new(stream).unwrap();
         self.context
@@ -243,8 +245,8 @@ async fn seconds(count: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
-    let room = room(Scripted::new(FramePolicy::Newest, []));
-    let mut team = room.open("team");
+    let harness = harness(Scripted::new(FramePolicy::Newest, []));
+    let mut team = harness.open("team");
     show(&mut team, 10);
     seconds(1).await;
     for shade in [60, 110, 160] {
@@ -254,30 +256,30 @@ async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
     show(&mut team, 161);
     seconds(60).await;
     let team_saw = |seq| ("team".to_owned(), seq);
-    assert_eq!(room.model.shown(), [team_saw(1), team_saw(4)]);
-    assert_eq!(room.state(), "team: no findings (frame 4)");
+    assert_eq!(harness.model.shown(), [team_saw(1), team_saw(4)]);
+    assert_eq!(harness.state(), "team: no findings (frame 4)");
     // Shown as `watchtower_dropped_total{where="agent"}`.
-    assert_eq!(room.context.metrics.dropped_frames.get(), 2);
-    room.end().await;
+    assert_eq!(harness.context.metrics.dropped_frames.get(), 2);
+    harness.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn streams_take_turns() {
-    let room = room(Scripted::new(FramePolicy::Newest, []));
-    let (mut a, mut b) = (room.open("a"), room.open("b"));
+    let harness = harness(Scripted::new(FramePolicy::Newest, []));
+    let (mut a, mut b) = (harness.open("a"), harness.open("b"));
     for shade in [10, 60, 110] {
         show(&mut a, shade);
         show(&mut b, shade);
         seconds(20).await;
     }
-    let streams: Vec<_> = room
+    let streams: Vec<_> = harness
         .model
         .shown()
         .into_iter()
         .map(|(stream, _)| stream)
         .collect();
     assert_eq!(streams, ["a", "b", "a", "b", "a", "b"]);
-    room.end().await;
+    harness.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,23 +295,23 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         ScriptStep::Fail(refused),
         ScriptStep::Report("late"),
     ];
-    let room = room(Scripted::new(FramePolicy::Newest, script));
-    let mut team = room.open("team");
+    let harness = harness(Scripted::new(FramePolicy::Newest, script));
+    let mut team = harness.open("team");
     show(&mut team, 10);
     seconds(60).await;
     assert_eq!(
-        room.model.shown().len(),
+        harness.model.shown().len(),
         2,
         "a refused picture is not shown again"
     );
-    assert_eq!(room.state(), "team: refused: safety (frame 1)");
+    assert_eq!(harness.state(), "team: refused: safety (frame 1)");
     // The writer is a real thread: it is waited for, not slept for.
-    let mut findings = room.context.findings.subscribe();
+    let mut findings = harness.context.findings.subscribe();
     show(&mut team, 100);
     let finding = findings.recv().await.unwrap();
     assert_eq!((finding.title.as_str(), finding.frame.seq), ("late", 2));
     assert_eq!(finding.frame.sha256.len(), 64);
-    let log = std::fs::read_to_string(room._logs.path().join("secops.log")).unwrap();
+    let log = std::fs::read_to_string(harness._logs.path().join("secops.log")).unwrap();
     let lines: Vec<_> = log
         .lines()
         .filter_map(|line| line.split_once("--        "))
@@ -319,42 +321,49 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         lines,
         ["503 from the model", "refused: safety", "analysis resumed"]
     );
-    room.end().await;
+    harness.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_reads_gets_every_reading_since_its_last_look() {
-    let room = room(Scripted::new(FramePolicy::EveryRead, []));
-    let mut team = room.open("team");
+    let harness = harness(Scripted::new(FramePolicy::EveryRead, []));
+    let mut team = harness.open("team");
     let text: Arc<[TextLine]> = Arc::from([]);
     for shade in [10, 60, 110] {
         let frame = show(&mut team, shade);
         seconds(1).await;
-        room.context
+        harness
+            .context
             .frames
             .publish_read(Arc::new(frame.read(Arc::clone(&text), Arc::from([]))));
     }
     seconds(30).await;
-    let seqs: Vec<_> = room.model.shown().into_iter().map(|(_, seq)| seq).collect();
+    let seqs: Vec<_> = harness
+        .model
+        .shown()
+        .into_iter()
+        .map(|(_, seq)| seq)
+        .collect();
     assert_eq!(seqs, [1, 2, 3]);
-    room.end().await;
+    harness.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() {
     for reading in [false, true] {
-        let room = room_that_hides(Scripted::new(FramePolicy::Newest, []), Redact::Secrets);
+        let harness = room_that_hides(Scripted::new(FramePolicy::Newest, []), Redact::Secrets);
         if reading {
-            room.context.frames.expect_reading();
+            harness.context.frames.expect_reading();
         }
-        let mut team = room.open("team");
+        let mut team = harness.open("team");
         show(&mut team, 10);
         let frame = show(&mut team, 110);
         seconds(60).await;
-        assert_eq!(room.model.shown(), [], "reading: {reading}");
-        assert_eq!(room.state(), "waiting for OCR");
+        assert_eq!(harness.model.shown(), [], "reading: {reading}");
+        assert_eq!(harness.state(), "waiting for OCR");
         let text: Arc<[TextLine]> = Arc::from([]);
-        room.context
+        harness
+            .context
             .frames
             .publish_read(Arc::new(frame.read(text, Arc::from([]))));
         seconds(30).await;
@@ -363,8 +372,8 @@ async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() 
         } else {
             &[]
         };
-        assert_eq!(room.model.shown(), shown, "reading: {reading}");
-        room.end().await;
+        assert_eq!(harness.model.shown(), shown, "reading: {reading}");
+        harness.end().await;
     }
 }
 
@@ -373,47 +382,47 @@ async fn evidence_that_nobody_read_is_black() {
     fn luma(picture: &Picture) -> Result<Bytes, EncodeError> {
         Ok(Bytes::from(picture.y.clone()))
     }
-    let room = room(Scripted::new(
+    let harness = harness(Scripted::new(
         FramePolicy::Newest,
         [ScriptStep::Report("it")],
     ));
-    let mut findings = room.context.findings.subscribe();
+    let mut findings = harness.context.findings.subscribe();
     let stream = StreamName::new("team").unwrap();
-    let mut team = room.context.frames.open(&stream, luma);
+    let mut team = harness.context.frames.open(&stream, luma);
     show(&mut team, 200);
     let finding = findings.recv().await.unwrap();
     let black = hex::encode(Sha256::digest([0_u8; 64 * 64]));
     assert_eq!(finding.frame.sha256, black);
-    room.end().await;
+    harness.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_fails_is_started_again() {
-    let room = room(Scripted::new(
+    let harness = harness(Scripted::new(
         FramePolicy::Newest,
         [ScriptStep::Panic, ScriptStep::Report("back")],
     ));
-    let mut team = room.open("team");
-    let mut findings = room.context.findings.subscribe();
+    let mut team = harness.open("team");
+    let mut findings = harness.context.findings.subscribe();
     show(&mut team, 10);
     assert_eq!(findings.recv().await.unwrap().title, "back");
-    room.end().await;
+    harness.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_still_picture_that_nobody_reads_is_paid_for_once() {
-    let room = room(Scripted::new(FramePolicy::Newest, []));
-    let mut team = room.open("team");
+    let harness = harness(Scripted::new(FramePolicy::Newest, []));
+    let mut team = harness.open("team");
     for _ in 0..1800 {
         show(&mut team, 10);
         seconds(2).await;
     }
-    assert_eq!(room.model.shown().len(), 1, "in an hour");
+    assert_eq!(harness.model.shown().len(), 1, "in an hour");
     // Changes after all those heartbeats trigger an analysis at once.
     show(&mut team, 200);
     seconds(15).await;
-    assert_eq!(room.model.shown().len(), 2);
-    room.end().await;
+    assert_eq!(harness.model.shown().len(), 2);
+    harness.end().await;
 }
 
 /// Answers each question of a person, with one request.
@@ -449,7 +458,7 @@ impl Model for Oracle {
         let reply = AskReply {
             answer: Some("yes".to_owned()),
             cited: vec![0],
-            usage: Usage::default(),
+            usage: TokenUsage::default(),
             model: self.identity(),
         };
         Box::pin(std::future::ready(Ok(Reply::Ask(reply))))
@@ -468,7 +477,7 @@ async fn ask_within(
     chain: &ModelChain,
     context: &AgentContext,
     said: &Mutex<Vec<String>>,
-) -> Result<SettledAsk, Wait> {
+) -> Result<SettledAsk, BudgetWait> {
     let limits = Limits {
         requests_per_minute: Some(per_minute),
         ..Limits::default()
@@ -493,7 +502,7 @@ async fn ask_within(
 
 #[tokio::test(start_paused = true)]
 async fn without_room_in_the_budget_nothing_is_sent_and_the_lease_is_given_back() {
-    let room = room(Scripted::new(FramePolicy::Newest, []));
+    let harness = harness(Scripted::new(FramePolicy::Newest, []));
     let model = Arc::new(Oracle::default());
     let one_at_a_time = GovernorSettings {
         concurrency: 1,
@@ -507,20 +516,20 @@ async fn without_room_in_the_budget_nothing_is_sent_and_the_lease_is_given_back(
     let chain = ModelChain::new(link, Vec::new(), Priority::Normal);
     let said = Mutex::default();
 
-    let at_once = ask_within(0, None, &chain, &room.context, &said).await;
+    let at_once = ask_within(0, None, &chain, &harness.context, &said).await;
     let why = at_once.unwrap_err().words;
     assert!(why.contains("budget"), "{why}");
     assert!(said.lock().unwrap().is_empty());
 
     let began = Instant::now();
     let patience = Some(LONGEST_WAIT);
-    let waited = ask_within(0, patience, &chain, &room.context, &said).await;
+    let waited = ask_within(0, patience, &chain, &harness.context, &said).await;
     assert_eq!(*said.lock().unwrap(), [waited.unwrap_err().words]);
     assert!(began.elapsed() >= Duration::from_secs(1));
     assert_eq!(model.asked.load(Ordering::Relaxed), 0);
 
     // Neither holds the one lane.
-    let asked = ask_within(4, None, &chain, &room.context, &said).await;
+    let asked = ask_within(4, None, &chain, &harness.context, &said).await;
     let asked = asked.unwrap();
     let reply = asked.result.and_then(Reply::answered).unwrap();
     assert_eq!(reply.answer.as_deref(), Some("yes"));
@@ -528,5 +537,5 @@ async fn without_room_in_the_budget_nothing_is_sent_and_the_lease_is_given_back(
     assert_eq!(said.lock().unwrap().last().unwrap(), "asking");
     assert_eq!(model.asked.load(Ordering::Relaxed), 1);
     assert_eq!(model.prepared.load(Ordering::Relaxed), 3, "once each");
-    room.end().await;
+    harness.end().await;
 }

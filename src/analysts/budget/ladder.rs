@@ -5,7 +5,7 @@ use serde::Serialize;
 /// From nothing given up to all of it. Each step holds with those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Step {
+pub enum BudgetStep {
     #[default]
     Normal,
     /// Twice as long between two looks.
@@ -20,7 +20,7 @@ pub enum Step {
     OfflineOnly,
 }
 
-impl Step {
+impl BudgetStep {
     pub const ALL: [Self; 6] = [
         Self::Normal,
         Self::LongerIntervals,
@@ -85,18 +85,18 @@ mod tests {
 
     #[test]
     fn up_at_once_and_down_with_room_to_spare() {
-        let mut step = Step::Normal;
+        let mut step = BudgetStep::Normal;
         let mut at = |used| {
             step = step.next(used);
             step
         };
-        assert_eq!(at(0.59), Step::Normal);
-        assert_eq!(at(0.6), Step::LongerIntervals);
-        assert_eq!(at(0.95), Step::LowPriorityOff);
-        assert_eq!(at(0.85), Step::LowPriorityOff);
-        assert_eq!(at(0.79), Step::PanelOff);
-        assert_eq!(at(1.0), Step::OfflineOnly);
-        assert_eq!(at(0.91), Step::OfflineOnly);
-        assert_eq!(at(0.0), Step::Normal);
+        assert_eq!(at(0.59), BudgetStep::Normal);
+        assert_eq!(at(0.6), BudgetStep::LongerIntervals);
+        assert_eq!(at(0.95), BudgetStep::LowPriorityOff);
+        assert_eq!(at(0.85), BudgetStep::LowPriorityOff);
+        assert_eq!(at(0.79), BudgetStep::PanelOff);
+        assert_eq!(at(1.0), BudgetStep::OfflineOnly);
+        assert_eq!(at(0.91), BudgetStep::OfflineOnly);
+        assert_eq!(at(0.0), BudgetStep::Normal);
     }
 }

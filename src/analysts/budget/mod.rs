@@ -3,7 +3,7 @@
 //! Before a request its worst case is set aside, afterwards it is settled by
 //! what the server said it cost; so no minute, hour or day ever holds more than
 //! it may. As a budget by hour or day runs out one thing after another is given
-//! up ([`Step`]), and taken up again when there is room. What was spent is told
+//! up ([`BudgetStep`]), and taken up again when there is room. What was spent is told
 //! minute by minute to whoever keeps it, so that a restart forgets nothing.
 
 pub mod persist;
@@ -30,7 +30,7 @@ use crate::domain::cost::Spend;
 use crate::domain::finding::ModelRef;
 use crate::domain::transcript::Cost;
 use crate::models::model::{CostBound, Meter, MeterReading};
-pub use ladder::Step;
+pub use ladder::BudgetStep;
 pub use ledger::Amount;
 use ledger::{Bound, Ledger, MINUTE};
 pub use prices::{Price, Prices, PricesError, how_to_price};
@@ -40,25 +40,25 @@ const MOST_REQUESTS: u32 = 4;
 /// Between two looks at a budget that has no date when it eases.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+type BudgetClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Budget {
-    inner: Arc<Inner>,
+    inner: Arc<BudgetState>,
 }
 
-struct Inner {
-    book: Mutex<SpendFlusher>,
-    clock: Clock,
+struct BudgetState {
+    book: Mutex<LedgerState>,
+    clock: BudgetClock,
     /// Counts what was set aside or settled.
     changes: watch::Sender<u64>,
 }
 
-struct SpendFlusher {
+struct LedgerState {
     ledger: Ledger,
     prices: Prices,
-    step: Step,
+    step: BudgetStep,
     /// Amount that did not fit any more: until it does, nothing hosted is asked.
     unmet: Option<Amount>,
     /// Why the step is what it is.
@@ -78,7 +78,7 @@ struct Delta {
 
 /// Why nothing may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
+pub struct BudgetWait {
     pub length: Duration,
     pub words: String,
 }
@@ -88,7 +88,7 @@ pub struct Wait {
 pub struct Standing {
     /// The place of what is given up in `steps`, 0 for nothing.
     pub step: usize,
-    pub steps: [&'static str; Step::ALL.len()],
+    pub steps: [&'static str; BudgetStep::ALL.len()],
     pub reason: String,
     pub spent: Spent,
     /// Null where there is none.
@@ -113,18 +113,18 @@ impl Budget {
     }
 
     /// By another clock than the wall's.
-    pub fn with_clock(limits: Limits, prices: Prices, clock: Clock) -> Self {
-        let book = SpendFlusher {
+    pub fn with_clock(limits: Limits, prices: Prices, clock: BudgetClock) -> Self {
+        let book = LedgerState {
             ledger: Ledger::new(limits),
             prices,
-            step: Step::Normal,
+            step: BudgetStep::Normal,
             unmet: None,
             reason: String::new(),
             pending: BTreeMap::new(),
             models: HashMap::new(),
         };
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(BudgetState {
                 book: Mutex::new(book),
                 clock,
                 changes: watch::Sender::new(0),
@@ -168,7 +168,7 @@ impl Budget {
         self.book().prices.of(model, day)
     }
 
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> BudgetStep {
         let now = self.now();
         let mut book = self.book();
         book.turn(now);
@@ -181,15 +181,15 @@ impl Budget {
         let mut book = self.book();
         book.turn(now);
         let off = match priority {
-            Priority::Normal => Step::OfflineOnly,
-            Priority::Low => Step::LowPriorityOff,
+            Priority::Normal => BudgetStep::OfflineOnly,
+            Priority::Low => BudgetStep::LowPriorityOff,
         };
         (book.step >= off).then(|| format!("budget: {}", book.reason))
     }
 
     /// Sets the worst case of a question aside: one request, and some more for
     /// those that have to be asked twice, as far as there is room for them.
-    pub fn reserve(&self, model: &ModelRef, most: CostBound) -> Result<Reserved, Wait> {
+    pub fn reserve(&self, model: &ModelRef, most: CostBound) -> Result<Reserved, BudgetWait> {
         let now = self.now();
         let mut book = self.book();
         book.turn(now);
@@ -290,11 +290,11 @@ impl Budget {
         book.turn(now);
         let models = book.models.iter();
         Standing {
-            step: Step::ALL
+            step: BudgetStep::ALL
                 .iter()
                 .position(|step| *step == book.step)
                 .unwrap_or_default(),
-            steps: Step::ALL.map(Step::as_str),
+            steps: BudgetStep::ALL.map(BudgetStep::as_str),
             reason: book.reason.clone(),
             spent: Spent {
                 minute: book.ledger.since(now, MINUTE),
@@ -322,7 +322,7 @@ impl Budget {
         (self.inner.clock)()
     }
 
-    fn book(&self) -> MutexGuard<'_, SpendFlusher> {
+    fn book(&self) -> MutexGuard<'_, LedgerState> {
         self.inner.book.locked()
     }
 }
@@ -333,7 +333,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-impl SpendFlusher {
+impl LedgerState {
     /// Where it stands as of now.
     fn turn(&mut self, now: Timestamp) {
         self.ledger.turn_to(now);
@@ -344,13 +344,13 @@ impl SpendFlusher {
         };
         self.unmet = self.unmet.filter(|most| !fits(most));
         let step = match self.unmet {
-            Some(_) => Step::OfflineOnly,
+            Some(_) => BudgetStep::OfflineOnly,
             None => self.step.next(used),
         };
         if step != self.step {
             let of = bound.map_or("the budget", Bound::words);
             self.reason = match step {
-                Step::Normal => String::new(),
+                BudgetStep::Normal => String::new(),
                 step => format!("{:.0} % of {of} used: {}", used * 100.0, step.words()),
             };
             self.step = step;
@@ -358,10 +358,10 @@ impl SpendFlusher {
     }
 
     /// Why so much can't be set aside, and for how long.
-    fn wait(&mut self, now: Timestamp, most: Amount) -> Wait {
+    fn wait(&mut self, now: Timestamp, most: Amount) -> BudgetWait {
         let soon = now.checked_add(LOOK_AGAIN).unwrap_or(now);
         let Some(bound) = self.ledger.broken(now, most) else {
-            return Wait {
+            return BudgetWait {
                 length: Duration::try_from(LOOK_AGAIN).unwrap_or_default(),
                 words: "waiting: requests in flight may exhaust the budget".to_owned(),
             };
@@ -376,14 +376,14 @@ impl SpendFlusher {
             self.reason = format!(
                 "{} exhausted, another request may exceed the remainder: {}",
                 bound.words(),
-                Step::OfflineOnly.words()
+                BudgetStep::OfflineOnly.words()
             );
-            return Wait {
+            return BudgetWait {
                 length,
                 words: format!("waiting: {}", self.reason),
             };
         }
-        Wait {
+        BudgetWait {
             length,
             words: format!(
                 "waiting {} s: budget of {}",

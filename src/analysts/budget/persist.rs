@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::analysts::AgentContext;
-use crate::analysts::budget::{Amount, Spent, Step};
+use crate::analysts::budget::{Amount, BudgetStep, Spent};
 use crate::domain::finding::WATCHTOWER;
 use crate::record::store::SpendBatch;
 
@@ -29,7 +29,7 @@ pub(crate) async fn keep(context: &AgentContext) {
 
 pub(crate) async fn run(context: AgentContext, shutdown: CancellationToken) {
     let mut book = SpendFlusher {
-        step: Step::Normal,
+        step: BudgetStep::Normal,
         counted: BTreeMap::new(),
         told: tokio::time::Instant::now(),
     };
@@ -45,7 +45,7 @@ pub(crate) async fn run(context: AgentContext, shutdown: CancellationToken) {
 }
 
 struct SpendFlusher {
-    step: Step,
+    step: BudgetStep,
     counted: BTreeMap<String, Amount>,
     /// When the last hour was told of.
     told: tokio::time::Instant,
@@ -54,7 +54,7 @@ struct SpendFlusher {
 impl SpendFlusher {
     async fn turn(&mut self, context: &AgentContext) {
         let standing = context.budget.standing();
-        let step = Step::ALL[standing.step];
+        let step = BudgetStep::ALL[standing.step];
         for (model, total) in &standing.models {
             let before = self
                 .counted
@@ -70,7 +70,9 @@ impl SpendFlusher {
             self.step = step;
             context.metrics.budget_step(standing.step);
             let said = match step {
-                Step::Normal => format!("budget: {}; {}", step.words(), words(&standing.spent)),
+                BudgetStep::Normal => {
+                    format!("budget: {}; {}", step.words(), words(&standing.spent))
+                }
                 _ => format!("budget: {}; {}", standing.reason, words(&standing.spent)),
             };
             tracing::warn!("{said}");

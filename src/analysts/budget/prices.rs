@@ -41,7 +41,7 @@ impl Price {
 /// A line of the table, as it is written.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+struct PriceRow {
     model: String,
     #[serde(default)]
     from: Option<toml::value::Datetime>,
@@ -54,9 +54,9 @@ struct Row {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct PriceTable {
     #[serde(default)]
-    price: Vec<Row>,
+    price: Vec<PriceRow>,
 }
 
 /// Advice for a model without a price.
@@ -95,7 +95,7 @@ impl Prices {
             file: file.to_owned(),
             reason,
         };
-        let table: Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let table: PriceTable = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let rows = table.price.into_iter().enumerate().map(|(index, row)| {
             let path = format!("price[{index}] ({})", row.model);
             let cached = row.cached.unwrap_or(row.input);

@@ -1,14 +1,14 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 
 /// A clock that is set by hand, in seconds.
 #[derive(Clone, Default)]
-struct Hands(Arc<AtomicI64>);
+struct ManualBudgetClock(Arc<AtomicI64>);
 
-impl Hands {
-    fn clock(&self) -> Clock {
+impl ManualBudgetClock {
+    fn clock(&self) -> BudgetClock {
         let seconds = Arc::clone(&self.0);
         Arc::new(move || {
             let noon: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
@@ -36,73 +36,84 @@ const MOST: CostBound = CostBound {
     output_tokens: 400,
 };
 
-fn budget(limits: Limits) -> (Budget, Hands) {
-    let hands = Hands::default();
+fn budget(limits: Limits) -> (Budget, ManualBudgetClock) {
+    let manual_clock = ManualBudgetClock::default();
     let prices = Prices::load(None).unwrap();
-    (Budget::with_clock(limits, prices, hands.clock()), hands)
+    (
+        Budget::with_clock(limits, prices, manual_clock.clock()),
+        manual_clock,
+    )
 }
 
 /// Runs one request that uses its full reservation.
-fn spend(budget: &Budget) -> Result<(), Wait> {
+fn spend(budget: &Budget) -> Result<(), BudgetWait> {
     let reserved = budget.reserve(&model(), MOST)?;
     let meter = reserved.meter();
     assert!(meter.begin());
-    meter.told(Usage {
+    meter.told(TokenUsage {
         prompt_tokens: MOST.prompt_tokens,
         output_tokens: MOST.output_tokens,
-        ..Usage::default()
+        ..TokenUsage::default()
     });
     Ok(())
 }
 
 #[test]
 fn step_by_step_things_are_given_up_and_taken_up_again() {
-    let (budget, hands) = budget(Limits {
+    let (budget, manual_clock) = budget(Limits {
         micro_usd_per_hour: Some(60_000),
         ..Limits::default()
     });
     let mut steps = vec![budget.step()];
     for _ in 0..20 {
-        hands.turn(10);
+        manual_clock.turn(10);
         spend(&budget).unwrap();
         if steps.last() != Some(&budget.step()) {
             steps.push(budget.step());
         }
     }
-    assert_eq!(steps, Step::ALL, "one after the other");
+    assert_eq!(steps, BudgetStep::ALL, "one after the other");
     assert_eq!(budget.standing().spent.hour.micro_usd, 60_000);
     assert!(budget.refuses(Priority::Normal).is_some());
     let wait = spend(&budget).unwrap_err();
     assert!(wait.words.contains("cost per hour"), "{}", wait.words);
     // An hour after the first of them there is room again, bit by bit.
-    hands.turn(3600 - 190);
-    assert_eq!(budget.step(), Step::OfflineOnly, "no room to speak of");
-    hands.turn(30);
-    assert_eq!(budget.step(), Step::LowPriorityOff);
+    manual_clock.turn(3600 - 190);
+    assert_eq!(
+        budget.step(),
+        BudgetStep::OfflineOnly,
+        "no room to speak of"
+    );
+    manual_clock.turn(30);
+    assert_eq!(budget.step(), BudgetStep::LowPriorityOff);
     assert!(budget.refuses(Priority::Normal).is_none());
     assert!(budget.refuses(Priority::Low).is_some());
-    hands.turn(3600);
-    assert_eq!(budget.step(), Step::Normal);
+    manual_clock.turn(3600);
+    assert_eq!(budget.step(), BudgetStep::Normal);
     assert_eq!(budget.standing().reason, "");
 }
 
 #[test]
 fn a_budget_too_small_for_one_request_rests_until_it_is_larger() {
-    let (budget, hands) = budget(Limits {
+    let (budget, manual_clock) = budget(Limits {
         tokens_per_day: Some(2399),
         ..Limits::default()
     });
     let wait = spend(&budget).unwrap_err();
     assert!(wait.words.contains("tokens per day"), "{}", wait.words);
-    assert_eq!(budget.step(), Step::OfflineOnly);
-    hands.turn(86_400);
-    assert_eq!(budget.step(), Step::OfflineOnly, "it does not flutter");
+    assert_eq!(budget.step(), BudgetStep::OfflineOnly);
+    manual_clock.turn(86_400);
+    assert_eq!(
+        budget.step(),
+        BudgetStep::OfflineOnly,
+        "it does not flutter"
+    );
     let limits = Limits {
         tokens_per_day: Some(2400),
         ..Limits::default()
     };
     budget.change(limits, Prices::load(None).unwrap());
-    assert_eq!(budget.step(), Step::Normal);
+    assert_eq!(budget.step(), BudgetStep::Normal);
     assert!(spend(&budget).is_ok());
 }
 
@@ -115,25 +126,25 @@ fn what_is_in_flight_is_waited_for_and_gives_nothing_up() {
     let greedy = budget.reserve(&model(), MOST).unwrap();
     let wait = spend(&budget).unwrap_err();
     assert!(wait.words.contains("in flight"), "{}", wait.words);
-    assert_eq!(budget.step(), Step::Normal);
+    assert_eq!(budget.step(), BudgetStep::Normal);
     drop(greedy);
     assert!(spend(&budget).is_ok());
 }
 
 #[test]
 fn a_minute_is_waited_for_and_gives_nothing_up() {
-    let (budget, hands) = budget(Limits {
+    let (budget, manual_clock) = budget(Limits {
         requests_per_minute: Some(2),
         ..Limits::default()
     });
     spend(&budget).unwrap();
-    hands.turn(20);
+    manual_clock.turn(20);
     spend(&budget).unwrap();
     let wait = spend(&budget).unwrap_err();
     assert_eq!(wait.length, Duration::from_secs(40));
     assert_eq!(wait.words, "waiting 40 s: budget of requests per minute");
-    assert_eq!(budget.step(), Step::Normal);
-    hands.turn(40);
+    assert_eq!(budget.step(), BudgetStep::Normal);
+    manual_clock.turn(40);
     assert!(spend(&budget).is_ok());
 }
 
@@ -175,10 +186,10 @@ fn a_resend_that_nobody_told_the_price_of_may_have_had_twice_the_output() {
     let meter = reserved.meter();
     // Cut off, and sent again with twice the room; that one timed out.
     assert!(meter.begin());
-    let told = Usage {
+    let told = TokenUsage {
         prompt_tokens: 10,
         output_tokens: MOST.output_tokens,
-        ..Usage::default()
+        ..TokenUsage::default()
     };
     meter.told(told);
     assert!(meter.begin());
@@ -198,11 +209,11 @@ fn cached_tokens_cost_their_own_price() {
     let reserved = budget.reserve(&model(), MOST).unwrap();
     let meter = reserved.meter();
     assert!(meter.begin());
-    meter.told(Usage {
+    meter.told(TokenUsage {
         prompt_tokens: 1000,
         cached_tokens: 800,
         output_tokens: 100,
-        ..Usage::default()
+        ..TokenUsage::default()
     });
     assert_eq!(reserved.cost().micro_usd, 200 + 80 + 200);
 }

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::GovernorSettings;
 use crate::models::model::{Failure, Fatal};
 
-/// State of the door for the others, and why it is shut.
+/// State of the gate for all but the trial, and why it is shut.
 #[derive(Debug)]
-enum Door {
+enum GateState {
     Open,
     /// Nobody passes before `until`; the first one after it is the trial.
     Shut {
@@ -19,19 +19,19 @@ enum Door {
         closed: Closed,
     },
     /// Half-open: a trial request is in flight that decides for all.
-    SinkTest(Closed),
+    HalfOpen(Closed),
 }
 
 #[derive(Debug, Clone)]
 struct Closed {
-    why: Why,
+    why: ShutReason,
     /// Length it was shut this time.
     length: Duration,
     reason: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum ShutReason {
     Breaker,
     Key,
     Model,
@@ -47,26 +47,26 @@ struct Pause {
 
 /// Answer to a request to pass.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum GateDecision {
     /// `trial`: its outcome decides for all.
     Go {
         trial: bool,
     },
-    Wait(Wait),
+    Wait(GateWait),
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wait {
+pub(super) struct GateWait {
     /// `None` while a trial is out: then its end counts.
     pub until: Option<Instant>,
     pub words: String,
-    /// The door is shut, or its trial is out.
+    /// The gate is shut, or its trial is out.
     pub shut: bool,
 }
 
 /// Part of a result that matters here.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Verdict<'a> {
+pub(super) enum ResultClass<'a> {
     /// The server works, whatever it said.
     Answered,
     RateLimited(Option<Duration>),
@@ -75,7 +75,7 @@ pub(super) enum Verdict<'a> {
     Refused(Fatal, &'a str),
 }
 
-impl<'a> Verdict<'a> {
+impl<'a> ResultClass<'a> {
     pub(super) fn of<T>(result: &'a Result<T, Failure>) -> Self {
         match result {
             Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => Self::Answered,
@@ -96,9 +96,9 @@ impl<'a> Verdict<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct GovernorGate {
     settings: GovernorSettings,
-    door: Door,
+    state: GateState,
     /// Server and connection errors since the last answer.
     errors: u32,
     /// 429s without advice since the last answer.
@@ -107,11 +107,11 @@ pub(super) struct Gate {
     pause: Option<Pause>,
 }
 
-impl Gate {
+impl GovernorGate {
     pub(super) fn new(settings: GovernorSettings) -> Self {
         Self {
             settings,
-            door: Door::Open,
+            state: GateState::Open,
             errors: 0,
             unadvised: 0,
             pause: None,
@@ -119,12 +119,14 @@ impl Gate {
     }
 
     /// Reason to wait, if any; asking changes nothing.
-    pub(super) fn wait(&self, now: Instant) -> Option<Wait> {
+    pub(super) fn wait(&self, now: Instant) -> Option<GateWait> {
         let pause = self.pause.as_ref().filter(|pause| now < pause.until);
-        let shut = match &self.door {
-            Door::Open => None,
-            Door::Shut { until, closed } => Some((Some(*until), closed)).filter(|_| now < *until),
-            Door::SinkTest(closed) => Some((None, closed)),
+        let shut = match &self.state {
+            GateState::Open => None,
+            GateState::Shut { until, closed } => {
+                Some((Some(*until), closed)).filter(|_| now < *until)
+            }
+            GateState::HalfOpen(closed) => Some((None, closed)),
         };
         match (pause, shut) {
             (None, None) => None,
@@ -134,61 +136,67 @@ impl Gate {
         }
     }
 
-    pub(super) fn admit(&mut self, now: Instant) -> Admission {
+    pub(super) fn admit(&mut self, now: Instant) -> GateDecision {
         if let Some(wait) = self.wait(now) {
-            return Admission::Wait(wait);
+            return GateDecision::Wait(wait);
         }
-        match std::mem::replace(&mut self.door, Door::Open) {
+        match std::mem::replace(&mut self.state, GateState::Open) {
             // Over, or `wait` would have said so.
-            Door::Shut { closed, .. } => {
-                self.door = Door::SinkTest(closed);
-                Admission::Go { trial: true }
+            GateState::Shut { closed, .. } => {
+                self.state = GateState::HalfOpen(closed);
+                GateDecision::Go { trial: true }
             }
-            Door::Open | Door::SinkTest(_) => Admission::Go { trial: false },
+            GateState::Open | GateState::HalfOpen(_) => GateDecision::Go { trial: false },
         }
     }
 
     /// `random` is of 0 to 1.
-    pub(super) fn settle(&mut self, now: Instant, trial: bool, verdict: Verdict<'_>, random: f64) {
-        // While the door is not open only the trial decides: what went out
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        trial: bool,
+        verdict: ResultClass<'_>,
+        random: f64,
+    ) {
+        // While the gate is not open only the trial decides: what went out
         // before it closed knows less. An advice to wait always counts.
-        let decides = trial || matches!(self.door, Door::Open);
+        let decides = trial || matches!(self.state, GateState::Open);
         match verdict {
-            Verdict::RateLimited(advice) => {
+            ResultClass::RateLimited(advice) => {
                 let advice = advice.unwrap_or_else(|| self.unadvised(now));
                 self.pause_until(now + self.told(advice, random), "quota exceeded");
                 if decides {
-                    self.door = Door::Open;
+                    self.state = GateState::Open;
                 }
             }
             _ if !decides => {}
-            Verdict::Answered => {
-                self.door = Door::Open;
+            ResultClass::Answered => {
+                self.state = GateState::Open;
                 self.errors = 0;
                 self.unadvised = 0;
             }
-            Verdict::Exhausted(advice, reason) => {
+            ResultClass::Exhausted(advice, reason) => {
                 let length = advice
                     .unwrap_or_default()
                     .max(self.settings.exhausted_pause);
                 let length = self.told(length, random);
-                self.shut(now, Why::Exhausted, length, reason);
+                self.shut(now, ShutReason::Exhausted, length, reason);
             }
-            Verdict::Refused(kind, reason) => {
+            ResultClass::Refused(kind, reason) => {
                 let why = match kind {
-                    Fatal::Key => Why::Key,
-                    Fatal::Model | Fatal::Request => Why::Model,
+                    Fatal::Key => ShutReason::Key,
+                    Fatal::Model | Fatal::Request => ShutReason::Model,
                 };
                 self.shut(now, why, self.settings.refused_pause, reason);
             }
-            Verdict::Trouble(reason) => self.trouble(now, reason, random),
+            ResultClass::Trouble(reason) => self.trouble(now, reason, random),
         }
     }
 
     /// A permit was given back without an outcome. A trial stays due.
     pub(super) fn abandon(&mut self, now: Instant, trial: bool) {
-        if let (true, Door::SinkTest(closed)) = (trial, &self.door) {
-            self.door = Door::Shut {
+        if let (true, GateState::HalfOpen(closed)) = (trial, &self.state) {
+            self.state = GateState::Shut {
                 until: now,
                 closed: closed.clone(),
             };
@@ -197,19 +205,19 @@ impl Gate {
 
     fn trouble(&mut self, now: Instant, reason: &str, random: f64) {
         let settings = &self.settings;
-        let length = match &self.door {
-            Door::SinkTest(closed) if closed.why == Why::Breaker => {
+        let length = match &self.state {
+            GateState::HalfOpen(closed) if closed.why == ShutReason::Breaker => {
                 Some((closed.length * 2).min(settings.breaker_longest))
             }
-            Door::SinkTest(_) => Some(settings.breaker_first),
-            Door::Open | Door::Shut { .. } => {
+            GateState::HalfOpen(_) => Some(settings.breaker_first),
+            GateState::Open | GateState::Shut { .. } => {
                 self.errors = self.errors.saturating_add(1);
                 (self.errors >= settings.breaker_after).then_some(settings.breaker_first)
             }
         };
         if let Some(length) = length {
             self.errors = 0;
-            self.shut(now, Why::Breaker, length, reason);
+            self.shut(now, ShutReason::Breaker, length, reason);
             return;
         }
         // Full jitter: anything between nothing and the whole.
@@ -217,8 +225,8 @@ impl Gate {
         self.pause_until(now + whole.mul_f64(random), reason);
     }
 
-    fn shut(&mut self, now: Instant, why: Why, length: Duration, reason: &str) {
-        self.door = Door::Shut {
+    fn shut(&mut self, now: Instant, why: ShutReason, length: Duration, reason: &str) {
+        self.state = GateState::Shut {
             until: now + length,
             closed: Closed {
                 why,
@@ -254,9 +262,9 @@ impl Gate {
 }
 
 impl Pause {
-    fn wait(&self, now: Instant) -> Wait {
+    fn wait(&self, now: Instant) -> GateWait {
         let left = Left(self.until - now);
-        Wait {
+        GateWait {
             until: Some(self.until),
             words: format!("waiting {left}: {}", self.reason),
             shut: false,
@@ -265,21 +273,23 @@ impl Pause {
 }
 
 impl Closed {
-    fn wait(&self, until: Option<Instant>, now: Instant) -> Wait {
+    fn wait(&self, until: Option<Instant>, now: Instant) -> GateWait {
         let words = match until {
             Some(until) => {
                 let (left, reason) = (Left(until - now), &self.reason);
                 match self.why {
-                    Why::Breaker => format!("model unreachable, retrying in {left}: {reason}"),
+                    ShutReason::Breaker => {
+                        format!("model unreachable, retrying in {left}: {reason}")
+                    }
                     // Their reasons say what was refused.
-                    Why::Key | Why::Model | Why::Exhausted => {
+                    ShutReason::Key | ShutReason::Model | ShutReason::Exhausted => {
                         format!("{reason}; retrying in {left}")
                     }
                 }
             }
             None => format!("waiting for a probe request: {}", self.reason),
         };
-        Wait {
+        GateWait {
             until,
             words,
             shut: true,

@@ -14,7 +14,7 @@ mod scenario_test;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use gate::{Admission, Gate, Verdict, Wait};
+use gate::{GateDecision, GateWait, GovernorGate, ResultClass};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -77,19 +77,19 @@ impl Default for GovernorSettings {
 #[derive(Debug)]
 pub struct Governor {
     lanes: Arc<Semaphore>,
-    state: Arc<State>,
+    state: Arc<GovernorState>,
     settings: GovernorSettings,
 }
 
 #[derive(Debug)]
-struct State {
-    gate: Mutex<Gate>,
+struct GovernorState {
+    gate: Mutex<GovernorGate>,
     /// A trial ended.
     decided: Notify,
 }
 
-impl State {
-    fn gate(&self) -> MutexGuard<'_, Gate> {
+impl GovernorState {
+    fn gate(&self) -> MutexGuard<'_, GovernorGate> {
         self.gate.locked()
     }
 }
@@ -107,8 +107,8 @@ impl Governor {
     }
 
     fn over(lanes: Arc<Semaphore>, settings: GovernorSettings) -> Self {
-        let state = State {
-            gate: Mutex::new(Gate::new(settings.clone())),
+        let state = GovernorState {
+            gate: Mutex::new(GovernorGate::new(settings.clone())),
             decided: Notify::new(),
         };
         Self {
@@ -153,7 +153,7 @@ impl Governor {
         (!brief).then_some(wait.words)
     }
 
-    async fn enter(&self, say: &impl Fn(&str)) -> Result<Permit, Wait> {
+    async fn enter(&self, say: &impl Fn(&str)) -> Result<Permit, GateWait> {
         let lanes = Arc::clone(&self.lanes);
         let lane = match lanes.try_acquire_owned() {
             Ok(lane) => lane,
@@ -165,13 +165,13 @@ impl Governor {
         };
         // Much may have happened while it waited for the lane.
         match self.state.gate().admit(Instant::now()) {
-            Admission::Go { trial } => Ok(Permit {
+            GateDecision::Go { trial } => Ok(Permit {
                 state: Arc::clone(&self.state),
                 trial,
                 settled: false,
                 _lane: lane,
             }),
-            Admission::Wait(wait) => Err(wait),
+            GateDecision::Wait(wait) => Err(wait),
         }
     }
 }
@@ -181,7 +181,7 @@ impl Governor {
 #[derive(Debug)]
 #[must_use = "dropping it lets the next one pass"]
 pub struct Permit {
-    state: Arc<State>,
+    state: Arc<GovernorState>,
     trial: bool,
     settled: bool,
     /// Given back last: only once the gate knows how it went.
@@ -192,7 +192,7 @@ impl Permit {
     /// Tells how it went.
     pub fn settle<T>(mut self, result: &Result<T, Failure>) {
         self.settled = true;
-        let verdict = Verdict::of(result);
+        let verdict = ResultClass::of(result);
         let random = rand::random::<f64>();
         self.state
             .gate()

@@ -9,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::analysts::budget::settings::Limits;
-use crate::analysts::budget::{Budget, Prices, Step};
+use crate::analysts::budget::{Budget, BudgetStep, Prices};
 use crate::analysts::settings::{Frames, Panel, Priority};
 use crate::analysts::*;
 use crate::base::stream_name::StreamName;
 use crate::domain::agent_status::AgentStatus;
-use crate::domain::cost::{Outcome, Usage};
+use crate::domain::cost::{AnswerOutcome, TokenUsage};
 use crate::domain::finding::ModelRef;
 use crate::media::MediaTime;
 use crate::models::model::{
@@ -27,7 +27,7 @@ const NAMES: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 const PER_MINUTE: usize = 20;
 /// 0.003 USD for each answer, by the shipped prices.
 const MODEL: &str = "gemini-3.8-flash";
-const USAGE: Usage = Usage {
+const USAGE: TokenUsage = TokenUsage {
     prompt_tokens: 2000,
     output_tokens: 400,
     estimated_tokens: 0,
@@ -36,7 +36,7 @@ const USAGE: Usage = Usage {
 const LIMIT: u64 = 2_400_000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Sky {
+enum ProviderCondition {
     Fine,
     /// 429 with RetryInfo.
     Limited,
@@ -50,17 +50,17 @@ enum Sky {
 }
 
 /// Until which second of the hour.
-const WEATHER: [(u64, Sky); 7] = [
-    (600, Sky::Fine),
-    (900, Sky::Limited),
-    (1500, Sky::Storm),
-    (1800, Sky::Refusing),
-    (2100, Sky::Slow),
-    (2700, Sky::UsedUp),
-    (u64::MAX, Sky::Fine),
+const WEATHER: [(u64, ProviderCondition); 7] = [
+    (600, ProviderCondition::Fine),
+    (900, ProviderCondition::Limited),
+    (1500, ProviderCondition::Storm),
+    (1800, ProviderCondition::Refusing),
+    (2100, ProviderCondition::Slow),
+    (2700, ProviderCondition::UsedUp),
+    (u64::MAX, ProviderCondition::Fine),
 ];
 
-fn period(sky: Sky) -> std::ops::Range<u64> {
+fn period(sky: ProviderCondition) -> std::ops::Range<u64> {
     let at = WEATHER.iter().position(|(_, other)| *other == sky).unwrap();
     let start = if at == 0 { 0 } else { WEATHER[at - 1].0 };
     start..WEATHER[at].0
@@ -68,22 +68,22 @@ fn period(sky: Sky) -> std::ops::Range<u64> {
 
 /// A request: its second, and how it ended.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct TimedRequest {
     at: f64,
-    outcome: Outcome,
+    outcome: AnswerOutcome,
 }
 
 #[derive(Debug)]
-struct Weathered {
+struct UnstableModel {
     name: &'static str,
     start: Instant,
     /// Or it is always fine.
     exposed: bool,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<TimedRequest>>,
     in_flight: Mutex<(usize, usize)>,
 }
 
-impl Weathered {
+impl UnstableModel {
     fn new(name: &'static str, exposed: bool) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -94,47 +94,47 @@ impl Weathered {
         })
     }
 
-    fn sky(&self) -> Sky {
+    fn sky(&self) -> ProviderCondition {
         if !self.exposed {
-            return Sky::Fine;
+            return ProviderCondition::Fine;
         }
         let now = self.start.elapsed().as_secs();
         WEATHER.iter().find(|(until, _)| now < *until).unwrap().1
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    fn asked(&self) -> Vec<TimedRequest> {
         self.asked.lock().unwrap().clone()
     }
 
     fn count(&self, seconds: std::ops::Range<u64>) -> usize {
-        let inside = |one: &&Asked| seconds.contains(&(one.at as u64));
+        let inside = |one: &&TimedRequest| seconds.contains(&(one.at as u64));
         self.asked().iter().filter(inside).count()
     }
 
     async fn answer(&self) -> Result<ObserveReply, Failure> {
         match self.sky() {
-            Sky::Fine => tokio::time::sleep(Duration::from_secs(2)).await,
-            Sky::Slow => tokio::time::sleep(Duration::from_secs(30)).await,
-            Sky::Limited => {
+            ProviderCondition::Fine => tokio::time::sleep(Duration::from_secs(2)).await,
+            ProviderCondition::Slow => tokio::time::sleep(Duration::from_secs(30)).await,
+            ProviderCondition::Limited => {
                 return Err(Failure::RateLimited {
                     reason: "over the quota (429)".to_owned(),
                     retry_after: Some(Duration::from_secs(30)),
                     exhausted: false,
                 });
             }
-            Sky::UsedUp => {
+            ProviderCondition::UsedUp => {
                 return Err(Failure::RateLimited {
                     reason: "the quota per day is used up".to_owned(),
                     retry_after: None,
                     exhausted: true,
                 });
             }
-            Sky::Storm => {
+            ProviderCondition::Storm => {
                 return Err(Failure::Transient {
                     reason: "server trouble (503)".to_owned(),
                 });
             }
-            Sky::Refusing => {
+            ProviderCondition::Refusing => {
                 return Err(Failure::Refused {
                     reason: "the model stopped (SAFETY)".to_owned(),
                 });
@@ -151,7 +151,7 @@ impl Weathered {
     }
 }
 
-impl Model for Weathered {
+impl Model for UnstableModel {
     fn identity(&self) -> ModelRef {
         ModelRef {
             provider: "test".to_owned(),
@@ -189,7 +189,10 @@ impl Model for Weathered {
                 Err(_) => meter.free(),
             }
             let outcome = crate::models::model::outcome(&answer);
-            self.asked.lock().unwrap().push(Asked { at, outcome });
+            self.asked
+                .lock()
+                .unwrap()
+                .push(TimedRequest { at, outcome });
             answer.map(Reply::Observe)
         })
     }
@@ -206,13 +209,13 @@ fn status(name: &str) -> AgentStatus {
     }
 }
 
-fn member(name: &str, models: [(Arc<Weathered>, Arc<Governor>); 2]) -> AgentSpec {
+fn member(name: &str, models: [(Arc<UnstableModel>, Arc<Governor>); 2]) -> AgentSpec {
     // The last one goes first as money runs out.
     let priority = match name {
         "Architect" => Priority::Low,
         _ => Priority::Normal,
     };
-    let link = |(model, governor): (Arc<Weathered>, Arc<Governor>)| ChainLink {
+    let link = |(model, governor): (Arc<UnstableModel>, Arc<Governor>)| ChainLink {
         model,
         governor: Some(governor),
         policy: Policy {
@@ -249,10 +252,10 @@ async fn pass(length: Duration) {
 }
 
 /// Highest number of requests to both models together within 60 s.
-fn most_within_a_minute(models: [&Weathered; 2]) -> usize {
-    let asked = models.map(Weathered::asked).concat();
+fn most_within_a_minute(models: [&UnstableModel; 2]) -> usize {
+    let asked = models.map(UnstableModel::asked).concat();
     let within = |begin: f64| {
-        let inside = |one: &&Asked| (begin..begin + 60.0).contains(&one.at);
+        let inside = |one: &&TimedRequest| (begin..begin + 60.0).contains(&one.at);
         asked.iter().filter(inside).count()
     };
     asked.iter().map(|one| within(one.at)).max().unwrap_or(0)
@@ -290,8 +293,8 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         metrics: Arc::default(),
         budget: budget.clone(),
     };
-    let main = Weathered::new(MODEL, true);
-    let spare = Weathered::new("gemini-3.5-flash-lite", false);
+    let main = UnstableModel::new(MODEL, true);
+    let spare = UnstableModel::new("gemini-3.5-flash-lite", false);
     let governor = Arc::new(Governor::new(GovernorSettings::default()));
     let sibling = Arc::new(governor.sibling());
     let members = NAMES.map(|name| {
@@ -309,9 +312,9 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     let team = StreamName::new("team").unwrap();
     let mut team = (context.frames).open(&team, |_| Ok(Bytes::from_static(b"jpeg")));
 
-    let mut steps = vec![Step::Normal];
+    let mut steps = vec![BudgetStep::Normal];
     let mut second = 0_u8;
-    let mut another = |steps: &mut Vec<Step>| {
+    let mut another = |steps: &mut Vec<BudgetStep>| {
         second = second.wrapping_add(1);
         let picture = Picture {
             width: 64,
@@ -335,40 +338,40 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     assert!(most_within_a_minute([&main, &spare]) <= PER_MINUTE);
     assert!(main.in_flight.lock().unwrap().1 <= 2, "lanes");
     // Fine: as many as may be, and nobody else.
-    let (fine, other) = asked(Sky::Fine);
+    let (fine, other) = asked(ProviderCondition::Fine);
     assert!((150..=200).contains(&fine) && other == 0, "{fine} {other}");
     // 429: two at most for each time it was told to wait 30 s.
-    let (limited, instead) = asked(Sky::Limited);
+    let (limited, instead) = asked(ProviderCondition::Limited);
     assert!((5..=22).contains(&limited), "{limited}");
     assert!(instead >= 30, "the other one answers meanwhile: {instead}");
     // 503: five open the circuit; then one trial at a time, ever later.
-    let (storm, instead) = asked(Sky::Storm);
+    let (storm, instead) = asked(ProviderCondition::Storm);
     assert!((10..=20).contains(&storm), "{storm}");
     assert!(instead >= 60, "{instead}");
     // A refusal is for that picture: each is put to the other one, beside what
     // that one had to answer until the circuit was closed again. At the end
     // every analyst may be waiting for the minute's next request.
-    let (refused, instead) = asked(Sky::Refusing);
+    let (refused, instead) = asked(ProviderCondition::Refusing);
     let each = refused.saturating_sub(NAMES.len())..=refused + 20;
     assert!(
         refused >= 20 && each.contains(&instead),
         "{refused} {instead}"
     );
     // Slow: what two lanes can carry.
-    let (slow, _) = asked(Sky::Slow);
+    let (slow, _) = asked(ProviderCondition::Slow);
     assert!((8..=22).contains(&slow), "{slow}");
     // Used up: whoever was in flight, and then nobody for a quarter of an hour.
-    let (used_up, instead) = asked(Sky::UsedUp);
+    let (used_up, instead) = asked(ProviderCondition::UsedUp);
     assert!((1..=2).contains(&used_up), "{used_up}");
     assert!(instead >= 30, "{instead}");
     // Found out by itself that it is fine again.
     let last = main.asked().into_iter().rev().take(5);
     let last: Vec<_> = last.map(|one| one.outcome).collect();
-    assert_eq!(last, [Outcome::Nothing; 5]);
+    assert_eq!(last, [AnswerOutcome::Nothing; 5]);
     assert!(main.count(3480..3600) >= 5);
     // As money ran short things were given up in order, and it was enough.
     assert!(steps.is_sorted() && steps.len() >= 3, "{steps:?}");
-    assert_eq!(steps, Step::ALL[..steps.len()]);
+    assert_eq!(steps, BudgetStep::ALL[..steps.len()]);
     let spent = budget.standing().spent.hour.micro_usd;
     assert!(spent <= LIMIT && spent > LIMIT / 2, "{spent}");
     let log = |name: &str| std::fs::read_to_string(logs.path().join(name)).unwrap_or_default();
@@ -382,7 +385,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     for _ in 0..370 {
         pass(Duration::from_secs(10)).await;
     }
-    assert_eq!(budget.step(), Step::Normal);
+    assert_eq!(budget.step(), BudgetStep::Normal);
     let before = (main.asked().len(), spare.asked().len());
     for _ in 0..60 {
         another(&mut steps);
@@ -393,7 +396,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         "all five as often as may be"
     );
     assert_eq!(spare.asked().len(), before.1);
-    assert_eq!(steps.last(), Some(&Step::Normal));
+    assert_eq!(steps.last(), Some(&BudgetStep::Normal));
     assert!(log("watchtower.log").contains("budget: OK"));
     shutdown.cancel();
     panel.await.unwrap();

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::ModelRef;
 use crate::models::model::{Fatal, FollowUp, ObserveReply};
 
-type Outcome = Result<ObserveReply, Failure>;
+type ModelResult = Result<ObserveReply, Failure>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,12 +17,12 @@ fn governor() -> Governor {
     Governor::new(GovernorSettings::default())
 }
 
-fn ok() -> Outcome {
+fn ok() -> ModelResult {
     Ok(ObserveReply {
         seen: Vec::new(),
         dropped: 0,
         follow_up: FollowUp::default(),
-        usage: Usage::default(),
+        usage: TokenUsage::default(),
         model: ModelRef {
             provider: String::new(),
             name: String::new(),
@@ -33,13 +33,13 @@ fn ok() -> Outcome {
     })
 }
 
-fn trouble() -> Outcome {
+fn trouble() -> ModelResult {
     Err(Failure::Transient {
         reason: "server trouble (503)".to_owned(),
     })
 }
 
-fn limited(retry_after: Option<Duration>) -> Outcome {
+fn limited(retry_after: Option<Duration>) -> ModelResult {
     Err(Failure::RateLimited {
         reason: "slow down".to_owned(),
         retry_after,
@@ -47,7 +47,7 @@ fn limited(retry_after: Option<Duration>) -> Outcome {
     })
 }
 
-fn exhausted() -> Outcome {
+fn exhausted() -> ModelResult {
     Err(Failure::RateLimited {
         reason: "used up".to_owned(),
         retry_after: Some(SECOND),
@@ -55,20 +55,20 @@ fn exhausted() -> Outcome {
     })
 }
 
-fn refused() -> Outcome {
+fn refused() -> ModelResult {
     Err(Failure::Refused {
         reason: "SAFETY".to_owned(),
     })
 }
 
-fn key() -> Outcome {
+fn key() -> ModelResult {
     Err(Failure::fatal(Fatal::Key, "key refused (401)"))
 }
 
 fn silent(_: &str) {}
 
 /// Asks once; how long it had to wait.
-async fn ask(governor: &Governor, outcome: Outcome) -> Duration {
+async fn ask(governor: &Governor, outcome: ModelResult) -> Duration {
     let asked = Instant::now();
     let permit = governor.admit(silent).await;
     let waited = asked.elapsed();
@@ -340,7 +340,7 @@ async fn a_sibling_shares_the_lanes_and_not_the_troubles() {
 
 #[tokio::test(start_paused = true)]
 async fn it_says_what_it_waits_for() {
-    let heard = async |outcomes: Vec<Outcome>| {
+    let heard = async |outcomes: Vec<ModelResult>| {
         let governor = governor();
         let one = governor.admit(silent).await;
         for outcome in outcomes {
@@ -397,14 +397,14 @@ async fn an_absurd_advice_is_survived() {
 /// Step of an agent: duration and outcome of its request, and whether that is
 /// cancelled or panics on the way.
 #[derive(Debug, Clone)]
-struct Step {
+struct RequestStep {
     pause_ms: u64,
     takes_ms: u64,
     outcome: u8,
     end: u8,
 }
 
-fn outcome(number: u8) -> Outcome {
+fn outcome(number: u8) -> ModelResult {
     match number {
         0 | 1 => ok(),
         2 | 3 => trouble(),
@@ -417,9 +417,9 @@ fn outcome(number: u8) -> Outcome {
     }
 }
 
-fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
+fn steps() -> impl Strategy<Value = Vec<Vec<RequestStep>>> {
     let step = (0..3000_u64, 0..5000_u64, 0..10_u8, 0..8_u8).prop_map(
-        |(pause_ms, takes_ms, outcome, end)| Step {
+        |(pause_ms, takes_ms, outcome, end)| RequestStep {
             pause_ms,
             takes_ms,
             outcome,
@@ -431,12 +431,12 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
 
 /// Requests in flight: current and peak count.
 #[derive(Default)]
-struct Sky {
+struct InFlightCount {
     now: AtomicUsize,
     most: AtomicUsize,
 }
 
-impl Sky {
+impl InFlightCount {
     fn take_off(self: &Arc<Self>) -> Flight {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
@@ -445,7 +445,7 @@ impl Sky {
 }
 
 /// Lands wherever the look ends.
-struct Flight(Arc<Sky>);
+struct Flight(Arc<InFlightCount>);
 
 impl Drop for Flight {
     fn drop(&mut self) {
@@ -453,7 +453,7 @@ impl Drop for Flight {
     }
 }
 
-async fn follow(governor: Arc<Governor>, sky: Arc<Sky>, steps: Vec<Step>) {
+async fn follow(governor: Arc<Governor>, sky: Arc<InFlightCount>, steps: Vec<RequestStep>) {
     for step in steps {
         tokio::time::sleep(Duration::from_millis(step.pause_ms)).await;
         let (governor, sky) = (Arc::clone(&governor), Arc::clone(&sky));
@@ -495,7 +495,7 @@ proptest! {
                 concurrency,
                 ..GovernorSettings::default()
             }));
-            let sky = Arc::new(Sky::default());
+            let sky = Arc::new(InFlightCount::default());
             let mut panel = JoinSet::new();
             for steps in agents {
                 panel.spawn(follow(Arc::clone(&governor), Arc::clone(&sky), steps));

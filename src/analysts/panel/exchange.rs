@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Report;
+use super::ReportedFinding;
 use crate::analysts::budgeted_ask::AskTerms;
 use crate::analysts::grounding::Masks;
 use crate::analysts::metrics::PanelEnd;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The outcome of a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct PanelOutcome {
     pub(super) end: PanelEnd,
     /// Somebody could not be asked.
     pub(super) failed: bool,
@@ -36,12 +36,12 @@ pub(super) struct Held {
 /// said before. `None` when nobody had anything to say: then it is as if it had
 /// not been held.
 pub(super) async fn hold(
-    report: &Report,
+    report: &ReportedFinding,
     agents: &AgentSet,
     peers: &[usize],
     before: Vec<Opinion>,
     context: &AgentContext,
-) -> Option<Held> {
+) -> Option<PanelOutcome> {
     let incident = report.finding.incident?;
     let opinions = peers.iter().map(|index| {
         let member = &agents.members[*index];
@@ -63,7 +63,7 @@ pub(super) async fn hold(
         context,
     )
     .await;
-    Some(Held {
+    Some(PanelOutcome {
         end,
         failed: failed || end == PanelEnd::Unsettled,
     })
@@ -77,7 +77,7 @@ fn is_silence(opinion: &Opinion) -> bool {
 
 /// Keeps what was said, and has the reviewer settle it.
 async fn settle(
-    report: &Report,
+    report: &ReportedFinding,
     agents: &AgentSet,
     incident: Uuid,
     (before, said): (Vec<Opinion>, Vec<Opinion>),
@@ -137,7 +137,7 @@ async fn record(context: &AgentContext, incident: Uuid, exchange: Exchange) -> b
 
 /// Asks for an opinion; a failure counts as no opinion, with the reason.
 async fn opinion(
-    report: &Report,
+    report: &ReportedFinding,
     member: &AgentSpec,
     context: &AgentContext,
 ) -> (Opinion, Option<Transcript>) {
@@ -192,7 +192,7 @@ async fn opinion(
 }
 
 async fn judge(
-    report: &Report,
+    report: &ReportedFinding,
     reporter: &AgentSpec,
     opinions: Vec<Opinion>,
     context: &AgentContext,
@@ -227,7 +227,7 @@ async fn judge(
 
 /// Puts the report to a member's model and holds the review against the screen.
 async fn review(
-    report: &Report,
+    report: &ReportedFinding,
     member: &AgentSpec,
     kind: ReviewKind,
     opinions: &[Opinion],
@@ -293,7 +293,7 @@ async fn review(
 /// Question for the model asked under that policy. Fails when nobody read what
 /// stands on the picture.
 fn question(
-    report: &Report,
+    report: &ReportedFinding,
     member: &AgentSpec,
     kind: ReviewKind,
     opinions: &[Opinion],
@@ -315,7 +315,7 @@ fn question(
 /// Report and opinions without what must not leave for whoever is asked under
 /// that policy: rules on this machine may have quoted it.
 fn as_told(
-    report: &Report,
+    report: &ReportedFinding,
     mut opinions: Vec<Opinion>,
     policy: &Policy,
 ) -> (Observation, Vec<Opinion>) {
@@ -330,7 +330,7 @@ fn as_told(
 }
 
 /// The report as it was published.
-fn observation(report: &Report) -> Observation {
+fn observation(report: &ReportedFinding) -> Observation {
     let finding = &report.finding;
     Observation {
         severity: finding.severity,

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{AgentContext, AgentSet};
-use crate::analysts::budget::Step;
+use crate::analysts::budget::BudgetStep;
 use crate::analysts::metrics::PanelEnd;
 use crate::analysts::settings::PanelConfig;
 use crate::base::sync::Locked as _;
@@ -42,7 +42,7 @@ const MOST_TRIES: u32 = 5;
 
 /// A finding of a member, and the picture it was made on with nothing hidden.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct ReportedFinding {
     finding: Arc<Finding>,
     frame: Arc<Frame>,
     /// Times it was put to the panel already.
@@ -52,17 +52,17 @@ pub(crate) struct Report {
 /// Where members put what they report.
 #[derive(Debug, Clone)]
 pub(crate) struct PanelQueue {
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<ReportedFinding>,
     agents: watch::Receiver<AgentSet>,
-    put: Put,
+    put: PanelIncidents,
 }
 
 /// Incidents that wait for the panel or were put to it, with how bad they were
 /// then: their repeats must not take the place of others.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Put(Arc<Mutex<VecDeque<(Uuid, Severity)>>>);
+pub(crate) struct PanelIncidents(Arc<Mutex<VecDeque<(Uuid, Severity)>>>);
 
-impl Put {
+impl PanelIncidents {
     /// Puts it there unless it is; `send` tells whether there was room.
     fn add(&self, id: Uuid, severity: Severity, send: impl FnOnce() -> bool) -> bool {
         let mut put = self.0.locked();
@@ -92,16 +92,16 @@ impl Put {
 }
 
 impl PanelQueue {
-    pub(crate) fn new(agents: watch::Receiver<AgentSet>) -> (Self, Waiting) {
+    pub(crate) fn new(agents: watch::Receiver<AgentSet>) -> (Self, PanelBacklog) {
         let (reports, waiting) = mpsc::channel(WAITING);
-        let put = Put::default();
+        let put = PanelIncidents::default();
         let table = Self {
             reports,
             agents,
             put: put.clone(),
         };
         let reports = waiting;
-        (table, Waiting { reports, put })
+        (table, PanelBacklog { reports, put })
     }
 
     /// Never waits: the panel that can't keep up holds fewer.
@@ -113,7 +113,7 @@ impl PanelQueue {
             return;
         };
         let severity = finding.severity;
-        let report = Report {
+        let report = ReportedFinding {
             finding,
             frame: Arc::clone(frame),
             tries: 0,
@@ -133,19 +133,19 @@ fn concerns(panel: &PanelConfig, finding: &Finding) -> bool {
 
 /// Reports not yet put to the panel.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    reports: mpsc::Receiver<Report>,
-    put: Put,
+pub(crate) struct PanelBacklog {
+    reports: mpsc::Receiver<ReportedFinding>,
+    put: PanelIncidents,
 }
 
 /// Whoever calls the panel together.
 #[derive(Debug)]
 pub(crate) struct PanelRunner {
-    waiting: Waiting,
+    waiting: PanelBacklog,
     agents: watch::Receiver<AgentSet>,
     context: AgentContext,
     /// Reports on which somebody could not be asked, and when to ask again.
-    again: Vec<(Instant, Report)>,
+    again: Vec<(Instant, ReportedFinding)>,
     /// When panels of the last hour began.
     held: VecDeque<Instant>,
     /// True once the hour's limit was reported.
@@ -154,7 +154,7 @@ pub(crate) struct PanelRunner {
 
 impl PanelRunner {
     pub(crate) fn new(
-        waiting: Waiting,
+        waiting: PanelBacklog,
         agents: watch::Receiver<AgentSet>,
         context: AgentContext,
     ) -> Self {
@@ -190,62 +190,62 @@ impl PanelRunner {
         }
     }
 
-    async fn put(&mut self, mut report: Report) {
+    async fn put(&mut self, mut report: ReportedFinding) {
         let (id, severity) = (report.finding.incident, report.finding.severity);
         let Some(id) = id else {
             return;
         };
         match self.take(id, &report).await {
-            Taken::Done => {}
-            Taken::Failed if report.tries < MOST_TRIES && self.again.len() < WAITING => {
+            ReportHandling::Done => {}
+            ReportHandling::Failed if report.tries < MOST_TRIES && self.again.len() < WAITING => {
                 let pause = AGAIN * 2_u32.pow(report.tries);
                 report.tries += 1;
                 self.again.push((Instant::now() + pause, report));
             }
-            Taken::Failed | Taken::Not => self.waiting.put.remove(id, severity),
+            ReportHandling::Failed | ReportHandling::Not => self.waiting.put.remove(id, severity),
         }
     }
 
-    async fn take(&mut self, id: Uuid, report: &Report) -> Taken {
+    async fn take(&mut self, id: Uuid, report: &ReportedFinding) -> ReportHandling {
         let agents = self.agents.borrow_and_update().clone();
         let detail = self.context.findings.read(move |store| store.incident(id));
         let incident = match detail.await {
             Ok(Some(detail)) => detail.incident,
-            Ok(None) => return Taken::Not,
+            Ok(None) => return ReportHandling::Not,
             Err(error) => {
                 tracing::error!(%error, "finding not discussed");
-                return Taken::Not;
+                return ReportHandling::Not;
             }
         };
         let severity = report.finding.severity;
         if incident.status == Status::Closed || !concerns(&agents.panel, &report.finding) {
-            return Taken::Not;
+            return ReportHandling::Not;
         }
         let Some((peers, before)) = open_to(&agents, &incident, severity) else {
-            return Taken::Done;
+            return ReportHandling::Done;
         };
         // That it rests was said when the budget came to that.
-        if self.context.budget.step() >= Step::PanelOff {
+        if self.context.budget.step() >= BudgetStep::PanelOff {
             self.context.metrics.panel(PanelEnd::OverBudget);
-            return Taken::Not;
+            return ReportHandling::Not;
         }
         if !self.may_hold(agents.panel.per_hour).await {
-            return Taken::Not;
+            return ReportHandling::Not;
         }
         self.held.push_back(Instant::now());
         match exchange::hold(report, &agents, &peers, before, &self.context).await {
             Some(held) => {
                 self.context.metrics.panel(held.end);
                 if held.failed {
-                    Taken::Failed
+                    ReportHandling::Failed
                 } else {
-                    Taken::Done
+                    ReportHandling::Done
                 }
             }
             // Not counted in the hour, and to be asked about again.
             None => {
                 self.held.pop_back();
-                Taken::Not
+                ReportHandling::Not
             }
         }
     }
@@ -271,7 +271,7 @@ impl PanelRunner {
 
 /// Outcome of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+enum ReportHandling {
     /// Its repeats need not be put there.
     Done,
     /// Somebody is to be asked again.

@@ -9,7 +9,7 @@ use crate::analysts::settings::{AgentConfig, Panel, Priority};
 use crate::analysts::{AgentSpec, ChainLink, ModelChain, Policy};
 use crate::base::stream_name::StreamName;
 use crate::domain::agent_status::{AgentBoard, AgentStatus};
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
 use crate::media::MediaTime;
 use crate::models::model::{
@@ -25,7 +25,7 @@ use crate::screen::redact::{OwnPatterns, Redact};
 
 /// Confirms what is put to it, but for as many times as it can't be asked.
 #[derive(Debug, Default)]
-struct Peer {
+struct ConfirmingModel {
     failures: Mutex<u32>,
     /// For an answer.
     takes: Duration,
@@ -34,7 +34,7 @@ struct Peer {
     verdicts: Mutex<u32>,
 }
 
-impl Peer {
+impl ConfirmingModel {
     fn opinions(&self) -> Vec<(String, Severity)> {
         self.opinions.lock().unwrap().clone()
     }
@@ -59,14 +59,14 @@ impl Peer {
                 stance: Stance::Confirm,
                 observation: observation("", "", Severity::High),
             },
-            usage: Usage::default(),
+            usage: TokenUsage::default(),
             model: self.identity(),
             exchange: None,
         })
     }
 }
 
-impl Model for Peer {
+impl Model for ConfirmingModel {
     fn identity(&self) -> ModelRef {
         ModelRef {
             provider: "test".to_owned(),
@@ -112,9 +112,9 @@ fn observation(title: &str, quote: &str, severity: Severity) -> Observation {
     }
 }
 
-struct Room {
+struct PanelHarness {
     context: AgentContext,
-    peer: Arc<Peer>,
+    peer: Arc<ConfirmingModel>,
     table: PanelQueue,
     stream: StreamName,
     frame: Arc<Frame>,
@@ -123,7 +123,7 @@ struct Room {
     _folder: tempfile::TempDir,
 }
 
-fn member(name: &str, peer: &Arc<Peer>) -> AgentSpec {
+fn member(name: &str, peer: &Arc<ConfirmingModel>) -> AgentSpec {
     let persona = Persona {
         name: name.to_owned(),
         personality: String::new(),
@@ -147,7 +147,7 @@ fn member(name: &str, peer: &Arc<Peer>) -> AgentSpec {
 }
 
 /// SecOps reports, DevOps is asked.
-fn room(peer: Peer) -> Room {
+fn harness(peer: ConfirmingModel) -> PanelHarness {
     let folder = tempfile::tempdir().unwrap();
     let names = ["SecOps", "DevOps", WATCHTOWER].map(str::to_owned);
     let data = folder.path().join("data");
@@ -187,7 +187,7 @@ fn room(peer: Peer) -> Room {
         v: vec![128; 32 * 32],
     };
     let frame = publisher.publish(picture, MediaTime(0), Timestamp::UNIX_EPOCH);
-    Room {
+    PanelHarness {
         context,
         peer,
         table,
@@ -199,7 +199,7 @@ fn room(peer: Peer) -> Room {
     }
 }
 
-impl Room {
+impl PanelHarness {
     /// Reports a brute force from that address; returns the incident.
     async fn report(&self, address: u8, severity: Severity) -> Uuid {
         let quote = format!("Failed password for admin from 192.0.2.{address} port 22 ssh2");
@@ -262,18 +262,18 @@ async fn two_hours() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_opinion_is_asked_for_again_later() {
-    let room = room(Peer {
+    let harness = harness(ConfirmingModel {
         failures: Mutex::new(2),
-        ..Peer::default()
+        ..ConfirmingModel::default()
     });
     let began = Instant::now();
-    let id = room.report(1, Severity::High).await;
-    let failed = room
+    let id = harness.report(1, Severity::High).await;
+    let failed = harness
         .until(id, |incident| !incident.opinions.is_empty())
         .await;
     assert!(failed.opinions[0].failed && failed.opinions[0].stance == Stance::NoView);
-    assert_eq!(room.peer.opinions().len(), 1, "not at once");
-    let incident = room.settled(id).await;
+    assert_eq!(harness.peer.opinions().len(), 1, "not at once");
+    let incident = harness.settled(id).await;
     // After five minutes, and after ten more.
     let waited = began.elapsed();
     assert!(waited >= AGAIN * 3, "{waited:?}");
@@ -281,16 +281,16 @@ async fn a_failed_opinion_is_asked_for_again_later() {
     assert_eq!(incident.opinions[0].stance, Stance::Confirm);
     assert!(!incident.opinions[0].failed);
     // It is done with, however often it is repeated.
-    room.report(1, Severity::High).await;
+    harness.report(1, Severity::High).await;
     two_hours().await;
-    assert_eq!(room.peer.opinions().len(), 3);
+    assert_eq!(harness.peer.opinions().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rise_in_severity_is_weighed_again() {
-    let room = room(Peer::default());
-    let id = room.report(1, Severity::Medium).await;
-    let first = room.settled(id).await.verdict.unwrap();
+    let harness = harness(ConfirmingModel::default());
+    let id = harness.report(1, Severity::Medium).await;
+    let first = harness.settled(id).await.verdict.unwrap();
     let bad = [
         Severity::Medium,
         Severity::Low,
@@ -298,42 +298,42 @@ async fn a_rise_in_severity_is_weighed_again() {
         Severity::Medium,
     ];
     for severity in bad {
-        assert_eq!(room.report(1, severity).await, id);
+        assert_eq!(harness.report(1, severity).await, id);
     }
     let again = |incident: &Incident| incident.verdict.as_ref().is_some_and(|v| v.at != first.at);
-    let incident = room.until(id, again).await;
+    let incident = harness.until(id, again).await;
     two_hours().await;
     let put = [Severity::Medium, Severity::High];
     assert_eq!(
-        room.peer.opinions(),
+        harness.peer.opinions(),
         put.map(|bad| ("From 1".to_owned(), bad))
     );
     let reported: Vec<_> = incident.opinions.iter().map(|one| one.reported).collect();
     assert_eq!(reported, put.map(Some));
-    assert_eq!(*room.peer.verdicts.lock().unwrap(), 2);
+    assert_eq!(*harness.peer.verdicts.lock().unwrap(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn repeats_of_one_incident_leave_room_for_others() {
-    let room = room(Peer {
+    let harness = harness(ConfirmingModel {
         takes: Duration::from_secs(30),
-        ..Peer::default()
+        ..ConfirmingModel::default()
     });
-    room.report(1, Severity::High).await;
+    harness.report(1, Severity::High).await;
     for _ in 0..2 * WAITING {
-        room.report(1, Severity::High).await;
-        room.report(2, Severity::High).await;
+        harness.report(1, Severity::High).await;
+        harness.report(2, Severity::High).await;
     }
     let mut last = Uuid::nil();
     for address in 3..2 + WAITING as u8 {
-        last = room.report(address, Severity::High).await;
+        last = harness.report(address, Severity::High).await;
     }
-    room.settled(last).await;
-    let asked = room.peer.opinions().into_iter().map(|(title, _)| title);
+    harness.settled(last).await;
+    let asked = harness.peer.opinions().into_iter().map(|(title, _)| title);
     let wanted = (1..2 + WAITING as u8).map(|address| format!("From {address}"));
     assert!(
         asked.eq(wanted),
         "each once, in order: {:?}",
-        room.peer.opinions()
+        harness.peer.opinions()
     );
 }

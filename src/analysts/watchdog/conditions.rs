@@ -22,13 +22,13 @@ pub(super) enum Condition {
 /// Identity of a monitoring gap: of one stream; of one agent, where it is the
 /// agent's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(super) struct ConditionKey {
     pub(super) condition: Condition,
     pub(super) stream: StreamName,
     pub(super) agent: String,
 }
 
-impl Key {
+impl ConditionKey {
     pub(super) fn of_stream(condition: Condition, stream: &StreamName) -> Self {
         Self {
             condition,

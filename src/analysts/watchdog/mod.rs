@@ -12,7 +12,7 @@ pub mod settings;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use conditions::Key;
+use conditions::ConditionKey;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::domain::finding::{Category, Finding, FrameRef, ModelRef, Observation,
 use crate::domain::incident::{Incident, Status};
 use crate::media::hub::StreamHub;
 use crate::record::Record;
-use crate::record::store::{IncidentQuery, Refusal, Verdict};
+use crate::record::store::{IncidentQuery, StatusChange, WriteRefusal};
 use crate::screen::frames::FrameBus;
 
 /// Between two looks around.
@@ -40,7 +40,7 @@ const LEFT_OVER: usize = 1000;
 pub struct Watchdog {
     probes: Probes,
     findings: Record,
-    known: BTreeMap<Key, OpenCondition>,
+    known: BTreeMap<ConditionKey, OpenCondition>,
 }
 
 /// Something that is so, or was a moment ago.
@@ -111,7 +111,7 @@ impl Watchdog {
     }
 
     /// Its incident, once it is durable; tried again at the next look.
-    async fn tell(&self, key: &Key, since: Timestamp, now: Timestamp) -> Option<Uuid> {
+    async fn tell(&self, key: &ConditionKey, since: Timestamp, now: Timestamp) -> Option<Uuid> {
         let frame = self.probes.frame(&key.stream);
         let at = FrameRef {
             seq: frame.as_ref().map_or(0, |frame| frame.seq),
@@ -158,7 +158,7 @@ impl Watchdog {
         Ok(incident)
     }
 
-    async fn close(&self, key: &Key, incident: Uuid, since: Timestamp, end: Timestamp) {
+    async fn close(&self, key: &ConditionKey, incident: Uuid, since: Timestamp, end: Timestamp) {
         let lasted = end.duration_since(since).as_secs().max(1);
         let why = format!("resolved: from {since:.0} to {end:.0}, {lasted} s");
         tracing::info!(stream = %key.stream, "{}: {why}", key.title());
@@ -169,7 +169,7 @@ impl Watchdog {
     }
 
     async fn decide(&self, incident: Uuid, status: Status, why: String) {
-        let verdict = Verdict {
+        let verdict = StatusChange {
             incident,
             status,
             by: WATCHTOWER.to_owned(),
@@ -179,7 +179,7 @@ impl Watchdog {
         };
         match self.findings.write(verdict).await {
             // Somebody was faster, or retention removed it.
-            Ok(_) | Err(Refusal::Already { .. } | Refusal::NoIncident(_)) => {}
+            Ok(_) | Err(WriteRefusal::Already { .. } | WriteRefusal::NoIncident(_)) => {}
             Err(error) => tracing::error!(%error, "failed to close a resolved monitoring gap"),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::conditions::{Condition, Key};
+use super::conditions::{Condition, ConditionKey};
 use crate::analysts::watchdog::settings::WatchdogSettings;
 use crate::base::stream_name::StreamName;
 use crate::domain::agent_status::{AgentBoard, AgentStatus};
@@ -28,13 +28,13 @@ pub(super) struct Probes {
     frames: FrameBus,
     board: AgentBoard,
     settings: WatchdogSettings,
-    streams: HashMap<StreamName, Watched>,
+    streams: HashMap<StreamName, StreamProbe>,
     gone: HashMap<StreamName, Timestamp>,
 }
 
 /// State of a live stream over time.
 #[derive(Debug)]
-struct Watched {
+struct StreamProbe {
     frame: u64,
     /// When a picture was decoded last, or the first unit came.
     frame_at: Timestamp,
@@ -65,14 +65,17 @@ impl Probes {
     }
 
     /// Everything that has lasted long enough to be told.
-    pub(super) fn feel(&mut self, now: Timestamp) -> Vec<(Key, Timestamp)> {
+    pub(super) fn feel(&mut self, now: Timestamp) -> Vec<(ConditionKey, Timestamp)> {
         let live = self.hub.streams();
         self.streams
             .retain(|name, _| live.iter().any(|info| info.name == *name));
         let mut felt = Vec::new();
         for info in &live {
             if let Some(since) = info.contested_since {
-                felt.push((Key::of_stream(Condition::Contested, &info.name), since));
+                felt.push((
+                    ConditionKey::of_stream(Condition::Contested, &info.name),
+                    since,
+                ));
             }
             match info.lost_since {
                 Some(since) => {
@@ -88,7 +91,7 @@ impl Probes {
         }
         for (name, since) in &self.gone {
             if lasted(*since, now, self.settings.gone) {
-                felt.push((Key::of_stream(Condition::Gone, name), *since));
+                felt.push((ConditionKey::of_stream(Condition::Gone, name), *since));
             }
         }
         // With nothing to look at nobody misses an analyst.
@@ -111,15 +114,23 @@ impl Probes {
         self.gone.entry(name.clone()).or_insert(since);
     }
 
-    fn feel_stream(&mut self, info: &StreamInfo, now: Timestamp, felt: &mut Vec<(Key, Timestamp)>) {
+    fn feel_stream(
+        &mut self,
+        info: &StreamInfo,
+        now: Timestamp,
+        felt: &mut Vec<(ConditionKey, Timestamp)>,
+    ) {
         let name = &info.name;
-        let watched = self.streams.entry(name.clone()).or_insert_with(|| Watched {
-            frame: 0,
-            frame_at: now,
-            black_since: None,
-            units: info.totals.video_units + info.totals.left_out,
-            unit_at: now,
-        });
+        let watched = self
+            .streams
+            .entry(name.clone())
+            .or_insert_with(|| StreamProbe {
+                frame: 0,
+                frame_at: now,
+                black_since: None,
+                units: info.totals.video_units + info.totals.left_out,
+                unit_at: now,
+            });
         // Those left out are pictures that come, too.
         let units = info.totals.video_units + info.totals.left_out;
         if units != watched.units {
@@ -139,7 +150,7 @@ impl Probes {
         let settings = &self.settings;
         let mut tell = |condition, since, after| {
             if lasted(since, now, after) {
-                felt.push((Key::of_stream(condition, name), since));
+                felt.push((ConditionKey::of_stream(condition, name), since));
             }
         };
         if let Some(since) = watched.black_since {
@@ -182,9 +193,9 @@ impl Probes {
         agent: &AgentStatus,
         stream: &StreamName,
         now: Timestamp,
-        felt: &mut Vec<(Key, Timestamp)>,
+        felt: &mut Vec<(ConditionKey, Timestamp)>,
     ) {
-        let key = |condition| Key {
+        let key = |condition| ConditionKey {
             condition,
             stream: stream.clone(),
             agent: agent.name.clone(),
@@ -318,7 +329,7 @@ mod tests {
             let name = StreamName::new(&format!("s{nth}")).expect("a name");
             drop(hub.publish(&name));
             let felt = probes.feel(later);
-            let gone = Key::of_stream(Condition::Gone, &name);
+            let gone = ConditionKey::of_stream(Condition::Gone, &name);
             assert!(felt.iter().any(|(key, _)| *key == gone), "{name}");
         }
     }

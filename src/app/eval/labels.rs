@@ -33,12 +33,12 @@ pub struct Scene {
     #[serde(default)]
     pub healthy: bool,
     #[serde(default)]
-    pub events: Vec<Event>,
+    pub events: Vec<LabelledEvent>,
 }
 
 /// Something to be found.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Event {
+pub struct LabelledEvent {
     pub start: f64,
     pub end: f64,
     /// Agents responsible for it, by name.
@@ -96,7 +96,7 @@ impl Labels {
         Ok(self)
     }
 
-    pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
+    pub(super) fn events(&self) -> impl Iterator<Item = &LabelledEvent> {
         self.scenes.iter().flat_map(|scene| &scene.events)
     }
 }

@@ -10,4 +10,4 @@ mod score;
 mod table;
 
 pub use labels::{Labels, LabelsError};
-pub use score::{Marks, Scores, Seen, Sent, score};
+pub use score::{Marks, ModelInput, Scores, TimedFinding, score};

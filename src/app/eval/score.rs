@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::labels::{Event, Labels};
+use super::labels::{LabelledEvent, Labels};
 use crate::domain::finding::Finding;
 use crate::screen::picture::{Rect, TextLine};
 use crate::screen::redact::mask_secrets;
@@ -16,14 +16,14 @@ const BESIDE: f64 = 2.0;
 
 /// A finding and when the picture was on the screen.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct TimedFinding {
     pub seconds: f64,
     pub finding: Finding,
 }
 
 /// Input of a hosted model for the recording: frames and tokens sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Sent {
+pub struct ModelInput {
     pub frames: u64,
     /// About.
     pub tokens: u64,
@@ -60,7 +60,7 @@ pub struct Marks {
     /// Answers of the model that were asked for in this run, and failures.
     pub looks: u64,
     pub unanswered: u64,
-    pub sent: Sent,
+    pub sent: ModelInput,
 }
 
 /// The marks of a run.
@@ -82,8 +82,8 @@ pub struct Scores {
 
 /// Marks for each of these agents and for all together. What the run itself
 /// counts (looks, pictures, tokens) is for the caller to fill in.
-pub fn score(labels: &Labels, seen: &[Seen], agents: &[String]) -> Scores {
-    let events: Vec<&Event> = labels.events().collect();
+pub fn score(labels: &Labels, seen: &[TimedFinding], agents: &[String]) -> Scores {
+    let events: Vec<&LabelledEvent> = labels.events().collect();
     let hits: Vec<Option<usize>> = seen.iter().map(|seen| event_of(&events, seen)).collect();
     let on_healthy: Vec<bool> = seen
         .iter()
@@ -180,7 +180,7 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 /// Index of the labelled event a finding is about: of the events in progress
 /// that its agent is responsible for, the one it quotes; without a quote one of
 /// its category.
-fn event_of(events: &[&Event], seen: &Seen) -> Option<usize> {
+fn event_of(events: &[&LabelledEvent], seen: &TimedFinding) -> Option<usize> {
     let finding = &seen.finding;
     let candidates = events.iter().enumerate().filter(|(_, event)| {
         (event.start - BESIDE..=event.end + BESIDE).contains(&seen.seconds)
@@ -195,7 +195,7 @@ fn event_of(events: &[&Event], seen: &Seen) -> Option<usize> {
         .map(|piece| piece.quote.as_str())
         .filter(|quote| !quote.trim().is_empty())
         .collect();
-    let fits = |event: &Event| {
+    let fits = |event: &LabelledEvent| {
         let by_quote = quotes
             .iter()
             .flat_map(|quote| {
@@ -230,7 +230,7 @@ fn is_within(part: &str, whole: &str) -> bool {
     text::find(part, &[line], None).is_some()
 }
 
-fn is_on_healthy(labels: &Labels, seen: &Seen) -> bool {
+fn is_on_healthy(labels: &Labels, seen: &TimedFinding) -> bool {
     labels
         .scenes
         .iter()
@@ -246,8 +246,8 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
 
-    fn event(start: f64, end: f64, agents: &[&str], string: &str) -> Event {
-        Event {
+    fn event(start: f64, end: f64, agents: &[&str], string: &str) -> LabelledEvent {
+        LabelledEvent {
             start,
             end,
             agents: agents.iter().map(|agent| (*agent).to_owned()).collect(),
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    fn seen(agent: &str, seconds: f64, quote: &str) -> Seen {
+    fn seen(agent: &str, seconds: f64, quote: &str) -> TimedFinding {
         let observation = Observation {
             severity: Severity::High,
             confidence: 0.9,
@@ -285,7 +285,7 @@ mod tests {
             prompt: String::new(),
         };
         let stream = StreamName::new("team").unwrap();
-        Seen {
+        TimedFinding {
             seconds,
             finding: Finding::new(agent, stream, Timestamp::UNIX_EPOCH, at, observation, model),
         }

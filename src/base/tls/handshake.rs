@@ -6,7 +6,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// An encrypted connection.
-pub type Stream = TlsStream<TcpStream>;
+pub type TlsConnection = TlsStream<TcpStream>;
 
 /// The first byte of every TLS connection: a handshake record (RFC 8446,
 /// section 5.1).
@@ -34,7 +34,7 @@ impl Acceptor {
     }
 
     /// Takes as long as the peer does: the caller sets the deadline.
-    pub async fn accept(&self, socket: TcpStream) -> Result<Stream, HandshakeError> {
+    pub async fn accept(&self, socket: TcpStream) -> Result<TlsConnection, HandshakeError> {
         let mut first = [0];
         match socket.peek(&mut first).await? {
             0 => return Err(HandshakeError::HungUp),

@@ -24,7 +24,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{ClientStream, Connector, Identity};
-pub use handshake::{Acceptor, HandshakeError, Stream};
+pub use handshake::{Acceptor, HandshakeError, TlsConnection};
 pub use pair::{Certificate, PairError};
 
 use crate::base::tls::settings::TlsSettings;

@@ -18,16 +18,16 @@ const LOOK: Duration = Duration::from_secs(2);
 const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// State of the files: their fingerprint, or the error reading them.
-type Content = Result<[u8; 32], PairError>;
+type KeyPairDigest = Result<[u8; 32], PairError>;
 
 #[derive(Debug)]
 pub(super) struct Watch {
     settings: TlsSettings,
     certificate: Certificate,
     /// State in use.
-    served: Content,
+    served: KeyPairDigest,
     /// State at the last check.
-    last: Content,
+    last: KeyPairDigest,
     /// Flag: `last` was dealt with.
     settled: bool,
 }

@@ -19,10 +19,10 @@ use ffmpeg_next::format::context::Input;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use output::Output;
+use output::RtmpOutput;
 use target::Target;
 pub use target::UrlError;
-use track::{Progress, Track};
+use track::{FileTrack, PublishProgress};
 
 /// Between two looks at whether we are wanted still.
 const NAP: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ const BAD_PACKETS: u32 = 100;
 
 /// Summary of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
+pub struct PublishSummary {
     /// Stream time played.
     pub played: Duration,
     /// Number of times the file was played to its end.
@@ -43,7 +43,7 @@ pub struct Report {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum PublishError {
+pub enum FilePublishError {
     #[error(transparent)]
     Url(#[from] UrlError),
     #[error("failed to read {}: {reason}", file.display())]
@@ -82,12 +82,12 @@ pub async fn publish(
     key: Option<&str>,
     looping: bool,
     cancel: &CancellationToken,
-) -> Result<Report, PublishError> {
+) -> Result<PublishSummary, FilePublishError> {
     super::init();
     let target = Target::new(url, key)?;
     let cancel = cancel.child_token();
     let _cancel_on_drop = cancel.clone().drop_guard();
-    let player = Player {
+    let player = FilePlayer {
         file: file.to_owned(),
         target,
         looping,
@@ -100,14 +100,14 @@ pub async fn publish(
             // Nobody may be waiting any more.
             let _ = done.send(player.run());
         })
-        .map_err(PublishError::Thread)?;
+        .map_err(FilePublishError::Thread)?;
     result.await.unwrap_or_else(|_| {
         let panicked = std::io::Error::other("it panicked");
-        Err(PublishError::Thread(panicked))
+        Err(FilePublishError::Thread(panicked))
     })
 }
 
-struct Player {
+struct FilePlayer {
     file: PathBuf,
     target: Target,
     looping: bool,
@@ -119,11 +119,11 @@ enum Pass {
     Cancelled,
 }
 
-impl Player {
-    fn run(&self) -> Result<Report, PublishError> {
+impl FilePlayer {
+    fn run(&self) -> Result<PublishSummary, FilePublishError> {
         let mut input = self.open_file()?;
         let mut tracks = self.tracks(&input)?;
-        let mut progress = Progress::new();
+        let mut progress = PublishProgress::new();
         let Some(mut output) = self.connect(&input, &mut tracks)? else {
             return Ok(progress.report(true));
         };
@@ -149,10 +149,10 @@ impl Player {
     fn play(
         &self,
         input: &mut Input,
-        output: &mut Output,
-        tracks: &mut [Track],
-        progress: &mut Progress,
-    ) -> Result<Pass, PublishError> {
+        output: &mut RtmpOutput,
+        tracks: &mut [FileTrack],
+        progress: &mut PublishProgress,
+    ) -> Result<Pass, FilePublishError> {
         let mut base = None;
         let mut bad = 0;
         loop {
@@ -187,15 +187,15 @@ impl Player {
                 }
                 let (address, played) = (self.target.address(), progress.played());
                 return Err(if error == ff::Error::Exit {
-                    PublishError::Stalled { address, played }
+                    FilePublishError::Stalled { address, played }
                 } else {
-                    PublishError::Closed { address, played }
+                    FilePublishError::Closed { address, played }
                 });
             }
         }
     }
 
-    fn open_file(&self) -> Result<Input, PublishError> {
+    fn open_file(&self) -> Result<Input, FilePublishError> {
         // FFmpeg's own words for these are poor.
         if let Err(error) = std::fs::File::open(&self.file) {
             return Err(self.file_error(error.to_string()));
@@ -213,15 +213,15 @@ impl Player {
         })
     }
 
-    fn file_error(&self, reason: String) -> PublishError {
-        PublishError::File {
+    fn file_error(&self, reason: String) -> FilePublishError {
+        FilePublishError::File {
             file: self.file.clone(),
             reason,
         }
     }
 
     /// The best video and, if there is one, the best audio.
-    fn tracks(&self, input: &Input) -> Result<Vec<Track>, PublishError> {
+    fn tracks(&self, input: &Input) -> Result<Vec<FileTrack>, FilePublishError> {
         let mut tracks = Vec::new();
         for (medium, kind, id, expected) in [
             (ff::media::Type::Video, "video", Id::H264, "H.264"),
@@ -232,33 +232,37 @@ impl Player {
             };
             let codec = stream.parameters().id();
             if codec != id {
-                return Err(PublishError::Codec {
+                return Err(FilePublishError::Codec {
                     file: self.file.clone(),
                     kind,
                     codec: codec.name(),
                     expected,
                 });
             }
-            tracks.push(Track::new(&stream));
+            tracks.push(FileTrack::new(&stream));
         }
         match input.streams().best(ff::media::Type::Video) {
             Some(_) => Ok(tracks),
-            None => Err(PublishError::NoVideo {
+            None => Err(FilePublishError::NoVideo {
                 file: self.file.clone(),
             }),
         }
     }
 
     /// `None` when cancelled meanwhile.
-    fn connect(&self, input: &Input, tracks: &mut [Track]) -> Result<Option<Output>, PublishError> {
+    fn connect(
+        &self,
+        input: &Input,
+        tracks: &mut [FileTrack],
+    ) -> Result<Option<RtmpOutput>, FilePublishError> {
         let address = self.target.address();
         // FFmpeg has one error for a name that doesn't resolve and a
         // connection that was closed.
         if let Err(error) = address.to_socket_addrs() {
             let reason = error.to_string();
-            return Err(PublishError::Unreachable { address, reason });
+            return Err(FilePublishError::Unreachable { address, reason });
         }
-        let opened = Output::open(&self.target, self.cancel.clone()).and_then(|mut output| {
+        let opened = RtmpOutput::open(&self.target, self.cancel.clone()).and_then(|mut output| {
             for track in tracks {
                 let stream = input.stream(track.input).ok_or(ff::Error::StreamNotFound)?;
                 track.output = output.add(stream.parameters())?;
@@ -269,8 +273,8 @@ impl Player {
             Ok(output) => Ok(Some(output)),
             Err(_) if self.cancel.is_cancelled() => Ok(None),
             Err(error) => Err(match unreachable_because(error) {
-                Some(reason) => PublishError::Unreachable { address, reason },
-                None => PublishError::Refused { address },
+                Some(reason) => FilePublishError::Unreachable { address, reason },
+                None => FilePublishError::Refused { address },
             }),
         }
     }

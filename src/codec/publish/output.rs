@@ -20,7 +20,7 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// To say goodbye, cancelled or not.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-pub(super) struct Output {
+pub(super) struct RtmpOutput {
     // Before the leash: closing the context still asks it.
     context: context::Output,
     leash: Box<Leash>,
@@ -54,13 +54,13 @@ impl Leash {
 
 /// FFmpeg's interrupt callback.
 extern "C" fn pulled(leash: *mut c_void) -> c_int {
-    // SAFETY: `Output` sets the pointer to its own boxed leash, which it keeps
+    // SAFETY: `RtmpOutput` sets the pointer to its own boxed leash, which it keeps
     // until after the context is closed; all access to it is shared.
     let leash = unsafe { &*leash.cast::<Leash>() };
     c_int::from(leash.pulled())
 }
 
-impl Output {
+impl RtmpOutput {
     /// Connects and starts publishing; blocks until the server agrees.
     pub(super) fn open(target: &Target, cancel: CancellationToken) -> Result<Self, ff::Error> {
         let leash = Box::new(Leash {
@@ -85,7 +85,7 @@ impl Output {
         // result or a null pointer; the wrapper then owns it, closes its `pb`
         // (null until opened) and frees it. `url` and `interrupt` outlive the
         // calls, which copy them; `options` is FFmpeg's own dictionary, handed
-        // back to be freed. The leash lives in a box that `Output` keeps.
+        // back to be freed. The leash lives in a box that `RtmpOutput` keeps.
         let context = unsafe {
             let mut context = ptr::null_mut();
             let made = ffi::avformat_alloc_output_context2(
@@ -149,7 +149,7 @@ impl Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for RtmpOutput {
     fn drop(&mut self) {
         // Closing sends what RTMP sends at the end.
         self.leash.closing.store(true, Ordering::Relaxed);

@@ -203,7 +203,7 @@ async fn a_server_that_leaves_in_mid_stream_is_noticed() {
     };
     let (result, ()) = tokio::join!(publication, leave);
     assert!(
-        matches!(result, Err(PublishError::Closed { .. })),
+        matches!(result, Err(FilePublishError::Closed { .. })),
         "{result:?}"
     );
 }

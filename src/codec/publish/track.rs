@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use ffmpeg_next as ff;
 
-use super::Report;
+use super::PublishSummary;
 
 pub(super) const MILLISECONDS: ff::Rational = ff::Rational(1, 1000);
 
 /// Stream of the file and its position.
-pub(super) struct Track {
+pub(super) struct FileTrack {
     /// Index in the file.
     pub(super) input: usize,
     /// Index in the publication.
@@ -30,7 +30,7 @@ pub(super) struct Track {
 }
 
 /// Progress of the publication.
-pub(super) struct Progress {
+pub(super) struct PublishProgress {
     pub(super) begin: Instant,
     /// Offset added to the file's times in this loop, in milliseconds.
     offset: i64,
@@ -40,7 +40,7 @@ pub(super) struct Progress {
     pub(super) bytes: u64,
 }
 
-impl Progress {
+impl PublishProgress {
     pub(super) fn new() -> Self {
         Self {
             begin: Instant::now(),
@@ -53,7 +53,7 @@ impl Progress {
 
     /// Puts the next loop behind this one by the length of the longest track,
     /// so that none overlaps itself; false when nothing was played.
-    pub(super) fn next_loop(&mut self, tracks: &mut [Track]) -> bool {
+    pub(super) fn next_loop(&mut self, tracks: &mut [FileTrack]) -> bool {
         let lengths = tracks.iter().filter_map(|track| track.length(self));
         let length = lengths.max().unwrap_or_default();
         self.offset = self.offset.saturating_add(length.max(0));
@@ -61,8 +61,8 @@ impl Progress {
         length > 0
     }
 
-    pub(super) fn report(&self, cancelled: bool) -> Report {
-        Report {
+    pub(super) fn report(&self, cancelled: bool) -> PublishSummary {
+        PublishSummary {
             played: self.played(),
             loops: self.loops,
             bytes: self.bytes,
@@ -75,7 +75,7 @@ impl Progress {
     }
 }
 
-impl Track {
+impl FileTrack {
     pub(super) fn new(stream: &ff::Stream<'_>) -> Self {
         Self {
             input: stream.index(),
@@ -97,7 +97,7 @@ impl Track {
         &mut self,
         packet: &mut ff::Packet,
         base: &mut Option<i64>,
-        progress: &mut Progress,
+        progress: &mut PublishProgress,
     ) -> bool {
         packet.rescale_ts(self.time_base, MILLISECONDS);
         let Some(stamp) = packet.dts().or_else(|| self.guess(packet)) else {
@@ -135,7 +135,7 @@ impl Track {
     }
 
     /// Duration played of this track in this loop, in milliseconds.
-    fn length(&self, progress: &Progress) -> Option<i64> {
+    fn length(&self, progress: &PublishProgress) -> Option<i64> {
         let end = self.last_dts?.saturating_add(self.duration);
         Some(
             end.saturating_sub(progress.offset)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::clips::{shifted, units};
 use super::encode_jpeg;
-use super::session::{Now, Session};
+use super::session::{DecodeSession, Now};
 use crate::base::metrics::MetricsRegistry;
 use crate::base::stream_name::StreamName;
 use crate::codec::metrics::CodecMetrics;
@@ -23,7 +23,7 @@ mod pictures;
 const SECOND: Duration = Duration::from_secs(1);
 
 struct Bench {
-    session: Session,
+    session: DecodeSession,
     bus: FrameBus,
     name: StreamName,
     metrics: Arc<CodecMetrics>,
@@ -40,7 +40,7 @@ impl Bench {
         let mut registry = MetricsRegistry::default();
         let metrics = Arc::new(CodecMetrics::new(&mut registry));
         Self {
-            session: Session::new(bus.open(&name, encode_jpeg), Arc::clone(&metrics)),
+            session: DecodeSession::new(bus.open(&name, encode_jpeg), Arc::clone(&metrics)),
             bus,
             name,
             metrics,

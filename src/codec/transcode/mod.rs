@@ -27,10 +27,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::Ended;
+use worker::TranscodeEnd;
 
 use crate::codec::metrics::CodecMetrics;
-use crate::media::hub::renditions::{Demanded, Kind, Renditions};
+use crate::media::hub::renditions::{Demanded, RenditionKind, Renditions};
 use crate::media::hub::{StreamHub, Subscriber};
 
 /// Before a transcode that failed is started again.
@@ -81,7 +81,7 @@ pub async fn supply(
             transcodes.spawn(async move {
                 let ended =
                     worker::run(&demanded, subscriber, renditions, metrics, stop.clone()).await;
-                if ended == Ended::Failed {
+                if ended == TranscodeEnd::Failed {
                     stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await;
                 }
                 demanded
@@ -110,7 +110,7 @@ fn outgrown(hub: &StreamHub) -> Vec<Demanded> {
     let long = names.filter(|name| hub.group_share(name).is_some_and(|share| share >= OUTGROWN));
     let video = |stream| Demanded {
         stream,
-        kind: Kind::Video,
+        kind: RenditionKind::Video,
     };
     long.map(video).collect()
 }
@@ -121,8 +121,8 @@ fn source(hub: &StreamHub, renditions: &Renditions, demanded: &Demanded) -> Opti
     let stream = &demanded.stream;
     let long = hub.group_share(stream).is_some_and(|share| share >= 1.0);
     match demanded.kind {
-        Kind::LowBitrate if long => renditions.video().subscribe(stream),
-        Kind::LowBitrate | Kind::Video => hub.subscribe(stream),
-        Kind::Audio => hub.listen(stream),
+        RenditionKind::LowBitrate if long => renditions.video().subscribe(stream),
+        RenditionKind::LowBitrate | RenditionKind::Video => hub.subscribe(stream),
+        RenditionKind::Audio => hub.listen(stream),
     }
 }

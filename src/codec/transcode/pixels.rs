@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use super::tests::to_h264;
 use crate::codec::clips;
 use crate::codec::video::VideoDecoder;
-use crate::media::hub::renditions::Kind;
+use crate::media::hub::renditions::RenditionKind;
 use crate::media::{AccessUnit, MediaTime};
 
-struct Luma {
+struct DecodedLuma {
     width: usize,
     samples: Vec<u8>,
 }
 
-impl Luma {
+impl DecodedLuma {
     fn halved(&self) -> Self {
         let rows = self.samples.chunks_exact(self.width).collect::<Vec<_>>();
         let mean = |pair: &[&[u8]], x: usize| {
@@ -41,7 +41,7 @@ impl Luma {
     }
 }
 
-fn decoded(units: &[AccessUnit]) -> HashMap<i64, Luma> {
+fn decoded(units: &[AccessUnit]) -> HashMap<i64, DecodedLuma> {
     let mut decoder = VideoDecoder::open(&units[0].config).expect("a decoder");
     let mut pictures = HashMap::new();
     let mut take = |decoder: &mut VideoDecoder| {
@@ -50,7 +50,7 @@ fn decoded(units: &[AccessUnit]) -> HashMap<i64, Luma> {
             let (width, stride) = (frame.width() as usize, frame.stride(0));
             let rows = frame.data(0).chunks(stride).take(frame.height() as usize);
             let samples = rows.flat_map(|row| row[..width].to_vec()).collect();
-            pictures.insert(picture.pts.0, Luma { width, samples });
+            pictures.insert(picture.pts.0, DecodedLuma { width, samples });
         }
     };
     for unit in units {
@@ -132,7 +132,7 @@ fn a_twin_looks_like_its_source_after_a_minute_too() {
         ("jumps", jumps),
         ("B-frames", reordered),
     ] {
-        let rendition = to_h264(&source, Kind::Video, None);
+        let rendition = to_h264(&source, RenditionKind::Video, None);
         assert!(
             rendition.len() + 4 >= source.len(),
             "{what}: {}",
@@ -154,7 +154,7 @@ fn the_rate_is_held_whatever_the_cadence() {
     let source = clips::units(noise, "-bf 0 -g 250 -b:v 6M");
     for (what, period) in [("fast", 10), ("even", 40), ("slow", 250)] {
         let source = timed(source.clone(), |nth| nth * period);
-        let rendition = to_h264(&source, Kind::Video, None);
+        let rendition = to_h264(&source, RenditionKind::Video, None);
         let seconds = rendition.len() as u64 * period as u64;
         let rate = bits(&rendition) * 1000 / seconds;
         // The most for so small a picture is 1 Mb/s, and half a second's worth
@@ -170,7 +170,7 @@ fn the_rate_is_held_whatever_the_cadence() {
 fn a_slow_links_twin_is_a_third_of_its_source() {
     let moving = "testsrc2=s=640x480:r=30:d=30,noise=alls=20:allf=t";
     let source = clips::units(moving, "-bf 0 -g 60 -b:v 2500k -maxrate 2500k -bufsize 1M");
-    let rendition = to_h264(&source, Kind::LowBitrate, None);
+    let rendition = to_h264(&source, RenditionKind::LowBitrate, None);
     let config = &rendition[0].config;
     assert_eq!((config.width, config.height), (320, 240));
     let share = bits(&rendition) as f64 / bits(&source) as f64;

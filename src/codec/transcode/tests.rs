@@ -11,7 +11,7 @@ use super::*;
 use crate::base::stream_name::StreamName;
 use crate::codec::clips;
 use crate::codec::video::VideoDecoder;
-use crate::media::hub::renditions::{Kind, OpusPacket};
+use crate::media::hub::renditions::{OpusPacket, RenditionKind};
 use crate::media::hub::{Received, Subscriber};
 use crate::media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, VideoConfig};
 
@@ -103,7 +103,11 @@ fn sound_follows_a_gap_in_the_source() {
 }
 
 /// The twin of a clip, with a keyframe asked for before unit `asked`.
-pub(super) fn to_h264(units: &[AccessUnit], kind: Kind, asked: Option<usize>) -> Vec<AccessUnit> {
+pub(super) fn to_h264(
+    units: &[AccessUnit],
+    kind: RenditionKind,
+    asked: Option<usize>,
+) -> Vec<AccessUnit> {
     let renditions = Renditions::new();
     let demanded = Demanded {
         stream: name(),
@@ -140,7 +144,7 @@ fn pictures_come_out_in_the_order_they_are_shown() {
     let source = "testsrc2=s=320x180:r=25:d=5";
     let units = clips::units(source, "-bf 2 -x264-params b-adapt=0 -g 250");
     assert!(units.iter().any(|unit| unit.pts != unit.dts));
-    let rendition = to_h264(&units, Kind::Video, Some(30));
+    let rendition = to_h264(&units, RenditionKind::Video, Some(30));
     // Pictures the decoder holds back at the end are missing.
     assert!(rendition.len() >= units.len() - 4, "{}", rendition.len());
     let mut shown: Vec<_> = units.iter().map(|unit| unit.pts).collect();
@@ -170,7 +174,7 @@ fn whatever_the_source_the_twin_plays_everywhere() {
     ] {
         let source = format!("testsrc2=s={size}:r=10:d=1");
         let units = clips::units(&source, &format!("-pix_fmt {format}"));
-        let rendition = to_h264(&units, Kind::Video, None);
+        let rendition = to_h264(&units, RenditionKind::Video, None);
         let config = &rendition.first().expect("a picture").config;
         assert_eq!((config.width, config.height), (320, 180), "{format}");
         // Constrained Baseline (ITU-T H.264, section A.2.1.1).
@@ -208,7 +212,7 @@ fn who_comes_late_to_an_endless_group_begins_with_the_newest_picture() {
         let renditions = Renditions::new();
         let demanded = Demanded {
             stream: name(),
-            kind: Kind::Video,
+            kind: RenditionKind::Video,
         };
         let mut transcoder = ToH264::new(demanded, renditions.clone(), Arc::default());
         transcoder.wanted(false).expect("no codec needed");
@@ -239,7 +243,7 @@ fn parameter_sets_that_change_between_keyframes_keep_the_pictures() {
     for unit in &mut units[10..] {
         unit.config = Arc::clone(&config);
     }
-    let rendition = to_h264(&units, Kind::Video, None);
+    let rendition = to_h264(&units, RenditionKind::Video, None);
     assert_eq!(rendition.len(), units.len());
 }
 
@@ -270,12 +274,12 @@ async fn a_transcode_runs_while_it_is_demanded() {
     };
     // Demanded before the stream is there, and by two.
     let demands = [
-        renditions.demand(&name(), Kind::Video),
-        renditions.demand(&name(), Kind::Video),
+        renditions.demand(&name(), RenditionKind::Video),
+        renditions.demand(&name(), RenditionKind::Video),
     ];
     let publisher = hub.publish(&name());
     running(1).await;
-    let sound = renditions.demand(&name(), Kind::Audio);
+    let sound = renditions.demand(&name(), RenditionKind::Audio);
     running(2).await;
     drop(sound);
     running(1).await;

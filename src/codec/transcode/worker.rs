@@ -15,7 +15,7 @@ use super::video::ToH264;
 use crate::base::cpu_time;
 use crate::codec::metrics::CodecMetrics;
 use crate::media::MediaUnit;
-use crate::media::hub::renditions::{Demanded, Kind, Renditions};
+use crate::media::hub::renditions::{Demanded, RenditionKind, Renditions};
 use crate::media::hub::{Received, Subscriber};
 
 /// Units waiting beyond which a transcode only decodes, to come back to the
@@ -25,7 +25,7 @@ const LATE: u64 = 24;
 const LIVE: u64 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum TranscodeEnd {
     /// The stream is over, or nobody wants it any more.
     Done,
     /// The codec failed, or the thread panicked, which is a bug.
@@ -49,7 +49,7 @@ pub(super) async fn run(
     renditions: Renditions,
     metrics: Arc<CodecMetrics>,
     stop: CancellationToken,
-) -> Ended {
+) -> TranscodeEnd {
     crate::codec::init();
     let (done, ended) = oneshot::channel();
     let demanded = demanded.clone();
@@ -60,16 +60,16 @@ pub(super) async fn run(
         .spawn(move || {
             let _in_span = span.enter();
             metrics.transcodes.inc();
-            let _counted = Counted(&metrics);
+            let _counted = ActiveTranscode(&metrics);
             let transcoder: Box<dyn Transcoder> = match kind {
-                Kind::Audio => Box::new(ToOpus::new(stream, renditions.clone())),
-                Kind::Video | Kind::LowBitrate => Box::new(ToH264::new(
+                RenditionKind::Audio => Box::new(ToOpus::new(stream, renditions.clone())),
+                RenditionKind::Video | RenditionKind::LowBitrate => Box::new(ToH264::new(
                     demanded.clone(),
                     renditions.clone(),
                     Arc::clone(&metrics),
                 )),
             };
-            let worker = Worker {
+            let worker = TranscodeWorker {
                 subscriber,
                 transcoder,
                 metrics: Arc::clone(&metrics),
@@ -85,19 +85,19 @@ pub(super) async fn run(
         });
     match spawned {
         // Without a word only if it panicked.
-        Ok(_) => ended.await.unwrap_or(Ended::Failed),
+        Ok(_) => ended.await.unwrap_or(TranscodeEnd::Failed),
         Err(error) => {
             tracing::error!(%error, "failed to start a transcode thread");
-            Ended::Failed
+            TranscodeEnd::Failed
         }
     }
 }
 
-struct Worker {
+struct TranscodeWorker {
     subscriber: Subscriber,
     transcoder: Box<dyn Transcoder>,
     metrics: Arc<CodecMetrics>,
-    kind: Kind,
+    kind: RenditionKind,
     stop: CancellationToken,
     renditions: Renditions,
     demanded: Demanded,
@@ -106,13 +106,13 @@ struct Worker {
     cpu: Duration,
 }
 
-impl Worker {
-    fn run(mut self) -> Ended {
+impl TranscodeWorker {
+    fn run(mut self) -> TranscodeEnd {
         let runtime = match runtime::Builder::new_current_thread().build() {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!(%error, "failed to start a transcode");
-                return Ended::Failed;
+                return TranscodeEnd::Failed;
             }
         };
         tracing::debug!("transcode started");
@@ -121,29 +121,29 @@ impl Worker {
         loop {
             let event = runtime.block_on(next(&mut self.subscriber, &mut demands, &self.stop));
             let result = match event {
-                Event::Over => break,
-                Event::Demands => {
+                TranscoderEvent::Over => break,
+                TranscoderEvent::Demands => {
                     let wanted = self.renditions.is_demanded(&self.demanded);
                     self.transcoder.wanted(wanted)
                 }
-                Event::Received(Received::Unit(unit)) if is_ours(&unit, self.kind) => {
+                TranscoderEvent::Received(Received::Unit(unit)) if is_ours(&unit, self.kind) => {
                     self.take(&unit)
                 }
-                Event::Received(Received::Unit(_) | Received::SignalLost) => Ok(()),
-                Event::Received(Received::Lost(count)) => {
+                TranscoderEvent::Received(Received::Unit(_) | Received::SignalLost) => Ok(()),
+                TranscoderEvent::Received(Received::Lost(count)) => {
                     self.metrics.transcoder_dropped.inc_by(count);
                     self.interrupted()
                 }
-                Event::Received(Received::Restarted) => self.interrupted(),
+                TranscoderEvent::Received(Received::Restarted) => self.interrupted(),
             };
             self.count_cpu();
             if let Err(error) = result {
                 tracing::warn!(%error, "transcode failed, restarting");
-                return Ended::Failed;
+                return TranscodeEnd::Failed;
             }
         }
         tracing::debug!("transcode stopped");
-        Ended::Done
+        TranscodeEnd::Done
     }
 
     fn take(&mut self, unit: &MediaUnit) -> Result<(), ff::Error> {
@@ -169,7 +169,7 @@ impl Worker {
     }
 }
 
-enum Event {
+enum TranscoderEvent {
     Received(Received),
     /// Demands may have changed.
     Demands,
@@ -181,26 +181,26 @@ async fn next(
     subscriber: &mut Subscriber,
     demands: &mut watch::Receiver<u64>,
     stop: &CancellationToken,
-) -> Event {
+) -> TranscoderEvent {
     tokio::select! {
         biased;
-        () = stop.cancelled() => Event::Over,
+        () = stop.cancelled() => TranscoderEvent::Over,
         // Open as long as the renditions are, which the worker holds.
-        Ok(()) = demands.changed() => Event::Demands,
-        received = subscriber.recv() => received.map_or(Event::Over, Event::Received),
+        Ok(()) = demands.changed() => TranscoderEvent::Demands,
+        received = subscriber.recv() => received.map_or(TranscoderEvent::Over, TranscoderEvent::Received),
     }
 }
 
-fn is_ours(unit: &MediaUnit, kind: Kind) -> bool {
+fn is_ours(unit: &MediaUnit, kind: RenditionKind) -> bool {
     match unit {
-        MediaUnit::Video(_) => kind != Kind::Audio,
-        MediaUnit::Audio(_) => kind == Kind::Audio,
+        MediaUnit::Video(_) => kind != RenditionKind::Audio,
+        MediaUnit::Audio(_) => kind == RenditionKind::Audio,
     }
 }
 
-struct Counted<'a>(&'a CodecMetrics);
+struct ActiveTranscode<'a>(&'a CodecMetrics);
 
-impl Drop for Counted<'_> {
+impl Drop for ActiveTranscode<'_> {
     fn drop(&mut self) {
         self.0.transcodes.dec();
     }

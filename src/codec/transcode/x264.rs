@@ -18,7 +18,7 @@ use ffmpeg_next::software::scaling::{self, Flags};
 
 use crate::codec::video::Decoded;
 use crate::media::codec::h264;
-use crate::media::hub::renditions::Kind;
+use crate::media::hub::renditions::RenditionKind;
 use crate::media::{AccessUnit, MediaTime, VideoConfig};
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
@@ -56,7 +56,7 @@ const LOW_PIXELS: u64 = 640 * 360;
 
 /// Input parameters an encoder was opened for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Source {
+struct EncoderInput {
     format: Pixel,
     width: u32,
     height: u32,
@@ -68,8 +68,8 @@ struct Source {
 
 pub(super) struct X264 {
     encoder: ff::encoder::video::Encoder,
-    kind: Kind,
-    source: Source,
+    kind: RenditionKind,
+    source: EncoderInput,
     size: (u32, u32),
     nominal: f64,
     /// To 8 bit 4:2:0 of that size, where the picture is something else.
@@ -86,10 +86,10 @@ impl X264 {
     /// `declared` is the frame rate the source tells.
     pub(super) fn open(
         frame: &ff::frame::Video,
-        kind: Kind,
+        kind: RenditionKind,
         declared: Option<f64>,
     ) -> Result<Self, ff::Error> {
-        let source = Source::of(frame);
+        let source = EncoderInput::of(frame);
         let (width, height) = size_of(&source, kind);
         let plain = matches!(source.format, Pixel::YUV420P | Pixel::YUVJ420P);
         let scaler = if plain && (width, height) == (source.width, source.height) {
@@ -154,7 +154,7 @@ impl X264 {
     }
 
     pub(super) fn fits(&self, frame: &ff::frame::Video) -> bool {
-        self.source == Source::of(frame)
+        self.source == EncoderInput::of(frame)
     }
 
     /// True if the picture of that time is to be encoded: no time comes twice,
@@ -164,8 +164,8 @@ impl X264 {
             return true;
         };
         let least = match self.kind {
-            Kind::LowBitrate => LOW_PERIOD - EARLY,
-            Kind::Video | Kind::Audio => 1,
+            RenditionKind::LowBitrate => LOW_PERIOD - EARLY,
+            RenditionKind::Video | RenditionKind::Audio => 1,
         };
         // A clock that jumps back is followed.
         !(-REPEAT..least).contains(&pts.0.saturating_sub(last.0))
@@ -276,31 +276,31 @@ impl X264 {
 }
 
 /// 4:2:0 has no odd sizes.
-fn size_of(source: &Source, kind: Kind) -> (u32, u32) {
+fn size_of(source: &EncoderInput, kind: RenditionKind) -> (u32, u32) {
     let pixels = u64::from(source.width) * u64::from(source.height);
     let parts = match kind {
-        Kind::LowBitrate if pixels > LOW_PIXELS => 2,
-        Kind::LowBitrate | Kind::Video | Kind::Audio => 1,
+        RenditionKind::LowBitrate if pixels > LOW_PIXELS => 2,
+        RenditionKind::LowBitrate | RenditionKind::Video | RenditionKind::Audio => 1,
     };
     let even = |side: u32| ((side / parts) & !1).max(2);
     (even(source.width), even(source.height))
 }
 
 /// Bits a second at most.
-fn most_of((width, height): (u32, u32), kind: Kind, source_rate: Option<u64>) -> u64 {
+fn most_of((width, height): (u32, u32), kind: RenditionKind, source_rate: Option<u64>) -> u64 {
     let pixels = u64::from(width) * u64::from(height);
     let most = (pixels * MOST_BITS_PER_PIXEL).max(LEAST_MAX_RATE);
     match kind {
-        Kind::LowBitrate => {
+        RenditionKind::LowBitrate => {
             // Before it is known: what an ordinary stream of that size has.
             let share = source_rate.map_or(pixels, |rate| rate * LOW_SHARE / 100);
             share.clamp(LOW_LEAST, most)
         }
-        Kind::Video | Kind::Audio => most,
+        RenditionKind::Video | RenditionKind::Audio => most,
     }
 }
 
-impl Source {
+impl EncoderInput {
     fn of(frame: &ff::frame::Video) -> Self {
         let j_format = matches!(
             frame.format(),

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::stills::StillShown;
 use crate::console::AppState;
-use crate::console::http::body::{Body, is_blank};
+use crate::console::http::body::{JsonBody, is_blank};
 use crate::console::http::list::bad_request;
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::finding::ModelRef;
@@ -101,13 +101,13 @@ pub(crate) struct Citation {
 }
 
 /// An entry of the record, and what of it is searched.
-struct Entry {
+struct CitedEntry {
     citation: Citation,
     /// Words asked for that it holds.
     holds: usize,
 }
 
-impl Entry {
+impl CitedEntry {
     fn line(&self) -> String {
         let Citation {
             at,
@@ -129,9 +129,9 @@ impl Entry {
 #[utoipa::path(post, path = "/api/ask", tag = "history", request_body = AskRequest, responses((status = 200, body = AskResponse), Failed, NotDone))]
 pub(crate) async fn ask(
     State(state): State<AppState>,
-    body: Result<Body<AskRequest>, Problem>,
+    body: Result<JsonBody<AskRequest>, Problem>,
 ) -> Result<Json<AskResponse>, Problem> {
-    let Body(AskRequest { question }) = body?;
+    let JsonBody(AskRequest { question }) = body?;
     let length = question.chars().count();
     if is_blank(&question) || length > LONGEST {
         return Err(bad_request(format!(
@@ -152,7 +152,7 @@ pub(crate) async fn ask(
     if entries.is_empty() {
         return Ok(Json(AskResponse::unknown(UNKNOWN)));
     }
-    let record = entries.iter().map(Entry::line).collect();
+    let record = entries.iter().map(CitedEntry::line).collect();
     let answer = match state.console.answers.put(question, record).await {
         None => searched(&words, entries),
         Some(Ok(answered)) => by_model(answered, entries),
@@ -187,8 +187,8 @@ fn stem(word: &str) -> &str {
 }
 
 /// Those that hold the most of what is asked for, oldest first.
-fn entries(words: &[String], found: Recollection) -> Vec<Entry> {
-    let lines = found.lines.into_iter().map(|hit| Entry {
+fn entries(words: &[String], found: Recollection) -> Vec<CitedEntry> {
+    let lines = found.lines.into_iter().map(|hit| CitedEntry {
         holds: held(words, &hit.text),
         citation: Citation {
             at: hit.observed_at,
@@ -204,7 +204,7 @@ fn entries(words: &[String], found: Recollection) -> Vec<Entry> {
         let quotes = finding.evidence.iter().map(|piece| piece.quote.as_str());
         let mut text = format!("{} {}", finding.title, finding.detail);
         quotes.for_each(|quote| text.extend([" ", quote]));
-        Entry {
+        CitedEntry {
             holds: held(words, &text),
             citation: Citation {
                 at: finding.observed_at,
@@ -234,7 +234,7 @@ fn held(words: &[String], text: &str) -> usize {
 }
 
 /// When it was first seen, and where else. It judges nothing.
-fn searched(words: &[String], entries: Vec<Entry>) -> AskResponse {
+fn searched(words: &[String], entries: Vec<CitedEntry>) -> AskResponse {
     let most = entries.iter().map(|entry| entry.holds).max();
     let most = most.unwrap_or_default();
     // Half of what was asked for, at the least, or it speaks of another thing.
@@ -268,7 +268,7 @@ fn searched(words: &[String], entries: Vec<Entry>) -> AskResponse {
     }
 }
 
-fn by_model(answered: Answered, entries: Vec<Entry>) -> AskResponse {
+fn by_model(answered: Answered, entries: Vec<CitedEntry>) -> AskResponse {
     let reply = answered.reply;
     let cited = &reply.cited;
     let citations = entries
@@ -306,7 +306,7 @@ impl AskResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::cost::Usage;
+    use crate::domain::cost::TokenUsage;
     use crate::models::model::AskReply;
     use crate::record::store::Hit;
 
@@ -322,7 +322,7 @@ mod tests {
         }
     }
 
-    fn found(words: &[String], lines: Vec<Hit>) -> Vec<Entry> {
+    fn found(words: &[String], lines: Vec<Hit>) -> Vec<CitedEntry> {
         let found = Recollection {
             lines,
             findings: Vec::new(),
@@ -368,7 +368,7 @@ mod tests {
     fn a_model_is_cited_by_what_it_names() {
         let asked = words("When did the failed logins start?");
         let entries = || found(&asked, logins());
-        let lines: Vec<_> = entries().iter().map(Entry::line).collect();
+        let lines: Vec<_> = entries().iter().map(CitedEntry::line).collect();
         assert_eq!(
             lines[1],
             "1970-01-01T00:00:30Z team, on the screen: Failed login for root"
@@ -377,7 +377,7 @@ mod tests {
             reply: AskReply {
                 answer: answer.map(str::to_owned),
                 cited,
-                usage: Usage::default(),
+                usage: TokenUsage::default(),
                 model: ModelRef {
                     provider: "gemini".to_owned(),
                     name: "m".to_owned(),

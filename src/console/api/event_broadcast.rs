@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::StreamState;
 use crate::console::ConsoleState;
-use crate::record::Event;
+use crate::record::RecordEvent;
 use crate::record::store::Position;
 
 /// Nobody notices so much, and in a burst a listener is woken twenty times a
@@ -37,7 +37,7 @@ pub(crate) enum SseChunk {
     News {
         from: Position,
         to: Position,
-        events: Vec<Event>,
+        events: Vec<RecordEvent>,
         text: Bytes,
     },
     /// Current state of the panel or of the streams.
@@ -52,7 +52,7 @@ pub(crate) struct EventBroadcast {
 
 /// Result of gathering events for [`GATHER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gathered {
+enum GatherOutcome {
     All,
     /// Behind what was gathered, something was lost.
     Gap,
@@ -83,7 +83,7 @@ impl EventBroadcast {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = told.recv() => match event {
-                    Ok(first) => if self.gather(first, &mut told, &mut at).await == Gathered::Gap {
+                    Ok(first) => if self.gather(first, &mut told, &mut at).await == GatherOutcome::Gap {
                         at = console.findings.position();
                     },
                     // Listeners see the gap by where the next begins, and look
@@ -102,11 +102,11 @@ impl EventBroadcast {
 
     async fn gather(
         &self,
-        first: Event,
-        told: &mut broadcast::Receiver<Event>,
+        first: RecordEvent,
+        told: &mut broadcast::Receiver<RecordEvent>,
         at: &mut Position,
-    ) -> Gathered {
-        let mut gathered = Gathered::All;
+    ) -> GatherOutcome {
+        let mut gathered = GatherOutcome::All;
         let until = tokio::time::Instant::now() + GATHER;
         let mut events = vec![first];
         while events.len() < MOST_GATHERED {
@@ -114,7 +114,7 @@ impl EventBroadcast {
                 Ok(Ok(event)) => events.push(event),
                 // The receiver says so once, and has moved on.
                 Ok(Err(RecvError::Lagged(_))) => {
-                    gathered = Gathered::Gap;
+                    gathered = GatherOutcome::Gap;
                     break;
                 }
                 // Late or closed: the loop outside sees to it.
@@ -142,17 +142,17 @@ impl EventBroadcast {
 }
 
 /// Adds an event, unless it lies before that place.
-pub(crate) fn put(text: &mut String, event: &Event, at: &mut Position) {
+pub(crate) fn put(text: &mut String, event: &RecordEvent, at: &mut Position) {
     match event {
-        Event::Finding { seq, finding } if *seq > at.seq => {
+        RecordEvent::Finding { seq, finding } if *seq > at.seq => {
             at.seq = *seq;
             placed(text, "finding", *at, finding.as_ref());
         }
-        Event::Incident(change) if change.revision > at.revision => {
+        RecordEvent::Incident(change) if change.revision > at.revision => {
             at.revision = change.revision;
             placed(text, "incident", *at, change.as_ref());
         }
-        Event::Finding { .. } | Event::Incident(_) => {}
+        RecordEvent::Finding { .. } | RecordEvent::Incident(_) => {}
     }
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn agents(console: &ConsoleState) -> Bytes {
 }
 
 #[derive(Serialize)]
-struct Live {
+struct LiveStream {
     name: String,
     state: StreamState,
 }
@@ -187,7 +187,7 @@ pub(crate) fn live(console: &ConsoleState) -> Bytes {
     let streams = console.hub.streams();
     let items: Vec<_> = streams
         .iter()
-        .map(|info| Live {
+        .map(|info| LiveStream {
             name: info.name.to_string(),
             state: StreamState::of(info),
         })
@@ -201,7 +201,7 @@ mod tests {
     use crate::base::stream_name::StreamName;
     use crate::domain::finding::{Category, Finding, FrameRef, ModelRef, Observation, Severity};
 
-    fn found(seq: u64) -> Event {
+    fn found(seq: u64) -> RecordEvent {
         let observation = Observation {
             severity: Severity::High,
             confidence: 0.9,
@@ -226,7 +226,7 @@ mod tests {
         let stream = StreamName::new("team").unwrap();
         let at = jiff::Timestamp::UNIX_EPOCH;
         let finding = Finding::new("SecOps", stream, at, frame, observation, model);
-        Event::Finding {
+        RecordEvent::Finding {
             seq,
             finding: Arc::new(finding),
         }
@@ -243,11 +243,11 @@ mod tests {
         }
         // Two are held, two are lost.
         let gathered = wire.gather(found(1), &mut told, &mut at).await;
-        assert_eq!((gathered, at.seq), (Gathered::Gap, 1));
+        assert_eq!((gathered, at.seq), (GatherOutcome::Gap, 1));
         let first = told.recv().await.unwrap();
         at.seq = 5;
         let gathered = wire.gather(first, &mut told, &mut at).await;
-        assert_eq!(gathered, Gathered::All);
+        assert_eq!(gathered, GatherOutcome::All);
         let mut spans = Vec::new();
         while let Ok(chunk) = heard.try_recv() {
             if let SseChunk::News { from, to, .. } = chunk.as_ref() {

@@ -35,7 +35,7 @@ use crate::console::api::event_broadcast;
 use crate::console::api::event_broadcast::SseChunk;
 use crate::console::http::problem::Problem;
 use crate::record::store::{Position, StoreError};
-use crate::record::{Event, Record};
+use crate::record::{Record, RecordEvent};
 
 /// Pieces of text a client may be behind; then its own task waits for it.
 const QUEUED: usize = 16;
@@ -88,7 +88,7 @@ pub(crate) async fn events(
     let (text, received) = mpsc::channel(QUEUED);
     tokio::spawn(async move {
         let shutdown = state.shutdown.clone();
-        let feed = Feed {
+        let feed = SseFeed {
             state,
             at: from,
             text,
@@ -125,7 +125,7 @@ fn parse(id: &str) -> Option<Position> {
     Some(Position { seq, revision })
 }
 
-struct Feed {
+struct SseFeed {
     state: AppState,
     at: Position,
     text: mpsc::Sender<Bytes>,
@@ -134,7 +134,7 @@ struct Feed {
 /// The client has gone.
 struct Gone;
 
-impl Feed {
+impl SseFeed {
     async fn run(mut self) -> Result<(), Gone> {
         // Listens before the look back, so that nothing falls in between.
         let mut wire = self.state.wire.listen();
@@ -204,7 +204,11 @@ impl Feed {
             let mut text = String::new();
             for (seq, finding) in page {
                 let finding = Arc::new(finding);
-                event_broadcast::put(&mut text, &Event::Finding { seq, finding }, &mut self.at);
+                event_broadcast::put(
+                    &mut text,
+                    &RecordEvent::Finding { seq, finding },
+                    &mut self.at,
+                );
             }
             self.send(text.into()).await?;
             if last {

@@ -94,7 +94,7 @@ fn place(cursor: &str) -> Option<MomentPlace> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Span {
+pub(crate) struct HandoverQuery {
     /// At or after (RFC 3339).
     since: Timestamp,
     /// Before (RFC 3339), and not before `since`; now unless said.
@@ -123,10 +123,10 @@ struct SpentOn {
 }
 
 /// Shift handover, beside its incidents: actions of people and cost of models
-#[utoipa::path(get, path = "/api/handover", tag = "history", params(Span), responses((status = 200, body = Handover), Failed))]
+#[utoipa::path(get, path = "/api/handover", tag = "history", params(HandoverQuery), responses((status = 200, body = Handover), Failed))]
 pub(crate) async fn handover(
     State(state): State<AppState>,
-    query: Result<Query<Span>, QueryRejection>,
+    query: Result<Query<HandoverQuery>, QueryRejection>,
 ) -> Result<Json<Handover>, Problem> {
     let Query(span) = query?;
     let until = span.until.unwrap_or_else(Timestamp::now);

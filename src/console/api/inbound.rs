@@ -36,7 +36,7 @@ const WINDOW: i64 = 300;
 /// Signed messages remembered; far more than people decide in 5 minutes.
 const MOST_SEEN: usize = 10_000;
 
-type Digest = [u8; 32];
+type SignatureDigest = [u8; 32];
 
 #[derive(Clone)]
 struct Inbound {
@@ -113,7 +113,7 @@ async fn decide(
 /// Lets each signed message in once.
 struct Guard {
     started: i64,
-    seen: Mutex<HashMap<Digest, i64>>,
+    seen: Mutex<HashMap<SignatureDigest, i64>>,
 }
 
 impl Guard {
@@ -124,7 +124,7 @@ impl Guard {
         }
     }
 
-    fn admit(&self, digest: Digest, at: i64, now: i64) -> Result<(), &'static str> {
+    fn admit(&self, digest: SignatureDigest, at: i64, now: i64) -> Result<(), &'static str> {
         if now.saturating_sub(at).saturating_abs() > WINDOW {
             return Err("the timestamp is more than 5 minutes off; check both clocks");
         }

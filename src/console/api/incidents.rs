@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::stills::{ProofStill, StillShown};
 use crate::console::AppState;
-use crate::console::http::body::{Body, is_blank};
+use crate::console::http::body::{JsonBody, is_blank};
 use crate::console::http::conditional::IfMatch;
 use crate::console::http::list::{List, bad_request, page_size};
 use crate::console::http::problem::{Failed, NotDone, Problem};
@@ -24,7 +24,8 @@ use crate::domain::finding::{Category, Finding, Severity};
 use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::{
-    Annotation, FindingQuery, IncidentDetail, IncidentQuery, Moment, Place, Refusal, Sort, Verdict,
+    Annotation, FindingQuery, IncidentCursor, IncidentDetail, IncidentQuery, Moment, Sort,
+    StatusChange, WriteRefusal,
 };
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
@@ -148,7 +149,7 @@ fn letter(sort: Sort) -> char {
     }
 }
 
-fn cursor(place: Place, sort: Sort) -> String {
+fn cursor(place: IncidentCursor, sort: Sort) -> String {
     format!(
         "{}{}_{}_{}",
         letter(sort),
@@ -158,10 +159,10 @@ fn cursor(place: Place, sort: Sort) -> String {
     )
 }
 
-fn place(cursor: &str, sort: Sort) -> Option<Place> {
+fn place(cursor: &str, sort: Sort) -> Option<IncidentCursor> {
     let mut parts = cursor.strip_prefix(letter(sort))?.splitn(3, '_');
     let mut part = || parts.next()?.parse().ok();
-    Some(Place {
+    Some(IncidentCursor {
         severity: part()?,
         key: part()?,
         seq: part()?,
@@ -348,10 +349,10 @@ pub(crate) async fn set_status(
     State(state): State<AppState>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Result<Body<StatusBody>, Problem>,
+    body: Result<JsonBody<StatusBody>, Problem>,
 ) -> Result<Response, Problem> {
     let id = incident_id(id)?;
-    let Body(body) = body?;
+    let JsonBody(body) = body?;
     let mut verdict = verdict(id, &body)?;
     let wanted = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
@@ -393,10 +394,10 @@ pub(crate) struct NoteBody {
 pub(crate) async fn annotate(
     State(state): State<AppState>,
     id: Result<Path<String>, PathRejection>,
-    body: Result<Body<NoteBody>, Problem>,
+    body: Result<JsonBody<NoteBody>, Problem>,
 ) -> Result<Response, Problem> {
     let id = incident_id(id)?;
-    let Body(body) = body?;
+    let JsonBody(body) = body?;
     let by = person(&body.by)?;
     if is_blank(&body.text) || body.text.chars().count() > LONGEST_WHY {
         let expected = format!("text must have 1 to {LONGEST_WHY} characters");
@@ -428,7 +429,7 @@ pub(crate) fn person(by: &str) -> Result<String, Problem> {
     Ok(by.to_owned())
 }
 
-pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<Verdict, Problem> {
+pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<StatusChange, Problem> {
     let by = person(&body.by)?;
     let why = body.why.trim();
     if body.why.chars().count() > LONGEST_WHY {
@@ -442,7 +443,7 @@ pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<Verdict, Problem> {
     if body.false_positive && body.status != Status::Closed {
         return Err(bad_request("false_positive goes with status closed only"));
     }
-    Ok(Verdict {
+    Ok(StatusChange {
         incident: id,
         status: body.status,
         by,
@@ -474,7 +475,7 @@ async fn precondition(
     if versions.contains(&current) {
         Ok(Some(current))
     } else {
-        Err(Refusal::Stale { version: current }.into())
+        Err(WriteRefusal::Stale { version: current }.into())
     }
 }
 
@@ -485,7 +486,7 @@ fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem>
 }
 
 fn no_incident(id: Uuid) -> Problem {
-    Refusal::NoIncident(id).into()
+    WriteRefusal::NoIncident(id).into()
 }
 
 fn etag(version: u64) -> String {
@@ -498,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_cursor_belongs_to_its_sort() {
-        let here = Place {
+        let here = IncidentCursor {
             severity: 4,
             key: -17,
             seq: 9,

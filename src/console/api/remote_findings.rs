@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::console::AppState;
-use crate::console::http::body::Body;
+use crate::console::http::body::JsonBody;
 use crate::console::http::problem::{Failed, NotDone, Problem};
 use crate::domain::agent_name::is_agent_name;
 use crate::domain::agent_status::NotAdmitted;
@@ -48,10 +48,10 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 )]
 pub(crate) async fn report(
     State(state): State<AppState>,
-    finding: Result<Body<Finding>, Problem>,
+    finding: Result<JsonBody<Finding>, Problem>,
 ) -> Result<Response, Problem> {
     // Demands a JSON content type, which no other site's form can send.
-    let Body(finding) = finding?;
+    let JsonBody(finding) = finding?;
     check(&finding, Timestamp::now())?;
     // It is not in the roster, which knows analysts only.
     if finding.agent.eq_ignore_ascii_case(WATCHTOWER) {

@@ -24,13 +24,14 @@ pub struct Endpoints {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Door {
+#[schema(as = Door)]
+struct ListenerPort {
     port: u16,
     /// Local connections only.
     this_machine_only: bool,
 }
 
-impl From<SocketAddr> for Door {
+impl From<SocketAddr> for ListenerPort {
     fn from(address: SocketAddr) -> Self {
         Self {
             port: address.port(),
@@ -43,9 +44,9 @@ impl From<SocketAddr> for Door {
 pub(crate) struct SetupShown {
     /// Version of Watchtower.
     version: &'static str,
-    rtmp: Door,
+    rtmp: ListenerPort,
     /// Null where it is not on.
-    rtmps: Option<Door>,
+    rtmps: Option<ListenerPort>,
     /// True if publishers need a stream key; without one only this machine may
     /// publish.
     stream_key: bool,
@@ -73,7 +74,7 @@ pub(crate) async fn setup(State(state): State<AppState>) -> Result<Json<SetupSho
     Ok(Json(SetupShown {
         version: env!("CARGO_PKG_VERSION"),
         rtmp: endpoints.rtmp.into(),
-        rtmps: endpoints.rtmps.map(Door::from),
+        rtmps: endpoints.rtmps.map(ListenerPort::from),
         stream_key: endpoints.stream_key,
         public_address: endpoints.public_address.clone(),
         reads_screens: console.frames.is_read(),

@@ -20,7 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::login::{Session, Sessions};
+use super::login::{ConsoleSessions, SessionCheck};
 use crate::base::failure_limit::{Attempt, FailureLimit};
 use crate::base::log_limit::LogLimit;
 use crate::base::secret::Secret;
@@ -38,7 +38,7 @@ const ALWAYS_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 pub(crate) const TOO_MANY: &str = "Too many invalid tokens. Retry in a second.";
 
 #[derive(Debug)]
-pub(crate) struct Access {
+pub(crate) struct ConsoleAuth {
     token: Option<Secret>,
     origins: Vec<String>,
     /// Browsers reach us by TLS alone.
@@ -47,10 +47,10 @@ pub(crate) struct Access {
     /// Wrong tokens, counted and told now and then.
     wrong: Counter,
     told: LogLimit,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: ConsoleSessions,
 }
 
-impl Access {
+impl ConsoleAuth {
     pub(crate) fn new(
         token: Option<Secret>,
         origins: Vec<String>,
@@ -64,7 +64,7 @@ impl Access {
             failures: FailureLimit::default(),
             wrong,
             told: LogLimit::default(),
-            sessions: Sessions::default(),
+            sessions: ConsoleSessions::default(),
         }
     }
 
@@ -135,13 +135,13 @@ impl Access {
         let attempt = |is_right: &dyn Fn() -> bool| self.attempt(peer, is_right);
         match self.sessions.of(headers, token, attempt) {
             // A cookie comes along with whatever a browser is made to send.
-            Session::Open if self.is_same_site(headers) => Ok(()),
-            Session::Open => Err(Problem::new(
+            SessionCheck::Open if self.is_same_site(headers) => Ok(()),
+            SessionCheck::Open => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross-origin request refused",
             )),
-            Session::None => unauthorized("expected Authorization: Bearer TOKEN"),
-            Session::TooMany => too_many(),
+            SessionCheck::None => unauthorized("expected Authorization: Bearer TOKEN"),
+            SessionCheck::TooMany => too_many(),
         }
     }
 
@@ -197,7 +197,7 @@ impl Access {
 }
 
 pub(crate) async fn guard(
-    State(access): State<Arc<Access>>,
+    State(access): State<Arc<ConsoleAuth>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_passes() {
-        let access = Access::new(
+        let access = ConsoleAuth::new(
             None,
             vec!["https://console.example".to_owned()],
             false,
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn encrypted_only_an_encrypted_page_is_ours() {
-        let access = Access::new(None, vec![], true, Counter::default());
+        let access = ConsoleAuth::new(None, vec![], true, Counter::default());
         let passes = |origin: &'static str| {
             let pairs = [("host", "localhost:8080"), ("origin", origin)];
             access.check(&headers(&pairs), None, PEER).is_ok()
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn with_a_token_everyone_needs_it() {
-        let access = Access::new(
+        let access = ConsoleAuth::new(
             Secret::new("s3cret-token"),
             vec![],
             false,
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn another_sites_page_can_embed_nothing_and_a_link_still_opens() {
-        let local = Access::new(None, vec![], false, Counter::default());
+        let local = ConsoleAuth::new(None, vec![], false, Counter::default());
         let passes = |headers: &[(&'static str, &'static str)]| {
             let mut map = HeaderMap::new();
             map.insert("host", HeaderValue::from_static("localhost:8080"));
@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn wrong_tokens_are_counted() {
         let wrong = Counter::default();
-        let access = Access::new(Secret::new("s3cret-token"), vec![], false, wrong.clone());
+        let access = ConsoleAuth::new(Secret::new("s3cret-token"), vec![], false, wrong.clone());
         let peer = IpAddr::from([203, 0, 113, 9]);
         assert_eq!(access.attempt(peer, || true), Attempt::Right);
         assert_eq!(wrong.get(), 0);

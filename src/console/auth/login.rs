@@ -32,7 +32,7 @@ use utoipa_axum::routes;
 use crate::base::failure_limit::Attempt;
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
-use crate::console::auth::guard::{Access, TOO_MANY, same};
+use crate::console::auth::guard::{ConsoleAuth, TOO_MANY, same};
 use crate::console::page;
 
 const COOKIE: &str = "watchtower";
@@ -46,7 +46,7 @@ type Proof = [u8; 32];
 /// Tells sessions apart that began in the same second.
 type Nonce = u128;
 
-pub(crate) fn router(access: Arc<Access>) -> OpenApiRouter {
+pub(crate) fn router(access: Arc<ConsoleAuth>) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(login))
         .routes(routes!(logout))
@@ -76,7 +76,7 @@ struct Given {
     )
 )]
 async fn login(
-    State(access): State<Arc<Access>>,
+    State(access): State<Arc<ConsoleAuth>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     form: Result<Form<Given>, FormRejection>,
@@ -134,7 +134,7 @@ async fn login(
     )
 )]
 async fn logout(
-    State(access): State<Arc<Access>>,
+    State(access): State<Arc<ConsoleAuth>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
@@ -173,7 +173,7 @@ fn wanted(headers: &HeaderMap) -> String {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Session {
+pub(crate) enum SessionCheck {
     Open,
     /// No cookie that holds.
     None,
@@ -183,10 +183,10 @@ pub(crate) enum Session {
 
 /// Sessions that have proved themselves, and until when they hold.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<Known>);
+pub(crate) struct ConsoleSessions(Mutex<KnownSessions>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownSessions {
     open: HashMap<Proof, i64>,
     /// Signed out, and until when they would have held.
     revoked: HashMap<Proof, i64>,
@@ -194,13 +194,13 @@ struct Known {
 
 /// A session as a cookie tells of it.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct SessionCookie {
     until: i64,
     nonce: Nonce,
     proof: Proof,
 }
 
-impl Sessions {
+impl ConsoleSessions {
     /// Those the request shows end, if they were open.
     fn end(
         &self,
@@ -210,13 +210,13 @@ impl Sessions {
     ) {
         let now = Timestamp::now().as_second();
         for told in cookies(headers) {
-            if self.among(&[told], token, now, &attempt) == Session::Open {
+            if self.among(&[told], token, now, &attempt) == SessionCheck::Open {
                 self.revoke(told, now);
             }
         }
     }
 
-    fn revoke(&self, told: Told, now: i64) {
+    fn revoke(&self, told: SessionCookie, now: i64) {
         let mut known = self.0.locked();
         known.open.remove(&told.proof);
         known.revoked.retain(|_, until| *until > now);
@@ -230,7 +230,7 @@ impl Sessions {
         headers: &HeaderMap,
         token: &Secret,
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
-    ) -> Session {
+    ) -> SessionCheck {
         self.among(
             &cookies(headers),
             token,
@@ -241,15 +241,15 @@ impl Sessions {
 
     fn among(
         &self,
-        cookies: &[Told],
+        cookies: &[SessionCookie],
         token: &Secret,
         now: i64,
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
-    ) -> Session {
+    ) -> SessionCheck {
         // Expired sessions let nobody in, and reveal nothing.
         let holding = cookies.iter().filter(|told| told.until > now);
         if holding.clone().any(|told| self.knows(told)) {
-            return Session::Open;
+            return SessionCheck::Open;
         }
         for told in holding.filter(|told| !self.is_revoked(told)) {
             // In constant time.
@@ -260,21 +260,21 @@ impl Sessions {
             match attempt(&is_right) {
                 Attempt::Right => {
                     self.remember(told.proof, told.until);
-                    return Session::Open;
+                    return SessionCheck::Open;
                 }
                 Attempt::Wrong => {}
-                Attempt::TooMany => return Session::TooMany,
+                Attempt::TooMany => return SessionCheck::TooMany,
             }
         }
-        Session::None
+        SessionCheck::None
     }
 
-    fn knows(&self, told: &Told) -> bool {
+    fn knows(&self, told: &SessionCookie) -> bool {
         let known = self.0.locked();
         known.open.get(&told.proof) == Some(&told.until)
     }
 
-    fn is_revoked(&self, told: &Told) -> bool {
+    fn is_revoked(&self, told: &SessionCookie) -> bool {
         let known = self.0.locked();
         known.revoked.contains_key(&told.proof)
     }
@@ -292,7 +292,7 @@ impl Sessions {
     }
 }
 
-fn cookies(headers: &HeaderMap) -> Vec<Told> {
+fn cookies(headers: &HeaderMap) -> Vec<SessionCookie> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -304,12 +304,12 @@ fn cookies(headers: &HeaderMap) -> Vec<Told> {
 }
 
 /// Until when a cookie holds, which it is, and what proves it.
-fn parsed(value: &str) -> Option<Told> {
+fn parsed(value: &str) -> Option<SessionCookie> {
     let mut parts = value.split('.');
     let mut part = || parts.next();
     let (until, nonce, given) = (part()?, part()?, part()?);
     let nonce = (nonce.len() == 32).then(|| Nonce::from_str_radix(nonce, 16).ok())?;
-    let told = Told {
+    let told = SessionCookie {
         until: until.parse().ok()?,
         nonce: nonce?,
         proof: unhex(given)?,
@@ -349,11 +349,12 @@ mod tests {
     #[test]
     fn who_signs_out_ends_this_session_and_no_other() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
-        let sessions = Sessions::default();
+        let sessions = ConsoleSessions::default();
         let until = Timestamp::now().as_second() + 1000;
         let (mine, other) = (numbered(&token, until, 1), numbered(&token, until, 2));
         assert_ne!(mine, other, "of the same second");
-        let open = |value: &str| look(&sessions, value, &token, until - 1, true) == Session::Open;
+        let open =
+            |value: &str| look(&sessions, value, &token, until - 1, true) == SessionCheck::Open;
         assert!(open(&mine) && open(&other));
         let mut headers = HeaderMap::new();
         let shown = HeaderValue::from_str(&format!("a=b; {COOKIE}={mine}")).expect("text");
@@ -391,7 +392,13 @@ mod tests {
     }
 
     /// With a bucket that has a guess, or none.
-    fn look(sessions: &Sessions, value: &str, token: &Secret, now: i64, left: bool) -> Session {
+    fn look(
+        sessions: &ConsoleSessions,
+        value: &str,
+        token: &Secret,
+        now: i64,
+        left: bool,
+    ) -> SessionCheck {
         let cookies: Vec<_> = parsed(value).into_iter().collect();
         sessions.among(&cookies, token, now, |is_right| match left {
             false => Attempt::TooMany,
@@ -406,7 +413,7 @@ mod tests {
         let other = Secret::new("another").expect("a secret");
         let value = cookie(&token, 1000);
         let holds = |value: &str, token: &Secret, now: i64| {
-            look(&Sessions::default(), value, token, now, true) == Session::Open
+            look(&ConsoleSessions::default(), value, token, now, true) == SessionCheck::Open
         };
         assert!(holds(&value, &token, 999));
         assert!(!holds(&value, &token, 1000));
@@ -420,17 +427,17 @@ mod tests {
     #[test]
     fn who_is_signed_in_does_not_care_about_guesses_and_who_is_not_has_to() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
-        let sessions = Sessions::default();
+        let sessions = ConsoleSessions::default();
         let value = cookie(&token, 1000);
         let stale = cookie(&token, 990);
         let look = |value: &str, now: i64, left: bool| look(&sessions, value, &token, now, left);
-        assert_eq!(look(&value, 999, false), Session::TooMany);
-        assert_eq!(look(&value, 999, true), Session::Open);
-        assert_eq!(look(&value, 999, false), Session::Open);
-        assert_eq!(look(&value, 1000, false), Session::None);
+        assert_eq!(look(&value, 999, false), SessionCheck::TooMany);
+        assert_eq!(look(&value, 999, true), SessionCheck::Open);
+        assert_eq!(look(&value, 999, false), SessionCheck::Open);
+        assert_eq!(look(&value, 1000, false), SessionCheck::None);
         let later = value.replace("1000.", "2000.");
-        assert_eq!(look(&later, 999, false), Session::TooMany);
+        assert_eq!(look(&later, 999, false), SessionCheck::TooMany);
         // Over, so that nobody looks at it.
-        assert_eq!(look(&stale, 999, false), Session::None);
+        assert_eq!(look(&stale, 999, false), SessionCheck::None);
     }
 }

@@ -35,14 +35,14 @@ const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
         (name = "media", description = "Watching, by WHEP (draft-ietf-wish-whep)"),
         (name = "service", description = "Health, readiness and metrics"),
     ),
-    modifiers(&Access)
+    modifiers(&SecurityAddon)
 )]
 pub(crate) struct Description;
 
 /// The ways in, and what whoever has none is answered.
-struct Access;
+struct SecurityAddon;
 
-impl Modify for Access {
+impl Modify for SecurityAddon {
     fn modify(&self, api: &mut OpenApi) {
         let components = api.components.get_or_insert_default();
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::record::store::{Refusal, StoreError};
+use crate::record::store::{StoreError, WriteRefusal};
 
 const KIND: &str = "application/problem+json";
 
@@ -108,14 +108,14 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<WriteRefusal> for Problem {
+    fn from(refusal: WriteRefusal) -> Self {
         let status = match refusal {
-            Refusal::NoIncident(_) | Refusal::NoLesson(_) => StatusCode::NOT_FOUND,
-            Refusal::Stale { .. } | Refusal::Already { .. } | Refusal::TooManyLessons(_) => {
-                StatusCode::CONFLICT
-            }
-            Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            WriteRefusal::NoIncident(_) | WriteRefusal::NoLesson(_) => StatusCode::NOT_FOUND,
+            WriteRefusal::Stale { .. }
+            | WriteRefusal::Already { .. }
+            | WriteRefusal::TooManyLessons(_) => StatusCode::CONFLICT,
+            WriteRefusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, refusal.to_string())
     }

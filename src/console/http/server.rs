@@ -22,7 +22,7 @@ use tower_http::add_extension::AddExtension;
 use tracing::{debug, warn};
 
 use crate::base::accept::accept_until;
-use crate::base::connection_limit::{Admission, Caps, ConnectionSlot};
+use crate::base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot};
 use crate::base::log_limit::LogLimit;
 use crate::base::tls::{Acceptor, HandshakeError};
 use crate::console::http::tls;
@@ -30,7 +30,7 @@ use crate::console::http::write_deadline::WriteDeadline;
 
 /// Limits on connections held open by unauthenticated clients.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     pub(crate) caps: Caps,
     /// Time limit for the next request's header, from when it could begin: so
     /// long an idle connection is kept, too.
@@ -40,7 +40,7 @@ pub(crate) struct Limits {
     pub(crate) write: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             // An office behind one address has many tabs open.
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Acceptor>,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     shutdown: CancellationToken,
 ) {
     // Over TLS nothing else is offered either. The version is not told by the
@@ -70,7 +70,7 @@ pub(crate) async fn serve(
         // Without one hyper has no deadlines at all.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(HttpServerState {
         router,
         http,
         tls,
@@ -78,7 +78,7 @@ pub(crate) async fn serve(
         write: limits.write,
         shutdown: shutdown.clone(),
     });
-    let admission = Arc::new(Admission::new(limits.caps));
+    let admission = Arc::new(ConnectionLimiter::new(limits.caps));
     let refusals = LogLimit::default();
     let admit = |socket: TcpStream, peer: SocketAddr| match admission.admit(peer.ip()) {
         Ok(place) => Some(Arc::clone(&shared).attend(socket, peer, place)),
@@ -93,7 +93,7 @@ pub(crate) async fn serve(
 }
 
 /// State shared by all connections.
-struct Shared {
+struct HttpServerState {
     router: Router,
     http: Builder<TokioExecutor>,
     tls: Option<Acceptor>,
@@ -102,7 +102,7 @@ struct Shared {
     shutdown: CancellationToken,
 }
 
-impl Shared {
+impl HttpServerState {
     async fn attend(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _place: ConnectionSlot) {
         let Some(acceptor) = &self.tls else {
             return self.speak(socket, peer).await;
@@ -173,7 +173,7 @@ mod tests {
             tokio::time::sleep(answer).await;
             peer.to_string()
         };
-        let limits = Limits {
+        let limits = ConnectionLimits {
             caps: Caps {
                 per_address: 1,
                 total,
@@ -248,9 +248,9 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let large = vec![b'x'; 16 << 20];
         let router = Router::new().route("/", get(move || async move { large }));
-        let limits = Limits {
+        let limits = ConnectionLimits {
             write: Duration::from_secs(1),
-            ..Limits::default()
+            ..ConnectionLimits::default()
         };
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, None, router, limits, shutdown.clone()));

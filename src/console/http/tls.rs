@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::base::tls::{Acceptor, HandshakeError, Stream};
+use crate::base::tls::{Acceptor, HandshakeError, TlsConnection};
 
 /// From the accepted socket to the end of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const PLAIN: &str = "HTTPS only: use https://\n";
 pub(crate) async fn encrypt(
     acceptor: &Acceptor,
     socket: TcpStream,
-) -> Result<Stream, HandshakeError> {
+) -> Result<TlsConnection, HandshakeError> {
     match timeout(HANDSHAKE, acceptor.accept(socket)).await {
         Ok(Err(HandshakeError::NotTls(mut socket))) => {
             let _ = timeout(FAREWELL, turn_away(&mut socket)).await;

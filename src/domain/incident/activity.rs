@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::sync::LazyLock;
 
-use phrases::{ENTRIES, Entry};
+use phrases::{ActivityPhrases, ENTRIES};
 
 use super::quote::level;
 
@@ -36,7 +36,9 @@ pub(super) fn of_folded(text: &str) -> Option<&'static str> {
 }
 
 fn phrases() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let of = |(name, phrases, _): &'static Entry| phrases.iter().map(|phrase| (*name, *phrase));
+    let of = |(name, phrases, _): &'static ActivityPhrases| {
+        phrases.iter().map(|phrase| (*name, *phrase))
+    };
     ENTRIES.iter().flat_map(of)
 }
 

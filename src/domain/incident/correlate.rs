@@ -148,16 +148,16 @@ fn compare(known: &Fingerprint, other: &Fingerprint) -> Names {
             continue;
         }
         let agree = match kind {
-            EntityKind::Ip => match Addresses::compare(known, other, &a, &b) {
-                Addresses::Agree => true,
-                Addresses::Contradict => false,
+            EntityKind::Ip => match AddressAgreement::compare(known, other, &a, &b) {
+                AddressAgreement::Agree => true,
+                AddressAgreement::Contradict => false,
                 // The victim is the same; it is told by others if who did it
                 // is too.
-                Addresses::SameVictim => {
+                AddressAgreement::SameVictim => {
                     let (a, b) = (known.named(EntityKind::User), other.named(EntityKind::User));
                     a.is_empty() || b.is_empty() || !a.is_disjoint(&b)
                 }
-                Addresses::Silent => continue,
+                AddressAgreement::Silent => continue,
             },
             _ => share(&a, &b) >= ENOUGH_NAMES,
         };
@@ -170,7 +170,7 @@ fn compare(known: &Fingerprint, other: &Fingerprint) -> Names {
     Names::Silent
 }
 
-enum Addresses {
+enum AddressAgreement {
     Agree,
     Contradict,
     /// Whoever did it is named on one side at most.
@@ -179,7 +179,7 @@ enum Addresses {
     Silent,
 }
 
-impl Addresses {
+impl AddressAgreement {
     /// Compared is who does it. A victim, a resolver or whoever else is by is
     /// shared by many attacks.
     fn compare(

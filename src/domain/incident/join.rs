@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::suppression::KnownSuppression;
-use super::{BestEvidence, Decision, Incident, News, Similarity, Status};
+use super::{BestEvidence, ChangeReason, Decision, Incident, Similarity, Status};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::incident::fingerprint::Fingerprint;
 
@@ -128,7 +128,7 @@ impl<'a> IncidentSearch<'a> {
 /// Effect of a finding on its incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FindingEffect {
-    pub news: News,
+    pub news: ChangeReason,
     /// Automatic decision: to close what a suppression covers, to reopen what
     /// is back.
     pub decision: Option<Decision>,
@@ -168,8 +168,8 @@ impl JoinRules<'_> {
             false_positive: true,
         });
         let news = match decision {
-            Some(_) => News::Repeated,
-            None => News::Opened,
+            Some(_) => ChangeReason::Repeated,
+            None => ChangeReason::Opened,
         };
         let mut opened = TrackedIncident {
             incident: Incident {
@@ -231,8 +231,8 @@ impl JoinRules<'_> {
         let (news, decision) = if incident.status == Status::Closed {
             let why = self.reopens(known, rose.then_some(before), stranger.as_deref(), quiet);
             match why {
-                Some(why) => (News::Reopened, Some(self.reopen(known, why))),
-                None => (News::Repeated, None),
+                Some(why) => (ChangeReason::Reopened, Some(self.reopen(known, why))),
+                None => (ChangeReason::Repeated, None),
             }
         } else {
             (self.ongoing(known, finding, rose, learned, quiet), None)
@@ -309,20 +309,20 @@ impl JoinRules<'_> {
         rose: bool,
         learned: bool,
         quiet: SignedDuration,
-    ) -> News {
+    ) -> ChangeReason {
         let mut evidence = finding.evidence.iter();
         let grounded = evidence.any(|piece| piece.grounded != Some(false));
         if self.is_return(quiet) {
-            News::Returned
+            ChangeReason::Returned
         } else if rose {
-            News::SeverityRose
+            ChangeReason::SeverityRose
         } else if !known.incident.agents.contains(&finding.agent) {
-            News::NewAgent
+            ChangeReason::NewAgent
         } else if learned && grounded && known.told < MOST_TOLD {
             known.told += 1;
-            News::NewEvidence
+            ChangeReason::NewEvidence
         } else {
-            News::Repeated
+            ChangeReason::Repeated
         }
     }
 
@@ -334,10 +334,10 @@ impl JoinRules<'_> {
 
 impl TrackedIncident {
     /// Counts a finding in.
-    fn count(&mut self, finding: &Finding, news: News) {
+    fn count(&mut self, finding: &Finding, news: ChangeReason) {
         self.version += u64::from(matches!(
             news,
-            News::Opened | News::Reopened | News::SeverityRose
+            ChangeReason::Opened | ChangeReason::Reopened | ChangeReason::SeverityRose
         ));
         let incident = &mut self.incident;
         incident.count += 1;

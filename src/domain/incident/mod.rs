@@ -133,7 +133,8 @@ fn rank(piece: &Evidence) -> (u8, bool) {
 /// verdict follows those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum News {
+#[schema(as = News)]
+pub enum ChangeReason {
     Opened,
     /// It was closed and is back.
     Reopened,
@@ -153,7 +154,7 @@ pub enum News {
     Repeated,
 }
 
-impl News {
+impl ChangeReason {
     pub fn is_loud(self) -> bool {
         !matches!(self, Self::Repeated | Self::Opinions | Self::Note)
     }
@@ -164,7 +165,7 @@ impl News {
 pub struct Change {
     /// Counts the changes of all incidents; never reused.
     pub revision: u64,
-    pub change: News,
+    pub change: ChangeReason,
     pub loud: bool,
     /// The finding that caused it, if one did.
     pub finding: Option<Uuid>,

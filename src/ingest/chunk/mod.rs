@@ -24,7 +24,7 @@ const ABORT: u8 = 2;
 
 /// Memory limits of one connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ChunkLimits {
     /// Bytes of one message.
     pub message: usize,
     /// Chunk streams that were ever used.
@@ -33,7 +33,7 @@ pub struct Limits {
     pub unfinished: usize,
 }
 
-impl Default for Limits {
+impl Default for ChunkLimits {
     /// 8 MiB is 2 s of 30 Mb/s in one picture; OBS, ffmpeg and librtmp use at
     /// most six chunk streams; unfinished at the same time are two in practice.
     fn default() -> Self {
@@ -75,7 +75,7 @@ pub enum ChunkError {
 /// The read side of one connection's chunk layer.
 #[derive(Debug)]
 pub struct ChunkReader {
-    limits: Limits,
+    limits: ChunkLimits,
     input: BytesMut,
     chunk_size: usize,
     streams: Vec<ChunkStream>,
@@ -101,7 +101,7 @@ struct ChunkStream {
 }
 
 impl ChunkReader {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ChunkLimits) -> Self {
         Self {
             limits,
             input: BytesMut::new(),
@@ -114,7 +114,7 @@ impl ChunkReader {
     }
 
     /// Takes effect with the next chunk.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: ChunkLimits) {
         self.limits = limits;
     }
 
@@ -163,7 +163,7 @@ impl ChunkReader {
 
     /// Reads one chunk header; `false` when it is not all there yet.
     fn begin_chunk(&mut self) -> Result<bool, ChunkError> {
-        let Some(header) = Header::parse(&self.input) else {
+        let Some(header) = ChunkHeader::parse(&self.input) else {
             return Ok(false);
         };
         let found = self
@@ -302,7 +302,7 @@ fn control_value(payload: &[u8]) -> Result<u32, ChunkError> {
 
 /// A chunk header as it stands in the bytes.
 #[derive(Debug)]
-struct Header {
+struct ChunkHeader {
     format: u8,
     chunk_stream: u32,
     /// The timestamp (type 0) or its delta (types 1 and 2); 0 for type 3.
@@ -314,7 +314,7 @@ struct Header {
     size: usize,
 }
 
-impl Header {
+impl ChunkHeader {
     fn parse(input: &[u8]) -> Option<Self> {
         let first = *input.first()?;
         let (chunk_stream, mut at) = match first & 0x3f {

@@ -10,14 +10,18 @@ fn read_all(reader: &mut ChunkReader) -> Vec<Message> {
 }
 
 fn read(bytes: &[u8]) -> Vec<Message> {
-    let mut reader = ChunkReader::new(Limits::default());
+    let mut reader = ChunkReader::new(ChunkLimits::default());
     reader.push(bytes);
     read_all(&mut reader)
 }
 
 /// The outcome of a whole input cut at these places: messages, then the error
 /// if there was one.
-fn outcome(bytes: &[u8], cuts: &[usize], limits: Limits) -> (Vec<Message>, Option<ChunkError>) {
+fn outcome(
+    bytes: &[u8],
+    cuts: &[usize],
+    limits: ChunkLimits,
+) -> (Vec<Message>, Option<ChunkError>) {
     let mut reader = ChunkReader::new(limits);
     let mut messages = Vec::new();
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
@@ -156,7 +160,7 @@ fn an_empty_message_is_a_message() {
 #[test]
 fn limits_hold() {
     let error = |bytes: &[u8], limits| outcome(bytes, &[], limits).1;
-    let limits = Limits {
+    let limits = ChunkLimits {
         message: 1000,
         chunk_streams: 3,
         unfinished: 300,
@@ -196,7 +200,7 @@ fn limits_hold() {
 
 #[test]
 fn an_error_is_final() {
-    let mut reader = ChunkReader::new(Limits::default());
+    let mut reader = ChunkReader::new(ChunkLimits::default());
     reader.push(&[0xc9]);
     assert!(reader.pull().is_err());
     reader.push(&full(3, 0, 0, 20));
@@ -205,7 +209,7 @@ fn an_error_is_final() {
 
 #[test]
 fn a_message_in_one_chunk_is_not_copied() {
-    let mut reader = ChunkReader::new(Limits::default());
+    let mut reader = ChunkReader::new(ChunkLimits::default());
     reader.push(&full(4, 0, 100, 8));
     reader.push(&[5; 100]);
     let at = reader.input()[12..].as_ptr();
@@ -295,7 +299,7 @@ proptest! {
         bytes in chunk_like(),
         cuts in prop::collection::vec(any::<usize>(), 0..20),
     ) {
-        let limits = Limits { message: 300, chunk_streams: 4, unfinished: 500 };
+        let limits = ChunkLimits { message: 300, chunk_streams: 4, unfinished: 500 };
         let whole = outcome(&bytes, &[], limits);
         prop_assert_eq!(&outcome(&bytes, &cuts, limits), &whole);
         let every: Vec<usize> = (0..bytes.len()).collect();
@@ -323,7 +327,7 @@ proptest! {
             };
             bytes.extend(serializer.serialize(&payload, false, false).expect("valid").bytes);
         }
-        let (read, error) = outcome(&bytes, &cuts, Limits::default());
+        let (read, error) = outcome(&bytes, &cuts, ChunkLimits::default());
         prop_assert_eq!(error, None);
         prop_assert_eq!(read, messages);
     }

@@ -19,16 +19,16 @@ use bytes::{Bytes, BytesMut};
 use rml_rtmp::messages::{PeerBandwidthLimitType, RtmpMessage, UserControlEventType};
 use rml_rtmp::time::RtmpTimestamp;
 
-use self::writer::{Writer, status};
+use self::writer::{ReplyWriter, status};
 use super::aggregate::Aggregate;
 use super::amf::{self, AmfError, Value};
-use super::chunk::{ChunkError, ChunkReader, Limits, Message};
+use super::chunk::{ChunkError, ChunkLimits, ChunkReader, Message};
 use crate::ingest::session::handshake::Greeting;
 
 /// Memory limits for a peer that has not shown a key: a `connect` takes less
 /// than 2 KiB. With 1,024 connections and buffers that grow by doubling that is
 /// 256 MiB at the very most.
-const BEFORE_PUBLISH: Limits = Limits {
+const BEFORE_PUBLISH: ChunkLimits = ChunkLimits {
     message: 64 << 10,
     chunk_streams: 64,
     unfinished: 128 << 10,
@@ -61,24 +61,24 @@ mod kind {
 
 /// Session event, in order of occurrence.
 #[derive(Debug)]
-pub enum Event {
-    /// Answer with [`Session::accept_connect`] or [`Session::refuse_connect`].
+pub enum PublisherEvent {
+    /// Answer with [`RtmpSession::accept_connect`] or [`RtmpSession::refuse_connect`].
     Connect(Connect),
-    /// Answer with [`Session::accept_publish`] or [`Session::refuse_stream`].
+    /// Answer with [`RtmpSession::accept_publish`] or [`RtmpSession::refuse_stream`].
     Publish(Publish),
     Video(Message),
     Audio(Message),
     Metadata(Metadata),
     /// The publisher ended its stream in so many words.
     Unpublish,
-    /// A player came to the wrong door.
+    /// A player came where only publishers are served.
     Play,
 }
 
 /// Client data in `connect`. `tcUrl` is left out: keys end up in it.
 #[derive(Debug)]
 pub struct Connect {
-    pub app: Text,
+    pub app: HiddenText,
     pub flash_ver: Option<String>,
     /// The names of all properties.
     pub properties: Vec<String>,
@@ -88,7 +88,7 @@ pub struct Connect {
 #[derive(Debug)]
 pub struct Publish {
     /// In the place of the key, for most encoders.
-    pub name: Text,
+    pub name: HiddenText,
     stream_id: u32,
 }
 
@@ -98,9 +98,9 @@ pub struct Metadata {
 }
 
 /// A text that may hold the stream key: `Debug` hides it.
-pub struct Text(pub String);
+pub struct HiddenText(pub String);
 
-impl fmt::Debug for Text {
+impl fmt::Debug for HiddenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<hidden>")
     }
@@ -141,7 +141,7 @@ impl SessionError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
+enum SessionPhase {
     Handshake,
     Fresh,
     /// `connect` was handed out as an event.
@@ -153,8 +153,8 @@ enum State {
 }
 
 /// A server's session with one client.
-pub struct Session {
-    state: State,
+pub struct RtmpSession {
+    state: SessionPhase,
     greeting: Greeting,
     reader: ChunkReader,
     aggregate: Option<Aggregate>,
@@ -164,25 +164,25 @@ pub struct Session {
     received: u64,
     acknowledged: u64,
     window: u64,
-    writer: Writer,
+    writer: ReplyWriter,
     /// Memory limits once the publisher has shown its key.
-    limits: Limits,
+    limits: ChunkLimits,
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for RtmpSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
+        f.debug_struct("RtmpSession")
             .field("state", &self.state)
             .field("received", &self.received)
             .finish_non_exhaustive()
     }
 }
 
-impl Session {
+impl RtmpSession {
     /// `limits` count from the moment a publisher is accepted.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ChunkLimits) -> Self {
         Self {
-            state: State::Handshake,
+            state: SessionPhase::Handshake,
             greeting: Greeting::new(),
             reader: ChunkReader::new(BEFORE_PUBLISH),
             aggregate: None,
@@ -191,7 +191,7 @@ impl Session {
             received: 0,
             acknowledged: 0,
             window: u64::from(WINDOW),
-            writer: Writer::new(),
+            writer: ReplyWriter::new(),
             limits,
         }
     }
@@ -217,7 +217,7 @@ impl Session {
     }
 
     pub fn handshake_done(&self) -> bool {
-        self.state != State::Handshake
+        self.state != SessionPhase::Handshake
     }
 
     /// Takes the bytes to be sent, in order.
@@ -226,10 +226,10 @@ impl Session {
     }
 
     /// The next event, or `None` until more bytes have come.
-    pub fn event(&mut self) -> Result<Option<Event>, SessionError> {
-        if self.state == State::Handshake {
+    pub fn event(&mut self) -> Result<Option<PublisherEvent>, SessionError> {
+        if self.state == SessionPhase::Handshake {
             self.shake()?;
-            if self.state == State::Handshake {
+            if self.state == SessionPhase::Handshake {
                 return Ok(None);
             }
         }
@@ -256,12 +256,12 @@ impl Session {
         self.writer.raw(response);
         if let Some(rest) = rest {
             self.reader.push(&rest);
-            self.state = State::Fresh;
+            self.state = SessionPhase::Fresh;
         }
         Ok(())
     }
 
-    fn message(&mut self, message: Message) -> Result<Option<Event>, SessionError> {
+    fn message(&mut self, message: Message) -> Result<Option<PublisherEvent>, SessionError> {
         match message.kind {
             kind::AUDIO | kind::VIDEO => Ok(self.media(message)),
             kind::AGGREGATE => {
@@ -282,15 +282,15 @@ impl Session {
     }
 
     /// Media counts only between `publish` and its end.
-    fn media(&self, message: Message) -> Option<Event> {
+    fn media(&self, message: Message) -> Option<PublisherEvent> {
         match (self.state, message.kind) {
-            (State::Publishing, kind::VIDEO) => Some(Event::Video(message)),
-            (State::Publishing, kind::AUDIO) => Some(Event::Audio(message)),
+            (SessionPhase::Publishing, kind::VIDEO) => Some(PublisherEvent::Video(message)),
+            (SessionPhase::Publishing, kind::AUDIO) => Some(PublisherEvent::Audio(message)),
             _ => None,
         }
     }
 
-    fn command(&mut self, message: &Message) -> Result<Option<Event>, SessionError> {
+    fn command(&mut self, message: &Message) -> Result<Option<PublisherEvent>, SessionError> {
         let values = control_values(message)?;
         let name = values.first().and_then(Value::as_str).unwrap_or_default();
         let transaction = values.get(1).and_then(Value::as_number).unwrap_or_default();
@@ -307,26 +307,28 @@ impl Session {
                 Ok(None)
             }
             "publish" => {
-                if self.state != State::Connected {
+                if self.state != SessionPhase::Connected {
                     return Err(SessionError::OutOfTurn("publish"));
                 }
-                self.state = State::Asking;
+                self.state = SessionPhase::Asking;
                 let name = values.get(3).and_then(Value::as_str).unwrap_or_default();
-                Ok(Some(Event::Publish(Publish {
-                    name: Text(name.to_owned()),
+                Ok(Some(PublisherEvent::Publish(Publish {
+                    name: HiddenText(name.to_owned()),
                     stream_id: message.stream_id,
                 })))
             }
-            "deleteStream" | "closeStream" if self.state == State::Publishing => {
-                self.state = State::Connected;
-                Ok(Some(Event::Unpublish))
+            "deleteStream" | "closeStream" if self.state == SessionPhase::Publishing => {
+                self.state = SessionPhase::Connected;
+                Ok(Some(PublisherEvent::Unpublish))
             }
-            "play" | "play2" => Ok(Some(Event::Play)),
+            "play" | "play2" => Ok(Some(PublisherEvent::Play)),
             // Some encoders wait for an answer to these, of the old Flash
             // servers. It repeats no name: that may be the key. Others take the
             // first result for that of the createStream they sent behind, so it
             // has the id that will be given.
-            "releaseStream" | "FCPublish" | "FCUnpublish" if self.state > State::Connecting => {
+            "releaseStream" | "FCPublish" | "FCUnpublish"
+                if self.state > SessionPhase::Connecting =>
+            {
                 let id = Value::Number(f64::from(self.streams.saturating_add(1)));
                 self.writer
                     .reply("_result", transaction, [Value::Null, id])?;
@@ -343,16 +345,20 @@ impl Session {
         }
     }
 
-    fn connect(&mut self, transaction: f64, object: Option<&Value>) -> Result<Event, SessionError> {
-        if self.state != State::Fresh {
+    fn connect(
+        &mut self,
+        transaction: f64,
+        object: Option<&Value>,
+    ) -> Result<PublisherEvent, SessionError> {
+        if self.state != SessionPhase::Fresh {
             return Err(SessionError::OutOfTurn("connect"));
         }
         let object = object.unwrap_or(&Value::Null);
         let app = object.get("app").and_then(Value::as_str);
         let app = app.ok_or(SessionError::NoApp)?;
-        self.state = State::Connecting;
-        Ok(Event::Connect(Connect {
-            app: Text(app.to_owned()),
+        self.state = SessionPhase::Connecting;
+        Ok(PublisherEvent::Connect(Connect {
+            app: HiddenText(app.to_owned()),
             flash_ver: object.get("flashVer").and_then(Value::as_str).map(shown),
             properties: object
                 .properties()
@@ -365,7 +371,7 @@ impl Session {
     }
 
     pub fn accept_connect(&mut self, connect: &Connect) -> Result<(), SessionError> {
-        self.state = State::Connected;
+        self.state = SessionPhase::Connected;
         self.writer
             .control(RtmpMessage::WindowAcknowledgement { size: WINDOW })?;
         self.writer.control(RtmpMessage::SetPeerBandwidth {
@@ -396,7 +402,7 @@ impl Session {
     }
 
     pub fn accept_publish(&mut self, publish: &Publish) -> Result<(), SessionError> {
-        self.state = State::Publishing;
+        self.state = SessionPhase::Publishing;
         self.stream_id = publish.stream_id;
         self.reader.set_limits(self.limits);
         self.writer.control(RtmpMessage::UserControl {
@@ -432,7 +438,7 @@ impl Session {
     }
 
     /// Section 7.1.7; of the events a client may send only the ping matters.
-    fn user_control(&mut self, payload: &Bytes) -> Result<Option<Event>, SessionError> {
+    fn user_control(&mut self, payload: &Bytes) -> Result<Option<PublisherEvent>, SessionError> {
         const PING_REQUEST: &[u8] = &[0, 6];
         if payload.get(..2) == Some(PING_REQUEST)
             && let Some(time) = leading_u32(&payload[2..])
@@ -461,7 +467,7 @@ impl Session {
 
 /// Metadata comes as `@setDataFrame`, `onMetaData`, values - or with any of
 /// these missing. Only what bounds memory makes it an error.
-fn data(message: &Message) -> Result<Option<Event>, SessionError> {
+fn data(message: &Message) -> Result<Option<PublisherEvent>, SessionError> {
     let values = match control_values(message) {
         Ok(values) => values,
         Err(SessionError::Amf(AmfError::Truncated | AmfError::UnknownMarker(_))) => {
@@ -476,7 +482,7 @@ fn data(message: &Message) -> Result<Option<Event>, SessionError> {
     }
     Ok((name == Some("onMetaData")).then(|| {
         let encoder = values.next().and_then(|values| values.get("encoder"));
-        Event::Metadata(Metadata {
+        PublisherEvent::Metadata(Metadata {
             encoder: encoder.and_then(Value::as_str).map(shown),
         })
     }))

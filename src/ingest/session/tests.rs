@@ -48,11 +48,11 @@ fn publish() -> Vec<u8> {
 }
 
 /// A server that accepts everything, as a list of what happened.
-fn drive(session: &mut Session, seen: &mut Vec<String>) -> Result<(), SessionError> {
+fn drive(session: &mut RtmpSession, seen: &mut Vec<String>) -> Result<(), SessionError> {
     while let Some(event) = session.event()? {
         match &event {
-            Event::Connect(connect) => session.accept_connect(connect)?,
-            Event::Publish(publish) => session.accept_publish(publish)?,
+            PublisherEvent::Connect(connect) => session.accept_connect(connect)?,
+            PublisherEvent::Publish(publish) => session.accept_publish(publish)?,
             _ => {}
         }
         seen.push(format!("{event:?}"));
@@ -61,7 +61,7 @@ fn drive(session: &mut Session, seen: &mut Vec<String>) -> Result<(), SessionErr
 }
 
 fn run(parts: &[Vec<u8>]) -> (Vec<String>, Option<SessionError>) {
-    let mut session = Session::new(Limits::default());
+    let mut session = RtmpSession::new(ChunkLimits::default());
     let mut seen = Vec::new();
     for part in parts {
         session.push(part);
@@ -240,16 +240,16 @@ fn nothing_shown_holds_the_key() {
 }
 
 /// The server's messages after its side of the handshake.
-fn replies(session: &mut Session) -> Vec<Message> {
+fn replies(session: &mut RtmpSession) -> Vec<Message> {
     let output = session.take_output();
-    let mut reader = ChunkReader::new(Limits::default());
+    let mut reader = ChunkReader::new(ChunkLimits::default());
     reader.push(&output[1 + 2 * 1536..]);
     std::iter::from_fn(|| reader.pull().expect("valid")).collect()
 }
 
 #[test]
 fn acknowledgements_carry_the_total() {
-    let mut session = Session::new(Limits::default());
+    let mut session = RtmpSession::new(ChunkLimits::default());
     let mut seen = Vec::new();
     session.push(&[handshake(), connect(), publish()].concat());
     session.push(&chunks(kind::WINDOW_SIZE, 0, &5000_u32.to_be_bytes()));
@@ -273,7 +273,7 @@ fn acknowledgements_carry_the_total() {
 
 #[test]
 fn a_ping_is_answered_with_its_time() {
-    let mut session = Session::new(Limits::default());
+    let mut session = RtmpSession::new(ChunkLimits::default());
     session.push(&handshake());
     session.push(&chunks(kind::USER_CONTROL, 0, &[0, 6, 1, 2, 3, 4]));
     session.push(&chunks(kind::USER_CONTROL, 0, &[0, 6, 1]));

@@ -11,12 +11,12 @@ use crate::ingest::amf::Value;
 /// Every reply fits into one chunk.
 const CHUNK_SIZE: u32 = 4096;
 
-pub(super) struct Writer {
+pub(super) struct ReplyWriter {
     serializer: ChunkSerializer,
     output: Vec<u8>,
 }
 
-impl Writer {
+impl ReplyWriter {
     pub(super) fn new() -> Self {
         Self {
             serializer: ChunkSerializer::new(),

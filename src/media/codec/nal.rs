@@ -51,13 +51,13 @@ impl Role {
 
 /// Framing of a publisher's NAL units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum NalFraming {
     /// Behind lengths of so many bytes.
     Lengths(u8),
     StartCodes,
 }
 
-impl Framing {
+impl NalFraming {
     /// Read off a tag. A configuration record is believed, unless there are
     /// start codes where the lengths it speaks of make no sense.
     pub(crate) fn of(data: &[u8], told: Option<u8>) -> Option<Self> {
@@ -116,17 +116,17 @@ mod tests {
 
     #[test]
     fn framings_are_told_apart() {
-        let told = |data: &[u8], told| Framing::of(data, told);
+        let told = |data: &[u8], told| NalFraming::of(data, told);
         let sized = [0, 0, 0, 2, 0x65, 0x88];
-        assert_eq!(told(&sized, Some(4)), Some(Framing::Lengths(4)));
-        assert_eq!(told(&sized, None), Some(Framing::Lengths(4)));
-        assert_eq!(told(&sized[2..], None), Some(Framing::Lengths(2)));
-        assert_eq!(told(&sized[3..], None), Some(Framing::Lengths(1)));
+        assert_eq!(told(&sized, Some(4)), Some(NalFraming::Lengths(4)));
+        assert_eq!(told(&sized, None), Some(NalFraming::Lengths(4)));
+        assert_eq!(told(&sized[2..], None), Some(NalFraming::Lengths(2)));
+        assert_eq!(told(&sized[3..], None), Some(NalFraming::Lengths(1)));
         assert_eq!(told(&sized[2..], Some(4)), None);
         for code in [&[0, 0, 1][..], &[0, 0, 0, 1]] {
             let data = [code, &[0x67, 0x42, 0xc0, 0x1e], code, &[0x65, 0x88]].concat();
             for size in [None, Some(1), Some(2), Some(4)] {
-                let expected = Some(Framing::StartCodes);
+                let expected = Some(NalFraming::StartCodes);
                 assert_eq!(told(&data, size), expected, "{data:?} {size:?}");
             }
             let lengths = [0, 0, 0, 4, 0x67, 0x42, 0xc0, 0x1e, 0, 0, 0, 2, 0x65, 0x88];

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use refusals::Refusals;
+use refusals::RejectedPublishers;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -63,18 +63,18 @@ pub struct StreamHub {
 #[derive(Debug)]
 struct Hub {
     hold: Duration,
-    streams: Mutex<HashMap<StreamName, Arc<Stream>>>,
+    streams: Mutex<HashMap<StreamName, Arc<HubStream>>>,
     /// Rejected publishers.
-    refusals: Refusals,
+    refusals: RejectedPublishers,
     /// Counts whenever a stream begins, ends, loses its signal or has it back.
     changes: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct Stream {
+struct HubStream {
     name: StreamName,
     since: Timestamp,
-    window: Mutex<Window>,
+    window: Mutex<UnitWindow>,
     tail: watch::Sender<Tail>,
 }
 
@@ -94,7 +94,7 @@ enum Signal {
 }
 
 #[derive(Debug, Default)]
-struct Window {
+struct UnitWindow {
     /// With the id of the publisher each came from.
     units: VecDeque<(u64, MediaUnit)>,
     /// Index of `units[0]`.
@@ -154,7 +154,7 @@ pub struct StreamInfo {
 /// There are as many streams as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stream limit reached ({0})")]
-pub struct Full(pub usize);
+pub struct StreamLimitReached(pub usize);
 
 impl Default for StreamHub {
     fn default() -> Self {
@@ -178,7 +178,7 @@ impl StreamHub {
         let inner = Hub {
             hold,
             streams: Mutex::default(),
-            refusals: Refusals::default(),
+            refusals: RejectedPublishers::default(),
             changes: watch::Sender::new(0),
         };
         Self {
@@ -195,10 +195,14 @@ impl StreamHub {
 
     /// The same, unless it would be one stream more than `most`, those that
     /// wait for their publishers among them.
-    pub fn publish_within(&self, name: &StreamName, most: usize) -> Result<Publisher, Full> {
+    pub fn publish_within(
+        &self,
+        name: &StreamName,
+        most: usize,
+    ) -> Result<Publisher, StreamLimitReached> {
         let streams = self.inner.streams.locked();
         if streams.len() >= most && !streams.contains_key(name) {
-            return Err(Full(most));
+            return Err(StreamLimitReached(most));
         }
         Ok(self.publish_in(streams, name))
     }
@@ -216,14 +220,14 @@ impl StreamHub {
         &self,
         // Held until the tenure stands, so that the old publisher can't end
         // the stream in between.
-        mut streams: MutexGuard<'_, HashMap<StreamName, Arc<Stream>>>,
+        mut streams: MutexGuard<'_, HashMap<StreamName, Arc<HubStream>>>,
         name: &StreamName,
     ) -> Publisher {
         let replaced = CancellationToken::new();
         let mut begun = false;
         let stream = Arc::clone(streams.entry(name.clone()).or_insert_with(|| {
             begun = true;
-            Arc::new(Stream::new(name))
+            Arc::new(HubStream::new(name))
         }));
         let (id, old, next, contested) = {
             let mut window = stream.window.locked();
@@ -406,7 +410,7 @@ impl StreamHub {
     }
 }
 
-impl Stream {
+impl HubStream {
     fn new(name: &StreamName) -> Self {
         Self {
             name: name.clone(),
@@ -441,7 +445,7 @@ impl Stream {
     }
 }
 
-impl Window {
+impl UnitWindow {
     fn next(&self) -> u64 {
         self.first + self.units.len() as u64
     }
@@ -511,7 +515,7 @@ impl Window {
 #[derive(Debug)]
 pub struct Publisher {
     hub: StreamHub,
-    stream: Arc<Stream>,
+    stream: Arc<HubStream>,
     id: u64,
     replaced: CancellationToken,
 }
@@ -560,7 +564,7 @@ impl Publisher {
         &self.replaced
     }
 
-    fn holds(&self, window: &Window) -> bool {
+    fn holds(&self, window: &UnitWindow) -> bool {
         window.session.id == self.id
     }
 }

@@ -29,9 +29,9 @@ pub struct RejectedPublisher {
 
 /// The newest of them, bounded.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<VecDeque<RejectedPublisher>>);
+pub(super) struct RejectedPublishers(Mutex<VecDeque<RejectedPublisher>>);
 
-impl Refusals {
+impl RejectedPublishers {
     pub(super) fn add(&self, address: IpAddr, why: String, now: Timestamp) {
         let mut all = self.0.locked();
         let known = all
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_same_is_counted_and_nobody_fills_the_list() {
-        let refusals = Refusals::default();
+        let refusals = RejectedPublishers::default();
         let at = |second| Timestamp::from_second(second).unwrap();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         refusals.add(address(1), "wrong stream key".to_owned(), at(1));

@@ -9,13 +9,13 @@
 //! Pictures and sound are demanded apart, since most streams need only the
 //! sound changed:
 //!
-//! - [`Kind::Video`]: H.264 without B-frames, at most High profile, out through
+//! - [`RenditionKind::Video`]: H.264 without B-frames, at most High profile, out through
 //!   [`Renditions::video`], a hub like the one the stream came in by and under
 //!   the same name. Its times are those of the source's units.
-//! - [`Kind::LowBitrate`]: the same, smaller, with fewer pictures and about a
+//! - [`RenditionKind::LowBitrate`]: the same, smaller, with fewer pictures and about a
 //!   third of the source's rate, for links that can't hold the stream; out
 //!   through [`Renditions::low_bitrate`].
-//! - [`Kind::Audio`]: Opus at 48 kHz, in through [`Renditions::push_audio`], out
+//! - [`RenditionKind::Audio`]: Opus at 48 kHz, in through [`Renditions::push_audio`], out
 //!   through [`Renditions::audio`].
 //!
 //! A picture demanded begins at once, whatever the stream: where its group of
@@ -42,13 +42,13 @@ const AUDIO_QUEUE: usize = 64;
 
 /// Kind of playable rendition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum RenditionKind {
     Video,
     LowBitrate,
     Audio,
 }
 
-impl Kind {
+impl RenditionKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Video => "video",
@@ -62,7 +62,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Demanded {
     pub stream: StreamName,
-    pub kind: Kind,
+    pub kind: RenditionKind,
 }
 
 /// Opus packet (RFC 6716).
@@ -76,11 +76,11 @@ pub struct OpusPacket {
 /// All renditions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Renditions {
-    inner: Arc<Inner>,
+    inner: Arc<RenditionsState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct RenditionsState {
     video: StreamHub,
     low_bitrate: StreamHub,
     audio: Mutex<HashMap<StreamName, broadcast::Sender<OpusPacket>>>,
@@ -99,7 +99,7 @@ impl Default for Renditions {
 
 impl Renditions {
     pub fn new() -> Self {
-        let inner = Inner {
+        let inner = RenditionsState {
             video: StreamHub::new(),
             low_bitrate: StreamHub::new(),
             audio: Mutex::default(),
@@ -113,7 +113,7 @@ impl Renditions {
     }
 
     /// Stands until dropped.
-    pub fn demand(&self, stream: &StreamName, kind: Kind) -> Demand {
+    pub fn demand(&self, stream: &StreamName, kind: RenditionKind) -> Demand {
         let demanded = Demanded {
             stream: stream.clone(),
             kind,
@@ -157,17 +157,17 @@ impl Renditions {
     }
 
     /// Where pictures of that kind are; `None` for sound.
-    pub fn pictures(&self, kind: Kind) -> Option<&StreamHub> {
+    pub fn pictures(&self, kind: RenditionKind) -> Option<&StreamHub> {
         match kind {
-            Kind::Video => Some(self.video()),
-            Kind::LowBitrate => Some(self.low_bitrate()),
-            Kind::Audio => None,
+            RenditionKind::Video => Some(self.video()),
+            RenditionKind::LowBitrate => Some(self.low_bitrate()),
+            RenditionKind::Audio => None,
         }
     }
 
     /// Asks for a keyframe in the playable pictures of that kind: a viewer has
     /// lost its picture.
-    pub fn request_keyframe(&self, stream: &StreamName, kind: Kind) {
+    pub fn request_keyframe(&self, stream: &StreamName, kind: RenditionKind) {
         self.inner.keyframes.locked().insert(Demanded {
             stream: stream.clone(),
             kind,
@@ -234,8 +234,8 @@ mod tests {
         let renditions = Renditions::new();
         let name = StreamName::new("team").expect("valid");
         let changes = renditions.changes();
-        let first = renditions.demand(&name, Kind::Audio);
-        let second = renditions.demand(&name, Kind::Audio);
+        let first = renditions.demand(&name, RenditionKind::Audio);
+        let second = renditions.demand(&name, RenditionKind::Audio);
         assert_eq!(renditions.demands().len(), 1);
         drop(first);
         assert_eq!(renditions.demands().len(), 1);

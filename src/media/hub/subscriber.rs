@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Signal, Stream, Tail, Window};
+use super::{HubStream, Signal, Tail, UnitWindow};
 use crate::base::stream_name::StreamName;
 use crate::base::sync::Locked as _;
 use crate::media::MediaUnit;
@@ -34,7 +34,7 @@ pub enum Received {
 /// Position of one consumer in a stream.
 #[derive(Debug)]
 pub struct Subscriber {
-    pub(super) stream: Arc<Stream>,
+    pub(super) stream: Arc<HubStream>,
     pub(super) tail: watch::Receiver<Tail>,
     pub(super) cursor: Cursor,
     /// Publisher session of the unit received last.
@@ -117,7 +117,11 @@ impl Subscriber {
 
 /// Tells who waits for a keyframe that units come again: of a stream without a
 /// picture there never is one.
-fn took_up(window: &Window, told_lost: &mut bool, publisher: &mut Option<u64>) -> Option<Received> {
+fn took_up(
+    window: &UnitWindow,
+    told_lost: &mut bool,
+    publisher: &mut Option<u64>,
+) -> Option<Received> {
     let (newest, _) = window.units.back()?;
     if !*told_lost || window.session.lost.is_some() || *newest != window.session.id {
         return None;

@@ -238,7 +238,10 @@ async fn there_are_no_more_streams_than_may_be() {
     let hub = StreamHub::new();
     let first = hub.publish_within(&named("a"), 2).expect("room");
     let _second = hub.publish_within(&named("b"), 2).expect("room");
-    assert_eq!(hub.publish_within(&named("c"), 2).err(), Some(Full(2)));
+    assert_eq!(
+        hub.publish_within(&named("c"), 2).err(),
+        Some(StreamLimitReached(2))
+    );
     // Taking one over makes none more.
     let third = hub.publish_within(&named("a"), 2).expect("taken over");
     drop((first, third));

@@ -4,19 +4,19 @@ use reqwest::Url;
 
 use crate::base::url;
 use crate::base::url::{AddressError, base_url_of};
-use crate::models::http::ClientError;
+use crate::models::http::ModelHttpError;
 
 const GOOGLE: &str = "https://generativelanguage.googleapis.com";
 
 /// Why there is no client for these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum GeminiSettingsError {
     #[error("base URL of the Gemini API {0}")]
     Address(#[from] AddressError),
     #[error("{what} must be letters, digits and . _ - only, got {value:?}")]
     Name { what: &'static str, value: String },
     #[error("{0}: set GOOGLE_API_KEY again")]
-    Client(#[from] ClientError),
+    Client(#[from] ModelHttpError),
 }
 
 /// The two addresses of a model.
@@ -34,12 +34,12 @@ impl Endpoint {
         allow_http: bool,
         api_version: &str,
         model: &str,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<Self, GeminiSettingsError> {
         let base = base_url_of(base_url.unwrap_or(GOOGLE), allow_http)?;
         for (what, value) in [("api_version", api_version), ("the model's name", model)] {
             if !is_path_segment(value) {
                 let value = value.to_owned();
-                return Err(SettingsError::Name { what, value });
+                return Err(GeminiSettingsError::Name { what, value });
             }
         }
         let at = |last: &str| url::under(&base, &[api_version, "models", last]);
@@ -60,7 +60,7 @@ fn is_path_segment(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn generate(base: &str) -> Result<String, SettingsError> {
+    fn generate(base: &str) -> Result<String, GeminiSettingsError> {
         let endpoint = Endpoint::new(Some(base), false, "v1beta", "gemini-3.8-flash")?;
         Ok(endpoint.generate.to_string())
     }

@@ -28,9 +28,9 @@ use tokio::time::Instant;
 
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::ModelRef;
-use crate::models::http::{self, Http};
+use crate::models::http::{self, ModelHttpClient};
 use crate::models::images::blocking;
 use crate::models::model::{
     CostBound, Failure, Fatal, FramePolicy, Meter, Model, Prepared, Question, Reply,
@@ -38,11 +38,11 @@ use crate::models::model::{
 use crate::models::request::{ModelRequest, ModelResponse};
 use crate::models::settings::Thinking;
 use crate::models::{answer, prompt};
-pub use endpoint::SettingsError;
-use reply::{GeminiReply, Turn};
+pub use endpoint::GeminiSettingsError;
+use reply::{GeminiOutcome, GeminiReply};
 use request::GeminiRequest;
 use resend::Resends;
-use trouble::{Refusal, Trouble};
+use trouble::{ErrorResponse, GeminiFailure};
 use wire::ModelInfo;
 
 const PROVIDER: &str = "gemini";
@@ -84,7 +84,7 @@ impl GeminiSettings {
 /// A client for one model.
 #[derive(Debug)]
 pub struct Gemini {
-    http: Http,
+    http: ModelHttpClient,
     endpoint: Endpoint,
     settings: GeminiSettings,
     /// As the model last called itself.
@@ -94,7 +94,7 @@ pub struct Gemini {
 }
 
 impl Gemini {
-    pub fn new(settings: GeminiSettings) -> Result<Self, SettingsError> {
+    pub fn new(settings: GeminiSettings) -> Result<Self, GeminiSettingsError> {
         let endpoint = Endpoint::new(
             settings.base_url.as_deref(),
             settings.allow_http,
@@ -102,9 +102,9 @@ impl Gemini {
             &settings.model,
         )?;
         let key = (KEY, settings.key.expose());
-        let http = Http::new(Some(key), endpoint.loopback, settings.timeout);
+        let http = ModelHttpClient::new(Some(key), endpoint.loopback, settings.timeout);
         Ok(Self {
-            http: http.map_err(SettingsError::from)?,
+            http: http.map_err(GeminiSettingsError::from)?,
             endpoint,
             settings,
             version: Mutex::default(),
@@ -137,28 +137,30 @@ impl Gemini {
         let Some(mut resends) = Resends::after_first(deadline, meter.clone()) else {
             return Err(Failure::no_answer("no request is left for it"));
         };
-        let mut usage = Usage::default();
+        let mut usage = TokenUsage::default();
         let mut said = String::new();
         loop {
             let reply = match self.send(&request, meter).await {
                 Ok(reply) => reply,
-                Err(Trouble::Failed(failure)) => return Err(failure),
-                Err(Trouble::SchemaRefused) if resends.without_schema() => {
+                Err(GeminiFailure::Failed(failure)) => return Err(failure),
+                Err(GeminiFailure::SchemaRefused) if resends.without_schema() => {
                     tracing::warn!(model = %self.settings.model, "response schema not supported by the server, using a text description");
                     self.schema_refused.store(true, Ordering::Relaxed);
                     request.schema = false;
                     continue;
                 }
-                Err(Trouble::SchemaRefused) => {
+                Err(GeminiFailure::SchemaRefused) => {
                     let reason = "request rejected (400): too many states, without a schema too";
                     return Err(Failure::fatal(Fatal::Request, reason));
                 }
-                Err(Trouble::TooBig) if request.images.whole.is_some() && resends.smaller() => {
+                Err(GeminiFailure::TooBig)
+                    if request.images.whole.is_some() && resends.smaller() =>
+                {
                     let images = Arc::clone(&request.images);
                     request.images = Arc::new(blocking(move || images.smaller()).await?);
                     continue;
                 }
-                Err(Trouble::TooBig) => {
+                Err(GeminiFailure::TooBig) => {
                     return Err(request.images.too_big());
                 }
             };
@@ -169,24 +171,27 @@ impl Gemini {
             }
             // Whatever makes the model start over makes what it said void.
             match reply.turn {
-                Turn::Said(text) => {
+                GeminiOutcome::Said(text) => {
                     said.push_str(&text);
                     let (content, images) = (&request.content, &request.images);
                     return Ok(ModelResponse::new(content, said, images, usage));
                 }
-                Turn::More { text, token } if resends.continued() => {
+                GeminiOutcome::More { text, token } if resends.continued() => {
                     said.push_str(&text);
                     request.token = Some(token);
                     continue;
                 }
-                Turn::Silent if resends.silent() => {}
-                Turn::CutOff if request.can_have_more_tokens() && resends.cut_off() => {
+                GeminiOutcome::Silent if resends.silent() => {}
+                GeminiOutcome::CutOff if request.can_have_more_tokens() && resends.cut_off() => {
                     request.double_tokens();
                 }
-                Turn::Malformed if resends.malformed() => {}
-                Turn::Refused(reason) => return Err(Failure::Refused { reason }),
-                Turn::Unusable(reason) => return Err(Failure::no_answer(reason)),
-                turn @ (Turn::Silent | Turn::CutOff | Turn::Malformed | Turn::More { .. }) => {
+                GeminiOutcome::Malformed if resends.malformed() => {}
+                GeminiOutcome::Refused(reason) => return Err(Failure::Refused { reason }),
+                GeminiOutcome::Unusable(reason) => return Err(Failure::no_answer(reason)),
+                turn @ (GeminiOutcome::Silent
+                | GeminiOutcome::CutOff
+                | GeminiOutcome::Malformed
+                | GeminiOutcome::More { .. }) => {
                     return Err(Failure::no_answer(resend::gave_up(&turn)));
                 }
             }
@@ -195,17 +200,21 @@ impl Gemini {
         }
     }
 
-    async fn send(&self, request: &GeminiRequest, meter: &Meter) -> Result<GeminiReply, Trouble> {
+    async fn send(
+        &self,
+        request: &GeminiRequest,
+        meter: &Meter,
+    ) -> Result<GeminiReply, GeminiFailure> {
         let parts = request.clone();
         // Megabytes of base64 to write: not on an async worker.
         let body = blocking(move || parts.body())
             .await
-            .map_err(Trouble::Failed)?;
+            .map_err(GeminiFailure::Failed)?;
         let response = self.http.post(&self.endpoint.generate, body, meter).await;
-        let response = response.map_err(Trouble::Failed)?;
+        let response = response.map_err(GeminiFailure::Failed)?;
         if response.status == 200 {
             let reply = GeminiReply::read(&response.body);
-            if reply.usage != Usage::default() {
+            if reply.usage != TokenUsage::default() {
                 meter.told(reply.usage);
             }
             return Ok(reply);
@@ -214,8 +223,8 @@ impl Gemini {
         Err(self.refusal(&response).read())
     }
 
-    fn refusal<'a>(&'a self, response: &'a http::Response) -> Refusal<'a> {
-        Refusal {
+    fn refusal<'a>(&'a self, response: &'a http::HttpResponse) -> ErrorResponse<'a> {
+        ErrorResponse {
             status: response.status,
             retry_after: response.retry_after.as_deref(),
             body: &response.body,
@@ -246,8 +255,8 @@ impl Gemini {
         let model = &self.settings.model;
         if response.status != 200 {
             return Err(match self.refusal(&response).read() {
-                Trouble::Failed(failure) => failure,
-                Trouble::TooBig | Trouble::SchemaRefused => {
+                GeminiFailure::Failed(failure) => failure,
+                GeminiFailure::TooBig | GeminiFailure::SchemaRefused => {
                     Failure::fatal(Fatal::Request, "the model request was rejected")
                 }
             });
@@ -307,8 +316,8 @@ impl Model for Gemini {
     }
 }
 
-fn sum(one: Usage, other: Usage) -> Usage {
-    Usage {
+fn sum(one: TokenUsage, other: TokenUsage) -> TokenUsage {
+    TokenUsage {
         estimated_tokens: one.estimated_tokens.saturating_add(other.estimated_tokens),
         prompt_tokens: one.prompt_tokens.saturating_add(other.prompt_tokens),
         cached_tokens: one.cached_tokens.saturating_add(other.cached_tokens),
@@ -319,12 +328,14 @@ fn sum(one: Usage, other: Usage) -> Usage {
 /// Everything that reads bytes of the server's, for the fuzzer.
 #[doc(hidden)]
 pub fn read_anything(bytes: &[u8]) {
-    if let Turn::Said(text) | Turn::More { text, .. } = GeminiReply::read(bytes).turn {
+    if let GeminiOutcome::Said(text) | GeminiOutcome::More { text, .. } =
+        GeminiReply::read(bytes).turn
+    {
         let _ = answer::parse(&text);
     }
     let _ = answer::parse(&String::from_utf8_lossy(bytes));
     for status in [302, 400, 403, 404, 413, 429, 503] {
-        let refusal = Refusal {
+        let refusal = ErrorResponse {
             status,
             retry_after: std::str::from_utf8(bytes).ok(),
             body: bytes,

@@ -1,13 +1,13 @@
 //! Meaning of a response with status 200. No I/O.
 
 use super::answer::shortened;
-use super::wire::{Candidate, Response};
-use crate::domain::cost::Usage;
+use super::wire::{Candidate, GenerateContentResponse};
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::printable;
 
 /// The meaning of one response.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum GeminiOutcome {
     /// The model finished; the text still has to be an answer.
     Said(String),
     /// Finished without a word. Known to happen; asking again helps.
@@ -27,27 +27,27 @@ pub(super) enum Turn {
 /// Response, parsed.
 #[derive(Debug)]
 pub(super) struct GeminiReply {
-    pub turn: Turn,
-    pub usage: Usage,
+    pub turn: GeminiOutcome,
+    pub usage: TokenUsage,
     /// Printable and short.
     pub model_version: Option<String>,
 }
 
 impl GeminiReply {
     pub(super) fn read(body: &[u8]) -> Self {
-        let response: Response = match serde_json::from_slice(body) {
+        let response: GenerateContentResponse = match serde_json::from_slice(body) {
             Ok(response) => response,
             Err(_) => {
                 return Self {
-                    turn: Turn::Unusable(not_a_response(body)),
-                    usage: Usage::default(),
+                    turn: GeminiOutcome::Unusable(not_a_response(body)),
+                    usage: TokenUsage::default(),
                     model_version: None,
                 };
             }
         };
         let usage = response.usage_metadata.as_ref();
         let count = |tokens: Option<u64>| tokens.unwrap_or(0);
-        let usage = usage.map_or_else(Usage::default, |u| Usage {
+        let usage = usage.map_or_else(TokenUsage::default, |u| TokenUsage {
             estimated_tokens: 0,
             prompt_tokens: count(u.prompt_token_count),
             cached_tokens: count(u.cached_content_token_count).min(count(u.prompt_token_count)),
@@ -65,24 +65,24 @@ impl GeminiReply {
     }
 }
 
-fn turn(response: Response) -> Turn {
+fn turn(response: GenerateContentResponse) -> GeminiOutcome {
     let block = response.prompt_feedback.and_then(|f| f.block_reason);
     if let Some(reason) = block {
-        return Turn::Refused(format!("the prompt was blocked ({})", word(&reason)));
+        return GeminiOutcome::Refused(format!("the prompt was blocked ({})", word(&reason)));
     }
     let Some(candidate) = response.candidates.into_iter().flatten().next() else {
-        return Turn::Unusable(match response.error {
+        return GeminiOutcome::Unusable(match response.error {
             Some(_) => "error with status 200".to_owned(),
             None => "the response holds no candidate".to_owned(),
         });
     };
     let text = said(&candidate);
     match candidate.finish_reason.as_deref() {
-        Some("MAX_TOKENS") => Turn::CutOff,
-        Some("MALFORMED_RESPONSE") => Turn::Malformed,
+        Some("MAX_TOKENS") => GeminiOutcome::CutOff,
+        Some("MALFORMED_RESPONSE") => GeminiOutcome::Malformed,
         Some("CONTINUATION") => match candidate.continuation_token {
-            Some(token) if !token.is_empty() => Turn::More { text, token },
-            _ => Turn::Unusable("no token to continue the response".to_owned()),
+            Some(token) if !token.is_empty() => GeminiOutcome::More { text, token },
+            _ => GeminiOutcome::Unusable("no token to continue the response".to_owned()),
         },
         Some(
             reason @ ("SAFETY"
@@ -95,14 +95,16 @@ fn turn(response: Response) -> Turn {
             | "ESCALATION"
             | "PUP_LIMITED_DISABLED"
             | "IMAGE_SAFETY"),
-        ) => Turn::Refused(format!("the model stopped ({reason})")),
+        ) => GeminiOutcome::Refused(format!("the model stopped ({reason})")),
         // A reason nobody has heard of yet: the text decides.
-        Some(reason) if reason != "STOP" && text.trim().is_empty() => Turn::Unusable(format!(
-            "the model stopped with an empty response ({})",
-            word(reason)
-        )),
-        _ if text.trim().is_empty() => Turn::Silent,
-        _ => Turn::Said(text),
+        Some(reason) if reason != "STOP" && text.trim().is_empty() => {
+            GeminiOutcome::Unusable(format!(
+                "the model stopped with an empty response ({})",
+                word(reason)
+            ))
+        }
+        _ if text.trim().is_empty() => GeminiOutcome::Silent,
+        _ => GeminiOutcome::Said(text),
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn finish(reason: &str, text: &str) -> Turn {
+    fn finish(reason: &str, text: &str) -> GeminiOutcome {
         let body = json!({"candidates": [{
             "finishReason": reason, "content": {"parts": [{"text": text}]}
         }]});
@@ -159,7 +161,7 @@ mod tests {
             "ESCALATION",
             "PUP_LIMITED_DISABLED",
         ] {
-            let refused = Turn::Refused(format!("the model stopped ({reason})"));
+            let refused = GeminiOutcome::Refused(format!("the model stopped ({reason})"));
             // Whatever was said before it was cut off is no answer.
             assert_eq!(finish(reason, "{\"findings\":[]}"), refused);
         }
@@ -167,16 +169,19 @@ mod tests {
 
     #[test]
     fn an_unknown_reason_is_judged_by_its_text() {
-        assert_eq!(finish("NEW", "x"), Turn::Said("x".to_owned()));
+        assert_eq!(finish("NEW", "x"), GeminiOutcome::Said("x".to_owned()));
         let unusable = "the model stopped with an empty response (NEW)".to_owned();
-        assert_eq!(finish("NEW\u{1b}", " "), Turn::Unusable(unusable));
+        assert_eq!(finish("NEW\u{1b}", " "), GeminiOutcome::Unusable(unusable));
     }
 
     #[test]
     fn null_is_as_good_as_absent() {
         let body = br#"{"candidates":[{"content":{"parts":[{"text":"x","thought":null},{"functionCall":{}}]},
             "finishReason":null}],"promptFeedback":{"blockReason":null},"usageMetadata":null}"#;
-        assert_eq!(GeminiReply::read(body).turn, Turn::Said("x".to_owned()));
+        assert_eq!(
+            GeminiReply::read(body).turn,
+            GeminiOutcome::Said("x".to_owned())
+        );
     }
 
     #[test]
@@ -214,7 +219,7 @@ mod tests {
             ("{\"error\":{}}", "error with status 200"),
         ] {
             let turn = GeminiReply::read(body.as_bytes()).turn;
-            assert_eq!(turn, Turn::Unusable(what.to_owned()), "{body}");
+            assert_eq!(turn, GeminiOutcome::Unusable(what.to_owned()), "{body}");
         }
     }
 

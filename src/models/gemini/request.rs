@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::wire::{self, Content, GenerationConfig, Part, Request, ThinkingConfig};
+use super::wire::{
+    self, Content, ContentPart, GenerateContentRequest, GenerationConfig, ThinkingConfig,
+};
 use crate::models::images::{Closeup, ImageSet};
 use crate::models::model::{Failure, Fatal};
 use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
@@ -65,25 +67,25 @@ impl GeminiRequest {
         let titles: Vec<_> = (1..).zip(&self.images.closeups).map(title).collect();
         let level = |level| self.levels.then_some(level);
         let whole = self.images.whole.iter();
-        let whole = whole.map(|whole| Part::picture(&whole.base64, level(WHOLE)));
+        let whole = whole.map(|whole| ContentPart::picture(&whole.base64, level(WHOLE)));
         let mut asked: Vec<_> = whole.collect();
         for (title, closeup) in titles.iter().zip(&self.images.closeups) {
-            asked.push(Part::text(title));
-            asked.push(Part::picture(&closeup.base64, level(CLOSEUP)));
+            asked.push(ContentPart::text(title));
+            asked.push(ContentPart::picture(&closeup.base64, level(CLOSEUP)));
         }
-        asked.push(Part::text(&self.content.text));
+        asked.push(ContentPart::text(&self.content.text));
         let in_words;
         if !self.schema {
             in_words = format!(
                 "Answer with one JSON object of this schema: {}",
                 self.content.schema
             );
-            asked.push(Part::text(&in_words));
+            asked.push(ContentPart::text(&in_words));
         }
-        let request = Request {
+        let request = GenerateContentRequest {
             system_instruction: Content {
                 role: "user",
-                parts: vec![Part::text(&self.content.system)],
+                parts: vec![ContentPart::text(&self.content.system)],
             },
             contents: [Content {
                 role: "user",

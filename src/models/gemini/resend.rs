@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::reply::Turn;
+use super::reply::GeminiOutcome;
 use crate::models::model::Meter;
 
 /// Parts an answer may come in.
@@ -82,12 +82,16 @@ impl Resends {
 }
 
 /// Why a turn that may be resent was not, any more.
-pub(super) fn gave_up(turn: &Turn) -> &'static str {
+pub(super) fn gave_up(turn: &GeminiOutcome) -> &'static str {
     match turn {
-        Turn::Silent => "the model returned an empty response",
-        Turn::CutOff => "response ran out of tokens: raise max_output_tokens in agents.toml",
-        Turn::Malformed => "malformed response",
-        Turn::More { .. } => "response in too many parts",
-        Turn::Said(_) | Turn::Refused(_) | Turn::Unusable(_) => "unusable response",
+        GeminiOutcome::Silent => "the model returned an empty response",
+        GeminiOutcome::CutOff => {
+            "response ran out of tokens: raise max_output_tokens in agents.toml"
+        }
+        GeminiOutcome::Malformed => "malformed response",
+        GeminiOutcome::More { .. } => "response in too many parts",
+        GeminiOutcome::Said(_) | GeminiOutcome::Refused(_) | GeminiOutcome::Unusable(_) => {
+            "unusable response"
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::wire::Status;
+use super::wire::RpcStatus;
 use crate::base::retry_after;
 use crate::domain::finding::printable;
 use crate::models::answer::shortened;
@@ -21,7 +21,7 @@ const MAX_SERVER_TEXT: usize = 200;
 
 /// Why a request did not succeed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum GeminiFailure {
     /// The picture has to be smaller.
     TooBig,
     /// The server cannot serve the answer schema.
@@ -31,7 +31,7 @@ pub(super) enum Trouble {
 
 /// A response that is no success.
 #[derive(Debug)]
-pub(super) struct Refusal<'a> {
+pub(super) struct ErrorResponse<'a> {
     pub status: u16,
     /// The header of that name.
     pub retry_after: Option<&'a str>,
@@ -43,15 +43,15 @@ pub(super) struct Refusal<'a> {
     pub now: Timestamp,
 }
 
-impl Refusal<'_> {
-    pub(super) fn read(&self) -> Trouble {
+impl ErrorResponse<'_> {
+    pub(super) fn read(&self) -> GeminiFailure {
         let error = status_of(self.body);
         let message = error.message.as_deref().unwrap_or_default();
         let said = self.said(message);
         let failure = match self.status {
-            413 => return Trouble::TooBig,
+            413 => return GeminiFailure::TooBig,
             400 if message.to_lowercase().contains("too many states") => {
-                return Trouble::SchemaRefused;
+                return GeminiFailure::SchemaRefused;
             }
             400 if has_reason(&error, "API_KEY_INVALID") => key_refused(self.status, &said),
             400 if error.status.as_deref() == Some("FAILED_PRECONDITION") => Failure::fatal(
@@ -80,10 +80,10 @@ impl Refusal<'_> {
             },
             status => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
         };
-        Trouble::Failed(failure)
+        GeminiFailure::Failed(failure)
     }
 
-    fn rate_limited(&self, error: &Status, message: &str, said: &str) -> Failure {
+    fn rate_limited(&self, error: &RpcStatus, message: &str, said: &str) -> Failure {
         let quotas = error.details.iter().flatten();
         let mut quotas = quotas.flat_map(|detail| detail.violations.iter().flatten());
         let per_day = quotas.any(|v| {
@@ -110,7 +110,7 @@ impl Refusal<'_> {
     }
 
     /// The longer of what body and header say.
-    fn retry_after(&self, error: &Status) -> Option<Duration> {
+    fn retry_after(&self, error: &RpcStatus) -> Option<Duration> {
         let details = error.details.iter().flatten();
         let advised = details.filter_map(|detail| seconds(detail.retry_delay.as_deref()?));
         let header = self
@@ -142,8 +142,8 @@ fn key_refused(status: u16, said: &str) -> Failure {
 
 /// The `error` of the body, also when it came wrapped in an array; empty when
 /// there is none.
-fn status_of(body: &[u8]) -> Status {
-    let read = || -> Option<Status> {
+fn status_of(body: &[u8]) -> RpcStatus {
+    let read = || -> Option<RpcStatus> {
         let mut body: Value = serde_json::from_slice(body).ok()?;
         if let Some(first) = body.get_mut(0) {
             body = first.take();
@@ -153,7 +153,7 @@ fn status_of(body: &[u8]) -> Status {
     read().unwrap_or_default()
 }
 
-fn has_reason(error: &Status, reason: &str) -> bool {
+fn has_reason(error: &RpcStatus, reason: &str) -> bool {
     let mut details = error.details.iter().flatten();
     details.any(|detail| detail.reason.as_deref() == Some(reason))
 }
@@ -182,8 +182,8 @@ mod tests {
 
     use super::*;
 
-    fn refusal<'a>(status: u16, body: &'a [u8], retry_after: Option<&'a str>) -> Refusal<'a> {
-        Refusal {
+    fn refusal<'a>(status: u16, body: &'a [u8], retry_after: Option<&'a str>) -> ErrorResponse<'a> {
+        ErrorResponse {
             status,
             retry_after,
             body,
@@ -195,14 +195,14 @@ mod tests {
 
     fn failure(status: u16, body: &Value) -> Failure {
         match refusal(status, body.to_string().as_bytes(), None).read() {
-            Trouble::Failed(failure) => failure,
+            GeminiFailure::Failed(failure) => failure,
             other => panic!("{other:?}"),
         }
     }
 
     fn limited(body: &Value, header: Option<&str>) -> (Option<Duration>, bool) {
         match refusal(429, body.to_string().as_bytes(), header).read() {
-            Trouble::Failed(Failure::RateLimited {
+            GeminiFailure::Failed(Failure::RateLimited {
                 retry_after,
                 exhausted,
                 ..
@@ -308,7 +308,10 @@ mod tests {
     #[test]
     fn a_schema_too_big_is_not_a_broken_request() {
         let body = br#"{"error":{"message":"The specified schema produces a constraint that has too many states for serving."}}"#;
-        assert_eq!(refusal(400, body, None).read(), Trouble::SchemaRefused);
+        assert_eq!(
+            refusal(400, body, None).read(),
+            GeminiFailure::SchemaRefused
+        );
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Request<'a> {
+pub(super) struct GenerateContentRequest<'a> {
     pub system_instruction: Content<'a>,
     pub contents: [Content<'a>; 1],
     pub generation_config: GenerationConfig<'a>,
@@ -23,12 +23,12 @@ pub(super) struct Request<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Content<'a> {
     pub role: &'static str,
-    pub parts: Vec<Part<'a>>,
+    pub parts: Vec<ContentPart<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Part<'a> {
+pub(super) struct ContentPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ struct InlineData<'a> {
     data: &'a str,
 }
 
-impl<'a> Part<'a> {
+impl<'a> ContentPart<'a> {
     pub(super) fn text(text: &'a str) -> Self {
         Self {
             text: Some(text),
@@ -108,7 +108,7 @@ pub(super) const SAFETY: [SafetySetting; 1] = [SafetySetting {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Response {
+pub(super) struct GenerateContentResponse {
     pub candidates: Option<Vec<Candidate>>,
     pub prompt_feedback: Option<PromptFeedback>,
     pub usage_metadata: Option<UsageMetadata>,
@@ -164,7 +164,7 @@ pub(super) struct ModelInfo {
 
 /// The `error` of a response (google.rpc.Status).
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Status {
+pub(super) struct RpcStatus {
     pub message: Option<String>,
     pub status: Option<String>,
     pub details: Option<Vec<Detail>>,

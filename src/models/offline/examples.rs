@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::rule::Rule;
-use super::screen::Screen;
+use super::screen::FrameText;
 use super::window::Windows;
 
 /// Between two screens of an example; far from where time overflows.
@@ -17,7 +17,7 @@ pub(super) fn speaks(rule: &Rule, example: &str) -> bool {
     screens(example).into_iter().any(|(after, screen)| {
         let at = Timestamp::UNIX_EPOCH + after;
         !rule
-            .subjects(&Screen::drawn(&screen), at, &mut windows)
+            .subjects(&FrameText::drawn(&screen), at, &mut windows)
             .is_empty()
     })
 }

@@ -15,23 +15,23 @@ const GONE_FOR: u32 = 2;
 const SAME_SCREEN: f64 = 0.3;
 
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct OfflineMemory {
     /// When the screen last looked at was captured.
     pub(super) at: Timestamp,
     rows: HashSet<String>,
-    said: HashMap<String, Said>,
+    said: HashMap<String, ReportedSubject>,
     pub(super) windows: Windows,
 }
 
 #[derive(Debug)]
-struct Said {
+struct ReportedSubject {
     count: usize,
     severity: Severity,
     /// Looks since it was last on the screen.
     gone: u32,
 }
 
-impl Memory {
+impl OfflineMemory {
     /// Begins a look at a screen with these rows.
     pub(super) fn turn_to(&mut self, rows: HashSet<String>) {
         let shared = rows.intersection(&self.rows).count() as f64;
@@ -51,7 +51,7 @@ impl Memory {
             None => {
                 self.said.insert(
                     key.to_owned(),
-                    Said {
+                    ReportedSubject {
                         count,
                         severity,
                         gone: 0,
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn it_speaks_once_while_something_stays_and_again_when_it_returns() {
-        let mut memory = Memory::default();
+        let mut memory = OfflineMemory::default();
         let page = ["a", "b", "c", "d"];
         for (look, on_screen, news) in [
             (1, true, true),
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn growth_is_news() {
-        let mut memory = Memory::default();
+        let mut memory = OfflineMemory::default();
         memory.turn_to(rows(&["a"]));
         assert!(memory.is_news("key", 5, Severity::Medium));
         assert!(!memory.is_news("key", 9, Severity::Medium));

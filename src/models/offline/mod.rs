@@ -21,20 +21,20 @@ use std::sync::{Arc, Mutex};
 use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use memory::{Memory, folded};
+use memory::{OfflineMemory, folded};
 use rule::{Match, Rule, Subject};
 
 use crate::base::stream_name::StreamName;
 use crate::base::sync::Locked as _;
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use crate::models::model::{
-    Failure, FollowUp, FramePolicy, Model, ObserveQuestion, ObserveReply, Persona, Prepared,
-    Question, Reply, ReviewQuestion, ReviewReply, Seen,
+    Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveQuestion, ObserveReply,
+    Persona, Prepared, Question, Reply, ReviewQuestion, ReviewReply,
 };
 use crate::screen::redact::{RedactedFrame, mask_secrets};
 pub use rules::{Rules, RulesError};
-use screen::Screen;
+use screen::FrameText;
 use window::Windows;
 
 /// Quotes of one finding.
@@ -54,7 +54,7 @@ pub struct Offline {
     /// The persona's own indicators, looked for word for word.
     indicators: Vec<String>,
     finder: AhoCorasick,
-    memories: Mutex<HashMap<StreamName, Memory>>,
+    memories: Mutex<HashMap<StreamName, OfflineMemory>>,
 }
 
 impl Offline {
@@ -82,7 +82,7 @@ impl Offline {
     /// New findings on a frame.
     fn observe(&self, frame: &RedactedFrame) -> Vec<Observation> {
         let lines = frame.text.as_deref().unwrap_or_default();
-        let screen = Screen::new(lines, frame.picture.width, frame.picture.height);
+        let screen = FrameText::new(lines, frame.picture.width, frame.picture.height);
         let mut memories = self.memories.locked();
         if memories.len() >= STREAMS && !memories.contains_key(&frame.stream) {
             let oldest = memories.iter().min_by_key(|(_, memory)| memory.at);
@@ -105,7 +105,7 @@ impl Offline {
         let mut seen = Vec::new();
         for frame in &question.frames {
             let observations = self.observe(frame).into_iter();
-            seen.extend(observations.map(|observation| Seen {
+            seen.extend(observations.map(|observation| FrameObservation {
                 frame: frame.clone(),
                 observation,
             }));
@@ -114,7 +114,7 @@ impl Offline {
             seen,
             dropped: 0,
             follow_up: FollowUp::default(),
-            usage: Usage::default(),
+            usage: TokenUsage::default(),
             model: self.identity(),
             exchange: None,
         }
@@ -123,13 +123,18 @@ impl Offline {
     fn reviewed(&self, question: &ReviewQuestion) -> ReviewReply {
         ReviewReply {
             review: self.review(question),
-            usage: Usage::default(),
+            usage: TokenUsage::default(),
             model: self.identity(),
             exchange: None,
         }
     }
 
-    fn reports(&self, screen: &Screen, at: Timestamp, windows: &mut Windows) -> Vec<Report> {
+    fn reports(
+        &self,
+        screen: &FrameText,
+        at: Timestamp,
+        windows: &mut Windows,
+    ) -> Vec<RuleFinding> {
         let rules = self.rules.rules.iter();
         let mut reports = Vec::new();
         for rule in rules.filter(|rule| rule.is_for(&self.agent)) {
@@ -141,8 +146,8 @@ impl Offline {
         reports
     }
 
-    fn indicators_on(&self, screen: &Screen) -> Vec<Report> {
-        let mut found: Vec<Report> = Vec::new();
+    fn indicators_on(&self, screen: &FrameText) -> Vec<RuleFinding> {
+        let mut found: Vec<RuleFinding> = Vec::new();
         for (index, row) in screen.rows.iter().enumerate() {
             let (text, places) = single_spaced(&row.text);
             for hit in self.finder.find_iter(&text) {
@@ -161,7 +166,7 @@ impl Offline {
                     mitre: Vec::new(),
                     recommended_action: "Review the screen.".to_owned(),
                 };
-                found.push(Report {
+                found.push(RuleFinding {
                     key,
                     count: 1,
                     observation,
@@ -189,14 +194,14 @@ fn single_spaced(text: &str) -> (String, Vec<usize>) {
 }
 
 /// Finding of a rule.
-struct Report {
+struct RuleFinding {
     /// Key of its subject, stable over OCR's variants.
     key: String,
     count: usize,
     observation: Observation,
 }
 
-fn report(rule: &Rule, screen: &Screen, subject: Subject) -> Report {
+fn report(rule: &Rule, screen: &FrameText, subject: Subject) -> RuleFinding {
     let Subject {
         key,
         matches,
@@ -235,7 +240,7 @@ fn report(rule: &Rule, screen: &Screen, subject: Subject) -> Report {
         mitre: rule.mitre.clone(),
         recommended_action: fill(&rule.action),
     };
-    Report {
+    RuleFinding {
         key,
         count,
         observation,

@@ -2,7 +2,7 @@
 //! themselves in the same place, and have no opinion on all else. They never
 //! dispute: that a rule is silent proves nothing.
 
-use super::{Offline, Report, Screen, Windows};
+use super::{FrameText, Offline, RuleFinding, Windows};
 use crate::domain::finding::{Evidence, Observation, Severity};
 use crate::domain::incident::Stance;
 use crate::models::model::{Review, ReviewKind, ReviewQuestion};
@@ -17,10 +17,11 @@ impl Offline {
 
     fn opinion(&self, asked: &ReviewQuestion) -> Review {
         let lines = asked.frame.text.as_deref().unwrap_or_default();
-        let screen = Screen::new(lines, asked.frame.picture.width, asked.frame.picture.height);
+        let screen = FrameText::new(lines, asked.frame.picture.width, asked.frame.picture.height);
         // Reports on this picture alone: earlier ones were not asked about.
         let reports = self.reports(&screen, asked.frame.captured_at, &mut Windows::default());
-        let there = |report: &&Report| meets(&report.observation.evidence, &asked.report.evidence);
+        let there =
+            |report: &&RuleFinding| meets(&report.observation.evidence, &asked.report.evidence);
         let Some(own) = reports.into_iter().find(|report| there(&report)) else {
             let said = "No matching rule.";
             return review(asked, Stance::NoView, Severity::Info, 0.0, said.to_owned());

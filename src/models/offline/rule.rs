@@ -5,7 +5,7 @@ use regex::{Captures, Regex};
 
 use super::memory::folded;
 use super::pattern::number;
-use super::screen::{Part, Screen};
+use super::screen::{ByteSpan, FrameText};
 use super::window::Windows;
 use crate::domain::finding::{Category, Severity};
 
@@ -42,9 +42,9 @@ pub(super) struct Rule {
 #[derive(Debug, Clone)]
 pub(super) struct Match {
     pub(super) row: usize,
-    pub(super) part: Part,
+    pub(super) part: ByteSpan,
     /// Parts that made it count: the row's status, the label above.
-    pub(super) with: Vec<(usize, Part)>,
+    pub(super) with: Vec<(usize, ByteSpan)>,
     /// The group `what`, else the row's first cell when there is a label.
     pub(super) what: String,
     /// The group `n`, as it stands on the screen and as a number.
@@ -73,7 +73,7 @@ impl Rule {
     /// Subjects to report of a screen captured at that moment.
     pub(super) fn subjects(
         &self,
-        screen: &Screen,
+        screen: &FrameText,
         at: Timestamp,
         windows: &mut Windows,
     ) -> Vec<Subject> {
@@ -92,7 +92,7 @@ impl Rule {
     }
 
     /// By subject, in the order they come up on the screen.
-    fn sorted(&self, matches: Vec<Match>, screen: &Screen) -> Vec<Subject> {
+    fn sorted(&self, matches: Vec<Match>, screen: &FrameText) -> Vec<Subject> {
         let mut subjects: Vec<Subject> = Vec::new();
         for found in matches {
             let key = match (self.each, found.what.as_str()) {
@@ -116,7 +116,7 @@ impl Rule {
     }
 
     /// Every row the rule is about.
-    fn matches(&self, screen: &Screen) -> Vec<Match> {
+    fn matches(&self, screen: &FrameText) -> Vec<Match> {
         let on_screen = |pattern: &Regex| {
             let rows = screen.rows.iter().filter(|row| pattern.is_match(&row.text));
             rows.count() >= self.screen_at_least
@@ -150,7 +150,7 @@ impl Rule {
 
     /// Matches of a row: one, or with a label one for each value, as panels
     /// stand beside each other.
-    fn match_row(&self, screen: &Screen, index: usize) -> Vec<Match> {
+    fn match_row(&self, screen: &FrameText, index: usize) -> Vec<Match> {
         let text = screen.rows[index].text.as_str();
         // Most rows match nothing: look for that first.
         if !self.patterns.iter().any(|pattern| pattern.is_match(text))
@@ -177,10 +177,10 @@ impl Rule {
 
     fn judge(
         &self,
-        screen: &Screen,
+        screen: &FrameText,
         index: usize,
         captures: &Captures<'_>,
-        with: &[(usize, Part)],
+        with: &[(usize, ByteSpan)],
     ) -> Option<Match> {
         let whole = captures.get_match();
         let part = (whole.start(), whole.end());

@@ -21,18 +21,18 @@ const LONGEST_QUOTE: usize = 200;
 const ROWS_BELOW: usize = 2;
 
 /// From and to, in bytes of a row's text.
-pub(super) type Part = (usize, usize);
+pub(super) type ByteSpan = (usize, usize);
 
 /// The text of one frame.
 #[derive(Debug, Default)]
-pub(super) struct Screen {
+pub(super) struct FrameText {
     width: u32,
     height: u32,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<CellRow>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(super) struct CellRow {
     pub(super) text: String,
     cells: Vec<Cell>,
     /// Mean of its cells.
@@ -47,7 +47,7 @@ struct Cell {
     rect: Rect,
 }
 
-impl Screen {
+impl FrameText {
     /// Lines in reading order, as read on a picture of this size.
     pub(super) fn new(lines: &[TextLine], width: u32, height: u32) -> Self {
         let mut screen = Self {
@@ -60,7 +60,7 @@ impl Screen {
             let middle = line.rect.y + line.rect.height / 2;
             let beside = band.is_some_and(|band| (band.y..band.y + band.height).contains(&middle));
             if !beside {
-                screen.rows.push(Row::default());
+                screen.rows.push(CellRow::default());
                 band = Some(line.rect);
             }
             let row = screen.rows.last_mut().expect("the first line begins a row");
@@ -80,10 +80,10 @@ impl Screen {
     pub(super) fn label_above(
         &self,
         row: usize,
-        part: Part,
+        part: ByteSpan,
         label: &Regex,
         reach: u32,
-    ) -> Option<(usize, Part)> {
+    ) -> Option<(usize, ByteSpan)> {
         let value = self.rows[row].rect(part)?;
         self.rows[..row]
             .iter()
@@ -102,7 +102,7 @@ impl Screen {
 
     /// True if a part of a row is the label of a panel that counts none: a
     /// lone zero stands below its first cell.
-    pub(super) fn counts_none(&self, row: usize, part: Part) -> bool {
+    pub(super) fn counts_none(&self, row: usize, part: ByteSpan) -> bool {
         let touched = self.rows[row].touched(part);
         let Some(label) = touched.first().map(|cell| cell.rect) else {
             return false;
@@ -118,7 +118,7 @@ impl Screen {
 
     /// The cells a match touches, as evidence. `grounded` is true: it was read
     /// off this very frame.
-    pub(super) fn evidence(&self, row: usize, part: Part) -> Evidence {
+    pub(super) fn evidence(&self, row: usize, part: ByteSpan) -> Evidence {
         let row = &self.rows[row];
         let touched = row.touched(part);
         let first = touched.first().map_or(part.0, |cell| cell.start);
@@ -199,7 +199,7 @@ fn is_legible(line: &TextLine) -> bool {
     }
 }
 
-impl Row {
+impl CellRow {
     fn push(&mut self, line: &TextLine) {
         if !self.cells.is_empty() {
             self.text += GAP;
@@ -215,7 +215,7 @@ impl Row {
         });
     }
 
-    fn touched(&self, part: Part) -> Vec<&Cell> {
+    fn touched(&self, part: ByteSpan) -> Vec<&Cell> {
         self.cells
             .iter()
             .filter(|cell| cell.start < part.1 && part.0 < cell.end)
@@ -223,7 +223,7 @@ impl Row {
     }
 
     /// Around the cells touched.
-    fn rect(&self, part: Part) -> Option<Rect> {
+    fn rect(&self, part: ByteSpan) -> Option<Rect> {
         let rects = self.touched(part).into_iter().map(|cell| cell.rect);
         rects.reduce(|a, b| {
             let (x, y) = (a.x.min(b.x), a.y.min(b.y));
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_drawn_screen_has_rows_cells_and_columns() {
-        let screen = Screen::drawn("Service   Fault rate\ncheckout  66.67%\ncart      0.1%");
+        let screen = FrameText::drawn("Service   Fault rate\ncheckout  66.67%\ncart      0.1%");
         let texts: Vec<_> = screen.rows.iter().map(|row| row.text.as_str()).collect();
         assert_eq!(
             texts,
@@ -291,7 +291,7 @@ mod tests {
             },
             confidence: 0.9,
         };
-        let screen = Screen::new(
+        let screen = FrameText::new(
             &[
                 line("Fail", 0, 96),
                 line("39 S3 bucket is public", 192, 960),

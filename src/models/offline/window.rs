@@ -15,16 +15,16 @@ pub(super) const MOST_ROWS: usize = 512;
 
 /// By rule.
 #[derive(Debug, Default)]
-pub(super) struct Windows(HashMap<String, Window>);
+pub(super) struct Windows(HashMap<String, SightingWindow>);
 
 impl Windows {
-    pub(super) fn of(&mut self, rule: &str) -> &mut Window {
+    pub(super) fn of(&mut self, rule: &str) -> &mut SightingWindow {
         self.0.entry(rule.to_owned()).or_default()
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct SightingWindow {
     /// Capture time of the frame under analysis.
     at: Timestamp,
     length: SignedDuration,
@@ -39,7 +39,7 @@ struct Sighting {
     last: Timestamp,
 }
 
-impl Window {
+impl SightingWindow {
     /// Begins a look at a screen captured at that moment.
     pub(super) fn turn_to(&mut self, at: Timestamp, length: SignedDuration) {
         self.at = at;
@@ -104,14 +104,14 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn look(window: &mut Window, at: i64, rows: &[&str]) -> usize {
+    fn look(window: &mut SightingWindow, at: i64, rows: &[&str]) -> usize {
         window.turn_to(second(at), MINUTE);
         window.count("rule", rows.iter().map(|row| (*row).to_owned()))
     }
 
     #[test]
     fn a_row_counts_once_while_it_stands_and_for_as_long_as_the_window() {
-        let mut window = Window::default();
+        let mut window = SightingWindow::default();
         assert_eq!(look(&mut window, 0, &["09:00:01"]), 1);
         assert_eq!(look(&mut window, 30, &["09:00:01", "09:00:29"]), 2);
         assert_eq!(look(&mut window, 60, &["09:00:29", "09:00:59"]), 3);
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn equal_rows_at_once_are_several_and_those_that_scroll_are_not() {
-        let mut window = Window::default();
+        let mut window = SightingWindow::default();
         assert_eq!(look(&mut window, 0, &["failed", "failed", "failed"]), 3);
         assert_eq!(look(&mut window, 5, &["failed", "failed"]), 3);
         assert_eq!(look(&mut window, 9, &["failed"; 4]), 4);
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn subjects_are_counted_apart() {
-        let mut window = Window::default();
+        let mut window = SightingWindow::default();
         window.turn_to(second(0), MINUTE);
         assert_eq!(window.count("a", ["x".to_owned()].into_iter()), 1);
         assert_eq!(window.count("b", ["x".to_owned()].into_iter()), 1);
@@ -142,14 +142,14 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_starts_anew() {
-        let mut window = Window::default();
+        let mut window = SightingWindow::default();
         assert_eq!(look(&mut window, 1000, &["a", "b"]), 2);
         assert_eq!(look(&mut window, 10, &["c"]), 1);
     }
 
     #[test]
     fn no_more_rows_are_kept_than_allowed() {
-        let mut window = Window::default();
+        let mut window = SightingWindow::default();
         window.turn_to(second(0), MINUTE);
         let rows = (0..10 * MOST_ROWS).map(|row| row.to_string());
         assert_eq!(window.count("rule", rows), MOST_ROWS);

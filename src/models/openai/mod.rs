@@ -15,20 +15,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reply::{ChatReply, Trouble, Turn, trouble};
+use reply::{ChatReply, OpenAiFailure, OpenAiOutcome, trouble};
 use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use tokio::time::Instant;
-use wire::{ChatRequest, Format};
+use wire::{ChatRequest, StructuredOutput};
 
 use crate::base::secret::Secret;
 use crate::base::sync::Locked as _;
 use crate::base::url;
 use crate::base::url::AddressError;
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::ModelRef;
-use crate::models::http::{self, ClientError, Http};
+use crate::models::http::{self, ModelHttpClient, ModelHttpError};
 use crate::models::images::{ImageSet, blocking};
 use crate::models::model::{
     CostBound, Failure, Fatal, FramePolicy, Meter, Model, Prepared, Question, Reply,
@@ -61,23 +61,23 @@ pub struct OpenAiSettings {
 
 /// Why there is no client for these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum OpenAiSettingsError {
     #[error("openai_base_url {0}")]
     Address(#[from] AddressError),
     #[error("{0}: set OPENAI_API_KEY again")]
-    Client(#[from] ClientError),
+    Client(#[from] ModelHttpError),
 }
 
 /// A client for one model.
 #[derive(Debug)]
 pub struct OpenAi {
-    http: Http,
+    http: ModelHttpClient,
     chat: Url,
     models: Url,
     settings: OpenAiSettings,
     /// As the server last called the model.
     version: Mutex<String>,
-    /// [`Format`] the server takes, by index.
+    /// [`StructuredOutput`] the server takes, by index.
     format: AtomicU8,
     /// The model takes `max_completion_tokens` alone.
     completion_tokens: AtomicBool,
@@ -86,7 +86,7 @@ pub struct OpenAi {
 }
 
 impl OpenAi {
-    pub fn new(settings: OpenAiSettings) -> Result<Self, SettingsError> {
+    pub fn new(settings: OpenAiSettings) -> Result<Self, OpenAiSettingsError> {
         let mut base = url::base_url_of(&settings.base_url, settings.allow_http)?;
         if base.path() == "/" {
             base = url::under(&base, &["v1"]);
@@ -97,12 +97,12 @@ impl OpenAi {
             .map(|key| format!("Bearer {}", key.expose()));
         let key = bearer.as_deref().map(|bearer| (AUTHORIZATION, bearer));
         Ok(Self {
-            http: Http::new(key, url::is_loopback(&base), settings.timeout)?,
+            http: ModelHttpClient::new(key, url::is_loopback(&base), settings.timeout)?,
             chat: url::under(&base, &["chat", "completions"]),
             models: url::under(&base, &["models"]),
             settings,
             version: Mutex::default(),
-            format: AtomicU8::new(Format::Schema.index()),
+            format: AtomicU8::new(StructuredOutput::Schema.index()),
             completion_tokens: AtomicBool::new(false),
             thinks_as_it_likes: AtomicBool::new(false),
         })
@@ -126,10 +126,10 @@ impl OpenAi {
         };
         let (mut smaller, mut silent, mut cut_off) = (false, false, false);
         let (mut renamed, mut unthought) = (false, false);
-        let mut format = Format::of_index(self.format.load(Ordering::Relaxed));
+        let mut format = StructuredOutput::of_index(self.format.load(Ordering::Relaxed));
         let mut max_tokens = self.settings.max_output_tokens;
         let mut images = content.images().await?;
-        let mut usage = Usage::default();
+        let mut usage = TokenUsage::default();
         if !meter.begin() {
             return Err(Failure::no_answer("no request is left for it"));
         }
@@ -145,30 +145,30 @@ impl OpenAi {
             };
             let reply = match self.send(request, meter).await {
                 Ok(reply) => reply,
-                Err(Trouble::Failed(failure)) => return Err(failure),
-                Err(Trouble::TooBig) if images.whole.is_some() && again(&mut smaller) => {
+                Err(OpenAiFailure::Failed(failure)) => return Err(failure),
+                Err(OpenAiFailure::TooBig) if images.whole.is_some() && again(&mut smaller) => {
                     let whole = Arc::clone(&images);
                     images = Arc::new(blocking(move || whole.smaller()).await?);
                     continue;
                 }
-                Err(Trouble::TooBig) => {
+                Err(OpenAiFailure::TooBig) => {
                     return Err(images.too_big());
                 }
                 // Once without the parts and smaller: asking more simply is no
                 // use.
-                Err(Trouble::TooLong(_)) if images.whole.is_some() && again(&mut smaller) => {
+                Err(OpenAiFailure::TooLong(_)) if images.whole.is_some() && again(&mut smaller) => {
                     let whole = Arc::clone(&images);
                     images = Arc::new(blocking(move || whole.smaller()).await?);
                     continue;
                 }
-                Err(Trouble::TooLong(failure)) => return Err(failure),
-                Err(Trouble::NotAccepted(failure))
+                Err(OpenAiFailure::TooLong(failure)) => return Err(failure),
+                Err(OpenAiFailure::NotAccepted(failure))
                     if names_completion_tokens(&failure) && again(&mut renamed) =>
                 {
                     self.completion_tokens.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Err(Trouble::NotAccepted(failure))
+                Err(OpenAiFailure::NotAccepted(failure))
                     if self.thinking().is_some()
                         && failure.to_string().contains("reasoning_effort")
                         && again(&mut unthought) =>
@@ -177,7 +177,7 @@ impl OpenAi {
                     self.thinks_as_it_likes.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Err(Trouble::NotAccepted(failure)) => {
+                Err(OpenAiFailure::NotAccepted(failure)) => {
                     match format.simpler(&failure.to_string()) {
                         Some(simpler) if again(&mut false) => {
                             format = simpler;
@@ -186,7 +186,7 @@ impl OpenAi {
                         // Where the next question begins, if this one had no
                         // requests left to find out.
                         next => {
-                            let next = next.unwrap_or(Format::Schema).index();
+                            let next = next.unwrap_or(StructuredOutput::Schema).index();
                             self.format.store(next, Ordering::Relaxed);
                             return Err(failure);
                         }
@@ -199,47 +199,47 @@ impl OpenAi {
             usage.output_tokens += reply.usage.output_tokens;
             usage.estimated_tokens += self.estimated(content, &images);
             match reply.turn {
-                Turn::Said(text) => {
+                OpenAiOutcome::Said(text) => {
                     return Ok(ModelResponse::new(content, text, &images, usage));
                 }
-                Turn::Silent if again(&mut silent) => {}
-                Turn::CutOff if max_tokens < MOST_OUTPUT_TOKENS && again(&mut cut_off) => {
+                OpenAiOutcome::Silent if again(&mut silent) => {}
+                OpenAiOutcome::CutOff if max_tokens < MOST_OUTPUT_TOKENS && again(&mut cut_off) => {
                     max_tokens = max_tokens.saturating_mul(2).min(MOST_OUTPUT_TOKENS);
                 }
-                Turn::Silent => {
+                OpenAiOutcome::Silent => {
                     return Err(Failure::no_answer("the model returned an empty response"));
                 }
-                Turn::CutOff => {
+                OpenAiOutcome::CutOff => {
                     return Err(Failure::no_answer(
                         "response ran out of tokens: raise max_output_tokens in agents.toml",
                     ));
                 }
-                Turn::Refused(reason) => return Err(Failure::Refused { reason }),
-                Turn::Unusable(reason) => return Err(Failure::no_answer(reason)),
-                Turn::Failed(..) => {
+                OpenAiOutcome::Refused(reason) => return Err(Failure::Refused { reason }),
+                OpenAiOutcome::Unusable(reason) => return Err(Failure::no_answer(reason)),
+                OpenAiOutcome::Failed(..) => {
                     return Err(Failure::no_answer("error with status 200"));
                 }
             }
         }
     }
 
-    async fn send(&self, request: ChatRequest, meter: &Meter) -> Result<ChatReply, Trouble> {
+    async fn send(&self, request: ChatRequest, meter: &Meter) -> Result<ChatReply, OpenAiFailure> {
         // Megabytes of base64 to write: not on an async worker.
         let body = blocking(move || request.body()).await;
-        let body = body.map_err(Trouble::Failed)?;
+        let body = body.map_err(OpenAiFailure::Failed)?;
         let response = self.http.post(&self.chat, body, meter).await;
-        let response = response.map_err(Trouble::Failed)?;
+        let response = response.map_err(OpenAiFailure::Failed)?;
         if response.status == 200 {
             let reply = ChatReply::read(&response.body);
-            if let Turn::Failed(status, error) = &reply.turn {
+            if let OpenAiOutcome::Failed(status, error) = &reply.turn {
                 meter.free();
-                return Err(self.trouble(&http::Response {
+                return Err(self.trouble(&http::HttpResponse {
                     status: *status,
                     retry_after: response.retry_after,
                     body: error.to_string().into_bytes(),
                 }));
             }
-            if reply.usage != Usage::default() {
+            if reply.usage != TokenUsage::default() {
                 meter.told(reply.usage);
             }
             return Ok(reply);
@@ -253,14 +253,14 @@ impl OpenAi {
         self.settings.thinking.filter(|_| known)
     }
 
-    fn trouble(&self, response: &http::Response) -> Trouble {
+    fn trouble(&self, response: &http::HttpResponse) -> OpenAiFailure {
         let key = self.settings.key.as_ref().map(Secret::expose);
         let advice = response.advice(jiff::Timestamp::now());
         trouble(response, &self.settings.model, key, advice)
     }
 
     /// Keeps the format that worked for later requests, and the model's version.
-    fn remember(&self, format: Format, version: Option<String>) {
+    fn remember(&self, format: StructuredOutput, version: Option<String>) {
         let before = self.format.swap(format.index(), Ordering::Relaxed);
         if before != format.index() {
             tracing::warn!(model = %self.settings.model, ?format, "response schema not supported by the server, using a simpler format");
@@ -296,10 +296,12 @@ impl OpenAi {
             404 | 405 => return Ok("the server is there; it lists no models".to_owned()),
             _ => {
                 return Err(match self.trouble(&response) {
-                    Trouble::Failed(failure)
-                    | Trouble::NotAccepted(failure)
-                    | Trouble::TooLong(failure) => failure,
-                    Trouble::TooBig => Failure::fatal(Fatal::Request, "request rejected (413)"),
+                    OpenAiFailure::Failed(failure)
+                    | OpenAiFailure::NotAccepted(failure)
+                    | OpenAiFailure::TooLong(failure) => failure,
+                    OpenAiFailure::TooBig => {
+                        Failure::fatal(Fatal::Request, "request rejected (413)")
+                    }
                 });
             }
         }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::domain::cost::Usage;
+use crate::domain::cost::TokenUsage;
 use crate::domain::finding::printable;
 use crate::models::answer::shortened;
-use crate::models::http::Response;
+use crate::models::http::HttpResponse;
 use crate::models::model::{Failure, Fatal};
 use crate::models::written::object_in;
 
@@ -16,14 +16,14 @@ const MAX_SERVER_TEXT: usize = 200;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ChatReply {
-    pub usage: Usage,
+    pub usage: TokenUsage,
     /// As the server calls the model.
     pub model: Option<String>,
-    pub turn: Turn,
+    pub turn: OpenAiOutcome,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum OpenAiOutcome {
     Said(String),
     /// It finished without a word.
     Silent,
@@ -40,22 +40,24 @@ impl ChatReply {
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return Self {
-                usage: Usage::default(),
+                usage: TokenUsage::default(),
                 model: None,
-                turn: Turn::Unusable("not a response of this API: proxy in between?".to_owned()),
+                turn: OpenAiOutcome::Unusable(
+                    "not a response of this API: proxy in between?".to_owned(),
+                ),
             };
         };
         let count = |field: &str| body["usage"][field].as_u64().unwrap_or_default();
         let model = body["model"].as_str().map(word);
         Self {
-            usage: Usage {
+            usage: TokenUsage {
                 prompt_tokens: count("prompt_tokens"),
                 cached_tokens: body["usage"]["prompt_tokens_details"]["cached_tokens"]
                     .as_u64()
                     .unwrap_or_default()
                     .min(count("prompt_tokens")),
                 output_tokens: count("completion_tokens"),
-                ..Usage::default()
+                ..TokenUsage::default()
             },
             model: model.filter(|model| !model.is_empty()),
             turn: turn(&body),
@@ -63,21 +65,21 @@ impl ChatReply {
     }
 }
 
-fn turn(body: &Value) -> Turn {
+fn turn(body: &Value) -> OpenAiOutcome {
     let choice = &body["choices"][0];
     for error in [&body["error"], &choice["error"]] {
         if !error.is_null() {
             let code = number(&error["code"]).or_else(|| number(&error["status"]));
             let status = code.filter(|code| (400..600).contains(code));
-            return Turn::Failed(status.unwrap_or(500), json!({ "error": error }));
+            return OpenAiOutcome::Failed(status.unwrap_or(500), json!({ "error": error }));
         }
     }
     if choice.is_null() {
-        return Turn::Unusable("the response holds no choice".to_owned());
+        return OpenAiOutcome::Unusable("the response holds no choice".to_owned());
     }
     let message = &choice["message"];
     if let Some(refusal) = message["refusal"].as_str().filter(|text| !text.is_empty()) {
-        return Turn::Refused(format!("the model declined: \"{}\"", word(refusal)));
+        return OpenAiOutcome::Refused(format!("the model declined: \"{}\"", word(refusal)));
     }
     let mut text = text_of(&message["content"]);
     // Where a server takes a model's answer for its thoughts.
@@ -90,11 +92,13 @@ fn turn(body: &Value) -> Turn {
         }
     }
     match choice["finish_reason"].as_str() {
-        Some("length") => Turn::CutOff,
-        Some("content_filter") => Turn::Refused("the server's filter stopped it".to_owned()),
+        Some("length") => OpenAiOutcome::CutOff,
+        Some("content_filter") => {
+            OpenAiOutcome::Refused("the server's filter stopped it".to_owned())
+        }
         _ => match spoken(&text) {
-            "" => Turn::Silent,
-            said => Turn::Said(said.to_owned()),
+            "" => OpenAiOutcome::Silent,
+            said => OpenAiOutcome::Said(said.to_owned()),
         },
     }
 }
@@ -139,7 +143,7 @@ fn is_within_object(before: &str) -> bool {
 
 /// Why a request did not succeed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum OpenAiFailure {
     /// The picture has to be smaller.
     TooBig,
     /// More tokens than the model takes.
@@ -151,11 +155,11 @@ pub(super) enum Trouble {
 
 /// `key` is cut out of whatever the server says.
 pub(super) fn trouble(
-    response: &Response,
+    response: &HttpResponse,
     model: &str,
     key: Option<&str>,
     advice: Option<Duration>,
-) -> Trouble {
+) -> OpenAiFailure {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let error = &body["error"];
     let message = &*message_of(&body, &response.body);
@@ -164,14 +168,14 @@ pub(super) fn trouble(
     let said = said(message, key);
     let status = response.status;
     let failure = match status {
-        413 => return Trouble::TooBig,
+        413 => return OpenAiFailure::TooBig,
         400 if code == "content_filter" || inner == "ResponsibleAIPolicyViolation" => {
             Failure::Refused {
                 reason: format!("blocked by the server's content filter ({status}){said}"),
             }
         }
         400 | 422 if is_too_long(code, message) => {
-            return Trouble::TooLong(Failure::fatal(
+            return OpenAiFailure::TooLong(Failure::fatal(
                 Fatal::Request,
                 format!("prompt exceeds the context of model {model} ({status}){said}"),
             ));
@@ -189,7 +193,7 @@ pub(super) fn trouble(
         ),
         400 | 422 => {
             let reason = format!("request rejected ({status}){said}");
-            return Trouble::NotAccepted(Failure::fatal(Fatal::Request, reason));
+            return OpenAiFailure::NotAccepted(Failure::fatal(Fatal::Request, reason));
         }
         401 | 403 => Failure::fatal(
             Fatal::Key,
@@ -216,7 +220,7 @@ pub(super) fn trouble(
         },
         _ => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
     };
-    Trouble::Failed(failure)
+    OpenAiFailure::Failed(failure)
 }
 
 /// llama.cpp says it with a 500, others with a 400.
@@ -304,7 +308,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn turn_of(choice: &Value) -> Turn {
+    fn turn_of(choice: &Value) -> OpenAiOutcome {
         ChatReply::read(json!({"choices": [choice]}).to_string().as_bytes()).turn
     }
 
@@ -328,24 +332,24 @@ mod tests {
         let said = |content: &str| {
             turn_of(&json!({"message": {"content": content}, "finish_reason": "stop"}))
         };
-        let object = Turn::Said("{\"findings\": []}".to_owned());
+        let object = OpenAiOutcome::Said("{\"findings\": []}".to_owned());
         assert_eq!(said("{\"findings\": []}"), object);
         assert_eq!(said("<think>{hm}</think>\n{\"findings\": []}"), object);
         assert_eq!(
             said("Sure! ```json\n{\"findings\": []}\n``` Anything else?"),
             object
         );
-        assert_eq!(said("<think>never ends"), Turn::Silent);
-        assert_eq!(said(" "), Turn::Silent);
-        assert_eq!(said("no"), Turn::Said("no".to_owned()));
+        assert_eq!(said("<think>never ends"), OpenAiOutcome::Silent);
+        assert_eq!(said(" "), OpenAiOutcome::Silent);
+        assert_eq!(said("no"), OpenAiOutcome::Said("no".to_owned()));
         let parts = json!({"message": {"content": [{"type": "text", "text": "{}"}]}});
-        assert_eq!(turn_of(&parts), Turn::Said("{}".to_owned()));
+        assert_eq!(turn_of(&parts), OpenAiOutcome::Said("{}".to_owned()));
     }
 
     #[test]
     fn thoughts_are_no_answer_and_an_answer_among_them_is_one() {
         let message = |message: Value| turn_of(&json!({"message": message}));
-        let object = Turn::Said("{\"findings\": []}".to_owned());
+        let object = OpenAiOutcome::Said("{\"findings\": []}".to_owned());
         for content in [
             "hm, {maybe} so</think>{\"findings\": []}",
             "<think>{\"a\": 1} or {b}</think>\n{\"findings\": []} {see above}",
@@ -356,12 +360,15 @@ mod tests {
         let quoted = r#"{"title": "</think> on screen"}"#;
         assert_eq!(
             message(json!({"content": quoted})),
-            Turn::Said(quoted.to_owned())
+            OpenAiOutcome::Said(quoted.to_owned())
         );
         for field in ["reasoning_content", "reasoning"] {
             let there = json!({"content": null, field: "{\"findings\": []}"});
             assert_eq!(message(there), object);
-            assert_eq!(message(json!({"content": "", field: "hm"})), Turn::Silent);
+            assert_eq!(
+                message(json!({"content": "", field: "hm"})),
+                OpenAiOutcome::Silent
+            );
         }
     }
 
@@ -376,7 +383,7 @@ mod tests {
         ] {
             let turn = ChatReply::read(body.to_string().as_bytes()).turn;
             assert!(
-                matches!(turn, Turn::Failed(status, _) if status == code),
+                matches!(turn, OpenAiOutcome::Failed(status, _) if status == code),
                 "{turn:?}"
             );
         }
@@ -386,7 +393,7 @@ mod tests {
     fn every_shape_of_an_error_is_understood() {
         let told = |status, body: Value| {
             let body = body.to_string().into_bytes();
-            let response = Response {
+            let response = HttpResponse {
                 status,
                 retry_after: None,
                 body,
@@ -405,26 +412,26 @@ mod tests {
             |code: &str, message: &str| json!({"error": {"code": code, "message": message}});
         assert!(matches!(
             told(400, error("content_filter", "ResponsibleAI")),
-            Trouble::Failed(Failure::Refused { .. })
+            OpenAiFailure::Failed(Failure::Refused { .. })
         ));
         assert!(matches!(
             told(400, error("context_length_exceeded", "too long")),
-            Trouble::TooLong(_)
+            OpenAiFailure::TooLong(_)
         ));
         assert!(matches!(
             told(400, error("400", "No connected db.")),
-            Trouble::Failed(Failure::Fatal {
+            OpenAiFailure::Failed(Failure::Fatal {
                 kind: Fatal::Key,
                 ..
             })
         ));
         assert!(matches!(
             told(400, error("", "provision of x is not supported")),
-            Trouble::NotAccepted(_)
+            OpenAiFailure::NotAccepted(_)
         ));
         assert!(matches!(
             told(429, error("", "Rate limit exceeded: free-models-per-day")),
-            Trouble::Failed(Failure::RateLimited {
+            OpenAiFailure::Failed(Failure::RateLimited {
                 exhausted: true,
                 ..
             })
@@ -435,22 +442,28 @@ mod tests {
     fn every_other_end_is_named() {
         assert_eq!(
             turn_of(&json!({"message": {"content": "{"}, "finish_reason": "length"})),
-            Turn::CutOff
+            OpenAiOutcome::CutOff
         );
         for refused in [
             json!({"message": {"content": null, "refusal": "I can't"}, "finish_reason": "stop"}),
             json!({"message": {"content": ""}, "finish_reason": "content_filter"}),
         ] {
-            assert!(matches!(turn_of(&refused), Turn::Refused(_)));
+            assert!(matches!(turn_of(&refused), OpenAiOutcome::Refused(_)));
         }
-        assert!(matches!(ChatReply::read(b"<html>").turn, Turn::Unusable(_)));
-        assert!(matches!(ChatReply::read(b"{}").turn, Turn::Unusable(_)));
+        assert!(matches!(
+            ChatReply::read(b"<html>").turn,
+            OpenAiOutcome::Unusable(_)
+        ));
+        assert!(matches!(
+            ChatReply::read(b"{}").turn,
+            OpenAiOutcome::Unusable(_)
+        ));
     }
 
     #[test]
     fn every_trouble_says_what_to_do() {
         let trouble = |status: u16, body: Value| {
-            let response = Response {
+            let response = HttpResponse {
                 status,
                 retry_after: None,
                 body: body.to_string().into_bytes(),
@@ -487,7 +500,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(status: u16, body: Vec<u8>) {
             let _ = ChatReply::read(&body);
-            let response = Response { status, retry_after: None, body };
+            let response = HttpResponse { status, retry_after: None, body };
             let _ = trouble(&response, "m", None, None);
         }
     }

@@ -14,7 +14,7 @@ use crate::models::settings::Thinking;
 /// Ways to ask for the shape of the answer. Not every server takes all of
 /// them; the last one any takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum StructuredOutput {
     /// `response_format: json_schema`
     Schema,
     /// The same without bounds on lists, which not every strict mode takes.
@@ -25,7 +25,7 @@ pub(super) enum Format {
     Words,
 }
 
-impl Format {
+impl StructuredOutput {
     pub(super) const ALL: [Self; 4] = [Self::Schema, Self::Unbounded, Self::Object, Self::Words];
 
     /// The one to try when the server refused this in those words.
@@ -63,12 +63,12 @@ pub(super) struct ChatRequest {
     /// Flag: the bound goes by the name that newer models of OpenAI take.
     pub completion_tokens: bool,
     pub thinking: Option<Thinking>,
-    pub format: Format,
+    pub format: StructuredOutput,
 }
 
 /// In the order in which it is read: a map would be sorted.
 #[derive(Serialize)]
-struct Body<'a> {
+struct CompletionRequest<'a> {
     model: &'a str,
     messages: [Value; 2],
     stream: bool,
@@ -105,8 +105,14 @@ impl ChatRequest {
             parts.push(json!({"type": "text", "text": title(number, closeup)}));
             parts.push(picture(&closeup.base64));
         }
-        let schema = JsonSchema::of(self.content.schema, self.format != Format::Unbounded);
-        let named = matches!(self.format, Format::Schema | Format::Unbounded);
+        let schema = JsonSchema::of(
+            self.content.schema,
+            self.format != StructuredOutput::Unbounded,
+        );
+        let named = matches!(
+            self.format,
+            StructuredOutput::Schema | StructuredOutput::Unbounded
+        );
         let mut text = self.content.text.clone();
         if !named {
             text.push_str("\n\nAnswer with one JSON object of this schema and nothing else: ");
@@ -114,7 +120,7 @@ impl ChatRequest {
         }
         parts.push(json!({"type": "text", "text": text}));
         let bound = |newer| (self.completion_tokens == newer).then_some(self.max_tokens);
-        let body = Body {
+        let body = CompletionRequest {
             model: &self.model,
             messages: [
                 json!({"role": "system", "content": self.content.system}),
@@ -125,15 +131,17 @@ impl ChatRequest {
             max_completion_tokens: bound(true),
             reasoning_effort: self.thinking.map(Thinking::as_str),
             response_format: match self.format {
-                Format::Schema | Format::Unbounded => Some(ResponseFormat::JsonSchema {
-                    json_schema: Named {
-                        name: "answer",
-                        strict: true,
-                        schema,
-                    },
-                }),
-                Format::Object => Some(ResponseFormat::JsonObject),
-                Format::Words => None,
+                StructuredOutput::Schema | StructuredOutput::Unbounded => {
+                    Some(ResponseFormat::JsonSchema {
+                        json_schema: Named {
+                            name: "answer",
+                            strict: true,
+                            schema,
+                        },
+                    })
+                }
+                StructuredOutput::Object => Some(ResponseFormat::JsonObject),
+                StructuredOutput::Words => None,
             },
         };
         serde_json::to_vec(&body)
@@ -158,7 +166,7 @@ mod tests {
     use super::*;
     use crate::models::{answer, ask_prompt, panel_prompt};
 
-    fn question(schema: &'static Value, format: Format) -> ChatRequest {
+    fn question(schema: &'static Value, format: StructuredOutput) -> ChatRequest {
         ChatRequest {
             model: "m".to_owned(),
             content: Arc::new(ModelRequest {
@@ -215,7 +223,7 @@ mod tests {
             (ask_prompt::schema(), &["citations", "known", "answer"]),
         ];
         for (schema, order) in orders {
-            for format in Format::ALL {
+            for format in StructuredOutput::ALL {
                 // In words it stands within a text.
                 let body = sent(&question(schema, format)).replace("\\\"", "\"");
                 let places: Vec<_> = (order.iter())
@@ -236,15 +244,21 @@ mod tests {
             let count = |words: &str| body.matches(words).count();
             (count("\"type\":\"array\""), count("\"maxItems\":"))
         };
-        assert_eq!(lists(answer::schema(), Format::Schema), (5, 5));
-        assert_eq!(lists(answer::schema(), Format::Unbounded), (5, 0));
-        assert_eq!(lists(panel_prompt::schema(), Format::Schema), (1, 1));
-        assert_eq!(lists(ask_prompt::schema(), Format::Schema), (1, 1));
+        assert_eq!(lists(answer::schema(), StructuredOutput::Schema), (5, 5));
+        assert_eq!(lists(answer::schema(), StructuredOutput::Unbounded), (5, 0));
+        assert_eq!(
+            lists(panel_prompt::schema(), StructuredOutput::Schema),
+            (1, 1)
+        );
+        assert_eq!(
+            lists(ask_prompt::schema(), StructuredOutput::Schema),
+            (1, 1)
+        );
     }
 
     #[test]
     fn what_was_refused_is_asked_for_more_simply() {
-        use Format::{Object, Schema, Unbounded, Words};
+        use StructuredOutput::{Object, Schema, Unbounded, Words};
         let bound = "Invalid schema for response_format json_schema: 'maxItems' is not permitted";
         assert_eq!(Schema.simpler(bound), Some(Unbounded));
         assert_eq!(
@@ -256,14 +270,14 @@ mod tests {
         assert_eq!(Unbounded.simpler(bound), Some(Object));
         assert_eq!(Object.simpler(kind), Some(Words));
         assert_eq!(Words.simpler(kind), None);
-        for format in Format::ALL {
-            assert_eq!(Format::of_index(format.index()), format);
+        for format in StructuredOutput::ALL {
+            assert_eq!(StructuredOutput::of_index(format.index()), format);
         }
     }
 
     #[test]
     fn how_much_to_think_is_sent_where_it_is_set() {
-        let mut asked = question(ask_prompt::schema(), Format::Schema);
+        let mut asked = question(ask_prompt::schema(), StructuredOutput::Schema);
         assert!(!sent(&asked).contains("reasoning_effort"));
         asked.thinking = Some(Thinking::Minimal);
         assert!(sent(&asked).contains("\"reasoning_effort\":\"minimal\""));

@@ -14,8 +14,8 @@ mod signalling;
 
 use std::time::Duration;
 
-use session::Session;
-use signalling::{Refusal, Signalling};
+use session::ClientSession;
+use signalling::{Signalling, SignallingError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -40,7 +40,7 @@ pub struct ClientSettings {
 
 /// Why the client can't work at all.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub enum WhepClientError {
     #[error("failed to set up HTTP: {0}")]
     Http(String),
     /// The very first question was answered so; later it would be waited out.
@@ -56,9 +56,9 @@ pub enum ClientError {
 
 /// Why a session is over or never was.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum SessionFailure {
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] SignallingError),
     #[error("failed to set up a peer connection: {0}")]
     Setup(String),
     #[error("unusable answer: {0}")]
@@ -69,15 +69,15 @@ enum Trouble {
 
 /// A standing wish to receive one stream.
 #[derive(Debug)]
-pub struct Client {
+pub struct WhepClient {
     settings: ClientSettings,
     signalling: Signalling,
 }
 
-impl Client {
-    pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
+impl WhepClient {
+    pub fn new(settings: ClientSettings) -> Result<Self, WhepClientError> {
         let signalling = Signalling::new(settings.url.clone(), settings.bearer.clone())
-            .map_err(ClientError::Http)?;
+            .map_err(WhepClientError::Http)?;
         Ok(Self {
             settings,
             signalling,
@@ -87,7 +87,11 @@ impl Client {
     /// Receives until `shutdown`, and ends the session on the server then. The
     /// only error is a refusal of the first request for want of the right
     /// token.
-    pub async fn run(self, hub: StreamHub, shutdown: CancellationToken) -> Result<(), ClientError> {
+    pub async fn run(
+        self,
+        hub: StreamHub,
+        shutdown: CancellationToken,
+    ) -> Result<(), WhepClientError> {
         let mut backoff = Backoff::default();
         let mut known = false;
         let mut waiting = false;
@@ -101,7 +105,7 @@ impl Client {
                 Err(trouble) => trouble,
             };
             let wait = match &trouble {
-                Trouble::Refused(Refusal::Status {
+                SessionFailure::Refused(SignallingError::Status {
                     status: 404,
                     retry_after,
                     ..
@@ -114,19 +118,19 @@ impl Client {
                     let wait = NOT_YET.mul_f64(rand::random_range(1.0..=2.0));
                     retry_after.map_or(wait, |asked| wait.max(asked.min(10 * NOT_YET)))
                 }
-                Trouble::Refused(Refusal::Status {
+                SessionFailure::Refused(SignallingError::Status {
                     status: status @ (401 | 403),
                     detail,
                     ..
                 }) if !known => {
-                    return Err(ClientError::Refused {
+                    return Err(WhepClientError::Refused {
                         url: shown(&self.settings.url),
                         status: *status,
                         detail: detail.clone(),
                     });
                 }
                 trouble => {
-                    known |= !matches!(trouble, Trouble::Refused(_));
+                    known |= !matches!(trouble, SessionFailure::Refused(_));
                     waiting = false;
                     let wait = backoff.next(trouble.retry_after());
                     let seconds = wait.as_secs_f64();
@@ -146,8 +150,8 @@ impl Client {
         hub: &StreamHub,
         shutdown: &CancellationToken,
         backoff: &mut Backoff,
-    ) -> Result<(), Trouble> {
-        let mut session = Session::offer(&self.settings.url).await?;
+    ) -> Result<(), SessionFailure> {
+        let mut session = ClientSession::offer(&self.settings.url).await?;
         let opened = tokio::select! {
             opened = self.signalling.open(session.sdp()) => opened,
             () = shutdown.cancelled() => {
@@ -180,10 +184,10 @@ impl Client {
     }
 }
 
-impl Trouble {
+impl SessionFailure {
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused(Refusal::Status { retry_after, .. }) => *retry_after,
+            Self::Refused(SignallingError::Status { retry_after, .. }) => *retry_after,
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ use webrtc::peer_connection::{
     SettingEngineBuilder, register_default_interceptors,
 };
 
-use super::Trouble;
+use super::SessionFailure;
 use crate::base::stream_name::StreamName;
 use crate::base::url::is_loopback;
 use crate::media::MediaUnit;
@@ -40,21 +40,21 @@ const KEYFRAME_REQUESTS: Duration = Duration::from_secs(1);
 /// Main and High besides what every browser decodes: we decode them all.
 const PROFILES: [(&str, u8); 3] = [("42e01f", 102), ("4d001f", 104), ("64001f", 106)];
 
-pub(super) struct Session {
+pub(super) struct ClientSession {
     connection: Arc<dyn PeerConnection>,
     state: watch::Receiver<RTCPeerConnectionState>,
     tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     sdp: String,
 }
 
-struct Events {
+struct ClientPeerEvents {
     gathered: CancellationToken,
     state: watch::Sender<RTCPeerConnectionState>,
     tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
 }
 
 #[async_trait::async_trait]
-impl PeerConnectionEventHandler for Events {
+impl PeerConnectionEventHandler for ClientPeerEvents {
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
             self.gathered.cancel();
@@ -71,12 +71,12 @@ impl PeerConnectionEventHandler for Events {
     }
 }
 
-impl Session {
+impl ClientSession {
     /// Offers to receive video, with every address a server may reach us by.
-    pub(super) async fn offer(server: &Url) -> Result<Self, Trouble> {
+    pub(super) async fn offer(server: &Url) -> Result<Self, SessionFailure> {
         let (state, watcher) = watch::channel(RTCPeerConnectionState::New);
         let (sender, tracks) = mpsc::channel(1);
-        let events = Arc::new(Events {
+        let events = Arc::new(ClientPeerEvents {
             gathered: CancellationToken::new(),
             state,
             tracks: sender,
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    async fn describe(&self, gathered: &CancellationToken) -> Result<String, Trouble> {
+    async fn describe(&self, gathered: &CancellationToken) -> Result<String, SessionFailure> {
         let receive = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Recvonly,
             ..RTCRtpTransceiverInit::default()
@@ -129,7 +129,7 @@ impl Session {
         // Candidates gathered by then have to do.
         let _ = tokio::time::timeout(GATHERING, gathered.cancelled()).await;
         let description = self.connection.local_description().await;
-        let description = description.ok_or(Trouble::Over("there is no offer"))?;
+        let description = description.ok_or(SessionFailure::Over("there is no offer"))?;
         Ok(description.sdp)
     }
 
@@ -138,8 +138,8 @@ impl Session {
     }
 
     /// Takes the answer and shakes hands.
-    pub(super) async fn accept(&mut self, answer: String) -> Result<(), Trouble> {
-        let unusable = |error: Error| Trouble::Answer(error.to_string());
+    pub(super) async fn accept(&mut self, answer: String) -> Result<(), SessionFailure> {
+        let unusable = |error: Error| SessionFailure::Answer(error.to_string());
         let answer = RTCSessionDescription::answer(answer).map_err(unusable)?;
         self.connection
             .set_remote_description(answer)
@@ -151,8 +151,8 @@ impl Session {
         });
         match tokio::time::timeout(HANDSHAKE, connected).await {
             Ok(Ok(state)) if *state == RTCPeerConnectionState::Connected => Ok(()),
-            Ok(_) => Err(Trouble::Over("the handshake failed")),
-            Err(_) => Err(Trouble::Over("no handshake within 15 s")),
+            Ok(_) => Err(SessionFailure::Over("the handshake failed")),
+            Err(_) => Err(SessionFailure::Over("no handshake within 15 s")),
         }
     }
 
@@ -163,12 +163,12 @@ impl Session {
         hub: &StreamHub,
         stream: &StreamName,
         playing: impl FnOnce(),
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SessionFailure> {
         let track = tokio::time::timeout(SILENCE, self.tracks.recv()).await;
         let track = track
             .ok()
             .flatten()
-            .ok_or(Trouble::Over("the server sends no video"))?;
+            .ok_or(SessionFailure::Over("the server sends no video"))?;
         let mut intake = Intake::default();
         // Only now: a stream without a picture is none.
         let mut publisher = None::<Publisher>;
@@ -188,12 +188,12 @@ impl Session {
                             }
                             let publisher = publisher.get_or_insert_with(|| hub.publish(stream));
                             if publisher.push(unit).is_err() {
-                                return Err(Trouble::Over("stream taken over by another publisher"));
+                                return Err(SessionFailure::Over("stream taken over by another publisher"));
                             }
                         }
                     }
                     Some(TrackRemoteEvent::OnEnded) | None => {
-                        return Err(Trouble::Over("the stream has ended"));
+                        return Err(SessionFailure::Over("the stream has ended"));
                     }
                     Some(_) => {}
                 },
@@ -201,12 +201,12 @@ impl Session {
                     use RTCPeerConnectionState as State;
                     let state = *self.state.borrow_and_update();
                     if changed.is_err() || matches!(state, State::Closed | State::Failed) {
-                        return Err(Trouble::Over("the server has closed the session"));
+                        return Err(SessionFailure::Over("the server has closed the session"));
                     }
                 }
                 _ = checks.tick() => {
                     if heard.elapsed() >= SILENCE {
-                        return Err(Trouble::Over("stream silent"));
+                        return Err(SessionFailure::Over("stream silent"));
                     }
                     let due = asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_REQUESTS);
                     if intake.depacketizer.needs_keyframe() && due {
@@ -294,7 +294,7 @@ fn media_engine() -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for SessionFailure {
     fn from(error: Error) -> Self {
         Self::Setup(error.to_string())
     }

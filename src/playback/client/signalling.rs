@@ -37,7 +37,7 @@ pub(super) struct Opened {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum SignallingError {
     #[error("{url} answered {status}: {detail}")]
     Status {
         url: String,
@@ -65,7 +65,7 @@ impl Signalling {
     }
 
     /// Sends an offer to the server, or where it redirects to (307 and 308).
-    pub(super) async fn open(&self, offer: &str) -> Result<Opened, Refusal> {
+    pub(super) async fn open(&self, offer: &str) -> Result<Opened, SignallingError> {
         let mut url = self.url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let request = self
@@ -124,7 +124,7 @@ fn location(response: &Response, base: &Url) -> Option<Url> {
     matches!(url.scheme(), "http" | "https").then_some(url)
 }
 
-async fn body(mut response: Response, url: &Url) -> Result<String, Refusal> {
+async fn body(mut response: Response, url: &Url) -> Result<String, SignallingError> {
     let mut body = Vec::new();
     while let Some(piece) = response
         .chunk()
@@ -139,7 +139,7 @@ async fn body(mut response: Response, url: &Url) -> Result<String, Refusal> {
     String::from_utf8(body).map_err(|_| no_sdp(url, "no text"))
 }
 
-async fn refused(response: Response, url: &Url) -> Refusal {
+async fn refused(response: Response, url: &Url) -> SignallingError {
     let status = response.status();
     let asked = retry_after(response.headers());
     let text = body(response, url).await.unwrap_or_default();
@@ -150,7 +150,7 @@ async fn refused(response: Response, url: &Url) -> Refusal {
         .or(status.canonical_reason())
         .unwrap_or("no reason given");
     let detail: String = printable(detail).chars().take(LONGEST_DETAIL).collect();
-    Refusal::Status {
+    SignallingError::Status {
         url: shown(url),
         status: status.as_u16(),
         detail,
@@ -158,15 +158,15 @@ async fn refused(response: Response, url: &Url) -> Refusal {
     }
 }
 
-fn unreachable(url: &Url, error: &reqwest::Error) -> Refusal {
-    Refusal::Unreachable {
+fn unreachable(url: &Url, error: &reqwest::Error) -> SignallingError {
+    SignallingError::Unreachable {
         url: shown(url),
         reason: reason(error),
     }
 }
 
-fn no_sdp(url: &Url, what: &'static str) -> Refusal {
-    Refusal::NoSdp {
+fn no_sdp(url: &Url, what: &'static str) -> SignallingError {
+    SignallingError::NoSdp {
         url: shown(url),
         what,
     }

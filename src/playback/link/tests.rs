@@ -9,28 +9,28 @@ const DELAY: Duration = Duration::from_millis(20);
 /// 2.65 Mb/s.
 const RATE: f64 = 331_250.0;
 
-struct Wire {
+struct SimulatedLink {
     capacity: f64,
     queued: f64,
     /// When the link hands packets over, and whether a picture ends there.
-    arriving: VecDeque<(Instant, Item)>,
+    arriving: VecDeque<(Instant, TestPacket)>,
     /// Losses by packet index, each with the time the sender learns of it.
     feedback: VecDeque<(Instant, u64)>,
 }
 
 #[derive(Clone, Copy)]
-struct Item {
+struct TestPacket {
     index: u64,
     /// The last packet of a picture.
     last: bool,
 }
 
-impl Wire {
+impl SimulatedLink {
     fn drain(&mut self) {
         self.queued = (self.queued - self.capacity * STEP.as_secs_f64()).max(0.0);
     }
 
-    fn send(&mut self, item: Item, now: Instant) {
+    fn send(&mut self, item: TestPacket, now: Instant) {
         let wait = Duration::from_secs_f64(self.queued / self.capacity);
         if self.queued + PACKET > 0.2 * self.capacity {
             // Missed when the next arrives, told a one-way delay later.
@@ -44,7 +44,7 @@ impl Wire {
 }
 
 #[derive(Default)]
-struct Seen {
+struct LinkTrace {
     /// Bytes sent in each second.
     sent: Vec<f64>,
     /// When pictures were whole, in seconds.
@@ -52,7 +52,7 @@ struct Seen {
     tiers: Vec<(f64, Tier)>,
 }
 
-impl Seen {
+impl LinkTrace {
     fn gap(&self, from: f64) -> f64 {
         let late: Vec<_> = self.pictures.iter().filter(|at| **at > from).collect();
         let gaps = late.windows(2).map(|pair| pair[1] - pair[0]);
@@ -87,19 +87,19 @@ fn picture(tier: Tier, nth: u64) -> (bool, u64) {
 }
 
 /// A viewer's life of so many seconds at links of (second, share of the rate).
-fn watch(seconds: u64, links: &[(u64, f64)]) -> Seen {
+fn watch(seconds: u64, links: &[(u64, f64)]) -> LinkTrace {
     let start = Instant::now();
     let mut link = Link::new(start);
     link.start(RATE);
-    let mut wire = Wire {
+    let mut wire = SimulatedLink {
         capacity: links[0].1 * RATE,
         queued: 0.0,
         arriving: VecDeque::new(),
         feedback: VecDeque::new(),
     };
-    let mut seen = Seen::default();
+    let mut seen = LinkTrace::default();
     let (mut tier, mut next, mut produced) = (Tier::Full, 0u64, [0u64; 2]);
-    let mut queue: VecDeque<Item> = VecDeque::new();
+    let mut queue: VecDeque<TestPacket> = VecDeque::new();
     let (mut allowance, mut repairs) = (0.0, 0.0f64);
     let (mut behind, mut reported) = (None, start);
     let mut missing: std::collections::BTreeSet<u64> = Default::default();
@@ -129,7 +129,7 @@ fn watch(seconds: u64, links: &[(u64, f64)]) -> Seen {
                 let first = queue.back().map_or(next, |item| item.index + 1);
                 for nth in 0..packets {
                     let last = nth + 1 == packets;
-                    queue.push_back(Item {
+                    queue.push_back(TestPacket {
                         index: first + nth,
                         last,
                     });
@@ -157,7 +157,7 @@ fn watch(seconds: u64, links: &[(u64, f64)]) -> Seen {
                 allowance -= PACKET;
                 sent += PACKET;
                 wire.send(
-                    Item {
+                    TestPacket {
                         index,
                         last: ends.contains_key(&index),
                     },
@@ -178,7 +178,7 @@ fn watch(seconds: u64, links: &[(u64, f64)]) -> Seen {
                     begun = if item.last { next } else { begun };
                     item
                 }
-                None if link.is_probing() && tier == Tier::Small => Item {
+                None if link.is_probing() && tier == Tier::Small => TestPacket {
                     index: u64::MAX,
                     last: false,
                 },
@@ -221,7 +221,7 @@ fn watch(seconds: u64, links: &[(u64, f64)]) -> Seen {
         if now - reported >= Duration::from_millis(1000) {
             reported = now;
             let queue = Duration::from_secs_f64(wire.queued / wire.capacity);
-            let report = Report {
+            let report = ReportBlock {
                 lost: 0.0,
                 round_trip: Some(queue + 2 * DELAY),
             };

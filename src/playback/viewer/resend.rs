@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Sent, Shelf, Viewer};
+use super::{SendRound, Shelf, Viewer};
 use crate::playback::packet_cache::PacketCache;
 use crate::transport::gso_batch::GsoBatch;
 
@@ -57,7 +57,12 @@ impl Viewer {
 
     /// Fills up to the pace with packets sent before, which say as much about
     /// the link as new ones and are nothing to the receiver.
-    pub(super) fn pad(&mut self, history: &PacketCache, batch: &mut GsoBatch<'_>, sent: &mut Sent) {
+    pub(super) fn pad(
+        &mut self,
+        history: &PacketCache,
+        batch: &mut GsoBatch<'_>,
+        sent: &mut SendRound,
+    ) {
         let Some(newest) = self.video.next.checked_sub(1) else {
             return;
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::transport::srtp::{Header, LONGEST_HEADER, RTP_HEADER};
+use crate::transport::srtp::{LONGEST_HEADER, RTP_HEADER, RtpHeader};
 
 /// Counters of one track as sent, for its sender reports (RFC 3550, section
 /// 6.4.1).
@@ -69,16 +69,16 @@ impl RtpStream {
         }
     }
 
-    pub(super) fn header(&self, index: u64, marker: bool, time: u32) -> Header {
+    pub(super) fn header(&self, index: u64, marker: bool, time: u32) -> RtpHeader {
         let [.., s0, s1] = index.to_be_bytes();
         let [t0, t1, t2, t3] = time.wrapping_add(self.stats.time_offset).to_be_bytes();
         let [a, b, c, d] = self.ssrc.to_be_bytes();
         let kind = u8::from(marker) << 7 | self.payload_type;
         let fixed = [0x80, kind, s0, s1, t0, t1, t2, t3, a, b, c, d];
         match self.numbered {
-            None => Header::plain(fixed),
+            None => RtpHeader::plain(fixed),
             // A one-byte header of two bytes (RFC 8285, section 4.2).
-            Some(id) => Header::extended(fixed, [0xbe, 0xde, 0, 1, id << 4 | 1, s0, s1, 0]),
+            Some(id) => RtpHeader::extended(fixed, [0xbe, 0xde, 0, 1, id << 4 | 1, s0, s1, 0]),
         }
     }
 

@@ -86,7 +86,7 @@ impl Rig {
         self.history.push(packets.collect(), false, time, self.now);
     }
 
-    fn pump(&mut self) -> Sent {
+    fn pump(&mut self) -> SendRound {
         let mut batch = GsoBatch::new(&self.port);
         let sent = self.viewer.pump(shelf(&self.history), &mut batch, self.now);
         self.receive();
@@ -198,7 +198,7 @@ async fn a_viewer_whose_next_picture_is_gone_goes_on_at_a_keyframe() {
 }
 
 #[derive(Debug, Clone)]
-enum Event {
+enum ViewerStep {
     Push(bool, usize),
     Pump,
     Replay,
@@ -206,13 +206,13 @@ enum Event {
     Wait(u64),
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = ViewerStep> {
     prop_oneof![
-        6 => (proptest::bool::weighted(0.1), 1..6usize).prop_map(|(k, n)| Event::Push(k, n)),
-        6 => Just(Event::Pump),
-        1 => Just(Event::Replay),
-        2 => (0..400u16).prop_map(Event::Missing),
-        1 => (0..5000u64).prop_map(Event::Wait),
+        6 => (proptest::bool::weighted(0.1), 1..6usize).prop_map(|(k, n)| ViewerStep::Push(k, n)),
+        6 => Just(ViewerStep::Pump),
+        1 => Just(ViewerStep::Replay),
+        2 => (0..400u16).prop_map(ViewerStep::Missing),
+        1 => (0..5000u64).prop_map(ViewerStep::Wait),
     ]
 }
 
@@ -232,16 +232,16 @@ proptest! {
         rig.start();
         for event in events {
             match event {
-                Event::Push(keyframe, packets) => rig.push(keyframe, packets),
-                Event::Pump => drop(rig.pump()),
-                Event::Replay => drop(rig.viewer.replay(shelf(&rig.history), rig.now)),
-                Event::Missing(back) => {
+                ViewerStep::Push(keyframe, packets) => rig.push(keyframe, packets),
+                ViewerStep::Pump => drop(rig.pump()),
+                ViewerStep::Replay => drop(rig.viewer.replay(shelf(&rig.history), rig.now)),
+                ViewerStep::Missing(back) => {
                     let mut batch = GsoBatch::new(&rig.port);
                     let missing = [5000 + back];
                     rig.viewer.retransmit(&missing, shelf(&rig.history), &mut batch, rig.now);
                     rig.receive();
                 }
-                Event::Wait(ms) => rig.now += Duration::from_millis(ms),
+                ViewerStep::Wait(ms) => rig.now += Duration::from_millis(ms),
             }
         }
     }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::record::store::sql;
 
 /// The wall's clock, and one that is never set.
-pub(super) type Clock = Box<dyn Fn() -> (Timestamp, Duration) + Send>;
+pub(super) type StoreClock = Box<dyn Fn() -> (Timestamp, Duration) + Send>;
 
 /// So far two clocks may drift apart and agree still.
 const DRIFT: SignedDuration = SignedDuration::from_secs(60);
@@ -41,14 +41,14 @@ pub fn clock_fault(newest: Timestamp, now: Timestamp) -> Option<String> {
     })
 }
 
-pub(super) fn system_clock() -> Clock {
+pub(super) fn system_clock() -> StoreClock {
     let start = Instant::now();
     Box::new(move || (Timestamp::now(), start.elapsed()))
 }
 
 /// Watches the clock.
 pub(super) struct Trust {
-    clock: Clock,
+    clock: StoreClock,
     /// When both agreed first.
     since: (Timestamp, Duration),
     /// The newest stamp of the record at that time.
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Trust {
 
 /// Age limit: nothing is too old while the clock is not trusted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Age {
+pub(super) struct RetentionCutoff {
     pub(super) now: Timestamp,
     /// Nanoseconds since the Unix epoch; a stamp before it is too old.
     pub(super) since: i64,
@@ -74,7 +74,7 @@ pub(super) struct Age {
 }
 
 impl Trust {
-    pub(super) fn new(clock: Clock, newest: i64) -> Self {
+    pub(super) fn new(clock: StoreClock, newest: i64) -> Self {
         let since = clock();
         Self {
             clock,
@@ -96,7 +96,7 @@ impl Trust {
     }
 
     /// Age limit as of now, for records kept that long.
-    pub(super) fn age(&mut self, keep: Duration) -> Age {
+    pub(super) fn age(&mut self, keep: Duration) -> RetentionCutoff {
         let (now, agreed) = self.look();
         let settled = agreed >= self.needed(now).min(keep);
         if settled {
@@ -108,7 +108,7 @@ impl Trust {
         } else {
             i64::MIN
         };
-        Age {
+        RetentionCutoff {
             now,
             since,
             settled,
@@ -152,7 +152,7 @@ impl Trust {
     }
 }
 
-impl Age {
+impl RetentionCutoff {
     pub(super) fn is_settled(&self) -> bool {
         self.settled
     }

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Write, WriteError, Writer};
+use super::{StoreWriter, Write, WriteError};
 
 /// Position of a named reader: it has dealt with all up to `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl CursorAdvance {
 impl Write for CursorAdvance {
     type Out = ();
 
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut advance = writer.db.prepare_cached(
             "INSERT INTO cursors (name, seq, place) VALUES (?1, ?2, ?3)
              ON CONFLICT (name) DO UPDATE SET seq = ?2, place = ?3",
@@ -46,7 +46,7 @@ pub struct CursorRemoval {
 impl Write for CursorRemoval {
     type Out = ();
 
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut forget = writer
             .db
             .prepare_cached("DELETE FROM cursors WHERE name = ?1")?;

@@ -4,20 +4,20 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::{Announcement, Refusal, Verdict, Write, WriteError, Writer};
-use crate::domain::incident::{Change, Decision, KnownSuppression, News, Status};
-use crate::record::store::incident_cache::Known;
+use super::{Announcement, StatusChange, StoreWriter, Write, WriteError, WriteRefusal};
+use crate::domain::incident::{Change, ChangeReason, Decision, KnownSuppression, Status};
+use crate::record::store::incident_cache::CachedIncident;
 use crate::record::store::sql;
 
 /// Every finding that opens an incident is compared with each of them.
 const MOST_LESSONS: usize = 1000;
 
-impl Write for Verdict {
+impl Write for StatusChange {
     type Out = Change;
 
-    fn apply(&self, writer: &mut Writer) -> Result<Change, WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
-            return Err(Refusal::NoIncident(self.incident).into());
+            return Err(WriteRefusal::NoIncident(self.incident).into());
         };
         if known.state.incident.status == self.status {
             return Err(writer.already(&known)?.into());
@@ -27,11 +27,11 @@ impl Write for Verdict {
             .is_some_and(|version| version != known.state.version)
         {
             let version = known.state.version;
-            return Err(Refusal::Stale { version }.into());
+            return Err(WriteRefusal::Stale { version }.into());
         }
         let learn = self.false_positive && self.status == Status::Closed;
         if learn && writer.suppressions.len() >= MOST_LESSONS {
-            return Err(Refusal::TooManyLessons(MOST_LESSONS).into());
+            return Err(WriteRefusal::TooManyLessons(MOST_LESSONS).into());
         }
         let decision = Decision {
             status: self.status,
@@ -56,7 +56,7 @@ impl Write for Verdict {
         known.update(&writer.db, revision)?;
         let change = Change {
             revision,
-            change: News::Status,
+            change: ChangeReason::Status,
             loud: true,
             finding: None,
             version: known.state.version,
@@ -80,30 +80,30 @@ pub struct SuppressionRemoval(pub Uuid);
 impl Write for SuppressionRemoval {
     type Out = ();
 
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut all = writer.suppressions.iter();
         let Some(found) = all.find(|known| known.id == self.0) else {
-            return Err(Refusal::NoLesson(self.0).into());
+            return Err(WriteRefusal::NoLesson(self.0).into());
         };
         let seq = found.key;
         Ok(writer.remove_lesson(seq)?)
     }
 }
 
-impl Writer {
-    fn already(&self, known: &Known) -> rusqlite::Result<Refusal> {
+impl StoreWriter {
+    fn already(&self, known: &CachedIncident) -> rusqlite::Result<WriteRefusal> {
         let mut last = self.db.prepare_cached(
             "SELECT decided_by, at, why FROM decisions WHERE incident = ?1 ORDER BY seq DESC LIMIT 1",
         )?;
         let last = last.query_row([known.seq], |row| {
-            Ok(Refusal::Already {
+            Ok(WriteRefusal::Already {
                 status: known.state.incident.status,
                 by: row.get(0)?,
                 at: sql::timestamp(row.get(1)?),
                 why: row.get(2)?,
             })
         });
-        Ok(last.optional()?.unwrap_or_else(|| Refusal::Already {
+        Ok(last.optional()?.unwrap_or_else(|| WriteRefusal::Already {
             status: known.state.incident.status,
             by: Decision::WATCHTOWER.to_owned(),
             at: known.state.incident.first_seen,
@@ -111,7 +111,7 @@ impl Writer {
         }))
     }
 
-    fn learn(&mut self, known: &Known, decision: &Decision) -> rusqlite::Result<i64> {
+    fn learn(&mut self, known: &CachedIncident, decision: &Decision) -> rusqlite::Result<i64> {
         let incident = &known.state.incident;
         self.db
             .prepare_cached(

@@ -26,11 +26,11 @@ const STEPS: i32 = 10_000;
 /// Cheap to clone. Every method blocks: call it off the async workers.
 #[derive(Debug, Clone)]
 pub struct Readers {
-    inner: Arc<Inner>,
+    inner: Arc<ReaderPool>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ReaderPool {
     file: PathBuf,
     pictures: PathBuf,
     max_bytes: u64,
@@ -39,7 +39,7 @@ struct Inner {
 
 impl Readers {
     pub(super) fn new(file: PathBuf, pictures: PathBuf, max_bytes: u64) -> Self {
-        let inner = Inner {
+        let inner = ReaderPool {
             file,
             pictures,
             max_bytes,

@@ -15,14 +15,14 @@ const CACHED: usize = 1024;
 
 /// Incident, with what the writer needs beside it.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(super) struct CachedIncident {
     pub(super) seq: i64,
     pub(super) state: TrackedIncident,
     pub(super) has_still: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Cache(HashMap<i64, Known>);
+pub(super) struct Cache(HashMap<i64, CachedIncident>);
 
 impl Cache {
     pub(super) fn clear(&mut self) {
@@ -33,7 +33,7 @@ impl Cache {
         self.0.remove(&seq);
     }
 
-    pub(super) fn put(&mut self, known: Known) {
+    pub(super) fn put(&mut self, known: CachedIncident) {
         if self.0.len() >= CACHED {
             // Simple, and rare enough: what is in use is read again.
             self.0.clear();
@@ -41,7 +41,7 @@ impl Cache {
         self.0.insert(known.seq, known);
     }
 
-    fn get(&mut self, db: &Connection, seq: i64) -> rusqlite::Result<Option<&Known>> {
+    fn get(&mut self, db: &Connection, seq: i64) -> rusqlite::Result<Option<&CachedIncident>> {
         if !self.0.contains_key(&seq) {
             let Some(known) = load(db, seq)? else {
                 return Ok(None);
@@ -51,7 +51,11 @@ impl Cache {
         Ok(self.0.get(&seq))
     }
 
-    pub(super) fn by_id(&mut self, db: &Connection, id: Uuid) -> rusqlite::Result<Option<Known>> {
+    pub(super) fn by_id(
+        &mut self,
+        db: &Connection,
+        id: Uuid,
+    ) -> rusqlite::Result<Option<CachedIncident>> {
         let mut find = db.prepare_cached("SELECT seq FROM incidents WHERE id = ?1")?;
         let seq = find
             .query_row([id.as_bytes()], |row| row.get(0))
@@ -67,7 +71,7 @@ impl Cache {
         &mut self,
         db: &Connection,
         subject: &Fingerprint,
-    ) -> rusqlite::Result<Option<Known>> {
+    ) -> rusqlite::Result<Option<CachedIncident>> {
         let mut search = IncidentSearch::new(subject);
         while let Some(keys) = search.next_keys() {
             let mut find = db.prepare_cached(
@@ -93,7 +97,7 @@ impl Cache {
     }
 }
 
-fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<Known>> {
+fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<CachedIncident>> {
     let sql = format!(
         "SELECT {INCIDENT}, json, proof, version, lesson, reopens, told,
            EXISTS (SELECT 1 FROM stills WHERE stills.incident = seq)
@@ -103,7 +107,7 @@ fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<Known>> {
     let at = INCIDENT_COLUMNS;
     let known = load.query_row([seq], |row| {
         let proof: Option<String> = row.get(at + 1)?;
-        Ok(Known {
+        Ok(CachedIncident {
             seq,
             state: TrackedIncident {
                 incident: sql::incident(row)?,
@@ -120,7 +124,7 @@ fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<Known>> {
     known.optional()
 }
 
-impl Known {
+impl CachedIncident {
     /// Inserts an incident that was opened; `revision` is the last one so far.
     pub(super) fn insert(
         state: TrackedIncident,

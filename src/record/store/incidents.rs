@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::notes;
 use super::transcripts::{COST, cost};
-use super::{IncidentDetail, IncidentQuery, KeptStill, Page, Place, Readers, Sort, StoreError};
+use super::{
+    IncidentCursor, IncidentDetail, IncidentQuery, KeptStill, Page, Readers, Sort, StoreError,
+};
 use crate::domain::finding::Category;
 use crate::domain::incident::{Decision, Fingerprint, Incident, Suppression};
 use crate::record::store::findings::clamp;
@@ -14,7 +16,10 @@ use crate::record::store::sql;
 use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
 
 impl Readers {
-    pub fn incidents(&self, query: &IncidentQuery) -> Result<Page<Incident, Place>, StoreError> {
+    pub fn incidents(
+        &self,
+        query: &IncidentQuery,
+    ) -> Result<Page<Incident, IncidentCursor>, StoreError> {
         self.with(|db| incidents(db, query))
     }
 
@@ -59,7 +64,10 @@ impl Readers {
     }
 }
 
-fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<Incident, Place>> {
+fn incidents(
+    db: &Connection,
+    query: &IncidentQuery,
+) -> rusqlite::Result<Page<Incident, IncidentCursor>> {
     let key = match query.sort {
         Sort::LastSeen | Sort::Severity => "last_seen",
         Sort::FirstSeen => "first_seen",
@@ -138,7 +146,7 @@ fn incidents(db: &Connection, query: &IncidentQuery) -> rusqlite::Result<Page<In
     let mut list = db.prepare_cached(&sql)?;
     let found = list.query_map(params_from_iter(values), |row| {
         let incident = sql::incident(row)?;
-        let place = Place {
+        let place = IncidentCursor {
             severity: sql::badness(incident.severity),
             key: row.get(INCIDENT_COLUMNS)?,
             seq: row.get(INCIDENT_COLUMNS + 1)?,

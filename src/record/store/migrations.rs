@@ -272,7 +272,7 @@ ALTER TABLE incidents ADD COLUMN micro_usd INTEGER NOT NULL DEFAULT 0;
 const MOMENTS_BY_TIME: &str = "CREATE INDEX moments_by_time ON moments (seen_at);";
 
 /// Schema version found in a file.
-pub(super) enum Age {
+pub(super) enum SchemaVersion {
     Empty,
     /// Schema of this version or an older one.
     Known(i32),
@@ -280,15 +280,15 @@ pub(super) enum Age {
     Foreign,
 }
 
-pub(super) fn age(db: &Connection) -> rusqlite::Result<Age> {
+pub(super) fn age(db: &Connection) -> rusqlite::Result<SchemaVersion> {
     let version: i32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(match (application, version) {
-        (0, 0) if tables == 0 => Age::Empty,
-        (APPLICATION, version) if version > NEWEST => Age::Newer(version),
-        (APPLICATION, version) if version >= 0 => Age::Known(version),
-        _ => Age::Foreign,
+        (0, 0) if tables == 0 => SchemaVersion::Empty,
+        (APPLICATION, version) if version > NEWEST => SchemaVersion::Newer(version),
+        (APPLICATION, version) if version >= 0 => SchemaVersion::Known(version),
+        _ => SchemaVersion::Foreign,
     })
 }
 
@@ -327,9 +327,9 @@ mod tests {
         db.pragma_update(None, "application_id", APPLICATION)
             .unwrap();
         db.pragma_update(None, "user_version", before).unwrap();
-        assert!(matches!(age(&db), Ok(Age::Known(version)) if version == before));
+        assert!(matches!(age(&db), Ok(SchemaVersion::Known(version)) if version == before));
         migrate(&mut db, before).unwrap();
-        assert!(matches!(age(&db), Ok(Age::Known(NEWEST))));
+        assert!(matches!(age(&db), Ok(SchemaVersion::Known(NEWEST))));
         let found = "SELECT count(*) FROM moments INDEXED BY moments_by_time WHERE seen_at >= 0";
         let found: i64 = db.query_row(found, [], |row| row.get(0)).unwrap();
         assert_eq!(found, 1);

@@ -4,7 +4,7 @@
 //!
 //! This room alone knows SQLite. It owns what is written and when it is
 //! durable, not who hears of it: that is [`crate::record`], which owns
-//! the one thread that calls [`Writer`]. [`Readers`] may be asked by anyone
+//! the one thread that calls [`StoreWriter`]. [`Readers`] may be asked by anyone
 //! off the async workers; readers never wait for the writer. Each kind of write
 //! is a struct whose [`Write`] stands beside the SQL that it performs.
 
@@ -52,14 +52,14 @@ pub use cursors::{CursorAdvance, CursorRemoval};
 pub use decisions::SuppressionRemoval;
 pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
 pub use notes::{Annotation, Done};
-pub use open::{OpenError, open};
-pub use outbox::{Buried, DeadLetter, DeadLetterRemoval, Entry};
+pub use open::{StoreOpenError, open};
+pub use outbox::{Buried, DeadLetter, DeadLetterRemoval, OutboxEntry};
 pub use panel::PanelExchange;
 pub use retention::Swept;
 pub use screen::{Hit, TextQuery};
 pub use spend::SpendBatch;
 pub use write::{Announcement, PendingWrite, Write, WriteError, queue};
-pub use writer::Writer;
+pub use writer::StoreWriter;
 
 /// The store could not do it; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,7 @@ impl From<Finding> for Publication {
 
 /// A person's decision about an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct StatusChange {
     pub incident: Uuid,
     pub status: Status,
     pub by: String,
@@ -125,7 +125,7 @@ pub struct Recorded {
 
 /// Why something was not written, though the store could.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum WriteRefusal {
     #[error("incident {0} not found")]
     NoIncident(Uuid),
     #[error("suppression {0} not found")]
@@ -196,13 +196,13 @@ pub struct IncidentQuery {
     /// First seen before.
     pub until: Option<Timestamp>,
     /// `next` of the page before, of the same sort.
-    pub after: Option<Place>,
+    pub after: Option<IncidentCursor>,
     pub limit: usize,
 }
 
 /// A place in a sorted list of incidents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct IncidentCursor {
     pub severity: i64,
     pub key: i64,
     pub seq: i64,

@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::Serialize;
 
-use super::age::Age;
+use super::age::RetentionCutoff;
 use super::retention::first_after;
-use super::{Page, Readers, StoreError, Write, WriteError, Writer};
+use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::base::stream_name::StreamName;
 use crate::record::store::sql;
 use crate::screen::redact::RedactedJpeg;
@@ -65,7 +65,7 @@ impl Write for Snapshot {
     type Out = ();
 
     /// A picture that can't be kept is no more than a gap.
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         if !writer.settings.keep_stills {
             return Ok(());
         }
@@ -85,10 +85,14 @@ impl Write for Snapshot {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Removes one step of what is too old, or the oldest whatever its time;
     /// how many went.
-    pub(super) fn forget_moments(&mut self, age: &Age, any: bool) -> rusqlite::Result<u64> {
+    pub(super) fn forget_moments(
+        &mut self,
+        age: &RetentionCutoff,
+        any: bool,
+    ) -> rusqlite::Result<u64> {
         let oldest: Vec<(i64, i64, String)> = self
             .db
             .prepare_cached("SELECT seq, seen_at, sha256 FROM moments ORDER BY seq LIMIT ?1")?

@@ -6,9 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Announcement, Readers, Refusal, StoreError, Write, WriteError, Writer};
+use super::{Announcement, Readers, StoreError, StoreWriter, Write, WriteError, WriteRefusal};
 use crate::domain::finding::Severity;
-use crate::domain::incident::{Change, News, Note, Status};
+use crate::domain::incident::{Change, ChangeReason, Note, Status};
 use crate::record::store::sql;
 
 /// The newest of an incident that are shown.
@@ -25,9 +25,9 @@ impl Write for Annotation {
     type Out = Change;
 
     /// Nobody's decision is overlooked for it, so the version stays.
-    fn apply(&self, writer: &mut Writer) -> Result<Change, WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(known) = writer.cache.by_id(&writer.db, self.incident)? else {
-            return Err(Refusal::NoIncident(self.incident).into());
+            return Err(WriteRefusal::NoIncident(self.incident).into());
         };
         let note = &self.note;
         writer
@@ -40,8 +40,8 @@ impl Write for Annotation {
         known.update(&writer.db, revision)?;
         let change = Change {
             revision,
-            change: News::Note,
-            loud: News::Note.is_loud(),
+            change: ChangeReason::Note,
+            loud: ChangeReason::Note.is_loud(),
             finding: None,
             version: known.state.version,
             incident: known.state.incident.clone(),

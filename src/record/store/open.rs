@@ -8,11 +8,11 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::evidence::EvidenceFolder;
-use super::writer::Writer;
+use super::writer::StoreWriter;
 use crate::record::settings::StoreSettings;
 use crate::record::store::findings::Readers;
 use crate::record::store::migrations;
-use crate::record::store::migrations::Age;
+use crate::record::store::migrations::SchemaVersion;
 
 pub(super) const DATABASE: &str = "watchtower.db";
 /// Folder of the stills.
@@ -42,7 +42,7 @@ pub(super) fn log_bytes(max_bytes: u64) -> u64 {
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum StoreOpenError {
     #[error("failed to open {file}: {source}; expected a folder this user may write to ({flag})")]
     Folder {
         file: String,
@@ -79,10 +79,13 @@ pub enum OpenError {
 
 /// Opens the store in `data`, creating what is missing. At most one process
 /// has it open.
-pub fn open(data: &Path, settings: &StoreSettings) -> Result<(Writer, Readers), OpenError> {
+pub fn open(
+    data: &Path,
+    settings: &StoreSettings,
+) -> Result<(StoreWriter, Readers), StoreOpenError> {
     let folder_error = |path: &Path| {
         let file = path.display().to_string();
-        move |source| OpenError::Folder {
+        move |source| StoreOpenError::Folder {
             file,
             source,
             flag: "--data",
@@ -96,16 +99,16 @@ pub fn open(data: &Path, settings: &StoreSettings) -> Result<(Writer, Readers), 
         .map_err(|error| explain(&error, &name))??;
     let pictures = data.join(EVIDENCE);
     let evidence = EvidenceFolder::open(&pictures).map_err(folder_error(&pictures))?;
-    let writer = Writer::new(db, &file, evidence, settings.clone(), lock)
+    let writer = StoreWriter::new(db, &file, evidence, settings.clone(), lock)
         .map_err(|error| explain(&error, &name))?;
     let readers = Readers::new(file, pictures, settings.max_bytes);
     Ok((writer, readers))
 }
 
 /// Held until the process ends, however it ends.
-fn lock(data: &Path) -> Result<File, OpenError> {
+fn lock(data: &Path) -> Result<File, StoreOpenError> {
     let path = data.join("lock");
-    let error = |source| OpenError::Folder {
+    let error = |source| StoreOpenError::Folder {
         file: path.display().to_string(),
         source,
         flag: "--data",
@@ -115,33 +118,33 @@ fn lock(data: &Path) -> Result<File, OpenError> {
     let file = file.map_err(error)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+        Err(TryLockError::WouldBlock) => Err(StoreOpenError::InUse {
             folder: data.display().to_string(),
         }),
         Err(TryLockError::Error(source)) => Err(error(source)),
     }
 }
 
-fn database(file: &Path, log_pages: u64) -> rusqlite::Result<Result<Connection, OpenError>> {
+fn database(file: &Path, log_pages: u64) -> rusqlite::Result<Result<Connection, StoreOpenError>> {
     let name = || file.display().to_string();
     let mut db = Connection::open(file)?;
     db.busy_timeout(PATIENCE)?;
     // Only has an effect on an empty file: what retention frees is given back.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let from = match migrations::age(&db)? {
-        Age::Empty => 0,
-        Age::Known(version) => version,
-        Age::Newer(found) => {
-            return Ok(Err(OpenError::Newer {
+        SchemaVersion::Empty => 0,
+        SchemaVersion::Known(version) => version,
+        SchemaVersion::Newer(found) => {
+            return Ok(Err(StoreOpenError::Newer {
                 file: name(),
                 found,
                 known: migrations::NEWEST,
             }));
         }
-        Age::Foreign => return Ok(Err(OpenError::Foreign { file: name() })),
+        SchemaVersion::Foreign => return Ok(Err(StoreOpenError::Foreign { file: name() })),
     };
     if let Some(reason) = damage(&db, file)? {
-        return Ok(Err(OpenError::Damaged {
+        return Ok(Err(StoreOpenError::Damaged {
             file: name(),
             reason,
         }));
@@ -171,14 +174,16 @@ fn damage(db: &Connection, file: &Path) -> rusqlite::Result<Option<String>> {
     Ok((found != "ok").then_some(first))
 }
 
-fn explain(error: &rusqlite::Error, file: &str) -> OpenError {
+fn explain(error: &rusqlite::Error, file: &str) -> StoreOpenError {
     let (file, reason) = (file.to_owned(), error.to_string());
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { file },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            OpenError::Damaged { file, reason }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreOpenError::Locked { file }
         }
-        Some(ErrorCode::DiskFull) => OpenError::Full { file, reason },
-        _ => OpenError::Database { file, reason },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreOpenError::Damaged { file, reason }
+        }
+        Some(ErrorCode::DiskFull) => StoreOpenError::Full { file, reason },
+        _ => StoreOpenError::Database { file, reason },
     }
 }

@@ -11,11 +11,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::age::Age;
+use super::age::RetentionCutoff;
 use super::retention::first_after;
-use super::{Page, Readers, StoreError, Write, WriteError, Writer};
+use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Decision, Incident, News};
+use crate::domain::incident::{Change, ChangeReason, Decision, Incident};
 use crate::record::store::findings::clamp;
 use crate::record::store::sql;
 
@@ -26,13 +26,13 @@ pub(super) const STEP: i64 = 500;
 
 /// Change of an incident.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct OutboxEntry {
     /// Its place in the order; never used twice.
     pub seq: u64,
     /// Stays the same however often it is delivered.
     pub id: Uuid,
     pub at: Timestamp,
-    pub news: News,
+    pub news: ChangeReason,
     pub version: u64,
     /// As it was then.
     pub incident: Incident,
@@ -45,7 +45,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     pub sink: String,
-    /// Id of the [`Entry`].
+    /// Id of the [`OutboxEntry`].
     pub event: Uuid,
     /// Reason given by the other side.
     pub why: String,
@@ -68,7 +68,7 @@ impl Write for DeadLetter {
     type Out = ();
 
     /// Stores a dead letter; one that is there already is replaced.
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut bury = writer.db.prepare_cached(
             "INSERT OR REPLACE INTO dead_letters (sink, event, at, why, body)
              VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -99,7 +99,7 @@ pub struct DeadLetterRemoval {
 impl Write for DeadLetterRemoval {
     type Out = ();
 
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut unbury = writer
             .db
             .prepare_cached("DELETE FROM dead_letters WHERE sink = ?1 AND event = ?2")?;
@@ -108,7 +108,7 @@ impl Write for DeadLetterRemoval {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// `finding` is its place among the findings.
     pub(super) fn post(
         &self,
@@ -133,7 +133,7 @@ impl Writer {
     }
 
     /// Removes a batch of entries before that time; returns their number.
-    pub(super) fn clear_outbox(&self, age: Age) -> rusqlite::Result<u64> {
+    pub(super) fn clear_outbox(&self, age: RetentionCutoff) -> rusqlite::Result<u64> {
         let oldest: Vec<(i64, i64)> = self
             .db
             .prepare_cached("SELECT seq, at FROM outbox ORDER BY seq LIMIT ?1")?
@@ -158,7 +158,7 @@ impl Writer {
     }
 
     /// There are few: one in the future goes with what came after it.
-    pub(super) fn forget_dead(&self, age: &Age) -> rusqlite::Result<()> {
+    pub(super) fn forget_dead(&self, age: &RetentionCutoff) -> rusqlite::Result<()> {
         let mut old = self.db.prepare_cached(
             "DELETE FROM dead_letters WHERE at < ?1 OR (at > ?2 AND seq <
              (SELECT max(seq) FROM dead_letters WHERE at < ?1))",
@@ -170,7 +170,7 @@ impl Writer {
 
 impl Readers {
     /// Entries after that place, oldest first.
-    pub fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    pub fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         self.with(|db| {
             let mut after = db.prepare_cached(
                 "SELECT outbox.seq, outbox.id, at, news, version, outbox.incident, findings.json,
@@ -214,7 +214,7 @@ impl Readers {
     }
 
     /// Entry of a sink's dead letter, if both are kept.
-    pub fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<Entry>, StoreError> {
+    pub fn dead_letter(&self, sink: &str, event: Uuid) -> Result<Option<OutboxEntry>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached(
                 "SELECT outbox.seq, outbox.id, outbox.at, news, version, outbox.incident,
@@ -238,12 +238,12 @@ impl Readers {
     }
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+fn entry(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let optional = |column| -> rusqlite::Result<Option<String>> { row.get(column) };
     // Written by this program alone; what can't be read is as if removed.
     let finding = optional(6)?.and_then(|json| serde_json::from_str(&json).ok());
     let decision = optional(7)?.and_then(|json| serde_json::from_str(&json).ok());
-    Ok(Entry {
+    Ok(OutboxEntry {
         seq: row.get::<_, i64>(0)? as u64,
         id: sql::id(row, 1)?,
         at: sql::timestamp(row.get(2)?),

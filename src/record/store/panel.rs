@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::{Announcement, Refusal, Write, WriteError, Writer};
-use crate::domain::incident::{Change, Exchange, News};
+use super::{Announcement, StoreWriter, Write, WriteError, WriteRefusal};
+use crate::domain::incident::{Change, ChangeReason, Exchange};
 
 /// Opinions and verdict of the panel, for an incident and the logs of those
 /// who gave them.
@@ -19,9 +19,9 @@ impl Write for PanelExchange {
     /// Opinions are added to those that are there, in the place of one that
     /// had failed, and the verdict replaces the last one. Nobody's decision is
     /// overlooked for it, so the version stays.
-    fn apply(&self, writer: &mut Writer) -> Result<Change, WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
-            return Err(Refusal::NoIncident(self.incident).into());
+            return Err(WriteRefusal::NoIncident(self.incident).into());
         };
         let new = &self.exchange.opinions;
         let opinions = &mut known.state.incident.opinions;
@@ -30,9 +30,9 @@ impl Write for PanelExchange {
         let news = match &self.exchange.verdict {
             Some(verdict) => {
                 known.state.incident.verdict = Some(verdict.clone());
-                News::Verdict
+                ChangeReason::Verdict
             }
-            None => News::Opinions,
+            None => ChangeReason::Opinions,
         };
         let revision = writer.next_revision();
         known.update(&writer.db, revision)?;

@@ -6,17 +6,17 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::{Announcement, Publication, Recorded, Write, WriteError, Writer};
+use super::{Announcement, Publication, Recorded, StoreWriter, Write, WriteError};
 use crate::domain::finding::Finding;
 use crate::domain::incident::{Change, Decision, FindingEffect, Fingerprint, JoinRules};
-use crate::record::store::incident_cache::Known;
+use crate::record::store::incident_cache::CachedIncident;
 use crate::record::store::sql;
 use crate::screen::redact::RedactedJpeg;
 
 impl Write for Publication {
     type Out = Recorded;
 
-    fn apply(&self, writer: &mut Writer) -> Result<Recorded, WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<Recorded, WriteError> {
         Ok(writer.record(self)?)
     }
 
@@ -31,7 +31,7 @@ impl Write for Publication {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     fn record(&mut self, publication: &Publication) -> rusqlite::Result<Recorded> {
         let (finding, still) = (&publication.finding, publication.still.as_ref());
         if let Some(recorded) = self.recorded(finding.id)? {
@@ -90,7 +90,7 @@ impl Writer {
     }
 
     /// Adds a finding to the incident it belongs to, or opens one.
-    fn join(&mut self, finding: &Finding) -> rusqlite::Result<(Known, FindingEffect)> {
+    fn join(&mut self, finding: &Finding) -> rusqlite::Result<(CachedIncident, FindingEffect)> {
         let subject = Fingerprint::of(finding);
         let found = self.cache.find(&self.db, &subject)?;
         let rules = JoinRules {
@@ -108,7 +108,7 @@ impl Writer {
             }
             None => {
                 let (opened, effect) = rules.open(finding, subject, Uuid::now_v7());
-                let known = Known::insert(opened, &self.db, self.position.revision)?;
+                let known = CachedIncident::insert(opened, &self.db, self.position.revision)?;
                 (known, effect)
             }
         };
@@ -119,7 +119,7 @@ impl Writer {
     }
 
     /// Counts a finding of its agent; returns how many there are.
-    fn count(&self, known: &Known, finding: &Finding) -> rusqlite::Result<u64> {
+    fn count(&self, known: &CachedIncident, finding: &Finding) -> rusqlite::Result<u64> {
         let mut count = self.db.prepare_cached(
             "INSERT INTO incident_agents (incident, agent, count) VALUES (?1, ?2, 1)
              ON CONFLICT (incident, agent) DO UPDATE SET count = count + 1 RETURNING count",
@@ -153,7 +153,7 @@ impl Writer {
     /// there is none. A picture that can't be kept costs no finding.
     fn keep(
         &mut self,
-        known: &Known,
+        known: &CachedIncident,
         finding: i64,
         still: &RedactedJpeg,
     ) -> rusqlite::Result<bool> {

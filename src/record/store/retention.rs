@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
-use super::age::Age;
-use super::{StoreError, Writer, open};
+use super::age::RetentionCutoff;
+use super::{StoreError, StoreWriter, open};
 use crate::record::store::sql;
 
 /// Findings removed in one go, so that nobody who publishes waits long.
@@ -39,7 +39,7 @@ const RUBBISH: u64 = 5;
 
 /// Merging of the indexes, which keep the words of removed text until then.
 #[derive(Debug, Default)]
-pub(super) struct Tidying {
+pub(super) struct IndexMerge {
     /// Bytes of text that are gone, and may be in the indexes still.
     gone: u64,
     /// There is too much, and not yet few enough.
@@ -52,7 +52,7 @@ pub(super) struct Tidying {
 
 const INDEXES: [&str; 2] = ["screen_text", "finding_text"];
 
-impl Writer {
+impl StoreWriter {
     /// Bytes database and evidence may take, so that with the log beside it it
     /// is no more than what is allowed.
     fn most(&self) -> u64 {
@@ -159,7 +159,7 @@ impl Writer {
         Ok(more)
     }
 
-    fn remove(&mut self, age: &Age, too_much: bool) -> rusqlite::Result<Swept> {
+    fn remove(&mut self, age: &RetentionCutoff, too_much: bool) -> rusqlite::Result<Swept> {
         if age.is_settled() {
             // A budget by the day has to know it.
             let days = age.now - DAYS_OF_SPEND;
@@ -196,7 +196,7 @@ impl Writer {
     /// The incidents they were of, and until when they were stored.
     fn remove_findings(
         &mut self,
-        age: &Age,
+        age: &RetentionCutoff,
         pressed: bool,
         swept: &mut Swept,
     ) -> rusqlite::Result<(Vec<i64>, i64)> {

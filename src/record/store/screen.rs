@@ -5,10 +5,10 @@ use rusqlite::{Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::age::Age;
+use super::age::RetentionCutoff;
 use super::moments::{self, Moment};
 use super::retention::first_after;
-use super::{Page, Readers, StoreError, Write, WriteError, Writer};
+use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::domain::screen_text::ScreenText;
 use crate::record::store::sql;
 
@@ -48,7 +48,7 @@ pub struct TextQuery {
 impl Write for ScreenText {
     type Out = ();
 
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut insert = writer.db.prepare_cached(
             "INSERT INTO screen_text (text, stream, observed_at, frame_seq, pts_ms, bounds)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -68,12 +68,12 @@ impl Write for ScreenText {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Removes a batch of the text that appeared before that time, or of the
     /// oldest whatever its time; returns the lines and bytes of text removed.
     pub(super) fn forget_text(
         &self,
-        age: &Age,
+        age: &RetentionCutoff,
         any: bool,
         step: i64,
     ) -> rusqlite::Result<(u64, u64)> {

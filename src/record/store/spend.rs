@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::{Readers, StoreError, Write, WriteError, Writer};
+use super::{Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::domain::cost::Spend;
 
 const MINUTE: i64 = 60;
@@ -16,7 +16,7 @@ impl Write for SpendBatch {
     type Out = ();
 
     /// Adds to what the minutes hold.
-    fn apply(&self, writer: &mut Writer) -> Result<(), WriteError> {
+    fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut add = writer.db.prepare_cached(
             "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (minute, provider, model) DO UPDATE SET
@@ -40,7 +40,7 @@ impl Write for SpendBatch {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Forgets the minutes before that.
     pub(super) fn forget_spend(&self, before: Timestamp) -> rusqlite::Result<()> {
         let before = before.as_second().div_euclid(MINUTE);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::base::stream_name::StreamName;
 use crate::domain::finding::{Evidence, FrameRef, ModelRef, Observation};
-use crate::domain::incident::News;
+use crate::domain::incident::ChangeReason;
 use crate::domain::screen_text::{ScreenLine, ScreenText};
 use crate::media::MediaTime;
 use crate::record::settings::StoreSettings;
@@ -40,13 +40,13 @@ fn queued(write: impl Write) -> Box<dyn PendingWrite> {
     queue(write).0
 }
 
-impl Writer {
+impl StoreWriter {
     /// Writes a group and tells how each of it fared.
-    fn try_write(&mut self, group: &mut [Box<dyn PendingWrite>]) -> Vec<Result<(), Refusal>> {
+    fn try_write(&mut self, group: &mut [Box<dyn PendingWrite>]) -> Vec<Result<(), WriteRefusal>> {
         self.write(group);
         let outcomes = group.iter().map(|write| write.outcome().expect("tried"));
         outcomes
-            .map(|outcome| outcome.map_err(Refusal::clone))
+            .map(|outcome| outcome.map_err(WriteRefusal::clone))
             .collect()
     }
 }
@@ -97,7 +97,7 @@ fn moment(stream: &str, second: i64) -> Box<dyn PendingWrite> {
     })
 }
 
-fn open_at(dir: &Path) -> (Writer, Readers) {
+fn open_at(dir: &Path) -> (StoreWriter, Readers) {
     open(dir, &StoreSettings::default()).unwrap()
 }
 
@@ -117,7 +117,7 @@ fn a_full_disk_changes_nothing_and_passes() {
         .db
         .pragma_query_value(None, "page_count", |row| row.get(0))
         .unwrap();
-    let limit = |writer: &Writer, pages: i64| {
+    let limit = |writer: &StoreWriter, pages: i64| {
         let set = format!("PRAGMA max_page_count = {pages}");
         writer.db.query_row(&set, [], |_| Ok(())).unwrap();
     };
@@ -254,7 +254,7 @@ fn stills_go_before_text_and_text_before_what_was_found() {
     ];
     jobs.extend((0..60).map(keep));
     assert!(writer.try_write(&mut jobs).iter().all(Result::is_ok));
-    let left = |writer: &mut Writer| {
+    let left = |writer: &mut StoreWriter| {
         while writer.sweep().unwrap().more {}
         let lines = readers.search(&TextQuery {
             words: "operational".to_owned(),
@@ -357,7 +357,7 @@ fn a_refusal_undoes_nothing_beside_it() {
         write.reply();
     }
     let refused = outcome.try_recv().unwrap();
-    assert_eq!(refused, Err(Refusal::NoLesson(unknown)));
+    assert_eq!(refused, Err(WriteRefusal::NoLesson(unknown)));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use rusqlite::{Row, params};
 use uuid::Uuid;
 
-use super::{Readers, StoreError, Writer};
+use super::{Readers, StoreError, StoreWriter};
 use crate::domain::transcript::{Cost, Transcript};
 use crate::record::store::sql;
 
@@ -15,7 +15,7 @@ const NEWEST: i64 = 16;
 /// Columns of [`cost`].
 pub(super) const COST: &str = "requests, prompt_tokens, output_tokens, micro_usd";
 
-impl Writer {
+impl StoreWriter {
     pub(super) fn keep_transcript(
         &mut self,
         incident: i64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Refusal, StoreError, Writer};
+use super::{StoreError, StoreWriter, WriteRefusal};
 use crate::domain::finding::Finding;
 use crate::domain::incident::{Change, Exchange};
 
@@ -20,7 +20,7 @@ pub trait Write: fmt::Debug + Send + 'static {
     ///
     /// May be called again: where another write undoes their transaction, each
     /// gets one of its own.
-    fn apply(&self, writer: &mut Writer) -> Result<Self::Out, WriteError>;
+    fn apply(&self, writer: &mut StoreWriter) -> Result<Self::Out, WriteError>;
 
     /// News it makes once it is durable, for the files beside the store and
     /// for those who listen; none unless said.
@@ -33,13 +33,13 @@ pub trait Write: fmt::Debug + Send + 'static {
 #[derive(Debug)]
 pub enum WriteError {
     /// It changed nothing, and undoes nothing.
-    Refused(Refusal),
+    Refused(WriteRefusal),
     /// Undoes the transaction.
     Database(rusqlite::Error),
 }
 
-impl From<Refusal> for WriteError {
-    fn from(refusal: Refusal) -> Self {
+impl From<WriteRefusal> for WriteError {
+    fn from(refusal: WriteRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
@@ -74,13 +74,13 @@ pub enum Announcement<'a> {
 pub trait PendingWrite: fmt::Debug + Send {
     /// Applies it, and keeps its result or its refusal. An error undoes the
     /// transaction.
-    fn apply(&mut self, writer: &mut Writer) -> rusqlite::Result<()>;
+    fn apply(&mut self, writer: &mut StoreWriter) -> rusqlite::Result<()>;
 
     /// Keeps the reason why its transaction was not committed.
     fn fail(&mut self, error: StoreError);
 
     /// Outcome; `None` before it was tried.
-    fn outcome(&self) -> Option<Result<(), &Refusal>>;
+    fn outcome(&self) -> Option<Result<(), &WriteRefusal>>;
 
     /// News it makes; `None` unless it was written.
     fn announcement(&self) -> Option<Announcement<'_>>;
@@ -89,7 +89,7 @@ pub trait PendingWrite: fmt::Debug + Send {
     fn reply(self: Box<Self>);
 }
 
-type WriteOutcome<W> = Result<<W as Write>::Out, Refusal>;
+type WriteOutcome<W> = Result<<W as Write>::Out, WriteRefusal>;
 
 /// Makes a write ready for its group, and returns where its outcome arrives.
 /// It is closed when the write is dropped untried.
@@ -116,7 +116,7 @@ impl<W: Write> fmt::Debug for QueuedWrite<W> {
 }
 
 impl<W: Write> PendingWrite for QueuedWrite<W> {
-    fn apply(&mut self, writer: &mut Writer) -> rusqlite::Result<()> {
+    fn apply(&mut self, writer: &mut StoreWriter) -> rusqlite::Result<()> {
         self.outcome = Some(match self.write.apply(writer) {
             Ok(out) => Ok(out),
             Err(WriteError::Refused(refusal)) => Err(refusal),
@@ -129,7 +129,7 @@ impl<W: Write> PendingWrite for QueuedWrite<W> {
         self.outcome = Some(Err(error.into()));
     }
 
-    fn outcome(&self) -> Option<Result<(), &Refusal>> {
+    fn outcome(&self) -> Option<Result<(), &WriteRefusal>> {
         let outcome = self.outcome.as_ref()?;
         Some(outcome.as_ref().map(|_| ()))
     }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
-use super::age::{self, Clock, Trust};
+use super::age::{self, StoreClock, Trust};
 use super::evidence::EvidenceFolder;
-use super::retention::Tidying;
+use super::retention::IndexMerge;
 use super::{PendingWrite, Position, StoreError, decisions};
 use crate::domain::incident::KnownSuppression;
 use crate::record::settings::StoreSettings;
@@ -16,7 +16,7 @@ use crate::record::store::incident_cache::Cache;
 
 /// Belongs to one thread, which is not an async worker.
 #[derive(Debug)]
-pub struct Writer {
+pub struct StoreWriter {
     pub(super) db: Connection,
     file: String,
     pub(super) evidence: EvidenceFolder,
@@ -28,14 +28,14 @@ pub struct Writer {
     /// Stills that nothing refers to once the transaction is committed.
     pub(super) unneeded: Vec<String>,
     pub(super) trust: Trust,
-    pub(super) tidying: Tidying,
+    pub(super) tidying: IndexMerge,
     /// Stills written in this transaction.
     pub(super) added: Vec<String>,
     /// Keeps every other process out.
     _lock: File,
 }
 
-impl Writer {
+impl StoreWriter {
     pub(super) fn new(
         db: Connection,
         file: &Path,
@@ -54,7 +54,7 @@ impl Writer {
             unneeded: Vec::new(),
             added: Vec::new(),
             trust: Trust::new(age::system_clock(), 0),
-            tidying: Tidying::default(),
+            tidying: IndexMerge::default(),
             _lock: lock,
         };
         writer.go_by(age::system_clock())?;
@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// Goes by a clock from now on, and by what the record knows of the time.
-    pub(super) fn go_by(&mut self, clock: Clock) -> rusqlite::Result<()> {
+    pub(super) fn go_by(&mut self, clock: StoreClock) -> rusqlite::Result<()> {
         let newest = age::newest_stamp(&self.db)?;
         self.trust = Trust::new(clock, newest.unwrap_or_default());
         Ok(())
@@ -190,7 +190,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for StoreWriter {
     /// After a clean stop the database is whole without the log beside it.
     fn drop(&mut self) {
         self.db.flush_prepared_statement_cache();

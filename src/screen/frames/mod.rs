@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use gate::Gate;
+use gate::ChangeGate;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
@@ -91,7 +91,7 @@ impl FrameBus {
             bus: self.clone(),
             stream: stream.clone(),
             encode,
-            gate: Gate::new(),
+            gate: ChangeGate::new(),
         }
     }
 
@@ -227,7 +227,7 @@ pub struct FramePublisher {
     bus: FrameBus,
     stream: StreamName,
     encode: EncodeJpeg,
-    gate: Gate,
+    gate: ChangeGate,
 }
 
 impl FramePublisher {

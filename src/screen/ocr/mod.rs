@@ -16,7 +16,7 @@ use rten::{Model, RunOptions, ThreadPool};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, Tensor};
 
-use super::page::Known;
+use super::page::KnownLine;
 use crate::screen::changed_regions::merged;
 use crate::screen::picture::{Picture, Rect, TextLine};
 
@@ -53,7 +53,7 @@ impl ReadError {
 
 /// Text on a part of a picture.
 #[derive(Debug, Default)]
-pub(crate) struct Reading {
+pub(crate) struct OcrResult {
     /// In no order.
     pub(crate) lines: Vec<TextLine>,
     /// Where text was seen that nobody has read.
@@ -96,9 +96,9 @@ impl Ocr {
         part: Rect,
         left: &mut u64,
         waiting: &[Rect],
-        mut known: impl FnMut(&Rect) -> Known,
-    ) -> Result<Reading, ReadError> {
-        let mut reading = Reading::default();
+        mut known: impl FnMut(&Rect) -> KnownLine,
+    ) -> Result<OcrResult, ReadError> {
+        let mut reading = OcrResult::default();
         if part.width < SMALLEST || part.height < SMALLEST {
             return Ok(reading);
         }
@@ -123,10 +123,10 @@ impl Ocr {
                 continue;
             }
             match known(&place) {
-                Known::Line(line) => reading.lines.push(line),
-                Known::Elsewhere => {}
-                Known::No if *left == 0 => reading.unread.push(place),
-                Known::No => {
+                KnownLine::Line(line) => reading.lines.push(line),
+                KnownLine::Elsewhere => {}
+                KnownLine::No if *left == 0 => reading.unread.push(place),
+                KnownLine::No => {
                     *left = left.saturating_sub(Recogniser::cost(&found));
                     reading.lines.push(TextLine {
                         rect: place,

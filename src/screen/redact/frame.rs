@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::base::stream_name::StreamName;
     use crate::media::MediaTime;
-    use crate::screen::frame::Secret;
+    use crate::screen::frame::SensitiveText;
     use crate::screen::picture::{EncodeJpeg, Picture, TextLine};
 
     fn frame(encode: EncodeJpeg) -> Frame {
@@ -372,7 +372,7 @@ mod tests {
             rect,
             confidence: 1.0,
         };
-        let secret = |range, kind: &str, personal| Secret {
+        let secret = |range, kind: &str, personal| SensitiveText {
             line: 0,
             range,
             rect,

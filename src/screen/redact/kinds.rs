@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// A pattern whose group `value`, or all of it, is what must not be seen.
-pub(super) struct Kind {
+pub(super) struct SecretPattern {
     pub(super) name: &'static str,
     pub(super) personal: bool,
     pub(super) pattern: Regex,
@@ -65,7 +65,7 @@ const NO_VALUES: [&str; 31] = [
     "rejected",
 ];
 
-static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
     let any: fn(&str) -> bool = |_| true;
     let secret = |name, pattern: &str| kind(name, false, pattern, any);
     let token = |name, start: &str, rest: &str| secret(name, &format!("{}{rest}", loose(start)));
@@ -194,12 +194,17 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     kinds
 });
 
-pub(super) fn all() -> &'static [Kind] {
+pub(super) fn all() -> &'static [SecretPattern] {
     &KINDS
 }
 
-fn kind(name: &'static str, personal: bool, pattern: &str, also: fn(&str) -> bool) -> Kind {
-    Kind {
+fn kind(
+    name: &'static str,
+    personal: bool,
+    pattern: &str,
+    also: fn(&str) -> bool,
+) -> SecretPattern {
+    SecretPattern {
         name,
         personal,
         pattern: Regex::new(pattern).expect("the patterns are valid"),

@@ -8,10 +8,10 @@ use regex::Regex;
 
 use super::kinds::is_random;
 use super::wrapped::{is_next, wrapped};
-use super::{OwnPatterns, Span, spans};
-use crate::screen::frame::Secret;
+use super::{OwnPatterns, SensitiveSpan, spans};
+use crate::screen::frame::SensitiveText;
 use crate::screen::picture::{Rect, TextLine};
-use crate::screen::text::{Row, rows};
+use crate::screen::text::{TextRow, rows};
 
 /// Rows of a key that began above the edge of a window.
 const MOST_ROWS: usize = 40;
@@ -50,7 +50,7 @@ pub(super) fn is_mark(text: &str) -> bool {
 
 /// Secrets on these lines (in reading order, of a picture of that size), and
 /// the areas that have to be painted over to hide them.
-pub fn secrets_on(lines: &[TextLine], own: &OwnPatterns, size: (u32, u32)) -> Vec<Secret> {
+pub fn secrets_on(lines: &[TextLine], own: &OwnPatterns, size: (u32, u32)) -> Vec<SensitiveText> {
     secrets_beside(lines, &[], own, size)
 }
 
@@ -61,7 +61,7 @@ pub fn secrets_beside(
     unread: &[Rect],
     own: &OwnPatterns,
     (width, height): (u32, u32),
-) -> Vec<Secret> {
+) -> Vec<SensitiveText> {
     let rows = rows(lines);
     let mut found = Found {
         lines,
@@ -97,7 +97,7 @@ pub fn secrets_beside(
 /// Where a secret ends on lines that were put together: with the line on which
 /// it is all there, as what stands below is something else then; and not with
 /// a line's end where it isn't, whatever sign OCR saw there.
-fn end_of(span: &Span, whole: &Row) -> usize {
+fn end_of(span: &SensitiveSpan, whole: &TextRow) -> usize {
     let (text, end) = (&whole.text, span.range.end);
     let letters = |end: usize| {
         let letters = text[span.range.start..end].chars();
@@ -124,12 +124,12 @@ fn end_of(span: &Span, whole: &Row) -> usize {
 struct Found<'a> {
     lines: &'a [TextLine],
     size: (u32, u32),
-    secrets: Vec<Secret>,
+    secrets: Vec<SensitiveText>,
 }
 
 impl Found<'_> {
     /// Every line a span of the row's text lies on.
-    fn add(&mut self, row: &Row, span: &Span) {
+    fn add(&mut self, row: &TextRow, span: &SensitiveSpan) {
         for (line, start) in &row.parts {
             let text = &self.lines[*line].text;
             let from = span.range.start.saturating_sub(*start).min(text.len());
@@ -162,7 +162,7 @@ impl Found<'_> {
         let (across, down) = ((rect.height / 3).max(4), (rect.height / 5).max(4));
         let wide = rect.grown(across, self.size.0, self.size.1);
         let high = rect.grown(down, self.size.0, self.size.1);
-        self.secrets.push(Secret {
+        self.secrets.push(SensitiveText {
             line,
             range,
             rect: Rect {
@@ -177,7 +177,7 @@ impl Found<'_> {
 
     /// The end of a line above a secret that begins a line: it is the
     /// secret's beginning, if only the rest of it could be read as one.
-    fn beginnings(&mut self, whole: &Row) {
+    fn beginnings(&mut self, whole: &TextRow) {
         for pair in whole.parts.windows(2).rev() {
             let (above, below) = (pair[0].0, pair[1].0);
             let Some(secret) = self
@@ -224,7 +224,7 @@ impl Found<'_> {
                 self.hide_all(index, UNREADABLE);
             }
         }
-        self.secrets.push(Secret {
+        self.secrets.push(SensitiveText {
             line: self.lines.len(),
             range: 0..0,
             rect: *rect,
@@ -235,8 +235,8 @@ impl Found<'_> {
 
     /// Private keys (RFC 7468): every row between their marks, and as many as
     /// look like one where a mark is not on the screen.
-    fn keys(&mut self, rows: &[Row]) {
-        let mut open: Option<Key> = None;
+    fn keys(&mut self, rows: &[TextRow]) {
+        let mut open: Option<PrivateKeyBlock> = None;
         for at in 0..rows.len() {
             if let Some(mark) = self.mark(&rows[at], &KEY_ENDS) {
                 if open.take().is_none() {
@@ -245,7 +245,7 @@ impl Found<'_> {
                 continue;
             }
             if let Some(mark) = self.mark(&rows[at], &KEY_BEGINS) {
-                open = Some(Key {
+                open = Some(PrivateKeyBlock {
                     mark,
                     right: 0,
                     all: false,
@@ -278,7 +278,7 @@ impl Found<'_> {
     }
 
     /// Where on a row a key begins or ends; it may have been read in pieces.
-    fn mark(&self, row: &Row, says: &Regex) -> Option<Rect> {
+    fn mark(&self, row: &TextRow, says: &Regex) -> Option<Rect> {
         says.is_match(&row.text).then_some(())?;
         let is_mark = |(line, _): &&(usize, usize)| says.is_match(&self.lines[*line].text);
         let part = row.parts.iter().find(is_mark).or(row.parts.first());
@@ -286,7 +286,7 @@ impl Found<'_> {
     }
 
     /// It began above the edge of the screen.
-    fn above(&mut self, rows: &[Row], end: Rect) {
+    fn above(&mut self, rows: &[TextRow], end: Rect) {
         for row in rows.iter().rev().take(MOST_ROWS) {
             let under = self.under(row, end);
             let body: Vec<_> = under
@@ -305,7 +305,7 @@ impl Found<'_> {
 
     /// The rest of a table's cell: a word alone below a secret, where the row
     /// that the secret stands on begins with a label.
-    fn cells(&mut self, rows: &[Row]) {
+    fn cells(&mut self, rows: &[TextRow]) {
         let mut next = 0;
         while let Some(secret) = self.secrets.get(next) {
             let (line, kind) = (secret.line, secret.kind.clone());
@@ -319,7 +319,7 @@ impl Found<'_> {
         }
     }
 
-    fn rest_of_cell(&self, rows: &[Row], line: usize) -> Option<usize> {
+    fn rest_of_cell(&self, rows: &[TextRow], line: usize) -> Option<usize> {
         let rect = self.lines[line].rect;
         let at = rows
             .iter()
@@ -343,7 +343,7 @@ impl Found<'_> {
     }
 
     /// The lines of a row that stand below a mark.
-    fn under(&self, row: &Row, mark: Rect) -> Vec<usize> {
+    fn under(&self, row: &TextRow, mark: Rect) -> Vec<usize> {
         let parts = row.parts.iter().map(|(line, _)| *line);
         let under = parts.filter(|line| {
             let rect = self.lines[*line].rect;
@@ -373,7 +373,7 @@ impl Found<'_> {
 }
 
 /// A key whose beginning was seen.
-struct Key {
+struct PrivateKeyBlock {
     mark: Rect,
     /// Right edge of its longest row, in pixels.
     right: u32,

@@ -51,7 +51,7 @@ impl Redact {
 
 /// A piece of a text that must not be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
+pub struct SensitiveSpan {
     pub range: Range<usize>,
     pub kind: Cow<'static, str>,
     pub personal: bool,
@@ -87,14 +87,14 @@ pub fn name_of(kind: &str) -> String {
 }
 
 /// Spans of a text that must not be seen, without overlaps, in its order.
-fn spans(text: &str, own: &OwnPatterns) -> Vec<Span> {
-    let mut found: Vec<Span> = Vec::new();
+fn spans(text: &str, own: &OwnPatterns) -> Vec<SensitiveSpan> {
+    let mut found: Vec<SensitiveSpan> = Vec::new();
     let mut add = |range: Range<usize>, kind: Cow<'static, str>, personal, letters| {
-        let free = !found.iter().any(|span: &Span| {
+        let free = !found.iter().any(|span: &SensitiveSpan| {
             span.range.start < range.end && range.start < span.range.end && !span.personal
         });
         if free && !range.is_empty() {
-            found.push(Span {
+            found.push(SensitiveSpan {
                 range,
                 kind,
                 personal,

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::lines::is_mark;
 use crate::screen::picture::{Rect, TextLine};
-use crate::screen::text::Row;
+use crate::screen::text::TextRow;
 
 /// A date, a time or a prompt: what begins with it is no rest of a line above.
 static BEGINNING: LazyLock<Regex> = LazyLock::new(|| {
@@ -21,8 +21,8 @@ const MOST: usize = 40;
 
 /// Wrapped text as rows: the texts of lines that run on below, without anything
 /// between.
-pub(super) fn wrapped(lines: &[TextLine], rows: &[Row]) -> Vec<Row> {
-    let page = Page { lines, rows };
+pub(super) fn wrapped(lines: &[TextLine], rows: &[TextRow]) -> Vec<TextRow> {
+    let page = LineLayout { lines, rows };
     let mut inner = vec![false; lines.len()];
     let mut found = Vec::new();
     for (at, row) in rows.iter().enumerate() {
@@ -41,16 +41,16 @@ pub(super) fn wrapped(lines: &[TextLine], rows: &[Row]) -> Vec<Row> {
     found
 }
 
-struct Page<'a> {
+struct LineLayout<'a> {
     lines: &'a [TextLine],
-    rows: &'a [Row],
+    rows: &'a [TextRow],
 }
 
-impl Page<'_> {
+impl LineLayout<'_> {
     /// All that runs on from that part of that row.
-    fn from(&self, row: usize, last: usize) -> Option<Row> {
+    fn from(&self, row: usize, last: usize) -> Option<TextRow> {
         let (mut at, mut first, mut last) = (row, last, last);
-        let mut whole = Row {
+        let mut whole = TextRow {
             text: String::new(),
             parts: Vec::new(),
         };
@@ -137,7 +137,7 @@ impl Page<'_> {
         last
     }
 
-    fn append(&self, whole: &mut Row, at: usize, first: usize, last: usize) {
+    fn append(&self, whole: &mut TextRow, at: usize, first: usize, last: usize) {
         for part in first..=last {
             if part > first {
                 whole.text.push(' ');

@@ -12,7 +12,7 @@ const MOST_LINES: usize = 24;
 
 /// Where a quote was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct QuoteLocation {
     /// Around all of it.
     pub rect: Rect,
     /// The lines it stands on.
@@ -26,15 +26,15 @@ pub struct Place {
 /// misread; digits, the points in numbers and their units may not, but for
 /// letters that look the same. A quote may run on into the cell to its right
 /// and the line right below, as people copy, and nowhere else.
-pub fn find(quote: &str, lines: &[TextLine], near: Option<Rect>) -> Option<Place> {
+pub fn find(quote: &str, lines: &[TextLine], near: Option<Rect>) -> Option<QuoteLocation> {
     let mut wanted = marks(quote);
     wanted.truncate(LONGEST);
     if !wanted.iter().any(|mark| mark.c.is_alphanumeric()) {
         return None;
     }
-    let screen = Screen::new(lines);
+    let screen = SearchableScreen::new(lines);
     let places = (0..lines.len()).flat_map(|line| screen.places_from(line, &wanted));
-    let distance = |place: &Place| {
+    let distance = |place: &QuoteLocation| {
         near.map_or(0, |near| {
             let middle = |rect: &Rect| (rect.x + rect.width / 2, rect.y + rect.height / 2);
             let ((x, y), (other_x, other_y)) = (middle(&place.rect), middle(&near));
@@ -46,14 +46,14 @@ pub fn find(quote: &str, lines: &[TextLine], near: Option<Rect>) -> Option<Place
         .map(|(place, _)| place)
 }
 
-struct Screen<'a> {
+struct SearchableScreen<'a> {
     lines: &'a [TextLine],
     marks: Vec<Vec<Mark>>,
     /// Where a text may go on behind each line.
     next: Vec<Vec<usize>>,
 }
 
-impl<'a> Screen<'a> {
+impl<'a> SearchableScreen<'a> {
     fn new(lines: &'a [TextLine]) -> Self {
         let mut next = vec![Vec::new(); lines.len()];
         let rows = rows(lines);
@@ -89,7 +89,7 @@ impl<'a> Screen<'a> {
     }
 
     /// Places that begin on a line, with the letters misread.
-    fn places_from(&self, line: usize, wanted: &[Mark]) -> Vec<(Place, usize)> {
+    fn places_from(&self, line: usize, wanted: &[Mark]) -> Vec<(QuoteLocation, usize)> {
         let have = &self.marks[line];
         let mut found = Vec::new();
         for start in 0..have.len() {
@@ -173,7 +173,7 @@ fn is_right_below(above: &Rect, below: &Rect) -> bool {
 
 /// Attempt to follow a quote over the screen.
 struct Walk<'a> {
-    screen: &'a Screen<'a>,
+    screen: &'a SearchableScreen<'a>,
     wanted: &'a [Mark],
     /// Letters that may be misread.
     most: usize,
@@ -256,13 +256,13 @@ impl Walk<'_> {
         None
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> QuoteLocation {
         let rects = self.spans.iter().map(|(line, first, last)| {
             let text = &self.screen.lines[*line];
             let marks = &self.screen.marks[*line];
             part(text, marks[*first].at, marks[*last].at)
         });
-        Place {
+        QuoteLocation {
             rect: rects.reduce(|a, b| a.with(&b)).unwrap_or(Rect {
                 x: 0,
                 y: 0,

@@ -11,5 +11,5 @@ mod letters;
 mod rows;
 
 pub use diff::{Diff, SURE, diff};
-pub use grounding::{Place, find};
-pub use rows::{Row, rows};
+pub use grounding::{QuoteLocation, find};
+pub use rows::{TextRow, rows};

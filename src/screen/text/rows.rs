@@ -8,15 +8,15 @@ const ONE_WORD: f32 = 0.7;
 /// Row of a screen: its lines as one text, two blanks between cells, one
 /// between boxes so near that they may be one word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct TextRow {
     pub text: String,
     /// Index of the line, and where in the text it begins.
     pub parts: Vec<(usize, usize)>,
 }
 
 /// Puts lines, which stand in reading order, into rows.
-pub fn rows(lines: &[TextLine]) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+pub fn rows(lines: &[TextLine]) -> Vec<TextRow> {
+    let mut rows: Vec<TextRow> = Vec::new();
     let mut last: Option<Rect> = None;
     for (index, line) in lines.iter().enumerate() {
         let rect = line.rect;
@@ -32,7 +32,7 @@ pub fn rows(lines: &[TextLine]) -> Vec<Row> {
                 row.parts.push((index, row.text.len()));
                 row.text.push_str(&line.text);
             }
-            None => rows.push(Row {
+            None => rows.push(TextRow {
                 text: line.text.clone(),
                 parts: vec![(index, 0)],
             }),

@@ -29,11 +29,11 @@ const FU_END: u8 = 0x40;
 
 #[derive(Debug)]
 pub(crate) struct Depacketizer {
-    picture: Option<Picture>,
+    picture: Option<PictureAssembly>,
     sps: Option<Bytes>,
     pps: Option<Bytes>,
     config: Option<Arc<VideoConfig>>,
-    clock: Clock,
+    clock: RtpTimeUnwrapper,
     /// Nothing can be decoded before the next keyframe.
     needs_keyframe: bool,
     /// A packet is missing in front of the next one.
@@ -42,7 +42,7 @@ pub(crate) struct Depacketizer {
 
 /// The picture being put together.
 #[derive(Debug)]
-struct Picture {
+struct PictureAssembly {
     timestamp: u32,
     /// NAL units, each behind four bytes of length.
     data: Vec<u8>,
@@ -60,7 +60,7 @@ impl Default for Depacketizer {
             sps: None,
             pps: None,
             config: None,
-            clock: Clock::default(),
+            clock: RtpTimeUnwrapper::default(),
             needs_keyframe: true,
             // Joining may happen in the middle of a picture.
             gap: true,
@@ -93,7 +93,7 @@ impl Depacketizer {
             _ => None,
         };
         let gap = std::mem::take(&mut self.gap);
-        let picture = self.picture.get_or_insert_with(|| Picture {
+        let picture = self.picture.get_or_insert_with(|| PictureAssembly {
             timestamp: packet.timestamp,
             data: Vec::new(),
             fragmented: None,
@@ -154,7 +154,7 @@ impl Depacketizer {
     }
 }
 
-impl Picture {
+impl PictureAssembly {
     fn add(&mut self, packet: &RtpPacket, sps: &mut Option<Bytes>, pps: &mut Option<Bytes>) {
         let payload = &packet.payload;
         let kind = payload.first().map_or(0, |byte| byte & TYPE);
@@ -265,11 +265,11 @@ fn take_sized(rest: &mut Bytes) -> Option<Bytes> {
 
 /// RTP's 32-bit time without its wrap, from the first picture on.
 #[derive(Debug, Default)]
-struct Clock {
+struct RtpTimeUnwrapper {
     last: Option<(u32, i64)>,
 }
 
-impl Clock {
+impl RtpTimeUnwrapper {
     fn unwrap(&mut self, timestamp: u32) -> MediaTime {
         let time = self.last.map_or(0, |(before, time)| {
             time + i64::from(timestamp.wrapping_sub(before) as i32)

@@ -2,15 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BOTH: Tracks = Tracks {
+const BOTH: StreamTracks = StreamTracks {
     picture: true,
     sound: true,
 };
-const SILENT: Tracks = Tracks {
+const SILENT: StreamTracks = StreamTracks {
     picture: true,
     sound: false,
 };
-const BLIND: Tracks = Tracks {
+const BLIND: StreamTracks = StreamTracks {
     picture: false,
     sound: true,
 };
@@ -61,7 +61,7 @@ fn a_browsers_offer_is_met() {
     assert_eq!(served(&offer), [VIDEO, AUDIO]);
     assert!(!offer.sdp.contains("candidate") && !offer.sdp.contains("VP8"));
     assert!(offer.sdp.contains("a=rtcp-fb:97 nack\r\n"), "{}", offer.sdp);
-    assert!(offer.takes(Track::Video) && offer.takes(Track::Audio));
+    assert!(offer.takes(MediaKind::Video) && offer.takes(MediaKind::Audio));
 }
 
 #[test]

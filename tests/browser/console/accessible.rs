@@ -2,7 +2,7 @@
 
 use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply};
+use crate::common::gemini::{CannedReply, FakeGemini};
 use crate::common::serve::Setup;
 use crate::console::fixture::{opened, press, submit};
 
@@ -38,7 +38,10 @@ async fn every_view_passes_in_both_themes_and_sizes() {
         "mitre_techniques": ["T1499"], "severity": "high", "confidence": 0.9,
         "recommended_action": "Ask somebody else."
     }]);
-    gemini.script("SecOps", std::iter::repeat_n(Reply::findings(&finding), 50));
+    gemini.script(
+        "SecOps",
+        std::iter::repeat_n(CannedReply::findings(&finding), 50),
+    );
     let server = Setup::new()
         .env("GOOGLE_API_KEY", "AIzaFakeKeyOfTheTests0123456789abcdefgh")
         .env("GOOGLE_GEMINI_BASE_URL", &gemini.base_url())

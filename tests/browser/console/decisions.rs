@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
-use crate::common::serve::{Server, Setup};
+use crate::common::serve::{Setup, TestServer};
 use crate::console::fixture::{NOBODY, answer, js, opened, press, quiet, report, reported};
 
 const ROWS: &str = "[...document.querySelectorAll('#triage li a')].map((one) => one.textContent)";
 
 /// Three incidents, the newest the last; their ids.
-async fn three(server: &Server) -> Vec<String> {
+async fn three(server: &TestServer) -> Vec<String> {
     for number in 1..=3 {
         report(server, &reported(number, &format!("Trouble {number}"))).await;
     }
@@ -21,7 +21,7 @@ async fn three(server: &Server) -> Vec<String> {
     ids.map(str::to_owned).collect()
 }
 
-async fn statuses(server: &Server, ids: &[String]) -> Vec<Value> {
+async fn statuses(server: &TestServer, ids: &[String]) -> Vec<Value> {
     let mut statuses = Vec::new();
     for id in ids {
         let incident = server.json(&format!("/api/incidents/{id}")).await;

@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::common::encoder::Encoder;
-use crate::common::serve::{Server, Setup};
+use crate::common::serve::{Setup, TestServer};
 use crate::console::fixture::{report, reported};
 
 const SECRET: &str = "inbound-s3cret-of-tests";
@@ -340,7 +340,7 @@ fn filled(path: &str, with: &str) -> String {
     }
 }
 
-async fn changes(server: &Server, api: &mut Described, id: &str) {
+async fn changes(server: &TestServer, api: &mut Described, id: &str) {
     let decided = json!({"by": "Ann", "status": "acknowledged"});
     let closed = json!({"by": "Ann", "status": "closed", "why": "A drill", "false_positive": true});
     let noted = json!({"by": "Ann", "text": "Ask the pentesters"});
@@ -425,7 +425,7 @@ async fn changes(server: &Server, api: &mut Described, id: &str) {
     api.hold("/api/streams", &Method::GET, foreign).await;
 }
 
-async fn media(server: &Server, api: &mut Described) {
+async fn media(server: &TestServer, api: &mut Described) {
     let watch = "/whep/{stream}";
     let session = "/whep/{stream}/{session}";
     let post = |stream: &str, kind: &'static str, body: &'static str| {

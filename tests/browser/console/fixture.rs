@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::common::chromium::Chromium;
-use crate::common::serve::{Server, Setup};
+use crate::common::serve::{Setup, TestServer};
 
 /// A server that nobody thinks for: what it shows was reported to it.
-pub(crate) async fn quiet() -> Server {
+pub(crate) async fn quiet() -> TestServer {
     Setup::new().agents(NOBODY).start().await
 }
 
 pub(crate) const NOBODY: &str = "[model]\nprovider = \"offline\"\n";
 
-pub(crate) async fn opened(server: &Server, path: &str) -> Chromium {
+pub(crate) async fn opened(server: &TestServer, path: &str) -> Chromium {
     let browser = Chromium::start().await;
     browser.resize(1366, 768).await;
     browser.open(&server.http_url(path)).await;
@@ -71,7 +71,7 @@ pub(crate) fn reported(number: usize, title: &str) -> Value {
     })
 }
 
-pub(crate) async fn report(server: &Server, finding: &Value) {
+pub(crate) async fn report(server: &TestServer, finding: &Value) {
     let request = server.client.post(server.http_url("/api/findings"));
     let sent = request.json(finding).send().await.unwrap();
     assert_eq!(sent.status().as_u16(), 201, "{finding}");

@@ -6,14 +6,14 @@ use serde_json::json;
 
 use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
-use crate::common::serve::{Server, Setup};
+use crate::common::serve::{Setup, TestServer};
 use crate::console::fixture::{opened, press, report, reported};
 
 const HOUR: i64 = 3600;
 const INCIDENTS: usize = 120;
 
 /// A still that was really kept, as if the stream had gone on for a day.
-async fn a_day() -> Server {
+async fn a_day() -> TestServer {
     let mut server = Setup::new().start().await;
     let publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     server

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use crate::common::serve::Server;
+use crate::common::serve::TestServer;
 use crate::console::fixture::{opened, press, quiet, report, reported};
 
 const MANY: usize = 50_000;
@@ -16,7 +16,7 @@ const LONGEST: &str = "window.long.sort((one, other) => other - one)";
 const WATCHED: &str = "window.long = []; new PerformanceObserver((list) => { \
     for (const one of list.getEntries()) window.long.push(one.duration); }).observe({type: 'longtask'});";
 
-async fn all(server: &Server, numbers: std::ops::Range<usize>) {
+async fn all(server: &TestServer, numbers: std::ops::Range<usize>) {
     futures_util::stream::iter(numbers)
         .map(|number| async move {
             // Two of one kind, then another.

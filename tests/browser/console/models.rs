@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::common::encoder::Encoder;
-use crate::common::gemini::{FakeGemini, Reply};
+use crate::common::gemini::{CannedReply, FakeGemini};
 use crate::common::serve::Setup;
 use crate::console::fixture::{opened, submit};
 
 const QUOTE: &str = "All systems operational";
 
-fn looks() -> Reply {
-    Reply::findings(&json!([{
+fn looks() -> CannedReply {
+    CannedReply::findings(&json!([{
         "evidence": QUOTE, "box_2d": [], "category": "anomaly",
         "title": "The platform claims to be well", "detail": "It says so itself.",
         "mitre_techniques": [], "severity": "high", "confidence": 0.9,
@@ -18,9 +18,9 @@ fn looks() -> Reply {
     }]))
 }
 
-fn says(known: bool, citations: &[u64], answer: &str) -> Reply {
+fn says(known: bool, citations: &[u64], answer: &str) -> CannedReply {
     let said = json!({"citations": citations, "known": known, "answer": answer});
-    Reply::text(&said.to_string())
+    CannedReply::text(&said.to_string())
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     gemini.script("SecOps", std::iter::repeat_n(looks(), 50));
     gemini.script_case(
         "You are DevOps",
-        [Reply::view("dispute", "low", "A banner.", QUOTE)],
+        [CannedReply::view("dispute", "low", "A banner.", QUOTE)],
     );
     gemini.script(
         "You answer a question",
@@ -37,7 +37,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
             says(true, &[1, 99], "It <b>claimed</b> to be well."),
             says(false, &[], "no"),
             says(true, &[], "It was hacked by mallory."),
-            Reply::raw(500, "text/plain", "no"),
+            CannedReply::raw(500, "text/plain", "no"),
         ],
     );
     let server = Setup::new()

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::common::chromium::Chromium;
-use crate::common::serve::{Server, Setup};
+use crate::common::serve::{Setup, TestServer};
 use crate::console::fixture::{NOBODY, js, opened, press, quiet, report, reported};
 
 const TOKEN: &str = "t0ken-of-the-console-4d3c2b1a";
@@ -184,7 +184,7 @@ async fn a_hidden_tab_gives_its_connection_back_and_catches_up() {
 }
 
 /// In the same folder and on the same port.
-async fn restarted(before: Server, http: &str) -> Server {
+async fn restarted(before: TestServer, http: &str) -> TestServer {
     let mut command = crate::common::serve::command("serve", before.folder.path());
     command.env("WATCHTOWER_HTTP", http);
     let mut setup = Setup::of(command);

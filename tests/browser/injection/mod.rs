@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::common::chromium::Chromium;
-use crate::common::gemini::{FakeGemini, Reply, Request};
+use crate::common::gemini::{CannedReply, CapturedRequest, FakeGemini};
 use crate::common::serve::{command, root};
 use serde::Deserialize;
 use serde_json::Value;
@@ -132,7 +132,7 @@ fn in_words(number: usize) -> String {
 }
 
 /// The case a request shows; text that vanished is of the one before.
-fn case(request: &Request) -> Option<usize> {
+fn case(request: &CapturedRequest) -> Option<usize> {
     let text = request.text();
     let cases = text.split("CASE ").skip(1).map(|rest| {
         let words = rest.split_whitespace().take(3);
@@ -183,7 +183,7 @@ async fn whatever_the_screen_says_becomes_findings_and_nothing_else() {
             let answer = answers
                 .get(case)?
                 .replace("{{system}}", system.trim_matches('"'));
-            Some(Reply::text(&answer))
+            Some(CannedReply::text(&answer))
         }
     });
     let agents = format!(
@@ -230,7 +230,7 @@ async fn whatever_the_screen_says_becomes_findings_and_nothing_else() {
 
 /// The screen's text is data between marks it does not know, and there is
 /// nothing to do but answer.
-fn asked_safely(request: &Request) {
+fn asked_safely(request: &CapturedRequest) {
     if request.method != "POST" {
         return;
     }

@@ -6,9 +6,9 @@ use std::fmt;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use super::screens::{self, Box4, HEIGHT, Screen, WIDTH};
+use super::screens::{self, Box4, HEIGHT, SeededScreen, WIDTH};
 use super::seeds::Seed;
-use crate::common::gemini::{Request, jpeg_size};
+use crate::common::gemini::{CapturedRequest, jpeg_size};
 
 /// Painted black, and what JPEG makes of its border.
 const BLACK: u8 = 40;
@@ -21,13 +21,13 @@ const RUN: usize = 8;
 const BLUR: f64 = 4.0;
 
 /// The samples of a picture in full range, as FFmpeg's own program reads them.
-pub(crate) struct Luma {
+pub(crate) struct ScreenLuma {
     width: usize,
     height: usize,
     samples: Vec<u8>,
 }
 
-impl Luma {
+impl ScreenLuma {
     pub(crate) fn of_jpeg(jpeg: &[u8]) -> Self {
         let (width, height) = jpeg_size(jpeg).expect("a whole JPEG");
         let (width, height) = (usize::from(width), usize::from(height));
@@ -68,9 +68,9 @@ pub(crate) fn planes(png: &[u8]) -> Vec<u8> {
     through_ffmpeg(png, &["-f", "png_pipe"], &["-pix_fmt", "yuv420p"])
 }
 
-fn grey(png: &[u8]) -> Luma {
+fn grey(png: &[u8]) -> ScreenLuma {
     let samples = through_ffmpeg(png, &["-f", "png_pipe"], &["-pix_fmt", "gray"]);
-    Luma {
+    ScreenLuma {
         width: WIDTH,
         height: HEIGHT,
         samples,
@@ -101,9 +101,9 @@ fn through_ffmpeg(file: &[u8], input: &[&str], output: &[&str]) -> Vec<u8> {
 }
 
 /// Leaks of secrets on the screens of one bitrate.
-pub(crate) struct Judge<'a> {
-    screens: &'a [Screen],
-    plain: Vec<Luma>,
+pub(crate) struct LeakJudge<'a> {
+    screens: &'a [SeededScreen],
+    plain: Vec<ScreenLuma>,
     /// Per eight letters of a secret, whose they are; nobody's when of two.
     runs: HashMap<Vec<u8>, Option<usize>>,
     /// Per secret, where it could be seen, and how much of it at most.
@@ -117,8 +117,8 @@ pub(crate) struct Judge<'a> {
     words: (f64, f64),
 }
 
-impl<'a> Judge<'a> {
-    pub(crate) fn new(screens: &'a [Screen]) -> Self {
+impl<'a> LeakJudge<'a> {
+    pub(crate) fn new(screens: &'a [SeededScreen]) -> Self {
         let mut runs = HashMap::new();
         for seed in screens.iter().flat_map(|screen| &screen.seeds) {
             for line in seed.value.lines() {
@@ -141,7 +141,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Everything a model was sent at once; which screen it shows.
-    pub(crate) fn request(&mut self, request: &Request) -> usize {
+    pub(crate) fn request(&mut self, request: &CapturedRequest) -> usize {
         let jpegs = request.jpegs();
         let number = self.picture("request", &jpegs[0]);
         self.looked_at.insert(number);
@@ -151,7 +151,7 @@ impl<'a> Judge<'a> {
         let titles: Vec<_> = titles.collect();
         assert_eq!(titles.len() + 1, jpegs.len(), "each closeup has its title");
         for (title, jpeg) in titles.iter().zip(&jpegs[1..]) {
-            self.closeup(number, title, &Luma::of_jpeg(jpeg));
+            self.closeup(number, title, &ScreenLuma::of_jpeg(jpeg));
         }
         self.words(
             "a question",
@@ -162,7 +162,7 @@ impl<'a> Judge<'a> {
 
     /// A whole picture from anywhere; which screen it shows.
     pub(crate) fn picture(&mut self, from: &'static str, jpeg: &[u8]) -> usize {
-        let luma = Luma::of_jpeg(jpeg);
+        let luma = ScreenLuma::of_jpeg(jpeg);
         assert_eq!((luma.width, luma.height), (WIDTH, HEIGHT));
         let number = screens::number(&luma.samples).expect("one of the screens drawn");
         *self.pictures.entry(from).or_default() += 1;
@@ -182,7 +182,7 @@ impl<'a> Judge<'a> {
         number
     }
 
-    fn closeup(&mut self, number: usize, title: &str, luma: &Luma) {
+    fn closeup(&mut self, number: usize, title: &str, luma: &ScreenLuma) {
         *self.pictures.entry("closeup").or_default() += 1;
         let list = title.split(['[', ']']).nth(1).expect("its place");
         let at: Vec<f64> = list
@@ -204,7 +204,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn painted(&mut self, id: usize, from: &str, luma: &Luma, place: Box4) {
+    fn painted(&mut self, id: usize, from: &str, luma: &ScreenLuma, place: Box4) {
         let (bare, area) = luma.in_box(place, |sample| sample >= BLACK);
         if bare > 0 {
             self.seen(id, from, bare as f64 / area as f64);
@@ -255,8 +255,8 @@ impl<'a> Judge<'a> {
             .collect()
     }
 
-    fn counted(&self) -> impl Iterator<Item = (usize, &'a Screen, &'a Seed)> {
-        let screens: &'a [Screen] = self.screens;
+    fn counted(&self) -> impl Iterator<Item = (usize, &'a SeededScreen, &'a Seed)> {
+        let screens: &'a [SeededScreen] = self.screens;
         let numbered = screens.iter().enumerate();
         numbered
             .filter(|(number, _)| self.looked_at.contains(number))
@@ -278,7 +278,7 @@ impl<'a> Judge<'a> {
 
     pub(crate) fn misses(&self) -> Vec<Miss<'_>> {
         let counted = self.counted();
-        let miss = |(number, screen, seed): (usize, &'a Screen, &'a Seed)| {
+        let miss = |(number, screen, seed): (usize, &'a SeededScreen, &'a Seed)| {
             Some(Miss {
                 number,
                 screen,
@@ -293,7 +293,7 @@ impl<'a> Judge<'a> {
 
 pub(crate) struct Miss<'a> {
     number: usize,
-    screen: &'a Screen,
+    screen: &'a SeededScreen,
     seed: &'a Seed,
     seen: &'a BTreeMap<String, f64>,
     said: Option<&'a String>,

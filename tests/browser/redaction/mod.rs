@@ -12,10 +12,10 @@ mod seeds;
 use std::time::Duration;
 
 use crate::common::encoder::Screencast;
-use crate::common::gemini::{FakeGemini, Reply};
-use crate::common::serve::{Server, Setup};
-use judge::Judge;
-use screens::Screen;
+use crate::common::gemini::{CannedReply, FakeGemini};
+use crate::common::serve::{Setup, TestServer};
+use judge::LeakJudge;
+use screens::SeededScreen;
 use seeds::Dice;
 use serde_json::json;
 use tokio::time::Instant;
@@ -105,13 +105,13 @@ async fn without_the_ocr_nothing_is_sent_but_what_the_user_said_may_be() {
     let request = server
         .until("a look", async |_| gemini.take_requests().pop())
         .await;
-    let mut judge = Judge::new(&screens);
+    let mut judge = LeakJudge::new(&screens);
     tokio::task::block_in_place(|| judge.request(&request));
     assert_eq!(judge.misses().len(), 4, "all of it can be seen");
 }
 
 /// Shows the screens one after the other and judges all that comes out.
-async fn watched(screens: &[Screen], bitrate: u32) -> Judge<'_> {
+async fn watched(screens: &[SeededScreen], bitrate: u32) -> LeakJudge<'_> {
     let gemini = FakeGemini::start().await;
     // Each another incident, so that stills are kept of all.
     gemini.script("", (1..250).map(remark));
@@ -122,7 +122,7 @@ async fn watched(screens: &[Screen], bitrate: u32) -> Judge<'_> {
         .env("GOOGLE_GEMINI_BASE_URL", &gemini.base_url())
         .start()
         .await;
-    let mut judge = Judge::new(screens);
+    let mut judge = LeakJudge::new(screens);
     let planes: Vec<_> = screens
         .iter()
         .map(|screen| judge::planes(&screen.png))
@@ -156,7 +156,7 @@ async fn watched(screens: &[Screen], bitrate: u32) -> Judge<'_> {
 }
 
 /// Judges the files the server has written and its output.
-async fn kept(server: &Server, judge: &mut Judge<'_>) {
+async fn kept(server: &TestServer, judge: &mut LeakJudge<'_>) {
     let folder = server.folder.path();
     for file in std::fs::read_dir(folder.join("data/evidence")).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
@@ -175,8 +175,8 @@ async fn kept(server: &Server, judge: &mut Judge<'_>) {
     judge.words("the output", &server.output());
 }
 
-fn remark(nth: u32) -> Reply {
-    Reply::findings(&json!([{
+fn remark(nth: u32) -> CannedReply {
+    CannedReply::findings(&json!([{
         "severity": "high",
         "confidence": 0.9,
         "category": "intrusion",
@@ -188,7 +188,7 @@ fn remark(nth: u32) -> Reply {
     }]))
 }
 
-fn report(bitrates: &[(u32, usize, f64)], judges: &[Judge<'_>]) {
+fn report(bitrates: &[(u32, usize, f64)], judges: &[LeakJudge<'_>]) {
     let mut table = String::from("\nkind");
     for (bitrate, ..) in bitrates {
         table += &format!(" | {bitrate} kb/s");

@@ -20,7 +20,7 @@ const BITS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Box4(pub(crate) [f64; 4]);
 
-pub(crate) struct Screen {
+pub(crate) struct SeededScreen {
     pub(crate) form: &'static str,
     pub(crate) seeds: Vec<Seed>,
     /// Per secret, by its id, the boxes its letters were drawn in.
@@ -29,7 +29,7 @@ pub(crate) struct Screen {
     pub(crate) png: Vec<u8>,
 }
 
-impl Screen {
+impl SeededScreen {
     /// True if a word shares no line with a secret: all of a line is painted
     /// that holds one.
     pub(crate) fn is_apart(&self, word: &Box4) -> bool {
@@ -43,45 +43,45 @@ impl Screen {
 }
 
 #[derive(Clone, Copy)]
-struct Form {
+struct SecretForm {
     name: &'static str,
     write: fn(&Seed, &mut Dice) -> String,
     plain: fn(&mut Dice) -> String,
     style: &'static str,
 }
 
-const FORMS: [Form; 6] = [
-    Form {
+const FORMS: [SecretForm; 6] = [
+    SecretForm {
         name: "dark terminal",
         write: shell,
         plain: output,
         style: "background:#1e1e1e;color:#d4d4d4;font-family:'DejaVu Sans Mono';--mark:#6a9955",
     },
-    Form {
+    SecretForm {
         name: "log viewer",
         write: logged,
         plain: log_line,
         style: "background:#fff;color:#222;font-family:'Liberation Mono';--mark:#888",
     },
-    Form {
+    SecretForm {
         name: "editor",
         write: edited,
         plain: file_line,
         style: "background:#282c34;color:#abb2bf;font-family:'Liberation Mono';--mark:#61afef",
     },
-    Form {
+    SecretForm {
         name: "table",
         write: cells,
         plain: table_line,
         style: "background:#f6f8fa;color:#24292f;font-family:'Liberation Sans';--mark:#57606a",
     },
-    Form {
+    SecretForm {
         name: "light terminal",
         write: shell,
         plain: output,
         style: "background:#fdf6e3;color:#4a5a60;font-family:'DejaVu Sans Mono';--mark:#268bd2",
     },
-    Form {
+    SecretForm {
         name: "chat",
         write: chatted,
         plain: chat_line,
@@ -264,7 +264,7 @@ fn chat_line(dice: &mut Dice) -> String {
     )
 }
 
-fn page(number: usize, form: Form, seeds: &[Seed], dice: &mut Dice) -> String {
+fn page(number: usize, form: SecretForm, seeds: &[Seed], dice: &mut Dice) -> String {
     let size = 12 + (number * 5 + number / 6) % 7;
     let mut panes = [String::new(), String::new()];
     for (at, seed) in seeds.iter().enumerate() {
@@ -341,7 +341,7 @@ const PLACES: &str = "(() => {
 })()";
 
 /// Draws as many screens as the secrets need.
-pub(crate) async fn draw(seeds: &[Seed], dice: &mut Dice) -> Vec<Screen> {
+pub(crate) async fn draw(seeds: &[Seed], dice: &mut Dice) -> Vec<SeededScreen> {
     let folder = tempfile::tempdir().unwrap();
     let browser = Chromium::with(&["--hide-scrollbars", "--force-device-scale-factor=1"]).await;
     browser.resize(WIDTH, HEIGHT).await;
@@ -364,7 +364,7 @@ pub(crate) async fn draw(seeds: &[Seed], dice: &mut Dice) -> Vec<Screen> {
             assert!(whole, "secret {} does not fit on screen {number}", seed.id);
         }
         let inside = |place: &Box4| place.0[3] <= (HEIGHT - SQUARE) as f64;
-        screens.push(Screen {
+        screens.push(SeededScreen {
             form: form.name,
             seeds: seeds.to_vec(),
             drawn,

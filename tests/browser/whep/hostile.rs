@@ -11,17 +11,17 @@ use crate::common::chromium::Chromium;
 use crate::whep::clip::{FPS, Playing, Recipe};
 use crate::whep::refusals::OFFER;
 use crate::whep::relay::{Relay, TcpRelay, is_dtls};
-use crate::whep::server::Server;
+use crate::whep::server::WhepServer;
 
-async fn start(max_viewers: usize) -> (Server, Playing) {
-    let server = Server::start(max_viewers).await;
+async fn start(max_viewers: usize) -> (WhepServer, Playing) {
+    let server = WhepServer::start(max_viewers).await;
     let clip = Arc::new(Recipe::default().make());
     let playing = clip.play(&server.hub, &server.renditions, "team");
     (server, playing)
 }
 
 /// A viewer that has its picture; `change` as in page.html.
-async fn viewer(server: &Server, change: &str) -> Chromium {
+async fn viewer(server: &WhepServer, change: &str) -> Chromium {
     let browser = Chromium::start().await;
     browser.open(&format!("http://{}/", server.http)).await;
     browser.run(&format!("watch('team', '{change}')")).await;
@@ -146,7 +146,7 @@ async fn forged_and_replayed_datagrams_move_nothing() {
     browser.close().await;
 }
 
-async fn post(server: &Server) -> u16 {
+async fn post(server: &WhepServer) -> u16 {
     let client = reqwest::Client::builder()
         .no_proxy()
         .build()

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::whep::clip::Recipe;
-use crate::whep::server::Server;
+use crate::whep::server::WhepServer;
 
 /// A Python that has aiortc: Debian's own, or whichever comes first.
 async fn python() -> &'static str {
@@ -27,7 +27,7 @@ async fn python() -> &'static str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_independent_client_decrypts_and_decodes() {
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let recipe = Recipe {
         size: "640x360",
         bitrate: "500k",

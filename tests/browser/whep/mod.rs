@@ -15,17 +15,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::common::chromium::{Chromium, Seen};
+use crate::common::chromium::{Chromium, PlaybackStats};
 use clip::{FPS, Recipe};
 use relay::Relay;
-use server::Server;
+use server::WhepServer;
 use watchtower::base::stream_name::StreamName;
-use watchtower::media::hub::renditions::{Demanded, Kind};
+use watchtower::media::hub::renditions::{Demanded, RenditionKind};
 
 /// Waits for some seconds in which every picture was shown when it was due.
 /// Before that a browser on a busy machine may have fallen behind, and then
 /// shows more than are sent while it catches up.
-async fn at_full_rate(browser: &Chromium) -> Seen {
+async fn at_full_rate(browser: &Chromium) -> PlaybackStats {
     let mut first = browser.look().await;
     let mut rates = Vec::new();
     for _ in 0..20 {
@@ -44,7 +44,7 @@ async fn at_full_rate(browser: &Chromium) -> Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chromium_plays_picture_and_sound_at_full_rate() {
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let clip = Arc::new(Recipe::default().make());
     let _playing = clip.play(&server.hub, &server.renditions, "team");
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -78,7 +78,7 @@ async fn chromium_plays_picture_and_sound_at_full_rate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn losses_are_mended_and_a_gap_is_overcome() {
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let clip = Arc::new(Recipe::default().make());
     let _playing = clip.play(&server.hub, &server.renditions, "team");
     let relay = Relay::start(server.media).await;
@@ -146,7 +146,7 @@ async fn losses_are_mended_and_a_gap_is_overcome() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_that_returns_finds_its_viewers() {
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let recipe = Recipe {
         size: "854x480",
         ..Recipe::default()
@@ -185,7 +185,7 @@ async fn a_publisher_that_returns_finds_its_viewers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chromium_plays_over_tcp_alone() {
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let clip = Arc::new(Recipe::default().make());
     let _playing = clip.play(&server.hub, &server.renditions, "team");
     let browser = Chromium::start().await;
@@ -206,7 +206,7 @@ async fn chromium_plays_over_tcp_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_group_of_pictures_still_starts_at_once() {
     const ROUND: f64 = 10.0;
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let recipe = Recipe {
         seconds: 10,
         group: 250,
@@ -258,7 +258,7 @@ async fn a_long_group_of_pictures_still_starts_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_with_b_frames_is_played_from_its_twin() {
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let b_frames = Recipe {
         b_frames: 2,
         ..Recipe::default()
@@ -268,7 +268,7 @@ async fn a_stream_with_b_frames_is_played_from_its_twin() {
     browser.open(&format!("http://{}/", server.http)).await;
     let watched = Demanded {
         stream: StreamName::new("team").expect("valid"),
-        kind: Kind::Video,
+        kind: RenditionKind::Video,
     };
     assert!(!server.renditions.demands().contains(&watched));
     browser.run("watch('team')").await;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use crate::common::chromium::Chromium;
 use crate::whep::clip::Recipe;
 use crate::whep::refusals::OFFER;
-use crate::whep::server::Server;
+use crate::whep::server::WhepServer;
 
 /// The addresses in the answer's candidates, to a viewer from elsewhere.
 async fn candidates(public: Option<&str>) -> Vec<String> {
-    offered(&Server::on("0.0.0.0:0", public, 10).await).await
+    offered(&WhepServer::on("0.0.0.0:0", public, 10).await).await
 }
 
-async fn offered(server: &Server) -> Vec<String> {
+async fn offered(server: &WhepServer) -> Vec<String> {
     let recipe = Recipe {
         size: "320x180",
         seconds: 2,
@@ -52,7 +52,7 @@ async fn the_public_address_comes_first_in_the_answer() {
 /// A name stands for those of its addresses that the socket's family can reach.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_name_stands_for_the_addresses_that_can_be_reached() {
-    let server = Server::on("127.0.0.1:0", Some("localhost"), 10).await;
+    let server = WhepServer::on("127.0.0.1:0", Some("localhost"), 10).await;
     let by_name = offered(&server).await;
     assert_eq!(by_name[0], "127.0.0.1");
     assert!(
@@ -63,7 +63,7 @@ async fn a_public_name_stands_for_the_addresses_that_can_be_reached() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chromium_plays_over_ipv6() {
-    let server = Server::on("[::1]:0", None, 10).await;
+    let server = WhepServer::on("[::1]:0", None, 10).await;
     let clip = Arc::new(Recipe::default().make());
     let _playing = clip.play(&server.hub, &server.renditions, "team");
     let browser = Chromium::start().await;
@@ -79,7 +79,7 @@ async fn chromium_plays_over_ipv6() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_families_are_offered_and_served_by_one_socket() {
-    let server = Server::on("0.0.0.0:0", None, 10).await;
+    let server = WhepServer::on("0.0.0.0:0", None, 10).await;
     let clip = Arc::new(Recipe::default().make());
     let _playing = clip.play(&server.hub, &server.renditions, "team");
     let browser = Chromium::start().await;

@@ -7,13 +7,13 @@ use reqwest::{Client, Method, Response, StatusCode};
 use tokio::net::UdpSocket;
 
 use crate::whep::clip::{Playing, Recipe};
-use crate::whep::server::Server;
+use crate::whep::server::WhepServer;
 
 /// SDP offer of Chromium, cut down to one codec each.
 pub(crate) const OFFER: &str = include_str!("offer.sdp");
 
-async fn live(max_viewers: usize) -> (Server, Playing) {
-    let server = Server::start(max_viewers).await;
+async fn live(max_viewers: usize) -> (WhepServer, Playing) {
+    let server = WhepServer::start(max_viewers).await;
     let recipe = Recipe {
         size: "320x180",
         seconds: 2,
@@ -23,14 +23,20 @@ async fn live(max_viewers: usize) -> (Server, Playing) {
     (server, playing)
 }
 
-async fn send(server: &Server, method: Method, path: &str, kind: &str, body: String) -> Response {
+async fn send(
+    server: &WhepServer,
+    method: Method,
+    path: &str,
+    kind: &str,
+    body: String,
+) -> Response {
     let client = Client::builder().no_proxy().build().expect("a client");
     let url = format!("http://{}{path}", server.http);
     let request = client.request(method, url).header("content-type", kind);
     request.body(body).send().await.expect("an answer")
 }
 
-async fn offer(server: &Server, body: &str) -> Response {
+async fn offer(server: &WhepServer, body: &str) -> Response {
     send(
         server,
         Method::POST,

@@ -16,7 +16,7 @@ use watchtower::playback::metrics::PlaybackMetrics;
 use watchtower::playback::settings::{Transcode, WebrtcSettings};
 use watchtower::playback::{Gateway, GatewaySettings};
 
-pub(crate) struct Server {
+pub(crate) struct WhepServer {
     pub(crate) http: SocketAddr,
     pub(crate) media: SocketAddr,
     pub(crate) hub: StreamHub,
@@ -25,7 +25,7 @@ pub(crate) struct Server {
     shutdown: CancellationToken,
 }
 
-impl Server {
+impl WhepServer {
     pub(crate) async fn start(max_viewers: usize) -> Self {
         Self::on("127.0.0.1:0", None, max_viewers).await
     }
@@ -92,7 +92,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for WhepServer {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }

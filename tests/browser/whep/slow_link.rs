@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::common::chromium::Chromium;
 use crate::whep::bottleneck::Bottleneck;
 use crate::whep::clip::{FPS, Recipe};
-use crate::whep::server::Server;
+use crate::whep::server::WhepServer;
 
 /// Sampling interval of the viewer.
 const LOOK: Duration = Duration::from_millis(250);
@@ -49,7 +49,7 @@ impl Course {
 /// Watches through a link of `factor` times the stream's rate until pictures
 /// come at `wanted` a second.
 async fn watch(factor: f64, wanted: f64) {
-    let server = Server::start(10).await;
+    let server = WhepServer::start(10).await;
     let recipe = Recipe {
         bitrate: "2650k",
         ..Recipe::default()

@@ -10,12 +10,12 @@ use watchtower::base::stream_name::StreamName;
 use watchtower::domain::finding::{Category, Severity};
 use watchtower::media::MediaTime;
 use watchtower::record::settings::StoreSettings;
-use watchtower::screen::frame::Secret;
+use watchtower::screen::frame::SensitiveText;
 use watchtower::screen::picture::{Picture, Rect};
 
-use super::room::{Report, Room};
+use super::room::{FindingFixture, StoreHarness};
 
-const SHELL: Report<'_> = Report {
+const SHELL: FindingFixture<'_> = FindingFixture {
     agent: "SecOps",
     severity: Severity::Critical,
     category: Category::SuspiciousCommand,
@@ -30,16 +30,16 @@ fn id_of(list: &Value, at: usize) -> String {
 
 #[tokio::test]
 async fn lists_filter_sort_and_page() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     for n in 0..7 {
         let line = format!("Failed password for admin from 198.51.100.{n}");
         let title = format!("burst {n}");
-        let report = Report {
+        let report = FindingFixture {
             agent: ["SecOps", "DevOps"][n % 2],
             severity: Severity::ALL[n % 3],
             title: &title,
             quotes: &[&line],
-            ..Report::default()
+            ..FindingFixture::default()
         };
         for _ in 0..=n {
             room.bus
@@ -121,7 +121,7 @@ async fn lists_filter_sort_and_page() {
 
 #[tokio::test]
 async fn a_preview_shows_no_picture_that_nobody_read() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     let stream = StreamName::new("team").unwrap();
     let mut publisher = room
         .frames
@@ -145,7 +145,7 @@ async fn a_preview_shows_no_picture_that_nobody_read() {
         width: 4,
         height: 1,
     };
-    let secret = Secret {
+    let secret = SensitiveText {
         line: 0,
         range: 0..0,
         rect,
@@ -162,19 +162,19 @@ async fn a_preview_shows_no_picture_that_nobody_read() {
 
 #[tokio::test]
 async fn an_incident_shows_its_findings_evidence_and_history() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     room.bus
-        .publish(Report::default().with_still(b"the first"))
+        .publish(FindingFixture::default().with_still(b"the first"))
         .await
         .unwrap();
     room.bus
-        .publish(Report::default().later(1).with_still(b"a repeat"))
+        .publish(FindingFixture::default().later(1).with_still(b"a repeat"))
         .await
         .unwrap();
-    let worse = Report {
+    let worse = FindingFixture {
         severity: Severity::Critical,
         title: "They are in",
-        ..Report::default()
+        ..FindingFixture::default()
     };
     room.bus
         .publish(worse.later(2).with_still(b"the worst"))
@@ -224,8 +224,11 @@ async fn an_incident_shows_its_findings_evidence_and_history() {
 
 #[tokio::test]
 async fn two_who_close_at_once_do_not_overwrite_each_other() {
-    let room = Room::new().await;
-    room.bus.publish(Report::default().finding()).await.unwrap();
+    let room = StoreHarness::new().await;
+    room.bus
+        .publish(FindingFixture::default().finding())
+        .await
+        .unwrap();
     let id = id_of(&room.json("/api/incidents").await, 0);
     let response = room.get(&format!("/api/incidents/{id}")).await;
     let tag = response.headers()["etag"].to_str().unwrap().to_owned();
@@ -288,8 +291,11 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
 
 #[tokio::test]
 async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
-    let room = Room::new().await;
-    room.bus.publish(Report::default().finding()).await.unwrap();
+    let room = StoreHarness::new().await;
+    room.bus
+        .publish(FindingFixture::default().finding())
+        .await
+        .unwrap();
     let id = id_of(&room.json("/api/incidents").await, 0);
     let decide = async |status: &str, tags: &[&str]| {
         let body = json!({"status": status, "by": "Ada", "why": "seen"});
@@ -314,24 +320,27 @@ async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
 
 #[tokio::test]
 async fn what_is_closed_stays_so_until_it_returns() {
-    let room = Room::new().await;
-    room.bus.publish(Report::default().finding()).await.unwrap();
+    let room = StoreHarness::new().await;
+    room.bus
+        .publish(FindingFixture::default().finding())
+        .await
+        .unwrap();
     let id = id_of(&room.json("/api/incidents").await, 0);
     let close = json!({"status": "closed", "by": "Ada", "why": "blocked the address"});
     room.set_status(&id, close.clone()).await;
     let status = async || room.json(&format!("/api/incidents/{id}")).await["status"].clone();
     // It is still on the screen for a while.
     room.bus
-        .publish(Report::default().later(10).finding())
+        .publish(FindingFixture::default().later(10).finding())
         .await
         .unwrap();
     room.bus
-        .publish(Report::default().later(35).finding())
+        .publish(FindingFixture::default().later(35).finding())
         .await
         .unwrap();
     assert_eq!(status().await, "closed");
     room.bus
-        .publish(Report::default().later(65).finding())
+        .publish(FindingFixture::default().later(65).finding())
         .await
         .unwrap();
     assert_eq!(status().await, "new");
@@ -346,9 +355,9 @@ async fn what_is_closed_stays_so_until_it_returns() {
     assert!(last["why"].as_str().unwrap().contains("30 min"), "{last}");
     // Getting worse is reason enough.
     room.set_status(&id, close).await;
-    let worse = Report {
+    let worse = FindingFixture {
         severity: Severity::Critical,
-        ..Report::default()
+        ..FindingFixture::default()
     };
     room.bus.publish(worse.later(66).finding()).await.unwrap();
     assert_eq!(status().await, "new");
@@ -365,18 +374,21 @@ async fn what_is_closed_stays_so_until_it_returns() {
 
 #[tokio::test]
 async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
-    let room = Room::new().await;
-    room.bus.publish(Report::default().finding()).await.unwrap();
+    let room = StoreHarness::new().await;
+    room.bus
+        .publish(FindingFixture::default().finding())
+        .await
+        .unwrap();
     let id = id_of(&room.json("/api/incidents").await, 0);
     let body = json!({
         "status": "closed", "by": "Ada", "why": "our own scanner", "false_positive": true,
     });
     assert_eq!(room.set_status(&id, body).await.0, StatusCode::OK);
     // Hours later, in other words, on another stream.
-    let again = Report {
+    let again = FindingFixture {
         agent: "Architect",
         title: "No lockout",
-        ..Report::default()
+        ..FindingFixture::default()
     };
     room.bus.publish(again.later(600).finding()).await.unwrap();
     let mut elsewhere = again.later(601).finding();
@@ -384,7 +396,7 @@ async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
     room.bus.publish(elsewhere).await.unwrap();
     assert_eq!(room.titles("/api/incidents?status=new").await, [""; 0]);
     // Another address, and something worse from the same one, are news.
-    let other = Report {
+    let other = FindingFixture {
         quotes: &["Failed password for admin from 198.51.100.9"],
         ..again.clone()
     };
@@ -431,16 +443,19 @@ async fn a_false_positive_quiets_its_like_until_the_lesson_is_removed() {
 
 #[tokio::test]
 async fn something_worse_than_the_lesson_speaks_up() {
-    let room = Room::new().await;
-    room.bus.publish(Report::default().finding()).await.unwrap();
+    let room = StoreHarness::new().await;
+    room.bus
+        .publish(FindingFixture::default().finding())
+        .await
+        .unwrap();
     let id = id_of(&room.json("/api/incidents").await, 0);
     let body = json!({
         "status": "closed", "by": "Ada", "why": "our own scanner", "false_positive": true,
     });
     room.set_status(&id, body).await;
-    let worse = Report {
+    let worse = FindingFixture {
         severity: Severity::Critical,
-        ..Report::default()
+        ..FindingFixture::default()
     };
     room.bus.publish(worse.later(1).finding()).await.unwrap();
     assert_eq!(
@@ -468,22 +483,26 @@ async fn something_worse_than_the_lesson_speaks_up() {
 
 #[tokio::test]
 async fn events_tell_every_change_and_resume() {
-    let room = Room::new().await;
-    let before = Report {
+    let room = StoreHarness::new().await;
+    let before = FindingFixture {
         category: Category::Anomaly,
         title: "Disk almost full",
         quotes: &["/dev/sda1 97% /var"],
-        ..Report::default()
+        ..FindingFixture::default()
     };
     let mut listener = room.listen_live(None, before.finding()).await;
-    let first = room.bus.publish(Report::default().finding()).await.unwrap();
-    room.bus
-        .publish(Report::default().later(1).finding())
+    let first = room
+        .bus
+        .publish(FindingFixture::default().finding())
         .await
         .unwrap();
-    let other = Report {
+    room.bus
+        .publish(FindingFixture::default().later(1).finding())
+        .await
+        .unwrap();
+    let other = FindingFixture {
         agent: "Architect",
-        ..Report::default()
+        ..FindingFixture::default()
     };
     room.bus.publish(other.later(2).finding()).await.unwrap();
     let id = first.incident.unwrap().to_string();
@@ -534,9 +553,9 @@ async fn what_is_too_old_goes_with_its_evidence() {
         keep: Duration::from_secs(5),
         ..StoreSettings::default()
     };
-    let room = Room::with(settings).await;
+    let room = StoreHarness::with(settings).await;
     room.bus
-        .publish(Report::default().with_still(b"old"))
+        .publish(FindingFixture::default().with_still(b"old"))
         .await
         .unwrap();
     room.bus
@@ -564,7 +583,7 @@ async fn what_is_too_much_goes_oldest_first() {
         max_bytes: 1_000_000,
         ..StoreSettings::default()
     };
-    let room = Room::with(settings).await;
+    let room = StoreHarness::with(settings).await;
     for n in 0..1500 {
         let line = format!(
             "Failed password for admin from 198.51.{}.{}",
@@ -572,10 +591,10 @@ async fn what_is_too_much_goes_oldest_first() {
             n % 250
         );
         let title = format!("burst {n}");
-        let report = Report {
+        let report = FindingFixture {
             title: &title,
             quotes: &[&line],
-            ..Report::default()
+            ..FindingFixture::default()
         };
         room.bus.publish(report.later(n).finding()).await.unwrap();
     }

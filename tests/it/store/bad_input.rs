@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 
-use super::room::{self, Report, Room};
+use super::room::{self, FindingFixture, StoreHarness};
 
 #[tokio::test]
 async fn requests_that_make_no_sense_are_refused_as_problems() {
-    let room = Room::new().await;
-    room.bus.publish(Report::default().finding()).await.unwrap();
+    let room = StoreHarness::new().await;
+    room.bus
+        .publish(FindingFixture::default().finding())
+        .await
+        .unwrap();
     let list = room.json("/api/incidents").await;
     let id = list["items"][0]["id"].as_str().unwrap();
     let unknown = "0190a2b3-0000-7000-8000-000000000000";
@@ -121,11 +124,14 @@ async fn requests_that_make_no_sense_are_refused_as_problems() {
 
 #[tokio::test]
 async fn a_thousand_findings_in_a_second_are_all_there() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     let begun = Instant::now();
     let publishers = (0..1000).map(|n| {
         let bus = room.bus.clone();
-        tokio::spawn(async move { bus.publish(Report::default().later(n % 7).finding()).await })
+        tokio::spawn(async move {
+            bus.publish(FindingFixture::default().later(n % 7).finding())
+                .await
+        })
     });
     for publisher in publishers.collect::<Vec<_>>() {
         publisher.await.unwrap().unwrap();
@@ -146,14 +152,14 @@ async fn a_thousand_findings_in_a_second_are_all_there() {
 
 #[tokio::test]
 async fn what_is_far_too_long_is_cut_and_says_so() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     let title = "long title ".repeat(1000);
     let quote = "Failed password for admin from 203.0.113.45 ".repeat(500);
     let quotes = [quote.as_str(); 40];
-    let mut finding = Report {
+    let mut finding = FindingFixture {
         title: &title,
         quotes: &quotes,
-        ..Report::default()
+        ..FindingFixture::default()
     }
     .finding();
     finding.detail = "\u{1b}[31mred\u{202e} ".repeat(5000);
@@ -168,8 +174,8 @@ async fn what_is_far_too_long_is_cut_and_says_so() {
 
 #[tokio::test]
 async fn a_finding_published_again_is_not_counted_again() {
-    let room = Room::new().await;
-    let finding = Report::default().finding();
+    let room = StoreHarness::new().await;
+    let finding = FindingFixture::default().finding();
     let first = room.bus.publish(finding.clone()).await.unwrap();
     let again = room.bus.publish(finding).await.unwrap();
     assert_eq!(first, again);
@@ -180,10 +186,10 @@ async fn a_finding_published_again_is_not_counted_again() {
 
 #[tokio::test]
 async fn a_clock_that_jumps_back_mixes_nothing_up() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     let mut ids = Vec::new();
     for (n, minutes) in [0, 1, -60, -59, -58, 2].into_iter().enumerate() {
-        let mut finding = Report::default().later(minutes).finding();
+        let mut finding = FindingFixture::default().later(minutes).finding();
         // Ids carry the time they were made at.
         let second = (1_800_000_000 + minutes * 60) as u64;
         let stamp = uuid::Timestamp::from_unix(uuid::NoContext, second, n as u32);
@@ -262,10 +268,10 @@ fn a_locked_database_is_refused_at_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     let db = rusqlite::Connection::open(room.dir.path().join("data/watchtower.db")).unwrap();
     db.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let finding = Report::default().finding();
+    let finding = FindingFixture::default().finding();
     let error = room
         .bus
         .publish(finding.clone())
@@ -291,7 +297,7 @@ async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
 
 #[tokio::test]
 async fn an_event_stream_that_cannot_look_up_its_place_is_refused() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     let resume = format!("/api/events?last_event_id={}", uuid::Uuid::now_v7());
     // An unknown one is as good as none.
     assert_eq!(room.get(&resume).await.status(), StatusCode::OK);
@@ -403,7 +409,7 @@ async fn a_full_disk_is_said_and_recovered_from() {
     std::fs::write(&ballast, vec![0; 1_000_000]).unwrap();
     let mut acknowledged = Vec::new();
     let (error, finding) = loop {
-        let finding = Report::default().finding();
+        let finding = FindingFixture::default().finding();
         match bus.publish(finding.clone()).await {
             Ok(published) => acknowledged.push(published.id),
             Err(error) => break (error.to_string(), finding),

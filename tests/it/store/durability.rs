@@ -10,7 +10,7 @@ use watchtower::domain::finding::Finding;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::{FindingQuery, IncidentQuery};
 
-use super::room::{self, Report, Room};
+use super::room::{self, FindingFixture, StoreHarness};
 
 const FOLDER: &str = "WATCHTOWER_TEST_FOLDER";
 
@@ -28,10 +28,10 @@ async fn victim() {
         tokio::spawn(async move {
             for round in 0_u64.. {
                 let line = format!("Failed password for admin from 198.51.100.{}", round % 40);
-                let report = Report {
+                let report = FindingFixture {
                     agent: ["SecOps", "DevOps", "CloudSec"][number % 3],
                     quotes: &[&line],
-                    ..Report::default()
+                    ..FindingFixture::default()
                 };
                 let publication = report.with_still(b"a picture, for all anybody knows");
                 let finding = bus.publish(publication).await.unwrap();
@@ -149,12 +149,12 @@ async fn check(folder: &std::path::Path, acknowledged: &HashSet<String>) {
 
 #[tokio::test]
 async fn findings_jsonl_is_made_whole_whatever_became_of_it() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     let mut ids = Vec::new();
     for n in 0..20 {
         let finding = room
             .bus
-            .publish(Report::default().later(n).finding())
+            .publish(FindingFixture::default().later(n).finding())
             .await
             .unwrap();
         ids.push(finding.id.to_string());
@@ -201,14 +201,14 @@ async fn findings_jsonl_is_made_whole_whatever_became_of_it() {
 
 #[tokio::test]
 async fn a_restart_keeps_everything() {
-    let room = Room::new().await;
+    let room = StoreHarness::new().await;
     room.bus
-        .publish(Report::default().with_still(b"first"))
+        .publish(FindingFixture::default().with_still(b"first"))
         .await
         .unwrap();
-    let worse = Report {
+    let worse = FindingFixture {
         severity: watchtower::domain::finding::Severity::Critical,
-        ..Report::default().later(1)
+        ..FindingFixture::default().later(1)
     };
     room.bus.publish(worse.with_still(b"worst")).await.unwrap();
     let before = room.json("/api/incidents").await;

@@ -57,9 +57,9 @@ fn still_of(bytes: &[u8]) -> RedactedJpeg {
 
 /// No model is configured.
 #[derive(Debug)]
-struct Nobody;
+struct NoAnswerer;
 
-impl QuestionAnswerer for Nobody {
+impl QuestionAnswerer for NoAnswerer {
     fn put(
         &self,
         _question: String,
@@ -69,7 +69,7 @@ impl QuestionAnswerer for Nobody {
     }
 }
 
-pub(crate) struct Room {
+pub(crate) struct StoreHarness {
     pub(crate) dir: TempDir,
     pub(crate) bus: Record,
     /// Nobody reads it.
@@ -85,7 +85,7 @@ pub(crate) fn open(dir: &Path, settings: &StoreSettings) -> (Record, JoinHandle<
     Record::open(&dir.join("data"), &dir.join("logs"), &[], settings).unwrap()
 }
 
-impl Room {
+impl StoreHarness {
     pub(crate) async fn new() -> Self {
         Self::with(StoreSettings::default()).await
     }
@@ -122,7 +122,7 @@ impl Room {
                 stream_key: false,
                 public_address: None,
             },
-            answers: Arc::new(Nobody),
+            answers: Arc::new(NoAnswerer),
             redact: Redact::Secrets,
             ready: Arc::new(AtomicBool::new(true)),
         };
@@ -199,7 +199,7 @@ impl Room {
     }
 
     /// Reads the event stream until `enough` of its events are there.
-    pub(crate) async fn events(&self, last: Option<&str>, enough: usize) -> Vec<Told> {
+    pub(crate) async fn events(&self, last: Option<&str>, enough: usize) -> Vec<ReceivedEvent> {
         self.listen(last).await.next(enough).await
     }
 
@@ -242,7 +242,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// New events, once there are at least `enough`.
-    pub(crate) async fn next(&mut self, enough: usize) -> Vec<Told> {
+    pub(crate) async fn next(&mut self, enough: usize) -> Vec<ReceivedEvent> {
         let read = async {
             loop {
                 let mut told = parse(&self.text);
@@ -262,13 +262,13 @@ impl Listener {
 
 /// A `finding` or `incident` event.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ReceivedEvent {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) data: Value,
 }
 
-fn parse(text: &str) -> Vec<Told> {
+fn parse(text: &str) -> Vec<ReceivedEvent> {
     let whole = text.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
     let blocks = whole.split("\n\n").filter_map(|block| {
         let field = |name: &str| {
@@ -276,7 +276,7 @@ fn parse(text: &str) -> Vec<Told> {
                 .lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
         };
-        Some(Told {
+        Some(ReceivedEvent {
             id: field("id")?.to_owned(),
             kind: field("event")?.to_owned(),
             data: serde_json::from_str(field("data")?).ok()?,
@@ -287,7 +287,7 @@ fn parse(text: &str) -> Vec<Told> {
 
 /// Report of one agent about one event.
 #[derive(Debug, Clone)]
-pub(crate) struct Report<'a> {
+pub(crate) struct FindingFixture<'a> {
     pub(crate) agent: &'a str,
     pub(crate) severity: Severity,
     pub(crate) category: Category,
@@ -298,7 +298,7 @@ pub(crate) struct Report<'a> {
 
 pub(crate) const FAILED: &str = "Failed password for admin from 203.0.113.45 port 51502 ssh2";
 
-impl Default for Report<'_> {
+impl Default for FindingFixture<'_> {
     fn default() -> Self {
         Self {
             agent: "SecOps",
@@ -311,7 +311,7 @@ impl Default for Report<'_> {
     }
 }
 
-impl Report<'_> {
+impl FindingFixture<'_> {
     pub(crate) fn finding(&self) -> Finding {
         let evidence = self.quotes.iter().map(|quote| Evidence {
             quote: (*quote).to_owned(),

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use watchtower::domain::finding::Severity;
 
-use crate::sinks::fake::{Fake, Reply, Request, reply, throttled};
+use crate::sinks::fake::{CannedResponse, CapturedDelivery, Fake, reply, throttled};
 use crate::sinks::house::{House, SECRET, brute_force};
 
-fn is_signed(request: &Request) -> bool {
+fn is_signed(request: &CapturedDelivery) -> bool {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(request.header("x-watchtower-timestamp").as_bytes());
     mac.update(b".");
@@ -25,13 +25,13 @@ fn is_signed(request: &Request) -> bool {
     request.header("x-watchtower-signature") == format!("sha256={hex}")
 }
 
-fn bad(why: &str) -> Reply {
+fn bad(why: &str) -> CannedResponse {
     reply(400, json!({ "error": why }))
 }
 
 /// Block Kit: at most 50 blocks; a section's text 3,000 characters; no power
 /// in what the screen said.
-fn slack(request: &Request) -> Reply {
+fn slack(request: &CapturedDelivery) -> CannedResponse {
     let body = request.json();
     let blocks = body["blocks"].as_array().unwrap();
     let fits = blocks.iter().all(|block| {
@@ -48,7 +48,7 @@ fn slack(request: &Request) -> Reply {
     }
 }
 
-fn teams(request: &Request) -> Reply {
+fn teams(request: &CapturedDelivery) -> CannedResponse {
     let body = request.json();
     let card = &body["attachments"][0];
     let sound = body["type"] == "message"
@@ -66,7 +66,7 @@ fn teams(request: &Request) -> Reply {
     }
 }
 
-fn discord(request: &Request) -> Reply {
+fn discord(request: &CapturedDelivery) -> CannedResponse {
     let body = request.json();
     let embed = &body["embeds"][0];
     let short = |value: &Value, most: usize| {
@@ -101,7 +101,7 @@ fn discord(request: &Request) -> Reply {
     }
 }
 
-fn mattermost(request: &Request) -> Reply {
+fn mattermost(request: &CapturedDelivery) -> CannedResponse {
     let attachment = &request.json()["attachments"][0];
     let text = attachment["text"]
         .as_str()
@@ -116,8 +116,8 @@ fn mattermost(request: &Request) -> Reply {
     }
 }
 
-type Judge = fn(&Request) -> Reply;
-const JUDGES: [(&str, Judge); 4] = [
+type ChatJudge = fn(&CapturedDelivery) -> CannedResponse;
+const JUDGES: [(&str, ChatJudge); 4] = [
     ("slack", slack),
     ("teams", teams),
     ("discord", discord),
@@ -149,7 +149,7 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
         house.told("chat").await;
         let sink = house.sink("chat");
         assert_eq!((sink.delivered, sink.failed), (2, 0), "{preset}");
-        let said = chat.seen(Request::text);
+        let said = chat.seen(CapturedDelivery::text);
         // Cut where it had to be, and no escape in two.
         assert!(
             said[0].contains('…') && !said[0].contains("&l…"),
@@ -197,7 +197,7 @@ async fn each_chat_takes_what_a_hostile_screen_says() {
             sink.dead,
             0,
             "{preset}: {dead:#?} {}",
-            chat.seen(Request::text).join("\n")
+            chat.seen(CapturedDelivery::text).join("\n")
         );
         assert!(sink.failed >= 1, "{preset}");
         assert!(
@@ -226,7 +226,7 @@ async fn a_template_of_ones_own_is_signed_and_a_typo_is_refused() {
     .await;
     house.finding(brute_force("SecOps", Severity::High)).await;
     house.told("hook").await;
-    let said = hook.seen(Request::json);
+    let said = hook.seen(CapturedDelivery::json);
     assert_eq!(said.len(), 1);
     assert!(said[0]["text"].as_str().unwrap().ends_with("= bad \\ end"));
 
@@ -241,7 +241,10 @@ async fn a_template_of_ones_own_is_signed_and_a_typo_is_refused() {
 }
 
 /// Events API v2, with what it documents as limits.
-pub(crate) fn pagerduty(request: &Request, alerts: &Mutex<Vec<(String, String, String)>>) -> Reply {
+pub(crate) fn pagerduty(
+    request: &CapturedDelivery,
+    alerts: &Mutex<Vec<(String, String, String)>>,
+) -> CannedResponse {
     let event = request.json();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let action = text(&event["event_action"]);

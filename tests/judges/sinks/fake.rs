@@ -13,14 +13,14 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-pub(crate) struct Request {
+pub(crate) struct CapturedDelivery {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     /// Unpacked.
     pub(crate) body: Vec<u8>,
 }
 
-impl Request {
+impl CapturedDelivery {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -36,10 +36,10 @@ impl Request {
     }
 }
 
-pub(crate) type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
+pub(crate) type CannedResponse = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 #[expect(clippy::needless_pass_by_value, reason = "it is made for it alone")]
-pub(crate) fn reply(status: u16, body: Value) -> Reply {
+pub(crate) fn reply(status: u16, body: Value) -> CannedResponse {
     (
         status,
         vec![("content-type", "application/json".to_owned())],
@@ -47,12 +47,12 @@ pub(crate) fn reply(status: u16, body: Value) -> Reply {
     )
 }
 
-type Judge = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+type RequestJudge = Box<dyn Fn(&CapturedDelivery) -> CannedResponse + Send + Sync>;
 
 struct Inside {
-    judge: Judge,
-    faults: Mutex<VecDeque<Reply>>,
-    seen: Mutex<Vec<Request>>,
+    judge: RequestJudge,
+    faults: Mutex<VecDeque<CannedResponse>>,
+    seen: Mutex<Vec<CapturedDelivery>>,
 }
 
 /// `judge` answers what no fault was set for; panics in it fail the test by
@@ -64,13 +64,15 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    pub(crate) async fn start(judge: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        judge: impl Fn(&CapturedDelivery) -> CannedResponse + Send + Sync + 'static,
+    ) -> Self {
         Self::at(0, judge).await
     }
 
     pub(crate) async fn at(
         port: u16,
-        judge: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+        judge: impl Fn(&CapturedDelivery) -> CannedResponse + Send + Sync + 'static,
     ) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port));
         let listener = listener.await.unwrap();
@@ -82,7 +84,7 @@ impl Fake {
     pub(crate) fn on<L: axum::serve::Listener<Addr = SocketAddr>>(
         listener: L,
         address: SocketAddr,
-        judge: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+        judge: impl Fn(&CapturedDelivery) -> CannedResponse + Send + Sync + 'static,
     ) -> Self {
         let inside = Arc::new(Inside {
             judge: Box::new(judge),
@@ -98,7 +100,7 @@ impl Fake {
     }
 
     /// Answers to come before any of the judge's.
-    pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Reply>) {
+    pub(crate) fn faults(&self, faults: impl IntoIterator<Item = CannedResponse>) {
         self.inside.faults.lock().unwrap().extend(faults);
     }
 
@@ -107,7 +109,7 @@ impl Fake {
     }
 
     /// Requests the judge has seen.
-    pub(crate) fn seen<T>(&self, read: impl FnMut(&Request) -> T) -> Vec<T> {
+    pub(crate) fn seen<T>(&self, read: impl FnMut(&CapturedDelivery) -> T) -> Vec<T> {
         self.inside.seen.lock().unwrap().iter().map(read).collect()
     }
 }
@@ -134,7 +136,7 @@ async fn answer(
             } else {
                 body.to_vec()
             };
-            let request = Request {
+            let request = CapturedDelivery {
                 path: uri.to_string(),
                 headers,
                 body,
@@ -152,16 +154,16 @@ async fn answer(
 }
 
 /// Slow down; come back in a second.
-pub(crate) fn throttled(status: u16) -> Reply {
+pub(crate) fn throttled(status: u16) -> CannedResponse {
     let mut reply = reply(status, json!({ "text": "slow down" }));
     reply.1.push(("retry-after", "1".to_owned()));
     reply
 }
 
-pub(crate) fn redirect(to: &str) -> Reply {
+pub(crate) fn redirect(to: &str) -> CannedResponse {
     (307, vec![("location", to.to_owned())], Vec::new())
 }
 
-pub(crate) fn rubbish() -> Reply {
+pub(crate) fn rubbish() -> CannedResponse {
     (200, vec![], b"<html>\xff\x00 it works!".to_vec())
 }

@@ -22,7 +22,7 @@ use watchtower::domain::incident::Status;
 use watchtower::domain::sink_status::{Delivery, SinkBoard};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
-use watchtower::record::store::{Readers, Verdict};
+use watchtower::record::store::{Readers, StatusChange};
 use watchtower::sinks::Sinks;
 use watchtower::sinks::metrics::SinkMetrics;
 use watchtower::sinks::settings::SinkSettings;
@@ -105,7 +105,7 @@ impl House {
     }
 
     pub(crate) async fn decide(&self, incident: Uuid, status: Status) {
-        let verdict = Verdict {
+        let verdict = StatusChange {
             incident,
             status,
             by: "Ada".to_owned(),

@@ -5,7 +5,7 @@ use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::common::serve::{Server, Setup, command};
+use crate::common::serve::{Setup, TestServer, command};
 use crate::sinks::house::numbered;
 
 const SECRET: &str = "inb0und-secret";
@@ -22,7 +22,7 @@ fn signature(at: &str, body: &str, secret: &str) -> String {
     format!("sha256={hex}")
 }
 
-async fn post(server: &Server, at: i64, body: &Value, secret: &str) -> (u16, String) {
+async fn post(server: &TestServer, at: i64, body: &Value, secret: &str) -> (u16, String) {
     let (at, body) = (at.to_string(), body.to_string());
     let request = server
         .client

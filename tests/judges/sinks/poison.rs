@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::sinks::fake::{Fake, Reply, reply};
+use crate::sinks::fake::{CannedResponse, Fake, reply};
 use crate::sinks::house::{House, numbered};
 
 /// Users of the incidents, in the order they were delivered.
@@ -76,7 +76,7 @@ async fn of_one_incident_the_others_are_told_in_their_order() {
 }
 
 /// Refuses all while it is ill, as if it were the events'.
-async fn ill(kind: &str, refusal: fn() -> Reply, well: fn(&str) -> Reply) {
+async fn ill(kind: &str, refusal: fn() -> CannedResponse, well: fn(&str) -> CannedResponse) {
     let is_well = Arc::new(AtomicBool::new(false));
     let theirs = Arc::clone(&is_well);
     let fake = Fake::start(move |request| match theirs.load(Ordering::SeqCst) {
@@ -133,7 +133,7 @@ async fn what_is_wrong_with_the_receiver_waits_and_says_so() {
 #[tokio::test]
 async fn a_success_is_one_however_little_it_says() {
     let json = |body: &Value| reply(200, body.clone());
-    let cases: [(&str, Reply); 7] = [
+    let cases: [(&str, CannedResponse); 7] = [
         ("otlp", json(&json!({ "partialSuccess": {} }))),
         (
             "otlp",

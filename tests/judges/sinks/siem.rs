@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::sinks::fake::{Fake, Reply, Request, redirect, reply, rubbish, throttled};
+use crate::sinks::fake::{
+    CannedResponse, CapturedDelivery, Fake, redirect, reply, rubbish, throttled,
+};
 use crate::sinks::house::{House, TOKEN, numbered};
 
 /// A collector: events by the order of their arrival.
@@ -14,7 +16,7 @@ async fn splunk(events: Arc<Mutex<Vec<Value>>>) -> Fake {
     Fake::start(move |request| hec(request, &events)).await
 }
 
-fn hec(request: &Request, events: &Mutex<Vec<Value>>) -> Reply {
+fn hec(request: &CapturedDelivery, events: &Mutex<Vec<Value>>) -> CannedResponse {
     if request.header("authorization") != format!("Splunk {TOKEN}") {
         return reply(403, json!({ "text": "Invalid token", "code": 4 }));
     }
@@ -193,7 +195,11 @@ async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
 }
 
 /// A data stream: documents by their id.
-fn bulk(request: &Request, documents: &Mutex<BTreeMap<String, Value>>, turn: &Mutex<u32>) -> Reply {
+fn bulk(
+    request: &CapturedDelivery,
+    documents: &Mutex<BTreeMap<String, Value>>,
+    turn: &Mutex<u32>,
+) -> CannedResponse {
     assert_eq!(request.path, "/_bulk");
     assert_eq!(request.header("content-type"), "application/x-ndjson");
     assert_eq!(request.header("authorization"), format!("ApiKey {TOKEN}"));

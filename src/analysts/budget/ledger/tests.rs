@@ -79,12 +79,12 @@ fn a_restart_forgets_nothing() {
 
 /// Something that was really sent, at some moment between reservation and
 /// settlement.
-struct Sent {
+struct SentAmount {
     at: Timestamp,
     amount: Amount,
 }
 
-struct Asked {
+struct ReservedRequest {
     number: u64,
     most: Amount,
     since: Timestamp,
@@ -92,7 +92,7 @@ struct Asked {
 
 /// By an accountant who knows nothing of the ledger: each window that begins
 /// with something sent, and each day.
-fn audit(limits: &Limits, sent: &[Sent], seed: u64) {
+fn audit(limits: &Limits, sent: &[SentAmount], seed: u64) {
     let within = |length: SignedDuration, begin: Timestamp| {
         let inside = sent.iter().filter(move |one| {
             let after = one.at.duration_since(begin);
@@ -151,7 +151,8 @@ fn no_window_holds_more_than_it_may_in_ten_thousand_schedules() {
         };
         let mut ledger = Ledger::new(limits.clone());
         let mut now = at(random.random_range(0..86_400));
-        let (mut asked, mut sent): (Vec<Asked>, Vec<Sent>) = (Vec::new(), Vec::new());
+        let (mut asked, mut sent): (Vec<ReservedRequest>, Vec<SentAmount>) =
+            (Vec::new(), Vec::new());
         for _ in 0..STEPS {
             // Bursts, pauses, and now and then half a day.
             let pause = match random.random_range(0..20) {
@@ -170,7 +171,7 @@ fn no_window_holds_more_than_it_may_in_ten_thousand_schedules() {
                 match ledger.reserve(now, most) {
                     Ok(number) => {
                         granted += 1;
-                        asked.push(Asked {
+                        asked.push(ReservedRequest {
                             number,
                             most,
                             since: now,
@@ -189,7 +190,7 @@ fn no_window_holds_more_than_it_may_in_ten_thousand_schedules() {
                 let open = now.duration_since(done.since).as_millis();
                 let open = i64::try_from(open).unwrap();
                 let later = SignedDuration::from_millis(random.random_range(0..=open));
-                sent.push(Sent {
+                sent.push(SentAmount {
                     at: done.since + later,
                     amount: spent,
                 });

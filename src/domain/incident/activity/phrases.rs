@@ -1,13 +1,13 @@
 //! Phrases that tell activities.
 
 /// An activity, the phrases that tell it, the ATT&CK techniques that mean it.
-pub(crate) type Entry = (
+pub(crate) type ActivityPhrases = (
     &'static str,
     &'static [&'static str],
     &'static [&'static str],
 );
 
-pub(crate) const ENTRIES: &[Entry] = &[
+pub(crate) const ENTRIES: &[ActivityPhrases] = &[
     (
         "brute_force",
         &[

@@ -211,7 +211,7 @@ fn what_is_stored_reads_back_the_same() {
 }
 
 /// A line of who does something and to whom.
-type Form<'a> = &'a dyn Fn(&str, &str) -> String;
+type SentenceForm<'a> = &'a dyn Fn(&str, &str) -> String;
 
 /// Whoever does it tells two attacks apart; whom it is done to, and who else is
 /// by, does not make them one.
@@ -226,7 +226,7 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
     let failed =
         |from: &str, to: &str| format!("Failed password for admin from {from} on {to} ssh2");
     let called = |to: &str, from: &str| format!("beacon {from}:50000 -> {to}:443 every 60 s");
-    let forms: [(&str, Form<'_>); 6] = [
+    let forms: [(&str, SentenceForm<'_>); 6] = [
         ("firewall", &firewall),
         ("flow", &flow),
         ("bare", &bare),

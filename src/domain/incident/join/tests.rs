@@ -36,7 +36,7 @@ fn rules(suppressions: &[KnownSuppression]) -> JoinRules<'_> {
 fn opened(finding: &Finding) -> TrackedIncident {
     let subject = Fingerprint::of(finding);
     let (opened, effect) = rules(&[]).open(finding, subject, Uuid::nil());
-    assert_eq!((effect.news, effect.decision), (News::Opened, None));
+    assert_eq!((effect.news, effect.decision), (ChangeReason::Opened, None));
     opened
 }
 
@@ -118,7 +118,7 @@ fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
     let all = [suppression()];
     let known = finding(FAILED, 60);
     let (opened, effect) = rules(&all).open(&known, Fingerprint::of(&known), Uuid::nil());
-    assert_eq!(effect.news, News::Repeated);
+    assert_eq!(effect.news, ChangeReason::Repeated);
     let decision = effect.decision.unwrap();
     assert_eq!(
         (decision.status, decision.at, decision.why.as_str()),
@@ -131,7 +131,7 @@ fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
     let state = (opened.suppression, opened.version, opened.incident.count);
     assert_eq!(state, (Some(7), 0, 1));
     let (opened, effect) = rules(&all).open(&worse(0), Fingerprint::of(&worse(0)), Uuid::nil());
-    assert_eq!((effect.news, effect.decision), (News::Opened, None));
+    assert_eq!((effect.news, effect.decision), (ChangeReason::Opened, None));
     assert_eq!((opened.suppression, opened.version), (None, 1));
 }
 
@@ -143,13 +143,22 @@ fn an_open_incident_tells_what_is_new_about_it() {
         assert_eq!(effect.decision, None);
         (effect.news, effect.rose, known.version)
     };
-    assert_eq!(told(&finding(FAILED, 10)), (News::Repeated, false, 1));
-    assert_eq!(told(&finding(LATER, 20)), (News::NewEvidence, false, 1));
+    assert_eq!(
+        told(&finding(FAILED, 10)),
+        (ChangeReason::Repeated, false, 1)
+    );
+    assert_eq!(
+        told(&finding(LATER, 20)),
+        (ChangeReason::NewEvidence, false, 1)
+    );
     let mut by_another = finding(FAILED, 30);
     by_another.agent = "DevOps".to_owned();
-    assert_eq!(told(&by_another), (News::NewAgent, false, 1));
-    assert_eq!(told(&worse(40)), (News::SeverityRose, true, 2));
-    assert_eq!(told(&finding(FAILED, 640)), (News::Returned, false, 2));
+    assert_eq!(told(&by_another), (ChangeReason::NewAgent, false, 1));
+    assert_eq!(told(&worse(40)), (ChangeReason::SeverityRose, true, 2));
+    assert_eq!(
+        told(&finding(FAILED, 640)),
+        (ChangeReason::Returned, false, 2)
+    );
     let incident = known.incident;
     assert_eq!(
         (incident.count, incident.title.as_str()),
@@ -164,7 +173,10 @@ fn a_changing_screen_is_still_after_a_while() {
     let mut known = opened(&finding(FAILED, 0));
     known.told = MOST_TOLD;
     let effect = join(rules(&[]), &mut known, &finding(LATER, 1));
-    assert_eq!((effect.news, effect.learned), (News::Repeated, true));
+    assert_eq!(
+        (effect.news, effect.learned),
+        (ChangeReason::Repeated, true)
+    );
 }
 
 #[test]
@@ -198,8 +210,8 @@ fn a_closed_incident_is_reopened_for_a_reason() {
     ] {
         let effect = join(rules(&[]), &mut known, &finding);
         let (news, status) = match why {
-            Some(_) => (News::Reopened, Status::New),
-            None => (News::Repeated, Status::Closed),
+            Some(_) => (ChangeReason::Reopened, Status::New),
+            None => (ChangeReason::Repeated, Status::Closed),
         };
         assert_eq!((effect.news, known.incident.status), (news, status));
         let decision = effect.decision;
@@ -215,9 +227,15 @@ fn a_false_alarm_stays_closed_until_something_is_new() {
     let mut known = closed(&finding(FAILED, 0));
     known.suppression = Some(7);
     let effect = join(rules(&all), &mut known, &finding(FAILED, 100_000));
-    assert_eq!((effect.news, known.suppression), (News::Repeated, Some(7)));
+    assert_eq!(
+        (effect.news, known.suppression),
+        (ChangeReason::Repeated, Some(7))
+    );
     let effect = join(rules(&all), &mut known, &worse(100_001));
-    assert_eq!((effect.news, known.suppression), (News::Reopened, None));
+    assert_eq!(
+        (effect.news, known.suppression),
+        (ChangeReason::Reopened, None)
+    );
 }
 
 #[test]

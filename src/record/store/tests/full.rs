@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::over_time::{Hands, capped, sweep_all};
+use super::over_time::{ManualClock, capped, sweep_all};
 use super::*;
 
 /// Parts of the day.
@@ -13,9 +13,9 @@ const ROUNDS: u64 = 72;
 
 /// Figures of a record.
 struct Filled {
-    writer: Writer,
+    writer: StoreWriter,
     readers: Readers,
-    hands: Hands,
+    manual_clock: ManualClock,
     /// For words that nobody has written yet.
     seed: u32,
     findings: usize,
@@ -54,7 +54,7 @@ impl Filled {
     fn show(&mut self, screens: usize) {
         let stream = StreamName::new("team").unwrap();
         for screen in 0..screens {
-            let at = self.hands.now();
+            let at = self.manual_clock.now();
             let lines = (0..50).map(|_| {
                 let words: Vec<_> = (0..10).map(|_| self.word()).collect();
                 ScreenLine {
@@ -153,11 +153,11 @@ fn a_full_record_takes_another_day_and_keeps_every_finding() {
     let megabytes: u64 = set.and_then(|set| set.parse().ok()).unwrap_or(16);
     let cap = megabytes * 1_000_000;
     let dir = tempfile::tempdir().unwrap();
-    let (writer, readers, hands) = capped(dir.path(), cap);
+    let (writer, readers, manual_clock) = capped(dir.path(), cap);
     let mut record = Filled {
         writer,
         readers,
-        hands,
+        manual_clock,
         seed: 1,
         findings: 0,
     };
@@ -176,7 +176,7 @@ fn a_full_record_takes_another_day_and_keeps_every_finding() {
     let mut largest = on_disk(dir.path());
     let (mut written, begun) = (Duration::ZERO, Instant::now());
     for _ in 0..ROUNDS {
-        record.hands.go(24 * 60 * 60 / ROUNDS);
+        record.manual_clock.go(24 * 60 * 60 / ROUNDS);
         let work = Instant::now();
         record.find(2);
         record.show(megabytes as usize / 2);

@@ -4,9 +4,9 @@ use super::*;
 
 /// A wall's clock and one that is never set, both moved by hand.
 #[derive(Clone)]
-pub(super) struct Hands(Arc<std::sync::Mutex<(Timestamp, std::time::Duration)>>);
+pub(super) struct ManualClock(Arc<std::sync::Mutex<(Timestamp, std::time::Duration)>>);
 
-impl Hands {
+impl ManualClock {
     pub(super) fn at(start: Timestamp) -> Self {
         Self(Arc::new(std::sync::Mutex::new((
             start,
@@ -15,9 +15,9 @@ impl Hands {
     }
 
     pub(super) fn go(&self, seconds: u64) {
-        let mut hands = self.0.lock().unwrap();
+        let mut manual_clock = self.0.lock().unwrap();
         let length = std::time::Duration::from_secs(seconds);
-        *hands = (hands.0 + length, hands.1 + length);
+        *manual_clock = (manual_clock.0 + length, manual_clock.1 + length);
     }
 
     fn set(&self, wall: Timestamp) {
@@ -28,16 +28,16 @@ impl Hands {
         self.0.lock().unwrap().0
     }
 
-    pub(super) fn clock(&self) -> age::Clock {
-        let hands = self.clone();
-        Box::new(move || *hands.0.lock().unwrap())
+    pub(super) fn clock(&self) -> age::StoreClock {
+        let manual_clock = self.clone();
+        Box::new(move || *manual_clock.0.lock().unwrap())
     }
 }
 
 const DAY: u64 = 24 * 60 * 60;
 
 /// Findings are kept for 30 days.
-fn month_at(dir: &Path) -> (Writer, Readers) {
+fn month_at(dir: &Path) -> (StoreWriter, Readers) {
     let settings = StoreSettings {
         keep: std::time::Duration::from_secs(30 * DAY),
         ..StoreSettings::default()
@@ -54,18 +54,18 @@ fn found(readers: &Readers) -> usize {
 }
 
 /// A record of at most so many bytes, by a clock that is turned by hand.
-pub(super) fn capped(dir: &Path, cap: u64) -> (Writer, Readers, Hands) {
+pub(super) fn capped(dir: &Path, cap: u64) -> (StoreWriter, Readers, ManualClock) {
     let settings = StoreSettings {
         max_bytes: cap,
         ..StoreSettings::default()
     };
     let (mut writer, readers) = open(dir, &settings).unwrap();
-    let hands = Hands::at(days(0));
-    writer.go_by(hands.clock()).unwrap();
-    (writer, readers, hands)
+    let manual_clock = ManualClock::at(days(0));
+    writer.go_by(manual_clock.clock()).unwrap();
+    (writer, readers, manual_clock)
 }
 
-pub(super) fn sweep_all(writer: &mut Writer) {
+pub(super) fn sweep_all(writer: &mut StoreWriter) {
     for _ in 0..10_000 {
         if !writer.sweep().unwrap().more {
             return;
@@ -78,39 +78,39 @@ pub(super) fn sweep_all(writer: &mut Writer) {
 fn a_clock_that_jumps_at_a_start_erases_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
-    let hands = Hands::at(days(0));
-    writer.go_by(hands.clock()).unwrap();
+    let manual_clock = ManualClock::at(days(0));
+    writer.go_by(manual_clock.clock()).unwrap();
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
     drop((writer, readers));
     // 100 days ahead for 3 s at the start.
     let (mut writer, readers) = month_at(dir.path());
-    let hands = Hands::at(days(100));
-    writer.go_by(hands.clock()).unwrap();
+    let manual_clock = ManualClock::at(days(100));
+    writer.go_by(manual_clock.clock()).unwrap();
     sweep_all(&mut writer);
-    hands.go(3);
+    manual_clock.go(3);
     sweep_all(&mut writer);
     writer.try_write(&mut [publication("Failed password for b from 192.0.2.2", b"two")]);
-    hands.set(days(0));
-    hands.go(20 * 60);
+    manual_clock.set(days(0));
+    manual_clock.go(20 * 60);
     sweep_all(&mut writer);
     assert_eq!(found(&readers), 2);
     // Nor does one that stays ahead for an hour.
-    hands.set(days(200));
+    manual_clock.set(days(200));
     sweep_all(&mut writer);
-    hands.go(60 * 60);
+    manual_clock.go(60 * 60);
     sweep_all(&mut writer);
     assert_eq!(found(&readers), 2);
     // Old findings go, once the clock has gone evenly for a day.
-    hands.set(days(1));
+    manual_clock.set(days(1));
     sweep_all(&mut writer);
-    hands.go(2 * DAY);
+    manual_clock.go(2 * DAY);
     writer.try_write(&mut [publication(
         "Failed password for c from 192.0.2.3",
         b"three",
     )]);
     sweep_all(&mut writer);
     assert_eq!(found(&readers), 3);
-    hands.go(40 * DAY);
+    manual_clock.go(40 * DAY);
     sweep_all(&mut writer);
     assert_eq!(found(&readers), 0);
 }
@@ -119,8 +119,8 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
 fn what_is_stamped_in_the_future_does_not_keep_the_old() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
-    let hands = Hands::at(days(0));
-    writer.go_by(hands.clock()).unwrap();
+    let manual_clock = ManualClock::at(days(0));
+    writer.go_by(manual_clock.clock()).unwrap();
     for n in 0..4 {
         let line = format!("Failed password for a from 192.0.2.{n}");
         writer.try_write(&mut [publication(&line, b"one")]);
@@ -131,7 +131,7 @@ fn what_is_stamped_in_the_future_does_not_keep_the_old() {
         .execute("UPDATE findings SET stored_at = ?1 WHERE seq = 1", [future])
         .unwrap();
     for _ in 0..31 {
-        hands.go(DAY);
+        manual_clock.go(DAY);
         sweep_all(&mut writer);
     }
     assert_eq!(found(&readers), 0);
@@ -142,9 +142,9 @@ fn what_is_stamped_in_the_future_does_not_keep_the_old() {
 fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
-    let hands = Hands::at(days(0));
-    writer.go_by(hands.clock()).unwrap();
-    let fill = |writer: &mut Writer, about: u8, count: u8, at: Timestamp| {
+    let manual_clock = ManualClock::at(days(0));
+    writer.go_by(manual_clock.clock()).unwrap();
+    let fill = |writer: &mut StoreWriter, about: u8, count: u8, at: Timestamp| {
         let findings: Vec<_> = (0..count)
             .map(|n| {
                 publication(
@@ -183,27 +183,27 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
         writer.db.execute(&set, [future]).unwrap();
     }
     // The clock is right again, and what it stamped is no older than this.
-    writer.go_by(hands.clock()).unwrap();
-    hands.go(2 * DAY);
+    writer.go_by(manual_clock.clock()).unwrap();
+    manual_clock.go(2 * DAY);
     sweep_all(&mut writer);
     fill(&mut writer, 2, 3, days(2));
-    let count = |writer: &Writer, table: &str| {
+    let count = |writer: &StoreWriter, table: &str| {
         let count = format!("SELECT count(*) FROM {table}");
         writer
             .db
             .query_row(&count, [], |row| row.get::<_, i64>(0))
             .unwrap()
     };
-    let all = |writer: &Writer| {
+    let all = |writer: &StoreWriter| {
         ["findings", "moments", "screen_text", "outbox"].map(|table| count(writer, table))
     };
     assert_eq!(all(&writer)[..3], [223, 120, 2 * (screen::STEP + 100)]);
     for _ in 0..29 {
-        hands.go(DAY);
+        manual_clock.go(DAY);
         sweep_all(&mut writer);
     }
     assert_eq!(found(&readers), 223);
-    hands.go(2 * DAY);
+    manual_clock.go(2 * DAY);
     sweep_all(&mut writer);
     assert_eq!(all(&writer), [0, 0, 0, 0]);
     assert_eq!(pictures(dir.path()), 0);
@@ -213,14 +213,14 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
 fn a_clock_set_back_makes_nothing_old() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
-    let hands = Hands::at(days(0));
-    writer.go_by(hands.clock()).unwrap();
+    let manual_clock = ManualClock::at(days(0));
+    writer.go_by(manual_clock.clock()).unwrap();
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
-    hands.set(Timestamp::UNIX_EPOCH);
+    manual_clock.set(Timestamp::UNIX_EPOCH);
     writer.try_write(&mut [publication("Failed password for b from 192.0.2.2", b"two")]);
-    hands.set(days(0));
+    manual_clock.set(days(0));
     for _ in 0..20 {
-        hands.go(DAY);
+        manual_clock.go(DAY);
         sweep_all(&mut writer);
     }
     assert_eq!(found(&readers), 2);
@@ -231,7 +231,7 @@ fn a_clock_set_back_makes_nothing_old() {
 fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
     let dir = tempfile::tempdir().unwrap();
     let cap = 4_000_000;
-    let (mut writer, readers, hands) = capped(dir.path(), cap);
+    let (mut writer, readers, manual_clock) = capped(dir.path(), cap);
     let stream = StreamName::new("team").unwrap();
     let mut word = 0u32;
     let mut line = || {
@@ -249,7 +249,7 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
         writer.try_write(&mut [publication(&line, b"kept")]);
     }
     for round in 0..24u8 {
-        hands.go(60 * 60);
+        manual_clock.go(60 * 60);
         let text = queued(ScreenText {
             stream: stream.clone(),
             observed_at: days(0),
@@ -327,7 +327,7 @@ fn a_false_positive_hides_nobody_else() {
         };
         readers.incidents(&query).unwrap().items
     };
-    let closed = queued(Verdict {
+    let closed = queued(StatusChange {
         incident: list()[0].id,
         status: Status::Closed,
         by: "Ada".to_owned(),
@@ -336,7 +336,7 @@ fn a_false_positive_hides_nobody_else() {
         version: None,
     });
     assert!(writer.try_write(&mut [closed])[0].is_ok());
-    let change = |writer: &mut Writer, line: &str| {
+    let change = |writer: &mut StoreWriter, line: &str| {
         let mut group = [publication(line, b"x")];
         writer.write(&mut group);
         match group[0].announcement() {
@@ -344,11 +344,11 @@ fn a_false_positive_hides_nobody_else() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(change(&mut writer, &known), News::Repeated);
-    assert_eq!(change(&mut writer, &other), News::Opened);
+    assert_eq!(change(&mut writer, &known), ChangeReason::Repeated);
+    assert_eq!(change(&mut writer, &other), ChangeReason::Opened);
     assert_eq!(list().len(), 2);
     // A finding that joins it by its names, one unknown to the suppression.
     let more = format!("{known} host=web-77");
-    assert_eq!(change(&mut writer, &more), News::Reopened);
+    assert_eq!(change(&mut writer, &more), ChangeReason::Reopened);
     assert!(list().iter().all(|incident| incident.status == Status::New));
 }

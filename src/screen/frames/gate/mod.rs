@@ -48,7 +48,7 @@ const STIRRED: u16 = 1;
 
 /// Change gate of one stream: tiles last shown and their activity.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct ChangeGate {
     /// Content of each tile when it last counted as changed.
     generation: Luma,
     now: Luma,
@@ -88,7 +88,7 @@ struct Tile {
     differed_at: Timestamp,
 }
 
-impl Gate {
+impl ChangeGate {
     pub(crate) fn new() -> Self {
         let never = Timestamp::MIN;
         Self {

@@ -12,16 +12,16 @@ fn write(picture: &mut Picture, x: u32, y: u32, width: u32, shade: u8) {
     }
 }
 
-struct Feed {
-    gate: Gate,
+struct GateFeed {
+    gate: ChangeGate,
     seq: u64,
     ms: i64,
 }
 
-impl Feed {
+impl GateFeed {
     fn new() -> Self {
         Self {
-            gate: Gate::new(),
+            gate: ChangeGate::new(),
             seq: 0,
             ms: 0,
         }
@@ -43,7 +43,7 @@ impl Feed {
 
 #[test]
 fn noise_is_no_change_and_a_word_is_at_the_second_look() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     assert!(feed.show(&picture), "the first look");
     for (at, sample) in picture.y.iter_mut().enumerate() {
@@ -61,7 +61,7 @@ fn noise_is_no_change_and_a_word_is_at_the_second_look() {
 
 #[test]
 fn a_picture_settles_once_it_is_sharp() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
     assert!(feed.gate.changes.settling, "nothing is known of it");
@@ -83,7 +83,7 @@ fn a_picture_settles_once_it_is_sharp() {
 
 #[test]
 fn a_passing_mouse_is_no_change() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     let empty = Picture::grey(WIDTH, HEIGHT);
     feed.show(&empty);
     for x in 0..20 {
@@ -95,7 +95,7 @@ fn a_passing_mouse_is_no_change() {
 
 #[test]
 fn a_clock_stops_counting_and_counts_once_when_it_rests() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
     // A second a change, as a clock has.
@@ -126,7 +126,7 @@ fn a_clock_stops_counting_and_counts_once_when_it_rests() {
 
 #[test]
 fn a_scrolling_terminal_goes_on_counting() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     let mut late = 0;
     for step in 0..50_u32 {
         let mut picture = Picture::grey(WIDTH, HEIGHT);
@@ -143,7 +143,7 @@ fn a_scrolling_terminal_goes_on_counting() {
 
 #[test]
 fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     let picture = Picture::grey(WIDTH, HEIGHT);
     let generations: Vec<_> = (0..122).map(|_| feed.show(&picture)).collect();
     let at: Vec<_> = (0..122).filter(|sample| generations[*sample]).collect();
@@ -157,7 +157,7 @@ fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
 
 #[test]
 fn a_starved_encoder_is_found_out() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     let clean = Picture::grey(WIDTH, HEIGHT);
     feed.show(&clean);
     let mut generations = Vec::new();
@@ -182,7 +182,7 @@ fn a_starved_encoder_is_found_out() {
 
 #[test]
 fn any_size_is_taken_and_another_one_is_another_picture() {
-    let mut feed = Feed::new();
+    let mut feed = GateFeed::new();
     for (width, height) in [
         (1, 1),
         (1, 9),
