@@ -1,4 +1,4 @@
-//! One budgeted request: the same for a frame, a review and a person's question.
+//! Budgeted model request, the same for a frame, a review and a person's question.
 //!
 //! The gate has let it pass ([`ModelChain::turn`](super::ModelChain::turn)).
 //! Then, in this order: the question is prepared for the model whose turn it

@@ -73,9 +73,6 @@ export const toField = (when) => wall(when, zone()).slice(0, 16);
 /** Time that such a field says; null when it is empty. @param {string} value */
 export const fromField = (value) => (value ? new Date(zone() === 'utc' ? `${value}Z` : value) : null);
 
-/** What writes an element's times. @type {WeakMap<Element, () => void>} */
-const writers = new WeakMap();
-
 /**
  * Writes the times of an element, now and whenever the zone or the day is another one.
  * @template {Element} T
@@ -84,14 +81,14 @@ const writers = new WeakMap();
  */
 export function timed(element, write) {
   element.classList.add('timed');
-  writers.set(element, write);
+  element.addEventListener('retime', write);
   write();
   return element;
 }
 
 /** Writes all times of the page again: "ago" grows, and today becomes another day. */
 export function retime() {
-  for (const one of document.querySelectorAll('.timed')) writers.get(one)?.();
+  for (const one of document.querySelectorAll('.timed')) one.dispatchEvent(new Event('retime'));
 }
 
 /** @param {string} stamp @param {(when: Date) => string} written */
@@ -107,8 +104,6 @@ function time(stamp, written) {
 
 /** Time of day, with the date when it is another one. @param {string} stamp */
 export const clock = (stamp) => time(stamp, short);
-/** Date, time and zone, for what is printed. @param {string} stamp */
-export const fullClock = (stamp) => time(stamp, full);
 /** How long ago, such as "3 min ago". @param {string} stamp */
 export const ago = (stamp) => time(stamp, since);
 
@@ -124,6 +119,8 @@ export const withTimes = (text, made) => text.split(STAMP).map((part, nth) => (
   nth % 2 === 1 && !Number.isNaN(Date.parse(part)) ? made(part) : part));
 /** The same within text of a screen or a model, as `foreign` has it. @param {string} said @param {string} [name] */
 export const foreignTimed = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, ...withTimes(said, clock));
+/** The same as plain text, for what is printed. @param {string} text */
+export const inZone = (text) => withTimes(text, full).join('');
 /** The same for a file. @param {string} text */
 export const inUtc = (text) => withTimes(text, utc).join('');
 

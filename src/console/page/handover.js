@@ -3,7 +3,7 @@
 
 import { ask } from './api.js';
 import { at, el, fill, mark, plain, save, toIncident, words } from './dom.js';
-import { counted, fullClock, inUtc, number, usd, utc, withTimes } from './format.js';
+import { counted, full, inUtc, inZone, number, usd, utc } from './format.js';
 import { Span } from './span.js';
 
 /** @import {Done, Handover, Incident, List, SpentOn} from './types' */
@@ -20,6 +20,7 @@ let report = null;
 export function prepare() {
   at('print').addEventListener('click', () => print());
   at('save').addEventListener('click', () => report && save('handover.md', 'text/markdown', markdown(report)));
+  document.addEventListener('zone', () => report && draw(report));
 }
 
 /** @param {URLSearchParams} query */
@@ -99,19 +100,19 @@ function draw({ since, until, open, opened, blind, done, spent, more }) {
   fill(
     at('report'),
     el('h2', {}, 'Handover'),
-    el('p', {}, fullClock(since), ' to ', fullClock(until), '.', more && ` Showing first 1,000: ${more}.`),
+    el('p', {}, full(since), ' to ', full(until), '.', more && ` Showing first 1,000: ${more}.`),
     el('h3', {}, `Open (${number(open.length)})`),
     el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, ${number(incident.count)}×, since `, fullClock(incident.first_seen))), 'No open incidents')),
+      ` ${incident.status}, ${number(incident.count)}×, since `, full(incident.first_seen))), 'No open incidents')),
     el('h3', {}, `New this shift (${number(opened.length)})`),
     el('ol', {}, ...none(opened.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, `, fullClock(incident.first_seen))), 'No new incidents')),
+      ` ${incident.status}, `, full(incident.first_seen))), 'No new incidents')),
     el('h3', {}, `Actions and notes (${number(done.length)})`),
-    el('ol', {}, ...none(done.map((one) => el('li', {}, fullClock(one.at), ' ', el('b', {}, one.by), ' ', ...withTimes(deed(one), fullClock), ' — ',
+    el('ol', {}, ...none(done.map((one) => el('li', {}, full(one.at), ' ', el('b', {}, one.by), ' ', inZone(deed(one)), ' — ',
       toIncident(one.incident, one.title))), 'No actions')),
     el('h3', {}, 'Monitoring gaps'),
     el('ol', {}, ...none(blind.map(({ id, title, said, at: when, after }) => el('li', {},
-      toIncident(id, title), ' ', ...withTimes(said, fullClock), when && fullClock(when), after)), 'None')),
+      toIncident(id, title), ' ', inZone(said), when && full(when), after)), 'None')),
     el('h3', {}, 'LLM cost'),
     el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'None')),
   );

@@ -307,7 +307,7 @@ mod tests {
             })
         };
         let error = count("").unwrap_err().to_string();
-        assert!(error.contains("took longer than 50ms"), "{error}");
+        assert!(error.contains("exceeded 50ms"), "{error}");
         assert_eq!(count("WHERE i < 1000"), Ok(1000));
     }
 }

@@ -69,18 +69,18 @@ async fn times_are_in_utc_or_local_as_chosen() {
     let shift = format!("/?view=handover&hours=1&until={seen}");
     browser.open(&server.http_url(&shift)).await;
     let field = "document.querySelector('#shift input').value";
-    let ends = "document.querySelectorAll('#report p time')[1]?.textContent";
-    says(&browser, ends, &format!("{local} GMT+5:45")).await;
+    let ends = "document.querySelector('#report p')?.textContent.split(' to ')[1]";
+    says(&browser, ends, &format!("{local} GMT+5:45.")).await;
     says(&browser, field, &format!("{next}T02:15")).await;
     choose(&browser, "utc").await;
-    says(&browser, ends, &format!("{utc} UTC")).await;
+    says(&browser, ends, &format!("{utc} UTC.")).await;
     says(&browser, field, &format!("{day}T20:30")).await;
     browser
         .run(&format!(
             "Object.assign(document.querySelector('#shift input'), {{value: '{day}T10:00'}}).dispatchEvent(new Event('change'))"
         ))
         .await;
-    says(&browser, ends, &format!("{day} 10:00:00 UTC")).await;
+    says(&browser, ends, &format!("{day} 10:00:00 UTC.")).await;
     let until = "new URLSearchParams(location.search).get('until')";
     says(&browser, until, &format!("{day}T10:00:00Z")).await;
 
