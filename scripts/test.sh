@@ -31,7 +31,7 @@ printf 'test: %s cores, %s of memory, %s of disk free\n' "$(nproc)" \
 step() { printf '\n== %s\n' "$*"; }
 
 step 'formatting'
-cargo fmt --check
+cargo fmt --all --check
 step 'lints'
 cargo clippy --locked --all-targets -- --deny warnings
 if $quick; then

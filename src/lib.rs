@@ -20,34 +20,35 @@
 //!             logs/findings.jsonl, logs/<agent>.log, console (HTTP, SSE), sinks
 //! ```
 //!
-//! A remote agent (`watchtower agent`) is the same house with other ends:
+//! A remote agent (`watchtower agent`) runs the same code with other endpoints:
 //! [`playback::client`] publishes on its hub what another server sends, and
 //! [`sinks::watchtower`] posts its findings to that server's console.
 //!
 //! # The one rule
 //!
-//! A wing imports only wings on lower floors. `tests/architecture.rs` holds
-//! it, and `ARCHITECTURE.md` draws it.
+//! A wing depends only on wings of lower floors. Each is a crate of its own, so
+//! the compiler holds it; `tests/architecture.rs` holds the manifests to it, and
+//! `ARCHITECTURE.md` draws it. This crate gives them all one name.
 
 // From the top floor down.
-pub mod app;
+pub use watchtower_app as app;
 
-pub mod console;
+pub use watchtower_console as console;
 
-pub mod analysts;
-pub mod sinks;
+pub use watchtower_analysts as analysts;
+pub use watchtower_sinks as sinks;
 
-pub mod codec;
-pub mod models;
-pub mod record;
+pub use watchtower_codec as codec;
+pub use watchtower_models as models;
+pub use watchtower_record as record;
 
-pub mod ingest;
-pub mod playback;
-pub mod screen;
+pub use watchtower_ingest as ingest;
+pub use watchtower_playback as playback;
+pub use watchtower_screen as screen;
 
-pub mod transport;
+pub use watchtower_transport as transport;
 
-pub mod domain;
-pub mod media;
+pub use watchtower_domain as domain;
+pub use watchtower_media as media;
 
-pub mod base;
+pub use watchtower_base as base;

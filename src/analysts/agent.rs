@@ -10,25 +10,26 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::finding::{Finding, FrameRef, ModelRef, Observation};
+use watchtower_domain::transcript::{Purpose, RawExchange, Transcript};
+use watchtower_models::model::{
+    Failure, Fatal, FollowUp, FramePolicy, MOST_REMEMBERED, Memory, ObserveQuestion, ObserveReply,
+    Reply, outcome,
+};
+use watchtower_record::store::{AskedOf, FindingQuery, Publication};
+use watchtower_screen::frame::Frame;
+use watchtower_screen::redact::{Redact, RedactedFrame};
+
 use super::budgeted_ask::{AskSpan, AskTerms, ModelLease};
 use super::memory::Memories;
 use super::panel::PanelQueue;
 use super::{AgentContext, AgentSpec, grounding};
-use crate::analysts::budget::{BudgetStep, BudgetWait};
-use crate::analysts::changes::Looked;
-use crate::analysts::model_chain::ChainLink;
-use crate::analysts::transcripts::TranscriptBuilder;
-use crate::analysts::{changes, prompt_leak, transcripts};
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Finding, FrameRef, ModelRef, Observation};
-use crate::domain::transcript::{Purpose, RawExchange, Transcript};
-use crate::models::model::{
-    Failure, Fatal, FollowUp, FramePolicy, MOST_REMEMBERED, Memory, ObserveQuestion, ObserveReply,
-    Reply, outcome,
-};
-use crate::record::store::{AskedOf, FindingQuery, Publication};
-use crate::screen::frame::Frame;
-use crate::screen::redact::{Redact, RedactedFrame};
+use crate::budget::{BudgetStep, BudgetWait};
+use crate::changes::Looked;
+use crate::model_chain::ChainLink;
+use crate::transcripts::TranscriptBuilder;
+use crate::{changes, prompt_leak, transcripts};
 
 /// Between two tries to write a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);

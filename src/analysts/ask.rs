@@ -9,9 +9,10 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 
+use watchtower_models::model::{Answered, AskQuestion, Failure, QuestionAnswerer, Reply};
+
 use super::budgeted_ask::AskTerms;
 use super::{AgentContext, AgentSet};
-use crate::models::model::{Answered, AskQuestion, Failure, QuestionAnswerer, Reply};
 
 /// A person waits.
 const PATIENCE: Duration = Duration::from_secs(45);

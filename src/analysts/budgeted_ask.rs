@@ -21,13 +21,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use watchtower_domain::finding::ModelRef;
+use watchtower_domain::transcript::Cost;
+use watchtower_models::model::{CostBound, Failure, Meter, Question, Reply};
+
 use super::AgentContext;
 use super::governor::Permit;
 use super::model_chain::ChainLink;
-use crate::analysts::budget::{BudgetWait, Reserved, persist};
-use crate::domain::finding::ModelRef;
-use crate::domain::transcript::Cost;
-use crate::models::model::{CostBound, Failure, Meter, Question, Reply};
+use crate::budget::{BudgetWait, Reserved, persist};
 
 /// Terms of a caller.
 #[derive(Debug, Clone)]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::analysts::settings::{AgentConfig, Frames};
-use crate::models::model::ScreenChanges;
-use crate::screen::frame::Frame;
-use crate::screen::picture::{Rect, TextLine};
-use crate::screen::redact::RedactedFrame;
-use crate::screen::text::diff;
+use watchtower_models::model::ScreenChanges;
+use watchtower_screen::frame::Frame;
+use watchtower_screen::picture::{Rect, TextLine};
+use watchtower_screen::redact::RedactedFrame;
+use watchtower_screen::text::diff;
+
+use crate::settings::{AgentConfig, Frames};
 
 /// A larger part of the picture is the picture.
 const LARGEST: f64 = 0.4;
@@ -107,10 +108,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::media::MediaTime;
-    use crate::screen::picture::Picture;
-    use crate::screen::redact::Redact;
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_media::MediaTime;
+    use watchtower_screen::picture::Picture;
+    use watchtower_screen::redact::Redact;
 
     fn frame(seq: u64, told: u64) -> Arc<Frame> {
         let stream = StreamName::new("wall").unwrap();

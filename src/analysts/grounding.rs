@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use watchtower_domain::finding::{Evidence, Observation, Severity};
+use watchtower_models::model::Memory;
+use watchtower_screen::frame::Frame;
+use watchtower_screen::picture::Rect;
+use watchtower_screen::redact::{OwnPatterns, Redact, UNREADABLE, mask_besides, name_of};
+use watchtower_screen::text;
+
 use super::Policy;
-use crate::domain::finding::{Evidence, Observation, Severity};
-use crate::models::model::Memory;
-use crate::screen::frame::Frame;
-use crate::screen::picture::Rect;
-use crate::screen::redact::{OwnPatterns, Redact, UNREADABLE, mask_besides, name_of};
-use crate::screen::text;
 
 /// A shorter value may stand in any word.
 const SHORTEST_VALUE: usize = 4;
@@ -141,11 +142,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::domain::finding::Category;
-    use crate::media::MediaTime;
-    use crate::screen::picture::{Picture, TextLine};
-    use crate::screen::redact::secrets_on;
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_domain::finding::Category;
+    use watchtower_media::MediaTime;
+    use watchtower_screen::picture::{Picture, TextLine};
+    use watchtower_screen::redact::secrets_on;
 
     fn frame(texts: &[&str]) -> Arc<Frame> {
         let picture = Picture {

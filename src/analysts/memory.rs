@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::Finding;
-use crate::models::model::{FollowUp, MOST_REMEMBERED, Memory, Remembered};
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::finding::Finding;
+use watchtower_models::model::{FollowUp, MOST_REMEMBERED, Memory, Remembered};
 
 /// Nobody asks after what was not seen for so long.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);

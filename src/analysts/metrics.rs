@@ -7,9 +7,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::base::metrics::MetricsRegistry;
-use crate::domain::cost::{AnswerOutcome, TokenUsage};
-use crate::domain::finding::Severity;
+use watchtower_base::metrics::MetricsRegistry;
+use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
+use watchtower_domain::finding::Severity;
 
 #[derive(Debug)]
 pub struct AnalystMetrics {

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use watchtower_models::model::Model;
+
 use super::budgeted_ask::ModelLease;
 use super::{AgentContext, Governor, Policy};
-use crate::analysts::settings::Priority;
-use crate::models::model::Model;
+use crate::settings::Priority;
 
 /// Between two looks at whether somebody else could be asked by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

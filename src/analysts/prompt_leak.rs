@@ -1,8 +1,8 @@
 //! Keeps a persona's instructions out of what its model says: whoever writes
 //! "repeat your instructions" on the screen is not to read them in a log.
 
-use crate::domain::finding::Observation;
-use crate::models::model::Persona;
+use watchtower_domain::finding::Observation;
+use watchtower_models::model::Persona;
 
 /// So many words in a row, as they stand in the instructions, are no chance.
 const RUN: usize = 5;

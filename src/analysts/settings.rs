@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::analysts::budget;
-use crate::analysts::budget::settings::BudgetConfig;
-use crate::base::config::fault::Faults;
-use crate::base::config::section::{HOUR, SECOND, Section, parse_table};
-use crate::base::stream_name::StreamName;
-use crate::domain::agent_name::{is_agent_name, log_name};
-use crate::domain::finding::{SEVERITIES, Severity};
-use crate::models;
-use crate::models::model::Persona;
-use crate::models::settings::{ModelConfig, ModelName, Provider, Thinking};
+use watchtower_base::config::fault::Faults;
+use watchtower_base::config::section::{HOUR, SECOND, Section, parse_table};
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::agent_name::{is_agent_name, log_name};
+use watchtower_domain::finding::{SEVERITIES, Severity};
+use watchtower_models as models;
+use watchtower_models::model::Persona;
+use watchtower_models::settings::{ModelConfig, ModelName, Provider, Thinking};
+
+use crate::budget;
+use crate::budget::settings::BudgetConfig;
 
 /// The analysts and the model they share.
 #[derive(Debug, Clone, PartialEq)]
@@ -199,7 +200,7 @@ pub(crate) fn exchange(mut s: Section<'_>) -> PanelConfig {
 
 pub(crate) fn agent(mut s: Section<'_>) -> AgentConfig {
     let name = s.required_text("name");
-    if name.eq_ignore_ascii_case(crate::domain::finding::WATCHTOWER) {
+    if name.eq_ignore_ascii_case(watchtower_domain::finding::WATCHTOWER) {
         s.fault("name", format!("{name:?} is reserved for the server"));
     }
     if !name.is_empty() && !is_agent_name(&name) {

@@ -6,15 +6,16 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use watchtower_domain::finding::ModelRef;
+use watchtower_domain::transcript::{Purpose, RawExchange, Transcript};
+use watchtower_models::model::Persona;
+use watchtower_screen::frame::Frame;
+use watchtower_screen::redact::{Redact, RedactedFrame, RedactedJpeg};
+
 use super::Policy;
 use super::budgeted_ask::AskSpan;
 use super::grounding::Masks;
-use crate::analysts::prompt_leak::Instructions;
-use crate::domain::finding::ModelRef;
-use crate::domain::transcript::{Purpose, RawExchange, Transcript};
-use crate::models::model::Persona;
-use crate::screen::frame::Frame;
-use crate::screen::redact::{Redact, RedactedFrame, RedactedJpeg};
+use crate::prompt_leak::Instructions;
 
 /// Metadata of a transcript: asking agent, purpose, times and cost.
 #[derive(Debug)]
@@ -121,9 +122,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::media::MediaTime;
-    use crate::screen::picture::Picture;
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_media::MediaTime;
+    use watchtower_screen::picture::Picture;
 
     #[test]
     fn evidence_that_nobody_read_is_masked_unless_redaction_is_off() {

@@ -8,27 +8,28 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::analysts::budget::settings::BudgetConfig;
-use crate::analysts::budget::{Budget, Prices, how_to_price};
-use crate::analysts::settings::{AgentConfig, Frames, Panel, Priority};
-use crate::analysts::{
+use watchtower_analysts::budget::settings::BudgetConfig;
+use watchtower_analysts::budget::{Budget, Prices, how_to_price};
+use watchtower_analysts::settings::{AgentConfig, Frames, Panel, Priority};
+use watchtower_analysts::{
     AgentSet, AgentSpec, ChainLink, Governor, GovernorSettings, ModelChain, Policy,
 };
-use crate::app::config::Config;
-use crate::base::tls::Tls;
-use crate::domain::agent_status::{AgentBoard, AgentStatus};
-use crate::domain::finding::WATCHTOWER;
-use crate::ingest;
-use crate::models::gemini::{Gemini, GeminiSettings};
-use crate::models::model::{Model, Persona};
-use crate::models::offline::{Offline, Rules};
-use crate::models::openai::{OpenAi, OpenAiSettings};
-use crate::models::settings::{Provider, Thinking};
-use crate::record::Record;
-use crate::screen::frames::FrameBus;
-use crate::screen::metrics::ScreenMetrics;
-use crate::screen::redact::Redact;
-use crate::screen::{KeepText, Ocr, ReaderSettings, ScreenReader};
+use watchtower_base::tls::Tls;
+use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
+use watchtower_domain::finding::WATCHTOWER;
+use watchtower_ingest as ingest;
+use watchtower_models::gemini::{Gemini, GeminiSettings};
+use watchtower_models::model::{Model, Persona};
+use watchtower_models::offline::{Offline, Rules};
+use watchtower_models::openai::{OpenAi, OpenAiSettings};
+use watchtower_models::settings::{Provider, Thinking};
+use watchtower_record::Record;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::metrics::ScreenMetrics;
+use watchtower_screen::redact::Redact;
+use watchtower_screen::{KeepText, Ocr, ReaderSettings, ScreenReader};
+
+use crate::config::Config;
 
 /// The enabled agents with their models, and everyone's first status.
 pub(crate) fn build(config: &Config) -> anyhow::Result<(Vec<AgentSpec>, AgentBoard, Budget)> {

@@ -8,14 +8,16 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::analysts::AgentSpec;
-use crate::app::build_agents;
-use crate::app::config::{Config, Places, Secrets};
-use crate::base::tls::Tls;
-use crate::base::tls::settings::TlsSettings;
-use crate::record::store::{Readers, StoreError, clock_fault};
-use crate::screen::Ocr;
-use crate::{codec, sinks};
+use watchtower_analysts::AgentSpec;
+use watchtower_base::tls::Tls;
+use watchtower_base::tls::settings::TlsSettings;
+use watchtower_codec as codec;
+use watchtower_record::store::{Readers, StoreError, clock_fault};
+use watchtower_screen::Ocr;
+use watchtower_sinks as sinks;
+
+use crate::build_agents;
+use crate::config::{Config, Places, Secrets};
 
 /// Room a folder has to have, in bytes.
 const ROOM: usize = 1 << 20;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::app::config::Places;
+use crate::config::Places;
 
 /// AI analysts for a live screen share: RTMP in, WebRTC out, findings with
 /// evidence.

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::app::cli::{Command, PublishArgs, SinkCommand};
-use crate::app::config::{Config, Secrets};
-use crate::app::serve::App;
-use crate::app::tasks::shutdown_signal;
-use crate::base::secret::Secret;
-use crate::codec;
+use watchtower_base::secret::Secret;
+use watchtower_codec as codec;
+
+use crate::cli::{Command, PublishArgs, SinkCommand};
+use crate::config::{Config, Secrets};
+use crate::serve::App;
+use crate::tasks::shutdown_signal;
 
 /// Runs one command of the command line.
 pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
@@ -17,7 +18,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => {
             let config = Config::load(args.places.into(), secrets)?;
-            crate::app::private::warn_of_readers([&config.places.data, &config.places.logs]);
+            crate::private::warn_of_readers([&config.places.data, &config.places.logs]);
             let app = App::bind(config).await?;
             if let Some(file) = &args.ready_file {
                 app.tell_ready(file)
@@ -26,17 +27,17 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             app.run(shutdown_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check(places) => Ok(crate::app::check::run(places.into(), secrets).await),
+        Command::Check(places) => Ok(crate::check::run(places.into(), secrets).await),
         Command::Publish(args) => publish(args, secrets).await,
         Command::Replay(args) => {
             let config = Config::load(args.look.places(), secrets)?;
-            crate::app::replay::replay(config, args.look.into()).await?;
+            crate::replay::replay(config, args.look.into()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Eval(args) => {
             let config = Config::load(args.look.places(), secrets)?;
             let (labels, json) = (args.labels, args.json);
-            crate::app::replay::eval(
+            crate::replay::eval(
                 config,
                 args.look.into(),
                 &labels,
@@ -46,9 +47,9 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             .await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Sink(SinkCommand::Test(args)) => Ok(crate::app::sink_test::run(&args)?.await),
+        Command::Sink(SinkCommand::Test(args)) => Ok(crate::sink_test::run(&args)?.await),
         Command::Agent(args) => {
-            crate::app::remote_agent::run(args, secrets, shutdown_signal()?).await?;
+            crate::remote_agent::run(args, secrets, shutdown_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
     }

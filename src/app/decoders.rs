@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::stream_name::StreamName;
-use crate::codec;
-use crate::codec::metrics::CodecMetrics;
-use crate::codec::{DecodeEnd, Decoder};
-use crate::media::hub::StreamHub;
-use crate::screen::frames::FrameBus;
+use watchtower_base::stream_name::StreamName;
+use watchtower_codec as codec;
+use watchtower_codec::metrics::CodecMetrics;
+use watchtower_codec::{DecodeEnd, Decoder};
+use watchtower_media::hub::StreamHub;
+use watchtower_screen::frames::FrameBus;
 
 /// Before a decoder that failed is started again.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::analysts::metrics::AnalystMetrics;
-use crate::base::metrics::MetricsRegistry;
-use crate::codec::metrics::CodecMetrics;
-use crate::console::metrics::ConsoleMetrics;
-use crate::ingest::metrics::IngestMetrics;
-use crate::playback::metrics::PlaybackMetrics;
-use crate::screen::metrics::ScreenMetrics;
-use crate::sinks::metrics::SinkMetrics;
+use watchtower_analysts::metrics::AnalystMetrics;
+use watchtower_base::metrics::MetricsRegistry;
+use watchtower_codec::metrics::CodecMetrics;
+use watchtower_console::metrics::ConsoleMetrics;
+use watchtower_ingest::metrics::IngestMetrics;
+use watchtower_playback::metrics::PlaybackMetrics;
+use watchtower_screen::metrics::ScreenMetrics;
+use watchtower_sinks::metrics::SinkMetrics;
 
 #[derive(Debug)]
 pub(super) struct ServerMetrics {
@@ -50,8 +50,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::analysts::metrics::PanelEnd;
-    use crate::domain::cost::{AnswerOutcome, TokenUsage};
+    use watchtower_analysts::metrics::PanelEnd;
+    use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
 
     /// Names, types and help of the contract.
     const CONTRACT: [(&str, &str, &str); 35] = [

@@ -2,8 +2,8 @@
 
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::domain::finding::{Finding, printable};
-use crate::record::Record;
+use watchtower_domain::finding::{Finding, printable};
+use watchtower_record::Record;
 
 /// A line each on the server's own output.
 pub(crate) async fn print_findings(findings: Record) {

@@ -10,14 +10,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysts::AgentSet;
-use crate::analysts::metrics::AnalystMetrics;
-use crate::analysts::settings::Panel;
-use crate::app::build_agents::AgentFactory;
-use crate::domain::agent_status::AgentBoard;
-use crate::domain::finding::WATCHTOWER;
-use crate::record::Record;
-use crate::screen::redact::OwnPatterns;
+use watchtower_analysts::AgentSet;
+use watchtower_analysts::metrics::AnalystMetrics;
+use watchtower_analysts::settings::Panel;
+use watchtower_domain::agent_status::AgentBoard;
+use watchtower_domain::finding::WATCHTOWER;
+use watchtower_record::Record;
+use watchtower_screen::redact::OwnPatterns;
+
+use crate::build_agents::AgentFactory;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// A larger file is nobody's agents.

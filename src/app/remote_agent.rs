@@ -13,24 +13,25 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use watchtower_analysts as analysts;
+use watchtower_analysts::metrics::AnalystMetrics;
+use watchtower_analysts::settings::{AgentConfig, Panel};
+use watchtower_analysts::{AgentContext, AgentSet};
+use watchtower_base::bearer::{Bearer, address, shown};
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::hub::StreamHub;
+use watchtower_playback::client::{ClientSettings, WhepClient};
+use watchtower_record::Record;
+use watchtower_screen::frames::FrameBus;
+use watchtower_sinks::watchtower::Reporter;
+
 use super::decoders;
-use crate::analysts;
-use crate::analysts::metrics::AnalystMetrics;
-use crate::analysts::settings::{AgentConfig, Panel};
-use crate::analysts::{AgentContext, AgentSet};
-use crate::app::build_agents;
-use crate::app::build_agents::AgentFactory;
-use crate::app::cli::AgentArgs;
-use crate::app::config::{Config, Places, Secrets};
-use crate::app::print::print_findings;
-use crate::app::tasks::{done, drain, name, supervise};
-use crate::base::bearer::{Bearer, address, shown};
-use crate::base::stream_name::StreamName;
-use crate::media::hub::StreamHub;
-use crate::playback::client::{ClientSettings, WhepClient};
-use crate::record::Record;
-use crate::screen::frames::FrameBus;
-use crate::sinks::watchtower::Reporter;
+use crate::build_agents;
+use crate::build_agents::AgentFactory;
+use crate::cli::AgentArgs;
+use crate::config::{Config, Places, Secrets};
+use crate::print::print_findings;
+use crate::tasks::{done, drain, name, supervise};
 
 /// Runs until `shutdown`; an error says what makes going on pointless.
 pub(crate) async fn run(
@@ -71,7 +72,7 @@ pub(crate) async fn run(
     let frames = FrameBus::new();
     let (findings, writer) = Record::open(
         &config.places.data,
-        crate::app::serve::log_place(&config),
+        crate::serve::log_place(&config),
         std::slice::from_ref(&agent),
         &config.settings.store,
     )?;

@@ -10,25 +10,26 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::analysts::settings::{AgentConfig, Priority};
-use crate::analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Policy};
-use crate::app::build_agents;
-use crate::app::cli::ReplaySettings;
-use crate::app::config::Config;
-use crate::app::eval::{Labels, ModelInput, TimedFinding, score};
-use crate::base::stream_name::StreamName;
-use crate::codec;
-use crate::domain::agent_status::AgentBoard;
-use crate::domain::finding::Finding;
-use crate::media::MediaTime;
-use crate::models::cassette::{Cassette, Recording, RecordingFile};
-use crate::models::model::Model;
-use crate::models::token_counter::TokenCounter;
-use crate::record::Record;
-use crate::record::store::IncidentQuery;
-use crate::screen::frames::FrameBus;
-use crate::screen::metrics::ScreenMetrics;
-use crate::screen::picture::Picture;
+use watchtower_analysts::settings::{AgentConfig, Priority};
+use watchtower_analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Policy};
+use watchtower_base::stream_name::StreamName;
+use watchtower_codec as codec;
+use watchtower_domain::agent_status::AgentBoard;
+use watchtower_domain::finding::Finding;
+use watchtower_media::MediaTime;
+use watchtower_models::cassette::{Cassette, Recording, RecordingFile};
+use watchtower_models::model::Model;
+use watchtower_models::token_counter::TokenCounter;
+use watchtower_record::Record;
+use watchtower_record::store::IncidentQuery;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::metrics::ScreenMetrics;
+use watchtower_screen::picture::Picture;
+
+use crate::build_agents;
+use crate::cli::ReplaySettings;
+use crate::config::Config;
+use crate::eval::{Labels, ModelInput, TimedFinding, score};
 
 /// Pictures decoded ahead.
 const AHEAD: usize = 4;
@@ -53,7 +54,7 @@ pub(super) async fn replay(config: Config, settings: ReplaySettings) -> anyhow::
         println!(
             "{:>8.1} s  {}",
             seen.seconds,
-            crate::app::print::line(&seen.finding)
+            crate::print::line(&seen.finding)
         );
     };
     let run = run(&config, &settings, print).await?;
@@ -99,7 +100,8 @@ pub(super) async fn eval(
             frames,
             tokens,
             frames_at_intervals: at_intervals,
-            tokens_at_intervals: at_intervals * crate::models::prompt::least_tokens(&agent.persona),
+            tokens_at_intervals: at_intervals
+                * watchtower_models::prompt::least_tokens(&agent.persona),
         };
         if let Some(status) = statuses.iter().find(|status| status.name == agent.name()) {
             marks.looks = status.looks;

@@ -19,29 +19,33 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysts::settings::AgentConfig;
-use crate::analysts::watchdog::Watchdog;
-use crate::analysts::{AgentContext, AgentSet, AskService};
-use crate::app::build_agents::AgentFactory;
-use crate::app::config::Config;
-use crate::app::metrics::ServerMetrics;
-use crate::app::print::print_findings;
-use crate::app::reload::Reload;
-use crate::app::tasks::{done, drain, name, served, supervise};
-use crate::base::tls::Tls;
-use crate::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
-use crate::domain::agent_status::AgentBoard;
-use crate::domain::finding::WATCHTOWER;
-use crate::domain::sink_status::SinkBoard;
-use crate::media::hub::StreamHub;
-use crate::media::hub::renditions::Renditions;
-use crate::playback::settings::Transcode;
-use crate::record::snapshots::History;
-use crate::record::{LogPlace, Record};
-use crate::screen::ScreenReader;
-use crate::screen::frames::FrameBus;
-use crate::sinks::Sinks;
-use crate::{analysts, codec, ingest, playback};
+use watchtower_analysts as analysts;
+use watchtower_analysts::settings::AgentConfig;
+use watchtower_analysts::watchdog::Watchdog;
+use watchtower_analysts::{AgentContext, AgentSet, AskService};
+use watchtower_base::tls::Tls;
+use watchtower_codec as codec;
+use watchtower_console::{Console, ConsoleSettings, ConsoleState, Endpoints};
+use watchtower_domain::agent_status::AgentBoard;
+use watchtower_domain::finding::WATCHTOWER;
+use watchtower_domain::sink_status::SinkBoard;
+use watchtower_ingest as ingest;
+use watchtower_media::hub::StreamHub;
+use watchtower_media::hub::renditions::Renditions;
+use watchtower_playback as playback;
+use watchtower_playback::settings::Transcode;
+use watchtower_record::snapshots::History;
+use watchtower_record::{LogPlace, Record};
+use watchtower_screen::ScreenReader;
+use watchtower_screen::frames::FrameBus;
+use watchtower_sinks::Sinks;
+
+use crate::build_agents::AgentFactory;
+use crate::config::Config;
+use crate::metrics::ServerMetrics;
+use crate::print::print_findings;
+use crate::reload::Reload;
+use crate::tasks::{done, drain, name, served, supervise};
 
 /// Server with all its listeners open and no connection accepted yet.
 #[derive(Debug)]
@@ -109,12 +113,8 @@ impl App {
             &metrics.sinks,
         )
         .await?;
-        let reader = crate::app::build_agents::reader(
-            &config,
-            &frames,
-            Some(findings.clone()),
-            &metrics.screen,
-        )?;
+        let reader =
+            crate::build_agents::reader(&config, &frames, Some(findings.clone()), &metrics.screen)?;
         let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
         let address = config.places.http;
         let console = Console::bind(ConsoleSettings {
@@ -144,7 +144,7 @@ impl App {
             .await
             .with_context(|| format!("failed to open {address} for WebRTC (--webrtc)"))?;
         let rtmp = ingest::RtmpListeners::bind(
-            crate::app::build_agents::rtmp_settings(&config, tls.as_ref()),
+            crate::build_agents::rtmp_settings(&config, tls.as_ref()),
             hub.clone(),
             Arc::clone(&metrics.ingest),
         );
@@ -195,7 +195,7 @@ impl App {
             let log = self.config.places.logs.join(log);
             text.push_str(&format!("log={}\n", log.display()));
         }
-        crate::app::private::write(file, &text)?;
+        crate::private::write(file, &text)?;
         Ok(())
     }
 
@@ -309,7 +309,7 @@ impl App {
         essential.spawn(name("reload", done(reload.run(sources.clone()))));
         essential.spawn(name(
             "decoders",
-            done(crate::app::decoders::run(
+            done(crate::decoders::run(
                 self.hub,
                 self.frames,
                 self.metrics.streams,

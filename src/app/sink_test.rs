@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::app::cli::SinkTestArgs;
-use crate::app::config::Settings;
-use crate::sinks::trials;
+use watchtower_sinks::trials;
+
+use crate::cli::SinkTestArgs;
+use crate::config::Settings;
 
 /// A line for each sink; failure when one did not take the sample.
 pub(super) fn run(args: &SinkTestArgs) -> anyhow::Result<impl Future<Output = ExitCode>> {

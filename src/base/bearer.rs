@@ -2,8 +2,8 @@
 
 use url::{Origin, Url};
 
-use crate::base::secret::Secret;
-use crate::base::url::is_loopback;
+use crate::secret::Secret;
+use crate::url::is_loopback;
 
 /// Gives the token out for URLs of the origins it was made with (scheme, host
 /// and port, RFC 6454), and for no other, whatever a server redirects to.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::base::sync::Locked as _;
+use crate::sync::Locked as _;
 
 /// Caps on open connections.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// CPU time of the calling thread since it began; zero where the system does
 /// not say (clock_gettime(2)).
-pub(crate) fn of_this_thread() -> Duration {
+pub fn of_this_thread() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::base::connection_limit::network;
-use crate::base::sync::Locked as _;
+use crate::connection_limit::network;
+use crate::sync::Locked as _;
 
 /// Addresses remembered; of more, those are forgotten that have not failed for
 /// longest.

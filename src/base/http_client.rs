@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client, ClientBuilder, redirect, retry};
 
-use crate::base::tls::Identity;
+use crate::tls::Identity;
 
 const USER_AGENT: &str = concat!("watchtower/", env!("CARGO_PKG_VERSION"));
 

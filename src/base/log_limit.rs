@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::base::sync::Locked as _;
+use crate::sync::Locked as _;
 
 /// Shortest time between two lines of a [`LogLimit`].
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,11 +17,11 @@ const APART: usize = 1024;
 
 /// Lines that may come in any number: one a second is written.
 #[derive(Debug, Default)]
-pub(crate) struct LogLimit(Mutex<Lines>);
+pub struct LogLimit(Mutex<Lines>);
 
 /// Number of lines held back; shown as the end of a line, or as nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SuppressedLines(pub(crate) u64);
+pub struct SuppressedLines(pub(crate) u64);
 
 impl fmt::Display for SuppressedLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,12 +41,12 @@ struct Lines {
 impl LogLimit {
     /// Number of lines held back since the last one, if a line may be written
     /// now; `None` holds this one back too.
-    pub(crate) fn admit(&self) -> Option<SuppressedLines> {
+    pub fn admit(&self) -> Option<SuppressedLines> {
         self.admit_at(Instant::now())
     }
 
     /// The same at a given time.
-    pub(crate) fn admit_at(&self, now: Instant) -> Option<SuppressedLines> {
+    pub fn admit_at(&self, now: Instant) -> Option<SuppressedLines> {
         let mut lines = self.0.locked();
         let since = |last: Instant| now.saturating_duration_since(last);
         if lines.last.is_some_and(|last| since(last) < EVERY) {
@@ -61,7 +61,7 @@ impl LogLimit {
 /// Lines by kind and address: the first few of a second are written, the others
 /// are summed.
 #[derive(Debug, Default)]
-pub(crate) struct LogLimitByAddress {
+pub struct LogLimitByAddress {
     seen: Mutex<HashMap<LogLineKind, u64>>,
 }
 
@@ -71,7 +71,7 @@ type LogLineKind = (Option<IpAddr>, &'static str);
 
 impl LogLimitByAddress {
     /// True if this line should be written; counts it either way.
-    pub(crate) fn admits(&self, address: IpAddr, end: &'static str) -> bool {
+    pub fn admits(&self, address: IpAddr, end: &'static str) -> bool {
         let mut seen = self.seen.locked();
         let mut kind = (Some(address), end);
         if seen.len() >= APART && !seen.contains_key(&kind) {
@@ -83,7 +83,7 @@ impl LogLimitByAddress {
     }
 
     /// Ends the second: how many lines were held back, and of which kind.
-    pub(crate) fn tick(&self) -> Vec<(LogLineKind, u64)> {
+    pub fn tick(&self) -> Vec<(LogLineKind, u64)> {
         let mut seen = self.seen.locked();
         let mut held: Vec<_> = seen
             .drain()

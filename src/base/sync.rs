@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 ///
 /// A panic while the lock was held does not spread to all who come after: what
 /// stands behind these locks is whole between any two statements.
-pub(crate) trait Locked<T> {
+pub trait Locked<T> {
     fn locked(&self) -> MutexGuard<'_, T>;
 }
 

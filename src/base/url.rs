@@ -44,7 +44,7 @@ pub fn base_url_of(text: &str, allow_http: bool) -> Result<Url, AddressError> {
 }
 
 /// The address with that at its end.
-pub(crate) fn under(base: &Url, path: &[&str]) -> Url {
+pub fn under(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(path);

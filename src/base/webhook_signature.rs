@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use crate::base::secret::Secret;
+use crate::secret::Secret;
 
 const SCHEME: &str = "sha256=";
 

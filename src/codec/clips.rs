@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ffmpeg_next as ff;
 
-use crate::media::{AccessUnit, MediaTime, Playback, VideoCodec, VideoConfig};
+use watchtower_media::{AccessUnit, MediaTime, Playback, VideoCodec, VideoConfig};
 
 /// Runs `ffmpeg <args> <out>`.
 pub(super) fn make(args: &str, out: &Path) {

@@ -6,7 +6,7 @@
 //! change of range is folded in. swscale would go through RGB for it, at
 //! several times the cost.
 
-use crate::screen::picture::Picture;
+use watchtower_screen::picture::Picture;
 
 /// Weights of red and blue in the luma (ITU-T H.273, table 4).
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -11,9 +11,10 @@ use ffmpeg_next::ffi;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling::{self, Flags};
 
+use watchtower_screen::picture::Picture;
+
 use super::colour::{Matrix, Plane, YuvPlanes, to_jfif};
 use super::video::MAX_PIXELS;
-use crate::screen::picture::Picture;
 
 /// Samples; what the analysts' models and a JPEG can still take.
 const MAX_SIDE: u32 = 8192;

@@ -1,9 +1,8 @@
 //! Decoder thread of a stream: turns its coded units into pictures.
 
-use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use ffmpeg_next as ff;
 use tokio::runtime;
@@ -11,11 +10,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use watchtower_media::MediaUnit;
+use watchtower_media::hub::{Received, Subscriber};
+use watchtower_screen::frames::FramePublisher;
+
 use super::session::{DecodeSession, Now};
-use crate::codec::metrics::CodecMetrics;
-use crate::media::MediaUnit;
-use crate::media::hub::{Received, Subscriber};
-use crate::screen::frames::FramePublisher;
+use crate::metrics::CodecMetrics;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DecoderOpenError {
@@ -171,11 +171,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::codec::clips;
-    use crate::codec::encode_jpeg;
-    use crate::media::hub::{Publisher, StreamHub};
-    use crate::screen::frames::FrameBus;
+    use crate::clips;
+    use crate::encode_jpeg;
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_media::hub::{Publisher, StreamHub};
+    use watchtower_screen::frames::FrameBus;
 
     fn started(bus: &FrameBus) -> (Publisher, Decoder) {
         let hub = StreamHub::new();

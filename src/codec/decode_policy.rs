@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::media::MediaTime;
+use watchtower_media::MediaTime;
 
 /// Good intervals asked for at most before keyframes are trusted again.
 const MOST_PROOF: u32 = 16;

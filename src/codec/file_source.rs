@@ -7,9 +7,10 @@ use ffmpeg_next as ff;
 use ffmpeg_next::media::Type;
 use jiff::Timestamp;
 
+use watchtower_media::MediaTime;
+use watchtower_screen::picture::Picture;
+
 use super::convert::Converter;
-use crate::media::MediaTime;
-use crate::screen::picture::Picture;
 
 /// Unreadable packets in a row that make a file unreadable.
 const BAD_PACKETS: u32 = 100;
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn a_file_gives_a_picture_a_period_and_its_length() {
         let mut times = Vec::new();
-        let demo = Path::new("demo/demo.mp4");
+        let demo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/demo.mp4"));
         let length = pictures(demo, Duration::from_millis(500), |picture, at| {
             assert_eq!((picture.width, picture.height), (1920, 1080));
             times.push(at.ms());

@@ -6,7 +6,7 @@ use ffmpeg_next::codec::{self, Context};
 use ffmpeg_next::ffi;
 use ffmpeg_next::format::Pixel;
 
-use crate::screen::picture::{EncodeError, Picture};
+use watchtower_screen::picture::{EncodeError, Picture};
 
 /// FFmpeg's scale from 2 (best) to 31. At 3 text of 11 px reads as well as in
 /// the picture; a 1080p dashboard takes about 300 kB.

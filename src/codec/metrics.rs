@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::base::metrics::MetricsRegistry;
+use watchtower_base::metrics::MetricsRegistry;
 
 #[derive(Debug)]
 pub struct CodecMetrics {

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use watchtower_base::log_limit::LogLimit;
+use watchtower_media::AccessUnit;
+use watchtower_screen::frames::FramePublisher;
+
 use super::convert::{self, Converter};
 use super::video::{Decoded, VideoDecoder};
-use crate::base::log_limit::LogLimit;
-use crate::codec::decode_policy::{DecodeMode, DecodePolicy, UnitArrival};
-use crate::codec::metrics::CodecMetrics;
-use crate::media::AccessUnit;
-use crate::screen::frames::FramePublisher;
+use crate::decode_policy::{DecodeMode, DecodePolicy, UnitArrival};
+use crate::metrics::CodecMetrics;
 
 /// Between two pictures on the bus, at most: an analyst can't look faster, and
 /// the console wants a picture that looks alive.

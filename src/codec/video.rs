@@ -5,11 +5,12 @@ use std::ptr;
 
 use bytes::Bytes;
 use ffmpeg_next as ff;
-use ffmpeg_next::codec::{Context, discard::Discard, packet, threading};
+use ffmpeg_next::codec::discard::Discard;
+use ffmpeg_next::codec::{Context, packet, threading};
 use ffmpeg_next::ffi;
 use jiff::Timestamp;
 
-use crate::media::{AccessUnit, MediaTime, VideoCodec, VideoConfig};
+use watchtower_media::{AccessUnit, MediaTime, VideoCodec, VideoConfig};
 
 /// No level allows a larger picture (ITU-T H.264, table A-1: level 6.2 has a
 /// MaxFS of 139,264 macroblocks); said to the decoder, so that a parameter set

@@ -1,6 +1,6 @@
 //! `[http]` of `watchtower.toml`: origins that may call the API.
 
-use crate::base::config::section::Section;
+use watchtower_base::config::section::Section;
 
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -9,7 +9,7 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<String>,
 }
 
-pub(crate) fn http(mut s: Section<'_>) -> HttpSettings {
+pub fn http(mut s: Section<'_>) -> HttpSettings {
     let allowed_origins = s.texts("allowed_origins").unwrap_or_default();
     for (index, origin) in allowed_origins.iter().enumerate() {
         if !is_origin(origin) {

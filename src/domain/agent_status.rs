@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-use crate::base::sync::Locked as _;
+use watchtower_base::sync::Locked as _;
 
 /// Status of one analyst: an item of `/api/agents`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use uuid::Uuid;
 
-use crate::base::stream_name::StreamName;
+use watchtower_base::stream_name::StreamName;
 
 /// The name under which the server reports what it can't see.
 pub const WATCHTOWER: &str = "Watchtower";
@@ -344,7 +344,7 @@ fn is_unprintable(c: char) -> bool {
 pub(crate) mod stream_name {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    use crate::base::stream_name::StreamName;
+    use watchtower_base::stream_name::StreamName;
 
     pub(crate) fn serialize<S: Serializer>(name: &StreamName, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(name.as_str())
@@ -356,7 +356,7 @@ pub(crate) mod stream_name {
     }
 }
 
-pub(crate) const SEVERITIES: [(&str, Severity); 5] = [
+pub const SEVERITIES: [(&str, Severity); 5] = [
     ("critical", Severity::Critical),
     ("high", Severity::High),
     ("medium", Severity::Medium),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::base::stream_name::StreamName;
+use watchtower_base::stream_name::StreamName;
 
 /// Lines that appeared on a stream at one moment, without the secrets on them.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::base::sync::Locked as _;
+use watchtower_base::sync::Locked as _;
 
 /// Delivery status of one sink.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

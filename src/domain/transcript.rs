@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::finding::ModelRef;
+use crate::finding::ModelRef;
 
 /// The words of one question and its answer, and which pictures went along.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct SentPicture {
     /// The part of the screen that was enlarged, `[ymin, xmin, ymax, xmax]` in
     /// thousandths; null for the whole.
     #[serde(rename = "box")]
-    #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
+    #[schema(schema_with = crate::finding::box_or_null, required = false)]
     pub bounds: Option<[u16; 4]>,
     /// In pixels, as sent.
     pub width: u32,

@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use watchtower_base::secret::Secret;
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::hub::StreamLimitReached;
+
 use super::session::HiddenText;
-use crate::base::secret::Secret;
-use crate::base::stream_name::StreamName;
-use crate::media::hub::StreamLimitReached;
 
 /// The rule of one server.
 #[derive(Debug, Clone)]

@@ -1,25 +1,25 @@
 //! Connection of one publisher, from its first byte to the log line about its
 //! end. Owns the socket and the deadlines.
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use watchtower_base::connection_limit::ConnectionSlot;
+use watchtower_base::tls::HandshakeError;
+use watchtower_media::hub::Publisher;
+
 use super::access::{ConnectApp, PublishAuth, PublishRefusal};
 use super::chunk::Message;
 use super::flv::{Demuxer, MediaError};
 use super::server::{RtmpServerState, Summary};
 use super::session::{Connect, Metadata, Publish, PublisherEvent, RtmpSession, SessionError};
-use crate::base::connection_limit::ConnectionSlot;
-use crate::base::tls::HandshakeError;
-use crate::media::hub::Publisher;
 
 /// Bytes of one read: a keyframe of a few hundred kB takes a handful of calls.
 const READ_BUFFER: usize = 64 << 10;

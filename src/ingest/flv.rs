@@ -7,11 +7,12 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use watchtower_media::codec::config_record::BadConfig;
+use watchtower_media::{AudioUnit, MediaTime, MediaUnit, VideoCodec};
+
 use super::enhanced::{self, AUDIO_TRACKS, SEQUENCE_START, Selected, TrackPacket, VIDEO_TRACKS};
 use super::pictures::{AccessUnitAssembler, Tag};
-use crate::ingest::timestamps::{StreamTimestamps, TrackKind};
-use crate::media::codec::config_record::BadConfig;
-use crate::media::{AudioUnit, MediaTime, MediaUnit, VideoCodec};
+use crate::timestamps::{StreamTimestamps, TrackKind};
 
 const AVC: u8 = 7;
 /// Not in Adobe's specification, but what encoders sent before Enhanced RTMP.
@@ -345,7 +346,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::AccessUnit;
+    use watchtower_media::AccessUnit;
 
     /// x264's record for 640x360, Baseline.
     const RECORD: &[u8] = b"\x01\x42\xc0\x1e\xff\xe1\x00\x19\x67\x42\xc0\x1e\xd9\x00\xa0\x2f\

@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 
+use watchtower_media::codec::avc;
+use watchtower_media::{MediaTime, MediaUnit};
+
 use super::chunk::{ChunkError, ChunkLimits, ChunkReader, Message};
 use super::flv::Demuxer;
 use super::session::{PublisherEvent, RtmpSession, SessionError};
-use crate::media::codec::avc;
-use crate::media::{MediaTime, MediaUnit};
 
 const LIMITS: ChunkLimits = ChunkLimits {
     message: 4096,
@@ -126,9 +127,10 @@ pub fn avc_config(data: &[u8]) {
     if let Ok(config) = avc::parse_config(&Bytes::copy_from_slice(data)) {
         assert!(config.width > 0 && config.height > 0);
         assert!(!config.sps.is_empty() && !config.pps.is_empty());
-        for nal in crate::media::codec::h264::nal_units(data, config.nal_length_size).flatten() {
+        for nal in watchtower_media::codec::h264::nal_units(data, config.nal_length_size).flatten()
+        {
             assert!(nal.len() <= data.len());
         }
     }
-    let _ = crate::media::codec::h264::parse_sps(data);
+    let _ = watchtower_media::codec::h264::parse_sps(data);
 }

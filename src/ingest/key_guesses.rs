@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::failure_limit::FailureRecord;
+use watchtower_base::failure_limit::FailureRecord;
 
 /// Wrong keys in a row that cost nothing but the delay of their answer: a
 /// person pasting a key gets it right within these.
@@ -59,7 +59,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::base::failure_limit::FailureLimit;
+    use watchtower_base::failure_limit::FailureLimit;
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 

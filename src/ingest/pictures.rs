@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use watchtower_media::codec::h264::nal_units;
+use watchtower_media::codec::nal::{NalFraming, Role};
+use watchtower_media::codec::parameter_sets::Sets;
+use watchtower_media::codec::{avc, config_record, hevc, nal};
+use watchtower_media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCodec, VideoConfig};
+
 use super::flv::MediaError;
-use crate::media::codec::h264::nal_units;
-use crate::media::codec::nal::{NalFraming, Role};
-use crate::media::codec::parameter_sets::Sets;
-use crate::media::codec::{avc, config_record, hevc, nal};
-use crate::media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCodec, VideoConfig};
 
 /// Bytes and pieces held of one picture that comes in pieces.
 const MOST_HELD: usize = 16 << 20;

@@ -10,19 +10,20 @@ use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use watchtower_base::accept::accept_until;
+use watchtower_base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot};
+use watchtower_base::failure_limit::FailureLimit;
+use watchtower_base::log_limit::LogLimitByAddress;
+use watchtower_base::secret::Secret;
+use watchtower_base::tls;
+use watchtower_base::tls::HandshakeError;
+use watchtower_media::hub::StreamHub;
+
 use super::access::PublishAuth;
 use super::chunk::ChunkLimits;
 use super::connection::{Connection, ConnectionEnd};
 use super::key_guesses::KeyGuesses;
-use crate::base::accept::accept_until;
-use crate::base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot};
-use crate::base::failure_limit::FailureLimit;
-use crate::base::log_limit::LogLimitByAddress;
-use crate::base::secret::Secret;
-use crate::base::tls;
-use crate::base::tls::HandshakeError;
-use crate::ingest::metrics::IngestMetrics;
-use crate::media::hub::StreamHub;
+use crate::metrics::IngestMetrics;
 
 /// Settings of an RTMP server.
 #[derive(Debug, Clone)]

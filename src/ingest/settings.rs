@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::config::section::Section;
+use watchtower_base::config::section::Section;
 
 /// `[rtmp]`
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +15,7 @@ pub struct RtmpSettings {
     pub idle_timeout: Duration,
 }
 
-pub(crate) fn rtmp(mut s: Section<'_>) -> RtmpSettings {
+pub fn rtmp(mut s: Section<'_>) -> RtmpSettings {
     let second = Duration::from_secs(1);
     let minute = Duration::from_secs(60);
     let settings = RtmpSettings {

@@ -3,9 +3,13 @@
 
 use bytes::Bytes;
 
+use watchtower_media::{AccessUnit, MediaUnit, RandomAccess, VideoCodec};
+
 use super::flv::{Demuxer, MediaError};
-use crate::media::codec::config_record::tests::hex;
-use crate::media::{AccessUnit, MediaUnit, RandomAccess, VideoCodec};
+
+fn hex(text: &str) -> Bytes {
+    hex::decode(text).unwrap().into()
+}
 
 /// x264's sets for 640x360, Baseline, and for 1920x1080, High.
 const SPS: &str = "6742c01ed900a02ff970110000030001000003003c0f162e48";
@@ -38,7 +42,7 @@ fn record(sps: &[&[u8]], pps: &[&[u8]]) -> Vec<u8> {
         let sets = sets.iter().copied();
         sets.map(Bytes::copy_from_slice).collect()
     };
-    crate::media::codec::h264::record(&owned(sps), &owned(pps), 4).to_vec()
+    watchtower_media::codec::h264::record(&owned(sps), &owned(pps), 4).to_vec()
 }
 
 /// Publisher under test; its units come out in order.
@@ -286,7 +290,7 @@ fn all_sets_of_the_record_are_kept_and_the_right_one_gives_the_size() {
 
 /// An SPS' bits behind its level with id `1` in place of `0`, escaped anew.
 fn shifted(rest: &[u8], id: u32) -> Vec<u8> {
-    let bits: String = crate::media::codec::bits::unescape(rest)
+    let bits: String = watchtower_media::codec::bits::unescape(rest)
         .iter()
         .map(|byte| format!("{byte:08b}"))
         .collect();

@@ -7,7 +7,7 @@
 //! jump both make, so they stay in step; tracks whose clocks have nothing to do
 //! with each other from the start are set side by side.
 
-use crate::media::{MediaTime, Timeline};
+use watchtower_media::{MediaTime, Timeline};
 
 /// A longer step either way is a jump of the clock, not a pause: a paused
 /// encoder goes on sending.

@@ -1,8 +1,8 @@
 //! Where decoding can start.
 
 use super::{AccessUnit, VideoCodec};
-use crate::media::codec::h264;
-use crate::media::codec::h264::{NAL_IDR, NAL_SEI};
+use crate::codec::h264;
+use crate::codec::h264::{NAL_IDR, NAL_SEI};
 
 /// Random access type of a picture, by what a decoder that starts there shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::media::{MediaTime, VideoConfig};
+    use crate::{MediaTime, VideoConfig};
 
     fn access(keyframe: bool, data: &'static [u8]) -> RandomAccess {
         let set = Bytes::from_static(&[0x67, 1, 2, 3]);

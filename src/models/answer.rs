@@ -8,17 +8,16 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::{
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::{
     Category, Evidence, ModelRef, Observation, Severity, is_technique, printable,
 };
-use crate::domain::incident::Stance;
-use crate::models::model::{
-    Failure, FollowUp, FrameObservation, MOST_REMEMBERED, ObserveReply, Review,
-};
-use crate::models::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
-use crate::models::written::json_of;
-use crate::screen::redact::{RedactedFrame, mask_secrets};
+use watchtower_domain::incident::Stance;
+use watchtower_screen::redact::{RedactedFrame, mask_secrets};
+
+use crate::model::{Failure, FollowUp, FrameObservation, MOST_REMEMBERED, ObserveReply, Review};
+use crate::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
+use crate::written::json_of;
 
 /// Characters each text may have; what is longer ends in an ellipsis.
 const MAX_TITLE: usize = 80;

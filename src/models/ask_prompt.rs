@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::ModelRef;
+
 use super::{answer, prompt, written};
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::ModelRef;
-use crate::models::model::{AskQuestion, AskReply, Failure};
+use crate::model::{AskQuestion, AskReply, Failure};
 
 /// A few sentences.
 const LONGEST: usize = 1200;

@@ -14,14 +14,15 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::base::sync::Locked as _;
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::{ModelRef, Observation};
-use crate::models::model::{
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::{ModelRef, Observation};
+use watchtower_screen::redact::RedactedFrame;
+
+use crate::model::{
     Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveQuestion, ObserveReply,
     Prepared, Question, Reply,
 };
-use crate::screen::redact::RedactedFrame;
 
 /// Largest distance of a recorded answer from the moment asked for, in
 /// milliseconds, if the same question was not asked.
@@ -299,13 +300,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::domain::finding::{Category, Severity};
-    use crate::media::MediaTime;
-    use crate::models::model::{Memory, Persona, ScreenChanges};
-    use crate::screen::frame::Frame;
-    use crate::screen::picture::Picture;
-    use crate::screen::redact::Redact;
+    use crate::model::{Memory, Persona, ScreenChanges};
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_domain::finding::{Category, Severity};
+    use watchtower_media::MediaTime;
+    use watchtower_screen::frame::Frame;
+    use watchtower_screen::picture::Picture;
+    use watchtower_screen::redact::Redact;
 
     #[derive(Debug)]
     struct Says(&'static str);

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Url};
 
-use crate::base::http_client::{HttpClientBuilder, innermost_cause};
-use crate::base::retry_after;
-use crate::domain::finding::printable;
-use crate::models::model::{Failure, Meter};
+use watchtower_base::http_client::{HttpClientBuilder, innermost_cause};
+use watchtower_base::retry_after;
+use watchtower_domain::finding::printable;
+
+use crate::model::{Failure, Meter};
 
 /// No answer of ours is near this; whoever sends more gets no reader.
 const MAX_BODY: usize = 1 << 20;

@@ -3,10 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::domain::transcript::SentPicture;
-use crate::models::model::{Failure, Fatal};
-use crate::screen::picture::{EncodeError, Rect};
-use crate::screen::redact::{RedactedFrame, RedactedJpeg};
+use watchtower_domain::transcript::SentPicture;
+use watchtower_screen::picture::{EncodeError, Rect};
+use watchtower_screen::redact::{RedactedFrame, RedactedJpeg};
+
+use crate::model::{Failure, Fatal};
 
 /// A JPEG of this many bytes makes a request of just under 4 MB, the largest
 /// that has never been refused.
@@ -166,11 +167,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::media::MediaTime;
-    use crate::screen::frame::Frame;
-    use crate::screen::picture::Picture;
-    use crate::screen::redact::Redact;
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_media::MediaTime;
+    use watchtower_screen::frame::Frame;
+    use watchtower_screen::picture::Picture;
+    use watchtower_screen::redact::Redact;
 
     /// As many bytes as the picture has samples.
     fn frame(width: u32, height: u32) -> RedactedFrame {

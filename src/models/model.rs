@@ -9,14 +9,14 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::base::sync::Locked as _;
-use crate::domain::cost::{AnswerOutcome, TokenUsage};
-use crate::domain::finding::{ModelRef, Observation, Severity};
-use crate::domain::incident::{Opinion, Stance};
-use crate::domain::transcript::{Cost, RawExchange};
-pub use crate::models::request::Prepared;
-use crate::screen::picture::Rect;
-use crate::screen::redact::RedactedFrame;
+pub use crate::request::Prepared;
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
+use watchtower_domain::finding::{ModelRef, Observation, Severity};
+use watchtower_domain::incident::{Opinion, Stance};
+use watchtower_domain::transcript::{Cost, RawExchange};
+use watchtower_screen::picture::Rect;
+use watchtower_screen::redact::RedactedFrame;
 
 /// Persona of an analyst: the part of its configuration that a model sees.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use watchtower_domain::finding::Severity;
+use watchtower_domain::incident::Stance;
+use watchtower_screen::picture::Rect;
+
 use super::prompt;
-use crate::domain::finding::Severity;
-use crate::domain::incident::Stance;
-use crate::models::model::{ReviewKind, ReviewQuestion};
-use crate::screen::picture::Rect;
+use crate::model::{ReviewKind, ReviewQuestion};
 
 /// System prompt of the critic, which settles a report.
 pub(super) const CRITIC: &str = "\
@@ -84,7 +85,7 @@ fn report(asked: &ReviewQuestion) -> Vec<String> {
     lines
 }
 
-fn said(opinion: &crate::domain::incident::Opinion) -> String {
+fn said(opinion: &watchtower_domain::incident::Opinion) -> String {
     let mut line = format!("{} {}", opinion.agent, opinion.stance);
     // Writing to a String does not fail.
     if let Some(severity) = opinion.severity {

@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::finding::printable;
-use crate::models::model::{ObserveQuestion, Persona, Remembered};
-use crate::screen::redact::RedactedFrame;
+use watchtower_domain::finding::printable;
+use watchtower_screen::redact::RedactedFrame;
+
+use crate::model::{ObserveQuestion, Persona, Remembered};
 
 /// The most findings an answer may hold.
 pub const MAX_FINDINGS: usize = 8;
@@ -63,11 +64,11 @@ pub fn version() -> &'static str {
     VERSION.get_or_init(|| {
         let told = [
             RULES,
-            crate::models::panel_prompt::CRITIC,
-            crate::models::ask_prompt::SYSTEM,
+            crate::panel_prompt::CRITIC,
+            crate::ask_prompt::SYSTEM,
         ]
         .concat();
-        let schemas = [super::answer::schema(), crate::models::ask_prompt::schema()];
+        let schemas = [super::answer::schema(), crate::ask_prompt::schema()];
         let sum = Sha256::digest(told + &schemas.map(ToString::to_string).concat());
         hex::encode(&sum[..4])
     })
@@ -192,13 +193,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::domain::finding::Severity;
-    use crate::media::MediaTime;
-    use crate::models::model::{Memory, ScreenChanges};
-    use crate::screen::frame::Frame;
-    use crate::screen::picture::{Picture, Rect};
-    use crate::screen::redact::Redact;
+    use crate::model::{Memory, ScreenChanges};
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_domain::finding::Severity;
+    use watchtower_media::MediaTime;
+    use watchtower_screen::frame::Frame;
+    use watchtower_screen::picture::{Picture, Rect};
+    use watchtower_screen::redact::Redact;
 
     /// Personas of the shipped `agents.toml`.
     fn personas() -> Vec<Persona> {

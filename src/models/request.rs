@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::ModelRef;
-use crate::domain::transcript::RawExchange;
-use crate::models::images::{ImageSet, blocking};
-use crate::models::model::{
-    CostBound, Failure, Fatal, Meter, ObserveReply, Question, Reply, ReviewReply,
-};
-use crate::models::{answer, ask_prompt, panel_prompt, prompt};
-use crate::screen::picture::Rect;
-use crate::screen::redact::RedactedFrame;
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::ModelRef;
+use watchtower_domain::transcript::RawExchange;
+use watchtower_screen::picture::Rect;
+use watchtower_screen::redact::RedactedFrame;
+
+use crate::images::{ImageSet, blocking};
+use crate::model::{CostBound, Failure, Fatal, Meter, ObserveReply, Question, Reply, ReviewReply};
+use crate::{answer, ask_prompt, panel_prompt, prompt};
 
 /// Question with the content of its requests, which is built once, and the
 /// meter that counts them.
@@ -211,7 +210,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::models::model::{AskQuestion, Memory, ObserveQuestion, Persona, ScreenChanges};
+    use crate::model::{AskQuestion, Memory, ObserveQuestion, Persona, ScreenChanges};
 
     fn ask() -> Question {
         Question::Ask(AskQuestion {

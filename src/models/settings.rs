@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::config::section::{HOUR, SECOND, Section};
-use crate::domain::finding::{SEVERITIES, Severity};
-use crate::screen::redact::{OwnPatterns, Redact};
+use watchtower_base::config::section::{HOUR, SECOND, Section};
+use watchtower_domain::finding::{SEVERITIES, Severity};
+use watchtower_screen::redact::{OwnPatterns, Redact};
 
 /// Whoever answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +62,7 @@ impl Thinking {
 }
 
 /// Setting of `[model]` or of an agent.
-pub(crate) fn thinking(s: &mut Section<'_>) -> Option<Thinking> {
+pub fn thinking(s: &mut Section<'_>) -> Option<Thinking> {
     s.choice("thinking", &LEVELS)
 }
 
@@ -105,7 +105,7 @@ impl ModelName {
         })
     }
 
-    pub(crate) fn of(provider: Provider, name: &str) -> (Provider, String) {
+    pub fn of(provider: Provider, name: &str) -> (Provider, String) {
         match provider {
             // There is but one.
             Provider::Offline => (provider, String::new()),
@@ -113,7 +113,7 @@ impl ModelName {
         }
     }
 
-    pub(crate) fn resolve(&self, default: Provider) -> (Provider, String) {
+    pub fn resolve(&self, default: Provider) -> (Provider, String) {
         let provider = self.provider.unwrap_or(match default {
             // A name is not one of rules.
             Provider::Offline => Provider::Gemini,
@@ -164,7 +164,7 @@ pub struct ModelConfig {
     pub ungrounded_severity: Severity,
 }
 
-pub(crate) fn model(mut s: Section<'_>) -> ModelConfig {
+pub fn model(mut s: Section<'_>) -> ModelConfig {
     let provider = s.choice("provider", &PROVIDERS);
     let base_url = s.text("base_url");
     let openai_base_url = s.text("openai_base_url");
@@ -219,13 +219,13 @@ pub(crate) fn model(mut s: Section<'_>) -> ModelConfig {
 }
 
 /// An agent's own `model`.
-pub(crate) fn own(s: &mut Section<'_>) -> Option<ModelName> {
+pub fn own(s: &mut Section<'_>) -> Option<ModelName> {
     let text = s.text("model")?;
     let name = ModelName::parse(&text);
     name.map_err(|fault| s.fault("model", fault)).ok()
 }
 
-pub(crate) fn fallback(s: &mut Section<'_>) -> Option<Vec<ModelName>> {
+pub fn fallback(s: &mut Section<'_>) -> Option<Vec<ModelName>> {
     let texts = s.texts("fallback")?;
     let names = texts.iter().enumerate().filter_map(|(index, text)| {
         let name = ModelName::parse(text);

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::ModelRef;
-use crate::models::model::{
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::ModelRef;
+
+use crate::model::{
     Failure, FollowUp, FramePolicy, Model, ObserveReply, Prepared, Question, Reply,
 };
 

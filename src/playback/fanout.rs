@@ -2,7 +2,7 @@
 //!
 //! A task per watched stream owns its packets and its viewers, so that
 //! nothing here is locked. webrtc keeps SDP, ICE, DTLS and RTCP; media never
-//! passes through it (see [`crate::transport::srtp_keys`] for how the keys get
+//! passes through it (see [`watchtower_transport::srtp_keys`] for how the keys get
 //! here).
 
 use std::sync::Arc;
@@ -14,21 +14,22 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::hub::renditions::{Demand, OpusPacket, RenditionKind, Renditions};
+use watchtower_media::hub::{Received, StreamHub, Subscriber};
+use watchtower_media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
+use watchtower_transport::clock::{RtpClock, Timebase};
+use watchtower_transport::gso_batch::GsoBatch;
+use watchtower_transport::packetizer;
+use watchtower_transport::udp_mux::UdpMux;
+
 use super::link::{ReportBlock, Tier};
 use super::viewer::{SendRound, Shelf, Viewer};
-use crate::base::stream_name::StreamName;
-use crate::media::hub::renditions::{Demand, OpusPacket, RenditionKind, Renditions};
-use crate::media::hub::{Received, StreamHub, Subscriber};
-use crate::media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
-use crate::playback::metrics::PlaybackMetrics;
-use crate::playback::packet_cache::PacketCache;
-use crate::playback::placeholder;
-use crate::playback::settings::Transcode;
-use crate::playback::small_rendition::Small;
-use crate::transport::clock::{RtpClock, Timebase};
-use crate::transport::gso_batch::GsoBatch;
-use crate::transport::packetizer;
-use crate::transport::udp_mux::UdpMux;
+use crate::metrics::PlaybackMetrics;
+use crate::packet_cache::PacketCache;
+use crate::placeholder;
+use crate::settings::Transcode;
+use crate::small_rendition::Small;
 
 /// Repeat interval of the placeholder picture while there is no signal, for
 /// viewers who join then.

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use crate::media::{AccessUnit, MediaTime, VideoConfig};
-use crate::playback::rtcp;
-use crate::playback::rtcp::Feedback;
-use crate::transport::depacketizer::Depacketizer;
-use crate::transport::offer::{Offer, StreamTracks};
-use crate::transport::packetizer::MAX_PAYLOAD;
-use crate::transport::reorder::{Ordered, Reorder, RtpPacket};
-use crate::transport::stun::Stun;
-use crate::transport::{answer, packetizer, stun, tcp};
+use watchtower_media::{AccessUnit, MediaTime, VideoConfig};
+use watchtower_transport::depacketizer::Depacketizer;
+use watchtower_transport::offer::{Offer, StreamTracks};
+use watchtower_transport::packetizer::MAX_PAYLOAD;
+use watchtower_transport::reorder::{Ordered, Reorder, RtpPacket};
+use watchtower_transport::stun::Stun;
+use watchtower_transport::{answer, packetizer, stun, tcp};
+
+use crate::rtcp;
+use crate::rtcp::Feedback;
 
 /// A datagram at the port: a check names somebody who stands in it.
 pub fn stun(data: &[u8]) {
@@ -69,7 +70,7 @@ pub fn packetizer(data: &[u8]) {
         data: Bytes::copy_from_slice(avcc),
     });
     for (nth, packet) in packets.iter().enumerate() {
-        assert!((1..=MAX_PAYLOAD).contains(&packet.len()));
+        assert!((1..=MAX_PAYLOAD).contains(&packet.size()));
         assert_eq!(packet.marker, nth + 1 == packets.len());
     }
 }

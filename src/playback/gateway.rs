@@ -15,24 +15,25 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 use webrtc::peer_connection::RTCCertificate;
 
+use watchtower_base::log_limit::LogLimit;
+use watchtower_base::stream_name::StreamName;
+use watchtower_base::sync::Locked as _;
+use watchtower_base::token_bucket::TokenBucket;
+use watchtower_media::Playback;
+use watchtower_media::hub::StreamHub;
+use watchtower_media::hub::renditions::Renditions;
+use watchtower_transport::ice_socket::IceSocket;
+use watchtower_transport::metrics::TransportMetrics;
+use watchtower_transport::offer::{Offer, StreamTracks, Unmet};
+use watchtower_transport::udp_mux::UdpMux;
+use watchtower_transport::{answer, tcp};
+
 use super::peer::{Peer, PeerContext, PeerError};
 use super::problem::WhepProblem;
-use crate::base::log_limit::LogLimit;
-use crate::base::stream_name::StreamName;
-use crate::base::sync::Locked as _;
-use crate::base::token_bucket::TokenBucket;
-use crate::media::Playback;
-use crate::media::hub::StreamHub;
-use crate::media::hub::renditions::Renditions;
-use crate::playback::fanout;
-use crate::playback::fanout::{FanContext, FanHandle};
-use crate::playback::metrics::PlaybackMetrics;
-use crate::playback::settings::{Transcode, WebrtcSettings};
-use crate::transport::ice_socket::IceSocket;
-use crate::transport::metrics::TransportMetrics;
-use crate::transport::offer::{Offer, StreamTracks, Unmet};
-use crate::transport::udp_mux::UdpMux;
-use crate::transport::{answer, tcp};
+use crate::fanout;
+use crate::fanout::{FanContext, FanHandle};
+use crate::metrics::PlaybackMetrics;
+use crate::settings::{Transcode, WebrtcSettings};
 
 /// Viewers between their answer and their first picture. Each holds some
 /// 100 kB until it has shaken hands or its time is up.

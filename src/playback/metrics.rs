@@ -7,8 +7,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::base::metrics::MetricsRegistry;
-use crate::transport::metrics::TransportMetrics;
+use watchtower_base::metrics::MetricsRegistry;
+use watchtower_transport::metrics::TransportMetrics;
 
 #[derive(Debug)]
 pub struct PlaybackMetrics {

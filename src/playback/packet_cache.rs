@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::transport::packetizer::Packet;
+use watchtower_transport::packetizer::Packet;
 
 /// The current group of pictures is kept whole up to this; what it refers to
 /// is mostly shared with the stream hub's window of the same size.
@@ -73,7 +73,7 @@ impl PacketCache {
             number: self.next_number,
             first: self.next_index,
             time,
-            bytes: packets.iter().map(Packet::len).sum(),
+            bytes: packets.iter().map(Packet::size).sum(),
             packets,
             at,
         };

@@ -26,17 +26,18 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
+use watchtower_transport::clock::RtpClock;
+use watchtower_transport::ice_socket::{IceSocket, IceSocketRuntime, SILENCE};
+use watchtower_transport::offer::Offer;
+use watchtower_transport::srtp::Protector;
+use watchtower_transport::srtp_keys::Tap;
+use watchtower_transport::udp_mux::UdpMux;
+use watchtower_transport::{clock, offer};
+
 use super::viewer::{RtpStream, SenderStats, Viewer};
-use crate::playback::fanout::{FanHandle, FanoutCommand};
-use crate::playback::rtcp;
-use crate::playback::rtcp::{Deliver, Feedback, RtcpReport};
-use crate::transport::clock::RtpClock;
-use crate::transport::ice_socket::{IceSocket, IceSocketRuntime, SILENCE};
-use crate::transport::offer::Offer;
-use crate::transport::srtp::Protector;
-use crate::transport::srtp_keys::Tap;
-use crate::transport::udp_mux::UdpMux;
-use crate::transport::{clock, offer};
+use crate::fanout::{FanHandle, FanoutCommand};
+use crate::rtcp;
+use crate::rtcp::{Deliver, Feedback, RtcpReport};
 
 /// ICE and DTLS take some 20 ms on a good network and a few seconds on a bad
 /// one; who takes longer has gone or never meant to come.

@@ -14,9 +14,10 @@ use axum::routing::MethodRouter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use watchtower_transport::offer;
+
 use super::Gateway;
 use super::problem::WhepProblem;
-use crate::transport::offer;
 
 const SDP: &str = "application/sdp";
 /// Age, in seconds, of the picture that a viewer begins with and keeps until

@@ -1,6 +1,6 @@
 //! `[webrtc]` of `watchtower.toml`: viewers and transcoding.
 
-use crate::base::config::section::Section;
+use watchtower_base::config::section::Section;
 
 /// `[webrtc]`
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub enum Transcode {
     Never,
 }
 
-pub(crate) fn webrtc(mut s: Section<'_>) -> WebrtcSettings {
+pub fn webrtc(mut s: Section<'_>) -> WebrtcSettings {
     let words = [("auto", Transcode::Auto), ("never", Transcode::Never)];
     let settings = WebrtcSettings {
         max_viewers: s

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::base::stream_name::StreamName;
-use crate::media::hub::renditions::{Demand, RenditionKind, Renditions};
-use crate::media::hub::{Received, StreamHub, Subscriber};
-use crate::media::{AccessUnit, MediaUnit};
-use crate::playback::packet_cache::PacketCache;
-use crate::transport::clock::Timebase;
-use crate::transport::packetizer;
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::hub::renditions::{Demand, RenditionKind, Renditions};
+use watchtower_media::hub::{Received, StreamHub, Subscriber};
+use watchtower_media::{AccessUnit, MediaUnit};
+use watchtower_transport::clock::Timebase;
+use watchtower_transport::packetizer;
+
+use crate::packet_cache::PacketCache;
 
 /// An encoder is kept for so long after its last viewer: links come and go.
 const LINGER: Duration = Duration::from_secs(10);

@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rtc::interceptor::Acknowledgement;
 
+use watchtower_base::token_bucket::TokenBucket;
+use watchtower_transport::gso_batch::{GsoBatch, SendBlocked};
+use watchtower_transport::ice_socket::IceSocket;
+use watchtower_transport::srtp::Protector;
+
 use super::link::{Link, ReportBlock, Tier};
-use crate::base::token_bucket::TokenBucket;
-use crate::playback::packet_cache::{PacketCache, PacketizedFrame};
-use crate::transport::gso_batch::{GsoBatch, SendBlocked};
-use crate::transport::ice_socket::IceSocket;
-use crate::transport::srtp::Protector;
+use crate::packet_cache::{PacketCache, PacketizedFrame};
 pub(super) use rtp_stream::{RtpStream, SenderStats};
 
 /// Burst: 20 ms of the pace, at least a packet or two (bytes); at most (bytes)
@@ -403,7 +404,7 @@ impl Viewer {
             if self.video.numbered.is_some() {
                 let parts = frame.packets[packet..packet + count].iter();
                 for (index, part) in (index..).zip(parts) {
-                    self.link.departed(index, part.len(), now);
+                    self.link.departed(index, part.size(), now);
                 }
             }
             self.allowance.spend(bytes as f64);
@@ -444,14 +445,14 @@ impl Viewer {
         let mut batch = batch.batch(&self.line, overhead);
         let (mut count, mut bytes) = (0, 0);
         for packet in frame.packets[from..].iter().take(most) {
-            if !batch.has_room(packet.len()) || bytes as f64 >= room {
+            if !batch.has_room(packet.size()) || bytes as f64 >= room {
                 break;
             }
             let index = index + count as u64;
             let header = self.video.header(index, packet.marker, time);
             batch.add(&header, packet, &mut self.protector, self.video.ssrc, index);
             count += 1;
-            bytes += packet.len();
+            bytes += packet.size();
         }
         batch.send()?;
         Ok((count, bytes))
@@ -469,7 +470,7 @@ impl Viewer {
         let header = rtp_stream.header(rtp_stream.next, false, time);
         let overhead = rtp_stream.header_length() + self.protector.tag_length();
         let mut batch = batch.batch(&self.line, overhead);
-        let packet = crate::transport::packetizer::Packet::whole(packet.clone(), false);
+        let packet = watchtower_transport::packetizer::Packet::whole(packet.clone(), false);
         batch.add(
             &header,
             &packet,
@@ -480,8 +481,8 @@ impl Viewer {
         // The index is used up even if the packet is lost here.
         rtp_stream.next += 1;
         batch.send().ok()?;
-        let bytes = packet.len() as u64;
-        self.allowance.spend(packet.len() as f64);
+        let bytes = packet.size() as u64;
+        self.allowance.spend(packet.size() as f64);
         rtp_stream.stats.add(1, bytes);
         Some(SendRound {
             packets: 1,

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::domain::agent_name::log_name;
-use crate::domain::finding::{Evidence, Finding, printable};
-use crate::domain::incident::{
+use watchtower_domain::agent_name::log_name;
+use watchtower_domain::finding::{Evidence, Finding, printable};
+use watchtower_domain::incident::{
     Change, ChangeReason, Exchange, Incident, Opinion, PanelVerdict, Status,
 };
-use crate::record::line_file::LineFile;
-use crate::record::settings::LogSettings;
+
+use crate::line_file::LineFile;
+use crate::settings::LogSettings;
 
 #[derive(Debug)]
 pub(super) struct AgentLogs {

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::domain::finding::Finding;
-use crate::record::line_file::{LineFile, put_aside_last};
-use crate::record::settings::LogSettings;
-use crate::record::store::{Readers, StoreError};
+use watchtower_domain::finding::Finding;
+
+use crate::line_file::{LineFile, put_aside_last};
+use crate::settings::LogSettings;
+use crate::store::{Readers, StoreError};
 
 /// The file's name, and that of its cursor in the store.
 pub(super) const NAME: &str = "findings.jsonl";

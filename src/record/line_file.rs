@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::record::settings::LogSettings;
+use crate::settings::LogSettings;
 
 /// The file at a path, whichever that is at the moment: one that was renamed
 /// or removed is left, one that was copied and cut off is written from its new

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::config::section::Section;
+use watchtower_base::config::section::Section;
 
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Default for LogSettings {
     }
 }
 
-pub(crate) fn store(mut s: Section<'_>) -> StoreSettings {
+pub fn store(mut s: Section<'_>) -> StoreSettings {
     let minute = Duration::from_secs(60);
     let day = 24 * 60 * minute;
     let settings = StoreSettings {
@@ -63,7 +63,7 @@ pub(crate) fn store(mut s: Section<'_>) -> StoreSettings {
     settings
 }
 
-pub(crate) fn logs(mut s: Section<'_>) -> LogSettings {
+pub fn logs(mut s: Section<'_>) -> LogSettings {
     let usual = LogSettings::default();
     let settings = LogSettings {
         max_bytes: s

@@ -10,12 +10,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::stream_name::StreamName;
-use crate::record::Record;
-use crate::record::store::Snapshot;
-use crate::screen::frame::Frame;
-use crate::screen::frames::FrameBus;
-use crate::screen::redact::{Redact, RedactedFrame};
+use watchtower_base::stream_name::StreamName;
+use watchtower_screen::frame::Frame;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::redact::{Redact, RedactedFrame};
+
+use crate::Record;
+use crate::store::Snapshot;
 
 /// Between two looks around.
 const EVERY: Duration = Duration::from_secs(1);
@@ -100,8 +101,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::media::MediaTime;
-    use crate::screen::picture::Picture;
+    use watchtower_media::MediaTime;
+    use watchtower_screen::picture::Picture;
 
     #[test]
     fn a_screen_that_changes_is_kept_more_often() {

@@ -1,9 +1,10 @@
 use jiff::Timestamp;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
+
 use super::*;
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
-use crate::record::store::{CursorAdvance, IncidentQuery};
+use crate::store::{CursorAdvance, IncidentQuery};
 
 fn finding(agent: &str, severity: Severity, title: &str) -> Finding {
     let observation = Observation {

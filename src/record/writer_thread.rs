@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use watchtower_base::sync::Locked as _;
+
 use super::{QUEUED, RecordEvent, RecordState, store};
-use crate::base::sync::Locked as _;
-use crate::record::agent_logs::AgentLogs;
-use crate::record::jsonl;
-use crate::record::jsonl::JsonLines;
-use crate::record::store::{
+use crate::agent_logs::AgentLogs;
+use crate::jsonl;
+use crate::jsonl::JsonLines;
+use crate::store::{
     Announcement, CursorAdvance, PendingWrite, StoreError, StoreWriter, Swept, WriteRefusal,
 };
 

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::page::RecognisedScreen;
-use crate::screen::changed_regions::Changes;
-use crate::screen::motion;
-use crate::screen::motion::CELL;
-use crate::screen::picture::{Rect, TextLine};
-use crate::screen::redact::is_unreadable;
-use crate::screen::text::{SURE, diff};
+use crate::changed_regions::Changes;
+use crate::motion;
+use crate::motion::CELL;
+use crate::picture::{Rect, TextLine};
+use crate::redact::is_unreadable;
+use crate::text::{SURE, diff};
 
 /// Pixels beside the text that have to change: a small chart has 300x200.
 const CHART: u64 = 24_000;
@@ -195,7 +195,7 @@ fn clear(cells: &mut [bool], columns: u32, rect: &Rect) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::picture::Picture;
+    use crate::picture::Picture;
 
     fn page(text: &str, chart: u8) -> Arc<RecognisedScreen> {
         let (width, height) = (640u32, 360u32);

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::screen::picture::Rect;
+use crate::picture::Rect;
 
 /// Per tile of the picture, the generation in which it last changed. Compared by
 /// whoever looks with the generation looked at last, so that nobody's pace

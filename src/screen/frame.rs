@@ -5,13 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::MediaTime;
+
 use super::picture::{EncodeError, EncodeJpeg, Picture, Rect, TextLine};
-use crate::base::stream_name::StreamName;
-use crate::media::MediaTime;
-use crate::screen::changed_regions::Changes;
-use crate::screen::redact::{
-    OwnPatterns, Redact, RedactedFrame, RedactedJpeg, name_of, secrets_on,
-};
+use crate::changed_regions::Changes;
+use crate::redact::{OwnPatterns, Redact, RedactedFrame, RedactedJpeg, name_of, secrets_on};
 
 /// A picture as it came, with nothing hidden.
 ///

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 
-use crate::base::metrics::MetricsRegistry;
+use watchtower_base::metrics::MetricsRegistry;
 
 #[derive(Debug)]
 pub struct ScreenMetrics {

@@ -1,7 +1,7 @@
 //! Which pixels have moved, finer than the change gate asks: what was read
 //! counts as known only where the picture is the same.
 
-use crate::screen::picture::{Picture, Rect};
+use crate::picture::{Picture, Rect};
 
 /// Side of the cells pictures are compared in, in pixels.
 pub(super) const CELL: u32 = 8;

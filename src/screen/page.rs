@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::ocr::{Ocr, ReadError};
 use super::scroll;
-use crate::screen::changed_regions::{merged, regions};
-use crate::screen::motion;
-use crate::screen::motion::CELL;
-use crate::screen::picture::{Picture, Rect, TextLine};
-use crate::screen::text::SURE;
+use crate::changed_regions::{merged, regions};
+use crate::motion;
+use crate::motion::CELL;
+use crate::picture::{Picture, Rect, TextLine};
+use crate::text::SURE;
 
 /// Largest shift of a box, in pixels, at which it is still the same line.
 const SAME_PLACE: u32 = 3;

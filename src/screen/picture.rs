@@ -120,10 +120,9 @@ impl fmt::Debug for Picture {
     }
 }
 
-#[cfg(test)]
 impl Picture {
     /// Blank picture.
-    pub(crate) fn grey(width: u32, height: u32) -> Self {
+    pub fn grey(width: u32, height: u32) -> Self {
         let (w, h) = (width as usize, height as usize);
         let chroma = w.div_ceil(2) * h.div_ceil(2);
         Self {

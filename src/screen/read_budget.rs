@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::base::stream_name::StreamName;
+use watchtower_base::stream_name::StreamName;
 
 /// CPU that may be spent at once after a rest, of all streams together: a first
 /// full screen, at full speed.

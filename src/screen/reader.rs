@@ -14,19 +14,20 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use watchtower_base::cpu_time;
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::screen_text::{ScreenLine, ScreenText};
+
 use super::ocr::{Ocr, ReadError};
 use super::page::{ReadCost, RecognisedScreen};
-use crate::base::cpu_time;
-use crate::base::stream_name::StreamName;
-use crate::domain::screen_text::{ScreenLine, ScreenText};
-use crate::screen::change::ReportedScreen;
-use crate::screen::frame::{Frame, SensitiveText};
-use crate::screen::frames::FrameBus;
-use crate::screen::metrics::ScreenMetrics;
-use crate::screen::picture::TextLine;
-use crate::screen::read_budget::ReadBudget;
-use crate::screen::redact::{OwnPatterns, Redact, mask, secrets_beside};
-use crate::screen::text::diff;
+use crate::change::ReportedScreen;
+use crate::frame::{Frame, SensitiveText};
+use crate::frames::FrameBus;
+use crate::metrics::ScreenMetrics;
+use crate::picture::TextLine;
+use crate::read_budget::ReadBudget;
+use crate::redact::{OwnPatterns, Redact, mask, secrets_beside};
+use crate::text::diff;
 
 /// Longest wait for a picture that settles before it is read as it is.
 const TO_REST: SignedDuration = SignedDuration::from_secs(3);

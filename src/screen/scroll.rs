@@ -1,6 +1,6 @@
 //! Scroll distance of a part of the screen.
 
-use crate::screen::picture::{Picture, Rect};
+use crate::picture::{Picture, Rect};
 
 /// Averages a row is known by.
 const BUCKETS: usize = 16;

@@ -1,6 +1,6 @@
 //! `[ocr]` of `watchtower.toml`: CPU that reading may take.
 
-use crate::base::config::section::Section;
+use watchtower_base::config::section::Section;
 
 /// `[ocr]`
 #[derive(Debug, Clone, PartialEq)]
@@ -9,7 +9,7 @@ pub struct OcrSettings {
     pub cpu_budget: f64,
 }
 
-pub(crate) fn ocr(mut s: Section<'_>) -> OcrSettings {
+pub fn ocr(mut s: Section<'_>) -> OcrSettings {
     let settings = OcrSettings {
         cpu_budget: s.number("cpu_budget", 0.05, 1.0).unwrap_or(0.5),
     };

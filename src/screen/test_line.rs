@@ -1,6 +1,6 @@
 //! Lines of text for the tests of this wing.
 
-use crate::screen::picture::{Rect, TextLine};
+use crate::picture::{Rect, TextLine};
 
 /// Line at that place, 16 pixels high and 8 wide for each byte of its text.
 pub(super) fn line(text: &str, x: u32, y: u32) -> TextLine {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ocr::Ocr;
 use super::page::{OcrLimits, RecognisedScreen};
-use crate::screen::picture::{Picture, Rect};
-use crate::screen::redact::{OwnPatterns, secrets_beside};
+use crate::picture::{Picture, Rect};
+use crate::redact::{OwnPatterns, secrets_beside};
 
 const INK: u8 = 20;
 const PAPER: u8 = 235;
@@ -61,7 +61,8 @@ fn words(picture: &mut Picture, across: u32, down: u32) -> Vec<Rect> {
 }
 
 fn ocr() -> Ocr {
-    let folder = std::env::var_os("WATCHTOWER_MODELS").map_or("models".into(), PathBuf::from);
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+    let folder = std::env::var_os("WATCHTOWER_MODELS").map_or(models.into(), PathBuf::from);
     Ocr::load(&folder).expect("the OCR model; scripts/fetch-models.sh gets it")
 }
 

@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn every_id_of_the_rules_is_known() {
         let mut ids = 0;
-        for file in std::fs::read_dir("rules").unwrap() {
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules")).unwrap()
+        {
             let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
             for line in text.lines().filter(|line| line.starts_with("mitre")) {
                 for id in line.split('"').skip(1).step_by(2) {

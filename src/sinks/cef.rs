@@ -4,9 +4,10 @@
 //! In the header `\` and `|` are escaped, in extensions `\`, `=` and ends of
 //! line; whatever a screen says, it stays one line with the same fields.
 
+use watchtower_domain::finding::printable;
+
 use super::SinkEvent;
 use super::ecs::quotes;
-use crate::domain::finding::printable;
 
 /// Characters of a value; a collector cuts longer ones anyway (`msg` has
 /// 1,023).

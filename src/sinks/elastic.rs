@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
+use watchtower_domain::finding::printable;
+
 use super::http::{SinkHttpClient, gzip, headers, secret};
 use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, SinkEvent, shaped};
-use crate::domain::finding::printable;
-use crate::sinks::settings::{Format, SinkSettings};
+use crate::settings::{Format, SinkSettings};
 
 const STREAM: &str = "logs-watchtower.incident-default";
 const LONGEST_REASON: usize = 300;

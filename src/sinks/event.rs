@@ -8,10 +8,11 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use watchtower_domain::finding::Severity;
+use watchtower_domain::incident::{ChangeReason, Status};
+use watchtower_record::store::OutboxEntry;
+
 use super::ocsf;
-use crate::domain::finding::Severity;
-use crate::domain::incident::{ChangeReason, Status};
-use crate::record::store::OutboxEntry;
 
 /// Event on its way to one sink.
 #[derive(Debug, Clone)]

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::domain::incident::ChangeReason;
-use crate::record::store::OutboxEntry;
-use crate::sinks::settings::{DeliveryScope, Rate, SinkSettings};
+use watchtower_domain::incident::ChangeReason;
+use watchtower_record::store::OutboxEntry;
+
+use crate::settings::{DeliveryScope, Rate, SinkSettings};
 
 pub(super) fn is_wanted(entry: &OutboxEntry, settings: &SinkSettings) -> bool {
     let incident = &entry.incident;

@@ -9,13 +9,14 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
 use url::Url;
 
+use watchtower_base::http_client::{HttpClientBuilder, innermost_cause};
+use watchtower_base::retry_after::retry_after;
+use watchtower_base::tls::Identity;
+use watchtower_base::url::is_loopback;
+use watchtower_domain::finding::printable;
+
 use super::{Blame, DeliveryOutcome};
-use crate::base::http_client::{HttpClientBuilder, innermost_cause};
-use crate::base::retry_after::retry_after;
-use crate::base::tls::Identity;
-use crate::base::url::is_loopback;
-use crate::domain::finding::printable;
-use crate::sinks::settings::SinkSettings;
+use crate::settings::SinkSettings;
 
 /// Bytes read of a response body.
 const LARGEST_BODY: usize = 4 << 20;

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
+use watchtower_base::sync::Locked as _;
+use watchtower_record::LineFile;
+use watchtower_record::settings::LogSettings;
+
 use super::{DeliveryOutcome, Destination, SinkEvent, shaped};
-use crate::base::sync::Locked as _;
-use crate::record::LineFile;
-use crate::record::settings::LogSettings;
-use crate::sinks::settings::{Format, SinkSettings};
+use crate::settings::{Format, SinkSettings};
 
 pub(super) struct Jsonl {
     path: PathBuf,

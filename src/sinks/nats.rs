@@ -14,11 +14,12 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use watchtower_base::secret::Secret;
+use watchtower_base::sync::Locked as _;
+use watchtower_base::tls::{Connector, Identity};
+
 use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, SinkEvent, shaped};
-use crate::base::secret::Secret;
-use crate::base::sync::Locked as _;
-use crate::base::tls::{Connector, Identity};
-use crate::sinks::settings::{Format, SinkSettings};
+use crate::settings::{Format, SinkSettings};
 
 const SUBJECT: &str = "watchtower.incidents";
 /// The question whether there is a stream takes so long at most.

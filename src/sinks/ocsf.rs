@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use watchtower_domain::finding::{Finding, Severity, printable};
+use watchtower_domain::incident::{ChangeReason, EntityKind, Incident, Status};
+use watchtower_record::store::OutboxEntry;
+
 use super::attack::attack;
-use crate::domain::finding::{Finding, Severity, printable};
-use crate::domain::incident::{ChangeReason, EntityKind, Incident, Status};
-use crate::record::store::OutboxEntry;
 
 pub(super) const VERSION: &str = "1.8.0";
 const CLASS: u64 = 2004;

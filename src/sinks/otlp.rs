@@ -11,10 +11,11 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
+use watchtower_domain::finding::{Severity, printable};
+
 use super::http::{SinkHttpClient, gzip, headers, secret};
 use super::{DeliveryOutcome, Destination, ItemOutcome, SinkEvent};
-use crate::domain::finding::{Severity, printable};
-use crate::sinks::settings::SinkSettings;
+use crate::settings::SinkSettings;
 
 pub(super) struct Otlp {
     http: SinkHttpClient,

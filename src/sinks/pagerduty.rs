@@ -5,14 +5,15 @@ use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use watchtower_base::secret::Secret;
+use watchtower_domain::finding::{Severity, printable};
+use watchtower_domain::incident::{ChangeReason, Status};
+
 use super::ecs::quotes;
 use super::http::{SinkHttpClient, headers};
 use super::{DeliveryOutcome, Destination, SinkEvent};
-use crate::base::secret::Secret;
-use crate::domain::finding::{Severity, printable};
-use crate::domain::incident::{ChangeReason, Status};
-use crate::sinks::event::SinkEventKind;
-use crate::sinks::settings::SinkSettings;
+use crate::event::SinkEventKind;
+use crate::settings::SinkSettings;
 
 const LONGEST_SUMMARY: usize = 1024;
 

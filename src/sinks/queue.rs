@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use watchtower_base::backoff::Backoff;
+
 use super::{Blame, SinkEvent};
-use crate::base::backoff::Backoff;
 
 /// Parts that have failed and are tried in turn; no more are begun.
 const MOST_ASIDE: usize = 32;

@@ -16,18 +16,19 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::queue::{Next, PendingEvent, Queue};
-use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, Settled};
-use crate::base::backoff::Backoff;
-use crate::domain::sink_status::SinkBoard;
-use crate::record::store::{
+use watchtower_base::backoff::Backoff;
+use watchtower_domain::sink_status::SinkBoard;
+use watchtower_record::store::{
     CursorAdvance, DeadLetter, DeadLetterRemoval, OutboxEntry, Readers, WriteRefusal,
 };
-use crate::record::{Record, RecordEvent};
-use crate::sinks::event::{Digest, SinkEvent};
-use crate::sinks::filter::{Limit, is_wanted};
-use crate::sinks::metrics::SinkMetrics;
-use crate::sinks::settings::SinkSettings;
+use watchtower_record::{Record, RecordEvent};
+
+use super::queue::{Next, PendingEvent, Queue};
+use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, Settled};
+use crate::event::{Digest, SinkEvent};
+use crate::filter::{Limit, is_wanted};
+use crate::metrics::SinkMetrics;
+use crate::settings::SinkSettings;
 
 /// Events read from the store at once.
 const PAGE: usize = 1000;

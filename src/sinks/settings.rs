@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::config::section::Section;
-use crate::base::secret::Secret;
-use crate::base::tls::settings::TlsSettings;
-use crate::domain::finding::Severity;
+use watchtower_base::config::section::Section;
+use watchtower_base::secret::Secret;
+use watchtower_base::tls::settings::TlsSettings;
+use watchtower_domain::finding::Severity;
 
 /// Destination of findings. It is on when its address is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,7 +137,7 @@ impl SinkSettings {
     }
 }
 
-pub(crate) fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
+pub fn sink(name: &str, mut s: Section<'_>) -> SinkSettings {
     let second = Duration::from_secs(1);
     if !is_name(name) {
         s.fault("", "the name must be 1 to 32 of a-z 0-9 _ -");

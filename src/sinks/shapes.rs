@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::SinkEvent;
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
-use crate::domain::incident::{
+use watchtower_domain::incident::{
     ChangeReason, Decision, Entity, EntityKind, Incident, PanelVerdict, Status,
 };
-use crate::record::store::OutboxEntry;
-use crate::sinks::event::{Digest, SinkEventKind};
-use crate::sinks::settings::{DeliveryScope, SinkSettings};
+use watchtower_record::store::OutboxEntry;
+
+use super::SinkEvent;
+use crate::event::{Digest, SinkEventKind};
+use crate::settings::{DeliveryScope, SinkSettings};
 
 /// News of an incident that findings cause.
 const BY_FINDINGS: [(ChangeReason, &str); 7] = [

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::http::{SinkHttpClient, SinkResponse, gzip, headers, secret};
 use super::{Blame, DeliveryOutcome, Destination, Settled, SinkEvent, shaped};
-use crate::sinks::settings::{Format, SinkSettings};
+use crate::settings::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
 const ASK_EVERY: Duration = Duration::from_millis(500);

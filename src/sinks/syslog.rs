@@ -15,12 +15,13 @@ use bytes::Bytes;
 use tokio::net::{TcpStream, UdpSocket};
 use url::Url;
 
+use watchtower_base::backoff::Backoff;
+use watchtower_base::tls::{Connector, Identity};
+use watchtower_domain::finding::{Severity, printable};
+
 use super::line::{ByteStream, SocketMeter, SyslogConnection, SyslogDisconnect};
 use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, Settled, SinkEvent, cef};
-use crate::base::backoff::Backoff;
-use crate::base::tls::{Connector, Identity};
-use crate::domain::finding::{Severity, printable};
-use crate::sinks::settings::{Format, SinkSettings, SyslogFraming};
+use crate::settings::{Format, SinkSettings, SyslogFraming};
 
 /// `local0`.
 const FACILITY: u8 = 16;

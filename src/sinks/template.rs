@@ -6,11 +6,12 @@
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde_json::Value;
 
+use watchtower_domain::finding::printable;
+
 use super::SinkEvent;
 use super::ecs::quotes;
 use super::shapes::Shape;
-use crate::domain::finding::printable;
-use crate::sinks::settings::Preset;
+use crate::settings::Preset;
 
 const NAME: &str = "template";
 /// Far more steps than a message takes.
@@ -187,10 +188,10 @@ fn cut(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::config::fault::Faults;
-    use crate::base::config::section::{Section, parse_table};
-    use crate::sinks::settings::{Preset, SinkSettings, sink};
-    use crate::sinks::shapes::shapes;
+    use crate::settings::{Preset, SinkSettings, sink};
+    use crate::shapes::shapes;
+    use watchtower_base::config::fault::Faults;
+    use watchtower_base::config::section::{Section, parse_table};
 
     fn settings(more: &str) -> SinkSettings {
         let mut faults = Faults::new("watchtower.toml");

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::shapes::sample;
 use super::{DeliveryOutcome, Destination, ItemOutcome, Settled, SinkEvent, destination};
-use crate::sinks::settings::SinkSettings;
+use crate::settings::SinkSettings;
 
 /// Result of the sample event at one sink.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,14 +13,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::base::backoff::Backoff;
-use crate::base::bearer::{Bearer, shown};
-use crate::base::http_client::{HttpClientBuilder, innermost_cause};
-use crate::base::retry_after::retry_after;
-use crate::base::url::is_loopback;
-use crate::domain::finding::{Finding, printable};
-use crate::record::Record;
-use crate::record::store::{CursorAdvance, WriteRefusal};
+use watchtower_base::backoff::Backoff;
+use watchtower_base::bearer::{Bearer, shown};
+use watchtower_base::http_client::{HttpClientBuilder, innermost_cause};
+use watchtower_base::retry_after::retry_after;
+use watchtower_base::url::is_loopback;
+use watchtower_domain::finding::{Finding, printable};
+use watchtower_record::Record;
+use watchtower_record::store::{CursorAdvance, WriteRefusal};
 
 const PATH: &str = "/api/findings";
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+use watchtower_base::secret::Secret;
+use watchtower_base::webhook_signature::sign;
+
 use super::http::{SinkHttpClient, headers, secret};
 use super::shapes::{nameless, shapes};
 use super::template::{self, Template};
 use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, SinkEvent, shaped};
-use crate::base::secret::Secret;
-use crate::base::webhook_signature::sign;
-use crate::sinks::settings::{Format, Preset, SinkSettings};
+use crate::settings::{Format, Preset, SinkSettings};
 
 pub(super) struct Webhook {
     http: SinkHttpClient,

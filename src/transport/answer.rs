@@ -11,7 +11,7 @@ const TRANSPORT: [&str; 4] = ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a
 
 /// The answer to the caller, with the candidates that really lead here: over
 /// UDP, and over TCP for networks that let nothing else through.
-pub(crate) fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) -> String {
+pub fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) -> String {
     let mut parts = answer.split("\nm=");
     let mut sdp = String::with_capacity(answer.len() + 1024);
     let session = parts.next().unwrap_or_default();
@@ -128,11 +128,7 @@ fn candidates(sdp: &mut String, addresses: &[IpAddr], port: u16) {
 }
 
 /// Where viewers are told to come to.
-pub(crate) fn advertised(
-    local: SocketAddr,
-    public: &[IpAddr],
-    own: Vec<IpAddr>,
-) -> (Vec<IpAddr>, u16) {
+pub fn advertised(local: SocketAddr, public: &[IpAddr], own: Vec<IpAddr>) -> (Vec<IpAddr>, u16) {
     let mut addresses = public.to_vec();
     for ip in own {
         if !addresses.contains(&ip) {

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::base::sync::Locked as _;
-use crate::media::MediaTime;
+use watchtower_base::sync::Locked as _;
+use watchtower_media::MediaTime;
 
 const TICKS_PER_SECOND: i64 = 90_000;
 /// A publisher that steps back by more has started anew.
@@ -15,7 +15,7 @@ const LEAP_AHEAD: i64 = 60 * TICKS_PER_SECOND;
 /// Keeps a stream's times going up by the clock when its publisher returns, or
 /// another takes over, and counts from its own zero again.
 #[derive(Debug, Default)]
-pub(crate) struct Timebase {
+pub struct Timebase {
     offset: i64,
     last: Option<(i64, Instant)>,
     restarted: bool,
@@ -23,12 +23,12 @@ pub(crate) struct Timebase {
 
 impl Timebase {
     /// The next unit comes from another publisher.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.restarted = true;
     }
 
     /// Takes note of a unit in decoding order.
-    pub(crate) fn note(&mut self, dts: MediaTime, now: Instant) {
+    pub fn note(&mut self, dts: MediaTime, now: Instant) {
         if let Some((last, at)) = self.last {
             let step = dts.0.saturating_add(self.offset).saturating_sub(last);
             if self.restarted || !(-STEP_BACK..LEAP_AHEAD).contains(&step) {
@@ -41,35 +41,35 @@ impl Timebase {
     }
 
     /// RTP time at 90 kHz (RFC 6184, section 5.1).
-    pub(crate) fn video(&self, pts: MediaTime) -> u32 {
+    pub fn video(&self, pts: MediaTime) -> u32 {
         // The low half: RTP time wraps.
         pts.0.wrapping_add(self.offset) as u32
     }
 
     /// RTP time at 48 kHz (RFC 7587, section 4.1).
-    pub(crate) fn audio(&self, pts: MediaTime) -> u32 {
+    pub fn audio(&self, pts: MediaTime) -> u32 {
         to_48_khz(pts.0.wrapping_add(self.offset)) as u32
     }
 }
 
 /// Which RTP time it is, for sender reports: the least delayed unit tells.
 #[derive(Debug, Default)]
-pub(crate) struct RtpClock {
+pub struct RtpClock {
     anchor: Mutex<Option<(i64, Instant)>>,
 }
 
 /// Moment on all clocks of a sender report.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SenderReportTime {
+pub struct SenderReportTime {
     /// RFC 5905, section 6: seconds since 1900, 32.32 fixed point.
-    pub(crate) ntp: u64,
-    pub(crate) video: u32,
-    pub(crate) audio: u32,
+    pub ntp: u64,
+    pub video: u32,
+    pub audio: u32,
 }
 
 impl RtpClock {
     /// Takes note of a unit that has just come in.
-    pub(crate) fn note(&self, timebase: &Timebase) {
+    pub fn note(&self, timebase: &Timebase) {
         let Some((time, at)) = timebase.last else {
             return;
         };
@@ -85,7 +85,7 @@ impl RtpClock {
         };
     }
 
-    pub(crate) fn now(&self) -> Option<SenderReportTime> {
+    pub fn now(&self) -> Option<SenderReportTime> {
         let anchor = *self.anchor.locked();
         let (time, at) = anchor?;
         let time = time + ticks(at.elapsed());
@@ -98,7 +98,7 @@ impl RtpClock {
 }
 
 /// Now, as [`SenderReportTime::ntp`].
-pub(crate) fn ntp() -> u64 {
+pub fn ntp() -> u64 {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

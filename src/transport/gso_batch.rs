@@ -4,15 +4,15 @@ use std::io;
 
 use super::packetizer::Packet;
 use super::srtp::{LONGEST_HEADER, LONGEST_TAG, Protector, RtpHeader};
-use crate::transport::ice_socket::IceSocket;
-use crate::transport::udp_mux::{Route, UdpMux};
+use crate::ice_socket::IceSocket;
+use crate::udp_mux::{Route, UdpMux};
 
 /// The kernel's limit on what one send may hold, all segments together.
 const MOST_BYTES: usize = 65_000;
 
 /// There is no room now, and who has to wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SendBlocked {
+pub enum SendBlocked {
     /// The socket all share.
     UdpMux,
     /// This viewer's own connection.
@@ -20,13 +20,19 @@ pub(crate) enum SendBlocked {
 }
 
 /// The way out of the fan-out loop, with the one buffer all batches share.
-pub(crate) struct GsoBatch<'a> {
+pub struct GsoBatch<'a> {
     port: &'a UdpMux,
     buffer: Vec<u8>,
 }
 
+impl std::fmt::Debug for GsoBatch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GsoBatch").finish_non_exhaustive()
+    }
+}
+
 impl<'a> GsoBatch<'a> {
-    pub(crate) fn new(port: &'a UdpMux) -> Self {
+    pub fn new(port: &'a UdpMux) -> Self {
         Self {
             port,
             buffer: Vec::with_capacity(MOST_BYTES + 2048),
@@ -35,7 +41,7 @@ impl<'a> GsoBatch<'a> {
 
     /// A new batch for one viewer, each packet with so many bytes beside its
     /// payload.
-    pub(crate) fn batch<'b>(&'b mut self, line: &'b IceSocket, overhead: usize) -> Batch<'b> {
+    pub fn batch<'b>(&'b mut self, line: &'b IceSocket, overhead: usize) -> Batch<'b> {
         self.buffer.clear();
         Batch {
             port: self.port,
@@ -53,7 +59,7 @@ impl<'a> GsoBatch<'a> {
 
 /// Packets of one size, the last of them perhaps shorter: what the kernel
 /// takes in one call (UDP GSO).
-pub(crate) struct Batch<'a> {
+pub struct Batch<'a> {
     port: &'a UdpMux,
     line: &'a IceSocket,
     buffer: &'a mut Vec<u8>,
@@ -65,9 +71,15 @@ pub(crate) struct Batch<'a> {
     broken: bool,
 }
 
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").finish_non_exhaustive()
+    }
+}
+
 impl Batch<'_> {
     /// True if a packet with that much payload may still join.
-    pub(crate) fn has_room(&self, payload: usize) -> bool {
+    pub fn has_room(&self, payload: usize) -> bool {
         let size = self.overhead + payload;
         self.count == 0
             || !self.closed
@@ -76,7 +88,7 @@ impl Batch<'_> {
                 && self.buffer.len() + size <= MOST_BYTES
     }
 
-    pub(crate) fn add(
+    pub fn add(
         &mut self,
         header: &RtpHeader,
         packet: &Packet,
@@ -86,7 +98,7 @@ impl Batch<'_> {
     ) {
         let start = self.buffer.len();
         self.buffer
-            .reserve(LONGEST_HEADER + packet.len() + LONGEST_TAG);
+            .reserve(LONGEST_HEADER + packet.size() + LONGEST_TAG);
         self.buffer.extend_from_slice(header.bytes());
         packet.write_to(self.buffer);
         // Only a nonce of the wrong length could fail; never send it in clear.
@@ -103,7 +115,7 @@ impl Batch<'_> {
 
     /// Sends the batch. Packets that the network refuses are lost, as on the
     /// way; only a full socket is worth another try.
-    pub(crate) fn send(self) -> Result<(), SendBlocked> {
+    pub fn send(self) -> Result<(), SendBlocked> {
         let Some(path) = self.line.path() else {
             return Ok(());
         };

@@ -19,10 +19,11 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
+use watchtower_base::sync::Locked as _;
+
 use super::stun::{self, Protocol, Stun};
-use crate::base::sync::Locked as _;
-use crate::transport::client_hello;
-use crate::transport::udp_mux::{Route, UdpMux};
+use crate::client_hello;
+use crate::udp_mux::{Route, UdpMux};
 
 /// Datagrams waiting for a session. A viewer sends some ten a second; more
 /// than this is not control traffic.
@@ -32,10 +33,10 @@ const INBOX: usize = 128;
 const ADDRESSES: usize = 8;
 /// A viewer answers at least every 2.5 s (RFC 7675, section 5.1: consent), so
 /// three in a row were lost.
-pub(crate) const SILENCE: Duration = Duration::from_secs(8);
+pub const SILENCE: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
-pub(crate) struct IceSocket {
+pub struct IceSocket {
     fragment: String,
     password: String,
     born: Instant,
@@ -110,7 +111,7 @@ enum Nomination {
 }
 
 impl IceSocket {
-    pub(crate) fn new(fragment: String, password: String) -> Self {
+    pub fn new(fragment: String, password: String) -> Self {
         Self {
             fragment,
             password,
@@ -123,11 +124,11 @@ impl IceSocket {
     }
 
     /// The ICE user fragment (RFC 8839, section 5.4).
-    pub(crate) fn fragment(&self) -> &str {
+    pub fn fragment(&self) -> &str {
         &self.fragment
     }
 
-    pub(crate) fn password(&self) -> &str {
+    pub fn password(&self) -> &str {
         &self.password
     }
 
@@ -141,7 +142,7 @@ impl IceSocket {
     }
 
     /// webrtc has selected this address.
-    pub(crate) fn follow(&self, address: SocketAddr, path: &Route) {
+    pub fn follow(&self, address: SocketAddr, path: &Route) {
         let mut peer = self.peer.locked();
         if peer.known != Some(address) {
             peer.known = Some(address);
@@ -187,7 +188,7 @@ impl IceSocket {
         self.born.elapsed().saturating_sub(heard)
     }
 
-    pub(crate) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         self.silence() < SILENCE
     }
 
@@ -195,7 +196,7 @@ impl IceSocket {
     /// closed transport leaves a connection connected in the W3C's table), but
     /// answers it with an alert of its own, which is what we see. Nobody
     /// without the session's keys can bring that about.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
@@ -318,14 +319,14 @@ impl AsyncUdpSocket for VirtualSocket {
 /// Tokio, with the session's [`VirtualSocket`] in place of any socket webrtc opens. It
 /// never connects to anybody.
 #[derive(Debug)]
-pub(crate) struct IceSocketRuntime {
+pub struct IceSocketRuntime {
     line: Arc<IceSocket>,
     port: Arc<UdpMux>,
     tokio: TokioRuntime,
 }
 
 impl IceSocketRuntime {
-    pub(crate) fn new(line: Arc<IceSocket>, port: Arc<UdpMux>) -> Self {
+    pub fn new(line: Arc<IceSocket>, port: Arc<UdpMux>) -> Self {
         Self {
             line,
             port,

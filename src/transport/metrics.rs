@@ -2,7 +2,7 @@
 
 use prometheus_client::metrics::counter::Counter;
 
-use crate::base::metrics::MetricsRegistry;
+use watchtower_base::metrics::MetricsRegistry;
 
 #[derive(Debug)]
 pub struct TransportMetrics {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 /// A browser's offer for one video and one audio track is 6 kB; with all its
 /// codecs, candidates and extensions 20 kB.
-pub(crate) const MOST_BYTES: usize = 64 << 10;
+pub const MOST_BYTES: usize = 64 << 10;
 const MOST_MEDIA: usize = 16;
 /// Hash functions of fingerprints (RFC 8122, section 5), the weak ones apart.
 const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
@@ -22,21 +22,21 @@ const OPUS: &str = "minptime=10;useinbandfec=1";
 
 /// Tracks a stream is known to have; both if it has just begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StreamTracks {
-    pub(crate) picture: bool,
-    pub(crate) sound: bool,
+pub struct StreamTracks {
+    pub picture: bool,
+    pub sound: bool,
 }
 
 /// An offer that can be met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offer {
+pub struct Offer {
     /// For webrtc. Without candidates: viewers come to us, we never go to
     /// them.
-    pub(crate) sdp: String,
+    pub sdp: String,
     /// The caller's ICE user fragment.
-    pub(crate) fragment: String,
+    pub fragment: String,
     /// All sections, in the caller's order.
-    pub(crate) sections: Vec<Offered>,
+    pub sections: Vec<Offered>,
     /// The mids that may share our transport, in the order of their group;
     /// none if there is no group.
     pub(crate) bundle: Vec<String>,
@@ -44,7 +44,7 @@ pub(crate) struct Offer {
 
 /// A section as its answer has to name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offered {
+pub struct Offered {
     pub(crate) kind: String,
     pub(crate) protocol: String,
     pub(crate) formats: String,
@@ -66,7 +66,7 @@ pub(crate) struct OfferedCodec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MediaKind {
+pub enum MediaKind {
     Video,
     Audio,
 }
@@ -82,7 +82,7 @@ impl MediaKind {
 
 /// Why an offer can't be met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unmet {
+pub enum Unmet {
     #[error("not a session description: expected v=0 in the first line")]
     NotSdp,
     #[error("more than {MOST_MEDIA} media sections")]
@@ -145,7 +145,7 @@ struct Transport<'a> {
 }
 
 impl Offer {
-    pub(crate) fn parse(text: &str, stream: StreamTracks) -> Result<Self, Unmet> {
+    pub fn parse(text: &str, stream: StreamTracks) -> Result<Self, Unmet> {
         let (session, media) = sections(text)?;
         let transport = choose(&session, &media, stream)?;
         let members = || transport.members.iter().map(|member| &media[*member]);
@@ -197,7 +197,7 @@ impl Offer {
         })
     }
 
-    pub(crate) fn takes(&self, track: MediaKind) -> bool {
+    pub fn takes(&self, track: MediaKind) -> bool {
         self.sections
             .iter()
             .filter_map(|section| section.served.as_ref())

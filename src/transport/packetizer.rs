@@ -5,12 +5,12 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use crate::media::AccessUnit;
-use crate::media::codec::h264;
+use watchtower_media::AccessUnit;
+use watchtower_media::codec::h264;
 
 /// With header and the longest tag a packet is 1,200 bytes, which every path
 /// carries that carries WebRTC at all.
-pub(crate) const MAX_PAYLOAD: usize = 1172;
+pub const MAX_PAYLOAD: usize = 1172;
 
 const TYPE: u8 = 0x1f;
 const IMPORTANCE: u8 = 0x60;
@@ -26,16 +26,16 @@ const FU_HEADER: usize = 2;
 
 /// RTP packet without its header, shared by all viewers of a stream.
 #[derive(Debug, Clone)]
-pub(crate) struct Packet {
+pub struct Packet {
     head: [u8; FU_HEADER],
     head_length: u8,
     body: Bytes,
     /// The last of its picture.
-    pub(crate) marker: bool,
+    pub marker: bool,
 }
 
 impl Packet {
-    pub(crate) fn whole(body: Bytes, marker: bool) -> Self {
+    pub fn whole(body: Bytes, marker: bool) -> Self {
         Self {
             head: [0; FU_HEADER],
             head_length: 0,
@@ -53,7 +53,8 @@ impl Packet {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Payload size in bytes.
+    pub fn size(&self) -> usize {
         usize::from(self.head_length) + self.body.len()
     }
 
@@ -65,7 +66,7 @@ impl Packet {
 
 /// A keyframe carries all parameter sets its slices may refer to; delimiters
 /// and filler stay behind. A unit cut short gives what there is of it.
-pub(crate) fn packetize(unit: &AccessUnit) -> Vec<Packet> {
+pub fn packetize(unit: &AccessUnit) -> Vec<Packet> {
     let mut packets = Packets::default();
     if unit.keyframe {
         for (kind, known) in [(SPS, &unit.config.sps), (PPS, &unit.config.pps)] {
@@ -105,7 +106,7 @@ fn add_sets(packets: &mut Packets, unit: &AccessUnit, kind: u8, known: &[Bytes])
 }
 
 /// Packetizes one picture from its NAL units, parameter sets among them.
-pub(crate) fn packetize_nals(nals: impl IntoIterator<Item = Bytes>) -> Vec<Packet> {
+pub fn packetize_nals(nals: impl IntoIterator<Item = Bytes>) -> Vec<Packet> {
     let mut packets = Packets::default();
     for nal in nals {
         packets.add(nal);
@@ -228,7 +229,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::{MediaTime, VideoConfig};
+    use watchtower_media::{MediaTime, VideoConfig};
 
     fn unit(keyframe: bool, nals: &[Vec<u8>]) -> AccessUnit {
         let mut data = Vec::new();
@@ -258,7 +259,7 @@ mod tests {
     fn bytes(packet: &Packet) -> Vec<u8> {
         let mut bytes = Vec::new();
         packet.write_to(&mut bytes);
-        assert_eq!(bytes.len(), packet.len());
+        assert_eq!(bytes.len(), packet.size());
         bytes
     }
 
@@ -295,7 +296,7 @@ mod tests {
         let known = [vec![0x67, 1, 2, 3], vec![0x68, 4]];
         let packets = packetize(&unit(true, &[delimiter, slice.clone()]));
         assert_eq!(depacketize(&packets), [&known[..], &[slice]].concat());
-        assert!(packets.iter().all(|packet| packet.len() <= MAX_PAYLOAD));
+        assert!(packets.iter().all(|packet| packet.size() <= MAX_PAYLOAD));
         let markers: Vec<_> = packets.iter().map(|packet| packet.marker).collect();
         assert_eq!(markers, [false, false, false, true]);
     }
@@ -333,7 +334,7 @@ mod tests {
                 })
                 .collect();
             let packets = packetize(&unit(false, &nals));
-            prop_assert!(packets.iter().all(|packet| packet.len() <= MAX_PAYLOAD));
+            prop_assert!(packets.iter().all(|packet| packet.size() <= MAX_PAYLOAD));
             prop_assert_eq!(packets.iter().filter(|packet| packet.marker).count(), 1);
             prop_assert_eq!(depacketize(&packets), nals);
         }

@@ -15,24 +15,24 @@ const RESTART: i64 = 3000;
 
 /// Fields of an RTP packet used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RtpPacket {
-    pub(crate) sequence: u16,
+pub struct RtpPacket {
+    pub sequence: u16,
     /// In ticks of 90 kHz.
-    pub(crate) timestamp: u32,
+    pub timestamp: u32,
     /// The last of its picture.
-    pub(crate) marker: bool,
-    pub(crate) payload: Bytes,
+    pub marker: bool,
+    pub payload: Bytes,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ordered {
+pub enum Ordered {
     Packet(RtpPacket),
     /// Missing packets, at least one, that will not come.
     Gap,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Reorder {
+pub struct Reorder {
     /// The sequence number wanted next, never wrapping.
     next: Option<i64>,
     held: BTreeMap<i64, RtpPacket>,
@@ -42,7 +42,7 @@ pub(crate) struct Reorder {
 impl Reorder {
     /// Takes a packet in and gives out what is in order now. Repeated and late
     /// ones are dropped.
-    pub(crate) fn push(&mut self, packet: RtpPacket, now: Instant) -> Vec<Ordered> {
+    pub fn push(&mut self, packet: RtpPacket, now: Instant) -> Vec<Ordered> {
         let mut out = Vec::new();
         let mut next = *self.next.get_or_insert(i64::from(packet.sequence));
         // Truncation keeps the 16 bits that count.

@@ -10,24 +10,24 @@ use std::ops::Range;
 
 use rtc::crypto::{AeadCipher, CryptoError, HmacAlgorithm, Mac, RTCCrypto, StreamCipher};
 
-use crate::transport::srtp_keys::SessionKeys;
+use crate::srtp_keys::SessionKeys;
 
 /// Bytes of an RTP header without extensions (RFC 3550, section 5.1).
-pub(crate) const RTP_HEADER: usize = 12;
+pub const RTP_HEADER: usize = 12;
 /// With one extension of two bytes (RFC 8285, section 4.2).
-pub(crate) const LONGEST_HEADER: usize = RTP_HEADER + 8;
+pub const LONGEST_HEADER: usize = RTP_HEADER + 8;
 /// The longest tag of the two profiles.
 pub(crate) const LONGEST_TAG: usize = 16;
 
 /// An RTP header, with an extension or without.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RtpHeader {
+pub struct RtpHeader {
     bytes: [u8; LONGEST_HEADER],
     length: usize,
 }
 
 impl RtpHeader {
-    pub(crate) fn plain(fixed: [u8; RTP_HEADER]) -> Self {
+    pub fn plain(fixed: [u8; RTP_HEADER]) -> Self {
         let mut bytes = [0; LONGEST_HEADER];
         bytes[..RTP_HEADER].copy_from_slice(&fixed);
         Self {
@@ -36,10 +36,7 @@ impl RtpHeader {
         }
     }
 
-    pub(crate) fn extended(
-        fixed: [u8; RTP_HEADER],
-        extension: [u8; LONGEST_HEADER - RTP_HEADER],
-    ) -> Self {
+    pub fn extended(fixed: [u8; RTP_HEADER], extension: [u8; LONGEST_HEADER - RTP_HEADER]) -> Self {
         let mut header = Self::plain(fixed);
         // X (RFC 3550, section 5.1).
         header.bytes[0] |= 0x10;
@@ -53,7 +50,7 @@ impl RtpHeader {
     }
 }
 
-pub(crate) enum Protector {
+pub enum Protector {
     AesGcm {
         cipher: Box<dyn AeadCipher>,
         salt: [u8; 12],
@@ -65,8 +62,14 @@ pub(crate) enum Protector {
     },
 }
 
+impl std::fmt::Debug for Protector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Protector").finish_non_exhaustive()
+    }
+}
+
 impl Protector {
-    pub(crate) fn new(keys: &SessionKeys, crypto: &dyn RTCCrypto) -> Result<Self, CryptoError> {
+    pub fn new(keys: &SessionKeys, crypto: &dyn RTCCrypto) -> Result<Self, CryptoError> {
         Ok(match keys {
             SessionKeys::AesGcm {
                 algorithm,
@@ -89,7 +92,7 @@ impl Protector {
         })
     }
 
-    pub(crate) fn tag_length(&self) -> usize {
+    pub fn tag_length(&self) -> usize {
         match self {
             Self::AesGcm { .. } => LONGEST_TAG,
             Self::AesCm { .. } => 10,
@@ -147,7 +150,7 @@ mod tests {
     use rtc::srtp::protection_profile::ProtectionProfile;
 
     use super::*;
-    use crate::transport::srtp_keys::Tap;
+    use crate::srtp_keys::Tap;
 
     /// Lets the family's own context derive its keys under the tap, protects
     /// with what the tap heard, and opens with the context.

@@ -22,7 +22,7 @@ use rtc::crypto::{
     StreamCipher, StreamCipherAlgorithm,
 };
 
-use crate::base::sync::Locked as _;
+use watchtower_base::sync::Locked as _;
 
 /// Blocks the derivation of both directions takes, with room to spare.
 const MOST_BLOCKS: usize = 64;
@@ -37,7 +37,7 @@ enum Label {
 }
 
 /// The keys to send SRTP with.
-pub(crate) enum SessionKeys {
+pub enum SessionKeys {
     /// RFC 7714.
     AesGcm {
         algorithm: AeadAlgorithm,
@@ -53,10 +53,22 @@ pub(crate) enum SessionKeys {
     },
 }
 
+impl std::fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionKeys").finish_non_exhaustive()
+    }
+}
+
 /// A crypto provider that hears one session's key derivation.
-pub(crate) struct Tap {
+pub struct Tap {
     inner: Arc<dyn RTCCryptoProvider>,
     heard: Mutex<DerivedKeys>,
+}
+
+impl std::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tap").finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]
@@ -80,7 +92,7 @@ enum Cipher {
 }
 
 impl Tap {
-    pub(crate) fn new(inner: Arc<dyn RTCCryptoProvider>) -> Self {
+    pub fn new(inner: Arc<dyn RTCCryptoProvider>) -> Self {
         Self {
             inner,
             heard: Mutex::default(),
@@ -90,7 +102,7 @@ impl Tap {
     /// The keys for what we send, once the handshake is through; `None` when
     /// it isn't, or when the derivation was not what this was written for.
     /// Forgets all it has heard.
-    pub(crate) fn take(&self) -> Option<SessionKeys> {
+    pub fn take(&self) -> Option<SessionKeys> {
         let mut heard = self.heard();
         let blocks = std::mem::take(&mut heard.blocks);
         heard.taken = true;

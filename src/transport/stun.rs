@@ -6,7 +6,7 @@
 /// Which protocol a datagram belongs to, by its first byte (RFC 7983,
 /// section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
     Stun,
     Dtls,
     Rtp,
@@ -15,7 +15,7 @@ pub(crate) enum Protocol {
 
 /// A STUN message's kind (RFC 8489, section 5); only what ICE uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stun<'a> {
+pub enum Stun<'a> {
     /// A connectivity check. `local` is the user fragment of the one asked,
     /// the part of USERNAME before the colon.
     BindingRequest {
@@ -29,7 +29,7 @@ const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
 
-pub(crate) fn protocol(datagram: &[u8]) -> Protocol {
+pub fn protocol(datagram: &[u8]) -> Protocol {
     match datagram.first() {
         Some(0..=3) => Protocol::Stun,
         Some(20..=63) => Protocol::Dtls,
@@ -40,7 +40,7 @@ pub(crate) fn protocol(datagram: &[u8]) -> Protocol {
 
 /// `None` when the datagram is no whole STUN message, or a request that does
 /// not say whom it is for.
-pub(crate) fn stun(datagram: &[u8]) -> Option<Stun<'_>> {
+pub fn stun(datagram: &[u8]) -> Option<Stun<'_>> {
     let header = datagram.first_chunk::<HEADER>()?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
     if header[4..8] != COOKIE || datagram.len() != HEADER + length {

@@ -18,9 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::accept::accept_until;
-use crate::base::connection_limit::{Caps, ConnectionLimiter};
-use crate::transport::udp_mux::UdpMux;
+use watchtower_base::accept::accept_until;
+use watchtower_base::connection_limit::{Caps, ConnectionLimiter};
+
+use crate::udp_mux::UdpMux;
 
 /// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
 /// viewer at once.
@@ -31,20 +32,20 @@ const KERNEL_BYTES: u32 = 256 << 10;
 /// Connections the kernel may keep until they are accepted.
 const BACKLOG: u32 = 1024;
 /// A viewer sends checks, handshakes and feedback; all fit into a datagram.
-pub(crate) const MOST_FRAME: usize = 2048;
+pub const MOST_FRAME: usize = 2048;
 /// A viewer checks its connection as soon as it stands, and every 2.5 s later.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// Connections at the same time, with and without a session: an office behind
 /// one address has many viewers, and no stranger has all places.
-pub(crate) const CAPS: Caps = Caps {
+pub const CAPS: Caps = Caps {
     per_address: 256,
     total: 2048,
     spares_loopback: true,
 };
 
 /// Connections inherit the listener's bounds.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         // As at the UDP port.
@@ -59,7 +60,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until dropped.
-pub(crate) async fn accept(listener: &TcpListener, port: &Arc<UdpMux>, caps: Caps) {
+pub async fn accept(listener: &TcpListener, port: &Arc<UdpMux>, caps: Caps) {
     let admission = Arc::new(ConnectionLimiter::new(caps));
     let admit = |stream: TcpStream, from: SocketAddr| {
         // With no place left the connection is closed here.
@@ -101,7 +102,7 @@ async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &Udp
 }
 
 /// False when the frame is longer than any viewer's.
-pub(crate) async fn read_frame(
+pub async fn read_frame(
     reader: &mut (impl AsyncRead + Unpin),
     frame: &mut Vec<u8>,
 ) -> io::Result<bool> {
@@ -129,7 +130,7 @@ async fn write(
 
 /// Write queue of one connection. Bounded in bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct TcpConn {
+pub struct TcpConn {
     queue: mpsc::UnboundedSender<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
 }

@@ -22,8 +22,8 @@ use webrtc::runtime::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState
 
 use super::stun::{self, Protocol, Stun};
 use super::tcp::TcpConn;
-use crate::transport::ice_socket::IceSocket;
-use crate::transport::metrics::TransportMetrics;
+use crate::ice_socket::IceSocket;
+use crate::metrics::TransportMetrics;
 
 /// A keyframe for a hundred viewers is 15 MB; the kernel grants what its
 /// limits allow.
@@ -32,7 +32,7 @@ const SOCKET_BUFFER: usize = 8 << 20;
 const MOST_SEGMENTS: usize = 64;
 
 /// The socket and who is behind it.
-pub(crate) struct UdpMux {
+pub struct UdpMux {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
@@ -51,7 +51,7 @@ struct DemuxTable {
 
 /// A way to a viewer.
 #[derive(Debug, Clone)]
-pub(crate) enum Route {
+pub enum Route {
     Udp(SocketAddr),
     Tcp(TcpConn),
 }
@@ -63,7 +63,7 @@ impl std::fmt::Debug for UdpMux {
 }
 
 impl UdpMux {
-    pub(crate) fn bind(
+    pub fn bind(
         address: SocketAddr,
         crypto: Arc<dyn RTCCryptoProvider>,
         metrics: Arc<TransportMetrics>,
@@ -90,7 +90,7 @@ impl UdpMux {
         })
     }
 
-    pub(crate) fn local_addr(&self) -> SocketAddr {
+    pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
@@ -102,7 +102,7 @@ impl UdpMux {
     /// The addresses viewers may reach this port by; loopback only if asked
     /// for, since nobody else's loopback is ours. All of IPv6 (`[::]`) is all
     /// of IPv4 too, which the kernel maps into it (RFC 4291, section 2.5.5.2).
-    pub(crate) fn addresses(&self, loopback: bool) -> Vec<IpAddr> {
+    pub fn addresses(&self, loopback: bool) -> Vec<IpAddr> {
         let local = self.local.ip();
         if !local.is_unspecified() {
             return vec![local];
@@ -167,13 +167,13 @@ impl UdpMux {
         table.by_address.remove(&from);
     }
 
-    pub(crate) fn add(&self, line: &Arc<IceSocket>) {
+    pub fn add(&self, line: &Arc<IceSocket>) {
         self.write()
             .by_fragment
             .insert(line.fragment().to_owned(), Arc::clone(line));
     }
 
-    pub(crate) fn remove(&self, line: &Arc<IceSocket>) {
+    pub fn remove(&self, line: &Arc<IceSocket>) {
         let mut table = self.write();
         table.by_fragment.remove(line.fragment());
         table
@@ -182,7 +182,7 @@ impl UdpMux {
     }
 
     /// Hands datagrams out until dropped.
-    pub(crate) async fn receive(&self) {
+    pub async fn receive(&self) {
         let mut buffers = vec![vec![0; 64 << 10]; BATCH_SIZE.min(16)];
         let mut metas = vec![RecvMeta::default(); buffers.len()];
         loop {

@@ -8,24 +8,25 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::*;
-use crate::analysts::budget::settings::Limits;
-use crate::analysts::budget::{Budget, Prices};
-use crate::analysts::budgeted_ask::SettledAsk;
-use crate::analysts::settings::{AgentConfig, Panel, Priority};
-use crate::analysts::{AgentSet, Governor, GovernorSettings, ModelChain, Policy};
-use crate::domain::agent_status::{AgentBoard, AgentStatus};
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::{Category, Evidence, Severity};
-use crate::media::MediaTime;
-use crate::models::model::{
+use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::{Category, Evidence, Severity};
+use watchtower_media::MediaTime;
+use watchtower_models::model::{
     AskQuestion, AskReply, FrameObservation, Model, Persona, Prepared, Question,
 };
-use crate::record::Record;
-use crate::record::settings::StoreSettings;
-use crate::screen::frames::{FrameBus, FramePublisher};
-use crate::screen::picture::{EncodeError, Picture, TextLine};
-use crate::screen::redact::OwnPatterns;
+use watchtower_record::Record;
+use watchtower_record::settings::StoreSettings;
+use watchtower_screen::frames::{FrameBus, FramePublisher};
+use watchtower_screen::picture::{EncodeError, Picture, TextLine};
+use watchtower_screen::redact::OwnPatterns;
+
+use super::*;
+use crate::budget::settings::Limits;
+use crate::budget::{Budget, Prices};
+use crate::budgeted_ask::SettledAsk;
+use crate::settings::{AgentConfig, Panel, Priority};
+use crate::{AgentSet, Governor, GovernorSettings, ModelChain, Policy};
 
 /// Answers from a script, then with nothing to report; panics when told to.
 #[derive(Debug)]
@@ -189,11 +190,7 @@ fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> AgentHarness {
     };
     // Nobody changes it.
     let (_, agents) = watch::channel(agents);
-    let panel = tokio::spawn(crate::analysts::run(
-        agents,
-        context.clone(),
-        shutdown.clone(),
-    ));
+    let panel = tokio::spawn(crate::run(agents, context.clone(), shutdown.clone()));
     AgentHarness {
         context,
         model,

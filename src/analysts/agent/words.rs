@@ -1,7 +1,7 @@
 //! States of an analyst in words, as people read them.
 
-use crate::domain::finding::ModelRef;
-use crate::models::model::ObserveQuestion;
+use watchtower_domain::finding::ModelRef;
+use watchtower_models::model::ObserveQuestion;
 
 /// State while the frames of a question are analysed; `by` names the model where
 /// it is not the first.

@@ -23,13 +23,14 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-use crate::analysts::budget::settings::Limits;
-use crate::analysts::settings::Priority;
-use crate::base::sync::Locked as _;
-use crate::domain::cost::Spend;
-use crate::domain::finding::ModelRef;
-use crate::domain::transcript::Cost;
-use crate::models::model::{CostBound, Meter, MeterReading};
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::cost::Spend;
+use watchtower_domain::finding::ModelRef;
+use watchtower_domain::transcript::Cost;
+use watchtower_models::model::{CostBound, Meter, MeterReading};
+
+use crate::budget::settings::Limits;
+use crate::settings::Priority;
 pub use ladder::BudgetStep;
 pub use ledger::Amount;
 use ledger::{Bound, Ledger, MINUTE};

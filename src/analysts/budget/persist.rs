@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::analysts::AgentContext;
-use crate::analysts::budget::{Amount, BudgetStep, Spent};
-use crate::domain::finding::WATCHTOWER;
-use crate::record::store::SpendBatch;
+use watchtower_domain::finding::WATCHTOWER;
+use watchtower_record::store::SpendBatch;
+
+use crate::AgentContext;
+use crate::budget::{Amount, BudgetStep, Spent};
 
 /// Room comes back by time alone.
 const EVERY: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::base::config::section::Section;
+use watchtower_base::config::section::Section;
 
 /// `[budget]`
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use watchtower_domain::cost::TokenUsage;
+
 use super::*;
-use crate::domain::cost::TokenUsage;
 
 /// A clock that is set by hand, in seconds.
 #[derive(Clone, Default)]

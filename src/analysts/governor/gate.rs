@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use watchtower_models::model::{Failure, Fatal};
+
 use super::GovernorSettings;
-use crate::models::model::{Failure, Fatal};
 
 /// State of the gate for all but the trial, and why it is shut.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use gate::{GateDecision, GateWait, GovernorGate, ResultClass};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::base::sync::Locked as _;
-use crate::models::model::Failure;
+use watchtower_base::sync::Locked as _;
+use watchtower_models::model::Failure;
 
 /// Interval at which a waiting analyst says how long still.
 const SAY_AGAIN: Duration = Duration::from_secs(5);

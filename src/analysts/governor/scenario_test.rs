@@ -8,20 +8,21 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use crate::analysts::budget::settings::Limits;
-use crate::analysts::budget::{Budget, BudgetStep, Prices};
-use crate::analysts::settings::{Frames, Panel, Priority};
-use crate::analysts::*;
-use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::AgentStatus;
-use crate::domain::cost::{AnswerOutcome, TokenUsage};
-use crate::domain::finding::ModelRef;
-use crate::media::MediaTime;
-use crate::models::model::{
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::agent_status::AgentStatus;
+use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
+use watchtower_domain::finding::ModelRef;
+use watchtower_media::MediaTime;
+use watchtower_models::model::{
     CostBound, Failure, FollowUp, FramePolicy, Model, ObserveReply, Persona, Prepared, Reply,
 };
-use crate::record::settings::StoreSettings;
-use crate::screen::picture::Picture;
+use watchtower_record::settings::StoreSettings;
+use watchtower_screen::picture::Picture;
+
+use crate::budget::settings::Limits;
+use crate::budget::{Budget, BudgetStep, Prices};
+use crate::settings::{Frames, Panel, Priority};
+use crate::*;
 
 const NAMES: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 const PER_MINUTE: usize = 20;
@@ -188,7 +189,7 @@ impl Model for UnstableModel {
                 Ok(_) | Err(Failure::Refused { .. }) => meter.told(USAGE),
                 Err(_) => meter.free(),
             }
-            let outcome = crate::models::model::outcome(&answer);
+            let outcome = watchtower_models::model::outcome(&answer);
             self.asked
                 .lock()
                 .unwrap()

@@ -4,10 +4,11 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::ModelRef;
+use watchtower_models::model::{Fatal, FollowUp, ObserveReply};
+
 use super::*;
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::ModelRef;
-use crate::models::model::{Fatal, FollowUp, ObserveReply};
 
 type ModelResult = Result<ObserveReply, Failure>;
 

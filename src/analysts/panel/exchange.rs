@@ -7,17 +7,18 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use watchtower_domain::finding::{Observation, WATCHTOWER};
+use watchtower_domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
+use watchtower_domain::transcript::{Purpose, Transcript};
+use watchtower_models::model::{Failure, Reply, ReviewKind, ReviewQuestion, ReviewReply};
+use watchtower_record::store::PanelExchange;
+
 use super::ReportedFinding;
-use crate::analysts::budgeted_ask::AskTerms;
-use crate::analysts::grounding::Masks;
-use crate::analysts::metrics::PanelEnd;
-use crate::analysts::transcripts::TranscriptBuilder;
-use crate::analysts::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prompt_leak};
-use crate::domain::finding::{Observation, WATCHTOWER};
-use crate::domain::incident::{Exchange, Opinion, PanelVerdict, Stance};
-use crate::domain::transcript::{Purpose, Transcript};
-use crate::models::model::{Failure, Reply, ReviewKind, ReviewQuestion, ReviewReply};
-use crate::record::store::PanelExchange;
+use crate::budgeted_ask::AskTerms;
+use crate::grounding::Masks;
+use crate::metrics::PanelEnd;
+use crate::transcripts::TranscriptBuilder;
+use crate::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prompt_leak};
 
 /// Under which name verdicts are given.
 const CRITIC: &str = "Evidence reviewer";
@@ -347,7 +348,7 @@ fn observation(report: &ReportedFinding) -> Observation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::finding::ModelRef;
+    use watchtower_domain::finding::ModelRef;
 
     #[test]
     fn rules_without_a_match_have_no_opinion() {

@@ -21,14 +21,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::finding::{Finding, Severity, WATCHTOWER};
+use watchtower_domain::incident::{Incident, Opinion, Stance, Status};
+use watchtower_screen::frame::Frame;
+
 use super::{AgentContext, AgentSet};
-use crate::analysts::budget::BudgetStep;
-use crate::analysts::metrics::PanelEnd;
-use crate::analysts::settings::PanelConfig;
-use crate::base::sync::Locked as _;
-use crate::domain::finding::{Finding, Severity, WATCHTOWER};
-use crate::domain::incident::{Incident, Opinion, Stance, Status};
-use crate::screen::frame::Frame;
+use crate::budget::BudgetStep;
+use crate::metrics::PanelEnd;
+use crate::settings::PanelConfig;
 
 /// Reports that wait for the panel; each holds its picture.
 const WAITING: usize = 8;

@@ -2,26 +2,27 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::*;
-use crate::analysts::budget::settings::Limits;
-use crate::analysts::budget::{Budget, Prices};
-use crate::analysts::settings::{AgentConfig, Panel, Priority};
-use crate::analysts::{AgentSpec, ChainLink, ModelChain, Policy};
-use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::{AgentBoard, AgentStatus};
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
-use crate::media::MediaTime;
-use crate::models::model::{
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
+use watchtower_media::MediaTime;
+use watchtower_models::model::{
     Failure, FramePolicy, Model, Persona, Prepared, Question, Reply, Review, ReviewKind,
     ReviewQuestion, ReviewReply,
 };
-use crate::record::Record;
-use crate::record::settings::StoreSettings;
-use crate::record::store::Publication;
-use crate::screen::frames::{FrameBus, FramePublisher};
-use crate::screen::picture::Picture;
-use crate::screen::redact::{OwnPatterns, Redact};
+use watchtower_record::Record;
+use watchtower_record::settings::StoreSettings;
+use watchtower_record::store::Publication;
+use watchtower_screen::frames::{FrameBus, FramePublisher};
+use watchtower_screen::picture::Picture;
+use watchtower_screen::redact::{OwnPatterns, Redact};
+
+use super::*;
+use crate::budget::settings::Limits;
+use crate::budget::{Budget, Prices};
+use crate::settings::{AgentConfig, Panel, Priority};
+use crate::{AgentSpec, ChainLink, ModelChain, Policy};
 
 /// Confirms what is put to it, but for as many times as it can't be asked.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Category, Observation, Severity};
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::finding::{Category, Observation, Severity};
 
 /// Monitoring gap, by cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

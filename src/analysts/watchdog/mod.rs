@@ -17,16 +17,17 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::analysts::watchdog::probes::Probes;
-use crate::analysts::watchdog::settings::WatchdogSettings;
-use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::AgentBoard;
-use crate::domain::finding::{Category, Finding, FrameRef, ModelRef, Observation, WATCHTOWER};
-use crate::domain::incident::{Incident, Status};
-use crate::media::hub::StreamHub;
-use crate::record::Record;
-use crate::record::store::{IncidentQuery, StatusChange, WriteRefusal};
-use crate::screen::frames::FrameBus;
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::agent_status::AgentBoard;
+use watchtower_domain::finding::{Category, Finding, FrameRef, ModelRef, Observation, WATCHTOWER};
+use watchtower_domain::incident::{Incident, Status};
+use watchtower_media::hub::StreamHub;
+use watchtower_record::Record;
+use watchtower_record::store::{IncidentQuery, StatusChange, WriteRefusal};
+use watchtower_screen::frames::FrameBus;
+
+use crate::watchdog::probes::Probes;
+use crate::watchdog::settings::WatchdogSettings;
 
 /// Between two looks around.
 const EVERY: Duration = Duration::from_secs(1);
@@ -211,8 +212,8 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::finding::Severity;
-    use crate::record::settings::StoreSettings;
+    use watchtower_domain::finding::Severity;
+    use watchtower_record::settings::StoreSettings;
 
     #[tokio::test]
     async fn only_blind_spots_of_its_own_are_closed_at_the_start() {

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
+use watchtower_media::hub::{StreamHub, StreamInfo};
+use watchtower_screen::frame::Frame;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::picture::Picture;
+
 use super::conditions::{Condition, ConditionKey};
-use crate::analysts::watchdog::settings::WatchdogSettings;
-use crate::base::stream_name::StreamName;
-use crate::domain::agent_status::{AgentBoard, AgentStatus};
-use crate::media::hub::{StreamHub, StreamInfo};
-use crate::screen::frame::Frame;
-use crate::screen::frames::FrameBus;
-use crate::screen::picture::Picture;
+use crate::watchdog::settings::WatchdogSettings;
 
 /// Brighter samples are something to see.
 const DARK: u8 = 40;
@@ -229,7 +230,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
+    use watchtower_media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
 
     fn probes() -> (StreamHub, FrameBus, Probes) {
         let (hub, frames) = (StreamHub::holding(), FrameBus::new());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::config::section::Section;
+use watchtower_base::config::section::Section;
 
 /// `[watchdog]`: how long it takes before the server reports what it can't
 /// see.
@@ -31,7 +31,7 @@ impl Default for WatchdogSettings {
     }
 }
 
-pub(crate) fn watchdog(mut s: Section<'_>) -> WatchdogSettings {
+pub fn watchdog(mut s: Section<'_>) -> WatchdogSettings {
     let second = Duration::from_secs(1);
     let mut after = |key, default| {
         s.duration(key, second, 86_400 * second)

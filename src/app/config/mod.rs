@@ -9,13 +9,12 @@ mod settings;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::screen::redact::Redact;
-
-use crate::analysts::settings::Panel;
-use crate::base::config::fault::Faults;
-use crate::base::secret::Secret;
-use crate::models::settings::Provider;
 pub use settings::Settings;
+use watchtower_analysts::settings::Panel;
+use watchtower_base::config::fault::Faults;
+use watchtower_base::secret::Secret;
+use watchtower_models::settings::Provider;
+use watchtower_screen::redact::Redact;
 
 /// Where to listen and where things lie: the flags of `serve`.
 #[derive(Debug, Clone)]

@@ -1,15 +1,15 @@
 //! `watchtower.toml`: how the server behaves. The file may be absent.
 
-use crate::analysts::watchdog::settings::{WatchdogSettings, watchdog};
-use crate::base::config::fault::Faults;
-use crate::base::config::section::{Section, parse_table};
-use crate::base::tls::settings::{TlsSettings, tls};
-use crate::console::settings::{HttpSettings, http};
-use crate::ingest::settings::{RtmpSettings, rtmp};
-use crate::playback::settings::{WebrtcSettings, webrtc};
-use crate::record::settings::{LogSettings, StoreSettings, logs, store};
-use crate::screen::settings::{OcrSettings, ocr};
-use crate::sinks::settings::{self, SinkSettings};
+use watchtower_analysts::watchdog::settings::{WatchdogSettings, watchdog};
+use watchtower_base::config::fault::Faults;
+use watchtower_base::config::section::{Section, parse_table};
+use watchtower_base::tls::settings::{TlsSettings, tls};
+use watchtower_console::settings::{HttpSettings, http};
+use watchtower_ingest::settings::{RtmpSettings, rtmp};
+use watchtower_playback::settings::{WebrtcSettings, webrtc};
+use watchtower_record::settings::{LogSettings, StoreSettings, logs, store};
+use watchtower_screen::settings::{OcrSettings, ocr};
+use watchtower_sinks::settings::{self, SinkSettings};
 
 /// All of `watchtower.toml`.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::domain::finding::{Category, Severity};
+use watchtower_domain::finding::{Category, Severity};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LabelsError {
@@ -107,7 +107,11 @@ mod tests {
 
     #[test]
     fn the_sample_s_labels_are_labels() {
-        let labels = Labels::load(Path::new("demo/labels.json")).unwrap();
+        let labels = Labels::load(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../demo/labels.json"
+        )))
+        .unwrap();
         assert!(labels.events().count() >= 9);
         assert!(labels.scenes.iter().any(|scene| scene.healthy));
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use watchtower_domain::finding::Finding;
+use watchtower_screen::picture::{Rect, TextLine};
+use watchtower_screen::redact::mask_secrets;
+use watchtower_screen::text;
+
 use super::labels::{LabelledEvent, Labels};
-use crate::domain::finding::Finding;
-use crate::screen::picture::{Rect, TextLine};
-use crate::screen::redact::mask_secrets;
-use crate::screen::text;
 
 /// Seconds a finding may lie beside what it is about: labels are rounded, and
 /// pictures are a moment old when they are looked at.
@@ -242,9 +243,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::app::eval::labels::Scene;
-    use crate::base::stream_name::StreamName;
-    use crate::domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
+    use crate::eval::labels::Scene;
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_domain::finding::{
+        Category, Evidence, FrameRef, ModelRef, Observation, Severity,
+    };
 
     fn event(start: f64, end: f64, agents: &[&str], string: &str) -> LabelledEvent {
         LabelledEvent {

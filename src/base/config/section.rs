@@ -5,17 +5,23 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use crate::base::config::fault::Faults;
+use crate::config::fault::Faults;
 
-pub(crate) struct Section<'a> {
+pub struct Section<'a> {
     table: Table,
     path: String,
     known: Vec<&'static str>,
     faults: &'a mut Faults,
 }
 
+impl std::fmt::Debug for Section<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Section").finish_non_exhaustive()
+    }
+}
+
 impl<'a> Section<'a> {
-    pub(crate) fn new(table: Table, path: impl Into<String>, faults: &'a mut Faults) -> Self {
+    pub fn new(table: Table, path: impl Into<String>, faults: &'a mut Faults) -> Self {
         Self {
             table,
             path: path.into(),
@@ -25,24 +31,20 @@ impl<'a> Section<'a> {
     }
 
     /// Defaults of a section: what it reads as when nothing is written in it.
-    pub(crate) fn defaults<T>(read: impl FnOnce(Section<'_>) -> T) -> T {
+    pub fn defaults<T>(read: impl FnOnce(Section<'_>) -> T) -> T {
         let mut faults = Faults::new("");
         read(Section::new(Table::new(), "", &mut faults))
     }
 
     /// A sub-table; an empty one when it isn't there.
-    pub(crate) fn section(&mut self, key: &'static str) -> Section<'_> {
+    pub fn section(&mut self, key: &'static str) -> Section<'_> {
         let path = self.path_of(key);
         let table = self.table(key);
         Section::new(table, path, self.faults)
     }
 
     /// The tables under a table, by their names.
-    pub(crate) fn each<T>(
-        &mut self,
-        key: &'static str,
-        read: impl Fn(&str, Section<'_>) -> T,
-    ) -> Vec<T> {
+    pub fn each<T>(&mut self, key: &'static str, read: impl Fn(&str, Section<'_>) -> T) -> Vec<T> {
         let mut all = Vec::new();
         for (name, value) in self.table(key) {
             let path = format!("{}.{name}", self.path_of(key));
@@ -59,7 +61,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table of whatever keys; an empty one when it isn't there.
-    pub(crate) fn table(&mut self, key: &'static str) -> Table {
+    pub fn table(&mut self, key: &'static str) -> Table {
         match self.take(key) {
             None => Table::new(),
             Some(Value::Table(table)) => table,
@@ -68,7 +70,7 @@ impl<'a> Section<'a> {
     }
 
     /// An array of tables (`[[key]]`).
-    pub(crate) fn tables(&mut self, key: &'static str) -> Vec<Table> {
+    pub fn tables(&mut self, key: &'static str) -> Vec<Table> {
         match self.take(key) {
             None => Vec::new(),
             Some(Value::Array(items)) if items.iter().all(Value::is_table) => {
@@ -84,7 +86,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
+    pub fn text(&mut self, key: &'static str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),
             other => self.wrong(key, &other, "a string"),
@@ -92,7 +94,7 @@ impl<'a> Section<'a> {
     }
 
     /// A string that must be there and not be blank.
-    pub(crate) fn required_text(&mut self, key: &'static str) -> String {
+    pub fn required_text(&mut self, key: &'static str) -> String {
         let there = self.table.contains_key(key);
         let text = self.text(key);
         match text {
@@ -104,7 +106,7 @@ impl<'a> Section<'a> {
         String::new()
     }
 
-    pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+    pub fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
         let value = self.take(key)?;
         let Value::Array(items) = value else {
             return self.wrong(key, &value, "an array of strings");
@@ -123,14 +125,14 @@ impl<'a> Section<'a> {
         Some(texts)
     }
 
-    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         match self.take(key)? {
             Value::Boolean(flag) => Some(flag),
             other => self.wrong(key, &other, "true or false"),
         }
     }
 
-    pub(crate) fn integer(&mut self, key: &'static str, least: i64, most: i64) -> Option<i64> {
+    pub fn integer(&mut self, key: &'static str, least: i64, most: i64) -> Option<i64> {
         match self.take(key)? {
             Value::Integer(number) if (least..=most).contains(&number) => Some(number),
             other => self.wrong(
@@ -141,7 +143,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(crate) fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
+    pub fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
         let value = self.take(key)?;
         let number = match value {
             Value::Float(number) => Some(number),
@@ -156,7 +158,7 @@ impl<'a> Section<'a> {
     }
 
     /// A span such as `"10s"`, `"1m 30s"` or `"500ms"`.
-    pub(crate) fn duration(
+    pub fn duration(
         &mut self,
         key: &'static str,
         least: Duration,
@@ -188,11 +190,7 @@ impl<'a> Section<'a> {
     }
 
     /// Value from a closed set of words.
-    pub(crate) fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        choices: &[(&str, T)],
-    ) -> Option<T> {
+    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.take(key)?;
         let found = value
             .as_str()
@@ -207,7 +205,7 @@ impl<'a> Section<'a> {
         self.wrong(key, &value, &words.join(" or "))
     }
 
-    pub(crate) fn required_choice<T: Copy>(
+    pub fn required_choice<T: Copy>(
         &mut self,
         key: &'static str,
         choices: &[(&str, T)],
@@ -219,13 +217,13 @@ impl<'a> Section<'a> {
         self.choice(key, choices)
     }
 
-    pub(crate) fn fault(&mut self, key: &str, message: impl Into<String>) {
+    pub fn fault(&mut self, key: &str, message: impl Into<String>) {
         let path = self.path_of(key);
         self.faults.add(path, message);
     }
 
     /// To be called last: whatever is left was not asked for.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         for key in self.table.keys() {
             let path = join(&self.path, key);
             let known = self.known.join(", ");
@@ -272,7 +270,7 @@ fn show(value: &Value) -> String {
 }
 
 /// A syntax error is the one fault that hides all others.
-pub(crate) fn parse_table(text: &str, file: &str) -> Result<Table, Faults> {
+pub fn parse_table(text: &str, file: &str) -> Result<Table, Faults> {
     text.parse::<Table>().map_err(|error| {
         let line = error.span().map(|span| {
             text.get(..span.start)
@@ -285,6 +283,6 @@ pub(crate) fn parse_table(text: &str, file: &str) -> Result<Table, Faults> {
     })
 }
 
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
 use super::pair::{Files, Pair};
-use crate::base::tls::settings::TlsSettings;
+use crate::tls::settings::TlsSettings;
 
 pub use tokio_rustls::client::TlsStream as ClientStream;
 

@@ -27,7 +27,7 @@ pub use client::{ClientStream, Connector, Identity};
 pub use handshake::{Acceptor, HandshakeError, TlsConnection};
 pub use pair::{Certificate, PairError};
 
-use crate::base::tls::settings::TlsSettings;
+use crate::tls::settings::TlsSettings;
 use pair::Files;
 use watch::Watch;
 

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{self, InconsistentKeys};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::base::tls::settings::TlsSettings;
+use crate::tls::settings::TlsSettings;
 
 /// Bytes; a chain of certificates is a few thousand.
 const LARGEST: u64 = 1 << 20;

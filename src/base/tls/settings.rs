@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::base::config::section::Section;
+use crate::config::section::Section;
 
 /// `[tls]`: two PEM files, relative to the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct TlsSettings {
     pub key: PathBuf,
 }
 
-pub(crate) fn tls(mut s: Section<'_>) -> Option<TlsSettings> {
+pub fn tls(mut s: Section<'_>) -> Option<TlsSettings> {
     let mut file = |key| {
         let file = s.text(key)?;
         if file.trim().is_empty() {

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tracing::{info, warn};
 
 use super::pair::{Certificate, Files, Pair, PairError};
-use crate::base::tls::settings::TlsSettings;
+use crate::tls::settings::TlsSettings;
 
 /// Between two looks at the files, which are a few kB.
 const LOOK: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::track::MILLISECONDS;
 use super::*;
-use crate::codec::clips;
+use crate::clips;
 
 fn clip(name: &str, args: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");

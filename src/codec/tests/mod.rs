@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use watchtower_base::metrics::MetricsRegistry;
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::{AccessUnit, MediaTime};
+use watchtower_screen::frame::Frame;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::picture::Picture;
+
 use super::clips::{shifted, units};
 use super::encode_jpeg;
 use super::session::{DecodeSession, Now};
-use crate::base::metrics::MetricsRegistry;
-use crate::base::stream_name::StreamName;
-use crate::codec::metrics::CodecMetrics;
-use crate::media::{AccessUnit, MediaTime};
-use crate::screen::frame::Frame;
-use crate::screen::frames::FrameBus;
-use crate::screen::picture::Picture;
+use crate::metrics::CodecMetrics;
 
 mod pictures;
 

@@ -2,11 +2,12 @@
 
 use ffmpeg_next as ff;
 
+use watchtower_screen::picture::Picture;
+
 use super::{Bench, SECOND};
-use crate::codec::clips::units;
-use crate::codec::convert::Converter;
-use crate::codec::{clips, encode_jpeg};
-use crate::screen::picture::Picture;
+use crate::clips::units;
+use crate::convert::Converter;
+use crate::{clips, encode_jpeg};
 
 /// Four bars of colour; what the middle of each is in R'G'B'.
 const BARS: [(&str, [u8; 3]); 4] = [

@@ -9,11 +9,12 @@ use ffmpeg_next::codec::{Context, Id};
 use ffmpeg_next::format::sample::{Sample, Type};
 use ffmpeg_next::software::resampling;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::hub::renditions::{OpusPacket, Renditions};
+use watchtower_media::{AudioUnit, MediaTime, MediaUnit};
+
 use super::worker::Transcoder;
-use crate::base::stream_name::StreamName;
-use crate::codec::video::set_extradata;
-use crate::media::hub::renditions::{OpusPacket, Renditions};
-use crate::media::{AudioUnit, MediaTime, MediaUnit};
+use crate::video::set_extradata;
 
 const RATE: u32 = 48_000;
 const CHANNELS: usize = 2;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Owns how a rendition is made; whether one is needed is the watcher's
-//! question (see [`crate::media::hub::renditions`]).
+//! question (see [`watchtower_media::hub::renditions`]).
 
 mod audio;
 mod rate;
@@ -29,9 +29,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::TranscodeEnd;
 
-use crate::codec::metrics::CodecMetrics;
-use crate::media::hub::renditions::{Demanded, RenditionKind, Renditions};
-use crate::media::hub::{StreamHub, Subscriber};
+use watchtower_media::hub::renditions::{Demanded, RenditionKind, Renditions};
+use watchtower_media::hub::{StreamHub, Subscriber};
+
+use crate::metrics::CodecMetrics;
 
 /// Before a transcode that failed is started again.
 const AGAIN: Duration = Duration::from_secs(1);

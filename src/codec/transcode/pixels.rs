@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use watchtower_media::hub::renditions::RenditionKind;
+use watchtower_media::{AccessUnit, MediaTime};
+
 use super::tests::to_h264;
-use crate::codec::clips;
-use crate::codec::video::VideoDecoder;
-use crate::media::hub::renditions::RenditionKind;
-use crate::media::{AccessUnit, MediaTime};
+use crate::clips;
+use crate::video::VideoDecoder;
 
 struct DecodedLuma {
     width: usize,

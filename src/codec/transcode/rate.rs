@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::media::MediaTime;
+use watchtower_media::MediaTime;
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
 /// Spans looked back at: enough that a keyframe does not make the rate jump.

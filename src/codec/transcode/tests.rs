@@ -4,16 +4,17 @@ use bytes::Bytes;
 use ffmpeg_next as ff;
 use jiff::Timestamp;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::hub::renditions::{OpusPacket, RenditionKind};
+use watchtower_media::hub::{Received, Subscriber};
+use watchtower_media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, VideoConfig};
+
 use super::audio::ToOpus;
 use super::video::ToH264;
 use super::worker::Transcoder;
 use super::*;
-use crate::base::stream_name::StreamName;
-use crate::codec::clips;
-use crate::codec::video::VideoDecoder;
-use crate::media::hub::renditions::{OpusPacket, RenditionKind};
-use crate::media::hub::{Received, Subscriber};
-use crate::media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, VideoConfig};
+use crate::clips;
+use crate::video::VideoDecoder;
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
 
@@ -31,7 +32,7 @@ fn sound(seconds: u32, options: &str) -> Vec<AudioUnit> {
 }
 
 fn read_sound(path: &Path) -> Vec<AudioUnit> {
-    crate::codec::init();
+    crate::init();
     let mut input = ff::format::input(path).expect("a media file");
     let stream = input.streams().best(ff::media::Type::Audio).expect("sound");
     let time_base = stream.time_base();

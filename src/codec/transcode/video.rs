@@ -6,14 +6,15 @@ use std::sync::Arc;
 use ffmpeg_next as ff;
 use jiff::Timestamp;
 
+use watchtower_media::MediaUnit;
+use watchtower_media::hub::Publisher;
+use watchtower_media::hub::renditions::{Demanded, Renditions};
+
 use super::rate::SourceRate;
 use super::worker::Transcoder;
 use super::x264::X264;
-use crate::codec::metrics::CodecMetrics;
-use crate::codec::video::{Decoded, VideoDecoder};
-use crate::media::MediaUnit;
-use crate::media::hub::Publisher;
-use crate::media::hub::renditions::{Demanded, Renditions};
+use crate::metrics::CodecMetrics;
+use crate::video::{Decoded, VideoDecoder};
 
 pub(super) struct ToH264 {
     demanded: Demanded,

@@ -10,13 +10,14 @@ use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use watchtower_base::cpu_time;
+use watchtower_media::MediaUnit;
+use watchtower_media::hub::renditions::{Demanded, RenditionKind, Renditions};
+use watchtower_media::hub::{Received, Subscriber};
+
 use super::audio::ToOpus;
 use super::video::ToH264;
-use crate::base::cpu_time;
-use crate::codec::metrics::CodecMetrics;
-use crate::media::MediaUnit;
-use crate::media::hub::renditions::{Demanded, RenditionKind, Renditions};
-use crate::media::hub::{Received, Subscriber};
+use crate::metrics::CodecMetrics;
 
 /// Units waiting beyond which a transcode only decodes, to come back to the
 /// live edge: a third of a second of picture and sound.
@@ -50,7 +51,7 @@ pub(super) async fn run(
     metrics: Arc<CodecMetrics>,
     stop: CancellationToken,
 ) -> TranscodeEnd {
-    crate::codec::init();
+    crate::init();
     let (done, ended) = oneshot::channel();
     let demanded = demanded.clone();
     let Demanded { stream, kind } = demanded.clone();

@@ -16,10 +16,11 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::picture;
 use ffmpeg_next::software::scaling::{self, Flags};
 
-use crate::codec::video::Decoded;
-use crate::media::codec::h264;
-use crate::media::hub::renditions::RenditionKind;
-use crate::media::{AccessUnit, MediaTime, VideoConfig};
+use watchtower_media::codec::h264;
+use watchtower_media::hub::renditions::RenditionKind;
+use watchtower_media::{AccessUnit, MediaTime, VideoConfig};
+
+use crate::video::Decoded;
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
 /// Between two keyframes nobody asked for.

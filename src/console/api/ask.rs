@@ -14,15 +14,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use watchtower_domain::finding::ModelRef;
+use watchtower_domain::transcript::Cost;
+use watchtower_models::model::Answered;
+use watchtower_record::store::Recollection;
+
 use super::stills::StillShown;
-use crate::console::AppState;
-use crate::console::http::body::{JsonBody, is_blank};
-use crate::console::http::list::bad_request;
-use crate::console::http::problem::{Failed, NotDone, Problem};
-use crate::domain::finding::ModelRef;
-use crate::domain::transcript::Cost;
-use crate::models::model::Answered;
-use crate::record::store::Recollection;
+use crate::AppState;
+use crate::http::body::{JsonBody, is_blank};
+use crate::http::list::bad_request;
+use crate::http::problem::{Failed, NotDone, Problem};
 
 const LONGEST: usize = 500;
 /// Citations in one answer.
@@ -94,7 +95,7 @@ pub(crate) struct Citation {
     incident: Option<Uuid>,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     #[serde(rename = "box")]
-    #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
+    #[schema(schema_with = watchtower_domain::finding::box_or_null, required = false)]
     bounds: Option<[u16; 4]>,
     /// Still of the screen; null where none was kept within 30 s.
     still: Option<StillShown>,
@@ -306,9 +307,9 @@ impl AskResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::cost::TokenUsage;
-    use crate::models::model::AskReply;
-    use crate::record::store::Hit;
+    use watchtower_domain::cost::TokenUsage;
+    use watchtower_models::model::AskReply;
+    use watchtower_record::store::Hit;
 
     fn hit(seconds: i64, text: &str) -> Hit {
         Hit {

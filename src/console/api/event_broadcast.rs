@@ -15,10 +15,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use watchtower_record::RecordEvent;
+use watchtower_record::store::Position;
+
 use super::live::StreamState;
-use crate::console::ConsoleState;
-use crate::record::RecordEvent;
-use crate::record::store::Position;
+use crate::ConsoleState;
 
 /// Nobody notices so much, and in a burst a listener is woken twenty times a
 /// second at the most.
@@ -198,8 +199,10 @@ pub(crate) fn live(console: &ConsoleState) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::domain::finding::{Category, Finding, FrameRef, ModelRef, Observation, Severity};
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_domain::finding::{
+        Category, Finding, FrameRef, ModelRef, Observation, Severity,
+    };
 
     fn found(seq: u64) -> RecordEvent {
         let observation = Observation {

@@ -30,12 +30,13 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use crate::console::AppState;
-use crate::console::api::event_broadcast;
-use crate::console::api::event_broadcast::SseChunk;
-use crate::console::http::problem::Problem;
-use crate::record::store::{Position, StoreError};
-use crate::record::{Record, RecordEvent};
+use watchtower_record::store::{Position, StoreError};
+use watchtower_record::{Record, RecordEvent};
+
+use crate::AppState;
+use crate::api::event_broadcast;
+use crate::api::event_broadcast::SseChunk;
+use crate::http::problem::Problem;
 
 /// Pieces of text a client may be behind; then its own task waits for it.
 const QUEUED: usize = 16;

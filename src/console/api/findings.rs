@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use watchtower_domain::finding::{Finding, Severity};
+use watchtower_record::store::{FindingQuery, Hit, TextQuery};
+
 use super::stills::StillShown;
-use crate::console::AppState;
-use crate::console::http::list::{List, bad_request, page_size};
-use crate::console::http::problem::{Failed, Problem};
-use crate::domain::finding::{Finding, Severity};
-use crate::record::store::{FindingQuery, Hit, TextQuery};
+use crate::AppState;
+use crate::http::list::{List, bad_request, page_size};
+use crate::http::problem::{Failed, Problem};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use watchtower_domain::cost::Spend;
+use watchtower_domain::transcript::Cost;
+use watchtower_record::store::{Done, MomentPlace, MomentQuery};
+
 use super::stills::StillShown;
-use crate::console::AppState;
-use crate::console::http::list::{List, bad_request, page_size};
-use crate::console::http::problem::{Failed, Problem};
-use crate::domain::cost::Spend;
-use crate::domain::transcript::Cost;
-use crate::record::store::{Done, MomentPlace, MomentQuery};
+use crate::AppState;
+use crate::http::list::{List, bad_request, page_size};
+use crate::http::problem::{Failed, Problem};
 
 /// In seconds: what one still may stand for.
 const STRETCH: RangeInclusive<u32> = 1..=86_400;

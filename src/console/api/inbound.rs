@@ -22,13 +22,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use watchtower_base::secret::Secret;
+use watchtower_base::sync::Locked as _;
+use watchtower_base::webhook_signature::verify;
+use watchtower_domain::incident::Change;
+
 use super::incidents::{StatusBody, verdict};
-use crate::base::secret::Secret;
-use crate::base::sync::Locked as _;
-use crate::base::webhook_signature::verify;
-use crate::console::AppState;
-use crate::console::http::problem::{Failed, NotDone, Problem};
-use crate::domain::incident::Change;
+use crate::AppState;
+use crate::http::problem::{Failed, NotDone, Problem};
 
 const LARGEST_BODY: usize = 16 << 10;
 /// Seconds a clock may differ and a message be under way.

@@ -14,19 +14,20 @@ use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::stills::{ProofStill, StillShown};
-use crate::console::AppState;
-use crate::console::http::body::{JsonBody, is_blank};
-use crate::console::http::conditional::IfMatch;
-use crate::console::http::list::{List, bad_request, page_size};
-use crate::console::http::problem::{Failed, NotDone, Problem};
-use crate::domain::finding::{Category, Finding, Severity};
-use crate::domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
-use crate::domain::transcript::{Cost, Transcript};
-use crate::record::store::{
+use watchtower_domain::finding::{Category, Finding, Severity};
+use watchtower_domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
+use watchtower_domain::transcript::{Cost, Transcript};
+use watchtower_record::store::{
     Annotation, FindingQuery, IncidentCursor, IncidentDetail, IncidentQuery, Moment, Sort,
     StatusChange, WriteRefusal,
 };
+
+use super::stills::{ProofStill, StillShown};
+use crate::AppState;
+use crate::http::body::{JsonBody, is_blank};
+use crate::http::conditional::IfMatch;
+use crate::http::list::{List, bad_request, page_size};
+use crate::http::problem::{Failed, NotDone, Problem};
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
 const FINDINGS: usize = 50;
@@ -202,7 +203,7 @@ struct ProofShown {
     confidence: f32,
     quote: String,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
-    #[schema(schema_with = crate::domain::finding::box_or_null, required = false)]
+    #[schema(schema_with = watchtower_domain::finding::box_or_null, required = false)]
     r#box: Option<[u16; 4]>,
     /// True if it was found on the screen; null where unchecked.
     grounded: Option<bool>,

@@ -11,14 +11,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::analysts::budget::Standing;
-use crate::base::stream_name::StreamName;
-use crate::console::AppState;
-use crate::console::http::list::List;
-use crate::console::http::problem::Problem;
-use crate::domain::agent_status::AgentStatus;
-use crate::media::hub::StreamInfo;
-use crate::screen::redact::RedactedFrame;
+use watchtower_analysts::budget::Standing;
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::agent_status::AgentStatus;
+use watchtower_media::hub::StreamInfo;
+use watchtower_screen::redact::RedactedFrame;
+
+use crate::AppState;
+use crate::http::list::List;
+use crate::http::problem::Problem;
 
 /// A stream at a glance.
 #[derive(Debug, Serialize, ToSchema)]

@@ -10,13 +10,14 @@ use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::console::AppState;
-use crate::console::http::body::JsonBody;
-use crate::console::http::problem::{Failed, NotDone, Problem};
-use crate::domain::agent_name::is_agent_name;
-use crate::domain::agent_status::NotAdmitted;
-use crate::domain::finding::{Finding, WATCHTOWER, is_technique, printable};
-use crate::screen::redact::mask_secrets;
+use watchtower_domain::agent_name::is_agent_name;
+use watchtower_domain::agent_status::NotAdmitted;
+use watchtower_domain::finding::{Finding, WATCHTOWER, is_technique, printable};
+use watchtower_screen::redact::mask_secrets;
+
+use crate::AppState;
+use crate::http::body::JsonBody;
+use crate::http::problem::{Failed, NotDone, Problem};
 
 // In characters.
 const TITLE: usize = 500;

@@ -7,10 +7,11 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::console::AppState;
-use crate::console::http::problem::{Failed, Problem};
-use crate::media::hub::RejectedPublisher;
-use crate::record::store::{Disk, Readers};
+use watchtower_media::hub::RejectedPublisher;
+use watchtower_record::store::{Disk, Readers};
+
+use crate::AppState;
+use crate::http::problem::{Failed, Problem};
 
 /// Where publishers get in.
 #[derive(Debug, Clone)]

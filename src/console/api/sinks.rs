@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::console::AppState;
-use crate::console::http::list::{List, page_size};
-use crate::console::http::problem::{Failed, Problem};
-use crate::domain::sink_status::Delivery;
-use crate::record::store::{Buried, Readers};
+use watchtower_domain::sink_status::Delivery;
+use watchtower_record::store::{Buried, Readers};
+
+use crate::AppState;
+use crate::http::list::{List, page_size};
+use crate::http::problem::{Failed, Problem};
 
 /// Delivery status of a sink.
 #[derive(Debug, Serialize, ToSchema)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::record::store::{KeptStill, Moment};
+use watchtower_record::store::{KeptStill, Moment};
 
 /// A still of a screen, secrets painted over.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]

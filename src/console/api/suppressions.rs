@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::console::AppState;
-use crate::console::api::incidents::person;
-use crate::console::http::list::{List, bad_request};
-use crate::console::http::problem::{Failed, Problem};
-use crate::domain::incident::{Note, Suppression};
-use crate::record::store::{Annotation, Readers, SuppressionRemoval};
+use watchtower_domain::incident::{Note, Suppression};
+use watchtower_record::store::{Annotation, Readers, SuppressionRemoval};
+
+use crate::AppState;
+use crate::api::incidents::person;
+use crate::http::list::{List, bad_request};
+use crate::http::problem::{Failed, Problem};
 
 /// Suppressions that false positives left behind, the newest first
 #[utoipa::path(get, path = "/api/suppressions", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]

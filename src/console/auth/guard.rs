@@ -20,13 +20,14 @@ use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use watchtower_base::failure_limit::{Attempt, FailureLimit};
+use watchtower_base::log_limit::LogLimit;
+use watchtower_base::secret::Secret;
+
 use super::login::{ConsoleSessions, SessionCheck};
-use crate::base::failure_limit::{Attempt, FailureLimit};
-use crate::base::log_limit::LogLimit;
-use crate::base::secret::Secret;
-use crate::console::auth::rate_limit::TokenGuesses;
-use crate::console::http::problem::Problem;
-use crate::console::page;
+use crate::auth::rate_limit::TokenGuesses;
+use crate::http::problem::Problem;
+use crate::page;
 
 /// Which sites' pages may show an answer as an image or run it as a script.
 const SHOWN_BY: header::HeaderName =

@@ -29,11 +29,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::failure_limit::Attempt;
-use crate::base::secret::Secret;
-use crate::base::sync::Locked as _;
-use crate::console::auth::guard::{ConsoleAuth, TOO_MANY, same};
-use crate::console::page;
+use watchtower_base::failure_limit::Attempt;
+use watchtower_base::secret::Secret;
+use watchtower_base::sync::Locked as _;
+
+use crate::auth::guard::{ConsoleAuth, TOO_MANY, same};
+use crate::page;
 
 const COOKIE: &str = "watchtower";
 const HOLDS: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -10,8 +10,8 @@
 
 use std::time::Instant;
 
-use crate::base::failure_limit::FailureRecord;
-use crate::base::token_bucket::TokenBucket;
+use watchtower_base::failure_limit::FailureRecord;
+use watchtower_base::token_bucket::TokenBucket;
 
 /// This many at once, then one a second.
 const AT_ONCE: f64 = 10.0;
@@ -56,7 +56,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::base::failure_limit::{Attempt, FailureLimit};
+    use watchtower_base::failure_limit::{Attempt, FailureLimit};
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 

@@ -4,8 +4,9 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use watchtower_record::store::Page;
+
 use super::problem::Problem;
-use crate::record::store::Page;
 
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1000;

@@ -9,9 +9,10 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi as _, ToSchema as _};
 
+use watchtower_domain::finding::Category;
+
 use super::problem::Problem;
-use crate::console::AppState;
-use crate::domain::finding::Category;
+use crate::AppState;
 
 /// Outside the guard, with answers of their own.
 const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::record::store::{StoreError, WriteRefusal};
+use watchtower_record::store::{StoreError, WriteRefusal};
 
 const KIND: &str = "application/problem+json";
 

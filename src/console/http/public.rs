@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
-use crate::console::LARGEST_BODY;
-use crate::console::auth::guard::as_it_is;
+use crate::LARGEST_BODY;
+use crate::auth::guard::as_it_is;
 
 /// From the header to the end of the body: a deadline for each piece of it
 /// would let one byte every few seconds hold a connection for hours.

@@ -21,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tower_http::add_extension::AddExtension;
 use tracing::{debug, warn};
 
-use crate::base::accept::accept_until;
-use crate::base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot};
-use crate::base::log_limit::LogLimit;
-use crate::base::tls::{Acceptor, HandshakeError};
-use crate::console::http::tls;
-use crate::console::http::write_deadline::WriteDeadline;
+use watchtower_base::accept::accept_until;
+use watchtower_base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot};
+use watchtower_base::log_limit::LogLimit;
+use watchtower_base::tls::{Acceptor, HandshakeError};
+
+use crate::http::tls;
+use crate::http::write_deadline::WriteDeadline;
 
 /// Limits on connections held open by unauthenticated clients.
 #[derive(Debug, Clone, Copy)]

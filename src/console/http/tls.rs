@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::base::tls::{Acceptor, HandshakeError, TlsConnection};
+use watchtower_base::tls::{Acceptor, HandshakeError, TlsConnection};
 
 /// From the accepted socket to the end of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);

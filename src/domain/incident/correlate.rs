@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use super::activity;
 use super::entity::{Entity, EntityKind};
 use super::role::Roles;
-use crate::domain::finding::Category;
-use crate::domain::incident::fingerprint::Fingerprint;
+use crate::finding::Category;
+use crate::incident::fingerprint::Fingerprint;
 
 /// Share of a finding's lines that an incident must know.
 const ENOUGH_LINES: f32 = 0.5;

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use watchtower_base::stream_name::StreamName;
+
 use super::activity;
 use super::entity::{self, Entity, EntityKind};
 use super::quote::{Quote, fold};
 use super::role::{Roles, roles};
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Category, Finding, stream_name};
+use crate::finding::{Category, Finding, stream_name};
 
 /// Bounds of what an incident remembers. One that has seen more is told by
 /// what it saw first.

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::suppression::KnownSuppression;
 use super::{BestEvidence, ChangeReason, Decision, Incident, Similarity, Status};
-use crate::domain::finding::{Finding, Severity};
-use crate::domain::incident::fingerprint::Fingerprint;
+use crate::finding::{Finding, Severity};
+use crate::incident::fingerprint::Fingerprint;
 
 /// New lines of evidence that one incident may speak up for; then they add
 /// quietly, or a changing dashboard would never be still.

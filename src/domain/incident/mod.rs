@@ -24,10 +24,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Category, Evidence, Finding, Severity, stream_name};
+use watchtower_base::stream_name::StreamName;
 
-pub use crate::domain::incident::fingerprint::Fingerprint;
+use crate::finding::{Category, Evidence, Finding, Severity, stream_name};
+
+pub use crate::incident::fingerprint::Fingerprint;
 pub use correlate::Similarity;
 pub use entity::{Entity, EntityKind};
 pub use join::{FindingEffect, IncidentSearch, JoinRules, TrackedIncident};

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::finding::{Evidence, ModelRef, Severity};
-use crate::domain::transcript::Transcript;
+use crate::finding::{Evidence, ModelRef, Severity};
+use crate::transcript::Transcript;
 
 /// Position an analyst takes on another's finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::activity;
 use super::entity::{Entity, EntityKind};
-use crate::domain::finding::{Finding, Severity};
-use crate::domain::incident::fingerprint::Fingerprint;
+use crate::finding::{Finding, Severity};
+use crate::incident::fingerprint::Fingerprint;
 
 /// Suppression as findings are compared with it.
 #[derive(Debug, Clone, PartialEq)]

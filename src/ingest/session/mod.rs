@@ -23,7 +23,7 @@ use self::writer::{ReplyWriter, status};
 use super::aggregate::Aggregate;
 use super::amf::{self, AmfError, Value};
 use super::chunk::{ChunkError, ChunkLimits, ChunkReader, Message};
-use crate::ingest::session::handshake::Greeting;
+use crate::session::handshake::Greeting;
 
 /// Memory limits for a peer that has not shown a key: a `connect` takes less
 /// than 2 KiB. With 1,024 connections and buffers that grow by doubling that is

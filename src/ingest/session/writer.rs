@@ -5,8 +5,8 @@ use rml_rtmp::messages::{MessagePayload, RtmpMessage};
 use rml_rtmp::time::RtmpTimestamp;
 
 use super::{SessionError, kind};
-use crate::ingest::amf;
-use crate::ingest::amf::Value;
+use crate::amf;
+use crate::amf::Value;
 
 /// Every reply fits into one chunk.
 const CHUNK_SIZE: u32 = 4096;

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
-use crate::media::codec::bits::Bits;
-use crate::media::codec::config_record::BadConfig;
-use crate::media::{Playback, VideoCodec, VideoConfig, is_size};
+use crate::codec::bits::Bits;
+use crate::codec::config_record::BadConfig;
+use crate::{Playback, VideoCodec, VideoConfig, is_size};
 
 /// Marker bit and version 1.
 const HEAD: u8 = 0x81;
@@ -116,7 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::codec::config_record::tests::hex;
+    use crate::codec::config_record::tests::hex;
 
     /// Written by libaom: 320x240, Main profile.
     const RECORD: &str = "81000c000a0b000000043cffbcdaf90040";

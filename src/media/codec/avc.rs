@@ -4,14 +4,14 @@
 use bytes::Bytes;
 
 use super::nal::Role;
-use crate::media::codec::config_record::BadConfig;
-use crate::media::codec::h264;
-use crate::media::codec::h264::{NAL_PPS, NAL_SPS, Sps, parse_sps};
-use crate::media::codec::parameter_sets::Sets;
-use crate::media::{VideoCodec, VideoConfig};
+use crate::codec::config_record::BadConfig;
+use crate::codec::h264;
+use crate::codec::h264::{NAL_PPS, NAL_SPS, Sps, parse_sps};
+use crate::codec::parameter_sets::Sets;
+use crate::{VideoCodec, VideoConfig};
 
 /// The record by itself.
-pub(crate) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
+pub fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     Sets::read(VideoCodec::H264, record)?.config(None)
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn role(nal: &[u8]) -> Role {
 }
 
 /// The id of the PPS that a slice refers to.
-pub(crate) fn pps_of(nal: &[u8]) -> Option<u32> {
+pub fn pps_of(nal: &[u8]) -> Option<u32> {
     match nal.first()? & 0x1f {
         1 | 2 | 5 => h264::slice_head(nal).map(|head| head.pps),
         _ => None,
@@ -121,8 +121,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::codec::config_record::tests::hex;
-    use crate::media::codec::h264::nal_units;
+    use crate::codec::config_record::tests::hex;
+    use crate::codec::h264::nal_units;
 
     /// Written by x264: 1920x1080, High, cropped from 1088 lines.
     const HIGH_1080: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{av1, avc, hevc};
-use crate::media::{VideoCodec, VideoConfig};
+use crate::{VideoCodec, VideoConfig};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
@@ -15,7 +15,7 @@ pub enum BadConfig {
     Sps(&'static str),
 }
 
-pub(crate) fn parse_config(codec: VideoCodec, record: &Bytes) -> Result<VideoConfig, BadConfig> {
+pub fn parse_config(codec: VideoCodec, record: &Bytes) -> Result<VideoConfig, BadConfig> {
     match codec {
         VideoCodec::H264 => avc::parse_config(record),
         VideoCodec::Hevc => hevc::parse_config(record),
@@ -28,9 +28,6 @@ pub(crate) mod tests {
     use bytes::Bytes;
 
     pub(crate) fn hex(text: &str) -> Bytes {
-        text.as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
+        hex::decode(text).unwrap().into()
     }
 }

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use crate::media::codec::bits::{Bits, unescape};
-use crate::media::{Playback, is_size};
+use crate::codec::bits::{Bits, unescape};
+use crate::{Playback, is_size};
 
 /// The type of a NAL unit (table 7-1), under [`TYPE`].
 pub const NAL_IDR: u8 = 5;

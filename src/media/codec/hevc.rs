@@ -5,10 +5,10 @@
 use bytes::{BufMut as _, Bytes};
 
 use super::nal::Role;
-use crate::media::codec::bits::{Bits, unescape};
-use crate::media::codec::config_record::BadConfig;
-use crate::media::codec::parameter_sets::Sets;
-use crate::media::{Playback, VideoCodec, VideoConfig, is_size};
+use crate::codec::bits::{Bits, unescape};
+use crate::codec::config_record::BadConfig;
+use crate::codec::parameter_sets::Sets;
+use crate::{Playback, VideoCodec, VideoConfig, is_size};
 
 /// Table 7-1.
 const NAL_VPS: u8 = 32;
@@ -114,7 +114,7 @@ fn pps_ids(nal: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// True if a NAL unit is of an IRAP picture, at which decoding can start.
-pub(crate) fn is_irap(nal: &[u8]) -> bool {
+pub fn is_irap(nal: &[u8]) -> bool {
     nal.first()
         .is_some_and(|byte| IRAP.contains(&(byte >> 1 & 0x3f)))
 }
@@ -130,7 +130,7 @@ pub(crate) fn role(nal: &[u8]) -> Role {
 }
 
 /// The id of the PPS that a slice segment refers to (section 7.3.6.1).
-pub(crate) fn pps_of(nal: &[u8]) -> Option<u32> {
+pub fn pps_of(nal: &[u8]) -> Option<u32> {
     let kind = nal.first()? >> 1 & 0x3f;
     if kind > 31 {
         return None;
@@ -210,7 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::codec::config_record::tests::hex;
+    use crate::codec::config_record::tests::hex;
 
     /// Written by x265: 1920x1080, Main, cropped from 1088 lines.
     const MAIN_1080: &str =

@@ -4,12 +4,12 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::{avc, hevc};
-use crate::media::VideoCodec;
-use crate::media::codec::h264::{annex_b, is_annex_b, nal_units};
+use crate::VideoCodec;
+use crate::codec::h264::{annex_b, is_annex_b, nal_units};
 
 /// Where a NAL unit stands in its access unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// In front of the first slice: after a slice it begins a new picture.
     Leads,
     /// The first slice of a picture.
@@ -29,7 +29,7 @@ impl Role {
     }
 
     /// Role of several NAL units together; `None` if there are none.
-    pub(crate) fn of_all(codec: VideoCodec, data: &[u8], length_size: u8) -> Option<Self> {
+    pub fn of_all(codec: VideoCodec, data: &[u8], length_size: u8) -> Option<Self> {
         let mut sum = None;
         for nal in nal_units(data, length_size).flatten() {
             if nal.is_empty() {
@@ -51,7 +51,7 @@ impl Role {
 
 /// Framing of a publisher's NAL units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NalFraming {
+pub enum NalFraming {
     /// Behind lengths of so many bytes.
     Lengths(u8),
     StartCodes,
@@ -60,7 +60,7 @@ pub(crate) enum NalFraming {
 impl NalFraming {
     /// Read off a tag. A configuration record is believed, unless there are
     /// start codes where the lengths it speaks of make no sense.
-    pub(crate) fn of(data: &[u8], told: Option<u8>) -> Option<Self> {
+    pub fn of(data: &[u8], told: Option<u8>) -> Option<Self> {
         let sizes = told.map_or(&[4, 2, 1][..], |_| &[]);
         let fits = |size: &u8| is_whole(data, *size);
         if let Some(size) = told.filter(fits) {
@@ -90,7 +90,7 @@ fn is_whole(data: &[u8], size: u8) -> bool {
 }
 
 /// NAL units behind start codes, put behind lengths of four bytes.
-pub(crate) fn from_start_codes(data: &[u8]) -> Bytes {
+pub fn from_start_codes(data: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(data.len() + 16);
     for nal in annex_b(data).filter(|nal| !nal.is_empty()) {
         // A message is far shorter than 4 GiB.
@@ -101,7 +101,7 @@ pub(crate) fn from_start_codes(data: &[u8]) -> Bytes {
 }
 
 /// NAL units behind lengths, put behind such of four bytes.
-pub(crate) fn from_lengths(data: &[u8], size: u8) -> Bytes {
+pub fn from_lengths(data: &[u8], size: u8) -> Bytes {
     let mut framed = BytesMut::with_capacity(2 * data.len());
     for nal in nal_units(data, size).flatten() {
         framed.put_u32(nal.len() as u32);

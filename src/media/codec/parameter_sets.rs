@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{avc, hevc};
-use crate::media::codec::config_record::BadConfig;
-use crate::media::{VideoCodec, VideoConfig};
+use crate::codec::config_record::BadConfig;
+use crate::{VideoCodec, VideoConfig};
 
 /// Far more than the longest that makes sense: they are held for as long as the
 /// publisher stays.
@@ -17,7 +17,7 @@ const MOST: usize = 320;
 
 /// All sets that a picture may refer to, by kind and id.
 #[derive(Debug)]
-pub(crate) struct Sets {
+pub struct Sets {
     codec: VideoCodec,
     sets: BTreeMap<(u8, u32), Bytes>,
     /// The record as it came, while it says what is true.
@@ -26,7 +26,7 @@ pub(crate) struct Sets {
 }
 
 impl Sets {
-    pub(crate) fn new(codec: VideoCodec) -> Self {
+    pub fn new(codec: VideoCodec) -> Self {
         Self {
             codec,
             sets: BTreeMap::new(),
@@ -36,7 +36,7 @@ impl Sets {
     }
 
     /// Those of a record, which may hold none.
-    pub(crate) fn read(codec: VideoCodec, record: &Bytes) -> Result<Self, BadConfig> {
+    pub fn read(codec: VideoCodec, record: &Bytes) -> Result<Self, BadConfig> {
         let (nal_length_size, nals) = match codec {
             VideoCodec::Hevc => hevc::read_record(record)?,
             _ => avc::read_record(record)?,
@@ -50,19 +50,19 @@ impl Sets {
         Ok(sets)
     }
 
-    pub(crate) fn codec(&self) -> VideoCodec {
+    pub fn codec(&self) -> VideoCodec {
         self.codec
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.sets.is_empty()
     }
 
-    pub(crate) fn nal_length_size(&self) -> u8 {
+    pub fn nal_length_size(&self) -> u8 {
         self.nal_length_size
     }
 
-    pub(crate) fn set_nal_length_size(&mut self, size: u8) {
+    pub fn set_nal_length_size(&mut self, size: u8) {
         if std::mem::replace(&mut self.nal_length_size, size) != size {
             self.record = None;
         }
@@ -70,7 +70,7 @@ impl Sets {
 
     /// Takes a NAL unit in, if it is a parameter set; it replaces the one of its
     /// id.
-    pub(crate) fn learn(&mut self, nal: &[u8]) {
+    pub fn learn(&mut self, nal: &[u8]) {
         let key = match self.codec {
             VideoCodec::Hevc => hevc::set_key(nal),
             _ => avc::set_key(nal),
@@ -88,7 +88,7 @@ impl Sets {
     }
 
     /// Decoder configuration of a picture whose slices refer to this PPS.
-    pub(crate) fn config(&self, pps: Option<u32>) -> Result<VideoConfig, BadConfig> {
+    pub fn config(&self, pps: Option<u32>) -> Result<VideoConfig, BadConfig> {
         match self.codec {
             VideoCodec::Hevc => hevc::config(self, pps),
             _ => avc::config(self, pps),

@@ -32,9 +32,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::stream_name::StreamName;
-use crate::base::sync::Locked as _;
-use crate::media::{MediaUnit, VideoConfig};
+use watchtower_base::stream_name::StreamName;
+use watchtower_base::sync::Locked as _;
+
+use crate::{MediaUnit, VideoConfig};
 pub use refusals::RejectedPublisher;
 use subscriber::Cursor;
 pub use subscriber::{Received, Subscriber};

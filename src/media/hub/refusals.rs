@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::base::sync::Locked as _;
+use watchtower_base::sync::Locked as _;
 
 /// More than a person looks through; who floods us can't push more out.
 const MOST: usize = 32;

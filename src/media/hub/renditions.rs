@@ -31,10 +31,11 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_base::sync::Locked as _;
+
 use super::StreamHub;
-use crate::base::stream_name::StreamName;
-use crate::base::sync::Locked as _;
-use crate::media::MediaTime;
+use crate::MediaTime;
 
 /// At 20 ms a packet 64 are 1.3 s: a consumer further behind has stalled, and
 /// sound that late is of no use to it.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_base::sync::Locked as _;
+
 use super::{HubStream, Signal, Tail, UnitWindow};
-use crate::base::stream_name::StreamName;
-use crate::base::sync::Locked as _;
-use crate::media::MediaUnit;
+use crate::MediaUnit;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cursor {

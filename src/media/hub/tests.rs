@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::media::{AccessUnit, MediaTime, VideoConfig};
+use crate::{AccessUnit, MediaTime, VideoConfig};
 
 fn name() -> StreamName {
     StreamName::new("team").expect("valid")
@@ -154,7 +154,7 @@ async fn a_stream_nobody_returns_to_ends() {
 }
 
 fn sound(ms: i64) -> MediaUnit {
-    MediaUnit::Audio(crate::media::AudioUnit {
+    MediaUnit::Audio(crate::AudioUnit {
         pts: MediaTime::from_ms(ms),
         config: Bytes::new(),
         aac: Bytes::from_static(b"aac"),

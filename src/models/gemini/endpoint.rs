@@ -2,9 +2,10 @@
 
 use reqwest::Url;
 
-use crate::base::url;
-use crate::base::url::{AddressError, base_url_of};
-use crate::models::http::ModelHttpError;
+use watchtower_base::url;
+use watchtower_base::url::{AddressError, base_url_of};
+
+use crate::http::ModelHttpError;
 
 const GOOGLE: &str = "https://generativelanguage.googleapis.com";
 

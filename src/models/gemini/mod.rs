@@ -26,18 +26,19 @@ use futures_util::future::BoxFuture;
 use reqwest::header::HeaderName;
 use tokio::time::Instant;
 
-use crate::base::secret::Secret;
-use crate::base::sync::Locked as _;
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::ModelRef;
-use crate::models::http::{self, ModelHttpClient};
-use crate::models::images::blocking;
-use crate::models::model::{
+use watchtower_base::secret::Secret;
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::ModelRef;
+
+use crate::http::{self, ModelHttpClient};
+use crate::images::blocking;
+use crate::model::{
     CostBound, Failure, Fatal, FramePolicy, Meter, Model, Prepared, Question, Reply,
 };
-use crate::models::request::{ModelRequest, ModelResponse};
-use crate::models::settings::Thinking;
-use crate::models::{answer, prompt};
+use crate::request::{ModelRequest, ModelResponse};
+use crate::settings::Thinking;
+use crate::{answer, prompt};
 pub use endpoint::GeminiSettingsError;
 use reply::{GeminiOutcome, GeminiReply};
 use request::GeminiRequest;

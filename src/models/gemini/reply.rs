@@ -1,9 +1,10 @@
 //! Meaning of a response with status 200. No I/O.
 
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::printable;
+
 use super::answer::shortened;
 use super::wire::{Candidate, GenerateContentResponse};
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::printable;
 
 /// The meaning of one response.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::wire::{
     self, Content, ContentPart, GenerateContentRequest, GenerationConfig, ThinkingConfig,
 };
-use crate::models::images::{Closeup, ImageSet};
-use crate::models::model::{Failure, Fatal};
-use crate::models::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
-use crate::models::request::ModelRequest;
-use crate::models::settings::Thinking;
+use crate::images::{Closeup, ImageSet};
+use crate::model::{Failure, Fatal};
+use crate::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
+use crate::request::ModelRequest;
+use crate::settings::Thinking;
 
 /// Largest output of current models, in tokens; more is refused.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;

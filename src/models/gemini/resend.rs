@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::reply::GeminiOutcome;
-use crate::models::model::Meter;
+use crate::model::Meter;
 
 /// Parts an answer may come in.
 const MAX_CONTINUATIONS: u8 = 3;

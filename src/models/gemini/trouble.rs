@@ -9,12 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use watchtower_base::retry_after;
+use watchtower_domain::finding::printable;
+
 use super::wire::RpcStatus;
-use crate::base::retry_after;
-use crate::domain::finding::printable;
-use crate::models::answer::shortened;
-use crate::models::http::LONGEST_ADVICE;
-use crate::models::model::{Failure, Fatal};
+use crate::answer::shortened;
+use crate::http::LONGEST_ADVICE;
+use crate::model::{Failure, Fatal};
 
 /// Characters of the server's own words that are repeated.
 const MAX_SERVER_TEXT: usize = 200;

@@ -190,7 +190,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::models::answer::schema;
+    use crate::answer::schema;
 
     /// The contract's schema, field for field; only the categories grew, and
     /// what an analyst says of its earlier findings came beside them.

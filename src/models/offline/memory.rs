@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
+use watchtower_domain::finding::Severity;
+
 use super::window::Windows;
-use crate::domain::finding::Severity;
 
 /// Looks something has to be gone for before it is news again, as long as the
 /// rest of the screen is the same: OCR misses a line now and then.

@@ -24,15 +24,16 @@ use jiff::Timestamp;
 use memory::{OfflineMemory, folded};
 use rule::{Match, Rule, Subject};
 
-use crate::base::stream_name::StreamName;
-use crate::base::sync::Locked as _;
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
-use crate::models::model::{
+use watchtower_base::stream_name::StreamName;
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
+use watchtower_screen::redact::{RedactedFrame, mask_secrets};
+
+use crate::model::{
     Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveQuestion, ObserveReply,
     Persona, Prepared, Question, Reply, ReviewQuestion, ReviewReply,
 };
-use crate::screen::redact::{RedactedFrame, mask_secrets};
 pub use rules::{Rules, RulesError};
 use screen::FrameText;
 use window::Windows;

@@ -2,10 +2,11 @@
 //! themselves in the same place, and have no opinion on all else. They never
 //! dispute: that a rule is silent proves nothing.
 
+use watchtower_domain::finding::{Evidence, Observation, Severity};
+use watchtower_domain::incident::Stance;
+
 use super::{FrameText, Offline, RuleFinding, Windows};
-use crate::domain::finding::{Evidence, Observation, Severity};
-use crate::domain::incident::Stance;
-use crate::models::model::{Review, ReviewKind, ReviewQuestion};
+use crate::model::{Review, ReviewKind, ReviewQuestion};
 
 impl Offline {
     pub(super) fn review(&self, asked: &ReviewQuestion) -> Review {

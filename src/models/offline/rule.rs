@@ -3,11 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use regex::{Captures, Regex};
 
+use watchtower_domain::finding::{Category, Severity};
+
 use super::memory::folded;
 use super::pattern::number;
 use super::screen::{ByteSpan, FrameText};
 use super::window::Windows;
-use crate::domain::finding::{Category, Severity};
 
 /// Distance a value may stand below its label, in heights of the label.
 const REACH: u32 = 12;

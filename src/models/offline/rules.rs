@@ -10,12 +10,13 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use watchtower_base::config::fault::Faults;
+use watchtower_domain::finding::{Category, Severity, is_technique};
+
 use super::examples::speaks;
 use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
-use crate::base::config::fault::Faults;
-use crate::domain::finding::{Category, Severity, is_technique};
 
 /// The built-in files, by persona.
 const BUILT_IN: [(&str, &str); 7] = [

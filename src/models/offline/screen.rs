@@ -6,8 +6,8 @@
 
 use regex::Regex;
 
-use crate::domain::finding::Evidence;
-use crate::screen::picture::{Rect, TextLine};
+use watchtower_domain::finding::Evidence;
+use watchtower_screen::picture::{Rect, TextLine};
 
 /// Readings less sure than this are icons and specks more often than words.
 const SURE: f32 = 0.5;

@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
+use watchtower_media::MediaTime;
+use watchtower_screen::frame::Frame;
+use watchtower_screen::picture::{Picture, Rect, TextLine};
+use watchtower_screen::redact::Redact;
+
 use super::screen::drawn;
 use super::*;
-use crate::media::MediaTime;
-use crate::screen::frame::Frame;
-use crate::screen::picture::{Picture, Rect, TextLine};
-use crate::screen::redact::Redact;
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     let rules = Rules::load(&[]);
@@ -147,7 +148,7 @@ fn said(screen: &str) -> BTreeMap<String, Vec<String>> {
 /// The files of a folder of fixtures, with their names.
 fn fixtures(folder: &str) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
+        .join("../../tests/fixtures")
         .join(folder);
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let mut files: Vec<_> = entries

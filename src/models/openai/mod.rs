@@ -22,20 +22,21 @@ use serde_json::Value;
 use tokio::time::Instant;
 use wire::{ChatRequest, StructuredOutput};
 
-use crate::base::secret::Secret;
-use crate::base::sync::Locked as _;
-use crate::base::url;
-use crate::base::url::AddressError;
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::ModelRef;
-use crate::models::http::{self, ModelHttpClient, ModelHttpError};
-use crate::models::images::{ImageSet, blocking};
-use crate::models::model::{
+use watchtower_base::secret::Secret;
+use watchtower_base::sync::Locked as _;
+use watchtower_base::url;
+use watchtower_base::url::AddressError;
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::ModelRef;
+
+use crate::http::{self, ModelHttpClient, ModelHttpError};
+use crate::images::{ImageSet, blocking};
+use crate::model::{
     CostBound, Failure, Fatal, FramePolicy, Meter, Model, Prepared, Question, Reply,
 };
-use crate::models::prompt;
-use crate::models::request::{ModelRequest, ModelResponse};
-use crate::models::settings::Thinking;
+use crate::prompt;
+use crate::request::{ModelRequest, ModelResponse};
+use crate::settings::Thinking;
 
 const PROVIDER: &str = "openai";
 /// Largest output of models, in tokens.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::domain::cost::TokenUsage;
-use crate::domain::finding::printable;
-use crate::models::answer::shortened;
-use crate::models::http::HttpResponse;
-use crate::models::model::{Failure, Fatal};
-use crate::models::written::object_in;
+use watchtower_domain::cost::TokenUsage;
+use watchtower_domain::finding::printable;
+
+use crate::answer::shortened;
+use crate::http::HttpResponse;
+use crate::model::{Failure, Fatal};
+use crate::written::object_in;
 
 /// Characters of the server's own words that are repeated.
 const MAX_SERVER_TEXT: usize = 200;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
-use crate::models::answer;
+use crate::answer;
 
 /// As strict mode wants it: lower-case types, nothing optional and nothing
 /// else. Models write in the order of the properties, so that is kept: proof

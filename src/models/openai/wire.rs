@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::schema::JsonSchema;
-use crate::models::images::{Closeup, ImageSet};
-use crate::models::model::{Failure, Fatal};
-use crate::models::request::ModelRequest;
-use crate::models::settings::Thinking;
+use crate::images::{Closeup, ImageSet};
+use crate::model::{Failure, Fatal};
+use crate::request::ModelRequest;
+use crate::settings::Thinking;
 
 /// Ways to ask for the shape of the answer. Not every server takes all of
 /// them; the last one any takes.
@@ -164,7 +164,7 @@ fn title(number: usize, closeup: &Closeup) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{answer, ask_prompt, panel_prompt};
+    use crate::{answer, ask_prompt, panel_prompt};
 
     fn question(schema: &'static Value, format: StructuredOutput) -> ChatRequest {
         ChatRequest {

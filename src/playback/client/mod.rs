@@ -19,10 +19,10 @@ use signalling::{Signalling, SignallingError};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::base::backoff::Backoff;
-use crate::base::bearer::{Bearer, shown};
-use crate::base::stream_name::StreamName;
-use crate::media::hub::StreamHub;
+use watchtower_base::backoff::Backoff;
+use watchtower_base::bearer::{Bearer, shown};
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::hub::StreamHub;
 
 /// Between two questions whether the stream is there yet: at least this, at
 /// most twice this.

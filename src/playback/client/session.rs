@@ -20,14 +20,15 @@ use webrtc::peer_connection::{
     SettingEngineBuilder, register_default_interceptors,
 };
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_base::url::is_loopback;
+use watchtower_media::MediaUnit;
+use watchtower_media::hub::{Publisher, StreamHub};
+use watchtower_transport::depacketizer::Depacketizer;
+use watchtower_transport::reorder::{Ordered, Reorder, RtpPacket};
+
 use super::SessionFailure;
-use crate::base::stream_name::StreamName;
-use crate::base::url::is_loopback;
-use crate::media::MediaUnit;
-use crate::media::hub::{Publisher, StreamHub};
-use crate::playback::peer::h264;
-use crate::transport::depacketizer::Depacketizer;
-use crate::transport::reorder::{Ordered, Reorder, RtpPacket};
+use crate::peer::h264;
 
 /// Gathering is local: addresses of this machine only.
 const GATHERING: Duration = Duration::from_secs(3);

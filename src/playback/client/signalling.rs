@@ -6,11 +6,11 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION
 use reqwest::{Client, Method, RequestBuilder, Response};
 use url::Url;
 
-use crate::base::bearer::{Bearer, shown};
-use crate::base::http_client::{HttpClientBuilder, innermost_cause};
-use crate::base::retry_after::retry_after;
-use crate::base::url::is_loopback;
-use crate::domain::finding::printable;
+use watchtower_base::bearer::{Bearer, shown};
+use watchtower_base::http_client::{HttpClientBuilder, innermost_cause};
+use watchtower_base::retry_after::retry_after;
+use watchtower_base::url::is_loopback;
+use watchtower_domain::finding::printable;
 
 const SDP: &str = "application/sdp";
 const TIMEOUT: Duration = Duration::from_secs(15);

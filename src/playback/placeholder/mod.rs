@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::media::codec::h264::annex_b;
-use crate::transport::packetizer;
-use crate::transport::packetizer::Packet;
+use watchtower_media::codec::h264::annex_b;
+use watchtower_transport::packetizer;
+use watchtower_transport::packetizer::Packet;
 
 /// Single IDR picture, H.264 Constrained Baseline in Annex B form, drawn by
 /// `make.sh`.

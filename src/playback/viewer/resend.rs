@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use watchtower_transport::gso_batch::GsoBatch;
+
 use super::{SendRound, Shelf, Viewer};
-use crate::playback::packet_cache::PacketCache;
-use crate::transport::gso_batch::GsoBatch;
+use crate::packet_cache::PacketCache;
 
 /// A probe repeats the newest of what was sent.
 const PADDING: u64 = 64;
@@ -15,7 +16,7 @@ const ANSWERED: usize = 1024;
 impl Viewer {
     /// Sends packets again that were sent in this run: each once in a round
     /// trip, and no more than a share of what goes out. Returns how many.
-    pub(in crate::playback) fn retransmit(
+    pub(crate) fn retransmit(
         &mut self,
         missing: &[u16],
         shelf: Shelf<'_>,

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::transport::srtp::{LONGEST_HEADER, RTP_HEADER, RtpHeader};
+use watchtower_transport::srtp::{LONGEST_HEADER, RTP_HEADER, RtpHeader};
 
 /// Counters of one track as sent, for its sender reports (RFC 3550, section
 /// 6.4.1).
 #[derive(Debug, Default)]
-pub(in crate::playback) struct SenderStats {
+pub(crate) struct SenderStats {
     /// Added to the stream's time, so that it starts anywhere (RFC 3550,
     /// section 5.1).
-    pub(in crate::playback) time_offset: u32,
-    pub(in crate::playback) packets: AtomicU32,
-    pub(in crate::playback) octets: AtomicU32,
+    pub(crate) time_offset: u32,
+    pub(crate) packets: AtomicU32,
+    pub(crate) octets: AtomicU32,
     /// The link has shown its limits.
-    pub(in crate::playback) strained: AtomicBool,
+    pub(crate) strained: AtomicBool,
 }
 
 impl SenderStats {
@@ -28,10 +28,10 @@ impl SenderStats {
 
 /// RTP stream to one viewer.
 #[derive(Debug)]
-pub(in crate::playback) struct RtpStream {
+pub(crate) struct RtpStream {
     pub(super) ssrc: u32,
     payload_type: u8,
-    pub(in crate::playback) stats: Arc<SenderStats>,
+    pub(crate) stats: Arc<SenderStats>,
     /// The id of the extension that numbers packets.
     pub(super) numbered: Option<u8>,
     /// The packet index after the newest one sent.
@@ -39,12 +39,7 @@ pub(in crate::playback) struct RtpStream {
 }
 
 impl RtpStream {
-    pub(in crate::playback) fn new(
-        ssrc: u32,
-        payload_type: u8,
-        time_offset: u32,
-        first: u16,
-    ) -> Self {
+    pub(crate) fn new(ssrc: u32, payload_type: u8, time_offset: u32, first: u16) -> Self {
         Self {
             ssrc,
             payload_type,
@@ -62,7 +57,7 @@ impl RtpStream {
     /// With a transport-wide number in each packet, if there is an id for it.
     /// It is the sequence number again, so that a packet sent again looks as
     /// it did.
-    pub(in crate::playback) fn numbered(self, id: Option<u8>) -> Self {
+    pub(crate) fn numbered(self, id: Option<u8>) -> Self {
         Self {
             numbered: id,
             ..self

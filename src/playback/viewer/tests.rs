@@ -6,10 +6,11 @@ use rtc::crypto::default_provider;
 use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
+use watchtower_transport::packetizer::Packet;
+use watchtower_transport::srtp_keys::Tap;
+use watchtower_transport::udp_mux::{Route, UdpMux};
+
 use super::*;
-use crate::transport::packetizer::Packet;
-use crate::transport::srtp_keys::Tap;
-use crate::transport::udp_mux::{Route, UdpMux};
 
 const PROFILE: ProtectionProfile = ProtectionProfile::AeadAes128Gcm;
 

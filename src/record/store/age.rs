@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::record::store::sql;
+use crate::store::sql;
 
 /// The wall's clock, and one that is never set.
 pub(super) type StoreClock = Box<dyn Fn() -> (Timestamp, Duration) + Send>;

@@ -3,10 +3,11 @@
 
 use rusqlite::{Connection, params};
 
+use watchtower_domain::finding::Finding;
+
 use super::screen::{self, Hit};
 use super::{Readers, StoreError, moments};
-use crate::domain::finding::Finding;
-use crate::record::store::sql;
+use crate::store::sql;
 
 /// Most hits of each kind: the first and the newest with all words, the best
 /// and the first with any.

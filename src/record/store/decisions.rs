@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
+use watchtower_domain::incident::{Change, ChangeReason, Decision, KnownSuppression, Status};
+
 use super::{Announcement, StatusChange, StoreWriter, Write, WriteError, WriteRefusal};
-use crate::domain::incident::{Change, ChangeReason, Decision, KnownSuppression, Status};
-use crate::record::store::incident_cache::CachedIncident;
-use crate::record::store::sql;
+use crate::store::incident_cache::CachedIncident;
+use crate::store::sql;
 
 /// Every finding that opens an incident is compared with each of them.
 const MOST_LESSONS: usize = 1000;

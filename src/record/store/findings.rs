@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params_from_iter};
 
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::finding::{Finding, Severity};
+
 use super::open::{DATABASE, EVIDENCE};
 use super::{Disk, FindingQuery, Page, StoreError, age, evidence, retention, screen};
-use crate::base::sync::Locked as _;
-use crate::domain::finding::{Finding, Severity};
-use crate::record::store::sql;
+use crate::store::sql;
 
 /// Connections kept open for the next query.
 const IDLE: usize = 4;

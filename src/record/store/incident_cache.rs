@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use crate::domain::incident::{Fingerprint, IncidentSearch, TrackedIncident};
-use crate::record::store::sql;
-use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
+use watchtower_domain::incident::{Fingerprint, IncidentSearch, TrackedIncident};
+
+use crate::store::sql;
+use crate::store::sql::{INCIDENT, INCIDENT_COLUMNS};
 
 /// Incidents kept in memory; any other is read when it is needed.
 const CACHED: usize = 1024;

@@ -4,16 +4,17 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 
-use super::notes;
+use watchtower_domain::finding::Category;
+use watchtower_domain::incident::{Decision, Fingerprint, Incident, Suppression};
+
 use super::transcripts::{COST, cost};
 use super::{
     IncidentCursor, IncidentDetail, IncidentQuery, KeptStill, Page, Readers, Sort, StoreError,
+    notes,
 };
-use crate::domain::finding::Category;
-use crate::domain::incident::{Decision, Fingerprint, Incident, Suppression};
-use crate::record::store::findings::clamp;
-use crate::record::store::sql;
-use crate::record::store::sql::{INCIDENT, INCIDENT_COLUMNS};
+use crate::store::findings::clamp;
+use crate::store::sql;
+use crate::store::sql::{INCIDENT, INCIDENT_COLUMNS};
 
 impl Readers {
     pub fn incidents(

@@ -38,15 +38,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::finding::{Category, Finding, Severity};
-use crate::domain::incident::{
+use watchtower_domain::finding::{Category, Finding, Severity};
+use watchtower_domain::incident::{
     BestEvidence, Change, Decision, Incident, Note, Status, Suppression,
 };
-use crate::domain::transcript::{Cost, Transcript};
-use crate::screen::redact::RedactedJpeg;
+use watchtower_domain::transcript::{Cost, Transcript};
+use watchtower_screen::redact::RedactedJpeg;
 
-pub use crate::record::store::ask::Recollection;
-pub use crate::record::store::findings::Readers;
+pub use crate::store::ask::Recollection;
+pub use crate::store::findings::Readers;
 pub use age::clock_fault;
 pub use cursors::{CursorAdvance, CursorRemoval};
 pub use decisions::SuppressionRemoval;
@@ -70,7 +70,7 @@ pub struct StoreError {
 }
 
 /// A finding and the picture it was made on, as it may be kept. It is handed to
-/// [`crate::record::Record::publish`], which cuts its texts to their bounds.
+/// [`crate::Record::publish`], which cuts its texts to their bounds.
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub finding: Finding,

@@ -4,12 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::Serialize;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_screen::redact::RedactedJpeg;
+
 use super::age::RetentionCutoff;
 use super::retention::first_after;
 use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
-use crate::base::stream_name::StreamName;
-use crate::record::store::sql;
-use crate::screen::redact::RedactedJpeg;
+use crate::store::sql;
 
 /// As times are stored.
 const SECOND: i64 = 1_000_000_000;
@@ -249,7 +250,7 @@ fn moment(row: &Row<'_>) -> rusqlite::Result<Moment> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::settings::StoreSettings;
+    use crate::settings::StoreSettings;
 
     #[test]
     fn a_span_is_found_by_time() {

@@ -6,10 +6,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use watchtower_domain::finding::Severity;
+use watchtower_domain::incident::{Change, ChangeReason, Note, Status};
+
 use super::{Announcement, Readers, StoreError, StoreWriter, Write, WriteError, WriteRefusal};
-use crate::domain::finding::Severity;
-use crate::domain::incident::{Change, ChangeReason, Note, Status};
-use crate::record::store::sql;
+use crate::store::sql;
 
 /// The newest of an incident that are shown.
 const SHOWN: i64 = 200;

@@ -9,10 +9,10 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::evidence::EvidenceFolder;
 use super::writer::StoreWriter;
-use crate::record::settings::StoreSettings;
-use crate::record::store::findings::Readers;
-use crate::record::store::migrations;
-use crate::record::store::migrations::SchemaVersion;
+use crate::settings::StoreSettings;
+use crate::store::findings::Readers;
+use crate::store::migrations;
+use crate::store::migrations::SchemaVersion;
 
 pub(super) const DATABASE: &str = "watchtower.db";
 /// Folder of the stills.

@@ -11,13 +11,14 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use watchtower_domain::finding::Finding;
+use watchtower_domain::incident::{Change, ChangeReason, Decision, Incident};
+
 use super::age::RetentionCutoff;
 use super::retention::first_after;
 use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
-use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, ChangeReason, Decision, Incident};
-use crate::record::store::findings::clamp;
-use crate::record::store::sql;
+use crate::store::findings::clamp;
+use crate::store::sql;
 
 /// Dead letters kept of one sink; beyond that the oldest go.
 const MOST_DEAD: i64 = 10_000;

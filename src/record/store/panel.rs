@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
+use watchtower_domain::incident::{Change, ChangeReason, Exchange};
+
 use super::{Announcement, StoreWriter, Write, WriteError, WriteRefusal};
-use crate::domain::incident::{Change, ChangeReason, Exchange};
 
 /// Opinions and verdict of the panel, for an incident and the logs of those
 /// who gave them.

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
 
+use watchtower_domain::finding::Finding;
+use watchtower_domain::incident::{Change, Decision, FindingEffect, Fingerprint, JoinRules};
+use watchtower_screen::redact::RedactedJpeg;
+
 use super::{Announcement, Publication, Recorded, StoreWriter, Write, WriteError};
-use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Decision, FindingEffect, Fingerprint, JoinRules};
-use crate::record::store::incident_cache::CachedIncident;
-use crate::record::store::sql;
-use crate::screen::redact::RedactedJpeg;
+use crate::store::incident_cache::CachedIncident;
+use crate::store::sql;
 
 impl Write for Publication {
     type Out = Recorded;

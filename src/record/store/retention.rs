@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::age::RetentionCutoff;
 use super::{StoreError, StoreWriter, open};
-use crate::record::store::sql;
+use crate::store::sql;
 
 /// Findings removed in one go, so that nobody who publishes waits long.
 const STEP: i64 = 200;

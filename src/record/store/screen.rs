@@ -5,12 +5,13 @@ use rusqlite::{Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use watchtower_domain::screen_text::ScreenText;
+
 use super::age::RetentionCutoff;
 use super::moments::{self, Moment};
 use super::retention::first_after;
 use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
-use crate::domain::screen_text::ScreenText;
-use crate::record::store::sql;
+use crate::store::sql;
 
 /// Lines removed in one go.
 pub(super) const STEP: i64 = 2000;
@@ -27,7 +28,7 @@ pub struct Hit {
     pub pts_ms: i64,
     pub text: String,
     #[serde(rename = "box")]
-    #[schema(schema_with = crate::domain::finding::box_of_thousandths)]
+    #[schema(schema_with = watchtower_domain::finding::box_of_thousandths)]
     pub bounds: [u16; 4],
     /// The first still kept from then on, if one was soon.
     #[serde(skip)]

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
+use watchtower_domain::cost::Spend;
+
 use super::{Readers, StoreError, StoreWriter, Write, WriteError};
-use crate::domain::cost::Spend;
 
 const MINUTE: i64 = 60;
 

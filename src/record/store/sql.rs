@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Category, Severity};
-use crate::domain::incident::{Incident, Status};
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::finding::{Category, Severity};
+use watchtower_domain::incident::{Incident, Status};
 
 /// Columns that [`incident`] reads, in its order.
 pub(super) const INCIDENT: &str = "id, stream, title, category, severity, status, count, agents, \

@@ -2,16 +2,17 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use watchtower_base::stream_name::StreamName;
+use watchtower_domain::finding::{Evidence, FrameRef, ModelRef, Observation};
+use watchtower_domain::incident::ChangeReason;
+use watchtower_domain::screen_text::{ScreenLine, ScreenText};
+use watchtower_media::MediaTime;
+use watchtower_screen::frame::Frame;
+use watchtower_screen::picture::Picture;
+use watchtower_screen::redact::{Redact, RedactedFrame};
+
 use super::*;
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Evidence, FrameRef, ModelRef, Observation};
-use crate::domain::incident::ChangeReason;
-use crate::domain::screen_text::{ScreenLine, ScreenText};
-use crate::media::MediaTime;
-use crate::record::settings::StoreSettings;
-use crate::screen::frame::Frame;
-use crate::screen::picture::Picture;
-use crate::screen::redact::{Redact, RedactedFrame};
+use crate::settings::StoreSettings;
 
 /// Still of those bytes: its encoder takes the samples for the file.
 fn still_of(bytes: impl Into<Vec<u8>>) -> RedactedJpeg {

@@ -4,9 +4,10 @@
 use rusqlite::{Row, params};
 use uuid::Uuid;
 
+use watchtower_domain::transcript::{Cost, Transcript};
+
 use super::{Readers, StoreError, StoreWriter};
-use crate::domain::transcript::{Cost, Transcript};
-use crate::record::store::sql;
+use crate::store::sql;
 
 /// Kept of one incident: how it began, and the newest.
 const FIRST: i64 = 4;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use watchtower_domain::finding::Finding;
+use watchtower_domain::incident::{Change, Exchange};
+
 use super::{StoreError, StoreWriter, WriteRefusal};
-use crate::domain::finding::Finding;
-use crate::domain::incident::{Change, Exchange};
 
 /// Something to be written.
 pub trait Write: fmt::Debug + Send + 'static {

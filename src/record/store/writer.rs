@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
+use watchtower_domain::incident::KnownSuppression;
+
 use super::age::{self, StoreClock, Trust};
 use super::evidence::EvidenceFolder;
 use super::retention::IndexMerge;
 use super::{PendingWrite, Position, StoreError, decisions};
-use crate::domain::incident::KnownSuppression;
-use crate::record::settings::StoreSettings;
-use crate::record::store::incident_cache::Cache;
+use crate::settings::StoreSettings;
+use crate::store::incident_cache::Cache;
 
 /// Belongs to one thread, which is not an async worker.
 #[derive(Debug)]

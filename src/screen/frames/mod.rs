@@ -16,11 +16,12 @@ use gate::ChangeGate;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use crate::base::stream_name::StreamName;
-use crate::base::sync::Locked as _;
-use crate::media::MediaTime;
-use crate::screen::frame::Frame;
-use crate::screen::picture::{EncodeJpeg, Picture};
+use watchtower_base::stream_name::StreamName;
+use watchtower_base::sync::Locked as _;
+use watchtower_media::MediaTime;
+
+use crate::frame::Frame;
+use crate::picture::{EncodeJpeg, Picture};
 
 /// Reading takes seconds, looking every ten: three frames span a look.
 const READS_KEPT: usize = 3;

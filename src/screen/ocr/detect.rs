@@ -7,7 +7,7 @@ use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;
 
 use super::{Network, ReadError};
-use crate::screen::picture::Rect;
+use crate::picture::Rect;
 
 /// The network halves its input five times.
 const STRIDE: u32 = 32;

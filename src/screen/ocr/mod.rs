@@ -17,8 +17,8 @@ use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, Tensor};
 
 use super::page::KnownLine;
-use crate::screen::changed_regions::merged;
-use crate::screen::picture::{Picture, Rect, TextLine};
+use crate::changed_regions::merged;
+use crate::picture::{Picture, Rect, TextLine};
 
 /// Smaller pictures hold no line of text.
 const SMALLEST: u32 = 8;

@@ -14,7 +14,7 @@ use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;
 
 use super::{Network, ReadError};
-use crate::screen::picture::{Rect, TextLine};
+use crate::picture::{Rect, TextLine};
 
 /// Every line is brought to this height.
 const HEIGHT: u32 = 48;

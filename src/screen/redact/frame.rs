@@ -8,8 +8,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::Redact;
-use crate::screen::frame::{Frame, named};
-use crate::screen::picture::{EncodeError, Rect};
+use crate::frame::{Frame, named};
+use crate::picture::{EncodeError, Rect};
 
 /// A frame as it may leave: its secrets black in the picture and named by their
 /// kind in the text. Cheap to clone; read like a [`Frame`].
@@ -21,11 +21,11 @@ use crate::screen::picture::{EncodeError, Rect};
 ///
 /// use bytes::Bytes;
 /// use jiff::Timestamp;
-/// use watchtower::base::stream_name::StreamName;
-/// use watchtower::media::MediaTime;
-/// use watchtower::screen::frame::Frame;
-/// use watchtower::screen::picture::Picture;
-/// use watchtower::screen::redact::{Redact, RedactedFrame, RedactedJpeg, RedactionOff};
+/// use watchtower_base::stream_name::StreamName;
+/// use watchtower_media::MediaTime;
+/// use watchtower_screen::frame::Frame;
+/// use watchtower_screen::picture::Picture;
+/// use watchtower_screen::redact::{Redact, RedactedFrame, RedactedJpeg, RedactionOff};
 ///
 /// let picture = Picture {
 ///     width: 2,
@@ -54,8 +54,8 @@ use crate::screen::picture::{EncodeError, Rect};
 ///
 /// ```compile_fail,E0451
 /// # use std::sync::Arc;
-/// # use watchtower::screen::frame::Frame;
-/// # use watchtower::screen::redact::RedactedFrame;
+/// # use watchtower_screen::frame::Frame;
+/// # use watchtower_screen::redact::RedactedFrame;
 /// fn leak(frame: Arc<Frame>) -> RedactedFrame {
 ///     RedactedFrame { frame }
 /// }
@@ -64,8 +64,8 @@ use crate::screen::picture::{EncodeError, Rect};
 /// nor hand a raw one to whoever takes a redacted one,
 ///
 /// ```compile_fail,E0308
-/// # use watchtower::screen::frame::Frame;
-/// # use watchtower::screen::redact::RedactedFrame;
+/// # use watchtower_screen::frame::Frame;
+/// # use watchtower_screen::redact::RedactedFrame;
 /// fn leak(frame: &Frame, look: fn(&RedactedFrame)) {
 ///     look(frame);
 /// }
@@ -74,8 +74,8 @@ use crate::screen::picture::{EncodeError, Rect};
 /// nor have a still of a raw one.
 ///
 /// ```compile_fail,E0599
-/// # use watchtower::screen::frame::Frame;
-/// # use watchtower::screen::redact::RedactedJpeg;
+/// # use watchtower_screen::frame::Frame;
+/// # use watchtower_screen::redact::RedactedJpeg;
 /// fn leak(frame: &Frame) -> Option<RedactedJpeg> {
 ///     frame.still().ok()
 /// }
@@ -197,7 +197,7 @@ impl Deref for RedactedFrame {
 ///
 /// ```compile_fail,E0451
 /// # use bytes::Bytes;
-/// # use watchtower::screen::redact::RedactedJpeg;
+/// # use watchtower_screen::redact::RedactedJpeg;
 /// fn leak(jpeg: Bytes) -> RedactedJpeg {
 ///     RedactedJpeg {
 ///         jpeg,
@@ -235,10 +235,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::base::stream_name::StreamName;
-    use crate::media::MediaTime;
-    use crate::screen::frame::SensitiveText;
-    use crate::screen::picture::{EncodeJpeg, Picture, TextLine};
+    use crate::frame::SensitiveText;
+    use crate::picture::{EncodeJpeg, Picture, TextLine};
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_media::MediaTime;
 
     fn frame(encode: EncodeJpeg) -> Frame {
         let picture = Picture {

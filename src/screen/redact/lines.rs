@@ -9,9 +9,9 @@ use regex::Regex;
 use super::kinds::is_random;
 use super::wrapped::{is_next, wrapped};
 use super::{OwnPatterns, SensitiveSpan, spans};
-use crate::screen::frame::SensitiveText;
-use crate::screen::picture::{Rect, TextLine};
-use crate::screen::text::{TextRow, rows};
+use crate::frame::SensitiveText;
+use crate::picture::{Rect, TextLine};
+use crate::text::{TextRow, rows};
 
 /// Rows of a key that began above the edge of a window.
 const MOST_ROWS: usize = 40;
@@ -388,7 +388,7 @@ fn is_key_letter(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::test_line::line;
+    use crate::test_line::line;
 
     #[test]
     fn what_nobody_can_read_is_hidden_be_it_empty_turned_or_short() {

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::lines::is_mark;
-use crate::screen::picture::{Rect, TextLine};
-use crate::screen::text::TextRow;
+use crate::picture::{Rect, TextLine};
+use crate::text::TextRow;
 
 /// A date, a time or a prompt: what begins with it is no rest of a line above.
 static BEGINNING: LazyLock<Regex> = LazyLock::new(|| {
@@ -164,8 +164,8 @@ pub(super) fn is_next(above: &Rect, below: &Rect) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::test_line::line;
-    use crate::screen::text::rows;
+    use crate::test_line::line;
+    use crate::text::rows;
 
     fn texts(lines: &[TextLine]) -> Vec<String> {
         let whole = wrapped(lines, &rows(lines));

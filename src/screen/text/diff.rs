@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::letters::{alike, group, letters, may_be_misread};
-use crate::screen::picture::TextLine;
+use crate::picture::TextLine;
 
 /// Values that change by themselves: times of day, dates, ages.
 static TIMES: LazyLock<Regex> = LazyLock::new(|| {
@@ -206,7 +206,7 @@ fn is_misread(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::picture::Rect;
+    use crate::picture::Rect;
 
     fn lines(texts: &[&str]) -> Vec<TextLine> {
         let line = |(row, text): (u32, &&str)| TextLine {

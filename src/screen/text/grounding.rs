@@ -2,7 +2,7 @@
 
 use super::letters::{GAP, Mark, alike, marks, of_one_word};
 use super::rows::rows;
-use crate::screen::picture::{Rect, TextLine};
+use crate::picture::{Rect, TextLine};
 
 /// Letters of a quote per tolerated misreading.
 const ONE_IN: usize = 10;
@@ -292,7 +292,7 @@ fn part(line: &TextLine, first: usize, last: usize) -> Rect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::test_line::wide_line as line;
+    use crate::test_line::wide_line as line;
 
     fn screen() -> Vec<TextLine> {
         vec![

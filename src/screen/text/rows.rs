@@ -1,6 +1,6 @@
 //! Lines beside each other are one row.
 
-use crate::screen::picture::{Rect, TextLine};
+use crate::picture::{Rect, TextLine};
 
 /// Boxes nearer than this, in heights of the line, may be one word.
 const ONE_WORD: f32 = 0.7;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use watchtower_media::codec::h264::parse_sps;
+use watchtower_media::{AccessUnit, MediaTime, VideoConfig};
+
 use super::reorder::{Ordered, RtpPacket};
-use crate::media::codec::h264::parse_sps;
-use crate::media::{AccessUnit, MediaTime, VideoConfig};
 
 /// A picture larger than this is given up; a 4K keyframe takes 1 to 3 MB.
 const LARGEST_PICTURE: usize = 16 << 20;
@@ -28,7 +29,7 @@ const FU_START: u8 = 0x80;
 const FU_END: u8 = 0x40;
 
 #[derive(Debug)]
-pub(crate) struct Depacketizer {
+pub struct Depacketizer {
     picture: Option<PictureAssembly>,
     sps: Option<Bytes>,
     pps: Option<Bytes>,
@@ -70,13 +71,13 @@ impl Default for Depacketizer {
 
 impl Depacketizer {
     /// True if a keyframe is awaited, so that one may be requested.
-    pub(crate) fn needs_keyframe(&self) -> bool {
+    pub fn needs_keyframe(&self) -> bool {
         self.needs_keyframe
     }
 
     /// The next packet in order, or that one is missing. A packet gives at
     /// most two pictures: the one it follows, and its own if it ends it.
-    pub(crate) fn push(&mut self, ordered: Ordered) -> [Option<AccessUnit>; 2] {
+    pub fn push(&mut self, ordered: Ordered) -> [Option<AccessUnit>; 2] {
         let packet = match ordered {
             Ordered::Packet(packet) => packet,
             Ordered::Gap => {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::transport::packetizer::packetize;
+use crate::packetizer::packetize;
 
 /// Baseline 640x360, written by x264.
 const BASELINE_360: [u8; 25] = [

@@ -1,8 +1,9 @@
 use jiff::Timestamp;
 
+use watchtower_base::stream_name::StreamName;
+
 use super::*;
-use crate::base::stream_name::StreamName;
-use crate::domain::finding::{Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
+use crate::finding::{Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
 
 pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Fingerprint {
     Fingerprint::of(&finding(category, title, quotes))

@@ -1,6 +1,6 @@
 use super::super::correlate::tests;
 use super::*;
-use crate::domain::finding::Category;
+use crate::finding::Category;
 
 const FAILED: &str = "Failed password for admin from 203.0.113.4 port 515 ssh2";
 const OTHER: &str = "Failed password for admin from 198.51.100.7 port 515 ssh2";
@@ -82,7 +82,7 @@ fn a_finding_joins_what_is_most_like_it_and_was_seen_last() {
     let new = opened(&finding(FAILED, 60));
     let other = opened(&finding(OTHER, 90));
     let mut elsewhere = finding(FAILED, 99);
-    elsewhere.stream = crate::base::stream_name::StreamName::new("lab").unwrap();
+    elsewhere.stream = watchtower_base::stream_name::StreamName::new("lab").unwrap();
     let all = [other, old, new, opened(&elsewhere)];
     assert_eq!(search(&finding(FAILED, 100), &all), Some(3));
     assert_eq!(search(&finding(OTHER, 100), &all), Some(1));

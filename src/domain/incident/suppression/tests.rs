@@ -1,6 +1,6 @@
 use super::super::correlate::tests::subject;
 use super::*;
-use crate::domain::finding::Category;
+use crate::finding::Category;
 
 const KNOWN: [&str; 2] = [
     "Failed password for admin from 203.0.113.4 port 515 ssh2 host=web-01",

@@ -1,6 +1,6 @@
 //! The brightness of a picture at half its size, and how much of it moved.
 
-use crate::screen::picture::Picture;
+use crate::picture::Picture;
 
 /// Side of a tile, in averaged samples.
 pub(super) const TILE: usize = 16;

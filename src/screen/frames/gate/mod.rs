@@ -19,8 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 use luma::{Luma, Moved, TILE_PIXELS};
 use noise::Noise;
 
-use crate::screen::changed_regions::{Changes, regions};
-use crate::screen::picture::Picture;
+use crate::changed_regions::{Changes, regions};
+use crate::picture::Picture;
 
 /// After so long without one, everything counts as changed.
 const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);

@@ -36,7 +36,7 @@ impl GateFeed {
         changes.whole == self.seq || changes.generations.contains(&self.seq)
     }
 
-    fn changed(&self, since: u64) -> Vec<crate::screen::picture::Rect> {
+    fn changed(&self, since: u64) -> Vec<crate::picture::Rect> {
         self.gate.changes.since(Some(since), WIDTH, HEIGHT)
     }
 }

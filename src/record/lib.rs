@@ -32,17 +32,18 @@ use store::{
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::base::sync::Locked as _;
-use crate::domain::finding::Finding;
-use crate::domain::incident::Change;
-use crate::domain::screen_text::ScreenText;
-use crate::record::agent_logs::AgentLogs;
-use crate::record::jsonl::JsonLines;
-use crate::record::settings::{LogSettings, StoreSettings};
-use crate::record::writer_thread::{Job, WriterThread};
-use crate::screen::KeepText;
+use watchtower_base::sync::Locked as _;
+use watchtower_domain::finding::Finding;
+use watchtower_domain::incident::Change;
+use watchtower_domain::screen_text::ScreenText;
+use watchtower_screen::KeepText;
 
-pub use crate::record::line_file::LineFile;
+use crate::agent_logs::AgentLogs;
+use crate::jsonl::JsonLines;
+use crate::settings::{LogSettings, StoreSettings};
+use crate::writer_thread::{Job, WriterThread};
+
+pub use crate::line_file::LineFile;
 pub use store::StoreOpenError;
 
 /// Findings on their way to disk; then agents wait.

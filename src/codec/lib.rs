@@ -38,9 +38,9 @@ use std::sync::Once;
 
 use ffmpeg_next as ff;
 
-use crate::media::VideoCodec;
+use watchtower_media::VideoCodec;
 
-pub use crate::codec::file_source::{FileSourceError, RECORDED_AT, pictures};
+pub use crate::file_source::{FileSourceError, RECORDED_AT, pictures};
 pub use decode::{DecodeEnd, Decoder, DecoderOpenError};
 pub use jpeg::encode_jpeg;
 pub use publish::{FilePublishError, PublishSummary, UrlError, publish};

@@ -45,14 +45,15 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::sink_status::{Delivery, SinkBoard};
-use crate::record::Record;
-use crate::record::store::{CursorAdvance, CursorRemoval, Readers, StoreError};
-use crate::sinks::metrics::SinkMetrics;
-use crate::sinks::settings::{Format, SinkKind, SinkSettings};
+use watchtower_domain::sink_status::{Delivery, SinkBoard};
+use watchtower_record::Record;
+use watchtower_record::store::{CursorAdvance, CursorRemoval, Readers, StoreError};
 
-pub use crate::sinks::event::SinkEvent;
-pub use crate::sinks::test_event::{SinkTest, trials};
+use crate::metrics::SinkMetrics;
+use crate::settings::{Format, SinkKind, SinkSettings};
+
+pub use crate::event::SinkEvent;
+pub use crate::test_event::{SinkTest, trials};
 pub use runner::cursor_name;
 
 use runner::Runner;

@@ -20,37 +20,37 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::analysts::budget::Budget;
-use crate::analysts::metrics::AnalystMetrics;
-use crate::base::metrics::MetricsRegistry;
-use crate::base::secret::Secret;
-use crate::base::tls;
-use crate::console::api::event_broadcast::EventBroadcast;
-pub use crate::console::api::setup::Endpoints;
-use crate::console::auth::guard::ConsoleAuth;
-use crate::console::http::problem::Problem;
-use crate::console::http::server::ConnectionLimits;
-use crate::console::metrics::ConsoleMetrics;
-use crate::domain::agent_status::AgentBoard;
-use crate::domain::sink_status::SinkBoard;
-use crate::media::hub::StreamHub;
-use crate::models::model::QuestionAnswerer;
-use crate::record::Record;
-use crate::screen::frames::FrameBus;
-use crate::screen::redact::Redact;
+use watchtower_analysts::budget::Budget;
+use watchtower_analysts::metrics::AnalystMetrics;
+use watchtower_base::metrics::MetricsRegistry;
+use watchtower_base::secret::Secret;
+use watchtower_base::tls;
+
+use crate::api::event_broadcast::EventBroadcast;
+pub use crate::api::setup::Endpoints;
+use crate::auth::guard::ConsoleAuth;
+use crate::http::problem::Problem;
+use crate::http::server::ConnectionLimits;
+use crate::metrics::ConsoleMetrics;
+use watchtower_domain::agent_status::AgentBoard;
+use watchtower_domain::sink_status::SinkBoard;
+use watchtower_media::hub::StreamHub;
+use watchtower_models::model::QuestionAnswerer;
+use watchtower_record::Record;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::redact::Redact;
 
 /// Far more than anybody has to say about an incident; the longest finding is
 /// well below.

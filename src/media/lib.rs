@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::media::codec::h264;
+use crate::codec::h264;
 pub use random_access::RandomAccess;
 
 /// A moment of a stream in ticks of 90 kHz (RFC 6184, section 5.1), counted

@@ -31,21 +31,21 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-pub use crate::analysts::ask::AskService;
-use crate::analysts::budget::Budget;
-use crate::analysts::metrics::AnalystMetrics;
-pub use crate::analysts::model_chain::{ChainLink, ModelChain};
-use crate::analysts::settings::{AgentConfig, PanelConfig};
-use crate::base::backoff::Backoff;
-use crate::domain::agent_status::AgentBoard;
-use crate::domain::finding::Severity;
-use crate::record::Record;
-use crate::screen::frame::Frame;
-use crate::screen::frames::FrameBus;
-use crate::screen::redact::{OwnPatterns, Redact, RedactedFrame, mask_besides};
+pub use crate::ask::AskService;
+use crate::budget::Budget;
+use crate::metrics::AnalystMetrics;
+pub use crate::model_chain::{ChainLink, ModelChain};
+use crate::settings::{AgentConfig, PanelConfig};
 pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
 use panel::{PanelQueue, PanelRunner};
+use watchtower_base::backoff::Backoff;
+use watchtower_domain::agent_status::AgentBoard;
+use watchtower_domain::finding::Severity;
+use watchtower_record::Record;
+use watchtower_screen::frame::Frame;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::redact::{OwnPatterns, Redact, RedactedFrame, mask_besides};
 
 /// Analyst and its model chain.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! Models: one module per provider behind [`crate::models::model::Model`].
+//! Models: one module per provider behind [`crate::model::Model`].
 
 pub mod model;
 pub mod settings;

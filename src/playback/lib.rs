@@ -16,7 +16,7 @@
 //!
 //! Only this room names the `webrtc` and `rtc` crates. It owns viewers and
 //! their packets; it decides nothing about who may ask (the console's guard)
-//! and re-encodes nothing (see [`crate::media::hub::renditions`]).
+//! and re-encodes nothing (see [`watchtower_media::hub::renditions`]).
 
 pub mod client;
 mod fanout;
@@ -34,5 +34,5 @@ pub mod settings;
 mod small_rendition;
 mod viewer;
 
-pub use crate::playback::routes::router;
+pub use crate::routes::router;
 pub use gateway::{Gateway, GatewaySettings};
