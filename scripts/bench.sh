@@ -183,7 +183,7 @@ fi
 
 if [ "$which" = all ] || [ "$which" = record ]; then
   for megabytes in ${MEGABYTES:-50 400}; do
-    WATCHTOWER_RECORD_MEGABYTES=$megabytes cargo test --locked --quiet --release --lib a_full_record -- --nocapture
+    WATCHTOWER_RECORD_MEGABYTES=$megabytes cargo test --locked --quiet --release -p watchtower-record --lib a_full_record -- --nocapture
   done
 fi
 
