@@ -42,7 +42,10 @@ impl ServerProcess {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self {
             base,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: watchtower::base::http_client::plain()
+                .no_proxy()
+                .build()
+                .unwrap(),
             child,
             _folder: folder,
         }

@@ -132,7 +132,7 @@ impl Crowd {
         pause: Duration,
         manner: Manner,
     ) -> Self {
-        let http = reqwest::Client::builder()
+        let http = watchtower::base::http_client::plain()
             .no_proxy()
             .build()
             .expect("a client");

@@ -46,7 +46,7 @@ pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize)
         stop.clone(),
     ));
     let _playing = clip.play(&served.hub, &served.renditions, "bench");
-    let http = reqwest::Client::builder()
+    let http = watchtower::base::http_client::plain()
         .no_proxy()
         .build()
         .expect("a client");

@@ -9,7 +9,14 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client, ClientBuilder, redirect, retry};
 
-use crate::tls::Identity;
+use crate::tls::{self, Identity};
+
+/// Builder of a client with reqwest's own settings, and this process'
+/// cryptography, without which reqwest can't build one.
+pub fn plain() -> ClientBuilder {
+    tls::install_crypto();
+    Client::builder()
+}
 
 const USER_AGENT: &str = concat!("watchtower/", env!("CARGO_PKG_VERSION"));
 
@@ -23,7 +30,7 @@ impl HttpClientBuilder {
     /// stand in between) or elsewhere. `timeout` bounds a whole exchange, the
     /// body of the response included.
     pub fn new(loopback: bool, timeout: Duration) -> Self {
-        let builder = Client::builder()
+        let builder = plain()
             .user_agent(USER_AGENT)
             // A redirect could lead what is sent, and the token, elsewhere.
             .redirect(redirect::Policy::none())

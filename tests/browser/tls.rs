@@ -73,7 +73,7 @@ impl Authority {
     /// Trusts this authority alone, and makes a connection of its own.
     fn client(&self) -> reqwest::Client {
         let root = reqwest::Certificate::from_pem(self.0.pem().as_bytes()).unwrap();
-        reqwest::Client::builder()
+        watchtower::base::http_client::plain()
             .no_proxy()
             .tls_certs_only([root])
             .tls_info(true)

@@ -48,7 +48,7 @@ impl Chromium {
             &format!("--user-data-dir={}", profile.path().display()),
         ];
         let flags = [&flags[..], more].concat();
-        let client = reqwest::Client::builder()
+        let client = watchtower::base::http_client::plain()
             .no_proxy()
             .timeout(Duration::from_secs(60))
             .build()

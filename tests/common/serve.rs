@@ -88,7 +88,10 @@ impl Setup {
             rtmp: SocketAddr::from(([127, 0, 0, 1], 0)),
             scheme: String::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: watchtower::base::http_client::plain()
+                .no_proxy()
+                .build()
+                .unwrap(),
         };
         server.rtmp = server.address("RTMP listening on ").await;
         let line = server.said("HTTP listening on ").await;

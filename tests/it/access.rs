@@ -122,7 +122,7 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
         .await;
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.http.port());
     let login = |token: &'static str| {
-        let client = reqwest::Client::builder()
+        let client = watchtower::base::http_client::plain()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none());
         let form = client.build().expect("a client").post(url("/login"));
@@ -182,7 +182,7 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
     }
     let session = ask("cookie", cookie).await;
     assert_eq!(session.expect("an answer").status(), StatusCode::OK);
-    let elsewhere = reqwest::Client::builder()
+    let elsewhere = watchtower::base::http_client::plain()
         .no_proxy()
         .local_address(std::net::IpAddr::from([127, 0, 0, 2]));
     let elsewhere = elsewhere.build().expect("a client");
@@ -196,7 +196,7 @@ async fn behind_what_encrypts_the_cookie_stays_off_plain_http() {
     const TOKEN: &str = "t0ken-5e6f7a8b";
     let setup = Setup::new().agents("");
     let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
-    let client = reqwest::Client::builder()
+    let client = watchtower::base::http_client::plain()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -383,7 +383,7 @@ async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_told() {
         "{metrics}"
     );
     // A session ends where it is signed out of, a copy of its cookie with it.
-    let client = reqwest::Client::builder()
+    let client = watchtower::base::http_client::plain()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()

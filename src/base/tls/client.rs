@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::sign::SingleCertAndKey;
@@ -76,7 +75,7 @@ impl Connector {
                 return Err(wrong(&"holds no PEM certificate"));
             }
         }
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = super::crypto();
         let verifier =
             rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider));
         let verifier = verifier.map_err(|error| format!("failed to read authorities: {error}"))?;

@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,18 @@ pub struct Tls {
     watch: Watch,
 }
 
+/// Cryptography of every TLS connection.
+pub fn crypto() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Makes it the default of this process, for libraries that ask rustls for
+/// one. May be called any number of times.
+pub fn install_crypto() {
+    // Fails when there is one already: this one.
+    ring::default_provider().install_default().ok();
+}
+
 impl Tls {
     /// Reads the pair; an error names the file and what is wrong with it.
     pub fn open(settings: TlsSettings) -> Result<Self, PairError> {
@@ -46,7 +58,7 @@ impl Tls {
         let fingerprint = files.fingerprint();
         let pair = files.parse(&settings)?;
         let current = Arc::new(Current(RwLock::new(pair.certified)));
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = crypto();
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| PairError::of_certificate(&settings, error))?

@@ -147,7 +147,7 @@ async fn forged_and_replayed_datagrams_move_nothing() {
 }
 
 async fn post(server: &WhepServer) -> u16 {
-    let client = reqwest::Client::builder()
+    let client = watchtower::base::http_client::plain()
         .no_proxy()
         .build()
         .expect("a client");

@@ -69,7 +69,7 @@ async fn chromium_plays_picture_and_sound_at_full_rate() {
     assert_eq!(server.metric("watchtower_viewers"), 1.0);
 
     let url = format!("http://{}{}", server.http, location.as_str().expect("text"));
-    let client = reqwest::Client::new();
+    let client = watchtower::base::http_client::plain().build().unwrap();
     let gone = client.delete(&url).send().await.expect("an answer");
     assert_eq!(gone.status(), 200);
     server.wait_for("watchtower_viewers", 0.0, 5).await;

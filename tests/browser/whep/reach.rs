@@ -19,7 +19,7 @@ async fn offered(server: &WhepServer) -> Vec<String> {
         ..Recipe::default()
     };
     let _playing = Arc::new(recipe.make()).play(&server.hub, &server.renditions, "team");
-    let client = reqwest::Client::builder()
+    let client = watchtower::base::http_client::plain()
         .no_proxy()
         .build()
         .expect("a client");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use tokio::net::UdpSocket;
 
 use crate::whep::clip::{Playing, Recipe};
@@ -30,7 +30,10 @@ async fn send(
     kind: &str,
     body: String,
 ) -> Response {
-    let client = Client::builder().no_proxy().build().expect("a client");
+    let client = watchtower::base::http_client::plain()
+        .no_proxy()
+        .build()
+        .expect("a client");
     let url = format!("http://{}{path}", server.http);
     let request = client.request(method, url).header("content-type", kind);
     request.body(body).send().await.expect("an answer")
@@ -73,7 +76,10 @@ async fn what_cannot_be_met_is_refused_before_a_session_exists() {
         assert_eq!(answer.status().as_u16(), status, "{path} {kind}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
     }
-    let client = Client::builder().no_proxy().build().expect("a client");
+    let client = watchtower::base::http_client::plain()
+        .no_proxy()
+        .build()
+        .expect("a client");
     let huge = client
         .post(format!("http://{}/whep/team", server.http))
         .header("content-type", sdp)
@@ -122,7 +128,10 @@ async fn a_session_answers_to_its_own_name_only() {
     assert_eq!(status(restart), 422);
     let elsewhere = location.replace("/team/", "/other/");
     assert_eq!(status(patch(elsewhere.clone(), trickle).await), 404);
-    let client = Client::builder().no_proxy().build().expect("a client");
+    let client = watchtower::base::http_client::plain()
+        .no_proxy()
+        .build()
+        .expect("a client");
     let stale = client
         .patch(format!("http://{}{location}", server.http))
         .header("content-type", fragment)
@@ -295,7 +304,10 @@ async fn one_viewer_too_many_is_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_requests_is_bounded() {
     let (server, _playing) = live(5000).await;
-    let client = Client::builder().no_proxy().build().expect("a client");
+    let client = watchtower::base::http_client::plain()
+        .no_proxy()
+        .build()
+        .expect("a client");
     let url = format!("http://{}/whep/team", server.http);
     let posts = (0..1000).map(|_| {
         let request = client.post(&url).header("content-type", "application/sdp");

@@ -134,7 +134,10 @@ impl StoreHarness {
             frames,
             writer,
             base,
-            client: Client::builder().no_proxy().build().unwrap(),
+            client: watchtower::base::http_client::plain()
+                .no_proxy()
+                .build()
+                .unwrap(),
             shutdown,
             server,
         }
@@ -155,7 +158,7 @@ impl StoreHarness {
     /// Answer of a path itself, wherever it leads.
     pub(crate) async fn unfollowed(&self, method: Method, path: &str) -> Response {
         let stays = reqwest::redirect::Policy::none();
-        let client = Client::builder()
+        let client = watchtower::base::http_client::plain()
             .no_proxy()
             .redirect(stays)
             .build()

@@ -9,7 +9,6 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -27,7 +26,7 @@ use crate::sinks::syslog::certificates;
 /// Acceptor of a server that demands client certificates of its authority.
 fn acceptor(folder: &Path, version: &'static SupportedProtocolVersion) -> TlsAcceptor {
     let read = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = watchtower::base::tls::crypto();
     let mut roots = RootCertStore::empty();
     roots.add(read("ca.pem")).unwrap();
     let verifier =
