@@ -141,6 +141,27 @@ fn a_full_disk_changes_nothing_and_passes() {
 }
 
 #[test]
+fn what_is_undone_beside_another_is_not_said_to_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let pages: i64 = writer
+        .db
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    let set = format!("PRAGMA max_page_count = {pages}");
+    writer.db.query_row(&set, [], |_| Ok(())).unwrap();
+    let long = format!("Failed password for b {}", "x".repeat(40_000));
+    // The first is applied before the second finds the disk full.
+    let mut group = [
+        queued(CursorAdvance::new("siem", 7)),
+        publication(&long, b"one"),
+    ];
+    assert!(writer.try_write(&mut group).iter().all(Result::is_err));
+    assert!(group.iter().all(|write| write.announcement().is_none()));
+    assert_eq!(readers.cursor("siem").unwrap(), None);
+}
+
+#[test]
 fn of_a_stretch_one_still_is_enough() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
