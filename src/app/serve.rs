@@ -87,6 +87,9 @@ impl App {
         let hub = StreamHub::holding();
         let frames = FrameBus::new();
         let (factory, agents, board) = AgentFactory::open(&config)?;
+        for agent in config.panel.enabled() {
+            metrics.analysts.introduce_agent(agent.name());
+        }
         let names: Vec<_> = config
             .panel
             .enabled()

@@ -13,6 +13,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::log_limit::LogLimit;
+
 /// After the listener failed (no file descriptors left, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,6 +41,7 @@ pub async fn accept_until<F>(
             panicked();
         }
     };
+    let complaints = LogLimit::default();
     let mut connections = JoinSet::new();
     loop {
         let open = Borrow::<TcpListener>::borrow(&listener);
@@ -53,7 +56,9 @@ pub async fn accept_until<F>(
                 // The fault of a peer; the next one need not wait.
                 Err(error) if is_of_peer(&error) => debug!(%error, "failed to accept {kind}"),
                 Err(error) => {
-                    warn!(%error, "failed to accept {kind}");
+                    if let Some(held) = complaints.admit() {
+                        warn!(%error, "failed to accept {kind}{held}");
+                    }
                     let pause = tokio::time::sleep(ACCEPT_PAUSE);
                     shutdown.run_until_cancelled(pause).await;
                 }

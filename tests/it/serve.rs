@@ -169,6 +169,14 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
         server.json("/api/streams").await,
         serde_json::json!({"items": [], "next": null})
     );
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    for zero in [
+        "watchtower_model_answers_total{agent=\"SecOps\",outcome=\"findings\"} 0",
+        "watchtower_model_answers_total{agent=\"Librarian\",outcome=\"fatal\"} 0",
+        "watchtower_findings_total{agent=\"Librarian\",severity=\"critical\"} 0",
+    ] {
+        assert!(metrics.contains(zero), "{zero} is missing in\n{metrics}");
+    }
 
     let mut events = server
         .client
@@ -210,11 +218,14 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
     let metrics = server.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("watchtower_streams 1"), "{metrics}");
     // The other one may be still at it.
-    let nothing = "watchtower_model_answers_total{agent=\"SecOps\",outcome=\"nothing\"}";
+    let nothing = "watchtower_model_answers_total{agent=\"SecOps\",outcome=\"nothing\"} ";
     server
         .until("a look with no finding", async |server| {
             let metrics = server.get("/metrics").await.text().await.unwrap();
-            metrics.contains(nothing).then_some(())
+            let mut counts = metrics
+                .lines()
+                .filter_map(|line| line.strip_prefix(nothing));
+            counts.any(|count| count != "0").then_some(())
         })
         .await;
     for bad in [

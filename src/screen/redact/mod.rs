@@ -30,9 +30,9 @@ pub enum Redact {
 
 impl Redact {
     /// Level for the pictures that are kept and shown on this machine: secrets
-    /// at least where OCR runs. Without OCR nothing could be found on them, and
-    /// they are shown as they are. It does not run where redaction is off and no
-    /// rules need the text, nor where no analyst is enabled here.
+    /// at least where OCR runs, off where it does not, as nothing could be found
+    /// on them. Without OCR no analyst is enabled, or `redact` is off and none
+    /// goes by the text.
     pub fn at_home(self, ocr: bool) -> Self {
         match ocr {
             true => self.max(Self::Secrets),
