@@ -2,8 +2,12 @@
 //! a console on a port of its own.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod api;
 mod bad_input;
+mod decisions;
 mod durability;
+mod events;
+mod incidents;
 mod panel;
+mod retention;
 mod room;
+mod suppressions;
