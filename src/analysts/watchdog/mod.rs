@@ -216,7 +216,7 @@ mod tests {
     use watchtower_record::settings::StoreSettings;
 
     #[tokio::test]
-    async fn only_blind_spots_of_its_own_are_closed_at_the_start() {
+    async fn only_availability_incidents_of_its_own_are_closed_at_the_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = StoreSettings::default();
         let (findings, _) =

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_lost_while_it_gathers_leaves_a_gap_that_is_told() {
+    async fn an_event_lost_while_it_gathers_leaves_a_reported_gap() {
         let wire = EventBroadcast::new();
         let mut heard = wire.listen();
         let (events, mut told) = broadcast::channel(2);

@@ -4,21 +4,23 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use watchtower::domain::finding::Severity;
 
-use super::room::{FindingFixture, StoreHarness, id_of};
+use super::harness::{FindingFixture, StoreHarness, id_of};
 
 #[tokio::test]
 async fn two_who_close_at_once_do_not_overwrite_each_other() {
-    let room = StoreHarness::new().await;
-    room.bus
+    let harness = StoreHarness::new().await;
+    harness
+        .bus
         .publish(FindingFixture::default().finding())
         .await
         .unwrap();
-    let id = id_of(&room.json("/api/incidents").await, 0);
-    let response = room.get(&format!("/api/incidents/{id}")).await;
+    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let response = harness.get(&format!("/api/incidents/{id}")).await;
     let tag = response.headers()["etag"].to_str().unwrap().to_owned();
     let close = |who: &str| {
         let body = json!({"status": "closed", "by": who, "why": format!("{who} says so")});
-        room.request(Method::POST, &format!("/api/incidents/{id}/status"))
+        harness
+            .request(Method::POST, &format!("/api/incidents/{id}/status"))
             .header("if-match", &tag)
             .json(&body)
             .send()
@@ -43,7 +45,7 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
         "{problem}"
     );
     // On what it no longer is.
-    let (status, problem) = room
+    let (status, problem) = harness
         .set_status(
             &id,
             json!({"status": "acknowledged", "by": "Eve", "version": 1}),
@@ -55,7 +57,7 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
         "{problem}"
     );
     // Looked at again.
-    let (status, change) = room
+    let (status, change) = harness
         .set_status(
             &id,
             json!({"status": "acknowledged", "by": "Eve", "version": 2}),
@@ -63,7 +65,7 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
         .await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(change["incident"]["status"], "acknowledged");
-    let shown = room.json(&format!("/api/incidents/{id}")).await;
+    let shown = harness.json(&format!("/api/incidents/{id}")).await;
     let history: Vec<_> = shown["decisions"]
         .as_array()
         .unwrap()
@@ -75,16 +77,17 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
 
 #[tokio::test]
 async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
-    let room = StoreHarness::new().await;
-    room.bus
+    let harness = StoreHarness::new().await;
+    harness
+        .bus
         .publish(FindingFixture::default().finding())
         .await
         .unwrap();
-    let id = id_of(&room.json("/api/incidents").await, 0);
+    let id = id_of(&harness.json("/api/incidents").await, 0);
     let decide = async |status: &str, tags: &[&str]| {
         let body = json!({"status": status, "by": "Ada", "why": "seen"});
         let path = format!("/api/incidents/{id}/status");
-        let request = room.request(Method::POST, &path).json(&body);
+        let request = harness.request(Method::POST, &path).json(&body);
         let request = tags
             .iter()
             .fold(request, |request, tag| request.header("if-match", *tag));
@@ -104,31 +107,35 @@ async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
 
 #[tokio::test]
 async fn what_is_closed_stays_so_until_it_returns() {
-    let room = StoreHarness::new().await;
-    room.bus
+    let harness = StoreHarness::new().await;
+    harness
+        .bus
         .publish(FindingFixture::default().finding())
         .await
         .unwrap();
-    let id = id_of(&room.json("/api/incidents").await, 0);
+    let id = id_of(&harness.json("/api/incidents").await, 0);
     let close = json!({"status": "closed", "by": "Ada", "why": "blocked the address"});
-    room.set_status(&id, close.clone()).await;
-    let status = async || room.json(&format!("/api/incidents/{id}")).await["status"].clone();
+    harness.set_status(&id, close.clone()).await;
+    let status = async || harness.json(&format!("/api/incidents/{id}")).await["status"].clone();
     // It is still on the screen for a while.
-    room.bus
+    harness
+        .bus
         .publish(FindingFixture::default().later(10).finding())
         .await
         .unwrap();
-    room.bus
+    harness
+        .bus
         .publish(FindingFixture::default().later(35).finding())
         .await
         .unwrap();
     assert_eq!(status().await, "closed");
-    room.bus
+    harness
+        .bus
         .publish(FindingFixture::default().later(65).finding())
         .await
         .unwrap();
     assert_eq!(status().await, "new");
-    let shown = room.json(&format!("/api/incidents/{id}")).await;
+    let shown = harness.json(&format!("/api/incidents/{id}")).await;
     let last = shown["decisions"]
         .as_array()
         .unwrap()
@@ -138,20 +145,24 @@ async fn what_is_closed_stays_so_until_it_returns() {
     assert_eq!(last["by"], "watchtower");
     assert!(last["why"].as_str().unwrap().contains("30 min"), "{last}");
     // Getting worse is reason enough.
-    room.set_status(&id, close).await;
+    harness.set_status(&id, close).await;
     let worse = FindingFixture {
         severity: Severity::Critical,
         ..FindingFixture::default()
     };
-    room.bus.publish(worse.later(66).finding()).await.unwrap();
+    harness
+        .bus
+        .publish(worse.later(66).finding())
+        .await
+        .unwrap();
     assert_eq!(status().await, "new");
     assert_eq!(
-        room.json("/api/incidents").await["items"]
+        harness.json("/api/incidents").await["items"]
             .as_array()
             .unwrap()
             .len(),
         1
     );
-    let log = std::fs::read_to_string(room.dir.path().join("logs/secops.log")).unwrap();
+    let log = std::fs::read_to_string(harness.dir.path().join("logs/secops.log")).unwrap();
     assert!(log.contains("reopened"), "{log}");
 }

@@ -3,24 +3,25 @@
 use serde_json::json;
 use watchtower::domain::finding::Category;
 
-use super::room::{FindingFixture, SHELL, StoreHarness};
+use super::harness::{FindingFixture, SHELL, StoreHarness};
 
 #[tokio::test]
 async fn events_tell_every_change_and_resume() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let before = FindingFixture {
         category: Category::Anomaly,
         title: "Disk almost full",
         quotes: &["/dev/sda1 97% /var"],
         ..FindingFixture::default()
     };
-    let mut listener = room.listen_live(None, before.finding()).await;
-    let first = room
+    let mut listener = harness.listen_live(None, before.finding()).await;
+    let first = harness
         .bus
         .publish(FindingFixture::default().finding())
         .await
         .unwrap();
-    room.bus
+    harness
+        .bus
         .publish(FindingFixture::default().later(1).finding())
         .await
         .unwrap();
@@ -28,11 +29,12 @@ async fn events_tell_every_change_and_resume() {
         agent: "Architect",
         ..FindingFixture::default()
     };
-    room.bus.publish(other.later(2).finding()).await.unwrap();
+    harness.bus.publish(other.later(2).finding()).await.unwrap();
     let id = first.incident.unwrap().to_string();
-    room.set_status(&id, json!({"status": "acknowledged", "by": "Ada"}))
+    harness
+        .set_status(&id, json!({"status": "acknowledged", "by": "Ada"}))
         .await;
-    room.bus.publish(SHELL.finding()).await.unwrap();
+    harness.bus.publish(SHELL.finding()).await.unwrap();
     let told = listener.next(8).await;
     let changes: Vec<_> = told
         .iter()
@@ -50,7 +52,7 @@ async fn events_tell_every_change_and_resume() {
     assert_eq!(told[1].data["incident"]["count"], 1);
     // From the second finding on: two findings, and both incidents as they are
     // by now.
-    let resumed = room.events(Some(&told[2].id), 4).await;
+    let resumed = harness.events(Some(&told[2].id), 4).await;
     let kinds: Vec<_> = resumed.iter().map(|told| told.kind.as_str()).collect();
     assert_eq!(kinds, ["finding", "finding", "incident", "incident"]);
     assert_eq!(resumed[2].data["incident"]["status"], "acknowledged");
@@ -59,14 +61,14 @@ async fn events_tell_every_change_and_resume() {
     // At the end, and beyond it: only what is new.
     for from in [last.as_str(), "999999-999999", "nonsense"] {
         let again = SHELL.later(1);
-        let mut listener = room.listen_live(Some(from), again.finding()).await;
-        room.bus.publish(again.finding()).await.unwrap();
+        let mut listener = harness.listen_live(Some(from), again.finding()).await;
+        harness.bus.publish(again.finding()).await.unwrap();
         let told = listener.next(2).await;
         assert_eq!(told[0].kind, "finding", "{from}");
         assert_eq!(told[1].data["change"], "repeated", "{from}");
     }
     // A finding's own id does as well.
     let first = told[0].data["id"].as_str().unwrap();
-    let resumed = room.events(Some(first), 3).await;
+    let resumed = harness.events(Some(first), 3).await;
     assert_ne!(resumed[0].data["id"], first);
 }

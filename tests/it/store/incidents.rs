@@ -12,11 +12,11 @@ use watchtower::media::MediaTime;
 use watchtower::screen::frame::SensitiveText;
 use watchtower::screen::picture::{Picture, Rect};
 
-use super::room::{FindingFixture, StoreHarness, id_of};
+use super::harness::{FindingFixture, StoreHarness, id_of};
 
 #[tokio::test]
 async fn lists_filter_sort_and_page() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     for n in 0..7 {
         let line = format!("Failed password for admin from 198.51.100.{n}");
         let title = format!("burst {n}");
@@ -28,13 +28,14 @@ async fn lists_filter_sort_and_page() {
             ..FindingFixture::default()
         };
         for _ in 0..=n {
-            room.bus
+            harness
+                .bus
                 .publish(report.later(n as i64).finding())
                 .await
                 .unwrap();
         }
     }
-    let all = room.json("/api/incidents").await;
+    let all = harness.json("/api/incidents").await;
     let keys: Vec<_> = all["items"][0]
         .as_object()
         .unwrap()
@@ -75,18 +76,18 @@ async fn lists_filter_sort_and_page() {
         ),
         ("status=closed", &[]),
     ] {
-        let titles = room.titles(&format!("/api/incidents?{query}")).await;
+        let titles = harness.titles(&format!("/api/incidents?{query}")).await;
         let expected: Vec<_> = expected.iter().map(|n| format!("burst {n}")).collect();
         assert_eq!(titles, expected, "{query}");
     }
     for sort in ["last_seen", "first_seen", "severity", "count"] {
-        let whole = room.titles(&format!("/api/incidents?sort={sort}")).await;
+        let whole = harness.titles(&format!("/api/incidents?sort={sort}")).await;
         let mut paged = Vec::new();
         let mut cursor = String::new();
         loop {
             let page = format!("/api/incidents?sort={sort}&limit=3{cursor}");
-            paged.extend(room.titles(&page).await);
-            match room.json(&page).await["next"].as_str() {
+            paged.extend(harness.titles(&page).await);
+            match harness.json(&page).await["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => break,
             }
@@ -94,12 +95,12 @@ async fn lists_filter_sort_and_page() {
         assert_eq!(paged, whole, "{sort}");
     }
     let newest = id_of(&all, 0);
-    let findings = room
+    let findings = harness
         .json(&format!("/api/findings?incident={newest}&limit=5"))
         .await;
     assert_eq!(findings["items"].as_array().unwrap().len(), 5);
     let rest = findings["next"].as_str().unwrap();
-    let rest = room
+    let rest = harness
         .json(&format!("/api/findings?incident={newest}&cursor={rest}"))
         .await;
     assert_eq!(rest["items"].as_array().unwrap().len(), 2);
@@ -107,9 +108,9 @@ async fn lists_filter_sort_and_page() {
 
 #[tokio::test]
 async fn a_preview_shows_no_picture_that_nobody_read() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let stream = StreamName::new("team").unwrap();
-    let mut publisher = room
+    let mut publisher = harness
         .frames
         .open(&stream, |picture| Ok(Bytes::from(picture.y.clone())));
     let picture = Picture {
@@ -122,7 +123,7 @@ async fn a_preview_shows_no_picture_that_nobody_read() {
     let frame = publisher.publish(picture, MediaTime(0), jiff::Timestamp::now());
     let latest = "/api/frames/team/latest.jpg";
     // Redaction is on, though nobody reads the screen.
-    let unread = room.get(latest).await;
+    let unread = harness.get(latest).await;
     assert_eq!(unread.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(!unread.text().await.unwrap().contains("AKIAKEY"));
     let rect = Rect {
@@ -138,22 +139,24 @@ async fn a_preview_shows_no_picture_that_nobody_read() {
         kind: "AWS access key".to_owned(),
         personal: false,
     };
-    room.frames.expect_reading();
+    harness.frames.expect_reading();
     let read = frame.read(Arc::from([]), Arc::from([secret]));
-    room.frames.publish_read(Arc::new(read));
-    let shown = room.get(latest).await;
+    harness.frames.publish_read(Arc::new(read));
+    let shown = harness.get(latest).await;
     assert_eq!(shown.status(), StatusCode::OK);
     assert_eq!(shown.bytes().await.unwrap(), b"\0\0\0\0KEY!"[..]);
 }
 
 #[tokio::test]
 async fn an_incident_shows_its_findings_evidence_and_history() {
-    let room = StoreHarness::new().await;
-    room.bus
+    let harness = StoreHarness::new().await;
+    harness
+        .bus
         .publish(FindingFixture::default().with_still(b"the first"))
         .await
         .unwrap();
-    room.bus
+    harness
+        .bus
         .publish(FindingFixture::default().later(1).with_still(b"a repeat"))
         .await
         .unwrap();
@@ -162,22 +165,24 @@ async fn an_incident_shows_its_findings_evidence_and_history() {
         title: "They are in",
         ..FindingFixture::default()
     };
-    room.bus
+    harness
+        .bus
         .publish(worse.later(2).with_still(b"the worst"))
         .await
         .unwrap();
-    room.bus
+    harness
+        .bus
         .publish(worse.later(3).with_still(b"more of it"))
         .await
         .unwrap();
-    let id = id_of(&room.json("/api/incidents").await, 0);
-    let incident = room.json(&format!("/api/incidents/{id}")).await;
+    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let incident = harness.json(&format!("/api/incidents/{id}")).await;
     assert_eq!(incident["count"], 4);
     assert_eq!(incident["severity"], "critical");
     assert_eq!(incident["title"], "They are in");
     assert_eq!(incident["grounded"], true);
     assert_eq!(incident["findings"]["items"].as_array().unwrap().len(), 4);
-    assert_eq!(incident["best_evidence"]["quote"], super::room::FAILED);
+    assert_eq!(incident["best_evidence"]["quote"], super::harness::FAILED);
     let entities = incident["entities"].as_array().unwrap();
     assert!(
         entities.contains(&json!({"kind": "ip", "value": "203.0.113.45"})),
@@ -187,11 +192,11 @@ async fn an_incident_shows_its_findings_evidence_and_history() {
     let moments: Vec<_> = stills.iter().map(|still| still["moment"].clone()).collect();
     assert_eq!(moments, ["first", "worst"]);
     for (still, expected) in stills.iter().zip(["the first", "the worst"]) {
-        let response = room.get(still["url"].as_str().unwrap()).await;
+        let response = harness.get(still["url"].as_str().unwrap()).await;
         assert_eq!(response.headers()["content-type"], "image/jpeg");
         assert_eq!(response.text().await.unwrap(), expected);
     }
-    let files = std::fs::read_dir(room.dir.path().join("data/evidence")).unwrap();
+    let files = std::fs::read_dir(harness.dir.path().join("data/evidence")).unwrap();
     assert_eq!(files.count(), 2);
     let nothing = format!("/api/evidence/{}.jpg", "0".repeat(64));
     for page in [
@@ -201,7 +206,7 @@ async fn an_incident_shows_its_findings_evidence_and_history() {
         "/api/evidence/x",
     ] {
         assert_eq!(
-            room.get(page).await.status(),
+            harness.get(page).await.status(),
             StatusCode::NOT_FOUND,
             "{page}"
         );

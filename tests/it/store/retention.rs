@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use watchtower::record::settings::StoreSettings;
 
-use super::room::{FindingFixture, SHELL, StoreHarness, id_of};
+use super::harness::{FindingFixture, SHELL, StoreHarness, id_of};
 
 #[tokio::test]
 async fn what_is_too_old_goes_with_its_evidence() {
@@ -13,27 +13,29 @@ async fn what_is_too_old_goes_with_its_evidence() {
         keep: Duration::from_secs(5),
         ..StoreSettings::default()
     };
-    let room = StoreHarness::with(settings).await;
-    room.bus
+    let harness = StoreHarness::with(settings).await;
+    harness
+        .bus
         .publish(FindingFixture::default().with_still(b"old"))
         .await
         .unwrap();
-    room.bus
+    harness
+        .bus
         .publish(SHELL.with_still(b"kept on"))
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(5200)).await;
     // The second one goes on, so its incident stays; its picture was of a
     // finding that goes.
-    room.bus.publish(SHELL.later(1).finding()).await.unwrap();
-    let swept = room.bus.sweep().await.unwrap();
+    harness.bus.publish(SHELL.later(1).finding()).await.unwrap();
+    let swept = harness.bus.sweep().await.unwrap();
     assert_eq!((swept.findings, swept.incidents, swept.stills), (2, 1, 2));
-    assert_eq!(room.titles("/api/incidents").await, ["Reverse shell"]);
-    assert_eq!(room.titles("/api/findings").await, ["Reverse shell"]);
-    let files = std::fs::read_dir(room.dir.path().join("data/evidence")).unwrap();
+    assert_eq!(harness.titles("/api/incidents").await, ["Reverse shell"]);
+    assert_eq!(harness.titles("/api/findings").await, ["Reverse shell"]);
+    let files = std::fs::read_dir(harness.dir.path().join("data/evidence")).unwrap();
     assert_eq!(files.count(), 0);
-    let id = id_of(&room.json("/api/incidents").await, 0);
-    let shown = room.json(&format!("/api/incidents/{id}")).await;
+    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let shown = harness.json(&format!("/api/incidents/{id}")).await;
     assert_eq!((&shown["count"], &shown["stills"]), (&json!(2), &json!([])));
 }
 
@@ -43,7 +45,7 @@ async fn what_is_too_much_goes_oldest_first() {
         max_bytes: 1_000_000,
         ..StoreSettings::default()
     };
-    let room = StoreHarness::with(settings).await;
+    let harness = StoreHarness::with(settings).await;
     for n in 0..1500 {
         let line = format!(
             "Failed password for admin from 198.51.{}.{}",
@@ -56,15 +58,19 @@ async fn what_is_too_much_goes_oldest_first() {
             quotes: &[&line],
             ..FindingFixture::default()
         };
-        room.bus.publish(report.later(n).finding()).await.unwrap();
+        harness
+            .bus
+            .publish(report.later(n).finding())
+            .await
+            .unwrap();
     }
     // Some of it may have gone by itself: a full record does not wait.
-    room.bus.sweep().await.unwrap();
-    let kept = room.bus.read(|store| store.findings_after(0, 2000));
+    harness.bus.sweep().await.unwrap();
+    let kept = harness.bus.read(|store| store.findings_after(0, 2000));
     let kept = kept.await.unwrap().len();
     assert!(kept > 0 && kept < 1300, "{kept}");
-    let newest = room.titles("/api/findings?limit=1").await;
+    let newest = harness.titles("/api/findings?limit=1").await;
     assert_eq!(newest, ["burst 1499"]);
-    let left = room.titles("/api/incidents?limit=1000").await.len() as u64;
+    let left = harness.titles("/api/incidents?limit=1000").await.len() as u64;
     assert!(left <= kept as u64, "{left} of {kept}");
 }
