@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 
 use watchtower_analysts::AgentSpec;
+use watchtower_base::text::counted;
 use watchtower_base::tls::Tls;
 use watchtower_base::tls::settings::TlsSettings;
 use watchtower_codec as codec;
@@ -62,7 +63,7 @@ pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
         println!("OK");
         ExitCode::SUCCESS
     } else {
-        println!("{faults} error{}", if faults == 1 { "" } else { "s" });
+        println!("{}", counted(faults, "error"));
         ExitCode::FAILURE
     }
 }
@@ -108,8 +109,8 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<CheckRow> {
     rows.push(row(
         "configuration",
         Ok::<_, String>(format!(
-            "{enabled} of {} analysts enabled",
-            config.panel.agents.len()
+            "{enabled} of {} enabled",
+            counted(config.panel.agents.len(), "analyst")
         )),
     ));
     rows.push(row(
@@ -172,16 +173,15 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
         if let Some(first) = first {
             let waiting = readers.last_happened()? + 1 - first.seq;
             let since = first.at;
-            let s = if waiting == 1 { "" } else { "s" };
             untold.push(format!(
-                "{waiting} event{s} pending since {since:.0}: see last_error of the sink on the server"
+                "{} pending since {since:.0}: see last_error of the sink on the server",
+                counted(waiting, "event")
             ));
         }
     }
     match readers.dead_count(sink)? {
         0 => {}
-        1 => untold.push("1 dead letter".to_owned()),
-        dead => untold.push(format!("{dead} dead letters")),
+        dead => untold.push(counted(dead, "dead letter")),
     }
     Ok(untold)
 }

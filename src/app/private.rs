@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_others_can_enter_are_told() {
+    fn folders_others_can_enter_are_reported() {
         assert_eq!(open_to_others(0o40700), None);
         assert_eq!(open_to_others(0o40755), Some(0o755));
         assert_eq!(open_to_others(0o40750), Some(0o750));

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 use watchtower_analysts::settings::{AgentConfig, Priority};
 use watchtower_analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Policy};
 use watchtower_base::stream_name::StreamName;
+use watchtower_base::text::counted;
 use watchtower_codec as codec;
 use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::Finding;
@@ -59,13 +60,13 @@ pub(super) async fn replay(config: Config, settings: ReplaySettings) -> anyhow::
     };
     let run = run(&config, &settings, print).await?;
     println!(
-        "{:.1} s, {} frames, {} OCR runs, {} with changes: {} findings in {} incidents",
+        "{:.1} s, {}, {}, {} with changes: {} in {}",
         run.length.as_secs_f64(),
-        run.pictures,
-        run.metrics.ocr_frames.get(),
+        counted(run.pictures, "frame"),
+        counted(run.metrics.ocr_frames.get(), "OCR run"),
         run.metrics.ocr_news.get(),
-        run.seen.len(),
-        run.incidents
+        counted(run.seen.len(), "finding"),
+        counted(run.incidents, "incident")
     );
     Ok(())
 }

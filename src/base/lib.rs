@@ -15,6 +15,7 @@ pub mod retry_after;
 pub mod secret;
 pub mod stream_name;
 pub mod sync;
+pub mod text;
 pub mod tls;
 pub mod token_bucket;
 pub mod url;

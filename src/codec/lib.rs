@@ -1,4 +1,4 @@
-//! Codecs and containers: the only room that names FFmpeg.
+//! Codecs and containers: the only wing that names FFmpeg.
 //!
 //! Owns decoding (one thread per stream, from units on the stream hub to
 //! pictures on the frame bus), stills, what browsers can't play made playable,

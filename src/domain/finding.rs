@@ -285,6 +285,36 @@ impl Finding {
             model,
         }
     }
+
+    /// Finding for tests, which change what they are about: SecOps reports failed
+    /// logins on the stream `team`, at the epoch, without evidence.
+    #[doc(hidden)]
+    pub fn sample() -> Self {
+        let observation = Observation {
+            severity: Severity::High,
+            confidence: 0.9,
+            category: Category::Intrusion,
+            title: "Failed logins".to_owned(),
+            detail: String::new(),
+            evidence: Vec::new(),
+            mitre: Vec::new(),
+            recommended_action: String::new(),
+        };
+        let frame = FrameRef {
+            seq: 1,
+            pts_ms: 0,
+            sha256: String::new(),
+        };
+        let model = ModelRef {
+            provider: "test".to_owned(),
+            name: "test".to_owned(),
+            version: "1".to_owned(),
+            prompt: String::new(),
+        };
+        let stream = StreamName::new("team").expect("a valid name");
+        let at = Timestamp::UNIX_EPOCH;
+        Self::new("SecOps", stream, at, frame, observation, model)
+    }
 }
 
 /// Most characters of a finding's texts: far more than a person reads, far

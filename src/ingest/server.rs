@@ -15,6 +15,7 @@ use watchtower_base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot}
 use watchtower_base::failure_limit::FailureLimit;
 use watchtower_base::log_limit::LogLimitByAddress;
 use watchtower_base::secret::Secret;
+use watchtower_base::text::counted;
 use watchtower_base::tls;
 use watchtower_base::tls::HandshakeError;
 use watchtower_media::hub::StreamHub;
@@ -321,7 +322,8 @@ impl RtmpServerState {
         for ((address, end), count) in self.flood.tick() {
             let from =
                 address.map_or_else(|| "many addresses".to_owned(), |ip: IpAddr| ip.to_string());
-            warn!("{count} more RTMP connections closed ({end}) from {from} in the last second");
+            let closed = counted(count, "more RTMP connection");
+            warn!("{closed} closed ({end}) from {from} in the last second");
         }
     }
 }

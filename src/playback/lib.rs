@@ -14,7 +14,7 @@
 //!
 //! [`client`] is the other end: it receives from such a server, ours or not.
 //!
-//! Only this room names the `webrtc` and `rtc` crates. It owns viewers and
+//! Only this wing names the `webrtc` and `rtc` crates. It owns viewers and
 //! their packets; it decides nothing about who may ask (the console's guard)
 //! and re-encodes nothing (see [`watchtower_media::hub::renditions`]).
 

@@ -32,7 +32,7 @@ const PATCHED: [(&str, &str); 2] = [
     ("allow", "PATCH, DELETE, OPTIONS"),
 ];
 
-/// The room's pages, to be merged behind the access guard.
+/// The wing's pages, to be merged behind the access guard.
 pub fn router(gateway: Gateway) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(watch))

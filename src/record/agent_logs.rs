@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use watchtower_base::text::counted;
 use watchtower_domain::agent_name::log_name;
 use watchtower_domain::finding::{Evidence, Finding, printable};
 use watchtower_domain::incident::{
@@ -165,9 +166,9 @@ fn standing(change: &Change) -> String {
         | ChangeReason::Repeated => "ongoing",
     };
     format!(
-        "    incident {} {why}: {} findings by {} since {}\n",
+        "    incident {} {why}: {} by {} since {}\n",
         incident.id,
-        incident.count,
+        counted(incident.count, "finding"),
         incident.agents.join(", "),
         second(incident.first_seen),
     )
@@ -234,10 +235,10 @@ fn quotes(text: &mut String, evidence: &[Evidence]) {
 fn again(finding: &Finding, change: &Change, own_count: u64) -> String {
     let incident = &change.incident;
     format!(
-        "{}  repeat    {}  (#{own_count}; {} findings by all analysts since {}; incident {})\n",
+        "{}  repeat    {}  (#{own_count}; {} by all analysts since {}; incident {})\n",
         second(finding.observed_at),
         printable(&incident.title),
-        incident.count,
+        counted(incident.count, "finding"),
         second(incident.first_seen),
         incident.id,
     )

@@ -1,40 +1,30 @@
-use jiff::Timestamp;
-
-use watchtower_base::stream_name::StreamName;
-use watchtower_domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation, Severity};
+use watchtower_domain::finding::{Evidence, FrameRef, Severity};
 
 use super::*;
 use crate::store::{CursorAdvance, IncidentQuery};
 
 fn finding(agent: &str, severity: Severity, title: &str) -> Finding {
-    let observation = Observation {
-        severity,
-        confidence: 0.9,
-        category: Category::Intrusion,
-        title: title.to_owned(),
-        detail: "Six failures in a minute.".to_owned(),
-        evidence: vec![Evidence {
-            quote: "Failed password for root\u{1b}[31m".to_owned(),
-            bounds: Some([10, 20, 30, 40]),
-            grounded: Some(true),
-        }],
-        mitre: vec!["T1110".to_owned()],
-        recommended_action: "Block the address.".to_owned(),
+    let evidence = Evidence {
+        quote: "Failed password for root\u{1b}[31m".to_owned(),
+        bounds: Some([10, 20, 30, 40]),
+        grounded: Some(true),
     };
     let frame = FrameRef {
         seq: 7,
         pts_ms: 12_300,
         sha256: "ab".repeat(32),
     };
-    let model = ModelRef {
-        provider: "offline".to_owned(),
-        name: "rules".to_owned(),
-        version: "1".to_owned(),
-        prompt: String::new(),
-    };
-    let stream = StreamName::new("team").unwrap();
-    let at = Timestamp::UNIX_EPOCH;
-    Finding::new(agent, stream, at, frame, observation, model)
+    Finding {
+        agent: agent.to_owned(),
+        frame,
+        severity,
+        title: title.to_owned(),
+        detail: "Six failures in a minute.".to_owned(),
+        evidence: vec![evidence],
+        mitre: vec!["T1110".to_owned()],
+        recommended_action: "Block the address.".to_owned(),
+        ..Finding::sample()
+    }
 }
 
 fn open(dir: &Path, agents: &[String]) -> (Record, JoinHandle<()>) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use watchtower_base::text::counted;
 use watchtower_domain::finding::Severity;
 use watchtower_domain::incident::{ChangeReason, Status};
 use watchtower_record::store::OutboxEntry;
@@ -124,8 +125,7 @@ impl Digest {
         bytes.copy_from_slice(&hash.finalize()[..16]);
         // A UUID of the free kind (RFC 9562, section 5.8).
         let id = uuid::Builder::from_custom_bytes(bytes).into_uuid();
-        let s = if self.count == 1 { "" } else { "s" };
-        let title = format!("and {} more event{s}", self.count);
+        let title = format!("and {}", counted(self.count, "more event"));
         let now = Timestamp::now();
         SinkEvent {
             ocsf: ocsf::digest(

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use watchtower_base::backoff::Backoff;
+use watchtower_base::text::counted;
 use watchtower_domain::sink_status::SinkBoard;
 use watchtower_record::store::{
     CursorAdvance, DeadLetter, DeadLetterRemoval, OutboxEntry, Readers, WriteRefusal,
@@ -307,7 +308,8 @@ impl Runner {
             self.metrics.sink_lost(sink, lost);
             self.board.update(sink, |row| {
                 row.last_error = Some(format!(
-                    "{lost} events removed by retention before delivery"
+                    "{} removed by retention before delivery",
+                    counted(lost, "event")
                 ));
             });
         }
@@ -461,8 +463,7 @@ impl Runner {
         let aside = self.queue.aside();
         let state = match &self.trouble {
             Some(why) if aside > 0 => {
-                let s = if aside == 1 { "" } else { "s" };
-                format!("ok, retrying {aside} event{s}: {why}")
+                format!("ok, retrying {}: {why}", counted(aside, "event"))
             }
             _ => "ok".to_owned(),
         };

@@ -161,7 +161,7 @@ async fn ffmpeg_publishes_over_rtmps_to_whom_it_trusts() {
 }
 
 #[tokio::test]
-async fn https_answers_whom_it_should_and_http_is_told_so() {
+async fn https_answers_whom_it_should_and_plain_http_is_refused() {
     let authority = Authority::new();
     let (server, ..) = start(&authority).await;
     let answer = server.get("/healthz").await;
@@ -247,7 +247,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_closed_in_time_and_told_sparingly() {
+async fn what_is_no_tls_is_closed_in_time_and_logged_sparingly() {
     let authority = Authority::new();
     let (server, rtmps, _) = start(&authority).await;
     let plain_rtmp = [&[3][..], &[7; 1536]].concat();

@@ -337,7 +337,7 @@ async fn what_the_screens_said_is_one_users_alone_and_an_idle_server_ends_at_onc
 }
 
 #[tokio::test]
-async fn folders_that_others_can_read_stay_and_are_told() {
+async fn folders_that_others_can_read_stay_and_are_reported() {
     use std::os::unix::fs::PermissionsExt as _;
     let setup = Setup::new();
     let data = setup.folder.path().join("data");
@@ -354,7 +354,7 @@ async fn folders_that_others_can_read_stay_and_are_told() {
 }
 
 #[tokio::test]
-async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_told() {
+async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_reported() {
     const TOKEN: &str = "a-t0ken-of-sixteen";
     let server = Setup::new()
         .env("WATCHTOWER_CONSOLE_TOKEN", TOKEN)

@@ -25,7 +25,7 @@ fn setup(gemini: &FakeGemini) -> Setup {
 }
 
 #[tokio::test]
-async fn blind_first_one_exchange_and_a_verdict_with_dissent() {
+async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent() {
     let gemini = FakeGemini::start().await;
     // Again and again: the exchange is to happen once.
     let reported = CannedReply::findings(&json!([finding(TITLE, QUOTE, "high")]));

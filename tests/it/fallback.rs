@@ -368,7 +368,7 @@ async fn a_budget_in_money_needs_a_price() {
 }
 
 #[tokio::test]
-async fn an_analyst_thinks_as_hard_as_it_is_set_to_and_a_missing_price_is_told_once() {
+async fn the_thinking_level_is_sent_and_a_missing_price_is_logged_once() {
     let openai = FakeOpenAi::start().await;
     let model = format!(
         "[model]\nprovider = \"openai\"\nname = \"{MODEL}\"\nbase_url = \"{}\"\nthinking = \"minimal\"\n",

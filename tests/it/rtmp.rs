@@ -126,7 +126,7 @@ async fn every_form_of_the_address_is_understood() {
 }
 
 #[tokio::test]
-async fn a_refused_publisher_is_told_and_closed_within_a_second() {
+async fn a_refused_publisher_gets_the_reason_and_is_closed_within_a_second() {
     let server = RtmpServer::with(|settings| settings.per_address = 1000).await;
     for (app, given, code) in [
         ("live/refused", "wr0ng-k3y", "NetStream.Publish.Denied"),

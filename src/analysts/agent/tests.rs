@@ -143,10 +143,10 @@ struct AgentHarness {
 
 /// A panel of one, looking every ten seconds of paused time.
 fn harness(model: Arc<Scripted>) -> AgentHarness {
-    room_that_hides(model, Redact::Off)
+    harness_with_redaction(model, Redact::Off)
 }
 
-fn room_that_hides(model: Arc<Scripted>, redact: Redact) -> AgentHarness {
+fn harness_with_redaction(model: Arc<Scripted>, redact: Redact) -> AgentHarness {
     let logs = tempfile::tempdir().unwrap();
     let (findings, _) = Record::open(
         &logs.path().join("data"),
@@ -348,7 +348,8 @@ async fn one_that_reads_gets_every_reading_since_its_last_look() {
 #[tokio::test(start_paused = true)]
 async fn a_picture_nobody_read_is_shown_to_no_model_that_must_not_see_secrets() {
     for reading in [false, true] {
-        let harness = room_that_hides(Scripted::new(FramePolicy::Newest, []), Redact::Secrets);
+        let harness =
+            harness_with_redaction(Scripted::new(FramePolicy::Newest, []), Redact::Secrets);
         if reading {
             harness.context.frames.expect_reading();
         }

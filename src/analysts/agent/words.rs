@@ -1,5 +1,6 @@
 //! States of an analyst in words, as people read them.
 
+use watchtower_base::text::counted;
 use watchtower_domain::finding::ModelRef;
 use watchtower_models::model::ObserveQuestion;
 
@@ -17,13 +18,11 @@ pub(super) fn analysing(question: &ObserveQuestion, by: &str) -> String {
 pub(super) fn analysed(found: usize, unshown: u64) -> String {
     let what = match found {
         0 => "no findings".to_owned(),
-        1 => "1 finding".to_owned(),
-        n => format!("{n} findings"),
+        n => counted(n, "finding"),
     };
     match unshown {
         0 => what,
-        1 => format!("{what}, 1 earlier change not analysed"),
-        n => format!("{what}, {n} earlier changes not analysed"),
+        n => format!("{what}, {} not analysed", counted(n, "earlier change")),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use watchtower_base::text::counted;
 use watchtower_domain::finding::WATCHTOWER;
 use watchtower_record::store::SpendBatch;
 
@@ -94,8 +95,9 @@ fn words(spent: &Spent) -> String {
     let amount = |amount: &Amount| {
         let usd = amount.micro_usd as f64 / 1e6;
         format!(
-            "{} requests, {} tokens, {usd:.4} USD",
-            amount.requests, amount.tokens
+            "{}, {}, {usd:.4} USD",
+            counted(amount.requests, "request"),
+            counted(amount.tokens, "token")
         )
     };
     format!(

@@ -216,7 +216,7 @@ mod tests {
     use watchtower_record::settings::StoreSettings;
 
     #[tokio::test]
-    async fn only_blind_spots_of_its_own_are_closed_at_the_start() {
+    async fn only_availability_incidents_of_its_own_are_closed_at_the_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = StoreSettings::default();
         let (findings, _) =
@@ -229,29 +229,14 @@ mod tests {
             WatchdogSettings::default(),
         );
         let tell = async |agent: &str, category: Category, title: &str| {
-            let observation = Observation {
+            let finding = Finding {
+                agent: agent.to_owned(),
+                observed_at: Timestamp::now(),
                 severity: Severity::Medium,
-                confidence: 1.0,
                 category,
                 title: title.to_owned(),
-                detail: String::new(),
-                evidence: Vec::new(),
-                mitre: Vec::new(),
-                recommended_action: String::new(),
+                ..Finding::sample()
             };
-            let at = FrameRef {
-                seq: 0,
-                pts_ms: 0,
-                sha256: String::new(),
-            };
-            let model = ModelRef {
-                provider: "watchtower".to_owned(),
-                name: "watchdog".to_owned(),
-                version: "1".to_owned(),
-                prompt: String::new(),
-            };
-            let stream = StreamName::new("team").expect("a name");
-            let finding = Finding::new(agent, stream, Timestamp::now(), at, observation, model);
             let published = findings.publish(finding).await.expect("written");
             published.incident.expect("an incident")
         };

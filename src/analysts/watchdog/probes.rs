@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn units_without_a_picture_are_told_and_a_long_group_that_is_seen_is_not() {
+    fn units_without_a_picture_are_reported_and_a_long_group_that_is_seen_is_not() {
         for begins in [true, false] {
             let (hub, frames, mut probes) = probes();
             let name = team();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn viewers_who_see_nothing_are_told_only_where_analysts_see_something() {
+    fn viewers_who_see_nothing_are_reported_only_where_analysts_see_something() {
         for seen in [true, false] {
             let (hub, frames, mut probes) = probes();
             let name = team();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_is_told_after_many_others_too() {
+    fn a_lost_signal_is_reported_after_many_others_too() {
         let (hub, _, mut probes) = probes();
         let later = Timestamp::now() + SignedDuration::from_secs(60);
         for nth in 0..MOST_GONE + 20 {

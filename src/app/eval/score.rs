@@ -240,14 +240,9 @@ fn is_on_healthy(labels: &Labels, seen: &TimedFinding) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::eval::labels::Scene;
-    use watchtower_base::stream_name::StreamName;
-    use watchtower_domain::finding::{
-        Category, Evidence, FrameRef, ModelRef, Observation, Severity,
-    };
+    use watchtower_domain::finding::{Category, Evidence, Severity};
 
     fn event(start: f64, end: f64, agents: &[&str], string: &str) -> LabelledEvent {
         LabelledEvent {
@@ -262,36 +257,18 @@ mod tests {
     }
 
     fn seen(agent: &str, seconds: f64, quote: &str) -> TimedFinding {
-        let observation = Observation {
-            severity: Severity::High,
-            confidence: 0.9,
-            category: Category::Intrusion,
+        let evidence = Evidence {
+            quote: quote.to_owned(),
+            bounds: None,
+            grounded: Some(true),
+        };
+        let finding = Finding {
+            agent: agent.to_owned(),
             title: "t".to_owned(),
-            detail: String::new(),
-            evidence: vec![Evidence {
-                quote: quote.to_owned(),
-                bounds: None,
-                grounded: Some(true),
-            }],
-            mitre: vec![],
-            recommended_action: String::new(),
+            evidence: vec![evidence],
+            ..Finding::sample()
         };
-        let at = FrameRef {
-            seq: 1,
-            pts_ms: 0,
-            sha256: String::new(),
-        };
-        let model = ModelRef {
-            provider: "test".to_owned(),
-            name: "test".to_owned(),
-            version: String::new(),
-            prompt: String::new(),
-        };
-        let stream = StreamName::new("team").unwrap();
-        TimedFinding {
-            seconds,
-            finding: Finding::new(agent, stream, Timestamp::UNIX_EPOCH, at, observation, model),
-        }
+        TimedFinding { seconds, finding }
     }
 
     #[test]

@@ -2,19 +2,21 @@
 
 use std::fmt;
 
+use watchtower_base::text::counted;
+
 use super::score::{Marks, Scores};
 
 impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:.1} s: {} frames, {} OCR runs, {} with changes; {} findings in {} incidents\n",
+            "{:.1} s: {}, {}, {} with changes; {} in {}\n",
             self.seconds,
-            self.pictures,
-            self.readings,
+            counted(self.pictures, "frame"),
+            counted(self.readings, "OCR run"),
             self.news,
-            self.all.findings,
-            self.incidents
+            counted(self.all.findings, "finding"),
+            counted(self.incidents, "incident")
         )?;
         writeln!(
             f,
@@ -39,10 +41,10 @@ impl fmt::Display for Scores {
         let sent = &self.all.sent;
         writeln!(
             f,
-            "\nA hosted model would be sent {} pictures and about {} tokens; every {:.0} s they \
+            "\nA hosted model would be sent {} and about {}; every {:.0} s they \
              were {} and {} ({}).",
-            sent.frames,
-            sent.tokens,
+            counted(sent.frames, "picture"),
+            counted(sent.tokens, "token"),
             self.interval_seconds,
             sent.frames_at_intervals,
             sent.tokens_at_intervals,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::counted;
+
 /// Fault of a configuration file and its path: `agents[2].interval`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -39,9 +41,8 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.faults.len();
-        let s = if count == 1 { "" } else { "s" };
-        write!(f, "{count} error{s} in {}", self.file)?;
+        let errors = counted(self.faults.len(), "error");
+        write!(f, "{errors} in {}", self.file)?;
         for Fault { path, message } in &self.faults {
             if path.is_empty() {
                 write!(f, "\n  {message}")?;

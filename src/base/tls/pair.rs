@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{self, InconsistentKeys};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::text::counted;
 use crate::tls::settings::TlsSettings;
 
 /// Bytes; a chain of certificates is a few thousand.
@@ -103,11 +104,11 @@ impl fmt::Display for Certificate {
             self.names.join(", ")
         };
         let until = self.expires.strftime("%Y-%m-%d");
-        match self.days_left() {
-            _ if self.is_over() => write!(f, "for {names}, expired on {until}"),
-            1 => write!(f, "for {names}, valid until {until} (1 day)"),
-            days => write!(f, "for {names}, valid until {until} ({days} days)"),
+        if self.is_over() {
+            return write!(f, "for {names}, expired on {until}");
         }
+        let days = counted(self.days_left(), "day");
+        write!(f, "for {names}, valid until {until} ({days})")
     }
 }
 

@@ -199,36 +199,11 @@ pub(crate) fn live(console: &ConsoleState) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use watchtower_base::stream_name::StreamName;
-    use watchtower_domain::finding::{
-        Category, Finding, FrameRef, ModelRef, Observation, Severity,
-    };
+    use watchtower_domain::finding::Finding;
 
     fn found(seq: u64) -> RecordEvent {
-        let observation = Observation {
-            severity: Severity::High,
-            confidence: 0.9,
-            category: Category::Intrusion,
-            title: "Failed logins".to_owned(),
-            detail: String::new(),
-            evidence: vec![],
-            mitre: vec![],
-            recommended_action: String::new(),
-        };
-        let frame = FrameRef {
-            seq,
-            pts_ms: 0,
-            sha256: String::new(),
-        };
-        let model = ModelRef {
-            provider: "p".to_owned(),
-            name: "n".to_owned(),
-            version: "v".to_owned(),
-            prompt: String::new(),
-        };
-        let stream = StreamName::new("team").unwrap();
-        let at = jiff::Timestamp::UNIX_EPOCH;
-        let finding = Finding::new("SecOps", stream, at, frame, observation, model);
+        let mut finding = Finding::sample();
+        finding.frame.seq = seq;
         RecordEvent::Finding {
             seq,
             finding: Arc::new(finding),
@@ -236,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_lost_while_it_gathers_leaves_a_gap_that_is_told() {
+    async fn an_event_lost_while_it_gathers_leaves_a_reported_gap() {
         let wire = EventBroadcast::new();
         let mut heard = wire.listen();
         let (events, mut told) = broadcast::channel(2);

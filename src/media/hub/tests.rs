@@ -213,7 +213,7 @@ async fn nobody_begins_at_the_picture_of_a_publisher_that_was_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn publishers_that_take_a_stream_from_each_other_are_told_of() {
+async fn publishers_that_take_a_stream_from_each_other_are_reported() {
     let contested = |hub: &StreamHub| hub.streams()[0].contested_since.is_some();
     let hub = StreamHub::holding();
     let mut publisher = hub.publish(&name());

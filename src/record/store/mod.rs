@@ -2,7 +2,7 @@
 //! the text that stood on the screen, in one SQLite database (write-ahead log)
 //! in the data folder, stills beside it under their SHA-256.
 //!
-//! This room alone knows SQLite. It owns what is written and when it is
+//! This module alone knows SQLite. It owns what is written and when it is
 //! durable, not who hears of it: that is [`crate::record`], which owns
 //! the one thread that calls [`StoreWriter`]. [`Readers`] may be asked by anyone
 //! off the async workers; readers never wait for the writer. Each kind of write

@@ -3,7 +3,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use watchtower_base::stream_name::StreamName;
-use watchtower_domain::finding::{Evidence, FrameRef, ModelRef, Observation};
+use watchtower_domain::finding::Evidence;
 use watchtower_domain::incident::ChangeReason;
 use watchtower_domain::screen_text::{ScreenLine, ScreenText};
 use watchtower_media::MediaTime;
@@ -53,34 +53,15 @@ impl StoreWriter {
 }
 
 fn publication(quote: &str, jpeg: &'static [u8]) -> Box<dyn PendingWrite> {
-    let observation = Observation {
-        severity: Severity::High,
-        confidence: 0.9,
-        category: Category::Intrusion,
-        title: "Failed logins".to_owned(),
-        detail: String::new(),
-        evidence: vec![Evidence {
-            quote: quote.to_owned(),
-            bounds: None,
-            grounded: Some(true),
-        }],
-        mitre: vec![],
-        recommended_action: String::new(),
+    let evidence = Evidence {
+        quote: quote.to_owned(),
+        bounds: None,
+        grounded: Some(true),
     };
-    let frame = FrameRef {
-        seq: 1,
-        pts_ms: 0,
-        sha256: String::new(),
+    let finding = Finding {
+        evidence: vec![evidence],
+        ..Finding::sample()
     };
-    let model = ModelRef {
-        provider: "p".to_owned(),
-        name: "n".to_owned(),
-        version: "v".to_owned(),
-        prompt: String::new(),
-    };
-    let stream = StreamName::new("team").unwrap();
-    let at = Timestamp::UNIX_EPOCH;
-    let finding = Finding::new("SecOps", stream, at, frame, observation, model);
     let still = still_of(jpeg);
     queued(Publication {
         finding,

@@ -186,7 +186,7 @@ async fn filters_stand_in_the_address_and_the_focus_stays() {
 }
 
 #[tokio::test]
-async fn a_shift_report_tells_when_the_server_was_blind() {
+async fn a_handover_report_tells_when_a_stream_had_no_signal() {
     let settings = "[watchdog]\ngone = \"1s\"\n";
     let server = Setup::new().agents(NOBODY).settings(settings).start().await;
     let publisher = Encoder::demo(&server.rtmp_url("live/team"));

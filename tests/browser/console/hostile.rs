@@ -40,7 +40,7 @@ const MARKUP: &str = "document.querySelectorAll(\
      main [onerror], main [onload], main [href^=javascript], main form[action]:not([action$=logout]), dialog svg').length";
 
 #[tokio::test]
-async fn what_a_screen_says_is_text_and_nothing_jumps_under_the_hand() {
+async fn screen_content_is_shown_as_text_and_new_rows_wait_until_asked_for() {
     let server = quiet().await;
     for (number, title) in HOSTILE.iter().enumerate() {
         report(&server, &reported(number, title)).await;

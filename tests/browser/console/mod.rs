@@ -6,7 +6,6 @@ mod fixture;
 
 mod accessible;
 mod bulk;
-mod dead;
 mod decisions;
 mod described;
 mod handover;
@@ -15,5 +14,6 @@ mod hostile;
 mod load;
 mod models;
 mod reconnect;
+mod setup_view;
 mod times;
 mod waiting;

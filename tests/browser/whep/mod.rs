@@ -1,11 +1,11 @@
-//! The WebRTC room from outside: a stream in the hub, a real browser at the
+//! Playback over WHEP from outside: a stream in the hub, a real browser at the
 //! other end.
 
 mod bottleneck;
 mod clip;
 mod hostile;
 mod independent;
-mod reach;
+mod reachability;
 mod refusals;
 pub(crate) mod relay;
 mod server;

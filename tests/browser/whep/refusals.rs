@@ -290,7 +290,7 @@ async fn each_path_names_its_own_methods() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_viewer_too_many_is_told_so() {
+async fn one_viewer_too_many_is_refused() {
     let (server, _playing) = live(2).await;
     assert_eq!(offer(&server, OFFER).await.status(), StatusCode::CREATED);
     assert_eq!(offer(&server, OFFER).await.status(), StatusCode::CREATED);
@@ -326,7 +326,7 @@ async fn a_flood_of_requests_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_never_shakes_hands_is_forgotten() {
+async fn a_viewer_that_never_completes_the_handshake_is_removed() {
     let (server, _playing) = live(1).await;
     assert_eq!(offer(&server, OFFER).await.status(), StatusCode::CREATED);
     let full = offer(&server, OFFER).await.status();

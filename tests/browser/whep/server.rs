@@ -1,4 +1,4 @@
-//! A server of the room alone, on ports of its own.
+//! A server of playback alone, on ports of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 use watchtower::record::Record;
 use watchtower::record::settings::StoreSettings;
 
-use super::room::{self, FindingFixture, StoreHarness};
+use super::harness::{self, FindingFixture, StoreHarness};
 
 #[tokio::test]
 async fn requests_that_make_no_sense_are_refused_as_problems() {
-    let room = StoreHarness::new().await;
-    room.bus
+    let harness = StoreHarness::new().await;
+    harness
+        .bus
         .publish(FindingFixture::default().finding())
         .await
         .unwrap();
-    let list = room.json("/api/incidents").await;
+    let list = harness.json("/api/incidents").await;
     let id = list["items"][0]["id"].as_str().unwrap();
     let unknown = "0190a2b3-0000-7000-8000-000000000000";
     for (page, status) in [
@@ -35,7 +36,7 @@ async fn requests_that_make_no_sense_are_refused_as_problems() {
         ("/api/findings?cursor=x".to_owned(), 400),
         ("/api/findings?incident=x".to_owned(), 400),
     ] {
-        let response = room.get(&page).await;
+        let response = harness.get(&page).await;
         assert_eq!(response.status().as_u16(), status, "{page}");
         let kind = &response.headers()["content-type"];
         assert_eq!(kind, "application/problem+json", "{page}");
@@ -83,12 +84,13 @@ async fn requests_that_make_no_sense_are_refused_as_problems() {
             413,
         ),
     ] {
-        let (code, problem) = room.set_status(target, body).await;
+        let (code, problem) = harness.set_status(target, body).await;
         assert_eq!(code.as_u16(), status, "{problem}");
         assert_eq!(problem["status"], status, "{problem}");
     }
     let post = |kind: &'static str, body: &'static str| {
-        room.request(Method::POST, &format!("/api/incidents/{id}/status"))
+        harness
+            .request(Method::POST, &format!("/api/incidents/{id}/status"))
             .header("content-type", kind)
             .body(body)
             .send()
@@ -102,13 +104,14 @@ async fn requests_that_make_no_sense_are_refused_as_problems() {
         StatusCode::UNSUPPORTED_MEDIA_TYPE
     );
     assert_eq!(
-        room.get(&format!("/api/incidents/{id}/status"))
+        harness
+            .get(&format!("/api/incidents/{id}/status"))
             .await
             .status(),
         StatusCode::METHOD_NOT_ALLOWED
     );
     // The access rule holds for what changes something, too.
-    let foreign = room
+    let foreign = harness
         .request(Method::POST, &format!("/api/incidents/{id}/status"))
         .header("origin", "https://evil.example")
         .json(&json!({"status": "closed", "by": "Eve", "why": "x"}))
@@ -117,17 +120,17 @@ async fn requests_that_make_no_sense_are_refused_as_problems() {
         .unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN);
     assert_eq!(
-        room.json("/api/incidents").await["items"][0]["status"],
+        harness.json("/api/incidents").await["items"][0]["status"],
         "new"
     );
 }
 
 #[tokio::test]
 async fn a_thousand_findings_in_a_second_are_all_there() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let begun = Instant::now();
     let publishers = (0..1000).map(|n| {
-        let bus = room.bus.clone();
+        let bus = harness.bus.clone();
         tokio::spawn(async move {
             bus.publish(FindingFixture::default().later(n % 7).finding())
                 .await
@@ -141,18 +144,18 @@ async fn a_thousand_findings_in_a_second_are_all_there() {
         "{:?}",
         begun.elapsed()
     );
-    let list = room.json("/api/incidents").await;
+    let list = harness.json("/api/incidents").await;
     assert_eq!(list["items"][0]["count"], 1000);
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
-    let jsonl = std::fs::read_to_string(room.dir.path().join("logs/findings.jsonl")).unwrap();
+    let jsonl = std::fs::read_to_string(harness.dir.path().join("logs/findings.jsonl")).unwrap();
     assert_eq!(jsonl.lines().count(), 1000);
-    let log = std::fs::read_to_string(room.dir.path().join("logs/secops.log")).unwrap();
+    let log = std::fs::read_to_string(harness.dir.path().join("logs/secops.log")).unwrap();
     assert!(log.lines().count() < 30, "{log}");
 }
 
 #[tokio::test]
 async fn what_is_far_too_long_is_cut_and_says_so() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let title = "long title ".repeat(1000);
     let quote = "Failed password for admin from 203.0.113.45 ".repeat(500);
     let quotes = [quote.as_str(); 40];
@@ -163,30 +166,30 @@ async fn what_is_far_too_long_is_cut_and_says_so() {
     }
     .finding();
     finding.detail = "\u{1b}[31mred\u{202e} ".repeat(5000);
-    let published = room.bus.publish(finding).await.unwrap();
+    let published = harness.bus.publish(finding).await.unwrap();
     assert!(published.title.chars().count() <= 301 && published.title.ends_with('…'));
     assert_eq!(published.evidence.len(), 32);
-    let shown = room.json("/api/findings").await;
+    let shown = harness.json("/api/findings").await;
     assert!(shown.to_string().len() < 150_000);
-    let log = std::fs::read_to_string(room.dir.path().join("logs/secops.log")).unwrap();
+    let log = std::fs::read_to_string(harness.dir.path().join("logs/secops.log")).unwrap();
     assert!(!log.contains('\u{1b}') && !log.contains('\u{202e}'));
 }
 
 #[tokio::test]
 async fn a_finding_published_again_is_not_counted_again() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let finding = FindingFixture::default().finding();
-    let first = room.bus.publish(finding.clone()).await.unwrap();
-    let again = room.bus.publish(finding).await.unwrap();
+    let first = harness.bus.publish(finding.clone()).await.unwrap();
+    let again = harness.bus.publish(finding).await.unwrap();
     assert_eq!(first, again);
-    assert_eq!(room.json("/api/incidents").await["items"][0]["count"], 1);
-    let jsonl = std::fs::read_to_string(room.dir.path().join("logs/findings.jsonl")).unwrap();
+    assert_eq!(harness.json("/api/incidents").await["items"][0]["count"], 1);
+    let jsonl = std::fs::read_to_string(harness.dir.path().join("logs/findings.jsonl")).unwrap();
     assert_eq!(jsonl.lines().count(), 1);
 }
 
 #[tokio::test]
 async fn a_clock_that_jumps_back_mixes_nothing_up() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let mut ids = Vec::new();
     for (n, minutes) in [0, 1, -60, -59, -58, 2].into_iter().enumerate() {
         let mut finding = FindingFixture::default().later(minutes).finding();
@@ -194,9 +197,9 @@ async fn a_clock_that_jumps_back_mixes_nothing_up() {
         let second = (1_800_000_000 + minutes * 60) as u64;
         let stamp = uuid::Timestamp::from_unix(uuid::NoContext, second, n as u32);
         finding.id = uuid::Uuid::new_v7(stamp);
-        ids.push(room.bus.publish(finding).await.unwrap().id.to_string());
+        ids.push(harness.bus.publish(finding).await.unwrap().id.to_string());
     }
-    let list = room.json("/api/incidents").await;
+    let list = harness.json("/api/incidents").await;
     let incident = &list["items"][0];
     assert_eq!(incident["count"], 6);
     // Not an hour before it was seen, and no return after a quiet time.
@@ -205,7 +208,9 @@ async fn a_clock_that_jumps_back_mixes_nothing_up() {
     let mut listed = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = room.json(&format!("/api/findings?limit=2{cursor}")).await;
+        let page = harness
+            .json(&format!("/api/findings?limit=2{cursor}"))
+            .await;
         let items = page["items"].as_array().unwrap().clone();
         listed.extend(
             items
@@ -220,7 +225,7 @@ async fn a_clock_that_jumps_back_mixes_nothing_up() {
     ids.reverse();
     assert_eq!(listed, ids);
     ids.reverse();
-    let resumed = room.events(Some(&ids[2]), 3).await;
+    let resumed = harness.events(Some(&ids[2]), 3).await;
     let told: Vec<_> = resumed
         .iter()
         .map(|told| told.data["id"].as_str().unwrap())
@@ -243,7 +248,7 @@ fn refusal(dir: &Path) -> String {
 /// A folder with a store in it that nobody has open.
 fn used() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let (bus, writer) = room::open(dir.path(), &StoreSettings::default());
+    let (bus, writer) = harness::open(dir.path(), &StoreSettings::default());
     drop(bus);
     writer.join().unwrap();
     dir
@@ -252,7 +257,7 @@ fn used() -> tempfile::TempDir {
 #[test]
 fn a_second_server_in_the_same_folder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (_bus, _writer) = room::open(dir.path(), &StoreSettings::default());
+    let (_bus, _writer) = harness::open(dir.path(), &StoreSettings::default());
     let error = refusal(dir.path());
     assert!(error.contains("in use by another watchtower"), "{error}");
 }
@@ -268,11 +273,11 @@ fn a_locked_database_is_refused_at_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
-    let room = StoreHarness::new().await;
-    let db = rusqlite::Connection::open(room.dir.path().join("data/watchtower.db")).unwrap();
+    let harness = StoreHarness::new().await;
+    let db = rusqlite::Connection::open(harness.dir.path().join("data/watchtower.db")).unwrap();
     db.execute_batch("BEGIN IMMEDIATE").unwrap();
     let finding = FindingFixture::default().finding();
-    let error = room
+    let error = harness
         .bus
         .publish(finding.clone())
         .await
@@ -283,11 +288,11 @@ async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
         "{error}"
     );
     // Reading goes on.
-    assert_eq!(room.json("/api/findings").await["items"], json!([]));
+    assert_eq!(harness.json("/api/findings").await["items"], json!([]));
     db.execute_batch("COMMIT").unwrap();
-    room.bus.publish(finding).await.unwrap();
+    harness.bus.publish(finding).await.unwrap();
     assert_eq!(
-        room.json("/api/findings").await["items"]
+        harness.json("/api/findings").await["items"]
             .as_array()
             .unwrap()
             .len(),
@@ -297,14 +302,14 @@ async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
 
 #[tokio::test]
 async fn an_event_stream_that_cannot_look_up_its_place_is_refused() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let resume = format!("/api/events?last_event_id={}", uuid::Uuid::now_v7());
     // An unknown one is as good as none.
-    assert_eq!(room.get(&resume).await.status(), StatusCode::OK);
-    let db = rusqlite::Connection::open(room.dir.path().join("data/watchtower.db")).unwrap();
+    assert_eq!(harness.get(&resume).await.status(), StatusCode::OK);
+    let db = rusqlite::Connection::open(harness.dir.path().join("data/watchtower.db")).unwrap();
     db.execute_batch("ALTER TABLE findings RENAME TO lost")
         .unwrap();
-    let answer = room.get(&resume).await;
+    let answer = harness.get(&resume).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["status"], 503, "{problem}");
@@ -352,7 +357,7 @@ fn a_damaged_database_is_refused_with_what_to_do() {
         );
     }
     std::fs::write(&file, whole).unwrap();
-    drop(room::open(dir.path(), &StoreSettings::default()));
+    drop(harness::open(dir.path(), &StoreSettings::default()));
 }
 
 #[test]
@@ -404,7 +409,7 @@ async fn a_full_disk_is_said_and_recovered_from() {
         return;
     };
     let folder = disk.0.path();
-    let (bus, _writer) = room::open(folder, &StoreSettings::default());
+    let (bus, _writer) = harness::open(folder, &StoreSettings::default());
     let ballast = folder.join("ballast");
     std::fs::write(&ballast, vec![0; 1_000_000]).unwrap();
     let mut acknowledged = Vec::new();

@@ -10,7 +10,7 @@ use watchtower::domain::finding::Finding;
 use watchtower::record::settings::StoreSettings;
 use watchtower::record::store::{FindingQuery, IncidentQuery};
 
-use super::room::{self, FindingFixture, StoreHarness};
+use super::harness::{self, FindingFixture, StoreHarness};
 
 const FOLDER: &str = "WATCHTOWER_TEST_FOLDER";
 
@@ -22,7 +22,7 @@ async fn victim() {
     let Ok(folder) = std::env::var(FOLDER) else {
         return;
     };
-    let (bus, _writer) = room::open(folder.as_ref(), &StoreSettings::default());
+    let (bus, _writer) = harness::open(folder.as_ref(), &StoreSettings::default());
     let publishers = (0..6).map(|number| {
         let bus = bus.clone();
         tokio::spawn(async move {
@@ -95,7 +95,7 @@ fn killed(folder: &std::path::Path, after: usize) -> Vec<String> {
 }
 
 async fn check(folder: &std::path::Path, acknowledged: &HashSet<String>) {
-    let (bus, writer) = room::open(folder, &StoreSettings::default());
+    let (bus, writer) = harness::open(folder, &StoreSettings::default());
     let mut stored: Vec<Finding> = Vec::new();
     let mut query = FindingQuery {
         limit: 1000,
@@ -149,28 +149,28 @@ async fn check(folder: &std::path::Path, acknowledged: &HashSet<String>) {
 
 #[tokio::test]
 async fn findings_jsonl_is_made_whole_whatever_became_of_it() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let mut ids = Vec::new();
     for n in 0..20 {
-        let finding = room
+        let finding = harness
             .bus
             .publish(FindingFixture::default().later(n).finding())
             .await
             .unwrap();
         ids.push(finding.id.to_string());
     }
-    let file = room.dir.path().join("logs/findings.jsonl");
+    let file = harness.dir.path().join("logs/findings.jsonl");
     // As after a crash: half a line, and before that whole ones missing. The
     // note of how far the file got is of the orderly end, so it goes too.
     let text = std::fs::read_to_string(&file).unwrap();
-    let room = room.restarted(StoreSettings::default()).await;
+    let harness = harness.restarted(StoreSettings::default()).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
-    let db = rusqlite::Connection::open(room.dir.path().join("data/watchtower.db")).unwrap();
+    let db = rusqlite::Connection::open(harness.dir.path().join("data/watchtower.db")).unwrap();
     db.execute("DELETE FROM cursors", []).unwrap();
     drop(db);
     let kept: Vec<&str> = text.lines().take(12).collect();
     std::fs::write(&file, format!("{}\n{{\"id\":\"0190", kept.join("\n"))).unwrap();
-    let folder = room.dir.path().to_owned();
+    let folder = harness.dir.path().to_owned();
     // A process that is killed leaves no note either.
     let copy = tempfile::tempdir().unwrap();
     for part in ["data", "logs"] {
@@ -183,7 +183,7 @@ async fn findings_jsonl_is_made_whole_whatever_became_of_it() {
             }
         }
     }
-    let (bus, _writer) = room::open(copy.path(), &StoreSettings::default());
+    let (bus, _writer) = harness::open(copy.path(), &StoreSettings::default());
     let whole = std::fs::read_to_string(copy.path().join("logs/findings.jsonl")).unwrap();
     let listed: Vec<String> = whole
         .lines()
@@ -201,8 +201,9 @@ async fn findings_jsonl_is_made_whole_whatever_became_of_it() {
 
 #[tokio::test]
 async fn a_restart_keeps_everything() {
-    let room = StoreHarness::new().await;
-    room.bus
+    let harness = StoreHarness::new().await;
+    harness
+        .bus
         .publish(FindingFixture::default().with_still(b"first"))
         .await
         .unwrap();
@@ -210,13 +211,17 @@ async fn a_restart_keeps_everything() {
         severity: watchtower::domain::finding::Severity::Critical,
         ..FindingFixture::default().later(1)
     };
-    room.bus.publish(worse.with_still(b"worst")).await.unwrap();
-    let before = room.json("/api/incidents").await;
+    harness
+        .bus
+        .publish(worse.with_still(b"worst"))
+        .await
+        .unwrap();
+    let before = harness.json("/api/incidents").await;
     let id = before["items"][0]["id"].as_str().unwrap().to_owned();
     let body = serde_json::json!({
         "status": "closed", "by": "Ada", "why": "our own scanner", "false_positive": true,
     });
-    room.set_status(&id, body).await;
+    harness.set_status(&id, body).await;
     let pages = [
         "/api/incidents",
         "/api/findings",
@@ -225,10 +230,10 @@ async fn a_restart_keeps_everything() {
     ];
     let mut seen = Vec::new();
     for page in pages {
-        seen.push(room.json(page).await);
+        seen.push(harness.json(page).await);
     }
-    let room = room.restarted(StoreSettings::default()).await;
+    let harness = harness.restarted(StoreSettings::default()).await;
     for (page, before) in pages.iter().zip(seen) {
-        assert_eq!(room.json(page).await, before, "{page}");
+        assert_eq!(harness.json(page).await, before, "{page}");
     }
 }

@@ -1,9 +1,13 @@
-//! The store and its incidents as the rest of the house meets them: a bus, and
+//! The store and its incidents as the rest of the server meets them: a bus, and
 //! a console on a port of its own.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod api;
 mod bad_input;
+mod decisions;
 mod durability;
+mod events;
+mod harness;
+mod incidents;
 mod panel;
-mod room;
+mod retention;
+mod suppressions;

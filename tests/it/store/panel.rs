@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use watchtower::domain::finding::{Category, Severity};
 
-use super::room::{FindingFixture, StoreHarness};
+use super::harness::{FindingFixture, StoreHarness};
 
 const AGENTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
@@ -167,7 +167,7 @@ const ROUNDS: usize = 12;
 
 #[tokio::test]
 async fn five_who_repeat_themselves_make_a_handful_of_incidents() {
-    let room = StoreHarness::new().await;
+    let harness = StoreHarness::new().await;
     let mut expected: BTreeMap<usize, (u64, String, String)> = BTreeMap::new();
     let mut homes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut published = 0;
@@ -185,7 +185,7 @@ async fn five_who_repeat_themselves_make_a_handful_of_incidents() {
                 };
                 let finding = report.later(minutes).finding();
                 let seen = finding.observed_at.to_string();
-                let finding = room.bus.publish(finding).await.unwrap();
+                let finding = harness.bus.publish(finding).await.unwrap();
                 published += 1;
                 let incident = finding.incident.unwrap().to_string();
                 let of = homes.entry(incident).or_default();
@@ -203,7 +203,7 @@ async fn five_who_repeat_themselves_make_a_handful_of_incidents() {
     for (incident, events) in &homes {
         assert_eq!(events.len(), 1, "{incident} mixes {events:?}");
     }
-    let list = room.json("/api/incidents?sort=first_seen").await;
+    let list = harness.json("/api/incidents?sort=first_seen").await;
     let mut incidents = list["items"].as_array().unwrap().clone();
     let titles: Vec<_> = incidents
         .iter()
@@ -220,13 +220,13 @@ async fn five_who_repeat_themselves_make_a_handful_of_incidents() {
         let worst = EVENTS[number].severities[1];
         assert_eq!(incident["severity"], worst.as_str());
     }
-    let jsonl = std::fs::read_to_string(room.dir.path().join("logs/findings.jsonl")).unwrap();
+    let jsonl = std::fs::read_to_string(harness.dir.path().join("logs/findings.jsonl")).unwrap();
     assert_eq!(jsonl.lines().count(), published);
     assert!(!jsonl.contains("\"incident\":null"));
     // Each agent's log is a page, not a flood: the first, the rises, counts.
     for agent in AGENTS {
         let name = format!("logs/{}.log", agent.to_lowercase());
-        let log = std::fs::read_to_string(room.dir.path().join(name)).unwrap();
+        let log = std::fs::read_to_string(harness.dir.path().join(name)).unwrap();
         let heads = log.lines().filter(|line| line.starts_with("2026-")).count();
         assert!(
             (EVENTS.len()..=EVENTS.len() * 6).contains(&heads),

@@ -9,7 +9,7 @@ use sha2::Sha256;
 use watchtower::domain::finding::Severity;
 
 use crate::sinks::fake::{CannedResponse, CapturedDelivery, Fake, reply, throttled};
-use crate::sinks::house::{House, SECRET, brute_force};
+use crate::sinks::harness::{SECRET, SinkHarness, brute_force};
 
 fn is_signed(request: &CapturedDelivery) -> bool {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
@@ -128,7 +128,7 @@ const JUDGES: [(&str, ChatJudge); 4] = [
 async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
     for (preset, judge) in JUDGES {
         let chat = Fake::start(judge).await;
-        let house = House::with(&format!(
+        let harness = SinkHarness::with(&format!(
             "[sinks.chat]\nkind = 'webhook'\npreset = '{preset}'\naddress = '{}'",
             chat.url()
         ))
@@ -140,14 +140,14 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
         stretched.detail = "<".repeat(1000);
         stretched.evidence[0].quote = "<😀".repeat(800);
         stretched.recommended_action = "&".repeat(900);
-        house.finding(stretched).await;
+        harness.finding(stretched).await;
         let mut blank = brute_force("SecOps", Severity::Critical);
         blank.stream = watchtower::base::stream_name::StreamName::new("blank").unwrap();
         blank.evidence[0].quote = " \u{200b}\n\u{202e} ".to_owned();
         blank.recommended_action = "\n \t".to_owned();
-        house.finding(blank).await;
-        house.told("chat").await;
-        let sink = house.sink("chat");
+        harness.finding(blank).await;
+        harness.caught_up("chat").await;
+        let sink = harness.sink("chat");
         assert_eq!((sink.delivered, sink.failed), (2, 0), "{preset}");
         let said = chat.seen(CapturedDelivery::text);
         // Cut where it had to be, and no escape in two.
@@ -174,25 +174,25 @@ async fn each_chat_takes_what_a_hostile_screen_says() {
             ),
             _ => throttled(429),
         }]);
-        let house = House::with(&format!(
+        let harness = SinkHarness::with(&format!(
             "[sinks.chat]\nkind = 'webhook'\npreset = '{preset}'\naddress = '{}/services/h1dden'\nrate = '3/1s'",
             chat.url()
         ))
         .await;
-        house.life().await;
+        harness.incident_lifecycle().await;
         let mut long = brute_force("SecOps", Severity::Critical);
         long.stream = watchtower::base::stream_name::StreamName::new("other").unwrap();
         long.title = "_*`|[]()@".repeat(100);
         long.detail = "_*`<|[]()@\n".repeat(2000);
         long.evidence[0].quote = "_*`<|[]()@ ".repeat(200);
         long.agent = "A".repeat(32);
-        house.finding(long).await;
-        house.told("chat").await;
-        house
+        harness.finding(long).await;
+        harness.caught_up("chat").await;
+        harness
             .until("the digest", |_| chat.seen(|_| ()).len() >= 5)
             .await;
-        let sink = house.sink("chat");
-        let dead = house.bus.dead("chat", None, 3).await.unwrap().items;
+        let sink = harness.sink("chat");
+        let dead = harness.bus.dead("chat", None, 3).await.unwrap().items;
         assert_eq!(
             sink.dead,
             0,
@@ -220,19 +220,19 @@ async fn a_template_of_ones_own_is_signed_and_a_typo_is_refused() {
             hook.url()
         )
     };
-    let house = House::with(&sink(
+    let harness = SinkHarness::with(&sink(
         "{\"text\": {{ title | tojson }}, \"ip\": {{ event.observables[0].value | tojson }}}",
     ))
     .await;
-    house.finding(brute_force("SecOps", Severity::High)).await;
-    house.told("hook").await;
+    harness.finding(brute_force("SecOps", Severity::High)).await;
+    harness.caught_up("hook").await;
     let said = hook.seen(CapturedDelivery::json);
     assert_eq!(said.len(), 1);
     assert!(said[0]["text"].as_str().unwrap().ends_with("= bad \\ end"));
 
-    let settings = crate::sinks::house::settings(&sink("line one\n{{ titel }}"));
+    let settings = crate::sinks::harness::settings(&sink("line one\n{{ titel }}"));
     let opened =
-        watchtower::sinks::Sinks::open(&settings, &house.bus, &house.board, &house.metrics);
+        watchtower::sinks::Sinks::open(&settings, &harness.bus, &harness.board, &harness.metrics);
     let error = opened.await.unwrap_err().to_string();
     assert_eq!(
         error,
@@ -282,13 +282,13 @@ async fn pagerduty_follows_an_incident_by_its_key() {
     let theirs = Arc::clone(&alerts);
     let pager = Fake::start(move |request| pagerduty(request, &theirs)).await;
     pager.faults([throttled(429), reply(500, json!({}))]);
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.pager]\nkind = 'pagerduty'\naddress = '{}'",
         pager.url()
     ))
     .await;
-    let id = house.life().await.to_string();
-    house.told("pager").await;
+    let id = harness.incident_lifecycle().await.to_string();
+    harness.caught_up("pager").await;
     let seen: Vec<_> = alerts
         .lock()
         .unwrap()
@@ -308,5 +308,5 @@ async fn pagerduty_follows_an_incident_by_its_key() {
             "trigger critical"
         ]
     );
-    assert_eq!(house.sink("pager").dead, 0);
+    assert_eq!(harness.sink("pager").dead, 0);
 }

@@ -17,7 +17,7 @@ use watchtower::sinks::Sinks;
 use crate::common::PATIENCE;
 use crate::sinks::fake::{Fake, reply};
 use crate::sinks::files::lines;
-use crate::sinks::house::{numbered, open, settings};
+use crate::sinks::harness::{numbered, open, settings};
 use crate::sinks::nats::free_port;
 
 const FOLDER: &str = "WATCHTOWER_TEST_FOLDER";

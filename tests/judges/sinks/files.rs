@@ -10,7 +10,7 @@ use watchtower::domain::incident::Status;
 use watchtower::sinks::settings::SinkSettings;
 
 use crate::sinks::fake::{Fake, reply};
-use crate::sinks::house::{House, brute_force, numbered};
+use crate::sinks::harness::{SinkHarness, brute_force, numbered};
 
 /// Every line has to parse.
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
@@ -24,18 +24,18 @@ pub(crate) fn lines(path: &Path) -> Vec<Value> {
 const FILE: &str = "[sinks.file]\nkind = 'jsonl'\naddress = 'FOLDER/out.jsonl'\n";
 
 #[tokio::test]
-async fn what_happened_while_it_was_off_is_told_after_the_restart() {
-    let mut house = House::with(FILE).await;
-    let out = house.dir.path().join("out.jsonl");
-    house.finding(numbered(0)).await;
-    house.told("file").await;
-    house.stop().await;
+async fn what_happened_while_it_was_off_is_delivered_after_the_restart() {
+    let mut harness = SinkHarness::with(FILE).await;
+    let out = harness.dir.path().join("out.jsonl");
+    harness.finding(numbered(0)).await;
+    harness.caught_up("file").await;
+    harness.stop().await;
     for number in 1..2500 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
     assert_eq!(lines(&out).len(), 1);
-    house.start(FILE).await;
-    house.told("file").await;
+    harness.start(FILE).await;
+    harness.caught_up("file").await;
     let told = lines(&out);
     assert_eq!(told.len(), 2500);
     for (number, event) in told.iter().enumerate() {
@@ -45,12 +45,12 @@ async fn what_happened_while_it_was_off_is_told_after_the_restart() {
             "out of order: {number} {quote}"
         );
     }
-    assert_eq!(house.sink("file").state, "ok");
+    assert_eq!(harness.sink("file").state, "ok");
 }
 
 #[tokio::test]
-async fn each_is_told_what_it_asked_for() {
-    let house = House::with(
+async fn each_sink_receives_what_it_asked_for() {
+    let harness = SinkHarness::with(
         "[sinks.all]\nkind = 'jsonl'\naddress = 'FOLDER/all'\nwhat = 'findings'\n\
          [sinks.news]\nkind = 'jsonl'\naddress = 'FOLDER/news'\n\
          [sinks.bad]\nkind = 'jsonl'\naddress = 'FOLDER/bad'\nminimum_severity = 'critical'\n\
@@ -60,11 +60,11 @@ async fn each_is_told_what_it_asked_for() {
          [sinks.off]\nkind = 'nats'",
     )
     .await;
-    house.life().await;
-    house.finding(brute_force("SecOps", Severity::Low)).await;
-    let count = |name: &str| lines(&house.dir.path().join(name)).len();
+    harness.incident_lifecycle().await;
+    harness.finding(brute_force("SecOps", Severity::Low)).await;
+    let count = |name: &str| lines(&harness.dir.path().join(name)).len();
     for name in ["all", "news", "bad", "devops", "elsewhere", "ecs"] {
-        house.told(name).await;
+        harness.caught_up(name).await;
     }
     assert_eq!(count("all"), 6);
     assert_eq!(count("news"), 5);
@@ -72,7 +72,7 @@ async fn each_is_told_what_it_asked_for() {
     // Its own finding, and what was decided about an incident it is part of.
     assert_eq!(count("devops"), 3);
     assert_eq!(count("elsewhere"), 0);
-    let ecs = lines(&house.dir.path().join("ecs"));
+    let ecs = lines(&harness.dir.path().join("ecs"));
     assert_eq!(ecs[0]["related"]["ip"][0], "203.0.113.45");
     assert_eq!(
         ecs[0]["threat"],
@@ -86,22 +86,22 @@ async fn each_is_told_what_it_asked_for() {
             "tactic": { "id": ["TA0006"], "name": ["Credential Access"] },
         })
     );
-    assert!(house.board.list().iter().all(|row| row.name != "off"));
+    assert!(harness.board.list().iter().all(|row| row.name != "off"));
 }
 
 #[tokio::test]
 async fn beyond_the_limit_there_is_a_number_and_every_end() {
     const WITHIN: Duration = Duration::from_secs(5);
     let begun = Instant::now();
-    let house = House::with(&format!("{FILE}rate = '3/5s'")).await;
-    let out = house.dir.path().join("out.jsonl");
-    let first = house.finding(numbered(0)).await;
+    let harness = SinkHarness::with(&format!("{FILE}rate = '3/5s'")).await;
+    let out = harness.dir.path().join("out.jsonl");
+    let first = harness.finding(numbered(0)).await;
     for number in 1..40 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house.decide(first, Status::Closed).await;
+    harness.decide(first, Status::Closed).await;
     // With the last digest.
-    house.told("file").await;
+    harness.caught_up("file").await;
     let windows = begun.elapsed().as_secs() / WITHIN.as_secs() + 2;
     let told = lines(&out);
     let digested: u64 = told
@@ -129,19 +129,19 @@ async fn beyond_the_limit_there_is_a_number_and_every_end() {
 
 #[tokio::test]
 async fn a_failing_sink_slows_no_other_and_says_why() {
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "{FILE}[sinks.lost]\nkind = 'webhook'\naddress = 'https://no-such-name.invalid/x'\n"
     ))
     .await;
-    house.life().await;
-    house.told("file").await;
-    house
-        .until("the failure", |house| house.sink("lost").failed > 0)
+    harness.incident_lifecycle().await;
+    harness.caught_up("file").await;
+    harness
+        .until("the failure", |harness| harness.sink("lost").failed > 0)
         .await;
-    let lost = house.sink("lost");
+    let lost = harness.sink("lost");
     assert!(lost.state.starts_with("retrying: out of reach"), "{lost:?}");
     assert_eq!((lost.delivered, lost.told), (0, 0));
-    let page = house.registry.render();
+    let page = harness.registry.render();
     assert!(
         page.contains("watchtower_sink_delivered_total{sink=\"file\"} 5"),
         "{page}"
@@ -176,30 +176,30 @@ fn the_sample_is_valid() {
 #[tokio::test]
 async fn a_digest_counts_once_over_a_store_that_fails() {
     let hook = Fake::start(|_| reply(200, json!({}))).await;
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.counted]\nkind = 'webhook'\nrate = '1/5s'\naddress = '{}'",
         hook.url()
     ))
     .await;
     for number in 0..6 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house
-        .until("the first", |house| house.sink("counted").told == 1)
+    harness
+        .until("the first", |harness| harness.sink("counted").told == 1)
         .await;
     // Nobody can write while somebody else does.
-    let file = house.dir.path().join("data").join("watchtower.db");
+    let file = harness.dir.path().join("data").join("watchtower.db");
     let other = rusqlite::Connection::open(file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    house
+    harness
         .until("a store that fails", |_| {
             let parts = ["sink waiting for the database", "counted"];
             !crate::common::log::lines_with(&parts).is_empty()
         })
         .await;
-    assert_eq!(house.sink("counted").told, 1);
+    assert_eq!(harness.sink("counted").told, 1);
     other.execute_batch("ROLLBACK").unwrap();
-    house.told("counted").await;
+    harness.caught_up("counted").await;
     let counts = hook.seen(|request| {
         let event = request.json();
         match event["activity_id"] == 99 {

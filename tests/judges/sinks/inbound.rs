@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::common::serve::{Setup, TestServer, command};
-use crate::sinks::house::numbered;
+use crate::sinks::harness::numbered;
 
 const SECRET: &str = "inb0und-secret";
 

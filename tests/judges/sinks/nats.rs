@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::common::PATIENCE;
-use crate::sinks::house::{House, numbered};
+use crate::sinks::harness::{SinkHarness, numbered};
 
 async fn server(dir: &std::path::Path, port: u16) -> Child {
     started(dir, port, &[]).await
@@ -66,25 +66,25 @@ async fn nats_has_every_event_once_over_a_kill_of_the_server() {
         })
         .await
         .unwrap();
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.bus]\nkind = 'nats'\naddress = 'nats://127.0.0.1:{port}'\nindex = 'soc.watchtower'\nacknowledge = true\nbatch = 50\ntimeout = '3s'"
     ))
     .await;
     for number in 0..200 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house
-        .until("some are told", |house| house.sink("bus").delivered > 0)
+    harness
+        .until("some are told", |harness| harness.sink("bus").delivered > 0)
         .await;
     first.kill().await.unwrap();
     for number in 200..400 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house
-        .until("the failure", |house| house.sink("bus").failed > 0)
+    harness
+        .until("the failure", |harness| harness.sink("bus").failed > 0)
         .await;
     let _second = server(dir.path(), port).await;
-    house.told("bus").await;
+    harness.caught_up("bus").await;
     let client = async_nats::connect(format!("127.0.0.1:{port}"))
         .await
         .unwrap();
@@ -127,7 +127,7 @@ async fn nats_has_every_event_once_over_a_kill_of_the_server() {
 }
 
 #[tokio::test]
-async fn with_a_login_and_one_event_that_is_too_large_the_others_are_told() {
+async fn with_a_login_and_one_event_that_is_too_large_the_others_are_delivered() {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let file = dir.path().join("nats.conf");
@@ -150,20 +150,20 @@ async fn with_a_login_and_one_event_that_is_too_large_the_others_are_told() {
         })
         .await
         .unwrap();
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.bus]\nkind = 'nats'\naddress = 'nats://wt:pl+in%201&@127.0.0.1:{port}'"
     ))
     .await;
-    house.finding(numbered(0)).await;
+    harness.finding(numbered(0)).await;
     let mut large = numbered(1);
     large.detail = "x".repeat(30_000);
     large.recommended_action = "y".repeat(30_000);
-    house.finding(large).await;
-    house.finding(numbered(2)).await;
-    house.told("bus").await;
-    let sink = house.sink("bus");
+    harness.finding(large).await;
+    harness.finding(numbered(2)).await;
+    harness.caught_up("bus").await;
+    let sink = harness.sink("bus");
     assert_eq!((sink.delivered, sink.dead), (2, 1), "{sink:?}");
-    let dead = house.bus.dead("bus", None, 3).await.unwrap().items;
+    let dead = harness.bus.dead("bus", None, 3).await.unwrap().items;
     assert!(dead[0].body.to_string().contains("user1 "));
     for (place, user) in [(1, "user0 "), (2, "user2 ")] {
         let message = stream.get_raw_message(place).await.unwrap();
@@ -196,28 +196,28 @@ async fn nobody_stores(jetstream: bool) {
     let mut heard = client.subscribe("watchtower.>").await.unwrap();
     client.flush().await.unwrap();
     let sink = format!("[sinks.bus]\nkind = 'nats'\naddress = 'nats://127.0.0.1:{port}'");
-    let mut house = House::with(&sink).await;
+    let mut harness = SinkHarness::with(&sink).await;
     for number in 0..3 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house.told("bus").await;
-    let row = house.sink("bus");
+    harness.caught_up("bus").await;
+    let row = harness.sink("bus");
     assert_eq!((row.delivered, row.failed), (3, 0), "{row:?}");
     for number in 0..3 {
         let message = heard.next().await.unwrap();
         let text = String::from_utf8_lossy(&message.payload);
         assert!(text.contains(&format!("user{number} ")), "{text}");
     }
-    house.stop().await;
+    harness.stop().await;
     // Sink that demands JetStream (`acknowledge = true`) waits for it.
-    house
+    harness
         .start(&format!("{sink}\nacknowledge = true\ntimeout = '1s'"))
         .await;
-    house.finding(numbered(3)).await;
-    house
-        .until("it waits", |house| house.sink("bus").failed > 0)
+    harness.finding(numbered(3)).await;
+    harness
+        .until("it waits", |harness| harness.sink("bus").failed > 0)
         .await;
-    assert_eq!(house.sink("bus").delivered, 0);
+    assert_eq!(harness.sink("bus").delivered, 0);
 }
 
 #[tokio::test]
@@ -237,18 +237,18 @@ async fn what_the_server_does_not_allow_is_not_taken() {
         let user = format!("user: wt, password: secret, permissions: {{ {permissions} }}");
         let conf = format!("authorization {{ users: [ {{ {user} }} ] }}\n");
         let _server = plain(dir.path(), port, &conf).await;
-        let house = House::with(&format!(
+        let harness = SinkHarness::with(&format!(
             "[sinks.bus]\nkind = 'nats'\naddress = 'nats://wt:secret@127.0.0.1:{port}'\ntimeout = '8s'"
         ))
         .await;
-        house.finding(numbered(0)).await;
-        house
-            .until("an outcome", |house| {
-                let sink = house.sink("bus");
+        harness.finding(numbered(0)).await;
+        harness
+            .until("an outcome", |harness| {
+                let sink = harness.sink("bus");
                 sink.delivered + sink.failed > 0
             })
             .await;
-        let sink = house.sink("bus");
+        let sink = harness.sink("bus");
         assert_eq!(sink.delivered, delivered, "{sink:?}");
         if delivered == 0 {
             assert!(sink.state.contains("ermissions"), "{}", sink.state);

@@ -5,19 +5,19 @@ use serde_json::{Value, json};
 use watchtower::domain::finding::Severity;
 
 use crate::sinks::files::lines;
-use crate::sinks::house::{House, brute_force, numbered, python};
+use crate::sinks::harness::{SinkHarness, brute_force, numbered, python};
 
 #[tokio::test]
 async fn every_event_is_valid_and_a_mutated_one_is_not() {
     // More events than a busy machine reports in one window go into the next
     // ones; not all of these do.
-    let house = House::with(
+    let harness = SinkHarness::with(
         "[sinks.file]\nkind = 'jsonl'\naddress = 'FOLDER/out.jsonl'\nwhat = 'findings'\nrate = '20/10s'\n[sinks.file.fields]\nenv = 'prod'",
     )
     .await;
-    house.life().await;
+    harness.incident_lifecycle().await;
     for severity in Severity::ALL {
-        house.finding(brute_force("AISec", severity)).await;
+        harness.finding(brute_force("AISec", severity)).await;
     }
     let mut plain = numbered(1);
     plain.evidence.clear();
@@ -25,15 +25,15 @@ async fn every_event_is_valid_and_a_mutated_one_is_not() {
     plain.confidence = 0.1;
     plain.recommended_action.clear();
     plain.model.provider = "offline".to_owned();
-    house.finding(plain).await;
+    harness.finding(plain).await;
     let mut hash = numbered(2);
     hash.evidence[0].quote = format!("sha256 {} user=bob host=web-01 s3://b", "e3".repeat(32));
-    house.finding(hash).await;
+    harness.finding(hash).await;
     for number in 3..60 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house.told("file").await;
-    let events = lines(&house.dir.path().join("out.jsonl"));
+    harness.caught_up("file").await;
+    let events = lines(&harness.dir.path().join("out.jsonl"));
     let of = |activity: u64| {
         events
             .iter()

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::sinks::fake::{Fake, throttled};
-use crate::sinks::house::{House, python};
+use crate::sinks::harness::{SinkHarness, python};
 
 #[tokio::test]
 async fn the_official_protobufs_read_what_is_sent() {
@@ -19,13 +19,13 @@ async fn the_official_protobufs_read_what_is_sent() {
     })
     .await;
     collector.faults([throttled(503)]);
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.otel]\nkind = 'otlp'\naddress = '{}'\n[sinks.otel.fields]\nenv = 'prod'",
         collector.url()
     ))
     .await;
-    let id = house.life().await.to_string();
-    house.told("otel").await;
+    let id = harness.incident_lifecycle().await.to_string();
+    harness.caught_up("otel").await;
     let mut records = Vec::new();
     for body in collector.seen(|request| request.body.clone()) {
         let read = python("otlp.py", &body).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use crate::sinks::fake::{CannedResponse, Fake, reply};
-use crate::sinks::house::{House, numbered};
+use crate::sinks::harness::{SinkHarness, numbered};
 
 /// Users of the incidents, in the order they were delivered.
 fn users(fake: &Fake) -> Vec<String> {
@@ -28,26 +28,26 @@ async fn one_refused(status: u16) {
     })
     .await;
     let sink = format!("[sinks.hook]\nkind = 'webhook'\naddress = '{}'", hook.url());
-    let house = House::with(&sink).await;
+    let harness = SinkHarness::with(&sink).await;
     for number in 0..4 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house.told("hook").await;
-    let sink = house.sink("hook");
+    harness.caught_up("hook").await;
+    let sink = harness.sink("hook");
     assert_eq!((sink.delivered, sink.dead), (3, 1), "{status}");
     let tries = hook.seen(|request| request.text().contains("user1 "));
     let tries = tries.iter().filter(|is_it| **is_it).count();
     assert!((3..=6).contains(&tries), "{status}: {tries} tries");
-    let dead = house.bus.dead("hook", None, 9).await.unwrap().items;
+    let dead = harness.bus.dead("hook", None, 9).await.unwrap().items;
     assert!(dead[0].body.to_string().contains("user1 "));
     assert!(dead[0].why.contains(&status.to_string()), "{}", dead[0].why);
     // Put right over there, and asked for.
     well.store(true, Ordering::SeqCst);
-    house.board.send_again("hook", dead[0].event);
-    house
-        .until("it is taken", |house| house.sink("hook").dead == 0)
+    harness.board.send_again("hook", dead[0].event);
+    harness
+        .until("it is taken", |harness| harness.sink("hook").dead == 0)
         .await;
-    assert_eq!(house.sink("hook").delivered, 4);
+    assert_eq!(harness.sink("hook").delivered, 4);
     assert_eq!(users(&hook).last().unwrap(), "user1");
 }
 
@@ -57,21 +57,21 @@ async fn one_event_that_is_refused_for_ever_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn of_one_incident_the_others_are_told_in_their_order() {
+async fn the_other_events_of_an_incident_are_delivered_in_their_order() {
     let hook = Fake::start(|request| {
         let bad = request.json()["status"] == "In Progress";
         reply(if bad { 400 } else { 200 }, json!({}))
     })
     .await;
     let sink = format!("[sinks.hook]\nkind = 'webhook'\naddress = '{}'", hook.url());
-    let house = House::with(&sink).await;
-    house.life().await;
-    house.told("hook").await;
+    let harness = SinkHarness::with(&sink).await;
+    harness.incident_lifecycle().await;
+    harness.caught_up("hook").await;
     let told = hook.seen(|request| request.json()["status"].as_str().unwrap().to_owned());
     let mut order: Vec<_> = told.iter().map(String::as_str).collect();
     order.dedup();
     assert_eq!(order, ["New", "In Progress", "Resolved", "New"]);
-    let sink = house.sink("hook");
+    let sink = harness.sink("hook");
     assert_eq!((sink.delivered, sink.dead), (4, 1));
 }
 
@@ -88,19 +88,19 @@ async fn ill(kind: &str, refusal: fn() -> CannedResponse, well: fn(&str) -> Cann
         "[sinks.it]\nkind = '{kind}'\naddress = '{}'\nbatch = 1",
         fake.url()
     );
-    let house = House::with(&sink).await;
+    let harness = SinkHarness::with(&sink).await;
     for number in 0..3 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house
-        .until("tries", |house| house.sink("it").failed >= 6)
+    harness
+        .until("tries", |harness| harness.sink("it").failed >= 6)
         .await;
-    let sink = house.sink("it");
+    let sink = harness.sink("it");
     assert_eq!((sink.delivered, sink.dead, sink.told), (0, 0, 0), "{kind}");
     assert!(sink.state.starts_with("retrying: HTTP 4"), "{}", sink.state);
     is_well.store(true, Ordering::SeqCst);
-    house.told("it").await;
-    let sink = house.sink("it");
+    harness.caught_up("it").await;
+    let sink = harness.sink("it");
     assert_eq!((sink.delivered, sink.dead), (3, 0), "{kind}");
     assert_eq!(sink.state, "ok");
 }
@@ -152,10 +152,10 @@ async fn a_success_is_one_however_little_it_says() {
         let said = String::from_utf8_lossy(&answer.2).into_owned();
         let fake = Fake::start(move |_| answer.clone()).await;
         let sink = format!("[sinks.it]\nkind = '{kind}'\naddress = '{}'", fake.url());
-        let house = House::with(&sink).await;
-        house.finding(numbered(0)).await;
-        house.told("it").await;
-        let sink = house.sink("it");
+        let harness = SinkHarness::with(&sink).await;
+        harness.finding(numbered(0)).await;
+        harness.caught_up("it").await;
+        let sink = harness.sink("it");
         assert_eq!(
             (sink.delivered, sink.failed, sink.dead),
             (1, 0, 0),
@@ -168,21 +168,21 @@ async fn a_success_is_one_however_little_it_says() {
 async fn a_sink_that_was_off_tells_nothing_of_that_time() {
     let hook = Fake::start(|_| reply(200, json!({}))).await;
     let on = format!("[sinks.hook]\nkind = 'webhook'\naddress = '{}'", hook.url());
-    let mut house = House::with(&on).await;
-    house.finding(numbered(0)).await;
-    house.told("hook").await;
-    house.stop().await;
+    let mut harness = SinkHarness::with(&on).await;
+    harness.finding(numbered(0)).await;
+    harness.caught_up("hook").await;
+    harness.stop().await;
     // The server was away: what happens at its start is told.
-    house.finding(numbered(1)).await;
-    house.start(&on).await;
-    house.told("hook").await;
-    house.stop().await;
+    harness.finding(numbered(1)).await;
+    harness.start(&on).await;
+    harness.caught_up("hook").await;
+    harness.stop().await;
     // The sink was off.
-    house.start("[sinks.hook]\nkind = 'webhook'").await;
-    house.finding(numbered(2)).await;
-    house.stop().await;
-    house.start(&on).await;
-    house.finding(numbered(3)).await;
-    house.told("hook").await;
+    harness.start("[sinks.hook]\nkind = 'webhook'").await;
+    harness.finding(numbered(2)).await;
+    harness.stop().await;
+    harness.start(&on).await;
+    harness.finding(numbered(3)).await;
+    harness.caught_up("hook").await;
     assert_eq!(users(&hook), ["user0", "user1", "user3"]);
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::sinks::fake::{
     CannedResponse, CapturedDelivery, Fake, redirect, reply, rubbish, throttled,
 };
-use crate::sinks::house::{House, TOKEN, numbered};
+use crate::sinks::harness::{SinkHarness, TOKEN, numbered};
 
 /// A collector: events by the order of their arrival.
 async fn splunk(events: Arc<Mutex<Vec<Value>>>) -> Fake {
@@ -84,15 +84,15 @@ async fn splunk_gets_all_but_what_it_will_never_take() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let splunk = splunk(Arc::clone(&events)).await;
     splunk.faults([throttled(503), redirect("http://127.0.0.1:1/"), rubbish()]);
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.siem]\nkind = 'splunk_hec'\naddress = '{}'\nindex = 'soc'\nbatch = 16\n[sinks.siem.fields]\nenv = 'prod'",
         splunk.url()
     ))
     .await;
     for number in 0..60 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house.told("siem").await;
+    harness.caught_up("siem").await;
     let events = events.lock().unwrap().clone();
     assert_eq!(ids(&events).len(), 59);
     assert!(
@@ -100,10 +100,10 @@ async fn splunk_gets_all_but_what_it_will_never_take() {
             .iter()
             .all(|event| event["fields"]["env"] == "prod" && event["index"] == "soc")
     );
-    let sink = house.sink("siem");
+    let sink = harness.sink("siem");
     assert_eq!((sink.dead, sink.delivered), (1, 59));
     assert!(sink.failed >= 3);
-    let dead = house.bus.dead("siem", None, 10).await.unwrap().items;
+    let dead = harness.bus.dead("siem", None, 10).await.unwrap().items;
     assert_eq!(dead.len(), 1);
     assert!(
         dead[0].why.contains("Invalid data format"),
@@ -121,13 +121,13 @@ async fn splunk_gets_all_but_what_it_will_never_take() {
 async fn splunk_is_asked_whether_its_indexers_have_it() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let splunk = splunk(Arc::clone(&events)).await;
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.siem]\nkind = 'splunk_hec'\naddress = '{}'\nacknowledge = true",
         splunk.url()
     ))
     .await;
-    house.finding(numbered(1)).await;
-    house.told("siem").await;
+    harness.finding(numbered(1)).await;
+    harness.caught_up("siem").await;
     assert_eq!(
         splunk
             .seen(|request| request.path.contains("/ack?"))
@@ -162,26 +162,26 @@ async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
         )
     })
     .await;
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.siem]\nkind = 'splunk_hec'\naddress = '{}'\nacknowledge = true\ntimeout = '200ms'\nbatch = 1",
         splunk.url()
     ))
     .await;
-    house.finding(numbered(0)).await;
-    house
-        .until("it says so", |house| {
-            house
+    harness.finding(numbered(0)).await;
+    harness
+        .until("it says so", |harness| {
+            harness
                 .sink("siem")
                 .state
                 .starts_with("waiting: its indexers")
         })
         .await;
-    house.finding(numbered(1)).await;
-    house
-        .until("the second", |house| house.sink("siem").delivered == 1)
+    harness.finding(numbered(1)).await;
+    harness
+        .until("the second", |harness| harness.sink("siem").delivered == 1)
         .await;
-    assert_eq!(house.sink("siem").told, 0, "the first is not");
-    house.told("siem").await;
+    assert_eq!(harness.sink("siem").told, 0, "the first is not");
+    harness.caught_up("siem").await;
     let batches = batches.lock().unwrap();
     let users: Vec<_> = batches
         .iter()
@@ -190,7 +190,7 @@ async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
     assert_eq!(users, [true, false, true], "sent again once");
     let long = batches[2].1.duration_since(batches[0].1);
     assert!(long >= Duration::from_secs(4), "{long:?}");
-    let sink = house.sink("siem");
+    let sink = harness.sink("siem");
     assert_eq!((sink.delivered, sink.dead, sink.failed), (2, 0, 1));
 }
 
@@ -243,19 +243,19 @@ async fn elasticsearch_is_heard_item_by_item() {
     let theirs = Arc::clone(&documents);
     let elastic = Fake::start(move |request| bulk(request, &theirs, &turn)).await;
     elastic.faults([throttled(429), rubbish()]);
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.es]\nkind = 'elasticsearch'\naddress = '{}'\nbatch = 20",
         elastic.url()
     ))
     .await;
     for number in 0..50 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house.told("es").await;
+    harness.caught_up("es").await;
     assert_eq!(documents.lock().unwrap().len(), 49);
-    let sink = house.sink("es");
+    let sink = harness.sink("es");
     assert_eq!((sink.dead, sink.delivered), (1, 49));
-    let dead = house.bus.dead("es", None, 10).await.unwrap().items;
+    let dead = harness.bus.dead("es", None, 10).await.unwrap().items;
     assert!(
         dead[0]
             .why

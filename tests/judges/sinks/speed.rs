@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sinks::house::{House, numbered};
+use crate::sinks::harness::{SinkHarness, numbered};
 use crate::sinks::nats::free_port;
 use crate::sinks::syslog::Rsyslog;
 
@@ -34,14 +34,14 @@ async fn a_spool_drains() {
     let file = "[sinks.file]\nkind = 'jsonl'\naddress = 'FOLDER/out.jsonl'".to_owned();
     let syslog = format!("[sinks.syslog]\nkind = 'syslog'\naddress = 'tcp://127.0.0.1:{port}'");
     for (name, text) in [("file", &file), ("syslog", &syslog)] {
-        // A house of its own: a sink that is off begins anew.
-        let mut house = House::new();
-        house.start(text).await;
-        house.stop().await;
+        // A record of its own: a sink that is off begins anew.
+        let mut harness = SinkHarness::new();
+        harness.start(text).await;
+        harness.stop().await;
         let began = Instant::now();
         for part in 0..count.div_ceil(64) {
             let batch = (part * 64..((part + 1) * 64).min(count)).map(|number| {
-                let bus = house.bus.clone();
+                let bus = harness.bus.clone();
                 tokio::spawn(async move { bus.publish(numbered(number)).await.unwrap() })
             });
             for published in batch.collect::<Vec<_>>() {
@@ -54,8 +54,8 @@ async fn a_spool_drains() {
         );
         let before = resident();
         let began = Instant::now();
-        house.start(text).await;
-        let bus = house.bus.clone();
+        harness.start(text).await;
+        let bus = harness.bus.clone();
         let live = tokio::spawn(async move {
             let mut slowest = Duration::ZERO;
             for number in 0..20 {
@@ -69,7 +69,7 @@ async fn a_spool_drains() {
         let mut most = 0;
         loop {
             most = most.max(resident());
-            if house.sink(name).told >= count as u64 {
+            if harness.sink(name).told >= count as u64 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -79,6 +79,6 @@ async fn a_spool_drains() {
         println!(
             "{name}: {rate:.0} events/s, memory {before} -> at most {most} MB, slowest live finding {slowest} ms"
         );
-        house.stop().await;
+        harness.stop().await;
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::common::PATIENCE;
-use crate::sinks::house::{House, brute_force, numbered, python};
+use crate::sinks::harness::{SinkHarness, brute_force, numbered, python};
 use crate::sinks::nats::free_port;
 use watchtower::domain::finding::Severity;
 
@@ -135,7 +135,7 @@ fn check(messages: &[Value], incident: &str) {
     );
 }
 
-async fn tells(way: &str, port: u16, ca: Option<&Path>) -> (House, String) {
+async fn tells(way: &str, port: u16, ca: Option<&Path>) -> (SinkHarness, String) {
     let ca = ca.map_or(String::new(), |file| {
         format!("ca_file = '{}'", file.display())
     });
@@ -144,13 +144,13 @@ async fn tells(way: &str, port: u16, ca: Option<&Path>) -> (House, String) {
     } else {
         "127.0.0.1"
     };
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.log]\nkind = 'syslog'\naddress = '{way}://{host}:{port}'\n{ca}"
     ))
     .await;
-    let incident = house.life().await.to_string();
-    house.told("log").await;
-    (house, incident)
+    let incident = harness.incident_lifecycle().await.to_string();
+    harness.caught_up("log").await;
+    (harness, incident)
 }
 
 #[tokio::test]
@@ -159,8 +159,8 @@ async fn rsyslog_reads_every_message_over_udp_and_tcp() {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let _rsyslog = Rsyslog::start(folder.path(), port, module, "", "").await;
-        let (house, incident) = tells(way, port, None).await;
-        house
+        let (harness, incident) = tells(way, port, None).await;
+        harness
             .until("five messages", |_| received(folder.path()).len() >= 5)
             .await;
         check(&received(folder.path()), &incident);
@@ -174,12 +174,12 @@ async fn a_receiver_that_knows_lines_alone_reads_every_message() {
         let port = free_port();
         let input = "SupportOctetCountedFraming=\"off\"";
         let _rsyslog = Rsyslog::reading(folder.path(), port, "imptcp", input, "", "").await;
-        let house = House::with(&format!(
+        let harness = SinkHarness::with(&format!(
             "[sinks.log]\nkind = 'syslog'\nframing = 'newline'\nformat = '{format}'\naddress = 'tcp://127.0.0.1:{port}'"
         ))
         .await;
-        let incident = house.life().await.to_string();
-        house
+        let incident = harness.incident_lifecycle().await.to_string();
+        harness
             .until("five messages", |_| received(folder.path()).len() >= 5)
             .await;
         let messages = received(folder.path());
@@ -235,22 +235,22 @@ async fn rsyslog_reads_every_message_over_tls_and_another_name_is_refused() {
         )
         .await;
         if fits {
-            let (house, incident) = tells("tls", port, Some(&ca)).await;
-            house
+            let (harness, incident) = tells("tls", port, Some(&ca)).await;
+            harness
                 .until("five messages", |_| received(folder.path()).len() >= 5)
                 .await;
             check(&received(folder.path()), &incident);
         } else {
-            let house = House::with(&format!(
+            let harness = SinkHarness::with(&format!(
                 "[sinks.log]\nkind = 'syslog'\naddress = 'tls://localhost:{port}'\nca_file = '{}'",
                 ca.display()
             ))
             .await;
-            house.finding(numbered(1)).await;
-            house
-                .until("the refusal", |house| house.sink("log").failed > 0)
+            harness.finding(numbered(1)).await;
+            harness
+                .until("the refusal", |harness| harness.sink("log").failed > 0)
                 .await;
-            let why = house.sink("log").last_error.unwrap();
+            let why = harness.sink("log").last_error.unwrap();
             assert!(
                 why.contains("no TLS with localhost") && why.contains("certificate"),
                 "{why}"
@@ -265,15 +265,15 @@ async fn a_cef_parser_reads_what_a_hostile_screen_says() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let _rsyslog = Rsyslog::start(folder.path(), port, "imtcp", "", "").await;
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.log]\nkind = 'syslog'\nformat = 'cef'\naddress = 'tcp://127.0.0.1:{port}'\n[sinks.log.fields]\nenv = 'prod'"
     ))
     .await;
-    let incident = house.life().await.to_string();
+    let incident = harness.incident_lifecycle().await.to_string();
     let mut plain = numbered(1);
     plain.title = "Brute force".to_owned();
-    house.finding(plain).await;
-    house
+    harness.finding(plain).await;
+    harness
         .until("six messages", |_| received(folder.path()).len() >= 6)
         .await;
     let messages = received(folder.path());
@@ -307,14 +307,14 @@ async fn what_rsyslog_had_not_read_when_it_was_killed_is_sent_again() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut rsyslog = Rsyslog::start(folder.path(), port, "imtcp", "", "").await;
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.log]\nkind = 'syslog'\naddress = 'tcp://127.0.0.1:{port}'"
     ))
     .await;
     for number in 0..400 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house
+    harness
         .until("some arrive", |_| !received(folder.path()).is_empty())
         .await;
     rsyslog.child.kill().await.unwrap();
@@ -323,11 +323,11 @@ async fn what_rsyslog_had_not_read_when_it_was_killed_is_sent_again() {
     let text = std::fs::read_to_string(&out).unwrap();
     std::fs::write(&out, &text[..text.rfind('\n').map_or(0, |end| end + 1)]).unwrap();
     for number in 400..600 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
     let _again = Rsyslog::start(folder.path(), port, "imtcp", "", "").await;
-    house.finding(numbered(600)).await;
-    house.told("log").await;
+    harness.finding(numbered(600)).await;
+    harness.caught_up("log").await;
     let users = || -> std::collections::HashSet<String> {
         let events = received(folder.path());
         events
@@ -341,7 +341,7 @@ async fn what_rsyslog_had_not_read_when_it_was_killed_is_sent_again() {
             })
             .collect()
     };
-    house.until("all arrive", |_| users().len() == 601).await;
+    harness.until("all arrive", |_| users().len() == 601).await;
 }
 
 #[tokio::test]
@@ -394,8 +394,8 @@ async fn syslog_ng_reads_every_message() {
         .spawn()
         .unwrap();
     listening(port, false).await;
-    let (house, incident) = tells("tcp", port, None).await;
-    house
+    let (harness, incident) = tells("tcp", port, None).await;
+    harness
         .until("five messages", |_| received(folder.path()).len() >= 5)
         .await;
     let mut messages = received(folder.path());

@@ -1,9 +1,5 @@
-use jiff::Timestamp;
-
-use watchtower_base::stream_name::StreamName;
-
 use super::*;
-use crate::finding::{Evidence, Finding, FrameRef, ModelRef, Observation, Severity};
+use crate::finding::{Evidence, Finding};
 
 pub(crate) fn subject(category: Category, title: &str, quotes: &[&str]) -> Fingerprint {
     Fingerprint::of(&finding(category, title, quotes))
@@ -15,30 +11,12 @@ pub(crate) fn finding(category: Category, title: &str, quotes: &[&str]) -> Findi
         bounds: None,
         grounded: Some(true),
     });
-    let observation = Observation {
-        severity: Severity::High,
-        confidence: 0.9,
+    Finding {
         category,
         title: title.to_owned(),
-        detail: String::new(),
         evidence: evidence.collect(),
-        mitre: vec![],
-        recommended_action: String::new(),
-    };
-    let frame = FrameRef {
-        seq: 1,
-        pts_ms: 0,
-        sha256: String::new(),
-    };
-    let model = ModelRef {
-        provider: "p".into(),
-        name: "n".into(),
-        version: "v".into(),
-        prompt: String::new(),
-    };
-    let stream = StreamName::new("team").unwrap();
-    let at = Timestamp::UNIX_EPOCH;
-    Finding::new("SecOps", stream, at, frame, observation, model)
+        ..Finding::sample()
+    }
 }
 
 fn same(a: &Fingerprint, b: &Fingerprint) -> bool {

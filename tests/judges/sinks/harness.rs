@@ -1,4 +1,4 @@
-//! A bus with sinks, in a folder of its own.
+//! A record with sinks, in a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -32,7 +32,7 @@ use crate::common::PATIENCE;
 pub(crate) const TOKEN: &str = "t0ken-of-the-tests";
 pub(crate) const SECRET: &str = "s3cret-of-the-tests";
 
-pub(crate) struct House {
+pub(crate) struct SinkHarness {
     pub(crate) dir: TempDir,
     pub(crate) bus: Record,
     pub(crate) board: SinkBoard,
@@ -60,7 +60,7 @@ pub(crate) fn settings(text: &str) -> Vec<SinkSettings> {
     settings.sinks
 }
 
-impl House {
+impl SinkHarness {
     pub(crate) fn new() -> Self {
         crate::common::log::capture();
         let dir = tempfile::tempdir().unwrap();
@@ -77,11 +77,11 @@ impl House {
         }
     }
 
-    /// `FOLDER` in the text is the house's own.
+    /// `FOLDER` in the text is the folder of the harness.
     pub(crate) async fn with(text: &str) -> Self {
-        let mut house = Self::new();
-        house.start(text).await;
-        house
+        let mut harness = Self::new();
+        harness.start(text).await;
+        harness
     }
 
     pub(crate) async fn start(&mut self, text: &str) {
@@ -117,7 +117,7 @@ impl House {
     }
 
     /// Opened, made worse, acknowledged, closed, reopened.
-    pub(crate) async fn life(&self) -> Uuid {
+    pub(crate) async fn incident_lifecycle(&self) -> Uuid {
         let id = self.finding(brute_force("SecOps", Severity::Medium)).await;
         let worse = self.finding(brute_force("DevOps", Severity::High)).await;
         assert_eq!(id, worse, "one incident");
@@ -149,15 +149,15 @@ impl House {
     }
 
     /// Until a sink has nothing left to tell.
-    pub(crate) async fn told(&self, name: &str) {
+    pub(crate) async fn caught_up(&self, name: &str) {
         let last = self.bus.read_for_sink(Readers::last_happened);
         let last = last.await.unwrap();
-        self.until("all is told", |house| house.sink(name).told >= last)
+        self.until("all is told", |harness| harness.sink(name).told >= last)
             .await;
     }
 }
 
-impl Drop for House {
+impl Drop for SinkHarness {
     fn drop(&mut self) {
         if let Some((shutdown, running)) = self.running.take() {
             shutdown.cancel();

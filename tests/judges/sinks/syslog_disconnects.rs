@@ -1,4 +1,4 @@
-//! Syslog receivers that vanish: what they had not taken is told again.
+//! Syslog receivers that disconnect: what they had not taken is sent again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::sinks::house::{House, numbered};
+use crate::sinks::harness::{SinkHarness, numbered};
 
 /// With room for little that is not read.
 fn listener() -> TcpListener {
@@ -18,9 +18,9 @@ fn listener() -> TcpListener {
     socket.listen(16).unwrap()
 }
 
-async fn house(listener: &TcpListener, more: &str) -> House {
+async fn syslog_sink(listener: &TcpListener, more: &str) -> SinkHarness {
     let address = listener.local_addr().unwrap();
-    House::with(&format!(
+    SinkHarness::with(&format!(
         "[sinks.log]\nkind = 'syslog'\nframing = 'newline'\naddress = 'tcp://{address}'\n{more}"
     ))
     .await
@@ -64,11 +64,11 @@ impl Users {
 }
 
 #[tokio::test]
-async fn what_a_receiver_took_off_with_counts_as_taken_by_nobody() {
+async fn events_a_receiver_disconnected_on_are_not_counted_as_delivered() {
     let listener = listener();
-    let house = house(&listener, "").await;
+    let harness = syslog_sink(&listener, "").await;
     for number in 0..3 {
-        house.finding(numbered(number)).await;
+        harness.finding(numbered(number)).await;
     }
     // Receivers: one that resets with all unread, one that reads all and
     // closes, one that half closes and stays.
@@ -82,10 +82,10 @@ async fn what_a_receiver_took_off_with_counts_as_taken_by_nobody() {
     let mut half = listener.accept().await.unwrap().0;
     half.readable().await.unwrap();
     half.shutdown().await.unwrap();
-    house
-        .until("three failures", |house| house.sink("log").failed >= 3)
+    harness
+        .until("three failures", |harness| harness.sink("log").failed >= 3)
         .await;
-    let sink = house.sink("log");
+    let sink = harness.sink("log");
     assert_eq!((sink.delivered, sink.told), (0, 0), "{sink:?}");
     let state = &sink.state;
     assert!(
@@ -94,70 +94,70 @@ async fn what_a_receiver_took_off_with_counts_as_taken_by_nobody() {
     );
     let users = Users::default();
     users.take_all(listener);
-    house.told("log").await;
+    harness.caught_up("log").await;
     assert_eq!(users.count(), 3);
-    let sink = house.sink("log");
+    let sink = harness.sink("log");
     assert_eq!((sink.delivered, sink.dead), (3, 0), "{sink:?}");
     assert_eq!(sink.state, "ok");
 }
 
 #[tokio::test]
-async fn what_a_receiver_had_not_read_when_it_died_comes_again_without_any_news() {
+async fn what_a_receiver_had_not_read_when_it_disconnected_is_sent_again_at_once() {
     let listener = listener();
-    let house = house(&listener, "").await;
-    house.finding(numbered(0)).await;
+    let harness = syslog_sink(&listener, "").await;
+    harness.finding(numbered(0)).await;
     let hung = listener.accept().await.unwrap().0;
     // Its kernel has it, and nothing speaks against that.
-    house.told("log").await;
-    assert_eq!(house.sink("log").delivered, 1);
+    harness.caught_up("log").await;
+    assert_eq!(harness.sink("log").delivered, 1);
     drop(hung);
     let users = Users::default();
     users.take_all(listener);
-    house.until("it comes", |_| users.count() == 1).await;
-    assert_eq!(house.sink("log").delivered, 1, "counted once");
+    harness.until("it comes", |_| users.count() == 1).await;
+    assert_eq!(harness.sink("log").delivered, 1, "counted once");
 }
 
 #[tokio::test]
 async fn a_receiver_that_stopped_reading_is_left_and_all_of_it_sent_again() {
     let listener = listener();
-    let house = house(&listener, "timeout = '1s'").await;
+    let harness = syslog_sink(&listener, "timeout = '1s'").await;
     // More than all buffers between hold.
     let mut bulk = Vec::new();
     for number in 0..800 {
         let mut finding = numbered(number);
         finding.detail = "x".repeat(20_000);
-        bulk.push(house.finding(finding));
+        bulk.push(harness.finding(finding));
     }
     futures_util::future::join_all(bulk).await;
     let hung = listener.accept().await.unwrap().0;
-    let stuck = |house: &House| house.sink("log").state.contains("receiver stalled");
-    house.until("it is seen", stuck).await;
-    let sink = house.sink("log");
+    let stuck = |harness: &SinkHarness| harness.sink("log").state.contains("receiver stalled");
+    harness.until("it is seen", stuck).await;
+    let sink = harness.sink("log");
     assert!(sink.delivered < 800, "{sink:?}");
     let users = Users::default();
     users.take_all(listener);
-    house.told("log").await;
-    assert_eq!(house.sink("log").delivered, 800);
-    house.until("all came", |_| users.count() == 800).await;
+    harness.caught_up("log").await;
+    assert_eq!(harness.sink("log").delivered, 800);
+    harness.until("all came", |_| users.count() == 800).await;
     drop(hung);
 }
 
 #[tokio::test]
 async fn a_receiver_that_is_slow_is_not_left() {
     let listener = listener();
-    let house = house(&listener, "timeout = '1s'").await;
+    let harness = syslog_sink(&listener, "timeout = '1s'").await;
     let mut bulk = Vec::new();
     for number in 0..60 {
         let mut finding = numbered(number);
         finding.detail = "x".repeat(20_000);
-        bulk.push(house.finding(finding));
+        bulk.push(harness.finding(finding));
     }
     futures_util::future::join_all(bulk).await;
     let mut slow = listener.accept().await.unwrap().0;
     let began = Instant::now();
     let (mut read, mut piece) = (0, vec![0; 30_000]);
     // Something in each second, and far longer than `timeout` in all.
-    while house.sink("log").delivered < 60 {
+    while harness.sink("log").delivered < 60 {
         tokio::select! {
             count = slow.read(&mut piece) => read += count.unwrap(),
             () = tokio::time::sleep(Duration::from_millis(20)) => {}
@@ -166,5 +166,5 @@ async fn a_receiver_that_is_slow_is_not_left() {
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
     assert!(began.elapsed() > Duration::from_secs(2), "{read} bytes");
-    assert_eq!(house.sink("log").failed, 0);
+    assert_eq!(harness.sink("log").failed, 0);
 }

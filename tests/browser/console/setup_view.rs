@@ -60,7 +60,7 @@ async fn a_dead_letter_is_read_and_sent_again() {
 }
 
 #[tokio::test]
-async fn a_record_stamped_ahead_of_the_clock_is_told_on_the_page() {
+async fn a_record_stamped_ahead_of_the_clock_is_reported_on_the_page() {
     let server = Setup::new().agents(NOBODY).start().await;
     report(&server, &reported(0, "Fire")).await;
     let browser = opened(&server, "/?view=setup").await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::sinks::chat::pagerduty;
 use crate::sinks::fake::{Fake, reply};
-use crate::sinks::house::House;
+use crate::sinks::harness::SinkHarness;
 
 #[tokio::test]
 async fn new_worse_acknowledged_closed_reopened() {
@@ -51,15 +51,15 @@ async fn new_worse_acknowledged_closed_reopened() {
     let alerts = Arc::new(Mutex::new(Vec::new()));
     let theirs = Arc::clone(&alerts);
     let pager = Fake::start(move |request| pagerduty(request, &theirs)).await;
-    let house = House::with(&format!(
+    let harness = SinkHarness::with(&format!(
         "[sinks.splunk]\nkind = 'splunk_hec'\naddress = '{}'\n[sinks.elastic]\nkind = 'elasticsearch'\nformat = 'ocsf'\naddress = '{}'\n\
          [sinks.webhook]\nkind = 'webhook'\naddress = '{}'\n[sinks.pager]\nkind = 'pagerduty'\naddress = '{}'",
         splunk.url(), elastic.url(), hook.url(), pager.url()
     ))
     .await;
-    house.life().await;
+    harness.incident_lifecycle().await;
     for name in ["splunk", "elastic", "webhook", "pager"] {
-        house.told(name).await;
+        harness.caught_up(name).await;
         if name == "pager" {
             let actions: Vec<_> = alerts
                 .lock()
