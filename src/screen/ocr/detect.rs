@@ -1,11 +1,10 @@
 //! Where text stands: a probability per pixel, then a box around each blob
 //! (differentiable binarization, arXiv 1911.08947).
 
-use image::RgbImage;
-use image::imageops::{self, FilterType};
 use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;
 
+use super::rgb_buffer::RgbBuffer;
 use super::{Network, ReadError};
 use crate::picture::Rect;
 
@@ -35,15 +34,21 @@ impl Detector {
     }
 
     /// Boxes of all lines, roughly from the top.
-    pub(super) fn detect(&self, image: &RgbImage) -> Result<Vec<Rect>, ReadError> {
-        let (width, height) = image.dimensions();
+    pub(super) fn detect(&self, image: &RgbBuffer) -> Result<Vec<Rect>, ReadError> {
+        let (width, height) = (image.width(), image.height());
         let shrink = (MOST_PIXELS / (width as f32 * height as f32))
             .sqrt()
             .min(1.0);
         let shrunk;
         let seen = if shrink < 1.0 {
             let side = |length: u32| ((length as f32 * shrink) as u32).max(1);
-            shrunk = imageops::resize(image, side(width), side(height), FilterType::Triangle);
+            let whole = Rect {
+                x: 0,
+                y: 0,
+                width,
+                height,
+            };
+            shrunk = image.resized(&whole, side(width), side(height))?;
             &shrunk
         } else {
             image
@@ -68,15 +73,17 @@ impl Detector {
 }
 
 /// Channels first, normalised, padded to the stride.
-fn input(image: &RgbImage) -> NdTensor<f32, 4> {
+fn input(image: &RgbBuffer) -> NdTensor<f32, 4> {
     let width = image.width().next_multiple_of(STRIDE) as usize;
     let height = image.height().next_multiple_of(STRIDE) as usize;
     let mut values = vec![0.0; 3 * width * height];
-    for (x, y, pixel) in image.enumerate_pixels() {
-        let at = y as usize * width + x as usize;
-        for (channel, value) in pixel.0.iter().rev().enumerate() {
-            values[channel * width * height + at] =
-                (f32::from(*value) / 255.0 - MEAN[channel]) / DEVIATION[channel];
+    for (y, row) in image.rows().enumerate() {
+        for (x, pixel) in row.iter().enumerate() {
+            let at = y * width + x;
+            for (channel, value) in pixel.iter().rev().enumerate() {
+                values[channel * width * height + at] =
+                    (f32::from(*value) / 255.0 - MEAN[channel]) / DEVIATION[channel];
+            }
         }
     }
     NdTensor::from_data([1, 3, height, width], values)

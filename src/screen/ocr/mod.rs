@@ -5,13 +5,14 @@
 
 mod detect;
 mod recognise;
+mod rgb_buffer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use detect::Detector;
-use image::{Rgb, RgbImage};
 use recognise::Recogniser;
+use rgb_buffer::RgbBuffer;
 use rten::{Model, RunOptions, ThreadPool};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, Tensor};
@@ -192,10 +193,10 @@ fn gathered(pieces: Vec<Rect>, picture: &Picture) -> Vec<Rect> {
 }
 
 /// From JFIF's YCbCr (full range, BT.601), chroma repeated two by two.
-fn rgb(picture: &Picture, part: &Rect) -> RgbImage {
+fn rgb(picture: &Picture, part: &Rect) -> RgbBuffer {
     let width = picture.width as usize;
     let chroma = width.div_ceil(2);
-    RgbImage::from_fn(part.width, part.height, |x, y| {
+    RgbBuffer::from_fn(part.width, part.height, |x, y| {
         let (x, y) = ((part.x + x) as usize, (part.y + y) as usize);
         let at = (y / 2) * chroma + x / 2;
         let luma = i32::from(picture.y[y * width + x]);
@@ -205,11 +206,11 @@ fn rgb(picture: &Picture, part: &Rect) -> RgbImage {
         );
         // Fixed point with 16 bits: 1.402, 0.344136, 0.714136, 1.772.
         let channel = |offset: i32| (luma + ((offset + 32_768) >> 16)).clamp(0, 255) as u8;
-        Rgb([
+        [
             channel(91_881 * cr),
             channel(-22_554 * cb - 46_802 * cr),
             channel(116_130 * cb),
-        ])
+        ]
     })
 }
 

@@ -8,11 +8,10 @@
 
 use std::ops::Range;
 
-use image::RgbImage;
-use image::imageops::{self, FilterType};
 use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;
 
+use super::rgb_buffer::RgbBuffer;
 use super::{Network, ReadError};
 use crate::picture::{Rect, TextLine};
 
@@ -59,9 +58,8 @@ impl Recogniser {
         u64::from(columns(rect)).max(LEAST)
     }
 
-    pub(super) fn read(&self, image: &RgbImage, rect: Rect) -> Result<TextLine, ReadError> {
-        let crop = imageops::crop_imm(image, rect.x, rect.y, rect.width, rect.height).to_image();
-        let line = imageops::resize(&crop, columns(&rect), HEIGHT, FilterType::Triangle);
+    pub(super) fn read(&self, image: &RgbBuffer, rect: Rect) -> Result<TextLine, ReadError> {
+        let line = image.resized(&rect, columns(&rect), HEIGHT)?;
         let mut whole = TextLine {
             text: String::new(),
             rect,
@@ -69,9 +67,7 @@ impl Recogniser {
             confidence: 1.0,
         };
         for piece in pieces(&line) {
-            let (from, to) = (piece.start, piece.end);
-            let piece = imageops::crop_imm(&line, from, 0, to - from, HEIGHT).to_image();
-            let (text, confidence) = self.read_piece(&piece)?;
+            let (text, confidence) = self.read_piece(&line, &piece)?;
             whole.text.push_str(&text);
             whole.confidence = whole.confidence.min(confidence);
         }
@@ -79,8 +75,8 @@ impl Recogniser {
         Ok(whole)
     }
 
-    fn read_piece(&self, line: &RgbImage) -> Result<(String, f32), ReadError> {
-        let output = self.network.run(&input(line))?;
+    fn read_piece(&self, line: &RgbBuffer, piece: &Range<u32>) -> Result<(String, f32), ReadError> {
+        let output = self.network.run(&input(line, piece))?;
         let classes = match output.shape() {
             [_, _, classes] if *classes > self.last_class() => *classes,
             shape => {
@@ -143,7 +139,7 @@ fn columns(rect: &Rect) -> u32 {
 }
 
 /// A line in pieces the network takes, each of which ends where least is drawn.
-fn pieces(line: &RgbImage) -> Vec<Range<u32>> {
+fn pieces(line: &RgbBuffer) -> Vec<Range<u32>> {
     let mut pieces = Vec::new();
     let mut from = 0;
     while line.width() - from > LONGEST {
@@ -158,25 +154,29 @@ fn pieces(line: &RgbImage) -> Vec<Range<u32>> {
 }
 
 /// Difference between the darkest and the brightest of a column.
-fn ink(line: &RgbImage, x: u32) -> u8 {
-    let column = (0..line.height()).map(|y| line.get_pixel(x, y).0[1]);
+fn ink(line: &RgbBuffer, x: u32) -> u8 {
+    let column = (0..line.height()).map(|y| line.pixel(x, y)[1]);
     let (dark, bright) = column.fold((u8::MAX, 0), |(dark, bright), value| {
         (dark.min(value), bright.max(value))
     });
     bright.saturating_sub(dark)
 }
 
-/// Channels first (blue, green, red), from -1 to 1, padded with grey.
-fn input(line: &RgbImage) -> NdTensor<f32, 4> {
+/// Columns of a line, channels first (blue, green, red), from -1 to 1, padded
+/// with grey.
+fn input(line: &RgbBuffer, piece: &Range<u32>) -> NdTensor<f32, 4> {
+    let columns = piece.start as usize..piece.end as usize;
     let (width, height) = (
-        line.width().next_multiple_of(STRIDE) as usize,
+        columns.len().next_multiple_of(STRIDE as usize),
         HEIGHT as usize,
     );
     let mut values = vec![0.0; 3 * width * height];
-    for (x, y, pixel) in line.enumerate_pixels() {
-        let at = y as usize * width + x as usize;
-        for (channel, value) in pixel.0.iter().rev().enumerate() {
-            values[channel * width * height + at] = f32::from(*value) / 127.5 - 1.0;
+    for (y, row) in line.rows().enumerate() {
+        for (x, pixel) in row[columns.clone()].iter().enumerate() {
+            let at = y * width + x;
+            for (channel, value) in pixel.iter().rev().enumerate() {
+                values[channel * width * height + at] = f32::from(*value) / 127.5 - 1.0;
+            }
         }
     }
     NdTensor::from_data([1, 3, height, width], values)
@@ -184,16 +184,14 @@ fn input(line: &RgbImage) -> NdTensor<f32, 4> {
 
 #[cfg(test)]
 mod tests {
-    use image::Rgb;
-
     use super::*;
 
     #[test]
     fn a_line_of_any_length_is_read_in_pieces_cut_between_letters() {
         // Letters of 30 columns, 10 apart.
-        let line = RgbImage::from_fn(15_000, HEIGHT, |x, y| {
+        let line = RgbBuffer::from_fn(15_000, HEIGHT, |x, y| {
             let drawn = x % 40 < 30 && y % 7 < 3;
-            Rgb([if drawn { 255 } else { 20 }; 3])
+            [if drawn { 255 } else { 20 }; 3]
         });
         let pieces = pieces(&line);
         assert_eq!(pieces.len(), 3);
@@ -203,7 +201,7 @@ mod tests {
             assert!(pair[0].len() <= LONGEST as usize);
             assert!(pair[0].end % 40 >= 30, "through a letter: {pair:?}");
         }
-        let short = RgbImage::new(LONGEST, HEIGHT);
+        let short = RgbBuffer::from_fn(LONGEST, HEIGHT, |_, _| [0; 3]);
         assert_eq!(super::pieces(&short).len(), 1);
     }
 }
