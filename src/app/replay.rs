@@ -169,7 +169,7 @@ async fn run(
             .push((member.config.clone(), Arc::clone(&counter)));
         players.push(ReplayAgent::new(
             gauged(&member, counter, config),
-            counted(&context),
+            with_own_counters(&context),
         ));
         players.push(ReplayAgent::new(member, context.clone()));
     }
@@ -285,8 +285,8 @@ fn alone(model: Arc<dyn Model>, policy: Policy) -> ModelChain {
     ModelChain::new(link, Vec::new(), Priority::Normal)
 }
 
-/// The same meeting, without being noted there.
-fn counted(context: &AgentContext) -> AgentContext {
+/// The same context with a board and counters of its own.
+fn with_own_counters(context: &AgentContext) -> AgentContext {
     AgentContext {
         board: AgentBoard::new(Vec::new()),
         metrics: Arc::default(),

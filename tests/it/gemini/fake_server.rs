@@ -9,7 +9,10 @@ use crate::common::gemini::{FakeGemini, fixture};
 #[tokio::test]
 async fn the_fake_server_is_as_strict_as_it_says() {
     let server = FakeGemini::start().await;
-    let client = watchtower::base::http_client::plain().no_proxy().build().unwrap();
+    let client = watchtower::base::http_client::plain()
+        .no_proxy()
+        .build()
+        .unwrap();
     let url = format!("{}/v1beta/models/m:generateContent", server.base_url());
     let ask = async |query: &str, key: &str, change: fn(&mut Value)| {
         let mut body = fixture("req-19-proposed-responseSchema")["body"].clone();
