@@ -28,7 +28,7 @@ $quick || [ -d "$target/debug/incremental" ] || export CARGO_INCREMENTAL=${CARGO
 printf 'test: %s cores, %s of memory, %s of disk free\n' "$(nproc)" \
   "$(free -h | awk '/^Mem:/ {print $2}')" "$(df -h --output=avail . | tail -n 1 | xargs)"
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf "\n== %s (%d s)\n" "$*" "$SECONDS"; }
 
 step 'formatting'
 cargo fmt --all --check
