@@ -23,9 +23,16 @@ pub(crate) async fn keep(context: &AgentContext) {
     if rows.is_empty() {
         return;
     }
-    if let Err(error) = context.findings.write(SpendBatch(rows.clone())).await {
+    let context = context.clone();
+    let write = async move {
+        if let Err(error) = context.findings.write(SpendBatch(rows.clone())).await {
+            tracing::error!(%error, "failed to store the LLM cost");
+            context.budget.put_back(rows);
+        }
+    };
+    // Goes on when a caller whose time is up stops waiting: the rows are taken.
+    if let Err(error) = tokio::spawn(write).await {
         tracing::error!(%error, "failed to store the LLM cost");
-        context.budget.put_back(rows);
     }
 }
 
