@@ -86,7 +86,6 @@ mod tests {
             [rtmp]
             max_connections = -1
             idle_timeout = "1d"
-            port = 1935
             [http]
             allowed_origins = ["https://console.example", "example.com", "https://x/y"]
             [store]
