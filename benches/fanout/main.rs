@@ -34,7 +34,7 @@ use watchtower::media::hub::StreamHub;
 use watchtower::media::hub::renditions::Renditions;
 use watchtower::playback;
 use watchtower::playback::metrics::PlaybackMetrics;
-use watchtower::playback::settings::{Transcode, WebrtcSettings};
+use watchtower::playback::settings::WebrtcSettings;
 use watchtower::playback::{Gateway, GatewaySettings};
 
 use client::{Crowd, Manner};
@@ -98,7 +98,7 @@ async fn start() -> Served {
         public_address: None,
         webrtc: WebrtcSettings {
             max_viewers: 100_000,
-            transcode: Transcode::Auto,
+            ..WebrtcSettings::default()
         },
     };
     let gateway = Gateway::bind(

@@ -1,4 +1,4 @@
-//! `agents.toml`: who looks, with which model.
+//! `[panel]` and `[[agent]]` of `agents.toml`, and the file as a whole.
 
 use std::collections::HashSet;
 use std::sync::Arc;

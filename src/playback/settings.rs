@@ -18,6 +18,12 @@ pub enum Transcode {
     Never,
 }
 
+impl Default for WebrtcSettings {
+    fn default() -> Self {
+        Section::defaults(webrtc)
+    }
+}
+
 pub fn webrtc(mut s: Section<'_>) -> WebrtcSettings {
     let words = [("auto", Transcode::Auto), ("never", Transcode::Never)];
     let settings = WebrtcSettings {

@@ -36,10 +36,7 @@ pub struct LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            max_bytes: 100_000_000,
-            keep: 5,
-        }
+        Section::defaults(logs)
     }
 }
 
@@ -64,14 +61,12 @@ pub fn store(mut s: Section<'_>) -> StoreSettings {
 }
 
 pub fn logs(mut s: Section<'_>) -> LogSettings {
-    let usual = LogSettings::default();
     let settings = LogSettings {
         max_bytes: s
             .integer("max_megabytes", 0, 100_000)
-            .map_or(usual.max_bytes, |n| n as u64 * 1_000_000),
-        keep: s
-            .integer("keep", 1, 1000)
-            .map_or(usual.keep, |n| n as usize),
+            .map_or(100, |n| n as u64)
+            * 1_000_000,
+        keep: s.integer("keep", 1, 1000).map_or(5, |n| n as usize),
     };
     s.finish();
     settings

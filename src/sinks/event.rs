@@ -32,7 +32,8 @@ pub struct SinkEvent {
     pub agents: Vec<String>,
     /// Findings so far; of a digest, events not delivered.
     pub count: u64,
-    /// The canonical form; all others derive from it.
+    /// The canonical form; all others derive from it. `ecs::quotes` takes the
+    /// quotes out of it.
     pub ocsf: Value,
 }
 

@@ -124,8 +124,9 @@ pub(crate) enum Settled {
     Waits(String),
 }
 
-/// Somebody who is told. Dropping the future of `deliver` or `settled` is
-/// allowed at any time and leaves a destination that can be used again.
+/// Receiver of a sink's events; built by [`destination`]. Dropping the future of
+/// `deliver` or `settled` is allowed at any time and leaves a destination that
+/// can be used again.
 #[async_trait]
 pub(crate) trait Destination: Send + Sync {
     /// Events it takes at once at most.
@@ -133,6 +134,10 @@ pub(crate) trait Destination: Send + Sync {
         usize::MAX
     }
 
+    /// Sends a batch of at most [`most`](Self::most) events and of at most `batch`
+    /// of the settings; the future is dropped after `timeout`. An outcome other
+    /// than [`DeliveryOutcome::PerItem`] counts for the whole batch, so `most` is
+    /// 1 where each event is a request of its own.
     async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome;
 
     /// Waits until more is known of batches that were sent.

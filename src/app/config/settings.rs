@@ -1,4 +1,5 @@
-//! `watchtower.toml`: how the server behaves. The file may be absent.
+//! `watchtower.toml` as a whole; the file may be absent. Each section is read
+//! by the `settings.rs` of its wing.
 
 use watchtower_analysts::watchdog::settings::{WatchdogSettings, watchdog};
 use watchtower_base::config::fault::Faults;
@@ -86,7 +87,6 @@ mod tests {
             [rtmp]
             max_connections = -1
             idle_timeout = "1d"
-            port = 1935
             [http]
             allowed_origins = ["https://console.example", "example.com", "https://x/y"]
             [store]

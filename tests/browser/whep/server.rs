@@ -13,7 +13,7 @@ use watchtower::media::hub::StreamHub;
 use watchtower::media::hub::renditions::Renditions;
 use watchtower::playback;
 use watchtower::playback::metrics::PlaybackMetrics;
-use watchtower::playback::settings::{Transcode, WebrtcSettings};
+use watchtower::playback::settings::WebrtcSettings;
 use watchtower::playback::{Gateway, GatewaySettings};
 
 pub(crate) struct WhepServer {
@@ -41,7 +41,7 @@ impl WhepServer {
             public_address: public.map(ToOwned::to_owned),
             webrtc: WebrtcSettings {
                 max_viewers,
-                transcode: Transcode::Auto,
+                ..WebrtcSettings::default()
             },
         };
         let gateway = Gateway::bind(settings, hub.clone(), renditions.clone(), metrics)
