@@ -43,7 +43,7 @@ pub struct AgentConfig {
     pub persona: Arc<Persona>,
     /// At least so long between two looks.
     pub interval: Duration,
-    /// Empty: every live one, in turn.
+    /// Streams it analyses; empty: all live ones, in turn.
     pub streams: Vec<StreamName>,
     /// Another model than `[model]`'s.
     pub model: Option<ModelName>,

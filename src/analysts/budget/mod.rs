@@ -87,7 +87,7 @@ pub struct BudgetWait {
 /// `GET /api/budget`
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Standing {
-    /// The place of what is given up in `steps`, 0 for nothing.
+    /// Number of the restriction in force in `steps`, 0 for none.
     pub step: usize,
     pub steps: [&'static str; BudgetStep::ALL.len()],
     pub reason: String,
@@ -98,8 +98,8 @@ pub struct Standing {
     pub models: BTreeMap<String, Amount>,
 }
 
-/// Settled within the last minute, the last hour and this day (UTC), and set
-/// aside for what is in flight.
+/// Settled within the last minute, the last hour and this day (UTC), and
+/// reserved for requests in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Spent {
     pub minute: Amount,

@@ -67,10 +67,11 @@ pub(crate) struct AskResponse {
     /// Oldest first, at most 8.
     citations: Vec<Citation>,
     by: By,
-    /// Model of the answer; null where it was searched.
+    /// Model of the answer; null for an answer by search alone.
     model: Option<ModelRef>,
     cost: Option<Cost>,
-    /// Why the configured model did not answer; null if it did, or if none is.
+    /// Reason the configured model did not answer; null if it did, or without
+    /// one.
     note: Option<String>,
 }
 
@@ -88,7 +89,7 @@ pub(crate) struct Citation {
     /// When the line appeared, or the picture of the finding was captured.
     at: Timestamp,
     stream: String,
-    /// The line as it stood there, or the finding's title.
+    /// Line as displayed, or the finding's title.
     text: String,
     /// Agent that found it; null for a line of a screen.
     agent: Option<String>,
@@ -126,7 +127,7 @@ impl CitedEntry {
 
 /// Answers a question about what was on the screens
 ///
-/// By the configured model from what search finds, or by search alone.
+/// By the configured model from search results, or by search alone.
 #[utoipa::path(post, path = "/api/ask", tag = "history", request_body = AskRequest, responses((status = 200, body = AskResponse), Failed, NotDone))]
 pub(crate) async fn ask(
     State(state): State<AppState>,

@@ -49,18 +49,18 @@ const PAGE: usize = 500;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Resume {
-    /// The same as the header, for those who can't set one; the header goes
-    /// first.
+    /// Equivalent of the header for clients that can't set one; the header has
+    /// precedence.
     last_event_id: Option<String>,
 }
 
 /// Events as they happen (server-sent events)
 ///
-/// `finding` (a finding), `incident` (a change of one, and how it is after it),
-/// `agents` (the panel) and `streams` (each with name and state). A client that
-/// comes back with `Last-Event-ID` gets what it missed. With a finding's id that
-/// is every finding after it, and how incidents change from now on: how they
-/// changed in between is to be read from `/api/incidents`.
+/// `finding` (a finding), `incident` (a change of one, and the incident after
+/// it), `agents` (all analysts) and `streams` (each with name and state). A
+/// client that reconnects with `Last-Event-ID` gets the events it missed. With
+/// a finding's id these are all findings after it, and changes of incidents
+/// from now on; earlier changes are in `/api/incidents`.
 #[utoipa::path(
     get,
     path = "/api/events",

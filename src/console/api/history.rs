@@ -32,14 +32,14 @@ pub(crate) struct MomentsQuery {
     since: Option<Timestamp>,
     /// Before (RFC 3339).
     until: Option<Timestamp>,
-    /// Interval in seconds, 1 to 86400, of which the newest still of each
-    /// stream; else all.
+    /// Interval in seconds, 1 to 86400: the newest still per stream and
+    /// interval; all by default.
     #[param(minimum = 1, maximum = 86400)]
     every: Option<u32>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[param(pattern = "^-?[0-9]{1,18}_-?[0-9]{1,18}_-?[0-9]{1,18}$")]
     cursor: Option<String>,
-    /// Items of a page, 1 to 1000; 50 unless said.
+    /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
@@ -98,7 +98,7 @@ fn place(cursor: &str) -> Option<MomentPlace> {
 pub(crate) struct HandoverQuery {
     /// At or after (RFC 3339).
     since: Timestamp,
-    /// Before (RFC 3339), and not before `since`; now unless said.
+    /// Before (RFC 3339), and not before `since`; now by default.
     until: Option<Timestamp>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Handover {
     until: Timestamp,
     /// Decisions and notes, oldest first; the newest 1000.
     done: Vec<Done>,
-    /// There was more before these.
+    /// True if older ones are left out.
     more: bool,
     spent: Vec<SpentOn>,
 }
@@ -187,9 +187,9 @@ impl From<Spend> for SpentOn {
     }
 }
 
-/// A picture that was kept
+/// Stored picture
 ///
-/// It goes by its SHA-256, so it never changes.
+/// Addressed by its SHA-256, so it never changes.
 #[utoipa::path(
     get,
     path = "/api/evidence/{file}",

@@ -65,7 +65,7 @@ struct InboundDecision {
     body: StatusBody,
 }
 
-/// A tool decides about an incident, signed instead of with the token
+/// Sets an incident's status for an external tool, by signature instead of token
 #[utoipa::path(
     post,
     path = "/api/inbound",
@@ -78,7 +78,7 @@ struct InboundDecision {
     request_body = InboundDecision,
     responses(
         (status = 200, body = Change),
-        (status = 401, description = "Not signed, too old, or here already", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Invalid signature, too old, or a replay", body = Problem, content_type = "application/problem+json"),
         Failed,
         NotDone,
     )

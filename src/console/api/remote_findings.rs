@@ -30,10 +30,10 @@ const TECHNIQUES: usize = 32;
 /// Clock skew allowed between two machines.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
-/// Takes in what an agent on another machine has found
+/// Submits a finding of a remote agent
 ///
-/// 201 with the finding as it is stored, or 200 if its id is known already:
-/// who is not sure to have been heard may say it again.
+/// 201 with the finding as it is stored, or 200 if its id is known already: a
+/// retry is safe.
 #[utoipa::path(
     post,
     path = "/api/findings",

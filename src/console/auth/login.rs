@@ -70,7 +70,7 @@ struct Given {
     request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 303, description = "Signed in, or no token configured; the cookie is valid for a week"),
-        (status = 400, description = "No such form", body = String, content_type = "text/html"),
+        (status = 400, description = "Invalid form", body = String, content_type = "text/html"),
         (status = 401, description = "Invalid token", body = String, content_type = "text/html"),
         (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
         (status = 429, description = "Too many invalid tokens", body = String, content_type = "text/html"),
@@ -123,7 +123,7 @@ async fn login(
     response
 }
 
-/// Signs a browser out: its session holds no longer, wherever its cookie is
+/// Signs a browser out: its session is revoked, and every copy of its cookie invalid
 #[utoipa::path(
     post,
     path = "/logout",

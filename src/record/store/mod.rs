@@ -195,7 +195,7 @@ pub struct IncidentQuery {
     pub since: Option<Timestamp>,
     /// First seen before.
     pub until: Option<Timestamp>,
-    /// `next` of the page before, of the same sort.
+    /// `next` of the previous page, of the same sort.
     pub after: Option<IncidentCursor>,
     pub limit: usize,
 }
@@ -250,7 +250,7 @@ pub struct Disk {
     pub database_bytes: u64,
     /// Stills.
     pub evidence_bytes: u64,
-    /// Limit of both together, beyond which the oldest goes (`[store] max_bytes`).
+    /// Retention limit of both together (`[store] max_bytes`).
     pub limit_bytes: u64,
     /// Space free to the server in the file system of the data folder.
     pub free_bytes: u64,

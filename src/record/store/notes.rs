@@ -86,7 +86,7 @@ pub struct Done {
     pub severity: Severity,
     /// Status it was set to; `None` for a note.
     pub status: Option<Status>,
-    /// Why, or what was noted.
+    /// Reason of a decision, or text of a note.
     pub text: String,
 }
 
