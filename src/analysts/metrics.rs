@@ -91,7 +91,7 @@ impl AnalystMetrics {
         Self {
             answers: registry.register("model_answers", "Model responses by outcome"),
             findings: registry.register("findings", "Findings published"),
-            tokens: registry.register("model_tokens", "Tokens as models reported them"),
+            tokens: registry.register("model_tokens", "Tokens reported by models"),
             panels: registry.register("panels", "Panel discussions by outcome"),
             model_requests: registry.register("model_requests", "Billed requests to models"),
             model_usd: registry.register(

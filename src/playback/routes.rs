@@ -83,7 +83,7 @@ async fn watch(
             return Err(expected(SDP));
         }
         if !accepts_sdp(&headers) {
-            let why = format!("the answer is {SDP}, which Accept leaves out");
+            let why = format!("the answer is {SDP}, which Accept excludes");
             return Err(WhepProblem::new(StatusCode::NOT_ACCEPTABLE, why));
         }
         let body =

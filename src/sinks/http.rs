@@ -93,7 +93,7 @@ impl SinkHttpClient {
         let mut response = request
             .send()
             .await
-            .map_err(|error| DeliveryOutcome::retry(format!("out of reach: {}", reason(error))))?;
+            .map_err(|error| DeliveryOutcome::retry(format!("unreachable: {}", reason(error))))?;
         let after = retry_after(response.headers());
         let status = response.status();
         let mut body = Vec::new();
@@ -131,8 +131,8 @@ impl SinkResponse {
                 format!("{why}: redirects are not followed; name the address that it leads to"),
                 Blame::Receiver,
             ),
-            401 | 403 => (format!("{why} (is its token right?)"), Blame::Unclear),
-            404 | 410 => (format!("{why} (is its address right?)"), Blame::Unclear),
+            401 | 403 => (format!("{why} (check the token)"), Blame::Unclear),
+            404 | 410 => (format!("{why} (check the address)"), Blame::Unclear),
             429 | 503 => (why, Blame::Receiver),
             502 | 504 => (why, Blame::Silence),
             _ => (why, Blame::Unclear),

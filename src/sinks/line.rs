@@ -88,7 +88,7 @@ impl SyslogConnection {
         let progress = progress.unwrap_or_else(|_| SendProgress {
             taken: heard,
             end: Some(SyslogDisconnect {
-                why: "the server shuts down".to_owned(),
+                why: "server shutting down".to_owned(),
                 is_reset: false,
             }),
         });
@@ -127,7 +127,7 @@ async fn carry(
         let mut said = [0; 1024];
         loop {
             match reader.read(&mut said).await {
-                Ok(0) => return end("the other side closed it"),
+                Ok(0) => return end("connection closed by the receiver"),
                 // Nothing it could say means anything.
                 Ok(_) => {}
                 Err(error) => return broke(&error),

@@ -228,7 +228,7 @@ impl Nats {
                 match self.must_be_stored {
                     true => ItemOutcome::Not(
                         Blame::Receiver,
-                        format!("no JetStream stream takes {}", self.subject),
+                        format!("no JetStream stream for subject {}", self.subject),
                     ),
                     // Nor does anybody listen: so said the server.
                     false => ItemOutcome::Taken,
@@ -271,7 +271,7 @@ impl Nats {
     /// Ends when the server has dealt with all it was sent before: it takes one
     /// thing of a connection after the other.
     async fn round_trip(&self, client: &Client) -> Result<(), String> {
-        let wrong = |error: &dyn std::fmt::Display| format!("the connection broke: {error}");
+        let wrong = |error: &dyn std::fmt::Display| format!("connection lost: {error}");
         let inbox = client.new_inbox();
         let mut back = client.subscribe(inbox.clone()).await;
         let back = back.as_mut().map_err(|error| wrong(error))?;
@@ -290,7 +290,7 @@ impl Nats {
         tokio::select! {
             message = back.next() => match message {
                 Some(_) => tokio::time::sleep(HEARD_AFTER).await,
-                None => return Err("the connection broke".to_owned()),
+                None => return Err("connection lost".to_owned()),
             },
             () = told_so => {}
         }

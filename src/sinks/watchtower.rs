@@ -150,7 +150,7 @@ impl Reporter {
             Ok(response) => response,
             Err(error) => {
                 return ReportOutcome::NotNow(
-                    format!("{url} is out of reach: {}", reason(&error)),
+                    format!("{url} is unreachable: {}", reason(&error)),
                     None,
                 );
             }
@@ -170,10 +170,9 @@ impl Reporter {
         let why = format!("{url} answered {status} {detail}");
         match status.as_u16() {
             400 | 413 | 415 | 422 => ReportOutcome::Permanent(why),
-            401 | 403 => ReportOutcome::NotNow(
-                format!("{why} (is WATCHTOWER_CONSOLE_TOKEN the server's?)"),
-                asked,
-            ),
+            401 | 403 => {
+                ReportOutcome::NotNow(format!("{why} (check WATCHTOWER_CONSOLE_TOKEN)"), asked)
+            }
             _ => ReportOutcome::NotNow(why, asked),
         }
     }

@@ -98,13 +98,13 @@ pub enum Unmet {
     NoH264(String),
     #[error("no Opus (opus/48000/2) among the audio codecs, which are {0}")]
     NoOpus(String),
-    #[error("the stream has no picture, and the offer has no section for sound")]
+    #[error("the stream has no video, and the offer has no audio section")]
     NoPicture,
-    #[error("the stream has no sound, and the offer has no section for a picture")]
+    #[error("the stream has no audio, and the offer has no video section")]
     NoSound,
     #[error("no a=ice-ufrag and a=ice-pwd")]
     NoIce,
-    #[error("a=ice-lite: the server is an ICE-lite agent too, and never calls")]
+    #[error("a=ice-lite: the server is an ICE-lite agent too")]
     BothLite,
     #[error("no a=fingerprint by sha-256 or stronger: media is sent over DTLS-SRTP only")]
     NoFingerprint,

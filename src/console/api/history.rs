@@ -59,7 +59,8 @@ pub(crate) async fn moments(
     let after = match query.cursor.as_deref() {
         None => None,
         Some(cursor) => Some(
-            place(cursor).ok_or_else(|| bad_request("cursor must be `next` of the page before"))?,
+            place(cursor)
+                .ok_or_else(|| bad_request("cursor must be `next` of the previous page"))?,
         ),
     };
     let wanted = MomentQuery {

@@ -29,7 +29,7 @@ pub(crate) async fn encrypt(
         }
         Ok(made) => made,
         Err(_) => {
-            let why = format!("it is not done after {HANDSHAKE:?}");
+            let why = format!("not complete after {HANDSHAKE:?}");
             let late = io::Error::new(io::ErrorKind::TimedOut, why);
             Err(HandshakeError::Failed(late))
         }

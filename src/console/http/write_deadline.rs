@@ -41,7 +41,7 @@ impl<S> WriteDeadline<S> {
             self.timer.as_mut().reset(Instant::now() + self.patience);
         }
         ready!(self.timer.as_mut().poll(cx));
-        let why = format!("nothing was taken for {:?}", self.patience);
+        let why = format!("no data accepted by the peer for {:?}", self.patience);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }
