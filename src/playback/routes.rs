@@ -1,7 +1,7 @@
 //! WHEP over HTTP (draft-ietf-wish-whep; its sibling for ingest is RFC 9725).
 //!
-//! Everything that can be refused is refused before a session exists. Who may
-//! ask at all was settled before a request gets here.
+//! Everything that can be rejected is rejected before a session exists. Access
+//! control comes before these handlers.
 
 use std::net::IpAddr;
 
@@ -198,9 +198,9 @@ fn options(headers: [(&'static str, &'static str); 2]) -> MethodRouter<Gateway> 
     axum::routing::options(move || async move { (StatusCode::NO_CONTENT, headers) })
 }
 
-/// Tells if `If-Match` admits the tag (RFC 9110, section 13.1.1): a list,
-/// which may be spread over several fields, and no weak tag matches. Ours have
-/// no commas in them.
+/// True if `If-Match` admits the tag (RFC 9110, section 13.1.1): a list, which
+/// may be spread over several fields, and no weak tag matches. Ours have no
+/// commas in them.
 fn matches(headers: &HeaderMap, etag: &str) -> bool {
     let mut tags = headers
         .get_all(header::IF_MATCH)
