@@ -35,8 +35,7 @@ pub(super) struct SinkResponse {
 }
 
 impl SinkHttpClient {
-    /// `path` is where under the address it is told; empty: the address
-    /// itself.
+    /// `path` is relative to the address; empty: the address itself.
     pub(super) fn open(settings: &SinkSettings, path: &str) -> Result<Self, String> {
         let address = settings
             .address
@@ -144,7 +143,7 @@ impl SinkResponse {
         }
     }
 
-    /// A page for people: whatever it says, the receiver did not say it.
+    /// True for an HTML page: it does not come from the receiver.
     pub(super) fn is_page(&self) -> bool {
         self.body.trim_ascii_start().starts_with(b"<")
     }

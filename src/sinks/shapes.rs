@@ -35,7 +35,7 @@ const BY_FINDINGS: [(ChangeReason, &str); 7] = [
 /// An event by its name.
 pub(super) type Shape = (String, SinkEvent);
 
-/// With everything an event may have, and marked as nobody's alarm.
+/// Event with every field set, marked as a test.
 pub(super) fn sample() -> SinkEvent {
     let mut sink_event = SinkEvent::of(&entry(ChangeReason::Opened), &BTreeMap::new());
     sink_event.change = SinkEventKind::Test;
@@ -43,7 +43,7 @@ pub(super) fn sample() -> SinkEvent {
     sink_event
 }
 
-/// All that a sink with these settings may be told, the fullest first.
+/// All kinds of events for a sink with these settings, the fullest first.
 pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
     let mut entries = Vec::new();
     for (news, name) in BY_FINDINGS {

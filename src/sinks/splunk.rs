@@ -131,7 +131,7 @@ impl Splunk {
         DeliveryOutcome::Sent(ticket)
     }
 
-    /// A question in a task of its own: whoever waits for it may be called away.
+    /// A question in a task of its own: its caller may be cancelled.
     fn ask(&self, url: &Url) -> AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>> {
         let acks: Vec<_> = self.awaited.iter().map(|sent| sent.ack).collect();
         let question = json!({ "acks": acks }).to_string().into_bytes();
@@ -192,7 +192,7 @@ impl Splunk {
         Settled::Lost { tickets, why }
     }
 
-    /// Batches that have waited too long, or for so long that it is said.
+    /// Batches that have waited too long, or for so long that it is reported.
     fn late(&mut self) -> Option<Settled> {
         let since = self.awaited.front()?.since;
         let patience = self.timeout * PATIENCE;

@@ -51,7 +51,7 @@ pub(super) struct Syslog {
     recent: Recent,
     /// To be sent again first of all on the next connection.
     again: Vec<Bytes>,
-    /// To be told of what was sent.
+    /// Outcomes not returned yet.
     known: VecDeque<Settled>,
     tickets: u64,
     backoff: Backoff,

@@ -61,7 +61,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Tells that every event becomes JSON.
+    /// True if every event becomes JSON.
     pub(super) fn is_json(&self) -> bool {
         self.is_json
     }

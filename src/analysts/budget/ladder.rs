@@ -16,7 +16,7 @@ pub enum BudgetStep {
     PanelOff,
     /// Agents of low priority are not answered by a hosted model.
     LowPriorityOff,
-    /// Nobody is.
+    /// No agent is answered by a hosted model.
     OfflineOnly,
 }
 

@@ -1,11 +1,10 @@
 //! A question about what was on the screens, answered from the record alone.
 //!
-//! First by search: it finds the lines and findings that speak of what was
-//! asked. The configured model, where there is one, then answers from those
-//! and has to name the ones its answer stands on; an answer that stands on
-//! nothing is none. Without a model, or when it can't be asked, the search
-//! says when what was asked for was first seen. Where nothing speaks of it,
-//! nobody is asked and that is the answer.
+//! Search first: it finds the lines and findings that match the question. The
+//! configured model, where there is one, then answers from those and has to
+//! cite its sources; an answer without sources is rejected. Without an
+//! available model the search answers with the first match. Without matches no
+//! model is asked, and the answer is "no data".
 
 use axum::Json;
 use axum::extract::State;
@@ -31,7 +30,7 @@ const MOST: usize = 8;
 /// Entries of the record that a model is given.
 const RECORD: usize = 60;
 
-/// Words that say nothing of what is asked for.
+/// Stop words.
 const EMPTY: &[&str] = &[
     "a", "about", "after", "all", "an", "and", "any", "anybody", "anyone", "anything", "are", "at",
     "be", "been", "before", "begin", "began", "by", "can", "could", "did", "do", "does", "ever",
@@ -105,7 +104,7 @@ pub(crate) struct Citation {
 /// An entry of the record, and what of it is searched.
 struct CitedEntry {
     citation: Citation,
-    /// Words asked for that it holds.
+    /// Search words that it contains.
     holds: usize,
 }
 

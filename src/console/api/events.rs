@@ -40,7 +40,7 @@ use crate::http::problem::Problem;
 
 /// Pieces of text a client may be behind; then its own task waits for it.
 const QUEUED: usize = 16;
-/// So that proxies and clients know that it lives.
+/// Interval of keep-alive comments for proxies and clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Read in one go when a client missed more than fits in memory.
 const PAGE: usize = 500;
@@ -243,8 +243,8 @@ impl SseFeed {
         }
     }
 
-    /// A client whose look back fails is let go: it comes back and tries
-    /// again, where it would else miss something without knowing.
+    /// A client whose replay fails is disconnected: it reconnects and retries,
+    /// instead of missing events unnoticed.
     fn readable<T, E: std::fmt::Display>(&self, read: Result<T, E>) -> Result<T, Gone> {
         read.map_err(|error| {
             tracing::error!(%error, "event stream closed");

@@ -1,4 +1,4 @@
-//! Findings, and the search over the text that stood on the screens.
+//! Findings, and the search over screen text.
 
 use std::convert::identity;
 
@@ -109,8 +109,7 @@ pub(crate) async fn search(
     Ok(Json(List::of(page.await?, shown)))
 }
 
-/// A place in a list, as `next` of a page told it: the record counts no
-/// further than it can hold.
+/// Cursor of a list, as `next` of a page gave it, within the database's range.
 pub(crate) fn place(cursor: Option<u64>) -> Result<Option<u64>, Problem> {
     match cursor {
         Some(cursor) if i64::try_from(cursor).is_err() => {

@@ -20,7 +20,7 @@ use crate::AppState;
 use crate::http::list::{List, bad_request, page_size};
 use crate::http::problem::{Failed, Problem};
 
-/// In seconds: what one still may stand for.
+/// Range of `every` in seconds.
 const STRETCH: RangeInclusive<u32> = 1..=86_400;
 
 #[derive(Debug, Deserialize, IntoParams)]

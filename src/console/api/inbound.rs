@@ -111,7 +111,7 @@ async fn decide(
     Ok(Json(change).into_response())
 }
 
-/// Lets each signed message in once.
+/// Replay protection: each signed message is accepted once.
 struct Guard {
     started: i64,
     seen: Mutex<HashMap<SignatureDigest, i64>>,

@@ -454,8 +454,8 @@ pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<StatusChange, Probl
     })
 }
 
-/// Which of the versions that were named is decided on. Who is to know whether
-/// it is the current one when it comes to it is whoever writes.
+/// Version the request is based on. The writer checks that it is still the
+/// current one.
 async fn precondition(
     state: &AppState,
     id: Uuid,

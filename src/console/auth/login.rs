@@ -40,11 +40,11 @@ const COOKIE: &str = "watchtower";
 const HOLDS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A token is a short text; so is its form.
 const MOST_BYTES: usize = 4096;
-/// Sessions remembered; more than people who watch one tower.
+/// Limit of remembered sessions; more than a server has users.
 const MOST_SESSIONS: usize = 4096;
 
 type Proof = [u8; 32];
-/// Tells sessions apart that began in the same second.
+/// Distinguishes sessions that began in the same second.
 type Nonce = u128;
 
 pub(crate) fn router(access: Arc<ConsoleAuth>) -> OpenApiRouter {
@@ -193,7 +193,7 @@ struct KnownSessions {
     revoked: HashMap<Proof, i64>,
 }
 
-/// A session as a cookie tells of it.
+/// Session as read from a cookie.
 #[derive(Debug, Clone, Copy)]
 struct SessionCookie {
     until: i64,

@@ -1,4 +1,4 @@
-//! TLS in front of HTTP: the handshake, and what is told of those that fail.
+//! TLS for HTTP: the handshake, and the reasons of failed ones.
 
 use std::io;
 use std::time::Duration;

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Reading is passed on as it is; a write that has to wait has a deadline, and
-/// each one that is taken clears it. Who reads, if slowly, is never cut off,
-/// and an idle connection has nothing to write.
+/// each one that is taken clears it. A slow reader is never disconnected, and
+/// an idle connection has nothing to write.
 pub(crate) struct WriteDeadline<S> {
     stream: S,
     patience: Duration,

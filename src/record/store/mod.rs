@@ -1,12 +1,12 @@
-//! The record: findings, incidents, decisions, lessons, evidence, cursors, and
-//! the text that stood on the screen, in one SQLite database (write-ahead log)
-//! in the data folder, stills beside it under their SHA-256.
+//! Database: findings, incidents, decisions, suppressions, evidence, cursors,
+//! and screen text, in one SQLite database (write-ahead log) in the data
+//! folder, stills beside it under their SHA-256.
 //!
 //! This module alone knows SQLite. It owns what is written and when it is
-//! durable, not who hears of it: that is [`crate::record`], which owns
-//! the one thread that calls [`StoreWriter`]. [`Readers`] may be asked by anyone
-//! off the async workers; readers never wait for the writer. Each kind of write
-//! is a struct whose [`Write`] stands beside the SQL that it performs.
+//! durable, not its distribution: that is [`crate::record`], which owns the one
+//! thread that calls [`StoreWriter`]. [`Readers`] may be asked by anyone off
+//! the async workers; readers never wait for the writer. Each kind of write is
+//! a struct whose [`Write`] stands beside the SQL that it performs.
 
 mod age;
 mod ask;
@@ -161,7 +161,7 @@ pub struct FindingQuery {
     pub incident: Option<Uuid>,
     /// Minimum severity.
     pub severity: Option<Severity>,
-    /// All of these words, each from its beginning, in title, detail or
+    /// Words that must all match, each by its prefix, in title, detail or
     /// evidence; the first 16 count.
     pub words: Option<String>,
     /// Only what was published before this one.
@@ -228,7 +228,7 @@ impl<T, P: Copy> Page<T, P> {
     }
 }
 
-/// All there is to say about one incident but its findings.
+/// Details of one incident without its findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IncidentDetail {
     pub incident: Incident,

@@ -25,7 +25,7 @@ pub struct Annotation {
 impl Write for Annotation {
     type Out = Change;
 
-    /// Nobody's decision is overlooked for it, so the version stays.
+    /// No concurrent decision conflicts with it, so the version stays.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(known) = writer.cache.by_id(&writer.db, self.incident)? else {
             return Err(WriteRefusal::NoIncident(self.incident).into());

@@ -35,7 +35,7 @@ pub struct Hit {
     pub still: Option<Moment>,
 }
 
-/// Which lines to look for, the newest first.
+/// Query of screen lines, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct TextQuery {
     /// Words that must all match, each by its prefix; the first 16 count.
