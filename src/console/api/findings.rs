@@ -113,7 +113,7 @@ pub(crate) async fn search(
 pub(crate) fn place(cursor: Option<u64>) -> Result<Option<u64>, Problem> {
     match cursor {
         Some(cursor) if i64::try_from(cursor).is_err() => {
-            let detail = format!("cursor must be the next of a page before, got {cursor}");
+            let detail = format!("cursor must be `next` of the previous page, got {cursor}");
             Err(bad_request(detail))
         }
         cursor => Ok(cursor),
