@@ -34,7 +34,8 @@ use crate::{changes, prompt_leak, transcripts};
 /// Between two tries to write a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);
 
-/// While a budget by hour or day is used up somebody else may be asked soon.
+/// Wait for an exhausted budget by hour or day: another model may be available
+/// sooner.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Settled question about a stream.
@@ -59,11 +60,11 @@ pub struct Agent {
     memories: Memories,
     /// The stream looked at last: the next one in turn comes after it.
     last: Option<StreamName>,
-    /// Failure last reported, so that it is said once.
+    /// Failure last reported, so that it is reported once.
     complaint: Option<String>,
     /// Place in its chain of the model that answered last.
     answered_by: usize,
-    /// Where others hear of what it reports.
+    /// Queue to the panel of what it reports.
     table: Option<PanelQueue>,
     leaving: CancellationToken,
 }
@@ -127,8 +128,8 @@ impl Agent {
         }
     }
 
-    /// Looks once, if there is anything new to look at. What the first model of
-    /// its chain can't answer is put to the next.
+    /// Scans once, if there are changes to analyse. A request that the first
+    /// model of its chain can't answer goes to the next.
     pub async fn look(&mut self) -> bool {
         if self.pick_for_now().is_none() {
             return false;
@@ -200,7 +201,7 @@ impl Agent {
         Some((question, picked))
     }
 
-    /// Fails when the budget has no room, once it has waited for some.
+    /// Fails when the budget is exhausted, after a wait for it.
     async fn ask(
         &self,
         lease: ModelLease,
@@ -242,7 +243,7 @@ impl Agent {
             .flatten()
     }
 
-    /// Says in log and output who answers from now on, once.
+    /// Reports a switch of models in log and output, once.
     async fn announce(&mut self, lease: &ModelLease) {
         if lease.place() == self.answered_by {
             return;
@@ -339,7 +340,7 @@ impl Agent {
         live
     }
 
-    /// Frames for whoever would be asked now.
+    /// Frames for the model that is next in turn.
     fn pick_for_now(&mut self) -> Option<Vec<Arc<Frame>>> {
         let chain = self.member.chain.clone();
         self.pick(chain.current(&self.context))
@@ -393,7 +394,7 @@ impl Agent {
         }
     }
 
-    /// Publishes what was seen, and says what it was.
+    /// Publishes the findings of an analysis, and logs them.
     async fn conclude(&mut self, analysis: Analysis) {
         let Analysis {
             place,
@@ -552,7 +553,7 @@ impl Agent {
             .await
     }
 
-    /// Says in log and output what keeps it from looking: once, not each time.
+    /// Reports in log and output what blocks it: once, not at each attempt.
     async fn complain(&mut self, complaint: String) {
         if self.complaint.as_ref() == Some(&complaint) {
             return;

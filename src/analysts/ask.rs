@@ -17,7 +17,7 @@ use super::{AgentContext, AgentSet};
 /// A person waits.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Cheap to clone. Whom it asks follows `agents.toml`.
+/// Cheap to clone. Its model follows `agents.toml`.
 #[derive(Debug, Clone)]
 pub struct AskService {
     agents: watch::Receiver<AgentSet>,

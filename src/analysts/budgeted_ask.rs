@@ -9,9 +9,9 @@
 //!
 //! | | frame (`agent`) | review (`panel`) | person's question (`ask`) |
 //! |---|---|---|---|
-//! | no model can be asked | waits | waits | fails: a person is told at once |
-//! | no room in the budget | waits 5 s at most, then takes the newest frame | waits as long as the budget says | fails |
-//! | failure | next model of the chain, where that may help | counts as no opinion, asked again later | is told |
+//! | no model can be asked | waits | waits | fails at once |
+//! | budget exhausted | waits 5 s at most, then takes the newest frame | waits for the budget | fails |
+//! | failure | next model of the chain, where that may help | counts as no opinion, asked again later | is reported |
 //! | time limit | the model's own | 180 s with all waiting | 45 s with all waiting |
 //! | transcript | of an answer with findings | of each review | none |
 
@@ -35,8 +35,8 @@ use crate::budget::{BudgetWait, Reserved, persist};
 pub(super) struct AskTerms {
     /// Status while the model is asked.
     pub(super) state: String,
-    /// Longest wait for room in the budget; none for a person, who is told at
-    /// once that there is no room.
+    /// Longest wait for the budget; none for a person's question, which fails
+    /// at once.
     pub(super) wait_for_room: Option<Duration>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct AskSpan {
     pub(super) cost: Cost,
 }
 
-/// Right to ask a model of a chain once. Dropping it gives it back.
+/// Permit for one request to a model of a chain. Dropping it returns it.
 #[derive(Debug)]
 pub(super) struct ModelLease {
     link: ChainLink,
@@ -90,9 +90,10 @@ impl ModelLease {
         self.link.model.identity()
     }
 
-    /// Asks within the budget, and tells `say` the status. Without room in the
-    /// budget nothing is sent, and the lease is given back before it waits: by
-    /// then another question may be worth asking, so the caller begins anew.
+    /// Sends the question within the budget, and reports the status to `say`.
+    /// With the budget exhausted nothing is sent, and the lease is returned
+    /// before the wait: by then the question may be stale, so the caller starts
+    /// over.
     pub(super) async fn ask(
         mut self,
         question: Question,
@@ -152,8 +153,8 @@ impl ModelLease {
         Ok(meter)
     }
 
-    /// Tells the gate how it went, and returns the cost; the reservation is
-    /// settled with it.
+    /// Reports the outcome to the gate, and returns the cost; the reservation
+    /// is settled with it.
     fn settle(self, result: &Result<Reply, Failure>) -> Cost {
         if let Some(permit) = self.permit {
             permit.settle(result);

@@ -48,9 +48,9 @@ impl Looked {
         (newest - self.told).saturating_sub(told.len() as u64)
     }
 
-    /// Tells whether there is anything on a picture that was not looked at.
-    /// Reading the frames tells it by their scene; where nobody does, a change
-    /// must have been seen: a heartbeat alone would be paid for twice a minute.
+    /// True if a picture shows anything not analysed yet. With OCR the scenes
+    /// are compared; without it a change must have been detected: a heartbeat
+    /// alone would be paid for twice a minute.
     pub(super) fn is_before(&self, frame: &Frame) -> bool {
         match frame.text {
             Some(_) => self.scene != frame.scene,

@@ -1,4 +1,4 @@
-//! Holds what a model says against what stands on the screen.
+//! Verifies the quotes of a model against the text on the screen.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use watchtower_screen::text;
 
 use super::Policy;
 
-/// A shorter value may stand in any word.
+/// A shorter value may be part of any word.
 const SHORTEST_VALUE: usize = 4;
 
 /// The bound on a finding that is not proven.
@@ -23,9 +23,9 @@ pub(super) struct Hold {
     pub(super) needs_quote: bool,
 }
 
-/// Marks each quote as found or not, with the box where it really stands, and
-/// holds down a finding whose quotes are not all there, or that a hosted model
-/// shows none for. Where nobody read the screen nothing is said about it.
+/// Marks each quote as found or not, with the box of its actual position, and
+/// caps the severity of a finding with a quote not found, or of a hosted
+/// model's finding without quotes. Without OCR quotes stay unchecked.
 pub(super) fn ground(observation: &mut Observation, frame: &Frame, redact: Redact, hold: Hold) {
     let Some(text) = &frame.text else {
         return;
@@ -61,14 +61,13 @@ pub(super) fn ground(observation: &mut Observation, frame: &Frame, redact: Redac
     }
 }
 
-/// No secret that was on the screen goes on in a finding, whoever made it.
+/// Masks the secrets of the screen in a finding, of models and rules alike.
 pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, policy: &Policy) {
     Masks::at_home(frame, policy).hide_all(observation);
 }
 
-/// Hides in what an analyst remembers what must not leave: it was said under
-/// another policy, maybe, by rules on this machine or before `agents.toml`
-/// changed.
+/// Masks in an analyst's memory what must not leave: it may stem from another
+/// policy, of rules on this machine or before `agents.toml` changed.
 pub(super) fn mask_memory(memory: &mut Memory, frame: &Arc<Frame>, policy: &Policy) {
     let masks = Masks::for_asking(frame, policy);
     for one in &mut memory.reported {
@@ -93,7 +92,7 @@ impl Masks {
         Self::of(frame, policy.redact.max(Redact::Secrets), &policy.own)
     }
 
-    /// For what is sent to whoever is asked under that policy.
+    /// Redacted frame to be sent under that policy.
     pub(super) fn for_asking(frame: &Arc<Frame>, policy: &Policy) -> Self {
         Self::of(frame, policy.redact, &policy.own)
     }

@@ -2,8 +2,8 @@
 //!
 //! An agent takes the newest frames off the bus, asks its model, and publishes
 //! what comes back. It has one request in flight, skips what it was too slow
-//! for, and never pays twice for an unchanged picture. What keeps it from
-//! looking stands in its log and in the roster, in words.
+//! for, and never pays twice for an unchanged picture. What blocks it is
+//! reported in its log and in the roster.
 
 pub mod settings;
 
@@ -79,25 +79,23 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The frame as whoever is asked may see it; `None` when nobody knows what
-    /// stands on it.
+    /// Frame redacted for the model; `None` while its text is not read.
     fn redacted(&self, frame: &Arc<Frame>) -> Option<RedactedFrame> {
         RedactedFrame::of(&frame.hiding(&self.own), self.redact)
     }
 
-    /// The same, all masked where nobody knows what stands on it.
+    /// Frame redacted for the model, fully masked while its text is not read.
     fn redacted_or_masked(&self, frame: &Arc<Frame>) -> RedactedFrame {
         RedactedFrame::or_masked(&frame.hiding(&self.own), self.redact)
     }
 
-    /// A text that stood on no picture at hand, as whoever is asked may read
-    /// it.
+    /// Text without a picture at hand, masked for the model.
     fn masked(&self, text: &str) -> String {
         mask_besides(text, self.redact, &self.own).into_owned()
     }
 }
 
-/// Where agents meet the rest of the house.
+/// Connections of the agents to the other wings.
 #[derive(Debug, Clone)]
 pub struct AgentContext {
     pub frames: FrameBus,
@@ -107,8 +105,8 @@ pub struct AgentContext {
     pub budget: Budget,
 }
 
-/// Runs the panel until `shutdown`; a request in flight is given up then.
-/// Whoever leaves the staff before that, or changes, ends after the request in
+/// Runs the analysts until `shutdown`; a request in flight is cancelled then.
+/// An analyst that is removed or changed before that ends after its request in
 /// flight.
 pub async fn run(
     mut agents: watch::Receiver<AgentSet>,

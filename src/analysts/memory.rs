@@ -1,6 +1,6 @@
 //! Context of an analyst per stream: open findings it reported and observations
-//! it was not sure about. Its own alone: those of others are kept from it until
-//! the panel asks.
+//! it was not sure about. Never shared: it sees those of others in a panel
+//! discussion only.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use watchtower_base::stream_name::StreamName;
 use watchtower_domain::finding::Finding;
 use watchtower_models::model::{FollowUp, MOST_REMEMBERED, Memory, Remembered};
 
-/// Nobody asks after what was not seen for so long.
+/// Age from which an unseen entry is dropped.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 /// Letters of a quote that are kept: enough to find it again.
 const LONGEST_QUOTE: usize = 120;

@@ -61,7 +61,7 @@ struct ModelLabel {
 pub enum PanelEnd {
     /// With a verdict.
     Settled,
-    /// Nobody had a view.
+    /// No analyst had an opinion.
     NoView,
     /// Opinions, and no verdict.
     Unsettled,
@@ -91,7 +91,7 @@ impl AnalystMetrics {
         Self {
             answers: registry.register("model_answers", "Model responses by outcome"),
             findings: registry.register("findings", "Findings published"),
-            tokens: registry.register("model_tokens", "Tokens as models reported them"),
+            tokens: registry.register("model_tokens", "Tokens reported by models"),
             panels: registry.register("panels", "Panel discussions by outcome"),
             model_requests: registry.register("model_requests", "Billed requests to models"),
             model_usd: registry.register(
@@ -105,8 +105,8 @@ impl AnalystMetrics {
         }
     }
 
-    /// Makes an agent's series exist from the start, so that a zero can be
-    /// told from a name that is not there.
+    /// Makes an agent's series exist from the start, so that zero differs from
+    /// a missing series.
     pub fn introduce_agent(&self, agent: &str) {
         for outcome in AnswerOutcome::ALL {
             drop(self.answers.get_or_create(&answer_labels(agent, outcome)));

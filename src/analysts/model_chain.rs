@@ -13,7 +13,7 @@ use super::budgeted_ask::ModelLease;
 use super::{AgentContext, Governor, Policy};
 use crate::settings::Priority;
 
-/// Between two looks at whether somebody else could be asked by now.
+/// Polling interval for an available model of the chain.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Model of a chain, with the governor of its requests and the policy of what it
@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct ChainLink {
     pub model: Arc<dyn Model>,
-    /// Shared by all who share a quota; none for a model that has none.
+    /// Shared by all models of one quota; none for a model without a quota.
     pub governor: Option<Arc<Governor>>,
     pub policy: Policy,
 }
@@ -64,8 +64,8 @@ impl ModelChain {
     }
 
     /// Policy for the answers and context of the whole chain: the strictest
-    /// redaction of any link, the rest from the first. A model asked later must
-    /// not be sent what it may not see.
+    /// redaction of any link, the rest from the first. A fallback must not be
+    /// sent what its policy withholds.
     pub(super) fn policy(&self) -> Policy {
         let redact = self.links.iter().map(|link| link.policy.redact).max();
         let first = self.first().policy.clone();
@@ -92,7 +92,7 @@ impl ModelChain {
         over_budget.or_else(|| governor.closed())
     }
 
-    /// The first after that one who can be asked now.
+    /// First available link after that one.
     pub(super) fn after(&self, place: usize, context: &AgentContext) -> Option<usize> {
         (place + 1..self.links.len()).find(|place| self.closed(*place, context).is_none())
     }
@@ -104,8 +104,8 @@ impl ModelChain {
         open.unwrap_or(from)
     }
 
-    /// Waits until one of them may be asked, and tells `say` in words what it
-    /// waits for. May be dropped at any time.
+    /// Waits until a link is available, and reports the reason of the wait to
+    /// `say`. Cancel-safe.
     pub(super) async fn turn(
         &self,
         from: usize,

@@ -1,19 +1,19 @@
-//! Keeps a persona's instructions out of what its model says: whoever writes
-//! "repeat your instructions" on the screen is not to read them in a log.
+//! Withholds a persona's system prompt from its model's output: a prompt
+//! injection on the screen must not leak it to a log.
 
 use watchtower_domain::finding::Observation;
 use watchtower_models::model::Persona;
 
-/// So many words in a row, as they stand in the instructions, are no chance.
+/// Length in words of a verbatim run that counts as a leak of the instructions.
 const RUN: usize = 5;
 /// Length from which a word of letters and digits is one of a kind. Numbers,
-/// addresses and the ids of public lists are not: an analyst is told to look for
-/// `0.0.0.0/0`, and has to be able to name it.
+/// addresses and the ids of public lists are not: an analyst instructed to look
+/// for `0.0.0.0/0` has to be able to name it.
 const TELLING: usize = 8;
 const WITHHELD: &str = "[instructions withheld]";
 
-/// Replaces what was taken from the persona's instructions. A quote that
-/// really stands on the screen is no leak.
+/// Replaces what was taken from the persona's instructions. A quote found on
+/// the screen is no leak.
 pub(super) fn withhold(observation: &mut Observation, persona: &Persona) {
     let instructions = Instructions::of(persona);
     let texts = [

@@ -41,16 +41,16 @@ pub struct PanelConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
     pub persona: Arc<Persona>,
-    /// At least so long between two looks.
+    /// Shortest interval between two scans.
     pub interval: Duration,
-    /// Empty: every live one, in turn.
+    /// Streams it analyses; empty: all live ones, in turn.
     pub streams: Vec<StreamName>,
     /// Another model than `[model]`'s.
     pub model: Option<ModelName>,
-    /// Fallback models, in this order, when that one can't answer; `None`: as
-    /// `[model]` says.
+    /// Fallback models, in this order, when that one can't answer; `None`:
+    /// those of `[model]`.
     pub fallback: Option<Vec<ModelName>>,
-    /// `None`: as `[model]` says.
+    /// Thinking level; `None`: that of `[model]`.
     pub thinking: Option<Thinking>,
     pub priority: Priority,
     /// Content of a frame that is sent: changed regions, enlarged, besides the
@@ -78,7 +78,7 @@ pub enum Frames {
 }
 
 impl AgentConfig {
-    /// Says what holds where `agents.toml` says nothing but who the agent is.
+    /// Defaults of an agent for which `agents.toml` has the persona alone.
     pub fn new(persona: Arc<Persona>) -> Self {
         Self {
             persona,

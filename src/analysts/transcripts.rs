@@ -34,8 +34,8 @@ impl TranscriptBuilder {
         }
     }
 
-    /// With the secrets of its picture masked, and nothing of what the persona
-    /// is told. Costs CPU: call it off the async workers.
+    /// Transcript with the secrets of its picture masked, and without the
+    /// system prompt. Costs CPU: call it off the async workers.
     pub(super) fn transcript(
         self,
         exchange: RawExchange,
@@ -74,8 +74,8 @@ impl TranscriptBuilder {
     }
 }
 
-/// An answer that was understood is JSON, maybe with something around it; what
-/// is not JSON is not kept, as nobody could clean it.
+/// JSON of an answer, secrets masked; anything around it, and an answer that is
+/// not JSON, is dropped, as it can't be masked.
 fn cleaned(answer: &str, clean: &impl Fn(&mut String)) -> String {
     let inside = answer.find('{').zip(answer.rfind('}'));
     let inside = inside.and_then(|(start, end)| answer.get(start..=end));
@@ -104,8 +104,8 @@ fn clean_all(value: &mut Value, clean: &impl Fn(&mut String)) {
     }
 }
 
-/// The picture as it may be kept. One that nobody read is kept all masked,
-/// unless redaction is off.
+/// Picture redacted for storage. Without OCR it is fully masked, unless
+/// redaction is off.
 pub(super) fn still(frame: &Arc<Frame>, redact: Redact) -> Option<RedactedJpeg> {
     match RedactedFrame::or_masked(frame, redact).still() {
         Ok(still) => Some(still),

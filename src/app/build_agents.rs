@@ -37,7 +37,7 @@ pub(crate) fn build(config: &Config) -> anyhow::Result<(Vec<AgentSpec>, AgentBoa
     Ok((agents.members.to_vec(), board, factory.budget))
 }
 
-/// Whoever takes people on, at the start and whenever `agents.toml` changes.
+/// Factory of analysts, at the start and whenever `agents.toml` changes.
 #[derive(Debug)]
 pub(crate) struct AgentFactory {
     models: ModelFactory,
@@ -90,8 +90,8 @@ impl AgentFactory {
         &self.budget
     }
 
-    /// A budget in money needs to know what each model costs; without one it is
-    /// said, once, of which nobody knows.
+    /// A budget in money needs to know what each model costs; without one
+    /// models of unknown price are logged, once.
     fn priced(&self, agents: &AgentSet, prices: &Prices) -> anyhow::Result<()> {
         let limited = self.panel().budget.limits.of_money();
         let mut unknown: Vec<String> = Vec::new();
@@ -120,8 +120,8 @@ impl AgentFactory {
         &self.models.config.panel
     }
 
-    /// Watchtower's own eye for text that speaks to the analysts, which no
-    /// model is to be trusted with. Not on the roster: it has no view.
+    /// Watchtower's own detector of prompt injection aimed at the analysts,
+    /// independent of models. Not on the roster: it gives no opinions.
     fn guard(&mut self, known: &[AgentSpec]) -> anyhow::Result<AgentSpec> {
         let is_guard = |member: &&AgentSpec| member.config.name() == WATCHTOWER;
         if let Some(known) = known.iter().find(is_guard) {
@@ -217,7 +217,7 @@ impl AgentFactory {
     }
 }
 
-/// Whoever reads the screen, if anyone needs its text.
+/// OCR reader, if its text is needed.
 pub(crate) fn reader(
     config: &Config,
     frames: &FrameBus,
@@ -258,15 +258,14 @@ fn status(agent: &AgentConfig, (provider, model): &(Provider, String)) -> AgentS
     }
 }
 
-/// A hosted model, and who limits the asking of it.
+/// Hosted model and the governor of its requests.
 type Hosted = (Arc<dyn Model>, Arc<Governor>);
 
 /// A client is of one model that thinks so much.
 type ClientKey = ((Provider, String), Option<Thinking>);
 
-/// Makes models, and sees to it that those who ask the same model share its
-/// governor, that all share the lanes, and that those who apply rules share
-/// the rules.
+/// Makes models, so that agents with the same model share its governor, all
+/// share the limit of concurrent requests, and offline agents share the rules.
 #[derive(Debug)]
 struct ModelFactory {
     config: Config,

@@ -20,7 +20,7 @@ use watchtower_sinks as sinks;
 use crate::build_agents;
 use crate::config::{Config, Places, Secrets};
 
-/// Room a folder has to have, in bytes.
+/// Free space required in a folder, in bytes.
 const ROOM: usize = 1 << 20;
 /// Events that wait no longer are on their way.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
@@ -130,7 +130,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<CheckRow> {
     rows
 }
 
-/// State of the record, and of what each sink has not told yet.
+/// State of the database, and of each sink's pending events.
 fn record(config: &Config) -> Vec<CheckRow> {
     let settings = &config.settings;
     let readers = Readers::beside(&config.places.data, settings.store.max_bytes);
@@ -164,7 +164,7 @@ fn record(config: &Config) -> Vec<CheckRow> {
     rows
 }
 
-/// Says what a sink should have told and has not.
+/// Overdue events of a sink, as text.
 fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
     let mut untold = Vec::new();
     if let Some((told, _)) = readers.cursor(&sinks::cursor_name(sink))? {
@@ -186,7 +186,7 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
     Ok(untold)
 }
 
-/// Each model once, whoever shares it.
+/// Checks each model once, shared or not.
 async fn probe(members: &[AgentSpec]) -> Vec<CheckRow> {
     let mut rows: Vec<CheckRow> = Vec::new();
     let mut seen = Vec::new();

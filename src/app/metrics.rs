@@ -71,7 +71,7 @@ mod tests {
             "counter",
             "LLM cost in US dollars, by the price table",
         ),
-        ("model_tokens", "counter", "Tokens as models reported them"),
+        ("model_tokens", "counter", "Tokens reported by models"),
         ("ocr_cpu_seconds", "counter", "CPU seconds spent on OCR"),
         ("ocr_frames", "counter", "Frames processed by OCR"),
         (
@@ -94,11 +94,7 @@ mod tests {
             "counter",
             "RTMP connections by close reason",
         ),
-        (
-            "rtmp_connections_open",
-            "gauge",
-            "RTMP connections open now",
-        ),
+        ("rtmp_connections_open", "gauge", "Open RTMP connections"),
         (
             "rtmp_media_bytes",
             "counter",
@@ -131,7 +127,7 @@ mod tests {
             "RTP payload bytes sent to viewers",
         ),
         ("viewer_packets", "counter", "RTP packets sent to viewers"),
-        ("viewers", "gauge", "Viewers connected now"),
+        ("viewers", "gauge", "Connected viewers"),
         (
             "whep_answers",
             "counter",

@@ -5,8 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Lets nobody but this user into files and folders made from now on, whatever
-/// the shell allows.
+/// Restricts new files and folders to this user, whatever the shell's umask.
 pub fn close_new_files() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }

@@ -41,7 +41,7 @@ pub(crate) async fn supervise(
         biased;
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = essential.join_next() => match ended {
-            Ok((task, Ok(()))) => bail!("{task} ended by itself"),
+            Ok((task, Ok(()))) => bail!("{task} ended unexpectedly"),
             Ok((task, Err(error))) => Err(error.context(format!("{task} failed"))),
             Err(error) => Err(error).context("an essential task panicked"),
         },

@@ -23,7 +23,7 @@ const MAX_SIDE: u32 = 8192;
 pub(super) enum ConvertError {
     #[error("a picture of {0}x{1} is larger than {MAX_SIDE}x{MAX_SIDE}")]
     TooLarge(u32, u32),
-    #[error("no way from pixel format {0} to 4:2:0")]
+    #[error("unsupported pixel format {0}: no conversion to 4:2:0")]
     Format(String),
 }
 

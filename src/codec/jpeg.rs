@@ -49,7 +49,9 @@ fn encode(picture: &Picture) -> Result<Bytes, String> {
     encoder.send_eof().map_err(text)?;
     let mut packet = ff::Packet::empty();
     encoder.receive_packet(&mut packet).map_err(text)?;
-    let jpeg = packet.data().ok_or("the encoder gave an empty packet")?;
+    let jpeg = packet
+        .data()
+        .ok_or("the encoder returned an empty packet")?;
     Ok(Bytes::copy_from_slice(jpeg))
 }
 

@@ -52,14 +52,13 @@ use watchtower_record::Record;
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::redact::Redact;
 
-/// Far more than anybody has to say about an incident; the longest finding is
-/// well below.
+/// Limit of a request body in bytes; the longest finding is well below.
 const LARGEST_BODY: usize = 64 << 10;
 
 /// Tokens below this are warned of, in characters.
 const SHORTEST_TOKEN: usize = 16;
 
-/// Where to listen and whom to let in.
+/// Listen address and access control.
 #[derive(Debug, Clone)]
 pub struct ConsoleSettings {
     pub address: SocketAddr,
@@ -89,8 +88,7 @@ pub struct ConsoleState {
     pub endpoints: Endpoints,
     /// Answers to people's questions.
     pub answers: Arc<dyn QuestionAnswerer>,
-    /// Redaction of the stills that are shown; off only where nobody reads the
-    /// screen.
+    /// Redaction of the stills that are shown; off only without OCR.
     pub redact: Redact,
     /// True once everything is open, false again while draining.
     pub ready: Arc<AtomicBool>,
@@ -99,7 +97,7 @@ pub struct ConsoleState {
 #[derive(Debug, Clone)]
 struct AppState {
     console: ConsoleState,
-    /// Where event streams hear of what happens.
+    /// Source of the event streams.
     wire: EventBroadcast,
     /// Ends the event streams, which would else hold up the drain.
     shutdown: CancellationToken,
@@ -187,8 +185,7 @@ impl Console {
     }
 }
 
-/// Whatever the API's description tells of is routed here, and nothing else is
-/// but the pages.
+/// Router of everything in the API's description, and of the pages.
 fn router(
     mut state: AppState,
     beside: OpenApiRouter,

@@ -17,26 +17,25 @@ pub struct AgentStatus {
     pub provider: String,
     pub model: String,
     pub interval_ms: u64,
-    /// Empty: every live one, in turn.
+    /// Streams it analyses; empty: all live ones, in turn.
     pub streams: Vec<String>,
     /// For instance `analysing frame 812 of team`, `waiting 12 s: quota`.
     pub state: String,
-    /// Since when the state is what it is.
+    /// Start of the current state.
     pub since: Timestamp,
-    /// Answers of its model, of whatever outcome.
+    /// Responses of its model, of any outcome.
     pub looks: u64,
     pub findings: u64,
-    /// Changes of its streams' screens that its model was never shown, as others
-    /// came before its next look.
+    /// Screen changes never sent to its model, superseded by later ones.
     pub unshown: u64,
     pub last_look: Option<Timestamp>,
     pub last_outcome: Option<&'static str>,
-    /// Since when it has had something to look at without an answer of its
-    /// model; null while it has nothing, or has looked.
+    /// Start of the wait for a response of its model to new input; null
+    /// without.
     pub wanting_since: Option<Timestamp>,
-    /// Since when it has been down, waiting to be started again.
+    /// Start of the outage while it waits for its restart.
     pub failed_since: Option<Timestamp>,
-    /// When an agent on another machine last reported; null for our own.
+    /// Time of a remote agent's last report; null for a local one.
     pub last_seen: Option<Timestamp>,
 }
 

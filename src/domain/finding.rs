@@ -136,7 +136,7 @@ pub struct Evidence {
     #[serde(rename = "box")]
     #[schema(schema_with = box_or_null, required = false)]
     pub bounds: Option<[u16; 4]>,
-    /// True if the quote stands on the screen; `None` while unchecked.
+    /// True if the quote was found on the screen; `None` while unchecked.
     pub grounded: Option<bool>,
 }
 
@@ -213,11 +213,10 @@ pub struct ModelRef {
     pub provider: String,
     #[schema(max_length = 128)]
     pub name: String,
-    /// As the model itself reported it, which may differ from `name`.
+    /// Version reported by the model, which may differ from `name`.
     #[schema(max_length = 128)]
     pub version: String,
-    /// Which wording of the questions it was asked with; empty for rules, whose
-    /// `version` says which.
+    /// Version of the prompt; empty for rules, which have `version` alone.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(max_length = 128)]
     pub prompt: String,

@@ -17,12 +17,12 @@ use watchtower_base::sync::Locked as _;
 pub struct Delivery {
     pub name: String,
     pub kind: &'static str,
-    /// In words, for a person.
+    /// Human-readable state.
     pub state: String,
     /// The last event it has dealt with.
     #[serde(skip)]
     pub told: u64,
-    /// Events taken by the other side since the start.
+    /// Events accepted by the receiver since the start.
     pub delivered: u64,
     /// Attempts that failed since the start.
     pub failed: u64,

@@ -19,7 +19,7 @@ pub struct RawExchange {
     pub answer: String,
 }
 
-/// A picture that went along; its pixels are not kept here.
+/// Picture sent with a question; its pixels are not part of the transcript.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SentPicture {
     /// The part of the screen that was enlarged, `[ymin, xmin, ymax, xmax]` in
@@ -52,7 +52,7 @@ pub enum Purpose {
 pub struct Cost {
     pub requests: u64,
     pub prompt_tokens: u64,
-    /// Answer and thoughts together.
+    /// Answer and reasoning together.
     pub output_tokens: u64,
     /// In millionths of a US dollar, by the price table; 0 for a model without
     /// a price.
@@ -83,17 +83,16 @@ pub struct Transcript {
     pub agent: String,
     pub purpose: Purpose,
     pub asked_at: Timestamp,
-    /// Until the answer was there, in milliseconds.
+    /// Latency of the answer in milliseconds.
     pub took_ms: u64,
     pub model: ModelRef,
-    /// SHA-256 of the system prompt, lower-case hexadecimal. The text itself
-    /// stays in `agents.toml`: the instructions of analysts are not to be read
-    /// where findings are.
+    /// SHA-256 of the system prompt, lower-case hexadecimal. The prompt itself
+    /// is not part of the transcript.
     pub instructions_sha256: String,
     pub question: String,
     pub pictures: Vec<SentPicture>,
-    /// The JSON that the model wrote, laid out; secrets masked, and what it
-    /// repeats of its instructions withheld.
+    /// JSON response of the model, formatted; secrets masked, parts of the
+    /// system prompt withheld.
     pub answer: String,
     /// Cost of the whole question, which may have led to more than one incident.
     pub cost: Cost,

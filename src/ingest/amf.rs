@@ -98,7 +98,7 @@ impl fmt::Debug for Value {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmfError {
-    #[error("an AMF value ends before its length says")]
+    #[error("AMF value shorter than its length")]
     Truncated,
     #[error("AMF values nest deeper than {MAX_DEPTH}")]
     TooDeep,

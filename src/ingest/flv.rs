@@ -33,13 +33,13 @@ pub enum MediaError {
     VideoCodec(Name),
     #[error("audio codec {0} is not supported, send AAC")]
     AudioCodec(Name),
-    #[error("video came without its parameter sets, in a configuration record or in band")]
+    #[error("video without its parameter sets, in a configuration record or in band")]
     NoVideoConfig,
-    #[error("audio came before its configuration")]
+    #[error("audio before its configuration")]
     NoAudioConfig,
     #[error("a media message is cut short")]
     Truncated,
-    #[error("a part of a picture came without what it goes on from")]
+    #[error("picture fragment without its first part")]
     Headless,
     #[error("a picture is too large")]
     TooLarge,

@@ -28,7 +28,7 @@ impl IngestMetrics {
         Self {
             rtmp_connections: registry
                 .register("rtmp_connections", "RTMP connections by close reason"),
-            rtmp_open: registry.register("rtmp_connections_open", "RTMP connections open now"),
+            rtmp_open: registry.register("rtmp_connections_open", "Open RTMP connections"),
             rtmp_bytes: registry.register(
                 "rtmp_media_bytes",
                 "Payload bytes of audio and video received",

@@ -32,7 +32,7 @@ const NEAR: i64 = 5000;
 pub enum CassetteError {
     #[error("failed to open the cassette {}: {source}", file.display())]
     Open { file: PathBuf, source: io::Error },
-    #[error("line {line} of the cassette {} is no answer: {reason}", file.display())]
+    #[error("line {line} of the cassette {} is not an answer: {reason}", file.display())]
     Line {
         file: PathBuf,
         line: usize,

@@ -37,12 +37,12 @@ const SLATE_EVERY: Duration = Duration::from_secs(1);
 /// Interval at which sending goes on after the pace or a full socket held it
 /// back.
 const TICK: Duration = Duration::from_millis(2);
-/// Feedback waiting for the loop. What finds no room is repeated by its
-/// viewer.
+/// Feedback waiting for the loop. Feedback dropped when it is full is repeated
+/// by its viewer.
 const ORDERS: usize = 1024;
 /// Viewers served before other tasks get their turn: about 2 ms.
 const TURN: usize = 64;
-/// Time between two looks whether every viewer is shown something.
+/// Interval of the check that every viewer gets a picture.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Request of a session to the fan-out.
@@ -368,9 +368,8 @@ impl Fanout {
         });
     }
 
-    /// Tells the hub since when a viewer waits for a picture while the
-    /// publisher's come: whoever looks after the whole server can see there
-    /// what nobody at either end would tell.
+    /// Reports to the hub since when a viewer waits for a picture while the
+    /// publisher sends them: the watchdog raises it as a finding.
     fn check_shown(&mut self, now: Instant) {
         if now.saturating_duration_since(self.checked) < CHECK_EVERY {
             return;
@@ -401,7 +400,7 @@ impl Fanout {
         self.history.push(placeholder::packets(), true, time, now);
     }
 
-    /// Lets every viewer have what is due.
+    /// Sends every viewer its due packets.
     async fn pump(&mut self, batch: &mut GsoBatch<'_>) {
         let now = Instant::now();
         let mut total = SendRound::default();
@@ -443,7 +442,8 @@ impl Fanout {
         }
     }
 
-    /// Everybody is shown the full rendition: the slate, or a new publisher.
+    /// Switches all viewers to the full rendition: for the placeholder, or a
+    /// new publisher.
     fn leave_small(&mut self) {
         for viewer in &mut self.viewers {
             viewer.small_is_gone(&self.history);

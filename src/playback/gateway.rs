@@ -67,7 +67,7 @@ struct GatewayState {
     sessions: Mutex<WhepSessions>,
     next_id: AtomicU64,
     answers: Mutex<TokenBucket>,
-    /// When the log last heard of a viewer that could not be taken in.
+    /// Rate limit of log lines about viewers that could not be accepted.
     complaints: LogLimit,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -82,7 +82,7 @@ struct WhepSessions {
 struct WhepSession {
     stream: StreamName,
     etag: String,
-    /// The user fragment of the offer: a patch with another asks for an ICE
+    /// The user fragment of the offer: a patch with another one requests an ICE
     /// restart.
     remote: String,
     end: CancellationToken,
@@ -156,7 +156,7 @@ impl Gateway {
         self.inner.peers.port.local_addr()
     }
 
-    /// Serves until `shutdown`, then says goodbye to the viewers.
+    /// Serves until `shutdown`, then closes the viewers' sessions.
     pub async fn run(self, shutdown: CancellationToken) {
         let port = Arc::clone(&self.inner.peers.port);
         tokio::select! {
@@ -173,8 +173,8 @@ impl Gateway {
         &self.inner.fan_context.metrics
     }
 
-    /// Takes a viewer in, or says why not before anything is spent on it.
-    /// `near`: it came by a loopback address.
+    /// Accepts a viewer, or rejects it with a reason before resources are spent
+    /// on it. `near`: it came by a loopback address.
     pub(super) async fn answer(
         &self,
         stream: &str,
@@ -218,8 +218,8 @@ impl Gateway {
         Ok(answer)
     }
 
-    /// At most once a second, however many ask: what is wrong here, such as no
-    /// file descriptors left, is wrong for all of them.
+    /// Logs at most once a second: an error here, such as no file descriptors
+    /// left, concerns all viewers.
     fn complain(&self, error: &PeerError) {
         if let Some(held) = self.inner.complaints.admit() {
             tracing::warn!(%error, "failed to accept a viewer{held}");
@@ -274,8 +274,8 @@ impl Gateway {
         self.inner.tasks.spawn(life.instrument(span));
     }
 
-    /// Where nothing is transcoded, says so before a viewer waits for a picture
-    /// that never comes.
+    /// Rejects a stream that is not playable without transcoding, before a
+    /// viewer waits for a picture that never comes.
     fn check_playable(&self, name: &StreamName) -> Result<(), WhepProblem> {
         let context = &self.inner.fan_context;
         let video = context.hub.stream(name).and_then(|stream| stream.video);
@@ -403,8 +403,8 @@ impl Drop for Wired {
     }
 }
 
-/// Problem for an offer that can't be met: a missing track may come yet, so
-/// that one asks for a retry.
+/// Problem for an offer that can't be met: a missing track may appear later, so
+/// that one requests a retry.
 fn unmet(why: &Unmet) -> WhepProblem {
     match why {
         Unmet::NoPicture | Unmet::NoSound => {

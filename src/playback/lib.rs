@@ -1,5 +1,5 @@
-//! The WebRTC edge: viewers ask by WHEP, shake hands by ICE and DTLS, and get
-//! their stream from one UDP port.
+//! WebRTC edge: viewers connect by WHEP, ICE and DTLS, and get their stream
+//! from one UDP port.
 //!
 //! ```text
 //!  POST /whep/{stream}                      StreamHub, Renditions
@@ -15,8 +15,8 @@
 //! [`client`] is the other end: it receives from such a server, ours or not.
 //!
 //! Only this wing names the `webrtc` and `rtc` crates. It owns viewers and
-//! their packets; it decides nothing about who may ask (the console's guard)
-//! and re-encodes nothing (see [`watchtower_media::hub::renditions`]).
+//! their packets; access control is the console's (its guard) and re-encodes
+//! nothing (see [`watchtower_media::hub::renditions`]).
 
 pub mod client;
 mod fanout;

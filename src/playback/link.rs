@@ -1,10 +1,10 @@
 //! Link controller of a viewer: its sending rate and the rendition it holds.
 //!
 //! A small controller in the manner of GCC (draft-ietf-rmcat-gcc-02). Browsers
-//! tell of each packet's arrival: what arrives while a queue stands is what the
-//! link carries. Of others there is what every client reports: lost packets by
-//! NACK, loss and round trips by receiver report. Each cut begins an epoch, and
-//! only what was sent in it speaks of the new pace. Pure: time is handed in.
+//! report each packet's arrival: the rate of arrival during a standing queue is
+//! the link's capacity. Other clients report lost packets by NACK, loss and
+//! round trips by receiver report. Each cut begins an epoch, and only packets
+//! sent in it measure the new pace. Pure: time is a parameter.
 
 mod arrivals;
 
@@ -18,7 +18,7 @@ use self::arrivals::{Arrivals, Measured};
 /// Before any feedback the pace is this often the stream's rate: as libwebrtc
 /// paces what it has no estimate for.
 const START: f64 = 2.5;
-/// Bytes a second at least: a quiet screen's rate says nothing of the link.
+/// Bytes a second at least: a static screen's rate does not measure the link.
 const LEAST: f64 = 40_000.0;
 /// A start is not slower than this for want of a rate.
 const LEAST_START: f64 = 150_000.0;
@@ -56,11 +56,11 @@ const SETTLED: Duration = Duration::from_secs(20);
 /// little less than all afterwards.
 const DRAIN: f64 = 0.85;
 const FILL: f64 = 0.95;
-/// Without room for this share of the stream's rate a link is too narrow at
-/// once; for less than all of it, when measured twice within so long.
+/// Share of the stream's rate below which a link is too narrow at once; below
+/// all of it, when measured twice within so long.
 const TOO_NARROW: f64 = 0.75;
 const NARROW_AGAIN: Duration = Duration::from_secs(5);
-/// With arrivals told of, the pace needs no more than this for keyframes.
+/// Pace over the stream's rate with arrival reports, for keyframes.
 const AHEAD: f64 = 1.5;
 /// A queue that is shorter by this drains.
 const DRAINED: Duration = Duration::from_millis(20);
@@ -128,7 +128,7 @@ pub(super) struct Link {
     grown: Instant,
     reported: Option<Instant>,
     arrivals: Arrivals,
-    /// When arrivals were told of last.
+    /// Time of the last arrival report.
     measured: Option<Instant>,
     /// Bytes a second the link carried when it was full.
     capacity: Option<f64>,
@@ -214,8 +214,8 @@ impl Link {
         self.arrivals.departed(index, bytes, now);
     }
 
-    /// Takes note of what arrived when; `next` is the index of the next packet
-    /// to be sent.
+    /// Records what arrived when; `next` is the index of the next packet to be
+    /// sent.
     pub(super) fn arrived(&mut self, said: &[Acknowledgement], rate: f64, next: u64, now: Instant) {
         let Some(measured) = self.arrivals.take(said, now) else {
             return;
@@ -320,7 +320,7 @@ impl Link {
         self.bin(now).lost += 1;
     }
 
-    /// Takes note of a receiver report.
+    /// Processes a receiver report.
     pub(super) fn report(&mut self, report: ReportBlock, rate: f64, next: u64, now: Instant) {
         let last_queue = self.queue;
         if let Some(sample) = report.round_trip {

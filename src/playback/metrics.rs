@@ -37,7 +37,7 @@ struct StatusLabel {
 impl PlaybackMetrics {
     pub fn new(registry: &mut MetricsRegistry) -> Self {
         Self {
-            viewers: registry.register("viewers", "Viewers connected now"),
+            viewers: registry.register("viewers", "Connected viewers"),
             whep_answers: registry
                 .register("whep_answers", "Answers to WHEP requests by HTTP status"),
             viewer_packets: registry.register("viewer_packets", "RTP packets sent to viewers"),

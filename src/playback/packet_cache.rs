@@ -15,8 +15,8 @@ use watchtower_transport::packetizer::Packet;
 const MOST_BYTES: usize = 8 << 20;
 /// At 30 a second, OBS' default group of 250 pictures fits four times over.
 const MOST_PARCELS: usize = 1024;
-/// Kept beyond the current group: a viewer asks again within a round trip or
-/// two, and a group may just have begun.
+/// Retention beyond the current group: a viewer's NACK comes within a round
+/// trip or two, and a group may just have begun.
 const LOOK_BACK: Duration = Duration::from_secs(1);
 
 /// The largest group a viewer is given at once: a third of a second at the
@@ -145,8 +145,8 @@ impl PacketCache {
             || self.bytes > MOST_BYTES && self.parcels.len() > 1
     }
 
-    /// Another publisher's pictures follow: nobody begins at those before any
-    /// more.
+    /// Ends the group before another publisher's pictures: no viewer starts at
+    /// earlier ones any more.
     pub(super) fn end_group(&mut self) {
         self.keyframe = None;
         self.group_bytes = 0;

@@ -40,11 +40,11 @@ use crate::rtcp;
 use crate::rtcp::{Deliver, Feedback, RtcpReport};
 
 /// ICE and DTLS take some 20 ms on a good network and a few seconds on a bad
-/// one; who takes longer has gone or never meant to come.
+/// one; a viewer that takes longer is gone.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Gathering is local and takes under a millisecond.
 const GATHERING: Duration = Duration::from_secs(3);
-/// Half of how often a browser looks at them for its statistics.
+/// Interval of sender reports: half of a browser's statistics interval.
 const REPORTS: Duration = Duration::from_millis(2500);
 /// A link that has shown its limits is measured by them more often.
 const REPORTS_STRAINED: Duration = Duration::from_millis(500);
@@ -230,8 +230,8 @@ impl Peer {
         Ok((tracks, description.sdp))
     }
 
-    /// Lives the viewer's life: handshake, joining the fan-out, feedback and
-    /// reports, and its end. Says why it ended.
+    /// Runs a viewer's session: handshake, joining the fan-out, feedback and
+    /// reports, and its end. Returns the reason it ended.
     pub(super) async fn run(
         mut self,
         id: u64,
@@ -461,7 +461,7 @@ impl OutgoingTrack {
         })
     }
 
-    /// Learns the payload type the two sides agreed on.
+    /// Reads the negotiated payload type.
     async fn negotiated(&mut self) -> Result<(), PeerError> {
         let parameters = self.sender.get_parameters().await?.rtp_parameters;
         let codec = parameters.codecs.first().ok_or(PeerError::NoCodec)?;

@@ -1,7 +1,7 @@
 //! WHEP over HTTP (draft-ietf-wish-whep; its sibling for ingest is RFC 9725).
 //!
-//! Everything that can be refused is refused before a session exists. Who may
-//! ask at all was settled before a request gets here.
+//! Everything that can be rejected is rejected before a session exists. Access
+//! control comes before these handlers.
 
 use std::net::IpAddr;
 
@@ -49,7 +49,7 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
         .with_state(gateway)
 }
 
-/// Starts to watch a stream
+/// Starts a viewer session
 #[utoipa::path(
     post,
     path = "/whep/{stream}",
@@ -59,17 +59,17 @@ pub fn router(gateway: Gateway) -> OpenApiRouter {
     responses(
         (status = 201, description = "The answer", body = String, content_type = "application/sdp", headers(
             ("location" = String, description = "The session"),
-            ("etag" = String, description = "Of the session"),
+            ("etag" = String, description = "Entity tag of the session"),
             ("x-watchtower-behind" = Option<u64>, description = "Seconds the picture is old until the next keyframe"),
         )),
         (status = 400, description = "The offer can't be used", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 404, description = "Stream not found", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
-        (status = 406, description = "Accept leaves SDP out", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
-        (status = 409, description = "The stream has nothing yet of what is offered: no picture, or no sound", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 406, description = "Accept excludes SDP", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 409, description = "The stream has no media of an offered kind yet", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 413, description = "The offer is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as SDP", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 422, description = "Nothing offered can be sent", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 503, description = "Temporarily unavailable", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     )
 )]
 async fn watch(
@@ -83,7 +83,7 @@ async fn watch(
             return Err(expected(SDP));
         }
         if !accepts_sdp(&headers) {
-            let why = format!("the answer is {SDP}, which Accept leaves out");
+            let why = format!("the answer is {SDP}, which Accept excludes");
             return Err(WhepProblem::new(StatusCode::NOT_ACCEPTABLE, why));
         }
         let body =
@@ -114,25 +114,25 @@ async fn watch(
     counted(&gateway, response)
 }
 
-/// Takes more of the viewer's candidates, and needs none
+/// Accepts trickled ICE candidates, and uses none
 ///
-/// The viewer comes to us, and we never go to it, least of all over TCP.
+/// The server is an ICE-lite agent: it never connects to a viewer.
 #[utoipa::path(
     patch,
     path = "/whep/{stream}/{session}",
     tag = "media",
     params(
         ("stream" = String, Path, description = "The stream's name"),
-        ("session" = String, Path, description = "As `Location` named it"),
+        ("session" = String, Path, description = "Id of the session, from `Location`"),
     ),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag", description = "Candidates (RFC 8840)"),
     responses(
-        (status = 204, description = "Taken"),
+        (status = 204, description = "Accepted"),
         (status = 404, description = "Session not found", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 412, description = "The session has another entity tag", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 413, description = "It is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as a fragment", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
-        (status = 422, description = "It restarts ICE, which is not supported", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 422, description = "ICE restart, which is not supported", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     )
 )]
 async fn trickle(
@@ -175,7 +175,7 @@ async fn trickle(
     tag = "media",
     params(
         ("stream" = String, Path, description = "The stream's name"),
-        ("session" = String, Path, description = "As `Location` named it"),
+        ("session" = String, Path, description = "Id of the session, from `Location`"),
     ),
     responses(
         (status = 200, description = "Session ended"),
@@ -198,9 +198,9 @@ fn options(headers: [(&'static str, &'static str); 2]) -> MethodRouter<Gateway> 
     axum::routing::options(move || async move { (StatusCode::NO_CONTENT, headers) })
 }
 
-/// Tells if `If-Match` admits the tag (RFC 9110, section 13.1.1): a list,
-/// which may be spread over several fields, and no weak tag matches. Ours have
-/// no commas in them.
+/// True if `If-Match` admits the tag (RFC 9110, section 13.1.1): a list, which
+/// may be spread over several fields, and no weak tag matches. Ours have no
+/// commas in them.
 fn matches(headers: &HeaderMap, etag: &str) -> bool {
     let mut tags = headers
         .get_all(header::IF_MATCH)

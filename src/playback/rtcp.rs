@@ -1,5 +1,5 @@
-//! Lets a viewer's NACK and PLI through to us; webrtc ends inbound RTCP inside
-//! itself otherwise.
+//! Forwards a viewer's NACK and PLI to the session; webrtc consumes inbound
+//! RTCP otherwise.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -47,11 +47,11 @@ impl Feedback {
     }
 }
 
-/// Reports waiting to be looked at; a newer one says the same.
+/// Queue length of reports; a newer one supersedes older ones.
 const REPORTS: usize = 8;
 
-/// Packets told of in one report of arrivals: more than the half of all
-/// sequence numbers can't be on their way.
+/// Packets in one report of arrivals: more than the half of all sequence
+/// numbers can't be on their way.
 const MOST_TOLD: usize = 4096;
 
 /// Report of a viewer on its link.
@@ -63,8 +63,8 @@ pub(super) enum RtcpReport {
     Arrivals(Vec<Acknowledgement>),
 }
 
-/// The interceptor. What reports say goes its own way, since webrtc delivers a
-/// packet by the first stream it speaks of.
+/// Interceptor. Reports take a separate channel, since webrtc delivers a packet
+/// by the first stream in it.
 pub(super) struct Deliver {
     reports: mpsc::Sender<RtcpReport>,
     inbound: VecDeque<TaggedPacket>,

@@ -13,7 +13,7 @@ pub struct WebrtcSettings {
 /// Transcoding mode: when streams that browsers can't play are made playable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transcode {
-    /// Where it is needed, and while somebody watches.
+    /// Transcodes where needed, and while there are viewers.
     Auto,
     Never,
 }

@@ -1,5 +1,5 @@
-//! The small rendition of a stream for viewers whose link can't hold the full
-//! one: asked for while anybody is served from it, one for all of them.
+//! Low-bitrate rendition of a stream for viewers whose link can't carry the
+//! full one: requested while any viewer is served from it, one for all of them.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::packet_cache::PacketCache;
 /// An encoder is kept for so long after its last viewer: links come and go.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Between two keyframes that were asked for.
+/// Shortest interval of keyframe requests.
 const HURRY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct ActiveRendition {
     subscriber: Option<Subscriber>,
     history: PacketCache,
     wanted: Instant,
-    /// When a keyframe was last asked for.
+    /// Time of the last keyframe request.
     asked: Instant,
 }
 
@@ -42,8 +42,8 @@ impl Small {
         history.keyframe().is_some().then_some(history)
     }
 
-    /// Asks for the rendition, or lets it go a while after the last `wanted`.
-    /// True when it was let go.
+    /// Requests the rendition, or releases it a while after the last `wanted`.
+    /// True when it was released.
     pub(super) fn want(
         &mut self,
         wanted: bool,
@@ -73,8 +73,8 @@ impl Small {
         false
     }
 
-    /// Somebody waits to change to it, which takes a keyframe: it comes for all
-    /// who wait, and no more often than that.
+    /// Requests a keyframe for viewers that wait to switch to it: one for all
+    /// of them, rate-limited.
     pub(super) fn hurry(&mut self, renditions: &Renditions, name: &StreamName, now: Instant) {
         if let Some(state) = &mut self.state
             && now.saturating_duration_since(state.asked) > HURRY

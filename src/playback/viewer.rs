@@ -33,11 +33,12 @@ const BURST_LEAST: f64 = 3_000.0;
 const BURST_MOST: f64 = 98_304.0;
 /// A viewer that has been behind for longer skips to a keyframe.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A viewer asks again until it has its picture; what is on its way already
-/// must not be sent twice. Who asks all the time waits longer each time.
+/// Shortest interval of replays: a viewer repeats its PLI until it has its
+/// picture, and packets in flight must not be sent twice. It grows with
+/// repeated requests.
 const REPLAY_PAUSE: Duration = Duration::from_millis(500);
 const REPLAY_PAUSE_MOST: Duration = Duration::from_secs(2);
-/// Asked for again so late, a picture was lost anew.
+/// Interval after which a repeated request means a new loss.
 const REPLAY_FORGOTTEN: Duration = Duration::from_secs(20);
 /// A replay that takes longer to send is none: the next keyframe is nearer.
 const REPLAY_MOST: Duration = Duration::from_secs(2);
@@ -48,7 +49,7 @@ const REFILL_PAUSE: Duration = Duration::from_millis(1);
 /// Between two squeezed pictures: 1 ms.
 const SQUEEZED: u32 = 90;
 
-/// Where a viewer stands.
+/// Position of a viewer in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ViewerPosition {
     /// Nothing goes out before a keyframe of this number or later.
@@ -57,7 +58,7 @@ enum ViewerPosition {
     At { number: u64, packet: usize },
 }
 
-/// Where a viewer stands that takes no picture.
+/// Position of a viewer that gets no video.
 const NEVER: ViewerPosition = ViewerPosition::Waiting { from: u64::MAX };
 
 /// A one-to-one map of shared packet indices to this viewer's.
@@ -67,7 +68,7 @@ struct PacketIndexMap {
     base: u64,
 }
 
-/// Pictures whose times are moved together so that they play in a blink.
+/// Pictures whose timestamps are compressed so that they play at once.
 #[derive(Debug, Clone, Copy)]
 struct Squeeze {
     from: u64,
@@ -218,9 +219,9 @@ impl Viewer {
         self.begin_run(key, Some(squeeze));
     }
 
-    /// Brings back a lost picture: the group again under new indices, its
-    /// times between the newest picture's and the next one's. Costs nobody but
-    /// this viewer, and this one no more than its link has room for.
+    /// Brings back a lost picture: the group again under new indices, its times
+    /// between the newest picture's and the next one's. Costs other viewers
+    /// nothing, and this one no more than its link carries.
     pub(super) fn replay(&mut self, shelf: Shelf<'_>, now: Instant) -> bool {
         let history = shelf.get(self.tier);
         let live = ViewerPosition::At {

@@ -93,8 +93,8 @@ impl AgentLogs {
         self.write(agent, &line);
     }
 
-    /// The store is the record; a log that can't be written is said on
-    /// the server's own output and costs no finding.
+    /// The database is authoritative; a log that can't be written is reported
+    /// on the server's own output and loses no finding.
     fn write(&mut self, agent: &str, text: &str) {
         let written = self
             .file(agent)
@@ -149,7 +149,7 @@ fn block(finding: &Finding) -> String {
     text
 }
 
-/// Why it stands here, and how often it was seen.
+/// Reason it is logged, and its count.
 fn standing(change: &Change) -> String {
     let incident = &change.incident;
     let why = match change.change {
@@ -244,8 +244,8 @@ fn again(finding: &Finding, change: &Change, own_count: u64) -> String {
     )
 }
 
-/// 2, 3, 5, 10, 20, 50, 100, ...: the first repeats may say something of their
-/// own, then the count is what tells.
+/// 2, 3, 5, 10, 20, 50, 100, ...: the first repeats may add details, later ones
+/// the count alone.
 fn is_round(count: u64) -> bool {
     let mut head = count;
     while head >= 10 && head.is_multiple_of(10) {

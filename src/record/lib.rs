@@ -1,4 +1,4 @@
-//! Where findings meet the world: durable first, then everyone hears.
+//! Publication of findings: durable first, then broadcast.
 //!
 //! [`Record::write`] takes anything that implements [`store::Write`], which is
 //! the one place where a kind of write is spelled.
@@ -92,7 +92,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogPlace {
     }
 }
 
-/// With less room than this a write soon fails.
+/// Free space in bytes below which a write soon fails.
 const LEAST_ROOM: u64 = 1 << 20;
 
 /// Event of the record, in the order in which it became durable.
@@ -180,8 +180,8 @@ impl Record {
         Ok((Self { to_disk, shared }, thread))
     }
 
-    /// Returns when the write is durable, and with it what is shown and told of
-    /// it. Nothing was changed where it is refused.
+    /// Returns when the write is durable, and its events with it. A refused
+    /// write changes nothing.
     pub async fn write<W: Write>(&self, write: W) -> Result<W::Out, WriteRefusal> {
         let written = self.submit(write).await;
         written.unwrap_or_else(|stopped| Err(stopped.into()))
@@ -207,8 +207,8 @@ impl Record {
         Ok(recorded.finding)
     }
 
-    /// A line in an agent's log that is no finding: what keeps it from
-    /// looking, and that it looks again.
+    /// Line in an agent's log other than a finding: the reason it is blocked,
+    /// and its recovery.
     pub async fn note(&self, agent: &str, text: &str) {
         let job = Job::Note {
             agent: agent.to_owned(),
@@ -271,14 +271,15 @@ impl Record {
         swept.await.unwrap_or_else(|_| Err(Stopped.into()))
     }
 
-    /// Every finding from now on. One who lags re-reads with
+    /// Every finding from now on. A receiver that lags re-reads with
     /// [`Readers::findings`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Finding>> {
         self.shared.heard.subscribe()
     }
 
-    /// Every finding and every change of an incident from now on. One who lags
-    /// re-reads with [`Readers::findings_after`] and [`Readers::changed_after`].
+    /// Every finding and every change of an incident from now on. A receiver
+    /// that lags re-reads with [`Readers::findings_after`] and
+    /// [`Readers::changed_after`].
     pub fn events(&self) -> broadcast::Receiver<RecordEvent> {
         self.shared.events.subscribe()
     }
@@ -312,8 +313,8 @@ impl Record {
         Ok(cursor.map_or(0, |(seq, _)| seq))
     }
 
-    /// Answers a query about the record. It has one of few turns, and keeps it
-    /// until it ends, also when nobody waits for it any more.
+    /// Runs a query on the database. It holds one of few permits until it ends,
+    /// even when its caller is gone.
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,

@@ -1,5 +1,5 @@
-//! A file of whole lines that goes on when somebody else rotates it, and is
-//! rotated by size when nobody does.
+//! File of whole lines that continues when rotated by others, and is rotated by
+//! size otherwise.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -18,7 +18,7 @@ pub struct LineFile {
     file: File,
     /// Up to the last whole line.
     length: u64,
-    /// Why it could not be put aside, said once.
+    /// True once a failed rotation was reported.
     stuck: bool,
 }
 
@@ -64,7 +64,7 @@ impl LineFile {
         self.length
     }
 
-    /// Looks who is at the path: `mv` and logrotate's `create` leave another
+    /// Checks the file at the path: `mv` and logrotate's `create` leave another
     /// file or none, `copytruncate` a shorter one.
     fn follow(&mut self) -> io::Result<bool> {
         let own = self.file.metadata()?;

@@ -12,8 +12,8 @@ pub struct StoreSettings {
     /// Database and evidence together; beyond it stills of the screens go first,
     /// then their text, then findings.
     pub max_bytes: u64,
-    /// An incident not seen for so long speaks up when it is seen again, and
-    /// is reopened if it was closed.
+    /// Absence after which an incident that is seen again notifies, and is
+    /// reopened if it was closed.
     pub quiet_time: Duration,
     /// Flag: keep stills as evidence.
     pub keep_stills: bool,

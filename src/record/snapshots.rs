@@ -1,7 +1,7 @@
-//! Keeps a still of each screen now and then, for who looks back.
+//! Stores periodic stills of each screen, for the history.
 //!
-//! Only of screens that were read, with their secrets painted over: where
-//! nobody reads, nobody knows what is secret, and nothing is kept.
+//! Only of screens read by OCR, with their secrets painted over: without OCR
+//! secrets are unknown, and no still is stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use watchtower_screen::redact::{Redact, RedactedFrame};
 use crate::Record;
 use crate::store::Snapshot;
 
-/// Between two looks around.
+/// Polling interval.
 const EVERY: Duration = Duration::from_secs(1);
 /// Between two pictures of one stream, when it changes and when it does not.
 const CHANGING: SignedDuration = SignedDuration::from_secs(5);
 const RESTING: SignedDuration = SignedDuration::from_secs(10 * 60);
 
-/// Looks at what is read, and keeps some of it.
+/// Task that stores stills of the frames that were read.
 #[derive(Debug)]
 pub struct History {
     pub frames: FrameBus,

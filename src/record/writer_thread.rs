@@ -1,5 +1,5 @@
-//! The one thread that writes: the store first, then `findings.jsonl`, then
-//! the agents' logs, then everyone hears, then the publisher knows.
+//! Writer thread: the store first, then `findings.jsonl`, then the agents'
+//! logs, then the subscribers, then the caller.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    /// Ends when nobody is left who could publish.
+    /// Ends when the last publisher is gone.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         // Runtime of this thread alone, for waiting with a deadline.
         let timer = tokio::runtime::Builder::new_current_thread()
@@ -123,7 +123,7 @@ impl WriterThread {
     }
 
     /// Writes the group and empties it: the store first, then `findings.jsonl`,
-    /// then of each write the logs, those who listen and whoever handed it in.
+    /// then of each write the logs, the subscribers and the caller.
     fn write(&mut self, group: &mut Vec<Box<dyn PendingWrite>>) {
         self.writer.write(group);
         self.note_refusal(group);
@@ -140,7 +140,7 @@ impl WriterThread {
         }
     }
 
-    /// For whoever asks whether it is ready.
+    /// Records a refusal for the readiness check.
     fn note_refusal(&self, group: &[Box<dyn PendingWrite>]) {
         let outcomes = || group.iter().filter_map(|write| write.outcome());
         let refused = outcomes().find_map(|outcome| match outcome {

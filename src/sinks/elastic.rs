@@ -74,7 +74,7 @@ impl Destination for Elastic {
             Err(outcome) => return outcome,
         };
         if answer.is_page() {
-            return DeliveryOutcome::retry(format!("it is no _bulk API: {}", answer.why()));
+            return DeliveryOutcome::retry(format!("not a _bulk API: {}", answer.why()));
         }
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let items = said["items"].as_array().map_or(&[][..], Vec::as_slice);

@@ -35,8 +35,7 @@ pub(super) struct SinkResponse {
 }
 
 impl SinkHttpClient {
-    /// `path` is where under the address it is told; empty: the address
-    /// itself.
+    /// `path` is relative to the address; empty: the address itself.
     pub(super) fn open(settings: &SinkSettings, path: &str) -> Result<Self, String> {
         let address = settings
             .address
@@ -93,7 +92,7 @@ impl SinkHttpClient {
         let mut response = request
             .send()
             .await
-            .map_err(|error| DeliveryOutcome::retry(format!("out of reach: {}", reason(error))))?;
+            .map_err(|error| DeliveryOutcome::retry(format!("unreachable: {}", reason(error))))?;
         let after = retry_after(response.headers());
         let status = response.status();
         let mut body = Vec::new();
@@ -131,8 +130,8 @@ impl SinkResponse {
                 format!("{why}: redirects are not followed; name the address that it leads to"),
                 Blame::Receiver,
             ),
-            401 | 403 => (format!("{why} (is its token right?)"), Blame::Unclear),
-            404 | 410 => (format!("{why} (is its address right?)"), Blame::Unclear),
+            401 | 403 => (format!("{why} (check the token)"), Blame::Unclear),
+            404 | 410 => (format!("{why} (check the address)"), Blame::Unclear),
             429 | 503 => (why, Blame::Receiver),
             502 | 504 => (why, Blame::Silence),
             _ => (why, Blame::Unclear),
@@ -144,7 +143,7 @@ impl SinkResponse {
         }
     }
 
-    /// A page for people: whatever it says, the receiver did not say it.
+    /// True for an HTML page: it does not come from the receiver.
     pub(super) fn is_page(&self) -> bool {
         self.body.trim_ascii_start().starts_with(b"<")
     }

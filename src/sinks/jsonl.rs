@@ -1,8 +1,8 @@
-//! A file, an event a line, for whoever follows files: Vector, Fluent Bit,
-//! Filebeat, Wazuh.
+//! File of one event per line, for log shippers: Vector, Fluent Bit, Filebeat,
+//! Wazuh.
 //!
 //! Durable before the cursor moves. Put aside as `NAME.1`, `NAME.2`, ... when
-//! it is full; opened anew when somebody else has moved it away.
+//! it is full; reopened when it was moved away.
 
 use std::fs;
 use std::path::PathBuf;

@@ -62,14 +62,13 @@ use runner::Runner;
 #[derive(Debug)]
 pub(crate) enum DeliveryOutcome {
     Delivered,
-    /// Handed over under that number; [`Destination::settled`] tells what
-    /// became of it.
+    /// Handed over under that number; [`Destination::settled`] has the outcome.
     Sent(u64),
     /// Not tried: what was sent before has just been lost and goes first.
     NotYet,
     /// Results, one for each event of the batch.
     PerItem(Vec<ItemOutcome>),
-    /// Not now; why, when the other side wishes to be asked again, and what is
+    /// Temporary failure; its reason, the receiver's `Retry-After`, and what is
     /// likely to be at fault.
     Retry {
         why: String,
@@ -120,7 +119,7 @@ pub(crate) enum Settled {
         tickets: Vec<u64>,
         why: String,
     },
-    /// Nothing yet, for so long that it is said.
+    /// No outcome yet, for so long that it is reported.
     Waits(String),
 }
 
@@ -216,7 +215,7 @@ impl Sinks {
         Ok(Self { runners })
     }
 
-    /// Until `shutdown`; what is left then is told after the next start.
+    /// Runs until `shutdown`; pending events are sent after the next start.
     pub async fn run(self, findings: Record, shutdown: CancellationToken) {
         let mut running = JoinSet::new();
         for runner in self.runners {

@@ -1,10 +1,10 @@
 //! A connection that carries syslog, and how far the other side has it.
 //!
-//! Nobody acknowledges syslog. What can be known: that the other side's kernel
-//! has acknowledged every byte (`SIOCOUTQ`; of TLS the records), and that
-//! nothing spoke against it since: no end, no reset, no alert of TLS. In
-//! TLS 1.3 a client may write before it is refused, so the reading half is
-//! polled all the time. What fulfils both counts as taken.
+//! Syslog has no acknowledgements. What can be observed: that the receiver's
+//! kernel has acknowledged every byte (`SIOCOUTQ`; of TLS the records), and
+//! that no error followed: no end, no reset, no alert of TLS. In TLS 1.3 a
+//! client may write before it is refused, so the reading half is polled all the
+//! time. What fulfils both counts as taken.
 
 use std::collections::VecDeque;
 use std::io;
@@ -88,7 +88,7 @@ impl SyslogConnection {
         let progress = progress.unwrap_or_else(|_| SendProgress {
             taken: heard,
             end: Some(SyslogDisconnect {
-                why: "the server shuts down".to_owned(),
+                why: "server shutting down".to_owned(),
                 is_reset: false,
             }),
         });
@@ -127,7 +127,7 @@ async fn carry(
         let mut said = [0; 1024];
         loop {
             match reader.read(&mut said).await {
-                Ok(0) => return end("the other side closed it"),
+                Ok(0) => return end("connection closed by the receiver"),
                 // Nothing it could say means anything.
                 Ok(_) => {}
                 Err(error) => return broke(&error),
@@ -151,7 +151,7 @@ async fn carry(
     progress.send_modify(|progress| progress.end = end);
 }
 
-/// Tells what counts as taken; returns when nothing moves any more.
+/// Reports what counts as delivered; returns when nothing moves any more.
 async fn follow(
     gauge: &SocketMeter,
     mut steps: UnboundedReceiver<WriteStep>,

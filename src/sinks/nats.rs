@@ -1,7 +1,7 @@
-//! NATS: a message an event, through JetStream where a stream takes the
-//! subject (it then is stored before it counts as taken, and twins are known
-//! by `Nats-Msg-Id`), else published, and taken when the server has dealt with
-//! it: whoever subscribes has it then, and gives no acknowledgement.
+//! NATS: a message an event, through JetStream where a stream takes the subject
+//! (it then is stored before it counts as taken, and twins are known by
+//! `Nats-Msg-Id`), else published, and taken when the server has dealt with it:
+//! subscribers have it then, without an acknowledgement.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::settings::{Format, SinkSettings};
 const SUBJECT: &str = "watchtower.incidents";
 /// The question whether there is a stream takes so long at most.
 const LOOK_UP: Duration = Duration::from_secs(2);
-/// Delay after which errors the server sends beside its answers are heard.
+/// Delay after which errors the server sends beside its answers have arrived.
 const HEARD_AFTER: Duration = Duration::from_millis(100);
 /// Text of a server's error about permissions.
 const MAY_NOT: &str = "permissions violation for ";
@@ -50,9 +50,9 @@ enum JetStreamState {
     There,
     /// Nor is there JetStream, perhaps.
     Nowhere,
-    /// We may not ask, or were not answered: to be tried.
+    /// No permission to ask, or no answer: to be tried.
     Untold,
-    /// We may not hear answers: nothing can be acknowledged.
+    /// No permission for replies: nothing can be acknowledged.
     Unheard,
 }
 
@@ -228,7 +228,7 @@ impl Nats {
                 match self.must_be_stored {
                     true => ItemOutcome::Not(
                         Blame::Receiver,
-                        format!("no JetStream stream takes {}", self.subject),
+                        format!("no JetStream stream for subject {}", self.subject),
                     ),
                     // Nor does anybody listen: so said the server.
                     false => ItemOutcome::Taken,
@@ -242,7 +242,7 @@ impl Nats {
         items.collect()
     }
 
-    /// To whoever listens.
+    /// Publishes to subscribers, without JetStream.
     async fn tell(&self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<ItemOutcome>, String> {
         self.refusals.forget();
         let mut items = Vec::with_capacity(batch.len());
@@ -271,7 +271,7 @@ impl Nats {
     /// Ends when the server has dealt with all it was sent before: it takes one
     /// thing of a connection after the other.
     async fn round_trip(&self, client: &Client) -> Result<(), String> {
-        let wrong = |error: &dyn std::fmt::Display| format!("the connection broke: {error}");
+        let wrong = |error: &dyn std::fmt::Display| format!("connection lost: {error}");
         let inbox = client.new_inbox();
         let mut back = client.subscribe(inbox.clone()).await;
         let back = back.as_mut().map_err(|error| wrong(error))?;
@@ -290,7 +290,7 @@ impl Nats {
         tokio::select! {
             message = back.next() => match message {
                 Some(_) => tokio::time::sleep(HEARD_AFTER).await,
-                None => return Err("the connection broke".to_owned()),
+                None => return Err("connection lost".to_owned()),
             },
             () = told_so => {}
         }

@@ -1,9 +1,9 @@
 //! The canonical event: OCSF 1.8, Detection Finding (class 2004).
 //!
 //! An incident is the finding (`finding_info.uid`); each thing that happens to
-//! it is an event of its own (`metadata.uid`): Create when it is opened,
-//! Close when somebody closes it, Update for everything between.
-//! `tests/judges/sinks` holds every kind of event against the published schema.
+//! it is an event of its own (`metadata.uid`): Create when it is opened, Close
+//! when it is closed, Update for everything between. `tests/judges/sinks` holds
+//! every kind of event against the published schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -51,14 +51,14 @@ impl Destination for Otlp {
             Err(outcome) => return outcome,
         };
         if answer.is_page() {
-            return DeliveryOutcome::retry(format!("it is no OTLP receiver: {}", answer.why()));
+            return DeliveryOutcome::retry(format!("not an OTLP receiver: {}", answer.why()));
         }
         let said = said(&answer.body);
         match said.partial_success {
             Some(partial) if partial.rejected_log_records > 0 => {
                 // Which ones it does not say, and forbids to send them again.
                 let why = format!(
-                    "{} of {} records were rejected, which ones it does not say: {}",
+                    "{} of {} records rejected, not identified by the receiver: {}",
                     partial.rejected_log_records,
                     batch.len(),
                     printable(&partial.error_message)

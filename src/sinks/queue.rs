@@ -1,11 +1,11 @@
 //! Delivery queue: events that wait, and the choice of those tried next.
 //!
-//! Nobody says whether an event was refused for its own sake or because the
-//! receiver is in trouble: PagerDuty's 400 for a wrong key looks like the one
-//! for a bad event. What tells is what becomes of the others. So what fails
-//! steps aside and others are tried; what goes on failing while they are taken
-//! is given up after so many tries. While nothing is taken everything waits.
-//! The order within an incident stays.
+//! No response tells a bad event from a receiver in trouble: PagerDuty's 400
+//! for a wrong key looks like the one for a bad event. The outcome of other
+//! events decides. So a failed event is set aside and others are tried; one
+//! that keeps failing while they are accepted becomes a dead letter after so
+//! many tries. While nothing is taken everything waits. The order within an
+//! incident stays.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
@@ -65,7 +65,7 @@ pub(super) struct Queue {
     taken: u64,
     /// The part that failed last, if nothing was taken since.
     last_failed: Option<u64>,
-    /// The part that is refused with nobody else's event to compare.
+    /// Rejected part without events of other incidents to compare.
     doubt: Option<u64>,
     /// Nothing is tried before.
     rest_until: Option<Instant>,
@@ -157,7 +157,7 @@ impl Queue {
         events.any(|waiting| waiting.sink_event.id == event)
     }
 
-    /// Up to where everything is told, if not all of it is.
+    /// Position up to which everything is delivered, if not all of it is.
     pub(super) fn floor(&self) -> Option<u64> {
         let events = self.parts.iter().flat_map(|part| &part.events);
         events.filter_map(|waiting| waiting.before).min()
@@ -253,8 +253,8 @@ impl Queue {
         }
     }
 
-    /// The next event of the incident of which one is refused, if there is
-    /// nobody else's: taken, it shows that the refused one is at fault.
+    /// Next event of the incident of the rejected one, without events of
+    /// others: accepted, it shows that the rejected one is at fault.
     fn probe(&mut self) -> Option<usize> {
         let doubt = self.doubt.take()?;
         let at = self.parts.iter().position(|part| part.id == doubt)?;

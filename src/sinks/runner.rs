@@ -1,8 +1,9 @@
 //! Machinery of all sinks: reading the store at a cursor, filter, limit,
 //! batches, retries, order, counting, burying.
 //!
-//! The cursor moves when the other side has taken a batch, never before, and
-//! stays before the first event that is not told yet, alone or in a digest.
+//! The cursor moves when the receiver has accepted a batch, never before, and
+//! stays before the first event that is not delivered yet, alone or in a
+//! digest.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -47,7 +48,7 @@ pub(super) struct Runner {
     settings: SinkSettings,
     destination: Box<dyn Destination>,
     cursor: String,
-    /// Events up to this one are told, held back or not wanted.
+    /// Position up to which events are delivered, held back or filtered out.
     read: u64,
     /// As the store has it.
     told: u64,
@@ -65,7 +66,7 @@ pub(super) struct Runner {
     metrics: Arc<SinkMetrics>,
 }
 
-/// Events beyond the limit, until they are told as a number.
+/// Events beyond the rate limit, until they are sent as a count.
 struct HeldEvents {
     digest: Digest,
     /// The event before the first of them.
@@ -153,8 +154,8 @@ impl Runner {
         Some(now + limit.left(now))
     }
 
-    /// Waits a little for what is under way at the end, so that less of it
-    /// is told twice.
+    /// Waits a little for what is under way at the end, so that fewer events
+    /// are sent twice.
     async fn close(&mut self, findings: &Record) {
         let last = async {
             while self.queue.under_way() > 0 {
@@ -258,7 +259,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Queues the dead letters that somebody asked to send again.
+    /// Queues the dead letters to be redelivered.
     async fn send_again(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
         for event in self.board.take_asked(&self.settings.name) {
             if self.queue.holds(event) {

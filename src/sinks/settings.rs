@@ -14,8 +14,8 @@ use watchtower_domain::finding::Severity;
 pub struct SinkSettings {
     pub name: String,
     pub kind: SinkKind,
-    /// A URL, or a file for `jsonl`. Kept as a secret: a chat's address is
-    /// the key to its room.
+    /// A URL, or a file for `jsonl`. Kept as a secret: a chat's address is its
+    /// credential.
     pub address: Option<Secret>,
     /// Splunk's token, Elasticsearch's API key, PagerDuty's routing key, a
     /// bearer; from the environment alone.
@@ -36,7 +36,7 @@ pub struct SinkSettings {
     pub template: Option<String>,
     /// Authorities trusted beside the system's, PEM.
     pub ca_file: Option<PathBuf>,
-    /// Client certificate and key for a receiver that asks for them; PEM.
+    /// Client certificate and key for a receiver that requires them; PEM.
     pub client_pair: Option<TlsSettings>,
     /// Framing of syslog over a connection.
     pub framing: Option<SyslogFraming>,
@@ -115,7 +115,7 @@ pub enum Preset {
     Mattermost,
 }
 
-/// So many events within so long; the rest is told as a number.
+/// Rate limit: events within an interval; the rest is sent as a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     pub events: u32,

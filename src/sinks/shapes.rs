@@ -23,10 +23,10 @@ use crate::settings::{DeliveryScope, SinkSettings};
 
 /// News of an incident that findings cause.
 const BY_FINDINGS: [(ChangeReason, &str); 7] = [
-    (ChangeReason::Opened, "an incident that is opened"),
-    (ChangeReason::Reopened, "an incident that is reopened"),
-    (ChangeReason::Returned, "an incident that returns"),
-    (ChangeReason::SeverityRose, "an incident that becomes worse"),
+    (ChangeReason::Opened, "a new incident"),
+    (ChangeReason::Reopened, "a reopened incident"),
+    (ChangeReason::Returned, "a recurring incident"),
+    (ChangeReason::SeverityRose, "an incident of risen severity"),
     (ChangeReason::NewAgent, "another analyst's finding"),
     (ChangeReason::NewEvidence, "new evidence"),
     (ChangeReason::Repeated, "a repeated finding"),
@@ -35,7 +35,7 @@ const BY_FINDINGS: [(ChangeReason, &str); 7] = [
 /// An event by its name.
 pub(super) type Shape = (String, SinkEvent);
 
-/// With everything an event may have, and marked as nobody's alarm.
+/// Event with every field set, marked as a test.
 pub(super) fn sample() -> SinkEvent {
     let mut sink_event = SinkEvent::of(&entry(ChangeReason::Opened), &BTreeMap::new());
     sink_event.change = SinkEventKind::Test;
@@ -43,7 +43,7 @@ pub(super) fn sample() -> SinkEvent {
     sink_event
 }
 
-/// All that a sink with these settings may be told, the fullest first.
+/// All kinds of events for a sink with these settings, the fullest first.
 pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
     let mut entries = Vec::new();
     for (news, name) in BY_FINDINGS {
@@ -54,12 +54,12 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         gone.finding = None;
         entries.push((name.to_owned(), full));
         entries.push((format!("{name}, without any quote"), bare));
-        entries.push((format!("{name}, whose finding is not kept any more"), gone));
+        entries.push((format!("{name}, whose finding retention has removed"), gone));
     }
     for (status, name) in [
-        (Status::Acknowledged, "an incident that is acknowledged"),
-        (Status::Closed, "an incident that is closed"),
-        (Status::New, "an incident that somebody reopens"),
+        (Status::Acknowledged, "an acknowledged incident"),
+        (Status::Closed, "a closed incident"),
+        (Status::New, "a manually reopened incident"),
     ] {
         let mut decided = entry(ChangeReason::Status);
         decided.finding = None;
@@ -74,8 +74,11 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         entries.push((name.to_owned(), decided));
     }
     for (news, name) in [
-        (ChangeReason::Verdict, "an incident the panel has settled"),
-        (ChangeReason::Opinions, "an incident others have answered"),
+        (ChangeReason::Verdict, "an incident with a verdict"),
+        (
+            ChangeReason::Opinions,
+            "an incident with opinions of other analysts",
+        ),
         (ChangeReason::Note, "a note"),
     ] {
         let mut said = entry(news);
@@ -134,7 +137,7 @@ fn entry(news: ChangeReason) -> OutboxEntry {
         title: title.clone(),
         detail: "Test event: verifies delivery to this sink.".to_owned(),
         evidence: vec![Evidence {
-            quote: "nothing was on a screen".to_owned(),
+            quote: "no screen content".to_owned(),
             bounds: None,
             grounded: None,
         }],

@@ -131,7 +131,7 @@ impl Splunk {
         DeliveryOutcome::Sent(ticket)
     }
 
-    /// A question in a task of its own: whoever waits for it may be called away.
+    /// A question in a task of its own: its caller may be cancelled.
     fn ask(&self, url: &Url) -> AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>> {
         let acks: Vec<_> = self.awaited.iter().map(|sent| sent.ack).collect();
         let question = json!({ "acks": acks }).to_string().into_bytes();
@@ -154,7 +154,7 @@ impl Splunk {
             Err(_) => return None,
         };
         if !answer.status.is_success() {
-            let why = format!("asked for acknowledgements {}", answer.why());
+            let why = format!("acknowledgement request: {}", answer.why());
             // It will not say, now or later: its channel is gone, or its like.
             let busy = matches!(answer.status.as_u16(), 408 | 429 | 500..);
             if !busy {
@@ -192,7 +192,7 @@ impl Splunk {
         Settled::Lost { tickets, why }
     }
 
-    /// Batches that have waited too long, or for so long that it is said.
+    /// Batches that have waited too long, or for so long that it is reported.
     fn late(&mut self) -> Option<Settled> {
         let since = self.awaited.front()?.since;
         let patience = self.timeout * PATIENCE;
@@ -202,12 +202,12 @@ impl Splunk {
         };
         if since.elapsed() >= patience {
             let s = patience.as_secs_f32();
-            let why = format!("its indexers acknowledged nothing for {s} s{of}");
+            let why = format!("no indexer acknowledgement for {s} s{of}");
             return Some(self.lost(why, |sent| sent.since.elapsed() >= patience));
         }
         if since.elapsed() >= self.timeout && !self.has_said_so {
             self.has_said_so = true;
-            let why = format!("its indexers have not acknowledged what they were sent{of}");
+            let why = format!("events not acknowledged by the indexers{of}");
             return Some(Settled::Waits(why));
         }
         None
@@ -250,7 +250,7 @@ impl Destination for Splunk {
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let code = &said["code"];
         if answer.is_page() || !(code.is_null() || *code == 0 || *code == "0") {
-            return DeliveryOutcome::retry(format!("it is no event collector: {}", answer.why()));
+            return DeliveryOutcome::retry(format!("not an event collector: {}", answer.why()));
         }
         match self.acknowledged {
             None => DeliveryOutcome::Delivered,

@@ -51,7 +51,7 @@ pub(super) struct Syslog {
     recent: Recent,
     /// To be sent again first of all on the next connection.
     again: Vec<Bytes>,
-    /// To be told of what was sent.
+    /// Outcomes not returned yet.
     known: VecDeque<Settled>,
     tickets: u64,
     backoff: Backoff,
@@ -156,7 +156,7 @@ impl Syslog {
             let message = self.message(sink_event);
             if message.len() > LARGEST_DATAGRAM {
                 items.push(ItemOutcome::Permanent(format!(
-                    "its {} bytes do not fit a datagram",
+                    "{} bytes exceed a datagram",
                     message.len()
                 )));
                 continue;
@@ -202,7 +202,7 @@ impl Syslog {
                 let stream = connector.connect(&self.host, stream).await;
                 Box::new(stream.map_err(|error| {
                     let why = self.explained(&error.to_string());
-                    format!("no TLS with {}:{}: {why}", self.host, self.port)
+                    format!("TLS failed with {}:{}: {why}", self.host, self.port)
                 })?)
             }
             SyslogTransport::Udp | SyslogTransport::Tcp => Box::new(stream),
@@ -303,7 +303,7 @@ impl Syslog {
             }
         }
         let why = self.explained(&end.why);
-        let why = format!("the connection to {}:{} broke: {why}", self.host, self.port);
+        let why = format!("connection to {}:{} lost: {why}", self.host, self.port);
         tracing::debug!(again = self.again.len(), lost = lost.len(), "{why}");
         if !lost.is_empty() {
             self.known.push_back(Settled::Lost { tickets: lost, why });

@@ -61,7 +61,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Tells that every event becomes JSON.
+    /// True if every event becomes JSON.
     pub(super) fn is_json(&self) -> bool {
         self.is_json
     }
@@ -212,15 +212,12 @@ mod tests {
         assert_eq!(
             fault(quote, "").unwrap(),
             "template, line 1, column 4: undefined value: `quotes[0]` is undefined \
-             (of an incident that is opened, without any quote)"
+             (of a new incident, without any quote)"
         );
         assert_eq!(fault("{{ quotes[0] if quotes else title }}", ""), None);
         let closed = "{% if status == 'closed' %}{{ quotes[0] }}{% endif %}";
         let closed = fault(closed, "").unwrap();
-        assert!(
-            closed.ends_with("(of an incident that is closed)"),
-            "{closed}"
-        );
+        assert!(closed.ends_with("(of a closed incident)"), "{closed}");
         let seen = "{% if change == 'opened' or change == 'status' %}{{ event.start_time }}{% else %}{{ event.finding_info.first_seen_time }}{% endif %}";
         assert_eq!(fault(seen, ""), None);
         // Met by none but those who are told all, or a number.
@@ -236,9 +233,7 @@ mod tests {
             "[{% for quote in quotes %}{{ quote | tojson }}{% endfor %}{{ ',1' if decision }}]";
         let told = fault(json, "").unwrap();
         assert!(
-            told.starts_with(
-                "template: output is not JSON (of an incident that is acknowledged): "
-            ),
+            told.starts_with("template: output is not JSON (of an acknowledged incident): "),
             "{told}"
         );
     }

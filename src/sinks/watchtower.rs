@@ -1,9 +1,9 @@
-//! Tells another Watchtower what was found here: `POST /api/findings`.
+//! Reports findings to another Watchtower: `POST /api/findings`.
 //!
-//! At least once and in order. How far the server was told is remembered in
-//! the store, so that neither a server that is away nor a restart here loses a
-//! finding; the server knows by its id one told twice. What waits is read back
-//! from the store: nothing piles up here.
+//! At least once and in order. The cursor is in the store, so that neither an
+//! unavailable server nor a restart here loses a finding; the server recognises
+//! a repeated one by its id. What waits is read back from the store: nothing
+//! piles up here.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ enum ReportOutcome {
     Taken,
     /// It never will take this one; why.
     Permanent(String),
-    /// It may another time; why, and when it wishes to be asked.
+    /// Temporary failure; its reason and `Retry-After`.
     NotNow(String, Option<Duration>),
 }
 
@@ -76,7 +76,7 @@ impl Reporter {
         })
     }
 
-    /// Until `shutdown`; what is left then is told after the next start.
+    /// Runs until `shutdown`; pending events are sent after the next start.
     pub async fn run(self, findings: Record, shutdown: CancellationToken) {
         let mut heard = findings.subscribe();
         let work = async {
@@ -150,7 +150,7 @@ impl Reporter {
             Ok(response) => response,
             Err(error) => {
                 return ReportOutcome::NotNow(
-                    format!("{url} is out of reach: {}", reason(&error)),
+                    format!("{url} is unreachable: {}", reason(&error)),
                     None,
                 );
             }
@@ -170,10 +170,9 @@ impl Reporter {
         let why = format!("{url} answered {status} {detail}");
         match status.as_u16() {
             400 | 413 | 415 | 422 => ReportOutcome::Permanent(why),
-            401 | 403 => ReportOutcome::NotNow(
-                format!("{why} (is WATCHTOWER_CONSOLE_TOKEN the server's?)"),
-                asked,
-            ),
+            401 | 403 => {
+                ReportOutcome::NotNow(format!("{why} (check WATCHTOWER_CONSOLE_TOKEN)"), asked)
+            }
             _ => ReportOutcome::NotNow(why, asked),
         }
     }

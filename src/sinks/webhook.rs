@@ -1,8 +1,8 @@
-//! A webhook: an event a request, in words of a template's, signed.
+//! A webhook: an event a request, in the form of a template, signed.
 //!
 //! `X-Watchtower-Signature: sha256=HEX` is HMAC-SHA256 (RFC 2104) over
-//! `TIMESTAMP.BODY`, `X-Watchtower-Timestamp` its seconds since 1970; who
-//! receives it refuses old ones, and knows twins by `X-Watchtower-Id`.
+//! `TIMESTAMP.BODY`, `X-Watchtower-Timestamp` its seconds since 1970; a
+//! receiver rejects old ones, and recognises duplicates by `X-Watchtower-Id`.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -1,6 +1,5 @@
-//! The answer in the caller's words: webrtc's, made for an offer of ours,
-//! spread over the caller's sections (RFC 3264, section 6: as many, in the
-//! same order).
+//! Answer in the peer's terms: webrtc's, made for an offer of ours, mapped to
+//! the peer's sections (RFC 3264, section 6: as many, in the same order).
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -127,7 +126,7 @@ fn candidates(sdp: &mut String, addresses: &[IpAddr], port: u16) {
     sdp.push_str("a=end-of-candidates\r\n");
 }
 
-/// Where viewers are told to come to.
+/// Addresses advertised to viewers as candidates.
 pub fn advertised(local: SocketAddr, public: &[IpAddr], own: Vec<IpAddr>) -> (Vec<IpAddr>, u16) {
     let mut addresses = public.to_vec();
     for ip in own {

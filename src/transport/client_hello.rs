@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-/// DTLS record header, and where its length stands.
+/// DTLS record header, and the offset of its length.
 const RECORD: usize = 13;
 /// Handshake header behind it.
 const HANDSHAKE: usize = 12;

@@ -27,7 +27,7 @@ impl Timebase {
         self.restarted = true;
     }
 
-    /// Takes note of a unit in decoding order.
+    /// Records a unit in decoding order.
     pub fn note(&mut self, dts: MediaTime, now: Instant) {
         if let Some((last, at)) = self.last {
             let step = dts.0.saturating_add(self.offset).saturating_sub(last);
@@ -52,7 +52,7 @@ impl Timebase {
     }
 }
 
-/// Which RTP time it is, for sender reports: the least delayed unit tells.
+/// Clock of RTP time for sender reports, by the least delayed unit.
 #[derive(Debug, Default)]
 pub struct RtpClock {
     anchor: Mutex<Option<(i64, Instant)>>,
@@ -68,7 +68,7 @@ pub struct SenderReportTime {
 }
 
 impl RtpClock {
-    /// Takes note of a unit that has just come in.
+    /// Records the arrival of a unit.
     pub fn note(&self, timebase: &Timebase) {
         let Some((time, at)) = timebase.last else {
             return;

@@ -10,7 +10,7 @@ use crate::udp_mux::{Route, UdpMux};
 /// The kernel's limit on what one send may hold, all segments together.
 const MOST_BYTES: usize = 65_000;
 
-/// There is no room now, and who has to wait for it.
+/// Send buffer full, and the transport to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendBlocked {
     /// The socket all share.

@@ -59,7 +59,7 @@ struct Inbox {
 /// turns up at another, this takes the place of a NAT between the two.
 #[derive(Debug, Default)]
 struct PeerAddress {
-    /// The address webrtc knows: where it last sent something other than STUN.
+    /// Address known to webrtc: the last destination of anything but STUN.
     known: Option<SocketAddr>,
     /// Where media goes.
     current: Option<(SocketAddr, Route)>,
@@ -68,8 +68,8 @@ struct PeerAddress {
     rival: Option<(SocketAddr, Route, Instant)>,
 }
 
-/// A viewer that checks from another address, and is not heard from its own
-/// for so long meanwhile, has moved. A browser reports every second.
+/// Silence at its own address after which a viewer that checks from another one
+/// has moved. A browser reports every second.
 const MOVED: Duration = Duration::from_millis(1500);
 
 impl PeerAddress {
@@ -151,8 +151,8 @@ impl IceSocket {
     }
 
     /// An authentic check came from there: media moves if the viewer is silent
-    /// at its old address. A nomination alone moves nothing, since whoever sees
-    /// it on its way can send it again from elsewhere.
+    /// at its old address. A nomination alone moves nothing, since an on-path
+    /// attacker can replay it from elsewhere.
     pub(crate) fn checked(&self, from: SocketAddr, path: Route) {
         let now = Instant::now();
         let mut peer = self.peer.locked();
@@ -166,7 +166,7 @@ impl IceSocket {
         }
     }
 
-    /// The address webrtc knows the sender by.
+    /// Address under which webrtc knows the sender.
     fn alias(&self, from: SocketAddr) -> SocketAddr {
         let mut peer = self.peer.locked();
         if !peer.is_current(from) {
@@ -194,8 +194,8 @@ impl IceSocket {
 
     /// True if DTLS was closed. webrtc does not report that the viewer did (a
     /// closed transport leaves a connection connected in the W3C's table), but
-    /// answers it with an alert of its own, which is what we see. Nobody
-    /// without the session's keys can bring that about.
+    /// answers it with an alert of its own, which is what we see. It requires
+    /// the session's keys.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -211,7 +211,7 @@ impl IceSocket {
         }
     }
 
-    /// False when there is no room: nobody reads, or there is a flood.
+    /// False when the queue is full: its reader stalls, or there is a flood.
     pub(crate) fn put(&self, datagram: Bytes, from: SocketAddr) -> bool {
         let heard = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(heard, Ordering::Relaxed);
@@ -275,7 +275,7 @@ impl AsyncUdpSocket for VirtualSocket {
         Ok(self.label)
     }
 
-    /// Never pending: what the socket has no room for is lost, as on any
+    /// Never pending: what exceeds the socket's buffer is lost, as on any
     /// network, and DTLS and RTCP repeat themselves.
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let path = self.port.path(transmit.destination);
@@ -316,8 +316,8 @@ impl AsyncUdpSocket for VirtualSocket {
     }
 }
 
-/// Tokio, with the session's [`VirtualSocket`] in place of any socket webrtc opens. It
-/// never connects to anybody.
+/// Tokio, with the session's [`VirtualSocket`] in place of any socket webrtc
+/// opens. It never opens a connection.
 #[derive(Debug)]
 pub struct IceSocketRuntime {
     line: Arc<IceSocket>,
@@ -342,8 +342,8 @@ impl Runtime for IceSocketRuntime {
         self.tokio.spawn(future)
     }
 
-    /// The socket given only lends its address, which tells webrtc's sockets
-    /// apart; it is closed here.
+    /// Only the address of the given socket is used, by which webrtc
+    /// distinguishes its sockets; it is closed here.
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         Ok(Arc::new(VirtualSocket {
             line: Arc::clone(&self.line),

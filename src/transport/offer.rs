@@ -1,10 +1,10 @@
 //! SDP offer parsing, before a session exists (RFC 8866, RFC 8829).
 //!
 //! webrtc is given an offer of our own making: one bundle with one section for
-//! each track that will be sent, in the words it knows. So it does not matter
-//! how the caller put theirs (bundled or not, bundle-only, without mids or
-//! H.264 parameters, with a dozen sections more); [`super::answer`] translates
-//! back. What is refused here is refused with a reason the caller can act on.
+//! each track that will be sent, in its own terms. So the form of the peer's
+//! offer does not matter (bundled or not, bundle-only, without mids or H.264
+//! parameters, with a dozen sections more); [`super::answer`] translates back.
+//! A rejection carries a reason the peer can act on.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ pub const MOST_BYTES: usize = 64 << 10;
 const MOST_MEDIA: usize = 16;
 /// Hash functions of fingerprints (RFC 8122, section 5), the weak ones apart.
 const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
-/// Codec names told to a caller none of whose codecs will do.
+/// Codec names listed to a peer without a common codec.
 const MOST_NAMED: usize = 12;
 /// The only ones webrtc may see: its own configurations.
 const H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
@@ -60,8 +60,8 @@ pub(crate) struct OfferedCodec {
     payload_type: u8,
     /// `H264/90000` or the like, in the caller's spelling.
     pub(crate) name: String,
-    /// The parameters both sides have to name alike (RFC 6184, section
-    /// 8.2.2), in the caller's words.
+    /// Parameters that have to be symmetric (RFC 6184, section 8.2.2), as the
+    /// peer wrote them.
     pub(crate) parameters: String,
 }
 
@@ -98,13 +98,13 @@ pub enum Unmet {
     NoH264(String),
     #[error("no Opus (opus/48000/2) among the audio codecs, which are {0}")]
     NoOpus(String),
-    #[error("the stream has no picture, and the offer has no section for sound")]
+    #[error("the stream has no video, and the offer has no audio section")]
     NoPicture,
-    #[error("the stream has no sound, and the offer has no section for a picture")]
+    #[error("the stream has no audio, and the offer has no video section")]
     NoSound,
     #[error("no a=ice-ufrag and a=ice-pwd")]
     NoIce,
-    #[error("a=ice-lite: the server is an ICE-lite agent too, and never calls")]
+    #[error("a=ice-lite: the server is an ICE-lite agent too")]
     BothLite,
     #[error("no a=fingerprint by sha-256 or stronger: media is sent over DTLS-SRTP only")]
     NoFingerprint,
@@ -122,7 +122,7 @@ struct SdpSection<'a> {
     bundle_only: bool,
     receives: Option<bool>,
     lite: bool,
-    /// Payload type and what it stands for.
+    /// Payload type and its encoding.
     codecs: Vec<(&'a str, &'a str)>,
     parameters: Vec<(&'a str, &'a str)>,
     feedback: Vec<(&'a str, &'a str)>,
@@ -391,9 +391,9 @@ impl<'a> SdpSection<'a> {
         })
     }
 
-    /// The configuration that says best what is sent. The profile decides
-    /// nothing: decoders take more than they name, and most of what is sent
-    /// is in all of them.
+    /// Configuration closest to what is sent. The profile is ignored: decoders
+    /// accept more than they declare, and most of what is sent is in all of
+    /// them.
     fn h264(&self) -> Option<OfferedCodec> {
         let of_kind = self
             .codecs(MediaKind::Video)
@@ -407,7 +407,7 @@ impl<'a> SdpSection<'a> {
         })
     }
 
-    /// Without channels too: some leave the 2 out that RFC 7587 asks for.
+    /// Without channels too: some omit the 2 that RFC 7587 requires.
     fn opus(&self) -> Option<OfferedCodec> {
         let is_opus = |name: &str| {
             ["opus/48000/2", "opus/48000"]
@@ -468,9 +468,9 @@ fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
 
 /// The smaller the better; none for interleaved packets, which are not sent.
 ///
-/// A caller without parameters means mode 0 and the baseline profile (RFC
-/// 6184, section 8.1), in which a large picture could not be sent at all; in
-/// fact whoever reassembles packets does so in either mode.
+/// A caller without parameters means mode 0 and the baseline profile (RFC 6184,
+/// section 8.1), in which a large picture could not be sent at all; in fact a
+/// receiver that reassembles packets does so in either mode.
 fn strangeness(parameters: &str) -> Option<(u8, u8)> {
     let mode = match parameter(parameters, "packetization-mode") {
         Some("1") => 0,

@@ -1,10 +1,10 @@
 //! Protects RTP packets in place, in the buffer they leave from.
 //!
-//! The ciphers are the rtc family's own; what stands here is only where a
-//! packet's index goes (RFC 3711, section 4.1.1; RFC 7714, section 8.1).
+//! The ciphers are the rtc family's own; this module only places a packet's
+//! index (RFC 3711, section 4.1.1; RFC 7714, section 8.1).
 //!
-//! The one rule: an index never protects two different packets. Whoever calls
-//! keeps it, by a bijection between indices and shared packets.
+//! The one rule: an index never protects two different packets. The caller
+//! guarantees it, by a bijection between indices and shared packets.
 
 use std::ops::Range;
 

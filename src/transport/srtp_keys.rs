@@ -1,17 +1,17 @@
 //! Extraction of a session's SRTP keys for the fan-out.
 //!
 //! webrtc keeps the keys of its DTLS handshake to itself, but lets a session
-//! bring its own crypto provider. [`Tap`] is the stock provider with an ear on
+//! bring its own crypto provider. [`Tap`] is the stock provider with a tap on
 //! the key derivation (RFC 3711, section 4.3): that is the only use of a bare
-//! block cipher, and each of its calls shows master key, input block and
-//! output block. The local side's keys are derived first (rtc 0.21.1,
+//! block cipher, and each of its calls shows master key, input block and output
+//! block. The local side's keys are derived first (rtc 0.21.1,
 //! `peer_connection/handler/dtls.rs`), so the first master key is ours to send
-//! with. Nothing is computed here: the session keys are read off what the
-//! crate has derived.
+//! with. Nothing is computed here: the session keys are read off what the crate
+//! has derived.
 //!
 //! This leans on an order no interface promises: hence the pinned version, the
-//! check that what was heard is whole, and a test with another implementation
-//! at the other end.
+//! check that the recording is complete, and a test against another
+//! implementation.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -59,7 +59,7 @@ impl std::fmt::Debug for SessionKeys {
     }
 }
 
-/// A crypto provider that hears one session's key derivation.
+/// Crypto provider that records one session's key derivation.
 pub struct Tap {
     inner: Arc<dyn RTCCryptoProvider>,
     heard: Mutex<DerivedKeys>,
@@ -99,9 +99,9 @@ impl Tap {
         }
     }
 
-    /// The keys for what we send, once the handshake is through; `None` when
-    /// it isn't, or when the derivation was not what this was written for.
-    /// Forgets all it has heard.
+    /// The keys for what we send, once the handshake is through; `None` when it
+    /// isn't, or when the derivation was not what this was written for. Clears
+    /// the recording.
     pub fn take(&self) -> Option<SessionKeys> {
         let mut heard = self.heard();
         let blocks = std::mem::take(&mut heard.blocks);

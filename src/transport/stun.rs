@@ -1,7 +1,7 @@
 //! Demultiplexing of datagrams by kind and session: as much of STUN (RFC 8489)
 //! and of the rules of RFC 7983 as one port for all viewers needs.
 //!
-//! Reads bytes from anybody: never panics, allocates nothing.
+//! Parses untrusted bytes: never panics, allocates nothing.
 
 /// Which protocol a datagram belongs to, by its first byte (RFC 7983,
 /// section 7).
@@ -38,8 +38,8 @@ pub fn protocol(datagram: &[u8]) -> Protocol {
     }
 }
 
-/// `None` when the datagram is no whole STUN message, or a request that does
-/// not say whom it is for.
+/// `None` when the datagram is no whole STUN message, or a request without a
+/// user name.
 pub fn stun(datagram: &[u8]) -> Option<Stun<'_>> {
     let header = datagram.first_chunk::<HEADER>()?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));

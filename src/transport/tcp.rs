@@ -33,7 +33,8 @@ const KERNEL_BYTES: u32 = 256 << 10;
 const BACKLOG: u32 = 1024;
 /// A viewer sends checks, handshakes and feedback; all fit into a datagram.
 pub const MOST_FRAME: usize = 2048;
-/// A viewer checks its connection as soon as it stands, and every 2.5 s later.
+/// A viewer sends its first check once connected, and one every 2.5 s after
+/// that.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// Connections at the same time, with and without a session: an office behind
@@ -166,14 +167,14 @@ impl TcpConn {
     }
 }
 
-/// A pipe the port knows, until dropped.
+/// Registration of a connection at the port, until dropped.
 struct TcpConnGuard<'a> {
     port: &'a UdpMux,
     from: SocketAddr,
 }
 
 impl<'a> TcpConnGuard<'a> {
-    /// `None` when that very address is somebody's over UDP.
+    /// `None` when that address is in use over UDP.
     fn new(port: &'a UdpMux, from: SocketAddr, conn: TcpConn) -> Option<Self> {
         port.plug(from, conn).then_some(Self { port, from })
     }

@@ -1,9 +1,9 @@
 //! UDP port shared by all viewers.
 //!
-//! Datagrams find their session's [`IceSocket`] by the address they come from; an
-//! address is learnt from a connectivity check that names the session's user
+//! Datagrams find their session's [`IceSocket`] by the address they come from;
+//! an address is learnt from a connectivity check that names the session's user
 //! fragment and carries the right message integrity, never from anything less.
-//! Datagrams that nobody claims are counted and dropped.
+//! Datagrams without a session are counted and dropped.
 
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
@@ -31,7 +31,7 @@ const SOCKET_BUFFER: usize = 8 << 20;
 /// The kernel's own limit on segments in one send.
 const MOST_SEGMENTS: usize = 64;
 
-/// The socket and who is behind it.
+/// Socket and the sessions behind it.
 pub struct UdpMux {
     socket: UdpSocket,
     state: UdpSocketState,
@@ -99,9 +99,9 @@ impl UdpMux {
         self.state.max_gso_segments().min(MOST_SEGMENTS)
     }
 
-    /// The addresses viewers may reach this port by; loopback only if asked
-    /// for, since nobody else's loopback is ours. All of IPv6 (`[::]`) is all
-    /// of IPv4 too, which the kernel maps into it (RFC 4291, section 2.5.5.2).
+    /// The addresses viewers may reach this port by; loopback only on request,
+    /// as it is of use on this machine alone. All of IPv6 (`[::]`) is all of
+    /// IPv4 too, which the kernel maps into it (RFC 4291, section 2.5.5.2).
     pub fn addresses(&self, loopback: bool) -> Vec<IpAddr> {
         let local = self.local.ip();
         if !local.is_unspecified() {
@@ -152,7 +152,7 @@ impl UdpMux {
         }
     }
 
-    /// Takes note of a connection; false when its address is taken.
+    /// Registers a connection; false when its address is in use.
     pub(crate) fn plug(&self, from: SocketAddr, conn: TcpConn) -> bool {
         let mut table = self.write();
         if table.by_address.contains_key(&from) {
@@ -245,7 +245,7 @@ impl UdpMux {
         }
     }
 
-    /// False when nobody takes it, which is counted.
+    /// False without a session for it, which is counted.
     pub(crate) fn deliver(&self, datagram: &[u8], from: SocketAddr) -> bool {
         let taken = self
             .claim(datagram, from)

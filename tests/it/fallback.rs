@@ -231,7 +231,7 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
     let log = server.log("secops.log");
     let told = log.matches(&format!("switched to {MODEL}:")).count();
     assert_eq!(told, 1, "{log}");
-    assert!(log.contains("the quota per day is used up"), "{log}");
+    assert!(log.contains("daily quota exhausted"), "{log}");
     // Those who were in flight together, and nobody after them.
     assert!(looks(&gemini, "gemini-3.8-flash") <= 2);
     assert!(looks(&gemini, "gemini-3.5-flash-lite") <= 2);

@@ -395,10 +395,7 @@ async fn video_without_a_sequence_header() {
         .expect("sent");
     let mut subscriber = server.subscribe("headless").await;
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 42);
-    let told = log::lines_with(&[
-        "stream=\"headless\"",
-        "video came without its parameter sets",
-    ]);
+    let told = log::lines_with(&["stream=\"headless\"", "video without its parameter sets"]);
     assert_eq!(told.len(), 1);
     // Ten pictures, of which the last waits until the record comes that can't
     // be read and is counted with it; and what is cut short.

@@ -1,4 +1,4 @@
-//! States of an analyst in words, as people read them.
+//! Human-readable states of an analyst.
 
 use watchtower_base::text::counted;
 use watchtower_domain::finding::ModelRef;

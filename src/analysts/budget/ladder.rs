@@ -8,15 +8,15 @@ use serde::Serialize;
 pub enum BudgetStep {
     #[default]
     Normal,
-    /// Twice as long between two looks.
+    /// Analysis interval doubled.
     LongerIntervals,
     /// The whole picture only, nothing enlarged.
     FewerRegions,
-    /// Nobody is asked what they make of another's report.
+    /// Panel discussions paused.
     PanelOff,
     /// Agents of low priority are not answered by a hosted model.
     LowPriorityOff,
-    /// Nobody is.
+    /// No agent is answered by a hosted model.
     OfflineOnly,
 }
 
@@ -41,7 +41,7 @@ impl BudgetStep {
         }
     }
 
-    /// Describes the step in words.
+    /// Human-readable description of the step.
     pub fn words(self) -> &'static str {
         match self {
             Self::Normal => "OK",
@@ -65,8 +65,7 @@ impl BudgetStep {
         }
     }
 
-    /// Where to go from here with so much used up: up at once, down only when
-    /// there is some room again, so that it does not flutter.
+    /// Next step at the used share: up at once, down with hysteresis.
     pub(super) fn next(self, used: f64) -> Self {
         const ROOM: f64 = 0.1;
         let reached = |used: f64| {

@@ -1,5 +1,5 @@
 //! Amounts spent within the last minute, hour and day, and what may be spent
-//! still. No I/O and no clock of its own: every call is told the time.
+//! still. No I/O and no clock of its own: every call takes the time.
 //!
 //! Before a request its worst case is set aside, and it stays set aside until
 //! the request is settled; from then on what it really cost counts for as long
@@ -43,7 +43,7 @@ impl Amount {
     }
 }
 
-/// Which limit stands in the way.
+/// Limit that a request would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bound {
     RequestsPerMinute,
@@ -83,7 +83,7 @@ pub(super) struct Ledger {
     /// Set aside, by number.
     aside: BTreeMap<u64, Amount>,
     next: u64,
-    /// The time it was told last.
+    /// Time of the last call.
     last: Option<Timestamp>,
 }
 
@@ -119,7 +119,7 @@ impl Ledger {
         }
     }
 
-    /// Sets an amount aside, or says which limit it would break.
+    /// Reserves an amount; fails with the limit it would exceed.
     pub(super) fn reserve(&mut self, now: Timestamp, most: Amount) -> Result<u64, Bound> {
         self.turn_to(now);
         if let Some(bound) = self.broken_by(now, most) {

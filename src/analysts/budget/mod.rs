@@ -1,10 +1,10 @@
 //! Budget for hosted models, of all agents together.
 //!
-//! Before a request its worst case is set aside, afterwards it is settled by
-//! what the server said it cost; so no minute, hour or day ever holds more than
-//! it may. As a budget by hour or day runs out one thing after another is given
-//! up ([`BudgetStep`]), and taken up again when there is room. What was spent is told
-//! minute by minute to whoever keeps it, so that a restart forgets nothing.
+//! Before a request its worst-case cost is reserved, afterwards it is settled
+//! at the cost the server reported; so no minute, hour or day exceeds its
+//! limit. As a budget by hour or day runs out the load is shed step by step
+//! ([`BudgetStep`]), and restored when the budget recovers. The amounts spent
+//! are persisted minute by minute, so that a restart loses nothing.
 
 pub mod persist;
 pub mod settings;
@@ -38,7 +38,7 @@ pub use prices::{Price, Prices, PricesError, how_to_price};
 
 /// Requests one question may take: a few answers have to be asked for twice.
 const MOST_REQUESTS: u32 = 4;
-/// Between two looks at a budget that has no date when it eases.
+/// Polling interval of a budget without a known time of recovery.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 type BudgetClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -64,7 +64,7 @@ struct LedgerState {
     unmet: Option<Amount>,
     /// Why the step is what it is.
     reason: String,
-    /// Not told to whoever keeps it.
+    /// Amounts not persisted yet.
     pending: BTreeMap<(i64, String, String), Delta>,
     models: HashMap<(String, String), Amount>,
 }
@@ -87,7 +87,7 @@ pub struct BudgetWait {
 /// `GET /api/budget`
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Standing {
-    /// The place of what is given up in `steps`, 0 for nothing.
+    /// Number of the restriction in force in `steps`, 0 for none.
     pub step: usize,
     pub steps: [&'static str; BudgetStep::ALL.len()],
     pub reason: String,
@@ -98,8 +98,8 @@ pub struct Standing {
     pub models: BTreeMap<String, Amount>,
 }
 
-/// Settled within the last minute, the last hour and this day (UTC), and set
-/// aside for what is in flight.
+/// Settled within the last minute, the last hour and this day (UTC), and
+/// reserved for requests in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct Spent {
     pub minute: Amount,
@@ -176,7 +176,8 @@ impl Budget {
         book.step
     }
 
-    /// Why an agent of that priority is not to ask a hosted model at all now.
+    /// Reason an agent of that priority may not send requests to a hosted model
+    /// now.
     pub fn refuses(&self, priority: Priority) -> Option<String> {
         let now = self.now();
         let mut book = self.book();
@@ -188,8 +189,8 @@ impl Budget {
         (book.step >= off).then(|| format!("budget: {}", book.reason))
     }
 
-    /// Sets the worst case of a question aside: one request, and some more for
-    /// those that have to be asked twice, as far as there is room for them.
+    /// Reserves the worst case of a question: one request, and some more for
+    /// repeated requests, as far as the budget allows.
     pub fn reserve(&self, model: &ModelRef, most: CostBound) -> Result<Reserved, BudgetWait> {
         let now = self.now();
         let mut book = self.book();
@@ -335,7 +336,7 @@ impl fmt::Debug for Budget {
 }
 
 impl LedgerState {
-    /// Where it stands as of now.
+    /// Updates the step and the windows to that time.
     fn turn(&mut self, now: Timestamp) {
         self.ledger.turn_to(now);
         let (used, bound) = self.ledger.used(now);
@@ -424,7 +425,7 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// For whoever sends the requests.
+    /// Meter for the sender of the requests.
     pub fn meter(&self) -> Meter {
         self.meter.clone()
     }

@@ -1,4 +1,4 @@
-//! Keeps what was spent, and says when that changes anything.
+//! Persists the amounts spent, and logs changes of the step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use watchtower_record::store::SpendBatch;
 use crate::AgentContext;
 use crate::budget::{Amount, BudgetStep, Spent};
 
-/// Room comes back by time alone.
+/// Polling interval: the budget recovers by time alone.
 const EVERY: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -56,7 +56,7 @@ pub(crate) async fn run(context: AgentContext, shutdown: CancellationToken) {
 struct SpendFlusher {
     step: BudgetStep,
     counted: BTreeMap<String, Amount>,
-    /// When the last hour was told of.
+    /// Time of the last hourly report.
     told: tokio::time::Instant,
 }
 

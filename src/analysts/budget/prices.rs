@@ -46,7 +46,7 @@ struct PriceRow {
     #[serde(default)]
     from: Option<toml::value::Datetime>,
     input: f64,
-    /// As `input` where it is not said.
+    /// Equal to `input` by default.
     #[serde(default)]
     cached: Option<f64>,
     output: f64,

@@ -1,5 +1,5 @@
-//! When a request may go out. No I/O and no clock of its own: every call is
-//! told the time.
+//! State machine that admits requests. No I/O and no clock of its own: every
+//! call takes the time.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::GovernorSettings;
 #[derive(Debug)]
 enum GateState {
     Open,
-    /// Nobody passes before `until`; the first one after it is the trial.
+    /// No request passes before `until`; the first one after it is the trial.
     Shut {
         until: Instant,
         closed: Closed,
@@ -68,7 +68,7 @@ pub(super) struct GateWait {
 /// Part of a result that matters here.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ResultClass<'a> {
-    /// The server works, whatever it said.
+    /// The server works, whatever its response.
     Answered,
     RateLimited(Option<Duration>),
     Exhausted(Option<Duration>, &'a str),
@@ -104,7 +104,7 @@ pub(super) struct GovernorGate {
     errors: u32,
     /// 429s without advice since the last answer.
     unadvised: u32,
-    /// Told to wait by a 429 or backing off after an error.
+    /// Pause requested by a 429, or backoff after an error.
     pause: Option<Pause>,
 }
 
@@ -248,7 +248,7 @@ impl GovernorGate {
         doubled(self.settings.unadvised_first, times).min(self.settings.unadvised_longest)
     }
 
-    /// Never less than told, and up to a fifth more.
+    /// Pause the server requested, with up to a fifth of jitter on top.
     fn told(&self, advice: Duration, random: f64) -> Duration {
         let advice = advice.clamp(self.settings.least_advice, self.settings.longest_advice);
         advice.mul_f64(1.0 + random / 5.0).max(advice)
@@ -298,7 +298,7 @@ impl Closed {
     }
 }
 
-/// Time left, rounded up, as a person says it.
+/// Human-readable time left, rounded up.
 struct Left(Duration);
 
 impl fmt::Display for Left {

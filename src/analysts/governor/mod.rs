@@ -1,11 +1,10 @@
-//! When agents may ask: one governor stands before all who share a key.
+//! Governor of requests: one for all agents that share a key.
 //!
 //! It bounds the requests in flight, waits as long as a 429 says, backs off
 //! with full jitter when the server is in trouble, opens a circuit after five
-//! such errors in a row, and tries a refused key or an exhausted quota only
-//! now and then. Whatever closed it, a single request tries before all may
-//! pass again. It does not retry: that is the agent's next look, at a newer
-//! picture.
+//! such errors in a row, and tries a refused key or an exhausted quota only now
+//! and then. Whatever closed it, a single request tries before all may pass
+//! again. It does not retry: that is the agent's next scan, of a newer picture.
 
 mod gate;
 #[cfg(test)]
@@ -21,7 +20,7 @@ use tokio::time::Instant;
 use watchtower_base::sync::Locked as _;
 use watchtower_models::model::Failure;
 
-/// Interval at which a waiting analyst says how long still.
+/// Interval at which a waiting analyst reports the time left.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
@@ -47,8 +46,8 @@ pub struct GovernorSettings {
     pub exhausted_pause: Duration,
     /// Between two tries of a refused key or an unknown model.
     pub refused_pause: Duration,
-    /// A pause the server asked for that is longer is not waited for by those
-    /// who can ask another model.
+    /// Longest pause requested by the server that an agent with another model
+    /// waits for.
     pub patience: Duration,
 }
 
@@ -73,7 +72,7 @@ impl Default for GovernorSettings {
     }
 }
 
-/// Shared by reference; see the module's words.
+/// Shared by reference; see the module's documentation.
 #[derive(Debug)]
 pub struct Governor {
     lanes: Arc<Semaphore>,
@@ -118,8 +117,8 @@ impl Governor {
         }
     }
 
-    /// Waits until one request may go out, and tells `say` in words what it
-    /// waits for. May be dropped at any time.
+    /// Waits until one request may go out, and reports the reason of the wait
+    /// to `say`. Cancel-safe.
     pub async fn admit(&self, say: impl Fn(&str)) -> Permit {
         loop {
             let decided = self.state.decided.notified();
@@ -144,8 +143,8 @@ impl Governor {
         }
     }
 
-    /// Why nobody is let through now, when it is for more than the moment: a
-    /// circuit that is open, a quota used up, a long pause.
+    /// Reason no request is admitted for now, if it lasts: an open circuit, an
+    /// exhausted quota, a long pause.
     pub fn closed(&self) -> Option<String> {
         let wait = self.state.gate().wait(Instant::now())?;
         let soon = Instant::now() + self.settings.patience;
@@ -176,20 +175,20 @@ impl Governor {
     }
 }
 
-/// The right to one request. Dropping it unsettled (a cancelled look, a
-/// panic) gives it back and judges nothing.
+/// Permit for one request. Dropping it unsettled (a cancelled scan, a panic)
+/// returns it without an outcome.
 #[derive(Debug)]
 #[must_use = "dropping it lets the next one pass"]
 pub struct Permit {
     state: Arc<GovernorState>,
     trial: bool,
     settled: bool,
-    /// Given back last: only once the gate knows how it went.
+    /// Returned last: only once the gate has the outcome.
     _lane: OwnedSemaphorePermit,
 }
 
 impl Permit {
-    /// Tells how it went.
+    /// Reports the outcome to the gate.
     pub fn settle<T>(mut self, result: &Result<T, Failure>) {
         self.settled = true;
         let verdict = ResultClass::of(result);

@@ -125,7 +125,7 @@ impl UnstableModel {
             }
             ProviderCondition::UsedUp => {
                 return Err(Failure::RateLimited {
-                    reason: "the quota per day is used up".to_owned(),
+                    reason: "daily quota exhausted".to_owned(),
                     retry_after: None,
                     exhausted: true,
                 });
@@ -379,7 +379,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     let said = log("watchtower.log");
     assert!(said.contains("analysis interval doubled"), "{said}");
     let own = log("secops.log");
-    assert!(own.contains(": the quota per day is used up"), "{own}");
+    assert!(own.contains(": daily quota exhausted"), "{own}");
     assert!(own.contains(&format!("switched back to {MODEL}")), "{own}");
 
     // An hour in which nothing moves brings all of it back.

@@ -29,13 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(180);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PanelOutcome {
     pub(super) end: PanelEnd,
-    /// Somebody could not be asked.
+    /// True if an analyst could not be asked.
     pub(super) failed: bool,
 }
 
-/// Asks the peers, by their places in the staff, and settles it with what was
-/// said before. `None` when nobody had anything to say: then it is as if it had
-/// not been held.
+/// Requests the opinions of the peers, by their indices in the staff, and
+/// settles them with earlier ones. `None` without any opinion: the discussion
+/// does not count.
 pub(super) async fn hold(
     report: &ReportedFinding,
     agents: &AgentSet,
@@ -70,13 +70,13 @@ pub(super) async fn hold(
     })
 }
 
-/// Rules that do not speak about it: no opinion, where a model that says it is
-/// not its field has given one.
+/// True for rules without a match: no opinion, unlike a model's explicit
+/// `no_view`.
 fn is_silence(opinion: &Opinion) -> bool {
     opinion.stance == Stance::NoView && !opinion.failed && opinion.model.provider == "offline"
 }
 
-/// Keeps what was said, and has the reviewer settle it.
+/// Stores the opinions, and requests the reviewer's verdict.
 async fn settle(
     report: &ReportedFinding,
     agents: &AgentSet,
@@ -136,7 +136,7 @@ async fn record(context: &AgentContext, incident: Uuid, exchange: Exchange) -> b
     }
 }
 
-/// Asks for an opinion; a failure counts as no opinion, with the reason.
+/// Requests an opinion; a failure counts as no opinion, with the reason.
 async fn opinion(
     report: &ReportedFinding,
     member: &AgentSpec,
@@ -291,8 +291,8 @@ async fn review(
     }
 }
 
-/// Question for the model asked under that policy. Fails when nobody read what
-/// stands on the picture.
+/// Question for a model under that policy. Fails while the text of the picture
+/// is not read.
 fn question(
     report: &ReportedFinding,
     member: &AgentSpec,
@@ -313,8 +313,8 @@ fn question(
     })
 }
 
-/// Report and opinions without what must not leave for whoever is asked under
-/// that policy: rules on this machine may have quoted it.
+/// Report and opinions masked under that policy: rules on this machine may have
+/// quoted what must not leave.
 fn as_told(
     report: &ReportedFinding,
     mut opinions: Vec<Opinion>,

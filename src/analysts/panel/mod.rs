@@ -1,12 +1,12 @@
 //! The panel: what one analyst reports is put before the others, once.
 //!
-//! Opinions are formed blind: an analyst looks at the screen without knowing
-//! what the others say. When its finding makes an incident bad enough, the
+//! Opinions are independent: an analyst scans the screen without the opinions
+//! of others. When its finding raises an incident to the panel's severity, the
 //! others are each asked once, with the picture and the report, from their own
-//! point of view; then one evidence critic, who sees all of it, settles
-//! severity and confidence. Nobody who answered is asked twice and nobody is
-//! talked round: who disagrees stays on record as dissent. Only a worse finding
-//! is put to all of them again; who could not be asked is asked later.
+//! point of view; then one reviewer, with all of it, settles severity and
+//! confidence. An analyst that answered is not asked twice, and disagreement is
+//! stored as dissent. Only a finding of higher severity is put to all of them
+//! again; a failed request is retried later.
 //!
 //! Runs a panel at a time, so many an hour, and no more of them waiting than can
 //! be held. An incident waits once.
@@ -33,11 +33,11 @@ use crate::settings::PanelConfig;
 
 /// Reports that wait for the panel; each holds its picture.
 const WAITING: usize = 8;
-/// Incidents remembered as asked about, besides what their records say.
+/// Discussed incidents held in memory, besides those stored.
 const REMEMBERED: usize = 1000;
 const HOUR: Duration = Duration::from_secs(3600);
-/// Until those who could not be asked are asked again: twice as long each time,
-/// so that an outage of an hour is outlasted.
+/// First retry interval of failed requests for opinions; doubled each time, so
+/// that an outage of an hour is outlasted.
 const AGAIN: Duration = Duration::from_secs(300);
 const MOST_TRIES: u32 = 5;
 
@@ -64,7 +64,7 @@ pub(crate) struct PanelQueue {
 pub(crate) struct PanelIncidents(Arc<Mutex<VecDeque<(Uuid, Severity)>>>);
 
 impl PanelIncidents {
-    /// Puts it there unless it is; `send` tells whether there was room.
+    /// Adds it unless present; false when `send` finds the queue full.
     fn add(&self, id: Uuid, severity: Severity, send: impl FnOnce() -> bool) -> bool {
         let mut put = self.0.locked();
         // Worst comes first.
@@ -139,13 +139,13 @@ pub(crate) struct PanelBacklog {
     put: PanelIncidents,
 }
 
-/// Whoever calls the panel together.
+/// Task that holds the panel discussions.
 #[derive(Debug)]
 pub(crate) struct PanelRunner {
     waiting: PanelBacklog,
     agents: watch::Receiver<AgentSet>,
     context: AgentContext,
-    /// Reports on which somebody could not be asked, and when to ask again.
+    /// Reports with failed requests for opinions, and when to retry.
     again: Vec<(Instant, ReportedFinding)>,
     /// When panels of the last hour began.
     held: VecDeque<Instant>,
@@ -169,7 +169,7 @@ impl PanelRunner {
         }
     }
 
-    /// Ends when nobody is left who could report.
+    /// Ends when the last reporting analyst is gone.
     pub(crate) async fn run(mut self) {
         loop {
             let next = (0..self.again.len()).min_by_key(|at| self.again[*at].0);
@@ -251,7 +251,7 @@ impl PanelRunner {
         }
     }
 
-    /// Within what an hour allows; when it is used up that is said, once.
+    /// True within the hourly limit; reaching it is reported once.
     async fn may_hold(&mut self, per_hour: usize) -> bool {
         while self.held.front().is_some_and(|at| at.elapsed() >= HOUR) {
             self.held.pop_front();
@@ -275,13 +275,13 @@ impl PanelRunner {
 enum ReportHandling {
     /// Its repeats need not be put there.
     Done,
-    /// Somebody is to be asked again.
+    /// Failed requests are to be retried.
     Failed,
     Not,
 }
 
-/// Places of those still to be asked about an incident as bad as that, and what
-/// was said of it before; `None` when there is nothing to ask.
+/// Indices of the analysts still to be asked about an incident of that
+/// severity, and earlier opinions; `None` when none is left.
 fn open_to(
     agents: &AgentSet,
     incident: &Incident,
@@ -307,8 +307,8 @@ fn open_to(
     (!peers.is_empty() || unsettled).then_some((peers, before))
 }
 
-/// Places in the staff of those who have not spoken to it, and whose stream it
-/// is; no more than may be asked.
+/// Indices in the staff of analysts of its stream that did not report it, up to
+/// the limit.
 fn peers(agents: &AgentSet, incident: &Incident) -> Vec<usize> {
     let others = agents.members.iter().enumerate().filter(|(_, member)| {
         let streams = &member.config.streams;

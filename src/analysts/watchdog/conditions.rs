@@ -1,4 +1,4 @@
-//! The ways not to see, in words.
+//! Titles and texts of monitoring gaps.
 
 use jiff::Timestamp;
 

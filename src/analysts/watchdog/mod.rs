@@ -2,8 +2,8 @@
 //!
 //! A picture that is black, frozen or gone, a reader or a model that does not
 //! keep up, an agent that is down: each is one finding by Watchtower with a
-//! start, and its incident is closed when it is over, which says the end. While
-//! it lasts nothing more is said.
+//! start, and its incident is closed, with the end, when it is over. While it
+//! lasts it is not repeated.
 
 mod conditions;
 mod probes;
@@ -29,14 +29,14 @@ use watchtower_screen::frames::FrameBus;
 use crate::watchdog::probes::Probes;
 use crate::watchdog::settings::WatchdogSettings;
 
-/// Between two looks around.
+/// Polling interval.
 const EVERY: Duration = Duration::from_secs(1);
 /// So long absent, a condition is over.
 const OVER: SignedDuration = SignedDuration::from_secs(3);
 /// Open incidents of an earlier run that are closed at the start.
 const LEFT_OVER: usize = 1000;
 
-/// Whoever watches the watchers.
+/// Watchdog: reports monitoring gaps as findings.
 #[derive(Debug)]
 pub struct Watchdog {
     probes: Probes,
@@ -50,7 +50,7 @@ struct OpenCondition {
     since: Timestamp,
     /// When it was last seen to be so.
     seen: Timestamp,
-    /// Its incident, once it is told.
+    /// Its incident, once it is reported.
     incident: Option<Uuid>,
 }
 
@@ -111,7 +111,8 @@ impl Watchdog {
         }
     }
 
-    /// Its incident, once it is durable; tried again at the next look.
+    /// Stores the finding and returns its incident once durable; retried at the
+    /// next poll.
     async fn tell(&self, key: &ConditionKey, since: Timestamp, now: Timestamp) -> Option<Uuid> {
         let frame = self.probes.frame(&key.stream);
         let at = FrameRef {

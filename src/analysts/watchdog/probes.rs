@@ -65,7 +65,7 @@ impl Probes {
         self.frames.newest(stream)
     }
 
-    /// Everything that has lasted long enough to be told.
+    /// Conditions that have lasted long enough to be reported.
     pub(super) fn feel(&mut self, now: Timestamp) -> Vec<(ConditionKey, Timestamp)> {
         let live = self.hub.streams();
         self.streams
@@ -104,7 +104,7 @@ impl Probes {
         felt
     }
 
-    /// The oldest make room: their end has been told long ago.
+    /// Drops the oldest beyond the limit: their end has been reported.
     fn remember_gone(&mut self, name: &StreamName, since: Timestamp) {
         if self.gone.len() >= MOST_GONE && !self.gone.contains_key(name) {
             let oldest = self.gone.iter().min_by_key(|(_, since)| **since);

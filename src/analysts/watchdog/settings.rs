@@ -18,7 +18,7 @@ pub struct WatchdogSettings {
     pub keyframe: Duration,
     /// A stream whose publisher is gone.
     pub gone: Duration,
-    /// A picture whose text nobody has read.
+    /// Age of a picture not read by OCR.
     pub unread: Duration,
     /// An analyst without an answer of its model, or three of its intervals
     /// if that is longer.

@@ -163,7 +163,7 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
 }
 
 impl Settings {
-    /// A file that may be absent, and what the environment says beside it.
+    /// Settings of a file that may be absent, and of the environment.
     pub fn load(file: &Path) -> Result<Result<Self, Faults>, ConfigError> {
         let text = read(file)?.unwrap_or_default();
         let settings = Self::parse(&text, &file.display().to_string());

@@ -2,8 +2,8 @@
 //! labels.
 //!
 //! Owns the format of the labels, the marks and the table. Playing the
-//! recording through the house is the app's (`app/replay.rs`). docs/evaluation.md
-//! has the format and what the figures mean.
+//! recording through the pipeline is the app's (`app/replay.rs`).
+//! docs/evaluation.md has the format and what the figures mean.
 
 mod labels;
 mod score;

@@ -39,7 +39,7 @@ pub struct ModelInput {
 pub struct Marks {
     pub agent: String,
     pub findings: u64,
-    /// Findings about something labelled, by somebody whose business it is.
+    /// True positives: findings about a labelled event, by an expected analyst.
     pub right: u64,
     /// Findings about nothing labelled.
     pub wrong: u64,
@@ -70,13 +70,13 @@ pub struct Scores {
     pub seconds: f64,
     pub interval_seconds: f64,
     pub incidents: u64,
-    /// Pictures taken, read, and that had something new to tell.
+    /// Pictures taken, read, and changed.
     pub pictures: u64,
     pub readings: u64,
     pub news: u64,
     pub agents: Vec<Marks>,
     pub all: Marks,
-    /// Titles of events nobody found, and of findings about nothing labelled.
+    /// Titles of missed events, and of false positives.
     pub missed: Vec<String>,
     pub false_findings: Vec<String>,
 }

@@ -207,7 +207,7 @@ impl FilePlayer {
         options.set("protocol_whitelist", "file");
         ff::format::input_with_dictionary(&format!("file:{path}"), options).map_err(|error| {
             self.file_error(match error {
-                ff::Error::InvalidData => "it is no media file".to_owned(),
+                ff::Error::InvalidData => "not a media file".to_owned(),
                 error => error.to_string(),
             })
         })

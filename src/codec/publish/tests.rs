@@ -163,7 +163,7 @@ async fn files_that_do_not_fit_are_named_with_what_was_expected() {
     insta::assert_snapshot!(error(&file, url).await, @"FOLDER/tone.m4a has no video, expected H.264");
     let text = folder.path().join("text.txt");
     std::fs::write(&text, "not a film").expect("writes");
-    insta::assert_snapshot!(error(&text, url).await, @"failed to read FOLDER/text.txt: it is no media file");
+    insta::assert_snapshot!(error(&text, url).await, @"failed to read FOLDER/text.txt: not a media file");
     let missing = folder.path().join("missing.mp4");
     insta::assert_snapshot!(error(&missing, url).await, @"failed to read FOLDER/missing.mp4: No such file or directory (os error 2)");
 }

@@ -1,11 +1,10 @@
 //! A question about what was on the screens, answered from the record alone.
 //!
-//! First by search: it finds the lines and findings that speak of what was
-//! asked. The configured model, where there is one, then answers from those
-//! and has to name the ones its answer stands on; an answer that stands on
-//! nothing is none. Without a model, or when it can't be asked, the search
-//! says when what was asked for was first seen. Where nothing speaks of it,
-//! nobody is asked and that is the answer.
+//! Search first: it finds the lines and findings that match the question. The
+//! configured model, where there is one, then answers from those and has to
+//! cite its sources; an answer without sources is rejected. Without an
+//! available model the search answers with the first match. Without matches no
+//! model is asked, and the answer is "no data".
 
 use axum::Json;
 use axum::extract::State;
@@ -31,7 +30,7 @@ const MOST: usize = 8;
 /// Entries of the record that a model is given.
 const RECORD: usize = 60;
 
-/// Words that say nothing of what is asked for.
+/// Stop words.
 const EMPTY: &[&str] = &[
     "a", "about", "after", "all", "an", "and", "any", "anybody", "anyone", "anything", "are", "at",
     "be", "been", "before", "begin", "began", "by", "can", "could", "did", "do", "does", "ever",
@@ -67,10 +66,11 @@ pub(crate) struct AskResponse {
     /// Oldest first, at most 8.
     citations: Vec<Citation>,
     by: By,
-    /// Model of the answer; null where it was searched.
+    /// Model of the answer; null for an answer by search alone.
     model: Option<ModelRef>,
     cost: Option<Cost>,
-    /// Why the configured model did not answer; null if it did, or if none is.
+    /// Reason the configured model did not answer; null if it did, or without
+    /// one.
     note: Option<String>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Citation {
     /// When the line appeared, or the picture of the finding was captured.
     at: Timestamp,
     stream: String,
-    /// The line as it stood there, or the finding's title.
+    /// Line as displayed, or the finding's title.
     text: String,
     /// Agent that found it; null for a line of a screen.
     agent: Option<String>,
@@ -104,7 +104,7 @@ pub(crate) struct Citation {
 /// An entry of the record, and what of it is searched.
 struct CitedEntry {
     citation: Citation,
-    /// Words asked for that it holds.
+    /// Search words that it contains.
     holds: usize,
 }
 
@@ -126,7 +126,7 @@ impl CitedEntry {
 
 /// Answers a question about what was on the screens
 ///
-/// By the configured model from what search finds, or by search alone.
+/// By the configured model from search results, or by search alone.
 #[utoipa::path(post, path = "/api/ask", tag = "history", request_body = AskRequest, responses((status = 200, body = AskResponse), Failed, NotDone))]
 pub(crate) async fn ask(
     State(state): State<AppState>,

@@ -21,12 +21,12 @@ use watchtower_record::store::Position;
 use super::live::StreamState;
 use crate::ConsoleState;
 
-/// Nobody notices so much, and in a burst a listener is woken twenty times a
-/// second at the most.
+/// Imperceptible delay, which in a burst wakes a listener at most twenty times
+/// a second.
 const GATHER: Duration = Duration::from_millis(50);
 /// Then it goes out at once.
 const MOST_GATHERED: usize = 256;
-/// States change many times a second at worst; nobody reads faster than this.
+/// Shortest interval of state events; states may change many times a second.
 const STATES_EVERY: Duration = Duration::from_millis(250);
 /// Chunks a listener may be behind; then it re-reads the record.
 const HELD: usize = 64;
@@ -34,7 +34,7 @@ const HELD: usize = 64;
 /// Something to be sent.
 #[derive(Debug)]
 pub(crate) enum SseChunk {
-    /// Findings and changes, in order; `text` is for whoever is at `from`.
+    /// Findings and changes, in order; `text` is for listeners at `from`.
     News {
         from: Position,
         to: Position,
@@ -45,7 +45,7 @@ pub(crate) enum SseChunk {
     State(Bytes),
 }
 
-/// Where listeners hear of it. Cheap to clone.
+/// Event channel of the listeners. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct EventBroadcast {
     chunks: broadcast::Sender<Arc<SseChunk>>,
@@ -70,7 +70,7 @@ impl EventBroadcast {
         self.chunks.subscribe()
     }
 
-    /// Tells what happens from now on, until `shutdown`.
+    /// Broadcasts events from now on, until `shutdown`.
     pub(crate) async fn feed(self, console: ConsoleState, shutdown: CancellationToken) {
         // Subscribed before the position is read: what is told twice is known
         // by its place.

@@ -40,7 +40,7 @@ use crate::http::problem::Problem;
 
 /// Pieces of text a client may be behind; then its own task waits for it.
 const QUEUED: usize = 16;
-/// So that proxies and clients know that it lives.
+/// Interval of keep-alive comments for proxies and clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Read in one go when a client missed more than fits in memory.
 const PAGE: usize = 500;
@@ -49,18 +49,18 @@ const PAGE: usize = 500;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Resume {
-    /// The same as the header, for those who can't set one; the header goes
-    /// first.
+    /// Equivalent of the header for clients that can't set one; the header has
+    /// precedence.
     last_event_id: Option<String>,
 }
 
 /// Events as they happen (server-sent events)
 ///
-/// `finding` (a finding), `incident` (a change of one, and how it is after it),
-/// `agents` (the panel) and `streams` (each with name and state). A client that
-/// comes back with `Last-Event-ID` gets what it missed. With a finding's id that
-/// is every finding after it, and how incidents change from now on: how they
-/// changed in between is to be read from `/api/incidents`.
+/// `finding` (a finding), `incident` (a change of one, and the incident after
+/// it), `agents` (all analysts) and `streams` (each with name and state). A
+/// client that reconnects with `Last-Event-ID` gets the events it missed. With
+/// a finding's id these are all findings after it, and changes of incidents
+/// from now on; earlier changes are in `/api/incidents`.
 #[utoipa::path(
     get,
     path = "/api/events",
@@ -243,8 +243,8 @@ impl SseFeed {
         }
     }
 
-    /// A client whose look back fails is let go: it comes back and tries
-    /// again, where it would else miss something without knowing.
+    /// A client whose replay fails is disconnected: it reconnects and retries,
+    /// instead of missing events unnoticed.
     fn readable<T, E: std::fmt::Display>(&self, read: Result<T, E>) -> Result<T, Gone> {
         read.map_err(|error| {
             tracing::error!(%error, "event stream closed");

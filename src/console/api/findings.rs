@@ -1,4 +1,4 @@
-//! Findings, and the search over the text that stood on the screens.
+//! Findings, and the search over screen text.
 
 use std::convert::identity;
 
@@ -26,13 +26,13 @@ pub(crate) struct FindingsQuery {
     incident: Option<Uuid>,
     /// Minimum severity.
     severity: Option<Severity>,
-    /// All of these words, each from its beginning; the first 16 count.
+    /// Words that must all match, each by its prefix; the first 16 count.
     #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
     q: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
-    /// Items of a page, 1 to 1000; 50 unless said.
+    /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
@@ -65,14 +65,14 @@ pub(crate) async fn findings(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
-    /// All of these words, each from its beginning; the first 16 count.
+    /// Words that must all match, each by its prefix; the first 16 count.
     #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
     q: String,
     stream: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
-    /// Items of a page, 1 to 1000; 50 unless said.
+    /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
@@ -86,7 +86,7 @@ pub(crate) struct HitShown {
     still: Option<StillShown>,
 }
 
-/// Lines that stood on the screens, secrets masked, the newest first
+/// Lines of screen text, secrets masked, the newest first
 #[utoipa::path(get, path = "/api/search", tag = "history", params(SearchQuery), responses((status = 200, body = List<HitShown>), Failed))]
 pub(crate) async fn search(
     State(state): State<AppState>,
@@ -109,12 +109,11 @@ pub(crate) async fn search(
     Ok(Json(List::of(page.await?, shown)))
 }
 
-/// A place in a list, as `next` of a page told it: the record counts no
-/// further than it can hold.
+/// Cursor of a list, as `next` of a page gave it, within the database's range.
 pub(crate) fn place(cursor: Option<u64>) -> Result<Option<u64>, Problem> {
     match cursor {
         Some(cursor) if i64::try_from(cursor).is_err() => {
-            let detail = format!("cursor must be the next of a page before, got {cursor}");
+            let detail = format!("cursor must be `next` of the previous page, got {cursor}");
             Err(bad_request(detail))
         }
         cursor => Ok(cursor),

@@ -20,7 +20,7 @@ use crate::AppState;
 use crate::http::list::{List, bad_request, page_size};
 use crate::http::problem::{Failed, Problem};
 
-/// In seconds: what one still may stand for.
+/// Range of `every` in seconds.
 const STRETCH: RangeInclusive<u32> = 1..=86_400;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -32,14 +32,14 @@ pub(crate) struct MomentsQuery {
     since: Option<Timestamp>,
     /// Before (RFC 3339).
     until: Option<Timestamp>,
-    /// Interval in seconds, 1 to 86400, of which the newest still of each
-    /// stream; else all.
+    /// Interval in seconds, 1 to 86400: the newest still per stream and
+    /// interval; all by default.
     #[param(minimum = 1, maximum = 86400)]
     every: Option<u32>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[param(pattern = "^-?[0-9]{1,18}_-?[0-9]{1,18}_-?[0-9]{1,18}$")]
     cursor: Option<String>,
-    /// Items of a page, 1 to 1000; 50 unless said.
+    /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
@@ -59,7 +59,8 @@ pub(crate) async fn moments(
     let after = match query.cursor.as_deref() {
         None => None,
         Some(cursor) => Some(
-            place(cursor).ok_or_else(|| bad_request("cursor must be `next` of the page before"))?,
+            place(cursor)
+                .ok_or_else(|| bad_request("cursor must be `next` of the previous page"))?,
         ),
     };
     let wanted = MomentQuery {
@@ -98,7 +99,7 @@ fn place(cursor: &str) -> Option<MomentPlace> {
 pub(crate) struct HandoverQuery {
     /// At or after (RFC 3339).
     since: Timestamp,
-    /// Before (RFC 3339), and not before `since`; now unless said.
+    /// Before (RFC 3339), and not before `since`; now by default.
     until: Option<Timestamp>,
 }
 
@@ -109,7 +110,7 @@ pub(crate) struct Handover {
     until: Timestamp,
     /// Decisions and notes, oldest first; the newest 1000.
     done: Vec<Done>,
-    /// There was more before these.
+    /// True if older ones are left out.
     more: bool,
     spent: Vec<SpentOn>,
 }
@@ -187,9 +188,9 @@ impl From<Spend> for SpentOn {
     }
 }
 
-/// A picture that was kept
+/// Stored picture
 ///
-/// It goes by its SHA-256, so it never changes.
+/// Addressed by its SHA-256, so it never changes.
 #[utoipa::path(
     get,
     path = "/api/evidence/{file}",

@@ -65,7 +65,7 @@ struct InboundDecision {
     body: StatusBody,
 }
 
-/// A tool decides about an incident, signed instead of with the token
+/// Sets an incident's status for an external tool, by signature instead of token
 #[utoipa::path(
     post,
     path = "/api/inbound",
@@ -78,7 +78,7 @@ struct InboundDecision {
     request_body = InboundDecision,
     responses(
         (status = 200, body = Change),
-        (status = 401, description = "Not signed, too old, or here already", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Invalid signature, too old, or a replay", body = Problem, content_type = "application/problem+json"),
         Failed,
         NotDone,
     )
@@ -111,7 +111,7 @@ async fn decide(
     Ok(Json(change).into_response())
 }
 
-/// Lets each signed message in once.
+/// Replay protection: each signed message is accepted once.
 struct Guard {
     started: i64,
     seen: Mutex<HashMap<SignatureDigest, i64>>,

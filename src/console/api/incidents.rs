@@ -53,13 +53,13 @@ pub(crate) struct IncidentsQuery {
     since: Option<Timestamp>,
     /// First seen before (RFC 3339).
     until: Option<Timestamp>,
-    /// last_seen (unless said), first_seen, severity or count; the most first.
+    /// last_seen (default), first_seen, severity or count; highest first.
     #[param(pattern = "^(last_seen|first_seen|severity|count)$")]
     sort: Option<String>,
-    /// `next` of the page before, of the same sort.
+    /// `next` of the previous page, of the same sort.
     #[param(pattern = "^[lfsc][0-9]_-?[0-9]{1,18}_[0-9]{1,18}$")]
     cursor: Option<String>,
-    /// Items of a page, 1 to 1000; 50 unless said.
+    /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
@@ -170,12 +170,12 @@ fn place(cursor: &str, sort: Sort) -> Option<IncidentCursor> {
     })
 }
 
-/// Incident with all that belongs to it. Its own fields stand at the top, as in the list.
+/// Incident in detail, its own fields at the top level as in the list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct IncidentShown {
     #[serde(flatten)]
     incident: Incident,
-    /// To be named when its status is set.
+    /// Version to be sent when its status is set.
     version: u64,
     /// The newest 200, oldest first.
     decisions: Vec<Decision>,
@@ -195,7 +195,7 @@ pub(crate) struct IncidentShown {
     findings: List<Finding>,
 }
 
-/// The quote that proves an incident best, and where it stood.
+/// Best quote of an incident, and its position.
 #[derive(Debug, Serialize, ToSchema)]
 struct ProofShown {
     finding: Uuid,
@@ -214,9 +214,9 @@ struct ProofShown {
     get,
     path = "/api/incidents/{id}",
     tag = "incidents",
-    params(("id" = Uuid, Path, description = "The incident's")),
+    params(("id" = Uuid, Path, description = "Id of the incident")),
     responses(
-        (status = 200, body = IncidentShown, headers(("etag" = String, description = "Its version and, behind a hyphen, of what is shown"))),
+        (status = 200, body = IncidentShown, headers(("etag" = String, description = "Version of the incident and, after a hyphen, of its details"))),
         (status = 304, description = "Not modified (`If-None-Match`)"),
         (status = 404, description = "Incident not found", body = Problem, content_type = "application/problem+json"),
         Failed,
@@ -285,12 +285,12 @@ fn shown(
 
 /// Transcripts of an incident: questions to models, and their answers
 ///
-/// Oldest first: how it began, and the newest. Nothing where rules found it.
+/// Oldest first: the first ones and the newest. Empty for a finding of rules.
 #[utoipa::path(
     get,
     path = "/api/incidents/{id}/transcripts",
     tag = "incidents",
-    params(("id" = Uuid, Path, description = "The incident's")),
+    params(("id" = Uuid, Path, description = "Id of the incident")),
     responses(
         (status = 200, body = List<Transcript>),
         (status = 404, description = "Incident not found", body = Problem, content_type = "application/problem+json"),
@@ -315,21 +315,21 @@ pub(crate) async fn transcripts(
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatusBody {
     status: Status,
-    /// Name of the person who decides, 1 to 100 characters.
+    /// Name of the person, 1 to 100 characters.
     #[schema(
         min_length = 1,
         max_length = 100,
         pattern = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
     )]
     by: String,
-    /// At most 2000 characters; needed to close it.
+    /// Reason, at most 2000 characters; required to close it.
     #[schema(max_length = 2000)]
     #[serde(default)]
     why: String,
     /// With closed: suppress similar findings from now on.
     #[serde(default)]
     false_positive: bool,
-    /// As last seen; `If-Match` says the same.
+    /// Version last seen; equivalent to `If-Match`.
     #[schema(minimum = 0, maximum = 9007199254740992i64)]
     version: Option<u64>,
 }
@@ -340,11 +340,11 @@ pub(crate) struct StatusBody {
     path = "/api/incidents/{id}/status",
     tag = "incidents",
     params(
-        ("id" = Uuid, Path, description = "The incident's"),
-        ("if-match" = Option<String>, Header, description = "The ETag it was decided on", pattern = r#"^(\*|[0-9]{1,18}|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#),
+        ("id" = Uuid, Path, description = "Id of the incident"),
+        ("if-match" = Option<String>, Header, description = "ETag of the incident as last read", pattern = r#"^(\*|[0-9]{1,18}|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#),
     ),
     request_body = StatusBody,
-    responses((status = 200, body = Change, headers(("etag" = String, description = "Its version, in quotes"))), Failed, NotDone)
+    responses((status = 200, body = Change, headers(("etag" = String, description = "Version of the incident, in quotes"))), Failed, NotDone)
 )]
 pub(crate) async fn set_status(
     State(state): State<AppState>,
@@ -383,14 +383,14 @@ pub(crate) struct NoteBody {
     text: String,
 }
 
-/// Writes a note beside an incident
+/// Adds a note to an incident
 #[utoipa::path(
     post,
     path = "/api/incidents/{id}/notes",
     tag = "incidents",
-    params(("id" = Uuid, Path, description = "The incident's")),
+    params(("id" = Uuid, Path, description = "Id of the incident")),
     request_body = NoteBody,
-    responses((status = 201, body = Change, headers(("etag" = String, description = "Its version, in quotes"))), Failed, NotDone)
+    responses((status = 201, body = Change, headers(("etag" = String, description = "Version of the incident, in quotes"))), Failed, NotDone)
 )]
 pub(crate) async fn annotate(
     State(state): State<AppState>,
@@ -454,8 +454,8 @@ pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<StatusChange, Probl
     })
 }
 
-/// Which of the versions that were named is decided on. Who is to know whether
-/// it is the current one when it comes to it is whoever writes.
+/// Version the request is based on. The writer checks that it is still the
+/// current one.
 async fn precondition(
     state: &AppState,
     id: Uuid,

@@ -68,7 +68,7 @@ struct FrameShown {
     captured_at: Timestamp,
 }
 
-/// The streams there are, the newest first
+/// Streams, the newest first
 #[utoipa::path(get, path = "/api/streams", tag = "live", responses((status = 200, body = List<StreamShown>)))]
 pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamShown>> {
     let mut streams = state.console.hub.streams();
@@ -98,7 +98,7 @@ pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamSh
     Json(List::whole(streams.into_iter().map(item).collect()))
 }
 
-/// The panel, in the order of `agents.toml`
+/// Analysts, in the order of `agents.toml`
 #[utoipa::path(get, path = "/api/agents", tag = "live", responses((status = 200, body = List<AgentStatus>)))]
 pub(crate) async fn agents(State(state): State<AppState>) -> Json<List<AgentStatus>> {
     Json(List::whole(state.console.board.agents()))
@@ -112,8 +112,8 @@ pub(crate) async fn budget(State(state): State<AppState>) -> Json<Standing> {
 
 /// The newest picture of a stream that may be shown
 ///
-/// Encoded when asked for: where the screen is read, the newest that was, with
-/// its secrets painted over.
+/// Encoded on request: with OCR on the newest picture that was read, secrets
+/// painted over.
 #[utoipa::path(
     get,
     path = "/api/frames/{stream}/latest.jpg",
@@ -126,7 +126,7 @@ pub(crate) async fn budget(State(state): State<AppState>) -> Json<Standing> {
             ("x-frame-pts-ms" = i64, description = "Milliseconds on the stream's own clock"),
         )),
         (status = 304, description = "Not modified (`If-None-Match`)"),
-        (status = 400, description = "The name can't be read", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Invalid stream name", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No live stream of that name has a picture", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The screen has not been read yet", body = Problem, content_type = "application/problem+json"),
     )

@@ -1,7 +1,7 @@
 //! `POST /api/findings`: what agents on other machines have found.
 //!
-//! A stranger's text is checked and cleaned before it stands among our own:
-//! it ends up in logs, on pages and in front of other agents.
+//! Text of a remote agent is validated and cleaned before it is stored: it ends
+//! up in logs, on pages and in prompts of other agents.
 
 use axum::Json;
 use axum::extract::State;
@@ -30,10 +30,10 @@ const TECHNIQUES: usize = 32;
 /// Clock skew allowed between two machines.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
 
-/// Takes in what an agent on another machine has found
+/// Submits a finding of a remote agent
 ///
-/// 201 with the finding as it is stored, or 200 if its id is known already:
-/// who is not sure to have been heard may say it again.
+/// 201 with the finding as it is stored, or 200 if its id is known already: a
+/// retry is safe.
 #[utoipa::path(
     post,
     path = "/api/findings",
@@ -96,7 +96,7 @@ fn not_now(error: impl std::fmt::Display) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
-/// The type has checked what it can; the rest is here.
+/// Checks of a finding beyond its type.
 fn check(finding: &Finding, now: Timestamp) -> Result<(), Problem> {
     let wrong = |field: &str, expected: &str| {
         let detail = format!("{field}: expected {expected}");
@@ -172,8 +172,8 @@ fn made_at(id: Uuid) -> Option<Timestamp> {
     .ok()
 }
 
-/// Nothing that steers a terminal, no secret its agent forgot to mask, and no
-/// say in what is the server's to say.
+/// Finding without terminal control characters, unmasked secrets, and fields
+/// the server sets itself.
 fn cleaned(mut finding: Finding) -> Finding {
     let clean = |text: &mut String| *text = mask_secrets(&printable(text)).into_owned();
     clean(&mut finding.title);

@@ -46,24 +46,24 @@ pub(crate) struct SetupShown {
     /// Version of Watchtower.
     version: &'static str,
     rtmp: ListenerPort,
-    /// Null where it is not on.
+    /// Null where it is off.
     rtmps: Option<ListenerPort>,
     /// True if publishers need a stream key; without one only this machine may
     /// publish.
     stream_key: bool,
     /// `--public-address`; null unless given.
     public_address: Option<String>,
-    /// True if the screens' text is read; without that there is no search and
-    /// no history.
+    /// True if OCR is on; without it there is no search and no history.
     reads_screens: bool,
     disk: Disk,
-    /// Wrong about the machine: a full disk, a wrong clock; each a sentence.
+    /// Errors of the host, such as a full disk or a wrong clock; each a
+    /// sentence.
     faults: Vec<String>,
-    /// Rejected publishers, the newest first; never what they sent.
+    /// Rejected publishers, newest first, without their input.
     refused: Vec<RejectedPublisher>,
 }
 
-/// Where to stream to, who was turned away, and how much room there is
+/// Addresses to publish to, rejected publishers and disk space
 #[utoipa::path(get, path = "/api/setup", tag = "live", responses((status = 200, body = SetupShown), Failed))]
 pub(crate) async fn setup(State(state): State<AppState>) -> Result<Json<SetupShown>, Problem> {
     let console = &state.console;

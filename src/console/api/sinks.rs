@@ -22,11 +22,11 @@ use crate::http::problem::{Failed, Problem};
 pub(crate) struct SinkShown {
     #[serde(flatten)]
     delivery: Delivery,
-    /// Events it has not dealt with yet.
+    /// Events in its backlog.
     behind: u64,
 }
 
-/// Where findings go, in the order of `watchtower.toml`
+/// Sinks, in the order of `watchtower.toml`
 #[utoipa::path(get, path = "/api/sinks", tag = "sinks", responses((status = 200, body = List<SinkShown>), Failed))]
 pub(crate) async fn sinks(State(state): State<AppState>) -> Result<Json<List<SinkShown>>, Problem> {
     let last = state.console.findings.read_for_sink(Readers::last_happened);
@@ -43,20 +43,20 @@ pub(crate) async fn sinks(State(state): State<AppState>) -> Result<Json<List<Sin
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeadQuery {
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
-    /// Items of a page, 1 to 1000; 50 unless said.
+    /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
-/// Dead letters, refused for good by the other side of a sink, the newest first
+/// Dead letters of a sink, rejected by its receiver, the newest first
 #[utoipa::path(
     get,
     path = "/api/sinks/{name}/dead",
     tag = "sinks",
-    params(("name" = String, Path, description = "The sink's, as in `watchtower.toml`"), DeadQuery),
+    params(("name" = String, Path, description = "Name of the sink, as in `watchtower.toml`"), DeadQuery),
     responses(
         (status = 200, body = List<Buried>),
         (status = 404, description = "Sink not found", body = Problem, content_type = "application/problem+json"),
@@ -87,14 +87,14 @@ pub(crate) struct SentAgain {
     event: Uuid,
 }
 
-/// Sends a dead letter again; taken, it is on the list no more
+/// Queues a dead letter for redelivery; accepted, it leaves the list
 #[utoipa::path(
     post,
     path = "/api/sinks/{name}/dead/{event}",
     tag = "sinks",
     params(
-        ("name" = String, Path, description = "The sink's, as in `watchtower.toml`"),
-        ("event" = Uuid, Path, description = "The dead letter's"),
+        ("name" = String, Path, description = "Name of the sink, as in `watchtower.toml`"),
+        ("event" = Uuid, Path, description = "Id of the dead letter"),
     ),
     responses(
         (status = 202, description = "Queued for delivery", body = SentAgain),

@@ -17,7 +17,7 @@ use crate::api::incidents::person;
 use crate::http::list::{List, bad_request};
 use crate::http::problem::{Failed, Problem};
 
-/// Suppressions that false positives left behind, the newest first
+/// Suppressions made by false positives, the newest first
 #[utoipa::path(get, path = "/api/suppressions", tag = "incidents", responses((status = 200, body = List<Suppression>), Failed))]
 pub(crate) async fn suppressions(
     State(state): State<AppState>,
@@ -48,7 +48,7 @@ pub(crate) struct Remover {
 
 /// Removes a suppression
 ///
-/// It is noted beside the incident that it was learned from.
+/// Recorded in the history of the incident that created it.
 #[utoipa::path(
     delete,
     path = "/api/suppressions/{id}",

@@ -45,7 +45,7 @@ pub(crate) struct ConsoleAuth {
     /// Browsers reach us by TLS alone.
     secure: bool,
     failures: FailureLimit<TokenGuesses>,
-    /// Wrong tokens, counted and told now and then.
+    /// Counter of wrong tokens, logged at a limited rate.
     wrong: Counter,
     told: LogLimit,
     pub(crate) sessions: ConsoleSessions,
@@ -77,7 +77,7 @@ impl ConsoleAuth {
         self.secure
     }
 
-    /// Decides on what somebody at `peer` shows.
+    /// Checks a credential of `peer` within its rate limit.
     pub(crate) fn attempt(&self, peer: IpAddr, is_right: impl FnOnce() -> bool) -> Attempt {
         let attempt = self.failures.attempt(peer, Instant::now(), is_right);
         if attempt != Attempt::Right {
@@ -271,7 +271,7 @@ pub(crate) async fn guard(
     response
 }
 
-/// Nobody keeps it, unless it says so itself, or takes it for anything else.
+/// Forbids caching, unless the response sets it itself, and MIME sniffing.
 pub(crate) fn as_it_is(headers: &mut HeaderMap) {
     headers.insert(SHOWN_BY, HeaderValue::from_static("same-origin"));
     // Whoever is refused is not answered by what knows better.

@@ -40,11 +40,11 @@ const COOKIE: &str = "watchtower";
 const HOLDS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A token is a short text; so is its form.
 const MOST_BYTES: usize = 4096;
-/// Sessions remembered; more than people who watch one tower.
+/// Limit of remembered sessions; more than a server has users.
 const MOST_SESSIONS: usize = 4096;
 
 type Proof = [u8; 32];
-/// Tells sessions apart that began in the same second.
+/// Distinguishes sessions that began in the same second.
 type Nonce = u128;
 
 pub(crate) fn router(access: Arc<ConsoleAuth>) -> OpenApiRouter {
@@ -70,7 +70,7 @@ struct Given {
     request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 303, description = "Signed in, or no token configured; the cookie is valid for a week"),
-        (status = 400, description = "No such form", body = String, content_type = "text/html"),
+        (status = 400, description = "Invalid form", body = String, content_type = "text/html"),
         (status = 401, description = "Invalid token", body = String, content_type = "text/html"),
         (status = 403, description = "Sent from another site", body = String, content_type = "text/html"),
         (status = 429, description = "Too many invalid tokens", body = String, content_type = "text/html"),
@@ -123,7 +123,7 @@ async fn login(
     response
 }
 
-/// Signs a browser out: its session holds no longer, wherever its cookie is
+/// Signs a browser out: its session is revoked, and every copy of its cookie invalid
 #[utoipa::path(
     post,
     path = "/logout",
@@ -193,7 +193,7 @@ struct KnownSessions {
     revoked: HashMap<Proof, i64>,
 }
 
-/// A session as a cookie tells of it.
+/// Session as read from a cookie.
 #[derive(Debug, Clone, Copy)]
 struct SessionCookie {
     until: i64,

@@ -43,7 +43,8 @@ fn whole(value: &mut Value) {
     }
 }
 
-/// Tells a text of which nothing shows: the descriptions say it as a pattern.
+/// True for a text without visible characters: the descriptions have it as a
+/// pattern.
 pub(crate) fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || c.is_control())
 }

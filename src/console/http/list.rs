@@ -15,7 +15,7 @@ const LARGEST_PAGE: usize = 1000;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct List<T> {
     pub(crate) items: Vec<T>,
-    /// To be given back as `cursor`; null on the last page.
+    /// Value of `cursor` for the next page; null on the last.
     pub(crate) next: Option<String>,
 }
 

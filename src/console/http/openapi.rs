@@ -40,7 +40,7 @@ const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
 )]
 pub(crate) struct Description;
 
-/// The ways in, and what whoever has none is answered.
+/// Security schemes, and the responses without credentials.
 struct SecurityAddon;
 
 impl Modify for SecurityAddon {

@@ -1,9 +1,9 @@
 //! Admits connections, encrypts them where that is on, and
 //! speaks HTTP/1.1 on each of them.
 //!
-//! All of this happens before anybody knows who is there, so that everything a
-//! stranger may hold is capped: connections, of one address and of all, and how
-//! long each may say nothing.
+//! All of this happens before authentication, so that everything an
+//! unauthenticated peer may hold is capped: connections, of one address and of
+//! all, and how long each may be silent.
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! TLS in front of HTTP: the handshake, and what is told of those that fail.
+//! TLS for HTTP: the handshake, and the reasons of failed ones.
 
 use std::io;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(crate) async fn encrypt(
         }
         Ok(made) => made,
         Err(_) => {
-            let why = format!("it is not done after {HANDSHAKE:?}");
+            let why = format!("not complete after {HANDSHAKE:?}");
             let late = io::Error::new(io::ErrorKind::TimedOut, why);
             Err(HandshakeError::Failed(late))
         }

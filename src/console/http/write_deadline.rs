@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Reading is passed on as it is; a write that has to wait has a deadline, and
-/// each one that is taken clears it. Who reads, if slowly, is never cut off,
-/// and an idle connection has nothing to write.
+/// each one that is taken clears it. A slow reader is never disconnected, and
+/// an idle connection has nothing to write.
 pub(crate) struct WriteDeadline<S> {
     stream: S,
     patience: Duration,
@@ -41,7 +41,7 @@ impl<S> WriteDeadline<S> {
             self.timer.as_mut().reset(Instant::now() + self.patience);
         }
         ready!(self.timer.as_mut().poll(cx));
-        let why = format!("nothing was taken for {:?}", self.patience);
+        let why = format!("no data accepted by the peer for {:?}", self.patience);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }

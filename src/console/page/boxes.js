@@ -1,4 +1,4 @@
-// Where the evidence of the last findings stands, over the live picture.
+// Boxes of the last findings' evidence, over the live picture.
 
 import { serverNow } from './api.js';
 import { el, place } from './dom.js';

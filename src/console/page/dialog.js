@@ -1,4 +1,4 @@
-// Questions to whoever sits before the page.
+// Dialogs for user input.
 
 import { at, el, fill, foreign } from './dom.js';
 import { who } from './api.js';
@@ -8,7 +8,7 @@ import { who } from './api.js';
 const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
 
 /**
- * Asks for these, and answers null when nobody wants to say.
+ * Shows a form of these fields; null when cancelled.
  * @param {string} title
  * @param {string} action Label of the button that confirms.
  * @param {Field[]} fields

@@ -64,7 +64,7 @@ export const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
 /** @param {Severity} severity */
 export const mark = (severity) => el('span', { class: 'severity', 'data-severity': severity }, severity);
 
-/** Quotes with what the screen says to them. @param {Evidence[]} evidence */
+/** Quotes, marked where not found on the screen. @param {Evidence[]} evidence */
 export function quotes(evidence) {
   return evidence.filter(({ quote }) => quote).map(({ quote, grounded }) => el(
     'p',
@@ -82,7 +82,7 @@ export function place(box, [top, left, bottom, right]) {
   box.style.width = `${(right - left) / 10}%`;
 }
 
-/** As Markdown that says the same and does nothing. @param {unknown} text */
+/** Text escaped for Markdown. @param {unknown} text */
 export const plain = (text) => String(text).replace(/[\\`*_{}[\]<>()#+\-.!|~]/g, '\\$&').replace(/\s+/g, ' ');
 
 /** Lets the reader keep it as a file. @param {string} name @param {string} type @param {string} text */
@@ -95,7 +95,7 @@ export function save(name, type, text) {
 /** Where an incident is shown. @param {string} id @param {string} title */
 export const toIncident = (id, title) => el('a', { href: `/?view=incidents&incident=${id}`, dir: 'auto', class: 'foreign' }, title);
 
-/** Nobody sees more, and a burst is drawn once. */
+/** Delay in ms within which changes are drawn together. */
 const TOGETHER = 40;
 
 /** Draws soon, however often it is asked to. @param {() => void} draw */

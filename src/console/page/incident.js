@@ -10,7 +10,7 @@ import { picture, thumbnail } from './viewer.js';
 
 /** @import {Child, Cost, Dossier, Finding, List, ProofStill, Still, Transcript} from './types' */
 
-/** Nobody reads faster than this what has changed. */
+/** Shortest interval of refreshes in ms. */
 const AGAIN = 1000;
 
 let shown = '';
@@ -33,7 +33,7 @@ export const titleOf = (id) => (id === shown ? title : '');
 
 const isSeen = () => shown !== '' && !at('incident').hidden && !at('incidents').hidden;
 
-/** Somebody marks what it says, to copy it. */
+/** True while text is selected, to copy it. */
 function isMarked() {
   const selection = getSelection();
   return selection !== null && !selection.isCollapsed && at('incident').contains(selection.anchorNode);
@@ -170,7 +170,7 @@ function timeline({ findings, decisions, notes }) {
   return events.map(([when, what]) => el('li', {}, clock(when), ' ', foreignTimed(what)));
 }
 
-/** Fetched when somebody wants to see it. @param {string} id */
+/** Fetched when opened. @param {string} id */
 function transcripts(id) {
   const list = el('ol');
   const details = el('details', { class: 'transcripts' }, el('summary', {}, 'Model transcript'), list);

@@ -18,7 +18,7 @@ import { Player } from './whep.js';
 /** @import {Agent, Finding, List, Stream} from './types' */
 
 const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup'];
-/** While nothing comes: whoever sets it up looks for who was turned away. */
+/** Polling interval in ms without a stream, for rejected connections. */
 const LOOK_AGAIN = 3000;
 
 const video = /** @type {HTMLVideoElement} */ (at('video'));
@@ -33,7 +33,7 @@ prepareHandover();
 prepareQuestion();
 
 let view = '';
-/** Null until the server has told. @type {Stream[] | null} */
+/** Null until loaded. @type {Stream[] | null} */
 let streams = null;
 let playing = { state: 'connecting', why: '' };
 
@@ -213,7 +213,7 @@ function showState() {
   at('state').textContent = text;
 }
 
-/** While no stream is there: how to send one, and who was turned away. */
+/** Without a stream: encoder settings and rejected connections. */
 async function showWaiting() {
   const waits = streams?.length === 0;
   at('waiting').hidden = !waits;

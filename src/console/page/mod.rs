@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
 
-/// Nothing but our own files, and nobody may frame us: what stands in a
-/// finding was read off a screen and must never run.
+/// Own files only, no framing: the text of a finding was read off a screen and
+/// must never run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; \
      frame-ancestors 'none'";

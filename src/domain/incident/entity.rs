@@ -11,8 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// In the order in which they tell two attacks apart: an address says more
-/// than the host it hit.
+/// Kind of an entity, most specific first: an address before the host it hit.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]

@@ -94,7 +94,7 @@ pub struct Incident {
     pub verdict: Option<PanelVerdict>,
 }
 
-/// The quote that proves an incident best, and where it stood.
+/// Best quote of an incident, and its position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestEvidence {
     pub finding: Uuid,
@@ -170,8 +170,7 @@ pub struct Change {
     pub loud: bool,
     /// The finding that caused it, if one did.
     pub finding: Option<Uuid>,
-    /// To be named when its status is set, so that nobody decides on what has
-    /// changed meanwhile.
+    /// Version to be sent when its status is set (optimistic locking).
     pub version: u64,
     pub incident: Incident,
 }
@@ -205,7 +204,7 @@ pub struct Note {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Suppression {
     pub id: Uuid,
-    /// The incident it was learned from.
+    /// Incident whose false positive created it.
     pub incident: Uuid,
     pub title: String,
     /// Highest severity that is suppressed; a higher one notifies.

@@ -56,7 +56,7 @@ pub struct Opinion {
     #[serde(default)]
     pub reported: Option<Severity>,
     pub stance: Stance,
-    /// It could not be asked, and will be again.
+    /// True if the request failed; it is retried.
     #[serde(default)]
     pub failed: bool,
     pub text: String,
@@ -87,7 +87,7 @@ pub struct PanelVerdict {
     /// 0 to 1.
     pub confidence: f32,
     pub text: String,
-    /// Agents that do not agree with it.
+    /// Agents that disagree.
     pub dissent: Vec<String>,
     pub at: Timestamp,
     pub model: ModelRef,

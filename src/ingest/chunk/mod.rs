@@ -64,7 +64,7 @@ pub enum ChunkError {
     TooManyChunkStreams { limit: usize },
     #[error("more than {limit} bytes in unfinished messages")]
     TooMuchUnfinished { limit: usize },
-    #[error("a chunk refers to a chunk stream that was never begun")]
+    #[error("chunk on an unknown chunk stream")]
     NoPreviousChunk,
     #[error("a chunk size of {size}, must be 1 to 2147483647")]
     BadChunkSize { size: u32 },

@@ -123,9 +123,9 @@ pub enum SessionError {
     Amf(#[from] AmfError),
     #[error("a command of {size} bytes is longer than the {MAX_CONTROL} allowed")]
     ControlTooLong { size: usize },
-    #[error("connect came without an app")]
+    #[error("connect without an app")]
     NoApp,
-    #[error("{0} came out of turn")]
+    #[error("{0} out of sequence")]
     OutOfTurn(&'static str),
     #[error("more than {MAX_STREAMS} message streams")]
     TooManyStreams,

@@ -11,7 +11,7 @@ pub enum BadConfig {
     Record(&'static str),
     #[error("the {0} configuration record holds no parameter sets")]
     NoParameterSets(&'static str),
-    #[error("the {0} sequence parameter set makes no sense")]
+    #[error("invalid {0} sequence parameter set")]
     Sps(&'static str),
 }
 

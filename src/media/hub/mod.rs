@@ -247,7 +247,7 @@ impl StreamHub {
         if contested {
             tracing::warn!(
                 stream = %name,
-                "publishers take the stream from each other: {CONTEST} changes within {} s; two \
+                "competing publishers: {CONTEST} takeovers within {} s; two \
                  encoders use the same address",
                 CONTEST_WITHIN.as_secs()
             );

@@ -15,8 +15,8 @@ const MOST: usize = 32;
 /// Entries of one address, so that it does not fill them all.
 const OF_ONE: usize = 4;
 
-/// Attempts of one address that failed for one reason. What it said is not
-/// told: a key may stand anywhere in it.
+/// Attempts of one address that failed for one reason. Its input is left out,
+/// as it may contain a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RejectedPublisher {
     #[schema(value_type = String)]

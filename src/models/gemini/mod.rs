@@ -136,7 +136,7 @@ impl Gemini {
         };
         let deadline = Instant::now() + self.settings.timeout;
         let Some(mut resends) = Resends::after_first(deadline, meter.clone()) else {
-            return Err(Failure::no_answer("no request is left for it"));
+            return Err(Failure::no_answer("request limit of the question reached"));
         };
         let mut usage = TokenUsage::default();
         let mut said = String::new();
@@ -279,7 +279,7 @@ impl Gemini {
         }
         Ok(match info.input_token_limit {
             Some(limit) => format!("key accepted, {model} takes {limit} tokens"),
-            None => format!("key accepted, {model} is there"),
+            None => format!("key accepted, {model} available"),
         })
     }
 }

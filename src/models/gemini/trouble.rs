@@ -72,7 +72,7 @@ impl ErrorResponse<'_> {
             429 => self.rate_limited(&error, message, &said),
             300..=399 => Failure::Transient {
                 reason: format!(
-                    "redirected ({}) instead of answered, which is not followed: check the base URL, or a captive portal is in between",
+                    "redirected ({}), redirects are not followed: check the base URL, or a captive portal is in between",
                     self.status
                 ),
             },
@@ -99,7 +99,7 @@ impl ErrorResponse<'_> {
                 self.model
             )
         } else if per_day {
-            "the quota per day is used up: it starts anew at midnight Pacific time".to_owned()
+            "daily quota exhausted: resets at midnight Pacific time".to_owned()
         } else {
             format!("quota exceeded (429){said}")
         };

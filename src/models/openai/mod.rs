@@ -132,7 +132,7 @@ impl OpenAi {
         let mut images = content.images().await?;
         let mut usage = TokenUsage::default();
         if !meter.begin() {
-            return Err(Failure::no_answer("no request is left for it"));
+            return Err(Failure::no_answer("request limit of the question reached"));
         }
         loop {
             let request = ChatRequest {
@@ -294,7 +294,7 @@ impl OpenAi {
         match response.status {
             200 => {}
             // Not all of them list what they have.
-            404 | 405 => return Ok("the server is there; it lists no models".to_owned()),
+            404 | 405 => return Ok("server reachable, no list of models".to_owned()),
             _ => {
                 return Err(match self.trouble(&response) {
                     OpenAiFailure::Failed(failure)
@@ -359,7 +359,7 @@ impl Model for OpenAi {
     }
 
     fn lacks(&self) -> &'static str {
-        "the server scales pictures as it likes: small text may be lost to the model, while OCR and redaction go by the whole picture"
+        "the server may downscale pictures: small text may be illegible to the model; OCR and redaction use full resolution"
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>> {

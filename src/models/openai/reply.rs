@@ -95,7 +95,7 @@ fn turn(body: &Value) -> OpenAiOutcome {
     match choice["finish_reason"].as_str() {
         Some("length") => OpenAiOutcome::CutOff,
         Some("content_filter") => {
-            OpenAiOutcome::Refused("the server's filter stopped it".to_owned())
+            OpenAiOutcome::Refused("stopped by the server's content filter".to_owned())
         }
         _ => match spoken(&text) {
             "" => OpenAiOutcome::Silent,
@@ -213,7 +213,7 @@ pub(super) fn trouble(
         },
         300..=399 => Failure::Transient {
             reason: format!(
-                "redirected ({status}) instead of answered, which is not followed: check openai_base_url"
+                "redirected ({status}), redirects are not followed: check openai_base_url"
             ),
         },
         408 | 500..=599 => Failure::Transient {

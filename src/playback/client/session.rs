@@ -33,7 +33,7 @@ use crate::peer::h264;
 /// Gathering is local: addresses of this machine only.
 const GATHERING: Duration = Duration::from_secs(3);
 const HANDSHAKE: Duration = Duration::from_secs(15);
-/// A stream that sends nothing for so long is dead or paused.
+/// Silence after which a stream counts as ended or paused.
 const SILENCE: Duration = Duration::from_secs(6);
 const CHECKS: Duration = Duration::from_millis(200);
 /// Between two requests for a keyframe.
@@ -138,7 +138,7 @@ impl ClientSession {
         &self.sdp
     }
 
-    /// Takes the answer and shakes hands.
+    /// Applies the answer and completes the handshake.
     pub(super) async fn accept(&mut self, answer: String) -> Result<(), SessionFailure> {
         let unusable = |error: Error| SessionFailure::Answer(error.to_string());
         let answer = RTCSessionDescription::answer(answer).map_err(unusable)?;
@@ -262,8 +262,8 @@ async fn ask_for_keyframe(track: &dyn TrackRemote) {
     let _ = track.write_rtcp(vec![Box::new(request)]).await;
 }
 
-/// Every interface of this machine, which a wildcard stands for; loopback only
-/// where the server itself is there.
+/// Every interface of this machine, by wildcard addresses; loopback only for a
+/// server on loopback.
 fn addresses(near: bool) -> Vec<&'static str> {
     let mut addresses = vec!["0.0.0.0:0"];
     if UdpSocket::bind("[::]:0").is_ok() {

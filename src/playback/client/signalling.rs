@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Timeout of the `DELETE` that ends a session.
 const GOODBYE: Duration = Duration::from_secs(2);
 const MOST_REDIRECTS: usize = 3;
-/// An answer takes 1 to 4 kB.
+/// An SDP answer has 1 to 4 kB.
 const LARGEST_ANSWER: usize = 256 << 10;
 const LONGEST_DETAIL: usize = 200;
 
@@ -28,7 +28,7 @@ pub(super) struct Signalling {
     bearer: Bearer,
 }
 
-/// A session as the server knows it.
+/// Session as identified by the server.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) answer: String,
@@ -94,7 +94,7 @@ impl Signalling {
         Err(no_sdp(&self.url, "with too many redirects"))
     }
 
-    /// Ends a session. A server that does not hear it notices the silence.
+    /// Ends a session. A server that misses it times the session out.
     pub(super) async fn end(&self, session: Url) {
         let request = self.request(Method::DELETE, &session).timeout(GOODBYE);
         if let Err(error) = request.send().await {

@@ -1,6 +1,6 @@
 //! Delays and the rate of arrival, from transport-wide feedback
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01): the receiver says of
-//! each packet when it arrived, by its own clock. Pure: time is handed in.
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01): the receiver reports
+//! each packet's arrival by its own clock. Pure: time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const WAITED: i64 = 20_000;
 struct Departure {
     at: Instant,
     bytes: usize,
-    /// It was missed, or told of: what is said of it later tells of a
+    /// Reported as missing or arrived: a later report concerns a
     /// retransmission.
     done: bool,
 }
@@ -66,7 +66,7 @@ pub(super) struct Measured {
     /// it carries; `None` where it is not, or not for long.
     pub(super) carried: Option<f64>,
     pub(super) lost: u64,
-    /// The newest packet told of.
+    /// Newest packet reported.
     pub(super) newest: u64,
 }
 
@@ -87,14 +87,14 @@ impl Arrivals {
         });
     }
 
-    /// Packets that go out again say nothing more.
+    /// Excludes a retransmitted packet from the measurement.
     pub(super) fn repeated(&mut self, index: u64) {
         if let Some(departure) = self.departure(index) {
             departure.done = true;
         }
     }
 
-    /// Takes in a report; `None` if it tells of no arrival.
+    /// Processes a report; `None` if it has no arrival.
     pub(super) fn take(&mut self, said: &[Acknowledgement], now: Instant) -> Option<Measured> {
         let (mut lost, mut newest) = (0, None);
         let mut ways = Vec::new();
@@ -195,7 +195,7 @@ impl Arrivals {
     }
 }
 
-/// Bytes a second, where there are enough to tell.
+/// Bytes a second, given enough arrivals.
 fn rate<'a>(arrivals: impl Iterator<Item = &'a Arrival> + Clone) -> Option<f64> {
     let (first, last) = (arrivals.clone().next()?, arrivals.clone().last()?);
     let span = last.at.saturating_sub(first.at);

@@ -56,8 +56,8 @@ impl Viewer {
         count
     }
 
-    /// Fills up to the pace with packets sent before, which say as much about
-    /// the link as new ones and are nothing to the receiver.
+    /// Fills up to the pace with retransmissions, which probe the link like new
+    /// packets and are discarded by the receiver.
     pub(super) fn pad(
         &mut self,
         history: &PacketCache,

@@ -55,8 +55,7 @@ impl RtpStream {
     }
 
     /// With a transport-wide number in each packet, if there is an id for it.
-    /// It is the sequence number again, so that a packet sent again looks as
-    /// it did.
+    /// It is the sequence number again, so that a retransmission is identical.
     pub(crate) fn numbered(self, id: Option<u8>) -> Self {
         Self {
             numbered: id,

@@ -155,7 +155,7 @@ CREATE VIRTUAL TABLE screen_text USING fts5 (
 );
 ";
 
-/// Where on the picture each line stands; nobody had filled the first one.
+/// Position of each line on the picture; the first column was never filled.
 const SCREEN_TEXT: &str = "
 DROP TABLE screen_text;
 CREATE VIRTUAL TABLE screen_text USING fts5 (
@@ -207,7 +207,7 @@ CREATE TABLE spend (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Notes of people, stills of the screens, and the words of findings.
+/// Notes, stills of the screens, and the full-text index of findings.
 const LOOKING_BACK: &str = "
 CREATE TABLE notes (
   seq INTEGER PRIMARY KEY,

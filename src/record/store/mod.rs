@@ -1,12 +1,12 @@
-//! The record: findings, incidents, decisions, lessons, evidence, cursors, and
-//! the text that stood on the screen, in one SQLite database (write-ahead log)
-//! in the data folder, stills beside it under their SHA-256.
+//! Database: findings, incidents, decisions, suppressions, evidence, cursors,
+//! and screen text, in one SQLite database (write-ahead log) in the data
+//! folder, stills beside it under their SHA-256.
 //!
 //! This module alone knows SQLite. It owns what is written and when it is
-//! durable, not who hears of it: that is [`crate::record`], which owns
-//! the one thread that calls [`StoreWriter`]. [`Readers`] may be asked by anyone
-//! off the async workers; readers never wait for the writer. Each kind of write
-//! is a struct whose [`Write`] stands beside the SQL that it performs.
+//! durable, not its distribution: that is [`crate::record`], which owns the one
+//! thread that calls [`StoreWriter`]. [`Readers`] may be asked by anyone off
+//! the async workers; readers never wait for the writer. Each kind of write is
+//! a struct whose [`Write`] stands beside the SQL that it performs.
 
 mod age;
 mod ask;
@@ -161,7 +161,7 @@ pub struct FindingQuery {
     pub incident: Option<Uuid>,
     /// Minimum severity.
     pub severity: Option<Severity>,
-    /// All of these words, each from its beginning, in title, detail or
+    /// Words that must all match, each by its prefix, in title, detail or
     /// evidence; the first 16 count.
     pub words: Option<String>,
     /// Only what was published before this one.
@@ -195,7 +195,7 @@ pub struct IncidentQuery {
     pub since: Option<Timestamp>,
     /// First seen before.
     pub until: Option<Timestamp>,
-    /// `next` of the page before, of the same sort.
+    /// `next` of the previous page, of the same sort.
     pub after: Option<IncidentCursor>,
     pub limit: usize,
 }
@@ -228,7 +228,7 @@ impl<T, P: Copy> Page<T, P> {
     }
 }
 
-/// All there is to say about one incident but its findings.
+/// Details of one incident without its findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IncidentDetail {
     pub incident: Incident,
@@ -250,7 +250,7 @@ pub struct Disk {
     pub database_bytes: u64,
     /// Stills.
     pub evidence_bytes: u64,
-    /// Limit of both together, beyond which the oldest goes (`[store] max_bytes`).
+    /// Retention limit of both together (`[store] max_bytes`).
     pub limit_bytes: u64,
     /// Space free to the server in the file system of the data folder.
     pub free_bytes: u64,

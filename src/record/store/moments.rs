@@ -46,7 +46,7 @@ pub struct MomentQuery {
     pub until: Option<Timestamp>,
     /// Interval in seconds, of which the newest still of each stream; else all.
     pub every: Option<u32>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     pub after: Option<MomentPlace>,
     pub limit: usize,
 }

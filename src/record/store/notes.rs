@@ -25,7 +25,7 @@ pub struct Annotation {
 impl Write for Annotation {
     type Out = Change;
 
-    /// Nobody's decision is overlooked for it, so the version stays.
+    /// No concurrent decision conflicts with it, so the version stays.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(known) = writer.cache.by_id(&writer.db, self.incident)? else {
             return Err(WriteRefusal::NoIncident(self.incident).into());
@@ -86,7 +86,7 @@ pub struct Done {
     pub severity: Severity,
     /// Status it was set to; `None` for a note.
     pub status: Option<Status>,
-    /// Why, or what was noted.
+    /// Reason of a decision, or text of a note.
     pub text: String,
 }
 

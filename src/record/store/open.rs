@@ -1,4 +1,4 @@
-//! Opening the data folder, or saying in one line what stands in the way.
+//! Opening of the data folder, with errors of one line.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

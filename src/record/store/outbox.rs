@@ -54,7 +54,7 @@ pub struct DeadLetter {
     pub body: Value,
 }
 
-/// A dead letter as it is kept.
+/// Stored dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Buried {
     #[serde(skip)]

@@ -17,9 +17,9 @@ pub struct PanelExchange {
 impl Write for PanelExchange {
     type Out = Change;
 
-    /// Opinions are added to those that are there, in the place of one that
-    /// had failed, and the verdict replaces the last one. Nobody's decision is
-    /// overlooked for it, so the version stays.
+    /// Opinions are added to those that are there, in the place of one that had
+    /// failed, and the verdict replaces the last one. No concurrent decision
+    /// conflicts with it, so the version stays.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
             return Err(WriteRefusal::NoIncident(self.incident).into());

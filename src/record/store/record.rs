@@ -74,7 +74,7 @@ impl StoreWriter {
         })
     }
 
-    /// An agent that could not tell whether it was written tries again.
+    /// Finding stored under that id already, for an agent that retries.
     fn recorded(&self, id: Uuid) -> rusqlite::Result<Option<Recorded>> {
         let mut find = self
             .db
@@ -205,7 +205,7 @@ impl StoreWriter {
         Ok(Some(sha256))
     }
 
-    /// Lets a still go if nothing refers to it any more.
+    /// Deletes a still if nothing refers to it any more.
     pub(super) fn release(&mut self, sha256: &str) -> rusqlite::Result<()> {
         let mut release = self.db.prepare_cached(
             "DELETE FROM evidence WHERE sha256 = ?1

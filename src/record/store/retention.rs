@@ -11,7 +11,8 @@ use super::age::RetentionCutoff;
 use super::{StoreError, StoreWriter, open};
 use crate::store::sql;
 
-/// Findings removed in one go, so that nobody who publishes waits long.
+/// Findings removed in one transaction, so that publishing is not delayed for
+/// long.
 const STEP: i64 = 200;
 /// Pages given back to the file system in one go.
 const PAGES: i64 = 1000;
@@ -65,7 +66,7 @@ impl StoreWriter {
         most.min(open::log_pages(self.settings.max_bytes) as i64 / 2)
     }
 
-    /// Tells that there is more than is allowed, which a sweep is to end now.
+    /// True above the limit: a sweep is due now.
     pub fn is_full(&self) -> bool {
         // With the pages that are free: until they are given back they take room.
         let free = self

@@ -18,7 +18,7 @@ pub(super) const STEP: i64 = 2000;
 /// That are looked for; more of them cost more and find hardly anything else.
 pub(super) const MOST_WORDS: usize = 16;
 
-/// A line that was searched for: an item of `/api/search`.
+/// Line of screen text found by a search: an item of `/api/search`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Hit {
     pub stream: String,
@@ -35,13 +35,13 @@ pub struct Hit {
     pub still: Option<Moment>,
 }
 
-/// Which lines to look for, the newest first.
+/// Query of screen lines, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct TextQuery {
-    /// All of these words, each from its beginning; the first 16 count.
+    /// Words that must all match, each by its prefix; the first 16 count.
     pub words: String,
     pub stream: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     pub before: Option<u64>,
     pub limit: usize,
 }

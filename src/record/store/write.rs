@@ -23,8 +23,8 @@ pub trait Write: fmt::Debug + Send + 'static {
     /// gets one of its own.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Self::Out, WriteError>;
 
-    /// News it makes once it is durable, for the files beside the store and
-    /// for those who listen; none unless said.
+    /// News it makes once it is durable, for the files beside the store and for
+    /// subscribers; none by default.
     fn announcement<'a>(&'a self, _out: &'a Self::Out) -> Option<Announcement<'a>> {
         None
     }
@@ -86,7 +86,7 @@ pub trait PendingWrite: fmt::Debug + Send {
     /// News it makes; `None` unless it was written.
     fn announcement(&self) -> Option<Announcement<'_>>;
 
-    /// Hands the outcome to whoever waits for it.
+    /// Sends the outcome to the waiting caller.
     fn reply(self: Box<Self>);
 }
 

@@ -242,8 +242,8 @@ impl PictureAssembly {
     }
 }
 
-/// True if a keyframe begins with this payload: nothing of it that counts can
-/// stand in front of a delimiter or of its own parameter sets.
+/// True if a keyframe begins with this payload: nothing relevant of it can
+/// precede a delimiter or its own parameter sets.
 fn starts_keyframe(payload: &[u8]) -> bool {
     let first = match payload {
         [header, _, _, first, ..] if header & TYPE == STAP_A => first,

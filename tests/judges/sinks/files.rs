@@ -139,7 +139,7 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
         .until("the failure", |harness| harness.sink("lost").failed > 0)
         .await;
     let lost = harness.sink("lost");
-    assert!(lost.state.starts_with("retrying: out of reach"), "{lost:?}");
+    assert!(lost.state.starts_with("retrying: unreachable"), "{lost:?}");
     assert_eq!((lost.delivered, lost.told), (0, 0));
     let page = harness.registry.render();
     assert!(

@@ -106,7 +106,7 @@ async fn who_has_no_certificate_delivers_nothing_and_says_so() {
             &TLS13,
             "client certificate required: set client_certificate and client_key"
         ),
-        refused_then_taken(&TLS12, "no TLS with localhost"),
+        refused_then_taken(&TLS12, "TLS failed with localhost"),
     );
 }
 

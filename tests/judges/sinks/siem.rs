@@ -173,7 +173,7 @@ async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
             harness
                 .sink("siem")
                 .state
-                .starts_with("waiting: its indexers")
+                .starts_with("waiting: events not acknowledged")
         })
         .await;
     harness.finding(numbered(1)).await;

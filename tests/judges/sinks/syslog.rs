@@ -252,7 +252,7 @@ async fn rsyslog_reads_every_message_over_tls_and_another_name_is_refused() {
                 .await;
             let why = harness.sink("log").last_error.unwrap();
             assert!(
-                why.contains("no TLS with localhost") && why.contains("certificate"),
+                why.contains("TLS failed with localhost") && why.contains("certificate"),
                 "{why}"
             );
             assert!(received(folder.path()).is_empty());

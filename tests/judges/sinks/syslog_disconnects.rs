@@ -89,7 +89,7 @@ async fn events_a_receiver_disconnected_on_are_not_counted_as_delivered() {
     assert_eq!((sink.delivered, sink.told), (0, 0), "{sink:?}");
     let state = &sink.state;
     assert!(
-        state.starts_with("retrying: the connection to 127.0.0.1:") && state.contains("broke"),
+        state.starts_with("retrying: connection to 127.0.0.1:") && state.contains("lost"),
         "{state}"
     );
     let users = Users::default();
