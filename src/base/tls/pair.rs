@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
@@ -172,7 +171,7 @@ impl Files {
         let key = self
             .private_key()
             .map_err(|why| PairError::of_key(settings, why))?;
-        let certified = CertifiedKey::from_der(chain, key, &ring::default_provider());
+        let certified = CertifiedKey::from_der(chain, key, &super::crypto());
         let certified = certified.map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 let certificate = settings.certificate.display();
