@@ -4,17 +4,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use watchtower::domain::finding::Severity;
 
-use super::harness::{FindingFixture, StoreHarness, id_of};
+use super::harness::{FindingFixture, StoreHarness};
 
 #[tokio::test]
 async fn two_who_close_at_once_do_not_overwrite_each_other() {
-    let harness = StoreHarness::new().await;
-    harness
-        .bus
-        .publish(FindingFixture::default().finding())
-        .await
-        .unwrap();
-    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let (harness, id) = StoreHarness::with_incident().await;
     let response = harness.get(&format!("/api/incidents/{id}")).await;
     let tag = response.headers()["etag"].to_str().unwrap().to_owned();
     let close = |who: &str| {
@@ -77,13 +71,7 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
 
 #[tokio::test]
 async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
-    let harness = StoreHarness::new().await;
-    harness
-        .bus
-        .publish(FindingFixture::default().finding())
-        .await
-        .unwrap();
-    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let (harness, id) = StoreHarness::with_incident().await;
     let decide = async |status: &str, tags: &[&str]| {
         let body = json!({"status": status, "by": "Ada", "why": "seen"});
         let path = format!("/api/incidents/{id}/status");
@@ -107,13 +95,7 @@ async fn a_decision_passes_if_any_strong_tag_names_the_incident() {
 
 #[tokio::test]
 async fn what_is_closed_stays_so_until_it_returns() {
-    let harness = StoreHarness::new().await;
-    harness
-        .bus
-        .publish(FindingFixture::default().finding())
-        .await
-        .unwrap();
-    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let (harness, id) = StoreHarness::with_incident().await;
     let close = json!({"status": "closed", "by": "Ada", "why": "blocked the address"});
     harness.set_status(&id, close.clone()).await;
     let status = async || harness.json(&format!("/api/incidents/{id}")).await["status"].clone();

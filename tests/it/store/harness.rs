@@ -94,6 +94,15 @@ impl StoreHarness {
         Self::at(tempfile::tempdir().unwrap(), settings).await
     }
 
+    /// With one incident, of the default finding, and its id.
+    pub(crate) async fn with_incident() -> (Self, String) {
+        let harness = Self::new().await;
+        let finding = FindingFixture::default().finding();
+        harness.bus.publish(finding).await.unwrap();
+        let id = id_of(&harness.json("/api/incidents").await, 0);
+        (harness, id)
+    }
+
     async fn at(dir: TempDir, settings: StoreSettings) -> Self {
         let (bus, writer) = open(dir.path(), &settings);
         let console = Console::bind(ConsoleSettings {

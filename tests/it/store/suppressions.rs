@@ -5,17 +5,11 @@ use serde_json::json;
 use watchtower::base::stream_name::StreamName;
 use watchtower::domain::finding::Severity;
 
-use super::harness::{FindingFixture, StoreHarness, id_of};
+use super::harness::{FindingFixture, StoreHarness};
 
 #[tokio::test]
 async fn a_false_positive_quiets_its_like_until_the_suppression_is_removed() {
-    let harness = StoreHarness::new().await;
-    harness
-        .bus
-        .publish(FindingFixture::default().finding())
-        .await
-        .unwrap();
-    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let (harness, id) = StoreHarness::with_incident().await;
     let body = json!({
         "status": "closed", "by": "Ada", "why": "our own scanner", "false_positive": true,
     });
@@ -91,13 +85,7 @@ async fn a_false_positive_quiets_its_like_until_the_suppression_is_removed() {
 
 #[tokio::test]
 async fn something_worse_than_the_suppressed_is_reported() {
-    let harness = StoreHarness::new().await;
-    harness
-        .bus
-        .publish(FindingFixture::default().finding())
-        .await
-        .unwrap();
-    let id = id_of(&harness.json("/api/incidents").await, 0);
+    let (harness, id) = StoreHarness::with_incident().await;
     let body = json!({
         "status": "closed", "by": "Ada", "why": "our own scanner", "false_positive": true,
     });
