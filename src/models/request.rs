@@ -57,6 +57,13 @@ impl Prepared {
         &self.meter
     }
 
+    /// Worst cost of one request, of which `bound` knows; zero where none can
+    /// be sent.
+    pub(super) fn cost_bound(&self, bound: impl FnOnce(&ModelRequest) -> CostBound) -> CostBound {
+        let request = self.request();
+        request.map_or_else(|_| CostBound::default(), |request| bound(&request))
+    }
+
     /// Content of its requests; fails when there is no picture to look at.
     pub(super) fn request(&self) -> Result<Arc<ModelRequest>, Failure> {
         match &self.request {

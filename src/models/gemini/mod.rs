@@ -304,8 +304,7 @@ impl Model for Gemini {
     }
 
     fn cost_bound(&self, prepared: &Prepared) -> CostBound {
-        let request = prepared.request();
-        request.map_or_else(|_| CostBound::default(), |request| self.bound(&request))
+        prepared.cost_bound(|request| self.bound(request))
     }
 
     fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {

@@ -350,8 +350,7 @@ impl Model for OpenAi {
     }
 
     fn cost_bound(&self, prepared: &Prepared) -> CostBound {
-        let request = prepared.request();
-        request.map_or_else(|_| CostBound::default(), |request| self.bound(&request))
+        prepared.cost_bound(|request| self.bound(request))
     }
 
     fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
