@@ -1,8 +1,8 @@
 //! Access control of publishers, and the stream names they publish under.
 //!
-//! Owns the reading of an address: the name is in the app (`live/NAME`, the
-//! publish name being the key) or in the publish name (`NAME`,
-//! `NAME?key=KEY`). What stands in the key's place stays in here.
+//! Parses the stream name and the key out of the address: the name is in the
+//! app (`live/NAME`, the publish name being the key) or in the publish name
+//! (`NAME`, `NAME?key=KEY`). No text that may be the key leaves this module.
 
 use std::net::IpAddr;
 
@@ -15,10 +15,10 @@ use watchtower_media::hub::StreamLimitReached;
 
 use super::session::HiddenText;
 
-/// The rule of one server.
+/// Publish policy of one server.
 #[derive(Debug, Clone)]
 pub(super) struct PublishAuth {
-    /// SHA-256 of the key: comparing digests tells nothing of its length.
+    /// SHA-256 of the key. Comparing digests leaks nothing about its length.
     key: Option<KeyDigest>,
 }
 
@@ -31,18 +31,18 @@ impl std::fmt::Debug for KeyDigest {
     }
 }
 
-/// App of a `connect`: `live`, `live/NAME`, or all of the address, the key with
-/// it.
+/// App of a `connect`: `live`, `live/NAME`, or the whole address including the
+/// key.
 #[derive(Debug)]
 pub(super) struct ConnectApp {
     pub(super) stream: Option<StreamName>,
-    /// Text behind the name: the key, where that has no field of its own.
+    /// Text behind the name: the key, if the publish name is not the key.
     rest: HiddenText,
-    /// Behind a `key=` in the query.
+    /// Value of `key=` in the query.
     query: HiddenText,
 }
 
-/// Why a publisher was sent away. None of these carries what it said.
+/// Reason a publisher was rejected. No variant carries input of the publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PublishRefusal {
     #[error("the address must begin with /live, as in rtmp://host/live/NAME")]
@@ -64,12 +64,14 @@ pub(super) enum PublishRefusal {
 }
 
 impl PublishRefusal {
-    /// A guess at the key, to be slowed down.
+    /// True for a wrong key, which counts towards the rate limit of key
+    /// guesses.
     pub(super) fn is_guess(self) -> bool {
         self == Self::WrongKey
     }
 
-    /// The code encoders show: GStreamer and OBS know `Denied` and `Rejected`.
+    /// Status code for encoders: GStreamer and OBS display `Denied` and
+    /// `Rejected`.
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::NotLive => "NetConnection.Connect.Rejected",
@@ -80,7 +82,7 @@ impl PublishRefusal {
 }
 
 impl PublishAuth {
-    /// An empty key is no key.
+    /// Configures the policy; an empty key counts as none.
     pub(super) fn new(key: Option<&Secret>) -> Self {
         let key = key
             .map(|key| trim(key.expose()))
@@ -93,7 +95,7 @@ impl PublishAuth {
         self.key.is_some()
     }
 
-    /// Reads the app of a `connect`.
+    /// Parses the app of a `connect`.
     pub(super) fn app(app: &str) -> Result<ConnectApp, PublishRefusal> {
         let (path, query) = app.split_once('?').unwrap_or((app, ""));
         let mut parts = path.split('/').filter(|part| !part.is_empty());
@@ -111,7 +113,7 @@ impl PublishAuth {
         })
     }
 
-    /// Decides on a `publish` with this publish name.
+    /// Authorizes a `publish` with this publish name.
     pub(super) fn publish(
         &self,
         app: &ConnectApp,
@@ -120,12 +122,14 @@ impl PublishAuth {
     ) -> Result<StreamName, PublishRefusal> {
         let (name, keys) = app.read(given);
         let spare = !app.rest.0.is_empty() && !trim(given).is_empty();
-        // The key first: a stranger learns nothing about names.
+        // The key is checked first, so that unauthorized peers learn nothing
+        // about stream names.
         match self.key {
             None if peer.to_canonical().is_loopback() => name,
             None => Err(PublishRefusal::NotLocal),
             Some(_) if keys.iter().all(|key| is_empty(key)) => Err(PublishRefusal::MissingKey),
-            // All are looked at, so that the time tells nothing of which.
+            // Every candidate is compared, so that timing does not tell which
+            // one matched.
             Some(expected) => match keys.iter().filter(|key| matches(expected, key)).count() {
                 0 => Err(PublishRefusal::WrongKey),
                 _ if spare && !matches(expected, &app.rest.0) => Err(PublishRefusal::TooManyParts),
@@ -136,7 +140,7 @@ impl PublishAuth {
 }
 
 impl ConnectApp {
-    /// The name, and all that may be meant as the key.
+    /// Stream name, and every text that may be the key.
     fn read<'a>(&'a self, given: &'a str) -> (Result<StreamName, PublishRefusal>, Vec<&'a str>) {
         let (path, query) = given.split_once('?').unwrap_or((given, ""));
         let path = trim(path).trim_matches('/');
@@ -160,7 +164,7 @@ impl ConnectApp {
     }
 }
 
-/// The value of `key` in a query.
+/// Value of `key` in a query.
 fn key_in(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("key="))
 }
@@ -169,8 +173,8 @@ fn is_empty(key: &str) -> bool {
     trim(key).trim_matches('/').is_empty()
 }
 
-/// Encoders append white space, NULs and queries; the key as given counts too,
-/// in case it has a `?` or `&` of its own.
+/// Candidates for the key. Encoders append white space, NULs and queries; the
+/// key as given is a candidate too, in case it contains a `?` or `&` itself.
 fn matches(expected: KeyDigest, given: &str) -> bool {
     let given = trim(given);
     let cut = trim(given.split(['?', '&']).next().unwrap_or_default());

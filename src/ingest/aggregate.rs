@@ -4,13 +4,13 @@ use bytes::Bytes;
 
 use super::chunk::Message;
 
-/// Hands the parts out one by one; ends at the first that is cut short.
+/// Iterator over the parts; ends at the first truncated one.
 #[derive(Debug)]
 pub(super) struct Aggregate {
     rest: Bytes,
     timestamp: u32,
     stream_id: u32,
-    /// Time of the first part: the others are relative to it.
+    /// Timestamp of the first part, to which the others are relative.
     first: Option<u32>,
 }
 
@@ -35,7 +35,7 @@ impl Aggregate {
         }
         let mut part = self.rest.split_to(11 + size);
         let payload = part.split_off(11);
-        // The size once more, for players that wind back.
+        // PreviousTagSize, which players use to seek backwards.
         let _ = self.rest.split_to(self.rest.len().min(4));
         let first = *self.first.get_or_insert(time);
         Some(Message {

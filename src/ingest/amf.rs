@@ -1,18 +1,19 @@
 //! AMF0 values (the AMF0 specification of 2007), as far as RTMP needs them.
 //!
 //! Every command and data message of a peer passes through [`decode`], which
-//! bounds nesting and count before anything looks at the values. Nothing here
-//! prints a text: a `publish` command carries the stream key.
+//! bounds nesting and count before the values are used. No string is ever
+//! printed: a `publish` command carries the stream key.
 
 use std::fmt;
 
-/// Deepest nesting of objects and arrays; `connect` uses one level, metadata
-/// of multitrack encoders three.
+/// Maximum nesting of objects and arrays; `connect` uses one level, metadata of
+/// multitrack encoders three.
 const MAX_DEPTH: usize = 32;
-/// Values and properties of one message; OBS' metadata has about 20.
+/// Maximum number of values and properties of one message; OBS' metadata has
+/// about 20.
 const MAX_VALUES: usize = 4096;
 
-/// Section 2.1: the byte in front of each value.
+/// Type markers (section 2.1).
 mod marker {
     pub(super) const NUMBER: u8 = 0;
     pub(super) const BOOLEAN: u8 = 1;
@@ -31,14 +32,14 @@ mod marker {
     pub(super) const TYPED_OBJECT: u8 = 16;
 }
 
-/// A value. ECMA arrays and typed objects are read as objects, dates as
-/// numbers, references and what is unsupported as undefined.
+/// AMF0 value. ECMA arrays and typed objects decode to objects, dates to
+/// numbers, references and unsupported types to undefined.
 #[derive(Clone, PartialEq)]
 pub enum Value {
     Number(f64),
     Boolean(bool),
     String(String),
-    /// In the order sent; a name may come twice.
+    /// Properties in the order sent; a name may occur twice.
     Object(Vec<(String, Value)>),
     Array(Vec<Value>),
     Null,
@@ -64,7 +65,7 @@ impl Value {
         }
     }
 
-    /// The properties of an object; none for anything else.
+    /// Properties of an object; empty for any other value.
     pub fn properties(&self) -> &[(String, Self)] {
         match self {
             Self::Object(properties) => properties,
@@ -72,7 +73,8 @@ impl Value {
         }
     }
 
-    /// A property by name, whatever its case (`tcurl` for `tcUrl` is sent).
+    /// Property by name, case-insensitively (some encoders send `tcurl` for
+    /// `tcUrl`).
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.properties()
             .iter()
@@ -81,7 +83,7 @@ impl Value {
     }
 }
 
-/// The shape alone: a text may be the stream key.
+/// Prints the types only: a string may be the stream key.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,7 +110,7 @@ pub enum AmfError {
     UnknownMarker(u8),
 }
 
-/// All values of a message. Texts that are not UTF-8 are repaired, not refused.
+/// Decodes all values of a message. Invalid UTF-8 is replaced, not rejected.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Value>, AmfError> {
     let mut reader = AmfReader { bytes, values: 0 };
     let mut values = Vec::new();
@@ -144,7 +146,7 @@ impl<'a> AmfReader<'a> {
                 Value::Undefined
             }
             marker::ECMA_ARRAY => {
-                // The count is a hint (section 2.10); encoders send 0.
+                // The count is only a hint (section 2.10); encoders send 0.
                 self.take(4)?;
                 self.object(depth)?
             }
@@ -220,7 +222,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The bytes of a message of ours. Texts beyond 65,535 bytes are cut.
+/// Encodes a message of the server. Strings beyond 65,535 bytes are truncated.
 pub fn encode(values: &[Value]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for value in values {

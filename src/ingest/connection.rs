@@ -1,5 +1,5 @@
-//! Connection of one publisher, from its first byte to the log line about its
-//! end. Owns the socket and the deadlines.
+//! Connection of one publisher, from its first byte to the log line at its end.
+//! Owns the socket and the deadlines.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,17 +21,18 @@ use super::flv::{Demuxer, MediaError};
 use super::server::{RtmpServerState, Summary};
 use super::session::{Connect, Metadata, Publish, PublisherEvent, RtmpSession, SessionError};
 
-/// Bytes of one read: a keyframe of a few hundred kB takes a handful of calls.
+/// Size of a read buffer: a keyframe of a few hundred kB takes a handful of
+/// calls.
 const READ_BUFFER: usize = 64 << 10;
-/// Before anything was proved a connection is given less.
+/// Size of the read buffer before the peer is authenticated.
 const FIRST_BUFFER: usize = 4 << 10;
-/// Time a refused peer may take to read its refusal. Closing at once would
-/// reset the connection and take the refusal with it.
+/// Time a rejected peer has to read the rejection. Closing at once would reset
+/// the connection and discard it.
 const FAREWELL: Duration = Duration::from_millis(400);
 
-/// Kinds of faults that are logged of one connection.
+/// Maximum number of distinct fault kinds logged per connection.
 const MOST_TOLD: usize = 16;
-/// A picture may come in parts; silence of this long says that it is complete.
+/// Idle time after which a picture sent in parts counts as complete.
 const COMPLETE: Duration = Duration::from_millis(200);
 
 /// Reason a connection ended.
@@ -57,7 +58,7 @@ pub(super) enum ConnectionEnd {
 }
 
 impl ConnectionEnd {
-    /// A word of a closed set, for the metrics.
+    /// Label value for the metrics; the set is closed.
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Eof { .. } | Self::Unpublished => "ended",
@@ -76,7 +77,7 @@ impl ConnectionEnd {
         }
     }
 
-    /// Whoever it was may not, or can't, publish here.
+    /// True if the peer may not, or can't, publish here.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -133,7 +134,7 @@ impl From<SessionError> for ConnectionEnd {
 impl From<io::Error> for ConnectionEnd {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // Several encoders hang up this way.
+            // Several encoders close the connection this way.
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof => Self::Eof { publishing: false },
@@ -142,7 +143,7 @@ impl From<io::Error> for ConnectionEnd {
     }
 }
 
-/// Over TCP, bare or encrypted.
+/// Transport: TCP, plain or TLS.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     socket: S,
@@ -151,19 +152,19 @@ pub(super) struct Connection<S> {
     shared: Arc<RtmpServerState>,
     session: RtmpSession,
     opened: Instant,
-    /// When the handshake was seen to be done.
+    /// Time the handshake was completed.
     shaken: Option<Instant>,
-    /// Parameters of `connect`, and its app as parsed.
+    /// Parameters of `connect`, and its parsed app.
     connect: Option<(Connect, ConnectApp)>,
     live: Option<LivePublisher>,
-    /// The name this connection last published under.
+    /// Stream name of the last publication on this connection.
     stream: Option<String>,
     told_encoder: bool,
-    /// Faults that were logged: each kind once.
+    /// Fault kinds already logged: each once.
     told: Vec<MediaError>,
 }
 
-/// An accepted publisher.
+/// Accepted publisher.
 #[derive(Debug)]
 struct LivePublisher {
     publisher: Publisher,
@@ -206,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let _ = self.flush_media();
-        // The stream ends now, not when the farewell is over.
+        // Ends the stream now rather than after the linger time.
         self.live = None;
         self.say_goodbye(&end).await;
         let summary = Summary {
@@ -244,8 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Waits for bytes. A quiet publisher is asked whether it is there: one
-    /// that answers has nothing to show, as a screen on which nothing moves.
+    /// Reads bytes. An idle publisher is pinged: one that responds may just
+    /// have nothing to send, as with a static screen.
     async fn read(&mut self) -> Result<(), ConnectionEnd> {
         let idle = self.shared.settings.idle;
         let (deadline, late) = self.deadline();
@@ -275,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Until when something has to come, and how it ends otherwise.
+    /// Current deadline, and the reason the connection ends when it passes.
     fn deadline(&self) -> (Instant, ConnectionEnd) {
         let settings = &self.shared.settings;
         match (&self.live, self.shaken) {
@@ -294,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// `None` if nothing has come by then. Loses nothing.
+    /// Reads until the deadline; `None` if it passes first. Cancel safe.
     async fn read_until(&mut self, deadline: Instant) -> Option<Result<(), ConnectionEnd>> {
         let input = self.session.input();
         let room = input.capacity() - input.len();
@@ -303,8 +304,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             FIRST_BUFFER
         };
-        // Units share what was read, so a full buffer can't be used again: a
-        // new one is only worth it when the old is nearly full.
+        // Units share the read buffer, so a full one can't be reused:
+        // allocating another only pays when the old one is nearly full.
         if room < wanted / 8 {
             input.reserve(wanted);
         }
@@ -345,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let idle = self.shared.settings.idle;
         let written = timeout(idle, async {
             self.socket.write_all(&output).await?;
-            // TLS may still hold some of it.
+            // TLS may still buffer some of it.
             self.socket.flush().await
         });
         match written.await {
@@ -410,7 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn on_publish(&mut self, publish: &Publish) -> Result<(), ConnectionEnd> {
-        // The session lets nobody publish before it has connected.
+        // The session emits no publish event before `connect` was accepted.
         let Some((connect, app)) = &self.connect else {
             return Err(SessionError::OutOfTurn("publish").into());
         };
@@ -455,7 +456,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The outer error ends the connection, the inner one loses what came.
+    /// Handles a media message. The outer error ends the connection; the inner
+    /// one drops the message.
     fn on_media(
         &mut self,
         message: &Message,
@@ -495,7 +497,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Flushes a picture that is held: no more of it will come.
+    /// Flushes a held picture: no further part will arrive.
     fn flush_media(&mut self) -> Result<(), ConnectionEnd> {
         let Some(live) = &mut self.live else {
             return Ok(());
@@ -513,7 +515,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .refuse_stream(None, "NetStream.Publish.Rejected", &why)?;
             return Err(ConnectionEnd::Codec(fault));
         }
-        // A publisher can make up codecs without end.
+        // The number of distinct codecs a publisher can send is unbounded.
         if self.told.len() < MOST_TOLD && !self.told.contains(&fault) {
             self.told.push(fault);
             warn!(
@@ -525,11 +527,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Lets a refused peer read why, and slows one that guesses at the key.
+    /// Lets a rejected peer read the reason, and delays the response to a wrong
+    /// key.
     async fn say_goodbye(&mut self, end: &ConnectionEnd) {
         let told = match end {
-            // Else an encoder would only see that the connection is gone, and
-            // try again for ever.
+            // Otherwise an encoder would only see a closed connection and retry
+            // for ever.
             ConnectionEnd::Replaced => {
                 let why = end.to_string();
                 let code = "NetStream.Publish.BadName";

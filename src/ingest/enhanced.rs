@@ -5,15 +5,15 @@ use bytes::Bytes;
 
 use super::flv::MediaError;
 
-/// Packet types that video and audio share.
+/// Packet types common to video and audio.
 pub(super) const SEQUENCE_START: u8 = 0;
 const MODIFIERS: u8 = 7;
-/// The packet type that says several tracks; video's and audio's.
+/// Packet type Multitrack, of video and of audio.
 pub(super) const VIDEO_TRACKS: u8 = 6;
 pub(super) const AUDIO_TRACKS: u8 = 5;
-/// Modifier types; others say nothing we need.
+/// Modifier types used; others are skipped.
 const NANOSECONDS: u8 = 0;
-/// Kinds of several tracks.
+/// AvMultitrackType values.
 const ONE_TRACK: u8 = 0;
 const MANY_CODECS: u8 = 2;
 
@@ -21,22 +21,23 @@ const MANY_CODECS: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TrackPacket {
     pub(super) packet: u8,
-    /// To be added to the time it is shown.
+    /// Composition time offset, in milliseconds.
     pub(super) nanoseconds: u32,
-    /// `None` outside of several tracks, which is the default track.
+    /// Track id; `None` outside of multitrack messages, which means the default
+    /// track.
     pub(super) track: Option<u8>,
     pub(super) fourcc: [u8; 4],
     pub(super) body: Bytes,
 }
 
-/// Which of several tracks is taken: the default one, 0, or, of a publisher
-/// that has none, the first of its ids.
+/// Track selection: the default track, 0, or the lowest track id of a publisher
+/// that has none.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Selected(Option<u8>);
 
 impl Selected {
-    /// True if a part is of the track to take. A lower id takes over where its
-    /// configuration comes.
+    /// True if a part belongs to the selected track. A lower track id is
+    /// selected when its configuration arrives.
     pub(super) fn takes(&mut self, part: &TrackPacket) -> bool {
         let id = part.track.unwrap_or(0);
         let starts = part.packet == SEQUENCE_START;
@@ -51,8 +52,8 @@ impl Selected {
     }
 }
 
-/// The packet type behind all modifiers, where its rest begins, and the
-/// nanoseconds said. `first` holds the packet type in its lower half.
+/// Packet type behind all modifiers, offset of the body, and the nanosecond
+/// offset. The lower half of `first` holds the packet type.
 pub(super) fn packet(body: &[u8]) -> Result<(u8, usize, u32), MediaError> {
     let mut rest = BodyReader { body, at: 0 };
     let mut packet = rest.byte()? & 0x0f;
@@ -72,7 +73,7 @@ pub(super) fn packet(body: &[u8]) -> Result<(u8, usize, u32), MediaError> {
     Ok((packet, rest.at, nanoseconds))
 }
 
-/// All tracks of a message; `tracks` is the packet type of several.
+/// Splits a message into its tracks; `tracks` is the packet type Multitrack.
 pub(super) fn parts(message: &Bytes, tracks: u8) -> Result<Vec<TrackPacket>, MediaError> {
     let (packet, at, nanoseconds) = packet(message)?;
     let mut rest = BodyReader { body: message, at };

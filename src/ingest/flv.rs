@@ -15,18 +15,19 @@ use super::pictures::{AccessUnitAssembler, Tag};
 use crate::timestamps::{StreamTimestamps, TrackKind};
 
 const AVC: u8 = 7;
-/// Not in Adobe's specification, but what encoders sent before Enhanced RTMP.
+/// Codec id of HEVC before Enhanced RTMP; not in Adobe's specification.
 const HEVC: u8 = 12;
 const AAC: u8 = 10;
-/// Enhanced RTMP: the audio format that says a FourCC follows.
+/// Audio format of Enhanced RTMP that announces a FourCC.
 const FOURCC_AUDIO: u8 = 9;
-/// A picture is shown at most this long after it is decoded; more is nonsense.
+/// Maximum composition time offset; anything larger is invalid.
 const LONGEST_COMPOSITION_MS: i32 = 10_000;
 
-/// A picture whose next part has not come while so much sound has is complete.
+/// Audio duration after which a held picture without a further part is
+/// complete.
 const LONGEST_HOLD_MS: u32 = 200;
 
-/// Why a media message could not be used.
+/// Reason a media message was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MediaError {
     #[error("video codec {0} is not supported, send H.264, HEVC or AV1")]
@@ -47,7 +48,7 @@ pub enum MediaError {
     Config(#[from] BadConfig),
 }
 
-/// A codec by name, or, where we know none, by what the publisher called it.
+/// Codec by name or, if unknown, by the publisher's identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     Known(&'static str),
@@ -65,7 +66,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Turns one publisher's tags into units.
+/// Converts one publisher's tags into units.
 #[derive(Debug, Default)]
 pub struct Demuxer {
     clock: StreamTimestamps,
@@ -73,12 +74,12 @@ pub struct Demuxer {
     video_track: Selected,
     audio_track: Selected,
     audio: Option<Bytes>,
-    /// The sound's time when a picture began to be held.
+    /// Audio timestamp at which a picture began to be held.
     held_since: Option<u32>,
     units: VecDeque<MediaUnit>,
 }
 
-/// Content of a video tag, whichever header it came with.
+/// Content of a video tag, whichever header it has.
 #[derive(Debug, PartialEq, Eq)]
 enum VideoContent {
     Config(VideoCodec, Bytes),
@@ -92,13 +93,13 @@ enum VideoContent {
 }
 
 impl Demuxer {
-    /// The next unit that is complete.
+    /// Next complete unit.
     pub fn next_unit(&mut self) -> Option<MediaUnit> {
         self.units.pop_front()
     }
 
-    /// Takes a tag in; what is complete by it comes out of
-    /// [`next_unit`](Self::next_unit), a fault in it or not.
+    /// Consumes a tag; units it completes are returned by
+    /// [`next_unit`](Self::next_unit), even if the tag itself is faulty.
     pub fn video(&mut self, timestamp: u32, body: &Bytes) -> Result<(), MediaError> {
         // Encoders end a stream with an empty tag.
         let Some(first) = body.first().copied() else {
@@ -116,7 +117,7 @@ impl Demuxer {
         outcome
     }
 
-    /// Those of the track that is taken; an extra track never ends a stream.
+    /// Parts of the selected track; an extra track never ends a stream.
     fn enhanced_parts(&mut self, first: u8, body: &Bytes) -> Result<Vec<TrackPacket>, MediaError> {
         // Frame type 5 is a command to the player.
         if first >> 4 & 7 == 5 {
@@ -164,17 +165,17 @@ impl Demuxer {
         }
     }
 
-    /// True if a picture is held for parts that may follow.
+    /// True if a picture is held for further parts.
     pub fn holds(&self) -> bool {
         self.pictures.holds()
     }
 
-    /// Nothing more has come for a while: what waits is complete.
+    /// Completes the held picture after an idle time.
     pub fn flush(&mut self) -> Result<(), MediaError> {
         self.pictures.flush(&mut self.units)
     }
 
-    /// Sound goes on while a picture waits: at last it is complete.
+    /// Completes a picture that is held while audio continues.
     fn hear(&mut self, timestamp: u32) -> Result<(), MediaError> {
         if !self.pictures.holds() {
             return Ok(());
@@ -186,7 +187,7 @@ impl Demuxer {
         self.flush()
     }
 
-    /// Takes a tag in, as [`video`](Self::video) does.
+    /// Consumes an audio tag, as [`video`](Self::video) does a video tag.
     pub fn audio(&mut self, timestamp: u32, body: &Bytes) -> Result<(), MediaError> {
         let before = self.hear(timestamp);
         before.and(self.sound(timestamp, body))
@@ -240,9 +241,9 @@ impl Demuxer {
     }
 }
 
-/// Annex E.4.3.1.
+/// Parses a legacy video tag (annex E.4.3.1).
 fn legacy_video(first: u8, body: &Bytes) -> Result<VideoContent, MediaError> {
-    // Frame type 5 is a command to the player of old.
+    // Frame type 5 is a command to Flash players.
     if first >> 4 == 5 {
         return Ok(VideoContent::Nothing);
     }
@@ -274,13 +275,13 @@ fn fourcc_codec(fourcc: [u8; 4]) -> Option<VideoCodec> {
     }
 }
 
-/// Enhanced RTMP v2, "Enhanced Video".
+/// Parses an Enhanced RTMP v2 video tag ("Enhanced Video").
 fn enhanced_video(part: TrackPacket) -> Result<VideoContent, MediaError> {
     let codec = fourcc_codec(part.fourcc);
     let codec = codec.ok_or(MediaError::VideoCodec(fourcc_name(part.fourcc)))?;
     let (composition_ms, data) = match (part.packet, codec) {
         (SEQUENCE_START, _) => return Ok(VideoContent::Config(codec, part.body)),
-        // AV1 is sent in the order it is shown.
+        // AV1 is sent in presentation order.
         (1 | 3, VideoCodec::Av1) | (3, _) => (0, part.body),
         (1, _) => {
             let composition = part.body.get(..3).ok_or(MediaError::Truncated)?;
@@ -348,7 +349,7 @@ mod tests {
     use super::*;
     use watchtower_media::AccessUnit;
 
-    /// x264's record for 640x360, Baseline.
+    /// AVCDecoderConfigurationRecord by x264 for 640x360, Baseline.
     const RECORD: &[u8] = b"\x01\x42\xc0\x1e\xff\xe1\x00\x19\x67\x42\xc0\x1e\xd9\x00\xa0\x2f\
         \xf9\x70\x11\x00\x00\x03\x00\x01\x00\x00\x03\x00\x3c\x0f\x16\x2e\x48\x01\x00\x05\x68\
         \xcb\x83\xcb\x20";
@@ -401,10 +402,12 @@ mod tests {
 
     #[test]
     fn a_keyframe_is_what_can_be_started_from() {
-        // Periodic intra refresh: the mark is all there is.
+        // Periodic intra refresh: the keyframe flag is the only random access
+        // point.
         let mut demuxer = configured();
         assert!(picture(&mut demuxer, 0, &tag(&[0x17, 1, 0, 0, 0], SLICE)).keyframe);
-        // An IDR picture counts, marked or not; after one, a mark alone doesn't.
+        // An IDR picture counts, flagged or not; after one, a flag alone
+        // doesn't.
         assert!(picture(&mut demuxer, 1, &tag(&[0x27, 1, 0, 0, 0], IDR)).keyframe);
         assert!(!picture(&mut demuxer, 2, &tag(&[0x17, 1, 0, 0, 0], SLICE)).keyframe);
     }

@@ -1,5 +1,5 @@
 //! Entry points of the fuzz targets and of `tests/fuzz_corpus.rs` on stable
-//! Rust: each takes any bytes and must neither panic nor break its invariant.
+//! Rust. Each accepts any bytes and must neither panic nor break its invariant.
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ const LIMITS: ChunkLimits = ChunkLimits {
     unfinished: 8192,
 };
 
-/// However the bytes are cut, the same messages come out.
+/// Chunks: the messages do not depend on how the bytes are split.
 pub fn chunk(data: &[u8]) {
     let Some((step, bytes)) = data.split_first() else {
         return;
@@ -41,19 +41,19 @@ fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (Vec<Message>, Option<Chun
     (messages, None)
 }
 
-/// Round trip: decoded values are decoded again after encoding. Compared as
+/// AMF round trip: decoded values are decoded again after encoding. Compared as
 /// bytes, since a NaN is not equal to itself.
 pub fn amf(data: &[u8]) {
     if let Ok(values) = super::amf::decode(data) {
         let bytes = super::amf::encode(&values);
-        // Repairing a text that was not UTF-8 can make it too long.
+        // Replacing invalid UTF-8 can make a string too long.
         if let Ok(again) = super::amf::decode(&bytes) {
             assert_eq!(super::amf::encode(&again), bytes);
         }
     }
 }
 
-/// A whole connection after the handshake, everything granted.
+/// Whole connection after the handshake, with every request accepted.
 pub fn session(data: &[u8]) {
     let mut session = RtmpSession::new(LIMITS);
     let mut demuxer = Demuxer::default();
@@ -87,8 +87,8 @@ fn drive(session: &mut RtmpSession, demuxer: &mut Demuxer) -> Result<(), Session
     Ok(())
 }
 
-/// Messages one after the other: kind, time (4 bytes), length (2 bytes), body.
-/// Times never go back.
+/// Sequence of messages: kind, time (4 bytes), length (2 bytes), body.
+/// Timestamps are monotonic.
 pub fn flv_tag(data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
     let mut demuxer = Demuxer::default();
@@ -122,7 +122,7 @@ pub fn flv_tag(data: &[u8]) {
     }
 }
 
-/// A configuration that is taken is one a picture could have.
+/// AVC configuration: an accepted one has valid picture dimensions.
 pub fn avc_config(data: &[u8]) {
     if let Ok(config) = avc::parse_config(&Bytes::copy_from_slice(data)) {
         assert!(config.width > 0 && config.height > 0);

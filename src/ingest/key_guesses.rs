@@ -1,23 +1,23 @@
-//! Limit of the wrong stream keys an address may show: their answers take
-//! longer each time, and then it has to pause.
+//! Rate limit of wrong stream keys per address: responses are delayed longer
+//! each time, then the address is blocked for a while.
 
 use std::time::{Duration, Instant};
 
 use watchtower_base::failure_limit::FailureRecord;
 
-/// Wrong keys in a row that cost nothing but the delay of their answer: a
-/// person pasting a key gets it right within these.
+/// Consecutive wrong keys without a block, only delayed responses: a person
+/// pasting a key gets it right within these.
 const FREE_GUESSES: u32 = 5;
-/// A guesser at 256 connections is held to 26 guesses a second, while an
-/// encoder that retries gets in soon after its key was put right.
+/// Limits an attacker with 256 connections to 26 guesses a second, while an
+/// encoder that retries gets in soon after its key was corrected.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// An answer to a wrong key may take this long; with what closing takes it
-/// stays within the second the contract gives.
+/// Maximum delay of the response to a wrong key; with closing it stays within
+/// the second that the contract gives.
 const LONGEST_DELAY: Duration = Duration::from_millis(400);
-/// Guesses are forgotten after this long without another.
+/// Time without a wrong key after which the count is reset.
 const MEMORY: Duration = Duration::from_secs(120);
 
-/// Wrong keys in a row, without one that was right.
+/// Consecutive wrong keys of an address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeyGuesses {
     count: u32,
@@ -25,7 +25,7 @@ pub(super) struct KeyGuesses {
 }
 
 impl KeyGuesses {
-    /// Time that the answer to the last of them should wait.
+    /// Delay of the response to the most recent one.
     pub(super) fn delay(self) -> Duration {
         (Duration::from_millis(25) * (1 << self.count.min(6))).min(LONGEST_DELAY)
     }

@@ -1,7 +1,8 @@
 //! RTMP ingest: from a publisher's socket to access units in the hub.
 //!
-//! Owns the listener, one task per connection, the protocol and the rules of
-//! who may publish. Owns nothing of what happens to the media afterwards.
+//! Owns the listener, one task per connection, the protocol and the
+//! authorization of publishers. The media belongs to others once it is in the
+//! hub.
 //!
 //! ```text
 //! TcpStream -> Connection -> Session -> ChunkReader     messages
@@ -11,7 +12,7 @@
 //!                          `-> Pictures                 tags to access units
 //! ```
 //!
-//! Everything below `Connection` is free of I/O and is fuzzed as it stands.
+//! Everything below `Connection` is free of I/O and is fuzzed unmodified.
 
 mod access;
 mod aggregate;

@@ -14,7 +14,7 @@ pub struct IngestMetrics {
     pub rtmp_open: Gauge,
     /// Payload bytes of audio and video received over RTMP.
     pub rtmp_bytes: Counter,
-    /// Media messages a publisher sent that could not be used.
+    /// Media messages of publishers that were rejected.
     pub dropped_media: Counter,
 }
 
@@ -37,7 +37,7 @@ impl IngestMetrics {
         }
     }
 
-    /// `end` says how the connection ended in a word of a closed set.
+    /// Counts a connection that ended; `end` is a label value of a closed set.
     pub fn rtmp_connection(&self, end: &'static str) {
         self.rtmp_connections
             .get_or_create(&ConnectionLabel { end })

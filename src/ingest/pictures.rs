@@ -1,10 +1,10 @@
 //! Video tags to access units.
 //!
-//! FLV wants one picture a tag, with lengths in front of its NAL units and the
-//! parameter sets in a tag of their own. Encoders send more than that: a NAL
-//! unit a tag, SEI or parameter sets alone, start codes, sets in band only.
-//! Whatever the shape, one unit comes out for a picture, and its configuration
-//! is that of its own sets.
+//! FLV prescribes one picture a tag, length-prefixed NAL units and a separate
+//! tag for parameter sets. Encoders also send one NAL unit a tag, SEI or
+//! parameter sets alone, start codes, and in-band sets only. Whatever the form,
+//! one unit is emitted for each picture, and its configuration is that of the
+//! sets it refers to.
 //!
 //! Pure, no I/O, bounded by [`MOST_HELD`].
 
@@ -21,52 +21,53 @@ use watchtower_media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCode
 
 use super::flv::MediaError;
 
-/// Bytes and pieces held of one picture that comes in pieces.
+/// Maximum bytes and pieces held of one picture that arrives in pieces.
 const MOST_HELD: usize = 16 << 20;
 const MOST_PIECES: usize = 4096;
 
-/// Pictures of one video tag, or a part of one.
+/// Complete or partial picture of one video tag.
 #[derive(Debug)]
 pub(super) struct Tag {
     pub(super) codec: VideoCodec,
     pub(super) pts: MediaTime,
     pub(super) dts: MediaTime,
-    /// The tag calls it a keyframe.
+    /// Keyframe flag of the tag.
     pub(super) marked: bool,
     pub(super) data: Bytes,
 }
 
 /// Tag layout of a publisher: whether a tag is a whole picture. Only the next
-/// tag shows it, and waiting for that costs a frame's time.
+/// tag shows it, and waiting for that adds a frame of latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Habit {
-    /// Not known before the first keyframe is complete.
+    /// Unknown until the first keyframe is complete.
     #[default]
     Unknown,
     Whole,
-    /// Some picture came in several tags.
+    /// Some picture spanned several tags.
     Parts,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct AccessUnitAssembler {
     sets: Option<Sets>,
-    /// NAL length size in bytes by the record, for H.264 and HEVC.
+    /// NAL length size in bytes from the configuration record, for H.264 and
+    /// HEVC.
     length_size: Option<u8>,
     config: Option<Arc<VideoConfig>>,
     habit: Habit,
-    /// A keyframe was handed on.
+    /// A keyframe was emitted.
     key_passed: bool,
-    /// NAL units of tags without a slice, which lead the next picture.
+    /// NAL units of tags without a slice, which precede the next picture.
     lead: Pieces,
     held: Option<HeldPicture>,
-    /// When the newest picture is decoded.
+    /// Decoding time of the newest picture.
     begun: Option<MediaTime>,
-    /// An IDR picture was seen, or another that decoding can always start at.
+    /// An IDR picture, or another instant random access point, was seen.
     start_seen: bool,
 }
 
-/// A picture that may go on in the next tag.
+/// Picture that may continue in the next tag.
 #[derive(Debug)]
 struct HeldPicture {
     tag: Tag,
@@ -80,7 +81,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// `false` if there would be too much.
+    /// Appends NAL units; `false` if that would exceed the limit.
     fn push(&mut self, part: Bytes) -> bool {
         let fits = self.bytes + part.len() <= MOST_HELD && self.parts.len() < MOST_PIECES;
         if fits {
@@ -105,8 +106,8 @@ impl Pieces {
 }
 
 impl AccessUnitAssembler {
-    /// A configuration record. One that can't be read changes nothing; one
-    /// without sets says only how long the lengths are.
+    /// Applies a configuration record. An invalid one changes nothing; one
+    /// without sets only gives the NAL length size.
     pub(super) fn configure(
         &mut self,
         codec: VideoCodec,
@@ -114,7 +115,7 @@ impl AccessUnitAssembler {
         out: &mut VecDeque<MediaUnit>,
     ) -> Result<(), MediaError> {
         let before = self.flush(out);
-        // Copied, so that it doesn't hold a read buffer for hours.
+        // Copied, so that it does not keep a read buffer alive for hours.
         let record = Bytes::copy_from_slice(record);
         let config = if codec == VideoCodec::Av1 {
             let config = config_record::parse_config(codec, &record)?;
@@ -140,7 +141,7 @@ impl AccessUnitAssembler {
         before
     }
 
-    /// Forgets what is known of another codec.
+    /// Discards the state of another codec.
     fn begin(&mut self, codec: VideoCodec) {
         let known = self.sets.as_ref().map(Sets::codec);
         let known = known.or(self.config.as_ref().map(|config| config.codec));
@@ -162,8 +163,9 @@ impl AccessUnitAssembler {
         let length_size = self.nal_length_size();
         let role = Role::of_all(tag.codec, &data, length_size).ok_or(MediaError::Truncated)?;
         match role {
-            // Slices may come in any order (H.264, arbitrary slice order), and
-            // the first may be lost: another time is another picture.
+            // Slices may arrive in any order (H.264, arbitrary slice order),
+            // and the first may be lost: a different timestamp means a
+            // different picture.
             Role::Continues if self.begun != Some(tag.dts) => self.start(tag, data, out),
             Role::Starts => self.start(tag, data, out),
             Role::Continues => {
@@ -232,13 +234,13 @@ impl AccessUnitAssembler {
         self.sets.as_ref().map_or(4, Sets::nal_length_size)
     }
 
-    /// The tag's NAL units behind lengths as the configuration will have them.
+    /// NAL units of the tag with the configuration's length size.
     fn frame(&mut self, tag: &Tag) -> Result<Bytes, MediaError> {
         let framing = NalFraming::of(&tag.data, self.length_size).ok_or(MediaError::Truncated)?;
         let sets = self.sets.get_or_insert_with(|| Sets::new(tag.codec));
         match framing {
             NalFraming::Lengths(size) if size == sets.nal_length_size() => Ok(tag.data.clone()),
-            // The first that is known of the publisher.
+            // First configuration of the publisher.
             NalFraming::Lengths(size) if sets.is_empty() && self.lead.parts.is_empty() => {
                 sets.set_nal_length_size(size);
                 self.length_size = Some(size);
@@ -250,7 +252,7 @@ impl AccessUnitAssembler {
             NalFraming::Lengths(_) => Err(MediaError::Truncated),
             NalFraming::StartCodes => {
                 if sets.nal_length_size() != 4 {
-                    // Data held has lengths of another size.
+                    // Held NAL units have another length size.
                     (self.held, self.lead) = (None, Pieces::default());
                     sets.set_nal_length_size(4);
                     self.config = None;
@@ -260,8 +262,8 @@ impl AccessUnitAssembler {
         }
     }
 
-    /// Another tag has come that is not of the picture that is held, nor of one
-    /// that was held before.
+    /// Ends the held picture when a tag arrives that belongs neither to it nor
+    /// to an earlier one.
     fn complete(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), MediaError> {
         let flushed = self.flush(out);
         if self.key_passed && self.habit == Habit::Unknown {
@@ -270,12 +272,12 @@ impl AccessUnitAssembler {
         flushed
     }
 
-    /// True if a picture is held until it is known complete.
+    /// True if a picture is held until it is known to be complete.
     pub(super) fn holds(&self) -> bool {
         self.held.is_some()
     }
 
-    /// The picture that is held is taken for complete.
+    /// Emits the held picture as complete.
     pub(super) fn flush(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), MediaError> {
         let Some(HeldPicture { tag, pieces }) = self.held.take() else {
             return Ok(());
@@ -301,15 +303,15 @@ impl AccessUnitAssembler {
                 access = found;
             }
         }
-        // HEVC's CRA counts too: what it leads to is encoded anew in any case.
+        // HEVC's CRA counts too: renditions made from it are re-encoded anyway.
         let starts = match access {
             RandomAccess::Instant => true,
             RandomAccess::Recovery => hevc && nals_hold_irap(&data, sets.nal_length_size()),
             RandomAccess::None => false,
         };
         self.start_seen |= starts;
-        // Without any such picture (periodic intra refresh) a recovery point,
-        // or the encoder's mark, is the best there is.
+        // Without any such picture (periodic intra refresh) a recovery point or
+        // the encoder's keyframe flag is the best available.
         let believed = tag.marked || access == RandomAccess::Recovery;
         let keyframe = starts || believed && !self.start_seen;
         if keyframe {
@@ -325,8 +327,8 @@ impl AccessUnitAssembler {
         })
     }
 
-    /// Sets that came in band count from a keyframe on; before, the pictures
-    /// that need them bring them along.
+    /// In-band sets replace others from a keyframe on; before, the pictures
+    /// that refer to them carry them along.
     fn renew(&mut self, pps: Option<u32>) -> Result<(), MediaError> {
         let sets = self.sets.as_ref().filter(|sets| !sets.is_empty());
         let config = sets.ok_or(MediaError::NoVideoConfig)?.config(pps)?;

@@ -1,4 +1,5 @@
-//! The listener: admits connections, gives each a task, writes how each ended.
+//! RTMP listener: admits connections, spawns a task for each, logs how each
+//! ended.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -30,19 +31,19 @@ use crate::metrics::IngestMetrics;
 #[derive(Debug, Clone)]
 pub struct RtmpListenerSettings {
     pub address: SocketAddr,
-    /// Where publishers connect over TLS, and how the handshake is made.
+    /// RTMPS listen address, and the TLS configuration.
     pub secure: Option<(SocketAddr, tls::Acceptor)>,
-    /// Without one only this machine may publish.
+    /// Stream key; without one only local publishers are accepted.
     pub stream_key: Option<Secret>,
-    /// Open connections of one address, and of all.
+    /// Maximum open connections per address, and in total.
     pub per_address: usize,
     pub connections: usize,
-    /// Streams at the same time, those that wait for their publishers too.
+    /// Maximum number of streams, including those waiting for their publishers.
     pub streams: usize,
-    /// From accepting the socket to the end of the handshake, that of TLS
-    /// included, and once more from there to an accepted `publish`.
+    /// Timeout from accepting the socket to the end of the handshake, including
+    /// that of TLS, and again from there to an accepted `publish`.
     pub handshake: Duration,
-    /// Longest silence.
+    /// Idle timeout.
     pub idle: Duration,
     /// Memory limits of one publisher.
     pub limits: ChunkLimits,
@@ -84,7 +85,7 @@ pub struct RtmpListeners {
     shared: Arc<RtmpServerState>,
 }
 
-/// Listening socket; what counts and caps connections is the same for all.
+/// Listening socket; metrics and limits are shared by all of them.
 #[derive(Debug)]
 struct RtmpListener {
     listener: TcpListener,
@@ -103,8 +104,8 @@ impl RtmpListener {
         })
     }
 
-    /// Takes publishers until `shutdown`, and waits for their ends. The caps
-    /// hold before anything is spent on a handshake.
+    /// Accepts publishers until `shutdown`, then waits for their connections to
+    /// end. Limits apply before a handshake costs anything.
     async fn run(
         self,
         admission: &Arc<ConnectionLimiter>,
@@ -124,7 +125,7 @@ impl RtmpListener {
                 shared.turned_away(peer, "too many wrong stream keys from this address");
                 return None;
             }
-            // A guard, so that a panic can't leave the gauge too high.
+            // Drop guard, so that a panic can't leave the gauge too high.
             let open = OpenConnectionGuard::new(shared);
             let opened = time::Instant::now();
             let (shared, tls, shutdown) = (Arc::clone(shared), tls.clone(), shutdown.clone());
@@ -141,7 +142,7 @@ impl RtmpListener {
 }
 
 impl RtmpListeners {
-    /// An error says which of the addresses is not free.
+    /// Binds the listeners. The error names the address that is not available.
     pub async fn bind(
         settings: RtmpListenerSettings,
         hub: StreamHub,
@@ -181,17 +182,17 @@ impl RtmpListeners {
         })
     }
 
-    /// With the port the system chose, if it was left to it.
+    /// Bound address, with the port the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.plain.address
     }
 
-    /// The same of RTMPS, if that is on.
+    /// Bound address of RTMPS, if it is enabled.
     pub fn secure_addr(&self) -> Option<SocketAddr> {
         self.secure.as_ref().map(|listener| listener.address)
     }
 
-    /// Takes publishers until `shutdown`; then their connections are closed,
+    /// Accepts publishers until `shutdown`; then their connections are closed,
     /// which ends their streams.
     pub async fn run(self, shutdown: CancellationToken) {
         if !self.shared.access.has_key() {
@@ -285,7 +286,7 @@ impl RtmpServerState {
         }
     }
 
-    /// The one line about a connection that ended.
+    /// Writes the log line about a connection that ended.
     pub(super) fn ended(&self, connection: &Summary<'_>, end: &ConnectionEnd) {
         self.metrics.rtmp_connection(end.word());
         if end.is_refusal() {
@@ -328,7 +329,7 @@ impl RtmpServerState {
     }
 }
 
-/// Why there is no server.
+/// Reason the server can't start.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to listen for RTMP on {address} ({flag})")]
 pub struct BindError {
@@ -341,13 +342,13 @@ pub struct BindError {
 #[derive(Debug)]
 pub(super) struct Summary<'a> {
     pub(super) peer: SocketAddr,
-    /// Only once its publisher was accepted.
+    /// Stream name, once its publisher was accepted.
     pub(super) stream: Option<&'a str>,
     pub(super) duration: Duration,
     pub(super) bytes: u64,
 }
 
-/// Keeps the gauge of open connections right.
+/// Drop guard of the gauge of open connections.
 #[derive(Debug)]
 struct OpenConnectionGuard(Arc<RtmpServerState>);
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use watchtower_base::config::section::Section;
 
-/// `[rtmp]`
+/// Settings of `[rtmp]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RtmpSettings {
     pub max_connections: usize,
     pub max_connections_per_address: usize,
-    /// Streams at the same time, those that wait for their publishers too.
+    /// Maximum number of streams, including those waiting for their publishers.
     pub max_streams: usize,
     pub handshake_timeout: Duration,
     pub idle_timeout: Duration,

@@ -1,5 +1,5 @@
-//! The shapes in which encoders send a picture, each compared byte for byte with
-//! what comes out of the usual one.
+//! Tests of the forms in which encoders send a picture, each compared byte for
+//! byte with the output of the usual form.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ fn hex(text: &str) -> Bytes {
     hex::decode(text).unwrap().into()
 }
 
-/// x264's sets for 640x360, Baseline, and for 1920x1080, High.
+/// x264's parameter sets for 640x360, Baseline, and for 1920x1080, High.
 const SPS: &str = "6742c01ed900a02ff970110000030001000003003c0f162e48";
 const PPS: &str = "68cb83cb20";
 const HIGH_SPS: &str = "67640028acd940780227e5c044000003000400000300f03c60c658";
@@ -21,7 +21,7 @@ const IDR: &[u8] = &[0x65, 0x88, 0x84, 0x11];
 const IDR_REST: &[u8] = &[0x65, 0x02, 0xa2, 0x22];
 const INTER: &[u8] = &[0x41, 0x9a, 0x33];
 const INTER_REST: &[u8] = &[0x41, 0x03, 0x46];
-/// A recovery point, and a message of user data.
+/// Recovery point SEI, and a user data SEI message.
 const RECOVERY: &[u8] = &[6, 6, 1, 0xc4, 0x80];
 const SEI: &[u8] = &[6, 5, 1, 9, 0x80];
 const DELIMITER: &[u8] = &[9, 0xf0];
@@ -64,7 +64,7 @@ impl TestPublisher {
         self.demuxer.video(self.time, &[head, body].concat().into())
     }
 
-    /// The next picture's time.
+    /// Advances to the next picture's timestamp.
     fn step(&mut self) {
         self.time += 40;
     }
@@ -100,7 +100,7 @@ fn payloads(units: &[AccessUnit]) -> Vec<(i64, bool, Vec<u8>)> {
 fn whole_pictures_are_handed_on_at_once() {
     let mut publisher = TestPublisher::configured();
     publisher.tag(true, &[IDR]).expect("valid");
-    // That this is all of it is only known by the next.
+    // Only the next tag shows that the picture is complete.
     assert!(publisher.units().is_empty());
     publisher.step();
     publisher.tag(false, &[INTER]).expect("valid");
@@ -197,7 +197,7 @@ fn start_codes_and_all_lengths_come_out_as_lengths() {
     let record = record(&[&sps], &[&pps]);
     let without = [1, 0x42, 0xc0, 0x1e, 0xff, 0xe0, 0];
     for (nth, shape) in sizes.iter().enumerate() {
-        // A record speaks of four bytes here.
+        // The record declares a length size of four bytes.
         let headers: &[Option<&[u8]>] = match nth {
             0..=2 => &[None, Some(&[]), Some(&[1]), Some(&without), Some(&record)],
             _ => &[None, Some(&[]), Some(&[1])],
@@ -248,7 +248,7 @@ fn sets_that_change_in_band_are_the_units_own() {
     publisher.step();
     publisher.tag(true, &[&sps, &pps, IDR]).expect("valid");
     publisher.step();
-    // It stays so for keyframes that don't repeat them.
+    // The configuration stays for keyframes that don't repeat the sets.
     publisher.tag(true, &[IDR]).expect("valid");
     let units = publisher.units();
     let sizes: Vec<_> = units
@@ -288,7 +288,7 @@ fn all_sets_of_the_record_are_kept_and_the_right_one_gives_the_size() {
     assert_eq!(units[1].config.width, 1920);
 }
 
-/// An SPS' bits behind its level with id `1` in place of `0`, escaped anew.
+/// SPS bits behind its level with id `1` in place of `0`, escaped again.
 fn shifted(rest: &[u8], id: u32) -> Vec<u8> {
     let bits: String = watchtower_media::codec::bits::unescape(rest)
         .iter()
@@ -323,7 +323,7 @@ fn a_keyframe_is_marked_for_what_it_is() {
             .map(|unit| (unit.keyframe, unit.random_access()));
         seen.collect()
     };
-    // An open group behind an IDR picture; an IDR picture that is not marked.
+    // An open GOP after an IDR picture; an unflagged IDR picture.
     let open = see(&[
         (true, &[IDR]),
         (true, &[RECOVERY, INTER]),
@@ -337,7 +337,7 @@ fn a_keyframe_is_marked_for_what_it_is() {
         (true, Instant),
     ];
     assert_eq!(open, expected);
-    // No IDR picture ever: recovery points, marked or not, or marks alone.
+    // No IDR picture at all: recovery points, flagged or not, or flags alone.
     let refresh = see(&[(false, &[RECOVERY, INTER]), (false, &[INTER])]);
     assert_eq!(refresh, [(true, Recovery), (false, None)]);
     let marked = see(&[(true, &[INTER]), (false, &[INTER]), (true, &[INTER])]);
@@ -358,7 +358,7 @@ fn extra_tracks_and_modifiers_leave_the_default_track_alone() {
         publisher.raw(b"\x96\x03avc1\x01", &extra).expect("ignored");
         publisher.step();
     }
-    // 900,000 ns in front.
+    // 900,000 ns of offset first.
     let moved = framed(&[INTER], 4);
     publisher
         .raw(b"\xa7\x02\x0d\xbb\xa0\x03avc1", &moved)

@@ -1,21 +1,22 @@
-//! A publisher's timestamps made fit for consumers.
+//! Normalization of a publisher's timestamps.
 //!
-//! Whatever a publisher sends - a wrap at 2^32, a jump, a step back - the
-//! times handed on never go backwards within a track, and a gap of more than
-//! [`LONGEST_STEP_MS`] becomes a small step: decoders, packetizers and
-//! "how old is this frame" all assume so. Both tracks are moved alike over a
-//! jump both make, so they stay in step; tracks whose clocks have nothing to do
-//! with each other from the start are set side by side.
+//! Whatever a publisher sends (a wrap at 2^32, a jump, a step back), the output
+//! never goes backwards within a track, and a gap of more than
+//! [`LONGEST_STEP_MS`] becomes a small step: decoders, packetizers and frame
+//! ages rely on that. A jump that both tracks make moves both by the same
+//! offset, so they stay in sync; tracks with unrelated clocks are aligned at
+//! the start.
 
 use watchtower_media::{MediaTime, Timeline};
 
-/// A longer step either way is a jump of the clock, not a pause: a paused
-/// encoder goes on sending.
+/// Minimum step, either way, that counts as a clock jump and not a pause: a
+/// paused encoder continues sending.
 const LONGEST_STEP_MS: i64 = 10_000;
-/// Steps back of up to this are jitter between an encoder's threads: held
-/// still rather than taken for a new clock, which would let the offset drift.
+/// Maximum step back that counts as jitter between an encoder's threads: the
+/// time is held rather than treated as a new clock, which would let the offset
+/// drift.
 const JITTER_MS: i64 = 500;
-/// The step a jump becomes: about a frame.
+/// Step that replaces a jump: about a frame.
 const BRIDGE_MS: i64 = 40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +35,16 @@ pub(super) struct StreamTimestamps {
 #[derive(Debug, Default, Clone)]
 struct Lane {
     timeline: Timeline,
-    /// Added to what the publisher says.
+    /// Offset added to the publisher's timestamps.
     offset_ms: i64,
     last_ms: Option<i64>,
-    /// Change of the other track's offset, in ms, over a jump that this one may
-    /// be about to make.
+    /// Change of the other track's offset, in ms, over a jump that this track
+    /// may be about to make.
     ahead_ms: Option<i64>,
 }
 
 impl StreamTimestamps {
-    /// The time of the next unit of a track.
+    /// Normalized time of the next unit of a track.
     pub(super) fn at(&mut self, track: TrackKind, raw_ms: u32) -> MediaTime {
         let (lane, other) = match track {
             TrackKind::Video => (&mut self.video, &mut self.audio),
@@ -64,7 +65,7 @@ impl StreamTimestamps {
 }
 
 impl Lane {
-    /// A track that begins late is compared with the other one.
+    /// Aligns a track that begins late with the other one.
     fn begin(&mut self, said: i64, other: &Self) -> i64 {
         let ms = said.saturating_add(self.offset_ms);
         let Some(newest) = other.last_ms else {
@@ -78,8 +79,8 @@ impl Lane {
         let newest = other.last_ms.map_or(last, |ms| ms.max(last));
         let fits = |ms: i64| last - ms <= JITTER_MS && ms - newest <= LONGEST_STEP_MS;
         let ms = said.saturating_add(self.offset_ms);
-        // The jump that the other has made: this one's too, if that brings it
-        // nearer to where it was.
+        // Applies the other track's jump to this one, if that brings it closer
+        // to its last time.
         if let Some(ahead) = self.ahead_ms {
             let moved = ms.saturating_add(ahead);
             if fits(moved) && moved.abs_diff(last) < ms.abs_diff(last) {
@@ -90,7 +91,7 @@ impl Lane {
         if fits(ms) {
             return ms.max(last);
         }
-        // A track that was silent for long goes on beside the other.
+        // A track that was silent for a long time resumes at the other's time.
         let from = if newest - last > LONGEST_STEP_MS {
             newest
         } else {
@@ -180,7 +181,7 @@ mod tests {
         assert_eq!(times, [0, 3000, 0, 40]);
     }
 
-    /// Both tracks at their own pace, sound this much ahead of the picture.
+    /// Both tracks at their own rate, audio ahead of video by this much.
     fn apart(ahead_ms: u32) -> Vec<i64> {
         let steps: Vec<_> = (0..60_000)
             .step_by(20)
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_constant_distance_of_the_tracks_leaves_their_pace_alone() {
-        // Up to here it is taken for what the publisher means.
+        // A step up to here is treated as real.
         assert_eq!(apart(9_000), [0, 9_000]);
         for ahead in [10_500, 12_000, 3_600_000, 0x7fff_ffff, 0xffff_0000] {
             let [video, audio] = apart(ahead)[..] else {

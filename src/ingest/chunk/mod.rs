@@ -1,22 +1,23 @@
-//! Chunks to messages (RTMP 1.0, sections 5.3 and 5.4).
+//! Reassembly of chunks into messages (RTMP 1.0, sections 5.3 and 5.4).
 //!
-//! Owns reassembly per chunk stream, the two messages that concern it alone
-//! (Set Chunk Size, Abort) and every limit on what a peer may make us hold.
-//! Owns no socket: bytes are pushed in, messages pulled out, and however the
-//! bytes are split the same messages come out.
+//! Owns reassembly per chunk stream, the two control messages that concern only
+//! this layer (Set Chunk Size, Abort) and every limit on the memory a peer may
+//! occupy. Without I/O: bytes are pushed in, messages pulled out, and the
+//! result does not depend on how the bytes are split.
 
 #[cfg(test)]
 mod tests;
 
 use bytes::{Bytes, BytesMut};
 
-/// Section 5.4.1: the size before anything else was said.
+/// Initial chunk size (section 5.4.1).
 const INITIAL_CHUNK_SIZE: usize = 128;
-/// No message is longer, so no chunk need be (section 5.4.1).
+/// Maximum chunk size: no message is longer (section 5.4.1).
 const MAX_CHUNK_SIZE: usize = 0xff_ffff;
-/// In a 24-bit field: the real value follows in 32 bits (section 5.3.1.3).
+/// Value of a 24-bit timestamp field that announces an extended timestamp of 32
+/// bits (section 5.3.1.3).
 const EXTENDED: u32 = 0xff_ffff;
-/// Room a chunk is given before its bytes have come.
+/// Capacity reserved for a chunk before its bytes have arrived.
 const FIRST_RESERVE: usize = 16 << 10;
 
 const SET_CHUNK_SIZE: u8 = 1;
@@ -25,17 +26,18 @@ const ABORT: u8 = 2;
 /// Memory limits of one connection.
 #[derive(Debug, Clone, Copy)]
 pub struct ChunkLimits {
-    /// Bytes of one message.
+    /// Maximum size of one message, in bytes.
     pub message: usize,
-    /// Chunk streams that were ever used.
+    /// Maximum number of chunk streams used over the connection's lifetime.
     pub chunk_streams: usize,
-    /// Bytes of all unfinished messages together.
+    /// Maximum total size of all unfinished messages, in bytes.
     pub unfinished: usize,
 }
 
 impl Default for ChunkLimits {
     /// 8 MiB is 2 s of 30 Mb/s in one picture; OBS, ffmpeg and librtmp use at
-    /// most six chunk streams; unfinished at the same time are two in practice.
+    /// most six chunk streams; in practice two messages are unfinished at a
+    /// time.
     fn default() -> Self {
         Self {
             message: 8 << 20,
@@ -45,7 +47,7 @@ impl Default for ChunkLimits {
     }
 }
 
-/// A whole message. Its payload shares the read buffer where it lay in one
+/// Complete message. Its payload shares the read buffer if it arrived in one
 /// chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -72,16 +74,16 @@ pub enum ChunkError {
     BadControlMessage { size: usize },
 }
 
-/// The read side of one connection's chunk layer.
+/// Read side of a connection's chunk layer.
 #[derive(Debug)]
 pub struct ChunkReader {
     limits: ChunkLimits,
     input: BytesMut,
     chunk_size: usize,
     streams: Vec<ChunkStream>,
-    /// The chunk whose payload is being read: index in `streams`, bytes left.
+    /// Chunk whose payload is being read: index in `streams`, bytes left.
     open: Option<(usize, usize)>,
-    /// Bytes held in `partial` of all `streams`.
+    /// Total size of `partial` of all `streams`, in bytes.
     unfinished: usize,
     failed: Option<ChunkError>,
 }
@@ -90,12 +92,12 @@ pub struct ChunkReader {
 struct ChunkStream {
     id: u32,
     timestamp: u32,
-    /// Added when a message begins with a header of type 3.
+    /// Timestamp delta applied when a message begins with a type 3 header.
     delta: u32,
     length: usize,
     kind: u8,
     stream_id: u32,
-    /// The 32 bits that followed the last header with a timestamp field.
+    /// Extended timestamp of the last header with a timestamp field.
     extended: Option<u32>,
     partial: BytesMut,
 }
@@ -113,7 +115,7 @@ impl ChunkReader {
         }
     }
 
-    /// Takes effect with the next chunk.
+    /// Sets the limits, from the next chunk on.
     pub fn set_limits(&mut self, limits: ChunkLimits) {
         self.limits = limits;
     }
@@ -122,13 +124,13 @@ impl ChunkReader {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Where a socket may read to directly; only ever append to it.
+    /// Buffer a socket may read into directly; only ever append to it.
     pub fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
 
-    /// The next whole message, or `None` until more bytes were pushed. After
-    /// an error the position in the stream is lost: it is returned for ever.
+    /// Next complete message, or `None` until more bytes are pushed. An error
+    /// loses the position in the stream, so it is returned by every later call.
     pub fn pull(&mut self) -> Result<Option<Message>, ChunkError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -161,7 +163,7 @@ impl ChunkReader {
         }
     }
 
-    /// Reads one chunk header; `false` when it is not all there yet.
+    /// Parses one chunk header; `false` if it is incomplete.
     fn begin_chunk(&mut self) -> Result<bool, ChunkError> {
         let Some(header) = ChunkHeader::parse(&self.input) else {
             return Ok(false);
@@ -172,7 +174,7 @@ impl ChunkReader {
             .position(|s| s.id == header.chunk_stream);
         let index = match found {
             Some(index) => index,
-            // librtmp sends its first ping with a header of type 1.
+            // librtmp sends its first ping with a type 1 header.
             None if header.format <= 1 => {
                 if self.streams.len() == self.limits.chunk_streams {
                     let limit = self.limits.chunk_streams;
@@ -189,9 +191,9 @@ impl ChunkReader {
         let stream = &mut self.streams[index];
         let mut size = header.size;
         if header.format == 3 {
-            // Some encoders leave the extended timestamp out here, some repeat
-            // the field, some give the absolute time: take four bytes as one
-            // only if they say what it would say.
+            // Some encoders omit the extended timestamp here, some repeat it,
+            // some send the absolute time: four bytes count as the field only
+            // if they have a value it could have.
             if let Some(extended) = stream.extended {
                 let Some(next) = self.input.get(size..size + 4) else {
                     return Ok(false);
@@ -205,7 +207,7 @@ impl ChunkReader {
                 stream.timestamp = stream.timestamp.wrapping_add(stream.delta);
             }
         } else {
-            // A new header amid a message gives the old one up.
+            // A new header in the middle of a message discards the old message.
             self.unfinished -= stream.partial.len();
             stream.partial = BytesMut::new();
             stream.extended = header.extended;
@@ -237,7 +239,8 @@ impl ChunkReader {
         Ok(true)
     }
 
-    /// Takes what there is of the open chunk; a message when it was the last.
+    /// Consumes the available payload of the open chunk; returns the message if
+    /// that completes it.
     fn read_payload(&mut self) -> Result<Option<Message>, ChunkError> {
         let Some((index, left)) = self.open else {
             return Ok(None);
@@ -251,7 +254,7 @@ impl ChunkReader {
                 if take == 0 && left > 0 {
                     return Ok(None);
                 }
-                // The chunk, not what the message claims: room for what comes.
+                // Reserves the chunk's size, not the length the message claims.
                 stream.partial.reserve(left.min(FIRST_RESERVE));
                 stream.partial.extend_from_slice(&self.input[..take]);
                 let _ = self.input.split_to(take);
@@ -300,17 +303,17 @@ fn control_value(payload: &[u8]) -> Result<u32, ChunkError> {
     }
 }
 
-/// A chunk header as it stands in the bytes.
+/// Parsed chunk header.
 #[derive(Debug)]
 struct ChunkHeader {
     format: u8,
     chunk_stream: u32,
-    /// The timestamp (type 0) or its delta (types 1 and 2); 0 for type 3.
+    /// Timestamp (type 0) or timestamp delta (types 1 and 2); 0 for type 3.
     time: u32,
     extended: Option<u32>,
     length_and_kind: Option<(usize, u8)>,
     stream_id: Option<u32>,
-    /// Bytes read.
+    /// Size of the header, in bytes.
     size: usize,
 }
 

@@ -15,8 +15,8 @@ fn read(bytes: &[u8]) -> Vec<Message> {
     read_all(&mut reader)
 }
 
-/// The outcome of a whole input cut at these places: messages, then the error
-/// if there was one.
+/// Result of an input split at these offsets: the messages, then the error if
+/// there was one.
 fn outcome(
     bytes: &[u8],
     cuts: &[usize],
@@ -46,7 +46,7 @@ fn header(format: u8, stream: u8, rest: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Type 0 header of message stream 1.
+/// Type 0 header for message stream 1.
 fn full(stream: u8, time: u32, length: u32, kind: u8) -> Vec<u8> {
     let mut rest = time.min(EXTENDED).to_be_bytes()[1..].to_vec();
     rest.extend(&length.to_be_bytes()[1..]);
@@ -217,7 +217,7 @@ fn a_message_in_one_chunk_is_not_copied() {
     assert_eq!(message.payload.as_ptr(), at);
 }
 
-/// A message and the sizes of its chunks as one peer would send them.
+/// Message and the chunk sizes a peer would send it in.
 fn messages() -> impl Strategy<Value = Vec<Message>> {
     let one = (
         any::<u32>(),
@@ -228,7 +228,7 @@ fn messages() -> impl Strategy<Value = Vec<Message>> {
     prop::collection::vec(one, 1..12)
 }
 
-/// Bytes that look like chunks more often than not.
+/// Random bytes that mostly resemble chunks.
 fn chunk_like() -> impl Strategy<Value = Vec<u8>> {
     let chunk = (
         0_u8..4,

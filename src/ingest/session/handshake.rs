@@ -1,4 +1,4 @@
-//! The handshake (RTMP 1.0, section 5.2), and who else calls at an RTMP port.
+//! RTMP handshake (RTMP 1.0, section 5.2), and detection of other protocols.
 
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 
@@ -17,7 +17,8 @@ impl Greeting {
         }
     }
 
-    /// Bytes to answer, and once the handshake is done those that came after.
+    /// Response bytes and, once the handshake is done, the bytes that followed
+    /// it.
     pub(super) fn advance(
         &mut self,
         input: &[u8],
@@ -37,7 +38,7 @@ impl Greeting {
     }
 }
 
-/// Tells what else people point at an RTMP port from its first bytes.
+/// Recognises other protocols sent to an RTMP port by their first bytes.
 fn recognise(first: &[u8]) -> Result<(), SessionError> {
     const METHODS: [&[u8]; 7] = [
         b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"PRI ",

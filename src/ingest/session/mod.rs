@@ -1,12 +1,12 @@
 //! RTMP session of one publisher (RTMP 1.0, sections 5.2 and 7): handshake,
 //! `connect`, `createStream`, `publish`, then media.
 //!
-//! Without I/O: bytes go in, events come out, and what is to be sent piles up
-//! until taken. This folder alone names `rml_rtmp`, and that crate does only
-//! what it is safe for: the handshake, and writing our own messages.
-//! Input of a peer is read by [`ChunkReader`] and [`amf`] alone, because
-//! `rml_rtmp`'s own session panics or overflows the stack on input anyone can
-//! send before it has shown a key.
+//! Without I/O: bytes go in, events come out, and output is buffered until
+//! taken. Only this folder names `rml_rtmp`, for what is safe in it: the
+//! handshake, and writing the server's own messages. Input of a peer is parsed
+//! by [`ChunkReader`] and [`amf`] alone, because `rml_rtmp`'s own session
+//! panics or overflows the stack on input that any unauthenticated peer can
+//! send.
 
 mod handshake;
 #[cfg(test)]
@@ -25,28 +25,28 @@ use super::amf::{self, AmfError, Value};
 use super::chunk::{ChunkError, ChunkLimits, ChunkReader, Message};
 use crate::session::handshake::Greeting;
 
-/// Memory limits for a peer that has not shown a key: a `connect` takes less
-/// than 2 KiB. With 1,024 connections and buffers that grow by doubling that is
-/// 256 MiB at the very most.
+/// Memory limits of an unauthenticated peer: a `connect` takes less than 2 KiB.
+/// With 1,024 connections and buffers that grow by doubling that is at most 256
+/// MiB.
 const BEFORE_PUBLISH: ChunkLimits = ChunkLimits {
     message: 64 << 10,
     chunk_streams: 64,
     unfinished: 128 << 10,
 };
-/// Longest command or data message; metadata takes about 1 KiB.
+/// Maximum size of a command or data message; metadata takes about 1 KiB.
 const MAX_CONTROL: usize = 256 << 10;
-/// Message streams of one connection; encoders make one.
+/// Maximum message streams of one connection; encoders create one.
 const MAX_STREAMS: u32 = 16;
-/// Bytes either side may send before it wants an acknowledgement.
+/// Window acknowledgement size of both sides, in bytes.
 const WINDOW: u32 = 2_500_000;
-/// Texts a peer gives itself are cut to so many characters for the log.
+/// Maximum length, in characters, of a peer's own strings in the log.
 const SHOWN: usize = 64;
 
-/// Codes that tell an encoder that it may publish, and that it has stopped.
+/// Status codes for an encoder: publishing has started, publishing has stopped.
 const FC_PUBLISH: &str = "NetStream.Publish.Start";
 const FC_UNPUBLISH: &str = "NetStream.Unpublish.Success";
 
-/// Message types (section 5.4, 7.1 and 7.2).
+/// Message types (sections 5.4, 7.1 and 7.2).
 mod kind {
     pub(crate) const USER_CONTROL: u8 = 4;
     pub(crate) const WINDOW_SIZE: u8 = 5;
@@ -62,32 +62,32 @@ mod kind {
 /// Session event, in order of occurrence.
 #[derive(Debug)]
 pub enum PublisherEvent {
-    /// Answer with [`RtmpSession::accept_connect`] or [`RtmpSession::refuse_connect`].
+    /// Call [`RtmpSession::accept_connect`] or [`RtmpSession::refuse_connect`].
     Connect(Connect),
-    /// Answer with [`RtmpSession::accept_publish`] or [`RtmpSession::refuse_stream`].
+    /// Call [`RtmpSession::accept_publish`] or [`RtmpSession::refuse_stream`].
     Publish(Publish),
     Video(Message),
     Audio(Message),
     Metadata(Metadata),
-    /// The publisher ended its stream in so many words.
+    /// Publisher ended its stream explicitly.
     Unpublish,
-    /// A player came where only publishers are served.
+    /// Play request; only publishers are served.
     Play,
 }
 
-/// Client data in `connect`. `tcUrl` is left out: keys end up in it.
+/// Client data of `connect`. `tcUrl` is left out: it may contain the key.
 #[derive(Debug)]
 pub struct Connect {
     pub app: HiddenText,
     pub flash_ver: Option<String>,
-    /// The names of all properties.
+    /// Names of all properties.
     pub properties: Vec<String>,
     transaction: f64,
 }
 
 #[derive(Debug)]
 pub struct Publish {
-    /// In the place of the key, for most encoders.
+    /// Publish name; most encoders send the key here.
     pub name: HiddenText,
     stream_id: u32,
 }
@@ -97,7 +97,7 @@ pub struct Metadata {
     pub encoder: Option<String>,
 }
 
-/// A text that may hold the stream key: `Debug` hides it.
+/// String that may be the stream key: `Debug` hides it.
 pub struct HiddenText(pub String);
 
 impl fmt::Debug for HiddenText {
@@ -106,7 +106,7 @@ impl fmt::Debug for HiddenText {
     }
 }
 
-/// Why a conversation can't go on.
+/// Protocol error that ends the session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     #[error("that is HTTP, not RTMP")]
@@ -134,7 +134,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// True if the peer uses another protocol altogether.
+    /// True if the peer uses a different protocol.
     pub fn is_other_protocol(&self) -> bool {
         matches!(self, Self::Http | Self::Tls | Self::Rtmpe | Self::NotRtmp)
     }
@@ -144,28 +144,28 @@ impl SessionError {
 enum SessionPhase {
     Handshake,
     Fresh,
-    /// `connect` was handed out as an event.
+    /// `connect` event emitted.
     Connecting,
     Connected,
-    /// `publish` was handed out as an event.
+    /// `publish` event emitted.
     Asking,
     Publishing,
 }
 
-/// A server's session with one client.
+/// Server side of an RTMP session with one client.
 pub struct RtmpSession {
     state: SessionPhase,
     greeting: Greeting,
     reader: ChunkReader,
     aggregate: Option<Aggregate>,
     streams: u32,
-    /// That of the publisher, once it is accepted.
+    /// Message stream of the publisher, once accepted.
     stream_id: u32,
     received: u64,
     acknowledged: u64,
     window: u64,
     writer: ReplyWriter,
-    /// Memory limits once the publisher has shown its key.
+    /// Memory limits of an accepted publisher.
     limits: ChunkLimits,
 }
 
@@ -179,7 +179,8 @@ impl fmt::Debug for RtmpSession {
 }
 
 impl RtmpSession {
-    /// `limits` count from the moment a publisher is accepted.
+    /// Creates a session; `limits` apply from the moment a publisher is
+    /// accepted.
     pub fn new(limits: ChunkLimits) -> Self {
         Self {
             state: SessionPhase::Handshake,
@@ -196,7 +197,7 @@ impl RtmpSession {
         }
     }
 
-    /// Where a socket may append what it reads; then say how much by
+    /// Buffer a socket may append to; report the size with
     /// [`received`](Self::received).
     pub fn input(&mut self) -> &mut BytesMut {
         self.reader.input()
@@ -211,7 +212,7 @@ impl RtmpSession {
         self.received(bytes.len());
     }
 
-    /// Bytes received since the beginning.
+    /// Bytes received since the connection began.
     pub fn total_received(&self) -> u64 {
         self.received
     }
@@ -220,12 +221,12 @@ impl RtmpSession {
         self.state != SessionPhase::Handshake
     }
 
-    /// Takes the bytes to be sent, in order.
+    /// Takes the pending output, in order.
     pub fn take_output(&mut self) -> Vec<u8> {
         self.writer.take()
     }
 
-    /// The next event, or `None` until more bytes have come.
+    /// Next event, or `None` until more bytes have arrived.
     pub fn event(&mut self) -> Result<Option<PublisherEvent>, SessionError> {
         if self.state == SessionPhase::Handshake {
             self.shake()?;
@@ -281,7 +282,7 @@ impl RtmpSession {
         }
     }
 
-    /// Media counts only between `publish` and its end.
+    /// Media is accepted only between `publish` and its end.
     fn media(&self, message: Message) -> Option<PublisherEvent> {
         match (self.state, message.kind) {
             (SessionPhase::Publishing, kind::VIDEO) => Some(PublisherEvent::Video(message)),
@@ -322,10 +323,10 @@ impl RtmpSession {
                 Ok(Some(PublisherEvent::Unpublish))
             }
             "play" | "play2" => Ok(Some(PublisherEvent::Play)),
-            // Some encoders wait for an answer to these, of the old Flash
-            // servers. It repeats no name: that may be the key. Others take the
-            // first result for that of the createStream they sent behind, so it
-            // has the id that will be given.
+            // Some encoders wait for a response to these Flash commands. It
+            // repeats no name, which may be the key. Others take the first
+            // result for that of the createStream they sent next, so it carries
+            // the id that will be assigned.
             "releaseStream" | "FCPublish" | "FCUnpublish"
                 if self.state > SessionPhase::Connecting =>
             {
@@ -339,8 +340,7 @@ impl RtmpSession {
                 }
                 Ok(None)
             }
-            // _checkbw and whatever else an encoder says: nobody waits for an
-            // answer.
+            // _checkbw and other optional commands, for which no encoder waits.
             _ => Ok(None),
         }
     }
@@ -416,7 +416,7 @@ impl RtmpSession {
             .on_status(publish.stream_id, "status", code, text)
     }
 
-    /// Says why there will be no stream; the connection should then be closed.
+    /// Rejects the stream with a reason; the connection should then be closed.
     pub fn refuse_stream(
         &mut self,
         publish: Option<&Publish>,
@@ -427,7 +427,7 @@ impl RtmpSession {
         self.writer.on_status(stream_id, "error", code, why)
     }
 
-    /// Asks the peer for a sign of life.
+    /// Sends a ping request to check that the peer is alive.
     pub fn ping(&mut self) -> Result<(), SessionError> {
         self.writer.control(RtmpMessage::UserControl {
             event_type: UserControlEventType::PingRequest,
@@ -437,7 +437,8 @@ impl RtmpSession {
         })
     }
 
-    /// Section 7.1.7; of the events a client may send only the ping matters.
+    /// User control events (section 7.1.7); of a client's only the ping
+    /// matters.
     fn user_control(&mut self, payload: &Bytes) -> Result<Option<PublisherEvent>, SessionError> {
         const PING_REQUEST: &[u8] = &[0, 6];
         if payload.get(..2) == Some(PING_REQUEST)
@@ -453,7 +454,8 @@ impl RtmpSession {
         Ok(None)
     }
 
-    /// Section 5.4.3: the total so far, modulo 2^32, once per window.
+    /// Sends an acknowledgement (section 5.4.3): the total, modulo 2^32, once
+    /// per window.
     fn acknowledge(&mut self) -> Result<(), SessionError> {
         if self.received - self.acknowledged >= self.window {
             self.acknowledged = self.received;
@@ -465,8 +467,8 @@ impl RtmpSession {
     }
 }
 
-/// Metadata comes as `@setDataFrame`, `onMetaData`, values - or with any of
-/// these missing. Only what bounds memory makes it an error.
+/// Metadata arrives as `@setDataFrame`, `onMetaData`, values, or with any of
+/// these missing. Only exceeding a memory limit is an error.
 fn data(message: &Message) -> Result<Option<PublisherEvent>, SessionError> {
     let values = match control_values(message) {
         Ok(values) => values,
@@ -488,8 +490,8 @@ fn data(message: &Message) -> Result<Option<PublisherEvent>, SessionError> {
     }))
 }
 
-/// The values of a command or data message. Those marked as AMF3 are AMF0
-/// behind a zero byte in practice.
+/// Values of a command or data message. Those marked as AMF3 are in practice
+/// AMF0 behind a zero byte.
 fn control_values(message: &Message) -> Result<Vec<Value>, SessionError> {
     let size = message.payload.len();
     if size > MAX_CONTROL {

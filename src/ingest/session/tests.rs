@@ -47,7 +47,7 @@ fn publish() -> Vec<u8> {
     command("publish", &[Value::Null, name, Value::string("live")])
 }
 
-/// A server that accepts everything, as a list of what happened.
+/// Server that accepts everything; returns the events as a list.
 fn drive(session: &mut RtmpSession, seen: &mut Vec<String>) -> Result<(), SessionError> {
     while let Some(event) = session.event()? {
         match &event {
@@ -219,7 +219,7 @@ fn limits_hold() {
         let deep = chunks(kind, 0, &deep);
         assert_eq!(error_after(&[deep]), Some(too_deep.clone()));
     }
-    // Less is held for a peer that has not shown a key.
+    // Memory limits are lower before authentication.
     let long = chunks(kind::VIDEO, 0, &vec![0; 100_000]);
     assert!(matches!(
         error_after(&[connect(), long.clone()]),
@@ -283,7 +283,7 @@ fn a_ping_is_answered_with_its_time() {
     assert_eq!(pongs[0].payload[..], [0, 7, 1, 2, 3, 4]);
 }
 
-/// Messages after the handshake that make some sense.
+/// Plausible messages after the handshake.
 fn conversation() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![Just(0.0), Just(1.0), any::<f64>()];
     let name = prop_oneof![

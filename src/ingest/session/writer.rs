@@ -1,4 +1,5 @@
-//! Our own messages, put into chunks until the connection takes them.
+//! Outgoing messages, split into chunks and buffered until the connection takes
+//! them.
 
 use rml_rtmp::chunk_io::ChunkSerializer;
 use rml_rtmp::messages::{MessagePayload, RtmpMessage};
@@ -8,7 +9,7 @@ use super::{SessionError, kind};
 use crate::amf;
 use crate::amf::Value;
 
-/// Every reply fits into one chunk.
+/// Chunk size of the server: every reply fits into one chunk.
 const CHUNK_SIZE: u32 = 4096;
 
 pub(super) struct ReplyWriter {
@@ -28,7 +29,7 @@ impl ReplyWriter {
         std::mem::take(&mut self.output)
     }
 
-    /// Bytes of the handshake, which are not in chunks.
+    /// Appends handshake bytes, which are not chunked.
     pub(super) fn raw(&mut self, bytes: Vec<u8>) {
         self.output.extend(bytes);
     }
@@ -41,7 +42,7 @@ impl ReplyWriter {
         Ok(())
     }
 
-    /// `_result` or `_error` to a command.
+    /// Sends `_result` or `_error` for a command.
     pub(super) fn reply(
         &mut self,
         name: &str,
@@ -51,7 +52,7 @@ impl ReplyWriter {
         self.command(0, name, transaction, arguments)
     }
 
-    /// Section 7.2.2: what became of a stream.
+    /// Sends `onStatus` (section 7.2.2) for a stream.
     pub(super) fn on_status(
         &mut self,
         stream_id: u32,
@@ -63,7 +64,7 @@ impl ReplyWriter {
         self.command(stream_id, "onStatus", 0.0, [Value::Null, info])
     }
 
-    /// A call by the server that wants no answer.
+    /// Sends a command that expects no response.
     pub(super) fn told(&mut self, name: &str, code: &str) -> Result<(), SessionError> {
         let info = Value::Object(status("status", code, ""));
         self.command(0, name, 0.0, [Value::Null, info])
@@ -104,7 +105,7 @@ impl ReplyWriter {
     }
 }
 
-/// An information object (section 7.2.2).
+/// Builds an information object (section 7.2.2).
 pub(super) fn status(level: &str, code: &str, description: &str) -> Vec<(String, Value)> {
     vec![
         ("level".to_owned(), Value::string(level)),
