@@ -1,5 +1,5 @@
-//! Clips for the tests, made by the ffmpeg program and read back as the access
-//! units an RTMP publisher would have pushed.
+//! Test clips, made by the ffmpeg program and read back as the access units an
+//! RTMP publisher would have pushed.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,8 +21,8 @@ pub(super) fn make(args: &str, out: &Path) {
     assert!(status.success(), "ffmpeg {args}");
 }
 
-/// The video of a clip made on the spot: a lavfi source, then options of the
-/// encoder.
+/// Units of the video of a generated clip: a lavfi source, then encoder
+/// options.
 pub(super) fn units(source: &str, options: &str) -> Vec<AccessUnit> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("clip.mp4");
@@ -33,7 +33,7 @@ pub(super) fn units(source: &str, options: &str) -> Vec<AccessUnit> {
     read(&path)
 }
 
-/// The video of a file.
+/// Units of the video of a file.
 pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
     super::init();
     let mut input = ff::format::input(path).expect("a media file");
@@ -81,7 +81,7 @@ pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
     units
 }
 
-/// The clip `by` later.
+/// Shifts the clip's timestamps by `by`.
 pub(super) fn shifted(units: &[AccessUnit], by: MediaTime) -> Vec<AccessUnit> {
     let mut units = units.to_vec();
     for unit in &mut units {

@@ -1,10 +1,10 @@
-//! From whatever matrix and range a stream has to those of a JPEG: full range,
+//! Conversion from a stream's matrix and range to those of a JPEG: full range,
 //! BT.601.
 //!
-//! Grey stays grey under every matrix, so the way from one to another is
-//! `y' = y + a cb + b cr` and two by two coefficients for the chroma; the
-//! change of range is folded in. swscale would go through RGB for it, at
-//! several times the cost.
+//! Grey is invariant under every matrix, so converting between two of them is
+//! `y' = y + a cb + b cr` and a 2x2 matrix for the chroma, with the range
+//! conversion folded in. swscale would go through RGB, at several times the
+//! cost.
 
 use watchtower_screen::picture::Picture;
 
@@ -62,7 +62,7 @@ impl Matrix {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plane<'a> {
     pub(super) samples: &'a [u8],
-    /// Samples from one row to the next.
+    /// Stride: samples from one row to the next.
     pub(super) stride: usize,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Plane<'a> {
     }
 }
 
-/// Eight-bit planar 4:2:0 as it came, and how to read it.
+/// Planar 8-bit 4:2:0 source, with its matrix and range.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct YuvPlanes<'a> {
     pub(super) width: u32,
@@ -83,8 +83,8 @@ pub(super) struct YuvPlanes<'a> {
     pub(super) full_range: bool,
 }
 
-/// Coefficients in units of 2^-14: they fit 16 bits, which is what lets the
-/// compiler use the short multiplications every x86 has.
+/// Fixed-point coefficients in units of 2^-14: they fit 16 bits, so the
+/// compiler can use the short multiplications every x86 has.
 const SHIFT: u32 = 14;
 const HALF: i32 = 1 << (SHIFT - 1);
 
@@ -139,7 +139,7 @@ pub(super) fn to_jfif(source: &YuvPlanes<'_>) -> Picture {
         return picture;
     }
     let by = Coefficients::new(source.matrix, source.full_range);
-    // Amount the chroma adds to the luma, one sample per column.
+    // Luma correction from the chroma, one sample per column.
     let mut shift = vec![by.luma_offset; half_width * 2];
     let mut luma = y.rows(width, height);
     let chroma = u
@@ -174,7 +174,7 @@ fn centred(sample: u8) -> i32 {
 }
 
 fn clamped(value: i32, offset: i32) -> u8 {
-    // In range after the clamp.
+    // Within range after the clamp.
     (value + offset).clamp(0, 255) as u8
 }
 
@@ -182,8 +182,8 @@ fn clamped(value: i32, offset: i32) -> u8 {
 mod tests {
     use super::*;
 
-    /// Converts one colour both ways: straight from RGB to what a JPEG holds,
-    /// and by the stream's own matrix and range.
+    /// Converts one colour in two ways: directly from RGB to JPEG samples, and
+    /// through the stream's matrix and range.
     #[test]
     fn colours_survive_every_matrix_and_range() {
         let matrices = [

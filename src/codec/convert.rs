@@ -1,6 +1,7 @@
-//! Decoded pictures of any format to the one everybody here works with.
+//! Conversion of decoded pictures of any format to the one used on the frame
+//! bus.
 //!
-//! swscale only where it has to: other layouts and depths become 8-bit 4:2:0
+//! swscale runs only where needed: other layouts and depths become 8-bit 4:2:0
 //! with matrix and range kept, and [`colour`](super::colour) does the rest.
 
 use std::slice;
@@ -16,7 +17,7 @@ use watchtower_screen::picture::Picture;
 use super::colour::{Matrix, Plane, YuvPlanes, to_jfif};
 use super::video::MAX_PIXELS;
 
-/// Samples; what the analysts' models and a JPEG can still take.
+/// Maximum number of samples that the analysts' models and a JPEG support.
 const MAX_SIDE: u32 = 8192;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +28,7 @@ pub(super) enum ConvertError {
     Format(String),
 }
 
-/// Keeps its scaler as long as the pictures stay of one kind.
+/// Converter that reuses its scaler while the picture format stays the same.
 #[derive(Default)]
 pub(super) struct Converter {
     scaler: Option<Scaler>,
@@ -47,7 +48,7 @@ struct ScalerInput {
     reading: Colorimetry,
 }
 
-/// Interpretation of samples as colours.
+/// Matrix and range of a picture's samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Colorimetry {
     matrix: Matrix,
@@ -89,7 +90,8 @@ impl Converter {
 
 impl Colorimetry {
     fn of(frame: &ff::frame::Video) -> Self {
-        // Pictures coded as RGB have no matrix; swscale makes what we ask for.
+        // Pictures coded as RGB have no matrix; swscale produces the one
+        // requested.
         if is_rgb(frame.format()) {
             return Self {
                 matrix: Matrix::BT601,
@@ -135,10 +137,10 @@ impl Scaler {
         )?;
         let range = i32::from(kind.reading.full_range);
         // SAFETY: the context is alive and initialised; the table is one of
-        // swscale's own constants. Same matrix and range on both sides, so
-        // that levels are kept (unasked, swscale takes grey and the J formats
-        // for full range and the output for limited). Its answer only says
-        // that a conversion between two YUV formats has no use for the tables.
+        // swscale's own constants. Same matrix and range on both sides, so that
+        // levels are kept (by default swscale takes grey and the J formats for
+        // full range and the output for limited). Its result only says that a
+        // conversion between two YUV formats does not use the tables.
         unsafe {
             let table = ffi::sws_getCoefficients(ffi::SWS_CS_ITU601 as _);
             let one = 1 << 16;
@@ -162,7 +164,7 @@ impl Scaler {
     }
 }
 
-/// `frame` is 8-bit planar 4:2:0.
+/// Borrows the planes of `frame`, which is 8-bit planar 4:2:0.
 fn picture(frame: &ff::frame::Video, reading: Colorimetry) -> Picture {
     let (width, height) = (frame.width() as usize, frame.height() as usize);
     let chroma = (width.div_ceil(2), height.div_ceil(2));
@@ -179,8 +181,8 @@ fn picture(frame: &ff::frame::Video, reading: Colorimetry) -> Picture {
     })
 }
 
-/// The plane from its first sample to its last, and no padding behind: with
-/// cropping that may lie outside of the buffer.
+/// Plane from its first sample to its last, without trailing padding, which
+/// cropping may move outside of the buffer.
 fn plane(frame: &ff::frame::Video, index: usize, (width, height): (usize, usize)) -> Plane<'_> {
     // SAFETY: the frame lives as long as the borrow; FFmpeg guarantees
     // `height` rows of `width` samples, `linesize` apart, behind `data` of

@@ -1,4 +1,4 @@
-//! Decoder thread of a stream: turns its coded units into pictures.
+//! Decoder thread of a stream: converts coded units into pictures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,12 @@ pub enum DecoderOpenError {
 pub enum DecodeEnd {
     StreamOver,
     Stopped,
-    /// It panicked, which is a bug; the stream's pictures are gone.
+    /// Panicked, which is a bug; the stream is no longer decoded.
     Panicked,
 }
 
-/// A running decoder. Dropping it asks the thread to stop and doesn't wait:
-/// the thread is done within the picture it is at.
+/// Running decoder. Dropping it signals the thread to stop without waiting; the
+/// thread ends after the current picture.
 #[derive(Debug)]
 pub struct Decoder {
     ended: oneshot::Receiver<DecodeEnd>,
@@ -46,8 +46,8 @@ impl Decoder {
     /// Starts a thread `decode-<stream>` (the kernel shows the first 15
     /// bytes) that lives until the stream ends.
     ///
-    /// `fastest` is the smallest interval of any analyst: it says how often
-    /// pictures are wanted and may change at any time.
+    /// `fastest` is the smallest interval of any analyst, which sets how often
+    /// pictures are published; it may change at any time.
     pub fn start(
         subscriber: Subscriber,
         frames: FramePublisher,
@@ -56,8 +56,8 @@ impl Decoder {
     ) -> Result<Self, DecoderOpenError> {
         super::init();
         ff::decoder::find(ff::codec::Id::H264).ok_or(DecoderOpenError::NoDecoder)?;
-        // A runtime of its own for the one timer: the thread then depends on
-        // no other's shutdown.
+        // Own runtime for the one timer: the thread then depends on no other's
+        // shutdown.
         let runtime = runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -71,7 +71,7 @@ impl Decoder {
             .spawn(move || {
                 let span = tracing::info_span!("decode", stream = %name);
                 let _in_span = span.enter();
-                // Made here, because the codec never leaves its thread.
+                // Created here, because the codec never leaves its thread.
                 let worker = DecodeWorker {
                     subscriber,
                     session: DecodeSession::new(frames, metrics),
@@ -79,7 +79,7 @@ impl Decoder {
                     stop: stopped,
                 };
                 let end = worker.run(&runtime);
-                // Nobody may be waiting any more.
+                // The receiver may be gone.
                 let _ = done.send(end);
             })
             .map_err(DecoderOpenError::Thread)?;
@@ -89,13 +89,13 @@ impl Decoder {
         })
     }
 
-    /// Waits for the thread to end by itself; its place on the frame bus is
-    /// free then. Cancel safe; call it once.
+    /// Waits for the thread to end by itself; its slot on the frame bus is free
+    /// then. Cancel safe; call it once.
     pub async fn ended(&mut self) -> DecodeEnd {
         (&mut self.ended).await.unwrap_or(DecodeEnd::Panicked)
     }
 
-    /// Stops the thread and waits for its end.
+    /// Stops the thread and waits until it has ended.
     pub async fn stop(self) -> DecodeEnd {
         self.stop.disarm().cancel();
         self.ended.await.unwrap_or(DecodeEnd::Panicked)
@@ -156,8 +156,8 @@ async fn next(
             None => std::future::pending().await,
         }
     };
-    // In this order: stopping is not put off by a stream that never pauses,
-    // nor a picture that is due.
+    // Priority order: a stream that never pauses must delay neither a stop nor
+    // a picture that is due.
     tokio::select! {
         biased;
         () = stop.cancelled() => DecoderEvent::Stop,

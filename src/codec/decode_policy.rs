@@ -1,38 +1,37 @@
-//! Decode mode of a stream: only its keyframes, or all of it.
+//! Decode mode of a stream: keyframes only, or every picture.
 //!
 //! A keyframe decodes alone, so a stream whose keyframes come often enough for
-//! the fastest analyst costs almost nothing. Decoding starts in full, because
-//! the interval is not known yet, and the choice is made anew at each
-//! keyframe; one that is overdue is answered by decoding what was held back
-//! since the last.
+//! the fastest analyst costs almost nothing. Decoding starts in full mode,
+//! because the keyframe interval is not known yet, and the mode is chosen again
+//! at each keyframe. If a keyframe is overdue, the units held back since the
+//! last one are decoded.
 //!
-//! Three things keep it from flapping. An interval serves while it is no
-//! longer than the fastest analyst's; a keyframe is overdue only a quarter
-//! later. And after each disappointment it takes twice as many good intervals
-//! to be trusted again.
+//! Hysteresis: an interval is good while it is no longer than the fastest
+//! analyst's, but a keyframe is overdue only a quarter later. And each overdue
+//! keyframe doubles the number of good intervals required to return to keyframe
+//! mode.
 //!
-//! Pure: times come in, a verdict goes out.
+//! Pure: times come in, a mode goes out.
 
 use std::time::{Duration, Instant};
 
 use watchtower_media::MediaTime;
 
-/// Good intervals asked for at most before keyframes are trusted again.
+/// Maximum number of good intervals required to return to keyframe mode.
 const MOST_PROOF: u32 = 16;
-/// Good intervals in keyframe mode after which old disappointments are
-/// forgotten.
+/// Good intervals in keyframe mode after which that requirement is reset.
 const CALM: u32 = 16;
 
-/// Pictures that are decoded.
+/// Selection of the pictures to decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DecodeMode {
-    /// Every picture others refer to.
+    /// Every picture that others refer to.
     Full,
-    /// Keyframes alone.
+    /// Keyframes only.
     Keyframes,
 }
 
-/// When a unit came, on both clocks.
+/// Arrival of a unit on both clocks: media time and wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UnitArrival {
     pub(super) dts: MediaTime,
@@ -40,8 +39,9 @@ pub(super) struct UnitArrival {
 }
 
 impl UnitArrival {
-    /// The longer of the two distances: a burst is told by its timestamps,
-    /// timestamps that stand still or go back by the wall clock.
+    /// Time since an earlier arrival, by the clock that shows more: the
+    /// timestamps for a burst, the wall clock for timestamps that stall or go
+    /// back.
     fn since(self, earlier: Self) -> Duration {
         let media = self.dts.ms().saturating_sub(earlier.dts.ms()).max(0);
         Duration::from_millis(media.unsigned_abs()).max(self.at.duration_since(earlier.at))
@@ -52,9 +52,9 @@ impl UnitArrival {
 pub(super) struct DecodePolicy {
     mode: DecodeMode,
     keyframe: Option<UnitArrival>,
-    /// Intervals in a row that served the fastest analyst.
+    /// Consecutive intervals that were short enough for the fastest analyst.
     good: u32,
-    /// Good intervals in a row required to leave full mode.
+    /// Consecutive good intervals required to leave full mode.
     proof: u32,
 }
 
@@ -74,7 +74,7 @@ impl DecodePolicy {
         self.mode
     }
 
-    /// The mode for a keyframe and what follows it.
+    /// Decode mode for a keyframe and the units that follow.
     pub(super) fn keyframe(&mut self, now: UnitArrival, fastest: Duration) -> DecodeMode {
         let interval = self.keyframe.replace(now).map(|last| now.since(last));
         match interval {
@@ -98,9 +98,9 @@ impl DecodePolicy {
         self.mode
     }
 
-    /// The mode for a unit that is no keyframe. From keyframes to full it
-    /// turns when the next keyframe is overdue: whatever was held back since
-    /// the last is wanted then.
+    /// Decode mode for a unit that is not a keyframe. Changes to full mode when
+    /// the next keyframe is overdue; the units held back since the last one
+    /// have to be decoded then.
     pub(super) fn other(&mut self, now: UnitArrival, fastest: Duration) -> DecodeMode {
         let late = |last: UnitArrival| overdue(now.since(last), fastest);
         if self.mode == DecodeMode::Keyframes && self.keyframe.is_none_or(late) {
@@ -109,15 +109,15 @@ impl DecodePolicy {
         self.mode
     }
 
-    /// Goes on in full: keyframes did not serve.
+    /// Changes to full mode: the keyframes were too rare.
     pub(super) fn disappointed(&mut self) {
         self.mode = DecodeMode::Full;
         self.good = 0;
         self.proof = (self.proof * 2).min(MOST_PROOF);
     }
 
-    /// Forgets the last keyframe, whose distance to the next says nothing:
-    /// units were lost in between, or another publisher came.
+    /// Forgets the last keyframe, since the next interval is meaningless: units
+    /// were lost in between, or the publisher changed.
     pub(super) fn interrupted(&mut self) {
         self.keyframe = None;
     }
@@ -133,8 +133,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Feeds units at 10 a second, keyframes every `interval` of them, and
-    /// returns in how many of them the mode was full.
+    /// Feeds units at 10 a second, a keyframe every `interval` of them, and
+    /// returns how many of them were handled in full mode.
     struct PolicyFeed {
         pace: DecodePolicy,
         start: Instant,
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn keyframes_alone_serve_a_slow_analyst() {
         let mut feed = PolicyFeed::new();
-        // The first interval is measured in full, no more.
+        // Only the first interval is measured in full mode.
         assert_eq!(feed.run(600, 20, 10 * SECOND), 20);
         assert_eq!(feed.switches, 1);
     }
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn an_encoder_that_cannot_decide_does_not_make_it_flap() {
         let mut feed = PolicyFeed::new();
-        // Two short groups, then a long one, for an hour.
+        // Two short groups of pictures, then a long one, for an hour.
         for _ in 0..360 {
             feed.run(10, 10, 2 * SECOND);
             feed.run(10, 10, 2 * SECOND);
@@ -226,7 +226,7 @@ mod tests {
         }
         assert!(feed.switches <= 8, "{}", feed.switches);
         assert_eq!(feed.pace.mode(), DecodeMode::Full);
-        // Calmed down, it is trusted again.
+        // Reset after a stable time.
         feed.run(1000, 10, 2 * SECOND);
         assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
     }

@@ -1,4 +1,4 @@
-//! The pictures of a file, as often as a stream's would be taken.
+//! Pictures of a file, sampled at the rate of a stream.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use watchtower_screen::picture::Picture;
 
 use super::convert::Converter;
 
-/// Unreadable packets in a row that make a file unreadable.
+/// Consecutive unreadable packets after which a file counts as unreadable.
 const BAD_PACKETS: u32 = 100;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,9 @@ pub enum FileSourceError {
     NoPicture { file: PathBuf },
 }
 
-/// Hands out the file's pictures in order, one for each `period`, as fast as
-/// they are taken, until the end or until `take` returns false; returns the
-/// time from the first picture to the last. Times begin at zero. Blocks.
+/// Passes the file's pictures to `take` in order, one for each `period`, as
+/// fast as it accepts them, until the end or until it returns false. Returns
+/// the time from the first picture to the last. Times begin at zero. Blocks.
 pub fn pictures(
     file: &Path,
     period: Duration,
@@ -114,7 +114,7 @@ impl Sampler {
         if at < self.next {
             return None;
         }
-        // Frames that can't be converted are too large to analyse.
+        // Pictures that can't be converted are too large to analyse.
         let picture = self.converter.convert(frame).ok()?;
         self.next = (at / self.period + 1) * self.period;
         Some((picture, MediaTime::from_ms(at)))
@@ -125,7 +125,7 @@ impl Sampler {
     }
 }
 
-/// When recordings begin, so that the same one is the same twice.
+/// Fixed start time of recordings, so that replays are reproducible.
 pub const RECORDED_AT: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pictures to JPEG files.
+//! JPEG encoding of pictures.
 
 use bytes::Bytes;
 use ffmpeg_next as ff;
@@ -8,14 +8,14 @@ use ffmpeg_next::format::Pixel;
 
 use watchtower_screen::picture::{EncodeError, Picture};
 
-/// FFmpeg's scale from 2 (best) to 31. At 3 text of 11 px reads as well as in
-/// the picture; a 1080p dashboard takes about 300 kB.
+/// FFmpeg's quality scale from 2 (best) to 31. At 3 text of 11 px is as
+/// readable as in the picture; a 1080p dashboard takes about 300 kB.
 const QUALITY: i32 = 3;
-/// Largest side, in pixels, for a JPEG's 16-bit size fields and FFmpeg's
+/// Maximum side, in pixels, of a JPEG's 16-bit size fields and FFmpeg's
 /// encoder.
 const MAX_SIDE: u32 = 65_500;
 
-/// A baseline JPEG at native resolution, 4:2:0, full range (JFIF).
+/// Encodes a baseline JPEG at native resolution, 4:2:0, full range (JFIF).
 pub fn encode_jpeg(picture: &Picture) -> Result<Bytes, EncodeError> {
     encode(picture).map_err(|reason| EncodeError {
         width: picture.width,
@@ -33,7 +33,7 @@ fn encode(picture: &Picture) -> Result<Bytes, String> {
     let codec = ff::encoder::find(codec::Id::MJPEG).ok_or("FFmpeg has no mjpeg encoder")?;
     let text = |error: ff::Error| error.to_string();
     let mut context = Context::new_with_codec(codec);
-    // Without the encoder's name and version in a comment.
+    // Omits the encoder's name and version, which would go into a comment.
     context.set_flags(codec::Flags::QSCALE | codec::Flags::BITEXACT);
     context.set_threading(codec::threading::Config::count(1));
     let mut encoder = context.encoder().video().map_err(text)?;
@@ -81,7 +81,8 @@ fn frame_of(picture: &Picture) -> Result<ff::frame::Video, String> {
         }
     }
     frame.set_pts(Some(0));
-    // SAFETY: the frame is alive and ours alone; the field is an integer.
+    // SAFETY: the frame is alive and exclusively owned; the field is an
+    // integer.
     unsafe { (*frame.as_mut_ptr()).quality = QUALITY * ffi::FF_QP2LAMBDA };
     Ok(frame)
 }

@@ -1,9 +1,9 @@
-//! Codecs and containers: the only wing that names FFmpeg.
+//! Codecs and containers; the only wing that depends on FFmpeg.
 //!
 //! Owns decoding (one thread per stream, from units on the stream hub to
-//! pictures on the frame bus), stills, what browsers can't play made playable,
-//! and publishing a file over RTMP for demonstrations and tests. Does not own what a picture is looked at for, nor
-//! the RTMP server.
+//! pictures on the frame bus), JPEG encoding, transcoding for browsers, and
+//! publishing a file over RTMP for demonstrations and tests. Analysis of the
+//! pictures and the RTMP server belong to other wings.
 //!
 //! ```text
 //! Subscriber -> decode (thread) -> session -> pace      what to decode
@@ -14,8 +14,8 @@
 //!                               FramePublisher
 //! ```
 //!
-//! FFmpeg's own log is silenced: it would write to stderr past ours, and its
-//! lines carry URLs with keys in them. What matters comes back as errors.
+//! FFmpeg's own log is silenced: it would bypass ours on stderr, and its lines
+//! contain URLs with keys. Relevant errors are returned.
 
 mod colour;
 mod convert;
@@ -46,17 +46,17 @@ pub use jpeg::encode_jpeg;
 pub use publish::{FilePublishError, PublishSummary, UrlError, publish};
 pub use transcode::supply;
 
-/// Everything here calls this first; further calls cost nothing.
+/// Initialises FFmpeg, before any other use; further calls cost nothing.
 fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Fails in no version of FFmpeg.
+        // Never fails in any FFmpeg version.
         let _ = ff::init();
         ff::log::set_level(ff::log::Level::Quiet);
     });
 }
 
-/// FFmpeg components required, by name, and whether this build has them.
+/// Required FFmpeg components by name, and whether this build has them.
 pub fn capabilities() -> Vec<(&'static str, bool)> {
     init();
     use ff::codec::Id;

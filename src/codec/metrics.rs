@@ -16,15 +16,15 @@ pub struct CodecMetrics {
     pub frames: Counter,
     /// Coded pictures that could not be decoded.
     pub broken_pictures: Counter,
-    /// Coded units a decoder was too slow for.
+    /// Coded units dropped because a decoder was too slow.
     pub decoder_dropped: Counter,
-    /// Renditions being made for browsers now, of sound and of pictures.
+    /// Transcodes running now, of audio and of video.
     pub transcodes: Gauge,
     transcode_cpu: Family<KindLabel, Counter<f64, AtomicU64>>,
     /// Pictures encoded for browsers.
     pub transcoded_frames: Counter,
-    /// Coded units a transcode was too slow for, or skipped on its way to the
-    /// live edge.
+    /// Coded units dropped because a transcode was too slow, or skipped on the
+    /// way to the live edge.
     pub transcoder_dropped: Counter,
 }
 
@@ -50,7 +50,7 @@ impl CodecMetrics {
         }
     }
 
-    /// `kind` is "audio" or "video".
+    /// Adds CPU time of transcodes; `kind` is "audio" or "video".
     pub fn transcode_cpu(&self, kind: &'static str, spent: Duration) {
         self.transcode_cpu
             .get_or_create(&KindLabel { kind })

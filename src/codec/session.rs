@@ -1,5 +1,5 @@
-//! Decoding of one stream without thread or clock: units and times in,
-//! pictures out on the frame bus.
+//! Decoding of one stream without thread or clock: units and times in, pictures
+//! out to the frame bus.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,23 +16,22 @@ use super::video::{Decoded, VideoDecoder};
 use crate::decode_policy::{DecodeMode, DecodePolicy, UnitArrival};
 use crate::metrics::CodecMetrics;
 
-/// Between two pictures on the bus, at most: an analyst can't look faster, and
-/// the console wants a picture that looks alive.
+/// Maximum interval between two pictures on the bus, so that the console's
+/// preview stays live.
 const SLOWEST_SAMPLE: Duration = Duration::from_secs(1);
-/// Whatever interval an analyst has.
+/// Minimum interval, whatever the analysts' settings.
 const FASTEST_SAMPLE: Duration = Duration::from_millis(100);
-/// Units held back since the last keyframe, at most: 68 s at 30 frames a
-/// second. Beyond this, or these bytes, decoding goes on in full.
+/// Maximum units held back since the last keyframe: 68 s at 30 pictures a
+/// second. Beyond this, or these bytes, decoding continues in full mode.
 const HELD_UNITS: usize = 2048;
 const HELD_BYTES: usize = 8 << 20;
-/// After a broken picture those that follow are built on it, up to the next
-/// keyframe. Where none comes the encoder's refresh has mended them by then.
+/// Time for which pictures after a broken one are discarded, unless a keyframe
+/// comes first. Streams without keyframes have been refreshed by then.
 const DISTRUST: Duration = Duration::from_secs(10);
-/// Failures without a good picture in between that make the decoder itself
-/// suspect.
+/// Consecutive decoding failures after which the decoder is reopened.
 const REOPEN_AFTER: u32 = 8;
 
-/// The time something came, on the clock that counts and on the wall.
+/// Current time, monotonic and wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) at: Instant,
@@ -54,17 +53,16 @@ pub(super) struct DecodeSession {
     converter: Converter,
     decoder: Option<VideoDecoder>,
     pace: DecodePolicy,
-    /// Everything since the last keyframe, that one included; empty in full
-    /// mode.
+    /// Units since the last keyframe, including it; empty in full mode.
     held: VecDeque<HeldUnit>,
     held_bytes: usize,
-    /// The newest that has not been published.
+    /// Newest picture that has not been published.
     pending: Option<Pending>,
     published: Option<Instant>,
-    /// Nothing can be decoded before the next keyframe.
+    /// Decoding has to wait for a keyframe.
     astray: bool,
     distrusted_since: Option<Instant>,
-    /// Failures since the last good picture.
+    /// Consecutive failures since the last good picture.
     failures: u32,
     complaints: LogLimit,
 }
@@ -76,7 +74,7 @@ struct HeldUnit {
 }
 
 enum Pending {
-    /// A keyframe nobody has decoded yet.
+    /// Keyframe that is not decoded yet.
     Keyframe(HeldUnit),
     Picture(Decoded),
 }
@@ -101,8 +99,8 @@ impl DecodeSession {
     }
 
     pub(super) fn unit(&mut self, unit: AccessUnit, now: Now, fastest: Duration) {
-        // Between keyframes new parameter sets go along with the units, and
-        // what those refer to stays.
+        // New parameter sets between keyframes are sent along with the units;
+        // the decoder and its reference pictures stay.
         let changed = self.decoder.as_ref().is_some_and(|d| !d.fits(&unit.config));
         if changed && unit.keyframe {
             self.leave(now);
@@ -115,7 +113,7 @@ impl DecodeSession {
         self.publish_due(now, fastest);
     }
 
-    /// Units were lost; the next is a keyframe.
+    /// Handles lost units; the next one is a keyframe.
     pub(super) fn lost(&mut self, count: u64, now: Now) {
         self.metrics.decoder_dropped.inc_by(count);
         if let Some(held) = self.complaints.admit_at(now.at) {
@@ -129,14 +127,14 @@ impl DecodeSession {
         self.astray = true;
     }
 
-    /// Another publisher's units follow, beginning with a keyframe; what the
-    /// last one's left in the decoder comes out first.
+    /// Handles a change of publisher, whose first unit is a keyframe; pictures
+    /// left in the decoder are published first.
     pub(super) fn restarted(&mut self, now: Now) {
         self.leave(now);
         self.pace.interrupted();
     }
 
-    /// When [`DecodeSession::publish_due`] has something to do, should no unit come
+    /// Deadline of [`DecodeSession::publish_due`], should no unit arrive
     /// before.
     pub(super) fn due(&self, fastest: Duration) -> Option<Instant> {
         self.pending.as_ref()?;
@@ -220,7 +218,7 @@ impl DecodeSession {
         self.held_bytes = 0;
     }
 
-    /// Decodes what was held back. Of the pictures only the newest counts.
+    /// Decodes the units held back; only the newest picture is kept.
     fn catch_up(&mut self, now: Now) {
         if let Some(decoder) = &mut self.decoder {
             decoder.flush();
@@ -231,7 +229,8 @@ impl DecodeSession {
         }
     }
 
-    /// Ready to decode the keyframe: a decoder of its configuration stands.
+    /// Ensures that a decoder for the keyframe's configuration is open; false
+    /// if it failed.
     fn open(&mut self, unit: &AccessUnit, now: Now) -> bool {
         let config = &unit.config;
         if self.failures >= REOPEN_AFTER {
@@ -259,8 +258,8 @@ impl DecodeSession {
         true
     }
 
-    /// The configuration changed: what the old decoder still has comes out
-    /// first.
+    /// Closes the decoder on a change of configuration, after taking its
+    /// remaining pictures.
     fn leave(&mut self, now: Now) {
         match self.pending {
             Some(Pending::Keyframe(_)) => self.publish_pending(now),
@@ -284,7 +283,7 @@ impl DecodeSession {
         self.take_pictures(now);
     }
 
-    /// Gets the pictures out that the decoder holds back for reordering.
+    /// Takes the pictures that the decoder holds back for reordering.
     fn drain(&mut self, now: Now) {
         if let Some(decoder) = &mut self.decoder
             && decoder.drain().is_ok()

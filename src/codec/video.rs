@@ -1,4 +1,4 @@
-//! FFmpeg's video decoders, fed access units from memory.
+//! FFmpeg's video decoders, fed with access units from memory.
 
 use std::collections::VecDeque;
 use std::ptr;
@@ -12,27 +12,27 @@ use jiff::Timestamp;
 
 use watchtower_media::{AccessUnit, MediaTime, VideoCodec, VideoConfig};
 
-/// No level allows a larger picture (ITU-T H.264, table A-1: level 6.2 has a
-/// MaxFS of 139,264 macroblocks); said to the decoder, so that a parameter set
-/// which lies allocates nothing.
+/// Maximum number of pixels, above every level (ITU-T H.264, table A-1: level
+/// 6.2 has a MaxFS of 139,264 macroblocks); set in the decoder, so that a
+/// forged parameter set allocates nothing.
 pub(super) const MAX_PIXELS: u64 = 139_264 * 256;
-/// A stream has at most 16 pictures under way; the rest are pictures that
-/// broke and never came out.
+/// Maximum number of units in flight. A stream has at most 16 pictures in
+/// flight; the rest were broken and never came out.
 const ARRIVALS_KEPT: usize = 64;
 
 pub(super) struct VideoDecoder {
     decoder: ff::decoder::Video,
     record: Bytes,
-    /// Presentation times of the units under way and when they came.
+    /// Presentation and arrival times of the units in flight.
     arrivals: VecDeque<(i64, Timestamp)>,
 }
 
-/// A picture in whatever format the stream has.
+/// Decoded picture in the stream's own format.
 pub(super) struct Decoded {
     pub(super) frame: ff::frame::Video,
     pub(super) pts: MediaTime,
     pub(super) captured_at: Timestamp,
-    /// Parts of it were made up.
+    /// Parts of it were concealed.
     pub(super) damaged: bool,
 }
 
@@ -58,18 +58,18 @@ impl VideoDecoder {
         })
     }
 
-    /// True if the decoder was opened for exactly this configuration.
+    /// True if the decoder was opened for this very configuration.
     pub(super) fn fits(&self, config: &VideoConfig) -> bool {
         self.record == config.record
     }
 
-    /// Pictures a second, where the stream tells.
+    /// Frame rate, if the stream declares one.
     pub(super) fn frame_rate(&self) -> Option<f64> {
         let rate = f64::from(self.decoder.frame_rate()?);
         rate.is_finite().then_some(rate)
     }
 
-    /// Leaves out pictures no other refers to, which harms none.
+    /// Skips pictures that no other refers to.
     pub(super) fn skip_unreferenced(&mut self, skip: bool) {
         self.decoder.skip_frame(if skip {
             Discard::NonReference
@@ -78,8 +78,8 @@ impl VideoDecoder {
         });
     }
 
-    /// Parameter sets that have changed since go along with the unit, so that
-    /// the pictures it refers to stay.
+    /// Sends a unit. Changed parameter sets go along with it, so that its
+    /// reference pictures stay.
     pub(super) fn send(&mut self, unit: &AccessUnit, at: Timestamp) -> Result<(), ff::Error> {
         // An empty packet would mean the end of the stream to the decoder.
         if unit.data.is_empty() || i32::try_from(unit.data.len()).is_err() {
@@ -102,8 +102,8 @@ impl VideoDecoder {
         self.decoder.send_packet(&packet)
     }
 
-    /// The next picture in order of presentation; `None` when the decoder
-    /// wants more units first.
+    /// Next picture in presentation order; `None` when the decoder needs more
+    /// units first.
     pub(super) fn receive(&mut self) -> Result<Option<Decoded>, ff::Error> {
         let mut frame = ff::frame::Video::empty();
         match self.decoder.receive_frame(&mut frame) {
@@ -129,13 +129,13 @@ impl VideoDecoder {
         }))
     }
 
-    /// Makes the decoder hand out what it holds back for reordering. It takes
-    /// nothing more until [`VideoDecoder::flush`].
+    /// Drains the pictures held back for reordering. Accepts nothing more until
+    /// [`VideoDecoder::flush`].
     pub(super) fn drain(&mut self) -> Result<(), ff::Error> {
         self.decoder.send_eof()
     }
 
-    /// Forgets every picture; a keyframe has to come next.
+    /// Discards every picture; a keyframe has to come next.
     pub(super) fn flush(&mut self) {
         self.decoder.flush();
         self.arrivals.clear();
@@ -161,7 +161,7 @@ fn damaged(frame: &ff::frame::Video) -> bool {
     flags & ffi::AV_FRAME_FLAG_CORRUPT != 0 || errors != 0
 }
 
-/// Puts a new out-of-band header beside a unit.
+/// Attaches a new out-of-band header to a unit.
 fn add_extradata(packet: &mut ff::Packet, record: &[u8]) -> Result<(), ff::Error> {
     use ff::packet::Mut as _;
     let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA;
@@ -179,7 +179,7 @@ fn add_extradata(packet: &mut ff::Packet, record: &[u8]) -> Result<(), ff::Error
     Ok(())
 }
 
-/// Gives a codec context that is not open yet its out-of-band header.
+/// Sets the out-of-band header of a codec context that is not open yet.
 pub(super) fn set_extradata(context: &mut Context, record: &[u8]) -> Result<(), ff::Error> {
     let no_memory = ff::Error::Other {
         errno: ff::error::ENOMEM,

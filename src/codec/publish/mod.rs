@@ -1,8 +1,8 @@
-//! Plays a media file to an RTMP server as if it were live: no re-encoding, at
-//! the speed of its own timestamps, over and over if wanted.
+//! Publishes a media file to an RTMP server in real time, by its own
+//! timestamps, without re-encoding and optionally in a loop.
 //!
 //! The key appears in no log line and no error, and libavformat's own log is
-//! silent ([`av`](crate::av)).
+//! silenced ([`av`](crate::av)).
 
 mod output;
 mod target;
@@ -24,21 +24,21 @@ use target::Target;
 pub use target::UrlError;
 use track::{FileTrack, PublishProgress};
 
-/// Between two looks at whether we are wanted still.
+/// Interval at which cancellation is checked.
 const NAP: Duration = Duration::from_millis(50);
-/// Unreadable packets in a row that make a file unreadable.
+/// Consecutive unreadable packets after which a file counts as unreadable.
 const BAD_PACKETS: u32 = 100;
 
 /// Summary of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishSummary {
-    /// Stream time played.
+    /// Duration played, in stream time.
     pub played: Duration,
     /// Number of times the file was played to its end.
     pub loops: u64,
-    /// Payload of audio and video.
+    /// Payload bytes of audio and video.
     pub bytes: u64,
-    /// Stopped from outside rather than by the end of the file.
+    /// Cancelled rather than ended with the file.
     pub cancelled: bool,
 }
 
@@ -73,9 +73,9 @@ pub enum FilePublishError {
 /// `rtmp://host[:port]/live/NAME`. A `key` is published as
 /// `rtmp://host/live/NAME/KEY`.
 ///
-/// Returns at the end of the file, unless `looping`; soon after `cancel`, the
-/// stream ended in order; and with the first error. Dropping the future
-/// cancels too.
+/// Returns at the end of the file, unless `looping`; soon after `cancel`,
+/// having ended the stream properly; and with the first error. Dropping the
+/// future cancels too.
 pub async fn publish(
     file: &Path,
     url: &str,
@@ -97,7 +97,7 @@ pub async fn publish(
     thread::Builder::new()
         .name("publish".to_owned())
         .spawn(move || {
-            // Nobody may be waiting any more.
+            // The receiver may be gone.
             let _ = done.send(player.run());
         })
         .map_err(FilePublishError::Thread)?;
@@ -137,10 +137,10 @@ impl FilePlayer {
             if !self.looping || !progress.next_loop(&mut tracks) {
                 break false;
             }
-            // Opened anew rather than rewound: that works for every container.
+            // Reopened rather than rewound, which works for every container.
             input = self.open_file()?;
         };
-        // The stream is over whether or not the goodbye arrives.
+        // The stream ends whether or not this message arrives.
         let _ = output.finish();
         Ok(progress.report(cancelled))
     }
@@ -196,14 +196,14 @@ impl FilePlayer {
     }
 
     fn open_file(&self) -> Result<Input, FilePublishError> {
-        // FFmpeg's own words for these are poor.
+        // FFmpeg's own messages for these are poor.
         if let Err(error) = std::fs::File::open(&self.file) {
             return Err(self.file_error(error.to_string()));
         }
         let path = self.file.to_str().filter(|path| !path.contains('\0'));
         let path = path.ok_or_else(|| self.file_error("its name is not UTF-8".to_owned()))?;
         let mut options = ff::Dictionary::new();
-        // A playlist must not make us fetch what it names.
+        // A playlist must not make this process fetch what it names.
         options.set("protocol_whitelist", "file");
         ff::format::input_with_dictionary(&format!("file:{path}"), options).map_err(|error| {
             self.file_error(match error {
@@ -249,15 +249,15 @@ impl FilePlayer {
         }
     }
 
-    /// `None` when cancelled meanwhile.
+    /// Connects; `None` if cancelled meanwhile.
     fn connect(
         &self,
         input: &Input,
         tracks: &mut [FileTrack],
     ) -> Result<Option<RtmpOutput>, FilePublishError> {
         let address = self.target.address();
-        // FFmpeg has one error for a name that doesn't resolve and a
-        // connection that was closed.
+        // FFmpeg reports one error both for a name that doesn't resolve and for
+        // a closed connection.
         if let Err(error) = address.to_socket_addrs() {
             let reason = error.to_string();
             return Err(FilePublishError::Unreachable { address, reason });
@@ -279,7 +279,7 @@ impl FilePlayer {
         }
     }
 
-    /// False when cancelled meanwhile.
+    /// Sleeps; false if cancelled meanwhile.
     fn sleep_until(&self, time: Instant) -> bool {
         while !self.cancel.is_cancelled() {
             let left = time.saturating_duration_since(Instant::now());

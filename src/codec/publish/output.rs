@@ -1,4 +1,4 @@
-//! The way out: FFmpeg's FLV muxer over its RTMP protocol, on a leash.
+//! RTMP output: FFmpeg's FLV muxer over its RTMP protocol, with deadlines.
 
 use std::ffi::{CString, c_int, c_void};
 use std::ptr;
@@ -13,15 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::target::Target;
 
-/// To connect, shake hands and be let in.
+/// Timeout of connecting, the handshake and the response to `publish`.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
-/// For one packet: a server that takes none for this long is gone.
+/// Timeout of writing one packet; after it the server counts as gone.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
-/// To say goodbye, cancelled or not.
+/// Timeout of ending the stream, cancelled or not.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) struct RtmpOutput {
-    // Before the leash: closing the context still asks it.
+    // Dropped before the interrupt condition, which closing the context still
+    // polls.
     context: context::Output,
     leash: Box<Leash>,
 }
@@ -31,7 +32,7 @@ pub(super) struct RtmpOutput {
 struct Leash {
     cancel: CancellationToken,
     start: Instant,
-    /// Milliseconds from `start`.
+    /// Deadline, in milliseconds from `start`.
     deadline: AtomicU64,
     closing: AtomicBool,
 }
@@ -52,7 +53,7 @@ impl Leash {
     }
 }
 
-/// FFmpeg's interrupt callback.
+/// Interrupt callback of FFmpeg.
 extern "C" fn pulled(leash: *mut c_void) -> c_int {
     // SAFETY: `RtmpOutput` sets the pointer to its own boxed leash, which it keeps
     // until after the context is closed; all access to it is shared.
@@ -61,7 +62,7 @@ extern "C" fn pulled(leash: *mut c_void) -> c_int {
 }
 
 impl RtmpOutput {
-    /// Connects and starts publishing; blocks until the server agrees.
+    /// Connects and starts publishing; blocks until the server accepts.
     pub(super) fn open(target: &Target, cancel: CancellationToken) -> Result<Self, ff::Error> {
         let leash = Box::new(Leash {
             cancel,
@@ -116,21 +117,21 @@ impl RtmpOutput {
         Ok(Self { context, leash })
     }
 
-    /// A stream of the same kind; its index.
+    /// Adds a stream with the same parameters; returns its index.
     pub(super) fn add(&mut self, parameters: Parameters) -> Result<usize, ff::Error> {
         let mut stream = self.context.add_stream(ff::codec::Id::None)?;
         stream.set_parameters(parameters);
-        // SAFETY: the parameters belong to the stream just made. The tag is
-        // the source container's; zero lets the muxer choose its own.
+        // SAFETY: the parameters belong to the stream just made. The tag is the
+        // source container's; with zero the muxer chooses its own.
         unsafe { (*stream.parameters().as_mut_ptr()).codec_tag = 0 };
         Ok(stream.index())
     }
 
     pub(super) fn start(&mut self) -> Result<(), ff::Error> {
         let mut options = ff::Dictionary::new();
-        // A packet must not wait in a buffer for the next.
+        // Sends each packet at once rather than buffering it.
         options.set("flush_packets", "1");
-        // There is no way back to fill them in.
+        // The output can't seek back to fill them in.
         options.set("flvflags", "no_duration_filesize");
         self.leash.allow(WRITE_WITHIN);
         self.context.write_header_with(options).map(drop)
@@ -141,7 +142,7 @@ impl RtmpOutput {
         packet.write(&mut self.context).map(drop)
     }
 
-    /// Ends the stream in order.
+    /// Ends the stream properly.
     pub(super) fn finish(mut self) -> Result<(), ff::Error> {
         self.leash.closing.store(true, Ordering::Relaxed);
         self.leash.allow(CLOSE_WITHIN);
@@ -151,7 +152,7 @@ impl RtmpOutput {
 
 impl Drop for RtmpOutput {
     fn drop(&mut self) {
-        // Closing sends what RTMP sends at the end.
+        // Closing sends the RTMP commands that end the stream.
         self.leash.closing.store(true, Ordering::Relaxed);
         self.leash.allow(CLOSE_WITHIN);
     }

@@ -1,8 +1,10 @@
-//! Where to publish to: `rtmp://host[:port]/app/name`, and the key apart.
+//! RTMP address to publish to, `rtmp://host[:port]/app/name`, and the separate
+//! key.
 
 use std::fmt;
 
-/// Never printed as a whole: the last part of the path may be a key.
+/// Parsed address. Never printed as a whole: the last path segment may be a
+/// key.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Target {
     /// `rtmp` or `rtmps`.
@@ -14,7 +16,7 @@ pub(super) struct Target {
     pub(super) play_path: String,
 }
 
-/// The address is left out on purpose: it may hold a key.
+/// Omits the address on purpose: it may contain a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error("the address must start with rtmp:// or rtmps://")]
@@ -26,8 +28,9 @@ pub enum UrlError {
 }
 
 impl Target {
-    /// With a key the whole path is the app and the key is what is published,
-    /// as Zoom does it; without one the path's last part is.
+    /// Parses an address. With a key the whole path is the app and the key is
+    /// the publish name, as Zoom does it; without one the last path segment is
+    /// the publish name.
     pub(super) fn new(url: &str, key: Option<&str>) -> Result<Self, UrlError> {
         let (scheme, rest) = url.trim().split_once("://").ok_or(UrlError::Scheme)?;
         let (scheme, port) = match scheme.to_ascii_lowercase().as_str() {
@@ -63,13 +66,13 @@ impl Target {
         })
     }
 
-    /// `host:port`, safe to show.
+    /// Address as `host:port`, without secrets.
     pub(super) fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Without path: app and key go to libavformat as options, so that no
-    /// character in them means anything to its URL parser.
+    /// URL without path: app and key go to libavformat as options, so that no
+    /// character in them has a meaning to its URL parser.
     pub(super) fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address())
     }

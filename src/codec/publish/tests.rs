@@ -1,4 +1,4 @@
-//! Against the ffmpeg program as the server, and servers that misbehave.
+//! Tests against the ffmpeg program as the server, and servers that misbehave.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -27,12 +27,13 @@ fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-/// An ffmpeg that takes one publication of `path` and copies it to `out`.
+/// Starts an ffmpeg that accepts one publication of `path` and copies it to
+/// `out`.
 fn server(port: u16, path: &str, out: &Path) -> Child {
     let mut child = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y", "-listen", "1", "-f", "flv"])
         .args(["-i", &format!("rtmp://127.0.0.1:{port}/{path}")])
-        // Written as it comes, so that the file tells when media has arrived.
+        // Unbuffered, so that the file shows when media has arrived.
         .args(["-c", "copy", "-flush_packets", "1"])
         .arg(out)
         .stderr(Stdio::piped())
@@ -51,8 +52,8 @@ fn server(port: u16, path: &str, out: &Path) -> Child {
     panic!("ffmpeg did not listen: {:?}", child.wait());
 }
 
-/// Until media has arrived, or it has taken so long that something is wrong,
-/// which the publication's own result then says.
+/// Waits until media has arrived, or for so long that something is wrong, which
+/// the publication's own result then reports.
 async fn arrived(out: &Path) {
     for _ in 0..600 {
         if std::fs::metadata(out).is_ok_and(|file| file.len() > 0) {
@@ -62,7 +63,7 @@ async fn arrived(out: &Path) {
     }
 }
 
-/// Timestamps of one kind of packets, in milliseconds.
+/// Timestamps of the packets of one kind, in milliseconds.
 fn times(file: &Path, medium: ff::media::Type) -> Vec<i64> {
     let mut input = ff::format::input(file).expect("a media file");
     let stream = input.streams().best(medium).expect("a stream");
@@ -103,7 +104,7 @@ async fn a_file_loops_without_a_seam_until_cancelled() {
         assert!(video.len() >= 60, "{name}: {}", video.len());
         let steps = video.windows(2).map(|pair| pair[1] - pair[0]);
         for step in steps {
-            // 40 ms a frame; the sound may be an AAC frame longer.
+            // 40 ms a picture; the audio may be an AAC frame longer.
             assert!((1..=70).contains(&step), "{name}: {step} in {video:?}");
         }
         let audio = times(&out, ff::media::Type::Audio);
@@ -112,7 +113,7 @@ async fn a_file_loops_without_a_seam_until_cancelled() {
             "{name}: {}",
             audio.len()
         );
-        // At the pace of the clock: no more than there was time for.
+        // Real time: no more media than time that has passed.
         let last = u64::try_from(video.last().copied().unwrap_or_default()).expect("positive");
         let time = at + Duration::from_millis(300);
         assert!(
@@ -217,7 +218,7 @@ async fn cancelling_does_not_wait_for_a_server_that_is_silent() {
     let mute = thread::spawn(move || {
         let (mut peer, _) = listener.accept().expect("a peer");
         met.send(()).expect("the test waits");
-        // Until the peer is gone.
+        // Until the peer closes.
         while peer.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
     });
     let url = format!("rtmp://127.0.0.1:{port}/live/team");
@@ -233,7 +234,7 @@ async fn cancelling_does_not_wait_for_a_server_that_is_silent() {
     let (report, at) = tokio::join!(publication, stop);
     let returned = at.elapsed();
     assert!(report.expect("no error").cancelled);
-    // Uncancelled it would wait for 10 s.
+    // Without the cancellation it would wait for 10 s.
     assert!(returned < Duration::from_secs(5), "{returned:?}");
     mute.join().expect("ends");
 }

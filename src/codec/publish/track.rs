@@ -1,5 +1,5 @@
-//! When each packet is due: the file's times on one line that only goes
-//! forward, over all its loops. Milliseconds, as FLV counts them.
+//! Schedule of packets: the file's timestamps on one monotonic timeline over
+//! all its loops. Milliseconds, as in FLV.
 
 use std::time::{Duration, Instant};
 
@@ -9,23 +9,23 @@ use super::PublishSummary;
 
 pub(super) const MILLISECONDS: ff::Rational = ff::Rational(1, 1000);
 
-/// Stream of the file and its position.
+/// Stream of the file and its playback position.
 pub(super) struct FileTrack {
-    /// Index in the file.
+    /// Stream index in the file.
     pub(super) input: usize,
-    /// Index in the publication.
+    /// Stream index in the publication.
     pub(super) output: usize,
     time_base: ff::Rational,
     /// Reorder delay in packets, from B-frames.
     delay: i64,
-    /// Decoding time of the last packet as the file has it, in milliseconds.
+    /// Decoding time of the last packet in the file, in milliseconds.
     last_stamp: Option<i64>,
     /// Decoding time of the first packet, without the loop's offset, in
     /// milliseconds.
     first: Option<i64>,
     /// Decoding time of the last packet written, in milliseconds.
     last_dts: Option<i64>,
-    /// Length of the last packet, for those that don't say.
+    /// Duration of the last packet, for packets without one.
     duration: i64,
 }
 
@@ -51,8 +51,8 @@ impl PublishProgress {
         }
     }
 
-    /// Puts the next loop behind this one by the length of the longest track,
-    /// so that none overlaps itself; false when nothing was played.
+    /// Starts the next loop after this one, offset by the longest track's
+    /// duration, so that none overlaps itself; false when nothing was played.
     pub(super) fn next_loop(&mut self, tracks: &mut [FileTrack]) -> bool {
         let lengths = tracks.iter().filter_map(|track| track.length(self));
         let length = lengths.max().unwrap_or_default();
@@ -89,10 +89,10 @@ impl FileTrack {
         }
     }
 
-    /// Gives the packet its place in the publication; false if it has none.
-    /// Times count from the first packet of the file, `base`.
+    /// Assigns the packet its time in the publication; false if it has no
+    /// timestamp. Times count from the first packet of the file, `base`.
     ///
-    /// Saturating, because a file may claim any time at all.
+    /// Saturating, because a file may contain any timestamp.
     pub(super) fn place(
         &mut self,
         packet: &mut ff::Packet,
@@ -122,7 +122,7 @@ impl FileTrack {
         true
     }
 
-    /// Matroska has no decoding times, and FFmpeg finds them out only some
+    /// Matroska stores no decoding times, and FFmpeg derives them only some
     /// packets into the file.
     fn guess(&self, packet: &ff::Packet) -> Option<i64> {
         match self.last_stamp {
@@ -134,7 +134,7 @@ impl FileTrack {
         }
     }
 
-    /// Duration played of this track in this loop, in milliseconds.
+    /// Duration of this track in this loop, in milliseconds.
     fn length(&self, progress: &PublishProgress) -> Option<i64> {
         let end = self.last_dts?.saturating_add(self.duration);
         Some(

@@ -1,5 +1,5 @@
-//! Streams through the whole of decoding, on a clock of the test's own: an
-//! hour of stream takes as long as its pictures take to decode.
+//! End-to-end decoding of streams on a virtual clock: an hour of stream takes
+//! only the time its pictures take to decode.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl Bench {
         }
     }
 
-    /// In real time by the units' own timestamps.
+    /// Feeds units in real time, by their own timestamps.
     fn run(&mut self, units: &[AccessUnit], fastest: Duration) -> &mut Self {
         for unit in units {
             let at = self.start + Duration::from_millis(unit.dts.ms().max(0).unsigned_abs());
@@ -98,7 +98,7 @@ fn keyframes_alone_are_decoded_when_they_serve() {
     let clip = units(MOVING, "-t 30 -g 20 -sc_threshold 0");
     let mut bench = Bench::new();
     bench.run(&clip, 10 * SECOND);
-    // Fifteen keyframes, and the rest of the first group.
+    // Fifteen keyframes, and the rest of the first group of pictures.
     let decoded = bench.metrics.frames.get();
     assert!((15..=35).contains(&decoded), "{decoded}");
     // Every keyframe got published, all but the last within its second.
@@ -132,7 +132,7 @@ fn a_keyframe_that_stays_away_is_made_up_for() {
     let before = bench.metrics.frames.get();
     assert!(before < 40, "{before}");
     bench.run(&shifted(&endless, MediaTime::from_ms(10_000)), 4 * SECOND);
-    // No hole longer than the analyst's interval and the quarter of grace.
+    // No gap longer than the analyst's interval plus the quarter of tolerance.
     let times: Vec<i64> = bench.published.iter().map(|frame| frame.pts.ms()).collect();
     let widest = times.windows(2).map(|pair| pair[1] - pair[0]).max();
     assert!(widest <= Some(5_500), "{times:?}");
@@ -174,7 +174,8 @@ fn a_broken_unit_costs_pictures_up_to_the_next_keyframe() {
         bench.run(&clip, fastest);
         let broken = bench.metrics.broken_pictures.get();
         assert!(broken >= 6, "{broken}");
-        // Nothing made up is shown, and all is well again from the eleventh.
+        // No concealed picture is published, and the stream has recovered by
+        // the eleventh second.
         let clean = units(MOVING, "-t 20 -g 10 -bf 0");
         let mut good = Bench::new();
         good.run(&clean, fastest);
@@ -223,7 +224,7 @@ fn nothing_a_publisher_sends_breaks_the_session() {
     }
     let broken = bench.metrics.broken_pictures.get();
     assert!(broken > 30, "{broken}");
-    // And then a good publisher.
+    // Then a valid publisher.
     let before = bench.published.len();
     bench.run(&shifted(&clip, MediaTime::from_ms(200_000)), SECOND);
     assert!(bench.published.len() > before);
@@ -242,7 +243,7 @@ fn pictures_come_in_the_order_they_are_shown() {
     let times: Vec<i64> = bench.published.iter().map(|frame| frame.pts.0).collect();
     assert!(times.is_sorted(), "{times:?}");
     assert!(times.len() > 100, "{}", times.len());
-    // Pictures nobody refers to are left out between two samples.
+    // Unreferenced pictures are skipped between two samples.
     let decoded = bench.metrics.frames.get();
     assert!(decoded < 300, "{decoded} of {}", clip.len());
 }
@@ -269,7 +270,7 @@ fn a_lost_stretch_is_counted_and_left_behind() {
     );
 }
 
-/// About one byte in fifty is another, lengths and slice headers aside.
+/// Corrupts about one byte in fifty, sparing lengths and slice headers.
 fn corrupted(bytes: &Bytes, seed: u64) -> Bytes {
     let mut bytes = bytes.to_vec();
     let mut seed = random(seed + 1);

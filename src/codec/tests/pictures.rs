@@ -1,4 +1,4 @@
-//! Pictures that come out look like those that went in, whatever the format.
+//! Tests that converted pictures match the source, whatever the format.
 
 use ffmpeg_next as ff;
 
@@ -9,7 +9,7 @@ use crate::clips::units;
 use crate::convert::Converter;
 use crate::{clips, encode_jpeg};
 
-/// Four bars of colour; what the middle of each is in R'G'B'.
+/// Four colour bars; the R'G'B' values in the middle of each.
 const BARS: [(&str, [u8; 3]); 4] = [
     ("0xC82828", [200, 40, 40]),
     ("0x28B43C", [40, 180, 60]),
@@ -56,7 +56,7 @@ fn assert_bars(picture: &Picture, grey: bool, what: &str) {
         let got = rgb_at(picture, n as u32 * bar + bar / 2, picture.height / 2);
         let expected = if grey {
             let [r, g, b] = expected.map(f64::from);
-            // The encoder's own way to grey is BT.601's.
+            // The encoder converts to grey by BT.601.
             [(0.299 * r + 0.587 * g + 0.114 * b).round() as u8; 3]
         } else {
             *expected
@@ -72,7 +72,7 @@ fn assert_bars(picture: &Picture, grey: bool, what: &str) {
 
 #[test]
 fn colours_are_right_whatever_the_format() {
-    // Matrix and range as the stream says; unsaid, by its height.
+    // Matrix and range as signalled; without a signal, by the height.
     let tv = "-vf scale=out_color_matrix=MATRIX:out_range=RANGE,format=FORMAT";
     let cases = [
         (

@@ -1,4 +1,4 @@
-//! AAC to Opus (RFC 6716): 48 kHz, stereo, 20 ms a packet.
+//! Transcoding of AAC to Opus (RFC 6716): 48 kHz, stereo, 20 ms a packet.
 
 use std::collections::VecDeque;
 
@@ -18,9 +18,9 @@ use crate::video::set_extradata;
 
 const RATE: u32 = 48_000;
 const CHANNELS: usize = 2;
-/// Per channel and packet: 20 ms.
+/// Samples per channel and packet: 20 ms.
 const PACKET: usize = 960;
-/// Speech and music of a meeting; what browsers use themselves for stereo.
+/// Bitrate for speech and music of a meeting; browsers' own default for stereo.
 const BIT_RATE: usize = 96_000;
 /// 90 kHz ticks in a sample at 48 kHz are 15/8.
 const TICKS: (i64, i64) = (15, 8);
@@ -28,7 +28,7 @@ const TICKS: (i64, i64) = (15, 8);
 /// before the audio is resynchronised: RTMP's milliseconds and AAC's frames
 /// differ by less.
 const DRIFT: i64 = 60 * MediaTime::TICKS_PER_MS;
-/// Samples a resampler may still hold from before.
+/// Maximum number of samples left in a resampler.
 const SPARE: usize = 256;
 const FLOAT: Sample = Sample::F32(Type::Packed);
 
@@ -55,8 +55,7 @@ impl Transcoder for ToOpus {
         let MediaUnit::Audio(unit) = unit else {
             return Ok(());
         };
-        // Sound that is late is not worth decoding: what follows does not
-        // refer to it.
+        // Late audio is not worth decoding: later frames do not refer to it.
         if !encode {
             self.interrupted();
             return Ok(());
@@ -88,7 +87,8 @@ impl Transcoder for ToOpus {
         self.encoder = None;
     }
 
-    /// Nobody follows sound that isn't wanted: every unit is a beginning.
+    /// No-op: audio that is not in demand is not decoded, and every unit can be
+    /// a start.
     fn wanted(&mut self, _wanted: bool) -> Result<(), ff::Error> {
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Aac {
         })
     }
 
-    /// A unit that can't be decoded is left out: the next one can.
+    /// Skips a unit that can't be decoded: the next one can be.
     fn decode(&mut self, unit: &AudioUnit, into: &mut VecDeque<f32>) -> Result<(), ff::Error> {
         if unit.aac.is_empty() || i32::try_from(unit.aac.len()).is_err() {
             return Ok(());
@@ -135,7 +135,7 @@ impl Aac {
         frame: &mut ff::frame::Audio,
         into: &mut VecDeque<f32>,
     ) -> Result<(), ff::Error> {
-        // Some streams name their channels' number only.
+        // Some streams give only the number of their channels.
         if frame.channel_layout().is_empty() {
             frame.set_channel_layout(ChannelLayout::default(i32::from(frame.channels())));
         }
@@ -157,7 +157,7 @@ impl Aac {
             )?,
         };
         let resampler = self.resampler.insert(resampler);
-        // Room for all that comes out, or it would pile up inside.
+        // Room for all of the output, or it would accumulate in the resampler.
         let most = frame.samples() * RATE as usize / input.rate.max(1) as usize + SPARE;
         let mut output = ff::frame::Audio::new(FLOAT, most, ChannelLayout::STEREO);
         resampler.run(frame, &mut output)?;
@@ -171,9 +171,9 @@ impl Aac {
 
 struct Opus {
     encoder: ff::encoder::audio::Encoder,
-    /// Interleaved, not encoded yet.
+    /// Interleaved samples, not encoded yet.
     samples: VecDeque<f32>,
-    /// When the first of `samples` sounds.
+    /// Time of the first of `samples`.
     at: Option<MediaTime>,
 }
 
@@ -195,9 +195,9 @@ impl Opus {
         })
     }
 
-    /// The next samples come from a unit of that time. If that is not where
-    /// the count of samples says, something is missing or was put in: what is
-    /// left of the old goes, and the count starts again there.
+    /// Aligns the sample count with the time of the unit the next samples come
+    /// from. If the two disagree, audio is missing or was inserted: pending
+    /// samples are discarded, and the count restarts there.
     fn align(&mut self, pts: MediaTime) {
         let waiting = (self.samples.len() / CHANNELS) as i64 * TICKS.0 / TICKS.1;
         let expected = self.at.map(|at| at.0 + waiting);

@@ -1,4 +1,5 @@
-//! Transcoding to formats that browsers play, on demand while somebody watches.
+//! Transcoding to formats that browsers play, on demand while a viewer needs
+//! it.
 //!
 //! ```text
 //! Renditions: demands ---> Supplier, one thread per demand
@@ -7,8 +8,8 @@
 //!            --any---> video --+--H.264--> Renditions
 //! ```
 //!
-//! Owns how a rendition is made; whether one is needed is the watcher's
-//! question (see [`watchtower_media::hub::renditions`]).
+//! Owns how a rendition is made; whether one is needed is decided by playback
+//! (see [`watchtower_media::hub::renditions`]).
 
 mod audio;
 mod rate;
@@ -34,16 +35,16 @@ use watchtower_media::hub::{StreamHub, Subscriber};
 
 use crate::metrics::CodecMetrics;
 
-/// Before a transcode that failed is started again.
+/// Delay before a failed transcode is restarted.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Between two looks for groups of pictures that outgrow the hub's window.
+/// Interval of the check for groups of pictures that outgrow the hub's window.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The share of that window from which on a decoder follows the stream.
+/// Share of that window from which a decoder follows the stream.
 const OUTGROWN: f32 = 0.5;
 
-/// Meets demands until `shutdown`; if it is to follow, also of those streams
-/// whose group of pictures is too long to begin with.
+/// Runs the demanded transcodes until `shutdown`. If enabled, also decodes
+/// streams whose group of pictures is too long for a viewer to start with.
 pub async fn supply(
     hub: StreamHub,
     renditions: Renditions,
@@ -104,8 +105,7 @@ pub async fn supply(
     while transcodes.join_next().await.is_some() {}
 }
 
-/// Streams whose pictures somebody has to follow, so that who comes late can
-/// begin.
+/// Streams that a decoder has to follow, so that late viewers can start.
 fn outgrown(hub: &StreamHub) -> Vec<Demanded> {
     let names = hub.streams().into_iter().map(|info| info.name);
     let long = names.filter(|name| hub.group_share(name).is_some_and(|share| share >= OUTGROWN));
@@ -116,8 +116,8 @@ fn outgrown(hub: &StreamHub) -> Vec<Demanded> {
     long.map(video).collect()
 }
 
-/// Where a rendition is made from: the stream as it came, or its twin of full
-/// size where that begins and the stream does not.
+/// Source of a rendition: the stream itself, or its full-size rendition if only
+/// that has a start point.
 fn source(hub: &StreamHub, renditions: &Renditions, demanded: &Demanded) -> Option<Subscriber> {
     let stream = &demanded.stream;
     let long = hub.group_share(stream).is_some_and(|share| share >= 1.0);

@@ -1,4 +1,4 @@
-//! Tests of how a twin looks, and of the rate it has.
+//! Tests of a rendition's picture quality and bitrate.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ impl DecodedLuma {
         }
     }
 
-    /// Mean absolute difference.
+    /// Mean absolute difference of two pictures.
     fn difference(&self, other: &Self) -> f64 {
         assert_eq!(self.samples.len(), other.samples.len());
         let pairs = self.samples.iter().zip(&other.samples);
@@ -63,8 +63,7 @@ fn decoded(units: &[AccessUnit]) -> HashMap<i64, DecodedLuma> {
     pictures
 }
 
-/// The clip with the times of its pictures, which must have no B-frames, set
-/// by their numbers.
+/// Clip whose pictures, without B-frames, are timed by their numbers.
 fn timed(mut units: Vec<AccessUnit>, ms: impl Fn(i64) -> i64) -> Vec<AccessUnit> {
     for (nth, unit) in units.iter_mut().enumerate() {
         unit.pts = MediaTime::from_ms(ms(nth as i64));
@@ -73,7 +72,7 @@ fn timed(mut units: Vec<AccessUnit>, ms: impl Fn(i64) -> i64) -> Vec<AccessUnit>
     units
 }
 
-/// The mean difference from the source over the first and the last pictures.
+/// Mean differences from the source over the first and the last pictures.
 fn differences(source: &[AccessUnit], rendition: &[AccessUnit], halved: bool) -> (f64, f64) {
     let (source, shown) = (decoded(source), decoded(rendition));
     let mean = |units: &[AccessUnit]| {
@@ -121,7 +120,8 @@ fn a_twin_looks_like_its_source_after_a_minute_too() {
         };
         nth * 40 + hour
     });
-    // The sequence parameter set says 25 a second, and one comes.
+    // The sequence parameter set declares 25 pictures a second, but only one
+    // comes.
     let slow = timed(moving(25, 4), |nth| nth * 1000);
     let reordered = clips::units("testsrc2=s=320x180:r=30:d=60", "-bf 2 -g 250");
     for (what, source) in [
@@ -140,7 +140,7 @@ fn a_twin_looks_like_its_source_after_a_minute_too() {
             rendition.len()
         );
         let (early, late) = differences(&source, &rendition, false);
-        // Black, grey, or a picture that stands, are 30 and more away.
+        // A black, grey or frozen picture differs by 30 and more.
         assert!(
             early < 6.0 && late < 6.0,
             "{what}: {early:.1}, then {late:.1}"
@@ -150,7 +150,7 @@ fn a_twin_looks_like_its_source_after_a_minute_too() {
 
 #[test]
 fn the_rate_is_held_whatever_the_cadence() {
-    // Noise, which nothing compresses.
+    // Noise, which is incompressible.
     let noise = "testsrc2=s=320x180:r=25:d=20,noise=alls=80:allf=t";
     let source = clips::units(noise, "-bf 0 -g 250 -b:v 6M");
     for (what, period) in [("fast", 10), ("even", 40), ("slow", 250)] {
@@ -158,11 +158,11 @@ fn the_rate_is_held_whatever_the_cadence() {
         let rendition = to_h264(&source, RenditionKind::Video, None);
         let seconds = rendition.len() as u64 * period as u64;
         let rate = bits(&rendition) * 1000 / seconds;
-        // The most for so small a picture is 1 Mb/s, and half a second's worth
-        // of it may come at once.
+        // The maximum for so small a picture is 1 Mb/s, with bursts of half a
+        // second's worth.
         let most = 1_000_000 + 500_000 * 1000 / seconds;
         assert!(rate < most * 5 / 4, "{what}: {rate} b/s");
-        // It is not starved either.
+        // Nor is the rate far too low.
         assert!(rate > 300_000, "{what}: {rate} b/s");
     }
 }

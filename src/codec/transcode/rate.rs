@@ -1,19 +1,21 @@
-//! The rate of a stream as it comes in.
+//! Measured bitrate of a source stream.
 
 use std::collections::VecDeque;
 
 use watchtower_media::MediaTime;
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
-/// Spans looked back at: enough that a keyframe does not make the rate jump.
+/// Number of spans averaged: enough that a keyframe does not make the rate
+/// jump.
 const SPANS: usize = 8;
-/// A pause or a jump of the clock tells nothing of the rate.
+/// Maximum step; a pause or a jump of the clock does not count towards the
+/// rate.
 const LONGEST_SPAN: i64 = 15 * SECOND;
 
-/// Measured over the last seconds on the stream's own clock.
+/// Bitrate over the last seconds on the stream's own clock.
 #[derive(Debug, Default)]
 pub(super) struct SourceRate {
-    /// Ticks and bytes of spans of a second or more.
+    /// Ticks and bytes of spans of at least a second.
     spans: VecDeque<(i64, u64)>,
     begun: Option<MediaTime>,
     bytes: u64,
@@ -36,7 +38,7 @@ impl SourceRate {
         self.bytes += bytes as u64;
     }
 
-    /// `None` before the first second is over.
+    /// Bits a second; `None` before the first second is over.
     pub(super) fn bits_per_second(&self) -> Option<u64> {
         let ticks: i64 = self.spans.iter().map(|(ticks, _)| ticks).sum();
         let bytes: u64 = self.spans.iter().map(|(_, bytes)| bytes).sum();
@@ -58,11 +60,11 @@ mod tests {
             rate.note(MediaTime(nth * 3000), 1000);
         }
         assert_eq!(rate.bits_per_second(), Some(240_000));
-        // A jump of the clock, forth and back, changes nothing.
+        // A clock jump, forward and back, has no effect.
         rate.note(MediaTime(3600 * SECOND), 1000);
         rate.note(MediaTime(0), 1000);
         assert_eq!(rate.bits_per_second(), Some(240_000));
-        // Pictures once a second are a cadence too.
+        // One picture a second is measured correctly too.
         for nth in 1..20 {
             rate.note(MediaTime(nth * SECOND), 5000);
         }

@@ -22,7 +22,7 @@ fn name() -> StreamName {
     StreamName::new("team").expect("valid")
 }
 
-/// Sound of so many seconds as a publisher would send it.
+/// AAC units of so many seconds as a publisher would send them.
 fn sound(seconds: u32, options: &str) -> Vec<AudioUnit> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("clip.mp4");
@@ -48,7 +48,7 @@ fn read_sound(path: &Path) -> Vec<AudioUnit> {
         use ff::Rescale;
         let ticks = packet.pts().expect("a timestamp");
         AudioUnit {
-            // As RTMP would have it: whole milliseconds.
+            // Rounded to whole milliseconds, as in RTMP.
             pts: MediaTime::from_ms(ticks.rescale(time_base, (1, 1000))),
             config: config.clone(),
             aac: Bytes::copy_from_slice(packet.data().expect("a payload")),
@@ -81,7 +81,7 @@ fn sound_comes_out_whole_and_in_time() {
     for options in ["-ar 48000 -ac 2", "-ar 44100 -ac 1", "-ar 22050 -ac 2"] {
         let packets = to_opus(&sound(3, options), 0);
         assert!((145..=158).contains(&packets.len()), "{}", packets.len());
-        // 20 ms each, one after the other, from where the source begins.
+        // Packets of 20 ms each, contiguous, from the source's start.
         assert!(packets[0].pts.0.abs() < SECOND / 10, "{options}");
         for pair in packets.windows(2) {
             assert_eq!(pair[1].pts.0 - pair[0].pts.0, SECOND / 50, "{options}");
@@ -103,7 +103,7 @@ fn sound_follows_a_gap_in_the_source() {
     assert!((steps[0] - 5 * SECOND).abs() < SECOND / 10, "{steps:?}");
 }
 
-/// The twin of a clip, with a keyframe asked for before unit `asked`.
+/// H.264 rendition of a clip, with a keyframe requested before unit `asked`.
 pub(super) fn to_h264(
     units: &[AccessUnit],
     kind: RenditionKind,
@@ -146,14 +146,14 @@ fn pictures_come_out_in_the_order_they_are_shown() {
     let units = clips::units(source, "-bf 2 -x264-params b-adapt=0 -g 250");
     assert!(units.iter().any(|unit| unit.pts != unit.dts));
     let rendition = to_h264(&units, RenditionKind::Video, Some(30));
-    // Pictures the decoder holds back at the end are missing.
+    // Pictures still held in the decoder at the end are missing.
     assert!(rendition.len() >= units.len() - 4, "{}", rendition.len());
     let mut shown: Vec<_> = units.iter().map(|unit| unit.pts).collect();
     shown.sort();
     let times: Vec<_> = rendition.iter().map(|unit| unit.pts).collect();
     assert_eq!(times, shown[..times.len()]);
     assert!(rendition.iter().all(|unit| unit.pts == unit.dts));
-    // The first, the one asked for, and one every two seconds.
+    // The first, the requested one, and one every two seconds.
     let keys: Vec<_> = rendition
         .iter()
         .enumerate()
@@ -192,7 +192,7 @@ fn whatever_the_source_the_twin_plays_everywhere() {
     }
 }
 
-/// The one picture that is there to be received.
+/// Single picture that is available to be received.
 fn received(subscriber: &mut Subscriber) -> AccessUnit {
     assert!(subscriber.waiting() > 0);
     let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -235,7 +235,7 @@ fn who_comes_late_to_an_endless_group_begins_with_the_newest_picture() {
 #[test]
 fn parameter_sets_that_change_between_keyframes_keep_the_pictures() {
     let mut units = clips::units("testsrc2=s=320x180:r=15:d=2", "-bf 0 -g 9999");
-    // The same sets in a record that reads otherwise.
+    // The same parameter sets in a record with different bytes.
     let mut config = VideoConfig::clone(&units[0].config);
     let mut record = config.record.to_vec();
     record[4] ^= 0x80;
@@ -273,7 +273,7 @@ async fn a_transcode_runs_while_it_is_demanded() {
             metrics.transcodes.get()
         );
     };
-    // Demanded before the stream is there, and by two.
+    // Demanded before the stream exists, and by two holders.
     let demands = [
         renditions.demand(&name(), RenditionKind::Video),
         renditions.demand(&name(), RenditionKind::Video),
@@ -284,7 +284,7 @@ async fn a_transcode_runs_while_it_is_demanded() {
     running(2).await;
     drop(sound);
     running(1).await;
-    // It comes back with its stream.
+    // It restarts with its stream.
     drop(publisher);
     running(0).await;
     let _publisher = hub.publish(&name());

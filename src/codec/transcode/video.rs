@@ -1,5 +1,5 @@
-//! Any video to H.264 that every browser plays: Constrained Baseline, 8 bit
-//! 4:2:0, pictures in the order they are shown.
+//! Transcoding of any video to H.264 that every browser plays: Constrained
+//! Baseline, 8-bit 4:2:0, in presentation order.
 
 use std::sync::Arc;
 
@@ -20,16 +20,17 @@ pub(super) struct ToH264 {
     demanded: Demanded,
     renditions: Renditions,
     metrics: Arc<CodecMetrics>,
-    /// The twin stands while it has pictures; without them it is not there.
+    /// Publisher of the rendition; none while there are no pictures.
     rendition: Option<Publisher>,
     decoder: Option<VideoDecoder>,
     encoder: Option<X264>,
     source: SourceRate,
-    /// Nothing can be decoded before the next keyframe.
+    /// Decoding has to wait for a keyframe.
     astray: bool,
-    /// Somebody watches; else the stream is only followed.
+    /// A viewer demands the rendition; otherwise the stream is only decoded.
     wanted: bool,
-    /// The newest picture while it is only followed: the twin begins with it.
+    /// Newest picture while the stream is only decoded: the rendition starts
+    /// with it.
     newest: Option<Decoded>,
 }
 
@@ -82,7 +83,8 @@ impl ToH264 {
                     self.rendition.insert(hub.publish(&self.demanded.stream))
                 }
             };
-            // Replaced only if two supply the same, which is a bug.
+            // Replaced only if two workers supply the same rendition, which is
+            // a bug.
             rendition
                 .push(MediaUnit::Video(unit))
                 .map_err(|_| ff::Error::Bug)?;
@@ -133,7 +135,7 @@ impl Transcoder for ToH264 {
 
     fn interrupted(&mut self) {
         self.decoder = None;
-        // Its times would go back.
+        // The timestamps would go back.
         self.encoder = None;
         self.rendition = None;
         self.source = SourceRate::default();

@@ -1,5 +1,5 @@
-//! Thread of one transcode: units in, in the order they came, and metering of
-//! its own CPU time.
+//! Thread of one transcode: processes units in order and meters its own CPU
+//! time.
 
 use std::sync::Arc;
 use std::thread;
@@ -19,31 +19,31 @@ use super::audio::ToOpus;
 use super::video::ToH264;
 use crate::metrics::CodecMetrics;
 
-/// Units waiting beyond which a transcode only decodes, to come back to the
-/// live edge: a third of a second of picture and sound.
+/// Backlog, in units, above which a transcode only decodes to catch up with the
+/// live edge: a third of a second of video and audio.
 const LATE: u64 = 24;
-/// Units waiting at which it is at the live edge.
+/// Backlog, in units, at which the live edge counts as reached.
 const LIVE: u64 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TranscodeEnd {
-    /// The stream is over, or nobody wants it any more.
+    /// The stream ended, or the rendition is no longer demanded.
     Done,
-    /// The codec failed, or the thread panicked, which is a bug.
+    /// Codec error, or a panic of the thread, which is a bug.
     Failed,
 }
 
-/// Makes one rendition. Says once whether a unit is to be encoded or only
-/// decoded on the way to the live edge.
+/// Producer of one rendition. The flag `encode` is false for units that are
+/// only decoded on the way to the live edge.
 pub(super) trait Transcoder {
     fn unit(&mut self, unit: &MediaUnit, encode: bool) -> Result<(), ff::Error>;
     /// Marks a discontinuity: later units are unrelated to earlier ones.
     fn interrupted(&mut self);
-    /// Sets whether the rendition is in demand; until set, it is.
+    /// Sets whether the rendition is in demand, which is the initial state.
     fn wanted(&mut self, wanted: bool) -> Result<(), ff::Error>;
 }
 
-/// Runs until the stream is over, it fails, or `stop`.
+/// Runs until the stream ends, an error occurs, or `stop`.
 pub(super) async fn run(
     demanded: &Demanded,
     subscriber: Subscriber,
@@ -81,11 +81,11 @@ pub(super) async fn run(
                 live: false,
                 cpu: Duration::ZERO,
             };
-            // Nobody may be waiting any more.
+            // The receiver may be gone.
             let _ = done.send(worker.run());
         });
     match spawned {
-        // Without a word only if it panicked.
+        // The channel closes without a result only on a panic.
         Ok(_) => ended.await.unwrap_or(TranscodeEnd::Failed),
         Err(error) => {
             tracing::error!(%error, "failed to start a transcode thread");
@@ -174,7 +174,7 @@ enum TranscoderEvent {
     Received(Received),
     /// Demands may have changed.
     Demands,
-    /// The stream is over, or the transcode is stopped.
+    /// The stream ended, or the transcode was stopped.
     Over,
 }
 
@@ -186,7 +186,7 @@ async fn next(
     tokio::select! {
         biased;
         () = stop.cancelled() => TranscoderEvent::Over,
-        // Open as long as the renditions are, which the worker holds.
+        // Open as long as the renditions, which the worker holds.
         Ok(()) = demands.changed() => TranscoderEvent::Demands,
         received = subscriber.recv() => received.map_or(TranscoderEvent::Over, TranscoderEvent::Received),
     }

@@ -1,11 +1,11 @@
-//! The H.264 encoder of a rendition, and how its rate is held.
+//! H.264 encoder of a rendition, and its rate control.
 //!
-//! x264 fills its buffer (VBV) anew with every picture by what the frame rate
-//! it was opened with says: at zero latency it can't know how long a picture
-//! will stand, and it never asks the timestamps. So it is opened with a nominal
-//! rate, and before each picture its buffer's rate is set to what the time
-//! since the last one is worth. Over any stretch of time the buffer gains just
-//! the rate wanted, whatever the cadence.
+//! x264 refills its buffer (VBV) at every picture by the frame rate it was
+//! opened with: at zero latency it can't know a picture's duration, and it
+//! ignores the timestamps. So it is opened with a nominal frame rate, and
+//! before each picture its VBV rate is set to the budget of the time elapsed
+//! since the last one. Over any period the buffer then gains exactly the target
+//! rate, whatever the cadence.
 
 use std::sync::Arc;
 
@@ -23,36 +23,36 @@ use watchtower_media::{AccessUnit, MediaTime, VideoConfig};
 use crate::video::Decoded;
 
 const SECOND: i64 = 1000 * MediaTime::TICKS_PER_MS;
-/// Between two keyframes nobody asked for.
+/// Keyframe interval without requests.
 const KEYFRAME_EVERY: i64 = 2 * SECOND;
-/// Between two that somebody asked for: viewers ask again until they have one.
+/// Minimum interval of requested keyframes: viewers repeat requests until
+/// served.
 const KEYFRAME_PAUSE: i64 = 300 * MediaTime::TICKS_PER_MS;
-/// x264's constant quality: text of 11 px stays readable, and a screen that
-/// stands still costs next to nothing.
+/// Quality of x264's CRF: text of 11 px stays readable, and a static screen
+/// costs next to nothing.
 const QUALITY: &str = "23";
-/// Bits a second at most, per pixel of the picture: 8 Mb/s at 1080p.
+/// Maximum bits a second per pixel: 8 Mb/s at 1080p.
 const MOST_BITS_PER_PIXEL: u64 = 4;
 const LEAST_MAX_RATE: u64 = 1_000_000;
-/// Pictures a second where the stream does not tell; what x264's constant
-/// quality is tuned to.
+/// Frame rate assumed if the stream declares none; x264's CRF is tuned to it.
 const NOMINAL_RATE: f64 = 25.0;
-/// Rates a stream can mean. Beyond, it tells of its clock's ticks.
+/// Plausible declared frame rates. Others are the ticks of the stream's clock.
 const SANE_RATES: std::ops::RangeInclusive<f64> = 10.0..=120.0;
-/// The buffer holds so much of a second: a keyframe may be large, the stream
-/// not.
+/// Divisor of the VBV size: half a second at the maximum rate, so that a
+/// keyframe may be large but not the stream.
 const BUFFER: u64 = 2;
-/// Times within which a picture counts as one that comes again, not as a jump
-/// of the clock.
+/// Maximum step back that counts as a repeated picture, not as a clock jump.
 const REPEAT: i64 = SECOND;
 
-/// For slow links: of the source's rate, in percent.
+/// Share of the source's rate for slow links, in percent.
 const LOW_SHARE: u64 = 35;
-/// Below, text is not readable.
+/// Minimum rate in bits a second; below, text is not readable.
 const LOW_LEAST: u64 = 150_000;
-/// Between two pictures. RTMP's milliseconds may make them come a little early.
+/// Minimum interval between pictures. RTMP's milliseconds may make them arrive
+/// a little early.
 const LOW_PERIOD: i64 = SECOND / 15;
 const EARLY: i64 = 5 * MediaTime::TICKS_PER_MS;
-/// Pictures so small are not made smaller.
+/// Maximum number of pixels that is not scaled down.
 const LOW_PIXELS: u64 = 640 * 360;
 
 /// Input parameters an encoder was opened for.
@@ -73,18 +73,18 @@ pub(super) struct X264 {
     source: EncoderInput,
     size: (u32, u32),
     nominal: f64,
-    /// To 8 bit 4:2:0 of that size, where the picture is something else.
+    /// Scaler to 8-bit 4:2:0 of that size, if the picture differs.
     scaler: Option<scaling::Context>,
     config: Option<Arc<VideoConfig>>,
-    /// The encoder's clock: it stands no step back and needs no long ones.
+    /// Encoder clock, monotonic and without long steps.
     clock: i64,
-    /// On that clock.
+    /// Time of the last keyframe on that clock.
     keyframe_at: Option<i64>,
     last: Option<MediaTime>,
 }
 
 impl X264 {
-    /// `declared` is the frame rate the source tells.
+    /// Opens the encoder; `declared` is the frame rate the source declares.
     pub(super) fn open(
         frame: &ff::frame::Video,
         kind: RenditionKind,
@@ -125,7 +125,7 @@ impl X264 {
         encoder.set_color_primaries(source.primaries);
         encoder.set_color_transfer_characteristic(source.transfer);
         encoder.set_max_b_frames(0);
-        // Keyframes come when we say so.
+        // Keyframes are placed explicitly.
         encoder.set_gop(10_000);
         let most = most_of((width, height), kind, None);
         let mut options = ff::Dictionary::new();
@@ -158,8 +158,8 @@ impl X264 {
         self.source == EncoderInput::of(frame)
     }
 
-    /// True if the picture of that time is to be encoded: no time comes twice,
-    /// and slow links get fewer pictures.
+    /// True if the picture of that time is to be encoded: duplicate times are
+    /// dropped, and slow links get fewer pictures.
     pub(super) fn takes(&self, pts: MediaTime) -> bool {
         let Some(last) = self.last else {
             return true;
@@ -168,11 +168,12 @@ impl X264 {
             RenditionKind::LowBitrate => LOW_PERIOD - EARLY,
             RenditionKind::Video | RenditionKind::Audio => 1,
         };
-        // A clock that jumps back is followed.
+        // A clock that jumps back is accepted.
         !(-REPEAT..least).contains(&pts.0.saturating_sub(last.0))
     }
 
-    /// `source_rate` is what the source comes in at, in bits a second.
+    /// Encodes a picture; `source_rate` is the source's measured rate in bits a
+    /// second.
     pub(super) fn encode(
         &mut self,
         decoded: Decoded,
@@ -202,7 +203,7 @@ impl X264 {
             scaler.run(&frame, &mut scaled)?;
             frame = scaled;
         }
-        // The range is said apart; the samples lie alike.
+        // The range is signalled separately; the sample layout is the same.
         frame.set_format(Pixel::YUV420P);
         frame.set_pts(Some(self.clock));
         frame.set_kind(if key {
@@ -224,13 +225,13 @@ impl X264 {
         }
     }
 
-    /// Credits the buffer with `step` ticks at `most` bits a second, in the
-    /// one coin x264 knows: a rate at which pictures of its nominal duration
-    /// pay as much. FFmpeg hands changed rates on before the next picture.
+    /// Credits the VBV with `step` ticks at `most` bits a second, expressed as
+    /// the rate at which a picture of nominal duration adds that much. FFmpeg
+    /// passes changed rates to x264 before the next picture.
     fn pay(&mut self, step: i64, most: u64) {
         let buffer = most / BUFFER;
         let seconds = step as f64 / SECOND as f64;
-        // More than it holds is lost on a full buffer.
+        // Credit beyond a full buffer is lost.
         let credit = (most as f64 * seconds).min(buffer as f64);
         let rate = (credit * self.nominal).max(1000.0);
         // SAFETY: the context is open and lives as long as `self`; FFmpeg's
@@ -242,8 +243,8 @@ impl X264 {
         }
     }
 
-    /// From Annex B to length prefixes, the parameter sets beside. At zero
-    /// latency what comes out is the picture that went in.
+    /// Converts a packet from Annex B to length prefixes, with the parameter
+    /// sets separate. At zero latency the output is the picture just sent.
     fn unit(&mut self, packet: &ff::Packet, pts: MediaTime) -> Option<AccessUnit> {
         let (mut sps, mut pps) = (None, None);
         let mut avcc = Vec::with_capacity(packet.size() + 16);
@@ -276,7 +277,7 @@ impl X264 {
     }
 }
 
-/// 4:2:0 has no odd sizes.
+/// Rounds down to even sizes, as 4:2:0 requires.
 fn size_of(source: &EncoderInput, kind: RenditionKind) -> (u32, u32) {
     let pixels = u64::from(source.width) * u64::from(source.height);
     let parts = match kind {
@@ -287,13 +288,14 @@ fn size_of(source: &EncoderInput, kind: RenditionKind) -> (u32, u32) {
     (even(source.width), even(source.height))
 }
 
-/// Bits a second at most.
+/// Maximum bits a second.
 fn most_of((width, height): (u32, u32), kind: RenditionKind, source_rate: Option<u64>) -> u64 {
     let pixels = u64::from(width) * u64::from(height);
     let most = (pixels * MOST_BITS_PER_PIXEL).max(LEAST_MAX_RATE);
     match kind {
         RenditionKind::LowBitrate => {
-            // Before it is known: what an ordinary stream of that size has.
+            // Default for an ordinary stream of that size, until the rate is
+            // known.
             let share = source_rate.map_or(pixels, |rate| rate * LOW_SHARE / 100);
             share.clamp(LOW_LEAST, most)
         }
