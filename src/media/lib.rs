@@ -1,5 +1,5 @@
-//! Media data: encoded access units on one side of the decoder, pictures and
-//! the text on them on the other.
+//! Media data types: encoded access units before the decoder, pictures and
+//! their text after it.
 //!
 //! Plain data. Payloads are shared by reference count, so handing a unit or a
 //! frame to one more consumer copies nothing.
@@ -16,8 +16,8 @@ use bytes::Bytes;
 use crate::codec::h264;
 pub use random_access::RandomAccess;
 
-/// A moment of a stream in ticks of 90 kHz (RFC 6184, section 5.1), counted
-/// from the stream's own zero and never wrapping.
+/// Time in a stream in ticks of 90 kHz (RFC 6184, section 5.1), counted from
+/// the stream's own zero and never wrapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MediaTime(pub i64);
 
@@ -35,8 +35,8 @@ impl MediaTime {
 
 /// Unwraps RTMP's 32-bit millisecond timestamps (RTMP 1.0, section 5.3.1.1).
 ///
-/// The nearest of the possible readings is taken: a step of less than 2^31 ms
-/// (24.8 days) either way is a step, anything else a wrap.
+/// A step of less than 2^31 ms (24.8 days) either way counts as a step,
+/// anything else as a wrap.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     last: Option<i64>,
@@ -47,7 +47,7 @@ impl Timeline {
         let unwrapped = match self.last {
             None => i64::from(raw),
             Some(last) => {
-                // Truncation keeps the low 32 bits, which is the modulus wanted.
+                // Truncation to the low 32 bits is the intended modulus.
                 let step = raw.wrapping_sub(last as u32) as i32;
                 last + i64::from(step)
             }
@@ -57,7 +57,7 @@ impl Timeline {
     }
 }
 
-/// Codec of the pictures.
+/// Video codec of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VideoCodec {
     /// ITU-T H.264.
@@ -78,10 +78,10 @@ impl VideoCodec {
     }
 }
 
-/// Longest side at the largest levels of all codecs, in samples.
+/// Maximum picture side at the highest levels of all codecs, in samples.
 const LONGEST_SIDE: u32 = 16_384;
 
-/// True if a picture of any codec may be so large.
+/// True if any codec supports a picture of that size.
 pub fn is_size(width: u32, height: u32) -> bool {
     let fits = |side: u32| (1..=LONGEST_SIDE).contains(&side);
     fits(width) && fits(height)
@@ -91,13 +91,11 @@ pub fn is_size(width: u32, height: u32) -> bool {
 /// far as its configuration shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Playback {
-    /// It plays, unless its pictures turn out to be sent in another order than
-    /// shown.
+    /// Playable, unless its pictures turn out to be reordered.
     Plays,
-    /// Its pictures are sent in another order than shown (B-frames), over
-    /// which browsers stumble.
+    /// Reordered pictures (B-frames), which browsers do not play smoothly.
     Reordered,
-    /// No picture of it can be shown; why.
+    /// Not playable; holds the reason.
     Never(&'static str),
 }
 
@@ -105,16 +103,16 @@ pub enum Playback {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VideoConfig {
     pub codec: VideoCodec,
-    /// The record as it came, which is what a decoder takes as extradata: that
-    /// of ISO/IEC 14496-15, section 5.3.3.1 (H.264) or 8.3.3.1 (HEVC), or of
-    /// AV1's ISO media file binding, section 2.3.
+    /// Record as received, which decoders take as extradata: that of ISO/IEC
+    /// 14496-15, section 5.3.3.1 (H.264) or 8.3.3.1 (HEVC), or of AV1's ISO
+    /// media file binding, section 2.3.
     pub record: Bytes,
-    /// H.264's parameter sets, all that its pictures may refer to; empty for
-    /// other codecs.
+    /// All H.264 parameter sets that its pictures may refer to; empty for other
+    /// codecs.
     pub sps: Vec<Bytes>,
     pub pps: Vec<Bytes>,
-    /// Bytes of the length in front of each NAL unit: 1, 2 or 4. AV1 has no
-    /// NAL units: 0.
+    /// Size of the length prefix of each NAL unit: 1, 2 or 4 bytes; 0 for AV1,
+    /// which has no NAL units.
     pub nal_length_size: u8,
     /// Luma samples after cropping.
     pub width: u32,
@@ -123,8 +121,8 @@ pub struct VideoConfig {
 }
 
 impl VideoConfig {
-    /// Configuration of H.264 that browsers play, NAL units behind four bytes
-    /// of length. The parameter sets must not be empty nor longer than 65,535
+    /// Configuration of H.264 that browsers play, with length prefixes of four
+    /// bytes. The parameter sets must not be empty nor longer than 65,535
     /// bytes.
     pub fn playable(sps: Bytes, pps: Bytes, width: u32, height: u32) -> Self {
         let (sps, pps) = (vec![sps], vec![pps]);
@@ -141,19 +139,19 @@ impl VideoConfig {
     }
 }
 
-/// Coded picture with the configuration it needs, so that a change of
-/// parameter sets can't be taken in the wrong order.
+/// Coded picture with its configuration, so that a change of parameter sets
+/// can't be applied in the wrong order.
 #[derive(Debug, Clone)]
 pub struct AccessUnit {
     pub pts: MediaTime,
     pub dts: MediaTime,
-    /// Decoding can start here: at an IDR picture, or, of a publisher that has
-    /// sent none so far, at a recovery point or what it calls a keyframe. See
-    /// [`AccessUnit::random_access`] for which.
+    /// Random access point: an IDR picture, or, of a publisher that has sent
+    /// none so far, a recovery point or a flagged keyframe.
+    /// [`AccessUnit::random_access`] tells which.
     pub keyframe: bool,
     pub config: Arc<VideoConfig>,
-    /// NAL units, each behind its length (`config.nal_length_size` bytes), or
-    /// AV1's OBUs (low-overhead format, AV1 specification, section 5.2).
+    /// NAL units, each with a length prefix (`config.nal_length_size` bytes),
+    /// or AV1's OBUs (low-overhead format, AV1 specification, section 5.2).
     pub data: Bytes,
 }
 
@@ -165,7 +163,8 @@ pub struct AudioUnit {
     pub aac: Bytes,
 }
 
-/// Unit that a publisher pushes and a subscriber receives.
+/// Encoded unit of either kind that a publisher pushes and a subscriber
+/// receives.
 #[derive(Debug, Clone)]
 pub enum MediaUnit {
     Video(AccessUnit),

@@ -1,24 +1,25 @@
-//! Where decoding can start.
+//! Random access points of a stream, where decoding can start.
 
 use super::{AccessUnit, VideoCodec};
 use crate::codec::h264;
 use crate::codec::h264::{NAL_IDR, NAL_SEI};
 
-/// Random access type of a picture, by what a decoder that starts there shows.
+/// Random access type of a picture, by the output of a decoder that starts
+/// there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RandomAccess {
-    /// Every picture from here on, whole: nothing refers to what came before
+    /// Every picture from here on is complete: none refers to earlier ones
     /// (H.264's IDR, HEVC's IDR and BLA).
     Instant,
-    /// Pictures that are right only after a while, or without those shown
-    /// before this one (a recovery point, an I picture of an open group,
-    /// HEVC's CRA). Browsers do not start here.
+    /// Pictures are correct only after a while, or except for those output
+    /// before this one (a recovery point, an I picture of an open GOP, HEVC's
+    /// CRA). Browsers do not start here.
     Recovery,
-    /// Nothing that is right.
+    /// No random access: the output would be wrong.
     None,
 }
 
-/// NAL unit types of H.265, table 7-1.
+/// HEVC NAL unit types (ITU-T H.265, table 7-1).
 mod hevc {
     pub(super) const BLA_AND_IDR: std::ops::RangeInclusive<u8> = 16..=20;
     pub(super) const OTHER_IRAP: std::ops::RangeInclusive<u8> = 21..=23;
@@ -26,9 +27,9 @@ mod hevc {
 }
 
 impl AccessUnit {
-    /// Read off the NAL units. Where they don't tell, what is called a keyframe
-    /// is believed to be one: [`Instant`](RandomAccess::Instant) in AV1, which
-    /// is not looked into, else [`Recovery`](RandomAccess::Recovery).
+    /// Derived from the NAL units. Where they are inconclusive, the keyframe
+    /// flag decides: [`Instant`](RandomAccess::Instant) in AV1, which is not
+    /// parsed, else [`Recovery`](RandomAccess::Recovery).
     pub fn random_access(&self) -> RandomAccess {
         let mut found = match (self.keyframe, self.config.codec) {
             (true, VideoCodec::Av1) => return RandomAccess::Instant,
@@ -52,7 +53,7 @@ impl AccessUnit {
 }
 
 impl RandomAccess {
-    /// Random access type of the picture by one NAL unit of H.264.
+    /// Random access type of a picture, from an H.264 NAL unit.
     pub fn of_h264(nal: &[u8]) -> Self {
         match nal.split_first() {
             Some((head, _)) if head & 0x1f == NAL_IDR => Self::Instant,
@@ -63,7 +64,7 @@ impl RandomAccess {
         }
     }
 
-    /// Random access type of the picture by one NAL unit of HEVC.
+    /// Random access type of a picture, from an HEVC NAL unit.
     pub fn of_hevc(nal: &[u8]) -> Self {
         let [head, _, rest @ ..] = nal else {
             return Self::None;
@@ -106,7 +107,7 @@ mod tests {
         const RECOVERY: &[u8] = &[
             0, 0, 0, 8, 6, 5, 1, 9, 6, 1, 0xc4, 0x80, 0, 0, 0, 2, 0x41, 0x9a,
         ];
-        // A message of user data whose bytes only look like one.
+        // User data whose bytes merely resemble a recovery point.
         const OTHER: &[u8] = &[
             0, 0, 0, 7, 6, 5, 3, 6, 1, 0xc4, 0x80, 0, 0, 0, 2, 0x41, 0x9a,
         ];

@@ -1,5 +1,5 @@
-//! The AV1CodecConfigurationRecord (AV1 in ISOBMFF, section 2.3) and what is
-//! wanted of the sequence header in it (AV1 specification, section 5.5).
+//! AV1CodecConfigurationRecord (AV1 in ISOBMFF, section 2.3) and the fields
+//! used of its sequence header (AV1 specification, section 5.5).
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ pub(crate) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     })
 }
 
-/// The payload of the first sequence header among OBUs (section 5.3).
+/// Payload of the first sequence header among OBUs (section 5.3).
 fn sequence_header(mut units: &[u8]) -> Option<&[u8]> {
     loop {
         let (head, rest) = units.split_first()?;
@@ -51,7 +51,7 @@ fn sequence_header(mut units: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Section 4.10.5.
+/// Reads a leb128 (section 4.10.5).
 fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_u64;
     for (nth, byte) in bytes.iter().take(8).enumerate() {
@@ -63,7 +63,7 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// The largest picture there can be, section 5.5.1.
+/// Maximum picture size (section 5.5.1).
 fn picture_size(header: &[u8]) -> Option<(u32, u32)> {
     let mut bits = Bits::new(header);
     bits.read(3)?; // seq_profile

@@ -1,5 +1,5 @@
-//! The AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1) and
-//! what the NAL units of H.264 are to a picture.
+//! AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1) and the
+//! roles of H.264 NAL units in a picture.
 
 use bytes::Bytes;
 
@@ -10,12 +10,12 @@ use crate::codec::h264::{NAL_PPS, NAL_SPS, Sps, parse_sps};
 use crate::codec::parameter_sets::Sets;
 use crate::{VideoCodec, VideoConfig};
 
-/// The record by itself.
+/// Parses the record alone.
 pub fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     Sets::read(VideoCodec::H264, record)?.config(None)
 }
 
-/// The size of lengths, and all parameter sets.
+/// Length size and all parameter sets of a record.
 pub(crate) fn read_record(record: &Bytes) -> Result<(u8, Vec<Bytes>), BadConfig> {
     let mut at = Slices { record, at: 0 };
     let bad = BadConfig::Record("H.264");
@@ -56,17 +56,17 @@ pub(crate) fn config(sets: &Sets, pps: Option<u32>) -> Result<VideoConfig, BadCo
     })
 }
 
-/// The kind and id of a parameter set.
+/// Kind and id of a parameter set.
 pub(crate) fn set_key(nal: &[u8]) -> Option<(u8, u32)> {
     match nal.first()? & 0x1f {
-        // SPS that make no sense are reported, not ignored.
+        // Invalid SPS are reported, not ignored.
         NAL_SPS => Some((NAL_SPS, h264::sps_id(nal).unwrap_or(u32::MAX))),
         NAL_PPS => Some((NAL_PPS, h264::pps_ids(nal)?.0)),
         _ => None,
     }
 }
 
-/// Section 7.4.1.2.3.
+/// Role of a NAL unit (section 7.4.1.2.3).
 pub(crate) fn role(nal: &[u8]) -> Role {
     match nal.first().map_or(0, |head| head & 0x1f) {
         // Partitions B and C of a slice follow A.
@@ -80,7 +80,7 @@ pub(crate) fn role(nal: &[u8]) -> Role {
     }
 }
 
-/// The id of the PPS that a slice refers to.
+/// Id of the PPS that a slice refers to.
 pub fn pps_of(nal: &[u8]) -> Option<u32> {
     match nal.first()? & 0x1f {
         1 | 2 | 5 => h264::slice_head(nal).map(|head| head.pps),
@@ -104,7 +104,7 @@ impl Slices<'_> {
         Some(taken)
     }
 
-    /// A count (under a mask), then so many sets behind 16-bit lengths.
+    /// Reads a masked count, then that many sets with 16-bit lengths.
     fn sets(&mut self, mask: u8) -> Option<Vec<Bytes>> {
         let count = self.take(1)?[0] & mask;
         let mut sets = Vec::new();

@@ -1,6 +1,6 @@
-//! Bits of parameter sets, most significant first.
+//! Bit reader of parameter sets, most significant bit first.
 
-/// Takes out the emulation prevention bytes (ITU-T H.264, section 7.3.1; H.265,
+/// Removes the emulation prevention bytes (ITU-T H.264, section 7.3.1; H.265,
 /// section 7.3.1.1).
 pub fn unescape(nal: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(nal.len());
@@ -16,11 +16,11 @@ pub fn unescape(nal: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// Every reading is `None` behind the end.
+/// Bit reader. Every method returns `None` beyond the end.
 #[derive(Debug)]
 pub struct Bits<'a> {
     bytes: &'a [u8],
-    /// In bits.
+    /// Position in bits.
     at: usize,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Bits<'a> {
         Some(bit == 1)
     }
 
-    /// At most 32 bits.
+    /// Reads at most 32 bits.
     pub fn read(&mut self, count: u32) -> Option<u32> {
         let mut value = 0;
         for _ in 0..count {
@@ -50,8 +50,8 @@ impl<'a> Bits<'a> {
         (self.at <= self.bytes.len() * 8).then_some(())
     }
 
-    /// An unsigned Exp-Golomb code (ITU-T H.264, section 9.1), which AV1 calls
-    /// `uvlc` (section 4.10.3).
+    /// Reads an unsigned Exp-Golomb code (ITU-T H.264, section 9.1), `uvlc` in
+    /// AV1 (section 4.10.3).
     pub fn golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {

@@ -1,27 +1,26 @@
-//! H.264 parsing shared by several modules (ITU-T H.264): the sequence
-//! parameter sets (section 7.3.2), the head of a slice, and the two framings of
-//! NAL units in a stream: behind start codes (annex B) or lengths (ISO/IEC
-//! 14496-15).
+//! H.264 parsing shared by several modules (ITU-T H.264): sequence parameter
+//! sets (section 7.3.2), slice headers, and the two framings of NAL units in a
+//! stream: start codes (annex B) or length prefixes (ISO/IEC 14496-15).
 
 use bytes::Bytes;
 
 use crate::codec::bits::{Bits, unescape};
 use crate::{Playback, is_size};
 
-/// The type of a NAL unit (table 7-1), under [`TYPE`].
+/// NAL unit types (table 7-1), to be masked by [`TYPE`].
 pub const NAL_IDR: u8 = 5;
 pub const NAL_SEI: u8 = 6;
 pub const NAL_SPS: u8 = 7;
 pub const NAL_PPS: u8 = 8;
 const TYPE: u8 = 0x1f;
-/// Slices' heads and parameter sets' ids stand in their first few bytes.
+/// Prefix length, in bytes, that holds slice headers and parameter sets' ids.
 const HEAD: usize = 24;
-/// SEI payload type (annex D.1), in H.265 too.
+/// SEI payload type of a recovery point (annex D.1), in H.265 too.
 const RECOVERY_POINT: u32 = 6;
 const BASELINE: u32 = 66;
 const EXTENDED: u32 = 88;
 
-/// The NAL units between start codes (annex B).
+/// Iterator over the NAL units between start codes (annex B).
 pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     let starts: Vec<_> = stream
         .windows(3)
@@ -37,8 +36,8 @@ pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
         .collect();
     starts.into_iter().zip(ends).map(move |(start, end)| {
         let nal = &stream[start + 3..end];
-        // A start code of four bytes begins with the zero before it, and
-        // more zeros may trail; no NAL unit ends with one (section 7.4.1).
+        // A start code of four bytes begins with the zero before it, and more
+        // zeros may trail; no NAL unit ends in a zero (section 7.4.1).
         let length = nal.iter().rposition(|byte| *byte != 0);
         &nal[..length.map_or(0, |last| last + 1)]
     })
@@ -50,8 +49,8 @@ pub fn is_annex_b(stream: &[u8]) -> bool {
     zeros >= 2 && stream.get(zeros) == Some(&1)
 }
 
-/// The NAL units of an access unit, each without its length. Ends with `None`
-/// in place of a unit that is cut short.
+/// Iterator over the NAL units of an access unit, without their lengths. Ends
+/// with `None` in place of a truncated unit.
 pub fn nal_units(data: &[u8], length_size: u8) -> impl Iterator<Item = Option<&[u8]>> {
     let mut rest = data;
     std::iter::from_fn(move || {
@@ -72,13 +71,13 @@ fn take_nal(bytes: &[u8], length_size: usize) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
-/// An AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1). The
-/// sets must not be longer than 65,535 bytes; of more than it can count the
-/// first are taken.
+/// Builds an AVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 5.3.3.1).
+/// The sets must not be longer than 65,535 bytes; sets beyond its count fields
+/// are left out.
 pub fn record(sps: &[Bytes], pps: &[Bytes], nal_length_size: u8) -> Bytes {
     let mut record = vec![1];
     record.extend(sps.iter().flatten().skip(1).take(3));
-    // The upper bits of both are reserved ones.
+    // The upper bits of both are reserved.
     record.push(0xfc | nal_length_size.saturating_sub(1) & 3);
     for (most, reserved, sets) in [(31, 0xe0, sps), (255, 0, pps)] {
         let sets = &sets[..sets.len().min(most)];
@@ -107,15 +106,15 @@ pub fn pps_ids(pps: &[u8]) -> Option<(u32, u32)> {
     Some((id, bits.golomb()?))
 }
 
-/// Beginning of every slice header (section 7.3.3).
+/// First fields of every slice header (section 7.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SliceHead {
-    /// 0 in the first slice of a picture.
+    /// First macroblock; 0 in the first slice of a picture.
     pub first_macroblock: u32,
     pub pps: u32,
 }
 
-/// Reads the head of a slice with its NAL header.
+/// Parses the first fields of a slice, given with its NAL header.
 pub fn slice_head(nal: &[u8]) -> Option<SliceHead> {
     let head = unescape(nal.get(1..)?.get(..HEAD.min(nal.len() - 1))?);
     let mut bits = Bits::new(&head);
@@ -146,7 +145,7 @@ pub fn has_recovery_point(messages: &[u8]) -> bool {
     false
 }
 
-/// A number written as bytes of 255 and a last one that is less.
+/// Reads a number coded as bytes of 255 and a last byte that is less.
 fn take_sum(rest: &mut &[u8]) -> Option<u32> {
     let mut sum = 0_u32;
     loop {
@@ -168,8 +167,8 @@ pub struct Sps {
     pub playback: Playback,
 }
 
-/// Reads an SPS with its NAL header; `None` if it is cut short or makes no
-/// sense.
+/// Parses an SPS, given with its NAL header; `None` if it is truncated or
+/// invalid.
 pub fn parse_sps(sps: &[u8]) -> Option<Sps> {
     if sps.first()? & TYPE != NAL_SPS {
         return None;
@@ -274,14 +273,14 @@ pub fn parse_sps(sps: &[u8]) -> Option<Sps> {
     })
 }
 
-/// Section 7.3.2.1.1.1.
+/// Skips a scaling list (section 7.3.2.1.1.1).
 fn skip_scaling_list(bits: &mut Bits<'_>, size: usize) -> Option<()> {
     let mut last = 8_i64;
     let mut next = 8_i64;
     for _ in 0..size {
         if next != 0 {
             let code = i64::from(bits.golomb()?);
-            // Section 9.1.1: the signed reading of the same code.
+            // Signed Exp-Golomb mapping of the same code (section 9.1.1).
             let delta = if code & 1 == 1 {
                 (code + 1) / 2
             } else {
@@ -296,8 +295,8 @@ fn skip_scaling_list(bits: &mut Bits<'_>, size: usize) -> Option<()> {
     Some(())
 }
 
-/// Annex E.2.1: whether pictures come in another order than they are shown.
-/// `None` if the encoder does not say.
+/// True if pictures may be reordered between decoding and output (annex E.2.1).
+/// `None` if the encoder does not signal it.
 fn reorders(bits: &mut Bits<'_>) -> Option<bool> {
     const EXTENDED_SAR: u32 = 255;
     if bits.flag()? && bits.read(8)? == EXTENDED_SAR {
@@ -341,7 +340,7 @@ fn reorders(bits: &mut Bits<'_>) -> Option<bool> {
     Some(bits.golomb()? > 0) // max_num_reorder_frames
 }
 
-/// Annex E.1.2.
+/// Skips HRD parameters (annex E.1.2).
 fn skip_hrd(bits: &mut Bits<'_>) -> Option<()> {
     let count = bits.golomb()?.checked_add(1).filter(|count| *count <= 32)?;
     bits.read(8)?; // bit_rate_scale, cpb_size_scale

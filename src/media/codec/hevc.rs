@@ -1,6 +1,5 @@
-//! The HEVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 8.3.3.1) and
-//! what is wanted of the sequence parameter set in it (ITU-T H.265, section
-//! 7.3.2.2).
+//! HEVCDecoderConfigurationRecord (ISO/IEC 14496-15, section 8.3.3.1) and the
+//! fields used of its sequence parameter set (ITU-T H.265, section 7.3.2.2).
 
 use bytes::{BufMut as _, Bytes};
 
@@ -10,25 +9,25 @@ use crate::codec::config_record::BadConfig;
 use crate::codec::parameter_sets::Sets;
 use crate::{Playback, VideoCodec, VideoConfig, is_size};
 
-/// Table 7-1.
+/// NAL unit types (table 7-1).
 const NAL_VPS: u8 = 32;
 const NAL_SPS: u8 = 33;
 const NAL_PPS: u8 = 34;
 const IRAP: std::ops::RangeInclusive<u8> = 16..=23;
-/// Bytes of the record before its arrays.
+/// Size of the record before its arrays, in bytes.
 const HEAD: usize = 23;
-/// General profile, tier and level in an SPS, behind its header and a byte;
-/// and in the record, behind its version.
+/// Size of the general profile, tier and level, in bytes: in an SPS behind its
+/// header and a byte, in the record behind its version.
 const PROFILE: usize = 12;
-/// A PPS' ids and a slice's head stand in their first few bytes.
+/// Prefix length, in bytes, that holds a PPS' ids and a slice's header.
 const SHORT: usize = 24;
 
-/// The record by itself.
+/// Parses the record alone.
 pub(crate) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     Sets::read(VideoCodec::Hevc, record)?.config(None)
 }
 
-/// The size of lengths, and all parameter sets.
+/// Length size and all parameter sets of a record.
 pub(crate) fn read_record(record: &Bytes) -> Result<(u8, Vec<Bytes>), BadConfig> {
     let bad = BadConfig::Record("HEVC");
     let head = record.get(..HEAD).ok_or(bad)?;
@@ -40,7 +39,7 @@ pub(crate) fn read_record(record: &Bytes) -> Result<(u8, Vec<Bytes>), BadConfig>
     Ok((nal_length_size, sets))
 }
 
-/// `None` if the record is cut short.
+/// Reads the arrays; `None` if the record is truncated.
 fn arrays(mut rest: Bytes, arrays: u8) -> Option<Vec<Bytes>> {
     let mut take = |count: usize| (count <= rest.len()).then(|| rest.split_to(count));
     let mut found = Vec::new();
@@ -72,7 +71,7 @@ pub(crate) fn config(sets: &Sets, pps: Option<u32>) -> Result<VideoConfig, BadCo
     })
 }
 
-/// A record of these sets: what no decoder needs is left at zero.
+/// Builds a record of these sets; fields no decoder needs are zero.
 fn build(sets: &Sets, sps: &[u8]) -> Bytes {
     let mut record = vec![1];
     let mut profile = unescape(&sps[2..]);
@@ -94,18 +93,18 @@ fn build(sets: &Sets, sps: &[u8]) -> Bytes {
     record.into()
 }
 
-/// The kind and id of a parameter set.
+/// Kind and id of a parameter set.
 pub(crate) fn set_key(nal: &[u8]) -> Option<(u8, u32)> {
     match nal.first()? >> 1 & 0x3f {
         NAL_VPS => Some((NAL_VPS, u32::from(*nal.get(2)? >> 4))),
-        // SPS that make no sense are reported, not ignored.
+        // Invalid SPS are reported, not ignored.
         NAL_SPS => Some((NAL_SPS, read_sps(nal).map_or(u32::MAX, |(id, ..)| id))),
         NAL_PPS => Some((NAL_PPS, pps_ids(nal)?.0)),
         _ => None,
     }
 }
 
-/// Section 7.3.2.3.
+/// Ids of a PPS and its SPS (section 7.3.2.3).
 fn pps_ids(nal: &[u8]) -> Option<(u32, u32)> {
     let payload = unescape(nal.get(2..)?.get(..SHORT.min(nal.len() - 2))?);
     let mut bits = Bits::new(&payload);
@@ -113,13 +112,13 @@ fn pps_ids(nal: &[u8]) -> Option<(u32, u32)> {
     Some((id, bits.golomb()?))
 }
 
-/// True if a NAL unit is of an IRAP picture, at which decoding can start.
+/// True if a NAL unit belongs to an IRAP picture, at which decoding can start.
 pub fn is_irap(nal: &[u8]) -> bool {
     nal.first()
         .is_some_and(|byte| IRAP.contains(&(byte >> 1 & 0x3f)))
 }
 
-/// Section 7.4.2.4.4.
+/// Role of a NAL unit (section 7.4.2.4.4).
 pub(crate) fn role(nal: &[u8]) -> Role {
     match nal.first().map_or(63, |head| head >> 1 & 0x3f) {
         0..=31 if nal.get(2).is_some_and(|byte| byte & 0x80 == 0) => Role::Continues,
@@ -129,7 +128,7 @@ pub(crate) fn role(nal: &[u8]) -> Role {
     }
 }
 
-/// The id of the PPS that a slice segment refers to (section 7.3.6.1).
+/// Id of the PPS that a slice segment refers to (section 7.3.6.1).
 pub fn pps_of(nal: &[u8]) -> Option<u32> {
     let kind = nal.first()? >> 1 & 0x3f;
     if kind > 31 {
@@ -149,7 +148,7 @@ pub(crate) fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
     read_sps(sps).map(|(_, width, height)| (width, height))
 }
 
-/// Its id, width and height.
+/// SPS id, width and height.
 fn read_sps(sps: &[u8]) -> Option<(u32, u32, u32)> {
     if sps.first()? >> 1 & 0x3f != NAL_SPS {
         return None;
@@ -186,7 +185,7 @@ fn read_sps(sps: &[u8]) -> Option<(u32, u32, u32)> {
     is_size(width, height).then_some((id, width, height))
 }
 
-/// Section 7.3.3.
+/// Skips the profile, tier and level (section 7.3.3).
 fn skip_profile_tier_level(bits: &mut Bits<'_>, sub_layers: u32) -> Option<()> {
     const PROFILE: usize = 88;
     const LEVEL: usize = 8;
@@ -196,7 +195,7 @@ fn skip_profile_tier_level(bits: &mut Bits<'_>, sub_layers: u32) -> Option<()> {
         present.push((bits.flag()?, bits.flag()?));
     }
     if sub_layers > 0 {
-        // Reserved, so that what follows is aligned.
+        // Reserved bits, for alignment.
         bits.skip(2 * (8 - sub_layers as usize))?;
     }
     for (profile, level) in present {

@@ -1,5 +1,5 @@
-//! Roles of NAL units in a picture, and their two framings: behind lengths, as
-//! in FLV, or behind start codes.
+//! Roles of NAL units in a picture, and their two framings: length prefixes, as
+//! in FLV, or start codes.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
@@ -7,16 +7,16 @@ use super::{avc, hevc};
 use crate::VideoCodec;
 use crate::codec::h264::{annex_b, is_annex_b, nal_units};
 
-/// Where a NAL unit stands in its access unit.
+/// Position of a NAL unit in its access unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// In front of the first slice: after a slice it begins a new picture.
+    /// Before the first slice; after a slice it begins a new picture.
     Leads,
     /// The first slice of a picture.
     Starts,
     /// A further slice.
     Continues,
-    /// Behind the last slice.
+    /// After the last slice.
     Trails,
 }
 
@@ -28,7 +28,7 @@ impl Role {
         }
     }
 
-    /// Role of several NAL units together; `None` if there are none.
+    /// Combined role of several NAL units; `None` if there are none.
     pub fn of_all(codec: VideoCodec, data: &[u8], length_size: u8) -> Option<Self> {
         let mut sum = None;
         for nal in nal_units(data, length_size).flatten() {
@@ -52,21 +52,22 @@ impl Role {
 /// Framing of a publisher's NAL units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NalFraming {
-    /// Behind lengths of so many bytes.
+    /// Length prefixes of so many bytes.
     Lengths(u8),
     StartCodes,
 }
 
 impl NalFraming {
-    /// Read off a tag. A configuration record is believed, unless there are
-    /// start codes where the lengths it speaks of make no sense.
+    /// Detects the framing of a tag. The configuration record decides, unless
+    /// its length size yields invalid lengths and there are start codes.
     pub fn of(data: &[u8], told: Option<u8>) -> Option<Self> {
         let sizes = told.map_or(&[4, 2, 1][..], |_| &[]);
         let fits = |size: &u8| is_whole(data, *size);
         if let Some(size) = told.filter(fits) {
             return Some(Self::Lengths(size));
         }
-        // Lengths of four bytes that are 0 or 1 look like start codes, too.
+        // Length prefixes of four bytes that are 0 or 1 look like start codes,
+        // too.
         if sizes.contains(&4) && is_whole(data, 4) {
             return Some(Self::Lengths(4));
         }
@@ -77,7 +78,7 @@ impl NalFraming {
     }
 }
 
-/// True if data is nothing but NAL units behind lengths of this size.
+/// True if data consists of NAL units with lengths of this size.
 fn is_whole(data: &[u8], size: u8) -> bool {
     let mut any = false;
     for nal in nal_units(data, size) {
@@ -89,7 +90,7 @@ fn is_whole(data: &[u8], size: u8) -> bool {
     any
 }
 
-/// NAL units behind start codes, put behind lengths of four bytes.
+/// Converts start codes to length prefixes of four bytes.
 pub fn from_start_codes(data: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(data.len() + 16);
     for nal in annex_b(data).filter(|nal| !nal.is_empty()) {
@@ -100,7 +101,7 @@ pub fn from_start_codes(data: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// NAL units behind lengths, put behind such of four bytes.
+/// Converts length prefixes to such of four bytes.
 pub fn from_lengths(data: &[u8], size: u8) -> Bytes {
     let mut framed = BytesMut::with_capacity(2 * data.len());
     for nal in nal_units(data, size).flatten() {

@@ -1,5 +1,5 @@
-//! A publisher's parameter sets, wherever they came from: the configuration
-//! record, the pictures, or both.
+//! Parameter sets of a publisher, from the configuration record, the pictures,
+//! or both.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use super::{avc, hevc};
 use crate::codec::config_record::BadConfig;
 use crate::{VideoCodec, VideoConfig};
 
-/// Far more than the longest that makes sense: they are held for as long as the
-/// publisher stays.
+/// Maximum size of a set, far more than any valid one: sets are held for as
+/// long as the publisher stays.
 const LONGEST: usize = 4096;
-/// Sets of all kinds together. H.264 counts 32 SPS and 256 PPS.
+/// Maximum number of sets. H.264 allows 32 SPS and 256 PPS.
 const MOST: usize = 320;
 
-/// All sets that a picture may refer to, by kind and id.
+/// All parameter sets that a picture may refer to, by kind and id.
 #[derive(Debug)]
 pub struct Sets {
     codec: VideoCodec,
     sets: BTreeMap<(u8, u32), Bytes>,
-    /// The record as it came, while it says what is true.
+    /// Record as received, while it matches the sets.
     record: Option<Bytes>,
     nal_length_size: u8,
 }
@@ -35,7 +35,7 @@ impl Sets {
         }
     }
 
-    /// Those of a record, which may hold none.
+    /// Sets of a record, which may have none.
     pub fn read(codec: VideoCodec, record: &Bytes) -> Result<Self, BadConfig> {
         let (nal_length_size, nals) = match codec {
             VideoCodec::Hevc => hevc::read_record(record)?,
@@ -68,7 +68,7 @@ impl Sets {
         }
     }
 
-    /// Takes a NAL unit in, if it is a parameter set; it replaces the one of its
+    /// Stores a NAL unit if it is a parameter set, replacing the one with its
     /// id.
     pub fn learn(&mut self, nal: &[u8]) {
         let key = match self.codec {
@@ -82,7 +82,7 @@ impl Sets {
         if known.is_some_and(|known| known == nal) || known.is_none() && self.sets.len() >= MOST {
             return;
         }
-        // Copied, so that it doesn't hold a read buffer for hours.
+        // Copied, so that it does not keep a read buffer alive for hours.
         self.sets.insert(key, Bytes::copy_from_slice(nal));
         self.record = None;
     }
@@ -110,7 +110,7 @@ impl Sets {
         self.sets.get(&(kind, id))
     }
 
-    /// The SPS that a PPS refers to, or the first where that can't be told.
+    /// SPS that a PPS refers to, or the first if that is unknown.
     pub(crate) fn active(
         &self,
         (sps, pps): (u8, u8),

@@ -1,19 +1,18 @@
-//! Where encoded streams meet their consumers.
+//! Hub of encoded streams between publishers and subscribers.
 //!
-//! The contract: a [`Publisher`] pushes and never waits. Each [`Subscriber`]
-//! starts at the newest keyframe still held and gets every unit from there
-//! on, in order; one that falls out of the window goes on at the newest
-//! keyframe, or waits for the next, and learns how many units it lost. A slow
-//! subscriber costs nobody else anything.
+//! Contract: a [`Publisher`] pushes and never waits. Each [`Subscriber`] starts
+//! at the newest keyframe still held and receives every unit from there on, in
+//! order; one that falls out of the window resumes at the newest keyframe, or
+//! the next, and gets the number of units lost. A slow subscriber affects no
+//! other.
 //!
-//! A stream outlives its publisher by [`GRACE`], if the hub is a
-//! [`holding`](StreamHub::holding) one: its subscribers learn that the signal
-//! is lost, and when a publisher is back, that its times start anew. Then the
-//! stream ends.
+//! A [`holding`](StreamHub::holding) hub keeps a stream for [`GRACE`] after its
+//! publisher is gone: subscribers receive the loss of signal and, when a
+//! publisher is back, that timestamps restart. Then the stream ends.
 //!
 //! The window of a stream serves both as the queue of every subscriber and as
 //! the cache of the current group of pictures. It is bounded in units and in
-//! bytes whatever the publisher sends.
+//! bytes, whatever the publisher sends.
 
 mod refusals;
 pub mod renditions;
@@ -40,18 +39,18 @@ pub use refusals::RejectedPublisher;
 use subscriber::Cursor;
 pub use subscriber::{Received, Subscriber};
 
-/// At 30 frames and 47 AAC frames a second 2,048 units are 26 s; OBS' default
-/// of 8.3 s between keyframes fits three times over.
+/// Maximum units in the window: 26 s at 30 pictures and 47 AAC frames a second,
+/// three times OBS' default keyframe interval of 8.3 s.
 const WINDOW_UNITS: usize = 2048;
-/// 8.3 s at 8 Mb/s: a whole group of pictures at more than what Zoom sends.
+/// Maximum bytes in the window: 8.3 s at 8 Mb/s, more than Zoom sends.
 const WINDOW_BYTES: usize = 8 << 20;
 
 /// Time a stream waits for its publisher to return: a dropped connection is
-/// noticed after 15 s, and encoders try again every few seconds.
+/// noticed after 15 s, and encoders retry every few seconds.
 pub const GRACE: Duration = Duration::from_secs(30);
 
-/// So many publishers that are not gone lose a stream to another within so long
-/// when two encoders have the same address: each comes back.
+/// Number of takeovers of a connected publisher's stream, and the time within
+/// which they show that two encoders use the same address.
 const CONTEST: usize = 3;
 const CONTEST_WITHIN: Duration = Duration::from_secs(60);
 
@@ -65,9 +64,9 @@ pub struct StreamHub {
 struct Hub {
     hold: Duration,
     streams: Mutex<HashMap<StreamName, Arc<HubStream>>>,
-    /// Rejected publishers.
+    /// Log of rejected publishers.
     refusals: RejectedPublishers,
-    /// Counts whenever a stream begins, ends, loses its signal or has it back.
+    /// Change counter: a stream began, ended, lost its signal or has it back.
     changes: watch::Sender<u64>,
 }
 
@@ -81,7 +80,7 @@ struct HubStream {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tail {
-    /// Index behind the newest unit.
+    /// Index after the newest unit.
     next: u64,
     signal: Signal,
 }
@@ -90,25 +89,25 @@ struct Tail {
 enum Signal {
     There,
     Lost,
-    /// Closed for good.
+    /// Ended for good.
     Over,
 }
 
 #[derive(Debug, Default)]
 struct UnitWindow {
-    /// With the id of the publisher each came from.
+    /// Units, each with the id of its publisher's session.
     units: VecDeque<(u64, MediaUnit)>,
     /// Index of `units[0]`.
     first: u64,
     bytes: usize,
     /// Index of the newest keyframe, which may have left the window.
     keyframe: Option<u64>,
-    /// Since that keyframe, with sound.
+    /// Bytes since that keyframe, audio included.
     group_bytes: usize,
-    /// Session of the publisher that has the stream, or had it last.
+    /// Current publisher's session, or the last one's.
     session: PublisherSession,
     totals: Totals,
-    /// When a publisher that was there lost the stream to another: the newest.
+    /// Newest takeovers of a connected publisher's stream.
     takeovers: VecDeque<(Instant, Timestamp)>,
     unshown_since: Option<Timestamp>,
 }
@@ -118,25 +117,25 @@ struct UnitWindow {
 struct PublisherSession {
     id: u64,
     replaced: CancellationToken,
-    /// Since when the publisher is gone.
+    /// Time since which the publisher is gone.
     lost: Option<(Instant, Timestamp)>,
-    /// It has sent a keyframe.
+    /// A keyframe was received in this session.
     keyed: bool,
 }
 
-/// Counts of all received since the stream began, over all its publishers.
+/// Totals since the stream began, over all its publishers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     pub video_units: u64,
     pub audio_units: u64,
     pub bytes: u64,
     pub keyframes: u64,
-    /// Pictures left out because no keyframe had come, or because they could
-    /// not be used; not counted above.
+    /// Pictures dropped before the first keyframe, or because they were
+    /// invalid; not counted above.
     pub left_out: u64,
 }
 
-/// A live stream at a glance.
+/// Snapshot of a live stream.
 #[derive(Debug, Clone)]
 pub struct StreamInfo {
     pub name: StreamName,
@@ -144,15 +143,15 @@ pub struct StreamInfo {
     pub totals: Totals,
     /// Configuration of the newest picture.
     pub video: Option<Arc<VideoConfig>>,
-    /// Since when its publisher is gone, if it is.
+    /// Time since which its publisher is gone.
     pub lost_since: Option<Timestamp>,
-    /// Since when publishers take it from each other, if they do.
+    /// Time since which publishers compete for it.
     pub contested_since: Option<Timestamp>,
-    /// Since when pictures come and some viewer is shown none of them.
+    /// Time since which some viewer sees none of the incoming pictures.
     pub unshown_since: Option<Timestamp>,
 }
 
-/// There are as many streams as there may be.
+/// Stream limit reached; holds the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stream limit reached ({0})")]
 pub struct StreamLimitReached(pub usize);
@@ -164,13 +163,13 @@ impl Default for StreamHub {
 }
 
 impl StreamHub {
-    /// Streams end with their publishers.
+    /// Creates a hub whose streams end with their publishers.
     pub fn new() -> Self {
         Self::with_hold(Duration::ZERO)
     }
 
-    /// Streams wait [`GRACE`] for their publishers to return; somebody has to
-    /// [`expire`](Self::expire) those that wait in vain.
+    /// Creates a hub whose streams wait [`GRACE`] for their publishers; the
+    /// owner has to run [`expire`](Self::expire).
     pub fn holding() -> Self {
         Self::with_hold(GRACE)
     }
@@ -187,15 +186,15 @@ impl StreamHub {
         }
     }
 
-    /// Starts the stream, or takes it over from the publisher that has it or
-    /// had it: its subscribers stay, the old publisher's pushes fail from now
-    /// on.
+    /// Starts the stream, or takes it over: its subscribers stay, and pushes of
+    /// the previous publisher fail from now on.
     pub fn publish(&self, name: &StreamName) -> Publisher {
         self.publish_in(self.inner.streams.locked(), name)
     }
 
-    /// The same, unless it would be one stream more than `most`, those that
-    /// wait for their publishers among them.
+    /// Starts or takes over like [`publish`](Self::publish), unless a new
+    /// stream would exceed `most`, including streams waiting for their
+    /// publishers.
     pub fn publish_within(
         &self,
         name: &StreamName,
@@ -208,7 +207,7 @@ impl StreamHub {
         Ok(self.publish_in(streams, name))
     }
 
-    /// Bytes of media that all streams hold.
+    /// Bytes of media held by all streams.
     pub fn held_bytes(&self) -> u64 {
         let streams: Vec<_> = self.inner.streams.locked().values().cloned().collect();
         let held = streams
@@ -219,8 +218,8 @@ impl StreamHub {
 
     fn publish_in(
         &self,
-        // Held until the tenure stands, so that the old publisher can't end
-        // the stream in between.
+        // Locked until the session is set, so that the previous publisher can't
+        // end the stream in between.
         mut streams: MutexGuard<'_, HashMap<StreamName, Arc<HubStream>>>,
         name: &StreamName,
     ) -> Publisher {
@@ -265,8 +264,8 @@ impl StreamHub {
         }
     }
 
-    /// Ends streams that have waited long enough for their publishers, until
-    /// `closing`; then all that have none, and the hub waits no more.
+    /// Ends streams whose grace time is over, until `closing`; then ends all
+    /// without a publisher, and the hub stops waiting.
     pub async fn expire(&self, closing: CancellationToken) {
         let mut changes = self.changes();
         loop {
@@ -293,7 +292,7 @@ impl StreamHub {
         }
     }
 
-    /// Ends what is due at `now`; tells when the next will be.
+    /// Ends the streams due at `now`; returns the next deadline.
     fn end_lost(&self, now: Instant) -> Option<Instant> {
         let mut next = None;
         let mut ended = Vec::new();
@@ -321,15 +320,15 @@ impl StreamHub {
         next
     }
 
-    /// `None` when there is no such stream. One whose publisher is gone is
-    /// still there while it waits.
+    /// Subscribes to a stream; `None` if it does not exist. A stream waiting
+    /// for its publisher still exists.
     pub fn subscribe(&self, name: &StreamName) -> Option<Subscriber> {
         let stream = Arc::clone(self.inner.streams.locked().get(name)?);
         let tail = stream.tail.subscribe();
         let window = stream.window.locked();
         let cursor = match window.keyframe {
-            // Not at the last publisher's picture: this one has none yet, and
-            // nobody should take the old for what is so now.
+            // Never at the previous publisher's picture, which would be
+            // mistaken for the current one.
             Some(index) if index >= window.first && window.is_current() => Cursor::At(index),
             _ => Cursor::AwaitKeyframe(window.next()),
         };
@@ -344,9 +343,9 @@ impl StreamHub {
         })
     }
 
-    /// As [`subscribe`](Self::subscribe), for who takes sound alone: it
-    /// begins with what comes next, and waits for no keyframe, of which a
-    /// stream without a picture never has one.
+    /// Subscribes to audio alone, like [`subscribe`](Self::subscribe) but from
+    /// the next unit on, without waiting for a keyframe: an audio-only stream
+    /// has none.
     pub fn listen(&self, name: &StreamName) -> Option<Subscriber> {
         let mut subscriber = self.subscribe(name)?;
         subscriber.needs_keyframe = false;
@@ -354,17 +353,17 @@ impl StreamHub {
         Some(subscriber)
     }
 
-    /// Notes since when pictures come and some viewer is shown none of them;
-    /// `None` when all viewers are served.
+    /// Sets the time since which some viewer sees none of the incoming
+    /// pictures; `None` when all viewers are served.
     pub fn note_unshown(&self, name: &StreamName, since: Option<Timestamp>) {
         if let Some(stream) = self.inner.streams.locked().get(name) {
             stream.window.locked().unshown_since = since;
         }
     }
 
-    /// The share of the window that the group of pictures since the newest
-    /// keyframe takes up, 1 and more when it has no room there: nobody can
-    /// begin then. `None` without a publisher or a keyframe.
+    /// Share of the window taken up by the group of pictures since the newest
+    /// keyframe; at 1 or more no viewer can start. `None` without a publisher
+    /// or a keyframe.
     pub fn group_share(&self, name: &StreamName) -> Option<f32> {
         let stream = Arc::clone(self.inner.streams.locked().get(name)?);
         let window = stream.window.locked();
@@ -380,19 +379,19 @@ impl StreamHub {
         Some(stream.info())
     }
 
-    /// Notes that somebody wanted to publish and may not, and why.
+    /// Records a rejected publisher and the reason.
     pub fn turned_away(&self, address: IpAddr, why: String) {
         self.inner
             .refusals
             .add(address.to_canonical(), why, Timestamp::now());
     }
 
-    /// Rejected publishers, the newest first.
+    /// Rejected publishers, newest first.
     pub fn refusals(&self) -> Vec<RejectedPublisher> {
         self.inner.refusals.all()
     }
 
-    /// All streams by name, those that wait for their publishers too.
+    /// All streams by name, including those waiting for their publishers.
     pub fn streams(&self) -> Vec<StreamInfo> {
         let streams: Vec<_> = self.inner.streams.locked().values().cloned().collect();
         let mut infos: Vec<_> = streams.iter().map(|stream| stream.info()).collect();
@@ -400,7 +399,7 @@ impl StreamHub {
         infos
     }
 
-    /// Changes whenever a stream begins, ends, loses its signal or has it
+    /// Watch of the changes: a stream begins, ends, loses its signal or has it
     /// back.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
@@ -466,7 +465,7 @@ impl UnitWindow {
         (many && now.duration_since(*first) <= CONTEST_WITHIN).then_some(*since)
     }
 
-    /// True if the newest keyframe is of the publisher that is there.
+    /// True if the newest keyframe is the current publisher's.
     fn is_current(&self) -> bool {
         self.session.lost.is_none() && self.session.keyed
     }
@@ -511,8 +510,8 @@ impl UnitWindow {
     }
 }
 
-/// The right to push to a stream. Dropping it leaves the stream without a
-/// signal, unless another publisher has taken over.
+/// Right to push to a stream. Dropping it leaves the stream without a signal,
+/// unless another publisher has taken over.
 #[derive(Debug)]
 pub struct Publisher {
     hub: StreamHub,
@@ -521,16 +520,16 @@ pub struct Publisher {
     replaced: CancellationToken,
 }
 
-/// Another publisher has this stream now.
+/// Error of a push after another publisher took over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the stream was taken over by a new publisher")]
 pub struct Replaced;
 
 impl Publisher {
-    /// Never waits. Pictures before the publisher's first keyframe are left
-    /// out: nobody could decode them.
+    /// Pushes a unit; never waits. Pictures before the first keyframe are
+    /// dropped: they can't be decoded.
     pub fn push(&self, unit: MediaUnit) -> Result<(), Replaced> {
-        // The tail is told under the lock, so that it never goes back.
+        // The tail is updated under the lock, so that it never goes back.
         let mut window = self.stream.window.locked();
         if !self.holds(&window) {
             return Err(Replaced);
@@ -548,7 +547,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Counts a picture that came and could not be used.
+    /// Counts a received picture that is invalid.
     pub fn leave_out(&self) {
         let mut window = self.stream.window.locked();
         if self.holds(&window) {
@@ -572,8 +571,8 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        // Both locks, in the order every other path takes them, so that no
-        // successor can slip in between the question and the removal.
+        // Takes both locks, in the order of every other path, so that no
+        // successor can slip in between check and removal.
         let mut streams = self.hub.inner.streams.locked();
         let mut window = self.stream.window.locked();
         if !self.holds(&window) {

@@ -1,4 +1,4 @@
-//! Rejected publishers, kept to show why a stream does not come.
+//! Log of rejected publishers, shown to explain why a stream is missing.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use watchtower_base::sync::Locked as _;
 
-/// More than a person looks through; who floods us can't push more out.
+/// Maximum number of entries.
 const MOST: usize = 32;
-/// Entries of one address, so that it does not fill them all.
+/// Maximum entries of one address, so that a flood can't push out the others.
 const OF_ONE: usize = 4;
 
 /// Attempts of one address that failed for one reason. Its input is left out,
@@ -27,7 +27,7 @@ pub struct RejectedPublisher {
     pub last: Timestamp,
 }
 
-/// The newest of them, bounded.
+/// Newest rejections, bounded.
 #[derive(Debug, Default)]
 pub(super) struct RejectedPublishers(Mutex<VecDeque<RejectedPublisher>>);
 

@@ -1,29 +1,28 @@
-//! Where what browsers can't play meets its playable twin.
+//! Exchange of streams that browsers can't play and their playable renditions.
 //!
-//! The contract: whoever serves browsers holds a [`Demand`] for as long as
-//! somebody watches a stream that needs one; whoever can transcode watches
-//! [`Renditions::demands`] and keeps one encoder per [`Demanded`] running for
-//! as long as it stands there. So a transcode exists once per stream, however
-//! many watch, and only while they do.
+//! Contract: playback holds a [`Demand`] while viewers of a stream need a
+//! rendition; the transcoder watches [`Renditions::demands`] and runs one
+//! encoder per [`Demanded`] for as long as it is listed. So a transcode exists
+//! once per stream, however many viewers there are, and only while there are
+//! any.
 //!
-//! Pictures and sound are demanded apart, since most streams need only the
-//! sound changed:
+//! Video and audio are demanded separately, since most streams need only their
+//! audio transcoded:
 //!
-//! - [`RenditionKind::Video`]: H.264 without B-frames, at most High profile, out through
-//!   [`Renditions::video`], a hub like the one the stream came in by and under
-//!   the same name. Its times are those of the source's units.
-//! - [`RenditionKind::LowBitrate`]: the same, smaller, with fewer pictures and about a
-//!   third of the source's rate, for links that can't hold the stream; out
-//!   through [`Renditions::low_bitrate`].
-//! - [`RenditionKind::Audio`]: Opus at 48 kHz, in through [`Renditions::push_audio`], out
-//!   through [`Renditions::audio`].
+//! - [`RenditionKind::Video`]: H.264 without B-frames, at most High profile,
+//!   from [`Renditions::video`], a hub like the source's with the same stream
+//!   name. Its times are those of the source's units.
+//! - [`RenditionKind::LowBitrate`]: the same at a lower resolution and frame
+//!   rate and about a third of the source's bitrate, for slow links; from
+//!   [`Renditions::low_bitrate`].
+//! - [`RenditionKind::Audio`]: Opus at 48 kHz, from [`Renditions::audio`],
+//!   supplied by [`Renditions::push_audio`].
 //!
-//! A picture demanded begins at once, whatever the stream: where its group of
-//! pictures outgrows the hub's window, the supplier keeps a decoder that
-//! follows it.
+//! Demanded video starts at once for any stream: where a group of pictures
+//! outgrows the hub's window, the supplier keeps a decoder running.
 //!
-//! The supplier decides nothing about need and the consumer nothing about how:
-//! with nobody to supply, a demand simply stays unanswered.
+//! The supplier does not decide what is needed, nor the consumer how it is
+//! made; without a supplier, a demand simply stays unmet.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -37,8 +36,8 @@ use watchtower_base::sync::Locked as _;
 use super::StreamHub;
 use crate::MediaTime;
 
-/// At 20 ms a packet 64 are 1.3 s: a consumer further behind has stalled, and
-/// sound that late is of no use to it.
+/// Capacity, in packets of 20 ms: 1.3 s. A consumer further behind has stalled,
+/// and audio that late is useless.
 const AUDIO_QUEUE: usize = 64;
 
 /// Kind of playable rendition.
@@ -59,22 +58,22 @@ impl RenditionKind {
     }
 }
 
-/// A rendition somebody waits for or watches.
+/// Rendition that is demanded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Demanded {
     pub stream: StreamName,
     pub kind: RenditionKind,
 }
 
-/// Opus packet (RFC 6716).
+/// Packet of Opus (RFC 6716).
 #[derive(Debug, Clone)]
 pub struct OpusPacket {
-    /// On the source's clock, so that sound and picture stay together.
+    /// Time on the source's clock, so that audio and video stay in sync.
     pub pts: MediaTime,
     pub packet: Bytes,
 }
 
-/// All renditions. Cheap to clone.
+/// Hub of all renditions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Renditions {
     inner: Arc<RenditionsState>,
@@ -88,7 +87,7 @@ struct RenditionsState {
     /// Number of holders of each demand.
     demands: Mutex<BTreeMap<Demanded, usize>>,
     changes: watch::Sender<u64>,
-    /// Renditions that are to have a keyframe soon.
+    /// Renditions with a pending keyframe request.
     keyframes: Mutex<HashSet<Demanded>>,
 }
 
@@ -113,7 +112,7 @@ impl Renditions {
         }
     }
 
-    /// Stands until dropped.
+    /// Demands a rendition until the result is dropped.
     pub fn demand(&self, stream: &StreamName, kind: RenditionKind) -> Demand {
         let demanded = Demanded {
             stream: stream.clone(),
@@ -137,27 +136,27 @@ impl Renditions {
         self.inner.demands.locked().keys().cloned().collect()
     }
 
-    /// True if anybody waits for or watches just this rendition.
+    /// True if this rendition is demanded.
     pub fn is_demanded(&self, demanded: &Demanded) -> bool {
         self.inner.demands.locked().contains_key(demanded)
     }
 
-    /// Changes whenever [`demands`](Self::demands) may have.
+    /// Watch of changes of [`demands`](Self::demands).
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }
 
-    /// Where playable pictures of full size are published and subscribed to.
+    /// Hub of the full-size renditions.
     pub fn video(&self) -> &StreamHub {
         &self.inner.video
     }
 
-    /// Where the pictures for slow links are published and subscribed to.
+    /// Hub of the renditions for slow links.
     pub fn low_bitrate(&self) -> &StreamHub {
         &self.inner.low_bitrate
     }
 
-    /// Where pictures of that kind are; `None` for sound.
+    /// Hub of the video renditions of that kind; `None` for audio.
     pub fn pictures(&self, kind: RenditionKind) -> Option<&StreamHub> {
         match kind {
             RenditionKind::Video => Some(self.video()),
@@ -166,8 +165,8 @@ impl Renditions {
         }
     }
 
-    /// Asks for a keyframe in the playable pictures of that kind: a viewer has
-    /// lost its picture.
+    /// Requests a keyframe in that video rendition for a viewer that lost its
+    /// picture.
     pub fn request_keyframe(&self, stream: &StreamName, kind: RenditionKind) {
         self.inner.keyframes.locked().insert(Demanded {
             stream: stream.clone(),
@@ -180,18 +179,18 @@ impl Renditions {
         self.inner.keyframes.locked().remove(demanded)
     }
 
-    /// Hands a packet of playable sound to whoever listens now. Never waits.
+    /// Sends an audio packet to the current consumers. Never waits.
     pub fn push_audio(&self, stream: &StreamName, packet: OpusPacket) {
         if let Some(listeners) = self.inner.audio.locked().get(stream) {
-            // Nobody left to listen is no fault: the demand is about to go.
+            // No consumer left is no error: the demand is about to be dropped.
             let _ = listeners.send(packet);
         }
     }
 
-    /// Playable sound from now on, whether or not anybody supplies it yet.
+    /// Subscribes to the audio rendition from now on, supplied already or not.
     pub fn audio(&self, stream: &StreamName) -> broadcast::Receiver<OpusPacket> {
         let mut audio = self.inner.audio.locked();
-        // Streams nobody listens to any more leave with the next listener.
+        // Streams without consumers are removed at the next subscription.
         audio.retain(|_, listeners| listeners.receiver_count() > 0);
         audio
             .entry(stream.clone())
@@ -204,7 +203,7 @@ impl Renditions {
     }
 }
 
-/// Keeps a rendition wanted; dropping it withdraws.
+/// Demand for a rendition, withdrawn when dropped.
 #[derive(Debug)]
 pub struct Demand {
     renditions: Renditions,

@@ -1,5 +1,5 @@
-//! A consumer's place in a stream: it never holds the publisher up, and hears
-//! of what it missed.
+//! Position of a consumer in a stream: it never blocks the publisher, and is
+//! notified of losses.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::MediaUnit;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cursor {
     At(u64),
-    /// Nothing is handed out before the next keyframe at or after this index.
+    /// Nothing is returned before the next keyframe at or after this index.
     AwaitKeyframe(u64),
 }
 
@@ -22,13 +22,13 @@ pub(super) enum Cursor {
 #[derive(Debug, Clone)]
 pub enum Received {
     Unit(MediaUnit),
-    /// So many units were lost; the next video unit is a keyframe.
+    /// That many units were lost; the next video unit is a keyframe.
     Lost(u64),
-    /// The publisher is gone; all it sent has been received.
+    /// The publisher is gone; everything it sent has been received.
     SignalLost,
-    /// Units from now on are another publisher's, or of one that has returned:
-    /// their times have nothing to do with those before, and the first video
-    /// unit is a keyframe.
+    /// Later units are another publisher's, or of one that has returned: their
+    /// timestamps are unrelated to those before, and the first video unit is a
+    /// keyframe.
     Restarted,
 }
 
@@ -38,7 +38,7 @@ pub struct Subscriber {
     pub(super) stream: Arc<HubStream>,
     pub(super) tail: watch::Receiver<Tail>,
     pub(super) cursor: Cursor,
-    /// Publisher session of the unit received last.
+    /// Publisher session of the last unit received.
     pub(super) publisher: Option<u64>,
     pub(super) told_lost: bool,
     pub(super) needs_keyframe: bool,
@@ -49,12 +49,12 @@ impl Subscriber {
         &self.stream.name
     }
 
-    /// The next unit; `None` when the stream has ended and all was received.
+    /// Next unit; `None` when the stream has ended and everything was received.
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<Received> {
         loop {
-            // Marked as seen before the look, so that a push in between is
-            // noticed by `changed` below.
+            // Marked as seen before the check, so that `changed` below notices
+            // a push in between.
             let tail = *self.tail.borrow_and_update();
             if let Some(received) = self.take() {
                 return Some(received);
@@ -106,7 +106,7 @@ impl Subscriber {
         }
         let (publisher, unit) = window.get(index)?;
         let before = self.publisher.replace(*publisher);
-        // Return is reported after a loss was, even if no unit came before.
+        // A return is reported after a loss was, even if no unit came before.
         let was_lost = std::mem::take(&mut self.told_lost);
         if before.map_or(was_lost, |before| before != *publisher) {
             return Some(Received::Restarted);
@@ -116,8 +116,8 @@ impl Subscriber {
     }
 }
 
-/// Tells who waits for a keyframe that units come again: of a stream without a
-/// picture there never is one.
+/// Wakes consumers that wait for a keyframe when units arrive again: an
+/// audio-only stream never has one.
 fn took_up(
     window: &UnitWindow,
     told_lost: &mut bool,

@@ -144,7 +144,7 @@ async fn a_stream_nobody_returns_to_ends() {
     assert_eq!(lost.elapsed().as_secs(), GRACE.as_secs());
     assert!(hub.streams().is_empty());
 
-    // And when all is closed nothing waits any more.
+    // Once the hub is closing no stream waits any more.
     let publisher = hub.publish(&name());
     closing.cancel();
     drop(publisher);
@@ -174,7 +174,7 @@ async fn who_listens_waits_for_no_picture() {
         matches!(&heard, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 20),
         "{heard:?}"
     );
-    // Too far behind, it goes on with what comes next.
+    // Too far behind, it resumes with the next unit.
     for ms in 0..=WINDOW_UNITS as i64 {
         publisher.push(sound(40 + ms)).expect("still ours");
     }
@@ -185,7 +185,7 @@ async fn who_listens_waits_for_no_picture() {
         matches!(&heard, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 90_000),
         "{heard:?}"
     );
-    // Signal is reported all the same to a viewer that waits for a picture.
+    // Signal loss is reported even to a viewer that waits for a picture.
     drop(publisher);
     assert!(matches!(viewer.recv().await, Some(Received::SignalLost)));
     let publisher = hub.publish(&name());
@@ -224,7 +224,7 @@ async fn publishers_that_take_a_stream_from_each_other_are_reported() {
     assert!(contested(&hub));
     tokio::time::advance(CONTEST_WITHIN + Duration::from_secs(1)).await;
     assert!(!contested(&hub));
-    // Return of a publisher takes nothing from anybody.
+    // A publisher's return is no takeover.
     for _ in 0..5 {
         drop(publisher);
         publisher = hub.publish(&name());
@@ -242,7 +242,7 @@ async fn there_are_no_more_streams_than_may_be() {
         hub.publish_within(&named("c"), 2).err(),
         Some(StreamLimitReached(2))
     );
-    // Taking one over makes none more.
+    // A takeover adds no stream.
     let third = hub.publish_within(&named("a"), 2).expect("taken over");
     drop((first, third));
     hub.publish_within(&named("c"), 2).expect("room again");
