@@ -1,5 +1,5 @@
-//! Answer in the peer's terms: webrtc's, made for an offer of ours, mapped to
-//! the peer's sections (RFC 3264, section 6: as many, in the same order).
+//! SDP answer to the peer: webrtc's answer to the normalized offer, mapped to
+//! the peer's media sections (RFC 3264, section 6: the same number and order).
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -8,8 +8,8 @@ use super::offer::{Offer, Offered, OfferedCodec};
 
 const TRANSPORT: [&str; 4] = ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:"];
 
-/// The answer to the caller, with the candidates that really lead here: over
-/// UDP, and over TCP for networks that let nothing else through.
+/// Builds the answer to the peer, with the server's candidates: UDP, and TCP
+/// for networks that block UDP.
 pub fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) -> String {
     let mut parts = answer.split("\nm=");
     let mut sdp = String::with_capacity(answer.len() + 1024);
@@ -86,8 +86,9 @@ fn accept(sdp: &mut String, section: &Offered, codec: &OfferedCodec, ours: &str)
     }
 }
 
-/// With the transport of the others, which means nothing here: GStreamer takes
-/// no answer in which some section has none.
+/// Rejects a section, repeating the transport attributes of the others, which
+/// have no meaning here: GStreamer rejects an answer in which some section has
+/// none.
 fn refuse(sdp: &mut String, section: &Offered, transport: &[&str]) {
     let Offered {
         kind,

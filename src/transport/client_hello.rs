@@ -1,24 +1,24 @@
-//! A viewer's first ClientHello, put in our order.
+//! Reordering of the SRTP profiles in a viewer's first ClientHello.
 //!
-//! rtc-dtls 0.21.1 takes the client's first SRTP profile that the server has
-//! too, though the choice is the server's (RFC 5764, section 4.1.1), and the
-//! profiles differ in what a packet costs us. It reads them from the first
-//! ClientHello alone, the one before the cookie, which no hash of the
-//! handshake covers (RFC 6347, section 4.2.1): so that may be read in another
-//! order. What is no such message, or not whole, stays as it is.
+//! rtc-dtls 0.21.1 takes the client's first SRTP profile that the server
+//! supports, though the choice is the server's (RFC 5764, section 4.1.1), and
+//! the profiles differ in their CPU cost per packet. It reads them from the
+//! first ClientHello alone, the one before the cookie, which no hash of the
+//! handshake covers (RFC 6347, section 4.2.1): so its profiles may be
+//! reordered. Any other or incomplete message stays unchanged.
 
 use bytes::Bytes;
 
-/// DTLS record header, and the offset of its length.
+/// Size of a DTLS record header, and the offset of its length.
 const RECORD: usize = 13;
-/// Handshake header behind it.
+/// Size of the handshake header that follows.
 const HANDSHAKE: usize = 12;
-/// RFC 5764, section 4.1.1.
+/// Extension type use_srtp (RFC 5764, section 4.1.1).
 const USE_SRTP: [u8; 2] = [0, 14];
-/// RFC 7714, section 14.2.
+/// Profile SRTP_AEAD_AES_128_GCM (RFC 7714, section 14.2).
 const AES_GCM: [u8; 2] = [0, 7];
 
-/// The datagram with AES-GCM first of the profiles it offers, if it does.
+/// Copy of the datagram with AES-GCM as the first profile, if offered.
 pub(crate) fn preferring_gcm(datagram: Bytes) -> Bytes {
     match place(&datagram) {
         Some((list, place)) => {
@@ -30,10 +30,10 @@ pub(crate) fn preferring_gcm(datagram: Bytes) -> Bytes {
     }
 }
 
-/// Where the list of profiles begins, and AES-GCM in it, unless that is first.
+/// Offset of the profile list, and AES-GCM's in it, unless it is first.
 fn place(datagram: &[u8]) -> Option<(usize, usize)> {
-    // A handshake record of epoch 0 with a ClientHello of message number 0,
-    // perhaps a fragment of it.
+    // Handshake record of epoch 0 with a ClientHello of message sequence 0,
+    // possibly a fragment.
     let header = datagram.get(..RECORD + HANDSHAKE)?;
     let first = header[0] == 22
         && header[3..5] == [0, 0]
@@ -43,8 +43,8 @@ fn place(datagram: &[u8]) -> Option<(usize, usize)> {
         return None;
     }
     // Length of the extension, of the list, the list, and an empty MKI. In a
-    // fragment nothing else says where the extensions are; random bytes that
-    // look like all of this would change nothing that is used.
+    // fragment nothing else marks the extensions; random bytes with the same
+    // pattern would change nothing that is used.
     (RECORD + HANDSHAKE..datagram.len().saturating_sub(8)).find_map(|at| {
         let head = &datagram[at..at + 6];
         let extension = usize::from(u16::from_be_bytes([head[2], head[3]]));
@@ -85,7 +85,7 @@ mod tests {
             hello(0, &[0, 7, 0, 1, 0, 8, 0, 2])
         );
         assert_eq!(changed(&[0, 7, 0, 1]), hello(0, &[0, 7, 0, 1]));
-        // Not offered, not chosen.
+        // Not offered, so not selected.
         assert_eq!(changed(&[0, 1, 0, 2]), hello(0, &[0, 1, 0, 2]));
     }
 

@@ -1,4 +1,4 @@
-//! A stream's times as RTP and as wall clock see them.
+//! Mapping of a stream's times to RTP time and wall clock.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,13 +7,13 @@ use watchtower_base::sync::Locked as _;
 use watchtower_media::MediaTime;
 
 const TICKS_PER_SECOND: i64 = 90_000;
-/// A publisher that steps back by more has started anew.
+/// Maximum step back within a session of a publisher, in ticks.
 const STEP_BACK: i64 = TICKS_PER_SECOND;
-/// A publisher that leaps ahead by more, too; below, it may have been a pause.
+/// Maximum step ahead within a session, in ticks; smaller ones may be pauses.
 const LEAP_AHEAD: i64 = 60 * TICKS_PER_SECOND;
 
-/// Keeps a stream's times going up by the clock when its publisher returns, or
-/// another takes over, and counts from its own zero again.
+/// Monotonic timebase of a stream whose publisher returns or is replaced and
+/// restarts at its own zero.
 #[derive(Debug, Default)]
 pub struct Timebase {
     offset: i64,
@@ -22,7 +22,7 @@ pub struct Timebase {
 }
 
 impl Timebase {
-    /// The next unit comes from another publisher.
+    /// Announces that the next unit comes from another publisher.
     pub fn restart(&mut self) {
         self.restarted = true;
     }
@@ -52,13 +52,13 @@ impl Timebase {
     }
 }
 
-/// Clock of RTP time for sender reports, by the least delayed unit.
+/// Clock of RTP time for sender reports, estimated from the least delayed unit.
 #[derive(Debug, Default)]
 pub struct RtpClock {
     anchor: Mutex<Option<(i64, Instant)>>,
 }
 
-/// Moment on all clocks of a sender report.
+/// Point in time on all clocks of a sender report.
 #[derive(Debug, Clone, Copy)]
 pub struct SenderReportTime {
     /// RFC 5905, section 6: seconds since 1900, 32.32 fixed point.
@@ -76,8 +76,8 @@ impl RtpClock {
         let mut anchor = self.anchor.locked();
         let late = anchor.map(|(was, then)| was + ticks(at.saturating_duration_since(then)) - time);
         *anchor = match late {
-            // Later than the clock says is usual; giving in a little follows a
-            // publisher whose clock is slow. A second is a new publisher.
+            // Later than usual; a small correction follows a publisher with a
+            // slow clock. A second means a new publisher.
             Some(late) if (0..TICKS_PER_SECOND).contains(&late) => {
                 Some((time + late - late / 256, at))
             }
@@ -97,7 +97,7 @@ impl RtpClock {
     }
 }
 
-/// Now, as [`SenderReportTime::ntp`].
+/// Current time, as [`SenderReportTime::ntp`].
 pub fn ntp() -> u64 {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -112,7 +112,7 @@ fn ticks(duration: Duration) -> i64 {
 }
 
 fn to_48_khz(ticks: i64) -> i64 {
-    // Exact in 128 bits whatever the publisher's times.
+    // Exact in 128 bits for any timestamps.
     (i128::from(ticks) * 8).div_euclid(15) as i64
 }
 
@@ -134,7 +134,7 @@ mod tests {
         timebase.note(MediaTime(0), start + Duration::from_millis(5040));
         assert_eq!(timebase.video(MediaTime(0)), 9_453_600);
         assert_eq!(timebase.audio(MediaTime(0)), 5_041_920);
-        // Without being told, by the step back alone.
+        // Detected without `restart`, by the step back alone.
         timebase.note(MediaTime::from_ms(40), start + Duration::from_millis(5080));
         timebase.note(
             MediaTime::from_ms(-9000),

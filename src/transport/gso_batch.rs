@@ -1,4 +1,4 @@
-//! Where finished packets gather until they leave together.
+//! Batches of finished packets, sent with one system call (UDP GSO).
 
 use std::io;
 
@@ -7,19 +7,19 @@ use super::srtp::{LONGEST_HEADER, LONGEST_TAG, Protector, RtpHeader};
 use crate::ice_socket::IceSocket;
 use crate::udp_mux::{Route, UdpMux};
 
-/// The kernel's limit on what one send may hold, all segments together.
+/// Kernel limit on the bytes of one send call, all segments together.
 const MOST_BYTES: usize = 65_000;
 
-/// Send buffer full, and the transport to wait for.
+/// Send buffer is full, and the transport to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendBlocked {
-    /// The socket all share.
+    /// UDP socket shared by all viewers.
     UdpMux,
-    /// This viewer's own connection.
+    /// TCP connection of this viewer.
     Viewer,
 }
 
-/// The way out of the fan-out loop, with the one buffer all batches share.
+/// Output of the fan-out loop, with one buffer reused by all batches.
 pub struct GsoBatch<'a> {
     port: &'a UdpMux,
     buffer: Vec<u8>,
@@ -39,8 +39,8 @@ impl<'a> GsoBatch<'a> {
         }
     }
 
-    /// A new batch for one viewer, each packet with so many bytes beside its
-    /// payload.
+    /// Starts a batch for one viewer; each packet has `overhead` bytes beside
+    /// its payload.
     pub fn batch<'b>(&'b mut self, line: &'b IceSocket, overhead: usize) -> Batch<'b> {
         self.buffer.clear();
         Batch {
@@ -57,8 +57,8 @@ impl<'a> GsoBatch<'a> {
     }
 }
 
-/// Packets of one size, the last of them perhaps shorter: what the kernel
-/// takes in one call (UDP GSO).
+/// Packets of the same size, except for a shorter last one, as the kernel
+/// requires for one call (UDP GSO).
 pub struct Batch<'a> {
     port: &'a UdpMux,
     line: &'a IceSocket,
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Batch<'_> {
 }
 
 impl Batch<'_> {
-    /// True if a packet with that much payload may still join.
+    /// True if a packet with that payload size may still join.
     pub fn has_room(&self, payload: usize) -> bool {
         let size = self.overhead + payload;
         self.count == 0
@@ -101,7 +101,7 @@ impl Batch<'_> {
             .reserve(LONGEST_HEADER + packet.size() + LONGEST_TAG);
         self.buffer.extend_from_slice(header.bytes());
         packet.write_to(self.buffer);
-        // Only a nonce of the wrong length could fail; never send it in clear.
+        // Only a nonce of the wrong length could fail; never send plaintext.
         let body = start + header.bytes().len();
         let range = start..body;
         self.broken |= protector.protect(self.buffer, range, ssrc, index).is_err();
@@ -113,8 +113,8 @@ impl Batch<'_> {
         self.count += 1;
     }
 
-    /// Sends the batch. Packets that the network refuses are lost, as on the
-    /// way; only a full socket is worth another try.
+    /// Sends the batch. Packets rejected by the network count as lost; only a
+    /// full send buffer is worth another attempt.
     pub fn send(self) -> Result<(), SendBlocked> {
         let Some(path) = self.line.path() else {
             return Ok(());

@@ -1,7 +1,7 @@
-//! Session's end of the shared port: the datagrams received for it, and the
-//! route of those it sends.
+//! Socket of a session on the shared port: a queue of received datagrams, and
+//! the route of those sent.
 //!
-//! To webrtc it looks like a socket of its own ([`VirtualSocket`]).
+//! webrtc uses it as a socket of its own ([`VirtualSocket`]).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,14 +25,14 @@ use super::stun::{self, Protocol, Stun};
 use crate::client_hello;
 use crate::udp_mux::{Route, UdpMux};
 
-/// Datagrams waiting for a session. A viewer sends some ten a second; more
-/// than this is not control traffic.
+/// Capacity of a session's queue, in datagrams. A viewer sends some ten a
+/// second; more than this is not control traffic.
 const INBOX: usize = 128;
-/// Addresses a session may have. A browser with Wi-Fi, cable and VPN, IPv4 and
-/// IPv6, has six; a newer one takes the place of the oldest.
+/// Maximum number of addresses of a session. A browser with Wi-Fi, cable and
+/// VPN, IPv4 and IPv6, has six; a newer one replaces the oldest.
 const ADDRESSES: usize = 8;
-/// A viewer answers at least every 2.5 s (RFC 7675, section 5.1: consent), so
-/// three in a row were lost.
+/// Idle timeout. A viewer responds at least every 2.5 s (RFC 7675, section 5.1:
+/// consent), so three consecutive responses were lost.
 pub const SILENCE: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct IceSocket {
     fragment: String,
     password: String,
     born: Instant,
-    /// Milliseconds since `born`.
+    /// Time of the last datagram, in milliseconds since `born`.
     heard: AtomicU64,
     inbox: Mutex<Inbox>,
     peer: Mutex<PeerAddress>,
@@ -55,21 +55,21 @@ struct Inbox {
     nomination: Nomination,
 }
 
-/// Where the viewer is. rtc-ice selects one address for good; when the viewer
-/// turns up at another, this takes the place of a NAT between the two.
+/// Address of the viewer. rtc-ice selects one address permanently; when the
+/// viewer's changes, this translates between the two like a NAT.
 #[derive(Debug, Default)]
 struct PeerAddress {
     /// Address known to webrtc: the last destination of anything but STUN.
     known: Option<SocketAddr>,
-    /// Where media goes.
+    /// Address that media is sent to.
     current: Option<(SocketAddr, Route)>,
     heard: Option<Instant>,
-    /// Another address that has proven to be the viewer's, and since when.
+    /// Other address verified as the viewer's, and the time of its first check.
     rival: Option<(SocketAddr, Route, Instant)>,
 }
 
-/// Silence at its own address after which a viewer that checks from another one
-/// has moved. A browser reports every second.
+/// Silence at the current address after which a viewer that checks from another
+/// one has moved. A browser sends reports every second.
 const MOVED: Duration = Duration::from_millis(1500);
 
 impl PeerAddress {
@@ -99,9 +99,9 @@ impl PeerAddress {
     }
 }
 
-/// rtc-ice leaves a check with USE-CANDIDATE unanswered until a check of its
+/// rtc-ice does not respond to a check with USE-CANDIDATE until a check of its
 /// own has succeeded, and the browser repeats it only 50 ms later. So the last
-/// check is kept and put in again right behind the first success.
+/// check is kept and delivered again right after the first success.
 #[derive(Debug, Default)]
 enum Nomination {
     #[default]
@@ -123,7 +123,7 @@ impl IceSocket {
         }
     }
 
-    /// The ICE user fragment (RFC 8839, section 5.4).
+    /// ICE user fragment (RFC 8839, section 5.4).
     pub fn fragment(&self) -> &str {
         &self.fragment
     }
@@ -132,7 +132,7 @@ impl IceSocket {
         &self.password
     }
 
-    /// The way media goes, once there is one.
+    /// Route of media, once there is one.
     pub(crate) fn path(&self) -> Option<Route> {
         let mut peer = self.peer.locked();
         if peer.rival.is_some() {
@@ -141,7 +141,7 @@ impl IceSocket {
         peer.current.as_ref().map(|(_, path)| path.clone())
     }
 
-    /// webrtc has selected this address.
+    /// Sets the address that webrtc has selected.
     pub fn follow(&self, address: SocketAddr, path: &Route) {
         let mut peer = self.peer.locked();
         if peer.known != Some(address) {
@@ -150,9 +150,9 @@ impl IceSocket {
         }
     }
 
-    /// An authentic check came from there: media moves if the viewer is silent
-    /// at its old address. A nomination alone moves nothing, since an on-path
-    /// attacker can replay it from elsewhere.
+    /// Handles an authentic check from an address: media moves there if the
+    /// viewer is silent at its old one. A nomination alone moves nothing, since
+    /// an on-path attacker can replay it from elsewhere.
     pub(crate) fn checked(&self, from: SocketAddr, path: Route) {
         let now = Instant::now();
         let mut peer = self.peer.locked();
@@ -166,7 +166,7 @@ impl IceSocket {
         }
     }
 
-    /// Address under which webrtc knows the sender.
+    /// Address by which webrtc knows the sender.
     fn alias(&self, from: SocketAddr) -> SocketAddr {
         let mut peer = self.peer.locked();
         if !peer.is_current(from) {
@@ -176,13 +176,13 @@ impl IceSocket {
         peer.known.unwrap_or(from)
     }
 
-    /// The way to an address webrtc sends to.
+    /// Route to an address that webrtc sends to.
     fn route(&self, to: SocketAddr) -> Option<Route> {
         let path = self.path()?;
         (self.peer.locked().known == Some(to)).then_some(path)
     }
 
-    /// Time since the last datagram came.
+    /// Time since the last datagram was received.
     pub(crate) fn silence(&self) -> Duration {
         let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
         self.born.elapsed().saturating_sub(heard)
@@ -192,15 +192,15 @@ impl IceSocket {
         self.silence() < SILENCE
     }
 
-    /// True if DTLS was closed. webrtc does not report that the viewer did (a
-    /// closed transport leaves a connection connected in the W3C's table), but
-    /// answers it with an alert of its own, which is what we see. It requires
+    /// True if DTLS was closed. webrtc does not report a close by the viewer (a
+    /// closed transport leaves the state connected in the W3C's table), but
+    /// responds with an alert of its own, which is detected here. It requires
     /// the session's keys.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Notes an address of the viewer; returns the one it had to give up.
+    /// Adds an address of the viewer; returns the one it replaces.
     pub(crate) fn learn(&self, address: SocketAddr) -> Option<SocketAddr> {
         let mut inbox = self.inbox.locked();
         inbox.addresses.push_back(address);
@@ -211,7 +211,8 @@ impl IceSocket {
         }
     }
 
-    /// False when the queue is full: its reader stalls, or there is a flood.
+    /// Queues a datagram; false if the queue is full, by a stalled reader or a
+    /// flood.
     pub(crate) fn put(&self, datagram: Bytes, from: SocketAddr) -> bool {
         let heard = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(heard, Ordering::Relaxed);
@@ -237,7 +238,7 @@ impl IceSocket {
 }
 
 impl Nomination {
-    /// Datagram to be put in again behind this one, with its sender.
+    /// Check to be delivered again after this datagram, with its sender.
     fn note(&mut self, datagram: &Bytes, from: SocketAddr) -> Option<(Bytes, SocketAddr)> {
         if matches!(self, Self::Done) || stun::protocol(datagram) != Protocol::Stun {
             return None;
@@ -262,7 +263,7 @@ impl Nomination {
     }
 }
 
-/// The socket webrtc believes to have.
+/// Address webrtc considers the socket's.
 #[derive(Debug)]
 struct VirtualSocket {
     line: Arc<IceSocket>,
@@ -275,8 +276,8 @@ impl AsyncUdpSocket for VirtualSocket {
         Ok(self.label)
     }
 
-    /// Never pending: what exceeds the socket's buffer is lost, as on any
-    /// network, and DTLS and RTCP repeat themselves.
+    /// Never pending: datagrams beyond the socket's buffer are lost, as on any
+    /// network; DTLS and RTCP retransmit.
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let path = self.port.path(transmit.destination);
         if stun::protocol(transmit.contents) != Protocol::Stun {
@@ -316,8 +317,8 @@ impl AsyncUdpSocket for VirtualSocket {
     }
 }
 
-/// Tokio, with the session's [`VirtualSocket`] in place of any socket webrtc
-/// opens. It never opens a connection.
+/// Tokio runtime with the session's [`VirtualSocket`] in place of any socket
+/// webrtc opens. It never opens a connection.
 #[derive(Debug)]
 pub struct IceSocketRuntime {
     line: Arc<IceSocket>,
@@ -343,7 +344,7 @@ impl Runtime for IceSocketRuntime {
     }
 
     /// Only the address of the given socket is used, by which webrtc
-    /// distinguishes its sockets; it is closed here.
+    /// distinguishes its sockets; the socket itself is closed here.
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         Ok(Arc::new(VirtualSocket {
             line: Arc::clone(&self.line),
@@ -443,7 +444,7 @@ mod tests {
         assert_eq!(goes_to(&line), Some(old));
         std::thread::sleep(MOVED);
         assert_eq!(goes_to(&line), Some(new));
-        // webrtc goes on at the address it knows, both ways.
+        // webrtc continues with the address it knows, in both directions.
         assert_eq!(line.alias(new), old);
         line.follow(old, &Route::Udp(old));
         assert_eq!(goes_to(&line), Some(new));
@@ -458,7 +459,7 @@ mod tests {
         let (port, line, old, new) = rig();
         assert!(port.deliver(&check("password", false), new));
         assert_eq!(goes_to(&line), Some(old));
-        // A second path is checked too while the first is in use.
+        // A second route is checked too while the first is in use.
         std::thread::sleep(Duration::from_millis(5));
         assert!(port.deliver(&[0x81, 201, 0, 1, 0, 0, 0, 0], old));
         std::thread::sleep(MOVED);

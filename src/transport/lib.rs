@@ -1,5 +1,5 @@
-//! WebRTC's ground, for playback and its client: the shared UDP port and ICE
-//! over TCP, STUN, SRTP, offers and answers, RTP to and from access units.
+//! WebRTC transport for playback and its client: the shared UDP port and ICE
+//! over TCP, STUN, SRTP, SDP offers and answers, RTP (de)packetizing.
 
 pub mod answer;
 pub mod client_hello;

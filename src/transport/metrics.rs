@@ -6,7 +6,7 @@ use watchtower_base::metrics::MetricsRegistry;
 
 #[derive(Debug)]
 pub struct TransportMetrics {
-    /// Datagrams at the WebRTC port that no session reads.
+    /// Datagrams at the WebRTC port that belong to no session.
     pub dropped_datagrams: Counter,
 }
 

@@ -1,67 +1,68 @@
 //! SDP offer parsing, before a session exists (RFC 8866, RFC 8829).
 //!
-//! webrtc is given an offer of our own making: one bundle with one section for
-//! each track that will be sent, in its own terms. So the form of the peer's
-//! offer does not matter (bundled or not, bundle-only, without mids or H.264
-//! parameters, with a dozen sections more); [`super::answer`] translates back.
-//! A rejection carries a reason the peer can act on.
+//! webrtc gets a normalized offer: one bundle with one section for each track
+//! that will be sent. So the form of the peer's offer does not matter (bundled
+//! or not, bundle-only, without mids or H.264 parameters, with a dozen sections
+//! more); [`super::answer`] maps the answer back. A rejection carries a reason
+//! the peer can act on.
 
 use std::fmt::Write as _;
 
-/// A browser's offer for one video and one audio track is 6 kB; with all its
-/// codecs, candidates and extensions 20 kB.
+/// Maximum size of an offer in bytes. A browser's for one video and one audio
+/// track is 6 kB; with all its codecs, candidates and extensions 20 kB.
 pub const MOST_BYTES: usize = 64 << 10;
 const MOST_MEDIA: usize = 16;
-/// Hash functions of fingerprints (RFC 8122, section 5), the weak ones apart.
+/// Accepted hash functions of fingerprints (RFC 8122, section 5), without weak
+/// ones.
 const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
-/// Codec names listed to a peer without a common codec.
+/// Maximum number of codec names in the error to a peer without a common codec.
 const MOST_NAMED: usize = 12;
-/// The only ones webrtc may see: its own configurations.
+/// Format parameters for webrtc, those of its own configurations.
 const H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 const OPUS: &str = "minptime=10;useinbandfec=1";
 
-/// Tracks a stream is known to have; both if it has just begun.
+/// Tracks of a stream; both if it has just begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamTracks {
     pub picture: bool,
     pub sound: bool,
 }
 
-/// An offer that can be met.
+/// Acceptable offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// For webrtc. Without candidates: viewers come to us, we never go to
-    /// them.
+    /// SDP for webrtc. Without candidates: viewers connect to the server, never
+    /// the reverse.
     pub sdp: String,
-    /// The caller's ICE user fragment.
+    /// ICE user fragment of the peer.
     pub fragment: String,
-    /// All sections, in the caller's order.
+    /// All media sections, in the peer's order.
     pub sections: Vec<Offered>,
-    /// The mids that may share our transport, in the order of their group;
-    /// none if there is no group.
+    /// Mids that may share the transport, in the order of their group; empty
+    /// without a group.
     pub(crate) bundle: Vec<String>,
 }
 
-/// A section as its answer has to name it.
+/// Media section of the offer, as repeated in its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
     pub(crate) kind: String,
     pub(crate) protocol: String,
     pub(crate) formats: String,
     pub(crate) mid: Option<String>,
-    /// Codec that will be sent in it; `None` if it is refused.
+    /// Codec that will be sent in it; `None` if the section is rejected.
     pub(crate) served: Option<OfferedCodec>,
 }
 
-/// A codec as the caller offered it.
+/// Codec from the peer's offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OfferedCodec {
     pub(crate) track: MediaKind,
     payload_type: u8,
-    /// `H264/90000` or the like, in the caller's spelling.
+    /// Encoding `H264/90000` or the like, in the peer's spelling.
     pub(crate) name: String,
-    /// Parameters that have to be symmetric (RFC 6184, section 8.2.2), as the
-    /// peer wrote them.
+    /// Parameters that have to be symmetric (RFC 6184, section 8.2.2), in the
+    /// peer's spelling.
     pub(crate) parameters: String,
 }
 
@@ -80,7 +81,7 @@ impl MediaKind {
     }
 }
 
-/// Why an offer can't be met.
+/// Reason an offer can't be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unmet {
     #[error("not a session description: expected v=0 in the first line")]
@@ -127,7 +128,7 @@ struct SdpSection<'a> {
     parameters: Vec<(&'a str, &'a str)>,
     feedback: Vec<(&'a str, &'a str)>,
     extensions: Vec<&'a str>,
-    /// Mids that are grouped; of the session's section alone.
+    /// Mids of bundle groups; in the session section only.
     bundles: Vec<Vec<&'a str>>,
     fragment: Option<&'a str>,
     password: Option<&'a str>,
@@ -149,8 +150,8 @@ impl Offer {
         let (session, media) = sections(text)?;
         let transport = choose(&session, &media, stream)?;
         let members = || transport.members.iter().map(|member| &media[*member]);
-        // All goes over the transport of the group's first section (RFC 8843,
-        // section 7.2), whatever the others say they would use alone.
+        // All tracks use the transport of the group's first section (RFC 8843,
+        // section 7.2), whatever the others specify.
         let fragment = members().find_map(|section| section.fragment);
         let fragment = fragment.or(session.fragment).ok_or(Unmet::NoIce)?;
         let password = members().find_map(|section| section.password);
@@ -205,9 +206,9 @@ impl Offer {
     }
 }
 
-/// Splits SDP into the section of the whole session and the media sections.
+/// Splits SDP into the session section and the media sections.
 fn sections(text: &str) -> Result<(SdpSection<'_>, Vec<SdpSection<'_>>), Unmet> {
-    // A stray CR might be an end of line to whoever reads the answer.
+    // A stray CR might end a line for the parser of the answer.
     let mut lines = text.lines().filter(|line| !line.contains(char::is_control));
     if lines.next() != Some("v=0") {
         return Err(Unmet::NotSdp);
@@ -227,8 +228,8 @@ fn sections(text: &str) -> Result<(SdpSection<'_>, Vec<SdpSection<'_>>), Unmet> 
     Ok((session, media))
 }
 
-/// The transport that carries most of what the stream has: there is one for a
-/// viewer, and a picture comes before sound.
+/// Selects the transport that carries most tracks of the stream: a viewer has
+/// only one, and video takes precedence over audio.
 fn choose<'a>(
     session: &SdpSection<'a>,
     media: &[SdpSection<'a>],
@@ -261,7 +262,8 @@ fn choose<'a>(
     }
 }
 
-/// A group is one transport, and so is each section that is in none.
+/// Transports of the offer: one for each group, and one for each ungrouped
+/// section.
 fn transports<'a>(session: &SdpSection<'a>, media: &[SdpSection<'a>]) -> Vec<Transport<'a>> {
     let place = |mid: &str| media.iter().position(|section| section.mid == Some(mid));
     let mut found: Vec<Transport<'a>> = Vec::new();
@@ -283,7 +285,7 @@ fn transports<'a>(session: &SdpSection<'a>, media: &[SdpSection<'a>]) -> Vec<Tra
         members: vec![place],
         ..Transport::default()
     }));
-    // The sooner in the offer, the better.
+    // Earlier sections take precedence.
     found.sort_by_key(|transport| transport.members.iter().copied().min());
     for transport in &mut found {
         let mut members = transport.members.clone();
@@ -359,9 +361,9 @@ impl<'a> SdpSection<'a> {
     }
 
     fn is_wanted(&self, session: &Self) -> bool {
-        // Port 0 is a refusal, but for a section that has no transport of its
-        // own (RFC 8843, section 6). Without a word it is sendrecv (RFC 8866,
-        // section 6.7).
+        // Port 0 is a rejection, except for a bundled section without a
+        // transport of its own (RFC 8843, section 6). Without a direction
+        // attribute it is sendrecv (RFC 8866, section 6.7).
         let bundled = || {
             self.mid
                 .is_some_and(|mid| session.bundles.iter().flatten().any(|other| *other == mid))
@@ -391,9 +393,8 @@ impl<'a> SdpSection<'a> {
         })
     }
 
-    /// Configuration closest to what is sent. The profile is ignored: decoders
-    /// accept more than they declare, and most of what is sent is in all of
-    /// them.
+    /// Offered codec closest to the stream's. The profile is ignored: decoders
+    /// accept more than they declare, and most streams fit all of them.
     fn h264(&self) -> Option<OfferedCodec> {
         let of_kind = self
             .codecs(MediaKind::Video)
@@ -407,7 +408,8 @@ impl<'a> SdpSection<'a> {
         })
     }
 
-    /// Without channels too: some omit the 2 that RFC 7587 requires.
+    /// Matches Opus without channels too: some peers omit the 2 that RFC 7587
+    /// requires.
     fn opus(&self) -> Option<OfferedCodec> {
         let is_opus = |name: &str| {
             ["opus/48000/2", "opus/48000"]
@@ -422,7 +424,7 @@ impl<'a> SdpSection<'a> {
             })
     }
 
-    /// The section for webrtc, with the one codec.
+    /// Media section for webrtc, with the one codec.
     fn restate(&self, codec: &OfferedCodec, sdp: &mut String) {
         let number = codec.payload_type;
         let (name, parameters) = match codec.track {
@@ -466,11 +468,12 @@ fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The smaller the better; none for interleaved packets, which are not sent.
+/// Rank of H.264 parameters, lower is better; `None` for interleaved mode,
+/// which is not sent.
 ///
-/// A caller without parameters means mode 0 and the baseline profile (RFC 6184,
-/// section 8.1), in which a large picture could not be sent at all; in fact a
-/// receiver that reassembles packets does so in either mode.
+/// Without parameters mode 0 and the baseline profile are implied (RFC 6184,
+/// section 8.1), in which a large picture could not be sent at all; in practice
+/// a receiver that reassembles packets does so in either mode.
 fn strangeness(parameters: &str) -> Option<(u8, u8)> {
     let mode = match parameter(parameters, "packetization-mode") {
         Some("1") => 0,

@@ -1,15 +1,15 @@
 //! H.264 access units to RTP payloads (RFC 6184, packetization mode 1).
 //!
-//! Pure: no sockets, no clock. Nothing but small parameter sets is copied: a
-//! fragment is two bytes of its own and a piece of the unit it came in.
+//! Pure: no sockets, no clock. Only small parameter sets are copied: a fragment
+//! is a two-byte header and a slice of the access unit.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use watchtower_media::AccessUnit;
 use watchtower_media::codec::h264;
 
-/// With header and the longest tag a packet is 1,200 bytes, which every path
-/// carries that carries WebRTC at all.
+/// Maximum payload in bytes. With header and the longest tag a packet is 1,200
+/// bytes, which every path that supports WebRTC can carry.
 pub const MAX_PAYLOAD: usize = 1172;
 
 const TYPE: u8 = 0x1f;
@@ -21,7 +21,7 @@ const DELIMITER: u8 = 9;
 const FILLER: u8 = 12;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
-/// FU indicator and FU header.
+/// Size of FU indicator and FU header.
 const FU_HEADER: usize = 2;
 
 /// RTP packet without its header, shared by all viewers of a stream.
@@ -30,7 +30,7 @@ pub struct Packet {
     head: [u8; FU_HEADER],
     head_length: u8,
     body: Bytes,
-    /// The last of its picture.
+    /// Last packet of its picture (RTP marker).
     pub marker: bool,
 }
 
@@ -64,8 +64,9 @@ impl Packet {
     }
 }
 
-/// A keyframe carries all parameter sets its slices may refer to; delimiters
-/// and filler stay behind. A unit cut short gives what there is of it.
+/// Packetizes an access unit. A keyframe carries all parameter sets its slices
+/// may refer to; delimiters and filler are dropped. A truncated unit yields its
+/// valid part.
 pub fn packetize(unit: &AccessUnit) -> Vec<Packet> {
     let mut packets = Packets::default();
     if unit.keyframe {
@@ -87,7 +88,7 @@ fn kind_of(nal: &[u8]) -> u8 {
     nal.first().map_or(0, |byte| byte & TYPE)
 }
 
-/// The sets of a kind: the keyframe's own, and those known from before that it
+/// Parameter sets of a kind: the keyframe's own, and the earlier ones it
 /// doesn't replace.
 fn add_sets(packets: &mut Packets, unit: &AccessUnit, kind: u8, known: &[Bytes]) {
     let id = |set: &Bytes| match kind {
@@ -119,7 +120,7 @@ struct Packets {
     done: Vec<Packet>,
     /// NAL units small enough to share a packet.
     small: Vec<Bytes>,
-    /// Bytes they would take as one STAP-A.
+    /// Size of their STAP-A, in bytes.
     small_bytes: usize,
 }
 
@@ -133,7 +134,7 @@ impl Packets {
             self.fragment(&nal);
             return;
         }
-        // Each stands behind its length; all behind one indicator.
+        // Each has a length prefix; all follow one indicator.
         if 1 + self.small_bytes + 2 + nal.len() > MAX_PAYLOAD {
             self.flush();
         }
@@ -192,7 +193,7 @@ impl Packets {
     }
 }
 
-/// The NAL units of an access unit, each behind its length.
+/// NAL units of an access unit, each with its length prefix.
 struct Nals {
     rest: Bytes,
     length_size: usize,
@@ -303,7 +304,7 @@ mod tests {
 
     #[test]
     fn its_own_parameter_sets_replace_those_of_the_same_id() {
-        // Ids 0 and 1 behind profile, flags and level; PPS 0 and 1 of SPS 0.
+        // Ids 0 and 1 after profile, flags and level; PPS 0 and 1 of SPS 0.
         let sps = |id: u8, rest| vec![0x67, 66, 0xc0, 30, if id == 0 { 0x80 } else { 0x40 }, rest];
         let pps = |id: u8, rest| vec![0x68, if id == 0 { 0xc0 } else { 0x60 }, rest];
         let of = |set: Vec<u8>| Bytes::from(set);

@@ -1,25 +1,25 @@
-//! RTP packets into the order they were sent in.
+//! Reordering of RTP packets by sequence number.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// As long as a NACK and its answer may take; then the packet is lost.
+/// Time for a NACK and its retransmission; after it the packet counts as lost.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Packets held behind a gap: 1.5 s of 4 Mb/s.
+/// Maximum number of packets held behind a gap: 1.5 s of 4 Mb/s.
 const MOST_HELD: usize = 768;
-/// A packet so far behind is no late one: the sender has begun anew (RFC 3550,
-/// appendix A.1).
+/// Minimum step back that means a restart of the sender rather than a late
+/// packet (RFC 3550, appendix A.1).
 const RESTART: i64 = 3000;
 
 /// Fields of an RTP packet used here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RtpPacket {
     pub sequence: u16,
-    /// In ticks of 90 kHz.
+    /// Timestamp in ticks of 90 kHz.
     pub timestamp: u32,
-    /// The last of its picture.
+    /// Last packet of its picture (marker).
     pub marker: bool,
     pub payload: Bytes,
 }
@@ -27,21 +27,21 @@ pub struct RtpPacket {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ordered {
     Packet(RtpPacket),
-    /// Missing packets, at least one, that will not come.
+    /// Missing packets, at least one, that were given up.
     Gap,
 }
 
 #[derive(Debug, Default)]
 pub struct Reorder {
-    /// The sequence number wanted next, never wrapping.
+    /// Next sequence number expected, never wrapping.
     next: Option<i64>,
     held: BTreeMap<i64, RtpPacket>,
     gap_since: Option<Instant>,
 }
 
 impl Reorder {
-    /// Takes a packet in and gives out what is in order now. Repeated and late
-    /// ones are dropped.
+    /// Adds a packet and returns those in order now. Duplicates and late
+    /// packets are dropped.
     pub fn push(&mut self, packet: RtpPacket, now: Instant) -> Vec<Ordered> {
         let mut out = Vec::new();
         let mut next = *self.next.get_or_insert(i64::from(packet.sequence));
@@ -74,7 +74,7 @@ impl Reorder {
         while let Some(packet) = self.held.remove(next) {
             out.push(Ordered::Packet(packet));
             *next += 1;
-            // Gap that is left, if any, exists since now.
+            // A remaining gap exists since now.
             self.gap_since = None;
         }
     }
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// `None` is a gap.
+    /// Next in order; `None` for a gap.
     fn feed(reorder: &mut Reorder, sequence: u16, now: Instant) -> Vec<Option<u16>> {
         let out = reorder.push(packet(sequence), now);
         out.iter()
@@ -149,7 +149,7 @@ mod tests {
         ) {
             let mut order: Vec<_> = (0..keys.len()).collect();
             order.sort_by_key(|&nth| nth + usize::from(keys[nth]));
-            // The first one sets the start.
+            // The first packet sets the start.
             order.retain(|&nth| nth != 0);
             order.insert(0, 0);
             let mut reorder = Reorder::default();

@@ -1,9 +1,9 @@
-//! Protects RTP packets in place, in the buffer they leave from.
+//! SRTP protection of packets in place, in the send buffer.
 //!
-//! The ciphers are the rtc family's own; this module only places a packet's
+//! The ciphers are those of the rtc crates; this module only applies a packet's
 //! index (RFC 3711, section 4.1.1; RFC 7714, section 8.1).
 //!
-//! The one rule: an index never protects two different packets. The caller
+//! Invariant: an index never protects two different packets. The caller
 //! guarantees it, by a bijection between indices and shared packets.
 
 use std::ops::Range;
@@ -12,14 +12,14 @@ use rtc::crypto::{AeadCipher, CryptoError, HmacAlgorithm, Mac, RTCCrypto, Stream
 
 use crate::srtp_keys::SessionKeys;
 
-/// Bytes of an RTP header without extensions (RFC 3550, section 5.1).
+/// Size of an RTP header without extensions (RFC 3550, section 5.1), in bytes.
 pub const RTP_HEADER: usize = 12;
-/// With one extension of two bytes (RFC 8285, section 4.2).
+/// Size with one extension of two bytes (RFC 8285, section 4.2).
 pub const LONGEST_HEADER: usize = RTP_HEADER + 8;
-/// The longest tag of the two profiles.
+/// Longest authentication tag of the two profiles, in bytes.
 pub(crate) const LONGEST_TAG: usize = 16;
 
-/// An RTP header, with an extension or without.
+/// RTP header, with an extension or without.
 #[derive(Debug, Clone, Copy)]
 pub struct RtpHeader {
     bytes: [u8; LONGEST_HEADER],
@@ -38,7 +38,7 @@ impl RtpHeader {
 
     pub fn extended(fixed: [u8; RTP_HEADER], extension: [u8; LONGEST_HEADER - RTP_HEADER]) -> Self {
         let mut header = Self::plain(fixed);
-        // X (RFC 3550, section 5.1).
+        // Extension bit X (RFC 3550, section 5.1).
         header.bytes[0] |= 0x10;
         header.bytes[RTP_HEADER..].copy_from_slice(&extension);
         header.length = LONGEST_HEADER;
@@ -99,9 +99,9 @@ impl Protector {
         }
     }
 
-    /// Protects the packet whose header is at that place in `buffer`, to the
-    /// buffer's end, and appends its tag. `index` is the packet's 48-bit
-    /// index: rollover counter and sequence number.
+    /// Protects the packet that begins at that offset and ends with `buffer`,
+    /// and appends its tag. `index` is the packet's 48-bit index: rollover
+    /// counter and sequence number.
     pub(crate) fn protect(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -152,8 +152,9 @@ mod tests {
     use super::*;
     use crate::srtp_keys::Tap;
 
-    /// Lets the family's own context derive its keys under the tap, protects
-    /// with what the tap heard, and opens with the context.
+    /// Lets an SRTP context of the rtc crates derive its keys with the
+    /// recording provider, protects with the recorded keys, and decrypts with
+    /// the context.
     fn round_trip(profile: ProtectionProfile) {
         let master: Vec<u8> = (1..=16).collect();
         let salt: Vec<u8> = (100..).take(profile.salt_len()).collect();
@@ -163,7 +164,8 @@ mod tests {
             Context::new(&master, &salt, profile, None, None, crypto).expect("valid keys")
         };
         drop(context(&tap));
-        // The other direction, derived second, must not be mistaken for ours.
+        // The other direction, derived second, must not be mistaken for the
+        // sender's.
         let other = Context::new(&[9; 16], &salt, profile, None, None, &tap);
         drop(other.expect("valid keys"));
 
@@ -171,7 +173,8 @@ mod tests {
         assert!(tap.take().is_none());
         let mut protector = Protector::new(&keys, provider.crypto()).expect("valid keys");
         let mut receiver = context(provider.crypto());
-        // Across the sequence number's wrap, so that the rollover counts.
+        // Across the wrap of the sequence number, so that the rollover counter
+        // matters.
         for index in 0xfff0..0x1_0010u64 {
             let mut buffer = b"before".to_vec();
             let start = buffer.len();

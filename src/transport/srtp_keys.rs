@@ -1,17 +1,16 @@
 //! Extraction of a session's SRTP keys for the fan-out.
 //!
-//! webrtc keeps the keys of its DTLS handshake to itself, but lets a session
-//! bring its own crypto provider. [`Tap`] is the stock provider with a tap on
+//! webrtc keeps the keys of its DTLS handshake private, but accepts a crypto
+//! provider for each session. [`Tap`] is the stock provider plus a recording of
 //! the key derivation (RFC 3711, section 4.3): that is the only use of a bare
 //! block cipher, and each of its calls shows master key, input block and output
 //! block. The local side's keys are derived first (rtc 0.21.1,
-//! `peer_connection/handler/dtls.rs`), so the first master key is ours to send
-//! with. Nothing is computed here: the session keys are read off what the crate
-//! has derived.
+//! `peer_connection/handler/dtls.rs`), so the first master key is the sender's.
+//! No key is computed here: the session keys are read from the recording.
 //!
-//! This leans on an order no interface promises: hence the pinned version, the
-//! check that the recording is complete, and a test against another
-//! implementation.
+//! This relies on an order that no interface guarantees: hence the pinned
+//! version, the check that the recording is complete, and a test against
+//! another implementation.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -24,7 +23,7 @@ use rtc::crypto::{
 
 use watchtower_base::sync::Locked as _;
 
-/// Blocks the derivation of both directions takes, with room to spare.
+/// Maximum number of recorded blocks, above what both directions need.
 const MOST_BLOCKS: usize = 64;
 const BLOCK: usize = 16;
 
@@ -36,15 +35,15 @@ enum Label {
     Salt = 2,
 }
 
-/// The keys to send SRTP with.
+/// Session keys for sending SRTP.
 pub enum SessionKeys {
-    /// RFC 7714.
+    /// AES-GCM (RFC 7714).
     AesGcm {
         algorithm: AeadAlgorithm,
         key: SecretVec,
         salt: [u8; 12],
     },
-    /// RFC 3711 with an 80-bit tag.
+    /// AES-CM (RFC 3711) with an 80-bit tag.
     AesCm {
         algorithm: StreamCipherAlgorithm,
         key: SecretVec,
@@ -84,7 +83,7 @@ struct Derived {
     output: SecretVec,
 }
 
-/// The cipher made from the first key derived.
+/// Cipher of the first derived key.
 #[derive(Clone, Copy)]
 enum Cipher {
     Aead(AeadAlgorithm),
@@ -99,9 +98,8 @@ impl Tap {
         }
     }
 
-    /// The keys for what we send, once the handshake is through; `None` when it
-    /// isn't, or when the derivation was not what this was written for. Clears
-    /// the recording.
+    /// Keys for sending, after the handshake; `None` before it, or if the
+    /// derivation was not as expected. Clears the recording.
     pub fn take(&self) -> Option<SessionKeys> {
         let mut heard = self.heard();
         let blocks = std::mem::take(&mut heard.blocks);

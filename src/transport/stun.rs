@@ -1,10 +1,9 @@
-//! Demultiplexing of datagrams by kind and session: as much of STUN (RFC 8489)
-//! and of the rules of RFC 7983 as one port for all viewers needs.
+//! Demultiplexing of datagrams by protocol and session: the part of STUN (RFC
+//! 8489) and of the rules of RFC 7983 that a port shared by all viewers needs.
 //!
 //! Parses untrusted bytes: never panics, allocates nothing.
 
-/// Which protocol a datagram belongs to, by its first byte (RFC 7983,
-/// section 7).
+/// Protocol of a datagram, by its first byte (RFC 7983, section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Stun,
@@ -13,11 +12,11 @@ pub enum Protocol {
     Other,
 }
 
-/// A STUN message's kind (RFC 8489, section 5); only what ICE uses.
+/// Kind of a STUN message (RFC 8489, section 5), as far as ICE uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stun<'a> {
-    /// A connectivity check. `local` is the user fragment of the one asked,
-    /// the part of USERNAME before the colon.
+    /// Connectivity check. `local` is the receiver's user fragment, the part of
+    /// USERNAME before the colon.
     BindingRequest {
         local: &'a str,
     },
@@ -38,7 +37,7 @@ pub fn protocol(datagram: &[u8]) -> Protocol {
     }
 }
 
-/// `None` when the datagram is no whole STUN message, or a request without a
+/// Parses a STUN message; `None` if it is incomplete, or a request without a
 /// user name.
 pub fn stun(datagram: &[u8]) -> Option<Stun<'_>> {
     let header = datagram.first_chunk::<HEADER>()?;
@@ -72,8 +71,8 @@ fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     None
 }
 
-/// A DTLS record of type alert behind the handshake's end, where the epoch is
-/// no longer 0 (RFC 6347, section 4.1).
+/// True for a DTLS alert record after the handshake, where the epoch is no
+/// longer 0 (RFC 6347, section 4.1).
 pub(crate) fn is_encrypted_alert(datagram: &[u8]) -> bool {
     matches!(datagram, [21, _, _, high, low, ..] if [*high, *low] != [0, 0])
 }

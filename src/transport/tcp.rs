@@ -1,8 +1,9 @@
-//! ICE over TCP (RFC 6544) for networks that let no UDP through: the same port
-//! number, the same sessions.
+//! ICE over TCP (RFC 6544) for networks that block UDP, on the same port number
+//! and with the same sessions.
 //!
 //! Frames (RFC 4571) are treated like datagrams from the connection's address;
-//! what goes back waits in a bounded [`TcpConn`]. We only ever accept.
+//! output is queued in a bounded [`TcpConn`]. Passive only: the server never
+//! connects.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,33 +24,34 @@ use watchtower_base::connection_limit::{Caps, ConnectionLimiter};
 
 use crate::udp_mux::UdpMux;
 
-/// Bytes waiting for a viewer: 0.8 s at 2.5 Mb/s, and more than goes to a
-/// viewer at once.
+/// Queue capacity per viewer in bytes: 0.8 s at 2.5 Mb/s, above any burst to a
+/// viewer.
 const PIPE_BYTES: usize = 256 << 10;
-/// Bytes of it the kernel may hold besides. Left to itself it takes megabytes
-/// for a viewer that does not read, which are many seconds behind when it does.
+/// Size of the kernel's send buffer in bytes. By default it holds megabytes for
+/// a viewer that does not read, which are many seconds of delay when it does.
 const KERNEL_BYTES: u32 = 256 << 10;
-/// Connections the kernel may keep until they are accepted.
+/// Backlog of the listener.
 const BACKLOG: u32 = 1024;
-/// A viewer sends checks, handshakes and feedback; all fit into a datagram.
+/// Maximum frame size in bytes. A viewer sends checks, handshakes and feedback;
+/// all fit into a datagram.
 pub const MOST_FRAME: usize = 2048;
-/// A viewer sends its first check once connected, and one every 2.5 s after
-/// that.
+/// Idle timeout. A viewer sends its first check once connected, and another
+/// every 2.5 s.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
-/// Connections at the same time, with and without a session: an office behind
-/// one address has many viewers, and no stranger has all places.
+/// Maximum number of connections, with and without a session: an office behind
+/// one address has many viewers, but no address may occupy all slots.
 pub const CAPS: Caps = Caps {
     per_address: 256,
     total: 2048,
     spares_loopback: true,
 };
 
-/// Connections inherit the listener's bounds.
+/// Connections inherit the listener's buffer sizes.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
-        // As at the UDP port.
+        // As for the UDP port.
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
@@ -60,11 +62,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until dropped.
+/// Accepts connections until dropped.
 pub async fn accept(listener: &TcpListener, port: &Arc<UdpMux>, caps: Caps) {
     let admission = Arc::new(ConnectionLimiter::new(caps));
     let admit = |stream: TcpStream, from: SocketAddr| {
-        // With no place left the connection is closed here.
+        // Without a free slot the connection is closed here.
         let place = admission.admit(from.ip()).ok()?;
         let port = Arc::clone(port);
         Some(async move {
@@ -89,8 +91,8 @@ async fn serve(stream: TcpStream, from: SocketAddr, port: &Arc<UdpMux>) {
     }
 }
 
-/// Ends with the connection, with the first that is not a viewer's, and with
-/// one that has fallen silent.
+/// Reads frames until the connection closes, sends one that is not a viewer's,
+/// or is idle for too long.
 async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &UdpMux) {
     let mut frame = Vec::new();
     let mut patience = FIRST_FRAME;
@@ -102,7 +104,7 @@ async fn read(mut reader: BufReader<OwnedReadHalf>, from: SocketAddr, port: &Udp
     }
 }
 
-/// False when the frame is longer than any viewer's.
+/// Reads a frame; false if it is longer than any viewer's.
 pub async fn read_frame(
     reader: &mut (impl AsyncRead + Unpin),
     frame: &mut Vec<u8>,
@@ -129,7 +131,7 @@ async fn write(
     }
 }
 
-/// Write queue of one connection. Bounded in bytes.
+/// Bounded write queue of one connection.
 #[derive(Debug, Clone)]
 pub struct TcpConn {
     queue: mpsc::UnboundedSender<Vec<u8>>,
@@ -146,8 +148,8 @@ impl TcpConn {
         (conn, receiver)
     }
 
-    /// Takes packets of `segment` bytes each, the last perhaps shorter;
-    /// `WouldBlock` when too much waits already.
+    /// Queues packets of `segment` bytes each, the last perhaps shorter;
+    /// `WouldBlock` when the queue is full.
     pub(crate) fn send(&self, packets: &[u8], segment: usize) -> io::Result<()> {
         let count = packets.len().div_ceil(segment.max(1));
         let size = packets.len() + 2 * count;
@@ -174,7 +176,7 @@ struct TcpConnGuard<'a> {
 }
 
 impl<'a> TcpConnGuard<'a> {
-    /// `None` when that address is in use over UDP.
+    /// Registers a connection; `None` when that address is in use over UDP.
     fn new(port: &'a UdpMux, from: SocketAddr, conn: TcpConn) -> Option<Self> {
         port.plug(from, conn).then_some(Self { port, from })
     }

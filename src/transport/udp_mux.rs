@@ -1,9 +1,9 @@
 //! UDP port shared by all viewers.
 //!
-//! Datagrams find their session's [`IceSocket`] by the address they come from;
-//! an address is learnt from a connectivity check that names the session's user
-//! fragment and carries the right message integrity, never from anything less.
-//! Datagrams without a session are counted and dropped.
+//! A datagram is assigned to a session's [`IceSocket`] by its source address;
+//! an address is learnt only from a connectivity check that names the session's
+//! user fragment and carries the right message integrity. Datagrams without a
+//! session are counted and dropped.
 
 use std::collections::HashMap;
 use std::io::{self, IoSliceMut};
@@ -25,13 +25,13 @@ use super::tcp::TcpConn;
 use crate::ice_socket::IceSocket;
 use crate::metrics::TransportMetrics;
 
-/// A keyframe for a hundred viewers is 15 MB; the kernel grants what its
-/// limits allow.
+/// Send buffer size in bytes. A keyframe for a hundred viewers is 15 MB; the
+/// kernel grants what its limits allow.
 const SOCKET_BUFFER: usize = 8 << 20;
-/// The kernel's own limit on segments in one send.
+/// Kernel limit on segments of one send call.
 const MOST_SEGMENTS: usize = 64;
 
-/// Socket and the sessions behind it.
+/// Shared socket and its sessions.
 pub struct UdpMux {
     socket: UdpSocket,
     state: UdpSocketState,
@@ -45,11 +45,11 @@ pub struct UdpMux {
 struct DemuxTable {
     by_fragment: HashMap<String, Arc<IceSocket>>,
     by_address: HashMap<SocketAddr, Arc<IceSocket>>,
-    /// Connections by the address of their other end.
+    /// TCP connections by remote address.
     pipes: HashMap<SocketAddr, TcpConn>,
 }
 
-/// A way to a viewer.
+/// Route to a viewer.
 #[derive(Debug, Clone)]
 pub enum Route {
     Udp(SocketAddr),
@@ -70,14 +70,15 @@ impl UdpMux {
     ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
         if address.is_ipv6() {
-            // Whatever the system's default: `[::]` is both families.
+            // Whatever the system's default: `[::]` serves both address
+            // families.
             socket.set_only_v6(false)?;
         }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        // Less is slower, not wrong.
+        // A smaller buffer is slower, not wrong.
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
         Ok(Self {
@@ -99,9 +100,10 @@ impl UdpMux {
         self.state.max_gso_segments().min(MOST_SEGMENTS)
     }
 
-    /// The addresses viewers may reach this port by; loopback only on request,
-    /// as it is of use on this machine alone. All of IPv6 (`[::]`) is all of
-    /// IPv4 too, which the kernel maps into it (RFC 4291, section 2.5.5.2).
+    /// Addresses by which viewers may reach this port; loopback only on
+    /// request, as it is useful on this machine alone. IPv6's `[::]` includes
+    /// all IPv4 addresses, which the kernel maps into it (RFC 4291, section
+    /// 2.5.5.2).
     pub fn addresses(&self, loopback: bool) -> Vec<IpAddr> {
         let local = self.local.ip();
         if !local.is_unspecified() {
@@ -138,13 +140,13 @@ impl UdpMux {
             segment_size: (segment < packets.len()).then_some(segment),
             src_ip: None,
         };
-        // Nobody waits for room here (what is paced comes again by itself), so
-        // tokio's readiness is not asked.
+        // Nothing waits for room here (paced packets are retried anyway), so
+        // tokio's readiness is not used.
         self.state
             .try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
-    /// The way to an address viewers have sent from.
+    /// Route to an address from which viewers have sent.
     pub(crate) fn path(&self, to: SocketAddr) -> Route {
         match self.read().pipes.get(&to) {
             Some(conn) => Route::Tcp(conn.clone()),
@@ -181,7 +183,7 @@ impl UdpMux {
             .retain(|_, other| !Arc::ptr_eq(line, other));
     }
 
-    /// Hands datagrams out until dropped.
+    /// Dispatches received datagrams until dropped.
     pub async fn receive(&self) {
         let mut buffers = vec![vec![0; 64 << 10]; BATCH_SIZE.min(16)];
         let mut metas = vec![RecvMeta::default(); buffers.len()];
@@ -200,21 +202,22 @@ impl UdpMux {
             match received {
                 Ok(count) => {
                     for (buffer, meta) in buffers.iter().zip(&metas).take(count) {
-                        // Messages may hold several datagrams of one sender.
+                        // Messages may hold several datagrams of one sender
+                        // (GRO).
                         for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
                             self.deliver(datagram, meta.addr);
                         }
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // Errors by a viewer's ICMP must not spin this loop.
+                // Errors from a viewer's ICMP must not make this loop spin.
                 Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
     }
 
-    /// Session a datagram belongs to; its address enters the table if the
-    /// datagram proves that.
+    /// Session of a datagram; its address is added to the table if the datagram
+    /// proves that.
     pub(crate) fn claim(&self, datagram: &[u8], from: SocketAddr) -> Option<Arc<IceSocket>> {
         let known = self.read().by_address.get(&from).cloned();
         match stun::protocol(datagram) {
@@ -228,7 +231,7 @@ impl UdpMux {
                     }
                     let claimed = match known {
                         Some(known) if Arc::ptr_eq(&known, &line) => Some(line),
-                        // Nobody takes a living session's address away.
+                        // The address of a live session can't be taken over.
                         Some(known) if known.is_alive() => None,
                         _ => {
                             self.learn(from, &line);
@@ -245,7 +248,7 @@ impl UdpMux {
         }
     }
 
-    /// False without a session for it, which is counted.
+    /// Delivers a datagram; false without a session, which is counted.
     pub(crate) fn deliver(&self, datagram: &[u8], from: SocketAddr) -> bool {
         let taken = self
             .claim(datagram, from)
@@ -261,7 +264,7 @@ impl UdpMux {
         if let Some(old) = line.learn(from) {
             table.by_address.remove(&old);
         }
-        // The session may have ended since the look above.
+        // The session may have ended since the lookup above.
         if table.by_fragment.contains_key(line.fragment()) {
             table.by_address.insert(from, Arc::clone(line));
         }

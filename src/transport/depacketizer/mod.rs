@@ -1,7 +1,7 @@
 //! RTP payloads to H.264 access units (RFC 6184, packetization mode 1).
 //!
-//! Pure: no sockets, no clock. After a loss nothing is handed out before a
-//! whole keyframe, because everything between would be decoded wrong.
+//! Pure: no sockets, no clock. After a loss nothing is returned before a
+//! complete keyframe, because everything in between would decode wrongly.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use watchtower_media::{AccessUnit, MediaTime, VideoConfig};
 
 use super::reorder::{Ordered, RtpPacket};
 
-/// A picture larger than this is given up; a 4K keyframe takes 1 to 3 MB.
+/// Maximum size of a picture in bytes; a 4K keyframe takes 1 to 3 MB.
 const LARGEST_PICTURE: usize = 16 << 20;
 
 const TYPE: u8 = 0x1f;
@@ -35,19 +35,19 @@ pub struct Depacketizer {
     pps: Option<Bytes>,
     config: Option<Arc<VideoConfig>>,
     clock: RtpTimeUnwrapper,
-    /// Nothing can be decoded before the next keyframe.
+    /// Waits for a keyframe.
     needs_keyframe: bool,
-    /// A packet is missing in front of the next one.
+    /// Packet loss directly before the next packet.
     gap: bool,
 }
 
-/// The picture being put together.
+/// Picture being assembled.
 #[derive(Debug)]
 struct PictureAssembly {
     timestamp: u32,
-    /// NAL units, each behind four bytes of length.
+    /// NAL units, each with a length prefix of four bytes.
     data: Vec<u8>,
-    /// Where the NAL unit begins whose fragments are coming.
+    /// Offset of the NAL unit whose fragments are arriving.
     fragmented: Option<usize>,
     keyframe: bool,
     slices: bool,
@@ -63,7 +63,7 @@ impl Default for Depacketizer {
             config: None,
             clock: RtpTimeUnwrapper::default(),
             needs_keyframe: true,
-            // Joining may happen in the middle of a picture.
+            // The first packet may be in the middle of a picture.
             gap: true,
         }
     }
@@ -75,8 +75,8 @@ impl Depacketizer {
         self.needs_keyframe
     }
 
-    /// The next packet in order, or that one is missing. A packet gives at
-    /// most two pictures: the one it follows, and its own if it ends it.
+    /// Consumes the next packet in order, or a gap. A packet completes at most
+    /// two pictures: the previous one, and its own if it ends it.
     pub fn push(&mut self, ordered: Ordered) -> [Option<AccessUnit>; 2] {
         let packet = match ordered {
             Ordered::Packet(packet) => packet,
@@ -100,7 +100,7 @@ impl Depacketizer {
             fragmented: None,
             keyframe: false,
             slices: false,
-            // Packets that were lost may have been its beginning.
+            // The lost packets may have been its beginning.
             damaged: gap && !starts_keyframe(&packet.payload),
         });
         picture.add(&packet, &mut self.sps, &mut self.pps);
@@ -115,7 +115,7 @@ impl Depacketizer {
             self.needs_keyframe = true;
             return None;
         }
-        // Parameter sets alone are no picture.
+        // Parameter sets alone are not a picture.
         if !picture.slices {
             return None;
         }
@@ -137,7 +137,7 @@ impl Depacketizer {
         })
     }
 
-    /// A new configuration where the parameter sets have changed.
+    /// Updates the configuration if the parameter sets have changed.
     fn configure(&mut self) {
         let (Some(sps), Some(pps)) = (&self.sps, &self.pps) else {
             return;
@@ -172,14 +172,14 @@ impl PictureAssembly {
                 }
             }
             FU_A => self.fragment(payload, sps, pps),
-            // Other packetization modes were not offered; RFC 6184, section
-            // 5.2, has a receiver ignore them.
+            // Other packetization modes were not offered; a receiver has to
+            // ignore them (RFC 6184, section 5.2).
             _ => {}
         }
     }
 
     fn nal(&mut self, nal: &Bytes, sps: &mut Option<Bytes>, pps: &mut Option<Bytes>) {
-        // Fragments of a unit follow each other.
+        // Fragments of a unit are consecutive.
         if self.fragmented.take().is_some() || self.data.len() + nal.len() > LARGEST_PICTURE {
             self.damaged = true;
             self.data = Vec::new();
@@ -199,8 +199,7 @@ impl PictureAssembly {
             return;
         };
         let starts = header & FU_START != 0;
-        // Fragment that starts where another goes on, or goes on where none
-        // has started.
+        // A start fragment within a unit, or a continuation without a start.
         if starts == self.fragmented.is_some() || self.data.len() + piece.len() > LARGEST_PICTURE {
             self.damaged = true;
             self.data = Vec::new();
@@ -223,7 +222,8 @@ impl PictureAssembly {
         }
     }
 
-    /// The last NAL unit, four bytes for its length included, is whole.
+    /// Completes the last NAL unit, whose size includes four bytes for its
+    /// length.
     fn complete(&mut self, start: usize, sps: &mut Option<Bytes>, pps: &mut Option<Bytes>) {
         let (length, nal) = self.data[start..].split_at_mut(4);
         // Below LARGEST_PICTURE.
@@ -253,7 +253,7 @@ fn starts_keyframe(payload: &[u8]) -> bool {
     matches!(first & TYPE, SPS | DELIMITER)
 }
 
-/// A NAL unit of a STAP-A, behind its 16-bit length.
+/// Next NAL unit of a STAP-A, which has a 16-bit length prefix.
 fn take_sized(rest: &mut Bytes) -> Option<Bytes> {
     let (length, tail) = rest.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));
@@ -264,7 +264,7 @@ fn take_sized(rest: &mut Bytes) -> Option<Bytes> {
     Some(rest.split_to(length))
 }
 
-/// RTP's 32-bit time without its wrap, from the first picture on.
+/// Unwraps RTP's 32-bit time, starting with the first picture.
 #[derive(Debug, Default)]
 struct RtpTimeUnwrapper {
     last: Option<(u32, i64)>,

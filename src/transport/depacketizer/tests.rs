@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::packetizer::packetize;
 
-/// Baseline 640x360, written by x264.
+/// Parameter sets for Baseline 640x360, by x264.
 const BASELINE_360: [u8; 25] = [
     0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01,
     0x00, 0x00, 0x03, 0x00, 0x3c, 0x0f, 0x16, 0x2e, 0x48,
@@ -19,7 +19,7 @@ fn avcc(nals: &[Vec<u8>]) -> Vec<u8> {
     data
 }
 
-/// The packets of pictures 40 ms apart, the first of them a keyframe.
+/// Packets of pictures 40 ms apart, the first of them a keyframe.
 fn sent(pictures: &[Vec<Vec<u8>>]) -> Vec<RtpPacket> {
     let config = Arc::new(VideoConfig::playable(
         Bytes::from_static(&BASELINE_360),
@@ -153,7 +153,7 @@ fn who_joins_in_the_middle_waits_for_a_keyframe() {
     let pictures = [vec![idr(3000)], vec![slice(3000)], vec![idr(10)]];
     let packets = sent(&pictures).into_iter().skip(1).map(Ordered::Packet);
     let (units, _) = received(packets);
-    // Its parameter sets come with every keyframe.
+    // Each keyframe carries its parameter sets.
     assert_eq!(units.len(), 1);
     assert!(units[0].keyframe);
 }

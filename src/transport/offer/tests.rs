@@ -41,7 +41,7 @@ fn parse(text: &str) -> Result<Offer, Unmet> {
     Offer::parse(text, BOTH)
 }
 
-/// For each section what of it is sent, as `name parameters`.
+/// For each section the encoding that is sent in it, as `name parameters`.
 fn served(offer: &Offer) -> Vec<String> {
     let said = |section: &Offered| match &section.served {
         Some(codec) => format!("{} {}", codec.name, codec.parameters),
@@ -101,10 +101,10 @@ fn bundle_only_sections_are_served() {
         "m=video 0 UDP/TLS/RTP/SAVPF 96 97\r\na=bundle-only",
     );
     assert_eq!(served(&parse(&first).expect("good")), [VIDEO, AUDIO]);
-    // Without a group nothing carries it.
+    // Without a group no other section carries it.
     let lost = second.replace("a=group:BUNDLE 0 1\r\n", "");
     assert_eq!(served(&parse(&lost).expect("good")), [VIDEO, "refused"]);
-    // Port 0 alone is a section that was refused before.
+    // Port 0 alone marks a section that was rejected before.
     let stopped = GOOD.replace("m=audio 9", "m=audio 0");
     assert_eq!(served(&parse(&stopped).expect("good")), [VIDEO, "refused"]);
 }
@@ -120,19 +120,19 @@ fn one_transport_is_served_of_those_not_bundled() {
         let (video, audio) = tail.split_at(tail.find("m=audio").expect("there"));
         format!("{head}{audio}{video}")
     };
-    // The picture, wherever it stands, and of a stream without one the sound.
+    // Video, wherever its section is, and for a stream without it audio.
     let offer = parse(&turned(&apart)).expect("good");
     assert_eq!(served(&offer), ["refused", VIDEO]);
     let offer = Offer::parse(&apart, BLIND).expect("good");
     assert_eq!(served(&offer), ["refused", AUDIO]);
-    // Without mids as well: they mean something in a group only.
+    // Without mids too: they only matter in a group.
     let bare = apart.replace("a=mid:0\r\n", "").replace("a=mid:1\r\n", "");
     assert_eq!(served(&parse(&bare).expect("good")), [VIDEO, "refused"]);
     let offer = parse(&turned(GOOD)).expect("good");
     assert_eq!(served(&offer), [AUDIO, VIDEO]);
 }
 
-/// Each of two sections with ICE of its own, as callers without a group have.
+/// Two sections, each with ICE of its own, as peers without a group have.
 #[test]
 fn the_transport_is_that_of_the_section_served() {
     let ice = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n";
@@ -171,10 +171,10 @@ fn h264_is_taken_as_the_field_names_it() {
     ] {
         let offer = parse(&GOOD.replace(fmtp, said)).expect(said);
         assert_eq!(served(&offer)[0], format!("H264/90000 {repeated}"));
-        // webrtc is told what it knows.
+        // webrtc gets the encoding it knows.
         assert!(offer.sdp.contains(&format!("a=fmtp:97 {H264}")), "{said}");
     }
-    // Choice among several: the codec nearest to what is sent.
+    // Choice among several: the codec closest to the stream's.
     let several = GOOD.replace("96 97\r\n", "95 96 97 98\r\n").replace(
         fmtp,
         &format!(
@@ -204,12 +204,13 @@ fn an_offer_of_one_kind_gets_what_the_stream_has_of_it() {
     assert_eq!(Offer::parse(&audio, SILENT), Err(Unmet::NoSound));
     let other = audio.replace("opus/48000/2", "PCMU/8000");
     assert_eq!(parse(&other), Err(Unmet::NoOpus("PCMU/8000".to_owned())));
-    // Tracks that may come later are taken along.
+    // Tracks that may appear later are included.
     let offer = Offer::parse(GOOD, BLIND).expect("good");
     assert_eq!(served(&offer), [VIDEO, AUDIO]);
 }
 
-/// A line that only some readers end there would smuggle one into the answer.
+/// Line ending that only some parsers know, which would inject a line into the
+/// answer.
 #[test]
 fn lines_with_control_characters_are_not_repeated() {
     let smuggled = GOOD.replace("a=mid:0", "a=mid:0\ra=x");
