@@ -6,7 +6,7 @@
 //! pictures and the RTMP server belong to other wings.
 //!
 //! ```text
-//! Subscriber -> decode (thread) -> session -> pace      what to decode
+//! Subscriber -> decode (thread) -> session -> policy    what to decode
 //!                                     |
 //!                                     +-----> video     access unit -> frame
 //!                                     +-----> convert   frame -> Picture, only when published

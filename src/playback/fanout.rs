@@ -1,9 +1,8 @@
 //! Fan-out: one stream, packetized once, sent to all its viewers.
 //!
-//! A task per watched stream owns its packets and its viewers, so that
-//! nothing here is locked. webrtc keeps SDP, ICE, DTLS and RTCP; media never
-//! passes through it (see [`watchtower_transport::srtp_keys`] for how the keys get
-//! here).
+//! A task per watched stream owns its packets and its viewers, so nothing here
+//! is locked. webrtc handles SDP, ICE, DTLS and RTCP; media never passes
+//! through it (see [`watchtower_transport::srtp_keys`] for the keys).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,34 +33,33 @@ use crate::small_rendition::Small;
 /// Repeat interval of the placeholder picture while there is no signal, for
 /// viewers who join then.
 const SLATE_EVERY: Duration = Duration::from_secs(1);
-/// Interval at which sending goes on after the pace or a full socket held it
-/// back.
+/// Retry interval after the pace or a full socket has held sending back.
 const TICK: Duration = Duration::from_millis(2);
-/// Feedback waiting for the loop. Feedback dropped when it is full is repeated
+/// Capacity of the command queue. Feedback dropped when it is full is repeated
 /// by its viewer.
 const ORDERS: usize = 1024;
-/// Viewers served before other tasks get their turn: about 2 ms.
+/// Viewers served before yielding to other tasks: about 2 ms.
 const TURN: usize = 64;
 /// Interval of the check that every viewer gets a picture.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Request of a session to the fan-out.
+/// Command of a session to the fan-out.
 pub(super) enum FanoutCommand {
     Join(Box<Viewer>),
     Leave(u64),
-    /// Sequence numbers that did not arrive.
+    /// Sequence numbers reported as missing (NACK).
     Missing {
         viewer: u64,
         sequences: Vec<u16>,
     },
-    /// The viewer can't decode any more.
+    /// Decoding failure reported by the viewer (PLI).
     PictureLost(u64),
-    /// Reception report: share of loss and round trip.
+    /// Receiver report: loss and round trip.
     Report {
         viewer: u64,
         report: ReportBlock,
     },
-    /// When each packet arrived.
+    /// Arrival time of each packet.
     Arrived {
         viewer: u64,
         arrivals: Vec<Acknowledgement>,
@@ -78,14 +76,14 @@ pub(super) struct FanContext {
     pub(super) transcode: Transcode,
 }
 
-/// The way to a stream's fan-out, which ends when the last of these is gone.
+/// Handle of a stream's fan-out, which ends when the last one is dropped.
 #[derive(Debug)]
 pub(super) struct FanHandle {
     pub(super) orders: mpsc::Sender<FanoutCommand>,
     pub(super) clock: Arc<RtpClock>,
     /// See [`PacketCache::still_since`].
     pub(super) still_since: watch::Receiver<Option<Instant>>,
-    /// The stream has ended and did not come back.
+    /// The stream ended and did not return in time.
     pub(super) ended: CancellationToken,
 }
 
@@ -100,29 +98,30 @@ struct Fanout {
     viewers: Vec<Viewer>,
     /// Some viewer has more to send.
     pending: bool,
-    /// Where the next round begins, so that a full socket hurts all alike.
+    /// Viewer the next round begins with, so that a full socket affects all
+    /// alike.
     turn: usize,
     playable: Playable,
-    /// Composition offset (PTS less DTS, ticks of 90 kHz) of the first
-    /// picture; where it changes, pictures are shown in another order than
-    /// sent.
+    /// Composition offset (PTS less DTS, ticks of 90 kHz) of the first picture;
+    /// a different one means reordered pictures.
     composition: Option<i64>,
-    /// The publisher is gone, and the slate is shown.
+    /// The publisher is gone, and the placeholder is shown.
     lost: bool,
-    /// The publisher there is has shown a picture, by which the clock goes;
-    /// until then it goes by the sound.
+    /// The current publisher has sent a picture. The clock follows the video
+    /// then, before that the audio.
     pictured: bool,
-    /// Since when the publisher's pictures come and none is shown.
+    /// Time since which the publisher's pictures come and none is shown.
     unshown_since: Option<Instant>,
-    /// When it was looked whether all viewers are shown something.
+    /// Time of the last check that all viewers are shown something.
     checked: Instant,
 }
 
-/// Where pictures are taken from.
+/// Source of the pictures.
 enum Playable {
-    /// The stream as it came.
+    /// Stream of the publisher.
     Source,
-    /// Its twin; until that shows its first keyframe the stream as it came.
+    /// Its rendition; the publisher's stream until the rendition's first
+    /// keyframe.
     Rendition {
         _demand: Demand,
         changes: watch::Receiver<u64>,
@@ -131,7 +130,7 @@ enum Playable {
     },
 }
 
-/// Starts the fan-out; `None` when no such stream is live.
+/// Starts the fan-out; `None` if the stream is not live.
 pub(super) fn start(name: &StreamName, context: FanContext) -> Option<FanHandle> {
     let subscriber = context.hub.subscribe(name)?;
     let (orders, receiver) = mpsc::channel(ORDERS);
@@ -174,8 +173,8 @@ impl Fanout {
         let mut batch = GsoBatch::new(&port);
         let renditions = self.context.renditions.clone();
         let mut sound = renditions.audio(&self.name);
-        // Stands as long as this does: with sound in the stream or not, the
-        // supplier knows better.
+        // Held as long as the fan-out, whether or not the stream has audio: the
+        // supplier knows.
         let _sound = (self.context.transcode == Transcode::Auto)
             .then(|| renditions.demand(&self.name, RenditionKind::Audio));
         let mut tick = tokio::time::interval(TICK);
@@ -199,7 +198,8 @@ impl Fanout {
                         self.check_shown(Instant::now());
                     }
                     Some(Received::Unit(MediaUnit::Audio(_))) => {}
-                    // The next picture is a keyframe, so viewers just go on.
+                    // The next picture is a keyframe, so viewers simply
+                    // continue.
                     Some(Received::Lost(count)) => {
                         self.context.metrics.dropped_pictures.inc_by(count);
                     }
@@ -212,7 +212,8 @@ impl Fanout {
                     Some(Received::Restarted) => {
                         tracing::debug!(stream = %self.name, "publisher changed or reconnected");
                         self.pictured = false;
-                        // The slate goes on being what new viewers begin with.
+                        // The placeholder stays the start picture of new
+                        // viewers.
                         if !std::mem::take(&mut self.lost) {
                             self.history.end_group();
                         }
@@ -301,13 +302,13 @@ impl Fanout {
         }
     }
 
-    /// True if the source's own picture is to be shown. Where browsers would
-    /// fail to play it, its playable rendition is demanded, and until that is
-    /// there keyframes alone are shown, or nothing if not even they can be.
+    /// True if the publisher's own picture is to be shown. If browsers can't
+    /// play it, its rendition is demanded; until that starts only keyframes are
+    /// shown, if they are playable.
     fn takes_source(&mut self, unit: &AccessUnit) -> bool {
         let offset = unit.pts.0 - unit.dts.0;
         let first = *self.composition.get_or_insert(offset);
-        // Rounding to milliseconds moves it by one either way.
+        // Rounding to milliseconds shifts it by one either way.
         let reordered = (offset - first).abs() > 5 * MediaTime::TICKS_PER_MS;
         let why = match unit.config.playback {
             Playback::Never(why) => Some(why),
@@ -340,9 +341,9 @@ impl Fanout {
         };
     }
 
-    /// True if a viewer who joins now would wait for the next keyframe, with
-    /// a still or nothing to see: the pictures since the last one have left
-    /// the hub's window or the packet cache.
+    /// True if a new viewer would wait for the next keyframe, with a still or
+    /// nothing to see: the pictures since the last one have left the hub's
+    /// window or the packet cache.
     fn has_no_beginning(&self) -> bool {
         let share = self.context.hub.group_share(&self.name);
         let outgrown = self.history.newest().is_some() && !self.history.is_group_whole();
@@ -368,8 +369,8 @@ impl Fanout {
         });
     }
 
-    /// Reports to the hub since when a viewer waits for a picture while the
-    /// publisher sends them: the watchdog raises it as a finding.
+    /// Reports to the hub since when a viewer has waited for a picture while
+    /// the publisher sends them; the watchdog raises it as a finding.
     fn check_shown(&mut self, now: Instant) {
         if now.saturating_duration_since(self.checked) < CHECK_EVERY {
             return;
@@ -392,7 +393,7 @@ impl Fanout {
 
     fn show_slate(&mut self) {
         let now = Instant::now();
-        // Its time is that of the wall, behind what was shown last.
+        // Wall clock time, after the last picture shown.
         self.timebase.restart();
         self.timebase.note(MediaTime(0), now);
         self.clock.note(&self.timebase);
@@ -426,7 +427,7 @@ impl Fanout {
         self.count(total);
     }
 
-    /// Keeps the small rendition for as long as a viewer is served from it.
+    /// Demands the small rendition while a viewer is served from it.
     fn want_small(&mut self, now: Instant) {
         let wanted = self.context.transcode == Transcode::Auto
             && self
@@ -442,8 +443,8 @@ impl Fanout {
         }
     }
 
-    /// Switches all viewers to the full rendition: for the placeholder, or a
-    /// new publisher.
+    /// Switches all viewers to the full rendition, for the placeholder or a new
+    /// publisher.
     fn leave_small(&mut self) {
         for viewer in &mut self.viewers {
             viewer.small_is_gone(&self.history);
@@ -502,7 +503,7 @@ impl Drop for Fanout {
 }
 
 impl Playable {
-    /// The twin's next picture. Cancel safe.
+    /// Next picture of the rendition. Cancel safe.
     async fn next(&mut self, renditions: &Renditions, name: &StreamName) -> AccessUnit {
         let Self::Rendition {
             changes,

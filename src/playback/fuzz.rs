@@ -1,5 +1,5 @@
 //! Entry points of the fuzz targets and of `tests/fuzz_corpus.rs` on stable
-//! Rust: each takes any bytes and must neither panic nor break its invariant.
+//! Rust. Each accepts any bytes and must neither panic nor break its invariant.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use watchtower_transport::{answer, packetizer, stun, tcp};
 use crate::rtcp;
 use crate::rtcp::Feedback;
 
-/// A datagram at the port: a check names somebody who stands in it.
+/// Datagram at the port: a check's user fragment is part of the datagram.
 pub fn stun(data: &[u8]) {
     stun::protocol(data);
     if let Some(Stun::BindingRequest { local }) = stun::stun(data) {
@@ -26,9 +26,9 @@ pub fn stun(data: &[u8]) {
     }
 }
 
-/// An offer: what is taken is put so that it is taken again and stays as it
-/// is, names no place we would have to go to, and is answered section by
-/// section, one of them accepted.
+/// Offer: the normalized form of an accepted one is accepted again unchanged,
+/// contains no remote address, and its answer has the same sections, one of
+/// them accepted.
 pub fn offer(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for (picture, sound) in [(true, true), (true, false), (false, true)] {
@@ -51,8 +51,8 @@ pub fn offer(data: &[u8]) {
     }
 }
 
-/// An access unit: packets are never too long, and the last one alone ends the
-/// picture.
+/// Access unit: packets never exceed the limit, and only the last one has the
+/// marker.
 pub fn packetizer(data: &[u8]) {
     let Some((kind, avcc)) = data.split_first() else {
         return;
@@ -75,7 +75,7 @@ pub fn packetizer(data: &[u8]) {
     }
 }
 
-/// Decrypted RTCP: no packet asks for more than we mean to repair.
+/// Decrypted RTCP: no packet requests more than the repair limit.
 pub fn rtcp(data: &[u8]) {
     let mut data = data;
     let Ok(packets) = rtc::rtcp::packet::unmarshal(&mut data) else {
@@ -88,7 +88,7 @@ pub fn rtcp(data: &[u8]) {
     }
 }
 
-/// Frames read from a TCP connection (RFC 4571): whole, none too long.
+/// Frames read from a TCP connection (RFC 4571): complete, none too long.
 pub fn tcp(data: &[u8]) {
     let mut reader = data;
     let mut frame = Vec::new();
@@ -97,8 +97,8 @@ pub fn tcp(data: &[u8]) {
     }
 }
 
-/// RTP packets of a stranger, each behind its length, sequence, time and
-/// marker: what comes out are whole NAL units, the first of a keyframe.
+/// RTP packets of an untrusted peer, each with length, sequence, time and
+/// marker in front: the output is complete NAL units, the first of a keyframe.
 pub fn depacketizer(data: &[u8]) {
     let start = Instant::now();
     let mut reorder = Reorder::default();

@@ -1,4 +1,4 @@
-//! Viewer gateway: admission, sessions and the state that viewers share.
+//! Viewer gateway: admission, sessions and state shared by viewers.
 
 use std::collections::HashMap;
 use std::io;
@@ -35,23 +35,24 @@ use crate::fanout::{FanContext, FanHandle};
 use crate::metrics::PlaybackMetrics;
 use crate::settings::{Transcode, WebrtcSettings};
 
-/// Viewers between their answer and their first picture. Each holds some
-/// 100 kB until it has shaken hands or its time is up.
+/// Maximum number of viewers between answer and first picture. Each holds some
+/// 100 kB until its handshake completes or times out.
 const MOST_PENDING: usize = 256;
-/// Answers a second, and at once: an answer costs about a millisecond.
+/// Rate limit of answers, a second and burst: an answer costs about a
+/// millisecond.
 const ANSWERS_PER_SECOND: f64 = 100.0;
 const ANSWER_BURST: f64 = 200.0;
 
-/// Where viewers come in and what they may cost.
+/// Settings of the gateway.
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
     pub address: SocketAddr,
-    /// An address or host name viewers reach `address` by, behind NAT.
+    /// Public address or host name of `address`, behind NAT.
     pub public_address: Option<String>,
     pub webrtc: WebrtcSettings,
 }
 
-/// The WebRTC side of the server. Cheap to clone.
+/// WHEP server. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<GatewayState>,
@@ -82,20 +83,20 @@ struct WhepSessions {
 struct WhepSession {
     stream: StreamName,
     etag: String,
-    /// The user fragment of the offer: a patch with another one requests an ICE
+    /// User fragment of the offer: a patch with a different one requests an ICE
     /// restart.
     remote: String,
     end: CancellationToken,
 }
 
-/// A viewer's answer.
+/// Accepted viewer.
 #[derive(Debug)]
 pub(super) struct SdpAnswer {
     pub(super) session: String,
     pub(super) etag: String,
     pub(super) sdp: String,
     /// Age of the picture that the viewer sees until the next keyframe; `None`
-    /// if it begins at the live edge.
+    /// if it starts at the live edge.
     pub(super) behind: Option<Duration>,
 }
 
@@ -173,8 +174,8 @@ impl Gateway {
         &self.inner.fan_context.metrics
     }
 
-    /// Accepts a viewer, or rejects it with a reason before resources are spent
-    /// on it. `near`: it came by a loopback address.
+    /// Accepts a viewer, or rejects it with a reason before resources are
+    /// spent. `near`: the request came by a loopback address.
     pub(super) async fn answer(
         &self,
         stream: &str,
@@ -226,7 +227,7 @@ impl Gateway {
         }
     }
 
-    /// Ends a session; false if there is none of that name for that stream.
+    /// Ends a session; false if the stream has no session of that name.
     pub(super) fn end(&self, stream: &str, session: &str) -> bool {
         let sessions = self.sessions();
         let found = sessions
@@ -239,7 +240,7 @@ impl Gateway {
         found.is_some()
     }
 
-    /// The session's entity tag and the user fragment its offer had.
+    /// Entity tag of the session, and the user fragment of its offer.
     pub(super) fn session(&self, stream: &str, session: &str) -> Option<(String, String)> {
         let sessions = self.sessions();
         let found = sessions.live.get(session)?;
@@ -274,8 +275,8 @@ impl Gateway {
         self.inner.tasks.spawn(life.instrument(span));
     }
 
-    /// Rejects a stream that is not playable without transcoding, before a
-    /// viewer waits for a picture that never comes.
+    /// Rejects a stream that is not playable without transcoding, rather than
+    /// leave the viewer without a picture.
     fn check_playable(&self, name: &StreamName) -> Result<(), WhepProblem> {
         let context = &self.inner.fan_context;
         let video = context.hub.stream(name).and_then(|stream| stream.video);
@@ -290,7 +291,7 @@ impl Gateway {
         }
     }
 
-    /// Tracks a viewer can expect; both while the stream has sent neither.
+    /// Tracks a viewer can expect; both if the stream has sent neither yet.
     fn tracks(&self, name: &StreamName) -> StreamTracks {
         let totals = self.inner.fan_context.hub.stream(name);
         let (picture, sound) = totals.map_or((false, false), |stream| {
@@ -304,7 +305,7 @@ impl Gateway {
         }
     }
 
-    /// The fan-out of a stream, started if need be.
+    /// Fan-out of a stream, started on demand.
     fn fanout(&self, name: &StreamName) -> Option<Arc<FanHandle>> {
         let mut fans = self.inner.fans.locked();
         fans.retain(|_, fanout| fanout.strong_count() > 0);
@@ -360,7 +361,7 @@ impl Gateway {
     }
 }
 
-/// A place among the viewers, given back when dropped.
+/// Slot of a viewer, freed when dropped.
 struct Registration {
     gateway: Gateway,
     stream: StreamName,
@@ -384,7 +385,7 @@ impl Drop for Registration {
     }
 }
 
-/// A line that is plugged into the port, until dropped.
+/// Registration of a session's socket at the port, until dropped.
 struct Wired {
     port: Arc<UdpMux>,
     line: Arc<IceSocket>,
@@ -403,8 +404,8 @@ impl Drop for Wired {
     }
 }
 
-/// Problem for an offer that can't be met: a missing track may appear later, so
-/// that one requests a retry.
+/// Problem for an offer that can't be accepted. A missing track may appear
+/// later, so then it advises a retry.
 fn unmet(why: &Unmet) -> WhepProblem {
     match why {
         Unmet::NoPicture | Unmet::NoSound => {
@@ -418,15 +419,15 @@ fn no_such_stream() -> WhepProblem {
     WhepProblem::new(StatusCode::NOT_FOUND, "no live stream of that name")
 }
 
-/// Lower-case hexadecimal of that many random bytes.
+/// Lower-case hexadecimal of so many random bytes.
 fn secret(bytes: usize) -> String {
     (0..bytes)
         .map(|_| format!("{:02x}", rand::random::<u8>()))
         .collect()
 }
 
-/// UDP and TCP on the same port number. If any number would do, one that is
-/// free for both has to be found.
+/// Binds UDP and TCP on the same port number. For port 0 a number that is free
+/// for both has to be found.
 async fn bind_both(
     address: SocketAddr,
     crypto: &Arc<dyn RTCCryptoProvider>,
@@ -444,8 +445,8 @@ async fn bind_both(
     }
 }
 
-/// All addresses (`0.0.0.0`) are those of IPv6, too, where the kernel has it:
-/// one socket serves both (RFC 3493, section 3.7).
+/// Replaces all IPv4 addresses (`0.0.0.0`) by all of IPv6, if the kernel
+/// supports that: one socket serves both (RFC 3493, section 3.7).
 fn bind_port(
     address: SocketAddr,
     crypto: &Arc<dyn RTCCryptoProvider>,
@@ -465,7 +466,7 @@ fn bind_port(
     }
 }
 
-/// An IPv4 socket can't be reached by a name's IPv6 addresses.
+/// Filters a name's addresses: an IPv4 socket can't be reached over IPv6.
 async fn resolve(name: &str, local: SocketAddr) -> io::Result<Vec<IpAddr>> {
     if let Ok(ip) = name.parse() {
         return Ok(vec![ip]);
@@ -482,8 +483,8 @@ async fn resolve(name: &str, local: SocketAddr) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
-/// Certificate shared by all sessions: a fingerprint identifies us, not the
-/// peer.
+/// Certificate shared by all sessions: its fingerprint identifies the server,
+/// not the peer.
 fn certificate(crypto: &dyn RTCCryptoProvider) -> io::Result<RTCCertificate> {
     let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
     let names =

@@ -1,22 +1,23 @@
-//! WebRTC edge: viewers connect by WHEP, ICE and DTLS, and get their stream
-//! from one UDP port.
+//! WebRTC playback: viewers connect by WHEP, ICE and DTLS, and receive their
+//! stream from one UDP port.
 //!
 //! ```text
 //!  POST /whep/{stream}                      StreamHub, Renditions
 //!        |                                          |
-//!     handlers --> gateway --> peer (webrtc)       fan: packetized once, one
+//!      routes --> gateway --> peer (webrtc)       fanout: packetized once, one
 //!                     |         ICE DTLS RTCP       |   task per stream
 //!                     |            |                |  viewer: header, SRTP
-//!                     |          line               |  outlet: one batch
+//!                     |        IceSocket            |  GsoBatch: one send call
 //!                     |            |                |
-//!                     +--------- port (one UDP socket) --------> viewers
+//!                     +--------- UdpMux (one UDP socket) ------> viewers
 //! ```
 //!
-//! [`client`] is the other end: it receives from such a server, ours or not.
+//! [`client`] is the receiving side, for servers of any make.
 //!
-//! Only this wing names the `webrtc` and `rtc` crates. It owns viewers and
-//! their packets; access control is the console's (its guard) and re-encodes
-//! nothing (see [`watchtower_media::hub::renditions`]).
+//! The only wing that depends on the `webrtc` and `rtc` crates, apart from
+//! transport. Owns viewers and their packets. Access control is the console's
+//! (its guard), and re-encoding codec's (see
+//! [`watchtower_media::hub::renditions`]).
 
 pub mod client;
 mod fanout;

@@ -1,10 +1,10 @@
-//! Link controller of a viewer: its sending rate and the rendition it holds.
+//! Congestion controller of a viewer: its sending rate and its rendition.
 //!
-//! A small controller in the manner of GCC (draft-ietf-rmcat-gcc-02). Browsers
-//! report each packet's arrival: the rate of arrival during a standing queue is
-//! the link's capacity. Other clients report lost packets by NACK, loss and
-//! round trips by receiver report. Each cut begins an epoch, and only packets
-//! sent in it measure the new pace. Pure: time is a parameter.
+//! Simplified GCC (draft-ietf-rmcat-gcc-02). Browsers report each packet's
+//! arrival: the arrival rate during a standing queue is the link's capacity.
+//! Other clients report lost packets by NACK, loss and round trips by receiver
+//! report. Each cut begins an epoch, and only packets sent in it measure the
+//! new pace. Pure: time is a parameter.
 
 mod arrivals;
 
@@ -15,60 +15,64 @@ use rtc::interceptor::Acknowledgement;
 
 use self::arrivals::{Arrivals, Measured};
 
-/// Before any feedback the pace is this often the stream's rate: as libwebrtc
-/// paces what it has no estimate for.
+/// Initial pace as a factor of the stream's rate, like libwebrtc's pacing
+/// without an estimate.
 const START: f64 = 2.5;
-/// Bytes a second at least: a static screen's rate does not measure the link.
+/// Minimum pace in bytes a second: a static screen's rate does not measure the
+/// link.
 const LEAST: f64 = 40_000.0;
-/// A start is not slower than this for want of a rate.
+/// Minimum initial pace in bytes a second, for an unknown rate.
 const LEAST_START: f64 = 150_000.0;
-/// 100 Mb/s carries a 400 kB keyframe in 32 ms.
+/// Maximum pace in bytes a second; 100 Mb/s carries a 400 kB keyframe in 32 ms.
 const MOST: f64 = 12_500_000.0;
-/// Share of what goes to a viewer that may be retransmissions.
+/// Maximum share of retransmissions in what is sent to a viewer.
 const RETRANSMITTED: f64 = 0.25;
-/// Loss alone is congestion above this share, and harmless below the other
+/// Loss above this share alone is congestion, and below the other harmless
 /// (GCC, section 6).
 const LOSS_HIGH: f64 = 0.10;
 const LOSS_LOW: f64 = 0.02;
-/// A queue in which losses are no accident, and one too long even without.
+/// Queueing delay at which loss means congestion, and at which no loss is
+/// needed.
 const QUEUE: Duration = Duration::from_millis(80);
 const QUEUE_LONG: Duration = Duration::from_millis(250);
-/// Fewer packets make no share of loss.
+/// Minimum number of packets for a loss share.
 const LEAST_SAMPLE: u64 = 20;
 const CUT: f64 = 0.7;
-/// A stream is held at this pace: its rate, and something to catch up with.
+/// Factor of the stream's rate that sustains it: its rate plus room to catch
+/// up.
 const HOLDS: f64 = 1.05;
 /// Window over which losses and packets are counted.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Behind for longer at a pace below the stream's, a viewer can't hold it.
+/// Lag after which a viewer with a pace below the stream's changes the
+/// rendition.
 const LAG: Duration = Duration::from_millis(1500);
-/// Without congestion for so long, a viewer of the small rendition is probed;
-/// twice as long after each failure.
+/// Time without congestion after which a viewer of the small rendition is
+/// probed; doubled after each failure.
 const PROBE_AFTER: Duration = Duration::from_secs(5);
 const PROBE_AFTER_MOST: Duration = Duration::from_secs(80);
-/// A probe is at the stream's pace for so long, longer than a modest link's
-/// queue takes to fill, and its verdict comes a report later.
+/// Duration of a probe at the stream's pace, longer than a modest link's queue
+/// takes to fill, and the time for its report.
 const PROBE: Duration = Duration::from_millis(1000);
 const VERDICT: Duration = Duration::from_millis(1200);
-/// A stream held for so long was no mistake.
+/// Time in the full rendition after which the change counts as a success.
 const SETTLED: Duration = Duration::from_secs(20);
-/// Shares of the measured link capacity: less while a queue drains, and a
-/// little less than all afterwards.
+/// Shares of the measured link capacity: less while a queue drains, and
+/// slightly below it afterwards.
 const DRAIN: f64 = 0.85;
 const FILL: f64 = 0.95;
-/// Share of the stream's rate below which a link is too narrow at once; below
-/// all of it, when measured twice within so long.
+/// Share of the stream's rate below which a link is too narrow at once; between
+/// this and the full rate, if measured twice within the interval.
 const TOO_NARROW: f64 = 0.75;
 const NARROW_AGAIN: Duration = Duration::from_secs(5);
 /// Pace over the stream's rate with arrival reports, for keyframes.
 const AHEAD: f64 = 1.5;
-/// A queue that is shorter by this drains.
+/// Decrease of the queueing delay that shows that the queue drains.
 const DRAINED: Duration = Duration::from_millis(20);
-/// Feedback of arrivals comes every 50 to 250 ms; none for so long is no more.
+/// Maximum age of arrival reports in use; they come every 50 to 250 ms.
 const MEASURED_LATELY: Duration = Duration::from_secs(2);
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
-/// Where a viewer's pictures are taken from.
+/// Rendition of a viewer's pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tier {
     Full,
@@ -78,21 +82,21 @@ pub(super) enum Tier {
 /// Block of a receiver report (RFC 3550, section 6.4.2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ReportBlock {
-    /// Lost since the last report, of one.
+    /// Fraction lost since the last report, 0 to 1.
     pub(super) lost: f64,
     pub(super) round_trip: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has been lost yet: each clean report doubles the pace.
+    /// No loss yet: each clean report doubles the pace.
     Unknown,
     Steady,
-    /// Filled up to the stream's rate until then.
+    /// Sends at the stream's rate until then.
     Probing {
         until: Instant,
     },
-    /// Waits for what the probe brings.
+    /// Waits for the reports on the probe.
     Judging {
         until: Instant,
     },
@@ -110,17 +114,17 @@ struct Bin {
 pub(super) struct Link {
     tier: Tier,
     phase: Phase,
-    /// Bytes a second.
+    /// Pace in bytes a second.
     pace: f64,
-    /// The pace that last proved too fast; approached slowly.
+    /// Last pace that caused congestion; approached slowly.
     ceiling: f64,
     round_trip: Duration,
     shortest: Option<Duration>,
     queue: Duration,
-    /// The longest queue in this epoch.
+    /// Maximum queueing delay in this epoch.
     peak: Duration,
     bins: VecDeque<Bin>,
-    /// The first packet index of this epoch, and when it began.
+    /// First packet index of this epoch, and its start.
     epoch: u64,
     since: Instant,
     /// The newest packet known to be lost.
@@ -130,13 +134,14 @@ pub(super) struct Link {
     arrivals: Arrivals,
     /// Time of the last arrival report.
     measured: Option<Instant>,
-    /// Bytes a second the link carried when it was full.
+    /// Measured capacity of the full link in bytes a second.
     capacity: Option<f64>,
-    /// When it was last less than the stream's rate.
+    /// Time the capacity was last below the stream's rate.
     narrow: Option<Instant>,
-    /// The queue and the rate of arrival at the last cut.
+    /// Queueing delay and arrival rate at the last cut.
     at_cut: Option<(Duration, Option<f64>)>,
-    /// When the tier was taken, and how long to stay in the small one.
+    /// Time of the last change of rendition, and how long to stay in the small
+    /// one.
     tier_since: Instant,
     clean_since: Instant,
     probe_after: Duration,
@@ -170,7 +175,7 @@ impl Link {
         }
     }
 
-    /// A viewer comes in on a stream of that many bytes a second.
+    /// Starts with a stream of that many bytes a second.
     pub(super) fn start(&mut self, rate: f64) {
         self.pace = (START * rate).clamp(LEAST_START, MOST);
     }
@@ -179,7 +184,7 @@ impl Link {
         self.tier
     }
 
-    /// Bytes a second that may go out now. `rate` is the full stream's.
+    /// Pace in bytes a second. `rate` is the full stream's.
     pub(super) fn pace(&self, rate: f64) -> f64 {
         match self.phase {
             Phase::Probing { .. } => (HOLDS * rate).max(self.pace),
@@ -187,7 +192,7 @@ impl Link {
         }
     }
 
-    /// Bytes a second that may be sent again.
+    /// Maximum rate of retransmissions in bytes a second.
     pub(super) fn repairs(&self, rate: f64) -> f64 {
         RETRANSMITTED * rate.max(LEAST).min(self.pace)
     }
@@ -196,7 +201,7 @@ impl Link {
         matches!(self.phase, Phase::Probing { .. })
     }
 
-    /// True if the link has shown its limits: reports are wanted more often.
+    /// True if the link has reached its limits: reports are needed more often.
     pub(super) fn is_strained(&self) -> bool {
         self.phase != Phase::Unknown
     }
@@ -209,13 +214,13 @@ impl Link {
         self.bin(now).sent += packets;
     }
 
-    /// A packet went out for the first time.
+    /// Records a packet sent for the first time.
     pub(super) fn departed(&mut self, index: u64, bytes: usize, now: Instant) {
         self.arrivals.departed(index, bytes, now);
     }
 
-    /// Records what arrived when; `next` is the index of the next packet to be
-    /// sent.
+    /// Processes an arrival report; `next` is the index of the next packet to
+    /// be sent.
     pub(super) fn arrived(&mut self, said: &[Acknowledgement], rate: f64, next: u64, now: Instant) {
         let Some(measured) = self.arrivals.take(said, now) else {
             return;
@@ -228,7 +233,7 @@ impl Link {
         let draining = self
             .at_cut
             .is_some_and(|(queue, _)| self.queue + DRAINED < queue);
-        // A long way alone says nothing of a link that was not full.
+        // A long delay alone does not mean congestion if the link was not full.
         let full = self.queue > QUEUE && measured.carried.is_some();
         let queued = full && !draining;
         let congested = queued || loss > LOSS_HIGH || loss > LOSS_LOW && self.queue > QUEUE / 2;
@@ -240,14 +245,14 @@ impl Link {
         }
     }
 
-    /// More was sent than the link carries, and what it carries is known.
+    /// More was sent than the link carries, and its capacity is known.
     fn overused(&mut self, measured: Measured, rate: f64, next: u64, now: Instant) {
         if let (Some((queue, Some(before))), Some(delivered)) = (self.at_cut, measured.delivered)
             && self.queue.abs_diff(queue) < DRAINED
             && delivered < FILL * before
         {
-            // Less was sent and the queue is no shorter: it is the way that is
-            // longer than it was.
+            // Less was sent and the queueing delay did not fall: the path has
+            // become longer.
             self.arrivals.forget_shortest();
             self.at_cut = None;
             self.begin_epoch(next, now);
@@ -255,7 +260,7 @@ impl Link {
         }
         self.clean_since = now;
         if matches!(self.phase, Phase::Probing { .. } | Phase::Judging { .. }) {
-            // Padding is missing from the arrivals measured.
+            // Padding is missing from the measured arrivals.
             self.phase = Phase::Steady;
             self.put_off(now);
             self.begin_epoch(next, now);
@@ -306,10 +311,10 @@ impl Link {
             .is_some_and(|at| now.saturating_duration_since(at) < MEASURED_LATELY)
     }
 
-    /// A packet did not arrive; `next` is the index of the next to be sent.
+    /// Processes a lost packet; `next` is the index of the next to be sent.
     pub(super) fn lost(&mut self, index: u64, now: Instant) {
         self.arrivals.repeated(index);
-        // Asked for again is not lost again, and the last epoch is judged.
+        // A repeated NACK is no new loss, and earlier epochs are settled.
         if self.is_measured(now)
             || index < self.epoch
             || self.newest_lost.is_some_and(|newest| index <= newest)
@@ -332,7 +337,7 @@ impl Link {
                 self.peak = self.peak.max(self.queue);
             }
         }
-        // It tells of the whole time since the last one.
+        // It covers the whole time since the last report.
         let of_epoch = self.reported.is_some_and(|last| last > self.since);
         self.reported = Some(now);
         if self.is_measured(now) {
@@ -349,8 +354,8 @@ impl Link {
         }
     }
 
-    /// Draws the conclusions that are due. `behind` is since when there has
-    /// been something to send all the time.
+    /// Applies timeouts. `behind` is the time since when the viewer has
+    /// continuously had packets to send.
     pub(super) fn tick(&mut self, rate: f64, next: u64, behind: Option<Instant>, now: Instant) {
         let measured = self.is_measured(now);
         if !measured && self.is_congested(self.loss(now)) {
@@ -426,8 +431,7 @@ impl Link {
         self.probe_after = (self.probe_after * 2).min(PROBE_AFTER_MOST);
     }
 
-    /// The probe's verdict; without a report from its second half there is
-    /// none.
+    /// Result of the probe; without a report on its second half it failed.
     fn judge(&mut self, rate: f64, next: u64, now: Instant) {
         self.phase = Phase::Steady;
         let newest = self.measured.max(self.reported);
@@ -444,7 +448,7 @@ impl Link {
         self.tier_since = now;
         self.pace = self.pace.max(HOLDS * rate);
         self.ceiling = self.ceiling.max(self.pace);
-        // Another fall means that the probe was wrong.
+        // Another congestion means that the probe was wrong.
         self.probe_after = (self.probe_after * 2).min(PROBE_AFTER_MOST);
         self.begin_epoch(next, now);
     }
@@ -467,7 +471,7 @@ impl Link {
         self.bins.clear();
     }
 
-    /// The share of packets lost in the last second of this epoch.
+    /// Share of packets lost in the last second of this epoch.
     fn loss(&self, now: Instant) -> f64 {
         let recent = self
             .bins

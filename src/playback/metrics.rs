@@ -19,13 +19,13 @@ pub struct PlaybackMetrics {
     pub viewer_packets: Counter,
     /// Payload bytes of those packets, without their headers.
     pub viewer_bytes: Counter,
-    /// RTP packets sent again because a viewer missed them.
+    /// RTP packets retransmitted after a viewer's NACK.
     pub retransmits: Counter,
-    /// Groups of pictures sent again because a viewer lost the picture.
+    /// Groups of pictures sent again after a viewer's PLI.
     pub replays: Counter,
-    /// Pictures a viewer was too slow for.
+    /// Pictures skipped because a viewer was too slow.
     pub dropped_pictures: Counter,
-    /// Counters of the port, which the gateway binds.
+    /// Metrics of the port, which the gateway binds.
     pub transport: Arc<TransportMetrics>,
 }
 

@@ -1,8 +1,7 @@
-//! The packets of a stream's last pictures: what a new viewer starts with,
-//! what a lost packet is sent again from, and what a lost picture is replayed
-//! from.
+//! Cache of the packets of a stream's last pictures: for the start of new
+//! viewers, retransmissions, and replays after picture loss.
 //!
-//! Bounded in bytes and pictures, whether or not a keyframe ever comes.
+//! Bounded in bytes and pictures, even without keyframes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,30 +9,31 @@ use std::time::{Duration, Instant};
 
 use watchtower_transport::packetizer::Packet;
 
-/// The current group of pictures is kept whole up to this; what it refers to
-/// is mostly shared with the stream hub's window of the same size.
+/// Maximum bytes of the current group of pictures; its payload is mostly shared
+/// with the stream hub's window of the same size.
 const MOST_BYTES: usize = 8 << 20;
-/// At 30 a second, OBS' default group of 250 pictures fits four times over.
+/// Maximum number of pictures: at 30 a second, OBS' default group of 250 fits
+/// four times.
 const MOST_PARCELS: usize = 1024;
 /// Retention beyond the current group: a viewer's NACK comes within a round
 /// trip or two, and a group may just have begun.
 const LOOK_BACK: Duration = Duration::from_secs(1);
 
-/// The largest group a viewer is given at once: a third of a second at the
-/// pace viewers are served at. Playing it squeezed takes the viewer's decoder
-/// well under a second, however long it lasted.
+/// Maximum bytes of a group that a viewer starts with: a third of a second at
+/// the viewers' pace. Its decoder catches up with the compressed timestamps in
+/// well under a second, however long the group lasted.
 const MOST_AT_ONCE: usize = 4 << 20;
 
-/// A stream's rate is taken over so long, which evens keyframes out.
+/// Averaging time of a stream's rate, which evens keyframes out.
 const RATE_OVER: Duration = Duration::from_secs(5);
 const RATE_STEP: Duration = Duration::from_millis(500);
 
 /// Packets of one picture.
 #[derive(Debug)]
 pub(super) struct PacketizedFrame {
-    /// Counts pictures.
+    /// Picture counter.
     pub(super) number: u64,
-    /// Counts packets: the index of the first of `packets`.
+    /// Packet counter: the index of the first of `packets`.
     pub(super) first: u64,
     /// RTP time, 90 kHz.
     pub(super) time: u32,
@@ -43,7 +43,7 @@ pub(super) struct PacketizedFrame {
 }
 
 impl PacketizedFrame {
-    /// Index behind its last packet.
+    /// Index after its last packet.
     pub(super) fn end(&self) -> u64 {
         self.first + self.packets.len() as u64
     }
@@ -55,16 +55,16 @@ pub(super) struct PacketCache {
     bytes: usize,
     next_number: u64,
     next_index: u64,
-    /// Kept though all after it may be gone: a still is better than nothing.
+    /// Newest keyframe, kept even if its group was evicted, as a still picture.
     keyframe: Option<Arc<PacketizedFrame>>,
-    /// Bytes since the keyframe, that included.
+    /// Bytes since the keyframe, including it.
     group_bytes: usize,
-    /// Bytes of the last seconds, by the half second.
+    /// Bytes of the last seconds, in steps of half a second.
     lately: VecDeque<(Instant, usize)>,
 }
 
 impl PacketCache {
-    /// A picture without packets is none.
+    /// Adds a picture, unless it has no packets.
     pub(super) fn push(&mut self, packets: Vec<Packet>, keyframe: bool, time: u32, at: Instant) {
         if packets.is_empty() {
             return;
@@ -108,14 +108,14 @@ impl PacketCache {
         }
     }
 
-    /// Bytes a second, on average over some seconds.
+    /// Average rate over some seconds, in bytes a second.
     pub(super) fn rate(&self, now: Instant) -> f64 {
         self.rate_over(2 * RATE_STEP, now)
     }
 
-    /// Bytes a second that the stream is known to need: of one that has just
-    /// begun, with a keyframe and all that its encoder was allowed at once, no
-    /// more than that.
+    /// Rate the stream is known to need, in bytes a second. For one that has
+    /// just begun, with a keyframe and its encoder's initial burst, no more
+    /// than that.
     pub(super) fn sustained(&self, now: Instant) -> f64 {
         self.rate_over(RATE_OVER - RATE_STEP, now)
     }
@@ -152,7 +152,7 @@ impl PacketCache {
         self.group_bytes = 0;
     }
 
-    /// The number the next picture will have.
+    /// Number of the next picture.
     pub(super) fn next_number(&self) -> u64 {
         self.next_number
     }
@@ -181,14 +181,14 @@ impl PacketCache {
         oldest.number <= key.number && self.group_bytes <= MOST_AT_ONCE
     }
 
-    /// When the picture came that a new viewer begins with and keeps until the
-    /// next keyframe; none if it begins at the live edge.
+    /// Arrival time of the picture that a new viewer sees until the next
+    /// keyframe; `None` if it starts at the live edge.
     pub(super) fn still_since(&self) -> Option<Instant> {
         let key = self.keyframe.as_ref().filter(|_| !self.is_group_whole())?;
         Some(key.at)
     }
 
-    /// The picture a packet belongs to, and which of its packets it is.
+    /// Picture of a packet, and the packet's offset in it.
     pub(super) fn find(&self, index: u64) -> Option<(&Arc<PacketizedFrame>, usize)> {
         let after = self.parcels.partition_point(|p| p.first <= index);
         let frame = match after.checked_sub(1) {
@@ -235,7 +235,7 @@ mod tests {
             history.push(packets(10, 1000), false, 0, now);
         }
         assert!(history.bytes <= MOST_BYTES && history.parcels.len() <= MOST_PARCELS);
-        // The keyframe alone is left of its group.
+        // Of its group only the keyframe is left.
         assert!(!history.is_group_whole());
         assert_eq!(history.keyframe().expect("kept").number, 0);
         assert!(history.get(0).is_some() && history.get(1).is_none());
@@ -250,7 +250,7 @@ mod tests {
         history.push(packets(1, 10), false, 0, now);
         history.end_group();
         assert!(history.keyframe().is_none() && !history.is_group_whole());
-        // Packets on their way can still be retransmitted.
+        // Packets in flight can still be retransmitted.
         assert!(history.find(1).is_some());
         history.push(packets(1, 10), true, 0, now);
         assert_eq!(history.keyframe().expect("kept").number, 2);

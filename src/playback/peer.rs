@@ -1,5 +1,5 @@
-//! Control path of a viewer: webrtc's peer connection, set up so that it
-//! answers an offer, does the handshakes and RTCP, and never sees media.
+//! Control path of a viewer: webrtc's peer connection, configured to answer an
+//! offer and to handle the handshakes and RTCP, without media.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,16 +39,16 @@ use crate::fanout::{FanHandle, FanoutCommand};
 use crate::rtcp;
 use crate::rtcp::{Deliver, Feedback, RtcpReport};
 
-/// ICE and DTLS take some 20 ms on a good network and a few seconds on a bad
-/// one; a viewer that takes longer is gone.
+/// Timeout of the handshakes. ICE and DTLS take some 20 ms on a good network
+/// and a few seconds on a bad one.
 const HANDSHAKE: Duration = Duration::from_secs(15);
-/// Gathering is local and takes under a millisecond.
+/// Timeout of gathering, which is local and takes under a millisecond.
 const GATHERING: Duration = Duration::from_secs(3);
 /// Interval of sender reports: half of a browser's statistics interval.
 const REPORTS: Duration = Duration::from_millis(2500);
-/// A link that has shown its limits is measured by them more often.
+/// Interval of sender reports on a link that has reached its limits.
 const REPORTS_STRAINED: Duration = Duration::from_millis(500);
-/// URI of the RTP header extension by which arrivals are reported.
+/// URI of the RTP header extension for reporting arrivals.
 const TRANSPORT_WIDE_NUMBER: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// Interval between checks of a viewer's silence.
@@ -61,7 +61,7 @@ pub(super) struct PeerContext {
     pub(super) crypto: Arc<dyn RTCCryptoProvider>,
 }
 
-/// A viewer that was answered.
+/// Viewer whose offer was answered.
 pub(super) struct Peer {
     connection: Arc<dyn PeerConnection>,
     state: watch::Receiver<RTCPeerConnectionState>,
@@ -82,12 +82,11 @@ struct OutgoingTrack {
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
     payload_type: u8,
-    /// Under which id each packet has a transport-wide number, if it is to
-    /// have one.
+    /// Id of the extension with the transport-wide number, if negotiated.
     numbered: Option<u8>,
 }
 
-/// Why there is no peer.
+/// Reason a peer could not be created.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PeerError {
     #[error("failed to answer the offer: {0}")]
@@ -119,8 +118,8 @@ impl PeerConnectionEventHandler for ViewerPeerEvents {
 }
 
 impl Peer {
-    /// Answers an offer; the session description still has webrtc's own
-    /// candidates in it.
+    /// Answers an offer; the session description still contains webrtc's own
+    /// candidates.
     pub(super) async fn answer(
         offer: &Offer,
         line: &Arc<IceSocket>,
@@ -140,8 +139,8 @@ impl Peer {
             .with_include_loopback_candidate(true)
             .with_answering_dtls_role(rtc::peer_connection::transport::RTCDtlsRole::Server)
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-            // We watch over silence ourselves, and the viewer keeps the path
-            // open by asking for our consent.
+            // Idle timeouts are handled in `run`, and the viewer's consent
+            // checks keep the path open.
             .with_ice_timeouts(Some(2 * SILENCE), Some(4 * SILENCE), Some(SILENCE))
             // The first is cheaper by 0.7 us a packet.
             .with_srtp_protection_profiles(vec![
@@ -250,7 +249,7 @@ impl Peer {
             Err(end) = life => end,
             end = stop => end,
         };
-        // Nobody there any more means that it has left already.
+        // A closed channel means that it has left already.
         let _ = fanout.orders.send(FanoutCommand::Leave(id)).await;
         let _ = self.connection.close().await;
         end
@@ -335,7 +334,8 @@ impl Peer {
                                 Some(Feedback::PictureLost) => FanoutCommand::PictureLost(id),
                                 None => continue,
                             };
-                            // No room means a flood; who means it repeats it.
+                            // A full queue means a flood; genuine feedback is
+                            // repeated.
                             let _ = fanout.orders.try_send(order);
                         }
                     }
@@ -378,8 +378,8 @@ impl Peer {
         }
     }
 
-    /// Sender reports keep sound and picture together (RFC 3550, section
-    /// 6.4.1).
+    /// Sends sender reports, which keep audio and video in sync (RFC 3550,
+    /// section 6.4.1).
     async fn report(&self, clock: &RtpClock, tallies: &TrackStats) {
         let Some(moment) = clock.now() else {
             return;
@@ -418,7 +418,7 @@ impl TrackStats {
 }
 
 impl OutgoingTracks {
-    /// Where the viewer's feedback comes in, whatever it is about.
+    /// Channels for the viewer's feedback.
     fn any(&self) -> Option<&OutgoingTrack> {
         self.video.as_ref().or(self.audio.as_ref())
     }
@@ -440,7 +440,7 @@ impl OutgoingTrack {
             ..RTCRtpEncodingParameters::default()
         };
         let name = kind.to_string();
-        // Stream id shared by both: the browser plays them together.
+        // Stream id shared by both: the browser synchronises them.
         let track = MediaStreamTrack::new(
             "watchtower".into(),
             name.clone(),
@@ -497,7 +497,7 @@ fn media_engine() -> Result<MediaEngine, Error> {
 }
 
 /// Codec that every browser decodes (RFC 7742, section 6.2); in practice they
-/// accept High profile under this name too.
+/// accept High profile under this parameter too.
 pub(super) fn h264() -> RTCRtpCodec {
     let feedback = |kind: &str, parameter: &str| RTCPFeedback {
         typ: kind.to_owned(),

@@ -1,4 +1,4 @@
-//! Refusals as `application/problem+json` (RFC 9457).
+//! Rejections as `application/problem+json` (RFC 9457).
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ impl WhepProblem {
         }
     }
 
-    /// It may go better in a second.
+    /// Retry after a second.
     pub(super) fn for_now(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             retry_after: true,

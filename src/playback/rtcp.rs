@@ -20,18 +20,18 @@ use tokio::sync::mpsc;
 
 use super::link::ReportBlock;
 
-/// Sequence numbers taken from one NACK packet; more is no repair but a flood.
+/// Maximum sequence numbers of one NACK packet; more is a flood.
 pub(super) const MOST_MISSING: usize = 512;
 
-/// 10 s: more is a report that was made up.
+/// Maximum round trip, 10 s; a longer one was forged.
 const MOST_ROUND_TRIP: u32 = 10 << 16;
 
 /// Feedback of a viewer on the media it receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Feedback {
-    /// RFC 4585, section 6.2.1.
+    /// Generic NACK (RFC 4585, section 6.2.1).
     Missing(Vec<u16>),
-    /// RFC 4585, section 6.3.1, and RFC 5104, section 4.3.1.
+    /// PLI (RFC 4585, section 6.3.1) and FIR (RFC 5104, section 4.3.1).
     PictureLost,
 }
 
@@ -50,20 +50,20 @@ impl Feedback {
 /// Queue length of reports; a newer one supersedes older ones.
 const REPORTS: usize = 8;
 
-/// Packets in one report of arrivals: more than the half of all sequence
-/// numbers can't be on their way.
+/// Maximum packets in one arrival report: no more than half of all sequence
+/// numbers can be in flight.
 const MOST_TOLD: usize = 4096;
 
 /// Report of a viewer on its link.
 #[derive(Debug)]
 pub(super) enum RtcpReport {
-    /// RFC 3550, section 6.4.2.
+    /// Receiver report (RFC 3550, section 6.4.2).
     Reception(ReceptionReport),
-    /// Arrivals by packet, draft-holmer-rmcat-transport-wide-cc-extensions-01.
+    /// Arrivals by packet (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     Arrivals(Vec<Acknowledgement>),
 }
 
-/// Interceptor. Reports take a separate channel, since webrtc delivers a packet
+/// Interceptor. Reports use a separate channel, since webrtc delivers a packet
 /// by the first stream in it.
 pub(super) struct Deliver {
     reports: mpsc::Sender<RtcpReport>,
@@ -83,7 +83,7 @@ impl Deliver {
     }
 
     fn hear(&self, packet: &dyn rtcp::Packet) {
-        // No room means that the viewer's task is late.
+        // A full queue means that the viewer's task is late.
         let packet = packet.as_any();
         if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
             for block in &report.reports {
@@ -98,7 +98,7 @@ impl Deliver {
     }
 }
 
-/// Number of packets a report covers; two bytes can claim 8,191.
+/// Number of packets a report covers; its two-byte field can claim 8,191.
 fn told(feedback: &TransportLayerCc) -> usize {
     let counts = feedback.packet_chunks.iter().map(|chunk| match chunk {
         PacketStatusChunk::RunLengthChunk(run) => usize::from(run.run_length),
@@ -107,9 +107,9 @@ fn told(feedback: &TransportLayerCc) -> usize {
     counts.sum()
 }
 
-/// Converts a report block for a sender whose clock shows `ntp` now.
+/// Converts a report block for a sender whose clock is `ntp` now.
 pub(super) fn report(block: &ReceptionReport, ntp: u64) -> ReportBlock {
-    // RFC 3550, section 6.4.1: in units of 1/65536 s, of the middle 32 bits.
+    // In units of 1/65536 s, of the middle 32 bits (RFC 3550, section 6.4.1).
     let spent = ((ntp >> 16) as u32)
         .wrapping_sub(block.last_sender_report)
         .wrapping_sub(block.delay);

@@ -2,18 +2,18 @@
 
 use watchtower_base::config::section::Section;
 
-/// `[webrtc]`
+/// Settings of `[webrtc]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebrtcSettings {
-    /// Viewers at the same time, of all streams.
+    /// Maximum number of viewers, of all streams together.
     pub max_viewers: usize,
     pub transcode: Transcode,
 }
 
-/// Transcoding mode: when streams that browsers can't play are made playable.
+/// Transcoding mode for streams that browsers can't play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transcode {
-    /// Transcodes where needed, and while there are viewers.
+    /// Transcodes where needed, while there are viewers.
     Auto,
     Never,
 }

@@ -14,7 +14,7 @@ use watchtower_transport::packetizer;
 
 use crate::packet_cache::PacketCache;
 
-/// An encoder is kept for so long after its last viewer: links come and go.
+/// Time an encoder is kept after its last viewer: links recover and fail again.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Shortest interval of keyframe requests.
@@ -36,14 +36,14 @@ struct ActiveRendition {
 }
 
 impl Small {
-    /// The packets, once there are any.
+    /// Its packets; `None` before the first.
     pub(super) fn history(&self) -> Option<&PacketCache> {
         let history = &self.state.as_ref()?.history;
         history.keyframe().is_some().then_some(history)
     }
 
-    /// Requests the rendition, or releases it a while after the last `wanted`.
-    /// True when it was released.
+    /// Demands the rendition, or releases it some time after the last `wanted`.
+    /// True if it was released.
     pub(super) fn want(
         &mut self,
         wanted: bool,
@@ -84,7 +84,7 @@ impl Small {
         }
     }
 
-    /// Its packets so far are of no use any more: another publisher.
+    /// Discards its packets after a change of publisher.
     pub(super) fn forget(&mut self) {
         if let Some(state) = &mut self.state {
             state.history = PacketCache::default();
@@ -100,7 +100,7 @@ impl Small {
         }
     }
 
-    /// The next picture. Cancel safe.
+    /// Next picture. Cancel safe.
     pub(super) async fn next(&mut self, renditions: &Renditions, name: &StreamName) -> AccessUnit {
         let Some(state) = &mut self.state else {
             return std::future::pending().await;

@@ -1,13 +1,13 @@
 //! Viewer state: its position in a stream, and the send path of its packets.
 //!
-//! The shared packets get their header here, are protected straight into the
-//! buffer they leave from, and go in as few system calls as their sizes allow.
+//! Shared packets get their header here, are protected directly in the send
+//! buffer, and are sent with as few system calls as their sizes allow.
 //!
 //! A *run* maps the shared packet indices to this viewer's own 48-bit packet
-//! index one to one: index = base + (shared - first). Within a run a packet
-//! always looks the same, so a retransmission is byte for byte what was sent
-//! before. Whenever pictures are skipped or repeated a new run begins behind
-//! everything sent so far, so that no index is ever used for two packets.
+//! index one to one: index = base + (shared - first). Within a run a packet is
+//! always encrypted identically, so a retransmission is byte for byte the same.
+//! Whenever pictures are skipped or repeated a new run begins after everything
+//! sent so far, so that no index is ever used for two packets.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,42 +26,42 @@ use super::link::{Link, ReportBlock, Tier};
 use crate::packet_cache::{PacketCache, PacketizedFrame};
 pub(super) use rtp_stream::{RtpStream, SenderStats};
 
-/// Burst: 20 ms of the pace, at least a packet or two (bytes); at most (bytes)
-/// all but the largest pictures of a 1080p screen.
+/// Burst: 20 ms of the pace, between a packet or two and, in bytes, all but the
+/// largest pictures of a 1080p screen.
 const BURST: f64 = 0.02;
 const BURST_LEAST: f64 = 3_000.0;
 const BURST_MOST: f64 = 98_304.0;
-/// A viewer that has been behind for longer skips to a keyframe.
+/// Maximum lag; a viewer behind for longer skips to a keyframe.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Shortest interval of replays: a viewer repeats its PLI until it has its
+/// Minimum interval of replays: a viewer repeats its PLI until it has its
 /// picture, and packets in flight must not be sent twice. It grows with
 /// repeated requests.
 const REPLAY_PAUSE: Duration = Duration::from_millis(500);
 const REPLAY_PAUSE_MOST: Duration = Duration::from_secs(2);
 /// Interval after which a repeated request means a new loss.
 const REPLAY_FORGOTTEN: Duration = Duration::from_secs(20);
-/// A replay that takes longer to send is none: the next keyframe is nearer.
+/// Maximum duration of a replay: beyond it the next keyframe is nearer.
 const REPLAY_MOST: Duration = Duration::from_secs(2);
 /// Burst of retransmissions, as time at their rate.
 const REPAIR_BURST: Duration = Duration::from_millis(500);
-/// Shortest time between two refills of either.
+/// Minimum interval between refills of either bucket.
 const REFILL_PAUSE: Duration = Duration::from_millis(1);
-/// Between two squeezed pictures: 1 ms.
+/// Interval of compressed timestamps, in ticks of 90 kHz: 1 ms.
 const SQUEEZED: u32 = 90;
 
 /// Position of a viewer in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ViewerPosition {
-    /// Nothing goes out before a keyframe of this number or later.
+    /// Waits for a keyframe of this number or later.
     Waiting { from: u64 },
-    /// The next packet to go out: picture and offset in it.
+    /// Next packet to send: picture and offset in it.
     At { number: u64, packet: usize },
 }
 
 /// Position of a viewer that gets no video.
 const NEVER: ViewerPosition = ViewerPosition::Waiting { from: u64::MAX };
 
-/// A one-to-one map of shared packet indices to this viewer's.
+/// One-to-one map of shared packet indices to this viewer's.
 #[derive(Debug, Clone, Copy)]
 struct PacketIndexMap {
     first: u64,
@@ -72,7 +72,7 @@ struct PacketIndexMap {
 #[derive(Debug, Clone, Copy)]
 struct Squeeze {
     from: u64,
-    /// The first picture with its own time.
+    /// First picture with its own timestamp.
     until: u64,
     first_time: u32,
     step: u32,
@@ -87,29 +87,29 @@ pub(super) struct Viewer {
     place: ViewerPosition,
     run: PacketIndexMap,
     squeeze: Option<Squeeze>,
-    /// Keyframe only: nothing else of this group goes out.
+    /// Only the keyframe of this group is sent.
     still: bool,
     behind_since: Option<Instant>,
-    /// Since when there has been no picture to begin with.
+    /// Time since which there has been no picture to start with.
     waits_since: Option<Instant>,
-    /// The last replay, and how long no other follows.
+    /// Last replay, and the pause before the next.
     replayed: Option<(Instant, Duration)>,
     link: Link,
-    /// The rendition of the current run.
+    /// Rendition of the current run.
     tier: Tier,
-    /// Time of the newest picture begun.
+    /// RTP time of the newest picture started.
     newest_time: Option<u32>,
-    /// Bytes that may go now; owed when negative.
+    /// Bytes that may be sent now; negative for a debt.
     allowance: TokenBucket,
-    /// Bytes that may go again now.
+    /// Bytes that may be retransmitted now.
     repairs: TokenBucket,
-    /// Packets sent again lately.
+    /// Packets retransmitted recently.
     answered: VecDeque<(u64, Instant)>,
-    /// Where the padding of a probe goes on.
+    /// Index at which the padding of a probe continues.
     padding: u64,
 }
 
-/// The renditions' packets.
+/// Packet caches of the renditions.
 #[derive(Clone, Copy)]
 pub(super) struct Shelf<'a> {
     pub(super) full: &'a PacketCache,
@@ -171,7 +171,7 @@ impl Viewer {
         }
     }
 
-    /// Viewer of sound alone: no picture is ever due.
+    /// Creates a viewer of audio alone: no picture is ever due.
     pub(super) fn listener(
         id: u64,
         line: Arc<IceSocket>,
@@ -186,10 +186,10 @@ impl Viewer {
         }
     }
 
-    /// Starts at the newest keyframe, the pictures since then squeezed up to
-    /// the live edge; waits for a keyframe if there is none. Of a group too
-    /// large to go out at once it gets the keyframe, and then waits for the
-    /// next.
+    /// Starts at the newest keyframe, with the pictures since then compressed
+    /// up to the live edge; waits for a keyframe if there is none. Of a group
+    /// too large to send at once only the keyframe is sent, and then the next
+    /// one.
     pub(super) fn start(&mut self, history: &PacketCache, now: Instant) {
         if self.place == NEVER {
             return;
@@ -219,9 +219,10 @@ impl Viewer {
         self.begin_run(key, Some(squeeze));
     }
 
-    /// Brings back a lost picture: the group again under new indices, its times
-    /// between the newest picture's and the next one's. Costs other viewers
-    /// nothing, and this one no more than its link carries.
+    /// Replays a lost picture: the group again under new indices, its
+    /// timestamps between the newest picture's and the next one's. Other
+    /// viewers are not affected, and this one gets no more than its link
+    /// carries.
     pub(super) fn replay(&mut self, shelf: Shelf<'_>, now: Instant) -> bool {
         let history = shelf.get(self.tier);
         let live = ViewerPosition::At {
@@ -243,7 +244,7 @@ impl Viewer {
         let pictures = u32::try_from(newest.number - key.number + 1).unwrap_or(u32::MAX);
         let before = history.get(newest.number.saturating_sub(1));
         let interval = before.map_or(SQUEEZED, |before| newest.time.wrapping_sub(before.time));
-        // A step backwards or a long pause says nothing about the next one.
+        // A step back or a long pause does not predict the next one.
         let interval = if interval > 90_000 {
             SQUEEZED
         } else {
@@ -265,7 +266,7 @@ impl Viewer {
         true
     }
 
-    /// The rendition this viewer's link is to be served from.
+    /// Rendition this viewer's link is to be served from.
     pub(super) fn wants(&self) -> Tier {
         self.link.tier()
     }
@@ -284,7 +285,7 @@ impl Viewer {
         self.link.arrived(arrivals, rate, self.video.next, now);
     }
 
-    /// The small rendition is gone: on with the full one.
+    /// Returns to the full rendition when the small one is gone.
     pub(super) fn small_is_gone(&mut self, full: &PacketCache) {
         if self.tier == Tier::Small {
             self.tier = Tier::Full;
@@ -294,7 +295,7 @@ impl Viewer {
         }
     }
 
-    /// Changes to the rendition wanted, at a keyframe that goes on from what
+    /// Switches to the selected rendition, at a keyframe that continues what
     /// was shown.
     fn change_tier(&mut self, shelf: Shelf<'_>) {
         let wanted = self.link.tier();
@@ -329,7 +330,7 @@ impl Viewer {
         self.waits_since = None;
     }
 
-    /// Since when it could be shown nothing at all.
+    /// Time since which it could be shown nothing at all.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         self.waits_since
     }
@@ -429,8 +430,8 @@ impl Viewer {
         Ok(())
     }
 
-    /// Sends some of a picture's packets: one batch of them. Returns how many,
-    /// and their payload bytes.
+    /// Sends some of a picture's packets in one batch. Returns their number and
+    /// payload bytes.
     fn send(
         &mut self,
         frame: &PacketizedFrame,
@@ -439,7 +440,7 @@ impl Viewer {
         batch: &mut GsoBatch<'_>,
     ) -> Result<(usize, usize), SendBlocked> {
         let time = self.time(frame);
-        // Retransmission of a single packet goes whatever the allowance.
+        // A single packet's retransmission ignores the allowance.
         let room = self.allowance.tokens().max(1.0);
         let index = self.run.base + (frame.first - self.run.first) + from as u64;
         let overhead = self.video.header_length() + self.protector.tag_length();
@@ -459,8 +460,8 @@ impl Viewer {
         Ok((count, bytes))
     }
 
-    /// Sends a packet of sound. Its loss is not mended: what came late would
-    /// be of no use.
+    /// Sends an audio packet. Its loss is not repaired: it would arrive too
+    /// late.
     pub(super) fn send_audio(
         &mut self,
         packet: &Bytes,
@@ -492,7 +493,7 @@ impl Viewer {
         })
     }
 
-    /// The shared index of a packet of this run.
+    /// Shared index of a packet of this run.
     fn shared_index(&self, index: u64) -> Option<u64> {
         Some(self.run.first + index.checked_sub(self.run.base)?)
     }
@@ -513,8 +514,8 @@ impl Viewer {
         matches!(self.place, ViewerPosition::At { number, .. } if number < history.next_number())
     }
 
-    /// A viewer behind for too long, or whose next picture is gone, goes on at
-    /// a keyframe. Returns how many pictures it misses.
+    /// Moves a viewer that is too far behind, or whose next picture is evicted,
+    /// to a keyframe. Returns the number of pictures skipped.
     fn skip_if_slow(&mut self, history: &PacketCache, now: Instant) -> u64 {
         let ViewerPosition::At { number, .. } = self.place else {
             return 0;

@@ -1,5 +1,5 @@
-//! The other end of WHEP: receives a stream from another server, ours or not,
-//! and publishes it on the local hub.
+//! WHEP client: receives a stream from another server, Watchtower or not, and
+//! publishes it on the local hub.
 //!
 //! ```text
 //!  signalling (HTTP)     session (webrtc: ICE, DTLS, RTP)
@@ -7,7 +7,7 @@
 //!         +---- Client ----+
 //! ```
 //!
-//! Sessions that break are begun anew, with growing and jittered waits.
+//! Lost sessions are restarted, with growing and jittered delays.
 
 mod session;
 mod signalling;
@@ -24,26 +24,26 @@ use watchtower_base::bearer::{Bearer, shown};
 use watchtower_base::stream_name::StreamName;
 use watchtower_media::hub::StreamHub;
 
-/// Between two questions whether the stream is there yet: at least this, at
-/// most twice this.
+/// Polling interval for a stream that is not there yet: at least this, at most
+/// twice this.
 const NOT_YET: Duration = Duration::from_secs(1);
 
-/// Where to receive from and as what.
+/// Source of the stream, and its local name.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// `https://host/whep/stream`, or whatever the other server calls it.
+    /// WHEP URL: `https://host/whep/stream`, or the other server's equivalent.
     pub url: Url,
     pub bearer: Bearer,
-    /// The name on the local hub.
+    /// Stream name on the local hub.
     pub stream: StreamName,
 }
 
-/// Why the client can't work at all.
+/// Reason the client can't work at all.
 #[derive(Debug, thiserror::Error)]
 pub enum WhepClientError {
     #[error("failed to set up HTTP: {0}")]
     Http(String),
-    /// The very first question was answered so; later it would be waited out.
+    /// Response to the first request; later ones of the kind are retried.
     #[error(
         "{url} rejected the request ({status}): {detail}; expected a WHEP URL, and the server's token in WATCHTOWER_CONSOLE_TOKEN"
     )]
@@ -54,7 +54,7 @@ pub enum WhepClientError {
     },
 }
 
-/// Why a session is over or never was.
+/// Reason a session ended or failed to start.
 #[derive(Debug, thiserror::Error)]
 enum SessionFailure {
     #[error(transparent)]
@@ -67,7 +67,7 @@ enum SessionFailure {
     Over(&'static str),
 }
 
-/// A standing wish to receive one stream.
+/// Client that keeps receiving one stream.
 #[derive(Debug)]
 pub struct WhepClient {
     settings: ClientSettings,
@@ -84,9 +84,8 @@ impl WhepClient {
         })
     }
 
-    /// Receives until `shutdown`, and ends the session on the server then. The
-    /// only error is a refusal of the first request for want of the right
-    /// token.
+    /// Receives until `shutdown`, and then ends the session on the server. The
+    /// only error is a first request rejected for a missing or wrong token.
     pub async fn run(
         self,
         hub: StreamHub,

@@ -1,5 +1,4 @@
-//! Client session: webrtc's peer connection as the side that offers and
-//! receives.
+//! Client session: webrtc's peer connection on the offering and receiving side.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -30,15 +29,16 @@ use watchtower_transport::reorder::{Ordered, Reorder, RtpPacket};
 use super::SessionFailure;
 use crate::peer::h264;
 
-/// Gathering is local: addresses of this machine only.
+/// Timeout of gathering, which is local: addresses of this machine only.
 const GATHERING: Duration = Duration::from_secs(3);
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Silence after which a stream counts as ended or paused.
 const SILENCE: Duration = Duration::from_secs(6);
 const CHECKS: Duration = Duration::from_millis(200);
-/// Between two requests for a keyframe.
+/// Minimum interval of keyframe requests.
 const KEYFRAME_REQUESTS: Duration = Duration::from_secs(1);
-/// Main and High besides what every browser decodes: we decode them all.
+/// Offers Main and High besides what every browser decodes: FFmpeg decodes them
+/// all.
 const PROFILES: [(&str, u8); 3] = [("42e01f", 102), ("4d001f", 104), ("64001f", 106)];
 
 pub(super) struct ClientSession {
@@ -67,13 +67,14 @@ impl PeerConnectionEventHandler for ClientPeerEvents {
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        // Tracks beyond the one that was requested are ignored.
+        // Tracks beyond the requested one are ignored.
         let _ = self.tracks.try_send(track);
     }
 }
 
 impl ClientSession {
-    /// Offers to receive video, with every address a server may reach us by.
+    /// Creates an offer to receive video, with every address a server may
+    /// reach.
     pub(super) async fn offer(server: &Url) -> Result<Self, SessionFailure> {
         let (state, watcher) = watch::channel(RTCPeerConnectionState::New);
         let (sender, tracks) = mpsc::channel(1);
@@ -127,7 +128,7 @@ impl ClientSession {
             .await?;
         let offer = self.connection.create_offer(None).await?;
         self.connection.set_local_description(offer).await?;
-        // Candidates gathered by then have to do.
+        // The candidates gathered by then are used.
         let _ = tokio::time::timeout(GATHERING, gathered.cancelled()).await;
         let description = self.connection.local_description().await;
         let description = description.ok_or(SessionFailure::Over("there is no offer"))?;
@@ -157,8 +158,8 @@ impl ClientSession {
         }
     }
 
-    /// Publishes what comes until nothing comes any more. `playing` is called
-    /// with the first picture.
+    /// Publishes the received pictures until the stream stops. Calls `playing`
+    /// at the first picture.
     pub(super) async fn receive(
         &mut self,
         hub: &StreamHub,
@@ -171,7 +172,7 @@ impl ClientSession {
             .flatten()
             .ok_or(SessionFailure::Over("the server sends no video"))?;
         let mut intake = Intake::default();
-        // Only now: a stream without a picture is none.
+        // Published only now: a stream without a picture does not count.
         let mut publisher = None::<Publisher>;
         let mut playing = Some(playing);
         let mut heard = Instant::now();
@@ -258,11 +259,11 @@ async fn ask_for_keyframe(track: &dyn TrackRemote) {
         sender_ssrc: 0,
         media_ssrc,
     };
-    // Fails only when the connection is gone, which is noticed elsewhere.
+    // Fails only if the connection is gone, which is detected elsewhere.
     let _ = track.write_rtcp(vec![Box::new(request)]).await;
 }
 
-/// Every interface of this machine, by wildcard addresses; loopback only for a
+/// Wildcard addresses of every interface of this machine; loopback only for a
 /// server on loopback.
 fn addresses(near: bool) -> Vec<&'static str> {
     let mut addresses = vec!["0.0.0.0:0"];

@@ -1,4 +1,4 @@
-//! WHEP's requests (draft-ietf-wish-whep, section 4), from the player's side.
+//! WHEP requests (draft-ietf-wish-whep, section 4) of the client.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Timeout of the `DELETE` that ends a session.
 const GOODBYE: Duration = Duration::from_secs(2);
 const MOST_REDIRECTS: usize = 3;
-/// An SDP answer has 1 to 4 kB.
+/// Maximum size of an SDP answer in bytes; usual are 1 to 4 kB.
 const LARGEST_ANSWER: usize = 256 << 10;
 const LONGEST_DETAIL: usize = 200;
 
@@ -28,11 +28,11 @@ pub(super) struct Signalling {
     bearer: Bearer,
 }
 
-/// Session as identified by the server.
+/// Session created by the server.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) answer: String,
-    /// URL to `DELETE` at the end.
+    /// Session URL, to `DELETE` at the end.
     pub(super) session: Option<Url>,
 }
 
@@ -53,8 +53,8 @@ pub(super) enum SignallingError {
 
 impl Signalling {
     pub(super) fn new(url: Url, bearer: Bearer) -> Result<Self, String> {
-        // Redirects are followed by hand, so that the token goes nowhere by
-        // accident.
+        // Redirects are followed manually, so that the token is never sent to
+        // another origin.
         let client = HttpClientBuilder::new(is_loopback(&url), TIMEOUT).build();
         let client = client.map_err(|error| reason(&error))?;
         Ok(Self {
@@ -64,7 +64,7 @@ impl Signalling {
         })
     }
 
-    /// Sends an offer to the server, or where it redirects to (307 and 308).
+    /// Sends an offer to the server, following redirects (307 and 308).
     pub(super) async fn open(&self, offer: &str) -> Result<Opened, SignallingError> {
         let mut url = self.url.clone();
         for _ in 0..=MOST_REDIRECTS {
@@ -94,7 +94,7 @@ impl Signalling {
         Err(no_sdp(&self.url, "with too many redirects"))
     }
 
-    /// Ends a session. A server that misses it times the session out.
+    /// Ends a session. If the request is lost the server times the session out.
     pub(super) async fn end(&self, session: Url) {
         let request = self.request(Method::DELETE, &session).timeout(GOODBYE);
         if let Err(error) = request.send().await {
@@ -102,7 +102,7 @@ impl Signalling {
         }
     }
 
-    /// With the token, if this URL's server may see it.
+    /// Adds the token, if this URL is of the server's origin.
     fn request(&self, method: Method, url: &Url) -> RequestBuilder {
         let request = self.client.request(method, url.clone());
         let value = self.bearer.for_url(url);
@@ -117,7 +117,8 @@ impl Signalling {
     }
 }
 
-/// Relative to where it came from (RFC 9110, section 10.2.2).
+/// Resolves a location relative to the request's URL (RFC 9110, section
+/// 10.2.2).
 fn location(response: &Response, base: &Url) -> Option<Url> {
     let value = response.headers().get(LOCATION)?.to_str().ok()?;
     let url = base.join(value).ok()?;
@@ -172,7 +173,7 @@ fn no_sdp(url: &Url, what: &'static str) -> SignallingError {
     }
 }
 
-/// The innermost cause: the error's own text repeats the URL, query and all.
+/// Innermost cause: the error's own text repeats the URL, including the query.
 fn reason(error: &reqwest::Error) -> String {
     match innermost_cause(error) {
         Some(cause) => printable(&cause).into_owned(),

@@ -1,47 +1,47 @@
-//! Delays and the rate of arrival, from transport-wide feedback
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01): the receiver reports
-//! each packet's arrival by its own clock. Pure: time is a parameter.
+//! Delays and arrival rate from transport-wide feedback
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01), in which the receiver
+//! reports each packet's arrival by its own clock. Pure: time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::Acknowledgement;
 
-/// Packets remembered: a second of 20 Mb/s.
+/// Maximum number of packets tracked: a second of 20 Mb/s.
 const REMEMBERED: usize = 2048;
-/// Window over which arrivals are counted, and the least span and packets of
-/// it that make a rate.
+/// Window over which arrivals are counted, and the minimum span and number of
+/// packets for a rate.
 const WINDOW: Duration = Duration::from_millis(500);
 const LEAST_SPAN: Duration = Duration::from_millis(150);
 const LEAST_PACKETS: usize = 10;
-/// The shortest way of so long, and of so long before, is one without a queue.
+/// Period of the minimum delay, which, over this and the last one, is without a
+/// queue.
 const SHORTEST_OVER: Duration = Duration::from_secs(10);
-/// The queue is that of the luckiest packet of so long, and of so many: a
-/// receiver that was busy takes what waited at once, and the last of that was
-/// not late.
+/// Time and number of packets whose minimum delay counts as the queueing delay:
+/// a receiver that was busy reads all waiting packets at once, of which the
+/// last was not late.
 const LUCKIEST_OVER: Duration = Duration::from_millis(150);
 const LUCKIEST_OF: usize = 4;
-/// A link is full while what arrives has waited so long, in microseconds.
+/// Queueing delay in microseconds at which a link counts as full.
 const WAITED: i64 = 20_000;
 
 #[derive(Debug, Clone, Copy)]
 struct Departure {
     at: Instant,
     bytes: usize,
-    /// Reported as missing or arrived: a later report concerns a
-    /// retransmission.
+    /// Reported as missing or arrived; later reports concern a retransmission.
     done: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// The index of the first departure.
+    /// Index of the first departure.
     first: u64,
     departures: VecDeque<Departure>,
-    /// Where both clocks begin: departures and arrivals are counted from here.
+    /// Origin of both clocks, from which departures and arrivals are counted.
     origin: Option<(Instant, Duration)>,
-    /// The shortest way of this while and of the one before, in microseconds
-    /// by two clocks.
+    /// Minimum delay of this period and of the last one, in microseconds and by
+    /// two clocks.
     shortest: [Option<i64>; 2],
     since: Option<Instant>,
     lately: VecDeque<Arrival>,
@@ -49,7 +49,7 @@ pub(super) struct Arrivals {
 
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
-    /// By the receiver's clock.
+    /// Time by the receiver's clock.
     at: Duration,
     bytes: usize,
     way: i64,
@@ -58,12 +58,12 @@ struct Arrival {
 /// Measurements of one arrival report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Measured {
-    /// Queueing delay: the time the way took beyond the shortest.
+    /// Queueing delay: the delay beyond the minimum.
     pub(super) queue: Duration,
-    /// Bytes a second that arrived, where enough did.
+    /// Arrival rate in bytes a second, given enough arrivals.
     pub(super) delivered: Option<f64>,
-    /// Bytes a second that arrived since the link has been full, which is what
-    /// it carries; `None` where it is not, or not for long.
+    /// Arrival rate in bytes a second since the link has been full, which is
+    /// its capacity; `None` if it is not, or not for long enough.
     pub(super) carried: Option<f64>,
     pub(super) lost: u64,
     /// Newest packet reported.
@@ -94,7 +94,7 @@ impl Arrivals {
         }
     }
 
-    /// Processes a report; `None` if it has no arrival.
+    /// Processes a report; `None` if no packet arrived.
     pub(super) fn take(&mut self, said: &[Acknowledgement], now: Instant) -> Option<Measured> {
         let (mut lost, mut newest) = (0, None);
         let mut ways = Vec::new();
@@ -137,7 +137,7 @@ impl Arrivals {
         })
     }
 
-    /// Another path may be longer: what is measured now is the shortest way.
+    /// Resets the minimum, as another path may be longer.
     pub(super) fn forget_shortest(&mut self) {
         self.shortest = [None; 2];
     }
@@ -147,15 +147,14 @@ impl Arrivals {
         self.departures.get_mut(place)
     }
 
-    /// The newest packet of that number, which is the low half of its index.
+    /// Newest packet with that number, the low half of its index.
     fn index(&self, number: u16) -> Option<u64> {
         let newest = (self.first + self.departures.len() as u64).checked_sub(1)?;
         let back = (newest as u16).wrapping_sub(number);
         newest.checked_sub(u64::from(back))
     }
 
-    /// Delay on the way in µs, relative to the first packet's; clock drift is
-    /// part of it.
+    /// Delay in µs relative to the first packet's; includes clock drift.
     fn way(&mut self, at: Instant, arrival: Duration) -> i64 {
         let (departed, arrived) = *self.origin.get_or_insert((at, arrival));
         let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -195,14 +194,14 @@ impl Arrivals {
     }
 }
 
-/// Bytes a second, given enough arrivals.
+/// Arrival rate in bytes a second, given enough arrivals.
 fn rate<'a>(arrivals: impl Iterator<Item = &'a Arrival> + Clone) -> Option<f64> {
     let (first, last) = (arrivals.clone().next()?, arrivals.clone().last()?);
     let span = last.at.saturating_sub(first.at);
     if span < LEAST_SPAN || arrivals.clone().count() < LEAST_PACKETS {
         return None;
     }
-    // Between two arrivals lies the second of them.
+    // The bytes between two arrivals are the second's.
     let bytes: usize = arrivals.map(|arrival| arrival.bytes).sum();
     Some((bytes - first.bytes) as f64 / span.as_secs_f64())
 }
@@ -213,8 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// Packets of 1,000 bytes that leave every 5 ms and arrive after `way`,
-    /// told of in one report.
+    /// Reports packets of 1,000 bytes sent every 5 ms that arrive after `way`.
     fn sent(arrivals: &mut Arrivals, start: Instant, ways: &[Option<u64>]) -> Vec<Acknowledgement> {
         let first = 70_000;
         let each = ways.iter().enumerate().map(|(nth, way)| {
@@ -223,7 +221,7 @@ mod tests {
             arrivals.departed(index, 1000, start + at);
             match way {
                 Some(way) => {
-                    // A clock of its own.
+                    // Receiver clock with an offset.
                     let arrival = Duration::from_secs(1000) + at + Duration::from_millis(*way);
                     Acknowledgement::received(index as u16, Some(arrival), Ecn::NotEct)
                 }
@@ -242,13 +240,13 @@ mod tests {
         let report = sent(&mut arrivals, start, &ways);
         let measured = arrivals.take(&report, start).expect("arrivals");
         assert_eq!((measured.lost, measured.newest), (1, 70_059));
-        // The luckiest of the last 150 ms: of 22 packets, each 7 ms apart.
+        // Minimum of the last 150 ms: 22 packets, each 7 ms apart.
         assert_eq!(measured.queue, Duration::from_millis(2 * 38));
         for rate in [measured.delivered, measured.carried] {
             let rate = rate.expect("a rate");
             assert!((rate / (1000.0 / 0.007) - 1.0).abs() < 0.05, "{rate}");
         }
-        // Missed packets that come late were retransmitted.
+        // Missing packets that arrive late were retransmitted.
         let late =
             Acknowledgement::received(70_030_u64 as u16, Some(Duration::MAX / 2), Ecn::NotEct);
         assert_eq!(arrivals.take(&[late], start), None);
@@ -257,7 +255,7 @@ mod tests {
     #[test]
     fn a_receiver_that_was_busy_is_no_full_link() {
         let (mut arrivals, start) = (Arrivals::default(), Instant::now());
-        // For 100 ms nothing is taken in, then all of it at once, three times.
+        // Three times nothing is read for 100 ms, then everything at once.
         let ways: Vec<_> = (0..120)
             .map(|nth: u64| match nth % 40 {
                 late @ 10..30 => Some(20 + 100 - 5 * (late - 10)),

@@ -1,5 +1,5 @@
-//! The controller against an emulated DSL link, in virtual time: a token
-//! bucket with a queue of 200 ms, which drops what does not fit.
+//! Tests of the controller over an emulated DSL link, in virtual time: a token
+//! bucket with a queue of 200 ms that drops the excess.
 
 use super::*;
 
@@ -12,9 +12,9 @@ const RATE: f64 = 331_250.0;
 struct SimulatedLink {
     capacity: f64,
     queued: f64,
-    /// When the link hands packets over, and whether a picture ends there.
+    /// Delivery times of packets, and whether each ends a picture.
     arriving: VecDeque<(Instant, TestPacket)>,
-    /// Losses by packet index, each with the time the sender learns of it.
+    /// Losses by packet index, with the time the sender learns of each.
     feedback: VecDeque<(Instant, u64)>,
 }
 
@@ -33,7 +33,7 @@ impl SimulatedLink {
     fn send(&mut self, item: TestPacket, now: Instant) {
         let wait = Duration::from_secs_f64(self.queued / self.capacity);
         if self.queued + PACKET > 0.2 * self.capacity {
-            // Missed when the next arrives, told a one-way delay later.
+            // Missed when the next arrives, reported a one-way delay later.
             self.feedback
                 .push_back((now + wait + 2 * DELAY, item.index));
         } else {
@@ -47,7 +47,7 @@ impl SimulatedLink {
 struct LinkTrace {
     /// Bytes sent in each second.
     sent: Vec<f64>,
-    /// When pictures were whole, in seconds.
+    /// Times at which pictures were complete, in seconds.
     pictures: Vec<f64>,
     tiers: Vec<(f64, Tier)>,
 }
@@ -72,8 +72,8 @@ impl LinkTrace {
     }
 }
 
-/// Pictures a second and packets of one: of the full stream 30, keyframes
-/// every 2 s; of the small one 15, of a third of the bytes.
+/// Pictures a second and packets of a picture: the full stream has 30,
+/// keyframes every 2 s; the small one 15, with a third of the bytes.
 fn picture(tier: Tier, nth: u64) -> (bool, u64) {
     let (group, total) = match tier {
         Tier::Full => (60, 2.0 * RATE / PACKET),
@@ -86,7 +86,8 @@ fn picture(tier: Tier, nth: u64) -> (bool, u64) {
     }
 }
 
-/// A viewer's life of so many seconds at links of (second, share of the rate).
+/// Simulates a viewer for so many seconds on links of (second, share of the
+/// rate).
 fn watch(seconds: u64, links: &[(u64, f64)]) -> LinkTrace {
     let start = Instant::now();
     let mut link = Link::new(start);
@@ -143,7 +144,7 @@ fn watch(seconds: u64, links: &[(u64, f64)]) -> LinkTrace {
         allowance = (allowance + pace * seconds).min((pace * 0.02).max(3000.0));
         repairs = (repairs + link.repairs(RATE) * seconds).min(link.repairs(RATE) / 2.0);
         let mut sent = 0.0;
-        // Asked again every round trip until it is there.
+        // Repeated every round trip until it has arrived.
         while wire.feedback.front().is_some_and(|(due, _)| *due <= now) {
             let (_, index) = wire.feedback.pop_front().expect("there");
             link.lost(index, now);
@@ -201,7 +202,7 @@ fn watch(seconds: u64, links: &[(u64, f64)]) -> LinkTrace {
             let (_, item) = wire.arriving.pop_front().expect("there");
             missing.remove(&item.index);
             let done = |end: u64, begun: u64| missing.range(begun..=end).next().is_none();
-            // A picture is whole when nothing of it is missing.
+            // A picture is complete when none of its packets is missing.
             let whole: Vec<u64> = ends
                 .range(
                     ..=if item.last || ends.contains_key(&item.index) {

@@ -1,4 +1,4 @@
-//! Packets that go out again: to mend a loss, and to fill a probe.
+//! Retransmission of packets: to repair a loss, and to fill a probe.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,14 +8,14 @@ use watchtower_transport::gso_batch::GsoBatch;
 use super::{SendRound, Shelf, Viewer};
 use crate::packet_cache::PacketCache;
 
-/// A probe repeats the newest of what was sent.
+/// Number of the newest packets that a probe repeats.
 const PADDING: u64 = 64;
-/// Packets sent again are remembered for a round trip, at most so many.
+/// Maximum number of retransmitted packets remembered, each for a round trip.
 const ANSWERED: usize = 1024;
 
 impl Viewer {
-    /// Sends packets again that were sent in this run: each once in a round
-    /// trip, and no more than a share of what goes out. Returns how many.
+    /// Retransmits packets that were sent in this run: each once in a round
+    /// trip, and no more than a share of what is sent. Returns their number.
     pub(crate) fn retransmit(
         &mut self,
         missing: &[u16],
@@ -89,10 +89,10 @@ impl Viewer {
         }
     }
 
-    /// The index of the newest packet sent under that sequence number.
+    /// Index of the newest packet sent under that sequence number.
     fn index(&self, sequence: u16) -> Option<u64> {
         let newest = self.video.next.checked_sub(1)?;
-        // The low half, which is what a sequence number is.
+        // The low half, which is the sequence number.
         let back = (newest as u16).wrapping_sub(sequence);
         newest.checked_sub(u64::from(back))
     }

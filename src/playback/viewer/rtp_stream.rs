@@ -1,4 +1,4 @@
-//! An RTP stream to a viewer: its headers, and what was sent of it.
+//! RTP stream to a viewer: its headers, and its counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,12 +9,11 @@ use watchtower_transport::srtp::{LONGEST_HEADER, RTP_HEADER, RtpHeader};
 /// 6.4.1).
 #[derive(Debug, Default)]
 pub(crate) struct SenderStats {
-    /// Added to the stream's time, so that it starts anywhere (RFC 3550,
-    /// section 5.1).
+    /// Random offset of the RTP timestamps (RFC 3550, section 5.1).
     pub(crate) time_offset: u32,
     pub(crate) packets: AtomicU32,
     pub(crate) octets: AtomicU32,
-    /// The link has shown its limits.
+    /// The link has reached its limits.
     pub(crate) strained: AtomicBool,
 }
 
@@ -32,9 +31,9 @@ pub(crate) struct RtpStream {
     pub(super) ssrc: u32,
     payload_type: u8,
     pub(crate) stats: Arc<SenderStats>,
-    /// The id of the extension that numbers packets.
+    /// Id of the header extension with the transport-wide number.
     pub(super) numbered: Option<u8>,
-    /// The packet index after the newest one sent.
+    /// Packet index after the newest one sent.
     pub(super) next: u64,
 }
 
@@ -48,14 +47,14 @@ impl RtpStream {
                 ..SenderStats::default()
             }),
             numbered: None,
-            // Below the middle, so that a reordered first packet can't look as
-            // if the counter had wrapped (RFC 3711, section 3.3.1).
+            // Below the middle, so that a reordered first packet can't look
+            // like a wrap of the counter (RFC 3711, section 3.3.1).
             next: u64::from(first & 0x7fff),
         }
     }
 
-    /// With a transport-wide number in each packet, if there is an id for it.
-    /// It is the sequence number again, so that a retransmission is identical.
+    /// Adds a transport-wide number to each packet, if the extension has an id.
+    /// It equals the sequence number, so that a retransmission is identical.
     pub(crate) fn numbered(self, id: Option<u8>) -> Self {
         Self {
             numbered: id,

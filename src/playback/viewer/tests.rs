@@ -94,7 +94,7 @@ impl Rig {
         sent.expect("room")
     }
 
-    /// Every packet opens, and none looks different the second time.
+    /// Asserts that every packet decrypts, and none differs the second time.
     fn receive(&mut self) -> Vec<(u16, u32, String)> {
         let mut packets = Vec::new();
         let mut buffer = [0; 2048];
@@ -188,7 +188,7 @@ async fn a_viewer_whose_next_picture_is_gone_goes_on_at_a_keyframe() {
     }
     let mut sent = rig.pump();
     assert_eq!(sent.skipped, 2500);
-    // Not all at once: they are paced.
+    // Not all at once: sending is paced.
     while sent.pending {
         rig.now += Duration::from_millis(5);
         let more = rig.pump();
@@ -219,7 +219,7 @@ fn event() -> impl Strategy<Value = ViewerStep> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// The rule the ciphers stand on, whatever happens to a viewer.
+    /// Invariant of the ciphers, under any sequence of events.
     #[test]
     fn no_index_protects_two_packets(
         events in proptest::collection::vec(event(), 1..80),
