@@ -1,15 +1,16 @@
-//! MITRE ATT&CK's ids, and the names that belong to them.
+//! MITRE ATT&CK ids and their names.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-/// A line a technique, `uid`, tactic, name, each sub-technique; tabs between.
+/// Table with a line per technique: `uid`, tactic, name, each sub-technique;
+/// separated by tabs.
 const TABLE: &str = include_str!("attack.tsv");
 
 struct Technique {
-    /// The tactic, if it has one alone.
+    /// Tactic, if there is exactly one.
     tactic: &'static str,
     name: &'static str,
 }
@@ -28,8 +29,8 @@ static KNOWN: LazyLock<HashMap<String, Technique>> = LazyLock::new(|| {
     known
 });
 
-/// A technique (`T1552`), a sub-technique (`T1552.001`) or a tactic
-/// (`TA0006`) as OCSF has it; anything else is no id of ATT&CK's.
+/// OCSF's form of a technique (`T1552`), a sub-technique (`T1552.001`) or a
+/// tactic (`TA0006`); `None` for anything else.
 pub(super) fn attack(id: &str) -> Option<Value> {
     let digits =
         |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
@@ -57,8 +58,7 @@ pub(super) fn attack(id: &str) -> Option<Value> {
     Some(Value::Object(attack))
 }
 
-/// Unknown ids (ATT&CK grows) are their own names: readers of OCSF
-/// demand a name.
+/// Unknown ids (ATT&CK grows) serve as their own names: OCSF requires a name.
 fn named(id: &str) -> Value {
     let name = KNOWN.get(id).map_or(id, |known| known.name);
     json!({ "uid": id, "name": name })
@@ -78,7 +78,7 @@ mod tests {
                 "sub_technique": { "uid": "T1110.001", "name": "Password Guessing" },
             })
         );
-        // Techniques of several tactics leave open which one was meant.
+        // For techniques of several tactics the intended one is unknown.
         assert_eq!(
             attack("T1078").unwrap(),
             json!({ "technique": { "uid": "T1078", "name": "Valid Accounts" } })

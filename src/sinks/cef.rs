@@ -1,15 +1,16 @@
-//! The event in the Common Event Format (ArcSight, "Implementing ArcSight
-//! Common Event Format", revision 25), derived from OCSF.
+//! Event in the Common Event Format (ArcSight, "Implementing ArcSight Common
+//! Event Format", revision 25), derived from OCSF.
 //!
-//! In the header `\` and `|` are escaped, in extensions `\`, `=` and ends of
-//! line; whatever a screen says, it stays one line with the same fields.
+//! In the header `\` and `|` are escaped, in extensions `\`, `=` and line
+//! breaks; whatever text the screen holds, the event stays one line with the
+//! same fields.
 
 use watchtower_domain::finding::printable;
 
 use super::SinkEvent;
 use super::ecs::quotes;
 
-/// Characters of a value; a collector cuts longer ones anyway (`msg` has
+/// Maximum characters of a value; collectors truncate longer ones (`msg` has
 /// 1,023).
 const LONGEST: usize = 1000;
 
@@ -25,7 +26,7 @@ pub(super) fn event(sink_event: &SinkEvent) -> String {
         &sink_event.title,
     ];
     let header: Vec<_> = header.iter().map(|text| head(text)).collect();
-    // 0 to 10.
+    // Severity, 0 to 10.
     let severity = match sink_event.severity.as_str() {
         "critical" => 10,
         "high" => 8,
@@ -85,8 +86,8 @@ pub(super) fn event(sink_event: &SinkEvent) -> String {
             Some(8) => "fileHash",
             _ => continue,
         };
-        // An extension stands there once: the first of its kind. `src` is
-        // IPv4 by the book.
+        // An extension occurs once, with the first of its kind. By the
+        // specification `src` is IPv4.
         let text = observable["value"].as_str().unwrap_or_default();
         let six = key == "src" && text.contains(':');
         if !six && !seen.contains(&key) {
@@ -131,7 +132,7 @@ mod tests {
     fn a_value_ends_no_field_and_no_line() {
         assert_eq!(value("a=b\\c\r\nd|e\u{1b}"), "a\\=b\\\\c\\r\\nd|e ");
         assert_eq!(head("a|b\\c\nd=e"), "a\\|b\\\\c d=e");
-        // Cut before it is escaped, so that no escape is cut in two.
+        // Truncated before escaping, so that no escape sequence is split.
         assert!(!value(&"=".repeat(5000)).ends_with("\\\\"));
         let long = head(&"|".repeat(5000));
         assert!(long.ends_with("\\|"), "{}", &long[long.len() - 5..]);

@@ -1,4 +1,4 @@
-//! The event in the Elastic Common Schema (8.17), derived from OCSF.
+//! Event in the Elastic Common Schema (8.17), derived from OCSF.
 
 use std::collections::BTreeSet;
 

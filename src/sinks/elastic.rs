@@ -1,6 +1,6 @@
-//! Elasticsearch and OpenSearch, by `_bulk` into a data stream.
+//! Elasticsearch and OpenSearch: `_bulk` requests into a data stream.
 //!
-//! An event's id is the document's: one sent twice is there once.
+//! The event's id is the document's id: an event sent twice is stored once.
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -33,7 +33,7 @@ impl Elastic {
             ("content-encoding", "gzip"),
         ]);
         if let Some(token) = &settings.token {
-            // user:password, or an API key as it is given out.
+            // user:password, or an API key in its encoded form.
             let value = match token.expose() {
                 pair if pair.contains(':') => format!("Basic {}", STANDARD.encode(pair)),
                 key => format!("ApiKey {key}"),
@@ -51,7 +51,7 @@ impl Elastic {
     fn document(&self, sink_event: &SinkEvent) -> Value {
         let mut document = shaped(sink_event, self.format);
         if self.format == Format::Ocsf {
-            // A data stream takes nothing without it.
+            // Required by data streams.
             let at = Timestamp::from_millisecond(sink_event.at.as_millisecond());
             document["@timestamp"] = json!(at.unwrap_or_default());
         }
@@ -106,9 +106,9 @@ fn item(item: &Value) -> ItemOutcome {
         format!("HTTP {} {text}", item["status"])
     };
     match item["status"].as_u64() {
-        // 409: there already, from the time before.
+        // 409: already stored by an earlier attempt.
         Some(200..=299 | 409) => ItemOutcome::Taken,
-        // A full cluster says 400, too.
+        // An overloaded cluster responds with 400, too.
         Some(400 | 413) => ItemOutcome::Not(Blame::Event, reason()),
         Some(429 | 503) => ItemOutcome::Not(Blame::Receiver, reason()),
         _ => ItemOutcome::Not(Blame::Unclear, reason()),
@@ -119,14 +119,14 @@ fn item(item: &Value) -> ItemOutcome {
 mod tests {
     use super::*;
 
-    /// A screen's first quote may be a date; the next ones are words.
+    /// Test: a screen's first quote may be a date; the next ones are words.
     #[test]
     fn the_template_takes_no_text_for_a_date() {
         let template = include_str!("../../docs/sinks/elasticsearch-template.json");
         let template: Value = serde_json::from_str(template).unwrap();
         let mappings = &template["template"]["mappings"];
         assert_eq!(mappings["date_detection"], json!(false));
-        // Dates are mapped as such.
+        // Dates would be mapped dynamically.
         assert_eq!(mappings["properties"]["@timestamp"]["type"], "date");
     }
 }

@@ -1,5 +1,5 @@
-//! Sink events: one event of an incident's life, or a digest of those beyond
-//! the rate.
+//! Sink events: an event in an incident's lifecycle, or a digest of those
+//! beyond the rate limit.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use watchtower_record::store::OutboxEntry;
 
 use super::ocsf;
 
-/// Event on its way to one sink.
+/// Event to be delivered to one sink.
 #[derive(Debug, Clone)]
 pub struct SinkEvent {
-    /// The same however often it is sent, and wherever.
+    /// Event id, the same for every attempt and every sink.
     pub id: Uuid,
     pub at: Timestamp,
     /// Id of the incident; of a digest, its own id.
@@ -28,11 +28,11 @@ pub struct SinkEvent {
     pub status: Status,
     pub change: SinkEventKind,
     pub stream: String,
-    /// Agents of the incident, in the order they reported it.
+    /// Agents of the incident, in the order of their first report.
     pub agents: Vec<String>,
     /// Findings so far; of a digest, events not delivered.
     pub count: u64,
-    /// The canonical form; all others derive from it. `ecs::quotes` takes the
+    /// Canonical form, from which all others derive. `ecs::quotes` moves the
     /// quotes out of it.
     pub ocsf: Value,
 }
@@ -40,7 +40,7 @@ pub struct SinkEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SinkEventKind {
     Incident(ChangeReason),
-    /// Events beyond the rate, as a number.
+    /// Digest of the events beyond the rate limit, as a number.
     Digest,
     /// Sample event of `sink test`.
     Test,
@@ -117,14 +117,14 @@ impl Digest {
         self.worst = self.worst.min(sink_event.severity);
     }
 
-    /// The same events make a digest of the same id.
+    /// Equal events make a digest with an equal id.
     pub(super) fn sink_event(&self, fields: &BTreeMap<String, String>) -> SinkEvent {
         let mut hash = Sha256::new();
         hash.update(self.first.as_bytes());
         hash.update(self.last.as_bytes());
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.finalize()[..16]);
-        // A UUID of the free kind (RFC 9562, section 5.8).
+        // UUID version 8, for custom content (RFC 9562, section 5.8).
         let id = uuid::Builder::from_custom_bytes(bytes).into_uuid();
         let title = format!("and {}", counted(self.count, "more event"));
         let now = Timestamp::now();

@@ -14,7 +14,7 @@ pub(super) fn is_wanted(entry: &OutboxEntry, settings: &SinkSettings) -> bool {
         DeliveryScope::Findings => true,
     };
     let agent = match &entry.finding {
-        // Decisions count for every agent that took part.
+        // Decisions count for every agent of the incident.
         None => incident
             .agents
             .iter()
@@ -40,7 +40,7 @@ fn is_among(name: &str, names: &[String]) -> bool {
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// So many within so long.
+/// Rate limit: number of events within an interval.
 #[derive(Debug)]
 pub(super) struct Limit {
     rate: Rate,
@@ -67,7 +67,7 @@ impl Limit {
         admitted
     }
 
-    /// Time until the next events are let through.
+    /// Time until the next events are admitted.
     pub(super) fn left(&self, now: Instant) -> Duration {
         let spent = now.duration_since(self.since);
         self.rate.within.saturating_sub(spent)

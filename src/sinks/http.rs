@@ -1,4 +1,4 @@
-//! HTTP request of a sink, and the meaning of its response.
+//! HTTP requests of a sink, and the interpretation of the responses.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use watchtower_domain::finding::printable;
 use super::{Blame, DeliveryOutcome};
 use crate::settings::SinkSettings;
 
-/// Bytes read of a response body.
+/// Maximum bytes read of a response body.
 const LARGEST_BODY: usize = 4 << 20;
 const LONGEST_DETAIL: usize = 300;
 
@@ -35,7 +35,8 @@ pub(super) struct SinkResponse {
 }
 
 impl SinkHttpClient {
-    /// `path` is relative to the address; empty: the address itself.
+    /// Opens a client. `path` is relative to the address; empty means the
+    /// address itself.
     pub(super) fn open(settings: &SinkSettings, path: &str) -> Result<Self, String> {
         let address = settings
             .address
@@ -44,7 +45,7 @@ impl SinkHttpClient {
         let mut url = Url::parse(address)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            // Not shown: a chat's address is the key to its room.
+            // Not shown: a chat webhook's address is its credential.
             .ok_or("address must be a URL such as https://host:port")?;
         if url.scheme() == "http" && settings.token.is_some() && !is_loopback(&url) {
             return Err("address must be https://: a token is sent there".to_owned());
@@ -100,7 +101,7 @@ impl SinkHttpClient {
             match response.chunk().await {
                 Ok(Some(piece)) if body.len() < LARGEST_BODY => body.extend_from_slice(&piece),
                 Ok(_) => break,
-                // A success that breaks off may be one or not.
+                // A success response that breaks off is ambiguous.
                 Err(error) => {
                     return Err(DeliveryOutcome::retry(format!(
                         "response truncated: {}",
@@ -118,7 +119,7 @@ impl SinkHttpClient {
 }
 
 impl SinkResponse {
-    /// The usual meaning of a status (RFC 9110).
+    /// Default interpretation of a status (RFC 9110).
     pub(super) fn outcome(self) -> DeliveryOutcome {
         if self.status.is_success() {
             return DeliveryOutcome::Delivered;
@@ -143,7 +144,7 @@ impl SinkResponse {
         }
     }
 
-    /// True for an HTML page: it does not come from the receiver.
+    /// True for an HTML page, which does not come from the receiver.
     pub(super) fn is_page(&self) -> bool {
         self.body.trim_ascii_start().starts_with(b"<")
     }
@@ -157,7 +158,7 @@ impl SinkResponse {
     }
 }
 
-/// The innermost cause, without the URL.
+/// Innermost cause, without the URL.
 fn reason(error: reqwest::Error) -> String {
     match innermost_cause(&error) {
         _ if error.is_timeout() => "no answer in time".to_owned(),
@@ -183,7 +184,7 @@ pub(super) fn headers<const N: usize>(pairs: [(&'static str, &str); N]) -> Heade
     headers
 }
 
-/// For `Authorization`: never shown by whatever prints headers.
+/// Value for `Authorization`, marked sensitive so that it is never printed.
 pub(super) fn secret(value: &str) -> Result<HeaderValue, String> {
     let value = HeaderValue::from_str(value);
     let mut value = value.map_err(|_| "the token has characters no header may have".to_owned())?;

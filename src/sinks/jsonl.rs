@@ -1,8 +1,8 @@
 //! File of one event per line, for log shippers: Vector, Fluent Bit, Filebeat,
 //! Wazuh.
 //!
-//! Durable before the cursor moves. Put aside as `NAME.1`, `NAME.2`, ... when
-//! it is full; reopened when it was moved away.
+//! Synced before the cursor moves. Rotated to `NAME.1`, `NAME.2`, ... when
+//! full; reopened when it was moved away.
 
 use std::fs;
 use std::path::PathBuf;

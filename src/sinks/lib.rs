@@ -1,12 +1,12 @@
-//! Findings where the team works: SIEM, chat, paging.
+//! Delivery of findings to other systems: SIEM, chat, paging.
 //!
-//! The [runner](runner) is the same for all: it reads events from the store,
-//! at its sink's own cursor, filters, batches, retries, counts, and puts what
-//! the receiver will never take among the dead letters. A destination only
-//! encodes a batch, hands it over and reports the result ([`DeliveryOutcome`]). The
-//! spool is the store: nothing is lost in a crash or a week's outage, every
-//! event is delivered at least once and in order, and an event delivered twice
-//! has the same id twice.
+//! The [runner](runner) is shared by all: it reads events from the store at its
+//! sink's own cursor, filters, batches, retries, counts, and moves events that
+//! the receiver rejects permanently to the dead letters. A destination only
+//! encodes a batch, sends it and reports the result ([`DeliveryOutcome`]). The
+//! store is the spool: nothing is lost in a crash or a week's outage, every
+//! event is delivered at least once and in order, and a repeated event has the
+//! same id.
 //!
 //! The canonical event is OCSF ([`ocsf`]); ECS and CEF derive from it
 //! ([`ecs`], [`cef`]).
@@ -62,14 +62,14 @@ use runner::Runner;
 #[derive(Debug)]
 pub(crate) enum DeliveryOutcome {
     Delivered,
-    /// Handed over under that number; [`Destination::settled`] has the outcome.
+    /// Sent under that ticket; [`Destination::settled`] returns the outcome.
     Sent(u64),
-    /// Not tried: what was sent before has just been lost and goes first.
+    /// Not tried: batches sent before were just lost and go first.
     NotYet,
-    /// Results, one for each event of the batch.
+    /// Results for each event of the batch.
     PerItem(Vec<ItemOutcome>),
-    /// Temporary failure; its reason, the receiver's `Retry-After`, and what is
-    /// likely to be at fault.
+    /// Temporary failure: its reason, the receiver's `Retry-After`, and the
+    /// likely cause.
     Retry {
         why: String,
         after: Option<Duration>,
@@ -77,17 +77,17 @@ pub(crate) enum DeliveryOutcome {
     },
 }
 
-/// Party that may be at fault when an event was not taken. The fate of other
-/// events decides.
+/// Likely cause of an undelivered event. The outcome of other events decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// It is busy, or something else answers in its place.
+    /// Receiver busy, or a proxy responded in its place.
     Receiver,
-    /// There was no answer.
+    /// No response.
     Silence,
-    /// Its answer fits both.
+    /// Ambiguous response.
     Unclear,
-    /// Answer that receivers give for bad events, and some for bad keys.
+    /// Response that receivers give for invalid events, and some for invalid
+    /// keys.
     Event,
 }
 
@@ -105,47 +105,47 @@ impl DeliveryOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ItemOutcome {
     Taken,
-    /// As is known here.
+    /// Permanent rejection, known without further attempts.
     Permanent(String),
     Not(Blame, String),
 }
 
-/// Fate of batches that were [`DeliveryOutcome::Sent`].
+/// Outcome of batches that were [`DeliveryOutcome::Sent`].
 #[derive(Debug)]
 pub(crate) enum Settled {
     Taken(Vec<u64>),
-    /// Not taken, as far as is known: to be sent again.
+    /// Apparently not delivered: to be sent again.
     Lost {
         tickets: Vec<u64>,
         why: String,
     },
-    /// No outcome yet, for so long that it is reported.
+    /// Outcome pending for so long that it is reported.
     Waits(String),
 }
 
-/// Receiver of a sink's events; built by [`destination`]. Dropping the future of
-/// `deliver` or `settled` is allowed at any time and leaves a destination that
-/// can be used again.
+/// Receiver of a sink's events; built by [`destination`]. The futures of
+/// `deliver` and `settled` may be dropped at any time, and the destination
+/// stays usable.
 #[async_trait]
 pub(crate) trait Destination: Send + Sync {
-    /// Events it takes at once at most.
+    /// Maximum number of events in a batch.
     fn most(&self) -> usize {
         usize::MAX
     }
 
-    /// Sends a batch of at most [`most`](Self::most) events and of at most `batch`
+    /// Sends a batch of at most [`most`](Self::most) events and at most `batch`
     /// of the settings; the future is dropped after `timeout`. An outcome other
-    /// than [`DeliveryOutcome::PerItem`] counts for the whole batch, so `most` is
-    /// 1 where each event is a request of its own.
+    /// than [`DeliveryOutcome::PerItem`] counts for the whole batch, so `most`
+    /// is 1 where each event is a request of its own.
     async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome;
 
-    /// Waits until more is known of batches that were sent.
+    /// Waits for an outcome of batches that were sent.
     async fn settled(&mut self) -> Settled {
         std::future::pending().await
     }
 }
 
-/// Why a sink can't be opened.
+/// Reason a sink can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkOpenError {
     #[error("sinks.{sink}: {why}")]
@@ -154,15 +154,15 @@ pub enum SinkOpenError {
     Store(#[from] StoreError),
 }
 
-/// All sinks that are on.
+/// All enabled sinks.
 #[derive(Debug)]
 pub struct Sinks {
     runners: Vec<Runner>,
 }
 
 impl Sinks {
-    /// Checks all there is to check without the other side. A sink that is
-    /// new begins with what happens from now on.
+    /// Checks all settings that can be checked offline. A new sink starts with
+    /// the events from now on.
     pub async fn open(
         settings: &[SinkSettings],
         findings: &Record,
@@ -170,14 +170,15 @@ impl Sinks {
         metrics: &Arc<SinkMetrics>,
     ) -> Result<Self, SinkOpenError> {
         let mut runners = Vec::new();
-        // Sinks that are off get nothing of this time when they come back.
+        // Disabled sinks get no events of this time when they are enabled
+        // again.
         let on = |cursor: &String| {
             let mut on = settings.iter().filter(|sink| sink.address.is_some());
             on.any(|sink| cursor_name(&sink.name) == *cursor)
         };
         for cursor in findings.cursors(&cursor_name("")).await? {
             if !on(&cursor) {
-                // Should this fail it is tried at the next start.
+                // On failure it is tried again at the next start.
                 drop(findings.write(CursorRemoval { name: cursor }).await);
             }
         }
@@ -196,7 +197,7 @@ impl Sinks {
                 Some(told) => told,
                 None => {
                     let last = findings.read_for_sink(Readers::last_happened).await?;
-                    // Should this fail it begins a little later another time.
+                    // On failure it starts a little later next time.
                     drop(findings.write(CursorAdvance::new(&cursor, last)).await);
                     last
                 }
@@ -227,7 +228,7 @@ impl Sinks {
     }
 }
 
-/// Checks one sink as [`Sinks::open`] would.
+/// Checks one sink's settings, as [`Sinks::open`] does.
 pub fn check(settings: &SinkSettings) -> Result<&'static str, String> {
     match settings.address {
         Some(_) => destination(settings)
@@ -236,8 +237,8 @@ pub fn check(settings: &SinkSettings) -> Result<&'static str, String> {
     }
 }
 
-/// The other side of a sink that has an address; an error names what is
-/// wrong and what was expected, never a secret.
+/// Destination of a sink that has an address; the error names what is wrong and
+/// what was expected, never a secret.
 fn destination(settings: &SinkSettings) -> Result<Box<dyn Destination>, String> {
     Ok(match settings.kind {
         SinkKind::Jsonl => Box::new(jsonl::Jsonl::open(settings)?),
@@ -251,7 +252,7 @@ fn destination(settings: &SinkSettings) -> Result<Box<dyn Destination>, String> 
     })
 }
 
-/// An event in the shape a sink was asked to give it, where that is JSON.
+/// Event in the sink's configured format, if that is JSON.
 fn shaped(sink_event: &SinkEvent, format: Format) -> Value {
     match format {
         Format::Ecs => ecs::event(sink_event),

@@ -1,10 +1,10 @@
-//! A connection that carries syslog, and how far the other side has it.
+//! Syslog connection, and tracking of what the receiver has read.
 //!
-//! Syslog has no acknowledgements. What can be observed: that the receiver's
-//! kernel has acknowledged every byte (`SIOCOUTQ`; of TLS the records), and
-//! that no error followed: no end, no reset, no alert of TLS. In TLS 1.3 a
-//! client may write before it is refused, so the reading half is polled all the
-//! time. What fulfils both counts as taken.
+//! Syslog has no acknowledgements. Observable is that the receiver's kernel has
+//! acknowledged every byte (`SIOCOUTQ`; for TLS the records), and that no error
+//! followed: no close, no reset, no TLS alert. In TLS 1.3 a client may write
+//! before it is rejected, so the read half is polled all the time. Frames that
+//! meet both conditions count as delivered.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,17 +22,18 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-/// Time after which acknowledged bytes count as taken if nothing spoke against it.
+/// Time without an error after which acknowledged bytes count as delivered.
 const GRACE: Duration = Duration::from_secs(1);
-/// Between two looks at what is acknowledged.
+/// Polling interval of the acknowledged bytes.
 const LOOK: Duration = Duration::from_millis(50);
-/// Time to read why the other side closed, when writing fails.
+/// Time to read the receiver's reason for closing when a write fails.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
-/// Ends with its connection, or when it is dropped and all is written.
+/// Connection task's handle. The task ends with its connection, or when this is
+/// dropped and everything is written.
 pub(super) struct SyslogConnection {
     frames: UnboundedSender<Bytes>,
     progress: watch::Receiver<SendProgress>,
@@ -45,17 +46,18 @@ struct SendProgress {
     end: Option<SyslogDisconnect>,
 }
 
-/// Why a connection is no more.
+/// Reason a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SyslogDisconnect {
     pub(super) why: String,
-    /// The other side had not read all it was sent.
+    /// The receiver had not read everything.
     pub(super) is_reset: bool,
 }
 
 impl SyslogConnection {
-    /// `stream` goes over what `gauge` measures. Without any progress for
-    /// `patience` it counts as broken.
+    /// Starts the connection's task. `stream` is carried by the socket that
+    /// `gauge` measures. After `patience` without any progress it counts as
+    /// broken.
     pub(super) fn start(
         stream: Box<dyn ByteStream>,
         gauge: SocketMeter,
@@ -72,7 +74,7 @@ impl SyslogConnection {
     }
 
     pub(super) fn send(&self, frames: Bytes) {
-        // Frames for a connection that has ended: its end is reported.
+        // The connection may have ended, which is reported separately.
         drop(self.frames.send(frames));
     }
 
@@ -80,7 +82,8 @@ impl SyslogConnection {
         self.progress.borrow().end.is_some()
     }
 
-    /// Waits for more pieces to count as taken, or for the end of the connection.
+    /// Waits until more frames count as delivered, or for the end of the
+    /// connection.
     pub(super) async fn news(&mut self) -> (u64, Option<SyslogDisconnect>) {
         let heard = self.heard;
         let news = |progress: &SendProgress| progress.taken > heard || progress.end.is_some();
@@ -97,10 +100,10 @@ impl SyslogConnection {
     }
 }
 
-/// Progress of one piece that is sent.
+/// Progress of one write.
 enum WriteStep {
     Begun,
-    /// All of it is in the kernel's hands; how many bytes were by then.
+    /// Completely written to the kernel; holds the total bytes by then.
     Written(u64),
 }
 
@@ -128,7 +131,7 @@ async fn carry(
         loop {
             match reader.read(&mut said).await {
                 Ok(0) => return end("connection closed by the receiver"),
-                // Nothing it could say means anything.
+                // Input of the receiver has no meaning in syslog.
                 Ok(_) => {}
                 Err(error) => return broke(&error),
             }
@@ -151,7 +154,7 @@ async fn carry(
     progress.send_modify(|progress| progress.end = end);
 }
 
-/// Reports what counts as delivered; returns when nothing moves any more.
+/// Reports delivered frames; returns when there is no more progress.
 async fn follow(
     gauge: &SocketMeter,
     mut steps: UnboundedReceiver<WriteStep>,
@@ -222,8 +225,8 @@ fn broke(error: &io::Error) -> SyslogDisconnect {
     }
 }
 
-/// Counts what goes into a connection, and what of it the other side's kernel
-/// has acknowledged.
+/// Meter of the bytes written to a connection, and of those the receiver's
+/// kernel has acknowledged.
 pub(super) struct SocketMeter {
     socket: OwnedFd,
     written: Arc<AtomicU64>,
@@ -240,7 +243,7 @@ impl SocketMeter {
     }
 
     fn acknowledged(&self) -> io::Result<u64> {
-        // Read first: what is written meanwhile makes the number too small.
+        // Read first: bytes written meanwhile make the number too small.
         let written = self.written.load(Ordering::Relaxed);
         let mut queued: libc::c_int = 0;
         // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket) writes one int there, and

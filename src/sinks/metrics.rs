@@ -33,7 +33,7 @@ impl SinkMetrics {
         }
     }
 
-    /// Makes a sink's series exist from the start.
+    /// Creates a sink's series at the start.
     pub fn introduce_sink(&self, sink: &str) {
         let label = sink_label(sink);
         for family in [

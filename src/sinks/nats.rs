@@ -1,7 +1,7 @@
-//! NATS: a message an event, through JetStream where a stream takes the subject
-//! (it then is stored before it counts as taken, and twins are known by
-//! `Nats-Msg-Id`), else published, and taken when the server has dealt with it:
-//! subscribers have it then, without an acknowledgement.
+//! NATS: a message per event. With a stream on the subject JetStream stores and
+//! acknowledges it and removes duplicates by `Nats-Msg-Id`; otherwise it is
+//! published, and counts as delivered when the server has processed it:
+//! subscribers have it then, without acknowledgement.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,11 +22,11 @@ use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, SinkEvent, shaped}
 use crate::settings::{Format, SinkSettings};
 
 const SUBJECT: &str = "watchtower.incidents";
-/// The question whether there is a stream takes so long at most.
+/// Timeout of the request for the stream.
 const LOOK_UP: Duration = Duration::from_secs(2);
-/// Delay after which errors the server sends beside its answers have arrived.
+/// Delay after which the server's asynchronous errors have arrived.
 const HEARD_AFTER: Duration = Duration::from_millis(100);
-/// Text of a server's error about permissions.
+/// Text in a server's permission errors.
 const MAY_NOT: &str = "permissions violation for ";
 const MOST_REFUSALS: usize = 16;
 
@@ -38,25 +38,25 @@ pub(super) struct Nats {
     format: Format,
     must_be_stored: bool,
     client: Option<Client>,
-    /// Presence of a stream that takes the subject.
+    /// Presence of a stream on the subject.
     stream: JetStreamState,
     refusals: DeniedPermissions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JetStreamState {
-    /// To be asked.
+    /// Not requested yet.
     Unknown,
     There,
-    /// Nor is there JetStream, perhaps.
+    /// No stream, and maybe no JetStream.
     Nowhere,
-    /// No permission to ask, or no answer: to be tried.
+    /// No permission for the request, or no response; publishing will show it.
     Untold,
     /// No permission for replies: nothing can be acknowledged.
     Unheard,
 }
 
-/// Permissions the server denied.
+/// Permission errors from the server.
 #[derive(Clone, Default)]
 struct DeniedPermissions(Arc<Mutex<Vec<String>>>);
 
@@ -70,7 +70,7 @@ impl DeniedPermissions {
         }
     }
 
-    /// Such a thing, if there was one.
+    /// First error about that subject.
     fn about(&self, what: &str) -> Option<String> {
         let all = self.all();
         let mut such = all
@@ -97,7 +97,7 @@ impl Nats {
         let sound = ["nats://", "tls://"]
             .iter()
             .any(|scheme| address.starts_with(scheme));
-        // Not shown: there may be a password in it.
+        // Not shown: it may contain a password.
         if !sound || address.parse::<async_nats::ServerAddr>().is_err() {
             return Err("address must be nats://host:port or tls://host:port".to_owned());
         }
@@ -126,7 +126,7 @@ impl Nats {
 
     async fn connect(&self) -> Result<Client, String> {
         let mut options = ConnectOptions::new().name("watchtower");
-        // The library leaves out what the address says of who connects.
+        // The library ignores user and password of the address.
         let login = self.address.parse::<async_nats::ServerAddr>().ok();
         let login = login.and_then(|server| {
             let user = server.username()?.to_owned();
@@ -138,7 +138,7 @@ impl Nats {
             (Some((token, None)), None) => options.token(token),
             (None, None) => options,
         };
-        // Left to itself the library knows no provider of cryptography.
+        // By default the library has no crypto provider.
         options = options.tls_client_config(self.tls.config());
         let refusals = self.refusals.clone();
         options = options.event_callback(move |event| {
@@ -155,7 +155,7 @@ impl Nats {
         batch: &[SinkEvent],
     ) -> Result<Vec<ItemOutcome>, String> {
         let context = jetstream::new(client.clone());
-        // Acknowledgements show if there is a stream, where one is required.
+        // Acknowledgements show whether there is a stream, if one is required.
         let ask = matches!(
             self.stream,
             JetStreamState::Unknown | JetStreamState::Nowhere
@@ -170,7 +170,7 @@ impl Nats {
             }
         }
         let told = self.stream;
-        // To be asked again should this fail, or be dropped.
+        // Requested again should this fail, or be dropped.
         self.stream = JetStreamState::Unknown;
         let items = match told {
             JetStreamState::Nowhere | JetStreamState::Unheard => self.tell(client, batch).await?,
@@ -199,7 +199,7 @@ impl Nats {
         Ok(explained.collect())
     }
 
-    /// The server's denial of publishing on our subject.
+    /// Server's denial of publishing on the subject.
     fn refused(&self) -> Option<String> {
         let subject = self.subject.to_ascii_lowercase();
         self.refusals
@@ -212,7 +212,7 @@ impl Nats {
         (headers, shaped(sink_event, self.format).to_string().into())
     }
 
-    /// To a stream, which acknowledges each.
+    /// Publishes to a stream, which acknowledges each message.
     async fn store(&self, context: &Context, batch: &[SinkEvent]) -> Vec<ItemOutcome> {
         let mut sent = Vec::with_capacity(batch.len());
         for sink_event in batch {
@@ -220,7 +220,8 @@ impl Nats {
             let acknowledgement = context.publish_with_headers(self.subject.clone(), headers, body);
             sent.push(acknowledgement.await);
         }
-        // Messages that are too large fail before they are sent; the others go.
+        // Messages that are too large fail before they are sent; the others are
+        // sent.
         let answers = join_all(sent.into_iter().map(|sent| async move { sent?.await })).await;
         let items = answers.into_iter().map(|answer| match answer {
             Ok(_) => ItemOutcome::Taken,
@@ -230,7 +231,7 @@ impl Nats {
                         Blame::Receiver,
                         format!("no JetStream stream for subject {}", self.subject),
                     ),
-                    // Nor does anybody listen: so said the server.
+                    // Without subscribers either, as the server reports.
                     false => ItemOutcome::Taken,
                 }
             }
@@ -268,8 +269,8 @@ impl Nats {
         Ok(items)
     }
 
-    /// Ends when the server has dealt with all it was sent before: it takes one
-    /// thing of a connection after the other.
+    /// Waits until the server has processed everything sent before: it
+    /// processes a connection's commands in order.
     async fn round_trip(&self, client: &Client) -> Result<(), String> {
         let wrong = |error: &dyn std::fmt::Display| format!("connection lost: {error}");
         let inbox = client.new_inbox();
@@ -278,7 +279,7 @@ impl Nats {
         let sent = client.publish(inbox, bytes::Bytes::new()).await;
         sent.map_err(|error| wrong(&error))?;
         client.flush().await.map_err(|error| wrong(&error))?;
-        // Denial of the subscription is reported in the same order.
+        // A denied subscription is reported in the same order.
         let told_so = async {
             loop {
                 tokio::time::sleep(HEARD_AFTER).await;
@@ -310,12 +311,12 @@ async fn look_up(context: &Context, subject: &str) -> JetStreamState {
             ) {
                 (Value::Null, true) => JetStreamState::There,
                 (Value::Null, false) => JetStreamState::Nowhere,
-                // JetStream is off for us.
+                // JetStream is disabled for this account.
                 (code, _) if *code == 503 => JetStreamState::Nowhere,
                 _ => JetStreamState::Untold,
             }
         }
-        // Nobody is there to ask.
+        // No responder to the request.
         Err(error) if error.kind() == RequestErrorKind::NoResponders => JetStreamState::Nowhere,
         Err(_) => JetStreamState::Untold,
     }

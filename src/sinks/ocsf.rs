@@ -1,8 +1,8 @@
-//! The canonical event: OCSF 1.8, Detection Finding (class 2004).
+//! Canonical event: OCSF 1.8, Detection Finding (class 2004).
 //!
-//! An incident is the finding (`finding_info.uid`); each thing that happens to
-//! it is an event of its own (`metadata.uid`): Create when it is opened, Close
-//! when it is closed, Update for everything between. `tests/judges/sinks` holds
+//! An incident is the finding (`finding_info.uid`); each change of it is an
+//! event of its own (`metadata.uid`): Create when it is opened, Close when it
+//! is closed, Update for everything between. `tests/judges/sinks` validates
 //! every kind of event against the published schema.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +88,7 @@ pub(super) fn event(entry: &OutboxEntry, fields: &BTreeMap<String, String>) -> V
     Value::Object(event)
 }
 
-/// That there were more events than the limit lets through.
+/// Digest: there were more events than the rate limit admits.
 pub(super) fn digest(
     id: Uuid,
     title: &str,
@@ -171,7 +171,7 @@ fn info(entry: &OutboxEntry) -> Value {
     };
     info["uid_alt"] = json!(finding.id);
     info["desc"] = json!(finding.detail);
-    // Rules are rules; whatever else thinks has learned it.
+    // Rules are of type rule; all other analytics are of type learning.
     let (type_id, kind) = match finding.model.provider.as_str() {
         "offline" => (1, "Rule"),
         _ => (4, "Learning (ML/DL)"),
@@ -206,7 +206,7 @@ fn evidences(finding: &Finding) -> Value {
     Value::Array(pieces.collect())
 }
 
-/// Names the evidence holds, as a SIEM looks them up.
+/// Observables of the evidence, as a SIEM searches for them.
 fn observables(incident: &Incident, finding: Option<&Finding>) -> Vec<Value> {
     let named = incident.entities.iter().filter_map(|entity| {
         let (id, kind) = match entity.kind {
@@ -272,7 +272,7 @@ fn confidence(confidence: f32) -> (u64, &'static str) {
     }
 }
 
-/// A UUIDv7 says when it was made.
+/// A UUIDv7 contains its creation time.
 fn created(id: Uuid) -> i64 {
     let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |at| at.to_unix());
     seconds as i64 * 1000 + i64::from(nanos / 1_000_000)

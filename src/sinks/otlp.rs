@@ -56,7 +56,8 @@ impl Destination for Otlp {
         let said = said(&answer.body);
         match said.partial_success {
             Some(partial) if partial.rejected_log_records > 0 => {
-                // Which ones it does not say, and forbids to send them again.
+                // The rejected records are not identified, and must not be sent
+                // again.
                 let why = format!(
                     "{} of {} records rejected, not identified by the receiver: {}",
                     partial.rejected_log_records,
@@ -70,8 +71,8 @@ impl Destination for Otlp {
     }
 }
 
-/// In protobuf, or in JSON (whose 64-bit numbers are texts); anything else tells
-/// nothing, and its status says that all was taken.
+/// Response in protobuf, or in JSON (whose 64-bit numbers are strings); `None`
+/// for anything else, for which the status says that everything was accepted.
 fn said(body: &[u8]) -> ExportLogsServiceResponse {
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
         let partial = &json["partialSuccess"];

@@ -1,5 +1,5 @@
-//! PagerDuty's Events API v2: an incident is an alert, found again by its id
-//! (`dedup_key`): triggered, acknowledged, resolved as it is here.
+//! PagerDuty's Events API v2: an incident is an alert, identified by its id
+//! (`dedup_key`), and triggered, acknowledged and resolved along with it.
 
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
@@ -86,7 +86,8 @@ fn action(sink_event: &SinkEvent) -> Option<&'static str> {
     match sink_event.status {
         Status::Closed => decided.then_some("resolve"),
         Status::Acknowledged if decided => Some("acknowledge"),
-        // A trigger would not undo the acknowledgement; it adds to the log.
+        // A trigger does not undo the acknowledgement; it adds to the alert's
+        // log.
         Status::New | Status::Acknowledged => Some("trigger"),
     }
 }

@@ -1,11 +1,11 @@
-//! Delivery queue: events that wait, and the choice of those tried next.
+//! Delivery queue: pending events, and the selection of the next to be sent.
 //!
-//! No response tells a bad event from a receiver in trouble: PagerDuty's 400
-//! for a wrong key looks like the one for a bad event. The outcome of other
-//! events decides. So a failed event is set aside and others are tried; one
-//! that keeps failing while they are accepted becomes a dead letter after so
-//! many tries. While nothing is taken everything waits. The order within an
-//! incident stays.
+//! No response distinguishes an invalid event from a receiver in trouble:
+//! PagerDuty's 400 for a wrong key looks like the one for an invalid event. The
+//! outcome of other events decides. So a failed event is set aside and others
+//! are tried; one that keeps failing while they are accepted becomes a dead
+//! letter after a number of attempts. While nothing is accepted everything
+//! waits. The order within an incident is kept.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
@@ -16,14 +16,14 @@ use watchtower_base::backoff::Backoff;
 
 use super::{Blame, SinkEvent};
 
-/// Parts that have failed and are tried in turn; no more are begun.
+/// Maximum number of failed batches retried in turn; no more are started.
 const MOST_ASIDE: usize = 32;
-/// Events handed over of which nothing is known yet.
+/// Maximum number of events sent without an outcome.
 const MOST_UNDER_WAY: usize = 4000;
-/// Without an answer the order stays so long; then it may be the event, which
-/// makes the receiver fall.
+/// Attempts without a response before other events are tried: the event may
+/// crash the receiver.
 const SILENT: u32 = 5;
-/// Tries of one event while others are taken.
+/// Attempts for an event while others are accepted.
 const TRIES_REFUSED: u32 = 3;
 const TRIES_UNCLEAR: u32 = 4;
 
@@ -31,28 +31,29 @@ const TRIES_UNCLEAR: u32 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct PendingEvent {
     pub(super) sink_event: SinkEvent,
-    /// Where the cursor stays until it is; nowhere for one that is sent again.
+    /// Position the cursor must not pass before delivery; `None` for a
+    /// redelivery.
     pub(super) before: Option<u64>,
 }
 
-/// Events that are sent at once.
+/// Events that are sent together.
 #[derive(Debug)]
 struct QueuedBatch {
     id: u64,
     events: Vec<PendingEvent>,
     failures: u32,
-    /// Failures among those while others were taken.
+    /// Failures while others were accepted.
     strikes: u32,
-    /// Others were taken between two of its failures.
+    /// Others were accepted between two of its failures.
     is_suspect: bool,
-    /// Successes of the queue when it failed last.
+    /// Successes of the queue at its last failure.
     taken: u64,
     due: Option<Instant>,
     backoff: Backoff,
     tried: u64,
-    /// Tried to find out about that one, of the same incident.
+    /// Probe for the fault of that batch, of the same incident.
     probes: Option<u64>,
-    /// Handed over under that number; it is not known yet whether it is taken.
+    /// Ticket under which it was sent; the outcome is pending.
     ticket: Option<u64>,
 }
 
@@ -63,18 +64,18 @@ pub(super) struct Queue {
     turns: u64,
     /// Successes so far.
     taken: u64,
-    /// The part that failed last, if nothing was taken since.
+    /// Batch that failed last, if nothing was accepted since.
     last_failed: Option<u64>,
-    /// Rejected part without events of other incidents to compare.
+    /// Rejected batch without events of other incidents to compare.
     doubt: Option<u64>,
-    /// Nothing is tried before.
+    /// Nothing is tried before that time.
     rest_until: Option<Instant>,
 }
 
 /// Next step of delivery.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// That part.
+    /// Sends the batch at that index.
     Try(usize),
     WaitUntil(Instant),
     Nothing,
@@ -103,13 +104,13 @@ impl Queue {
         }
     }
 
-    /// Events that are still to be handed over.
+    /// Number of events still to be sent.
     pub(super) fn waiting(&self) -> usize {
         let waiting = self.parts.iter().filter(|part| part.ticket.is_none());
         waiting.map(|part| part.events.len()).sum()
     }
 
-    /// Events that were, with nothing known of them yet.
+    /// Number of events sent without an outcome.
     pub(super) fn under_way(&self) -> usize {
         let sent = self.parts.iter().filter(|part| part.ticket.is_some());
         sent.map(|part| part.events.len()).sum()
@@ -121,14 +122,14 @@ impl Queue {
         }
     }
 
-    /// The part that was sent under that number.
+    /// Index of the batch sent under that ticket.
     pub(super) fn ticket(&self, ticket: u64) -> Option<usize> {
         let mut parts = self.parts.iter();
         parts.position(|part| part.ticket == Some(ticket))
     }
 
-    /// These are not taken and wait again, the first of them as one that has
-    /// failed; the event that is given up for it.
+    /// Returns lost batches to the queue, the first as a failed one; returns
+    /// the event that is given up.
     pub(super) fn lost(
         &mut self,
         tickets: &[u64],
@@ -146,7 +147,7 @@ impl Queue {
         Some(self.failed(first, blame, now))
     }
 
-    /// Events that were refused and are tried again.
+    /// Number of events that failed and are retried.
     pub(super) fn aside(&self) -> usize {
         let failed = self.parts.iter().filter(|part| part.failures > 0);
         failed.map(|part| part.events.len()).sum()
@@ -157,7 +158,8 @@ impl Queue {
         events.any(|waiting| waiting.sink_event.id == event)
     }
 
-    /// Position up to which everything is delivered, if not all of it is.
+    /// Position up to which everything is delivered; `None` if nothing is
+    /// pending.
     pub(super) fn floor(&self) -> Option<u64> {
         let events = self.parts.iter().flat_map(|part| &part.events);
         events.filter_map(|waiting| waiting.before).min()
@@ -185,7 +187,7 @@ impl Queue {
         if let Some(until) = self.rest_until.filter(|until| *until > now) {
             return Next::WaitUntil(until);
         }
-        // Blame is clear when one goes alone.
+        // The cause is clear for a single event.
         let under_way = self.under_way();
         let doubtful = self.parts.iter().any(|part| part.failures > 0);
         if under_way >= MOST_UNDER_WAY || (under_way > 0 && doubtful) {
@@ -239,8 +241,8 @@ impl Queue {
         Next::Try(index)
     }
 
-    /// Splits off events that have to wait for another of their incident as a
-    /// part of their own.
+    /// Splits off events that have to wait for another of their incident into a
+    /// batch of their own.
     fn leave_out(&mut self, index: usize, blocked: &HashSet<Uuid>) {
         let events = std::mem::take(&mut self.parts[index].events);
         let (later, now): (Vec<_>, Vec<_>) = events
@@ -253,8 +255,8 @@ impl Queue {
         }
     }
 
-    /// Next event of the incident of the rejected one, without events of
-    /// others: accepted, it shows that the rejected one is at fault.
+    /// Next event of the rejected one's incident, without events of others: if
+    /// accepted, it shows that the rejected one is at fault.
     fn probe(&mut self) -> Option<usize> {
         let doubt = self.doubt.take()?;
         let at = self.parts.iter().position(|part| part.id == doubt)?;
@@ -277,7 +279,7 @@ impl Queue {
         Some(follower)
     }
 
-    /// The part was taken; what of the others is given up for it.
+    /// Records a delivered batch; returns the event that is given up.
     pub(super) fn taken(&mut self, index: usize) -> Option<PendingEvent> {
         self.succeeded();
         let part = self.parts.remove(index)?;
@@ -293,8 +295,8 @@ impl Queue {
         self.rest_until = None;
     }
 
-    /// Settles each event of the part: taken or given up (`None`), or the
-    /// blame for not yet. Returns those given up now.
+    /// Settles each event of the batch: delivered or given up (`None`), or the
+    /// cause of a failure. Returns those given up now.
     pub(super) fn settled(
         &mut self,
         index: usize,
@@ -305,7 +307,7 @@ impl Queue {
         if any_taken {
             self.succeeded();
         }
-        // Parts whose events share one fate keep what is known of them.
+        // Batches whose events share an outcome keep their state.
         if let Some(Some(first)) = fates.first()
             && fates.iter().all(|fate| *fate == Some(*first))
         {
@@ -325,7 +327,7 @@ impl Queue {
             }
         }
         let mut lost = Vec::new();
-        // Put back in their order: from the last.
+        // Reinserted in order: from the last.
         for (waiting, blame) in refused.into_iter().rev() {
             let mut single = self.part(vec![waiting]);
             single.taken = before;
@@ -341,7 +343,7 @@ impl Queue {
         lost
     }
 
-    /// The part was not taken; the event that is given up for it.
+    /// Records a failed batch; returns the event that is given up.
     pub(super) fn failed(
         &mut self,
         index: usize,

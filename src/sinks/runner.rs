@@ -1,5 +1,5 @@
-//! Machinery of all sinks: reading the store at a cursor, filter, limit,
-//! batches, retries, order, counting, burying.
+//! Runner of a sink: reads the store at a cursor; filter, rate limit, batches,
+//! retries, order, metrics and dead letters.
 //!
 //! The cursor moves when the receiver has accepted a batch, never before, and
 //! stays before the first event that is not delivered yet, alone or in a
@@ -34,12 +34,12 @@ use crate::settings::SinkSettings;
 
 /// Events read from the store at once.
 const PAGE: usize = 1000;
-/// After the store could not be read or written.
+/// Retry delay after the store could not be read or written.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
-/// Time for deliveries under way at the end.
+/// Time for deliveries in flight at shutdown.
 const LAST: Duration = Duration::from_millis(1500);
 
-/// Name of a sink's place in the outbox.
+/// Name of a sink's cursor in the outbox.
 pub fn cursor_name(sink: &str) -> String {
     format!("sink {sink}")
 }
@@ -50,14 +50,14 @@ pub(super) struct Runner {
     cursor: String,
     /// Position up to which events are delivered, held back or filtered out.
     read: u64,
-    /// As the store has it.
+    /// Position saved in the store.
     told: u64,
     limit: Option<Limit>,
     held: Option<HeldEvents>,
     queue: Queue,
-    /// News of batches under way, to be dealt with.
+    /// Unprocessed outcome of batches in flight.
     settled: Option<Settled>,
-    /// Dead letters that are sent again.
+    /// Dead letters being redelivered.
     again: HashSet<Uuid>,
     backoff: Backoff,
     /// Reason of the failure, while it fails.
@@ -69,7 +69,7 @@ pub(super) struct Runner {
 /// Events beyond the rate limit, until they are sent as a count.
 struct HeldEvents {
     digest: Digest,
-    /// The event before the first of them.
+    /// Position before the first of them.
     after: u64,
 }
 
@@ -79,12 +79,12 @@ impl fmt::Debug for Runner {
     }
 }
 
-/// Next step.
+/// Next step of the loop.
 enum RunnerStep {
     On,
-    /// Until then, or until something happens.
+    /// Until that time, or until something happens.
     Wait(Option<Instant>),
-    /// The server shuts down.
+    /// The server is shutting down.
     Ended,
 }
 
@@ -147,14 +147,14 @@ impl Runner {
         self.close(&findings).await;
     }
 
-    /// The end of the limit's time, if something is held back.
+    /// End of the limit's interval, if events are held back.
     fn digest_due(&self) -> Option<Instant> {
         let limit = self.limit.as_ref().filter(|_| self.held.is_some())?;
         let now = Instant::now();
         Some(now + limit.left(now))
     }
 
-    /// Waits a little for what is under way at the end, so that fewer events
+    /// Waits briefly for deliveries in flight at shutdown, so that fewer events
     /// are sent twice.
     async fn close(&mut self, findings: &Record) {
         let last = async {
@@ -168,11 +168,12 @@ impl Runner {
             }
             Ok::<_, WriteRefusal>(())
         };
-        // Deliveries not settled by then are repeated after the next start.
+        // Deliveries without an outcome by then are repeated after the next
+        // start.
         drop(tokio::time::timeout(LAST, last).await);
     }
 
-    /// Reads on where there is room, and tries what is next.
+    /// Reads more events if there is room, and sends the next batch.
     async fn step(
         &mut self,
         findings: &Record,
@@ -189,7 +190,7 @@ impl Runner {
             self.tell_gap(&page);
             let last = page.last().map(|entry| entry.seq);
             let waiting = self.admit(page, Instant::now());
-            // Admitted and counted once, whatever the store does after.
+            // Admitted and counted once, even if the store fails later.
             self.read = last.unwrap_or(self.read);
             let most = self.settings.batch.min(self.destination.most()).max(1);
             for batch in waiting.chunks(most) {
@@ -214,7 +215,7 @@ impl Runner {
         Ok(step)
     }
 
-    /// Deals with all that is known by now of batches under way.
+    /// Processes all outcomes known by now of batches in flight.
     async fn hear(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
         loop {
             let settled = match self.settled.take() {
@@ -240,7 +241,7 @@ impl Runner {
                 }
             }
             Settled::Lost { tickets, why } => {
-                // Blame can't be put on one of several.
+                // The cause can't be attributed to one of several.
                 let blame = match tickets.len() {
                     1 => Blame::Silence,
                     _ => Blame::Receiver,
@@ -293,7 +294,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Reports as lost the events that retention removed before delivery.
+    /// Reports events as lost that retention removed before delivery.
     fn tell_gap(&self, page: &[OutboxEntry]) {
         let Some(first) = page.first() else {
             return;
@@ -316,8 +317,8 @@ impl Runner {
         }
     }
 
-    /// Selects the events of a page to deliver, a digest of those beyond the
-    /// rate among them.
+    /// Selects the events of a page to deliver, including a digest of those
+    /// beyond the rate limit.
     fn admit(&mut self, page: Vec<OutboxEntry>, now: Instant) -> Vec<PendingEvent> {
         let mut admitted = Vec::new();
         let over = |limit: &Option<Limit>| {
@@ -432,7 +433,7 @@ impl Runner {
         Ok(())
     }
 
-    /// `None` when the shutdown came first.
+    /// Waits for the outcome; `None` when the shutdown came first.
     async fn deliver(
         &mut self,
         part: &[SinkEvent],
@@ -477,7 +478,7 @@ impl Runner {
             row.delivered += count;
             row.last_delivered_at = Some(Timestamp::now());
         });
-        // Dead letters that were delivered are none any more.
+        // Dead letters that were delivered are removed.
         for sink_event in sink_events {
             if self.again.remove(&sink_event.id) {
                 let taken = DeadLetterRemoval {
@@ -503,7 +504,7 @@ impl Runner {
         let sink = self.settings.name.clone();
         let behind = self.show_lag(findings).await?;
         self.metrics.sink_failed(&sink);
-        // Said once, until it fails of something else.
+        // Logged once, until the reason changes.
         if self.trouble.as_deref() != Some(why) {
             tracing::warn!(sink, behind, "sink delivery failed: {why}; retrying");
             self.trouble = Some(why.to_owned());
@@ -549,7 +550,7 @@ impl Runner {
     }
 }
 
-/// For something to happen, or that time to come.
+/// Waits for an event, or for that time.
 async fn happens(heard: &mut broadcast::Receiver<RecordEvent>, until: Option<Instant>) {
     let due = async {
         match until {

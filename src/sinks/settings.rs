@@ -1,4 +1,4 @@
-//! `[sinks.NAME]`: destinations that findings are delivered to.
+//! `[sinks.NAME]`: destinations of findings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,22 +9,22 @@ use watchtower_base::secret::Secret;
 use watchtower_base::tls::settings::TlsSettings;
 use watchtower_domain::finding::Severity;
 
-/// Destination of findings. It is on when its address is set.
+/// Destination of findings; enabled when its address is set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkSettings {
     pub name: String,
     pub kind: SinkKind,
-    /// A URL, or a file for `jsonl`. Kept as a secret: a chat's address is its
-    /// credential.
+    /// URL, or a file for `jsonl`. Kept as a secret: a chat webhook's address
+    /// is its credential.
     pub address: Option<Secret>,
     /// Splunk's token, Elasticsearch's API key, PagerDuty's routing key, a
-    /// bearer; from the environment alone.
+    /// bearer token; only from the environment.
     pub token: Option<Secret>,
-    /// Signing key of webhooks; from the environment alone.
+    /// Signing key of webhooks; only from the environment.
     pub secret: Option<Secret>,
     /// Minimum severity.
     pub minimum_severity: Severity,
-    /// Empty: all.
+    /// Included agents; empty means all.
     pub agents: Vec<String>,
     pub streams: Vec<String>,
     pub what: DeliveryScope,
@@ -34,22 +34,22 @@ pub struct SinkSettings {
     pub preset: Option<Preset>,
     /// Template in minijinja's syntax.
     pub template: Option<String>,
-    /// Authorities trusted beside the system's, PEM.
+    /// CA certificates in addition to the system's; PEM.
     pub ca_file: Option<PathBuf>,
     /// Client certificate and key for a receiver that requires them; PEM.
     pub client_pair: Option<TlsSettings>,
     /// Framing of syslog over a connection.
     pub framing: Option<SyslogFraming>,
     pub timeout: Duration,
-    /// Events sent at once at most.
+    /// Maximum number of events in a batch.
     pub batch: usize,
-    /// Splunk: wait for the indexers; NATS: demand JetStream.
+    /// Waits for the indexers (Splunk), or requires JetStream (NATS).
     pub acknowledge: bool,
-    /// Splunk's index, Elasticsearch's data stream, NATS' subject.
+    /// Index (Splunk), data stream (Elasticsearch) or subject (NATS).
     pub index: Option<String>,
-    /// `jsonl`: a file of that size is put aside.
+    /// Size at which a `jsonl` file is rotated.
     pub rotate_bytes: u64,
-    /// `jsonl`: files put aside that are kept.
+    /// Number of rotated `jsonl` files that are kept.
     pub keep_files: usize,
 }
 
@@ -88,11 +88,11 @@ impl SinkKind {
 pub enum DeliveryScope {
     /// Changes of incidents.
     Incidents,
-    /// That, and every finding, repeats too.
+    /// Changes of incidents, and every finding, including repeats.
     Findings,
 }
 
-/// The shape an event has on the wire.
+/// Wire format of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Ocsf,
@@ -100,7 +100,7 @@ pub enum Format {
     Cef,
 }
 
-/// RFC 6587, sections 3.4.1 and 3.4.2.
+/// Framing of syslog over a connection (RFC 6587, sections 3.4.1 and 3.4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyslogFraming {
     OctetCounting,
@@ -123,8 +123,9 @@ pub struct Rate {
 }
 
 impl SinkSettings {
-    /// Overrides the file by the environment:
-    /// `WATCHTOWER_SINK_<NAME>_ADDRESS`, and secrets, `_TOKEN` and `_SECRET`.
+    /// Overrides the file's settings by the environment:
+    /// `WATCHTOWER_SINK_<NAME>_ADDRESS`, and for secrets `_TOKEN` and
+    /// `_SECRET`.
     pub fn override_from(&mut self, env: impl Fn(&str) -> Option<String>) {
         let name = self.name.to_uppercase().replace('-', "_");
         let get = |key: &str| {

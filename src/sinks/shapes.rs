@@ -1,7 +1,7 @@
-//! Every shape an event may have: what a sample is made of, and what a template
-//! is tried on before it meets the real ones.
+//! Sample events of every form: for `sink test`, and to validate a template
+//! before it is used.
 //!
-//! They are made of entries by the code that makes the real ones.
+//! They are built from entries by the production code.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use super::SinkEvent;
 use crate::event::{Digest, SinkEventKind};
 use crate::settings::{DeliveryScope, SinkSettings};
 
-/// News of an incident that findings cause.
+/// Incident change caused by findings.
 const BY_FINDINGS: [(ChangeReason, &str); 7] = [
     (ChangeReason::Opened, "a new incident"),
     (ChangeReason::Reopened, "a reopened incident"),
@@ -109,8 +109,8 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
     shapes
 }
 
-/// An incident that names no address, host or user: it has them all its life
-/// or never, so a template may be meant for those that do.
+/// Incident without addresses, hosts or users: an incident has them either
+/// always or never, so a template may be meant for those that do.
 pub(super) fn nameless(settings: &SinkSettings) -> Shape {
     let mut entry = entry(ChangeReason::Opened);
     entry.incident.entities.clear();

@@ -1,8 +1,9 @@
-//! Splunk's HTTP Event Collector: batches of events, compressed, and with
-//! `acknowledge` the word of the indexers that they have them.
+//! Splunk's HTTP Event Collector: compressed batches of events, and with
+//! `acknowledge` the confirmation that the indexers have stored them.
 //!
-//! That word may take longer than an attempt: it is awaited while others are
-//! sent, and a batch is sent again only when it did not come for long.
+//! The acknowledgement may take longer than an attempt: it is awaited while
+//! other batches are sent, and a batch is sent again only after a long time
+//! without one.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::settings::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// So many times the `timeout` a batch may wait for its acknowledgement before
+/// Multiple of `timeout` that a batch may wait for its acknowledgement before
 /// it is sent again: five minutes by default, as Splunk advises.
 const PATIENCE: u32 = 20;
 
@@ -29,22 +30,22 @@ pub(super) struct Splunk {
     headers: HeaderMap,
     format: Format,
     index: Option<String>,
-    /// Where it is asked for acknowledgements.
+    /// Endpoint of acknowledgements, if enabled.
     acknowledged: Option<Url>,
     timeout: Duration,
-    /// Sent, and not acknowledged yet.
+    /// Batches sent and not acknowledged yet.
     awaited: VecDeque<Awaited>,
     asking: Option<AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>>>,
     ask_at: Instant,
     tickets: u64,
-    /// Failure of the last question.
+    /// Failure of the last acknowledgement request.
     trouble: Option<String>,
     has_said_so: bool,
 }
 
 struct Awaited {
     ticket: u64,
-    /// Splunk's number of it, on our channel.
+    /// Splunk's ackId, on this channel.
     ack: u64,
     since: Instant,
 }
@@ -54,7 +55,7 @@ impl Splunk {
         let http = SinkHttpClient::open(settings, PATH)?;
         let token = settings.token.as_ref();
         let token = token.ok_or("its token is missing: set WATCHTOWER_SINK_<NAME>_TOKEN")?;
-        // RFC 4122 by Splunk's own demand; one for each run.
+        // Splunk requires RFC 4122; new for each run.
         let channel = Uuid::new_v4().to_string();
         let mut headers = headers([
             ("content-type", "application/json"),
@@ -131,7 +132,8 @@ impl Splunk {
         DeliveryOutcome::Sent(ticket)
     }
 
-    /// A question in a task of its own: its caller may be cancelled.
+    /// Requests acknowledgements in a task of its own: its caller may be
+    /// cancelled.
     fn ask(&self, url: &Url) -> AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>> {
         let acks: Vec<_> = self.awaited.iter().map(|sent| sent.ack).collect();
         let question = json!({ "acks": acks }).to_string().into_bytes();
@@ -143,7 +145,7 @@ impl Splunk {
         }))
     }
 
-    /// Reads an answer to it.
+    /// Reads the response to it.
     fn read(&mut self, answer: Result<SinkResponse, DeliveryOutcome>) -> Option<Settled> {
         let answer = match answer {
             Ok(answer) => answer,
@@ -155,7 +157,7 @@ impl Splunk {
         };
         if !answer.status.is_success() {
             let why = format!("acknowledgement request: {}", answer.why());
-            // It will not say, now or later: its channel is gone, or its like.
+            // It will never respond: its channel, or one like it, is gone.
             let busy = matches!(answer.status.as_u16(), 408 | 429 | 500..);
             if !busy {
                 return Some(self.lost(why, |_| true));
@@ -213,8 +215,8 @@ impl Splunk {
         None
     }
 
-    /// Splunk's own codes say more than the status: 6, 12, 13 and 15 are
-    /// about the data; the others about token, index and load.
+    /// Interpretation of Splunk's codes, which say more than the status: 6, 12,
+    /// 13 and 15 concern the data; the others token, index and load.
     fn refusal(answer: SinkResponse) -> DeliveryOutcome {
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let code = said["code"].as_u64();
@@ -246,7 +248,7 @@ impl Destination for Splunk {
         if !answer.status.is_success() {
             return Self::refusal(answer);
         }
-        // Others that take its protocol answer less, or nothing.
+        // Compatible receivers respond with less, or nothing.
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let code = &said["code"];
         if answer.is_page() || !(code.is_null() || *code == 0 || *code == "0") {

@@ -1,11 +1,11 @@
 //! Syslog (RFC 5424) over UDP (RFC 5426), TCP with octet counting or newlines
-//! (RFC 6587, sections 3.4.1 and 3.4.2) and TLS (RFC 5425), over one connection
-//! that is kept.
+//! (RFC 6587, sections 3.4.1 and 3.4.2) and TLS (RFC 5425), over one persistent
+//! connection.
 //!
-//! Nobody acknowledges syslog: a [line](super::line) tells what counts as
-//! taken. What is not when the connection breaks is told again; and because a
-//! receiver may die with full buffers, so is what was taken last. The ids tell
-//! twins.
+//! Syslog has no acknowledgements: the [connection](super::line) estimates what
+//! was delivered. The rest is sent again when the connection breaks; and
+//! because a receiver may crash with full buffers, so are the frames delivered
+//! last. The ids identify duplicates.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,16 +23,16 @@ use super::line::{ByteStream, SocketMeter, SyslogConnection, SyslogDisconnect};
 use super::{Blame, DeliveryOutcome, Destination, ItemOutcome, Settled, SinkEvent, cef};
 use crate::settings::{Format, SinkSettings, SyslogFraming};
 
-/// `local0`.
+/// Facility `local0`.
 const FACILITY: u8 = 16;
 /// Largest UDP payload over IPv4, in bytes: 65,535 less the headers.
 const LARGEST_DATAGRAM: usize = 65_507;
-/// Time before the end of a connection of which everything is sent again.
+/// Period before the end of a connection of which everything is sent again.
 const DOUBTFUL: Duration = Duration::from_secs(10);
-/// The same before a reset, which says that not all was read.
+/// Period before a reset, which means that not everything was read.
 const DOUBTFUL_UNREAD: Duration = Duration::from_secs(60);
 const MOST_DOUBTFUL: usize = 8 << 20;
-/// Messages written in one go.
+/// Maximum number of messages in one write.
 const BATCH: usize = 100;
 
 pub(super) struct Syslog {
@@ -46,10 +46,10 @@ pub(super) struct Syslog {
     may_be_asked_who: bool,
     socket: Option<UdpSocket>,
     line: Option<SyslogConnection>,
-    /// On this connection, and not known to be taken.
+    /// Sent on this connection, and not known to be delivered.
     under_way: VecDeque<SentFrames>,
     recent: Recent,
-    /// To be sent again first of all on the next connection.
+    /// Frames to be sent again first on the next connection.
     again: Vec<Bytes>,
     /// Outcomes not returned yet.
     known: VecDeque<Settled>,
@@ -59,7 +59,7 @@ pub(super) struct Syslog {
 }
 
 struct SentFrames {
-    /// None for what counted as taken before.
+    /// Ticket; none for frames that already counted as delivered.
     ticket: Option<u64>,
     frames: Bytes,
 }
@@ -210,7 +210,7 @@ impl Syslog {
         Ok((stream, gauge))
     }
 
-    /// A new connection, on which what the last one may have lost goes first.
+    /// Opens a new connection, on which possibly lost frames go first.
     async fn connect(&mut self) -> Result<(), String> {
         let (stream, gauge) = self.stream().await?;
         self.line = Some(SyslogConnection::start(stream, gauge, self.patience));
@@ -237,7 +237,8 @@ impl Syslog {
                     frames.extend_from_slice(&message);
                 }
                 SyslogFraming::Newline => {
-                    // Neither JSON nor CEF holds any: a line is a message.
+                    // Neither JSON nor CEF contains line breaks: a message is
+                    // one line.
                     for byte in &mut message {
                         if matches!(byte, b'\n' | b'\r' | 0) {
                             *byte = b' ';
@@ -270,8 +271,8 @@ impl Syslog {
         DeliveryOutcome::Sent(self.tickets)
     }
 
-    /// Settles the oldest of what is under way, and all of it when
-    /// the connection has ended.
+    /// Settles the oldest frames in flight, and all of them when the connection
+    /// has ended.
     fn absorb(&mut self, taken: u64, end: Option<SyslogDisconnect>) {
         let now = Instant::now();
         let mut tickets = Vec::new();
@@ -346,7 +347,7 @@ impl Destination for Syslog {
                     let (taken, end) = line.news().await;
                     self.absorb(taken, end);
                 }
-                // Nothing that waits for its turn, or it is sent as it comes.
+                // Without frames to repeat, the next batch opens the connection.
                 None if self.again.is_empty() => std::future::pending().await,
                 None => {
                     if let Some(at) = self.next_try {
@@ -362,7 +363,7 @@ impl Destination for Syslog {
     }
 }
 
-/// Frames taken last, which may have been lost over there.
+/// Frames delivered last, which the receiver may have lost.
 #[derive(Default)]
 struct Recent {
     frames: VecDeque<(Instant, Bytes)>,
@@ -383,7 +384,7 @@ impl Recent {
         }
     }
 
-    /// Takes out frames younger than that; nothing stays.
+    /// Removes all frames, and returns those younger than that.
     fn take(&mut self, now: Instant, than: Duration) -> Vec<Bytes> {
         self.bytes = 0;
         let frames = self.frames.drain(..);
@@ -392,7 +393,7 @@ impl Recent {
     }
 }
 
-/// HOSTNAME: printable ASCII without blanks, or the nil value.
+/// HOSTNAME field: printable ASCII without blanks, or the nil value.
 fn own_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name: String = name

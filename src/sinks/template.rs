@@ -1,7 +1,7 @@
-//! Body of a webhook: a minijinja template, checked at the start.
+//! Webhook body: a minijinja template, checked at the start.
 //!
-//! Text of a screen or a model is data here, never a template. What is not
-//! there is an error, not a blank.
+//! Text of a screen or a model is data here, never a template. An undefined
+//! value is an error, not blank.
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use super::shapes::Shape;
 use crate::settings::Preset;
 
 const NAME: &str = "template";
-/// Far more steps than a message takes.
+/// Maximum number of steps, far more than a message takes.
 const FUEL: u64 = 500_000;
 
 pub(super) struct Template {
@@ -23,8 +23,8 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Parses it and renders one of each; an error says where it is wrong, and
-    /// for which.
+    /// Parses the template and renders every sample event; the error names the
+    /// position and the event.
     pub(super) fn new(text: &str, shapes: &[Shape]) -> Result<Self, String> {
         let mut env = Environment::new();
         env.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -43,7 +43,7 @@ impl Template {
         };
         for (number, (name, sink_event)) in shapes.iter().enumerate() {
             let rendered = template.render_or(sink_event);
-            // Fields that the fullest lacks are typos.
+            // Fields that the fullest sample lacks are typos.
             let of = match number {
                 0 => String::new(),
                 _ => format!(" (of {name})"),
@@ -61,7 +61,7 @@ impl Template {
         Ok(template)
     }
 
-    /// True if every event becomes JSON.
+    /// True if every event renders to JSON.
     pub(super) fn is_json(&self) -> bool {
         self.is_json
     }
@@ -121,7 +121,8 @@ pub(super) fn preset(preset: Preset) -> &'static str {
     }
 }
 
-/// The built-in one makes null of what is not there, and so hides a typo.
+/// Replaces minijinja's filter, which renders undefined values as null and so
+/// hides typos.
 fn tojson(value: &minijinja::Value) -> Result<String, minijinja::Error> {
     if value.is_undefined() {
         return Err(ErrorKind::UndefinedError.into());
@@ -130,8 +131,8 @@ fn tojson(value: &minijinja::Value) -> Result<String, minijinja::Error> {
         .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
 
-/// Slack's own three, which also take the power from `<!channel>`; and what
-/// its mrkdwn reads as form is kept apart by a joiner nobody sees.
+/// Escapes Slack's three characters, which also disables `<!channel>`, and
+/// breaks mrkdwn's markup with an invisible joiner.
 fn slack(text: &str, most: Option<usize>) -> String {
     escaped(text, most, |c, safe| match c {
         '&' => safe.push_str("&amp;"),
@@ -142,20 +143,20 @@ fn slack(text: &str, most: Option<usize>) -> String {
     })
 }
 
-/// For what reads Markdown: no form, no link, nobody mentioned.
+/// Escapes Markdown: no markup, links or mentions.
 fn markdown(text: &str, most: Option<usize>) -> String {
     escaped(text, most, |c, safe| match c {
         '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '-' | '.'
         | '!' | '|' | '~' | '>' => safe.extend(['\\', c]),
         '<' => safe.push_str("&lt;"),
-        // `@here` and `https://` are found by what follows.
+        // `@here` and `https://` are recognised by what follows.
         '@' | ':' => safe.extend([c, '\u{2060}']),
         c => safe.push(c),
     })
 }
 
-/// At most so long as it is sent, counted as JavaScript does, with no escape
-/// cut in two.
+/// Truncates escaped text to a length in UTF-16 code units, as JavaScript
+/// counts, without splitting an escape sequence.
 fn escaped(text: &str, most: Option<usize>, escape: impl Fn(char, &mut String)) -> String {
     let most = most.unwrap_or(usize::MAX);
     let text = printable(text);
@@ -177,7 +178,7 @@ fn escaped(text: &str, most: Option<usize>, escape: impl Fn(char, &mut String)) 
     safe
 }
 
-/// Cuts text that is not escaped: a cut could leave half an escape.
+/// Truncates text before it is escaped; later an escape could be split.
 fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -201,7 +202,7 @@ mod tests {
         settings
     }
 
-    /// The error of a template with these settings.
+    /// Error of a template with these settings.
     fn fault(text: &str, more: &str) -> Option<String> {
         Template::new(text, &shapes(&settings(more))).err()
     }
@@ -220,7 +221,7 @@ mod tests {
         assert!(closed.ends_with("(of a closed incident)"), "{closed}");
         let seen = "{% if change == 'opened' or change == 'status' %}{{ event.start_time }}{% else %}{{ event.finding_info.first_seen_time }}{% endif %}";
         assert_eq!(fault(seen, ""), None);
-        // Met by none but those who are told all, or a number.
+        // Occurs only with the scope of all findings, or a digest.
         let note = "{% if change == 'note' %}{{ quotes[0] }}{% endif %}";
         assert_eq!(fault(note, ""), None);
         let told = fault(note, "what = 'findings'").unwrap();

@@ -1,5 +1,5 @@
-//! `watchtower sink test`: a marked sample to the real other side, and what
-//! it said.
+//! `watchtower sink test`: delivery of a marked sample event, and the
+//! receiver's response.
 
 use uuid::Uuid;
 
@@ -12,13 +12,13 @@ use crate::settings::SinkSettings;
 pub struct SinkTest {
     pub sink: String,
     pub kind: &'static str,
-    /// Id of the sample, to look for at the receiver.
+    /// Event id of the sample, to search for at the receiver.
     pub id: Uuid,
-    /// `None` for one that is off.
+    /// Result; `None` for a disabled sink.
     pub verdict: Option<Result<(), String>>,
 }
 
-/// Sends a sample to each, one after the other.
+/// Sends a sample event to each sink, one after the other.
 pub async fn trials(settings: &[SinkSettings]) -> Vec<SinkTest> {
     let mut trials = Vec::new();
     for settings in settings {

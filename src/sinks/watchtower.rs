@@ -1,9 +1,9 @@
-//! Reports findings to another Watchtower: `POST /api/findings`.
+//! Reporting of findings to another Watchtower: `POST /api/findings`.
 //!
 //! At least once and in order. The cursor is in the store, so that neither an
-//! unavailable server nor a restart here loses a finding; the server recognises
-//! a repeated one by its id. What waits is read back from the store: nothing
-//! piles up here.
+//! unavailable server nor a restart loses a finding; the server recognises a
+//! repeated one by its id. Pending findings are read back from the store rather
+//! than kept in memory.
 
 use std::time::Duration;
 
@@ -24,42 +24,42 @@ use watchtower_record::store::{CursorAdvance, WriteRefusal};
 
 const PATH: &str = "/api/findings";
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes read of an error's text.
+/// Maximum bytes read of an error response.
 const LARGEST_BODY: usize = 16 << 10;
 const LONGEST_DETAIL: usize = 200;
 /// Findings read back at once.
 const PAGE: usize = 100;
-/// After the store could not be read or written.
+/// Retry delay after the store could not be read or written.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
 
-/// Reports to one server.
+/// Reporter to one server.
 #[derive(Debug)]
 pub struct Reporter {
     client: Client,
     url: Url,
     bearer: Bearer,
-    /// Name of the cursor: another server gets everything.
+    /// Name of the cursor; a different server gets everything.
     name: String,
 }
 
-/// Why nothing can be reported.
+/// Reason the reporter can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     #[error("failed to set up HTTP: {0}")]
     Http(String),
 }
 
-/// Answer of the server to a finding.
+/// Response of the server to a finding.
 enum ReportOutcome {
     Taken,
-    /// It never will take this one; why.
+    /// Permanent rejection; its reason.
     Permanent(String),
     /// Temporary failure; its reason and `Retry-After`.
     NotNow(String, Option<Duration>),
 }
 
 impl Reporter {
-    /// `server` is where the other one answers, for instance
+    /// Creates a reporter. `server` is the other server's address, for instance
     /// `https://host:8080`.
     pub fn new(server: &Url, bearer: Bearer) -> Result<Self, ReportError> {
         let mut url = server.clone();
@@ -76,7 +76,7 @@ impl Reporter {
         })
     }
 
-    /// Runs until `shutdown`; pending events are sent after the next start.
+    /// Runs until `shutdown`; pending findings are sent after the next start.
     pub async fn run(self, findings: Record, shutdown: CancellationToken) {
         let mut heard = findings.subscribe();
         let work = async {
@@ -178,14 +178,14 @@ impl Reporter {
     }
 }
 
-/// Detail of a problem (RFC 9457), made printable and cut.
+/// Detail of a problem (RFC 9457), made printable and truncated.
 fn detail(body: &[u8]) -> Option<String> {
     let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
     let detail = printable(problem["detail"].as_str()?).into_owned();
     Some(detail.chars().take(LONGEST_DETAIL).collect())
 }
 
-/// The innermost cause.
+/// Innermost cause.
 fn reason(error: &reqwest::Error) -> String {
     match innermost_cause(error) {
         Some(cause) => printable(&cause).into_owned(),

@@ -1,8 +1,9 @@
-//! A webhook: an event a request, in the form of a template, signed.
+//! Webhook: a signed request per event, with a body from a template.
 //!
 //! `X-Watchtower-Signature: sha256=HEX` is HMAC-SHA256 (RFC 2104) over
 //! `TIMESTAMP.BODY`, `X-Watchtower-Timestamp` its seconds since 1970; a
-//! receiver rejects old ones, and recognises duplicates by `X-Watchtower-Id`.
+//! receiver rejects old requests, and recognises duplicates by
+//! `X-Watchtower-Id`.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -102,7 +103,7 @@ impl Destination for Webhook {
                 all.insert("x-watchtower-signature", value);
             }
             match self.http.post(all, body).await {
-                // Teams' connectors say 200 and mean 429.
+                // Teams' connectors return 200 with a 429 in the body.
                 Ok(answer)
                     if self.preset == Some(Preset::Teams) && says_throttled(&answer.body) =>
                 {
