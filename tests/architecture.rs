@@ -1,13 +1,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-//! Holds the one rule of `src/lib.rs` against the manifests, for the compiler
-//! holds the code against those: a wing depends only on wings of lower floors,
-//! and each heavy dependency stays in its wings.
+//! Test of the rule of `src/lib.rs` on the manifests, against which the
+//! compiler checks the code: a wing depends only on wings of lower floors, and
+//! each heavy dependency stays in its wings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the ground up; wings of one floor do not know each other.
+/// Floors from the ground up; wings of one floor do not depend on each other.
 const FLOORS: [&[&str]; 8] = [
     &["base"],
     &["domain", "media"],
@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 8] = [
 /// Each heavy dependency and the wings that may name it.
 const HEAVY: [(&str, &[&str]); 19] = [
     ("async-nats", &["sinks"]),
-    // WHEP is HTTP too, and answers for itself.
+    // WHEP is HTTP too, with handlers of its own.
     ("axum", &["console", "playback"]),
     ("ffmpeg-next", &["codec"]),
     ("hyper-util", &["console"]),
@@ -64,7 +64,7 @@ fn wings() -> BTreeSet<String> {
         .collect()
 }
 
-/// Dependencies that a wing's manifest names, those of its tests included.
+/// Dependencies of a wing's manifest, including those of its tests.
 fn dependencies(wing: &str) -> Vec<String> {
     let manifest = fs::read_to_string(format!("src/{wing}/Cargo.toml")).unwrap();
     let manifest: toml::Table = manifest.parse().unwrap();

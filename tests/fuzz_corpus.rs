@@ -1,5 +1,5 @@
-//! The fuzz targets' functions on stable Rust: over every input of the corpus
-//! and over mutations of each, the same ones every time.
+//! Fuzz targets' functions on stable Rust: every input of the corpus and
+//! reproducible mutations of each.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use watchtower::ingest::fuzz;
 use watchtower::playback::fuzz as whep;
 
-/// Mutations of each corpus file.
+/// Number of mutations of each corpus file.
 const MUTATIONS: u64 = 300;
 
 fn run(target: &str, function: fn(&[u8])) {

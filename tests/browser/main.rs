@@ -1,4 +1,4 @@
-//! The server as a person meets it: Chromium watches and works the console.
+//! Tests of the server with Chromium: playback and the console.
 
 #[path = "../common/mod.rs"]
 mod common;

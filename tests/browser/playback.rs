@@ -8,7 +8,7 @@ use crate::common::encoder::Encoder;
 use crate::common::enhanced::{EnhancedCodec, LoopingPublisher};
 use crate::common::serve::{Setup, TestServer};
 
-/// Looks over the page's shoulder: its connections, and their statistics.
+/// Script that records the page's connections and their statistics.
 const LOOK: &str = r"
     const Real = RTCPeerConnection;
     window.connections = [];
@@ -47,9 +47,9 @@ async fn pictures(browser: &Chromium) -> PlaybackStats {
         .await
 }
 
-/// Picture and sound for some seconds: the source's rate, and not silence.
-/// Before that a browser on a busy machine may have fallen behind, and then
-/// shows more than are sent while it catches up.
+/// Waits for some seconds of picture and sound at the source's rate, without
+/// silence. Before that a browser on a busy machine may have fallen behind, and
+/// then shows more than are sent while it catches up.
 async fn plays(browser: &Chromium, rate: f64, what: &str) {
     if browser.run("video.muted").await == true {
         browser
@@ -77,8 +77,8 @@ async fn plays(browser: &Chromium, rate: f64, what: &str) {
     panic!("{what}: pictures a second, and sound: {heard:?}; {first:#?}");
 }
 
-/// Asserts that the browser shows `testsrc2` as it was sent: its six bars, red
-/// to cyan, each compared in the middle of its width.
+/// Asserts that the browser shows `testsrc2` unchanged: its six bars, red to
+/// cyan, each compared in the middle of its width.
 async fn shows_the_source(browser: &Chromium, what: &str) {
     // RGB of the source itself, decoded by ffmpeg.
     const BARS: [[i64; 3]; 6] = [
@@ -89,7 +89,7 @@ async fn shows_the_source(browser: &Chromium, what: &str) {
         [255, 38, 255],
         [0, 230, 255],
     ];
-    // Two matrices, ranges and lossy coding lie between; grey is 128 away.
+    // Tolerance for two matrices, ranges and lossy coding; grey is 128 away.
     const NEAR: i64 = 45;
     let script = "(() => {
       const canvas = document.createElement('canvas');
@@ -99,7 +99,7 @@ async fn shows_the_source(browser: &Chromium, what: &str) {
       return [50, 150, 250, 350, 450, 550]
         .map((x) => [...context.getImageData(x, 30, 1, 1).data].slice(0, 3));
     })()";
-    // Something that moves may be just there.
+    // A moving part of the picture may cover it.
     let mut wrong = Vec::new();
     for _ in 0..10 {
         let seen = browser.run(script).await;
@@ -135,7 +135,7 @@ async fn the_page_plays_picture_and_sound_and_shows_findings() {
         .await;
     let agents = "document.querySelectorAll('#agents li').length === 5";
     browser.until_true(5, agents).await;
-    // Newest finding of the API is the one on the page.
+    // The newest finding of the API is the one on the page.
     let shown = "document.querySelector('#findings h3')?.textContent?.length > 0";
     browser.until_true(60, shown).await;
     let newest = browser
@@ -159,8 +159,8 @@ async fn the_page_plays_picture_and_sound_and_shows_findings() {
     browser.close().await;
 }
 
-/// Streams as OBS and Zoom send them, and codecs browsers can't play as they
-/// come.
+/// Streams as OBS and Zoom send them, and codecs that browsers can't play
+/// without transcoding.
 #[tokio::test]
 async fn the_page_plays_what_encoders_send() {
     let server = Setup::new().agents("").start().await;
@@ -181,7 +181,7 @@ async fn the_page_plays_what_encoders_send() {
             (streams["items"].as_array()?.len() == cases.len()).then_some(())
         })
         .await;
-    // The analysts' decoder takes them all.
+    // The analysts' decoder supports all of them.
     for name in cases {
         let still = format!("/api/frames/{name}/latest.jpg");
         server
@@ -209,7 +209,7 @@ async fn the_page_plays_what_encoders_send() {
         .filter(|line| line.starts_with("watchtower_transcode"))
         .collect();
     println!("{}", cost.join("\n"));
-    // They run while somebody watches, and no longer.
+    // Transcodes run only while there are viewers.
     browser.close().await;
     server
         .until("the end of the transcodes", async |server| {
@@ -219,7 +219,7 @@ async fn the_page_plays_what_encoders_send() {
         .await;
 }
 
-/// Where media is, as an answer says.
+/// Media address and port of an answer.
 async fn media(server: &TestServer) -> std::net::SocketAddr {
     let offer = server
         .client
@@ -243,10 +243,10 @@ async fn media(server: &TestServer) -> std::net::SocketAddr {
     format!("127.0.0.1:{port}").parse().expect("an answer")
 }
 
-/// ICE goes on and media does not: nothing but the page itself can tell.
+/// ICE continues but media stops: only the page itself can detect that.
 #[tokio::test]
 async fn the_page_notices_a_stall_and_comes_back() {
-    // Empty is unset: the default level.
+    // An empty variable means the default level.
     let setup = Setup::new().agents("").env("RUST_LOG", "");
     let server = setup.start().await;
     let _publisher = Encoder::ffmpeg(&server.rtmp_url("live/team"), &["-bf", "0"]);
@@ -257,7 +257,7 @@ async fn the_page_notices_a_stall_and_comes_back() {
         })
         .await;
     let relay = crate::whep::relay::Relay::start(media(&server).await).await;
-    // The first connection goes by the relay, the others as they are told.
+    // The first connection uses the relay, the others the direct address.
     let prelude = format!(
         "window.detour = (sdp) => connections.length > 1 ? sdp :
            sdp.replace(/a=candidate:.* tcp .*\\r\\n/g, '').replace(/127.0.0.1 \\d+ typ/g, '127.0.0.1 {} typ')",
@@ -266,7 +266,7 @@ async fn the_page_notices_a_stall_and_comes_back() {
     let said = server.output().lines().count();
     let browser = open(&server, &prelude).await;
     pictures(&browser).await;
-    // Log lines for a viewer at the default level: a few, not a page.
+    // A few log lines per viewer at the default level, not a page.
     let output = server.output();
     let said: Vec<_> = output.lines().skip(said).collect();
     assert!(said.len() <= 4, "{said:#?}");
@@ -281,7 +281,7 @@ async fn the_page_notices_a_stall_and_comes_back() {
     browser.close().await;
 }
 
-/// With nothing transcoded a viewer is told so, not left waiting.
+/// Without transcoding a viewer gets an error, not an endless wait.
 #[tokio::test]
 async fn without_transcoding_what_can_not_play_is_refused() {
     let setup = Setup::new()
@@ -323,7 +323,7 @@ async fn the_page_takes_tcp_where_udp_does_not_get_through() {
     browser.close().await;
 }
 
-/// A publisher that is killed and comes back, without a reload.
+/// A publisher that is killed and returns, without a reload of the page.
 #[tokio::test]
 async fn the_page_goes_on_when_the_publisher_returns() {
     let server = Setup::new().agents("").start().await;
@@ -347,7 +347,7 @@ async fn the_page_goes_on_when_the_publisher_returns() {
         1,
         "no new connection"
     );
-    // For the analysts too it is the same stream, going on.
+    // For the analysts too it is the same stream, continued.
     let after = server.json("/api/streams").await["items"][0].clone();
     assert_eq!(after["since"], before["since"]);
     assert!(after["frame"]["seq"].as_u64() > before["frame"]["seq"].as_u64());
@@ -385,7 +385,7 @@ async fn with_a_token_the_page_asks_for_it_once() {
             "document.querySelector('#state').textContent.startsWith('no stream')",
         )
         .await;
-    // Another site's page can't make the browser's cookie work for it.
+    // Another site's page can't use the browser's cookie.
     let answer = server
         .client
         .post(server.http_url("/login"))
@@ -396,7 +396,7 @@ async fn with_a_token_the_page_asks_for_it_once() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 403);
-    // Guessing is slowed down.
+    // Guessing is rate-limited.
     let mut statuses = Vec::new();
     for _ in 0..15 {
         let guess = server.client.post(server.http_url("/login"));

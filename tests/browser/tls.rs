@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
-//! Encrypted ways in and out, against the real binary: ffmpeg over RTMPS,
-//! reqwest and Chromium over HTTPS, with an authority of the test's own.
+//! TLS in both directions, against the real binary: ffmpeg over RTMPS, reqwest
+//! and Chromium over HTTPS, with a CA of the test's own.
 
 use std::collections::HashSet;
 use std::fs;
@@ -24,13 +24,13 @@ use tokio::net::TcpStream;
 
 const KEY: &str = "k3y-of-tests";
 
-/// Signs certificates, and is trusted by whom the test tells to.
+/// Certificate authority of the test.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate for `localhost` as it lies in its folder.
+/// Certificate for `localhost`, in a folder.
 struct Issued {
     der: Vec<u8>,
-    /// SHA-256 of its public key, as Chromium takes it.
+    /// SHA-256 of its public key, in Chromium's format.
     key_hash: String,
 }
 
@@ -70,7 +70,7 @@ impl Authority {
         file
     }
 
-    /// Trusts this authority alone, and makes a connection of its own.
+    /// HTTP client that trusts this CA alone, with a connection of its own.
     fn client(&self) -> reqwest::Client {
         let root = reqwest::Certificate::from_pem(self.0.pem().as_bytes()).unwrap();
         watchtower::base::http_client::plain()
@@ -83,7 +83,7 @@ impl Authority {
     }
 }
 
-/// On a busy machine, and long before the deadline of [`SETTINGS`].
+/// Timeout on a busy machine, far below the deadline of [`SETTINGS`].
 const AT_ONCE: Duration = Duration::from_secs(5);
 const SETTINGS: &str = r#"
 [tls]
@@ -145,13 +145,13 @@ async fn ffmpeg_publishes_over_rtmps_to_whom_it_trusts() {
     let trusted = authority.file(server.folder.path());
     let mut encoder = verify(&trusted);
     live(&server).await;
-    // Media flows, more than one record of it.
+    // Media flows, more than one TLS record of it.
     server
         .until("a megabyte of media", async |server| {
             (count(server, "watchtower_rtmp_media_bytes_total").await > 200_000.0).then_some(())
         })
         .await;
-    // The plain way in stays open beside it.
+    // Plain RTMP stays available in parallel.
     let plain = server.rtmp_url(&format!("live/other/{KEY}"));
     let _other = Encoder::ffmpeg(&plain, &[]);
     server.said("stream=other").await;
@@ -185,7 +185,7 @@ async fn https_answers_whom_it_should_and_plain_http_is_refused() {
     }
 }
 
-/// The certificate a new connection is shown.
+/// Certificate that a new connection gets.
 async fn shown(authority: &Authority, server: &TestServer) -> Vec<u8> {
     let request = authority.client().get(server.http_url("/healthz"));
     let answer = request.send().await.unwrap();
@@ -198,7 +198,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
     let authority = Authority::new();
     let setup = Setup::new().agents("");
     let folder = setup.folder.path().to_owned();
-    // As certbot keeps them: links into an archive.
+    // As certbot stores them: links into an archive.
     for name in ["first", "second", "bad"] {
         fs::create_dir(folder.join(name)).unwrap();
     }
@@ -235,7 +235,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
         .await;
     assert_eq!(shown(&authority, &server).await, second.der);
 
-    // The publisher has not noticed.
+    // The publisher is not affected.
     let before = count(&server, "watchtower_rtmp_media_bytes_total").await;
     server
         .until("more media", async |server| {
@@ -252,7 +252,7 @@ async fn what_is_no_tls_is_closed_in_time_and_logged_sparingly() {
     let (server, rtmps, _) = start(&authority).await;
     let plain_rtmp = [&[3][..], &[7; 1536]].concat();
     let broken = [&[22, 3, 1, 2, 0][..], &[0xaa; 600]].concat();
-    // A ClientHello that would be 16 MB, in records without end.
+    // A ClientHello that would be 16 MB, in endless records.
     let endless = [&[22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff][..], &[0; 20_000]].concat();
     for (name, bytes) in [
         ("RTMP", &plain_rtmp),
@@ -268,8 +268,8 @@ async fn what_is_no_tls_is_closed_in_time_and_logged_sparingly() {
         .said("not a TLS client; this address takes rtmps:// only")
         .await;
 
-    // Silence is closed at the deadline and holds a place until then; who
-    // finds none left is closed at once.
+    // A silent connection is closed at the deadline and holds a slot until
+    // then; without a free slot a connection is closed at once.
     let mut silent = Vec::new();
     for _ in 0..30 {
         let mut socket = TcpStream::connect(rtmps).await.unwrap();
@@ -285,7 +285,7 @@ async fn what_is_no_tls_is_closed_in_time_and_logged_sparingly() {
     let late = took.iter().filter(|took| late.contains(*took));
     assert!((17..=20).contains(&late.count()), "{took:?}");
 
-    // A flood at both doors.
+    // A flood at both ports.
     for address in [rtmps, server.http] {
         for _ in 0..300 {
             let mut socket = TcpStream::connect(address).await.unwrap();
@@ -335,7 +335,7 @@ async fn chromium_watches_over_https_what_came_in_over_rtmps() {
     let _encoder = Encoder::ffmpeg(&url, &["-bf", "0"]);
     server.said("RTMP publisher accepted").await;
 
-    // Trusts this one key beside what every browser trusts.
+    // Trusts this key besides the usual authorities.
     let flag = format!("--ignore-certificate-errors-spki-list={}", issued.key_hash);
     let browser = Chromium::with(&[&flag]).await;
     let page = format!("https://localhost:{}/", server.http.port());

@@ -1,4 +1,4 @@
-//! A real Chromium, driven by chromedriver (W3C WebDriver).
+//! Chromium, driven by chromedriver (W3C WebDriver).
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// Seconds: what a test asks for is what a quiet machine takes. A browser on a
-/// busy one takes many times that, and what it never shows it does not show
-/// later either.
+/// Timeout in seconds: tests give what a quiet machine takes. A browser on a
+/// busy one takes many times that, and what it has not shown by this time it
+/// never shows.
 const PATIENCE: u64 = 60;
 
 pub struct Chromium {
@@ -30,7 +30,7 @@ impl Chromium {
         Self::with(&[]).await
     }
 
-    /// With these flags more.
+    /// Starts with additional flags.
     pub async fn with(more: &[&str]) -> Self {
         let (driver, port) = driver().await;
         let profile = tempfile::tempdir().expect("a temporary folder");
@@ -76,7 +76,7 @@ impl Chromium {
         .await;
     }
 
-    /// Runs a script in every page before the page's own.
+    /// Script that runs in every page before the page's own.
     pub async fn prepare(&self, script: &str) {
         self.devtools(
             "Page.addScriptToEvaluateOnNewDocument",
@@ -85,7 +85,7 @@ impl Chromium {
         .await;
     }
 
-    /// Gives the page exactly this many pixels.
+    /// Sets the page's exact size in pixels.
     pub async fn resize(&self, width: usize, height: usize) {
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
@@ -101,7 +101,7 @@ impl Chromium {
         usage["usedSize"].as_f64().expect("a number")
     }
 
-    /// A command of the Chrome DevTools Protocol.
+    /// Runs a command of the Chrome DevTools Protocol.
     async fn devtools(&self, command: &str, params: Value) -> Value {
         let body = json!({"cmd": command, "params": params});
         let url = format!("{}/goog/cdp/execute", self.session);
@@ -118,7 +118,7 @@ impl Chromium {
             .expect("base64")
     }
 
-    /// Runs a script; a promise is waited for.
+    /// Runs a script; a promise is awaited.
     pub async fn run(&self, script: &str) -> Value {
         let body = json!({"script": format!("return {script}"), "args": []});
         post(
@@ -129,7 +129,7 @@ impl Chromium {
         .await
     }
 
-    /// Runs statements; what they return is waited for.
+    /// Runs statements; a returned promise is awaited.
     pub async fn script(&self, source: &str) -> Value {
         let body = json!({"script": source, "args": []});
         let url = format!("{}/execute/sync", self.session);
@@ -159,7 +159,7 @@ impl Chromium {
         PlaybackStats(self.run("look()").await)
     }
 
-    /// Waits until a look shows what it should, longer than said if need be.
+    /// Waits until the result of a script passes, up to the timeout.
     pub async fn until(
         &self,
         seconds: u64,
@@ -178,8 +178,7 @@ impl Chromium {
         panic!("no {what} within {seconds} s: {seen:#?}");
     }
 
-    /// Waits until an expression of the page is true, longer than said if need
-    /// be.
+    /// Waits until an expression of the page is true, up to the timeout.
     pub async fn until_true(&self, seconds: u64, expression: &str) {
         let seconds = seconds.max(PATIENCE);
         for _ in 0..seconds * 10 {
@@ -197,7 +196,7 @@ impl Chromium {
 }
 
 impl Drop for Chromium {
-    /// A test that fails leaves no browser behind either.
+    /// A failed test leaves no browser behind either.
     fn drop(&mut self) {
         let group = self.driver.id().and_then(|id| i32::try_from(id).ok());
         if let Some(group) = group {
@@ -208,15 +207,16 @@ impl Drop for Chromium {
     }
 }
 
-/// A chromedriver and its port. It takes a free port for IPv4 and then the same
-/// for IPv6, which another may have by then: it ends, and the next one tries.
+/// Chromedriver process and its port. It picks a free port for IPv4 and then
+/// needs the same for IPv6, which may be taken: it exits then, and another one
+/// is started.
 async fn driver() -> (Child, String) {
     for _ in 0..10 {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // With its browser in a group of their own, which Drop ends.
+            // In a process group with its browser, which Drop ends.
             .process_group(0)
             .spawn()
             .expect("chromedriver is installed");

@@ -1,4 +1,4 @@
-//! Real encoders as child processes: test picture, H.264 and AAC.
+//! Encoders as child processes: test picture, H.264 and AAC.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// Killed when dropped.
+/// Encoder process, killed when dropped.
 pub struct Encoder {
     child: Child,
 }
 
 impl Encoder {
-    /// ffmpeg at 25 frames a second with a keyframe every second; `extra` goes
-    /// in front of the output.
+    /// ffmpeg at 25 frames a second with a keyframe every second; `extra` are
+    /// output options.
     pub fn ffmpeg(url: &str, extra: &[&str]) -> Self {
         Self::spawn(
             Command::new("ffmpeg")
@@ -27,12 +27,13 @@ impl Encoder {
         )
     }
 
-    /// ffmpeg encoding what a filter graph draws, in real time, without sound.
+    /// ffmpeg encoding the output of a filter graph, in real time, without
+    /// audio.
     pub fn drawn(url: &str, graph: &str) -> Self {
         Self::drawn_as(url, graph, "yuv420p")
     }
 
-    /// The same in another pixel format.
+    /// Like `drawn`, in another pixel format.
     pub fn drawn_as(url: &str, graph: &str, format: &str) -> Self {
         Self::spawn(
             Command::new("ffmpeg")
@@ -42,7 +43,7 @@ impl Encoder {
         )
     }
 
-    /// ffmpeg playing a file as it is, in real time, again and again.
+    /// ffmpeg publishing a file unchanged, in real time, in a loop.
     pub fn file(file: &Path, url: &str) -> Self {
         Self::spawn(
             Command::new("ffmpeg")
@@ -52,14 +53,15 @@ impl Encoder {
         )
     }
 
-    /// The project's own clip.
+    /// Publishes the demo clip.
     pub fn demo(url: &str) -> Self {
         Self::file(&demo(), url)
     }
 
-    /// GStreamer with this sink, `rtmp2sink` or `rtmpsink`, and so many frames.
+    /// GStreamer with this sink, `rtmp2sink` or `rtmpsink`, and a number of
+    /// frames.
     pub fn gstreamer(sink: &str, url: &str, frames: u32) -> Self {
-        // 44,100 samples in 1,024s are 43 buffers a second.
+        // 44,100 samples in buffers of 1,024 are 43 buffers a second.
         let buffers = frames * 43 / 25;
         let pipeline = format!(
             "flvmux streamable=true name=mux ! {sink} location={url} \
@@ -86,7 +88,7 @@ impl Encoder {
         Self { child }
     }
 
-    /// Waits for it to end by itself; whether it was content.
+    /// Waits for the process to end by itself; true if it succeeded.
     pub async fn wait(mut self) -> bool {
         tokio::task::spawn_blocking(move || {
             let status = self.child.wait().expect("a child of ours");
@@ -108,16 +110,16 @@ impl Drop for Encoder {
     }
 }
 
-/// A screen that is shared: it shows one picture until it is given another.
+/// Simulated screen share: it shows a picture until it gets another.
 pub struct Screencast {
     shown: Arc<Mutex<Arc<Vec<u8>>>>,
     encoder: Encoder,
 }
 
 impl Screencast {
-    /// At 15 frames a second, x264 as for a screen share at a constant
-    /// bitrate in kb/s, a keyframe every four seconds. Pictures are planar
-    /// 4:2:0 (`yuv420p`), 1920x1080.
+    /// Starts at 15 frames a second, with x264 as for a screen share at a
+    /// constant bitrate in kb/s, and a keyframe every four seconds. Pictures
+    /// are planar 4:2:0 (`yuv420p`), 1920x1080.
     pub fn start(url: &str, bitrate: u32, first: Vec<u8>) -> Self {
         let rate = format!("{bitrate}k");
         let mut child = Command::new("ffmpeg")

@@ -1,5 +1,5 @@
-//! A publisher of HEVC and AV1 by enhanced RTMP, which Debian's ffmpeg can't
-//! send: ffmpeg encodes the pictures and a tone, the tags are made here.
+//! Publisher of HEVC and AV1 by Enhanced RTMP, which Debian's ffmpeg can't
+//! send: ffmpeg encodes the pictures and a tone, the tags are built here.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub enum EnhancedCodec {
     Av1,
 }
 
-/// Four seconds, again and again, until dropped.
+/// Publisher of four seconds in a loop, until dropped.
 pub struct LoopingPublisher(JoinHandle<()>);
 
 impl LoopingPublisher {
@@ -42,7 +42,7 @@ impl Drop for LoopingPublisher {
 struct EnhancedClip {
     fourcc: &'static [u8; 4],
     record: Vec<u8>,
-    /// In the form the tags carry, and whether it is a keyframe.
+    /// Payload in the tags' format, and whether it is a keyframe.
     pictures: Vec<(bool, Vec<u8>)>,
     /// AAC frames at 48 kHz.
     sound: Vec<Vec<u8>>,
@@ -103,7 +103,7 @@ impl EnhancedClip {
                     return;
                 }
             }
-            // "Coded frames X": shown when decoded.
+            // "Coded frames X": presentation time equals decoding time.
             let tag = [head(if *keyframe { 1 } else { 2 }, 3), data.clone()].concat();
             if client.message(6, VIDEO, ms as u32, &tag).await.is_err() {
                 return;
@@ -124,7 +124,8 @@ fn ffmpeg(arguments: &str, into: &Path) {
 
 type EncodedPictures = Vec<(bool, Vec<u8>)>;
 
-/// From Annex B; the record is that of ISO/IEC 14496-15, section 8.3.3.1.
+/// Converts from Annex B; the record is that of ISO/IEC 14496-15, section
+/// 8.3.3.1.
 fn hevc(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
     const DELIMITER: u8 = 35;
     let mut sets: Vec<(u8, Vec<u8>)> = Vec::new();
@@ -145,7 +146,7 @@ fn hevc(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
     }
     let sps = &sets.iter().find(|(kind, _)| *kind == 33).expect("an SPS").1;
     let mut record = vec![1];
-    // general_profile_space to general_level_idc stand alike in both.
+    // general_profile_space to general_level_idc have the same layout in both.
     record.extend(&sps[3..15]);
     record.extend([
         0xf0,
@@ -184,8 +185,8 @@ fn annex_b(stream: &[u8]) -> Vec<&[u8]> {
     starts.iter().zip(ends).map(nal).collect()
 }
 
-/// From the low-overhead format: a temporal delimiter begins each picture and
-/// is left out of the tags.
+/// Converts from the low-overhead format: a temporal delimiter begins each
+/// picture and is left out of the tags.
 fn av1(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
     const SEQUENCE_HEADER: u8 = 1;
     const DELIMITER: u8 = 2;
@@ -211,7 +212,7 @@ fn av1(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
             continue;
         }
         let (keyframe, data) = pictures.last_mut().expect("a delimiter first");
-        // Written in front of keyframes alone.
+        // Precedes keyframes only.
         *keyframe |= kind == SEQUENCE_HEADER;
         data.extend(unit);
         if kind == SEQUENCE_HEADER && record.len() == 4 {
@@ -221,7 +222,7 @@ fn av1(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
     (b"av01", record, pictures)
 }
 
-/// The frames without their headers (ISO/IEC 14496-3, section 1.A.2).
+/// Frames without their ADTS headers (ISO/IEC 14496-3, section 1.A.2).
 fn adts(mut stream: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     while stream.len() > 7 {

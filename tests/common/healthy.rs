@@ -1,5 +1,5 @@
-//! A publisher that behaves, to stand beside one that doesn't: it counts what
-//! it sent, and a subscriber counts what came out.
+//! Well-behaved publisher beside a misbehaving one: it counts the units sent,
+//! and a subscriber those received.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ pub const AVC_RECORD: &[u8] = &[
     0x48, 0x01, 0x00, 0x05, 0x68, 0xcb, 0x83, 0xcb, 0x20,
 ];
 
-/// The FLV tag body of an H.264 configuration.
+/// FLV tag body of an H.264 configuration.
 pub fn video_config() -> Vec<u8> {
     let mut body = vec![0x17, 0, 0, 0, 0];
     body.extend(AVC_RECORD);
     body
 }
 
-/// The FLV tag body of a picture whose one NAL unit ends in `mark`.
+/// FLV tag body of a picture whose single NAL unit ends in `mark`.
 pub fn picture(keyframe: bool, mark: u32) -> Vec<u8> {
     let (first, nal) = if keyframe { (0x17, 0x65) } else { (0x27, 0x41) };
     let mut body = vec![first, 1, 0, 0, 0];
@@ -35,7 +35,7 @@ pub fn picture(keyframe: bool, mark: u32) -> Vec<u8> {
     body
 }
 
-/// The FLV tag body of AAC LC's configuration, 44.1 kHz stereo.
+/// FLV tag body of AAC LC's configuration, 44.1 kHz stereo.
 pub const AUDIO_CONFIG: &[u8] = &[0xaf, 0, 0x12, 0x10];
 
 pub fn audio(mark: u32) -> Vec<u8> {
@@ -44,7 +44,7 @@ pub fn audio(mark: u32) -> Vec<u8> {
     body
 }
 
-/// The mark at the end of a unit made above.
+/// Mark at the end of a unit built above.
 pub fn mark(unit: &MediaUnit) -> u32 {
     let bytes = match unit {
         MediaUnit::Video(unit) => &unit.data,
@@ -54,7 +54,7 @@ pub fn mark(unit: &MediaUnit) -> u32 {
     u32::from_be_bytes(*mark)
 }
 
-/// Publishing until told to stop.
+/// Publisher that runs until stopped.
 pub struct Healthy {
     stop: oneshot::Sender<()>,
     publishing: JoinHandle<u32>,
@@ -62,7 +62,7 @@ pub struct Healthy {
 }
 
 impl Healthy {
-    /// Starts at once; 100 pictures and 100 sounds a second.
+    /// Starts at once, with 100 pictures and 100 audio frames a second.
     pub async fn start(server: &RtmpServer, name: &str) -> Self {
         let client = RtmpClient::publish(server.address, &format!("live/{name}"), KEY)
             .await
@@ -78,14 +78,15 @@ impl Healthy {
 
     /// Stops, and fails unless every unit arrived, in order.
     pub async fn lost_nothing(self) {
-        // Some more after whatever the test did.
+        // Some more units after the test's action.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let _ = self.stop.send(());
         let sent = self.publishing.await.expect("the publisher is well");
         let received = self.receiving.await.expect("the subscriber is well");
         assert!(sent > 0);
-        // The first picture may go on in the next tag and waits for it, sound
-        // doesn't: the first is over before a subscriber can begin.
+        // The first picture may continue in the next tag and waits for it;
+        // audio doesn't, so its first frame is gone before a subscriber can
+        // start.
         for (kind, first) in [("pictures", 0), ("sounds", 3)] {
             let of_kind = |number: &u32| number % 2 == first % 2;
             let received: Vec<u32> = received.iter().copied().filter(of_kind).collect();

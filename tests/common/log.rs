@@ -19,7 +19,7 @@ impl Write for Capture {
     }
 }
 
-/// Keeps everything logged from here on, down to trace.
+/// Captures everything logged from here on, at trace level.
 pub fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -36,7 +36,7 @@ pub fn text() -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The lines that mention all of these.
+/// Lines that contain all of these texts.
 pub fn lines_with(parts: &[&str]) -> Vec<String> {
     text()
         .lines()
@@ -45,7 +45,7 @@ pub fn lines_with(parts: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Waits for a line that mentions all of these.
+/// Waits for a line that contains all of these texts.
 pub async fn line_with(parts: &[&str]) -> String {
     super::eventually(&format!("a log line with {parts:?}"), || {
         lines_with(parts).into_iter().next()

@@ -1,6 +1,6 @@
-//! Shared parts of black-box tests: a server on a port of its own, real
-//! encoders as child processes, a raw RTMP client, and the log as it was
-//! written. Everything stops when dropped.
+//! Shared parts of the black-box tests: a server on a port of its own, encoders
+//! as child processes, a raw RTMP client, and the captured log. Everything
+//! stops when dropped.
 
 #![allow(
     dead_code,
@@ -32,11 +32,11 @@ use watchtower::ingest::{RtmpListenerSettings, RtmpListeners};
 use watchtower::media::MediaUnit;
 use watchtower::media::hub::{Received, StreamHub, Subscriber};
 
-/// Longer than anything takes on a loaded machine with two slow cores; no test
-/// waits it out.
+/// Timeout above any duration on a loaded machine with two slow cores; no
+/// passing test reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// An RTMP server in this process.
+/// RTMP server in this process.
 pub struct RtmpServer {
     pub address: SocketAddr,
     pub hub: StreamHub,
@@ -45,7 +45,7 @@ pub struct RtmpServer {
 }
 
 impl RtmpServer {
-    /// With the key `k3y-of-tests`, and deadlines as in production.
+    /// Starts with the key `k3y-of-tests`, and production deadlines.
     pub async fn start() -> Self {
         Self::with(|_| {}).await
     }
@@ -72,7 +72,7 @@ impl RtmpServer {
         }
     }
 
-    /// Where an encoder publishes `name`, key included.
+    /// URL for an encoder to publish `name`, including the key.
     pub fn url(&self, name: &str) -> String {
         format!("rtmp://{}/live/{name}/{KEY}", self.address)
     }
@@ -94,7 +94,7 @@ impl RtmpServer {
         .await;
     }
 
-    /// A number of the metrics page.
+    /// Value of a metric.
     pub fn metric(&self, series: &str) -> f64 {
         let page = self.registry.render();
         page.lines()
@@ -116,7 +116,7 @@ impl Drop for RtmpServer {
     }
 }
 
-/// The stream key of servers under test; looked for in every log line.
+/// Stream key of servers under test; every log line is searched for it.
 pub const KEY: &str = "k3y-of-tests";
 
 /// Polls until there is a value; fails after [`PATIENCE`].
@@ -135,7 +135,7 @@ pub async fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T
     }
 }
 
-/// The next units up to a count; fails if any was lost or the stream ends.
+/// Next units up to a count; fails if any was lost or the stream ends.
 pub async fn take(subscriber: &mut Subscriber, count: usize) -> Vec<MediaUnit> {
     let mut units = Vec::new();
     while units.len() < count {

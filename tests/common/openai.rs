@@ -1,6 +1,5 @@
-//! A server that speaks OpenAI's chat completions, and holds what it is asked
-//! against them: an unknown field, a schema that strict mode does not take or
-//! a picture that is none is a 400.
+//! Fake server of OpenAI's chat completions that validates requests: an unknown
+//! field, a schema that strict mode rejects or an invalid picture is a 400.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::VecDeque;
@@ -34,11 +33,11 @@ pub const MODEL: &str = "llava:13b";
 
 #[derive(Default)]
 struct OpenAiScript {
-    /// Statuses and bodies, given out one by one before anything else.
+    /// Queued statuses and bodies, which come first.
     replies: VecDeque<(u16, String)>,
-    /// Answer of the model otherwise.
+    /// Reply of the model otherwise.
     says: String,
-    /// Formats of the answer it does not know.
+    /// Response formats it rejects.
     refuses: Vec<String>,
     key: Option<String>,
     /// Entry of the model in the list of models.
@@ -47,7 +46,7 @@ struct OpenAiScript {
     faults: Vec<String>,
 }
 
-/// Listens on a port of its own until dropped.
+/// Fake server on a port of its own, until dropped.
 pub struct FakeOpenAi {
     address: SocketAddr,
     script: Arc<Mutex<OpenAiScript>>,
@@ -81,7 +80,7 @@ impl FakeOpenAi {
         }
     }
 
-    /// Without the version: that is for the client to add.
+    /// Base URL without the version, which the client adds.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -90,17 +89,17 @@ impl FakeOpenAi {
         text.clone_into(&mut self.script.lock().unwrap().says);
     }
 
-    /// Lines up replies for the next questions, whoever asks.
+    /// Queues replies to the next requests.
     pub fn script(&self, replies: impl IntoIterator<Item = (u16, String)>) {
         self.script.lock().unwrap().replies.extend(replies);
     }
 
-    /// Does not know that kind of `response_format`.
+    /// Rejects that kind of `response_format`.
     pub fn refuse_format(&self, kind: &str) {
         self.script.lock().unwrap().refuses.push(kind.to_owned());
     }
 
-    /// Tells in its list of models what the model can.
+    /// Sets the model's capabilities in the list of models.
     pub fn tells_capabilities(&self, capabilities: Value) {
         self.script.lock().unwrap().capabilities = Some(capabilities);
     }
@@ -109,7 +108,7 @@ impl FakeOpenAi {
         self.script.lock().unwrap().key = Some(key.to_owned());
     }
 
-    /// The questions so far.
+    /// Chat requests received so far.
     pub fn chats(&self) -> Vec<Value> {
         self.script.lock().unwrap().chats.clone()
     }
@@ -119,7 +118,7 @@ impl FakeOpenAi {
     }
 }
 
-/// An answer of the model, as such servers send it.
+/// Response of the model in the format of such servers.
 pub fn completion(text: &str, finish: &str) -> String {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1_795_000_000,

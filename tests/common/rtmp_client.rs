@@ -1,4 +1,4 @@
-//! A raw RTMP client that says exactly what a test wants said.
+//! Raw RTMP client that sends exactly what a test specifies.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub const VIDEO: u8 = 9;
 pub const DATA: u8 = 18;
 pub const COMMAND: u8 = 20;
 
-/// A connection past the handshake.
+/// Connection after the handshake.
 pub struct RtmpClient {
     pub socket: TcpStream,
     reader: ChunkReader,
@@ -43,7 +43,7 @@ impl RtmpClient {
         })
     }
 
-    /// Handshake and `connect`.
+    /// Connects: handshake and `connect`.
     pub async fn connect(server: SocketAddr, app: &str) -> io::Result<Self> {
         let mut client = Self::handshake(server).await?;
         let object = Value::Object(vec![
@@ -59,7 +59,7 @@ impl RtmpClient {
         Ok(client)
     }
 
-    /// All the way to an accepted `publish`.
+    /// Connects and publishes, up to the accepted `publish`.
     pub async fn publish(server: SocketAddr, app: &str, name: &str) -> io::Result<Self> {
         let mut client = Self::connect(server, app).await?;
         client.ask_to_publish(name).await?;
@@ -67,7 +67,7 @@ impl RtmpClient {
         Ok(client)
     }
 
-    /// `createStream` and `publish`, the answer not awaited.
+    /// Sends `createStream` and `publish` without waiting for the response.
     pub async fn ask_to_publish(&mut self, name: &str) -> io::Result<()> {
         self.command("createStream", 2.0, &[Value::Null]).await?;
         self.expect_command("_result").await?;
@@ -86,7 +86,7 @@ impl RtmpClient {
         self.message(3, COMMAND, 0, &amf::encode(&values)).await
     }
 
-    /// Sends a message in full headers and chunks of the agreed size.
+    /// Sends a message with full headers and chunks of the negotiated size.
     pub async fn message(
         &mut self,
         chunk_stream: u8,
@@ -109,7 +109,7 @@ impl RtmpClient {
         self.socket.write_all(bytes).await
     }
 
-    /// The next message of the server; `None` when it closed the connection.
+    /// Next message of the server; `None` when it closed the connection.
     pub async fn read(&mut self) -> io::Result<Option<Message>> {
         loop {
             if let Some(message) = self.reader.pull().map_err(io::Error::other)? {
@@ -125,7 +125,7 @@ impl RtmpClient {
         }
     }
 
-    /// The values of the next command.
+    /// Values of the next command.
     pub async fn read_command(&mut self) -> io::Result<Vec<Value>> {
         loop {
             match self.read().await? {
@@ -148,7 +148,7 @@ impl RtmpClient {
         }
     }
 
-    /// The `code` of the next command's information object.
+    /// Field `code` of the next command's information object.
     pub async fn read_code(&mut self) -> io::Result<String> {
         let values = self.read_command().await?;
         let code = values.last().and_then(|info| info.get("code"));
@@ -165,13 +165,13 @@ impl RtmpClient {
         }
     }
 
-    /// Reads on until the server closes; how long that took.
+    /// Reads until the server closes; returns the time that took.
     pub async fn closed(mut self) -> Duration {
         closed(&mut self.socket).await
     }
 }
 
-/// Reads on until the server closes the connection or resets it.
+/// Reads until the server closes or resets the connection.
 pub async fn closed(socket: &mut TcpStream) -> Duration {
     let start = tokio::time::Instant::now();
     let mut sink = [0; 4096];
@@ -184,7 +184,8 @@ pub async fn closed(socket: &mut TcpStream) -> Duration {
         .expect("the server should close the connection")
 }
 
-/// A message in chunks: the first with a full header, the others without.
+/// Splits a message into chunks: the first with a full header, the others
+/// without.
 pub fn chunks(
     chunk_stream: u8,
     kind: u8,
@@ -205,7 +206,7 @@ pub fn chunks(
     bytes
 }
 
-/// A full chunk header for message stream 1.
+/// Full chunk header for message stream 1.
 pub fn header(chunk_stream: u8, kind: u8, timestamp: u32, length: usize) -> Vec<u8> {
     let mut bytes = vec![chunk_stream];
     bytes.extend(&timestamp.min(0xff_ffff).to_be_bytes()[1..]);

@@ -1,5 +1,5 @@
-//! A real `watchtower serve` in a folder of its own, on ports of its own,
-//! stopped when dropped.
+//! `watchtower serve` in a folder of its own, on ports of its own, stopped when
+//! dropped.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::PATIENCE;
 
-/// The repository's own folder.
+/// Root folder of the repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -27,7 +27,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The shipped panel, no key, nothing of the caller's environment.
+    /// Creates the setup: the shipped panel, no key, a clean environment.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(
@@ -39,7 +39,7 @@ impl Setup {
         Self { folder, command }
     }
 
-    /// A command made by hand, in a folder of somebody else's.
+    /// Uses the given command, in an existing folder.
     pub fn of(command: Command) -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -67,7 +67,8 @@ impl Setup {
         self
     }
 
-    /// For one that is expected to fail: its exit and everything it said.
+    /// Runs a command that is expected to fail; returns its exit status and
+    /// output.
     pub async fn fail(mut self) -> (ExitStatus, String) {
         let output = tokio::time::timeout(PATIENCE, self.command.output()).await;
         let output = output.expect("it ends by itself").unwrap();
@@ -75,7 +76,7 @@ impl Setup {
         (output.status, String::from_utf8(said).unwrap())
     }
 
-    /// Returns when both ports are open.
+    /// Starts the server; returns when both ports are open.
     pub async fn start(mut self) -> TestServer {
         let mut child = self.command.spawn().unwrap();
         let output = ProcessOutput::default();
@@ -102,7 +103,7 @@ impl Setup {
     }
 }
 
-/// A command of the real binary, with a clean environment and on free ports.
+/// Command of the real binary, with a clean environment and on free ports.
 pub fn command(name: &str, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_watchtower"));
     command
@@ -123,7 +124,7 @@ pub fn command(name: &str, folder: &Path) -> Command {
     command
 }
 
-/// Where the OCR model lies, which every test of the offline analyst needs.
+/// Folder of the OCR model, which every test of the offline analyst needs.
 pub fn models() -> PathBuf {
     let folder =
         std::env::var_os("WATCHTOWER_MODELS").map_or_else(|| root().join("models"), PathBuf::from);
@@ -159,7 +160,7 @@ impl TestServer {
         std::fs::read_to_string(self.folder.path().join("logs").join(name)).unwrap_or_default()
     }
 
-    /// `findings.jsonl`, every line of which has to parse.
+    /// Lines of `findings.jsonl`, every one of which has to parse.
     pub fn findings(&self) -> Vec<Value> {
         let text = self.log("findings.jsonl");
         text.lines()
@@ -169,15 +170,15 @@ impl TestServer {
             .collect()
     }
 
-    /// Without what the server finds out about itself, such as that it reads
-    /// too slowly: on a busy machine that may come first, or in between.
+    /// Findings without the server's own, such as an OCR backlog: on a busy
+    /// machine those may come first, or in between.
     pub fn findings_of_analysts(&self) -> Vec<Value> {
         let mut findings = self.findings();
         findings.retain(|finding| finding["agent"] != "Watchtower");
         findings
     }
 
-    /// Everything it has said so far.
+    /// Output so far.
     pub fn output(&self) -> String {
         self.output.text()
     }
@@ -194,7 +195,7 @@ impl TestServer {
         self.get(path).await.json().await.unwrap()
     }
 
-    /// Asks again and again until the answer will do.
+    /// Repeats the request until the response passes.
     pub async fn until<T>(&self, what: &str, mut good: impl AsyncFnMut(&Self) -> Option<T>) -> T {
         let wait = async {
             loop {
@@ -210,14 +211,14 @@ impl TestServer {
         }
     }
 
-    /// Another server in the same folder, once this one has ended.
+    /// Starts another server in the same folder after this one has ended.
     pub async fn again(self) -> Self {
         let mut setup = Setup::of(command("serve", self.folder.path()));
         setup.folder = self.folder;
         setup.start().await
     }
 
-    /// Resident, in kilobytes.
+    /// Resident memory, in kilobytes.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status

@@ -72,7 +72,7 @@ async fn with_a_token_everyone_needs_it_and_it_is_not_repeated() {
         );
         let answer = ask(&server, page, &[("authorization", wrong)]).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{page}");
-        // A proxy in front is fine once there is a token.
+        // Behind a proxy it starts with a token.
         let headers = [
             ("authorization", bearer.as_str()),
             ("x-forwarded-for", "192.0.2.7"),
@@ -153,7 +153,7 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
         answer.expect("an answer")
     };
     for kind in 0..3 {
-        // A guess comes back every second.
+        // One attempt is restored every second.
         let mut guesses = 0;
         let refused = loop {
             let answer = guess(kind).await;
@@ -166,7 +166,7 @@ async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{kind}");
         assert_eq!(refused.headers()["retry-after"], "1");
     }
-    // The one that has just come back is spent on a wrong one first.
+    // The attempt just restored is used up by a wrong token first.
     let mut seen = Vec::new();
     for turn in 0..20 {
         guess(1).await;
@@ -302,7 +302,7 @@ async fn what_the_screens_said_is_one_users_alone_and_an_idle_server_ends_at_onc
                 std::fs::read_to_string(&ready).ok()
             })
             .await;
-        // The server that was started, not whoever else holds a port.
+        // The started server, not another process on the port.
         let lines: Vec<_> = told.lines().map(str::to_owned).collect();
         let expected = [
             format!("pid={}", server.pid()),
@@ -382,7 +382,7 @@ async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_reported(
         metrics.contains("watchtower_wrong_tokens_total 1\n"),
         "{metrics}"
     );
-    // A session ends where it is signed out of, a copy of its cookie with it.
+    // Signing out ends a session, including copies of its cookie.
     let client = watchtower::base::http_client::plain()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use crate::common::serve::{models, root};
 use serde_json::Value;
 
-/// The first seconds of the project's own clip: a healthy page, then an attack.
+/// First seconds of the demo clip: a healthy page, then an attack.
 fn clip(folder: &Path, seconds: u32) -> PathBuf {
     let file = folder.join("clip.mp4");
     let made = Command::new("ffmpeg")
@@ -20,7 +20,7 @@ fn clip(folder: &Path, seconds: u32) -> PathBuf {
     file
 }
 
-/// The labels of those seconds.
+/// Labels of those seconds.
 fn labels(folder: &Path, seconds: f64) -> PathBuf {
     let text = std::fs::read_to_string(root().join("demo/labels.json")).unwrap();
     let mut labels: Value = serde_json::from_str(&text).unwrap();
@@ -117,7 +117,7 @@ fn replay_prints_findings_keeps_them_and_plays_its_own_tape() {
     assert_eq!(kept.lines().count(), printed);
     let tape = std::fs::read_to_string(folder.join("tape")).unwrap();
     assert!(tape.lines().count() >= 5, "each of five has looked: {tape}");
-    // The same said from the tape, without anything being thought.
+    // Replayed from the recording with the same result, without any model.
     let second = said(&watchtower(folder, &["replay", clip, "--cassette", "tape"]));
     assert!(
         second.contains("SecOps replay: Burst of failed logins"),

@@ -1,5 +1,5 @@
-//! Analysts answer each other: blind first, then one exchange, then a verdict,
-//! at a real server with a Gemini on this machine.
+//! Panel discussion with a fake Gemini: independent opinions first, then one
+//! exchange, then a verdict.
 
 use crate::common::encoder::Encoder;
 use crate::common::gemini::{CannedReply, FakeGemini};
@@ -27,7 +27,7 @@ fn setup(gemini: &FakeGemini) -> Setup {
 #[tokio::test]
 async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent() {
     let gemini = FakeGemini::start().await;
-    // Again and again: the exchange is to happen once.
+    // Repeated reports: the discussion is to happen once.
     let reported = CannedReply::findings(&json!([finding(TITLE, QUOTE, "high")]));
     gemini.script("SecOps", std::iter::repeat_n(reported, 50));
     let view = CannedReply::view;
@@ -57,7 +57,7 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
         })
         .await;
 
-    // The incident, as the API gives it.
+    // Incident from the API.
     let opinions = incident["opinions"].as_array().unwrap();
     let of = |agent: &str| opinions.iter().find(|one| one["agent"] == agent).unwrap();
     assert_eq!(opinions.len(), 4, "{opinions:?}");
@@ -65,7 +65,7 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
     assert_eq!(of("DevOps")["stance"], "dispute");
     assert_eq!(of("DevOps")["evidence"][0]["grounded"], true);
     assert!(of("DevOps")["evidence"][0]["box"].is_array());
-    // An invented quote is marked and held down here too.
+    // An invented quote is marked and capped here too.
     assert_eq!(of("CloudSec")["evidence"][0]["grounded"], false);
     assert_eq!(of("CloudSec")["severity"], "medium");
     assert_eq!(of("AISec")["stance"], "add");
@@ -77,7 +77,7 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
     assert_eq!(verdict["by"], "Evidence reviewer");
     assert_eq!(incident["severity"], "high", "a verdict takes nothing back");
 
-    // On the wire.
+    // Requests to the model.
     assert_eq!(gemini.faults(), Vec::<String>::new());
     let (cases, looks): (Vec<_>, Vec<_>) = gemini
         .requests()
@@ -97,14 +97,14 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
         assert!(text.contains(TITLE) && text.contains(QUOTE), "{text}");
         assert!(!case.jpegs().is_empty());
         let critic = case.system().contains("evidence critic");
-        // Opinions are given without knowing any other; the critic knows all.
+        // Opinions are requested without the others; the critic gets all.
         assert_eq!(text.contains("A banner."), critic, "{text}");
         assert!(!text.contains('\u{1b}'));
         let named = |name: &&&str| case.system().contains(**name);
         assert_eq!(PEERS.iter().filter(named).count(), usize::from(!critic));
     }
 
-    // In the logs of both.
+    // Log of both analysts.
     let line = "DevOps -> SecOps: disputes, low (0.80): A banner.";
     for log in ["devops.log", "secops.log"] {
         assert!(server.log(log).contains(line), "{}", server.log(log));
@@ -120,7 +120,7 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
         "{metrics}"
     );
 
-    // It stays, and is not held again, after a restart.
+    // It is kept, and not repeated, after a restart.
     let id = incident["id"].as_str().unwrap().to_owned();
     let mut server = server;
     server.signal("-TERM");
@@ -202,7 +202,7 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
     let still = json!({"findings": [], "earlier": [{"number": 1, "now": "still"}]});
     let answers = [reported, still, ended].map(|answer| CannedReply::text(&answer.to_string()));
     gemini.script("You are SecOps", answers);
-    // Four looks, each after a reading, need more than the half core shipped.
+    // Four frames, each after an OCR run, need more than the half core shipped.
     let server = setup(&gemini)
         .settings("[ocr]\ncpu_budget = 1.0\n")
         .start()
@@ -241,7 +241,7 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
         texts[1]
     );
     assert!(!texts[1].contains('\u{1b}'));
-    // Still true, and no longer unsure.
+    // Still valid, and confirmed.
     assert!(
         texts[2].contains(TITLE) && !texts[2].contains("queue drains"),
         "{}",
@@ -251,7 +251,7 @@ async fn an_analyst_remembers_what_it_said_and_alone_that() {
     for other in others {
         assert!(!other.text().contains(TITLE) && !other.text().contains("queue drains"));
     }
-    // Ended findings are logged; unsure observations are no findings.
+    // Ended findings are logged; unconfirmed observations are not findings.
     let log = server.log("secops.log");
     assert!(log.contains(&format!("ended: {TITLE} (incident ")), "{log}");
     let findings = server.findings();

@@ -1,5 +1,5 @@
-//! Model chain of an analyst when the first model can't answer: fall-backs, an
-//! OpenAI-style server on this machine, and a budget, at a real server.
+//! Model chain of an analyst when the first model fails: fall-back, an
+//! OpenAI-compatible server, and a budget.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const KEY: &str = "sk-fake-key-of-the-tests-0123456789";
 const QUOTE: &str = "All systems operational";
 
-/// Two analysts that look every second.
+/// Two analysts with an interval of a second.
 fn agents(model: &str) -> String {
     let agent = |name: &str, focus: &str| {
         format!(
@@ -43,7 +43,7 @@ fn with(gemini: &FakeGemini, openai: &FakeOpenAi) -> Setup {
         .env("OPENAI_API_KEY", KEY)
 }
 
-/// Questions about pictures that were sent to that model.
+/// Requests with pictures that were sent to that model.
 fn looks(gemini: &FakeGemini, model: &str) -> usize {
     let path = format!("/{model}:generateContent");
     let asked = |request: &&CapturedRequest| request.path.contains(&path);
@@ -78,7 +78,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
     assert_eq!(finding["model"]["name"], MODEL);
     assert_eq!(finding["evidence"][0]["grounded"], true);
     assert_eq!(openai.faults(), Vec::<String>::new());
-    // Response format that the server did not take was tried once and not again.
+    // A response format that the server rejected was tried only once.
     let strict = |chat: &&Value| chat["response_format"]["type"] == "json_schema";
     server
         .until("some more questions", async |_| {
@@ -105,7 +105,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
         said.contains(&format!("openai {MODEL}")) && said.contains("the server has"),
         "{said}"
     );
-    // A model of text alone is no analyst.
+    // A text-only model can't be an analyst.
     for (capabilities, fault) in [
         (json!(["completion"]), true),
         (json!(["completion", "multimodal"]), false),
@@ -154,8 +154,8 @@ async fn what_a_model_answers_badly_is_bounded_and_said() {
         "[model]\nprovider = \"openai\"\nname = \"{MODEL}\"\nopenai_base_url = \"{}/v1\"\nconcurrency = 1\n",
         openai.base_url()
     );
-    // Many eyes, one after the other: each answer is one's own, and what is
-    // asked twice is asked by the same.
+    // Several models in turn: each response is attributed to its model, and a
+    // resend goes to the same one.
     let names: Vec<_> = (1..=8).map(|number| format!("eye{number}")).collect();
     let eyes = names.iter().map(|name| {
         format!(
@@ -227,16 +227,16 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
             state.contains(&format!("by {MODEL}")).then_some(())
         })
         .await;
-    // Said once, with the reason.
+    // Logged once, with the reason.
     let log = server.log("secops.log");
     let told = log.matches(&format!("switched to {MODEL}:")).count();
     assert_eq!(told, 1, "{log}");
     assert!(log.contains("daily quota exhausted"), "{log}");
-    // Those who were in flight together, and nobody after them.
+    // Requests already in flight, and none after them.
     assert!(looks(&gemini, "gemini-3.8-flash") <= 2);
     assert!(looks(&gemini, "gemini-3.5-flash-lite") <= 2);
 
-    // And when that one falls silent too, rules apply.
+    // When that model fails too, rules apply.
     openai.script(std::iter::repeat_n(
         (503, "{\"error\":\"loading\"}".to_owned()),
         1000,
@@ -268,7 +268,7 @@ async fn a_budget_holds_says_so_and_survives_a_restart() {
     assert_eq!(standing["limits"]["micro_usd_per_hour"], 5_000_000);
     let spent = &standing["spent"]["day"];
     assert_eq!(spent["requests"], LIMIT);
-    // As the fake says: 1,391 tokens in, 88 out, each time.
+    // Usage of the fake server's responses: 1,391 input tokens, 88 output.
     assert_eq!(spent["tokens"], LIMIT * (1391 + 88));
     assert!(spent["micro_usd"].as_u64() > Some(0));
     server
@@ -283,7 +283,7 @@ async fn a_budget_holds_says_so_and_survives_a_restart() {
     let series =
         format!("watchtower_model_requests_total{{model=\"gemini:gemini-3.8-flash\"}} {LIMIT}");
     assert!(page.contains(&series), "{page}");
-    // The rules go on.
+    // The rules continue.
     server
         .until("the state of an agent", async |server| {
             let page = server.json("/api/agents").await;
@@ -332,8 +332,8 @@ async fn a_model_that_takes_a_minute_costs_no_memory_and_no_picture() {
     server.until("two questions in flight", asked).await;
     let before = server.memory();
     tokio::time::sleep(LOOKS).await;
-    // A picture of this size is 3 MB; a dozen seconds hold hundreds. Reading one
-    // takes as much as that too, but gives it back.
+    // A picture of this size is 3 MB; a dozen seconds hold hundreds. OCR of one
+    // takes as much too, but frees it.
     let mut grown = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -374,11 +374,11 @@ async fn the_thinking_level_is_sent_and_a_missing_price_is_logged_once() {
         "[model]\nprovider = \"openai\"\nname = \"{MODEL}\"\nbase_url = \"{}\"\nthinking = \"minimal\"\n",
         openai.base_url()
     );
-    // The last of them thinks on its own terms.
+    // The last one has a thinking level of its own.
     let agents = agents(&model) + "thinking = \"high\"\n";
     let server = Setup::new().agents(&agents).start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
-    // Both are asked from one prompt but for who they are.
+    // Both requests are equal except for the persona.
     let effort = |focus: &str| {
         let about = |chat: &&Value| chat["messages"].to_string().contains(focus);
         let chats = openai.chats();

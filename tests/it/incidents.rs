@@ -1,5 +1,5 @@
-//! The sample in a loop, and a model that says the same again and again in
-//! ever other words: what becomes of it at the running server.
+//! The demo clip in a loop, with a model that rephrases the same findings: they
+//! are grouped into few incidents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const KEY: &str = "AIzaFakeKeyOfTheTests0123456789abcdefgh";
 const AGENTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
-/// Two attacks on one host by one address, and something else.
+/// Two attacks on one host from one address, and something else.
 const EVENTS: [(&str, [&str; 4], [&str; 2]); 3] = [
     (
         "policy",
@@ -72,7 +72,7 @@ fn answer(turn: usize) -> CannedReply {
     CannedReply::findings(&EVENTS.iter().enumerate().map(finding).collect())
 }
 
-/// `WATCHTOWER_SOAK_SECONDS` makes it a long run.
+/// Duration; `WATCHTOWER_SOAK_SECONDS` makes it a long run.
 #[tokio::test]
 async fn ever_other_words_are_a_handful_of_incidents() {
     let seconds = std::env::var("WATCHTOWER_SOAK_SECONDS").ok();
@@ -105,7 +105,7 @@ async fn ever_other_words_are_a_handful_of_incidents() {
         })
         .await;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    // However seldom the screen gave the analysts cause to look.
+    // However rarely the screen changed.
     server
         .until("repeats", async |server| {
             (server.findings_of_analysts().len() >= 2 * EVENTS.len() * AGENTS.len()).then_some(())
@@ -113,11 +113,11 @@ async fn ever_other_words_are_a_handful_of_incidents() {
         .await;
     server.signal("-TERM");
     assert!(server.wait().await.success());
-    // A machine under load is slow to read the screen, and the server says so.
+    // On a loaded machine OCR is slow, which the server reports.
     let findings = server.findings_of_analysts();
     assert_eq!(gemini.faults(), Vec::<String>::new());
 
-    // Record after a restart, compared with the lines of findings.jsonl.
+    // Database after a restart, compared with the lines of findings.jsonl.
     let mut expected: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for finding in &findings {
         let incident = finding["incident"].as_str().unwrap().to_owned();
@@ -141,7 +141,7 @@ async fn ever_other_words_are_a_handful_of_incidents() {
         };
         assert_eq!(incident["first_seen"], times().min().unwrap());
         assert_eq!(incident["last_seen"], times().max().unwrap());
-        // Incidents cover an event each: two attacks on one host are two.
+        // Each incident covers one event: two attacks on one host are two.
         let categories: BTreeSet<_> = own
             .iter()
             .map(|finding| finding["category"].as_str().unwrap())
@@ -150,7 +150,7 @@ async fn ever_other_words_are_a_handful_of_incidents() {
     }
     for agent in AGENTS {
         let log = server.log(&format!("{}.log", agent.to_lowercase()));
-        // Panel questions about others' findings are not its own.
+        // Panel questions about others' findings do not count as its own.
         let heads = log
             .lines()
             .filter(|line| !line.starts_with(' ') && !line.contains(" -> "))

@@ -1,4 +1,4 @@
-//! The server from outside: its command line, RTMP, its API and its files.
+//! Black-box tests of the server: command line, RTMP, API and files.
 
 #[path = "../common/mod.rs"]
 mod common;

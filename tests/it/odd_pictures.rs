@@ -1,10 +1,11 @@
-//! Pictures nobody expects: any size, any format, any speed. The server stays
-//! up, its memory bounded, and it says what it did not read.
+//! Unusual pictures: any size, any format, any frame rate. The server stays up,
+//! its memory bounded, and it logs pictures that it did not analyse.
 
 use crate::common::encoder::Encoder;
 use crate::common::serve::Setup;
 
-/// Half a core, as shipped, takes a minute for a screen of 8K on a slow machine.
+/// Timeout: at half a core, as shipped, OCR of an 8K screen takes a minute on a
+/// slow machine.
 const WHOLE_CORE: &str = "[ocr]\ncpu_budget = 1.0\n";
 const ONE: &str = r#"
 [[agent]]
@@ -29,7 +30,7 @@ const PICTURES: [(&str, &str, &str); 8] = [
     ),
     ("film", "mandelbrot=s=640x360:r=15", "yuv420p"),
 ];
-/// Kilobytes: eight streams, their last pictures, and the OCR at work.
+/// Memory limit in kilobytes: eight streams, their last pictures, and OCR.
 const MOST_MEMORY: u64 = 1_500_000;
 
 #[tokio::test]
@@ -66,7 +67,7 @@ async fn an_8k_picture_and_one_that_changes_its_size() {
     assert!(still.await.bytes().await.unwrap().len() > 100_000);
     drop(large);
     assert!(server.memory() < MOST_MEMORY, "{} kB", server.memory());
-    // The same stream again and again in other sizes.
+    // The same stream repeatedly in other sizes.
     for size in ["320x240", "640x360", "240x320", "322x242"] {
         let graph = format!("testsrc2=s={size}:r=10");
         let _publisher = Encoder::drawn(&server.rtmp_url("live/sizes"), &graph);

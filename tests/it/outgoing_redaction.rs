@@ -1,5 +1,5 @@
-//! Nothing reaches a hosted model that its policy hides, whichever way it goes:
-//! the screen, an analyst's memory, another analyst's report, a question.
+//! Redaction of everything sent to a hosted model, by its policy: the screen,
+//! an analyst's memory, another analyst's report, a question.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
@@ -89,7 +89,7 @@ fn grey() -> Picture {
     }
 }
 
-/// Read before anybody wanted more hidden than the known kinds.
+/// OCR text before a stricter policy than the known kinds.
 fn read(frame: &Frame) -> Frame {
     let texts = [
         format!("Case of {OWN} opened by {PERSONAL}"),
@@ -111,7 +111,7 @@ fn read(frame: &Frame) -> Frame {
     frame.read(lines, secrets.into())
 }
 
-/// Reported by the analyst itself, when it was rules on this machine.
+/// Reported by the analyst itself, with its rules on this machine.
 fn earlier(stream: &StreamName) -> Publication {
     let model = ModelRef {
         provider: "offline".to_owned(),
@@ -165,7 +165,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     let offline = ChainLink {
         model: Arc::new(Offline::new(rules, &first)) as Arc<dyn Model>,
         governor: None,
-        // Rules look on this machine.
+        // Rules analyse on this machine.
         policy: policy(Redact::Off, &own),
     };
     let folder = tempfile::tempdir().unwrap();
@@ -212,7 +212,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     let frame = publisher.publish(grey(), MediaTime(0), Timestamp::now());
     meeting.frames.publish_read(Arc::new(read(&frame)));
 
-    // Looked at, and put to the panel.
+    // Analysed, and submitted to the panel.
     let asked = async {
         loop {
             let requests = gemini.requests();
@@ -226,7 +226,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     tokio::time::timeout(Duration::from_secs(30), asked)
         .await
         .expect("a look and a case");
-    // Question of a person, and the record beside it. Its answer is no matter.
+    // A user's question with the stored findings. Its answer does not matter.
     let ask_service = AskService::new(staff, meeting.clone());
     let record = vec![format!("on the screen: {PERSONAL} with {OWN}")];
     let _ = ask_service.put(format!("Who is {OWN}?"), record).await;

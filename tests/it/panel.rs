@@ -1,5 +1,5 @@
-//! The whole panel with Gemini: a real server and publisher, and a model that
-//! speaks Google's wire format on this machine.
+//! Whole panel with Gemini: a real server and publisher, and a fake server with
+//! Google's wire format.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ async fn five_personas_ask_and_their_findings_are_written() {
             .unwrap();
         assert_eq!(found["title"], format!("Seen by {agent}"));
         assert_eq!(found["evidence"][0]["quote"], "All systems operational");
-        // Not where the model says, but where it stands.
+        // At the position of the OCR, not the model's.
         assert_eq!(found["evidence"][0]["grounded"], true);
         let place = found["evidence"][0]["box"].as_array().unwrap();
         assert_ne!(*place, [100, 50, 150, 600].map(|at| json!(at)));
@@ -133,7 +133,7 @@ async fn true_quotes_are_placed_and_invented_ones_are_marked_and_held_down() {
     // Requests carry the screen's text, as data.
     let asked = gemini.requests().remove(0).text();
     assert!(asked.contains("| All systems operational"), "{asked}");
-    // Text on the screen can be searched.
+    // The screen's text can be searched.
     let hits = server.json("/api/search?q=systems%20operat").await;
     assert_eq!(hits["items"][0]["text"], "All systems operational");
     assert_eq!(hits["items"][0]["stream"], "demo");

@@ -1,5 +1,5 @@
-//! `agents.toml` edited while the server runs, without dropping a stream, a
-//! request in flight, or the panel there is when the new one is broken.
+//! `agents.toml` edited while the server runs: no stream or request in flight
+//! is dropped, and an invalid file leaves the panel unchanged.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn agents(server: &TestServer) -> std::path::PathBuf {
     server.folder.path().join("agents.toml")
 }
 
-/// As editors do: beside it first, then in its place.
+/// Replaces the file atomically, as editors do.
 fn save(file: &Path, text: &str) {
     let beside = file.with_extension("toml~");
     std::fs::write(&beside, text).expect("the file is written");
@@ -57,7 +57,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         "detail": "d", "mitre_techniques": [], "severity": "low", "confidence": 0.9,
         "recommended_action": "a"
     }]);
-    // In flight while its persona is taken out.
+    // In flight while its persona is removed.
     let slow = CannedReply::findings(&parting).slow(Duration::from_secs(30));
     gemini.script("You are Alpha", [slow]);
     let server = setup(&gemini).agents(ALPHA).start().await;
@@ -81,7 +81,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         })
         .await;
     let took = edited.elapsed();
-    // Without waiting for what is in flight.
+    // Without waiting for requests in flight.
     assert!(took < Duration::from_secs(15), "{took:?}");
     assert!(!said_its_last(&server), "the answer is still to come");
     server
@@ -104,7 +104,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         "{log}"
     );
 
-    // Changed, and known by it in the next question.
+    // Changed, and in effect at the next request.
     gemini.take_requests();
     save(
         &agents(&server),
@@ -162,7 +162,7 @@ async fn what_is_broken_changes_nothing_and_is_named() {
     std::fs::remove_file(&file).unwrap();
     complains("No such file").await;
 
-    // Half a file is waited for until it is whole.
+    // A partial file is ignored until it is complete.
     let whole = format!("{ALPHA}{BETA}");
     let (half, _) = whole.split_at(whole.len() - 30);
     std::fs::write(&file, half).unwrap();
@@ -178,6 +178,6 @@ async fn what_is_broken_changes_nothing_and_is_named() {
         6,
         "{log}"
     );
-    // Each is said once.
+    // Each is logged once.
     assert_eq!(log.matches("No such file").count(), 1, "{log}");
 }

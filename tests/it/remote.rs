@@ -1,4 +1,4 @@
-//! `watchtower agent`: personas in processes of their own, fed by WebRTC.
+//! `watchtower agent`: analysts in processes of their own, fed by WebRTC.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,7 +30,7 @@ const TOKEN: &str = "t0ken-of-tests";
 const ROUND: Duration = Duration::from_secs(180);
 const NOBODY: &str = "[model]\nprovider = \"offline\"\n";
 
-/// A process of its own, killed when dropped.
+/// Agent process, killed when dropped.
 struct AgentProcess {
     folder: TempDir,
     child: Child,
@@ -92,7 +92,7 @@ async fn get(server: &TestServer, path: &str) -> Value {
     request.send().await.unwrap().json().await.unwrap()
 }
 
-/// Findings of each agent, as the server lists them.
+/// Findings of each agent in the server's list.
 async fn counts(server: &TestServer) -> HashMap<String, usize> {
     let page = get(server, "/api/findings?limit=1000").await;
     let mut counts = HashMap::new();
@@ -135,14 +135,14 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
         assert!(agent["last_seen"].is_string(), "{agent}");
     }
 
-    // A new process goes on where the killed one was.
+    // A new process continues where the killed one stopped.
     secops.signal("-KILL");
     secops.wait().await;
     let before = counts(&first).await["SecOps"];
     let mut secops = AgentProcess::start(secops.folder, "SecOps", http, TOKEN);
     reaches(&first, &secops, "SecOps", before + 1).await;
 
-    // The same processes outlive a server that is killed.
+    // The same processes survive a server that is killed.
     let before = counts(&first).await;
     first.signal("-KILL");
     first.wait().await;
@@ -151,7 +151,7 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
     let _encoder = Encoder::demo(&second.rtmp_url("live/team"));
     reaches(&second, &secops, "SecOps", before["SecOps"] + 1).await;
     reaches(&second, &devops, "DevOps", before["DevOps"] + 1).await;
-    // Reports still pending may have come before they watch again.
+    // Pending reports may arrive before they receive the stream again.
     second
         .until("two viewers", async |server| {
             let request = server.client.get(server.http_url("/metrics"));
@@ -291,10 +291,10 @@ async fn a_reported_finding_is_checked_cleaned_and_stored_once() {
     assert_eq!(server.findings().len(), 1);
 }
 
-/// A request's method and what it showed to get in.
+/// Method of a request and its credentials.
 type Ask = (String, Option<String>);
 
-/// Requests that a stranger's HTTP server received.
+/// Requests received by a third-party HTTP server.
 #[derive(Clone, Default)]
 struct ReceivedRequests(Arc<Mutex<Vec<Ask>>>);
 

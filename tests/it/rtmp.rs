@@ -1,6 +1,6 @@
-//! RTMP ingest from the outside: a server in this process and publishers that
-//! behave: real encoders, every form of the address, take-over, refusals.
-//! Bad input is in `rtmp_bad_input.rs`.
+//! RTMP ingest end to end: a server in this process and regular publishers:
+//! real encoders, every form of the address, takeover, rejections. Bad input is
+//! in `rtmp_bad_input.rs`.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -133,7 +133,7 @@ async fn a_refused_publisher_gets_the_reason_and_is_closed_within_a_second() {
         ("live/refused", "", "NetStream.Publish.Denied"),
         ("live", "wr0ng-k3y", "NetStream.Publish.Denied"),
         ("live", "refused?key=wr0ng-k3y", "NetStream.Publish.Denied"),
-        // The whole address in the field of the server.
+        // The whole address in the encoder's server field.
         ("live/refused/wr0ng-k3y", "", "NetStream.Publish.Denied"),
     ] {
         let mut client = RtmpClient::connect(server.address, app)
@@ -193,7 +193,7 @@ async fn guessing_at_the_key_is_paused_and_the_right_key_still_counts() {
     assert!(turned_away);
     log::line_with(&["refused: too many wrong stream keys from this address"]).await;
     healthy.lost_nothing().await;
-    // The pause ends by itself.
+    // The block ends by itself.
     loop {
         match RtmpClient::publish(server.address, "live/guess", KEY).await {
             Ok(_) => break,
@@ -218,7 +218,7 @@ async fn a_new_publisher_takes_the_stream_over() {
     let mut subscriber = server.subscribe("taken").await;
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 1);
 
-    // Someone without the key takes nothing over.
+    // A publisher without the key takes nothing over.
     let mut thief = RtmpClient::connect(server.address, "live/taken")
         .await
         .expect("accepted");
@@ -269,7 +269,7 @@ async fn without_a_key_this_machine_publishes_whatever_it_says() {
 
 #[tokio::test]
 async fn without_a_key_other_machines_are_refused() {
-    // An address of this machine that is not loopback stands for another one.
+    // A local address that is not loopback stands for a remote one.
     let Some(address) = own_address() else {
         return;
     };
@@ -290,7 +290,7 @@ async fn without_a_key_other_machines_are_refused() {
     log::line_with(&["no stream key configured: local publishers only"]).await;
 }
 
-/// No packet is sent: connecting a UDP socket only asks for a route.
+/// No packet is sent: connecting a UDP socket only looks up a route.
 fn own_address() -> Option<IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -346,7 +346,7 @@ async fn quirks_of_real_encoders_are_taken() {
     for answer in ["_result", "_result", "onFCPublish"] {
         let values = client.expect_command(answer).await.expect("answered");
         assert!(!format!("{values:?}").contains(KEY));
-        // For who takes the first result for that of createStream.
+        // For encoders that take the first result for that of createStream.
         if answer == "_result" {
             assert_eq!(values.get(3), Some(&Value::Number(1.0)));
         }

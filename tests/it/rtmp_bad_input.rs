@@ -1,4 +1,4 @@
-//! Bad input to an RTMP port, each with a healthy publisher beside it that
+//! Bad input to an RTMP port, each with a regular publisher in parallel that
 //! loses no frame.
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn start() -> (RtmpServer, Healthy) {
     (server, healthy)
 }
 
-/// Ends every test: nobody else was touched, and nothing panicked.
+/// Ends every test: the other publisher is unaffected, and nothing panicked.
 async fn unharmed(server: &RtmpServer, healthy: Healthy) {
     healthy.lost_nothing().await;
     assert!(server.metric("watchtower_rtmp_connections_total{end=\"panic\"}") < 1.0);
@@ -30,7 +30,7 @@ async fn unharmed(server: &RtmpServer, healthy: Healthy) {
     assert_eq!(log::lines_with(&[KEY]), Vec::<String>::new());
 }
 
-/// Sends these as a stranger's first bytes; the server closes.
+/// Sends these as the first bytes of a connection; the server closes it.
 async fn stranger(server: &RtmpServer, bytes: &[u8]) {
     let mut socket = TcpStream::connect(server.address).await.expect("accepted");
     let _ = socket.write_all(bytes).await;
@@ -43,7 +43,7 @@ async fn publisher(server: &RtmpServer, name: &str) -> RtmpClient {
         .expect("accepted")
 }
 
-/// xorshift64: enough to be unlike anything, and the same each time.
+/// xorshift64: random enough, and reproducible.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
@@ -61,7 +61,7 @@ async fn random_bytes() {
     for seed in 1..40 {
         stranger(&server, &noise(seed, 5000)).await;
     }
-    // Past the handshake, and past publish.
+    // After the handshake, and after publish.
     for seed in 40..80 {
         let mut client = RtmpClient::handshake(server.address)
             .await
@@ -103,7 +103,7 @@ async fn half_a_handshake() {
         socket.write_all(bytes).await.expect("sent");
         waiting.push(socket);
     }
-    // All of it, and then silence.
+    // All of it, followed by silence.
     let silent = RtmpClient::connect(server.address, "live")
         .await
         .expect("accepted");
@@ -161,7 +161,7 @@ async fn interleaved_audio_and_video() {
         .message(5, AUDIO, 0, AUDIO_CONFIG)
         .await
         .expect("sent");
-    // 300 bytes of video with sound between its chunks.
+    // 300 bytes of video with audio between its chunks.
     let mut video = vec![0x17, 1, 0, 0, 0];
     video.extend(291_u32.to_be_bytes());
     video.extend([0x65; 291]);
@@ -179,7 +179,7 @@ async fn interleaved_audio_and_video() {
         .await
         .expect("sent");
     let mut subscriber = server.subscribe("interleaved").await;
-    // A subscriber starts at the newest keyframe; what came is in the totals.
+    // A subscriber starts at the newest keyframe; the totals count everything.
     let units = take(&mut subscriber, 1).await;
     assert_eq!(units.len(), 1);
     crate::common::eventually("all four units", || {
@@ -252,7 +252,7 @@ async fn set_data_frame_with_too_little_and_empty_commands() {
     ] {
         client.message(3, kind, 0, &payload).await.expect("sent");
     }
-    // Still there.
+    // Still connected.
     client
         .message(4, VIDEO, 0, &video_config())
         .await
@@ -322,7 +322,7 @@ async fn commands_whose_answers_are_never_read() {
     let healthy = Healthy::start(&server, NAME).await;
     let mut client = publisher(&server, "deaf").await;
     let ping = chunks(2, 4, 0, &[0, 6, 0, 0, 0, 1], 128).repeat(10_000);
-    // Until the server gives up on the answers and closes.
+    // Until the server gives up on the responses and closes.
     while client.write(&ping).await.is_ok() {}
     server.ended("deaf").await;
     unharmed(&server, healthy).await;
@@ -341,7 +341,7 @@ async fn an_unknown_codec() {
         client.closed().await;
         log::line_with(&[&format!("video codec {name} is not supported, send H.264")]).await;
     }
-    // Sound that isn't AAC costs the sound alone.
+    // Audio that isn't AAC is dropped alone.
     let mut client = publisher(&server, "mute").await;
     client
         .message(4, VIDEO, 0, &video_config())
@@ -361,8 +361,8 @@ async fn an_unknown_codec() {
     take(&mut subscriber, 10).await;
     let told = log::lines_with(&["stream=\"mute\"", "audio codec MP3 is not supported"]);
     assert_eq!(told.len(), 1);
-    // Ten pictures, of which the last waits until the record comes that can't
-    // be read and is counted with it; and what is cut short.
+    // Ten pictures, of which the last waits until the invalid record arrives
+    // and is counted with it; and the truncated ones.
     assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 11.0);
     unharmed(&server, healthy).await;
 }
@@ -397,8 +397,8 @@ async fn video_without_a_sequence_header() {
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 42);
     let told = log::lines_with(&["stream=\"headless\"", "video without its parameter sets"]);
     assert_eq!(told.len(), 1);
-    // Ten pictures, of which the last waits until the record comes that can't
-    // be read and is counted with it; and what is cut short.
+    // Ten pictures, of which the last waits until the invalid record arrives
+    // and is counted with it; and the truncated ones.
     assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 11.0);
     unharmed(&server, healthy).await;
 }
@@ -476,8 +476,8 @@ async fn three_hundred_connections_from_one_address() {
         let mut socket = TcpStream::connect(server.address)
             .await
             .expect("the port is open");
-        // First byte of a handshake makes the server answer; no answer comes if
-        // the connection was turned away.
+        // The first byte of a handshake makes the server respond; there is no
+        // response if the connection was rejected.
         let _ = socket.write_all(&[3]).await;
         let mut answer = [0; 1];
         match socket.read(&mut answer).await {
@@ -485,7 +485,7 @@ async fn three_hundred_connections_from_one_address() {
             _ => turned_away += 1,
         }
     }
-    // The healthy publisher has the 256th place.
+    // The regular publisher has the 256th slot.
     assert_eq!((open.len(), turned_away), (255, 45));
     log::line_with(&["RTMP connection refused: too many connections from this address"]).await;
     log::line_with(&["more RTMP connections closed (turned_away) from 127.0.0.1"]).await;

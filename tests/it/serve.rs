@@ -1,4 +1,4 @@
-//! `watchtower serve` as a person meets it: a real server, a real publisher.
+//! `watchtower serve` end to end: a real server, a real publisher.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use crate::common::serve::{Setup, command, root};
 use serde_json::Value;
 use watchtower::screen::redact::mask_secrets;
 
-/// Two personas that cost nothing but the reading.
+/// Two personas with rules only.
 const SMALL_PANEL: &str = r#"
 [[agent]]
 name = "SecOps"
@@ -33,7 +33,7 @@ fn on_screen(pts_ms: i64) -> Vec<String> {
             .unwrap();
     let duration = labels["duration_s"].as_f64().unwrap();
     let at = (pts_ms as f64 / 1000.0) % duration;
-    // The labels are to the second.
+    // The labels have a resolution of a second.
     let within = |span: &Value| {
         let (start, end) = (
             span["start"].as_f64().unwrap(),
@@ -45,7 +45,7 @@ fn on_screen(pts_ms: i64) -> Vec<String> {
         let strings = of["strings"].as_array().cloned().unwrap_or_default();
         strings
             .into_iter()
-            // As a finding may quote it.
+            // Normalised as in quotes of findings.
             .map(|text| mask_secrets(text.as_str().unwrap()).into_owned())
             .collect::<Vec<_>>()
     };
@@ -69,7 +69,7 @@ fn on_screen(pts_ms: i64) -> Vec<String> {
     all
 }
 
-/// Letters and digits only, with what OCR takes for one another made one.
+/// Letters and digits only, with characters that OCR confuses unified.
 fn folded(text: &str) -> String {
     let kept = text
         .chars()
@@ -119,8 +119,8 @@ async fn the_demo_is_reported_by_four_of_five_with_quotes_that_stand_there() {
         assert!(finding["incident"].is_string());
         assert_eq!(finding["frame"]["sha256"].as_str().unwrap().len(), 64);
     }
-    // Each finding on the server's own output; in its agent's log it or what it
-    // belongs to.
+    // Each finding is in the server's output; in its agent's log is the finding
+    // or its incident.
     for finding in server.findings_of_analysts() {
         let title = finding["title"].as_str().unwrap();
         let log = format!("{}.log", finding["agent"].as_str().unwrap().to_lowercase());
@@ -201,7 +201,7 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
     assert_eq!(agents["items"][1]["name"], "Librarian");
     assert_eq!(agents["items"][1]["provider"], "offline");
 
-    // The stream's name and an analyst's finding come down the event stream.
+    // The event stream contains the stream's name and an analyst's finding.
     let heard = async {
         let mut text = String::new();
         while !(text.contains("event: finding")
@@ -217,7 +217,7 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
     assert_eq!(findings["items"][0]["agent"], "Librarian");
     let metrics = server.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("watchtower_streams 1"), "{metrics}");
-    // The other one may be still at it.
+    // The other one may still be running.
     let nothing = "watchtower_model_answers_total{agent=\"SecOps\",outcome=\"nothing\"} ";
     server
         .until("a look with no finding", async |server| {
@@ -266,7 +266,7 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
         })
         .await;
 
-    // With an event stream open and nothing to wait for, it ends at once.
+    // With an open event stream and nothing to wait for, it ends at once.
     let asked = Instant::now();
     server.signal("-TERM");
     assert!(server.wait().await.success());

@@ -1,5 +1,5 @@
-//! Monitoring gaps, at the running server: reported once, and closed when they
-//! are over.
+//! Monitoring gaps at the running server: reported once, and closed when
+//! resolved.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ focus = "threats"
 interval = "1s"
 "#;
 
-/// The newest incident of that title.
+/// Newest incident with that title.
 async fn incident(server: &TestServer, title: &str) -> Option<Value> {
     let incidents = server.json("/api/incidents").await;
     let items = incidents["items"].as_array().unwrap();
@@ -41,8 +41,8 @@ async fn incident(server: &TestServer, title: &str) -> Option<Value> {
     found.cloned()
 }
 
-/// Waits for the incident to open and to close again, told once, with a start
-/// and an end.
+/// Waits for the incident to open and to close, reported once, with a start and
+/// an end.
 async fn opens_and_closes(server: &TestServer, title: &str) {
     let opened = server
         .until(title, async |server| incident(server, title).await)
@@ -98,7 +98,7 @@ async fn a_black_screen() {
 
 #[tokio::test]
 async fn a_frozen_picture_where_something_always_moved() {
-    // With somebody who looks: pictures are taken twice a second.
+    // With a viewer: pictures are taken twice a second.
     let server = Setup::new().agents(ONE).settings(SETTINGS).start().await;
     let graph = "testsrc2=s=640x360:r=10:d=12,tpad=stop_mode=clone:stop_duration=9[a];\
                  testsrc2=s=640x360:r=10:d=30[b];[a][b]concat";
@@ -120,7 +120,7 @@ async fn a_publisher_that_is_gone_and_returns_and_is_gone_again() {
     let mut publisher = Encoder::ffmpeg(&url, &[]);
     opens_and_closes(&server, title).await;
     publisher.kill();
-    // The same incident speaks up again.
+    // The same incident is reopened.
     let again = server.until("the second loss", async |server| {
         incident(server, title)
             .await
@@ -129,8 +129,8 @@ async fn a_publisher_that_is_gone_and_returns_and_is_gone_again() {
     assert_eq!(again.await["count"], 2);
 }
 
-/// Pictures without parameter sets are dropped before they count; behind sets
-/// they are units, of which none decodes. Sound goes on in both.
+/// Pictures without parameter sets are dropped before they count; with sets
+/// they are units, of which none decodes. Audio continues in both cases.
 #[tokio::test]
 async fn pictures_that_come_and_cannot_be_seen() {
     let server = Setup::new().agents(NOBODY).settings(SETTINGS).start().await;
@@ -169,8 +169,8 @@ async fn pictures_that_come_and_cannot_be_seen() {
 #[tokio::test]
 async fn a_reader_that_does_not_keep_up() {
     let server = Setup::new().agents(ONE).settings(SETTINGS).start().await;
-    // With a twentieth of a core a reading of 4 s takes 80: it is to end while
-    // the picture is still.
+    // With a twentieth of a core an OCR run of 4 s takes 80: it has to end
+    // while the picture is still.
     let graph = "testsrc2=s=1280x720:r=10:d=16,tpad=stop_mode=clone:stop_duration=600";
     let _publisher = Encoder::drawn(&server.rtmp_url("live/team"), graph);
     opens_and_closes(&server, "OCR backlog on team").await;

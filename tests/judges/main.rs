@@ -1,4 +1,4 @@
-//! Other people's programs as judges: receivers of findings, and published schemas.
+//! Conformance tests: third-party receivers of findings, and published schemas.
 
 #[path = "../common/mod.rs"]
 mod common;

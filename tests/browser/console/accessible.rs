@@ -1,4 +1,5 @@
-//! Every view looked at by axe-core, in both themes, on a laptop and a phone.
+//! Accessibility of every view by axe-core, in both themes, on a laptop and a
+//! phone.
 
 use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
@@ -16,7 +17,7 @@ fn axe() -> String {
         .unwrap_or_else(|error| panic!("{error}: {file}: run scripts/check-page.sh"))
 }
 
-/// Whatever it finds, in words.
+/// Violations found, as text.
 async fn look(browser: &Chromium, axe: &str, what: &str) -> Vec<String> {
     let run = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})";
     let wanted = format!(

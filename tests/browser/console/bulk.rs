@@ -1,4 +1,4 @@
-//! Many incidents at once: filtered, sorted, decided in bulk, and taken out.
+//! Bulk operations: filtering, sorting, deciding and exporting incidents.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::console::fixture::{answer, js, opened, press, quiet, report, reported
 
 const ROWS: &str = "document.querySelectorAll('#triage li').length";
 
-/// Script that collects what the page would have saved as a file.
+/// Script that captures the files the page would have saved.
 const SAVED: &str = "(() => { window.saved = []; \
     URL.createObjectURL = (blob) => { window.saved.push(blob); return '#'; }; \
     HTMLAnchorElement.prototype.click = () => {}; })()";
@@ -45,7 +45,7 @@ async fn many_are_filtered_sorted_decided_at_once_and_exported() {
     filter("stream", "team").await;
     browser.until_true(10, &format!("{ROWS} === 2")).await;
 
-    // All that are there.
+    // All loaded rows.
     press(&browser, "*").await;
     let chosen = "document.querySelector('#chosen').textContent";
     browser
@@ -65,7 +65,7 @@ async fn many_are_filtered_sorted_decided_at_once_and_exported() {
     count("acknowledged", 2).await;
     browser.until_true(5, &format!("{chosen} === ''")).await;
 
-    // From one to another.
+    // A range of rows.
     filter("severity", "").await;
     browser.until_true(10, &format!("{ROWS} === 5")).await;
     let last = "document.querySelector('#triage [aria-current]')?.dataset.severity === 'info'";
@@ -79,12 +79,12 @@ async fn many_are_filtered_sorted_decided_at_once_and_exported() {
     press(&browser, "c").await;
     answer(&browser, "why", "Noise").await;
     count("closed", 3).await;
-    // Closed rows stay under the hand until somebody asks.
+    // Closed rows stay in place until the list is reloaded.
     assert_eq!(browser.run(ROWS).await, 5);
     press(&browser, ".").await;
     browser.until_true(10, &format!("{ROWS} === 2")).await;
 
-    // Taken out, as data and as a text.
+    // Export as data and as text.
     press(&browser, "Enter").await;
     browser
         .until_true(
@@ -110,7 +110,7 @@ async fn many_are_filtered_sorted_decided_at_once_and_exported() {
         "{text}"
     );
 
-    // The report of the shift, as a text.
+    // Handover report as text.
     press(&browser, "6").await;
     browser
         .until_true(

@@ -1,5 +1,5 @@
-//! Decisions by keyboard: keys decide on what is shown, and nothing is taken
-//! away from whoever is at it.
+//! Decisions by keyboard: keys act on the incident that is shown, and updates
+//! never move it away from the user.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::console::fixture::{NOBODY, answer, js, opened, press, quiet, report, 
 
 const ROWS: &str = "[...document.querySelectorAll('#triage li a')].map((one) => one.textContent)";
 
-/// Three incidents, the newest the last; their ids.
+/// Reports three incidents, the newest last; returns their ids.
 async fn three(server: &TestServer) -> Vec<String> {
     for number in 1..=3 {
         report(server, &reported(number, &format!("Trouble {number}"))).await;
@@ -42,7 +42,7 @@ async fn shown(browser: &Chromium, title: &str) {
 async fn keys_decide_on_what_is_shown() {
     let server = quiet().await;
     let ids = three(&server).await;
-    // By a link, as from a chat: it is not the first of the list.
+    // Opened by a link, as from a chat: it is not the first of the list.
     let link = format!("/?view=incidents&incident={}", ids[0]);
     let browser = opened(&server, &link).await;
     shown(&browser, "Trouble 1").await;
@@ -59,7 +59,7 @@ async fn keys_decide_on_what_is_shown() {
             (statuses(server, &ids).await == ["closed", "new", "new"]).then_some(())
         })
         .await;
-    // Another view, and the link of another one: the same holds there.
+    // The same holds in another view, after the link of another incident.
     press(&browser, "1").await;
     let second = format!(
         "document.querySelector('#findings a[href*=\"{}\"]').click()",
@@ -82,9 +82,10 @@ async fn keys_decide_on_what_is_shown() {
             (statuses(server, &ids).await == ["closed", "acknowledged", "new"]).then_some(())
         })
         .await;
-    // Where nobody looks at incidents, no decision brings them back.
+    // Outside of the incidents view, a decision does not switch to it.
     assert_eq!(browser.run("document.title").await, "Watchtower: Incidents");
-    // Both keys before any answer: what is said is cleared as the view turns.
+    // Both keys before any response: the message is cleared when the view
+    // changes.
     browser
         .run(
             "['a', '1'].forEach((key) => document.body.dispatchEvent(\
@@ -117,7 +118,7 @@ async fn keys_do_not_reach_beneath_a_dialog() {
     assert_eq!(browser.run("document.title").await, "Watchtower: Incidents");
     assert_eq!(statuses(&server, &ids).await, ["new", "new", "new"]);
 
-    // Drafts that can't be sent are not lost.
+    // Drafts that can't be sent are kept.
     server.signal("-KILL");
     answer(&browser, "text", "Ask the pentesters").await;
     let told = "document.querySelector('#said').textContent.includes('draft kept')";
@@ -153,7 +154,7 @@ async fn filters_stand_in_the_address_and_the_focus_stays() {
     let set = "document.querySelector('#filters [name=severity]').value === 'critical'";
     browser.until_true(20, &format!("{set} && {calm}")).await;
 
-    // Incidents that do not match are not announced; one that does fills the
+    // Incidents that do not match are not announced; a matching one fills the
     // empty list.
     report(&server, &reported(4, "Trouble 4")).await;
     let mut critical = reported(5, "Trouble 5");
@@ -171,7 +172,7 @@ async fn filters_stand_in_the_address_and_the_focus_stays() {
         .until_true(20, &format!("{ROWS}.length === 5"))
         .await;
 
-    // A row that changes is the same row to whoever is at it.
+    // A row that changes keeps focus and selection.
     let id = "document.activeElement.closest('#triage li')?.dataset.id";
     browser
         .run("document.querySelectorAll('#triage li input')[2].focus()")

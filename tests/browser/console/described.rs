@@ -1,5 +1,5 @@
-//! The API is what its description says: every operation is called, and what
-//! comes is held against the schema, in both directions.
+//! The API matches its description: every operation is called, and the
+//! responses are validated against the schema, in both directions.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ const SECRET: &str = "inbound-s3cret-of-tests";
 
 struct Described {
     document: Value,
-    /// Operations that were called.
+    /// Operations called.
     called: BTreeSet<String>,
 }
 
 impl Described {
-    /// Holds an answer against what is said of it.
+    /// Validates a response against its description.
     async fn hold(&mut self, path: &str, method: &Method, response: Response) -> Value {
         let method = method.as_str().to_lowercase();
         let operation = &self.document["paths"][path][&method];
@@ -68,7 +68,7 @@ impl Described {
         body
     }
 
-    /// Fields that no schema of these knows.
+    /// Fields that none of these schemas declares.
     fn undescribed(&self, schemas: &[&Value], value: &Value, at: &str, unknown: &mut Vec<String>) {
         let mut flat: Vec<&Value> = Vec::new();
         let mut open: Vec<&Value> = schemas.to_vec();
@@ -84,7 +84,7 @@ impl Described {
         }
         match value {
             Value::Object(fields) => {
-                // Whatever may be in it.
+                // Free-form object.
                 let any = flat.iter().any(|schema| {
                     let says = ["type", "$ref", "allOf", "oneOf", "properties"];
                     let silent = says.iter().all(|key| schema[key].is_null());
@@ -153,7 +153,7 @@ async fn every_operation_answers_as_described() {
     let still = server.json("/api/moments").await["items"][0]["sha256"].clone();
     let still = still.as_str().unwrap().to_owned();
 
-    // Reads, good and bad.
+    // Reads, valid and invalid.
     let missing = uuid::Uuid::now_v7().to_string();
     let reads: Vec<(&str, String)> = vec![
         ("/api/streams", String::new()),
@@ -242,8 +242,8 @@ async fn every_operation_answers_as_described() {
     );
 }
 
-/// Describes all the server refuses: every page's size, every place in a list,
-/// and every text that must not be blank.
+/// The described limits are enforced: every page size, every list position, and
+/// every text that must not be blank.
 #[test]
 fn the_description_says_what_is_too_little_or_too_much() {
     let file = crate::common::serve::root().join("docs/openapi.json");
@@ -311,7 +311,7 @@ fn the_description_says_what_is_too_little_or_too_much() {
     assert!(document["paths"]["/whep/{stream}"]["post"]["responses"]["409"].is_object());
 }
 
-/// JSON Schema counts them among the integers.
+/// JSON Schema counts them as integers.
 #[tokio::test]
 async fn a_whole_number_with_a_fraction_of_zero_is_taken() {
     let server = Setup::new().agents("").start().await;
@@ -478,7 +478,7 @@ async fn media(server: &TestServer, api: &mut Described) {
     }
 }
 
-/// The copy that people read and that the page's types are made from.
+/// Committed copy for readers, from which the page's types are generated.
 fn is_committed(document: &Value) {
     let file = crate::common::serve::root().join("docs/openapi.json");
     if std::env::var_os("UPDATE_OPENAPI").is_some() {

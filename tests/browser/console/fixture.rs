@@ -1,11 +1,11 @@
-//! Somebody before the page, and what is reported to the server behind it.
+//! A browser with the console open, and reports to the server behind it.
 
 use serde_json::{Value, json};
 
 use crate::common::chromium::Chromium;
 use crate::common::serve::{Setup, TestServer};
 
-/// A server that nobody thinks for: what it shows was reported to it.
+/// Server without models: it shows only what was reported to it.
 pub(crate) async fn quiet() -> TestServer {
     Setup::new().agents(NOBODY).start().await
 }
@@ -19,7 +19,7 @@ pub(crate) async fn opened(server: &TestServer, path: &str) -> Chromium {
     browser
 }
 
-/// Something as JavaScript has it.
+/// Value as a JavaScript literal.
 pub(crate) fn js(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
@@ -33,7 +33,7 @@ pub(crate) async fn press(browser: &Chromium, key: &str) {
         .await;
 }
 
-/// Fills in the question that is asked, and says OK.
+/// Fills in the open dialog and confirms it.
 pub(crate) async fn answer(browser: &Chromium, field: &str, text: &str) {
     let asked = format!("document.querySelector('#ask[open] [name={field}]') !== null");
     browser.until_true(5, &asked).await;
@@ -46,7 +46,7 @@ pub(crate) async fn answer(browser: &Chromium, field: &str, text: &str) {
         .await;
 }
 
-/// A form of the page, filled in and sent.
+/// Fills in and submits a form of the page.
 pub(crate) async fn submit(browser: &Chromium, form: &str, text: &str) {
     let text = js(text);
     browser
@@ -57,7 +57,7 @@ pub(crate) async fn submit(browser: &Chromium, form: &str, text: &str) {
         .await;
 }
 
-/// Each of a number of its own is an incident of its own.
+/// Report of a finding; each different number is an incident of its own.
 pub(crate) fn reported(number: usize, title: &str) -> Value {
     json!({
         "id": uuid::Uuid::now_v7(), "incident": null, "agent": "Outpost", "stream": "team",

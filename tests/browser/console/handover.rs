@@ -1,5 +1,5 @@
-//! A shift on the sample: watch, triage by keyboard, evidence, notes, history,
-//! handover, search, questions, health.
+//! A shift on the sample clip: monitoring, triage by keyboard, evidence, notes,
+//! history, handover, search, questions, health.
 
 use serde_json::json;
 
@@ -12,11 +12,11 @@ async fn incidents_are_worked_by_keyboard() {
     let server = Setup::new().start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     let browser = opened(&server, "/?view=incidents").await;
-    // They come by themselves; what the server says of itself has no picture.
+    // They appear without reload; the server's own findings have no picture.
     let seen = "[...document.querySelectorAll('#triage li')]\
         .findIndex((row) => !row.textContent.includes('Watchtower'))";
     browser.until_true(60, &format!("{seen} >= 0")).await;
-    // Over the live picture, where their proof stands.
+    // On the live picture, at the position of their evidence.
     let boxes = "document.querySelector('#boxes .box b') !== null";
     browser.until_true(60, boxes).await;
     for _ in 0..browser.run(seen).await.as_u64().unwrap() {
@@ -71,7 +71,7 @@ async fn incidents_are_worked_by_keyboard() {
         .includes('Ann added note: <b>Ask the pentesters</b>')";
     browser.until_true(5, noted).await;
 
-    // Stills of the screen over time, and the handover to the next shift.
+    // Stills over time, and the handover to the next shift.
     press(&browser, "5").await;
     let pictures = "document.querySelector('#moments img')?.naturalWidth > 0 \
         && document.querySelectorAll('#scale a').length > 0";
@@ -81,7 +81,7 @@ async fn incidents_are_worked_by_keyboard() {
         .every((said) => document.querySelector('#report').textContent.includes(said))";
     browser.until_true(5, told).await;
 
-    // The panel, what stood on the screen, and how all is doing.
+    // Panel, screen text search, and health.
     press(&browser, "3").await;
     let columns = "document.querySelectorAll('#columns section').length === 5";
     browser.until_true(5, columns).await;

@@ -1,5 +1,5 @@
-//! A whole day looked back on: what the screen showed every five seconds, and
-//! an incident every few minutes.
+//! History of a whole day: a still every five seconds, and an incident every
+//! few minutes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::console::fixture::{opened, press, report, reported};
 const HOUR: i64 = 3600;
 const INCIDENTS: usize = 120;
 
-/// A still that was really kept, as if the stream had gone on for a day.
+/// Copies of a real still, as if the stream had run for a day.
 async fn a_day() -> TestServer {
     let mut server = Setup::new().start().await;
     let publisher = Encoder::demo(&server.rtmp_url("live/demo"));
@@ -47,7 +47,7 @@ async fn a_day() -> TestServer {
     server
 }
 
-/// Seconds from the oldest still to the newest, and how many there are.
+/// Seconds from the oldest still to the newest, and their number.
 async fn shown(browser: &Chromium) -> (i64, usize) {
     let times = "[...document.querySelectorAll('#moments time')].map((one) => Date.parse(one.dateTime) / 1000)";
     let times: Vec<f64> = serde_json::from_value(browser.run(times).await).unwrap();
@@ -72,7 +72,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     assert!(span > 23 * HOUR && count >= 198, "{span} s, {count}");
     let marks = "document.querySelectorAll('#scale .tick').length";
     assert!(browser.run(marks).await.as_u64().unwrap() > 30);
-    // WCAG 2.2, 2.5.8, however narrow the window becomes.
+    // Minimum target size (WCAG 2.2, 2.5.8), however narrow the window is.
     let nearest = "Math.min(...[...document.querySelectorAll('#scale .tick')].map((one) => \
         one.getBoundingClientRect().left).map((left, at, all) => at ? left - all[at - 1] : 100))";
     assert!(browser.run(nearest).await.as_f64().unwrap() >= 24.0);
@@ -80,7 +80,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     browser.until_true(10, &format!("{nearest} >= 24")).await;
     browser.resize(1366, 768).await;
 
-    // Closer and closer, until every still is there.
+    // Zooms in until every still is shown.
     browser.run(MIDDLE).await;
     says(&browser, "one per 2 min").await;
     let (span, count) = shown(&browser).await;
@@ -95,7 +95,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let address = browser.run(address).await;
     assert_eq!(address, "?view=history&hours=0.25&until=");
 
-    // A link leads to where it was taken, and time goes both ways.
+    // A link leads to the time of a still, and navigation works both ways.
     let first = "document.querySelector('#moments time').dateTime";
     let middle = browser.run(first).await;
     browser.run("location.reload()").await;
@@ -116,7 +116,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let newest = format!("Date.now() - Date.parse({first}) < 10 * 60e3");
     browser.until_true(10, &newest).await;
 
-    // A shift of yesterday's, from its link.
+    // Yesterday's shift, by its link.
     let until = Timestamp::now() - SignedDuration::from_secs(12 * HOUR);
     let shift = format!("/?view=handover&hours=1&until={until:.0}");
     browser.open(&server.http_url(&shift)).await;
@@ -124,7 +124,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let of_that_hour = format!("/New this shift \\([456]\\)/.test({began})");
     browser.until_true(10, &of_that_hour).await;
 
-    // Results that do not fit on a page are loaded by hand, each once.
+    // Further pages of results are loaded on request, each once.
     press(&browser, "4").await;
     browser
         .open(&server.http_url("/?view=search&q=trouble"))

@@ -1,11 +1,10 @@
-//! Output of a screen or a model is shown as text, whatever it is.
+//! Output of a screen or a model is rendered as text, whatever it contains.
 
 use serde_json::{Value, json};
 
 use crate::console::fixture::{js, opened, press, quiet, report, reported};
 
-/// Payloads that would run, or take over the page, if anything on it were
-/// markup.
+/// Payloads that would execute, or take over the page, if rendered as markup.
 const HOSTILE: [&str; 26] = [
     "<script>window.pwned=1</script>",
     "<img src=x onerror=window.pwned=1>",
@@ -45,7 +44,7 @@ async fn screen_content_is_shown_as_text_and_new_rows_wait_until_asked_for() {
     for (number, title) in HOSTILE.iter().enumerate() {
         report(&server, &reported(number, title)).await;
     }
-    // Somebody's notes and reasons are text as well.
+    // Notes and reasons of users are text as well.
     let first = server.json("/api/incidents?limit=1").await["items"][0]["id"].clone();
     let first_url = format!("/api/incidents/{}", first.as_str().unwrap());
     for (path, body) in [
@@ -104,7 +103,7 @@ async fn screen_content_is_shown_as_text_and_new_rows_wait_until_asked_for() {
         )
         .await;
 
-    // New incidents wait until they are asked for.
+    // New incidents wait until they are requested.
     report(
         &server,
         &reported(100, "A reverse shell on another machine"),

@@ -1,4 +1,4 @@
-//! More than anybody reads: 50,000 findings, a burst, a page left open.
+//! Load: 50,000 findings, a burst, a page left open.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const WATCHED: &str = "window.long = []; new PerformanceObserver((list) => { \
 async fn all(server: &TestServer, numbers: std::ops::Range<usize>) {
     futures_util::stream::iter(numbers)
         .map(|number| async move {
-            // Two of one kind, then another.
+            // Two of one kind, then a different one.
             report(
                 server,
                 &reported(number / 2, &format!("Event {}", number / 2)),
@@ -54,7 +54,7 @@ async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
         "only what is seen is there"
     );
 
-    // To the end of what is loaded, and on.
+    // Scrolls to the end of the loaded rows, and further.
     let place =
         "Number(document.querySelector('#triage li:last-child')?.getAttribute('aria-posinset'))";
     let mut reached = Vec::new();
@@ -64,12 +64,12 @@ async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
             .run("document.querySelector('#list').scrollTop = 1e9")
             .await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        // Null while nothing is drawn.
+        // Null while nothing is rendered.
         reached.push(browser.run(place).await.as_f64().unwrap_or_default());
     }
     assert!(browser.run(drawn).await.as_u64().unwrap() < 60);
 
-    // A burst, as fast as it is taken in: a key is answered meanwhile.
+    // A burst at full ingest speed; the page responds to a key meanwhile.
     let nodes = "document.getElementsByTagName('*').length";
     let before = browser.run(nodes).await.as_u64().unwrap();
     let burst = async {
@@ -98,8 +98,8 @@ async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
     );
     let after = browser.run(nodes).await.as_u64().unwrap();
     assert!(after < before + 2000, "{before} elements became {after}");
-    // Machines differ, and a busy one stops for a second by itself: a page that
-    // hangs has one task of many seconds, or many of some.
+    // Machines differ, and a busy one stalls for a second by itself: a page
+    // that hangs has one task of many seconds, or many of some.
     let tasks = browser.run(LONGEST).await;
     let task = |nth: usize| tasks[nth].as_f64().unwrap_or_default();
     assert!(task(0) < 5000.0 && task(2) < 2000.0, "tasks of {tasks} ms");
@@ -113,7 +113,7 @@ async fn a_page_left_open_keeps_no_more_than_it_shows() {
     browser
         .until_true(10, "performance.getEntriesByName('usable').length > 0")
         .await;
-    // Through its views while findings come, again and again.
+    // Repeatedly through its views while findings arrive.
     let mut heaps = Vec::new();
     for round in 0..5 {
         all(&server, 10_000 + round * 300..10_000 + (round + 1) * 300).await;
@@ -123,7 +123,7 @@ async fn a_page_left_open_keeps_no_more_than_it_shows() {
         }
         heaps.push(browser.heap().await);
     }
-    // A finding is a kilobyte: what 900 of them leave behind would show.
+    // A finding is a kilobyte: a leak of 900 of them would show.
     let (second, last) = (heaps[1], heaps[4]);
     assert!(last < second + 600e3, "{heaps:?} bytes");
     let shown = "document.querySelectorAll('#findings li').length === 100";

@@ -1,5 +1,4 @@
-//! The console as a person meets it: a real server, real publishers, and a
-//! real browser.
+//! The console end to end: a real server, real publishers, and a real browser.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod fixture;

@@ -1,4 +1,4 @@
-//! Transcripts and costs of a model, and questions put to it.
+//! Transcripts and costs of a model, and questions to it.
 
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     let told = "['SecOps · gemini', 'All systems operational', '· scan ·', 'USD', 'Evidence reviewer'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
     browser.until_true(10, told).await;
 
-    // The exchange, as a conversation.
+    // The panel discussion, as a conversation.
     browser.open(&server.http_url("/?view=panel")).await;
     let spoken = "['DevOps → SecOps disputes', 'A banner.', 'Evidence reviewer'].every((said) => document.querySelector('#exchanges').textContent.includes(said))";
     browser.until_true(10, spoken).await;
@@ -145,7 +145,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     );
     submit(&browser, "question", "Who made the systems operational?").await;
     shows("No answer in the matching").await;
-    // Answers without a source are not shown; nor are those that never came.
+    // Answers without a source are not shown; nor are missing ones.
     submit(&browser, "question", "Which systems are operational?").await;
     shows("cited no source").await;
     shows("First at").await;
@@ -155,7 +155,7 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     assert!(!shown.as_str().unwrap().contains("mallory"), "{shown}");
     submit(&browser, "question", "Are all systems operational?").await;
     shows("Model not responding").await;
-    // Nothing speaks of it: nobody is asked.
+    // Without search results no model is asked.
     let before = gemini.requests().len();
     submit(&browser, "question", "Which zeppelin has landed?").await;
     shows("No data").await;

@@ -1,4 +1,4 @@
-//! Connections that break, a server that goes away, sessions that end.
+//! Lost connections, a restarted server, expired sessions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use crate::console::fixture::{NOBODY, js, opened, press, quiet, report, reported
 
 const TOKEN: &str = "t0ken-of-the-console-4d3c2b1a";
 
-/// Hands connections on to the server, each for so long and no longer once it
-/// is told to cut. Its page is another origin's only by its port, so the server
-/// must not mind.
+/// Proxy that cuts each connection after so long, and refuses new ones on
+/// command. Its page's origin differs from the server's only by the port, which
+/// the server must accept.
 async fn cutter(server: SocketAddr, every: Duration) -> (SocketAddr, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,7 +25,7 @@ async fn cutter(server: SocketAddr, every: Duration) -> (SocketAddr, watch::Send
             tokio::spawn(async move {
                 let mut server = TcpStream::connect(server).await.unwrap();
                 let over = async {
-                    // Nobody left to say so means that the test has ended.
+                    // The receiver is gone when the test has ended.
                     let _ = cutting.wait_for(|cutting| *cutting).await;
                     tokio::time::sleep(every).await;
                 };
@@ -65,8 +65,8 @@ async fn events_that_are_cut_every_few_seconds_are_made_up_for() {
         report(&server, &reported(number, &format!("Event {number}"))).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    // Lost events are fetched in one go, which a slow machine may take longer
-    // than that for.
+    // Missed events are fetched in one request, which a slow machine may take
+    // longer than that for.
     cut.send_replace(false);
     let all = "[...Array(40).keys()].every((number) => \
         [...document.querySelectorAll('#findings h3')].filter((one) => one.textContent === `Event ${number}`).length === 1)";
@@ -99,7 +99,7 @@ async fn a_restarted_server_is_found_again() {
             "document.querySelector('#link').textContent.includes('Reconnecting')",
         )
         .await;
-    // Actions tried meanwhile report why they fail.
+    // Actions attempted meanwhile report why they fail.
     press(&browser, "6").await;
     let told = "document.querySelector('#report').textContent.includes('Server unreachable')";
     browser.until_true(10, told).await;
@@ -123,7 +123,7 @@ async fn a_restarted_server_is_found_again() {
 async fn pages_that_were_left_hold_no_connection() {
     let server = quiet().await;
     let browser = opened(&server, "/").await;
-    // A browser has six connections for one server.
+    // A browser opens at most six connections to one server.
     for view in [
         "live",
         "incidents",
@@ -142,7 +142,7 @@ async fn pages_that_were_left_hold_no_connection() {
             .until_true(10, "performance.getEntriesByName('usable').length > 0")
             .await;
     }
-    // Back to one that the browser may have kept.
+    // Back to a page that the browser may have cached.
     browser.run("history.back()").await;
     browser
         .until_true(10, "document.title === 'Watchtower: Handover'")
@@ -183,7 +183,7 @@ async fn a_hidden_tab_gives_its_connection_back_and_catches_up() {
     browser.close().await;
 }
 
-/// In the same folder and on the same port.
+/// Restarts in the same folder and on the same port.
 async fn restarted(before: TestServer, http: &str) -> TestServer {
     let mut command = crate::common::serve::command("serve", before.folder.path());
     command.env("WATCHTOWER_HTTP", http);
@@ -227,8 +227,8 @@ async fn signing_in_leads_where_the_link_led_and_a_stale_session_back_to_the_for
         .await;
     assert!(!page.as_str().unwrap().contains(TOKEN));
 
-    // The session ends while the page is open: whatever it asks next shows
-    // the form.
+    // The session expires while the page is open: its next request shows the
+    // form.
     browser.forget_cookies().await;
     press(&browser, "5").await;
     browser.until_true(10, form).await;

@@ -1,4 +1,5 @@
-//! Setup in a browser: faults of the machine, dead letters, logging out.
+//! Settings page in a browser: faults of the machine, dead letters, signing
+//! out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use axum::http::StatusCode;
 use crate::common::serve::Setup;
 use crate::console::fixture::{NOBODY, opened, report, reported};
 
-/// A hook that refuses one event until it is well, by its address.
+/// Webhook receiver that rejects one event until it recovers; its address.
 async fn hook(well: Arc<AtomicBool>) -> String {
     let judge = move |body: String| async move {
         match body.contains("Poison") && !well.load(Ordering::SeqCst) {

@@ -1,4 +1,4 @@
-//! Times in one format, in UTC or in the reader's own zone.
+//! Times in one format, in UTC or in the local time zone.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::common::chromium::Chromium;
 use crate::console::fixture::{js, quiet, report, reported};
 
-/// Chooses a zone with the switch of the header.
+/// Selects a time zone with the switch in the header.
 async fn choose(browser: &Chromium, zone: &str) {
     let zone = js(zone);
     browser
@@ -17,7 +17,7 @@ async fn choose(browser: &Chromium, zone: &str) {
         .await;
 }
 
-/// Waits until an expression is exactly this text.
+/// Waits until an expression equals this text.
 async fn says(browser: &Chromium, expression: &str, text: &str) {
     let same = format!("{expression} === {}", js(text));
     browser.until_true(10, &same).await;
@@ -29,7 +29,7 @@ async fn times_are_in_utc_or_local_as_chosen() {
     let day = (Timestamp::now() - SignedDuration::from_hours(48))
         .to_zoned(TimeZone::UTC)
         .date();
-    // In Kathmandu (UTC+5:45) it is the next day already.
+    // In Kathmandu (UTC+5:45) it is already the next day.
     let next = day.tomorrow().unwrap();
     let seen = format!("{day}T20:30:05Z");
     let (utc, local) = (format!("{day} 20:30:05"), format!("{next} 02:15:05"));
@@ -59,13 +59,13 @@ async fn times_are_in_utc_or_local_as_chosen() {
     choose(&browser, "local").await;
     says(&browser, &text, &local).await;
     browser.until_true(10, &clock("GMT\\+5:45")).await;
-    // The choice is kept.
+    // The setting is persistent.
     browser.run("location.reload()").await;
     says(&browser, &text, &local).await;
     says(&browser, &title, &both).await;
     says(&browser, "document.querySelector('#zone').value", "local").await;
 
-    // The end of a shift is chosen and told in the same zone.
+    // The end of a shift is chosen and shown in the same time zone.
     let shift = format!("/?view=handover&hours=1&until={seen}");
     browser.open(&server.http_url(&shift)).await;
     let field = "document.querySelector('#shift input').value";
@@ -84,7 +84,7 @@ async fn times_are_in_utc_or_local_as_chosen() {
     let until = "new URLSearchParams(location.search).get('until')";
     says(&browser, until, &format!("{day}T10:00:00Z")).await;
 
-    // What is new is so many minutes old.
+    // New incidents show their age in minutes.
     browser.open(&server.http_url("/?view=incidents")).await;
     let ago = "/^\\d+ (s|min) ago$/.test([...document.querySelectorAll('#triage li')]\
         .find((row) => row.textContent.includes('Brute force'))?.querySelector('time').textContent)";

@@ -1,4 +1,4 @@
-//! Before a stream has come: what to type, who was turned away, how all fares.
+//! Console before the first stream: instructions, rejected publishers, health.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn it_says_what_to_type_and_why_somebody_was_turned_away() {
     let health = "['Models', 'Budget', 'Integrations', 'Storage', ' free', 'Rejected connections'].every((said) => document.querySelector('#setup').textContent.includes(said))";
     browser.until_true(10, health).await;
 
-    // The right key, and the picture takes the place of it.
+    // With the right key the picture replaces them.
     press(&browser, "1").await;
     let _publisher = Encoder::demo(&server.rtmp_url(&format!("live/team/{KEY}")));
     browser
@@ -60,7 +60,7 @@ async fn it_says_what_to_type_and_why_somebody_was_turned_away() {
             "document.querySelector('#waiting').hidden && document.querySelector('#video').videoWidth > 0",
         )
         .await;
-    // Others to switch between.
+    // Other streams to switch to.
     let _another = Encoder::demo(&server.rtmp_url(&format!("live/other/{KEY}")));
     browser
         .until_true(

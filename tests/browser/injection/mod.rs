@@ -1,6 +1,6 @@
-//! A screen that gives orders, and a model that obeys them: `attacks/` holds
-//! one file for each order, drawn by a browser, filmed and replayed. Whatever
-//! is answered, it only ever becomes findings.
+//! Prompt injection by a screen, with a model that obeys: `attacks/` holds one
+//! file per attack, rendered by a browser, recorded and replayed. Whatever the
+//! model replies, the only effect is findings.
 //!
 //! To add an attack, add a file.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -21,11 +21,11 @@ use tokio::net::TcpListener;
 const KEY: &str = "AIzaFakeKeyOfTheTests0123456789abcdefgh";
 /// Duration of each screen, in seconds.
 const EACH: usize = 2;
-/// Canaries in the persona that nobody but its author may read: a word of its
-/// own, and a sentence.
+/// Canaries in the persona, which must never leak: a unique word, and a
+/// sentence.
 const CODE_WORD: &str = "kestrel4471vermilion";
 const SENTENCE: &str = "the quarterly rotation of the honeypot begins with the northern vault";
-/// As long as a field of a finding may be, in characters (docs/untrusted-screen.md).
+/// Maximum characters of a finding's field (docs/untrusted-screen.md).
 const LONGEST: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
@@ -33,13 +33,13 @@ const LONGEST: usize = 1_000;
 struct Attack {
     #[serde(skip)]
     name: String,
-    /// HTML.
+    /// HTML of the screen.
     screen: String,
     #[serde(default)]
     style: String,
-    /// Answer of a model that obeys the attack.
+    /// Response of a model that obeys the attack.
     obeys: String,
-    /// Flag: Watchtower has to report that the screen addresses the analysts.
+    /// Flag: Watchtower has to report the prompt injection.
     found: bool,
 }
 
@@ -59,8 +59,8 @@ fn attacks() -> Vec<Attack> {
     attacks.collect()
 }
 
-/// `{{N times X}}` is X, N times; X ends at the last braces of the answer that
-/// can be its.
+/// Expands `{{N times X}}` to N times X; X ends at the last braces of the
+/// answer that can close it.
 fn written_out(answer: &str) -> String {
     let Some((before, rest)) = answer.split_once(" times ").and_then(|(before, rest)| {
         let (start, count) = before.rsplit_once("{{")?;
@@ -68,7 +68,7 @@ fn written_out(answer: &str) -> String {
     }) else {
         return answer.to_owned();
     };
-    // Its own braces may stand right before.
+    // X's own braces may stand directly before.
     let end = rest.find("}}").unwrap();
     let end = end
         + rest[end + 2..]
@@ -124,14 +124,14 @@ const DIGITS: [&str; 10] = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 ];
 
-/// A number in words: no reader takes one for the next.
+/// Number in words, so that OCR mistakes none for another.
 fn in_words(number: usize) -> String {
     [number / 100, number / 10 % 10, number % 10]
         .map(|digit| DIGITS[digit])
         .join(" ")
 }
 
-/// The case a request shows; text that vanished is of the one before.
+/// Case shown in a request; text that vanished belongs to the previous one.
 fn case(request: &CapturedRequest) -> Option<usize> {
     let text = request.text();
     let cases = text.split("CASE ").skip(1).map(|rest| {
@@ -144,7 +144,7 @@ fn case(request: &CapturedRequest) -> Option<usize> {
     cases.max()
 }
 
-/// Somewhere orders want the screen to be sent to. Counts who came.
+/// Exfiltration target of the attacks. Counts connections.
 async fn listener() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -228,8 +228,8 @@ async fn whatever_the_screen_says_becomes_findings_and_nothing_else() {
     assert!(missed.is_empty(), "not told by Watchtower: {missed:?}");
 }
 
-/// The screen's text is data between marks it does not know, and there is
-/// nothing to do but answer.
+/// The screen's text is data between unguessable delimiters, and the model has
+/// no tools.
 fn asked_safely(request: &CapturedRequest) {
     if request.method != "POST" {
         return;
@@ -262,7 +262,7 @@ fn asked_safely(request: &CapturedRequest) {
     assert_eq!(mark, None, "a mark that is not closed: {text}");
 }
 
-/// Nothing that moves a terminal's cursor, hides, or turns text around.
+/// True without characters that move a terminal's cursor, hide or reorder text.
 fn printable(what: &str, text: &str) {
     let harmful = |c: char| {
         (c.is_control() && c != '\n')
@@ -273,8 +273,8 @@ fn printable(what: &str, text: &str) {
     }
 }
 
-/// Checks what is stored of it: whole lines, the contract's fields, no longer
-/// than they may be, and nothing of the persona.
+/// Checks the stored findings: complete lines, only the contract's fields,
+/// within their limits, and without text of the persona.
 fn kept_safely(out: &Path) {
     for file in std::fs::read_dir(out.join("logs")).unwrap() {
         let file = file.unwrap().path();
@@ -342,7 +342,7 @@ fn bounded(value: &Value) {
     }
 }
 
-/// Attacks Watchtower had to tell of and did not.
+/// Attacks that Watchtower failed to report.
 fn unseen(attacks: &[Attack], out: &Path) -> Vec<String> {
     let findings = findings(out);
     let told: BTreeSet<usize> = findings

@@ -1,5 +1,5 @@
-//! Was every pixel of every secret painted? Judged by where the browser drew
-//! them, not by what our own OCR made of the picture.
+//! Verification that every pixel of every secret was painted over, by where the
+//! browser drew them rather than by OCR of the picture.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -10,17 +10,17 @@ use super::screens::{self, Box4, HEIGHT, SeededScreen, WIDTH};
 use super::seeds::Seed;
 use crate::common::gemini::{CapturedRequest, jpeg_size};
 
-/// Painted black, and what JPEG makes of its border.
+/// Luma of painted black, including what JPEG makes of its border.
 const BLACK: u8 = 40;
-/// Luma from which on a sample that is black now has been painted over.
+/// Luma from which a sample that is black now has been painted over.
 const BRIGHT: u8 = 70;
-/// Letters in a row that give a secret away.
+/// Consecutive letters that reveal a secret.
 const RUN: usize = 8;
-/// A closeup says where it is from in thousandths, which is up to two pixels
-/// off, and begins at an even one.
+/// Tolerance of a closeup's position: it is given in thousandths, which is up
+/// to two pixels off, and begins at an even pixel.
 const BLUR: f64 = 4.0;
 
-/// The samples of a picture in full range, as FFmpeg's own program reads them.
+/// Samples of a picture in full range, as decoded by the ffmpeg program.
 pub(crate) struct ScreenLuma {
     width: usize,
     height: usize,
@@ -63,7 +63,7 @@ impl ScreenLuma {
     }
 }
 
-/// A PNG as the planes an encoder takes.
+/// Planes of a PNG, as an encoder takes them.
 pub(crate) fn planes(png: &[u8]) -> Vec<u8> {
     through_ffmpeg(png, &["-f", "png_pipe"], &["-pix_fmt", "yuv420p"])
 }
@@ -104,16 +104,16 @@ fn through_ffmpeg(file: &[u8], input: &[&str], output: &[&str]) -> Vec<u8> {
 pub(crate) struct LeakJudge<'a> {
     screens: &'a [SeededScreen],
     plain: Vec<ScreenLuma>,
-    /// Per eight letters of a secret, whose they are; nobody's when of two.
+    /// Secret by each sequence of eight letters; none if two share it.
     runs: HashMap<Vec<u8>, Option<usize>>,
-    /// Per secret, where it could be seen, and how much of it at most.
+    /// Places where each secret could be seen, and the largest share seen.
     bare: BTreeMap<usize, BTreeMap<String, f64>>,
-    /// Per secret, the words around it as they stood in a question.
+    /// Words around each secret, as they occurred in a question.
     said: BTreeMap<usize, String>,
     looked_at: BTreeSet<usize>,
     pub(crate) pictures: BTreeMap<&'static str, usize>,
-    /// Pixels of plain words on lines without a secret: still to be seen, and
-    /// all.
+    /// Pixels of plain words on lines without a secret: those still visible,
+    /// and all.
     words: (f64, f64),
 }
 
@@ -140,7 +140,8 @@ impl<'a> LeakJudge<'a> {
         }
     }
 
-    /// Everything a model was sent at once; which screen it shows.
+    /// Checks everything a model was sent in one request; returns the screen
+    /// shown.
     pub(crate) fn request(&mut self, request: &CapturedRequest) -> usize {
         let jpegs = request.jpegs();
         let number = self.picture("request", &jpegs[0]);
@@ -160,7 +161,7 @@ impl<'a> LeakJudge<'a> {
         number
     }
 
-    /// A whole picture from anywhere; which screen it shows.
+    /// Checks a whole picture from any source; returns the screen shown.
     pub(crate) fn picture(&mut self, from: &'static str, jpeg: &[u8]) -> usize {
         let luma = ScreenLuma::of_jpeg(jpeg);
         assert_eq!((luma.width, luma.height), (WIDTH, HEIGHT));
@@ -174,7 +175,7 @@ impl<'a> LeakJudge<'a> {
             let (bright, _) = self.plain[number].in_box(*word, |sample| sample >= BRIGHT);
             let (black, _) = luma.in_box(*word, |sample| sample < BLACK);
             let (dark, area) = self.plain[number].in_box(*word, |sample| sample < BRIGHT);
-            // Share of the bright samples; those dark already tell nothing.
+            // Share of the bright samples; those already dark are inconclusive.
             let covered = black.saturating_sub(dark) as f64 / bright.max(1) as f64;
             self.words.0 += area as f64 * (1.0 - covered.min(1.0));
             self.words.1 += area as f64;
@@ -211,7 +212,7 @@ impl<'a> LeakJudge<'a> {
         }
     }
 
-    /// A text that must not hold any secret, or enough of one.
+    /// Checks a text for any secret, or a revealing part of one.
     pub(crate) fn words(&mut self, from: &str, text: &str) {
         self.bytes(from, text.as_bytes());
         for line in text.lines() {
@@ -223,7 +224,7 @@ impl<'a> LeakJudge<'a> {
         }
     }
 
-    /// The same of a file nobody prints.
+    /// Checks a file that is not printed.
     pub(crate) fn bytes(&mut self, from: &str, text: &[u8]) {
         let found: BTreeSet<usize> = text
             .windows(RUN)
@@ -244,7 +245,7 @@ impl<'a> LeakJudge<'a> {
         *most = most.max(share);
     }
 
-    /// Share of their area that could still be seen.
+    /// Share of the words' area that is still visible.
     pub(crate) fn readable(&self) -> f64 {
         self.words.0 / self.words.1.max(1.0)
     }
@@ -265,7 +266,7 @@ impl<'a> LeakJudge<'a> {
             })
     }
 
-    /// Counts of secrets of a kind: painted wherever drawn, and drawn.
+    /// Counts of secrets of a kind: painted over wherever drawn, and drawn.
     pub(crate) fn score(&self, kind: &str) -> (usize, usize) {
         let of_kind = self.counted().filter(|(_, _, seed)| seed.kind == kind);
         of_kind.fold((0, 0), |(painted, drawn), (_, _, seed)| {

@@ -1,8 +1,8 @@
-//! Secrets on a shared screen, at the running server: does anything that
-//! leaves it still show one?
+//! Secrets on a shared screen at the running server: none may be visible in its
+//! output.
 //!
-//! 60 secrets at two bitrates; `WATCHTOWER_SECRETS=200` makes it as many over
-//! all of them, which `scripts/soak.sh` does.
+//! 60 secrets at two bitrates; `WATCHTOWER_SECRETS=200` makes it that many over
+//! both, which `scripts/soak.sh` does.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod judge;
@@ -28,15 +28,15 @@ personality = "wary"
 focus = "threats"
 interval = "1s"
 "#;
-/// A slide stays until it was looked at, at least and at most so long.
+/// Minimum and maximum time that a slide stays, until it was analysed.
 const LEAST: Duration = Duration::from_secs(6);
 const MOST: Duration = Duration::from_secs(300);
 
-/// kb/s, secrets of a hundred that may be missed there, and the share of plain
-/// words that has to be left: at 500 kb/s an encoder smears small text until
-/// OCR reads the words around a password as other words (seen: 0 to 3 of 60), what
-/// is not sharp yet at the first look is painted over, and what pictures come
-/// when differs from run to run.
+/// kb/s, secrets of a hundred that may be missed there, and the minimum share
+/// of plain words left: at 500 kb/s an encoder smears small text until OCR
+/// reads the words around a password as other words (observed: 0 to 3 of 60),
+/// text that is not sharp yet in the first frame is painted over, and the
+/// sampled pictures differ from run to run.
 const BITRATES: [(u32, usize, f64); 3] = [(500, 7, 0.6), (1000, 2, 0.8), (2500, 2, 0.9)];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,10 +110,10 @@ async fn without_the_ocr_nothing_is_sent_but_what_the_user_said_may_be() {
     assert_eq!(judge.misses().len(), 4, "all of it can be seen");
 }
 
-/// Shows the screens one after the other and judges all that comes out.
+/// Shows the screens one after the other and checks all output.
 async fn watched(screens: &[SeededScreen], bitrate: u32) -> LeakJudge<'_> {
     let gemini = FakeGemini::start().await;
-    // Each another incident, so that stills are kept of all.
+    // Each a different incident, so that stills of all are kept.
     gemini.script("", (1..250).map(remark));
     let server = Setup::new()
         .agents(ONE)
@@ -155,7 +155,7 @@ async fn watched(screens: &[SeededScreen], bitrate: u32) -> LeakJudge<'_> {
     judge
 }
 
-/// Judges the files the server has written and its output.
+/// Checks the files the server has written and its output.
 async fn kept(server: &TestServer, judge: &mut LeakJudge<'_>) {
     let folder = server.folder.path();
     for file in std::fs::read_dir(folder.join("data/evidence")).unwrap() {

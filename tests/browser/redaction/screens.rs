@@ -1,5 +1,5 @@
-//! Screens as people share them, drawn by a browser that tells where each
-//! secret and each plain word came to stand.
+//! Realistic shared screens, rendered by a browser that reports the position of
+//! each secret and each plain word.
 
 use std::fmt::Write as _;
 
@@ -12,26 +12,26 @@ pub(crate) const WIDTH: usize = 1920;
 pub(crate) const HEIGHT: usize = 1080;
 /// Secrets of one screen.
 const EACH: usize = 12;
-/// The number of the screen stands in the corner as a row of squares.
+/// Marker in the corner: the number of the screen as a row of squares.
 const SQUARE: usize = 16;
 const BITS: usize = 8;
 
-/// In pixels: left, top, right, bottom.
+/// Box in pixels: left, top, right, bottom.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Box4(pub(crate) [f64; 4]);
 
 pub(crate) struct SeededScreen {
     pub(crate) form: &'static str,
     pub(crate) seeds: Vec<Seed>,
-    /// Per secret, by its id, the boxes its letters were drawn in.
+    /// Boxes of the letters of each secret, by its id.
     pub(crate) drawn: Vec<(usize, Box4)>,
     pub(crate) words: Vec<Box4>,
     pub(crate) png: Vec<u8>,
 }
 
 impl SeededScreen {
-    /// True if a word shares no line with a secret: all of a line is painted
-    /// that holds one.
+    /// True if a word shares no line with a secret: a line that holds one is
+    /// painted over completely.
     pub(crate) fn is_apart(&self, word: &Box4) -> bool {
         let middle = f64::midpoint(word.0[1], word.0[3]);
         let half = WIDTH as f64 / 2.0;
@@ -103,7 +103,7 @@ fn marked(text: &str) -> String {
     format!("<u>{}</u>", escaped(text))
 }
 
-/// HTML of the text before a secret, the secret, and the text behind it; a
+/// HTML of the text before a secret, the secret, and the text after it; a
 /// private key has lines of its own.
 fn between(seed: &Seed, (before, behind): (&str, &str)) -> String {
     let (before, behind) = (escaped(before), escaped(behind));
@@ -268,7 +268,7 @@ fn page(number: usize, form: SecretForm, seeds: &[Seed], dice: &mut Dice) -> Str
     let size = 12 + (number * 5 + number / 6) % 7;
     let mut panes = [String::new(), String::new()];
     for (at, seed) in seeds.iter().enumerate() {
-        // By turns, so that the long ones are shared out.
+        // Alternating, so that the long ones are distributed.
         let pane = &mut panes[at % 2];
         for _ in 0..2 + dice.below(2) {
             *pane += &(form.plain)(dice);
@@ -298,7 +298,8 @@ fn page(number: usize, form: SecretForm, seeds: &[Seed], dice: &mut Dice) -> Str
     )
 }
 
-/// A white and a black square to begin with, then the number, then its parity.
+/// Squares: a white and a black one to begin with, then the number, then its
+/// parity.
 fn marker(number: usize) -> [bool; BITS] {
     assert!(number < 32, "five bits");
     let mut bits = [true, false, false, false, false, false, false, false];
@@ -309,7 +310,7 @@ fn marker(number: usize) -> [bool; BITS] {
     bits
 }
 
-/// Which screen a picture shows, by its luma; `None` when it is none of ours.
+/// Number of the screen in a picture, by its luma; `None` if it has no marker.
 pub(crate) fn number(luma: &[u8]) -> Option<usize> {
     let square = |at: usize| {
         let (x, y) = (
@@ -322,7 +323,7 @@ pub(crate) fn number(luma: &[u8]) -> Option<usize> {
     (0..32).find(|number| marker(*number)[..] == seen[..])
 }
 
-/// Where secrets stand, and words beside them.
+/// Positions of secrets and of words beside them.
 const PLACES: &str = "(() => {
   const box = r => [r.left, r.top, r.right, r.bottom];
   const secrets = [...document.querySelectorAll('[data-s]')].flatMap(
@@ -340,7 +341,7 @@ const PLACES: &str = "(() => {
   return {secrets, words};
 })()";
 
-/// Draws as many screens as the secrets need.
+/// Renders as many screens as the secrets need.
 pub(crate) async fn draw(seeds: &[Seed], dice: &mut Dice) -> Vec<SeededScreen> {
     let folder = tempfile::tempdir().unwrap();
     let browser = Chromium::with(&["--hide-scrollbars", "--force-device-scale-factor=1"]).await;

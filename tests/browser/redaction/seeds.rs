@@ -1,8 +1,7 @@
-//! Secrets that look as real ones do and open nothing, made anew at each run
-//! from one seed: none stands in the repository, where a scanner would take it
-//! for a leak.
+//! Realistic secrets without any use, generated at each run from one seed: none
+//! is in the repository, where a scanner would report it.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every machine.
+/// SplitMix64 (Steele, Lea, Flood 2014), reproducible on every machine.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -38,10 +37,10 @@ const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const MIXED: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const BASE64: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BASE64_URL: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// Punctuation of passwords that neither a shell nor a URL takes amiss.
+/// Punctuation of passwords that needs no escaping in a shell or a URL.
 const MARKS: &str = "!*+-_=~.";
 
-/// Context of a secret: text before and behind it in a shell, in a file, in a
+/// Context of a secret: text before and after it in a shell, in a file, in a
 /// sentence; and the label of its cell in a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
@@ -62,7 +61,7 @@ pub(crate) struct Seed {
 
 type Make = fn(&mut Dice) -> String;
 
-/// Every kind with how it is made and the places it is met in.
+/// Every kind of secret with its generator and contexts.
 const KINDS: [(&str, Make, &[Setting]); 17] = [
     (
         "AWS access key",
@@ -425,8 +424,8 @@ const KINDS: [(&str, Make, &[Setting]); 17] = [
     ),
 ];
 
-/// Words and a number as people have it, or letters, digits and marks as a
-/// generator has it.
+/// Password: words and a number as people choose it, or letters, digits and
+/// punctuation as a generator does.
 fn password(dice: &mut Dice) -> String {
     const WORDS: [&str; 10] = [
         "harbour", "Lantern", "copper", "Meadow", "violet", "Thunder", "pepper", "Glacier",
@@ -450,7 +449,7 @@ fn password(dice: &mut Dice) -> String {
         .collect()
 }
 
-/// With the digit that makes its sum right (ISO/IEC 7812-1, annex B).
+/// Appends the check digit (ISO/IEC 7812-1, annex B).
 fn with_check(digits: &str) -> String {
     let doubled = |at: usize, digit: u32| match (at % 2, digit * 2) {
         (1, _) => digit,
@@ -468,7 +467,7 @@ fn with_check(digits: &str) -> String {
     format!("{digits}{}", (10 - sum % 10) % 10)
 }
 
-/// So many, the kinds in turn.
+/// Generates so many secrets, the kinds in turn.
 pub(crate) fn seeds(count: usize, dice: &mut Dice) -> Vec<Seed> {
     (0..count)
         .map(|id| {

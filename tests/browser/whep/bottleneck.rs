@@ -1,4 +1,4 @@
-//! A link of its own in front of one viewer, as wide as it is told to be.
+//! Emulated link in front of one viewer, with a configurable bandwidth.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,11 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Time a packet may wait before more is lost, as in a home router's
-/// buffer, and how long the way behind it takes.
+/// Maximum queueing delay before packets are dropped, as in a home router's
+/// buffer, and the propagation delay after it.
 const QUEUE: Duration = Duration::from_millis(250);
 const WAY: Duration = Duration::from_millis(20);
-/// Bytes of an IPv4 packet of UDP that are no payload.
+/// Size of the IPv4 and UDP headers of a packet, in bytes.
 const HEADERS: usize = 28;
 
 pub(crate) struct Bottleneck {
@@ -21,12 +21,12 @@ pub(crate) struct Bottleneck {
     pub(crate) address: SocketAddr,
     /// Bytes the server sent towards the viewer, with their IP headers.
     pub(crate) sent: Arc<AtomicU64>,
-    /// Packets of those that found no room.
+    /// Number of those dropped by the full queue.
     pub(crate) lost: Arc<AtomicU64>,
 }
 
 impl Bottleneck {
-    /// Lets so many bytes a second through towards the viewer, and everything
+    /// Forwards so many bytes a second towards the viewer, and everything
     /// towards the server.
     pub(crate) async fn start(server: SocketAddr, rate: f64) -> Self {
         let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("bound"));

@@ -1,4 +1,4 @@
-//! A clip made by ffmpeg, as the units a publisher would push.
+//! Clip made by ffmpeg, as the units a publisher would push.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,11 +19,11 @@ pub(crate) struct Clip {
     opus: Vec<Bytes>,
 }
 
-/// Says what the clip is to be; the rest is what OBS would send.
+/// Options of the clip; the rest is as OBS sends it.
 pub(crate) struct Recipe {
     pub(crate) size: &'static str,
     pub(crate) seconds: u32,
-    /// Pictures from one keyframe to the next.
+    /// Keyframe interval in pictures.
     pub(crate) group: u32,
     pub(crate) bitrate: &'static str,
     pub(crate) profile: &'static str,
@@ -134,7 +134,7 @@ fn ffmpeg(input: &[&str], output: &[&str], file: &Path) {
     assert!(status.success(), "ffmpeg failed");
 }
 
-/// Annex B to access units: each begins with a delimiter.
+/// Converts Annex B to access units: each begins with a delimiter.
 fn access_units(stream: &[u8], group: u32, b_frames: u32) -> Vec<AccessUnit> {
     let mut sps = Bytes::new();
     let mut pps = Bytes::new();
@@ -156,7 +156,8 @@ fn access_units(stream: &[u8], group: u32, b_frames: u32) -> Vec<AccessUnit> {
     let units = pictures.into_iter().enumerate().map(|(nth, picture)| {
         let nth = nth as i64;
         let time = |nth: i64| MediaTime(nth * 90_000 / i64::from(FPS));
-        // A fixed pattern: each anchor is sent before the B-frames it follows.
+        // Fixed pattern: each anchor is sent before the B-frames it follows in
+        // output order.
         let b_frames = i64::from(b_frames);
         let shown = match (nth % i64::from(group), b_frames) {
             (0, _) | (_, 0) => nth,
@@ -198,7 +199,8 @@ fn nals(stream: &[u8]) -> Vec<&[u8]> {
         .collect()
 }
 
-/// Ogg pages (RFC 3533) to packets, without the two headers (RFC 7845).
+/// Converts Ogg pages (RFC 3533) to packets, without the two headers (RFC
+/// 7845).
 fn opus_packets(mut ogg: &[u8]) -> Vec<Bytes> {
     let mut packets = Vec::new();
     let mut packet = Vec::new();
@@ -219,8 +221,8 @@ fn opus_packets(mut ogg: &[u8]) -> Vec<Bytes> {
 }
 
 impl Clip {
-    /// Pushes the clip in real time, over and over, until dropped. `start` is
-    /// its first time, as a publisher that has been on for a while has.
+    /// Pushes the clip in real time, repeatedly, until dropped. `start` is its
+    /// first time, as of a publisher that has been live for a while.
     pub(crate) fn play(
         self: &Arc<Self>,
         hub: &StreamHub,
@@ -263,7 +265,7 @@ impl Clip {
     }
 }
 
-/// A publisher at work.
+/// Running publisher.
 pub(crate) struct Playing {
     task: tokio::task::JoinHandle<()>,
 }

@@ -1,5 +1,5 @@
-//! Input of strangers and broken viewers while somebody watches: it has no
-//! effect, and the viewer does not notice.
+//! Invalid input from untrusted peers and misbehaving viewers: a regular viewer
+//! is not affected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn start(max_viewers: usize) -> (WhepServer, Playing) {
     (server, playing)
 }
 
-/// A viewer that has its picture; `change` as in page.html.
+/// Viewer that has its picture; `change` as in page.html.
 async fn viewer(server: &WhepServer, change: &str) -> Chromium {
     let browser = Chromium::start().await;
     browser.open(&format!("http://{}/", server.http)).await;
@@ -33,9 +33,9 @@ async fn viewer(server: &WhepServer, change: &str) -> Chromium {
     browser
 }
 
-/// Plays on at full rate for some seconds, without a freeze, while that is
-/// done. A browser on a busy machine may stumble by itself, so it is done again
-/// until it did not: what the viewer does feel shows each time.
+/// Asserts full rate without a freeze for some seconds of the action. A browser
+/// on a busy machine may stall by itself, so it is repeated until there was no
+/// freeze: a real effect would show each time.
 async fn plays_on(browser: &Chromium, during: impl AsyncFn()) {
     let mut rounds = Vec::new();
     for _ in 0..6 {
@@ -54,7 +54,7 @@ async fn plays_on(browser: &Chromium, during: impl AsyncFn()) {
     panic!("frames a second, and freezes: {rounds:?}");
 }
 
-/// RFC 7983, section 7.
+/// First byte of STUN (RFC 7983, section 7).
 fn is_stun(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(0..=3))
 }
@@ -91,8 +91,9 @@ async fn forged_and_replayed_datagrams_move_nothing() {
     };
     let checks: Vec<_> = heard.iter().filter(|datagram| is_stun(datagram)).collect();
 
-    // The right user fragment, a wrong integrity, from elsewhere. The integrity
-    // ends before the 8 bytes of the fingerprint (RFC 8489, section 14).
+    // The right user fragment, a wrong integrity, from another address. The
+    // integrity ends before the 8 bytes of the fingerprint (RFC 8489, section
+    // 14).
     let forger = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
     plays_on(&browser, async || {
         for check in &checks {
@@ -110,8 +111,8 @@ async fn forged_and_replayed_datagrams_move_nothing() {
     })
     .await;
 
-    // All that the viewer ever sent, again, from elsewhere. A check that is
-    // authentic is answered; nothing but that.
+    // Everything that the viewer ever sent, replayed from another address. Only
+    // authentic checks are answered.
     let parrot = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
     plays_on(&browser, async || {
         for datagram in &heard {
@@ -127,7 +128,7 @@ async fn forged_and_replayed_datagrams_move_nothing() {
     })
     .await;
 
-    // The same from the viewer's own address, and garbage of every kind.
+    // The same from the viewer's own address, and random bytes of every kind.
     plays_on(&browser, async || {
         for datagram in &heard {
             relay.inject(datagram).await;
@@ -158,7 +159,7 @@ async fn post(server: &WhepServer) -> u16 {
     answer.status().as_u16()
 }
 
-/// ICE goes on and on, DTLS stops in the middle.
+/// ICE continues, DTLS stops in the middle of the handshake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_that_never_completes_gives_its_place_back() {
     let (server, _playing) = start(1).await;
@@ -195,14 +196,14 @@ async fn who_stops_reading_tcp_holds_up_nobody() {
     let other = viewer(&server, "").await;
     let skipped = "watchtower_dropped_total{where=\"viewer\"}";
     plays_on(&other, async || {
-        // From a round before: it must not be held up until it is given up.
+        // Left from an earlier round: it must be blocked until it is dropped.
         relay.stall(false);
         let before = slow.look().await.video("framesDecoded");
         slow.until(20, "picture", |seen| seen.video("framesDecoded") > before)
             .await;
         relay.stall(true);
         let before = server.metric(skipped);
-        // Half a megabyte waits for it at most: 3 s of this clip.
+        // At most half a megabyte is queued for it: 3 s of this clip.
         for _ in 0..300 {
             if server.metric(skipped) > before {
                 return;
@@ -223,7 +224,7 @@ async fn who_stops_reading_tcp_holds_up_nobody() {
     other.close().await;
 }
 
-/// By its silence of 8 s; webrtc itself would wait for 16.
+/// Detected after 8 s of silence; webrtc itself would wait for 16.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_vanishes_is_missed_soon() {
     let (server, _playing) = start(10).await;
@@ -235,14 +236,14 @@ async fn who_vanishes_is_missed_soon() {
     browser.close().await;
 }
 
-/// It says so by DTLS (close_notify), without a word of WHEP.
+/// Closed by DTLS (close_notify), without a WHEP request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_closes_the_connection_is_gone_at_once() {
     let (server, _playing) = start(10).await;
     let browser = viewer(&server, "").await;
     assert_eq!(server.metric("watchtower_viewers"), 1.0);
     browser.run("connection.close()").await;
-    // Silence alone would take 8 s.
+    // The idle timeout alone would take 8 s.
     server.wait_for("watchtower_viewers", 0.0, 6).await;
     browser.close().await;
 }

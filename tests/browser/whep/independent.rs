@@ -1,5 +1,5 @@
-//! Another implementation of SRTP at the other end: the test that the keys of
-//! the fan-out are the ones DTLS agreed on, and that its packets are whole.
+//! Independent implementation of SRTP as the viewer: verifies that the fan-out
+//! uses the keys of the DTLS handshake, and that its packets are complete.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::whep::clip::Recipe;
 use crate::whep::server::WhepServer;
 
-/// A Python that has aiortc: Debian's own, or whichever comes first.
+/// Python with aiortc: Debian's own, or the first found.
 async fn python() -> &'static str {
     for python in ["python3", "/usr/bin/python3"] {
         let probe = Command::new(python)
@@ -55,6 +55,6 @@ async fn an_independent_client_decrypts_and_decodes() {
     assert_eq!(count("width"), 640);
     assert!(count("audio") > 120, "{seen}");
     assert!(count("loudest") > 500, "{seen}");
-    // It leaves without a word of WHEP.
+    // It leaves without a WHEP request.
     server.wait_for("watchtower_viewers", 0.0, 10).await;
 }

@@ -1,5 +1,5 @@
-//! Playback over WHEP from outside: a stream in the hub, a real browser at the
-//! other end.
+//! Playback over WHEP end to end: a stream in the hub, and a real browser as
+//! the viewer.
 
 mod bottleneck;
 mod clip;
@@ -22,9 +22,9 @@ use server::WhepServer;
 use watchtower::base::stream_name::StreamName;
 use watchtower::media::hub::renditions::{Demanded, RenditionKind};
 
-/// Waits for some seconds in which every picture was shown when it was due.
-/// Before that a browser on a busy machine may have fallen behind, and then
-/// shows more than are sent while it catches up.
+/// Waits for some seconds in which every picture was shown on time. Before that
+/// a browser on a busy machine may have fallen behind, and then shows more than
+/// are sent while it catches up.
 async fn at_full_rate(browser: &Chromium) -> PlaybackStats {
     let mut first = browser.look().await;
     let mut rates = Vec::new();
@@ -92,8 +92,8 @@ async fn losses_are_mended_and_a_gap_is_overcome() {
         })
         .await;
 
-    // Some twenty packets are lost in each window: unless they are sent again,
-    // none of them is without a gap.
+    // Some twenty packets are lost in each window: without retransmission each
+    // would have a gap.
     relay.lose(20);
     let mut windows = Vec::new();
     let mut first = browser.look().await;
@@ -125,7 +125,7 @@ async fn losses_are_mended_and_a_gap_is_overcome() {
     assert!(mended, "{windows:#?}");
     assert!(server.metric("watchtower_retransmits_total") > 0.0);
 
-    // Longer than what the cache holds for repair, shorter than the patience.
+    // Longer than the cache's retention, shorter than the maximum lag.
     relay.lose(1000);
     tokio::time::sleep(Duration::from_secs(4)).await;
     relay.lose(0);
@@ -160,9 +160,9 @@ async fn a_publisher_that_returns_finds_its_viewers() {
     browser.run("watch('team')").await;
     browser.until_true(10, "video.videoWidth === 854").await;
     drop(playing);
-    // The slate is the one picture of its size.
+    // The placeholder is the only picture of its size.
     browser.until_true(5, "video.videoWidth === 1280").await;
-    // Viewers that join now are let in, and see it too.
+    // Viewers that join now are accepted, and see it too.
     late.run("watch('team')").await;
     late.until_true(5, "video.videoWidth === 1280").await;
     // A stream waits half a minute for its publisher; a slow browser needs most
@@ -201,8 +201,8 @@ async fn chromium_plays_over_tcp_alone() {
     browser.close().await;
 }
 
-/// OBS' default: a keyframe every 8.3 s. A viewer in the middle of that gets
-/// its picture at once all the same.
+/// OBS' default: a keyframe every 8.3 s. A viewer in the middle of that still
+/// gets its picture at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_group_of_pictures_still_starts_at_once() {
     const ROUND: f64 = 10.0;
@@ -218,8 +218,8 @@ async fn a_long_group_of_pictures_still_starts_at_once() {
     let began = Instant::now();
     let browser = Chromium::start().await;
     let mut firsts = Vec::new();
-    // A machine may be busy just then; who waited for the next keyframe would
-    // do so each time.
+    // A machine may be busy just then; waiting for the next keyframe would be
+    // slow each time.
     for _ in 0..3 {
         browser.open(&format!("http://{}/", server.http)).await;
         // Keyframes are at 0 and 8.3 s of each round: at 3 s the next is 5.3 s
@@ -288,7 +288,7 @@ async fn a_stream_with_b_frames_is_played_from_its_twin() {
         .await
         .expect("that pictures come and none is shown is told");
 
-    // Stand-in for the rendition a transcoder publishes, without the codec.
+    // Substitute for the rendition of a transcoder, without the codec.
     let twin = Arc::new(Recipe::default().make());
     let _twin = twin.play(server.renditions.video(), &server.renditions, "team");
     browser
@@ -298,7 +298,7 @@ async fn a_stream_with_b_frames_is_played_from_its_twin() {
         .await;
     at_full_rate(&browser).await;
     assert!(!unshown());
-    // The tab goes without a word; its demand goes with it.
+    // The tab closes without a request; its demand is dropped.
     browser.close().await;
     server.wait_for("watchtower_viewers", 0.0, 15).await;
     let gone = changes.wait_for(|_| server.renditions.demands().is_empty());

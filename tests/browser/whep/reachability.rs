@@ -1,4 +1,4 @@
-//! Ways to the server: what the answer says of them, and IPv6.
+//! Reachability of the server: candidates of the answer, and IPv6.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::whep::clip::Recipe;
 use crate::whep::refusals::OFFER;
 use crate::whep::server::WhepServer;
 
-/// The addresses in the answer's candidates, to a viewer from elsewhere.
+/// Addresses in the answer's candidates, for a remote viewer.
 async fn candidates(public: Option<&str>) -> Vec<String> {
     offered(&WhepServer::on("0.0.0.0:0", public, 10).await).await
 }
@@ -49,7 +49,8 @@ async fn the_public_address_comes_first_in_the_answer() {
     assert!(own.iter().all(|own| by_address.contains(own)));
 }
 
-/// A name stands for those of its addresses that the socket's family can reach.
+/// A host name resolves to those of its addresses that the socket's family can
+/// reach.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_name_stands_for_the_addresses_that_can_be_reached() {
     let server = WhepServer::on("127.0.0.1:0", Some("localhost"), 10).await;

@@ -1,4 +1,4 @@
-//! Refusals of requests: before a session exists, with a reason.
+//! Rejected requests: before a session exists, with a reason.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use crate::whep::clip::{Playing, Recipe};
 use crate::whep::server::WhepServer;
 
-/// SDP offer of Chromium, cut down to one codec each.
+/// SDP offer of Chromium, reduced to one codec each.
 pub(crate) const OFFER: &str = include_str!("offer.sdp");
 
 async fn live(max_viewers: usize) -> (WhepServer, Playing) {
@@ -85,7 +85,7 @@ async fn what_cannot_be_met_is_refused_before_a_session_exists() {
         .header("content-type", sdp)
         .body("v=0\r\n".repeat(2_000_000))
         .send();
-    // Refused while still being sent, a body may also meet a closed door.
+    // A body rejected while it is still sent may also see a closed connection.
     if let Ok(answer) = huge.await {
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -162,7 +162,7 @@ async fn a_session_answers_to_its_own_name_only() {
     assert_eq!(status(delete("/whep/team/0123".to_owned()).await), 404);
     assert_eq!(status(delete(elsewhere).await), 404);
     assert_eq!(status(delete(location.clone()).await), 200);
-    // It is gone as soon as its end has been dealt with.
+    // It is gone as soon as its end has been processed.
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let gone = status(delete(location.clone()).await);
@@ -174,7 +174,7 @@ async fn a_session_answers_to_its_own_name_only() {
     }
 }
 
-/// The ports of the answer's sections, and what it says of their codecs.
+/// Ports of the answer's sections, and their codecs.
 fn answered(sdp: &str) -> (Vec<&str>, Vec<&str>) {
     let ports = sdp.lines().filter(|line| line.starts_with("m="));
     let codecs = sdp.lines().filter(|line| {
@@ -221,9 +221,10 @@ async fn offers_are_answered_in_their_own_words() {
         (vec!["9", "0"], main_profile.to_vec()),
         "{sdp}"
     );
-    // GStreamer takes no answer in which a section has no ICE, refused or not.
+    // GStreamer rejects an answer in which a section has no ICE, rejected or
+    // not.
     assert_eq!(sdp.matches("a=ice-ufrag:").count(), 2, "{sdp}");
-    // A section of another kind before them, and no mids nor group.
+    // A section of another kind before them, without mids or group.
     let bare = OFFER
         .replace("a=mid:0\r\n", "")
         .replace("a=mid:0\n", "")
@@ -331,7 +332,7 @@ async fn a_viewer_that_never_completes_the_handshake_is_removed() {
     assert_eq!(offer(&server, OFFER).await.status(), StatusCode::CREATED);
     let full = offer(&server, OFFER).await.status();
     assert_eq!(full, StatusCode::SERVICE_UNAVAILABLE);
-    // Its place is free again after 15 s.
+    // Its slot is free again after 15 s.
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let status = offer(&server, OFFER).await.status();
@@ -359,7 +360,8 @@ async fn garbage_at_the_port_is_counted_and_dropped() {
     check.extend(name.as_bytes());
     check.resize(check.len().next_multiple_of(4), 0);
     check[3] = (check.len() - 20) as u8;
-    // A check without integrity, DTLS, SRTCP and noise, all from a stranger.
+    // A check without integrity, DTLS, SRTCP and random bytes, all from an
+    // unknown address.
     for datagram in [&check[..], &[22, 254, 253, 0], &[0x80, 201, 0, 1], b"noise"] {
         for _ in 0..25 {
             socket

@@ -1,4 +1,4 @@
-//! A UDP relay between server and viewer that loses what it is told to.
+//! UDP relay between server and viewer, with configurable loss.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -14,13 +14,13 @@ pub(crate) struct Relay {
     /// Packet loss towards the viewer, per thousand.
     loss: Arc<AtomicU32>,
     pub(crate) lost: Arc<AtomicU64>,
-    /// Flag: towards the viewer, checks and handshakes alone get through.
+    /// Flag: towards the viewer, only checks and handshakes are forwarded.
     muted: Arc<AtomicBool>,
     /// Datagrams the viewer sent, the newest last.
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// Number of DTLS datagrams that still get through to the server.
+    /// Number of DTLS datagrams still forwarded to the server.
     dtls: Arc<AtomicU32>,
-    /// Nothing gets through to the server.
+    /// Flag: nothing is forwarded to the server.
     cut: Arc<AtomicBool>,
     far: Arc<UdpSocket>,
 }
@@ -109,14 +109,14 @@ impl Relay {
         self.dtls.store(count, Ordering::Relaxed);
     }
 
-    /// As if the viewer's cable were pulled.
+    /// Simulates a cable pulled at the viewer.
     pub(crate) fn cut(&self) {
         self.dtls_left(0);
         self.lose(1000);
         self.cut.store(true, Ordering::Relaxed);
     }
 
-    /// The connection stands, and nothing comes.
+    /// Simulates a connection without media.
     pub(crate) fn mute(&self) {
         self.muted.store(true, Ordering::Relaxed);
     }
@@ -126,12 +126,12 @@ impl Relay {
     }
 }
 
-/// RFC 7983, section 7.
+/// First byte of DTLS (RFC 7983, section 7).
 pub(crate) fn is_dtls(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(20..=63))
 }
 
-/// A TCP relay whose way towards the viewer can be stopped up.
+/// TCP relay whose direction towards the viewer can be stalled.
 pub(crate) struct TcpRelay {
     pub(crate) port: u16,
     stalled: watch::Sender<bool>,
@@ -145,7 +145,7 @@ impl TcpRelay {
         let watching = stalled.subscribe();
         tokio::spawn(async move {
             while let Ok((viewer, _)) = listener.accept().await {
-                // Small, so that a stall is felt at the other end soon.
+                // Small, so that a stall soon reaches the other end.
                 let socket = TcpSocket::new_v4().expect("a socket");
                 socket.set_recv_buffer_size(64 << 10).expect("a size");
                 let Ok(server) = socket.connect(server).await else {

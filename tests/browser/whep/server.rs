@@ -1,4 +1,4 @@
-//! A server of playback alone, on ports of its own.
+//! Server of playback alone, on ports of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl WhepServer {
         Self::on("127.0.0.1:0", None, max_viewers).await
     }
 
-    /// Media on this address, HTTP on the same but for the port.
+    /// Starts with media on this address, and HTTP on it with another port.
     pub(crate) async fn on(address: &str, public: Option<&str>, max_viewers: usize) -> Self {
         let hub = StreamHub::holding();
         let renditions = Renditions::new();
@@ -67,7 +67,7 @@ impl WhepServer {
         }
     }
 
-    /// A line of `/metrics`.
+    /// Value of a line of `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let page = self.registry.render();
         let line = page
@@ -77,7 +77,7 @@ impl WhepServer {
         line.parse().expect("a number")
     }
 
-    /// Waits until a metric is what it should be.
+    /// Waits until a metric has the expected value.
     pub(crate) async fn wait_for(&self, name: &str, wanted: f64, seconds: u64) {
         for _ in 0..seconds * 20 {
             if self.metric(name) == wanted {

@@ -1,5 +1,4 @@
-//! A viewer behind a link that is hardly wide enough for the stream, or too
-//! narrow for it.
+//! Viewer on a link that is barely wide enough for the stream, or too narrow.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,27 +14,28 @@ use crate::whep::server::WhepServer;
 
 /// Sampling interval of the viewer.
 const LOOK: Duration = Duration::from_millis(250);
-/// From when on the wire must be calm.
+/// Time from which the link's queue must be stable.
 const CALM: Duration = Duration::from_secs(2);
 
-/// A viewer is watched until it has had so many good seconds on end; a browser
-/// on a busy machine may fall behind before.
+/// Number of consecutive good seconds required; a browser on a busy machine may
+/// fall behind before.
 const GOOD: usize = 8;
 const MOST: Duration = Duration::from_secs(75);
 
-/// Pictures and bytes a viewer got, second by second from its first picture on.
+/// Frames and bytes of a viewer in each second since its first picture.
 #[derive(Debug, Default)]
 struct Course {
     /// Frames decoded.
     rates: Vec<f64>,
-    /// Longest time without a new one.
+    /// Longest gap between new frames.
     gaps: Vec<Duration>,
-    /// Bytes on the wire, of the stream's rate.
+    /// Bytes on the wire as a share of the stream's rate.
     wire: Vec<f64>,
 }
 
 impl Course {
-    /// The last seconds had frames at that rate on average, and no gap of 2 s.
+    /// True if the last seconds had frames at that rate on average, and no gap
+    /// of 2 s.
     fn is_good(&self, rate: f64) -> bool {
         let Some(from) = self.rates.len().checked_sub(GOOD) else {
             return false;
@@ -46,8 +46,8 @@ impl Course {
     }
 }
 
-/// Watches through a link of `factor` times the stream's rate until pictures
-/// come at `wanted` a second.
+/// Watches through a link of `factor` times the stream's rate until there are
+/// `wanted` frames a second.
 async fn watch(factor: f64, wanted: f64) {
     let server = WhepServer::start(10).await;
     let recipe = Recipe {

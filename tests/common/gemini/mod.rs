@@ -1,6 +1,6 @@
-//! A Gemini that answers by script and judges what it is asked as strictly as
-//! Google would: an unknown field is a 400, a missing key a 403. What it saw
-//! and what it held against it stays readable.
+//! Fake Gemini server with scripted responses. It validates requests as
+//! strictly as Google's: an unknown field is a 400, a missing key a 403.
+//! Requests and their faults are recorded.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod reply;
@@ -27,24 +27,24 @@ pub use reply::{CannedReply, bad_key, fixture};
 pub use request::{CapturedRequest, jpeg_size};
 use validation::judge;
 
-/// Answers by what it is asked; `None` leaves it to the queues.
+/// Response by the request; `None` leaves it to the queues.
 type Answerer = Box<dyn Fn(&CapturedRequest) -> Option<CannedReply> + Send>;
 
 #[derive(Default)]
 struct GeminiScript {
-    /// By a text that stands in the system instruction or the path.
+    /// Queues by a text that occurs in the system instruction or the path.
     queues: HashMap<String, VecDeque<CannedReply>>,
-    /// The same for cases.
+    /// Queues for panel cases.
     cases: HashMap<String, VecDeque<CannedReply>>,
     answerer: Option<Answerer>,
     otherwise: Option<CannedReply>,
     requests: Vec<CapturedRequest>,
     faults: Vec<String>,
-    /// The only key that is let in, when set.
+    /// The only key accepted, if set.
     key: Option<String>,
 }
 
-/// Listens on a port of its own until dropped.
+/// Fake server on a port of its own, until dropped.
 pub struct FakeGemini {
     pub address: SocketAddr,
     script: Arc<Mutex<GeminiScript>>,
@@ -58,7 +58,7 @@ impl Drop for FakeGemini {
 }
 
 impl FakeGemini {
-    /// Answers "nothing" to everybody until told otherwise.
+    /// Starts the server; it reports no findings until configured otherwise.
     pub async fn start() -> Self {
         let script = Arc::new(Mutex::new(GeminiScript::default()));
         let app = Router::new()
@@ -67,7 +67,7 @@ impl FakeGemini {
             .with_state(Arc::clone(&script));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        // A connection dropped by the server is a reset, not a clean end.
+        // A connection dropped by the server is reset, not closed.
         let listener = listener.tap_io(|stream| stream.set_zero_linger().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self {
@@ -82,8 +82,8 @@ impl FakeGemini {
         format!("http://{}", self.address)
     }
 
-    /// Lines up replies for requests whose system instruction or path holds
-    /// `who`: a persona's name, a model's. An empty `who` is everybody.
+    /// Queues replies to requests whose system instruction or path contains
+    /// `who`: a persona's or a model's name. An empty `who` matches all.
     pub fn script(&self, who: &str, replies: impl IntoIterator<Item = CannedReply>) {
         let mut script = self.script.lock().unwrap();
         script
@@ -93,8 +93,7 @@ impl FakeGemini {
             .extend(replies);
     }
 
-    /// The same for requests that put a case; without one lined up nobody has
-    /// a view.
+    /// Queues replies to panel cases; without one the response has no opinion.
     pub fn script_case(&self, who: &str, replies: impl IntoIterator<Item = CannedReply>) {
         let mut script = self.script.lock().unwrap();
         script
@@ -104,7 +103,7 @@ impl FakeGemini {
             .extend(replies);
     }
 
-    /// Answers each look by what it shows.
+    /// Computes each response from the request.
     pub fn answer_by(
         &self,
         answerer: impl Fn(&CapturedRequest) -> Option<CannedReply> + Send + 'static,
@@ -117,7 +116,7 @@ impl FakeGemini {
         self.script.lock().unwrap().otherwise = Some(reply);
     }
 
-    /// Refuses every other key from now on.
+    /// Rejects every other key from now on.
     pub fn let_in_only(&self, key: &str) {
         self.script.lock().unwrap().key = Some(key.to_owned());
     }
@@ -126,13 +125,13 @@ impl FakeGemini {
         self.script.lock().unwrap().requests.clone()
     }
 
-    /// The requests since the last time this was asked.
+    /// Requests since the last call.
     pub fn take_requests(&self) -> Vec<CapturedRequest> {
         std::mem::take(&mut self.script.lock().unwrap().requests)
     }
 
-    /// Faults of the requests, among them everything that would show the key
-    /// to others. To be empty at the end of a test.
+    /// Faults of the requests, including everything that would expose the key.
+    /// Must be empty at the end of a test.
     pub fn faults(&self) -> Vec<String> {
         self.script.lock().unwrap().faults.clone()
     }
@@ -148,7 +147,7 @@ async fn handle(
     let reply = answer(&mut script.lock().unwrap(), &method, &uri, &headers, &body);
     match reply.mode {
         FakeReplyMode::Plain => {}
-        // Ends the connection's task without a word (and without a panic's).
+        // Ends the connection's task silently (without a panic message).
         FakeReplyMode::Reset => std::panic::resume_unwind(Box::new("reset")),
         FakeReplyMode::Slow(delay) => tokio::time::sleep(delay).await,
     }
@@ -228,7 +227,7 @@ fn answer(
 fn lined_up(script: &mut GeminiScript, request: &CapturedRequest) -> Option<CannedReply> {
     let system = request.system();
     let holds = |who: &str| request.path.contains(who) || system.contains(who);
-    // Somebody's own queue goes before everybody's.
+    // A specific queue takes precedence over the general one.
     let queues = if request.is_case() {
         &mut script.cases
     } else {
@@ -242,7 +241,7 @@ fn lined_up(script: &mut GeminiScript, request: &CapturedRequest) -> Option<Cann
     queues.into_iter().next()?.1.pop_front()
 }
 
-/// Answer to `GET models/{model}`.
+/// Response to `GET models/{model}`.
 fn describe(request: &CapturedRequest) -> CannedReply {
     let model = request.path.rsplit('/').next().unwrap_or_default();
     CannedReply::json(

@@ -1,4 +1,4 @@
-//! Replies of the fake Gemini, written here or read from recorded ones.
+//! Replies of the fake Gemini, built here or read from recorded ones.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ pub struct CannedReply {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum FakeReplyMode {
     Plain,
-    /// The connection is reset instead.
+    /// Resets the connection instead of responding.
     Reset,
-    /// The answer comes after this long.
+    /// Delay of the response.
     Slow(Duration),
 }
 
@@ -37,7 +37,7 @@ impl CannedReply {
         }
     }
 
-    /// The model said this, and finished.
+    /// Response with that text and finish reason STOP.
     pub fn text(text: &str) -> Self {
         Self::json(
             200,
@@ -52,12 +52,12 @@ impl CannedReply {
         )
     }
 
-    /// An answer with these findings, in the shape of the answer schema.
+    /// Response with these findings, in the shape of the answer schema.
     pub fn findings(findings: &Value) -> Self {
         Self::text(&json!({ "findings": findings }).to_string())
     }
 
-    /// Opinion of an analyst on a case, in the shape of that answer's schema.
+    /// Opinion of an analyst on a case, in the shape of its schema.
     pub fn view(stance: &str, severity: &str, text: &str, quote: &str) -> Self {
         let view = json!({
             "evidence": quote, "box_2d": [], "text": text, "stance": stance,
@@ -66,7 +66,7 @@ impl CannedReply {
         Self::text(&view.to_string())
     }
 
-    /// It looked, and there is nothing.
+    /// Response without findings.
     pub fn nothing() -> Self {
         Self::findings(&json!([]))
     }
@@ -81,8 +81,8 @@ impl CannedReply {
         self
     }
 
-    /// A `resp-*` file of `tests/fixtures/gemini`: the answers to one request
-    /// after another.
+    /// Replies of a `resp-*` file of `tests/fixtures/gemini`: the responses to
+    /// consecutive requests.
     pub fn fixture(name: &str) -> Vec<Self> {
         match fixture(name) {
             Value::Array(replies) => replies.iter().map(Self::of_fixture).collect(),
@@ -119,7 +119,7 @@ impl CannedReply {
         made
     }
 
-    /// Server-sent events, as `streamGenerateContent` answers.
+    /// Server-sent events, the format of `streamGenerateContent`.
     fn stream(stream: &Value) -> Self {
         let events = stream["events"].as_array().unwrap().iter();
         let body: String = events
@@ -129,7 +129,7 @@ impl CannedReply {
     }
 }
 
-/// A file of `tests/fixtures/gemini`.
+/// Content of a file of `tests/fixtures/gemini`.
 pub fn fixture(name: &str) -> Value {
     let path = format!(
         "{}/tests/fixtures/gemini/{name}.json",
@@ -139,7 +139,7 @@ pub fn fixture(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// As the real one, which answers a bad key with a 400.
+/// Error of the real server for a wrong key, a 400.
 pub fn bad_key() -> CannedReply {
     CannedReply::fixture("resp-err-400-api-key").remove(0)
 }

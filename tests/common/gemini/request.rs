@@ -1,4 +1,4 @@
-//! Requests as the fake Gemini received them, and the pictures in them.
+//! Requests received by the fake Gemini, and their pictures.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Request as it arrived.
+/// Received request.
 #[derive(Debug, Clone)]
 pub struct CapturedRequest {
     pub at: Instant,
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Lower-case names.
+    /// Headers with lower-case names.
     pub headers: BTreeMap<String, String>,
-    /// Null when there was none.
+    /// Body as JSON; null if there was none.
     pub body: Value,
 }
 
 impl CapturedRequest {
-    /// The system instruction: who the model was told to be.
+    /// System instruction: the persona of the model.
     pub fn system(&self) -> String {
         texts(&self.body["systemInstruction"]).concat()
     }
@@ -31,19 +31,19 @@ impl CapturedRequest {
         texts(&self.body["contents"][0]).concat()
     }
 
-    /// True if it asks for an opinion on somebody's report, and not for
+    /// True if it requests an opinion on another analyst's report rather than
     /// findings on the screen.
     pub fn is_case(&self) -> bool {
         let schema = &self.body["generationConfig"]["responseSchema"];
         !schema["properties"]["stance"].is_null()
     }
 
-    /// The picture, out of its base64.
+    /// Decoded picture.
     pub fn jpeg(&self) -> Vec<u8> {
         self.jpegs().swap_remove(0)
     }
 
-    /// The picture and its closeups.
+    /// Picture and its closeups.
     pub fn jpegs(&self) -> Vec<Vec<u8>> {
         let parts = self.body["contents"][0]["parts"].as_array().unwrap();
         let data = parts
@@ -65,8 +65,8 @@ pub(super) fn decoded(data: &str) -> Option<Vec<u8>> {
         .ok()
 }
 
-/// Width and height as a JPEG's frame header says (ITU-T T.81, B.2.2); `None`
-/// when it isn't a whole JPEG.
+/// Width and height from a JPEG's frame header (ITU-T T.81, B.2.2); `None` if
+/// it isn't a complete JPEG.
 pub fn jpeg_size(jpeg: &[u8]) -> Option<(u16, u16)> {
     let mut rest = jpeg.strip_prefix(&[0xff, 0xd8])?;
     if !jpeg.ends_with(&[0xff, 0xd9]) {

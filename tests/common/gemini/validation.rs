@@ -1,11 +1,11 @@
-//! Check of a request as strict as Google's: unknown fields, values of the wrong
-//! type, and pictures that are none.
+//! Validation of requests, as strict as Google's: unknown fields, values of the
+//! wrong type, and invalid pictures.
 
 use serde_json::Value;
 
 use super::request::{CapturedRequest, decoded, jpeg_size};
 
-/// The fields each message of the API knows (camelCase; snake_case will do).
+/// Fields of each API message (camelCase; snake_case is accepted).
 const REQUEST: [&str; 8] = [
     "contents",
     "systemInstruction",
@@ -37,7 +37,7 @@ const SCHEMA: [&str; 10] = [
     "propertyOrdering",
 ];
 
-/// Checks a request; the error is what the real server would object to.
+/// Validates a request; the error is the real server's objection.
 pub(super) fn judge(request: &CapturedRequest) -> Result<(), String> {
     let path = request.path.as_str();
     let known = ["/v1beta/models/", "/v1/models/"]
@@ -123,8 +123,8 @@ fn fields(of: &str, message: &Value, known: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// The same with all names in camelCase. Names of a schema's own properties
-/// come through unharmed, as far as `judge_schema` looks at them.
+/// Converts all names to camelCase. Names of a schema's own properties are
+/// unchanged, as far as `judge_schema` reads them.
 fn camel(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(camel).collect(),

@@ -1,4 +1,4 @@
-//! Answers beyond the recorded ones: empty, senseless, endless, redirected, and
+//! Responses beyond the recorded ones: empty, invalid, endless, redirected, and
 //! none at all.
 
 use serde_json::json;

@@ -1,11 +1,11 @@
-//! Strictness of the fake server the other tests rely on.
+//! Strictness of the fake server, on which the other tests rely.
 
 use serde_json::{Value, json};
 
 use super::KEY;
 use crate::common::gemini::{FakeGemini, fixture};
 
-/// Else the empty lists of faults above would prove nothing.
+/// Otherwise the empty lists of faults above would prove nothing.
 #[tokio::test]
 async fn the_fake_server_is_as_strict_as_it_says() {
     let server = FakeGemini::start().await;

@@ -1,5 +1,5 @@
-//! The Gemini client against a server that speaks its wire format: what every
-//! recorded response becomes, and what every request holds.
+//! Gemini client against a fake server with its wire format: the result of
+//! every recorded response, and the content of every request.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod answers;
@@ -30,7 +30,7 @@ use watchtower::screen::redact::{Redact, RedactedFrame};
 
 const KEY: &str = "AQ.not-a-real-key-0123456789";
 
-/// A picture of that size with something on it.
+/// Picture of that size with some content.
 fn frame_of(width: u32, height: u32) -> RedactedFrame {
     let plane = |width: u32, height: u32| {
         let sample = |at: u32| ((at % width) ^ (at / width)) as u8;
@@ -91,7 +91,7 @@ async fn observe(gemini: &Gemini, question: ObserveQuestion) -> Result<ObserveRe
 /// Expected result of an analysis.
 #[derive(Debug, Clone, Copy)]
 enum Expected {
-    /// The one finding all good fixtures hold.
+    /// Finding that all valid fixtures contain.
     TheFinding,
     NoAnswer(&'static str),
     Refused(&'static str),
@@ -144,7 +144,7 @@ fn the_finding() -> Value {
     })
 }
 
-/// Lines up the replies and looks once.
+/// Queues the replies and analyses one frame.
 async fn look_once(
     replies: impl IntoIterator<Item = CannedReply>,
 ) -> (Result<ObserveReply, Failure>, FakeGemini) {

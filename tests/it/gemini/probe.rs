@@ -1,4 +1,4 @@
-//! The probe of `watchtower check`, which tries key and model.
+//! Probe of `watchtower check`, which validates key and model.
 
 use serde_json::json;
 use watchtower::models::model::{Failure, Fatal, Model as _};

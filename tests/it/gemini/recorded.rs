@@ -11,9 +11,8 @@ use watchtower::models::model::Fatal;
 use super::{Expected, assert_expected, observe, question, settings};
 use crate::common::gemini::{CannedReply, FakeGemini, fixture};
 
-/// For each recorded response: what the looks come to one after another, and
-/// how many requests it takes. A response that calls for a resend is answered
-/// the same way again.
+/// Expected results of each recorded response over consecutive frames, and the
+/// number of requests. A response that calls for a resend is returned again.
 fn expectations() -> BTreeMap<&'static str, (Vec<Expected>, usize)> {
     use Expected::{Fatal as Stop, NoAnswer, RateLimited, Refused, TheFinding, Transient};
     let web_page = NoAnswer("a web page");
@@ -132,7 +131,7 @@ async fn every_recorded_response_becomes_what_it_is() {
 }
 
 proptest! {
-    /// Recorded responses, damaged: whatever they become, nothing panics.
+    /// Damaged recorded responses: whatever the result, nothing panics.
     #[test]
     fn a_damaged_response_is_survived(
         at in any::<prop::sample::Index>(),

@@ -1,4 +1,4 @@
-//! Content of the requests, and that the key stands in its header only.
+//! Content of the requests; the key is only in its header.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use watchtower::models::model::{Memory, ObserveQuestion, Persona, ScreenChanges}
 use super::{KEY, frame_of, gemini, good, look_once, observe, panel, question, settings};
 use crate::common::gemini::{FakeGemini, fixture, jpeg_size};
 
-/// The picture's samples, as FFmpeg's own program reads them.
+/// Samples of the picture, as decoded by the ffmpeg program.
 async fn decoded(jpeg: Vec<u8>) -> Vec<u8> {
     let mut ffmpeg = tokio::process::Command::new("ffmpeg")
         .args([
@@ -29,7 +29,7 @@ async fn decoded(jpeg: Vec<u8>) -> Vec<u8> {
     output.stdout
 }
 
-/// The fields of a message and of the messages in it, as paths.
+/// Fields of a message and its nested messages, as paths.
 fn paths(value: &Value, at: &str, into: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -91,7 +91,7 @@ async fn a_request_has_the_fields_of_the_recorded_ones() {
     let mut ours = server.requests().remove(0).body;
     let recorded = fixture("req-js-01-image-schema")["body"].clone();
     let mut proposed = fixture("req-19-proposed-responseSchema")["body"].clone();
-    // The schemas are compared in the client's own tests.
+    // The schemas are compared in the client's unit tests.
     for body in [&mut ours, &mut proposed] {
         assert!(
             body["generationConfig"]["responseSchema"]
@@ -101,7 +101,7 @@ async fn a_request_has_the_fields_of_the_recorded_ones() {
     }
     let mut known = Vec::new();
     paths(&recorded, "", &mut known);
-    // Recorded clients include one that mixes the cases; ours does not.
+    // The recorded clients include one that mixes the cases; this one must not.
     let mut mixed = Vec::new();
     paths(&proposed, "", &mut mixed);
     let mut in_part = Vec::new();
@@ -116,7 +116,7 @@ async fn a_request_has_the_fields_of_the_recorded_ones() {
             .replace("thinking_level", "thinkingLevel")
     };
     known.extend(mixed.iter().map(camel));
-    // From the reference, which no recorded request uses together.
+    // From the reference; no recorded request combines them.
     known.extend(["/safetySettings/category", "/safetySettings/threshold"].map(str::to_owned));
     let mut sent = Vec::new();
     paths(&ours, "", &mut sent);
@@ -150,7 +150,7 @@ async fn version_model_and_prefix_are_configurable() {
         request.path,
         "/gateway/v1/models/gemini-2.5-flash:generateContent"
     );
-    // Models before 3 refuse a request with a thinking level.
+    // Models before 3 reject a request with a thinking level.
     assert!(request.body["generationConfig"]["thinkingConfig"].is_null());
     assert_eq!(server.faults(), Vec::<String>::new());
 }

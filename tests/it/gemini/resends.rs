@@ -75,7 +75,7 @@ async fn a_continuation_sends_the_token_back_with_the_same_question() {
     let token = second.as_object_mut().unwrap().remove("continuationToken");
     assert_eq!(token, Some(json!("dG9rZW4=")));
     assert_eq!(second, requests[0].body);
-    // Without end it is given up.
+    // Gives up after a limited number.
     let server = FakeGemini::start().await;
     server.otherwise(first("resp-continuation"));
     let result = observe(&gemini(&server), question()).await;

@@ -1,4 +1,4 @@
-//! Everything that is not as it should be.
+//! Invalid input, full disks, and damaged files of the store.
 
 use std::path::Path;
 use std::process::Command;
@@ -110,7 +110,7 @@ async fn requests_that_make_no_sense_are_refused_as_problems() {
             .status(),
         StatusCode::METHOD_NOT_ALLOWED
     );
-    // The access rule holds for what changes something, too.
+    // Access control applies to changing requests, too.
     let foreign = harness
         .request(Method::POST, &format!("/api/incidents/{id}/status"))
         .header("origin", "https://evil.example")
@@ -193,7 +193,7 @@ async fn a_clock_that_jumps_back_mixes_nothing_up() {
     let mut ids = Vec::new();
     for (n, minutes) in [0, 1, -60, -59, -58, 2].into_iter().enumerate() {
         let mut finding = FindingFixture::default().later(minutes).finding();
-        // Ids carry the time they were made at.
+        // Ids contain their creation time.
         let second = (1_800_000_000 + minutes * 60) as u64;
         let stamp = uuid::Timestamp::from_unix(uuid::NoContext, second, n as u32);
         finding.id = uuid::Uuid::new_v7(stamp);
@@ -202,7 +202,7 @@ async fn a_clock_that_jumps_back_mixes_nothing_up() {
     let list = harness.json("/api/incidents").await;
     let incident = &list["items"][0];
     assert_eq!(incident["count"], 6);
-    // Not an hour before it was seen, and no return after a quiet time.
+    // Not an hour before it was seen, and no reopening after a quiet time.
     assert_eq!(incident["first_seen"], "2026-11-23T09:00:00Z");
     assert_eq!(incident["last_seen"], "2026-11-23T09:02:00Z");
     let mut listed = Vec::new();
@@ -245,7 +245,7 @@ fn refusal(dir: &Path) -> String {
     error
 }
 
-/// A folder with a store in it that nobody has open.
+/// Folder with a store in it that no process has open.
 fn used() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = harness::open(dir.path(), &StoreSettings::default());
@@ -287,7 +287,7 @@ async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
         error.contains("watchtower.db") && error.contains("locked"),
         "{error}"
     );
-    // Reading goes on.
+    // Reads continue.
     assert_eq!(harness.json("/api/findings").await["items"], json!([]));
     db.execute_batch("COMMIT").unwrap();
     harness.bus.publish(finding).await.unwrap();
@@ -304,7 +304,7 @@ async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
 async fn an_event_stream_that_cannot_look_up_its_place_is_refused() {
     let harness = StoreHarness::new().await;
     let resume = format!("/api/events?last_event_id={}", uuid::Uuid::now_v7());
-    // An unknown one is as good as none.
+    // An unknown one counts as none.
     assert_eq!(harness.get(&resume).await.status(), StatusCode::OK);
     let db = rusqlite::Connection::open(harness.dir.path().join("data/watchtower.db")).unwrap();
     db.execute_batch("ALTER TABLE findings RENAME TO lost")
@@ -338,7 +338,7 @@ fn a_newer_or_foreign_database_is_refused() {
 fn a_damaged_database_is_refused_with_what_to_do() {
     let dir = used();
     let file = dir.path().join("data/watchtower.db");
-    // All of it in the one file.
+    // Everything is in the one file.
     let db = rusqlite::Connection::open(&file).unwrap();
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         .unwrap();
@@ -378,7 +378,7 @@ fn folders_that_cannot_be_used_are_named() {
     );
 }
 
-/// A small file system of its own; needs root, elsewhere the test is left out.
+/// Small file system; needs root, otherwise the test is skipped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -426,7 +426,7 @@ async fn a_full_disk_is_said_and_recovered_from() {
         "{error}"
     );
     assert!(!acknowledged.is_empty());
-    // Still full, still said, nothing lost.
+    // Still full, still reported, nothing lost.
     assert!(bus.publish(finding.clone()).await.is_err());
     std::fs::remove_file(&ballast).unwrap();
     acknowledged.push(bus.publish(finding).await.unwrap().id);
@@ -435,7 +435,7 @@ async fn a_full_disk_is_said_and_recovered_from() {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let listed = std::fs::read_to_string(folder.join("logs/findings.jsonl")).unwrap();
-        // The last line may be in the writing.
+        // The last line may be incomplete.
         let whole = listed.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let ids: Vec<_> = whole
             .lines()

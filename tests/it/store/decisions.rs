@@ -1,4 +1,4 @@
-//! Decisions on incidents over HTTP: who may change what, and what reopens.
+//! Decisions on incidents over HTTP: conflicts, and reopening.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
             .contains("already closed by"),
         "{problem}"
     );
-    // On what it no longer is.
+    // Based on an outdated state.
     let (status, problem) = harness
         .set_status(
             &id,
@@ -50,7 +50,7 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
         problem["detail"].as_str().unwrap().contains("version 2"),
         "{problem}"
     );
-    // Looked at again.
+    // Reloaded.
     let (status, change) = harness
         .set_status(
             &id,
@@ -126,7 +126,7 @@ async fn what_is_closed_stays_so_until_it_returns() {
         .clone();
     assert_eq!(last["by"], "watchtower");
     assert!(last["why"].as_str().unwrap().contains("30 min"), "{last}");
-    // Getting worse is reason enough.
+    // A higher severity is reason enough.
     harness.set_status(&id, close).await;
     let worse = FindingFixture {
         severity: Severity::Critical,

@@ -1,5 +1,5 @@
-//! kill -9 while findings flow: nothing acknowledged is missing, nothing is
-//! there twice. `WATCHTOWER_KILLS` sets how often (scripts/soak.sh: 100).
+//! kill -9 while findings arrive: nothing acknowledged is missing, nothing is
+//! duplicated. `WATCHTOWER_KILLS` sets how often (scripts/soak.sh: 100).
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,8 +14,8 @@ use super::harness::{self, FindingFixture, StoreHarness};
 
 const FOLDER: &str = "WATCHTOWER_TEST_FOLDER";
 
-/// Not a test of its own: what is killed. Publishes for ever and says what was
-/// acknowledged.
+/// Child process of the tests, to be killed. Publishes for ever and prints the
+/// acknowledged findings.
 #[tokio::test]
 #[ignore = "started by another test"]
 async fn victim() {
@@ -35,7 +35,7 @@ async fn victim() {
                 };
                 let publication = report.with_still(b"a picture, for all anybody knows");
                 let finding = bus.publish(publication).await.unwrap();
-                // Only now somebody knows; print! would write without flushing.
+                // Acknowledged only now; print! would write without flushing.
                 let mut out = std::io::stdout().lock();
                 writeln!(out, "ack {}", finding.id).unwrap();
                 out.flush().unwrap();
@@ -63,8 +63,8 @@ async fn kill_9_loses_nothing_and_shows_nothing_twice() {
     assert!(acknowledged.len() >= kills * 10, "{}", acknowledged.len());
 }
 
-/// Runs the victim until it has acknowledged so many, then kills it in the
-/// middle of whatever it does; returns all it said.
+/// Runs the child until it has acknowledged so many, then kills it at a random
+/// point; returns its output.
 fn killed(folder: &std::path::Path, after: usize) -> Vec<String> {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -85,7 +85,7 @@ fn killed(folder: &std::path::Path, after: usize) -> Vec<String> {
             acks.push(id.to_owned());
         }
         if acks.len() == after {
-            // SIGKILL. What is in the pipe by then was acknowledged too.
+            // SIGKILL. Output in the pipe by then was acknowledged too.
             victim.kill().unwrap();
         }
     }
@@ -160,8 +160,9 @@ async fn findings_jsonl_is_made_whole_whatever_became_of_it() {
         ids.push(finding.id.to_string());
     }
     let file = harness.dir.path().join("logs/findings.jsonl");
-    // As after a crash: half a line, and before that whole ones missing. The
-    // note of how far the file got is of the orderly end, so it goes too.
+    // As after a crash: half a line, and before that missing ones. The saved
+    // position of the file is written on a clean shutdown, so it is removed
+    // too.
     let text = std::fs::read_to_string(&file).unwrap();
     let harness = harness.restarted(StoreSettings::default()).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
@@ -171,7 +172,7 @@ async fn findings_jsonl_is_made_whole_whatever_became_of_it() {
     let kept: Vec<&str> = text.lines().take(12).collect();
     std::fs::write(&file, format!("{}\n{{\"id\":\"0190", kept.join("\n"))).unwrap();
     let folder = harness.dir.path().to_owned();
-    // A process that is killed leaves no note either.
+    // A killed process leaves no saved position either.
     let copy = tempfile::tempdir().unwrap();
     for part in ["data", "logs"] {
         let (from, to) = (folder.join(part), copy.path().join(part));

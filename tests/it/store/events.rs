@@ -1,4 +1,4 @@
-//! The event stream of the console: every change, and where it resumes.
+//! Event stream of the console: every change, and the resume position.
 
 use serde_json::json;
 use watchtower::domain::finding::Category;
@@ -50,15 +50,15 @@ async fn events_tell_every_change_and_resume() {
     let expected = expected.map(|(change, loud)| (json!(change), json!(loud)));
     assert_eq!(changes[..4], expected);
     assert_eq!(told[1].data["incident"]["count"], 1);
-    // From the second finding on: two findings, and both incidents as they are
-    // by now.
+    // From the second finding on: two findings, and both incidents in their
+    // current state.
     let resumed = harness.events(Some(&told[2].id), 4).await;
     let kinds: Vec<_> = resumed.iter().map(|told| told.kind.as_str()).collect();
     assert_eq!(kinds, ["finding", "finding", "incident", "incident"]);
     assert_eq!(resumed[2].data["incident"]["status"], "acknowledged");
     assert_eq!(resumed[2].data["change"], "missed");
     let last = resumed.last().unwrap().id.clone();
-    // At the end, and beyond it: only what is new.
+    // At the end, and beyond it: only new events.
     for from in [last.as_str(), "999999-999999", "nonsense"] {
         let again = SHELL.later(1);
         let mut listener = harness.listen_live(Some(from), again.finding()).await;
@@ -67,7 +67,7 @@ async fn events_tell_every_change_and_resume() {
         assert_eq!(told[0].kind, "finding", "{from}");
         assert_eq!(told[1].data["change"], "repeated", "{from}");
     }
-    // A finding's own id does as well.
+    // A finding's own id works as well.
     let first = told[0].data["id"].as_str().unwrap();
     let resumed = harness.events(Some(first), 3).await;
     assert_ne!(resumed[0].data["id"], first);

@@ -1,4 +1,4 @@
-//! A bus with a console in front of it, in a folder of its own.
+//! Store with a console in front of it, in a folder of its own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use watchtower::screen::frames::FrameBus;
 use watchtower::screen::picture::Picture;
 use watchtower::screen::redact::{Redact, RedactedFrame, RedactedJpeg};
 
-/// Still of those bytes: its encoder takes the samples for the file.
+/// Still with those bytes, stored instead of its samples.
 fn still_of(bytes: &[u8]) -> RedactedJpeg {
     let picture = Picture {
         width: bytes.len() as u32,
@@ -55,7 +55,7 @@ fn still_of(bytes: &[u8]) -> RedactedJpeg {
     redacted.still().unwrap()
 }
 
-/// No model is configured.
+/// Settings without a model.
 #[derive(Debug)]
 struct NoAnswerer;
 
@@ -72,7 +72,7 @@ impl QuestionAnswerer for NoAnswerer {
 pub(crate) struct StoreHarness {
     pub(crate) dir: TempDir,
     pub(crate) bus: Record,
-    /// Nobody reads it.
+    /// Stream without OCR.
     pub(crate) frames: FrameBus,
     writer: JoinHandle<()>,
     base: String,
@@ -94,7 +94,7 @@ impl StoreHarness {
         Self::at(tempfile::tempdir().unwrap(), settings).await
     }
 
-    /// With one incident, of the default finding, and its id.
+    /// Opens with one incident, of the default finding; returns its id.
     pub(crate) async fn with_incident() -> (Self, String) {
         let harness = Self::new().await;
         let finding = FindingFixture::default().finding();
@@ -152,7 +152,7 @@ impl StoreHarness {
         }
     }
 
-    /// Ends it in an orderly way and opens the same folder again.
+    /// Shuts down cleanly and opens the same folder again.
     pub(crate) async fn restarted(self, settings: StoreSettings) -> Self {
         self.shutdown.cancel();
         self.server.await.unwrap().unwrap();
@@ -164,7 +164,7 @@ impl StoreHarness {
         Self::at(self.dir, settings).await
     }
 
-    /// Answer of a path itself, wherever it leads.
+    /// Response of a path itself, without following redirects.
     pub(crate) async fn unfollowed(&self, method: Method, path: &str) -> Response {
         let stays = reqwest::redirect::Policy::none();
         let client = watchtower::base::http_client::plain()
@@ -192,7 +192,7 @@ impl StoreHarness {
         body
     }
 
-    /// The incidents of a list, by title.
+    /// Titles of the incidents of a list.
     pub(crate) async fn titles(&self, path: &str) -> Vec<String> {
         let list = self.json(path).await;
         let items = list["items"].as_array().unwrap();
@@ -210,12 +210,13 @@ impl StoreHarness {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    /// Reads the event stream until `enough` of its events are there.
+    /// Reads the event stream until `enough` of its events have arrived.
     pub(crate) async fn events(&self, last: Option<&str>, enough: usize) -> Vec<ReceivedEvent> {
         self.listen(last).await.next(enough).await
     }
 
-    /// The event stream: all that happens once this has returned is in it.
+    /// Subscribes to the event stream, which contains everything after this
+    /// returns.
     pub(crate) async fn listen(&self, last: Option<&str>) -> Listener {
         let mut request = self.client.get(format!("{}/api/events", self.base));
         if let Some(last) = last {
@@ -228,9 +229,9 @@ impl StoreHarness {
         }
     }
 
-    /// The event stream, past its look back: from then on every change is told
-    /// as it happens, not as one that was missed. Only an event shows that it
-    /// is, so this finding is published, and has to be the first that is told.
+    /// Subscribes to the event stream and waits until it is past its backlog,
+    /// so that every later change is sent live. Only an event shows that it is,
+    /// so this finding is published, and has to be the first event.
     pub(crate) async fn listen_live(&self, last: Option<&str>, finding: Finding) -> Listener {
         let mut listener = self.listen(last).await;
         let published = self.bus.publish(finding).await.unwrap();
@@ -245,7 +246,7 @@ impl StoreHarness {
     }
 }
 
-/// Somebody at the event stream.
+/// Client of the event stream.
 pub(crate) struct Listener {
     response: Response,
     text: String,
@@ -297,7 +298,7 @@ fn parse(text: &str) -> Vec<ReceivedEvent> {
     blocks.collect()
 }
 
-/// Id of the item at that place of a list.
+/// Id of the item at that position of a list.
 pub(crate) fn id_of(list: &Value, at: usize) -> String {
     list["items"][at]["id"].as_str().unwrap().to_owned()
 }

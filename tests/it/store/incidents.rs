@@ -1,5 +1,5 @@
-//! Incidents over HTTP: lists and pages of them, the findings and evidence of
-//! one, and previews of the screen.
+//! Incidents over HTTP: lists and their pages, findings and evidence of an
+//! incident, and previews of the screen.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ async fn a_preview_shows_no_picture_that_nobody_read() {
     };
     let frame = publisher.publish(picture, MediaTime(0), jiff::Timestamp::now());
     let latest = "/api/frames/team/latest.jpg";
-    // Redaction is on, though nobody reads the screen.
+    // Redaction is on, but there is no OCR.
     let unread = harness.get(latest).await;
     assert_eq!(unread.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(!unread.text().await.unwrap().contains("AKIAKEY"));

@@ -1,5 +1,4 @@
-//! The store and its incidents as the rest of the server meets them: a bus, and
-//! a console on a port of its own.
+//! Store and its incidents end to end, with a console on a port of its own.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad_input;

@@ -1,4 +1,4 @@
-//! Five analysts that repeat themselves in ever other words.
+//! Five analysts that keep rephrasing the same findings.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::harness::{FindingFixture, StoreHarness};
 
 const AGENTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
-/// Event on the screen of the demo clip, and how its analysts put it.
+/// Event on the screen of the demo clip, and the analysts' wordings.
 struct DemoEvent {
     categories: &'static [Category],
-    /// The worst comes second: it is not clear at first.
+    /// The highest severity comes second: the event is not clear at first.
     severities: [Severity; 2],
     titles: [&'static str; 5],
     quotes: &'static [&'static [&'static str]],
@@ -223,7 +223,7 @@ async fn five_who_repeat_themselves_make_a_handful_of_incidents() {
     let jsonl = std::fs::read_to_string(harness.dir.path().join("logs/findings.jsonl")).unwrap();
     assert_eq!(jsonl.lines().count(), published);
     assert!(!jsonl.contains("\"incident\":null"));
-    // Each agent's log is a page, not a flood: the first, the rises, counts.
+    // Each agent's log stays short: the first report, the rises, the counts.
     for agent in AGENTS {
         let name = format!("logs/{}.log", agent.to_lowercase());
         let log = std::fs::read_to_string(harness.dir.path().join(name)).unwrap();

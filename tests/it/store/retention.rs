@@ -1,4 +1,4 @@
-//! Retention: what is too old or too much goes, with its evidence.
+//! Retention: old or excess data is removed, with its evidence.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ async fn what_is_too_old_goes_with_its_evidence() {
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(5200)).await;
-    // The second one goes on, so its incident stays; its picture was of a
-    // finding that goes.
+    // The second finding continues, so its incident stays; its picture was of a
+    // finding that is removed.
     harness.bus.publish(SHELL.later(1).finding()).await.unwrap();
     let swept = harness.bus.sweep().await.unwrap();
     assert_eq!((swept.findings, swept.incidents, swept.stills), (2, 1, 2));
@@ -64,7 +64,7 @@ async fn what_is_too_much_goes_oldest_first() {
             .await
             .unwrap();
     }
-    // Some of it may have gone by itself: a full record does not wait.
+    // Some of it may have been removed already: a full store does not wait.
     harness.bus.sweep().await.unwrap();
     let kept = harness.bus.read(|store| store.findings_after(0, 2000));
     let kept = kept.await.unwrap().len();

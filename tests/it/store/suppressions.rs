@@ -1,4 +1,4 @@
-//! False positives: what one quiets, and for how long.
+//! Suppressions by false positives: their scope and duration.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -29,7 +29,7 @@ async fn a_false_positive_quiets_its_like_until_the_suppression_is_removed() {
     elsewhere.stream = StreamName::new("other").unwrap();
     harness.bus.publish(elsewhere).await.unwrap();
     assert_eq!(harness.titles("/api/incidents?status=new").await, [""; 0]);
-    // Another address, and something worse from the same one, are news.
+    // Another address, and a higher severity from the same one, are reported.
     let other = FindingFixture {
         quotes: &["Failed password for admin from 198.51.100.9"],
         ..again.clone()
@@ -99,12 +99,12 @@ async fn something_worse_than_the_suppressed_is_reported() {
         harness.json(&format!("/api/incidents/{id}")).await["status"],
         "new"
     );
-    // Whoever takes it up no longer holds it false.
+    // Reopening the incident withdraws the false positive.
     harness
         .set_status(&id, json!({"status": "acknowledged", "by": "Bob"}))
         .await;
     assert_eq!(harness.json("/api/suppressions").await["items"], json!([]));
-    // The path of old leads there, whatever the method and the query.
+    // The old path redirects, whatever the method and the query.
     for (method, path) in [
         (Method::GET, "/api/lessons"),
         (

@@ -1,5 +1,5 @@
-//! Webhooks: what Slack, Teams, Discord, Mattermost and PagerDuty document
-//! is enforced by the other side here.
+//! Webhooks: the fake receiver enforces the limits documented by Slack, Teams,
+//! Discord, Mattermost and PagerDuty.
 
 use std::sync::{Arc, Mutex};
 
@@ -29,8 +29,8 @@ fn bad(why: &str) -> CannedResponse {
     reply(400, json!({ "error": why }))
 }
 
-/// Block Kit: at most 50 blocks; a section's text 3,000 characters; no power
-/// in what the screen said.
+/// Block Kit: at most 50 blocks; a section's text 3,000 characters; no markup
+/// from the screen's text.
 fn slack(request: &CapturedDelivery) -> CannedResponse {
     let body = request.json();
     let blocks = body["blocks"].as_array().unwrap();
@@ -83,7 +83,7 @@ fn discord(request: &CapturedDelivery) -> CannedResponse {
             _ => 0,
         }
     }
-    // A digest has a title alone.
+    // A digest has only a title.
     let fields = embed["fields"].as_array().map_or(&[][..], Vec::as_slice);
     let sound = short(&embed["title"], 256)
         && (embed["description"].is_null() || short(&embed["description"], 4096))
@@ -133,7 +133,7 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
             chat.url()
         ))
         .await;
-        // Escaped, these are many times as long; and nothing to be seen.
+        // Escaped, these are many times as long; and invisible characters.
         let mut stretched = brute_force("SecOps", Severity::Critical);
         stretched.stream = watchtower::base::stream_name::StreamName::new("stretched").unwrap();
         stretched.title = "😀<_".repeat(60);
@@ -150,7 +150,7 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
         let sink = harness.sink("chat");
         assert_eq!((sink.delivered, sink.failed), (2, 0), "{preset}");
         let said = chat.seen(CapturedDelivery::text);
-        // Cut where it had to be, and no escape in two.
+        // Truncated where necessary, without splitting an escape sequence.
         assert!(
             said[0].contains('…') && !said[0].contains("&l…"),
             "{preset}"
@@ -165,7 +165,7 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
 async fn each_chat_takes_what_a_hostile_screen_says() {
     for (preset, judge) in JUDGES {
         let chat = Fake::start(judge).await;
-        // Teams says 200 and means 429; the others say it.
+        // Teams returns 200 with a 429 in the body; the others return 429.
         chat.faults([match preset {
             "teams" => (
                 200,
@@ -240,7 +240,7 @@ async fn a_template_of_ones_own_is_signed_and_a_typo_is_refused() {
     );
 }
 
-/// Events API v2, with what it documents as limits.
+/// Events API v2, with its documented limits.
 pub(crate) fn pagerduty(
     request: &CapturedDelivery,
     alerts: &Mutex<Vec<(String, String, String)>>,

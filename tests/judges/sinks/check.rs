@@ -1,4 +1,4 @@
-//! `watchtower check` beside a server: how its record and its sinks stand.
+//! `watchtower check` beside a server: state of its database and sinks.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -37,7 +37,7 @@ async fn pending_events_and_a_wrong_clock_are_reported_beside_a_server() {
             harness.sink("ticket").failed > 0
         })
         .await;
-    // Fresh events are on their way: no warning.
+    // New events are on their way: no warning.
     let on_its_way = table(&harness).await;
     assert_eq!(warnings(&on_its_way), Vec::<&str>::new(), "{on_its_way}");
 

@@ -1,6 +1,6 @@
-//! kill -9 of the sender and of the receiver while thousands of events are on
-//! their way: nothing is missing, and what came twice has one id.
-//! `WATCHTOWER_EVENTS` sets how many (scripts/soak.sh: 10,000).
+//! kill -9 of the sender and of the receiver while thousands of events are in
+//! flight: nothing is missing, and duplicates have one id. `WATCHTOWER_EVENTS`
+//! sets how many (scripts/soak.sh: 10,000).
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader};
@@ -35,8 +35,8 @@ fn sinks(folder: &str, port: &str) -> String {
     )
 }
 
-/// Not a test of its own: what is killed. Publishes what is not there yet and
-/// tells it.
+/// Child process of the tests, to be killed. Publishes the missing findings and
+/// delivers them.
 #[tokio::test]
 #[ignore = "started by another test"]
 async fn sender() {
@@ -69,8 +69,8 @@ async fn sender() {
     }
 }
 
-/// Not a test of its own either: writes down the ids it was told, then says
-/// that it took them.
+/// Child process of the tests. Stores the ids it received, then acknowledges
+/// them.
 #[tokio::test]
 #[ignore = "started by another test"]
 async fn receiver() {
@@ -121,7 +121,7 @@ impl Victim {
         Self(child.unwrap())
     }
 
-    /// Until it has said so.
+    /// Waits until that text was printed.
     fn said(&mut self, text: &str) {
         let mut said = BufReader::new(self.0.stdout.as_mut().unwrap());
         let mut line = String::new();
@@ -206,7 +206,7 @@ async fn kill_9_of_either_side_loses_nothing() {
         .map(|(id, incident)| (id.to_owned(), incident.to_owned()))
         .collect();
     for (name, told) in [("file", filed), ("hook", taken)] {
-        // Incident per event: an event that came twice has the same both times.
+        // An incident per event: an event received twice has the same.
         assert!(
             told.iter()
                 .all(|(id, incident)| all.get(id) == Some(incident)),

@@ -1,5 +1,4 @@
-//! A vendor's cloud: an HTTP server that judges every request, and does what
-//! a test tells it to do wrong.
+//! Fake HTTP receiver that validates every request, and fails on demand.
 
 use std::collections::VecDeque;
 use std::io::Read as _;
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 pub(crate) struct CapturedDelivery {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
-    /// Unpacked.
+    /// Decompressed body.
     pub(crate) body: Vec<u8>,
 }
 
@@ -55,8 +54,8 @@ struct Inside {
     seen: Mutex<Vec<CapturedDelivery>>,
 }
 
-/// `judge` answers what no fault was set for; panics in it fail the test by
-/// what is missing then.
+/// Starts the receiver; `judge` computes the response unless a fault is queued.
+/// A panic in it fails the test by the missing events.
 #[derive(Clone)]
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
@@ -80,7 +79,7 @@ impl Fake {
         Self::on(listener, address, judge)
     }
 
-    /// On connections that somebody else accepts.
+    /// Serves connections accepted elsewhere.
     pub(crate) fn on<L: axum::serve::Listener<Addr = SocketAddr>>(
         listener: L,
         address: SocketAddr,
@@ -99,7 +98,7 @@ impl Fake {
         Self { address, inside }
     }
 
-    /// Answers to come before any of the judge's.
+    /// Queues responses that precede the judge's.
     pub(crate) fn faults(&self, faults: impl IntoIterator<Item = CannedResponse>) {
         self.inside.faults.lock().unwrap().extend(faults);
     }
@@ -108,7 +107,7 @@ impl Fake {
         format!("http://{}", self.address)
     }
 
-    /// Requests the judge has seen.
+    /// Requests the judge has received.
     pub(crate) fn seen<T>(&self, read: impl FnMut(&CapturedDelivery) -> T) -> Vec<T> {
         self.inside.seen.lock().unwrap().iter().map(read).collect()
     }
@@ -153,7 +152,7 @@ async fn answer(
     response
 }
 
-/// Slow down; come back in a second.
+/// Rate limit response with a Retry-After of a second.
 pub(crate) fn throttled(status: u16) -> CannedResponse {
     let mut reply = reply(status, json!({ "text": "slow down" }));
     reply.1.push(("retry-after", "1".to_owned()));

@@ -1,4 +1,5 @@
-//! The file sink, and what all sinks share: filters, limit, restart.
+//! File sink, and the functions common to all sinks: filters, rate limit,
+//! restart.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use watchtower::sinks::settings::SinkSettings;
 use crate::sinks::fake::{Fake, reply};
 use crate::sinks::harness::{SinkHarness, brute_force, numbered};
 
-/// Every line has to parse.
+/// Lines of the file, each of which has to parse.
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines = text.lines();
@@ -69,7 +70,7 @@ async fn each_sink_receives_what_it_asked_for() {
     assert_eq!(count("all"), 6);
     assert_eq!(count("news"), 5);
     assert_eq!(count("bad"), 1);
-    // Its own finding, and what was decided about an incident it is part of.
+    // Its own finding, and a decision on an incident it is part of.
     assert_eq!(count("devops"), 3);
     assert_eq!(count("elsewhere"), 0);
     let ecs = lines(&harness.dir.path().join("ecs"));
@@ -100,7 +101,7 @@ async fn beyond_the_limit_there_is_a_number_and_every_end() {
         harness.finding(numbered(number)).await;
     }
     harness.decide(first, Status::Closed).await;
-    // With the last digest.
+    // Together with the last digest.
     harness.caught_up("file").await;
     let windows = begun.elapsed().as_secs() / WITHIN.as_secs() + 2;
     let told = lines(&out);
@@ -152,7 +153,7 @@ async fn a_failing_sink_slows_no_other_and_says_why() {
     );
 }
 
-/// Sink settings of the sample are valid as they stand, uncommented.
+/// Sink settings of the sample file are valid when uncommented.
 #[test]
 fn the_sample_is_valid() {
     let text =
@@ -161,7 +162,7 @@ fn the_sample_is_valid() {
     let lines = sinks
         .lines()
         .map(|line| line.strip_prefix("# ").unwrap_or(line));
-    // Comments of the sample's own have two marks.
+    // The sample's own comments have two marks.
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     let settings = Settings::parse(&format!("[sinks.siem]{text}"), "watchtower.toml");
     let names: Vec<_> = settings
@@ -187,7 +188,7 @@ async fn a_digest_counts_once_over_a_store_that_fails() {
     harness
         .until("the first", |harness| harness.sink("counted").told == 1)
         .await;
-    // Nobody can write while somebody else does.
+    // The store can't be written while another connection holds the lock.
     let file = harness.dir.path().join("data").join("watchtower.db");
     let other = rusqlite::Connection::open(file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

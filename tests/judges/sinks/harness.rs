@@ -1,4 +1,4 @@
-//! A record with sinks, in a folder of its own.
+//! Store with sinks, in a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -47,7 +47,7 @@ pub(crate) fn open(dir: &Path) -> (Record, JoinHandle<()>) {
     Record::open(&dir.join("data"), &dir.join("logs"), &[], &settings).unwrap()
 }
 
-/// Sinks of a `watchtower.toml`, with the token and the secret of the tests.
+/// Sinks of a `watchtower.toml`, with the test token and secret.
 pub(crate) fn settings(text: &str) -> Vec<SinkSettings> {
     let mut settings = Settings::parse(text, "watchtower.toml").unwrap();
     for sink in &mut settings.sinks {
@@ -77,7 +77,7 @@ impl SinkHarness {
         }
     }
 
-    /// `FOLDER` in the text is the folder of the harness.
+    /// Starts; `FOLDER` in the text is the folder of the harness.
     pub(crate) async fn with(text: &str) -> Self {
         let mut harness = Self::new();
         harness.start(text).await;
@@ -116,7 +116,8 @@ impl SinkHarness {
         self.bus.write(verdict).await.unwrap();
     }
 
-    /// Opened, made worse, acknowledged, closed, reopened.
+    /// Incident that is opened, raised in severity, acknowledged, closed,
+    /// reopened.
     pub(crate) async fn incident_lifecycle(&self) -> Uuid {
         let id = self.finding(brute_force("SecOps", Severity::Medium)).await;
         let worse = self.finding(brute_force("DevOps", Severity::High)).await;
@@ -148,7 +149,7 @@ impl SinkHarness {
         }
     }
 
-    /// Until a sink has nothing left to tell.
+    /// Waits until a sink has no pending events.
     pub(crate) async fn caught_up(&self, name: &str) {
         let last = self.bus.read_for_sink(Readers::last_happened);
         let last = last.await.unwrap();
@@ -163,13 +164,14 @@ impl Drop for SinkHarness {
             shutdown.cancel();
             running.abort();
         }
-        // The folder must not go while it is written to; the thread ends with
-        // the last clone of the bus.
+        // The folder must not be removed while it is written to; the thread
+        // ends with the last clone of the record.
         drop(self.writer.take());
     }
 }
 
-/// With all that could end a field, a line, a message or a template.
+/// Finding with every character that could end a field, a line, a message or a
+/// template.
 pub(crate) fn brute_force(agent: &str, severity: Severity) -> Finding {
     let quote = "Failed password for root from 203.0.113.45 port 51502 ssh2 | a=b \\ \"c\" ]";
     let mut finding = finding(agent, severity, quote);
@@ -182,7 +184,7 @@ pub(crate) fn brute_force(agent: &str, severity: Severity) -> Finding {
     finding
 }
 
-/// Finding that is like no other.
+/// Finding that is similar to no other.
 pub(crate) fn numbered(number: usize) -> Finding {
     let address = format!("198.51.{}.{}", number / 250, number % 250);
     finding(
@@ -222,7 +224,7 @@ fn finding(agent: &str, severity: Severity, quote: &str) -> Finding {
     Finding::new(agent, stream, Timestamp::now(), frame, observation, model)
 }
 
-/// JSON output of a Python script for its input.
+/// JSON output of a Python script for this input.
 pub(crate) async fn python(script: &str, input: &[u8]) -> Value {
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
     assert!(

@@ -1,4 +1,4 @@
-//! The way back: a tool closes an incident here; the real server, its
+//! Inbound integration: a tool closes an incident; the real server, its
 //! `/api/sinks`, and `sink test`.
 
 use hmac::{Hmac, Mac as _};

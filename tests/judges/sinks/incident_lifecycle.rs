@@ -1,5 +1,5 @@
-//! Lifecycle of an incident at every destination that knows states: the events
-//! a SIEM keeps, and whoever is shown them.
+//! Lifecycle of an incident at every destination with states: events in a SIEM,
+//! notifications elsewhere.
 
 use std::sync::{Arc, Mutex};
 

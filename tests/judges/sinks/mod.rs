@@ -1,6 +1,6 @@
-//! Sinks against receivers of the real world where there are any (rsyslog,
-//! syslog-ng, nats-server), and against servers that hold requests against
-//! the documented formats where there are none.
+//! Sinks against real receivers where available (rsyslog, syslog-ng,
+//! nats-server), otherwise against servers that validate requests against the
+//! documented formats.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

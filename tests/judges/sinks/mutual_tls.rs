@@ -1,4 +1,4 @@
-//! Receivers that want to know who we are: a certificate, or nothing.
+//! Receivers that require a client certificate.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::sinks::harness::{SinkHarness, TOKEN, numbered, settings};
 use crate::sinks::nats::{free_port, started};
 use crate::sinks::syslog::certificates;
 
-/// Acceptor of a server that demands client certificates of its authority.
+/// TLS acceptor that requires client certificates of its CA.
 fn acceptor(folder: &Path, version: &'static SupportedProtocolVersion) -> TlsAcceptor {
     let read = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
     let provider = watchtower::base::tls::crypto();
@@ -41,7 +41,7 @@ fn acceptor(folder: &Path, version: &'static SupportedProtocolVersion) -> TlsAcc
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// For the settings of a sink.
+/// Client certificate and key for a sink's settings.
 fn pair(folder: &Path) -> String {
     let dir = folder.display();
     format!("client_certificate = '{dir}/client.pem'\nclient_key = '{dir}/client-key.pem'")

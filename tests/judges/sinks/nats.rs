@@ -1,4 +1,4 @@
-//! NATS, with the real nats-server.
+//! NATS sink with a real nats-server.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -171,7 +171,7 @@ async fn with_a_login_and_one_event_that_is_too_large_the_others_are_delivered()
     }
 }
 
-/// A server with that configuration and no JetStream.
+/// Starts a server with that configuration and without JetStream.
 async fn plain(dir: &std::path::Path, port: u16, conf: &str) -> Child {
     let file = dir.join("plain.conf");
     std::fs::write(&file, conf).unwrap();
@@ -209,7 +209,7 @@ async fn nobody_stores(jetstream: bool) {
         assert!(text.contains(&format!("user{number} ")), "{text}");
     }
     harness.stop().await;
-    // Sink that demands JetStream (`acknowledge = true`) waits for it.
+    // A sink that requires JetStream (`acknowledge = true`) waits for it.
     harness
         .start(&format!("{sink}\nacknowledge = true\ntimeout = '1s'"))
         .await;
@@ -228,7 +228,7 @@ async fn without_a_stream_whoever_subscribes_has_each_event_once() {
 #[tokio::test]
 async fn what_the_server_does_not_allow_is_not_taken() {
     for (permissions, delivered) in [
-        // Nor may it hear itself, and it need not.
+        // No permission to subscribe either, which is not needed.
         ("publish: \"watchtower.>\", subscribe: \"none\"", 1),
         ("publish: \"elsewhere.>\", subscribe: \">\"", 0),
     ] {

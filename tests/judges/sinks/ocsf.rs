@@ -1,5 +1,5 @@
-//! Every event against the published schema; the same judge refuses one that
-//! is not in order.
+//! Every event is valid by the published schema; the validator rejects an
+//! invalid one.
 
 use serde_json::{Value, json};
 use watchtower::domain::finding::Severity;
@@ -9,8 +9,8 @@ use crate::sinks::harness::{SinkHarness, brute_force, numbered, python};
 
 #[tokio::test]
 async fn every_event_is_valid_and_a_mutated_one_is_not() {
-    // More events than a busy machine reports in one window go into the next
-    // ones; not all of these do.
+    // On a busy machine events beyond one window's limit go into the next ones;
+    // not all of these do.
     let harness = SinkHarness::with(
         "[sinks.file]\nkind = 'jsonl'\naddress = 'FOLDER/out.jsonl'\nwhat = 'findings'\nrate = '20/10s'\n[sinks.file.fields]\nenv = 'prod'",
     )

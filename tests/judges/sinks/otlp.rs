@@ -1,4 +1,4 @@
-//! OTLP, read with OpenTelemetry's own protobufs.
+//! OTLP, parsed with OpenTelemetry's own protobufs.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ async fn the_official_protobufs_read_what_is_sent() {
     let collector = Fake::start(|request| {
         assert_eq!(request.path, "/v1/logs");
         assert_eq!(request.header("content-type"), "application/x-protobuf");
-        // An empty response is a whole success.
+        // An empty response means complete success.
         (
             200,
             vec![("content-type", "application/x-protobuf".to_owned())],

@@ -1,4 +1,4 @@
-//! Poison event that its receiver can't take, and receivers that can take none.
+//! Poison events that a receiver rejects, and receivers that reject every event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::sinks::fake::{CannedResponse, Fake, reply};
 use crate::sinks::harness::{SinkHarness, numbered};
 
-/// Users of the incidents, in the order they were delivered.
+/// Users of the incidents, in the order of delivery.
 fn users(fake: &Fake) -> Vec<String> {
     let user = |text: String| {
         let at = text.find("for user").unwrap() + "for ".len();
@@ -41,7 +41,7 @@ async fn one_refused(status: u16) {
     let dead = harness.bus.dead("hook", None, 9).await.unwrap().items;
     assert!(dead[0].body.to_string().contains("user1 "));
     assert!(dead[0].why.contains(&status.to_string()), "{}", dead[0].why);
-    // Put right over there, and asked for.
+    // Fixed at the receiver, and redelivered.
     well.store(true, Ordering::SeqCst);
     harness.board.send_again("hook", dead[0].event);
     harness
@@ -75,7 +75,7 @@ async fn the_other_events_of_an_incident_are_delivered_in_their_order() {
     assert_eq!((sink.delivered, sink.dead), (4, 1));
 }
 
-/// Refuses all while it is ill, as if it were the events'.
+/// Rejects everything while it fails, as if the events were invalid.
 async fn ill(kind: &str, refusal: fn() -> CannedResponse, well: fn(&str) -> CannedResponse) {
     let is_well = Arc::new(AtomicBool::new(false));
     let theirs = Arc::clone(&is_well);
@@ -172,12 +172,12 @@ async fn a_sink_that_was_off_tells_nothing_of_that_time() {
     harness.finding(numbered(0)).await;
     harness.caught_up("hook").await;
     harness.stop().await;
-    // The server was away: what happens at its start is told.
+    // The server was down: events during its start are delivered.
     harness.finding(numbered(1)).await;
     harness.start(&on).await;
     harness.caught_up("hook").await;
     harness.stop().await;
-    // The sink was off.
+    // The sink was disabled.
     harness.start("[sinks.hook]\nkind = 'webhook'").await;
     harness.finding(numbered(2)).await;
     harness.stop().await;

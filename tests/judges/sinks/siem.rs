@@ -1,4 +1,5 @@
-//! Splunk's event collector and Elasticsearch's `_bulk`, by their documents.
+//! Splunk's event collector and Elasticsearch's `_bulk`, by their
+//! documentation.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use crate::sinks::fake::{
 };
 use crate::sinks::harness::{SinkHarness, TOKEN, numbered};
 
-/// A collector: events by the order of their arrival.
+/// Fake collector: events in the order of arrival.
 async fn splunk(events: Arc<Mutex<Vec<Value>>>) -> Fake {
     Fake::start(move |request| hec(request, &events)).await
 }
@@ -23,7 +24,7 @@ fn hec(request: &CapturedDelivery, events: &Mutex<Vec<Value>>) -> CannedResponse
     let channel = request.header("x-splunk-request-channel").to_owned();
     if request.path.starts_with("/services/collector/ack?channel=") {
         assert!(request.path.ends_with(&channel) && channel.len() == 36);
-        // The first question comes too early.
+        // The first acknowledgement request comes too early.
         static ASKED: Mutex<u64> = Mutex::new(0);
         let mut asked = ASKED.lock().unwrap();
         *asked += 1;
@@ -140,7 +141,7 @@ async fn splunk_is_asked_whether_its_indexers_have_it() {
 
 #[tokio::test]
 async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
-    // Batches as sent, repeats included: content and time.
+    // Batches as sent, including repeats: content and time.
     let batches: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
     let theirs = Arc::clone(&batches);
     let splunk = Fake::start(move |request| {
@@ -149,7 +150,8 @@ async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
             batches.push((request.text(), Instant::now()));
             return reply(200, json!({ "code": 0, "ackId": batches.len() - 1 }));
         }
-        // The first is never acknowledged, the others after five attempts' time.
+        // The first is never acknowledged, the others after the time of five
+        // attempts.
         let asked = request.json()["acks"].as_array().unwrap().clone();
         let known = asked.iter().map(|id| {
             let since = batches[id.as_u64().unwrap() as usize].1;
@@ -194,7 +196,7 @@ async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
     assert_eq!((sink.delivered, sink.dead, sink.failed), (2, 0, 1));
 }
 
-/// A data stream: documents by their id.
+/// Fake data stream: documents by their id.
 fn bulk(
     request: &CapturedDelivery,
     documents: &Mutex<BTreeMap<String, Value>>,

@@ -1,4 +1,4 @@
-//! Drain rate of a spool while findings go on, and its memory. Run by
+//! Drain rate of the spool while findings arrive, and its memory. Run by
 //! `scripts/bench.sh sinks`; `WATCHTOWER_EVENTS` sets the number of events.
 
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ async fn a_spool_drains() {
     let file = "[sinks.file]\nkind = 'jsonl'\naddress = 'FOLDER/out.jsonl'".to_owned();
     let syslog = format!("[sinks.syslog]\nkind = 'syslog'\naddress = 'tcp://127.0.0.1:{port}'");
     for (name, text) in [("file", &file), ("syslog", &syslog)] {
-        // A record of its own: a sink that is off begins anew.
+        // A store of its own: a disabled sink starts anew.
         let mut harness = SinkHarness::new();
         harness.start(text).await;
         harness.stop().await;

@@ -1,4 +1,4 @@
-//! Syslog, received and taken apart by rsyslog and syslog-ng.
+//! Syslog, received and parsed by rsyslog and syslog-ng.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,10 +13,10 @@ use crate::sinks::harness::{SinkHarness, brute_force, numbered, python};
 use crate::sinks::nats::free_port;
 use watchtower::domain::finding::Severity;
 
-/// As rsyslog read it.
+/// Messages as rsyslog parsed them.
 fn received(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("out")).unwrap_or_default();
-    // The last line may be under way.
+    // The last line may be incomplete.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole
         .lines()
@@ -29,7 +29,8 @@ pub(crate) struct Rsyslog {
 }
 
 impl Rsyslog {
-    /// On one port by `module`, for instance `imtcp`; into `folder/out`.
+    /// Starts rsyslog on one port with `module`, for instance `imtcp`; output
+    /// in `folder/out`.
     pub(crate) async fn start(
         folder: &Path,
         port: u16,
@@ -40,7 +41,7 @@ impl Rsyslog {
         Self::reading(folder, port, module, "", parameters, global).await
     }
 
-    /// With parameters of the input too.
+    /// Starts rsyslog with additional input parameters.
     pub(crate) async fn reading(
         folder: &Path,
         port: u16,
@@ -196,7 +197,7 @@ async fn a_receiver_that_knows_lines_alone_reads_every_message() {
     }
 }
 
-/// An authority's certificate and, signed by it, one for `name` and a client's.
+/// CA certificate and, signed by it, one for `name` and a client's.
 pub(crate) fn certificates(folder: &Path, name: &str) -> PathBuf {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -318,7 +319,7 @@ async fn what_rsyslog_had_not_read_when_it_was_killed_is_sent_again() {
         .until("some arrive", |_| !received(folder.path()).is_empty())
         .await;
     rsyslog.child.kill().await.unwrap();
-    // Half a line may stand at the end.
+    // The last line may be incomplete.
     let out = folder.path().join("out");
     let text = std::fs::read_to_string(&out).unwrap();
     std::fs::write(&out, &text[..text.rfind('\n').map_or(0, |end| end + 1)]).unwrap();
@@ -346,7 +347,7 @@ async fn what_rsyslog_had_not_read_when_it_was_killed_is_sent_again() {
 
 #[tokio::test]
 async fn syslog_ng_reads_every_message() {
-    // Its package and rsyslog's exclude each other: setup unpacks it aside.
+    // Its package conflicts with rsyslog's: setup unpacks it separately.
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("syslog-ng");
     let binary = root.join("usr/sbin/syslog-ng");
     assert!(

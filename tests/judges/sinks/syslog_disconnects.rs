@@ -1,4 +1,4 @@
-//! Syslog receivers that disconnect: what they had not taken is sent again.
+//! Syslog receivers that disconnect: undelivered events are sent again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::sinks::harness::{SinkHarness, numbered};
 
-/// With room for little that is not read.
+/// Listener with a small receive buffer.
 fn listener() -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
@@ -26,12 +26,12 @@ async fn syslog_sink(listener: &TcpListener, more: &str) -> SinkHarness {
     .await
 }
 
-/// The users of all whole lines that come over all connections.
+/// Users of all complete lines received over all connections.
 #[derive(Clone, Default)]
 struct Users(Arc<Mutex<HashSet<String>>>);
 
 impl Users {
-    /// Reads line after line until the end.
+    /// Reads lines until the end.
     async fn read(&self, mut stream: TcpStream) {
         let (mut all, mut piece) = (Vec::new(), [0; 8192]);
         while let Ok(count @ 1..) = stream.read(&mut piece).await {
@@ -70,7 +70,7 @@ async fn events_a_receiver_disconnected_on_are_not_counted_as_delivered() {
     for number in 0..3 {
         harness.finding(numbered(number)).await;
     }
-    // Receivers: one that resets with all unread, one that reads all and
+    // Receivers: one that resets with all unread, one that reads everything and
     // closes, one that half closes and stays.
     let mut first = listener.accept().await.unwrap().0;
     first.readable().await.unwrap();
@@ -107,7 +107,7 @@ async fn what_a_receiver_had_not_read_when_it_disconnected_is_sent_again_at_once
     let harness = syslog_sink(&listener, "").await;
     harness.finding(numbered(0)).await;
     let hung = listener.accept().await.unwrap().0;
-    // Its kernel has it, and nothing speaks against that.
+    // Its kernel has acknowledged it, and no error followed.
     harness.caught_up("log").await;
     assert_eq!(harness.sink("log").delivered, 1);
     drop(hung);
@@ -121,7 +121,7 @@ async fn what_a_receiver_had_not_read_when_it_disconnected_is_sent_again_at_once
 async fn a_receiver_that_stopped_reading_is_left_and_all_of_it_sent_again() {
     let listener = listener();
     let harness = syslog_sink(&listener, "timeout = '1s'").await;
-    // More than all buffers between hold.
+    // More than all buffers in between hold.
     let mut bulk = Vec::new();
     for number in 0..800 {
         let mut finding = numbered(number);
@@ -156,7 +156,7 @@ async fn a_receiver_that_is_slow_is_not_left() {
     let mut slow = listener.accept().await.unwrap().0;
     let began = Instant::now();
     let (mut read, mut piece) = (0, vec![0; 30_000]);
-    // Something in each second, and far longer than `timeout` in all.
+    // Some progress in each second, for far longer than `timeout` in all.
     while harness.sink("log").delivered < 60 {
         tokio::select! {
             count = slow.read(&mut piece) => read += count.unwrap(),
