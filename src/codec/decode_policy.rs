@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use watchtower_media::MediaTime;
 
 /// Maximum number of good intervals required to return to keyframe mode.
-const MOST_PROOF: u32 = 16;
+const MAX_REQUIRED: u32 = 16;
 /// Good intervals in keyframe mode after which that requirement is reset.
-const CALM: u32 = 16;
+const STABLE_AFTER: u32 = 16;
 
 /// Selection of the pictures to decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(super) struct DecodePolicy {
     /// Consecutive intervals that were short enough for the fastest analyst.
     good: u32,
     /// Consecutive good intervals required to leave full mode.
-    proof: u32,
+    required: u32,
 }
 
 impl Default for DecodePolicy {
@@ -64,7 +64,7 @@ impl Default for DecodePolicy {
             mode: DecodeMode::Full,
             keyframe: None,
             good: 0,
-            proof: 1,
+            required: 1,
         }
     }
 }
@@ -83,15 +83,15 @@ impl DecodePolicy {
             None => {}
         }
         match self.mode {
-            DecodeMode::Full if self.good >= self.proof => {
+            DecodeMode::Full if self.good >= self.required => {
                 self.mode = DecodeMode::Keyframes;
                 self.good = 0;
             }
-            DecodeMode::Keyframes if self.good >= CALM => self.proof = 1,
+            DecodeMode::Keyframes if self.good >= STABLE_AFTER => self.required = 1,
             DecodeMode::Keyframes
                 if interval.is_some_and(|interval| overdue(interval, fastest)) =>
             {
-                self.disappointed();
+                self.keyframes_too_rare();
             }
             DecodeMode::Full | DecodeMode::Keyframes => {}
         }
@@ -104,16 +104,16 @@ impl DecodePolicy {
     pub(super) fn other(&mut self, now: UnitArrival, fastest: Duration) -> DecodeMode {
         let late = |last: UnitArrival| overdue(now.since(last), fastest);
         if self.mode == DecodeMode::Keyframes && self.keyframe.is_none_or(late) {
-            self.disappointed();
+            self.keyframes_too_rare();
         }
         self.mode
     }
 
     /// Changes to full mode: the keyframes were too rare.
-    pub(super) fn disappointed(&mut self) {
+    pub(super) fn keyframes_too_rare(&mut self) {
         self.mode = DecodeMode::Full;
         self.good = 0;
-        self.proof = (self.proof * 2).min(MOST_PROOF);
+        self.required = (self.required * 2).min(MAX_REQUIRED);
     }
 
     /// Forgets the last keyframe, since the next interval is meaningless: units
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_cannot_decide_does_not_make_it_flap() {
+    fn alternating_intervals_do_not_make_it_flap() {
         let mut feed = PolicyFeed::new();
         // Two short groups of pictures, then a long one, for an hour.
         for _ in 0..360 {

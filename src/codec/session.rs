@@ -190,7 +190,7 @@ impl DecodeSession {
         let mut mode = self.pace.other(moment, fastest);
         let full = self.held.len() >= HELD_UNITS || self.held_bytes >= HELD_BYTES;
         if mode == DecodeMode::Keyframes && full {
-            self.pace.disappointed();
+            self.pace.keyframes_too_rare();
             mode = DecodeMode::Full;
         }
         match mode {

@@ -28,10 +28,10 @@ const READ_BUFFER: usize = 64 << 10;
 const FIRST_BUFFER: usize = 4 << 10;
 /// Time a rejected peer has to read the rejection. Closing at once would reset
 /// the connection and discard it.
-const FAREWELL: Duration = Duration::from_millis(400);
+const LINGER: Duration = Duration::from_millis(400);
 
 /// Maximum number of distinct fault kinds logged per connection.
-const MOST_TOLD: usize = 16;
+const MAX_LOGGED_FAULTS: usize = 16;
 /// Idle time after which a picture sent in parts counts as complete.
 const COMPLETE: Duration = Duration::from_millis(200);
 
@@ -159,9 +159,9 @@ pub(super) struct Connection<S> {
     live: Option<LivePublisher>,
     /// Stream name of the last publication on this connection.
     stream: Option<String>,
-    told_encoder: bool,
+    encoder_logged: bool,
     /// Fault kinds already logged: each once.
-    told: Vec<MediaError>,
+    logged_faults: Vec<MediaError>,
 }
 
 /// Accepted publisher.
@@ -190,8 +190,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             connect: None,
             live: None,
             stream: None,
-            told_encoder: false,
-            told: Vec::new(),
+            encoder_logged: false,
+            logged_faults: Vec::new(),
         }
     }
 
@@ -209,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = self.flush_media();
         // Ends the stream now rather than after the linger time.
         self.live = None;
-        self.say_goodbye(&end).await;
+        self.linger(&end).await;
         let summary = Summary {
             peer: self.peer,
             stream: self.stream.as_deref(),
@@ -451,7 +451,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn on_metadata(&mut self, metadata: &Metadata) {
-        if self.live.is_some() && !std::mem::replace(&mut self.told_encoder, true) {
+        if self.live.is_some() && !std::mem::replace(&mut self.encoder_logged, true) {
             info!(peer = %self.peer, stream = self.stream, encoder = ?metadata.encoder, "RTMP metadata");
         }
     }
@@ -516,8 +516,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(ConnectionEnd::Codec(fault));
         }
         // The number of distinct codecs a publisher can send is unbounded.
-        if self.told.len() < MOST_TOLD && !self.told.contains(&fault) {
-            self.told.push(fault);
+        if self.logged_faults.len() < MAX_LOGGED_FAULTS && !self.logged_faults.contains(&fault) {
+            self.logged_faults.push(fault);
             warn!(
                 peer = %self.peer,
                 stream = self.stream,
@@ -529,8 +529,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Lets a rejected peer read the reason, and delays the response to a wrong
     /// key.
-    async fn say_goodbye(&mut self, end: &ConnectionEnd) {
-        let told = match end {
+    async fn linger(&mut self, end: &ConnectionEnd) {
+        let notified = match end {
             // Otherwise an encoder would only see a closed connection and retry
             // for ever.
             ConnectionEnd::Replaced => {
@@ -549,11 +549,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ConnectionEnd::Play | ConnectionEnd::Codec(_) => true,
             _ => false,
         };
-        if !told {
+        if !notified {
             return;
         }
         let output = self.session.take_output();
-        let _ = timeout(FAREWELL, async {
+        let _ = timeout(LINGER, async {
             self.socket.write_all(&output).await?;
             self.socket.shutdown().await?;
             let mut sink = [0; 4096];

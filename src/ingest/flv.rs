@@ -176,7 +176,7 @@ impl Demuxer {
     }
 
     /// Completes a picture that is held while audio continues.
-    fn hear(&mut self, timestamp: u32) -> Result<(), MediaError> {
+    fn expire_held(&mut self, timestamp: u32) -> Result<(), MediaError> {
         if !self.pictures.holds() {
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl Demuxer {
 
     /// Consumes an audio tag, as [`video`](Self::video) does a video tag.
     pub fn audio(&mut self, timestamp: u32, body: &Bytes) -> Result<(), MediaError> {
-        let before = self.hear(timestamp);
+        let before = self.expire_held(timestamp);
         before.and(self.sound(timestamp, body))
     }
 
@@ -453,9 +453,9 @@ mod tests {
             (0x6f, "Nellymoser"),
         ];
         for (first, name) in named {
-            let told = sound(first).expect_err("not taken").to_string();
+            let message = sound(first).expect_err("not taken").to_string();
             assert_eq!(
-                told,
+                message,
                 format!("audio codec {name} is not supported, send AAC")
             );
         }

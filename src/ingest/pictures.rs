@@ -312,8 +312,8 @@ impl AccessUnitAssembler {
         self.start_seen |= starts;
         // Without any such picture (periodic intra refresh) a recovery point or
         // the encoder's keyframe flag is the best available.
-        let believed = tag.marked || access == RandomAccess::Recovery;
-        let keyframe = starts || believed && !self.start_seen;
+        let flagged = tag.marked || access == RandomAccess::Recovery;
+        let keyframe = starts || flagged && !self.start_seen;
         if keyframe {
             self.renew(pps)?;
             self.key_passed = true;

@@ -231,12 +231,12 @@ fn start_codes_and_all_lengths_come_out_as_lengths() {
 }
 
 #[test]
-fn without_any_parameter_sets_it_is_said_so() {
+fn a_picture_without_parameter_sets_is_an_error() {
     let mut publisher = TestPublisher::default();
     publisher.tag(true, &[IDR]).expect("held");
     publisher.step();
-    let told = publisher.tag(false, &[INTER]);
-    assert_eq!(told, Err(MediaError::NoVideoConfig));
+    let result = publisher.tag(false, &[INTER]);
+    assert_eq!(result, Err(MediaError::NoVideoConfig));
     assert!(publisher.units().is_empty());
 }
 

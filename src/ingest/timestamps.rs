@@ -54,10 +54,10 @@ impl StreamTimestamps {
             lane.timeline = other.timeline.clone();
             lane.offset_ms = other.offset_ms;
         }
-        let said = lane.timeline.unwrap_ms(raw_ms);
+        let source_ms = lane.timeline.unwrap_ms(raw_ms);
         let ms = match lane.last_ms {
-            None => lane.begin(said, other),
-            Some(last) => lane.go_on(said, last, other),
+            None => lane.begin(source_ms, other),
+            Some(last) => lane.go_on(source_ms, last, other),
         };
         lane.last_ms = Some(ms);
         MediaTime::from_ms(ms)
@@ -66,26 +66,26 @@ impl StreamTimestamps {
 
 impl Lane {
     /// Aligns a track that begins late with the other one.
-    fn begin(&mut self, said: i64, other: &Self) -> i64 {
-        let ms = said.saturating_add(self.offset_ms);
+    fn begin(&mut self, source_ms: i64, other: &Self) -> i64 {
+        let ms = source_ms.saturating_add(self.offset_ms);
         let Some(newest) = other.last_ms else {
             return ms;
         };
         let far = ms.abs_diff(newest) > (LONGEST_STEP_MS + JITTER_MS).unsigned_abs();
-        if far { self.set(said, newest) } else { ms }
+        if far { self.set(source_ms, newest) } else { ms }
     }
 
-    fn go_on(&mut self, said: i64, last: i64, other: &mut Self) -> i64 {
+    fn go_on(&mut self, source_ms: i64, last: i64, other: &mut Self) -> i64 {
         let newest = other.last_ms.map_or(last, |ms| ms.max(last));
         let fits = |ms: i64| last - ms <= JITTER_MS && ms - newest <= LONGEST_STEP_MS;
-        let ms = said.saturating_add(self.offset_ms);
+        let ms = source_ms.saturating_add(self.offset_ms);
         // Applies the other track's jump to this one, if that brings it closer
         // to its last time.
         if let Some(ahead) = self.ahead_ms {
             let moved = ms.saturating_add(ahead);
             if fits(moved) && moved.abs_diff(last) < ms.abs_diff(last) {
                 self.ahead_ms = None;
-                return self.set(said, moved).max(last);
+                return self.set(source_ms, moved).max(last);
             }
         }
         if fits(ms) {
@@ -98,7 +98,7 @@ impl Lane {
             last
         };
         let before = self.offset_ms;
-        let ms = self.set(said, from.saturating_add(BRIDGE_MS));
+        let ms = self.set(source_ms, from.saturating_add(BRIDGE_MS));
         self.ahead_ms = None;
         let change = self.offset_ms.saturating_sub(before);
         let pending = other.ahead_ms.unwrap_or(0);
@@ -106,8 +106,8 @@ impl Lane {
         ms
     }
 
-    fn set(&mut self, said: i64, ms: i64) -> i64 {
-        self.offset_ms = ms.saturating_sub(said);
+    fn set(&mut self, source_ms: i64, ms: i64) -> i64 {
+        self.offset_ms = ms.saturating_sub(source_ms);
         ms
     }
 }

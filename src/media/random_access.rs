@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idr_a_recovery_point_and_a_mark_are_told_apart() {
+    fn an_idr_a_recovery_point_and_a_mark_are_distinguished() {
         const IDR: &[u8] = &[0, 0, 0, 2, 0x65, 0x88];
         const SLICE: &[u8] = &[0, 0, 0, 2, 0x41, 0x9a];
         // x264's recovery point behind a user data message of one byte.

@@ -32,7 +32,7 @@ use crate::small_rendition::Small;
 
 /// Repeat interval of the placeholder picture while there is no signal, for
 /// viewers who join then.
-const SLATE_EVERY: Duration = Duration::from_secs(1);
+const PLACEHOLDER_EVERY: Duration = Duration::from_secs(1);
 /// Retry interval after the pace or a full socket has held sending back.
 const TICK: Duration = Duration::from_millis(2);
 /// Capacity of the command queue. Feedback dropped when it is full is repeated
@@ -179,7 +179,7 @@ impl Fanout {
             .then(|| renditions.demand(&self.name, RenditionKind::Audio));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut placeholder = tokio::time::interval(SLATE_EVERY);
+        let mut placeholder = tokio::time::interval(PLACEHOLDER_EVERY);
         placeholder.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -227,7 +227,7 @@ impl Fanout {
                     None => return,
                 },
                 _ = placeholder.tick(), if self.lost => {
-                    self.show_slate();
+                    self.show_placeholder();
                     self.pump(&mut batch).await;
                 }
                 unit = self.playable.next(&renditions, &self.name), if !self.lost => {
@@ -255,7 +255,7 @@ impl Fanout {
         match order {
             FanoutCommand::Join(mut viewer) => {
                 if self.has_no_beginning() {
-                    self.ask_for_twin("group of pictures too long");
+                    self.demand_rendition("group of pictures too long");
                 }
                 viewer.start(&self.history, now);
                 let place = self.viewers.partition_point(|other| other.id < viewer.id);
@@ -318,16 +318,16 @@ impl Fanout {
                 .then_some("non-IDR keyframes"),
         };
         if let Some(why) = why {
-            self.ask_for_twin(why);
+            self.demand_rendition(why);
         }
         let shows_alone = match unit.config.playback {
             Playback::Never(_) => false,
             _ => unit.keyframe || matches!(self.playable, Playable::Source),
         };
-        shows_alone && !self.shows_twin()
+        shows_alone && !self.shows_rendition()
     }
 
-    fn ask_for_twin(&mut self, why: &str) {
+    fn demand_rendition(&mut self, why: &str) {
         if self.context.transcode != Transcode::Auto || !matches!(self.playable, Playable::Source) {
             return;
         }
@@ -350,7 +350,7 @@ impl Fanout {
         share.is_some_and(|share| share >= 1.0 || outgrown)
     }
 
-    fn shows_twin(&self) -> bool {
+    fn shows_rendition(&self) -> bool {
         matches!(self.playable, Playable::Rendition { shown: true, .. })
     }
 
@@ -391,7 +391,7 @@ impl Fanout {
         self.context.hub.note_unshown(&self.name, since);
     }
 
-    fn show_slate(&mut self) {
+    fn show_placeholder(&mut self) {
         let now = Instant::now();
         // Wall clock time, after the last picture shown.
         self.timebase.restart();
@@ -407,7 +407,7 @@ impl Fanout {
         let mut total = SendRound::default();
         let count = self.viewers.len();
         self.pending = false;
-        self.want_small(now);
+        self.demand_small(now);
         for step in 0..count {
             let place = (self.turn + step) % count;
             let shelf = shelf(&self.history, &self.small);
@@ -428,7 +428,7 @@ impl Fanout {
     }
 
     /// Demands the small rendition while a viewer is served from it.
-    fn want_small(&mut self, now: Instant) {
+    fn demand_small(&mut self, now: Instant) {
         let wanted = self.context.transcode == Transcode::Auto
             && self
                 .viewers

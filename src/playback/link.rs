@@ -97,7 +97,7 @@ enum Phase {
         until: Instant,
     },
     /// Waits for the reports on the probe.
-    Judging {
+    Evaluating {
         until: Instant,
     },
 }
@@ -221,8 +221,14 @@ impl Link {
 
     /// Processes an arrival report; `next` is the index of the next packet to
     /// be sent.
-    pub(super) fn arrived(&mut self, said: &[Acknowledgement], rate: f64, next: u64, now: Instant) {
-        let Some(measured) = self.arrivals.take(said, now) else {
+    pub(super) fn arrived(
+        &mut self,
+        acknowledgements: &[Acknowledgement],
+        rate: f64,
+        next: u64,
+        now: Instant,
+    ) {
+        let Some(measured) = self.arrivals.take(acknowledgements, now) else {
             return;
         };
         self.measured = Some(now);
@@ -259,7 +265,7 @@ impl Link {
             return;
         }
         self.clean_since = now;
-        if matches!(self.phase, Phase::Probing { .. } | Phase::Judging { .. }) {
+        if matches!(self.phase, Phase::Probing { .. } | Phase::Evaluating { .. }) {
             // Padding is missing from the measured arrivals.
             self.phase = Phase::Steady;
             self.put_off(now);
@@ -373,9 +379,9 @@ impl Link {
         match self.phase {
             Phase::Probing { until } if now >= until => {
                 let until = now + VERDICT;
-                self.phase = Phase::Judging { until };
+                self.phase = Phase::Evaluating { until };
             }
-            Phase::Judging { until } if now >= until => self.judge(rate, next, now),
+            Phase::Evaluating { until } if now >= until => self.evaluate_probe(rate, next, now),
             Phase::Steady if self.tier == Tier::Small && clean >= self.probe_after => {
                 let until = now + PROBE;
                 self.begin_epoch(next, now);
@@ -399,7 +405,7 @@ impl Link {
         let before = self.pace;
         self.clean_since = now;
         match (self.phase, self.tier) {
-            (Phase::Probing { .. } | Phase::Judging { .. }, _) => {
+            (Phase::Probing { .. } | Phase::Evaluating { .. }, _) => {
                 self.phase = Phase::Steady;
                 self.put_off(now);
             }
@@ -432,11 +438,11 @@ impl Link {
     }
 
     /// Result of the probe; without a report on its second half it failed.
-    fn judge(&mut self, rate: f64, next: u64, now: Instant) {
+    fn evaluate_probe(&mut self, rate: f64, next: u64, now: Instant) {
         self.phase = Phase::Steady;
         let newest = self.measured.max(self.reported);
-        let told = newest.is_some_and(|at| at > self.since + PROBE / 2);
-        match told && self.peak < QUEUE {
+        let has_report = newest.is_some_and(|at| at > self.since + PROBE / 2);
+        match has_report && self.peak < QUEUE {
             true => self.go_up(rate, next, now),
             false => self.put_off(now),
         }

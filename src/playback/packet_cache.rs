@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_begins_at_what_was_before_another_publisher() {
+    fn no_viewer_begins_before_a_change_of_publisher() {
         let mut history = PacketCache::default();
         let now = Instant::now();
         history.push(packets(1, 10), true, 0, now);

@@ -342,12 +342,12 @@ impl Peer {
                     Some(_) => {}
                     None => return "closed by the viewer",
                 },
-                Some(heard) = self.reports.recv() => {
+                Some(incoming) = self.reports.recv() => {
                     let of_video = |ssrc| {
                         let video = self.tracks.video.as_ref();
                         video.is_some_and(|track| track.ssrc == ssrc)
                     };
-                    let order = match heard {
+                    let order = match incoming {
                         RtcpReport::Reception(block) if of_video(block.ssrc) => {
                             let report = rtcp::report(&block, clock::ntp());
                             FanoutCommand::Report { viewer: id, report }

@@ -79,7 +79,7 @@ async fn watch(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let created = async {
-        if !is(&headers, SDP) {
+        if !is_media_type(&headers, SDP) {
             return Err(expected(SDP));
         }
         if !accepts_sdp(&headers) {
@@ -145,7 +145,7 @@ async fn trickle(
         let (etag, remote) = gateway
             .session(&stream, &session)
             .ok_or_else(no_such_session)?;
-        if !is(&headers, FRAGMENT) {
+        if !is_media_type(&headers, FRAGMENT) {
             return Err(expected(FRAGMENT));
         }
         if !matches(&headers, &etag) {
@@ -217,12 +217,13 @@ fn counted(gateway: &Gateway, response: Response) -> Response {
 }
 
 /// True if the body is declared to be of that media type.
-fn is(headers: &HeaderMap, wanted: &str) -> bool {
-    let said = headers
+fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let declared = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    said.and_then(|said| said.split(';').next())
-        .is_some_and(|said| said.trim().eq_ignore_ascii_case(wanted))
+    declared
+        .and_then(|declared| declared.split(';').next())
+        .is_some_and(|declared| declared.trim().eq_ignore_ascii_case(wanted))
 }
 
 fn accepts_sdp(headers: &HeaderMap) -> bool {

@@ -52,7 +52,7 @@ const REPORTS: usize = 8;
 
 /// Maximum packets in one arrival report: no more than half of all sequence
 /// numbers can be in flight.
-const MOST_TOLD: usize = 4096;
+const MAX_PACKETS: usize = 4096;
 
 /// Report of a viewer on its link.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Deliver {
         (deliver, receiver)
     }
 
-    fn hear(&self, packet: &dyn rtcp::Packet) {
+    fn forward(&self, packet: &dyn rtcp::Packet) {
         // A full queue means that the viewer's task is late.
         let packet = packet.as_any();
         if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
@@ -90,7 +90,7 @@ impl Deliver {
                 let _ = self.reports.try_send(RtcpReport::Reception(block.clone()));
             }
         } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>()
-            && told(feedback) <= MOST_TOLD
+            && packet_count(feedback) <= MAX_PACKETS
         {
             let arrivals = convert_twcc(feedback);
             let _ = self.reports.try_send(RtcpReport::Arrivals(arrivals));
@@ -99,7 +99,7 @@ impl Deliver {
 }
 
 /// Number of packets a report covers; its two-byte field can claim 8,191.
-fn told(feedback: &TransportLayerCc) -> usize {
+fn packet_count(feedback: &TransportLayerCc) -> usize {
     let counts = feedback.packet_chunks.iter().map(|chunk| match chunk {
         PacketStatusChunk::RunLengthChunk(run) => usize::from(run.run_length),
         PacketStatusChunk::StatusVectorChunk(vector) => vector.symbol_list.len(),
@@ -130,7 +130,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Deliver {
     fn handle_read(&mut self, mut tagged: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(packets) = &mut tagged.message.packet {
             for packet in packets.iter() {
-                self.hear(packet.as_ref());
+                self.forward(packet.as_ref());
             }
             packets.retain(|packet| Feedback::of(packet.as_ref()).is_some());
             if packets.is_empty() {

@@ -32,7 +32,7 @@ struct ActiveRendition {
     history: PacketCache,
     wanted: Instant,
     /// Time of the last keyframe request.
-    asked: Instant,
+    keyframe_requested: Instant,
 }
 
 impl Small {
@@ -65,7 +65,7 @@ impl Small {
                     subscriber: None,
                     history: PacketCache::default(),
                     wanted: now,
-                    asked: now,
+                    keyframe_requested: now,
                 });
             }
             _ => {}
@@ -77,9 +77,9 @@ impl Small {
     /// of them, rate-limited.
     pub(super) fn hurry(&mut self, renditions: &Renditions, name: &StreamName, now: Instant) {
         if let Some(state) = &mut self.state
-            && now.saturating_duration_since(state.asked) > HURRY
+            && now.saturating_duration_since(state.keyframe_requested) > HURRY
         {
-            state.asked = now;
+            state.keyframe_requested = now;
             renditions.request_keyframe(name, RenditionKind::LowBitrate);
         }
     }

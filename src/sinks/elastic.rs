@@ -76,13 +76,13 @@ impl Destination for Elastic {
         if answer.is_page() {
             return DeliveryOutcome::retry(format!("not a _bulk API: {}", answer.why()));
         }
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let items = said["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let response: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let items = response["items"].as_array().map_or(&[][..], Vec::as_slice);
         if items.len() == batch.len() {
             return DeliveryOutcome::PerItem(items.iter().map(item).collect());
         }
         // Proxies leave the items out (`filter_path`), and some the body.
-        if said["errors"] == true || !said["error"].is_null() {
+        if response["errors"] == true || !response["error"].is_null() {
             return DeliveryOutcome::Retry {
                 why: answer.why(),
                 after: answer.after,

@@ -193,8 +193,8 @@ impl Sinks {
                 why,
             })?;
             let cursor = cursor_name(name);
-            let told = match findings.cursor_if_any(&cursor).await? {
-                Some(told) => told,
+            let saved = match findings.cursor_if_any(&cursor).await? {
+                Some(saved) => saved,
                 None => {
                     let last = findings.read_for_sink(Readers::last_happened).await?;
                     // On failure it starts a little later next time.
@@ -203,12 +203,12 @@ impl Sinks {
                 }
             };
             let dead = findings.dead_count(name).await?;
-            board.add(Delivery::new(name, settings.kind.as_str(), told, dead));
+            board.add(Delivery::new(name, settings.kind.as_str(), saved, dead));
             metrics.introduce_sink(name);
             runners.push(Runner::new(
                 settings.clone(),
                 destination,
-                told,
+                saved,
                 board.clone(),
                 Arc::clone(metrics),
             ));

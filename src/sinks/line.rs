@@ -25,9 +25,9 @@ use tokio::time::{Instant, timeout};
 /// Time without an error after which acknowledged bytes count as delivered.
 const GRACE: Duration = Duration::from_secs(1);
 /// Polling interval of the acknowledged bytes.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_EVERY: Duration = Duration::from_millis(50);
 /// Time to read the receiver's reason for closing when a write fails.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+const CLOSE_REASON_WITHIN: Duration = Duration::from_millis(300);
 
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
@@ -37,7 +37,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 pub(super) struct SyslogConnection {
     frames: UnboundedSender<Bytes>,
     progress: watch::Receiver<SendProgress>,
-    heard: u64,
+    reported: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -64,12 +64,12 @@ impl SyslogConnection {
         patience: Duration,
     ) -> Self {
         let (frames, waiting) = mpsc::unbounded_channel();
-        let (progress, heard) = watch::channel(SendProgress::default());
+        let (progress, updates) = watch::channel(SendProgress::default());
         tokio::spawn(carry(stream, gauge, waiting, progress, patience));
         Self {
             frames,
-            progress: heard,
-            heard: 0,
+            progress: updates,
+            reported: 0,
         }
     }
 
@@ -85,18 +85,18 @@ impl SyslogConnection {
     /// Waits until more frames count as delivered, or for the end of the
     /// connection.
     pub(super) async fn news(&mut self) -> (u64, Option<SyslogDisconnect>) {
-        let heard = self.heard;
-        let news = |progress: &SendProgress| progress.taken > heard || progress.end.is_some();
+        let reported = self.reported;
+        let news = |progress: &SendProgress| progress.taken > reported || progress.end.is_some();
         let progress = self.progress.wait_for(news).await.map(|now| now.clone());
         let progress = progress.unwrap_or_else(|_| SendProgress {
-            taken: heard,
+            taken: reported,
             end: Some(SyslogDisconnect {
                 why: "server shutting down".to_owned(),
                 is_reset: false,
             }),
         });
-        self.heard = progress.taken;
-        (progress.taken - heard, progress.end)
+        self.reported = progress.taken;
+        (progress.taken - reported, progress.end)
     }
 }
 
@@ -127,9 +127,9 @@ async fn carry(
         writer.shutdown().await
     };
     let read = async move {
-        let mut said = [0; 1024];
+        let mut buffer = [0; 1024];
         loop {
-            match reader.read(&mut said).await {
+            match reader.read(&mut buffer).await {
                 Ok(0) => return end("connection closed by the receiver"),
                 // Input of the receiver has no meaning in syslog.
                 Ok(_) => {}
@@ -144,9 +144,9 @@ async fn carry(
         written = write => match written {
             Ok(()) => None,
             Err(error) => {
-                let said = timeout(LAST_WORDS, read).await;
-                let said = said.ok().filter(|said| !said.is_reset);
-                Some(said.unwrap_or_else(|| broke(&error)))
+                let reason = timeout(CLOSE_REASON_WITHIN, read).await;
+                let reason = reason.ok().filter(|reason| !reason.is_reset);
+                Some(reason.unwrap_or_else(|| broke(&error)))
             }
         },
         end = follow(&gauge, taken_steps, &progress, patience) => Some(end),
@@ -168,7 +168,7 @@ async fn follow(
     loop {
         let step = match begun == taken {
             true => steps.recv().await,
-            false => timeout(LOOK, steps.recv()).await.unwrap_or(None),
+            false => timeout(POLL_EVERY, steps.recv()).await.unwrap_or(None),
         };
         let now = Instant::now();
         if begun == taken {

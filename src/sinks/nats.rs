@@ -51,9 +51,9 @@ enum JetStreamState {
     /// No stream, and maybe no JetStream.
     Nowhere,
     /// No permission for the request, or no response; publishing will show it.
-    Untold,
+    Unconfirmed,
     /// No permission for replies: nothing can be acknowledged.
-    Unheard,
+    NoReplies,
 }
 
 /// Permission errors from the server.
@@ -61,7 +61,7 @@ enum JetStreamState {
 struct DeniedPermissions(Arc<Mutex<Vec<String>>>);
 
 impl DeniedPermissions {
-    fn hear(&self, event: &Event) {
+    fn record(&self, event: &Event) {
         if let Event::ServerError(ServerError::Other(why)) = event {
             let mut all = self.all();
             if why.to_ascii_lowercase().contains(MAY_NOT) && all.len() < MOST_REFUSALS {
@@ -142,7 +142,7 @@ impl Nats {
         options = options.tls_client_config(self.tls.config());
         let refusals = self.refusals.clone();
         options = options.event_callback(move |event| {
-            refusals.hear(&event);
+            refusals.record(&event);
             std::future::ready(())
         });
         let client = options.connect(self.address.as_str()).await;
@@ -163,30 +163,32 @@ impl Nats {
         self.refusals.forget();
         if ask && !self.must_be_stored {
             let known = tokio::time::timeout(LOOK_UP, look_up(&context, &self.subject)).await;
-            self.stream = known.unwrap_or(JetStreamState::Untold);
+            self.stream = known.unwrap_or(JetStreamState::Unconfirmed);
             let deaf = self.refusals.about("for subscription");
-            if self.stream == JetStreamState::Untold && deaf.is_some() {
-                self.stream = JetStreamState::Unheard;
+            if self.stream == JetStreamState::Unconfirmed && deaf.is_some() {
+                self.stream = JetStreamState::NoReplies;
             }
         }
-        let told = self.stream;
+        let stream_state = self.stream;
         // Requested again should this fail, or be dropped.
         self.stream = JetStreamState::Unknown;
-        let items = match told {
-            JetStreamState::Nowhere | JetStreamState::Unheard => self.tell(client, batch).await?,
-            JetStreamState::Unknown | JetStreamState::There | JetStreamState::Untold => {
+        let items = match stream_state {
+            JetStreamState::Nowhere | JetStreamState::NoReplies => {
+                self.publish_core(client, batch).await?
+            }
+            JetStreamState::Unknown | JetStreamState::There | JetStreamState::Unconfirmed => {
                 self.store(&context, batch).await
             }
         };
         let taken =
             |item: &ItemOutcome| matches!(item, ItemOutcome::Taken | ItemOutcome::Permanent(_));
         if items.iter().all(taken) {
-            self.stream = told;
+            self.stream = stream_state;
             return Ok(items);
         }
         let refused = self.refused();
-        let hint = match told {
-            JetStreamState::Untold => {
+        let hint = match stream_state {
+            JetStreamState::Unconfirmed => {
                 "; if no stream takes the subject allow $JS.API.STREAM.NAMES, so that it can be asked"
             }
             _ => "",
@@ -244,7 +246,11 @@ impl Nats {
     }
 
     /// Publishes to subscribers, without JetStream.
-    async fn tell(&self, client: &Client, batch: &[SinkEvent]) -> Result<Vec<ItemOutcome>, String> {
+    async fn publish_core(
+        &self,
+        client: &Client,
+        batch: &[SinkEvent],
+    ) -> Result<Vec<ItemOutcome>, String> {
         self.refusals.forget();
         let mut items = Vec::with_capacity(batch.len());
         for sink_event in batch {
@@ -280,7 +286,7 @@ impl Nats {
         sent.map_err(|error| wrong(&error))?;
         client.flush().await.map_err(|error| wrong(&error))?;
         // A denied subscription is reported in the same order.
-        let told_so = async {
+        let processed = async {
             loop {
                 tokio::time::sleep(HEARD_AFTER).await;
                 if !self.refusals.all().is_empty() {
@@ -293,7 +299,7 @@ impl Nats {
                 Some(_) => tokio::time::sleep(HEARD_AFTER).await,
                 None => return Err("connection lost".to_owned()),
             },
-            () = told_so => {}
+            () = processed => {}
         }
         Ok(())
     }
@@ -301,24 +307,24 @@ impl Nats {
 
 async fn look_up(context: &Context, subject: &str) -> JetStreamState {
     let question = json!({ "subject": subject });
-    let said: Result<Value, _> = context.request("STREAM.NAMES", &question).await;
-    match said {
-        Ok(said) => {
-            let names = said["streams"].as_array();
+    let response: Result<Value, _> = context.request("STREAM.NAMES", &question).await;
+    match response {
+        Ok(response) => {
+            let names = response["streams"].as_array();
             match (
-                &said["error"]["code"],
+                &response["error"]["code"],
                 names.is_some_and(|names| !names.is_empty()),
             ) {
                 (Value::Null, true) => JetStreamState::There,
                 (Value::Null, false) => JetStreamState::Nowhere,
                 // JetStream is disabled for this account.
                 (code, _) if *code == 503 => JetStreamState::Nowhere,
-                _ => JetStreamState::Untold,
+                _ => JetStreamState::Unconfirmed,
             }
         }
         // No responder to the request.
         Err(error) if error.kind() == RequestErrorKind::NoResponders => JetStreamState::Nowhere,
-        Err(_) => JetStreamState::Untold,
+        Err(_) => JetStreamState::Unconfirmed,
     }
 }
 

@@ -53,8 +53,8 @@ impl Destination for Otlp {
         if answer.is_page() {
             return DeliveryOutcome::retry(format!("not an OTLP receiver: {}", answer.why()));
         }
-        let said = said(&answer.body);
-        match said.partial_success {
+        let response = export_response(&answer.body);
+        match response.partial_success {
             Some(partial) if partial.rejected_log_records > 0 => {
                 // The rejected records are not identified, and must not be sent
                 // again.
@@ -71,9 +71,9 @@ impl Destination for Otlp {
     }
 }
 
-/// Response in protobuf, or in JSON (whose 64-bit numbers are strings); `None`
-/// for anything else, for which the status says that everything was accepted.
-fn said(body: &[u8]) -> ExportLogsServiceResponse {
+/// Response in protobuf, or in JSON (whose 64-bit numbers are strings); the
+/// default for anything else: then the status means complete success.
+fn export_response(body: &[u8]) -> ExportLogsServiceResponse {
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
         let partial = &json["partialSuccess"];
         let rejected = &partial["rejectedLogRecords"];

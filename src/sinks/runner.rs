@@ -51,7 +51,7 @@ pub(super) struct Runner {
     /// Position up to which events are delivered, held back or filtered out.
     read: u64,
     /// Position saved in the store.
-    told: u64,
+    saved: u64,
     limit: Option<Limit>,
     held: Option<HeldEvents>,
     queue: Queue,
@@ -92,7 +92,7 @@ impl Runner {
     pub(super) fn new(
         settings: SinkSettings,
         destination: Box<dyn Destination>,
-        told: u64,
+        saved: u64,
         board: SinkBoard,
         metrics: Arc<SinkMetrics>,
     ) -> Self {
@@ -101,8 +101,8 @@ impl Runner {
             limit: settings.rate.map(Limit::new),
             settings,
             destination,
-            read: told,
-            told,
+            read: saved,
+            saved,
             held: None,
             queue: Queue::default(),
             settled: None,
@@ -115,21 +115,21 @@ impl Runner {
     }
 
     pub(super) async fn run(mut self, findings: Record, shutdown: CancellationToken) {
-        let mut heard = findings.events();
-        let mut asked = self.board.asked();
+        let mut record_events = findings.events();
+        let mut redeliveries = self.board.asked();
         self.board.update(&self.settings.name, |row| {
             row.state = "ready".to_owned();
         });
         while !shutdown.is_cancelled() {
-            asked.borrow_and_update();
+            redeliveries.borrow_and_update();
             match self.step(&findings, &shutdown).await {
                 Ok(RunnerStep::On) => {}
                 Ok(RunnerStep::Wait(until)) => {
                     let until = [until, self.digest_due()].into_iter().flatten().min();
                     tokio::select! {
                         settled = self.destination.settled() => self.settled = Some(settled),
-                        () = happens(&mut heard, until) => {}
-                        Ok(()) = asked.changed() => {}
+                        () = happens(&mut record_events, until) => {}
+                        Ok(()) = redeliveries.changed() => {}
                         () = shutdown.cancelled() => {}
                     }
                 }
@@ -164,7 +164,7 @@ impl Runner {
                     None => self.destination.settled().await,
                 };
                 self.note(settled, findings).await?;
-                self.note_told(findings).await?;
+                self.save_cursor(findings).await?;
             }
             Ok::<_, WriteRefusal>(())
         };
@@ -179,7 +179,7 @@ impl Runner {
         findings: &Record,
         shutdown: &CancellationToken,
     ) -> Result<RunnerStep, WriteRefusal> {
-        self.hear(findings).await?;
+        self.process_settled(findings).await?;
         self.send_again(findings).await?;
         let mut more = false;
         if self.queue.waiting() < PAGE / 2 {
@@ -187,7 +187,7 @@ impl Runner {
             let page = findings.read_for_sink(move |store| store.happened_after(read, PAGE));
             let page = page.await?;
             more = page.len() == PAGE;
-            self.tell_gap(&page);
+            self.report_gap(&page);
             let last = page.last().map(|entry| entry.seq);
             let waiting = self.admit(page, Instant::now());
             // Admitted and counted once, even if the store fails later.
@@ -210,13 +210,13 @@ impl Runner {
             Next::Nothing if more => RunnerStep::On,
             Next::Nothing => RunnerStep::Wait(None),
         };
-        self.note_told(findings).await?;
+        self.save_cursor(findings).await?;
         self.show_lag(findings).await?;
         Ok(step)
     }
 
     /// Processes all outcomes known by now of batches in flight.
-    async fn hear(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
+    async fn process_settled(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
         loop {
             let settled = match self.settled.take() {
                 Some(settled) => Some(settled),
@@ -279,23 +279,23 @@ impl Runner {
         Ok(())
     }
 
-    async fn note_told(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
+    async fn save_cursor(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
         let held = self.held.as_ref().map(|held| held.after);
-        let told = [self.queue.floor(), held].into_iter().flatten().min();
-        let told = told.unwrap_or(self.read).max(self.told);
-        if told != self.told {
+        let saved = [self.queue.floor(), held].into_iter().flatten().min();
+        let saved = saved.unwrap_or(self.read).max(self.saved);
+        if saved != self.saved {
             findings
-                .write(CursorAdvance::new(&self.cursor, told))
+                .write(CursorAdvance::new(&self.cursor, saved))
                 .await?;
-            self.told = told;
+            self.saved = saved;
             self.board
-                .update(&self.settings.name, |row| row.told = told);
+                .update(&self.settings.name, |row| row.told = saved);
         }
         Ok(())
     }
 
     /// Reports events as lost that retention removed before delivery.
-    fn tell_gap(&self, page: &[OutboxEntry]) {
+    fn report_gap(&self, page: &[OutboxEntry]) {
         let Some(first) = page.first() else {
             return;
         };
@@ -544,14 +544,14 @@ impl Runner {
 
     async fn show_lag(&self, findings: &Record) -> Result<u64, WriteRefusal> {
         let last = findings.read_for_sink(Readers::last_happened).await?;
-        let behind = last.saturating_sub(self.told);
+        let behind = last.saturating_sub(self.saved);
         self.metrics.sink_behind(&self.settings.name, behind);
         Ok(behind)
     }
 }
 
 /// Waits for an event, or for that time.
-async fn happens(heard: &mut broadcast::Receiver<RecordEvent>, until: Option<Instant>) {
+async fn happens(record_events: &mut broadcast::Receiver<RecordEvent>, until: Option<Instant>) {
     let due = async {
         match until {
             Some(until) => tokio::time::sleep_until(until.into()).await,
@@ -560,7 +560,7 @@ async fn happens(heard: &mut broadcast::Receiver<RecordEvent>, until: Option<Ins
     };
     let news = async {
         loop {
-            match heard.recv().await {
+            match record_events.recv().await {
                 Ok(RecordEvent::Incident(_)) | Err(RecvError::Lagged(_)) => return,
                 Ok(RecordEvent::Finding { .. }) => {}
                 // It ends with the shutdown.

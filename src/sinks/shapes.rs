@@ -81,26 +81,26 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         ),
         (ChangeReason::Note, "a note"),
     ] {
-        let mut said = entry(news);
-        let model = said.finding.take().map(|finding| finding.model);
+        let mut sample = entry(news);
+        let model = sample.finding.take().map(|finding| finding.model);
         if news == ChangeReason::Verdict {
-            said.incident.verdict = model.map(|model| PanelVerdict {
+            sample.incident.verdict = model.map(|model| PanelVerdict {
                 by: "Watchtower".to_owned(),
                 severity: Severity::Info,
                 confidence: 1.0,
                 text: "A test.".to_owned(),
                 dissent: Vec::new(),
-                at: said.at,
+                at: sample.at,
                 model,
             });
         }
-        entries.push((name.to_owned(), said));
+        entries.push((name.to_owned(), sample));
     }
     entries.retain(|(_, entry)| settings.what == DeliveryScope::Findings || entry.news.is_loud());
-    let told = entries
+    let delivered = entries
         .into_iter()
         .map(|(name, entry)| (name, SinkEvent::of(&entry, &settings.fields)));
-    let mut shapes: Vec<_> = told.collect();
+    let mut shapes: Vec<_> = delivered.collect();
     if settings.rate.is_some() {
         let digest = Digest::new(&sample()).sink_event(&settings.fields);
         shapes.push(("a number of further events".to_owned(), digest));

@@ -20,7 +20,7 @@ use super::{Blame, DeliveryOutcome, Destination, Settled, SinkEvent, shaped};
 use crate::settings::{Format, SinkSettings};
 
 const PATH: &str = "/services/collector/event";
-const ASK_EVERY: Duration = Duration::from_millis(500);
+const POLL_EVERY: Duration = Duration::from_millis(500);
 /// Multiple of `timeout` that a batch may wait for its acknowledgement before
 /// it is sent again: five minutes by default, as Splunk advises.
 const PATIENCE: u32 = 20;
@@ -35,12 +35,12 @@ pub(super) struct Splunk {
     timeout: Duration,
     /// Batches sent and not acknowledged yet.
     awaited: VecDeque<Awaited>,
-    asking: Option<AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>>>,
-    ask_at: Instant,
+    polling: Option<AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>>>,
+    poll_at: Instant,
     tickets: u64,
     /// Failure of the last acknowledgement request.
     trouble: Option<String>,
-    has_said_so: bool,
+    has_reported: bool,
 }
 
 struct Awaited {
@@ -81,11 +81,11 @@ impl Splunk {
             acknowledged,
             timeout: settings.timeout,
             awaited: VecDeque::new(),
-            asking: None,
-            ask_at: Instant::now(),
+            polling: None,
+            poll_at: Instant::now(),
             tickets: 0,
             trouble: None,
-            has_said_so: false,
+            has_reported: false,
         })
     }
 
@@ -116,8 +116,8 @@ impl Splunk {
         event
     }
 
-    fn sent(&mut self, said: &Value) -> DeliveryOutcome {
-        let Some(ack) = said["ackId"].as_u64() else {
+    fn sent(&mut self, response: &Value) -> DeliveryOutcome {
+        let Some(ack) = response["ackId"].as_u64() else {
             return DeliveryOutcome::retry(
                 "no ackId in the response: enable indexer acknowledgement for the token, or set acknowledge = false",
             );
@@ -134,7 +134,7 @@ impl Splunk {
 
     /// Requests acknowledgements in a task of its own: its caller may be
     /// cancelled.
-    fn ask(&self, url: &Url) -> AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>> {
+    fn request_acks(&self, url: &Url) -> AbortOnDropHandle<Result<SinkResponse, DeliveryOutcome>> {
         let acks: Vec<_> = self.awaited.iter().map(|sent| sent.ack).collect();
         let question = json!({ "acks": acks }).to_string().into_bytes();
         let mut headers = self.headers.clone();
@@ -178,7 +178,7 @@ impl Splunk {
         if taken.is_empty() {
             return None;
         }
-        self.has_said_so = false;
+        self.has_reported = false;
         Some(Settled::Taken(taken))
     }
 
@@ -207,8 +207,8 @@ impl Splunk {
             let why = format!("no indexer acknowledgement for {s} s{of}");
             return Some(self.lost(why, |sent| sent.since.elapsed() >= patience));
         }
-        if since.elapsed() >= self.timeout && !self.has_said_so {
-            self.has_said_so = true;
+        if since.elapsed() >= self.timeout && !self.has_reported {
+            self.has_reported = true;
             let why = format!("events not acknowledged by the indexers{of}");
             return Some(Settled::Waits(why));
         }
@@ -218,8 +218,8 @@ impl Splunk {
     /// Interpretation of Splunk's codes, which say more than the status: 6, 12,
     /// 13 and 15 concern the data; the others token, index and load.
     fn refusal(answer: SinkResponse) -> DeliveryOutcome {
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let code = said["code"].as_u64();
+        let response: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let code = response["code"].as_u64();
         match (answer.status.as_u16(), code) {
             (400, Some(6 | 12 | 13 | 15)) => answer.outcome(),
             (400, Some(_)) => DeliveryOutcome::Retry {
@@ -249,14 +249,14 @@ impl Destination for Splunk {
             return Self::refusal(answer);
         }
         // Compatible receivers respond with less, or nothing.
-        let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let code = &said["code"];
+        let response: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let code = &response["code"];
         if answer.is_page() || !(code.is_null() || *code == 0 || *code == "0") {
             return DeliveryOutcome::retry(format!("not an event collector: {}", answer.why()));
         }
         match self.acknowledged {
             None => DeliveryOutcome::Delivered,
-            Some(_) => self.sent(&said),
+            Some(_) => self.sent(&response),
         }
     }
 
@@ -271,16 +271,16 @@ impl Destination for Splunk {
             if let Some(late) = self.late() {
                 return late;
             }
-            let answer = match &mut self.asking {
-                Some(asking) => asking.await,
+            let answer = match &mut self.polling {
+                Some(polling) => polling.await,
                 None => {
-                    tokio::time::sleep_until(self.ask_at.into()).await;
-                    self.asking = Some(self.ask(&url));
+                    tokio::time::sleep_until(self.poll_at.into()).await;
+                    self.polling = Some(self.request_acks(&url));
                     continue;
                 }
             };
-            self.asking = None;
-            self.ask_at = Instant::now() + ASK_EVERY;
+            self.polling = None;
+            self.poll_at = Instant::now() + POLL_EVERY;
             let answer =
                 answer.unwrap_or_else(|error| Err(DeliveryOutcome::retry(error.to_string())));
             if let Some(settled) = self.read(answer) {

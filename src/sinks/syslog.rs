@@ -43,7 +43,7 @@ pub(super) struct Syslog {
     format: Format,
     framing: SyslogFraming,
     patience: Duration,
-    may_be_asked_who: bool,
+    has_no_certificate: bool,
     socket: Option<UdpSocket>,
     line: Option<SyslogConnection>,
     /// Sent on this connection, and not known to be delivered.
@@ -110,7 +110,7 @@ impl Syslog {
             format: settings.format,
             framing: settings.framing.unwrap_or(SyslogFraming::OctetCounting),
             patience: settings.timeout,
-            may_be_asked_who: settings.client_pair.is_none(),
+            has_no_certificate: settings.client_pair.is_none(),
             socket: None,
             line: None,
             under_way: VecDeque::new(),
@@ -312,8 +312,8 @@ impl Syslog {
     }
 
     fn explained(&self, why: &str) -> String {
-        let asked = why.contains("CertificateRequired") && self.may_be_asked_who;
-        let hint = match asked {
+        let certificate_required = why.contains("CertificateRequired") && self.has_no_certificate;
+        let hint = match certificate_required {
             true => " (client certificate required: set client_certificate and client_key)",
             false => "",
         };

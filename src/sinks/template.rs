@@ -224,18 +224,21 @@ mod tests {
         // Occurs only with the scope of all findings, or a digest.
         let note = "{% if change == 'note' %}{{ quotes[0] }}{% endif %}";
         assert_eq!(fault(note, ""), None);
-        let told = fault(note, "what = 'findings'").unwrap();
-        assert!(told.ends_with("(of a note)"), "{told}");
+        let message = fault(note, "what = 'findings'").unwrap();
+        assert!(message.ends_with("(of a note)"), "{message}");
         let number = "{% if change == 'digest' %}{{ event.finding_info.created_time }}{% endif %}";
         assert_eq!(fault(number, ""), None);
-        let told = fault(number, "rate = '1/1m'").unwrap();
-        assert!(told.ends_with("(of a number of further events)"), "{told}");
+        let message = fault(number, "rate = '1/1m'").unwrap();
+        assert!(
+            message.ends_with("(of a number of further events)"),
+            "{message}"
+        );
         let json =
             "[{% for quote in quotes %}{{ quote | tojson }}{% endfor %}{{ ',1' if decision }}]";
-        let told = fault(json, "").unwrap();
+        let message = fault(json, "").unwrap();
         assert!(
-            told.starts_with("template: output is not JSON (of an acknowledged incident): "),
-            "{told}"
+            message.starts_with("template: output is not JSON (of an acknowledged incident): "),
+            "{message}"
         );
     }
 

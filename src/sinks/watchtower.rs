@@ -78,7 +78,7 @@ impl Reporter {
 
     /// Runs until `shutdown`; pending findings are sent after the next start.
     pub async fn run(self, findings: Record, shutdown: CancellationToken) {
-        let mut heard = findings.subscribe();
+        let mut events = findings.subscribe();
         let work = async {
             loop {
                 if let Err(error) = self.catch_up(&findings).await {
@@ -86,7 +86,7 @@ impl Reporter {
                     tokio::time::sleep(STORE_AGAIN).await;
                     continue;
                 }
-                match heard.recv().await {
+                match events.recv().await {
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 }
@@ -99,22 +99,22 @@ impl Reporter {
     }
 
     async fn catch_up(&self, findings: &Record) -> Result<(), WriteRefusal> {
-        let mut told = findings.cursor(&self.name).await?;
+        let mut cursor = findings.cursor(&self.name).await?;
         loop {
-            let page = findings.read(move |store| store.findings_after(told, PAGE));
+            let page = findings.read(move |store| store.findings_after(cursor, PAGE));
             let page = page.await?;
             if page.is_empty() {
                 return Ok(());
             }
             for (seq, finding) in page {
-                self.tell(&finding).await;
+                self.report(&finding).await;
                 findings.write(CursorAdvance::new(&self.name, seq)).await?;
-                told = seq;
+                cursor = seq;
             }
         }
     }
 
-    async fn tell(&self, finding: &Finding) {
+    async fn report(&self, finding: &Finding) {
         let mut backoff = Backoff::default();
         let id = finding.id;
         loop {
@@ -127,8 +127,8 @@ impl Reporter {
                     tracing::error!(%id, "finding rejected by the server: {why}");
                     return;
                 }
-                ReportOutcome::NotNow(why, asked) => {
-                    let wait = backoff.next(asked);
+                ReportOutcome::NotNow(why, retry_delay) => {
+                    let wait = backoff.next(retry_delay);
                     let seconds = wait.as_secs_f64();
                     tracing::warn!("failed to report: {why}; retrying in {seconds:.1} s");
                     tokio::time::sleep(wait).await;
@@ -159,7 +159,7 @@ impl Reporter {
         if status.is_success() {
             return ReportOutcome::Taken;
         }
-        let asked = retry_after(response.headers());
+        let retry_delay = retry_after(response.headers());
         let mut body = Vec::new();
         while let Ok(Some(piece)) = response.chunk().await
             && body.len() < LARGEST_BODY
@@ -170,10 +170,11 @@ impl Reporter {
         let why = format!("{url} answered {status} {detail}");
         match status.as_u16() {
             400 | 413 | 415 | 422 => ReportOutcome::Permanent(why),
-            401 | 403 => {
-                ReportOutcome::NotNow(format!("{why} (check WATCHTOWER_CONSOLE_TOKEN)"), asked)
-            }
-            _ => ReportOutcome::NotNow(why, asked),
+            401 | 403 => ReportOutcome::NotNow(
+                format!("{why} (check WATCHTOWER_CONSOLE_TOKEN)"),
+                retry_delay,
+            ),
+            _ => ReportOutcome::NotNow(why, retry_delay),
         }
     }
 }

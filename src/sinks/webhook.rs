@@ -104,9 +104,7 @@ impl Destination for Webhook {
             }
             match self.http.post(all, body).await {
                 // Teams' connectors return 200 with a 429 in the body.
-                Ok(answer)
-                    if self.preset == Some(Preset::Teams) && says_throttled(&answer.body) =>
-                {
+                Ok(answer) if self.preset == Some(Preset::Teams) && is_throttled(&answer.body) => {
                     return DeliveryOutcome::Retry {
                         why: "HTTP 200 with status 429 in the body".to_owned(),
                         after: None,
@@ -124,6 +122,6 @@ impl Destination for Webhook {
     }
 }
 
-fn says_throttled(body: &[u8]) -> bool {
+fn is_throttled(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).contains("HTTP error 429")
 }

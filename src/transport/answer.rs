@@ -36,7 +36,7 @@ pub fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) 
         .flat_map(|section| section.lines())
         .filter(|line| TRANSPORT.iter().any(|name| line.starts_with(name)))
         .collect();
-    let mut told = false;
+    let mut candidates_written = false;
     for section in &offer.sections {
         let codec = section.served.as_ref();
         let ours = codec.and_then(|codec| {
@@ -46,7 +46,7 @@ pub fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) 
         match ours {
             Some((codec, ours)) => {
                 accept(&mut sdp, section, codec, ours);
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut candidates_written, true) {
                     candidates(&mut sdp, addresses, port);
                 }
             }
@@ -66,19 +66,19 @@ fn accept(sdp: &mut String, section: &Offered, codec: &OfferedCodec, ours: &str)
         section.kind, section.protocol
     );
     for line in lines {
-        let said = line.split_once(' ').map_or(line, |(name, _)| name);
-        if said.starts_with("a=candidate:") || said.starts_with("a=end-of-candidates") {
+        let attribute = line.split_once(' ').map_or(line, |(name, _)| name);
+        if attribute.starts_with("a=candidate:") || attribute.starts_with("a=end-of-candidates") {
             continue;
         }
-        if said.starts_with("a=mid:") {
+        if attribute.starts_with("a=mid:") {
             if let Some(mid) = &section.mid {
                 let _ = write!(sdp, "a=mid:{mid}\r\n");
             }
-        } else if said.starts_with("a=rtpmap:") {
-            let _ = write!(sdp, "{said} {}\r\n", codec.name);
-        } else if said.starts_with("a=fmtp:") {
+        } else if attribute.starts_with("a=rtpmap:") {
+            let _ = write!(sdp, "{attribute} {}\r\n", codec.name);
+        } else if attribute.starts_with("a=fmtp:") {
             if !codec.parameters.is_empty() {
-                let _ = write!(sdp, "{said} {}\r\n", codec.parameters);
+                let _ = write!(sdp, "{attribute} {}\r\n", codec.parameters);
             }
         } else {
             let _ = write!(sdp, "{line}\r\n");

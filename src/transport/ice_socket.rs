@@ -41,7 +41,7 @@ pub struct IceSocket {
     password: String,
     born: Instant,
     /// Time of the last datagram, in milliseconds since `born`.
-    heard: AtomicU64,
+    last_received: AtomicU64,
     inbox: Mutex<Inbox>,
     peer: Mutex<PeerAddress>,
     closed: AtomicBool,
@@ -63,9 +63,9 @@ struct PeerAddress {
     known: Option<SocketAddr>,
     /// Address that media is sent to.
     current: Option<(SocketAddr, Route)>,
-    heard: Option<Instant>,
+    last_received: Option<Instant>,
     /// Other address verified as the viewer's, and the time of its first check.
-    rival: Option<(SocketAddr, Route, Instant)>,
+    pending_move: Option<(SocketAddr, Route, Instant)>,
 }
 
 /// Silence at the current address after which a viewer that checks from another
@@ -74,13 +74,13 @@ const MOVED: Duration = Duration::from_millis(1500);
 
 impl PeerAddress {
     fn settle(&mut self, now: Instant) {
-        let Some((_, _, since)) = &self.rival else {
+        let Some((_, _, since)) = &self.pending_move else {
             return;
         };
-        if self.heard.is_some_and(|heard| heard > *since) {
-            self.rival = None;
+        if self.last_received.is_some_and(|at| at > *since) {
+            self.pending_move = None;
         } else if now.saturating_duration_since(*since) >= MOVED
-            && let Some((address, path, _)) = self.rival.take()
+            && let Some((address, path, _)) = self.pending_move.take()
         {
             self.move_to(address, path, now);
         }
@@ -88,8 +88,8 @@ impl PeerAddress {
 
     fn move_to(&mut self, address: SocketAddr, path: Route, now: Instant) {
         self.current = Some((address, path));
-        self.heard = Some(now);
-        self.rival = None;
+        self.last_received = Some(now);
+        self.pending_move = None;
     }
 
     fn is_current(&self, address: SocketAddr) -> bool {
@@ -116,7 +116,7 @@ impl IceSocket {
             fragment,
             password,
             born: Instant::now(),
-            heard: AtomicU64::new(0),
+            last_received: AtomicU64::new(0),
             inbox: Mutex::default(),
             peer: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -135,7 +135,7 @@ impl IceSocket {
     /// Route of media, once there is one.
     pub(crate) fn path(&self) -> Option<Route> {
         let mut peer = self.peer.locked();
-        if peer.rival.is_some() {
+        if peer.pending_move.is_some() {
             peer.settle(Instant::now());
         }
         peer.current.as_ref().map(|(_, path)| path.clone())
@@ -159,8 +159,12 @@ impl IceSocket {
         if peer.known.is_none() || peer.is_current(from) {
             return;
         }
-        if peer.rival.as_ref().is_none_or(|(rival, ..)| *rival != from) {
-            peer.rival = Some((from, path, now));
+        if peer
+            .pending_move
+            .as_ref()
+            .is_none_or(|(address, ..)| *address != from)
+        {
+            peer.pending_move = Some((from, path, now));
         } else {
             peer.settle(now);
         }
@@ -172,7 +176,7 @@ impl IceSocket {
         if !peer.is_current(from) {
             return from;
         }
-        peer.heard = Some(Instant::now());
+        peer.last_received = Some(Instant::now());
         peer.known.unwrap_or(from)
     }
 
@@ -184,8 +188,8 @@ impl IceSocket {
 
     /// Time since the last datagram was received.
     pub(crate) fn silence(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        self.born.elapsed().saturating_sub(heard)
+        let last_received = Duration::from_millis(self.last_received.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(last_received)
     }
 
     pub fn is_alive(&self) -> bool {
@@ -214,8 +218,8 @@ impl IceSocket {
     /// Queues a datagram; false if the queue is full, by a stalled reader or a
     /// flood.
     pub(crate) fn put(&self, datagram: Bytes, from: SocketAddr) -> bool {
-        let heard = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard.store(heard, Ordering::Relaxed);
+        let last_received = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_received.store(last_received, Ordering::Relaxed);
         let from = self.alias(from);
         let datagram = match stun::protocol(&datagram) {
             Protocol::Dtls => client_hello::preferring_gcm(datagram),
@@ -455,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_check_sent_again_from_elsewhere_moves_nothing_while_the_viewer_is_heard() {
+    async fn a_replayed_check_moves_nothing_while_the_viewer_sends() {
         let (port, line, old, new) = rig();
         assert!(port.deliver(&check("password", false), new));
         assert_eq!(goes_to(&line), Some(old));

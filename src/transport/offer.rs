@@ -216,11 +216,11 @@ fn sections(text: &str) -> Result<(SdpSection<'_>, Vec<SdpSection<'_>>), Unmet> 
     let mut session = SdpSection::default();
     let mut media: Vec<SdpSection<'_>> = Vec::new();
     for line in lines {
-        if let Some(said) = line.strip_prefix("m=") {
+        if let Some(media_line) = line.strip_prefix("m=") {
             if media.len() == MOST_MEDIA {
                 return Err(Unmet::TooManySections);
             }
-            media.push(SdpSection::media(said));
+            media.push(SdpSection::media(media_line));
         } else if let Some(attribute) = line.strip_prefix("a=") {
             media.last_mut().unwrap_or(&mut session).note(attribute);
         }
@@ -388,7 +388,7 @@ impl<'a> SdpSection<'a> {
                 track,
                 payload_type,
                 name: (*name).to_owned(),
-                parameters: parameters.map_or(String::new(), |(_, said)| (*said).to_owned()),
+                parameters: parameters.map_or(String::new(), |(_, fmtp)| (*fmtp).to_owned()),
             })
         })
     }
@@ -400,8 +400,8 @@ impl<'a> SdpSection<'a> {
             .codecs(MediaKind::Video)
             .filter(|codec| codec.name.eq_ignore_ascii_case("H264/90000"));
         let best = of_kind
-            .filter_map(|codec| Some((strangeness(&codec.parameters)?, codec)))
-            .min_by_key(|(strangeness, _)| *strangeness);
+            .filter_map(|codec| Some((h264_rank(&codec.parameters)?, codec)))
+            .min_by_key(|(rank, _)| *rank);
         best.map(|(_, codec)| OfferedCodec {
             parameters: symmetric(&codec.parameters),
             ..codec
@@ -474,7 +474,7 @@ fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
 /// Without parameters mode 0 and the baseline profile are implied (RFC 6184,
 /// section 8.1), in which a large picture could not be sent at all; in practice
 /// a receiver that reassembles packets does so in either mode.
-fn strangeness(parameters: &str) -> Option<(u8, u8)> {
+fn h264_rank(parameters: &str) -> Option<(u8, u8)> {
     let mode = match parameter(parameters, "packetization-mode") {
         Some("1") => 0,
         Some("0") | None => 1,
@@ -504,10 +504,10 @@ fn symmetric(parameters: &str) -> String {
         "packetization-mode",
         "profile-level-id",
     ];
-    let said = kept
+    let pairs = kept
         .iter()
         .filter_map(|name| Some(format!("{name}={}", parameter(parameters, name)?)));
-    said.collect::<Vec<_>>().join(";")
+    pairs.collect::<Vec<_>>().join(";")
 }
 
 #[cfg(test)]

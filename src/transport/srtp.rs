@@ -169,7 +169,7 @@ mod tests {
         let other = Context::new(&[9; 16], &salt, profile, None, None, &tap);
         drop(other.expect("valid keys"));
 
-        let keys = tap.take().expect("heard");
+        let keys = tap.take().expect("recorded keys");
         assert!(tap.take().is_none());
         let mut protector = Protector::new(&keys, provider.crypto()).expect("valid keys");
         let mut receiver = context(provider.crypto());
@@ -198,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn the_family_opens_what_was_protected_with_the_keys_heard() {
+    fn an_rtc_context_decrypts_packets_protected_with_the_recorded_keys() {
         round_trip(ProtectionProfile::AeadAes128Gcm);
         round_trip(ProtectionProfile::Aes128CmHmacSha1_80);
     }
 
     #[test]
-    fn nothing_heard_is_no_key() {
+    fn without_a_recording_there_are_no_keys() {
         let provider = default_provider().expect("ring is built in");
         assert!(Tap::new(provider).take().is_none());
     }

@@ -61,7 +61,7 @@ impl std::fmt::Debug for SessionKeys {
 /// Crypto provider that records one session's key derivation.
 pub struct Tap {
     inner: Arc<dyn RTCCryptoProvider>,
-    heard: Mutex<DerivedKeys>,
+    recorded: Mutex<DerivedKeys>,
 }
 
 impl std::fmt::Debug for Tap {
@@ -94,18 +94,18 @@ impl Tap {
     pub fn new(inner: Arc<dyn RTCCryptoProvider>) -> Self {
         Self {
             inner,
-            heard: Mutex::default(),
+            recorded: Mutex::default(),
         }
     }
 
     /// Keys for sending, after the handshake; `None` before it, or if the
     /// derivation was not as expected. Clears the recording.
     pub fn take(&self) -> Option<SessionKeys> {
-        let mut heard = self.heard();
-        let blocks = std::mem::take(&mut heard.blocks);
-        heard.taken = true;
-        let cipher = heard.cipher?;
-        drop(heard);
+        let mut recorded = self.recorded();
+        let blocks = std::mem::take(&mut recorded.blocks);
+        recorded.taken = true;
+        let cipher = recorded.cipher?;
+        drop(recorded);
         let first = blocks.first()?;
         let find = |label: Label, length: usize| {
             let mut key = Vec::with_capacity(length.next_multiple_of(BLOCK));
@@ -138,10 +138,10 @@ impl Tap {
         }
     }
 
-    fn hear_block(&self, master: &[u8], input: [u8; BLOCK], output: &[u8]) {
-        let mut heard = self.heard();
-        if !heard.taken && heard.blocks.len() < MOST_BLOCKS {
-            heard.blocks.push(Derived {
+    fn record_block(&self, master: &[u8], input: [u8; BLOCK], output: &[u8]) {
+        let mut recorded = self.recorded();
+        if !recorded.taken && recorded.blocks.len() < MOST_BLOCKS {
+            recorded.blocks.push(Derived {
                 master: SecretVec::new(master.to_vec()),
                 input,
                 output: SecretVec::new(output.to_vec()),
@@ -149,19 +149,19 @@ impl Tap {
         }
     }
 
-    fn hear_cipher(&self, key: &[u8], cipher: Cipher) {
-        let mut heard = self.heard();
-        let derived = heard
+    fn record_cipher(&self, key: &[u8], cipher: Cipher) {
+        let mut recorded = self.recorded();
+        let derived = recorded
             .blocks
             .first()
             .is_some_and(|first| key.starts_with(first.output.as_ref()));
-        if derived && heard.cipher.is_none() {
-            heard.cipher = Some(cipher);
+        if derived && recorded.cipher.is_none() {
+            recorded.cipher = Some(cipher);
         }
     }
 
-    fn heard(&self) -> MutexGuard<'_, DerivedKeys> {
-        self.heard.locked()
+    fn recorded(&self) -> MutexGuard<'_, DerivedKeys> {
+        self.recorded.locked()
     }
 
     fn crypto(&self) -> &dyn RTCCrypto {
@@ -193,7 +193,7 @@ impl RTCCrypto for Tap {
         let input = block.first_chunk().copied();
         self.crypto().block_encrypt(algorithm, key, block)?;
         if let Some(input) = input {
-            self.hear_block(key, input, block);
+            self.record_block(key, input, block);
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl RTCCrypto for Tap {
         algorithm: AeadAlgorithm,
         key: &[u8],
     ) -> Result<Box<dyn AeadCipher>, CryptoError> {
-        self.hear_cipher(key, Cipher::Aead(algorithm));
+        self.record_cipher(key, Cipher::Aead(algorithm));
         self.crypto().new_aead(algorithm, key)
     }
 
@@ -212,7 +212,7 @@ impl RTCCrypto for Tap {
         algorithm: StreamCipherAlgorithm,
         key: &[u8],
     ) -> Result<Box<dyn StreamCipher>, CryptoError> {
-        self.hear_cipher(key, Cipher::Stream(algorithm));
+        self.record_cipher(key, Cipher::Stream(algorithm));
         self.crypto().new_stream_cipher(algorithm, key)
     }
 

@@ -24,12 +24,12 @@ pub(super) struct RtmpOutput {
     // Dropped before the interrupt condition, which closing the context still
     // polls.
     context: context::Output,
-    leash: Box<Leash>,
+    condition: Box<InterruptCondition>,
 }
 
 /// Interrupt condition FFmpeg polls while it waits for the network:
 /// cancellation or a deadline.
-struct Leash {
+struct InterruptCondition {
     cancel: CancellationToken,
     start: Instant,
     /// Deadline, in milliseconds from `start`.
@@ -37,7 +37,7 @@ struct Leash {
     closing: AtomicBool,
 }
 
-impl Leash {
+impl InterruptCondition {
     fn allow(&self, time: Duration) {
         let deadline = (self.start.elapsed() + time).as_millis();
         self.deadline.store(
@@ -46,7 +46,7 @@ impl Leash {
         );
     }
 
-    fn pulled(&self) -> bool {
+    fn is_interrupted(&self) -> bool {
         let deadline = self.deadline.load(Ordering::Relaxed);
         let cancelled = self.cancel.is_cancelled() && !self.closing.load(Ordering::Relaxed);
         cancelled || self.start.elapsed().as_millis() > u128::from(deadline)
@@ -54,23 +54,23 @@ impl Leash {
 }
 
 /// Interrupt callback of FFmpeg.
-extern "C" fn pulled(leash: *mut c_void) -> c_int {
-    // SAFETY: `RtmpOutput` sets the pointer to its own boxed leash, which it keeps
-    // until after the context is closed; all access to it is shared.
-    let leash = unsafe { &*leash.cast::<Leash>() };
-    c_int::from(leash.pulled())
+extern "C" fn is_interrupted(condition: *mut c_void) -> c_int {
+    // SAFETY: `RtmpOutput` sets the pointer to its own boxed condition, which it
+    // keeps until after the context is closed; all access to it is shared.
+    let condition = unsafe { &*condition.cast::<InterruptCondition>() };
+    c_int::from(condition.is_interrupted())
 }
 
 impl RtmpOutput {
     /// Connects and starts publishing; blocks until the server accepts.
     pub(super) fn open(target: &Target, cancel: CancellationToken) -> Result<Self, ff::Error> {
-        let leash = Box::new(Leash {
+        let condition = Box::new(InterruptCondition {
             cancel,
             start: Instant::now(),
             deadline: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         });
-        leash.allow(OPEN_WITHIN);
+        condition.allow(OPEN_WITHIN);
         let invalid = ff::Error::Other {
             errno: ff::error::EINVAL,
         };
@@ -79,14 +79,14 @@ impl RtmpOutput {
         options.set("rtmp_app", &target.app);
         options.set("rtmp_playpath", &target.play_path);
         let interrupt = ffi::AVIOInterruptCB {
-            callback: Some(pulled),
-            opaque: ptr::from_ref(&*leash).cast_mut().cast(),
+            callback: Some(is_interrupted),
+            opaque: ptr::from_ref(&*condition).cast_mut().cast(),
         };
         // SAFETY: FFmpeg allocates the context and reports failure by its
         // result or a null pointer; the wrapper then owns it, closes its `pb`
         // (null until opened) and frees it. `url` and `interrupt` outlive the
         // calls, which copy them; `options` is FFmpeg's own dictionary, handed
-        // back to be freed. The leash lives in a box that `RtmpOutput` keeps.
+        // back to be freed. `RtmpOutput` keeps the condition in a box.
         let context = unsafe {
             let mut context = ptr::null_mut();
             let made = ffi::avformat_alloc_output_context2(
@@ -114,7 +114,7 @@ impl RtmpOutput {
             }
             output
         };
-        Ok(Self { context, leash })
+        Ok(Self { context, condition })
     }
 
     /// Adds a stream with the same parameters; returns its index.
@@ -133,19 +133,19 @@ impl RtmpOutput {
         options.set("flush_packets", "1");
         // The output can't seek back to fill them in.
         options.set("flvflags", "no_duration_filesize");
-        self.leash.allow(WRITE_WITHIN);
+        self.condition.allow(WRITE_WITHIN);
         self.context.write_header_with(options).map(drop)
     }
 
     pub(super) fn write(&mut self, packet: &ff::Packet) -> Result<(), ff::Error> {
-        self.leash.allow(WRITE_WITHIN);
+        self.condition.allow(WRITE_WITHIN);
         packet.write(&mut self.context).map(drop)
     }
 
     /// Ends the stream properly.
     pub(super) fn finish(mut self) -> Result<(), ff::Error> {
-        self.leash.closing.store(true, Ordering::Relaxed);
-        self.leash.allow(CLOSE_WITHIN);
+        self.condition.closing.store(true, Ordering::Relaxed);
+        self.condition.allow(CLOSE_WITHIN);
         self.context.write_trailer()
     }
 }
@@ -153,7 +153,7 @@ impl RtmpOutput {
 impl Drop for RtmpOutput {
     fn drop(&mut self) {
         // Closing sends the RTMP commands that end the stream.
-        self.leash.closing.store(true, Ordering::Relaxed);
-        self.leash.allow(CLOSE_WITHIN);
+        self.condition.closing.store(true, Ordering::Relaxed);
+        self.condition.allow(CLOSE_WITHIN);
     }
 }

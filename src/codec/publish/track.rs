@@ -100,7 +100,7 @@ impl FileTrack {
         progress: &mut PublishProgress,
     ) -> bool {
         packet.rescale_ts(self.time_base, MILLISECONDS);
-        let Some(stamp) = packet.dts().or_else(|| self.guess(packet)) else {
+        let Some(stamp) = packet.dts().or_else(|| self.estimated_dts(packet)) else {
             return false;
         };
         self.last_stamp = Some(stamp);
@@ -122,9 +122,9 @@ impl FileTrack {
         true
     }
 
-    /// Matroska stores no decoding times, and FFmpeg derives them only some
-    /// packets into the file.
-    fn guess(&self, packet: &ff::Packet) -> Option<i64> {
+    /// Estimated decoding time: Matroska stores none, and FFmpeg derives them
+    /// only some packets into the file.
+    fn estimated_dts(&self, packet: &ff::Packet) -> Option<i64> {
         match self.last_stamp {
             Some(last) => Some(last.saturating_add(packet.duration())),
             None => {

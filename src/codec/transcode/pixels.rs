@@ -103,7 +103,7 @@ fn bits(units: &[AccessUnit]) -> u64 {
 }
 
 #[test]
-fn a_twin_looks_like_its_source_after_a_minute_too() {
+fn a_rendition_looks_like_its_source_after_a_minute_too() {
     let moving = |rate: u32, seconds: u32| {
         let source = format!("testsrc2=s=320x180:r={rate}:d={seconds}");
         clips::units(&source, "-bf 0 -g 250")
@@ -168,7 +168,7 @@ fn the_rate_is_held_whatever_the_cadence() {
 }
 
 #[test]
-fn a_slow_links_twin_is_a_third_of_its_source() {
+fn the_low_bitrate_rendition_is_a_third_of_its_source() {
     let moving = "testsrc2=s=640x480:r=30:d=30,noise=alls=20:allf=t";
     let source = clips::units(moving, "-bf 0 -g 60 -b:v 2500k -maxrate 2500k -bufsize 1M");
     let rendition = to_h264(&source, RenditionKind::LowBitrate, None);

@@ -59,7 +59,7 @@ fn read_sound(path: &Path) -> Vec<AudioUnit> {
 
 fn to_opus(units: &[AudioUnit], shift: i64) -> Vec<OpusPacket> {
     let renditions = Renditions::new();
-    let mut heard = renditions.audio(&name());
+    let mut audio_packets = renditions.audio(&name());
     let mut transcoder = ToOpus::new(name(), renditions);
     let mut packets = Vec::new();
     for (nth, unit) in units.iter().enumerate() {
@@ -69,7 +69,7 @@ fn to_opus(units: &[AudioUnit], shift: i64) -> Vec<OpusPacket> {
         }
         let unit = MediaUnit::Audio(unit);
         transcoder.unit(&unit, true).expect("a sound codec");
-        while let Ok(packet) = heard.try_recv() {
+        while let Ok(packet) = audio_packets.try_recv() {
             packets.push(packet);
         }
     }
@@ -103,11 +103,12 @@ fn sound_follows_a_gap_in_the_source() {
     assert!((steps[0] - 5 * SECOND).abs() < SECOND / 10, "{steps:?}");
 }
 
-/// H.264 rendition of a clip, with a keyframe requested before unit `asked`.
+/// H.264 rendition of a clip, with a keyframe requested before unit
+/// `keyframe_at`.
 pub(super) fn to_h264(
     units: &[AccessUnit],
     kind: RenditionKind,
-    asked: Option<usize>,
+    keyframe_at: Option<usize>,
 ) -> Vec<AccessUnit> {
     let renditions = Renditions::new();
     let demanded = Demanded {
@@ -122,7 +123,7 @@ pub(super) fn to_h264(
     let mut subscriber = None;
     let mut rendition = Vec::new();
     for (nth, unit) in units.iter().enumerate() {
-        if asked == Some(nth) {
+        if keyframe_at == Some(nth) {
             renditions.request_keyframe(&name(), kind);
         }
         let unit = MediaUnit::Video(unit.clone());
@@ -166,7 +167,7 @@ fn pictures_come_out_in_the_order_they_are_shown() {
 }
 
 #[test]
-fn whatever_the_source_the_twin_plays_everywhere() {
+fn the_rendition_of_any_source_is_constrained_baseline() {
     for (size, format) in [
         ("321x181", "yuv444p"),
         ("320x180", "yuv420p10le"),
@@ -203,7 +204,7 @@ fn received(subscriber: &mut Subscriber) -> AccessUnit {
 }
 
 #[test]
-fn who_comes_late_to_an_endless_group_begins_with_the_newest_picture() {
+fn a_late_viewer_of_an_endless_group_begins_with_the_newest_picture() {
     for options in [
         "-bf 0 -g 9999",
         "-tune zerolatency -g 30 -x264-params intra-refresh=1",

@@ -70,8 +70,8 @@ impl ToH264 {
         if !encoder.takes(decoded.pts) {
             return Ok(());
         }
-        let asked = self.renditions.take_keyframe_request(&self.demanded);
-        let units = encoder.encode(decoded, asked, self.source.bits_per_second())?;
+        let keyframe_requested = self.renditions.take_keyframe_request(&self.demanded);
+        let units = encoder.encode(decoded, keyframe_requested, self.source.bits_per_second())?;
         for unit in units {
             let rendition = match &self.rendition {
                 Some(rendition) => rendition,

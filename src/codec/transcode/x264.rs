@@ -177,7 +177,7 @@ impl X264 {
     pub(super) fn encode(
         &mut self,
         decoded: Decoded,
-        asked: bool,
+        keyframe_requested: bool,
         source_rate: Option<u64>,
     ) -> Result<Vec<AccessUnit>, ff::Error> {
         let pts = decoded.pts;
@@ -188,7 +188,7 @@ impl X264 {
             self.pay(step, most_of(self.size, self.kind, source_rate));
         }
         let since = self.keyframe_at.map(|at| self.clock - at);
-        let pause = if asked {
+        let pause = if keyframe_requested {
             KEYFRAME_PAUSE
         } else {
             KEYFRAME_EVERY

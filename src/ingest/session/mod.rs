@@ -334,8 +334,8 @@ impl RtmpSession {
                 self.writer
                     .reply("_result", transaction, [Value::Null, id])?;
                 match name {
-                    "FCPublish" => self.writer.told("onFCPublish", FC_PUBLISH)?,
-                    "FCUnpublish" => self.writer.told("onFCUnpublish", FC_UNPUBLISH)?,
+                    "FCPublish" => self.writer.notify("onFCPublish", FC_PUBLISH)?,
+                    "FCUnpublish" => self.writer.notify("onFCUnpublish", FC_UNPUBLISH)?,
                     _ => {}
                 }
                 Ok(None)

@@ -65,7 +65,7 @@ impl ReplyWriter {
     }
 
     /// Sends a command that expects no response.
-    pub(super) fn told(&mut self, name: &str, code: &str) -> Result<(), SessionError> {
+    pub(super) fn notify(&mut self, name: &str, code: &str) -> Result<(), SessionError> {
         let info = Value::Object(status("status", code, ""));
         self.command(0, name, 0.0, [Value::Null, info])
     }

@@ -60,10 +60,10 @@ pub enum NalFraming {
 impl NalFraming {
     /// Detects the framing of a tag. The configuration record decides, unless
     /// its length size yields invalid lengths and there are start codes.
-    pub fn of(data: &[u8], told: Option<u8>) -> Option<Self> {
-        let sizes = told.map_or(&[4, 2, 1][..], |_| &[]);
+    pub fn of(data: &[u8], length_size: Option<u8>) -> Option<Self> {
+        let sizes = length_size.map_or(&[4, 2, 1][..], |_| &[]);
         let fits = |size: &u8| is_whole(data, *size);
-        if let Some(size) = told.filter(fits) {
+        if let Some(size) = length_size.filter(fits) {
             return Some(Self::Lengths(size));
         }
         // Length prefixes of four bytes that are 0 or 1 look like start codes,
@@ -116,19 +116,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn framings_are_told_apart() {
-        let told = |data: &[u8], told| NalFraming::of(data, told);
+    fn framings_are_detected() {
+        let detected = |data: &[u8], length_size| NalFraming::of(data, length_size);
         let sized = [0, 0, 0, 2, 0x65, 0x88];
-        assert_eq!(told(&sized, Some(4)), Some(NalFraming::Lengths(4)));
-        assert_eq!(told(&sized, None), Some(NalFraming::Lengths(4)));
-        assert_eq!(told(&sized[2..], None), Some(NalFraming::Lengths(2)));
-        assert_eq!(told(&sized[3..], None), Some(NalFraming::Lengths(1)));
-        assert_eq!(told(&sized[2..], Some(4)), None);
+        assert_eq!(detected(&sized, Some(4)), Some(NalFraming::Lengths(4)));
+        assert_eq!(detected(&sized, None), Some(NalFraming::Lengths(4)));
+        assert_eq!(detected(&sized[2..], None), Some(NalFraming::Lengths(2)));
+        assert_eq!(detected(&sized[3..], None), Some(NalFraming::Lengths(1)));
+        assert_eq!(detected(&sized[2..], Some(4)), None);
         for code in [&[0, 0, 1][..], &[0, 0, 0, 1]] {
             let data = [code, &[0x67, 0x42, 0xc0, 0x1e], code, &[0x65, 0x88]].concat();
             for size in [None, Some(1), Some(2), Some(4)] {
                 let expected = Some(NalFraming::StartCodes);
-                assert_eq!(told(&data, size), expected, "{data:?} {size:?}");
+                assert_eq!(detected(&data, size), expected, "{data:?} {size:?}");
             }
             let lengths = [0, 0, 0, 4, 0x67, 0x42, 0xc0, 0x1e, 0, 0, 0, 2, 0x65, 0x88];
             assert_eq!(from_start_codes(&data)[..], lengths);

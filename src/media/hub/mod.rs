@@ -253,7 +253,7 @@ impl StreamHub {
         }
         old.replaced.cancel();
         if begun || old.lost.is_some() {
-            stream.tell(next, Signal::There);
+            stream.set_tail(next, Signal::There);
             self.note_change();
         }
         Publisher {
@@ -312,7 +312,7 @@ impl StreamHub {
         });
         drop(streams);
         for (stream, next) in &ended {
-            stream.tell(*next, Signal::Over);
+            stream.set_tail(*next, Signal::Over);
         }
         if !ended.is_empty() {
             self.note_change();
@@ -338,7 +338,7 @@ impl StreamHub {
             tail,
             cursor,
             publisher: None,
-            told_lost: false,
+            loss_reported: false,
             needs_keyframe: true,
         })
     }
@@ -423,7 +423,7 @@ impl HubStream {
         }
     }
 
-    fn tell(&self, next: u64, signal: Signal) {
+    fn set_tail(&self, next: u64, signal: Signal) {
         self.tail.send_replace(Tail { next, signal });
     }
 
@@ -542,7 +542,7 @@ impl Publisher {
             window.totals.left_out += 1;
         } else {
             window.push(unit);
-            self.stream.tell(window.next(), Signal::There);
+            self.stream.set_tail(window.next(), Signal::There);
         }
         Ok(())
     }
@@ -585,7 +585,7 @@ impl Drop for Publisher {
         } else {
             Signal::Lost
         };
-        self.stream.tell(window.next(), signal);
+        self.stream.set_tail(window.next(), signal);
         drop(window);
         drop(streams);
         self.hub.note_change();

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_counted_and_nobody_fills_the_list() {
+    fn repeats_are_counted_and_no_address_fills_the_list() {
         let refusals = RejectedPublishers::default();
         let at = |second| Timestamp::from_second(second).unwrap();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sound_reaches_whoever_listens() {
+    async fn audio_reaches_every_subscriber() {
         let renditions = Renditions::new();
         let name = StreamName::new("team").expect("valid");
         let mut audio = renditions.audio(&name);

@@ -40,7 +40,7 @@ pub struct Subscriber {
     pub(super) cursor: Cursor,
     /// Publisher session of the last unit received.
     pub(super) publisher: Option<u64>,
-    pub(super) told_lost: bool,
+    pub(super) loss_reported: bool,
     pub(super) needs_keyframe: bool,
 }
 
@@ -61,8 +61,8 @@ impl Subscriber {
             }
             match tail.signal {
                 Signal::Over => return None,
-                Signal::Lost if !self.told_lost => {
-                    self.told_lost = true;
+                Signal::Lost if !self.loss_reported => {
+                    self.loss_reported = true;
                     return Some(Received::SignalLost);
                 }
                 Signal::Lost | Signal::There => {}
@@ -88,7 +88,7 @@ impl Subscriber {
                 .keyframe
                 .filter(|index| *index >= from.max(window.first));
             let Some(keyframe) = keyframe else {
-                return took_up(&window, &mut self.told_lost, &mut self.publisher);
+                return took_up(&window, &mut self.loss_reported, &mut self.publisher);
             };
             self.cursor = Cursor::At(keyframe);
         }
@@ -107,7 +107,7 @@ impl Subscriber {
         let (publisher, unit) = window.get(index)?;
         let before = self.publisher.replace(*publisher);
         // A return is reported after a loss was, even if no unit came before.
-        let was_lost = std::mem::take(&mut self.told_lost);
+        let was_lost = std::mem::take(&mut self.loss_reported);
         if before.map_or(was_lost, |before| before != *publisher) {
             return Some(Received::Restarted);
         }
@@ -120,14 +120,14 @@ impl Subscriber {
 /// audio-only stream never has one.
 fn took_up(
     window: &UnitWindow,
-    told_lost: &mut bool,
+    loss_reported: &mut bool,
     publisher: &mut Option<u64>,
 ) -> Option<Received> {
     let (newest, _) = window.units.back()?;
-    if !*told_lost || window.session.lost.is_some() || *newest != window.session.id {
+    if !*loss_reported || window.session.lost.is_some() || *newest != window.session.id {
         return None;
     }
-    *told_lost = false;
+    *loss_reported = false;
     *publisher = Some(*newest);
     Some(Received::Restarted)
 }

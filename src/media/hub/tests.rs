@@ -127,7 +127,7 @@ async fn a_stream_waits_for_its_publisher_to_return() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_nobody_returns_to_ends() {
+async fn a_stream_whose_publisher_stays_away_ends() {
     let hub = StreamHub::holding();
     let closing = CancellationToken::new();
     let expiry = tokio::spawn({
@@ -162,17 +162,17 @@ fn sound(ms: i64) -> MediaUnit {
 }
 
 #[tokio::test]
-async fn who_listens_waits_for_no_picture() {
+async fn an_audio_subscriber_waits_for_no_picture() {
     let hub = StreamHub::holding();
     let publisher = hub.publish(&name());
     publisher.push(sound(0)).expect("still ours");
     let mut listener = hub.listen(&name()).expect("live");
     let mut viewer = hub.subscribe(&name()).expect("live");
     publisher.push(sound(20)).expect("still ours");
-    let heard = listener.recv().await;
+    let received = listener.recv().await;
     assert!(
-        matches!(&heard, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 20),
-        "{heard:?}"
+        matches!(&received, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 20),
+        "{received:?}"
     );
     // Too far behind, it resumes with the next unit.
     for ms in 0..=WINDOW_UNITS as i64 {
@@ -180,10 +180,10 @@ async fn who_listens_waits_for_no_picture() {
     }
     assert!(matches!(listener.recv().await, Some(Received::Lost(_))));
     publisher.push(sound(90_000)).expect("still ours");
-    let heard = listener.recv().await;
+    let received = listener.recv().await;
     assert!(
-        matches!(&heard, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 90_000),
-        "{heard:?}"
+        matches!(&received, Some(Received::Unit(MediaUnit::Audio(unit))) if unit.pts.ms() == 90_000),
+        "{received:?}"
     );
     // Signal loss is reported even to a viewer that waits for a picture.
     drop(publisher);
@@ -196,7 +196,7 @@ async fn who_listens_waits_for_no_picture() {
 }
 
 #[tokio::test]
-async fn nobody_begins_at_the_picture_of_a_publisher_that_was_replaced() {
+async fn no_subscriber_begins_at_a_replaced_publishers_picture() {
     let hub = StreamHub::holding();
     let first = hub.publish(&name());
     first.push(unit(0, true, 1)).expect("still ours");

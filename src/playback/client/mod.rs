@@ -115,7 +115,7 @@ impl WhepClient {
                         tracing::info!("waiting for the stream at {url}");
                     }
                     let wait = NOT_YET.mul_f64(rand::random_range(1.0..=2.0));
-                    retry_after.map_or(wait, |asked| wait.max(asked.min(10 * NOT_YET)))
+                    retry_after.map_or(wait, |advised| wait.max(advised.min(10 * NOT_YET)))
                 }
                 SessionFailure::Refused(SignallingError::Status {
                     status: status @ (401 | 403),

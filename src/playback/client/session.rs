@@ -175,16 +175,16 @@ impl ClientSession {
         // Published only now: a stream without a picture does not count.
         let mut publisher = None::<Publisher>;
         let mut playing = Some(playing);
-        let mut heard = Instant::now();
-        let mut asked = None::<Instant>;
+        let mut last_packet = Instant::now();
+        let mut last_request = None::<Instant>;
         let mut checks = tokio::time::interval(CHECKS);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = track.poll() => match event {
                     Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
-                        heard = Instant::now();
-                        for unit in intake.push(packet, heard) {
+                        last_packet = Instant::now();
+                        for unit in intake.push(packet, last_packet) {
                             if let Some(playing) = playing.take() {
                                 playing();
                             }
@@ -207,13 +207,13 @@ impl ClientSession {
                     }
                 }
                 _ = checks.tick() => {
-                    if heard.elapsed() >= SILENCE {
+                    if last_packet.elapsed() >= SILENCE {
                         return Err(SessionFailure::Over("stream silent"));
                     }
-                    let due = asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_REQUESTS);
+                    let due = last_request.is_none_or(|at| at.elapsed() >= KEYFRAME_REQUESTS);
                     if intake.depacketizer.needs_keyframe() && due {
-                        asked = Some(Instant::now());
-                        ask_for_keyframe(track.as_ref()).await;
+                        last_request = Some(Instant::now());
+                        request_keyframe(track.as_ref()).await;
                     }
                 }
             }
@@ -251,7 +251,7 @@ impl Intake {
     }
 }
 
-async fn ask_for_keyframe(track: &dyn TrackRemote) {
+async fn request_keyframe(track: &dyn TrackRemote) {
     let Some(media_ssrc) = track.ssrcs().await.first().copied() else {
         return;
     };

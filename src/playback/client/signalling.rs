@@ -142,7 +142,7 @@ async fn body(mut response: Response, url: &Url) -> Result<String, SignallingErr
 
 async fn refused(response: Response, url: &Url) -> SignallingError {
     let status = response.status();
-    let asked = retry_after(response.headers());
+    let advised = retry_after(response.headers());
     let text = body(response, url).await.unwrap_or_default();
     let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let detail = problem
@@ -155,7 +155,7 @@ async fn refused(response: Response, url: &Url) -> SignallingError {
         url: shown(url),
         status: status.as_u16(),
         detail,
-        retry_after: asked,
+        retry_after: advised,
     }
 }
 

@@ -20,8 +20,8 @@ const SHORTEST_OVER: Duration = Duration::from_secs(10);
 /// Time and number of packets whose minimum delay counts as the queueing delay:
 /// a receiver that was busy reads all waiting packets at once, of which the
 /// last was not late.
-const LUCKIEST_OVER: Duration = Duration::from_millis(150);
-const LUCKIEST_OF: usize = 4;
+const MINIMUM_OVER: Duration = Duration::from_millis(150);
+const MINIMUM_OF: usize = 4;
 /// Queueing delay in microseconds at which a link counts as full.
 const WAITED: i64 = 20_000;
 
@@ -95,10 +95,14 @@ impl Arrivals {
     }
 
     /// Processes a report; `None` if no packet arrived.
-    pub(super) fn take(&mut self, said: &[Acknowledgement], now: Instant) -> Option<Measured> {
+    pub(super) fn take(
+        &mut self,
+        acknowledgements: &[Acknowledgement],
+        now: Instant,
+    ) -> Option<Measured> {
         let (mut lost, mut newest) = (0, None);
         let mut ways = Vec::new();
-        for one in said {
+        for one in acknowledgements {
             let Some(index) = self.index(one.sequence_number) else {
                 continue;
             };
@@ -187,7 +191,7 @@ impl Arrivals {
     fn luckiest(&self) -> Option<i64> {
         let newest = self.lately.back()?.at;
         let recent = |(nth, arrival): &(usize, &Arrival)| {
-            *nth < LUCKIEST_OF || newest.saturating_sub(arrival.at) <= LUCKIEST_OVER
+            *nth < MINIMUM_OF || newest.saturating_sub(arrival.at) <= MINIMUM_OVER
         };
         let recent = self.lately.iter().rev().enumerate().take_while(recent);
         recent.map(|(_, arrival)| arrival.way).min()
@@ -274,15 +278,15 @@ mod tests {
     fn what_was_never_sent_is_ignored() {
         let mut arrivals = Arrivals::default();
         let now = Instant::now();
-        let said = [Acknowledgement::received(
+        let acknowledgements = [Acknowledgement::received(
             7,
             Some(Duration::ZERO),
             Ecn::NotEct,
         )];
-        assert_eq!(arrivals.take(&said, now), None);
+        assert_eq!(arrivals.take(&acknowledgements, now), None);
         arrivals.departed(3, 10, now);
-        assert_eq!(arrivals.take(&said, now), None);
+        assert_eq!(arrivals.take(&acknowledgements, now), None);
         arrivals.departed(9, 10, now);
-        assert_eq!(arrivals.take(&said, now), None);
+        assert_eq!(arrivals.take(&acknowledgements, now), None);
     }
 }

@@ -38,7 +38,7 @@ impl Rig {
             Context::new(&[1; 16], &[2; 12], PROFILE, None, None, crypto).expect("valid keys")
         };
         drop(context(&tap));
-        let keys = tap.take().expect("heard");
+        let keys = tap.take().expect("recorded keys");
         let protector = Protector::new(&keys, provider.crypto()).expect("valid keys");
         let sink = UdpSocket::bind("127.0.0.1:0").expect("bound");
         sink.set_nonblocking(true).expect("a socket");

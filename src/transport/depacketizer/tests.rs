@@ -149,7 +149,7 @@ proptest! {
 }
 
 #[test]
-fn who_joins_in_the_middle_waits_for_a_keyframe() {
+fn a_start_in_mid_stream_waits_for_a_keyframe() {
     let pictures = [vec![idr(3000)], vec![slice(3000)], vec![idr(10)]];
     let packets = sent(&pictures).into_iter().skip(1).map(Ordered::Packet);
     let (units, _) = received(packets);

@@ -43,11 +43,11 @@ fn parse(text: &str) -> Result<Offer, Unmet> {
 
 /// For each section the encoding that is sent in it, as `name parameters`.
 fn served(offer: &Offer) -> Vec<String> {
-    let said = |section: &Offered| match &section.served {
+    let encoding = |section: &Offered| match &section.served {
         Some(codec) => format!("{} {}", codec.name, codec.parameters),
         None => "refused".to_owned(),
     };
-    offer.sections.iter().map(said).collect()
+    offer.sections.iter().map(encoding).collect()
 }
 
 const VIDEO: &str =
@@ -157,7 +157,7 @@ fn the_transport_is_that_of_the_section_served() {
 fn h264_is_taken_as_the_field_names_it() {
     let fmtp =
         "a=fmtp:97 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
-    for (said, repeated) in [
+    for (parameters, repeated) in [
         ("", ""),
         (
             "a=fmtp:97 profile-level-id=4d0028\r\n",
@@ -169,10 +169,13 @@ fn h264_is_taken_as_the_field_names_it() {
         ),
         ("a=fmtp:97 packetization-mode=0\r\n", "packetization-mode=0"),
     ] {
-        let offer = parse(&GOOD.replace(fmtp, said)).expect(said);
+        let offer = parse(&GOOD.replace(fmtp, parameters)).expect(parameters);
         assert_eq!(served(&offer)[0], format!("H264/90000 {repeated}"));
         // webrtc gets the encoding it knows.
-        assert!(offer.sdp.contains(&format!("a=fmtp:97 {H264}")), "{said}");
+        assert!(
+            offer.sdp.contains(&format!("a=fmtp:97 {H264}")),
+            "{parameters}"
+        );
     }
     // Choice among several: the codec closest to the stream's.
     let several = GOOD.replace("96 97\r\n", "95 96 97 98\r\n").replace(
