@@ -204,7 +204,7 @@ impl Fanout {
                         self.context.metrics.dropped_pictures.inc_by(count);
                     }
                     Some(Received::SignalLost) => {
-                        tracing::debug!(stream = %self.name, "signal lost; showing the slate");
+                        tracing::debug!(stream = %self.name, "signal lost; showing the placeholder");
                         self.lost = true;
                         self.leave_small();
                         placeholder.reset_immediately();
