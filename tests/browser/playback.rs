@@ -57,7 +57,7 @@ async fn plays(browser: &Chromium, rate: f64, what: &str) {
             .await;
     }
     let mut first = pictures(browser).await;
-    let mut heard = Vec::new();
+    let mut measured = Vec::new();
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_secs(4)).await;
         let second = browser.look().await;
@@ -71,10 +71,10 @@ async fn plays(browser: &Chromium, rate: f64, what: &str) {
         if (seen - rate).abs() < 0.1 * rate && energy > 0.0 {
             return;
         }
-        heard.push((seen, energy));
+        measured.push((seen, energy));
         first = second;
     }
-    panic!("{what}: pictures a second, and sound: {heard:?}; {first:#?}");
+    panic!("{what}: pictures a second, and sound: {measured:?}; {first:#?}");
 }
 
 /// Asserts that the browser shows `testsrc2` unchanged: its six bars, red to
@@ -263,13 +263,13 @@ async fn the_page_notices_a_stall_and_comes_back() {
            sdp.replace(/a=candidate:.* tcp .*\\r\\n/g, '').replace(/127.0.0.1 \\d+ typ/g, '127.0.0.1 {} typ')",
         relay.address.port()
     );
-    let said = server.output().lines().count();
+    let lines_before = server.output().lines().count();
     let browser = open(&server, &prelude).await;
     pictures(&browser).await;
     // A few log lines per viewer at the default level, not a page.
     let output = server.output();
-    let said: Vec<_> = output.lines().skip(said).collect();
-    assert!(said.len() <= 4, "{said:#?}");
+    let new_lines: Vec<_> = output.lines().skip(lines_before).collect();
+    assert!(new_lines.len() <= 4, "{new_lines:#?}");
     relay.mute();
     browser
         .until(40, "another connection", |seen| seen.0["connections"] == 2)

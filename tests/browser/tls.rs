@@ -125,18 +125,18 @@ async fn count(server: &TestServer, series: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn ffmpeg_publishes_over_rtmps_to_whom_it_trusts() {
+async fn ffmpeg_publishes_over_rtmps_to_a_trusted_server() {
     let authority = Authority::new();
     let (server, rtmps, _) = start(&authority).await;
     let folder = tempfile::tempdir().unwrap();
-    let stranger = Authority::new().file(folder.path());
+    let untrusted = Authority::new().file(folder.path());
     let url = rtmps_url(rtmps);
     let verify = |file: &Path| {
         let file = file.to_str().unwrap();
         Encoder::ffmpeg(&url, &["-tls_verify", "1", "-ca_file", file])
     };
     assert!(
-        !verify(&stranger).wait().await,
+        !verify(&untrusted).wait().await,
         "it trusts nobody it should"
     );
     let published = "RTMP publisher accepted";
@@ -154,9 +154,9 @@ async fn ffmpeg_publishes_over_rtmps_to_whom_it_trusts() {
     // Plain RTMP stays available in parallel.
     let plain = server.rtmp_url(&format!("live/other/{KEY}"));
     let _other = Encoder::ffmpeg(&plain, &[]);
-    server.said("stream=other").await;
+    server.logged("stream=other").await;
     encoder.kill();
-    server.said("RTMP connection closed").await;
+    server.logged("RTMP connection closed").await;
     assert!(!server.output().contains(KEY));
 }
 
@@ -222,7 +222,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
     assert_eq!(shown(&authority, &server).await, first.der);
 
     swap("bad");
-    let line = server.said("new certificate rejected").await;
+    let line = server.logged("new certificate rejected").await;
     assert!(
         line.contains("live/fullchain.pem: there is no PEM certificate"),
         "{line}"
@@ -231,7 +231,7 @@ async fn new_files_are_taken_up_and_bad_ones_kept_out() {
 
     swap("second");
     server
-        .said("certificate reloaded: for localhost, 127.0.0.1")
+        .logged("certificate reloaded: for localhost, 127.0.0.1")
         .await;
     assert_eq!(shown(&authority, &server).await, second.der);
 
@@ -265,7 +265,7 @@ async fn what_is_no_tls_is_closed_in_time_and_logged_sparingly() {
         assert!(took < AT_ONCE, "{name} took {took:?}");
     }
     server
-        .said("not a TLS client; this address takes rtmps:// only")
+        .logged("not a TLS client; this address takes rtmps:// only")
         .await;
 
     // A silent connection is closed at the deadline and holds a slot until
@@ -306,9 +306,12 @@ async fn what_is_no_tls_is_closed_in_time_and_logged_sparingly() {
         lines.iter().map(second).collect::<HashSet<_>>().len()
     };
     let at_rtmps = lines("the TLS handshake failed");
-    let told = lines("HTTPS connection closed");
-    assert!(!told.is_empty());
-    assert!(told.len() <= seconds(&told) + 1, "{told:#?}");
+    let logged_lines = lines("HTTPS connection closed");
+    assert!(!logged_lines.is_empty());
+    assert!(
+        logged_lines.len() <= seconds(&logged_lines) + 1,
+        "{logged_lines:#?}"
+    );
     // Five in full, then one that counts the others.
     let at_rtmps: Vec<_> = at_rtmps
         .into_iter()
@@ -333,7 +336,7 @@ async fn chromium_watches_over_https_what_came_in_over_rtmps() {
     let rtmps = server.address("RTMPS listening on ").await;
     let url = format!("rtmps://localhost:{}/live/team", rtmps.port());
     let _encoder = Encoder::ffmpeg(&url, &["-bf", "0"]);
-    server.said("RTMP publisher accepted").await;
+    server.logged("RTMP publisher accepted").await;
 
     // Trusts this key besides the usual authorities.
     let flag = format!("--ignore-certificate-errors-spki-list={}", issued.key_hash);
@@ -358,7 +361,7 @@ async fn chromium_watches_over_https_what_came_in_over_rtmps() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_settings_is_said_at_the_start() {
+async fn invalid_settings_are_reported_at_the_start() {
     let files = "[tls]\ncertificate = \"fullchain.pem\"\nkey = \"privkey.pem\"";
     let half = "[tls]\ncertificate = \"fullchain.pem\"";
     let cases = [
@@ -371,14 +374,14 @@ async fn what_is_wrong_with_the_settings_is_said_at_the_start() {
     ];
     for (settings, expected) in cases {
         let setup = Setup::new().agents("").settings(settings);
-        let (status, said) = setup.args(&["--rtmps", "127.0.0.1:0"]).fail().await;
-        assert_eq!(status.code(), Some(1), "{said}");
-        assert!(said.contains(expected), "{said}");
+        let (status, text) = setup.args(&["--rtmps", "127.0.0.1:0"]).fail().await;
+        assert_eq!(status.code(), Some(1), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
 }
 
 #[tokio::test]
-async fn check_tells_how_long_the_certificate_lasts() {
+async fn check_reports_how_long_the_certificate_is_valid() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
@@ -389,12 +392,12 @@ async fn check_tells_how_long_the_certificate_lasts() {
         let mut check = command("check", path);
         let output = tokio::time::timeout(PATIENCE, check.output()).await;
         let output = output.unwrap().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let row = said.lines().find(|line| line.starts_with("certificate"));
-        let row = row.unwrap_or_else(|| panic!("{said}"));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let row = text.lines().find(|line| line.starts_with("certificate"));
+        let row = row.unwrap_or_else(|| panic!("{text}"));
         assert!(row.contains(&format!(" {verdict} ")), "{row}");
         assert!(row.contains("for localhost, 127.0.0.1, "), "{row}");
-        assert_eq!(output.status.success(), verdict != "ERROR", "{said}");
+        assert_eq!(output.status.success(), verdict != "ERROR", "{text}");
         println!("{row}");
     }
 }

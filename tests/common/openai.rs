@@ -36,7 +36,7 @@ struct OpenAiScript {
     /// Queued statuses and bodies, which come first.
     replies: VecDeque<(u16, String)>,
     /// Reply of the model otherwise.
-    says: String,
+    default_reply: String,
     /// Response formats it rejects.
     refuses: Vec<String>,
     key: Option<String>,
@@ -62,7 +62,7 @@ impl Drop for FakeOpenAi {
 impl FakeOpenAi {
     pub async fn start() -> Self {
         let script = OpenAiScript {
-            says: "{\"findings\": []}".to_owned(),
+            default_reply: "{\"findings\": []}".to_owned(),
             ..OpenAiScript::default()
         };
         let script = Arc::new(Mutex::new(script));
@@ -85,8 +85,8 @@ impl FakeOpenAi {
         format!("http://{}", self.address)
     }
 
-    pub fn says(&self, text: &str) {
-        text.clone_into(&mut self.script.lock().unwrap().says);
+    pub fn default_reply(&self, text: &str) {
+        text.clone_into(&mut self.script.lock().unwrap().default_reply);
     }
 
     /// Queues replies to the next requests.
@@ -100,7 +100,7 @@ impl FakeOpenAi {
     }
 
     /// Sets the model's capabilities in the list of models.
-    pub fn tells_capabilities(&self, capabilities: Value) {
+    pub fn set_capabilities(&self, capabilities: Value) {
         self.script.lock().unwrap().capabilities = Some(capabilities);
     }
 
@@ -158,8 +158,8 @@ async fn handle(
     match (method.as_str(), uri.path()) {
         ("GET", "/v1/models") => {
             let mut entry = json!({"id": MODEL, "object": "model"});
-            if let Some(told) = &script.capabilities {
-                entry["capabilities"] = told.clone();
+            if let Some(capabilities) = &script.capabilities {
+                entry["capabilities"] = capabilities.clone();
             }
             let models = json!({"object": "list", "data": [entry]});
             Json(models).into_response()
@@ -196,7 +196,7 @@ fn chat(script: &mut OpenAiScript, body: &[u8]) -> Response {
     let (status, body) = script
         .replies
         .pop_front()
-        .unwrap_or_else(|| (200, completion(&script.says, "stop")));
+        .unwrap_or_else(|| (200, completion(&script.default_reply, "stop")));
     Response::builder()
         .status(status)
         .header("content-type", "application/json")
@@ -235,11 +235,11 @@ fn check(chat: &Value) -> Result<(), String> {
         return Err("no picture".to_owned());
     }
     if chat["response_format"]["type"] == "json_schema" {
-        let asked = &chat["response_format"]["json_schema"];
-        if asked["strict"] != true || !asked["name"].is_string() {
+        let format = &chat["response_format"]["json_schema"];
+        if format["strict"] != true || !format["name"].is_string() {
             return Err("a schema without name, or not strict".to_owned());
         }
-        strict(&asked["schema"])?;
+        strict(&format["schema"])?;
     }
     Ok(())
 }

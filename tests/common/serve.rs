@@ -72,8 +72,8 @@ impl Setup {
     pub async fn fail(mut self) -> (ExitStatus, String) {
         let output = tokio::time::timeout(PATIENCE, self.command.output()).await;
         let output = output.expect("it ends by itself").unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status, String::from_utf8(said).unwrap())
+        let text = [output.stdout, output.stderr].concat();
+        (output.status, String::from_utf8(text).unwrap())
     }
 
     /// Starts the server; returns when both ports are open.
@@ -95,7 +95,7 @@ impl Setup {
                 .unwrap(),
         };
         server.rtmp = server.address("RTMP listening on ").await;
-        let line = server.said("HTTP listening on ").await;
+        let line = server.logged("HTTP listening on ").await;
         let (before, _) = line.split_once("://").unwrap();
         server.scheme = before.rsplit(' ').next().unwrap().to_owned();
         server.http = server.address("://").await;
@@ -183,7 +183,7 @@ impl TestServer {
         self.output.text()
     }
 
-    pub async fn said(&self, text: &str) -> String {
+    pub async fn logged(&self, text: &str) -> String {
         self.output.wait_for(text).await
     }
 
@@ -247,7 +247,7 @@ impl TestServer {
     }
 
     pub async fn address(&self, before: &str) -> SocketAddr {
-        let line = self.said(before).await;
+        let line = self.logged(before).await;
         let text = line.split(before).nth(1).unwrap().trim();
         text.parse()
             .unwrap_or_else(|_| panic!("no address in {line:?}"))

@@ -113,12 +113,12 @@ async fn with_a_token_everyone_needs_it_and_it_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn guesses_run_out_for_whatever_shows_a_token_and_not_for_who_is_signed_in() {
+async fn token_attempts_are_limited_but_not_signed_in_users() {
     const TOKEN: &str = "t0ken-5e6f";
     let setup = Setup::new().agents("").args(&["--http", "0.0.0.0:0"]);
     let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
     server
-        .said("WATCHTOWER_CONSOLE_TOKEN is shorter than 16 characters")
+        .logged("WATCHTOWER_CONSOLE_TOKEN is shorter than 16 characters")
         .await;
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.http.port());
     let login = |token: &'static str| {
@@ -240,7 +240,7 @@ async fn behind_what_encrypts_the_cookie_stays_off_plain_http() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_a_problem_and_nobody_keeps_it() {
+async fn every_rejection_is_an_uncached_problem() {
     let setup = Setup::new().agents("");
     let server = setup.env("WATCHTOWER_INBOUND_SECRET", "5e6f7a8b9c0d1e2f");
     let server = server.start().await;
@@ -287,7 +287,7 @@ async fn every_refusal_is_a_problem_and_nobody_keeps_it() {
 }
 
 #[tokio::test]
-async fn what_the_screens_said_is_one_users_alone_and_an_idle_server_ends_at_once() {
+async fn screen_texts_are_private_to_a_user_and_an_idle_server_ends_at_once() {
     use std::os::unix::fs::PermissionsExt as _;
     let agents = "[[agent]]\nname = \"SecOps\"\npersonality = \"wary\"\nfocus = \"threats\"\n";
     for settings in ["", "[store]\nkeep_stills = false\n"] {
@@ -297,13 +297,13 @@ async fn what_the_screens_said_is_one_users_alone_and_an_idle_server_ends_at_onc
             .args(&["--ready-file", ready.to_str().expect("text")])
             .start()
             .await;
-        let told = server
+        let log_text = server
             .until("the file that says it is ready", async |_| {
                 std::fs::read_to_string(&ready).ok()
             })
             .await;
         // The started server, not another process on the port.
-        let lines: Vec<_> = told.lines().map(str::to_owned).collect();
+        let lines: Vec<_> = log_text.lines().map(str::to_owned).collect();
         let expected = [
             format!("pid={}", server.pid()),
             format!("http=http://{}", server.http),
@@ -328,10 +328,10 @@ async fn what_the_screens_said_is_one_users_alone_and_an_idle_server_ends_at_onc
                 assert_eq!(others, 0, "{}", path.display());
             }
         }
-        let asked = std::time::Instant::now();
+        let requested = std::time::Instant::now();
         server.signal("-INT");
         assert!(server.wait().await.success());
-        let took = asked.elapsed();
+        let took = requested.elapsed();
         assert!(took < std::time::Duration::from_secs(2), "{took:?}");
     }
 }
@@ -345,7 +345,9 @@ async fn folders_that_others_can_read_stay_and_are_reported() {
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&data, open).expect("set");
     let server = setup.start().await;
-    server.said("readable by other users of this machine").await;
+    server
+        .logged("readable by other users of this machine")
+        .await;
     let mode = std::fs::metadata(&data)
         .expect("there")
         .permissions()
@@ -373,7 +375,7 @@ async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_reported(
         ask("a-wrong-guess").await.status(),
         StatusCode::UNAUTHORIZED
     );
-    server.said("invalid console token").await;
+    server.logged("invalid console token").await;
     assert!(!server.output().contains("a-wrong-guess"));
     let metrics = server.client.get(server.http_url("/metrics"));
     let metrics = metrics.bearer_auth(TOKEN).send().await.expect("an answer");

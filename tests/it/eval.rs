@@ -44,7 +44,7 @@ fn watchtower(folder: &Path, args: &[&str]) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
@@ -52,7 +52,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn eval_marks_the_sample_and_says_the_same_twice() {
+fn eval_scores_the_sample_and_is_reproducible() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (clip, labels) = (clip(folder, 18), labels(folder, 18.0));
@@ -65,7 +65,7 @@ fn eval_marks_the_sample_and_says_the_same_twice() {
             "--json",
             json,
         ];
-        let table = said(&watchtower(folder, &args));
+        let table = stdout(&watchtower(folder, &args));
         let file = std::fs::read_to_string(folder.join(json)).unwrap();
         (table, file)
     };
@@ -101,7 +101,7 @@ fn replay_prints_findings_keeps_them_and_plays_its_own_tape() {
     let folder = folder.path();
     let clip = clip(folder, 11);
     let clip = clip.to_str().unwrap();
-    let first = said(&watchtower(
+    let first = stdout(&watchtower(
         folder,
         &["replay", clip, "--out", "kept", "--record", "tape"],
     ));
@@ -118,7 +118,7 @@ fn replay_prints_findings_keeps_them_and_plays_its_own_tape() {
     let tape = std::fs::read_to_string(folder.join("tape")).unwrap();
     assert!(tape.lines().count() >= 5, "each of five has looked: {tape}");
     // Replayed from the recording with the same result, without any model.
-    let second = said(&watchtower(folder, &["replay", clip, "--cassette", "tape"]));
+    let second = stdout(&watchtower(folder, &["replay", clip, "--cassette", "tape"]));
     assert!(
         second.contains("SecOps replay: Burst of failed logins"),
         "{second}"

@@ -133,7 +133,7 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
 }
 
 #[tokio::test]
-async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
+async fn panels_per_hour_are_limited_and_a_failure_is_reported() {
     let gemini = FakeGemini::start().await;
     let first = finding(TITLE, QUOTE, "high");
     let second = finding("Payments", "payments", "critical");
@@ -173,9 +173,9 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
         .filter(with)
         .collect();
     assert_eq!(put.len(), 1, "{page}");
-    let said: Vec<_> = put[0]["opinions"].as_array().unwrap().iter().collect();
-    assert_eq!(said.len(), 3, "no more are asked than may be");
-    for failed in said.iter().filter(|one| one["agent"] != "AISec") {
+    let opinions: Vec<_> = put[0]["opinions"].as_array().unwrap().iter().collect();
+    assert_eq!(opinions.len(), 3, "no more are asked than may be");
+    for failed in opinions.iter().filter(|one| one["agent"] != "AISec") {
         assert_eq!(failed["stance"], "no_view");
         let text = failed["text"].as_str().unwrap();
         assert!(text.starts_with("No response: "), "{text}");
@@ -189,7 +189,7 @@ async fn the_hours_panels_are_bounded_and_a_failure_is_said() {
 }
 
 #[tokio::test]
-async fn an_analyst_remembers_what_it_said_and_alone_that() {
+async fn an_analyst_remembers_its_own_findings_only() {
     let gemini = FakeGemini::start().await;
     let reported = json!({
         "findings": [finding(TITLE, QUOTE, "low")],

@@ -55,7 +55,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
     let openai = FakeOpenAi::start().await;
     openai.let_in_only(KEY);
     openai.refuse_format("json_schema");
-    openai.says(&format!(
+    openai.default_reply(&format!(
         "<think>hm</think>Here it is:\n{}",
         answer("It claims to be well")
     ));
@@ -110,7 +110,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
         (json!(["completion"]), true),
         (json!(["completion", "multimodal"]), false),
     ] {
-        openai.tells_capabilities(capabilities);
+        openai.set_capabilities(capabilities);
         let check = command("check", server.folder.path())
             .env("OPENAI_API_KEY", KEY)
             .output()
@@ -123,7 +123,7 @@ async fn a_server_of_ones_own_thinks_for_an_analyst() {
 }
 
 #[tokio::test]
-async fn what_a_model_answers_badly_is_bounded_and_said() {
+async fn invalid_answers_are_bounded_and_reported() {
     let openai = FakeOpenAi::start().await;
     let bad = [
         (200, completion("", "stop")),
@@ -149,7 +149,7 @@ async fn what_a_model_answers_badly_is_bounded_and_said() {
     ];
     let questions = bad.len();
     openai.script(bad);
-    openai.says(&answer("It claims to be well"));
+    openai.default_reply(&answer("It claims to be well"));
     let model = format!(
         "[model]\nprovider = \"openai\"\nname = \"{MODEL}\"\nopenai_base_url = \"{}/v1\"\nconcurrency = 1\n",
         openai.base_url()
@@ -206,7 +206,7 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
     gemini.script("gemini-3.8-flash:", std::iter::repeat_n(used_up, 100));
     let gone = CannedReply::fixture("resp-err-404").remove(0);
     gemini.script("gemini-3.5-flash-lite:", std::iter::repeat_n(gone, 100));
-    openai.says(&answer("It claims to be well"));
+    openai.default_reply(&answer("It claims to be well"));
     let model = format!(
         "[model]\nname = \"gemini-3.8-flash\"\nfallback = [\"gemini:gemini-3.5-flash-lite\", \"openai:{MODEL}\", \"offline\"]\n"
     );
@@ -249,7 +249,7 @@ async fn when_a_quota_is_used_up_the_next_one_answers() {
 }
 
 #[tokio::test]
-async fn a_budget_holds_says_so_and_survives_a_restart() {
+async fn a_budget_is_enforced_reported_and_survives_a_restart() {
     const LIMIT: usize = 6;
     let (gemini, openai) = (FakeGemini::start().await, FakeOpenAi::start().await);
     let model = format!(

@@ -34,7 +34,7 @@ const PICTURES: [(&str, &str, &str); 8] = [
 const MOST_MEMORY: u64 = 1_500_000;
 
 #[tokio::test]
-async fn odd_pictures_are_looked_at_and_harm_nobody() {
+async fn odd_pictures_are_analysed_without_harm() {
     let server = Setup::new().agents(ONE).settings(WHOLE_CORE).start().await;
     let encoders: Vec<_> = PICTURES
         .iter()

@@ -89,7 +89,7 @@ fn grey() -> Picture {
     }
 }
 
-/// OCR text before a stricter policy than the known kinds.
+/// Frame with its OCR text, redacted by the known kinds only.
 fn read(frame: &Frame) -> Frame {
     let texts = [
         format!("Case of {OWN} opened by {PERSONAL}"),
@@ -147,7 +147,7 @@ fn earlier(stream: &StreamName) -> Publication {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
+async fn requests_are_redacted_by_the_policy_of_their_model() {
     let gemini = FakeGemini::start().await;
     gemini.script_case(
         "DevOps",
@@ -213,7 +213,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
     meeting.frames.publish_read(Arc::new(read(&frame)));
 
     // Analysed, and submitted to the panel.
-    let asked = async {
+    let until_requested = async {
         loop {
             let requests = gemini.requests();
             let looks = requests.iter().filter(|request| !request.is_case()).count();
@@ -223,7 +223,7 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), asked)
+    tokio::time::timeout(Duration::from_secs(30), until_requested)
         .await
         .expect("a look and a case");
     // A user's question with the stored findings. Its answer does not matter.
@@ -247,9 +247,9 @@ async fn what_is_sent_is_redacted_by_the_policy_of_who_is_asked() {
         "{}",
         case.text()
     );
-    let asked = requests.iter().find(|r| r.text().contains("Who is "));
-    let asked = asked.expect("the question").text();
-    assert!(asked.contains("Who is [masked"), "{asked}");
+    let question = requests.iter().find(|r| r.text().contains("Who is "));
+    let question = question.expect("the question").text();
+    assert!(question.contains("Who is [masked"), "{question}");
     for request in &requests {
         let sent = request.body.to_string();
         assert!(!sent.contains(PERSONAL), "{sent}");

@@ -131,8 +131,8 @@ async fn true_quotes_are_placed_and_invented_ones_are_marked_and_held_down() {
         })
         .await;
     // Requests carry the screen's text, as data.
-    let asked = gemini.requests().remove(0).text();
-    assert!(asked.contains("| All systems operational"), "{asked}");
+    let request = gemini.requests().remove(0).text();
+    assert!(request.contains("| All systems operational"), "{request}");
     // The screen's text can be searched.
     let hits = server.json("/api/search?q=systems%20operat").await;
     assert_eq!(hits["items"][0]["text"], "All systems operational");

@@ -44,7 +44,7 @@ async fn names(server: &TestServer) -> Vec<String> {
         .collect()
 }
 
-fn said_its_last(server: &TestServer) -> bool {
+fn has_ended(server: &TestServer) -> bool {
     let findings = server.findings();
     findings.iter().any(|f| f["title"] == "Alpha's last word")
 }
@@ -83,7 +83,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
     let took = edited.elapsed();
     // Without waiting for requests in flight.
     assert!(took < Duration::from_secs(15), "{took:?}");
-    assert!(!said_its_last(&server), "the answer is still to come");
+    assert!(!has_ended(&server), "the answer is still to come");
     server
         .until("Beta's first question", async |_| {
             gemini
@@ -95,7 +95,7 @@ async fn personas_come_change_and_go_while_a_stream_and_a_request_go_on() {
         .await;
     server
         .until("Alpha's answer", async |server| {
-            said_its_last(server).then_some(())
+            has_ended(server).then_some(())
         })
         .await;
     let log = server.log("watchtower.log");

@@ -43,7 +43,7 @@ impl AgentProcess {
             folder.path().join("agents.toml"),
         )
         .unwrap();
-        let said = File::options()
+        let output = File::options()
             .create(true)
             .append(true)
             .open(folder.path().join("said"))
@@ -53,14 +53,14 @@ impl AgentProcess {
             .args(["--whep", &format!("http://{http}/whep/team")])
             .args(["--report", &format!("http://{http}")])
             .env("WATCHTOWER_CONSOLE_TOKEN", token)
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
             .spawn()
             .unwrap();
         Self { folder, child }
     }
 
-    fn said(&self) -> String {
+    fn output(&self) -> String {
         fs::read_to_string(self.folder.path().join("said")).unwrap()
     }
 
@@ -74,7 +74,9 @@ impl AgentProcess {
 
     async fn wait(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended.unwrap_or_else(|_| panic!("{}", self.said())).unwrap()
+        ended
+            .unwrap_or_else(|_| panic!("{}", self.output()))
+            .unwrap()
     }
 }
 
@@ -113,7 +115,7 @@ async fn reaches(server: &TestServer, agent: &AgentProcess, name: &str, least: u
     if tokio::time::timeout(ROUND, wait).await.is_err() {
         panic!(
             "{name} did not reach {least} findings; it said:\n{}",
-            agent.said()
+            agent.output()
         );
     }
 }
@@ -163,10 +165,10 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
 
     for agent in [&mut secops, &mut devops] {
         agent.signal("-TERM");
-        assert!(agent.wait().await.success(), "{}", agent.said());
-        assert!(!agent.said().contains(TOKEN));
+        assert!(agent.wait().await.success(), "{}", agent.output());
+        assert!(!agent.output().contains(TOKEN));
     }
-    second.said("ended by request").await;
+    second.logged("ended by request").await;
     let logs = folder.path().join("logs");
     let journal = fs::read_to_string(logs.join("findings.jsonl")).unwrap();
     let mut ids = BTreeSet::new();
@@ -182,26 +184,26 @@ async fn two_agents_report_and_outlive_themselves_and_their_server() {
 }
 
 #[tokio::test]
-async fn what_cannot_work_is_said_and_ends_it() {
+async fn permanent_errors_are_reported_and_end_the_agent() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(&folder, "127.0.0.1:0").await;
     for token in ["wr0ng-token", ""] {
         let folder = tempfile::tempdir().unwrap();
         let mut agent = AgentProcess::start(folder, "SecOps", server.http, token);
         assert!(!agent.wait().await.success());
-        let said = agent.said();
+        let output = agent.output();
         assert!(
-            said.contains("401") && said.contains("WATCHTOWER_CONSOLE_TOKEN"),
-            "{said}"
+            output.contains("401") && output.contains("WATCHTOWER_CONSOLE_TOKEN"),
+            "{output}"
         );
-        assert!(!said.contains("wr0ng-token"), "{said}");
+        assert!(!output.contains("wr0ng-token"), "{output}");
     }
     let mut agent = AgentProcess::start(tempfile::tempdir().unwrap(), "Nobody", server.http, TOKEN);
     assert!(!agent.wait().await.success());
-    let said = agent.said();
+    let output = agent.output();
     assert!(
-        said.contains("\"Nobody\"") && said.contains("SecOps, "),
-        "{said}"
+        output.contains("\"Nobody\"") && output.contains("SecOps, "),
+        "{output}"
     );
 }
 
@@ -298,11 +300,11 @@ type Ask = (String, Option<String>);
 #[derive(Clone, Default)]
 struct ReceivedRequests(Arc<Mutex<Vec<Ask>>>);
 
-async fn stranger(
+async fn other_server(
     answer: impl Fn() -> Response + Clone + Send + Sync + 'static,
 ) -> (String, ReceivedRequests) {
-    let asked = ReceivedRequests::default();
-    let notes = asked.clone();
+    let received = ReceivedRequests::default();
+    let notes = received.clone();
     let router = Router::new().fallback(move |request: Request| {
         let token = request.headers().get(header::AUTHORIZATION);
         let token = token.map(|value| value.to_str().unwrap().to_owned());
@@ -317,16 +319,17 @@ async fn stranger(
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let place = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (place, asked)
+    (place, received)
 }
 
 #[tokio::test]
 async fn no_location_leads_the_token_elsewhere() {
-    let (elsewhere, asked_elsewhere) = stranger(|| StatusCode::NO_CONTENT.into_response()).await;
+    let (elsewhere, received_elsewhere) =
+        other_server(|| StatusCode::NO_CONTENT.into_response()).await;
     for status in [StatusCode::CREATED, StatusCode::TEMPORARY_REDIRECT] {
-        asked_elsewhere.0.lock().unwrap().clear();
+        received_elsewhere.0.lock().unwrap().clear();
         let location = format!("{elsewhere}/session");
-        let (place, asked) = stranger(move || {
+        let (place, received) = other_server(move || {
             let headers = [(header::LOCATION, location.clone())];
             (status, headers, "v=0\r\n").into_response()
         })
@@ -343,15 +346,18 @@ async fn no_location_leads_the_token_elsewhere() {
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(client.run(StreamHub::new(), shutdown.clone()));
         crate::common::eventually("the other place to be asked", || {
-            (!asked_elsewhere.0.lock().unwrap().is_empty()).then_some(())
+            (!received_elsewhere.0.lock().unwrap().is_empty()).then_some(())
         })
         .await;
         shutdown.cancel();
         running.await.unwrap().unwrap();
-        let (method, token) = asked.0.lock().unwrap()[0].clone();
+        let (method, token) = received.0.lock().unwrap()[0].clone();
         assert_eq!(method, "POST");
         assert_eq!(token, Some(format!("Bearer {TOKEN}")));
-        let asked = asked_elsewhere.0.lock().unwrap().clone();
-        assert!(asked.iter().all(|(_, token)| token.is_none()), "{asked:?}");
+        let received = received_elsewhere.0.lock().unwrap().clone();
+        assert!(
+            received.iter().all(|(_, token)| token.is_none()),
+            "{received:?}"
+        );
     }
 }

@@ -31,7 +31,7 @@ async fn unharmed(server: &RtmpServer, healthy: Healthy) {
 }
 
 /// Sends these as the first bytes of a connection; the server closes it.
-async fn stranger(server: &RtmpServer, bytes: &[u8]) {
+async fn send_bytes(server: &RtmpServer, bytes: &[u8]) {
     let mut socket = TcpStream::connect(server.address).await.expect("accepted");
     let _ = socket.write_all(bytes).await;
     closed(&mut socket).await;
@@ -59,7 +59,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 async fn random_bytes() {
     let (server, healthy) = start().await;
     for seed in 1..40 {
-        stranger(&server, &noise(seed, 5000)).await;
+        send_bytes(&server, &noise(seed, 5000)).await;
     }
     // After the handshake, and after publish.
     for seed in 40..80 {
@@ -78,14 +78,14 @@ async fn random_bytes() {
 #[tokio::test]
 async fn http_and_tls() {
     let (server, healthy) = start().await;
-    stranger(
+    send_bytes(
         &server,
         b"GET /live/team HTTP/1.1\r\nHost: example.org\r\n\r\n",
     )
     .await;
     log::line_with(&["RTMP connection closed", "that is HTTP, not RTMP"]).await;
     let client_hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &noise(7, 506)].concat();
-    stranger(&server, &client_hello).await;
+    send_bytes(&server, &client_hello).await;
     log::line_with(&["RTMP connection closed", "that is TLS, not RTMP"]).await;
     server
         .metric_reaches("watchtower_rtmp_connections_total{end=\"not_rtmp\"}", 2.0)
@@ -359,8 +359,8 @@ async fn an_unknown_codec() {
     }
     let mut subscriber = server.subscribe("mute").await;
     take(&mut subscriber, 10).await;
-    let told = log::lines_with(&["stream=\"mute\"", "audio codec MP3 is not supported"]);
-    assert_eq!(told.len(), 1);
+    let lines = log::lines_with(&["stream=\"mute\"", "audio codec MP3 is not supported"]);
+    assert_eq!(lines.len(), 1);
     // Ten pictures, of which the last waits until the invalid record arrives
     // and is counted with it; and the truncated ones.
     assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 11.0);
@@ -395,8 +395,8 @@ async fn video_without_a_sequence_header() {
         .expect("sent");
     let mut subscriber = server.subscribe("headless").await;
     assert_eq!(mark(&take(&mut subscriber, 1).await[0]), 42);
-    let told = log::lines_with(&["stream=\"headless\"", "video without its parameter sets"]);
-    assert_eq!(told.len(), 1);
+    let lines = log::lines_with(&["stream=\"headless\"", "video without its parameter sets"]);
+    assert_eq!(lines.len(), 1);
     // Ten pictures, of which the last waits until the invalid record arrives
     // and is counted with it; and the truncated ones.
     assert!(server.metric("watchtower_dropped_total{where=\"media\"}") >= 11.0);

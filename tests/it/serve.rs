@@ -130,7 +130,7 @@ async fn the_demo_is_reported_by_four_of_five_with_quotes_that_stand_there() {
             text.contains(title) || text.contains(incident),
             "{title} is not in {log}"
         );
-        server.said(title).await;
+        server.logged(title).await;
     }
 }
 
@@ -202,7 +202,7 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
     assert_eq!(agents["items"][1]["provider"], "offline");
 
     // The event stream contains the stream's name and an analyst's finding.
-    let heard = async {
+    let events = async {
         let mut text = String::new();
         while !(text.contains("event: finding")
             && text.contains(r#""agent":"Librarian""#)
@@ -212,7 +212,7 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
             text += &String::from_utf8_lossy(&chunk);
         }
     };
-    tokio::time::timeout(PATIENCE, heard).await.unwrap();
+    tokio::time::timeout(PATIENCE, events).await.unwrap();
     let findings = server.json("/api/findings?limit=1&agent=librarian").await;
     assert_eq!(findings["items"][0]["agent"], "Librarian");
     let metrics = server.get("/metrics").await.text().await.unwrap();
@@ -267,18 +267,18 @@ async fn the_lists_the_still_and_the_events_show_a_live_stream() {
         .await;
 
     // With an open event stream and nothing to wait for, it ends at once.
-    let asked = Instant::now();
+    let stopped = Instant::now();
     server.signal("-TERM");
     assert!(server.wait().await.success());
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        stopped.elapsed() < Duration::from_secs(5),
         "{:?}",
-        asked.elapsed()
+        stopped.elapsed()
     );
 }
 
 #[tokio::test]
-async fn the_key_is_asked_for_and_appears_nowhere() {
+async fn the_key_is_required_and_appears_nowhere() {
     const KEY: &str = "k3y-4f1d9c7e2b";
     const WRONG: &str = "wr0ng-8a6b5c4d";
     let mut server = Setup::new()
@@ -343,7 +343,7 @@ async fn a_kill_leaves_whole_lines_and_a_restart_lists_them() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_way_is_said_in_a_line() {
+async fn startup_errors_take_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let cases: [(Setup, &[&str]); 7] = [
@@ -377,13 +377,13 @@ async fn what_stands_in_the_way_is_said_in_a_line() {
         ),
     ];
     for (setup, wanted) in cases {
-        let (status, said) = setup.fail().await;
-        assert_eq!(status.code(), Some(1), "{said}");
-        let lines: Vec<_> = said
+        let (status, output) = setup.fail().await;
+        assert_eq!(status.code(), Some(1), "{output}");
+        let lines: Vec<_> = output
             .lines()
             .filter(|line| line.starts_with("watchtower: "))
             .collect();
-        assert_eq!(lines.len(), 1, "{said}");
+        assert_eq!(lines.len(), 1, "{output}");
         for word in wanted {
             assert!(lines[0].contains(word), "{word} is not in: {}", lines[0]);
         }
@@ -394,7 +394,7 @@ async fn what_stands_in_the_way_is_said_in_a_line() {
 async fn a_broken_panel_shows_all_its_faults() {
     let agents =
         "[model]\nprovider = \"gpt\"\n[[agent]]\nname = \"A\"\ninterval = \"0s\"\nmood = 1";
-    let (status, said) = Setup::new()
+    let (status, output) = Setup::new()
         .agents(agents)
         .settings("[rtmp]\nidle_timeout = 3")
         .fail()
@@ -408,7 +408,7 @@ async fn a_broken_panel_shows_all_its_faults() {
         "agents[0].mood",
         "rtmp.idle_timeout",
     ] {
-        assert!(said.contains(path), "{path} is not in:\n{said}");
+        assert!(output.contains(path), "{path} is not in:\n{output}");
     }
 }
 
@@ -469,17 +469,17 @@ async fn publish_pushes_a_file_with_the_key_of_the_environment() {
         .await
         .unwrap()
         .unwrap();
-    let said = String::from_utf8([refused.stdout, refused.stderr].concat()).unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains(&server.rtmp.to_string()), "{said}");
+    let output = String::from_utf8([refused.stdout, refused.stderr].concat()).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{output}");
+    assert!(output.contains(&server.rtmp.to_string()), "{output}");
     assert!(
-        !said.contains("wrong-99bb33") && !server.output().contains("wrong-99bb33"),
-        "{said}"
+        !output.contains("wrong-99bb33") && !server.output().contains("wrong-99bb33"),
+        "{output}"
     );
 }
 
 #[tokio::test]
-async fn check_says_what_is_in_order_and_what_is_not() {
+async fn check_reports_the_state_of_each_part() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(
         root().join("agents.toml"),

@@ -62,13 +62,13 @@ async fn opens_and_closes(server: &TestServer, title: &str) {
         text.contains("resolved: from ") && text.contains("\"Watchtower\""),
         "{text}"
     );
-    let told = server
+    let raised = server
         .findings()
         .into_iter()
         .filter(|finding| finding["title"] == title);
-    let told: Vec<_> = told.collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0]["agent"], "Watchtower");
+    let raised: Vec<_> = raised.collect();
+    assert_eq!(raised.len(), 1, "{raised:?}");
+    assert_eq!(raised[0]["agent"], "Watchtower");
     assert!(
         server
             .log("watchtower.log")
@@ -153,7 +153,7 @@ async fn pictures_that_come_and_cannot_be_seen() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let told = async |name: &str| {
+    let is_raised = async |name: &str| {
         let title = format!("Undecodable video on {name}");
         server
             .until(&title, async |server| incident(server, &title).await)
@@ -162,7 +162,7 @@ async fn pictures_that_come_and_cannot_be_seen() {
     tokio::select! {
         () = publish("dropped", false) => {}
         () = publish("undecodable", true) => {}
-        _ = async { tokio::join!(told("dropped"), told("undecodable")) } => {}
+        _ = async { tokio::join!(is_raised("dropped"), is_raised("undecodable")) } => {}
     }
 }
 

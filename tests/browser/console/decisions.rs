@@ -92,8 +92,8 @@ async fn keys_decide_on_what_is_shown() {
              new KeyboardEvent('keydown', {key, bubbles: true})))",
         )
         .await;
-    let told = "document.querySelector('#said').textContent.includes('already')";
-    browser.until_true(20, told).await;
+    let notice = "document.querySelector('#said').textContent.includes('already')";
+    browser.until_true(20, notice).await;
     assert_eq!(browser.run("document.title").await, "Watchtower");
     browser.close().await;
 }
@@ -108,21 +108,21 @@ async fn keys_do_not_reach_beneath_a_dialog() {
         .await;
     press(&browser, "n").await;
     answer(&browser, "name", "Ann").await;
-    let asked = "document.querySelector('#ask[open] [name=text]') !== null";
-    browser.until_true(20, asked).await;
+    let dialog = "document.querySelector('#ask[open] [name=text]') !== null";
+    browser.until_true(20, dialog).await;
     browser.run("document.activeElement.blur()").await;
     for key in ["a", "?", "1"] {
         press(&browser, key).await;
     }
-    assert_eq!(browser.run(asked).await, true);
+    assert_eq!(browser.run(dialog).await, true);
     assert_eq!(browser.run("document.title").await, "Watchtower: Incidents");
     assert_eq!(statuses(&server, &ids).await, ["new", "new", "new"]);
 
     // Drafts that can't be sent are kept.
     server.signal("-KILL");
     answer(&browser, "text", "Ask the pentesters").await;
-    let told = "document.querySelector('#said').textContent.includes('draft kept')";
-    browser.until_true(20, told).await;
+    let notice = "document.querySelector('#said').textContent.includes('draft kept')";
+    browser.until_true(20, notice).await;
     press(&browser, "n").await;
     let again = "document.querySelector('#ask[open] [name=text]')?.value === 'Ask the pentesters'";
     browser.until_true(20, again).await;
@@ -144,15 +144,17 @@ async fn filters_stand_in_the_address_and_the_focus_stays() {
         )
     };
     browser.run(&filter("critical")).await;
-    let calm = "!document.querySelector('#calm').hidden";
-    browser.until_true(20, calm).await;
+    let empty_list = "!document.querySelector('#calm').hidden";
+    browser.until_true(20, empty_list).await;
     assert_eq!(
         browser.run("location.search").await,
         "?view=incidents&severity=critical"
     );
     browser.run("location.reload()").await;
     let set = "document.querySelector('#filters [name=severity]').value === 'critical'";
-    browser.until_true(20, &format!("{set} && {calm}")).await;
+    browser
+        .until_true(20, &format!("{set} && {empty_list}"))
+        .await;
 
     // Incidents that do not match are not announced; a matching one fills the
     // empty list.
@@ -187,7 +189,7 @@ async fn filters_stand_in_the_address_and_the_focus_stays() {
 }
 
 #[tokio::test]
-async fn a_handover_report_tells_when_a_stream_had_no_signal() {
+async fn a_handover_report_lists_signal_losses() {
     let settings = "[watchdog]\ngone = \"1s\"\n";
     let server = Setup::new().agents(NOBODY).settings(settings).start().await;
     let publisher = Encoder::demo(&server.rtmp_url("live/team"));

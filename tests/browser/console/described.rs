@@ -86,8 +86,8 @@ impl Described {
             Value::Object(fields) => {
                 // Free-form object.
                 let any = flat.iter().any(|schema| {
-                    let says = ["type", "$ref", "allOf", "oneOf", "properties"];
-                    let silent = says.iter().all(|key| schema[key].is_null());
+                    let keywords = ["type", "$ref", "allOf", "oneOf", "properties"];
+                    let silent = keywords.iter().all(|key| schema[key].is_null());
                     silent || schema["additionalProperties"].is_object()
                 });
                 for (name, value) in fields {
@@ -245,7 +245,7 @@ async fn every_operation_answers_as_described() {
 /// The described limits are enforced: every page size, every list position, and
 /// every text that must not be blank.
 #[test]
-fn the_description_says_what_is_too_little_or_too_much() {
+fn the_description_states_the_limits() {
     let file = crate::common::serve::root().join("docs/openapi.json");
     let document: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let (mut sizes, mut places) = (0, 0);
@@ -313,7 +313,7 @@ fn the_description_says_what_is_too_little_or_too_much() {
 
 /// JSON Schema counts them as integers.
 #[tokio::test]
-async fn a_whole_number_with_a_fraction_of_zero_is_taken() {
+async fn a_whole_number_with_a_fraction_of_zero_is_accepted() {
     let server = Setup::new().agents("").start().await;
     let mut finding = reported(1, "A reverse shell");
     finding["frame"]["seq"] = json!(12.0);

@@ -35,8 +35,8 @@ pub(crate) async fn press(browser: &Chromium, key: &str) {
 
 /// Fills in the open dialog and confirms it.
 pub(crate) async fn answer(browser: &Chromium, field: &str, text: &str) {
-    let asked = format!("document.querySelector('#ask[open] [name={field}]') !== null");
-    browser.until_true(5, &asked).await;
+    let dialog = format!("document.querySelector('#ask[open] [name={field}]') !== null");
+    browser.until_true(5, &dialog).await;
     let text = js(text);
     browser
         .run(&format!(

@@ -62,8 +62,8 @@ async fn incidents_are_worked_by_keyboard() {
     );
     press(&browser, "r").await;
     status("new").await;
-    let said = "document.querySelector('#incident .timeline').textContent.includes('A drill')";
-    browser.until_true(5, said).await;
+    let logged = "document.querySelector('#incident .timeline').textContent.includes('A drill')";
+    browser.until_true(5, logged).await;
 
     press(&browser, "n").await;
     answer(&browser, "text", "<b>Ask the pentesters</b>").await;
@@ -77,9 +77,9 @@ async fn incidents_are_worked_by_keyboard() {
         && document.querySelectorAll('#scale a').length > 0";
     browser.until_true(20, pictures).await;
     press(&browser, "6").await;
-    let told = "['Ann', 'closed: A drill', 'added note: <b>Ask the pentesters</b>', 'UTC']\
+    let reported = "['Ann', 'closed: A drill', 'added note: <b>Ask the pentesters</b>', 'UTC']\
         .every((said) => document.querySelector('#report').textContent.includes(said))";
-    browser.until_true(5, told).await;
+    browser.until_true(5, reported).await;
 
     // Panel, screen text search, and health.
     press(&browser, "3").await;
@@ -118,7 +118,7 @@ async fn incidents_are_worked_by_keyboard() {
     browser.until_true(5, healthy).await;
     let gone = format!("/?view=incidents&incident={}", uuid::Uuid::now_v7());
     browser.open(&server.http_url(&gone)).await;
-    let told = "document.querySelector('#incident [role=alert]')?.textContent.length > 0";
-    browser.until_true(5, told).await;
+    let reported = "document.querySelector('#incident [role=alert]')?.textContent.length > 0";
+    browser.until_true(5, reported).await;
     browser.close().await;
 }

@@ -56,9 +56,9 @@ async fn shown(browser: &Chromium) -> (i64, usize) {
     (span as i64, times.len())
 }
 
-async fn says(browser: &Chromium, what: &str) {
-    let said = format!("document.querySelector('#past').textContent.includes('{what}')");
-    browser.until_true(10, &said).await;
+async fn shows_text(browser: &Chromium, what: &str) {
+    let contains = format!("document.querySelector('#past').textContent.includes('{what}')");
+    browser.until_true(10, &contains).await;
 }
 
 const MIDDLE: &str = "document.querySelectorAll('#scale .hour')[2].click()";
@@ -67,7 +67,7 @@ const MIDDLE: &str = "document.querySelectorAll('#scale .hour')[2].click()";
 async fn a_day_is_looked_through_from_afar_and_from_near() {
     let server = a_day().await;
     let browser = opened(&server, "/?view=history&hours=24").await;
-    says(&browser, "one per 7 min and stream").await;
+    shows_text(&browser, "one per 7 min and stream").await;
     let (span, count) = shown(&browser).await;
     assert!(span > 23 * HOUR && count >= 198, "{span} s, {count}");
     let marks = "document.querySelectorAll('#scale .tick').length";
@@ -82,13 +82,13 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
 
     // Zooms in until every still is shown.
     browser.run(MIDDLE).await;
-    says(&browser, "one per 2 min").await;
+    shows_text(&browser, "one per 2 min").await;
     let (span, count) = shown(&browser).await;
     assert!((7 * HOUR..=8 * HOUR).contains(&span), "{span} s, {count}");
     browser.run(MIDDLE).await;
-    says(&browser, "one per 18 s").await;
+    shows_text(&browser, "one per 18 s").await;
     browser.run(MIDDLE).await;
-    says(&browser, "180 screenshots").await;
+    shows_text(&browser, "180 screenshots").await;
     let (span, _) = shown(&browser).await;
     assert_eq!(span, 15 * 60 - 5);
     let address = "location.search.replace(/until=[^&]+/, 'until=')";
@@ -99,7 +99,7 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let first = "document.querySelector('#moments time').dateTime";
     let middle = browser.run(first).await;
     browser.run("location.reload()").await;
-    says(&browser, "180 screenshots").await;
+    shows_text(&browser, "180 screenshots").await;
     assert_eq!(browser.run(first).await, middle);
     let pressed = |name: &str| {
         format!(

@@ -80,8 +80,8 @@ async fn screen_content_is_shown_as_text_and_new_rows_wait_until_asked_for() {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         assert_eq!(browser.run(MARKUP).await, 0, "view {view}");
     }
-    for asked in HOSTILE {
-        let query: String = url::form_urlencoded::byte_serialize(asked.as_bytes()).collect();
+    for text in HOSTILE {
+        let query: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let path = server.http_url(&format!("/?view=search&q={query}"));
         browser
             .run(&format!("location.assign({})", js(&path)))

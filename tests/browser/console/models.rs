@@ -18,9 +18,9 @@ fn looks() -> CannedReply {
     }]))
 }
 
-fn says(known: bool, citations: &[u64], answer: &str) -> CannedReply {
-    let said = json!({"citations": citations, "known": known, "answer": answer});
-    CannedReply::text(&said.to_string())
+fn reply(known: bool, citations: &[u64], answer: &str) -> CannedReply {
+    let answer_json = json!({"citations": citations, "known": known, "answer": answer});
+    CannedReply::text(&answer_json.to_string())
 }
 
 #[tokio::test]
@@ -34,9 +34,9 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     gemini.script(
         "You answer a question",
         [
-            says(true, &[1, 99], "It <b>claimed</b> to be well."),
-            says(false, &[], "no"),
-            says(true, &[], "It was hacked by mallory."),
+            reply(true, &[1, 99], "It <b>claimed</b> to be well."),
+            reply(false, &[], "no"),
+            reply(true, &[], "It was hacked by mallory."),
             CannedReply::raw(500, "text/plain", "no"),
         ],
     );
@@ -89,11 +89,11 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     assert_eq!(look["cost"]["prompt_tokens"], 1391);
     assert!(look["cost"]["micro_usd"].as_u64().unwrap() > 0);
     let sent = gemini.requests();
-    let told = |one: &Value| {
+    let is_complete = |one: &Value| {
         sent.iter()
             .any(|request| request.text() == one["question"].as_str().unwrap())
     };
-    assert!(told(look), "as it was sent");
+    assert!(is_complete(look), "as it was sent");
     assert_eq!(
         of("opinion")["agent"].as_str().map(|name| name != "SecOps"),
         Some(true)
@@ -117,13 +117,13 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     browser
         .run("document.querySelector('#incident .transcripts').open = true")
         .await;
-    let told = "['SecOps · gemini', 'All systems operational', '· scan ·', 'USD', 'Evidence reviewer'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
-    browser.until_true(10, told).await;
+    let is_complete = "['SecOps · gemini', 'All systems operational', '· scan ·', 'USD', 'Evidence reviewer'].every((said) => document.querySelector('#incident .transcripts').textContent.includes(said))";
+    browser.until_true(10, is_complete).await;
 
     // The panel discussion, as a conversation.
     browser.open(&server.http_url("/?view=panel")).await;
-    let spoken = "['DevOps → SecOps disputes', 'A banner.', 'Evidence reviewer'].every((said) => document.querySelector('#exchanges').textContent.includes(said))";
-    browser.until_true(10, spoken).await;
+    let discussion = "['DevOps → SecOps disputes', 'A banner.', 'Evidence reviewer'].every((said) => document.querySelector('#exchanges').textContent.includes(said))";
+    browser.until_true(10, discussion).await;
 
     // Questions.
     browser.open(&server.http_url("/?view=search")).await;
@@ -159,9 +159,9 @@ async fn an_incident_shows_what_was_sent_and_answered_and_questions_are_answered
     let before = gemini.requests().len();
     submit(&browser, "question", "Which zeppelin has landed?").await;
     shows("No data").await;
-    let asked = gemini.requests().split_off(before);
+    let requests = gemini.requests().split_off(before);
     assert!(
-        !asked
+        !requests
             .iter()
             .any(|request| request.system().starts_with("You answer a question"))
     );

@@ -101,8 +101,9 @@ async fn a_restarted_server_is_found_again() {
         .await;
     // Actions attempted meanwhile report why they fail.
     press(&browser, "6").await;
-    let told = "document.querySelector('#report').textContent.includes('Server unreachable')";
-    browser.until_true(10, told).await;
+    let unreachable =
+        "document.querySelector('#report').textContent.includes('Server unreachable')";
+    browser.until_true(10, unreachable).await;
 
     let server = restarted(server, &http).await;
     report(&server, &reported(2, "While nobody listened")).await;

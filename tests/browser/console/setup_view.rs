@@ -47,14 +47,14 @@ async fn a_dead_letter_is_read_and_sent_again() {
     let list = "document.querySelector('#setup details.dead')";
     browser.until_true(10, &format!("{list} !== null")).await;
     browser.run(&format!("{list}.open = true")).await;
-    let told = |text: &str| format!("{list}.textContent.includes('{text}')");
-    browser.until_true(10, &told("Poison <b>&")).await;
-    browser.until_true(10, &told("HTTP 400")).await;
+    let shown = |text: &str| format!("{list}.textContent.includes('{text}')");
+    browser.until_true(10, &shown("Poison <b>&")).await;
+    browser.until_true(10, &shown("HTTP 400")).await;
     well.store(true, Ordering::SeqCst);
     browser
         .run(&format!("{list}.querySelector('li button').click()"))
         .await;
-    browser.until_true(10, &told("Queued for delivery")).await;
+    browser.until_true(10, &shown("Queued for delivery")).await;
     while dead().await != Some(0) {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
@@ -65,22 +65,22 @@ async fn a_record_stamped_ahead_of_the_clock_is_reported_on_the_page() {
     let server = Setup::new().agents(NOBODY).start().await;
     report(&server, &reported(0, "Fire")).await;
     let browser = opened(&server, "/?view=setup").await;
-    let told = "document.querySelector('#health [role=alert]')?.textContent ?? ''";
+    let shown = "document.querySelector('#health [role=alert]')?.textContent ?? ''";
     let loaded = "document.querySelector('#health h2') !== null";
     browser.until_true(10, loaded).await;
-    assert_eq!(browser.run(told).await, "");
+    assert_eq!(browser.run(shown).await, "");
     let file = server.folder.path().join("data/watchtower.db");
     let db = rusqlite::Connection::open(file).unwrap();
     let ahead = "UPDATE findings SET stored_at = stored_at + 172800000000000";
     db.execute(ahead, []).unwrap();
     browser.open(&server.http_url("/?view=setup")).await;
     browser
-        .until_true(10, &format!("({told}).includes('NTP')"))
+        .until_true(10, &format!("({shown}).includes('NTP')"))
         .await;
 }
 
 #[tokio::test]
-async fn who_logs_out_has_to_sign_in_again() {
+async fn after_signing_out_a_user_has_to_sign_in_again() {
     let server = Setup::new()
         .agents(NOBODY)
         .env("WATCHTOWER_CONSOLE_TOKEN", "t0ken-of-the-console-1234")

@@ -18,7 +18,7 @@ async fn choose(browser: &Chromium, zone: &str) {
 }
 
 /// Waits until an expression equals this text.
-async fn says(browser: &Chromium, expression: &str, text: &str) {
+async fn wait_for_text(browser: &Chromium, expression: &str, text: &str) {
     let same = format!("{expression} === {}", js(text));
     browser.until_true(10, &same).await;
 }
@@ -45,9 +45,9 @@ async fn times_are_in_utc_or_local_as_chosen() {
     let id = old["id"].as_str().unwrap();
     let row = format!("document.querySelector('#findings [data-id=\"{id}\"] time')");
     let (text, title) = (format!("{row}?.textContent"), format!("{row}.title"));
-    says(&browser, &text, &utc).await;
+    wait_for_text(&browser, &text, &utc).await;
     let both = format!("{utc} UTC ({local} GMT+5:45)");
-    says(&browser, &title, &both).await;
+    wait_for_text(&browser, &title, &both).await;
     let clock = |mark: &str| {
         format!("/^\\d\\d:\\d\\d {mark}$/.test(document.querySelector('#now').textContent)")
     };
@@ -57,32 +57,32 @@ async fn times_are_in_utc_or_local_as_chosen() {
     assert_eq!(browser.run(reached).await, json!([1, 0]));
 
     choose(&browser, "local").await;
-    says(&browser, &text, &local).await;
+    wait_for_text(&browser, &text, &local).await;
     browser.until_true(10, &clock("GMT\\+5:45")).await;
     // The setting is persistent.
     browser.run("location.reload()").await;
-    says(&browser, &text, &local).await;
-    says(&browser, &title, &both).await;
-    says(&browser, "document.querySelector('#zone').value", "local").await;
+    wait_for_text(&browser, &text, &local).await;
+    wait_for_text(&browser, &title, &both).await;
+    wait_for_text(&browser, "document.querySelector('#zone').value", "local").await;
 
     // The end of a shift is chosen and shown in the same time zone.
     let shift = format!("/?view=handover&hours=1&until={seen}");
     browser.open(&server.http_url(&shift)).await;
     let field = "document.querySelector('#shift input').value";
     let ends = "document.querySelector('#report p')?.textContent.split(' to ')[1]";
-    says(&browser, ends, &format!("{local} GMT+5:45.")).await;
-    says(&browser, field, &format!("{next}T02:15")).await;
+    wait_for_text(&browser, ends, &format!("{local} GMT+5:45.")).await;
+    wait_for_text(&browser, field, &format!("{next}T02:15")).await;
     choose(&browser, "utc").await;
-    says(&browser, ends, &format!("{utc} UTC.")).await;
-    says(&browser, field, &format!("{day}T20:30")).await;
+    wait_for_text(&browser, ends, &format!("{utc} UTC.")).await;
+    wait_for_text(&browser, field, &format!("{day}T20:30")).await;
     browser
         .run(&format!(
             "Object.assign(document.querySelector('#shift input'), {{value: '{day}T10:00'}}).dispatchEvent(new Event('change'))"
         ))
         .await;
-    says(&browser, ends, &format!("{day} 10:00:00 UTC.")).await;
+    wait_for_text(&browser, ends, &format!("{day} 10:00:00 UTC.")).await;
     let until = "new URLSearchParams(location.search).get('until')";
-    says(&browser, until, &format!("{day}T10:00:00Z")).await;
+    wait_for_text(&browser, until, &format!("{day}T10:00:00Z")).await;
 
     // New incidents show their age in minutes.
     browser.open(&server.http_url("/?view=incidents")).await;

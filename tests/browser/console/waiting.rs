@@ -9,7 +9,7 @@ use crate::console::fixture::{NOBODY, opened, press};
 const KEY: &str = "k3y-that-nobody-sees-55aa";
 
 #[tokio::test]
-async fn it_says_what_to_type_and_why_somebody_was_turned_away() {
+async fn instructions_and_rejected_publishers_are_shown() {
     let server = Setup::new()
         .agents(NOBODY)
         .env("WATCHTOWER_STREAM_KEY", KEY)
@@ -17,10 +17,10 @@ async fn it_says_what_to_type_and_why_somebody_was_turned_away() {
         .await;
     let browser = opened(&server, "/").await;
     let address = format!("rtmp://127.0.0.1:{}/live/team", server.rtmp.port());
-    let told = format!(
+    let instructions = format!(
         "['Zoom', 'OBS', '{address}', 'WATCHTOWER_STREAM_KEY'].every((said) => document.querySelector('#waiting').textContent.includes(said))"
     );
-    browser.until_true(10, &told).await;
+    browser.until_true(10, &instructions).await;
     assert_eq!(
         browser
             .run("document.querySelector('#state').textContent")

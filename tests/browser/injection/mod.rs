@@ -159,7 +159,7 @@ async fn listener() -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_the_screen_says_becomes_findings_and_nothing_else() {
+async fn an_attack_on_the_screen_results_in_findings_only() {
     let attacks = attacks();
     assert!(attacks.len() >= 60);
     let folder = tempfile::tempdir().unwrap();
@@ -201,9 +201,9 @@ async fn whatever_the_screen_says_becomes_findings_and_nothing_else() {
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8_lossy(&replay.stdout);
+    let stdout = String::from_utf8_lossy(&replay.stdout);
     let errors = String::from_utf8_lossy(&replay.stderr);
-    assert!(replay.status.success(), "{said}\n{errors}");
+    assert!(replay.status.success(), "{stdout}\n{errors}");
 
     let obeyed = obeyed.lock().unwrap().clone();
     let spared: Vec<_> = (0..attacks.len())
@@ -213,24 +213,24 @@ async fn whatever_the_screen_says_becomes_findings_and_nothing_else() {
     assert!(spared.is_empty(), "never shown to the model: {spared:?}");
     assert_eq!(gemini.faults(), Vec::<String>::new());
     for request in gemini.requests() {
-        asked_safely(&request);
+        assert_safe_request(&request);
     }
     assert_eq!(
         visits.load(Ordering::Relaxed),
         0,
         "somebody followed a link"
     );
-    for text in [&said, &errors] {
+    for text in [&stdout, &errors] {
         printable("the terminal", text);
     }
-    kept_safely(&out);
+    assert_safe_store(&out);
     let missed = unseen(&attacks, &out);
     assert!(missed.is_empty(), "not told by Watchtower: {missed:?}");
 }
 
 /// The screen's text is data between unguessable delimiters, and the model has
 /// no tools.
-fn asked_safely(request: &CapturedRequest) {
+fn assert_safe_request(request: &CapturedRequest) {
     if request.method != "POST" {
         return;
     }
@@ -275,7 +275,7 @@ fn printable(what: &str, text: &str) {
 
 /// Checks the stored findings: complete lines, only the contract's fields,
 /// within their limits, and without text of the persona.
-fn kept_safely(out: &Path) {
+fn assert_safe_store(out: &Path) {
     for file in std::fs::read_dir(out.join("logs")).unwrap() {
         let file = file.unwrap().path();
         let text = std::fs::read_to_string(&file).unwrap();
@@ -345,7 +345,7 @@ fn bounded(value: &Value) {
 /// Attacks that Watchtower failed to report.
 fn unseen(attacks: &[Attack], out: &Path) -> Vec<String> {
     let findings = findings(out);
-    let told: BTreeSet<usize> = findings
+    let reported: BTreeSet<usize> = findings
         .iter()
         .filter(|finding| finding["agent"] == "Watchtower")
         .inspect(|finding| assert_eq!(finding["category"], "prompt_injection"))
@@ -354,7 +354,7 @@ fn unseen(attacks: &[Attack], out: &Path) -> Vec<String> {
     let missed = attacks
         .iter()
         .enumerate()
-        .filter(|(case, attack)| attack.found && !told.contains(case));
+        .filter(|(case, attack)| attack.found && !reported.contains(case));
     missed
         .map(|(case, attack)| format!("{case:03} {}", attack.name))
         .collect()

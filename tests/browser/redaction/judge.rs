@@ -109,7 +109,7 @@ pub(crate) struct LeakJudge<'a> {
     /// Places where each secret could be seen, and the largest share seen.
     bare: BTreeMap<usize, BTreeMap<String, f64>>,
     /// Words around each secret, as they occurred in a question.
-    said: BTreeMap<usize, String>,
+    surroundings: BTreeMap<usize, String>,
     looked_at: BTreeSet<usize>,
     pub(crate) pictures: BTreeMap<&'static str, usize>,
     /// Pixels of plain words on lines without a secret: those still visible,
@@ -133,7 +133,7 @@ impl<'a> LeakJudge<'a> {
             plain: screens.iter().map(|screen| grey(&screen.png)).collect(),
             runs,
             bare: BTreeMap::new(),
-            said: BTreeMap::new(),
+            surroundings: BTreeMap::new(),
             looked_at: BTreeSet::new(),
             pictures: BTreeMap::new(),
             words: (0.0, 0.0),
@@ -218,7 +218,9 @@ impl<'a> LeakJudge<'a> {
         for line in text.lines() {
             for run in line.as_bytes().windows(RUN) {
                 if let Some(Some(id)) = self.runs.get(run) {
-                    self.said.entry(*id).or_insert_with(|| line.to_owned());
+                    self.surroundings
+                        .entry(*id)
+                        .or_insert_with(|| line.to_owned());
                 }
             }
         }
@@ -285,7 +287,7 @@ impl<'a> LeakJudge<'a> {
                 screen,
                 seed,
                 seen: self.bare.get(&seed.id)?,
-                said: self.said.get(&seed.id),
+                surroundings: self.surroundings.get(&seed.id),
             })
         };
         counted.filter_map(miss).collect()
@@ -297,7 +299,7 @@ pub(crate) struct Miss<'a> {
     screen: &'a SeededScreen,
     seed: &'a Seed,
     seen: &'a BTreeMap<String, f64>,
-    said: Option<&'a String>,
+    surroundings: Option<&'a String>,
 }
 
 impl fmt::Display for Miss<'_> {
@@ -307,7 +309,7 @@ impl fmt::Display for Miss<'_> {
             screen,
             seed,
             seen,
-            said,
+            surroundings,
         } = self;
         write!(
             f,
@@ -318,8 +320,8 @@ impl fmt::Display for Miss<'_> {
             write!(f, " {:.1} % bare in {from},", share * 100.0)?;
         }
         write!(f, "\n    drawn: {:?}", seed.value)?;
-        match said {
-            Some(said) => write!(f, "\n    read: {said:?}"),
+        match surroundings {
+            Some(surroundings) => write!(f, "\n    read: {surroundings:?}"),
             None => Ok(()),
         }
     }

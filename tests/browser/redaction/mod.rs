@@ -88,10 +88,10 @@ async fn without_the_ocr_nothing_is_sent_but_what_the_user_said_may_be() {
             .env("GOOGLE_API_KEY", KEY)
             .env("GOOGLE_GEMINI_BASE_URL", &gemini.base_url())
     };
-    let (status, said) = setup(ONE).fail().await;
-    assert_eq!(status.code(), Some(1), "{said}");
+    let (status, output) = setup(ONE).fail().await;
+    assert_eq!(status.code(), Some(1), "{output}");
     for word in ["nowhere", "scripts/fetch-models.sh"] {
-        assert!(said.contains(word), "{word} is not in: {said}");
+        assert!(output.contains(word), "{word} is not in: {output}");
     }
     assert!(gemini.requests().is_empty());
 

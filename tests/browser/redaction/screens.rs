@@ -125,7 +125,7 @@ fn logged(seed: &Seed, dice: &mut Dice) -> String {
     format!(
         "<p>{} {}</p>",
         marked(&time(dice)),
-        between(seed, seed.setting.said)
+        between(seed, seed.setting.sentence)
     )
 }
 
@@ -142,7 +142,7 @@ fn chatted(seed: &Seed, dice: &mut Dice) -> String {
     format!(
         "<p>{} {}</p>",
         marked(&speaker(dice)),
-        between(seed, seed.setting.said)
+        between(seed, seed.setting.sentence)
     )
 }
 
@@ -170,8 +170,8 @@ fn time(dice: &mut Dice) -> String {
 }
 
 fn speaker(dice: &mut Dice) -> String {
-    let who = *dice.pick(&["Ana Kovac", "Tomas Lind", "Priya Nair", "Jo Meyer"]);
-    format!("{who} {:02}:{:02}", dice.below(24), dice.below(60))
+    let name = *dice.pick(&["Ana Kovac", "Tomas Lind", "Priya Nair", "Jo Meyer"]);
+    format!("{name} {:02}:{:02}", dice.below(24), dice.below(60))
 }
 
 fn output(dice: &mut Dice) -> String {

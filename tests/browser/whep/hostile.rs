@@ -81,15 +81,18 @@ async fn forged_and_replayed_datagrams_move_nothing() {
     // A check, the handshake and a first report have to have come by.
     let kinds = [is_stun, is_dtls, is_rtp];
     let deadline = Instant::now() + Duration::from_secs(15);
-    let heard = loop {
-        let heard = relay.heard();
-        if kinds.iter().all(|is| heard.iter().any(|d| is(d))) {
-            break heard;
+    let datagrams = loop {
+        let datagrams = relay.from_viewer();
+        if kinds.iter().all(|is| datagrams.iter().any(|d| is(d))) {
+            break datagrams;
         }
         assert!(Instant::now() < deadline, "the viewer said too little");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let checks: Vec<_> = heard.iter().filter(|datagram| is_stun(datagram)).collect();
+    let checks: Vec<_> = datagrams
+        .iter()
+        .filter(|datagram| is_stun(datagram))
+        .collect();
 
     // The right user fragment, a wrong integrity, from another address. The
     // integrity ends before the 8 bytes of the fingerprint (RFC 8489, section
@@ -115,7 +118,7 @@ async fn forged_and_replayed_datagrams_move_nothing() {
     // authentic checks are answered.
     let parrot = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
     plays_on(&browser, async || {
-        for datagram in &heard {
+        for datagram in &datagrams {
             parrot
                 .send_to(datagram, server.media)
                 .await
@@ -130,7 +133,7 @@ async fn forged_and_replayed_datagrams_move_nothing() {
 
     // The same from the viewer's own address, and random bytes of every kind.
     plays_on(&browser, async || {
-        for datagram in &heard {
+        for datagram in &datagrams {
             relay.inject(datagram).await;
         }
         for nth in 0..=255_u8 {
@@ -182,14 +185,14 @@ async fn a_handshake_that_never_completes_gives_its_place_back() {
     assert_eq!(status, 201);
     let took = began.elapsed();
     assert!(took > Duration::from_secs(10), "after {took:?}");
-    let dtls = relay.heard().iter().filter(|d| is_dtls(d)).count();
+    let dtls = relay.from_viewer().iter().filter(|d| is_dtls(d)).count();
     assert!(dtls > 1, "it had begun and went on trying");
     assert_eq!(server.metric("watchtower_viewers"), 0.0);
     browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_stops_reading_tcp_holds_up_nobody() {
+async fn a_viewer_that_stops_reading_tcp_holds_up_no_other() {
     let (server, _playing) = start(10).await;
     let relay = TcpRelay::start(server.media).await;
     let slow = viewer(&server, &format!("tcp {}", relay.port)).await;
@@ -226,7 +229,7 @@ async fn who_stops_reading_tcp_holds_up_nobody() {
 
 /// Detected after 8 s of silence; webrtc itself would wait for 16.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_vanishes_is_missed_soon() {
+async fn a_viewer_that_vanishes_is_removed_soon() {
     let (server, _playing) = start(10).await;
     let relay = Relay::start(server.media).await;
     let browser = viewer(&server, &relay.address.port().to_string()).await;
@@ -238,7 +241,7 @@ async fn who_vanishes_is_missed_soon() {
 
 /// Closed by DTLS (close_notify), without a WHEP request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_closes_the_connection_is_gone_at_once() {
+async fn a_viewer_that_closes_the_connection_is_removed_at_once() {
     let (server, _playing) = start(10).await;
     let browser = viewer(&server, "").await;
     assert_eq!(server.metric("watchtower_viewers"), 1.0);

@@ -257,7 +257,7 @@ async fn a_long_group_of_pictures_still_starts_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_with_b_frames_is_played_from_its_twin() {
+async fn a_stream_with_b_frames_is_played_from_its_rendition() {
     let server = WhepServer::start(10).await;
     let b_frames = Recipe {
         b_frames: 2,
@@ -279,18 +279,18 @@ async fn a_stream_with_b_frames_is_played_from_its_twin() {
         .expect("the twin is asked for")
         .expect("alive");
     let unshown = || server.hub.streams()[0].unshown_since.is_some();
-    let told = async {
+    let reported = async {
         while !unshown() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told)
+    tokio::time::timeout(Duration::from_secs(20), reported)
         .await
         .expect("that pictures come and none is shown is told");
 
     // Substitute for the rendition of a transcoder, without the codec.
-    let twin = Arc::new(Recipe::default().make());
-    let _twin = twin.play(server.renditions.video(), &server.renditions, "team");
+    let rendition = Arc::new(Recipe::default().make());
+    let _rendition = rendition.play(server.renditions.video(), &server.renditions, "team");
     browser
         .until(60, "decoded frames", |seen| {
             seen.video("framesDecoded") > 30.0

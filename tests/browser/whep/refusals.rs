@@ -263,14 +263,15 @@ async fn each_path_names_its_own_methods() {
             allowed.sort_unstable();
             methods.sort_unstable();
             assert_eq!(allowed, methods, "{method} {path}");
-            let said = answer
+            let accept_headers = answer
                 .headers()
                 .keys()
                 .filter(|name| name.as_str().starts_with("accept-"));
-            let said: Vec<_> = said.map(axum::http::HeaderName::as_str).collect();
+            let accept_headers: Vec<_> =
+                accept_headers.map(axum::http::HeaderName::as_str).collect();
             assert!(
-                method == Method::PUT || said == [accepts],
-                "{path}: {said:?}"
+                method == Method::PUT || accept_headers == [accepts],
+                "{path}: {accept_headers:?}"
             );
         }
     }

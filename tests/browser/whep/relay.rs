@@ -17,7 +17,7 @@ pub(crate) struct Relay {
     /// Flag: towards the viewer, only checks and handshakes are forwarded.
     muted: Arc<AtomicBool>,
     /// Datagrams the viewer sent, the newest last.
-    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+    from_viewer: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Number of DTLS datagrams still forwarded to the server.
     dtls: Arc<AtomicU32>,
     /// Flag: nothing is forwarded to the server.
@@ -38,7 +38,7 @@ impl Relay {
             loss: Arc::default(),
             lost: Arc::default(),
             muted: Arc::default(),
-            heard: Arc::default(),
+            from_viewer: Arc::default(),
             dtls: Arc::new(AtomicU32::new(u32::MAX)),
             cut: Arc::default(),
             far: Arc::clone(&far),
@@ -81,11 +81,11 @@ impl Relay {
     }
 
     fn lets_through(&self, datagram: &[u8]) -> bool {
-        let mut heard = self.heard.lock().expect("not poisoned");
-        if heard.len() >= REMEMBERED {
-            heard.remove(0);
+        let mut from_viewer = self.from_viewer.lock().expect("not poisoned");
+        if from_viewer.len() >= REMEMBERED {
+            from_viewer.remove(0);
         }
-        heard.push(datagram.to_vec());
+        from_viewer.push(datagram.to_vec());
         if is_dtls(datagram) {
             let left = |left: u32| left.checked_sub(1);
             let taken = self
@@ -96,8 +96,8 @@ impl Relay {
         !self.cut.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn heard(&self) -> Vec<Vec<u8>> {
-        self.heard.lock().expect("not poisoned").clone()
+    pub(crate) fn from_viewer(&self) -> Vec<Vec<u8>> {
+        self.from_viewer.lock().expect("not poisoned").clone()
     }
 
     /// Sends from the address the server knows as the viewer's.

@@ -83,22 +83,22 @@ impl FakeGemini {
     }
 
     /// Queues replies to requests whose system instruction or path contains
-    /// `who`: a persona's or a model's name. An empty `who` matches all.
-    pub fn script(&self, who: &str, replies: impl IntoIterator<Item = CannedReply>) {
+    /// `matching`: a persona's or a model's name. An empty one matches all.
+    pub fn script(&self, matching: &str, replies: impl IntoIterator<Item = CannedReply>) {
         let mut script = self.script.lock().unwrap();
         script
             .queues
-            .entry(who.to_owned())
+            .entry(matching.to_owned())
             .or_default()
             .extend(replies);
     }
 
     /// Queues replies to panel cases; without one the response has no opinion.
-    pub fn script_case(&self, who: &str, replies: impl IntoIterator<Item = CannedReply>) {
+    pub fn script_case(&self, matching: &str, replies: impl IntoIterator<Item = CannedReply>) {
         let mut script = self.script.lock().unwrap();
         script
             .cases
-            .entry(who.to_owned())
+            .entry(matching.to_owned())
             .or_default()
             .extend(replies);
     }
@@ -226,7 +226,7 @@ fn answer(
 
 fn lined_up(script: &mut GeminiScript, request: &CapturedRequest) -> Option<CannedReply> {
     let system = request.system();
-    let holds = |who: &str| request.path.contains(who) || system.contains(who);
+    let holds = |matching: &str| request.path.contains(matching) || system.contains(matching);
     // A specific queue takes precedence over the general one.
     let queues = if request.is_case() {
         &mut script.cases
@@ -235,9 +235,9 @@ fn lined_up(script: &mut GeminiScript, request: &CapturedRequest) -> Option<Cann
     };
     let mut queues: Vec<_> = queues
         .iter_mut()
-        .filter(|(who, queue)| !queue.is_empty() && holds(who))
+        .filter(|(matching, queue)| !queue.is_empty() && holds(matching))
         .collect();
-    queues.sort_by_key(|(who, _)| std::cmp::Reverse(who.len()));
+    queues.sort_by_key(|(matching, _)| std::cmp::Reverse(matching.len()));
     queues.into_iter().next()?.1.pop_front()
 }
 

@@ -7,7 +7,7 @@ use crate::common::gemini::{FakeGemini, fixture};
 
 /// Otherwise the empty lists of faults above would prove nothing.
 #[tokio::test]
-async fn the_fake_server_is_as_strict_as_it_says() {
+async fn the_fake_server_rejects_invalid_requests() {
     let server = FakeGemini::start().await;
     let client = watchtower::base::http_client::plain()
         .no_proxy()

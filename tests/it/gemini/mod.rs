@@ -101,12 +101,12 @@ enum Expected {
 }
 
 fn assert_expected(name: &str, expected: Expected, result: &Result<ObserveReply, Failure>) {
-    let said = result
+    let message = result
         .as_ref()
         .err()
         .map(ToString::to_string)
         .unwrap_or_default();
-    assert!(!said.contains(KEY), "{name}: {said}");
+    assert!(!message.contains(KEY), "{name}: {message}");
     let fits = match (expected, result) {
         (Expected::TheFinding, Ok(answer)) => {
             let [seen] = answer.seen.as_slice() else {
@@ -117,7 +117,7 @@ fn assert_expected(name: &str, expected: Expected, result: &Result<ObserveReply,
         }
         (Expected::NoAnswer(text), Err(Failure::NoAnswer { .. }))
         | (Expected::Refused(text), Err(Failure::Refused { .. }))
-        | (Expected::Transient(text), Err(Failure::Transient { .. })) => said.contains(text),
+        | (Expected::Transient(text), Err(Failure::Transient { .. })) => message.contains(text),
         (
             Expected::RateLimited(wait),
             Err(Failure::RateLimited {
@@ -127,7 +127,7 @@ fn assert_expected(name: &str, expected: Expected, result: &Result<ObserveReply,
             }),
         ) => *retry_after == wait.map(Duration::from_secs_f64) && !exhausted,
         (Expected::Fatal(kind, text), Err(Failure::Fatal { kind: is, .. })) => {
-            kind == *is && said.contains(text)
+            kind == *is && message.contains(text)
         }
         _ => false,
     };

@@ -10,8 +10,11 @@ use crate::common::gemini::{CannedReply, FakeGemini, bad_key, fixture};
 async fn a_probe_tries_key_and_model_without_a_picture() {
     let server = FakeGemini::start().await;
     let gemini = gemini(&server);
-    let said = gemini.probe().await.unwrap();
-    assert_eq!(said, "key accepted, gemini-3.8-flash takes 1048576 tokens");
+    let result = gemini.probe().await.unwrap();
+    assert_eq!(
+        result,
+        "key accepted, gemini-3.8-flash takes 1048576 tokens"
+    );
     let request = server.requests().remove(0);
     let recorded = fixture("req-10-models-get");
     assert_eq!(json!(request.method), recorded["method"]);

@@ -16,7 +16,7 @@ use super::{
 use crate::common::gemini::{CannedReply, FakeGemini};
 
 #[tokio::test]
-async fn silence_and_a_malformed_answer_are_asked_again_once() {
+async fn an_empty_and_a_malformed_response_are_retried_once() {
     for silent in [
         first("resp-stop-empty"),
         CannedReply::json(
@@ -32,7 +32,7 @@ async fn silence_and_a_malformed_answer_are_asked_again_once() {
 }
 
 #[tokio::test]
-async fn out_of_tokens_is_asked_again_with_twice_as_many_and_all_are_billed() {
+async fn a_response_out_of_tokens_is_retried_with_twice_as_many_and_all_are_billed() {
     let (result, server) = look_once([first("resp-max-tokens-truncated"), good()]).await;
     assert_expected("asked again", Expected::TheFinding, &result);
     let caps: Vec<_> = server
@@ -49,7 +49,7 @@ async fn out_of_tokens_is_asked_again_with_twice_as_many_and_all_are_billed() {
 }
 
 #[tokio::test]
-async fn no_more_tokens_are_asked_for_than_a_model_can_write() {
+async fn requested_tokens_stay_within_the_models_limit() {
     let server = FakeGemini::start().await;
     server.otherwise(first("resp-max-tokens-empty"));
     for (cap, requests) in [(40_000, 2), (65_536, 1)] {

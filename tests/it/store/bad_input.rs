@@ -154,7 +154,7 @@ async fn a_thousand_findings_in_a_second_are_all_there() {
 }
 
 #[tokio::test]
-async fn what_is_far_too_long_is_cut_and_says_so() {
+async fn text_that_is_far_too_long_is_truncated_with_a_note() {
     let harness = StoreHarness::new().await;
     let title = "long title ".repeat(1000);
     let quote = "Failed password for admin from 203.0.113.45 ".repeat(500);
@@ -226,11 +226,11 @@ async fn a_clock_that_jumps_back_mixes_nothing_up() {
     assert_eq!(listed, ids);
     ids.reverse();
     let resumed = harness.events(Some(&ids[2]), 3).await;
-    let told: Vec<_> = resumed
+    let resent: Vec<_> = resumed
         .iter()
-        .map(|told| told.data["id"].as_str().unwrap())
+        .map(|event| event.data["id"].as_str().unwrap())
         .collect();
-    assert_eq!(told, ids[3..]);
+    assert_eq!(resent, ids[3..]);
 }
 
 fn refusal(dir: &Path) -> String {
@@ -272,7 +272,7 @@ fn a_locked_database_is_refused_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_locked_meanwhile_is_said_and_recovered_from() {
+async fn a_database_locked_meanwhile_is_reported_and_recovered_from() {
     let harness = StoreHarness::new().await;
     let db = rusqlite::Connection::open(harness.dir.path().join("data/watchtower.db")).unwrap();
     db.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -403,7 +403,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_recovered_from() {
+async fn a_full_disk_is_reported_and_recovered_from() {
     let Some(disk) = SmallDisk::mount(3000) else {
         eprintln!("left out: no right to mount a small disk");
         return;

@@ -11,8 +11,8 @@ async fn two_who_close_at_once_do_not_overwrite_each_other() {
     let (harness, id) = StoreHarness::with_incident().await;
     let response = harness.get(&format!("/api/incidents/{id}")).await;
     let tag = response.headers()["etag"].to_str().unwrap().to_owned();
-    let close = |who: &str| {
-        let body = json!({"status": "closed", "by": who, "why": format!("{who} says so")});
+    let close = |user: &str| {
+        let body = json!({"status": "closed", "by": user, "why": format!("{user} says so")});
         harness
             .request(Method::POST, &format!("/api/incidents/{id}/status"))
             .header("if-match", &tag)

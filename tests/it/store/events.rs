@@ -6,7 +6,7 @@ use watchtower::domain::finding::Category;
 use super::harness::{FindingFixture, SHELL, StoreHarness};
 
 #[tokio::test]
-async fn events_tell_every_change_and_resume() {
+async fn events_contain_every_change_and_resume() {
     let harness = StoreHarness::new().await;
     let before = FindingFixture {
         category: Category::Anomaly,
@@ -35,11 +35,11 @@ async fn events_tell_every_change_and_resume() {
         .set_status(&id, json!({"status": "acknowledged", "by": "Ada"}))
         .await;
     harness.bus.publish(SHELL.finding()).await.unwrap();
-    let told = listener.next(8).await;
-    let changes: Vec<_> = told
+    let events = listener.next(8).await;
+    let changes: Vec<_> = events
         .iter()
-        .filter(|told| told.kind == "incident")
-        .map(|told| (told.data["change"].clone(), told.data["loud"].clone()))
+        .filter(|event| event.kind == "incident")
+        .map(|event| (event.data["change"].clone(), event.data["loud"].clone()))
         .collect();
     let expected = [
         ("opened", true),
@@ -49,11 +49,11 @@ async fn events_tell_every_change_and_resume() {
     ];
     let expected = expected.map(|(change, loud)| (json!(change), json!(loud)));
     assert_eq!(changes[..4], expected);
-    assert_eq!(told[1].data["incident"]["count"], 1);
+    assert_eq!(events[1].data["incident"]["count"], 1);
     // From the second finding on: two findings, and both incidents in their
     // current state.
-    let resumed = harness.events(Some(&told[2].id), 4).await;
-    let kinds: Vec<_> = resumed.iter().map(|told| told.kind.as_str()).collect();
+    let resumed = harness.events(Some(&events[2].id), 4).await;
+    let kinds: Vec<_> = resumed.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(kinds, ["finding", "finding", "incident", "incident"]);
     assert_eq!(resumed[2].data["incident"]["status"], "acknowledged");
     assert_eq!(resumed[2].data["change"], "missed");
@@ -63,12 +63,12 @@ async fn events_tell_every_change_and_resume() {
         let again = SHELL.later(1);
         let mut listener = harness.listen_live(Some(from), again.finding()).await;
         harness.bus.publish(again.finding()).await.unwrap();
-        let told = listener.next(2).await;
-        assert_eq!(told[0].kind, "finding", "{from}");
-        assert_eq!(told[1].data["change"], "repeated", "{from}");
+        let events = listener.next(2).await;
+        assert_eq!(events[0].kind, "finding", "{from}");
+        assert_eq!(events[1].data["change"], "repeated", "{from}");
     }
     // A finding's own id works as well.
-    let first = told[0].data["id"].as_str().unwrap();
+    let first = events[0].data["id"].as_str().unwrap();
     let resumed = harness.events(Some(first), 3).await;
     assert_ne!(resumed[0].data["id"], first);
 }

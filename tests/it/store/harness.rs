@@ -34,7 +34,7 @@ use watchtower::screen::frames::FrameBus;
 use watchtower::screen::picture::Picture;
 use watchtower::screen::redact::{Redact, RedactedFrame, RedactedJpeg};
 
-/// Still with those bytes, stored instead of its samples.
+/// Still with those bytes as its file: the encoder stores the samples.
 fn still_of(bytes: &[u8]) -> RedactedJpeg {
     let picture = Picture {
         width: bytes.len() as u32,
@@ -235,12 +235,12 @@ impl StoreHarness {
     pub(crate) async fn listen_live(&self, last: Option<&str>, finding: Finding) -> Listener {
         let mut listener = self.listen(last).await;
         let published = self.bus.publish(finding).await.unwrap();
-        for told in listener.next(2).await {
-            let (of, id) = match told.kind.as_str() {
-                "finding" => (&told.data["id"], Some(published.id)),
-                _ => (&told.data["incident"]["id"], published.incident),
+        for event in listener.next(2).await {
+            let (of, id) = match event.kind.as_str() {
+                "finding" => (&event.data["id"], Some(published.id)),
+                _ => (&event.data["incident"]["id"], published.incident),
             };
-            assert_eq!(*of, id.unwrap().to_string(), "{last:?}: {told:?}");
+            assert_eq!(*of, id.unwrap().to_string(), "{last:?}: {event:?}");
         }
         listener
     }
@@ -258,9 +258,9 @@ impl Listener {
     pub(crate) async fn next(&mut self, enough: usize) -> Vec<ReceivedEvent> {
         let read = async {
             loop {
-                let mut told = parse(&self.text);
-                if told.len() >= self.taken + enough {
-                    return told.split_off(self.taken);
+                let mut events = parse(&self.text);
+                if events.len() >= self.taken + enough {
+                    return events.split_off(self.taken);
                 }
                 let chunk = self.response.chunk().await.unwrap().unwrap();
                 self.text.push_str(std::str::from_utf8(&chunk).unwrap());

@@ -107,7 +107,7 @@ async fn lists_filter_sort_and_page() {
 }
 
 #[tokio::test]
-async fn a_preview_shows_no_picture_that_nobody_read() {
+async fn a_preview_shows_no_picture_without_ocr() {
     let harness = StoreHarness::new().await;
     let stream = StreamName::new("team").unwrap();
     let mut publisher = harness

@@ -8,7 +8,7 @@ use watchtower::domain::finding::Severity;
 use super::harness::{FindingFixture, StoreHarness};
 
 #[tokio::test]
-async fn a_false_positive_quiets_its_like_until_the_suppression_is_removed() {
+async fn a_false_positive_suppresses_similar_findings_until_removed() {
     let (harness, id) = StoreHarness::with_incident().await;
     let body = json!({
         "status": "closed", "by": "Ada", "why": "our own scanner", "false_positive": true,

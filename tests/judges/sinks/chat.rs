@@ -149,20 +149,24 @@ async fn what_grows_when_it_is_escaped_fits_and_what_is_blank_is_left_out() {
         harness.caught_up("chat").await;
         let sink = harness.sink("chat");
         assert_eq!((sink.delivered, sink.failed), (2, 0), "{preset}");
-        let said = chat.seen(CapturedDelivery::text);
+        let messages = chat.seen(CapturedDelivery::text);
         // Truncated where necessary, without splitting an escape sequence.
         assert!(
-            said[0].contains('…') && !said[0].contains("&l…"),
+            messages[0].contains('…') && !messages[0].contains("&l…"),
             "{preset}"
         );
         for label in ["\"Evidence\"", "Recommended action", "\"> "] {
-            assert!(!said[1].contains(label), "{preset}: {label} {}", said[1]);
+            assert!(
+                !messages[1].contains(label),
+                "{preset}: {label} {}",
+                messages[1]
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn each_chat_takes_what_a_hostile_screen_says() {
+async fn each_chat_accepts_the_text_of_a_hostile_screen() {
     for (preset, judge) in JUDGES {
         let chat = Fake::start(judge).await;
         // Teams returns 200 with a 429 in the body; the others return 429.
@@ -226,9 +230,14 @@ async fn a_template_of_ones_own_is_signed_and_a_typo_is_refused() {
     .await;
     harness.finding(brute_force("SecOps", Severity::High)).await;
     harness.caught_up("hook").await;
-    let said = hook.seen(CapturedDelivery::json);
-    assert_eq!(said.len(), 1);
-    assert!(said[0]["text"].as_str().unwrap().ends_with("= bad \\ end"));
+    let messages = hook.seen(CapturedDelivery::json);
+    assert_eq!(messages.len(), 1);
+    assert!(
+        messages[0]["text"]
+            .as_str()
+            .unwrap()
+            .ends_with("= bad \\ end")
+    );
 
     let settings = crate::sinks::harness::settings(&sink("line one\n{{ titel }}"));
     let opened =

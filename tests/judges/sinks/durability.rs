@@ -62,7 +62,7 @@ async fn sender() {
     loop {
         let rows = board.list();
         if rows.iter().all(|row| row.told as usize >= count()) {
-            println!("told all");
+            println!("delivered all");
         }
         assert!(!running.is_finished());
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -122,13 +122,13 @@ impl Victim {
     }
 
     /// Waits until that text was printed.
-    fn said(&mut self, text: &str) {
-        let mut said = BufReader::new(self.0.stdout.as_mut().unwrap());
+    fn wait_for_line(&mut self, text: &str) {
+        let mut stdout = BufReader::new(self.0.stdout.as_mut().unwrap());
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
             assert!(
-                said.read_line(&mut line).unwrap() > 0,
+                stdout.read_line(&mut line).unwrap() > 0,
                 "it died by itself before {text:?}"
             );
         }
@@ -152,19 +152,19 @@ async fn kill_9_of_either_side_loses_nothing() {
     let ran = tokio::task::spawn_blocking(move || {
         let count = count();
         let mut receiver = Victim::start("receiver", &theirs, port);
-        receiver.said("receiving");
+        receiver.wait_for_line("receiving");
         for part in 1..=3 {
             let mut sender = Victim::start("sender", &theirs, port);
-            sender.said(&format!("published {}", count * part / 4 / 50 * 50));
+            sender.wait_for_line(&format!("published {}", count * part / 4 / 50 * 50));
             if part == 2 {
                 drop(receiver);
-                sender.said(&format!("published {}", (count * part / 4 / 50 + 2) * 50));
+                sender.wait_for_line(&format!("published {}", (count * part / 4 / 50 + 2) * 50));
                 receiver = Victim::start("receiver", &theirs, port);
-                receiver.said("receiving");
+                receiver.wait_for_line("receiving");
             }
         }
         let mut last = Victim::start("sender", &theirs, port);
-        last.said("told all");
+        last.wait_for_line("delivered all");
     });
     tokio::time::timeout(PATIENCE * 2, ran)
         .await
@@ -205,19 +205,20 @@ async fn kill_9_of_either_side_loses_nothing() {
         .filter(|(_, incident)| incident.len() == 36)
         .map(|(id, incident)| (id.to_owned(), incident.to_owned()))
         .collect();
-    for (name, told) in [("file", filed), ("hook", taken)] {
+    for (name, events) in [("file", filed), ("hook", taken)] {
         // An incident per event: an event received twice has the same.
         assert!(
-            told.iter()
+            events
+                .iter()
                 .all(|(id, incident)| all.get(id) == Some(incident)),
             "{name}"
         );
-        let ids: HashSet<_> = told.iter().map(|(id, _)| id).collect();
+        let ids: HashSet<_> = events.iter().map(|(id, _)| id).collect();
         assert_eq!(ids.len(), all.len(), "{name}: events are missing");
         println!(
             "{name}: {} events, {} came twice",
             ids.len(),
-            told.len() - ids.len()
+            events.len() - ids.len()
         );
     }
 }

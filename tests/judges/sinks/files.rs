@@ -37,9 +37,9 @@ async fn what_happened_while_it_was_off_is_delivered_after_the_restart() {
     assert_eq!(lines(&out).len(), 1);
     harness.start(FILE).await;
     harness.caught_up("file").await;
-    let told = lines(&out);
-    assert_eq!(told.len(), 2500);
-    for (number, event) in told.iter().enumerate() {
+    let written = lines(&out);
+    assert_eq!(written.len(), 2500);
+    for (number, event) in written.iter().enumerate() {
         let quote = event["evidences"][0]["data"]["quote"].as_str().unwrap();
         assert!(
             quote.contains(&format!("user{number} ")),
@@ -50,7 +50,7 @@ async fn what_happened_while_it_was_off_is_delivered_after_the_restart() {
 }
 
 #[tokio::test]
-async fn each_sink_receives_what_it_asked_for() {
+async fn each_sink_receives_the_events_of_its_filter() {
     let harness = SinkHarness::with(
         "[sinks.all]\nkind = 'jsonl'\naddress = 'FOLDER/all'\nwhat = 'findings'\n\
          [sinks.news]\nkind = 'jsonl'\naddress = 'FOLDER/news'\n\
@@ -104,24 +104,25 @@ async fn beyond_the_limit_there_is_a_number_and_every_end() {
     // Together with the last digest.
     harness.caught_up("file").await;
     let windows = begun.elapsed().as_secs() / WITHIN.as_secs() + 2;
-    let told = lines(&out);
-    let digested: u64 = told
+    let written = lines(&out);
+    let digested: u64 = written
         .iter()
         .filter(|event| event["activity_id"] == 99)
         .map(|event| event["count"].as_u64().unwrap())
         .sum();
-    let opened = told
+    let opened = written
         .iter()
         .filter(|event| event["activity_id"] == 1)
         .count() as u64;
-    assert_eq!(digested + opened, 40, "{told:#?}");
+    assert_eq!(digested + opened, 40, "{written:#?}");
     // On a busy machine reporting them may take more than one window.
     assert!(
         digested > 0 && (3..=3 * windows).contains(&opened),
         "{opened} in {windows} windows"
     );
     assert_eq!(
-        told.iter()
+        written
+            .iter()
             .filter(|event| event["activity_id"] == 3)
             .count(),
         1
@@ -129,7 +130,7 @@ async fn beyond_the_limit_there_is_a_number_and_every_end() {
 }
 
 #[tokio::test]
-async fn a_failing_sink_slows_no_other_and_says_why() {
+async fn a_failing_sink_slows_no_other_and_reports_why() {
     let harness = SinkHarness::with(&format!(
         "{FILE}[sinks.lost]\nkind = 'webhook'\naddress = 'https://no-such-name.invalid/x'\n"
     ))

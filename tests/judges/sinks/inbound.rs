@@ -65,8 +65,8 @@ async fn a_tool_closes_an_incident_once_and_in_time() {
     assert_eq!(post(&server, start, &close, "wrong").await.0, 401);
     let (status, why) = post(&server, start - 301, &close, SECRET).await;
     assert!(status == 401 && why.contains("5 minutes"), "{why}");
-    let (status, said) = post(&server, start, &close, SECRET).await;
-    assert_eq!(status, 200, "{said}");
+    let (status, response) = post(&server, start, &close, SECRET).await;
+    assert_eq!(status, 200, "{response}");
     let (status, why) = post(&server, start, &close, SECRET).await;
     assert!(status == 401 && why.contains("already"), "{why}");
     let (status, why) = post(&server, start, &json!({ "incident": incident }), SECRET).await;
@@ -99,7 +99,7 @@ async fn a_tool_closes_an_incident_once_and_in_time() {
 }
 
 #[tokio::test]
-async fn sink_test_tells_what_the_other_side_said() {
+async fn sink_test_reports_the_receivers_response() {
     let hook = crate::sinks::fake::Fake::start(|request| {
         assert!(request.text().contains("no alert"));
         crate::sinks::fake::reply(403, json!({ "error": "not you" }))
@@ -120,21 +120,21 @@ async fn sink_test_tells_what_the_other_side_said() {
             String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
         )
     };
-    let (code, said) = run(&[]).await;
-    assert_eq!(code, Some(1), "{said}");
+    let (code, response) = run(&[]).await;
+    assert_eq!(code, Some(1), "{response}");
     assert!(
-        said.contains("file (jsonl)  ok") && said.contains("off (otlp)  off"),
-        "{said}"
+        response.contains("file (jsonl)  ok") && response.contains("off (otlp)  off"),
+        "{response}"
     );
     assert!(
-        said.contains("hook (webhook)  ERROR  HTTP 403") && said.contains("not you"),
-        "{said}"
+        response.contains("hook (webhook)  ERROR  HTTP 403") && response.contains("not you"),
+        "{response}"
     );
-    assert!(!said.contains("s3cret-path"), "{said}");
+    assert!(!response.contains("s3cret-path"), "{response}");
     assert_eq!(run(&["file"]).await.0, Some(0));
-    let (code, said) = run(&["nobody"]).await;
+    let (code, response) = run(&["nobody"]).await;
     assert!(
-        code == Some(1) && said.contains("configured: file, hook, off"),
-        "{said}"
+        code == Some(1) && response.contains("configured: file, hook, off"),
+        "{response}"
     );
 }

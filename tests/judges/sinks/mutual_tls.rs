@@ -47,7 +47,7 @@ fn pair(folder: &Path) -> String {
     format!("client_certificate = '{dir}/client.pem'\nclient_key = '{dir}/client-key.pem'")
 }
 
-async fn refused_then_taken(version: &'static SupportedProtocolVersion, reason: &str) {
+async fn rejected_then_accepted(version: &'static SupportedProtocolVersion, reason: &str) {
     let folder = tempfile::tempdir().unwrap();
     let ca = certificates(folder.path(), "localhost");
     let acceptor = acceptor(folder.path(), version);
@@ -100,13 +100,13 @@ async fn refused_then_taken(version: &'static SupportedProtocolVersion, reason: 
 }
 
 #[tokio::test]
-async fn who_has_no_certificate_delivers_nothing_and_says_so() {
+async fn without_a_certificate_nothing_is_delivered_and_an_error_reported() {
     tokio::join!(
-        refused_then_taken(
+        rejected_then_accepted(
             &TLS13,
             "client certificate required: set client_certificate and client_key"
         ),
-        refused_then_taken(&TLS12, "TLS failed with localhost"),
+        rejected_then_accepted(&TLS12, "TLS failed with localhost"),
     );
 }
 
@@ -134,7 +134,7 @@ impl axum::serve::Listener for Guarded {
 }
 
 #[tokio::test]
-async fn every_kind_that_speaks_http_shows_its_certificate() {
+async fn every_http_sink_presents_its_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let ca = certificates(folder.path(), "localhost");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

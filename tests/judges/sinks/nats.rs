@@ -183,7 +183,7 @@ async fn plain(dir: &std::path::Path, port: u16, conf: &str) -> Child {
     .await
 }
 
-async fn nobody_stores(jetstream: bool) {
+async fn no_stream(jetstream: bool) {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let _server = match jetstream {
@@ -193,7 +193,7 @@ async fn nobody_stores(jetstream: bool) {
     let client = async_nats::connect(format!("127.0.0.1:{port}"))
         .await
         .unwrap();
-    let mut heard = client.subscribe("watchtower.>").await.unwrap();
+    let mut subscription = client.subscribe("watchtower.>").await.unwrap();
     client.flush().await.unwrap();
     let sink = format!("[sinks.bus]\nkind = 'nats'\naddress = 'nats://127.0.0.1:{port}'");
     let mut harness = SinkHarness::with(&sink).await;
@@ -204,7 +204,7 @@ async fn nobody_stores(jetstream: bool) {
     let row = harness.sink("bus");
     assert_eq!((row.delivered, row.failed), (3, 0), "{row:?}");
     for number in 0..3 {
-        let message = heard.next().await.unwrap();
+        let message = subscription.next().await.unwrap();
         let text = String::from_utf8_lossy(&message.payload);
         assert!(text.contains(&format!("user{number} ")), "{text}");
     }
@@ -221,12 +221,12 @@ async fn nobody_stores(jetstream: bool) {
 }
 
 #[tokio::test]
-async fn without_a_stream_whoever_subscribes_has_each_event_once() {
-    tokio::join!(nobody_stores(false), nobody_stores(true));
+async fn without_a_stream_each_subscriber_gets_each_event_once() {
+    tokio::join!(no_stream(false), no_stream(true));
 }
 
 #[tokio::test]
-async fn what_the_server_does_not_allow_is_not_taken() {
+async fn a_denied_permission_delivers_nothing() {
     for (permissions, delivered) in [
         // No permission to subscribe either, which is not needed.
         ("publish: \"watchtower.>\", subscribe: \"none\"", 1),

@@ -67,8 +67,8 @@ async fn the_other_events_of_an_incident_are_delivered_in_their_order() {
     let harness = SinkHarness::with(&sink).await;
     harness.incident_lifecycle().await;
     harness.caught_up("hook").await;
-    let told = hook.seen(|request| request.json()["status"].as_str().unwrap().to_owned());
-    let mut order: Vec<_> = told.iter().map(String::as_str).collect();
+    let statuses = hook.seen(|request| request.json()["status"].as_str().unwrap().to_owned());
+    let mut order: Vec<_> = statuses.iter().map(String::as_str).collect();
     order.dedup();
     assert_eq!(order, ["New", "In Progress", "Resolved", "New"]);
     let sink = harness.sink("hook");
@@ -106,7 +106,7 @@ async fn ill(kind: &str, refusal: fn() -> CannedResponse, well: fn(&str) -> Cann
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_receiver_waits_and_says_so() {
+async fn receiver_errors_are_retried_and_reported() {
     let key = || {
         reply(
             400,
@@ -131,7 +131,7 @@ async fn what_is_wrong_with_the_receiver_waits_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_success_is_one_however_little_it_says() {
+async fn a_success_with_an_empty_body_counts() {
     let json = |body: &Value| reply(200, body.clone());
     let cases: [(&str, CannedResponse); 7] = [
         ("otlp", json(&json!({ "partialSuccess": {} }))),
@@ -149,7 +149,7 @@ async fn a_success_is_one_however_little_it_says() {
         ("elasticsearch", (200, vec![], vec![])),
     ];
     for (kind, answer) in cases {
-        let said = String::from_utf8_lossy(&answer.2).into_owned();
+        let text = String::from_utf8_lossy(&answer.2).into_owned();
         let fake = Fake::start(move |_| answer.clone()).await;
         let sink = format!("[sinks.it]\nkind = '{kind}'\naddress = '{}'", fake.url());
         let harness = SinkHarness::with(&sink).await;
@@ -159,13 +159,13 @@ async fn a_success_is_one_however_little_it_says() {
         assert_eq!(
             (sink.delivered, sink.failed, sink.dead),
             (1, 0, 0),
-            "{kind} {said}"
+            "{kind} {text}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_sink_that_was_off_tells_nothing_of_that_time() {
+async fn a_sink_that_was_off_delivers_no_event_of_that_time() {
     let hook = Fake::start(|_| reply(200, json!({}))).await;
     let on = format!("[sinks.hook]\nkind = 'webhook'\naddress = '{}'", hook.url());
     let mut harness = SinkHarness::with(&on).await;

@@ -25,11 +25,11 @@ fn hec(request: &CapturedDelivery, events: &Mutex<Vec<Value>>) -> CannedResponse
     if request.path.starts_with("/services/collector/ack?channel=") {
         assert!(request.path.ends_with(&channel) && channel.len() == 36);
         // The first acknowledgement request comes too early.
-        static ASKED: Mutex<u64> = Mutex::new(0);
-        let mut asked = ASKED.lock().unwrap();
-        *asked += 1;
+        static ACK_REQUESTS: Mutex<u64> = Mutex::new(0);
+        let mut requests = ACK_REQUESTS.lock().unwrap();
+        *requests += 1;
         let id = request.json()["acks"][0].to_string();
-        return reply(200, json!({ "acks": { id: *asked > 1 } }));
+        return reply(200, json!({ "acks": { id: *requests > 1 } }));
     }
     assert_eq!(request.path, "/services/collector/event");
     let stream = serde_json::Deserializer::from_slice(&request.body).into_iter::<Value>();
@@ -81,7 +81,7 @@ fn ids(events: &[Value]) -> HashSet<String> {
 }
 
 #[tokio::test]
-async fn splunk_gets_all_but_what_it_will_never_take() {
+async fn splunk_gets_all_events_but_permanently_rejected_ones() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let splunk = splunk(Arc::clone(&events)).await;
     splunk.faults([throttled(503), redirect("http://127.0.0.1:1/"), rubbish()]);
@@ -119,7 +119,7 @@ async fn splunk_gets_all_but_what_it_will_never_take() {
 }
 
 #[tokio::test]
-async fn splunk_is_asked_whether_its_indexers_have_it() {
+async fn splunk_is_polled_for_acknowledgements() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let splunk = splunk(Arc::clone(&events)).await;
     let harness = SinkHarness::with(&format!(
@@ -152,8 +152,8 @@ async fn an_acknowledgement_that_takes_longer_than_an_attempt_is_awaited() {
         }
         // The first is never acknowledged, the others after the time of five
         // attempts.
-        let asked = request.json()["acks"].as_array().unwrap().clone();
-        let known = asked.iter().map(|id| {
+        let pending = request.json()["acks"].as_array().unwrap().clone();
+        let known = pending.iter().map(|id| {
             let since = batches[id.as_u64().unwrap() as usize].1;
             let has = *id != 0 && since.elapsed() > Duration::from_secs(1);
             (id.to_string(), Value::from(has))
@@ -239,7 +239,7 @@ fn bulk(
 }
 
 #[tokio::test]
-async fn elasticsearch_is_heard_item_by_item() {
+async fn elasticsearch_results_count_item_by_item() {
     let documents = Arc::new(Mutex::new(BTreeMap::new()));
     let turn = Mutex::new(0);
     let theirs = Arc::clone(&documents);

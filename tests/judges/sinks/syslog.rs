@@ -136,7 +136,7 @@ fn check(messages: &[Value], incident: &str) {
     );
 }
 
-async fn tells(way: &str, port: u16, ca: Option<&Path>) -> (SinkHarness, String) {
+async fn delivered_to(way: &str, port: u16, ca: Option<&Path>) -> (SinkHarness, String) {
     let ca = ca.map_or(String::new(), |file| {
         format!("ca_file = '{}'", file.display())
     });
@@ -160,7 +160,7 @@ async fn rsyslog_reads_every_message_over_udp_and_tcp() {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let _rsyslog = Rsyslog::start(folder.path(), port, module, "", "").await;
-        let (harness, incident) = tells(way, port, None).await;
+        let (harness, incident) = delivered_to(way, port, None).await;
         harness
             .until("five messages", |_| received(folder.path()).len() >= 5)
             .await;
@@ -169,7 +169,7 @@ async fn rsyslog_reads_every_message_over_udp_and_tcp() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_knows_lines_alone_reads_every_message() {
+async fn a_receiver_without_octet_counting_reads_every_message() {
     for format in ["ocsf", "cef"] {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
@@ -236,7 +236,7 @@ async fn rsyslog_reads_every_message_over_tls_and_another_name_is_refused() {
         )
         .await;
         if fits {
-            let (harness, incident) = tells("tls", port, Some(&ca)).await;
+            let (harness, incident) = delivered_to("tls", port, Some(&ca)).await;
             harness
                 .until("five messages", |_| received(folder.path()).len() >= 5)
                 .await;
@@ -262,7 +262,7 @@ async fn rsyslog_reads_every_message_over_tls_and_another_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_cef_parser_reads_what_a_hostile_screen_says() {
+async fn a_cef_parser_reads_the_text_of_a_hostile_screen() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let _rsyslog = Rsyslog::start(folder.path(), port, "imtcp", "", "").await;
@@ -395,7 +395,7 @@ async fn syslog_ng_reads_every_message() {
         .spawn()
         .unwrap();
     listening(port, false).await;
-    let (harness, incident) = tells("tcp", port, None).await;
+    let (harness, incident) = delivered_to("tcp", port, None).await;
     harness
         .until("five messages", |_| received(folder.path()).len() >= 5)
         .await;
