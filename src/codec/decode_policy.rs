@@ -136,7 +136,7 @@ mod tests {
     /// Feeds units at 10 a second, a keyframe every `interval` of them, and
     /// returns how many of them were handled in full mode.
     struct PolicyFeed {
-        pace: DecodePolicy,
+        policy: DecodePolicy,
         start: Instant,
         unit: u32,
         switches: u32,
@@ -145,7 +145,7 @@ mod tests {
     impl PolicyFeed {
         fn new() -> Self {
             Self {
-                pace: DecodePolicy::default(),
+                policy: DecodePolicy::default(),
                 start: Instant::now(),
                 unit: 0,
                 switches: 0,
@@ -160,11 +160,11 @@ mod tests {
                     at: self.start + self.unit * SECOND / 10,
                 };
                 self.unit += 1;
-                let before = self.pace.mode();
+                let before = self.policy.mode();
                 let mode = if n % interval == 0 {
-                    self.pace.keyframe(now, fastest)
+                    self.policy.keyframe(now, fastest)
                 } else {
-                    self.pace.other(now, fastest)
+                    self.policy.other(now, fastest)
                 };
                 self.switches += u32::from(mode != before);
                 full += u32::from(mode == DecodeMode::Full);
@@ -198,7 +198,7 @@ mod tests {
     fn a_keyframe_that_never_comes_is_missed_in_time() {
         let mut feed = PolicyFeed::new();
         feed.run(100, 20, 2 * SECOND);
-        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
+        assert_eq!(feed.policy.mode(), DecodeMode::Keyframes);
         // Overdue a quarter after the analyst's two seconds.
         let full = feed.run(1000, 1000, 2 * SECOND);
         assert_eq!(full, 1000 - 26);
@@ -208,11 +208,11 @@ mod tests {
     fn a_hot_reload_counts_at_once() {
         let mut feed = PolicyFeed::new();
         feed.run(400, 80, 10 * SECOND);
-        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
+        assert_eq!(feed.policy.mode(), DecodeMode::Keyframes);
         assert_eq!(feed.run(80, 80, SECOND), 80);
-        assert_eq!(feed.pace.mode(), DecodeMode::Full);
+        assert_eq!(feed.policy.mode(), DecodeMode::Full);
         feed.run(400, 80, 10 * SECOND);
-        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
+        assert_eq!(feed.policy.mode(), DecodeMode::Keyframes);
     }
 
     #[test]
@@ -225,22 +225,22 @@ mod tests {
             feed.run(80, 80, 2 * SECOND);
         }
         assert!(feed.switches <= 8, "{}", feed.switches);
-        assert_eq!(feed.pace.mode(), DecodeMode::Full);
+        assert_eq!(feed.policy.mode(), DecodeMode::Full);
         // Reset after a stable time.
         feed.run(1000, 10, 2 * SECOND);
-        assert_eq!(feed.pace.mode(), DecodeMode::Keyframes);
+        assert_eq!(feed.policy.mode(), DecodeMode::Keyframes);
     }
 
     #[test]
     fn timestamps_that_jump_or_stand_still_are_survived() {
         let start = Instant::now();
-        let mut pace = DecodePolicy::default();
+        let mut policy = DecodePolicy::default();
         let mut at = |ms: i64, seconds: u32| {
             let now = UnitArrival {
                 dts: MediaTime::from_ms(ms),
                 at: start + seconds * SECOND,
             };
-            pace.keyframe(now, 10 * SECOND)
+            policy.keyframe(now, 10 * SECOND)
         };
         assert_eq!(at(0, 0), DecodeMode::Full);
         assert_eq!(at(i64::MAX / 100, 1), DecodeMode::Full);

@@ -27,7 +27,7 @@ const HELD_UNITS: usize = 2048;
 const HELD_BYTES: usize = 8 << 20;
 /// Time for which pictures after a broken one are discarded, unless a keyframe
 /// comes first. Streams without keyframes have been refreshed by then.
-const DISTRUST: Duration = Duration::from_secs(10);
+const DISCARD_FOR: Duration = Duration::from_secs(10);
 /// Consecutive decoding failures after which the decoder is reopened.
 const REOPEN_AFTER: u32 = 8;
 
@@ -52,7 +52,7 @@ pub(super) struct DecodeSession {
     metrics: Arc<CodecMetrics>,
     converter: Converter,
     decoder: Option<VideoDecoder>,
-    pace: DecodePolicy,
+    policy: DecodePolicy,
     /// Units since the last keyframe, including it; empty in full mode.
     held: VecDeque<HeldUnit>,
     held_bytes: usize,
@@ -60,11 +60,11 @@ pub(super) struct DecodeSession {
     pending: Option<Pending>,
     published: Option<Instant>,
     /// Decoding has to wait for a keyframe.
-    astray: bool,
-    distrusted_since: Option<Instant>,
+    awaits_keyframe: bool,
+    broken_since: Option<Instant>,
     /// Consecutive failures since the last good picture.
     failures: u32,
-    complaints: LogLimit,
+    log_limit: LogLimit,
 }
 
 #[derive(Clone)]
@@ -86,15 +86,15 @@ impl DecodeSession {
             metrics,
             converter: Converter::default(),
             decoder: None,
-            pace: DecodePolicy::default(),
+            policy: DecodePolicy::default(),
             held: VecDeque::new(),
             held_bytes: 0,
             pending: None,
             published: None,
-            astray: true,
-            distrusted_since: None,
+            awaits_keyframe: true,
+            broken_since: None,
             failures: 0,
-            complaints: LogLimit::default(),
+            log_limit: LogLimit::default(),
         }
     }
 
@@ -107,7 +107,7 @@ impl DecodeSession {
         }
         if unit.keyframe {
             self.keyframe(unit, now, fastest);
-        } else if !self.astray {
+        } else if !self.awaits_keyframe {
             self.other(unit, now, fastest);
         }
         self.publish_due(now, fastest);
@@ -116,22 +116,22 @@ impl DecodeSession {
     /// Handles lost units; the next one is a keyframe.
     pub(super) fn lost(&mut self, count: u64, now: Now) {
         self.metrics.decoder_dropped.inc_by(count);
-        if let Some(held) = self.complaints.admit_at(now.at) {
+        if let Some(held) = self.log_limit.admit_at(now.at) {
             tracing::warn!("decoder backlog: {count} units dropped{held}");
         }
         if let Some(decoder) = &mut self.decoder {
             decoder.flush();
         }
         self.release();
-        self.pace.interrupted();
-        self.astray = true;
+        self.policy.interrupted();
+        self.awaits_keyframe = true;
     }
 
     /// Handles a change of publisher, whose first unit is a keyframe; pictures
     /// left in the decoder are published first.
     pub(super) fn restarted(&mut self, now: Now) {
         self.leave(now);
-        self.pace.interrupted();
+        self.policy.interrupted();
     }
 
     /// Deadline of [`DecodeSession::publish_due`], should no unit arrive
@@ -156,12 +156,12 @@ impl DecodeSession {
         if !self.open(&unit, now) {
             return;
         }
-        let was = self.pace.mode();
+        let was = self.policy.mode();
         let moment = UnitArrival {
             dts: unit.dts,
             at: now.at,
         };
-        match self.pace.keyframe(moment, fastest) {
+        match self.policy.keyframe(moment, fastest) {
             DecodeMode::Full => {
                 self.release();
                 self.decode(&unit, now.wall, now, false);
@@ -182,15 +182,15 @@ impl DecodeSession {
     }
 
     fn other(&mut self, unit: AccessUnit, now: Now, fastest: Duration) {
-        let was = self.pace.mode();
+        let was = self.policy.mode();
         let moment = UnitArrival {
             dts: unit.dts,
             at: now.at,
         };
-        let mut mode = self.pace.other(moment, fastest);
+        let mut mode = self.policy.other(moment, fastest);
         let full = self.held.len() >= HELD_UNITS || self.held_bytes >= HELD_BYTES;
         if mode == DecodeMode::Keyframes && full {
-            self.pace.keyframes_too_rare();
+            self.policy.keyframes_too_rare();
             mode = DecodeMode::Full;
         }
         match mode {
@@ -238,7 +238,7 @@ impl DecodeSession {
             self.failures = 0;
         }
         if self.decoder.is_none() {
-            self.astray = true;
+            self.awaits_keyframe = true;
             if !convert::fits(config.width, config.height) {
                 self.broken(now, || {
                     let (width, height) = (config.width, config.height);
@@ -254,7 +254,7 @@ impl DecodeSession {
                 }
             }
         }
-        self.astray = false;
+        self.awaits_keyframe = false;
         true
     }
 
@@ -267,8 +267,8 @@ impl DecodeSession {
         }
         self.decoder = None;
         self.release();
-        self.astray = true;
-        self.distrusted_since = None;
+        self.awaits_keyframe = true;
+        self.broken_since = None;
         self.failures = 0;
     }
 
@@ -316,12 +316,12 @@ impl DecodeSession {
         self.metrics.frames.inc();
         self.failures = 0;
         if picture.frame.is_key() {
-            self.distrusted_since = None;
+            self.broken_since = None;
         }
-        let distrusted = self
-            .distrusted_since
-            .is_some_and(|since| now.at.duration_since(since) < DISTRUST);
-        if !distrusted {
+        let discards = self
+            .broken_since
+            .is_some_and(|since| now.at.duration_since(since) < DISCARD_FOR);
+        if !discards {
             self.pending = Some(Pending::Picture(picture));
         }
     }
@@ -349,8 +349,8 @@ impl DecodeSession {
     fn broken(&mut self, now: Now, why: impl FnOnce() -> String) {
         self.metrics.broken_pictures.inc();
         self.failures = self.failures.saturating_add(1);
-        self.distrusted_since.get_or_insert(now.at);
-        if let Some(held) = self.complaints.admit_at(now.at) {
+        self.broken_since.get_or_insert(now.at);
+        if let Some(held) = self.log_limit.admit_at(now.at) {
             tracing::warn!("{}{held}", why());
         }
     }

@@ -39,7 +39,7 @@ pub(super) struct Tag {
 /// Tag layout of a publisher: whether a tag is a whole picture. Only the next
 /// tag shows it, and waiting for that adds a frame of latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Habit {
+enum TagLayout {
     /// Unknown until the first keyframe is complete.
     #[default]
     Unknown,
@@ -55,7 +55,7 @@ pub(super) struct AccessUnitAssembler {
     /// HEVC.
     length_size: Option<u8>,
     config: Option<Arc<VideoConfig>>,
-    habit: Habit,
+    layout: TagLayout,
     /// A keyframe was emitted.
     key_passed: bool,
     /// NAL units of tags without a slice, which precede the next picture.
@@ -169,7 +169,7 @@ impl AccessUnitAssembler {
             Role::Continues if self.begun != Some(tag.dts) => self.start(tag, data, out),
             Role::Starts => self.start(tag, data, out),
             Role::Continues => {
-                self.habit = Habit::Parts;
+                self.layout = TagLayout::Parts;
                 let held = self.held.as_mut().ok_or(MediaError::Headless)?;
                 held.tag.marked |= tag.marked;
                 if !held.pieces.push(data) {
@@ -206,9 +206,9 @@ impl AccessUnitAssembler {
         let fits = pieces.push(data);
         self.begun = Some(tag.dts);
         self.held = fits.then_some(HeldPicture { tag, pieces });
-        let now = match self.habit {
-            Habit::Whole => self.flush(out),
-            Habit::Unknown | Habit::Parts => Ok(()),
+        let now = match self.layout {
+            TagLayout::Whole => self.flush(out),
+            TagLayout::Unknown | TagLayout::Parts => Ok(()),
         };
         before.and(now)
     }
@@ -266,8 +266,8 @@ impl AccessUnitAssembler {
     /// to an earlier one.
     fn complete(&mut self, out: &mut VecDeque<MediaUnit>) -> Result<(), MediaError> {
         let flushed = self.flush(out);
-        if self.key_passed && self.habit == Habit::Unknown {
-            self.habit = Habit::Whole;
+        if self.key_passed && self.layout == TagLayout::Unknown {
+            self.layout = TagLayout::Whole;
         }
         flushed
     }

@@ -117,12 +117,12 @@ impl RtmpListener {
             let place = match admission.admit(peer.ip()) {
                 Ok(place) => place,
                 Err(rejected) => {
-                    shared.turned_away(peer, &rejected.to_string());
+                    shared.note_rejected(peer, &rejected.to_string());
                     return None;
                 }
             };
             if shared.guesses.is_blocked(peer.ip(), Instant::now()) {
-                shared.turned_away(peer, "too many wrong stream keys from this address");
+                shared.note_rejected(peer, "too many wrong stream keys from this address");
                 return None;
             }
             // Drop guard, so that a panic can't leave the gauge too high.
@@ -131,7 +131,7 @@ impl RtmpListener {
             let (shared, tls, shutdown) = (Arc::clone(shared), tls.clone(), shutdown.clone());
             Some(async move {
                 let _open = open;
-                let attended = shared.attend(socket, peer, place, tls, opened, &shutdown);
+                let attended = shared.serve_connection(socket, peer, place, tls, opened, &shutdown);
                 attended.await;
             })
         };
@@ -218,16 +218,16 @@ impl RtmpListeners {
         };
         tokio::select! {
             () = both => {}
-            () = shared.sum_up_each_second() => {}
+            () = shared.log_summary_each_second() => {}
         }
-        shared.sum_up();
+        shared.log_summary();
     }
 }
 
 impl RtmpServerState {
     /// Serves a connection from its first byte, or its TLS handshake, to its
     /// end.
-    async fn attend(
+    async fn serve_connection(
         self: Arc<Self>,
         socket: TcpStream,
         peer: SocketAddr,
@@ -278,9 +278,9 @@ impl RtmpServerState {
         }
     }
 
-    fn turned_away(&self, peer: SocketAddr, why: &str) {
+    fn note_rejected(&self, peer: SocketAddr, why: &str) {
         self.metrics.rtmp_connection("turned_away");
-        self.hub.turned_away(peer.ip(), why.to_owned());
+        self.hub.note_rejected(peer.ip(), why.to_owned());
         if self.flood.admits(peer.ip(), "turned_away") {
             warn!(%peer, "RTMP connection refused: {why}");
         }
@@ -290,7 +290,8 @@ impl RtmpServerState {
     pub(super) fn ended(&self, connection: &Summary<'_>, end: &ConnectionEnd) {
         self.metrics.rtmp_connection(end.word());
         if end.is_refusal() {
-            self.hub.turned_away(connection.peer.ip(), end.to_string());
+            self.hub
+                .note_rejected(connection.peer.ip(), end.to_string());
         }
         if !self.flood.admits(connection.peer.ip(), end.word()) {
             return;
@@ -310,16 +311,16 @@ impl RtmpServerState {
     }
 
     /// Runs until dropped.
-    async fn sum_up_each_second(&self) {
+    async fn log_summary_each_second(&self) {
         let mut second = time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             second.tick().await;
-            self.sum_up();
+            self.log_summary();
         }
     }
 
-    fn sum_up(&self) {
+    fn log_summary(&self) {
         for ((address, end), count) in self.flood.tick() {
             let from =
                 address.map_or_else(|| "many addresses".to_owned(), |ip: IpAddr| ip.to_string());

@@ -23,7 +23,7 @@ use watchtower_transport::packetizer;
 use watchtower_transport::udp_mux::UdpMux;
 
 use super::link::{ReportBlock, Tier};
-use super::viewer::{SendRound, Shelf, Viewer};
+use super::viewer::{RenditionCaches, SendRound, Viewer};
 use crate::metrics::PlaybackMetrics;
 use crate::packet_cache::PacketCache;
 use crate::placeholder;
@@ -272,31 +272,31 @@ impl Fanout {
             FanoutCommand::Missing { viewer, sequences } => {
                 if let Some(place) = self.place(viewer) {
                     let viewer = &mut self.viewers[place];
-                    let shelf = shelf(&self.history, &self.small);
-                    let count = viewer.retransmit(&sequences, shelf, batch, now);
+                    let caches = caches(&self.history, &self.small);
+                    let count = viewer.retransmit(&sequences, caches, batch, now);
                     self.context.metrics.retransmits.inc_by(count);
                     self.context.metrics.viewer_packets.inc_by(count);
                 }
             }
             FanoutCommand::PictureLost(id) => {
-                let shelf = shelf(&self.history, &self.small);
+                let caches = caches(&self.history, &self.small);
                 if let Some(place) = self.place(id)
-                    && self.viewers[place].replay(shelf, now)
+                    && self.viewers[place].replay(caches, now)
                 {
                     self.context.metrics.replays.inc();
                     self.pending = true;
                 }
             }
             FanoutCommand::Report { viewer, report } => {
-                let shelf = shelf(&self.history, &self.small);
+                let caches = caches(&self.history, &self.small);
                 if let Some(place) = self.place(viewer) {
-                    self.viewers[place].report(report, shelf, now);
+                    self.viewers[place].report(report, caches, now);
                 }
             }
             FanoutCommand::Arrived { viewer, arrivals } => {
-                let shelf = shelf(&self.history, &self.small);
+                let caches = caches(&self.history, &self.small);
                 if let Some(place) = self.place(viewer) {
-                    self.viewers[place].arrived(&arrivals, shelf, now);
+                    self.viewers[place].arrived(&arrivals, caches, now);
                 }
             }
         }
@@ -410,8 +410,8 @@ impl Fanout {
         self.demand_small(now);
         for step in 0..count {
             let place = (self.turn + step) % count;
-            let shelf = shelf(&self.history, &self.small);
-            match self.viewers[place].pump(shelf, batch, now) {
+            let caches = caches(&self.history, &self.small);
+            match self.viewers[place].pump(caches, batch, now) {
                 Ok(sent) => total.add(sent),
                 Err(_) => {
                     self.turn = place;
@@ -487,8 +487,8 @@ impl Fanout {
     }
 }
 
-fn shelf<'a>(full: &'a PacketCache, small: &'a Small) -> Shelf<'a> {
-    Shelf {
+fn caches<'a>(full: &'a PacketCache, small: &'a Small) -> RenditionCaches<'a> {
+    RenditionCaches {
         full,
         small: small.history(),
     }

@@ -69,7 +69,7 @@ struct GatewayState {
     next_id: AtomicU64,
     answers: Mutex<TokenBucket>,
     /// Rate limit of log lines about viewers that could not be accepted.
-    complaints: LogLimit,
+    log_limit: LogLimit,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -144,7 +144,7 @@ impl Gateway {
                 ANSWERS_PER_SECOND,
                 Instant::now(),
             )),
-            complaints: LogLimit::default(),
+            log_limit: LogLimit::default(),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
@@ -222,7 +222,7 @@ impl Gateway {
     /// Logs at most once a second: an error here, such as no file descriptors
     /// left, concerns all viewers.
     fn complain(&self, error: &PeerError) {
-        if let Some(held) = self.inner.complaints.admit() {
+        if let Some(held) = self.inner.log_limit.admit() {
             tracing::warn!(%error, "failed to accept a viewer{held}");
         }
     }

@@ -268,7 +268,7 @@ impl Link {
         if matches!(self.phase, Phase::Probing { .. } | Phase::Evaluating { .. }) {
             // Padding is missing from the measured arrivals.
             self.phase = Phase::Steady;
-            self.put_off(now);
+            self.delay_probe(now);
             self.begin_epoch(next, now);
             return;
         }
@@ -290,7 +290,7 @@ impl Link {
             }
             let too_narrow = carried < TOO_NARROW * rate || narrow && again;
             if self.tier == Tier::Full && too_narrow {
-                self.give_up(now);
+                self.use_small(now);
             }
         }
         self.begin_epoch(next, now);
@@ -373,7 +373,7 @@ impl Link {
             None => self.phase != Phase::Unknown && self.pace < HOLDS * rate,
         };
         if self.tier == Tier::Full && lag > LAG && too_slow {
-            self.give_up(now);
+            self.use_small(now);
         }
         let clean = now.saturating_duration_since(self.clean_since);
         match self.phase {
@@ -407,7 +407,7 @@ impl Link {
         match (self.phase, self.tier) {
             (Phase::Probing { .. } | Phase::Evaluating { .. }, _) => {
                 self.phase = Phase::Steady;
-                self.put_off(now);
+                self.delay_probe(now);
             }
             (_, Tier::Full) if before > HOLDS * rate => {
                 self.pace = (CUT * before).max(1.05 * rate);
@@ -417,7 +417,7 @@ impl Link {
             (_, Tier::Full) => {
                 self.pace = CUT * before;
                 self.phase = Phase::Steady;
-                self.give_up(now);
+                self.use_small(now);
             }
             (_, Tier::Small) => self.pace *= CUT,
         }
@@ -425,14 +425,14 @@ impl Link {
         self.begin_epoch(next, now);
     }
 
-    fn give_up(&mut self, now: Instant) {
+    fn use_small(&mut self, now: Instant) {
         self.tier = Tier::Small;
         self.narrow = None;
         self.tier_since = now;
         self.clean_since = now;
     }
 
-    fn put_off(&mut self, now: Instant) {
+    fn delay_probe(&mut self, now: Instant) {
         self.clean_since = now;
         self.probe_after = (self.probe_after * 2).min(PROBE_AFTER_MOST);
     }
@@ -443,12 +443,12 @@ impl Link {
         let newest = self.measured.max(self.reported);
         let has_report = newest.is_some_and(|at| at > self.since + PROBE / 2);
         match has_report && self.peak < QUEUE {
-            true => self.go_up(rate, next, now),
-            false => self.put_off(now),
+            true => self.use_full(rate, next, now),
+            false => self.delay_probe(now),
         }
     }
 
-    fn go_up(&mut self, rate: f64, next: u64, now: Instant) {
+    fn use_full(&mut self, rate: f64, next: u64, now: Instant) {
         self.tier = Tier::Full;
         self.narrow = None;
         self.tier_since = now;

@@ -60,7 +60,7 @@ pub(super) struct PacketCache {
     /// Bytes since the keyframe, including it.
     group_bytes: usize,
     /// Bytes of the last seconds, in steps of half a second.
-    lately: VecDeque<(Instant, usize)>,
+    recent_bytes: VecDeque<(Instant, usize)>,
 }
 
 impl PacketCache {
@@ -97,14 +97,14 @@ impl PacketCache {
     }
 
     fn weigh(&mut self, bytes: usize, at: Instant) {
-        match self.lately.back_mut() {
+        match self.recent_bytes.back_mut() {
             Some((since, sum)) if at.saturating_duration_since(*since) < RATE_STEP => *sum += bytes,
-            _ => self.lately.push_back((at, bytes)),
+            _ => self.recent_bytes.push_back((at, bytes)),
         }
-        while let Some((oldest, _)) = self.lately.front()
+        while let Some((oldest, _)) = self.recent_bytes.front()
             && at.saturating_duration_since(*oldest) > RATE_OVER
         {
-            self.lately.pop_front();
+            self.recent_bytes.pop_front();
         }
     }
 
@@ -121,11 +121,11 @@ impl PacketCache {
     }
 
     fn rate_over(&self, least: Duration, now: Instant) -> f64 {
-        let Some((oldest, _)) = self.lately.front() else {
+        let Some((oldest, _)) = self.recent_bytes.front() else {
             return 0.0;
         };
         let span = now.saturating_duration_since(*oldest);
-        let bytes: usize = self.lately.iter().map(|(_, bytes)| bytes).sum();
+        let bytes: usize = self.recent_bytes.iter().map(|(_, bytes)| bytes).sum();
         bytes as f64 / span.clamp(least, RATE_OVER * 2).as_secs_f64()
     }
 

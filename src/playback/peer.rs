@@ -239,14 +239,14 @@ impl Peer {
         stop: impl Future<Output = &'static str>,
         connected: impl FnOnce(),
     ) -> &'static str {
-        let life = async {
+        let session = async {
             self.handshake(fanout).await?;
-            let tallies = self.join(id, fanout, crypto).await?;
+            let stats = self.join(id, fanout, crypto).await?;
             connected();
-            Err::<(), _>(self.watch(id, fanout, &tallies).await)
+            Err::<(), _>(self.watch(id, fanout, &stats).await)
         };
         let end = tokio::select! {
-            Err(end) = life => end,
+            Err(end) = session => end,
             end = stop => end,
         };
         // A closed channel means that it has left already.
@@ -291,7 +291,7 @@ impl Peer {
                 .as_ref()
                 .map(|rtp_stream| Arc::clone(&rtp_stream.stats))
         };
-        let tallies = TrackStats {
+        let stats = TrackStats {
             video: stats(&video),
             audio: stats(&audio),
         };
@@ -305,10 +305,10 @@ impl Peer {
             .send(FanoutCommand::Join(Box::new(viewer)))
             .await
             .map_err(|_| "stream ended")?;
-        Ok(tallies)
+        Ok(stats)
     }
 
-    async fn watch(&mut self, id: u64, fanout: &FanHandle, tallies: &TrackStats) -> &'static str {
+    async fn watch(&mut self, id: u64, fanout: &FanHandle, stats: &TrackStats) -> &'static str {
         let Some(fed_back) = self.tracks.any().map(|track| Arc::clone(&track.local)) else {
             return "nothing to send";
         };
@@ -365,13 +365,13 @@ impl Peer {
                     if !self.line.is_alive() {
                         return "silent";
                     }
-                    let every = match tallies.is_strained() {
+                    let every = match stats.is_strained() {
                         true => REPORTS_STRAINED,
                         false => REPORTS,
                     };
                     if reported.is_none_or(|at| at.elapsed() >= every) {
                         reported = Some(Instant::now());
-                        self.report(&fanout.clock, tallies).await;
+                        self.report(&fanout.clock, stats).await;
                     }
                 }
             }
@@ -380,7 +380,7 @@ impl Peer {
 
     /// Sends sender reports, which keep audio and video in sync (RFC 3550,
     /// section 6.4.1).
-    async fn report(&self, clock: &RtpClock, tallies: &TrackStats) {
+    async fn report(&self, clock: &RtpClock, stats: &TrackStats) {
         let Some(moment) = clock.now() else {
             return;
         };
@@ -393,8 +393,8 @@ impl Peer {
             ..SenderReport::default()
         };
         for (track, stats, time) in [
-            (&self.tracks.video, &tallies.video, moment.video),
-            (&self.tracks.audio, &tallies.audio, moment.audio),
+            (&self.tracks.video, &stats.video, moment.video),
+            (&self.tracks.audio, &stats.audio, moment.audio),
         ] {
             if let (Some(track), Some(stats)) = (track, stats) {
                 let report = report(track, time, stats);

@@ -111,12 +111,12 @@ pub(super) struct Viewer {
 
 /// Packet caches of the renditions.
 #[derive(Clone, Copy)]
-pub(super) struct Shelf<'a> {
+pub(super) struct RenditionCaches<'a> {
     pub(super) full: &'a PacketCache,
     pub(super) small: Option<&'a PacketCache>,
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> RenditionCaches<'a> {
     fn get(&self, tier: Tier) -> &'a PacketCache {
         match (tier, self.small) {
             (Tier::Small, Some(small)) => small,
@@ -223,8 +223,8 @@ impl Viewer {
     /// timestamps between the newest picture's and the next one's. Other
     /// viewers are not affected, and this one gets no more than its link
     /// carries.
-    pub(super) fn replay(&mut self, shelf: Shelf<'_>, now: Instant) -> bool {
-        let history = shelf.get(self.tier);
+    pub(super) fn replay(&mut self, caches: RenditionCaches<'_>, now: Instant) -> bool {
+        let history = caches.get(self.tier);
         let live = ViewerPosition::At {
             number: history.next_number(),
             packet: 0,
@@ -237,7 +237,7 @@ impl Viewer {
         if recent || self.place != live || !history.is_group_whole() {
             return false;
         }
-        let spare = self.link.pace(shelf.full.sustained(now)) - history.rate(now);
+        let spare = self.link.pace(caches.full.sustained(now)) - history.rate(now);
         if history.group_bytes() as f64 > spare * REPLAY_MOST.as_secs_f64() {
             return false;
         }
@@ -275,13 +275,23 @@ impl Viewer {
         self.link.tier() == Tier::Small && self.tier == Tier::Full
     }
 
-    pub(super) fn report(&mut self, report: ReportBlock, shelf: Shelf<'_>, now: Instant) {
-        let rate = shelf.full.sustained(now);
+    pub(super) fn report(
+        &mut self,
+        report: ReportBlock,
+        caches: RenditionCaches<'_>,
+        now: Instant,
+    ) {
+        let rate = caches.full.sustained(now);
         self.link.report(report, rate, self.video.next, now);
     }
 
-    pub(super) fn arrived(&mut self, arrivals: &[Acknowledgement], shelf: Shelf<'_>, now: Instant) {
-        let rate = shelf.full.sustained(now);
+    pub(super) fn arrived(
+        &mut self,
+        arrivals: &[Acknowledgement],
+        caches: RenditionCaches<'_>,
+        now: Instant,
+    ) {
+        let rate = caches.full.sustained(now);
         self.link.arrived(arrivals, rate, self.video.next, now);
     }
 
@@ -297,12 +307,12 @@ impl Viewer {
 
     /// Switches to the selected rendition, at a keyframe that continues what
     /// was shown.
-    fn change_tier(&mut self, shelf: Shelf<'_>) {
+    fn change_tier(&mut self, caches: RenditionCaches<'_>) {
         let wanted = self.link.tier();
-        if wanted == self.tier || wanted == Tier::Small && shelf.small.is_none() {
+        if wanted == self.tier || wanted == Tier::Small && caches.small.is_none() {
             return;
         }
-        let history = shelf.get(wanted);
+        let history = caches.get(wanted);
         let Some(key) = history.keyframe() else {
             return;
         };
@@ -342,11 +352,11 @@ impl Viewer {
     /// Sends what is due, as far as pace and socket allow.
     pub(super) fn pump(
         &mut self,
-        shelf: Shelf<'_>,
+        caches: RenditionCaches<'_>,
         batch: &mut GsoBatch<'_>,
         now: Instant,
     ) -> Result<SendRound, SendBlocked> {
-        let rate = shelf.full.sustained(now);
+        let rate = caches.full.sustained(now);
         self.link
             .tick(rate, self.video.next, self.behind_since, now);
         self.video
@@ -354,8 +364,8 @@ impl Viewer {
             .strained
             .store(self.link.is_strained(), Ordering::Relaxed);
         self.refill(rate, now);
-        self.change_tier(shelf);
-        let history = shelf.get(self.tier);
+        self.change_tier(caches);
+        let history = caches.get(self.tier);
         let mut sent = SendRound {
             skipped: self.skip_if_slow(history, now),
             ..SendRound::default()

@@ -84,10 +84,15 @@ impl SyslogConnection {
 
     /// Waits until more frames count as delivered, or for the end of the
     /// connection.
-    pub(super) async fn news(&mut self) -> (u64, Option<SyslogDisconnect>) {
+    pub(super) async fn next_progress(&mut self) -> (u64, Option<SyslogDisconnect>) {
         let reported = self.reported;
-        let news = |progress: &SendProgress| progress.taken > reported || progress.end.is_some();
-        let progress = self.progress.wait_for(news).await.map(|now| now.clone());
+        let next_progress =
+            |progress: &SendProgress| progress.taken > reported || progress.end.is_some();
+        let progress = self
+            .progress
+            .wait_for(next_progress)
+            .await
+            .map(|now| now.clone());
         let progress = progress.unwrap_or_else(|_| SendProgress {
             taken: reported,
             end: Some(SyslogDisconnect {

@@ -164,8 +164,8 @@ impl Nats {
         if ask && !self.must_be_stored {
             let known = tokio::time::timeout(LOOK_UP, look_up(&context, &self.subject)).await;
             self.stream = known.unwrap_or(JetStreamState::Unconfirmed);
-            let deaf = self.refusals.about("for subscription");
-            if self.stream == JetStreamState::Unconfirmed && deaf.is_some() {
+            let denied = self.refusals.about("for subscription");
+            if self.stream == JetStreamState::Unconfirmed && denied.is_some() {
                 self.stream = JetStreamState::NoReplies;
             }
         }

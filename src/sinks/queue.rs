@@ -43,7 +43,7 @@ struct QueuedBatch {
     events: Vec<PendingEvent>,
     failures: u32,
     /// Failures while others were accepted.
-    strikes: u32,
+    own_failures: u32,
     /// Others were accepted between two of its failures.
     is_suspect: bool,
     /// Successes of the queue at its last failure.
@@ -67,9 +67,9 @@ pub(super) struct Queue {
     /// Batch that failed last, if nothing was accepted since.
     last_failed: Option<u64>,
     /// Rejected batch without events of other incidents to compare.
-    doubt: Option<u64>,
+    unclear: Option<u64>,
     /// Nothing is tried before that time.
-    rest_until: Option<Instant>,
+    retry_at: Option<Instant>,
 }
 
 /// Next step of delivery.
@@ -93,7 +93,7 @@ impl Queue {
             id: self.ids,
             events,
             failures: 0,
-            strikes: 0,
+            own_failures: 0,
             is_suspect: false,
             taken: self.taken,
             due: None,
@@ -173,10 +173,10 @@ impl Queue {
             .collect()
     }
 
-    pub(super) fn rest_until(&mut self, until: Instant) {
+    pub(super) fn retry_at(&mut self, until: Instant) {
         // Probes for a fault of the event are best sent at once.
-        if self.doubt.is_none() {
-            self.rest_until = Some(until);
+        if self.unclear.is_none() {
+            self.retry_at = Some(until);
         }
     }
 
@@ -184,7 +184,7 @@ impl Queue {
         if let Some(index) = self.probe() {
             return self.tries(index);
         }
-        if let Some(until) = self.rest_until.filter(|until| *until > now) {
+        if let Some(until) = self.retry_at.filter(|until| *until > now) {
             return Next::WaitUntil(until);
         }
         // The cause is clear for a single event.
@@ -258,12 +258,12 @@ impl Queue {
     /// Next event of the rejected one's incident, without events of others: if
     /// accepted, it shows that the rejected one is at fault.
     fn probe(&mut self) -> Option<usize> {
-        let doubt = self.doubt.take()?;
-        let at = self.parts.iter().position(|part| part.id == doubt)?;
+        let unclear = self.unclear.take()?;
+        let at = self.parts.iter().position(|part| part.id == unclear)?;
         let incident = self.parts[at].events.first()?.sink_event.incident;
         let is_other = |part: &QueuedBatch| {
             let mut events = part.events.iter();
-            part.id != doubt && events.any(|waiting| waiting.sink_event.incident != incident)
+            part.id != unclear && events.any(|waiting| waiting.sink_event.incident != incident)
         };
         if self.parts.iter().any(is_other) {
             return None;
@@ -275,7 +275,7 @@ impl Queue {
             let rest = self.part(rest);
             self.parts.insert(follower + 1, rest);
         }
-        self.parts[follower].probes = Some(doubt);
+        self.parts[follower].probes = Some(unclear);
         Some(follower)
     }
 
@@ -291,8 +291,8 @@ impl Queue {
     fn succeeded(&mut self) {
         self.taken += 1;
         self.last_failed = None;
-        self.doubt = None;
-        self.rest_until = None;
+        self.unclear = None;
+        self.retry_at = None;
     }
 
     /// Settles each event of the batch: delivered or given up (`None`), or the
@@ -386,17 +386,17 @@ impl Queue {
             Blame::Silence => others_taken,
             Blame::Unclear | Blame::Event => part.is_suspect,
         };
-        part.strikes += u32::from(counts);
+        part.own_failures += u32::from(counts);
         let most = match blame {
             Blame::Event => TRIES_REFUSED,
             _ => TRIES_UNCLEAR,
         };
-        if part.strikes >= most {
+        if part.own_failures >= most {
             return self.parts.remove(index)?.events.pop();
         }
         let answered = matches!(blame, Blame::Unclear | Blame::Event);
         if answered && !part.is_suspect && part.failures >= most {
-            self.doubt = Some(part.id);
+            self.unclear = Some(part.id);
         }
         None
     }

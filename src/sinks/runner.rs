@@ -500,7 +500,7 @@ impl Runner {
         findings: &Record,
     ) -> Result<(), WriteRefusal> {
         let wait = self.backoff.next(after);
-        self.queue.rest_until(Instant::now() + wait);
+        self.queue.retry_at(Instant::now() + wait);
         let sink = self.settings.name.clone();
         let behind = self.show_lag(findings).await?;
         self.metrics.sink_failed(&sink);
@@ -558,7 +558,7 @@ async fn happens(record_events: &mut broadcast::Receiver<RecordEvent>, until: Op
             None => std::future::pending().await,
         }
     };
-    let news = async {
+    let progress = async {
         loop {
             match record_events.recv().await {
                 Ok(RecordEvent::Incident(_)) | Err(RecvError::Lagged(_)) => return,
@@ -569,7 +569,7 @@ async fn happens(record_events: &mut broadcast::Receiver<RecordEvent>, until: Op
         }
     };
     tokio::select! {
-        () = news => {}
+        () = progress => {}
         () = due => {}
     }
 }

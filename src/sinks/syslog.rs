@@ -36,7 +36,7 @@ const MOST_DOUBTFUL: usize = 8 << 20;
 const BATCH: usize = 100;
 
 pub(super) struct Syslog {
-    way: SyslogTransport,
+    transport: SyslogTransport,
     host: String,
     port: u16,
     own_name: String,
@@ -86,7 +86,7 @@ impl Syslog {
             .host_str()
             .filter(|host| !host.is_empty())
             .ok_or_else(wrong)?;
-        let (way, port) = match url.scheme() {
+        let (transport, port) = match url.scheme() {
             "udp" => (SyslogTransport::Udp, 514),
             "tcp" => (SyslogTransport::Tcp, 601),
             "tls" => {
@@ -96,14 +96,14 @@ impl Syslog {
             }
             _ => return Err(wrong()),
         };
-        if settings.client_pair.is_some() && !matches!(way, SyslogTransport::Tls(_)) {
+        if settings.client_pair.is_some() && !matches!(transport, SyslogTransport::Tls(_)) {
             return Err("client_certificate goes with tls:// only".to_owned());
         }
-        if settings.framing.is_some() && matches!(way, SyslogTransport::Udp) {
+        if settings.framing.is_some() && matches!(transport, SyslogTransport::Udp) {
             return Err("framing goes with tcp:// and tls:// only".to_owned());
         }
         Ok(Self {
-            way,
+            transport,
             host: host.to_owned(),
             port: url.port().unwrap_or(port),
             own_name: own_name(),
@@ -197,7 +197,7 @@ impl Syslog {
         let stream = stream.map_err(wrong)?;
         stream.set_nodelay(true).map_err(wrong)?;
         let (stream, gauge) = SocketMeter::of(stream).map_err(wrong)?;
-        let stream: Box<dyn ByteStream> = match &self.way {
+        let stream: Box<dyn ByteStream> = match &self.transport {
             SyslogTransport::Tls(connector) => {
                 let stream = connector.connect(&self.host, stream).await;
                 Box::new(stream.map_err(|error| {
@@ -254,7 +254,7 @@ impl Syslog {
 
     async fn send_frames(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
         if let Some(line) = self.line.as_mut().filter(|line| line.has_ended()) {
-            let (taken, end) = line.news().await;
+            let (taken, end) = line.next_progress().await;
             self.absorb(taken, end);
         }
         if !self.known.is_empty() {
@@ -328,7 +328,7 @@ impl Destination for Syslog {
     }
 
     async fn deliver(&mut self, batch: &[SinkEvent]) -> DeliveryOutcome {
-        match self.way {
+        match self.transport {
             SyslogTransport::Udp => {
                 let sent = self.send_datagrams(batch).await;
                 sent.map_or_else(DeliveryOutcome::retry, DeliveryOutcome::PerItem)
@@ -344,7 +344,7 @@ impl Destination for Syslog {
             }
             match &mut self.line {
                 Some(line) => {
-                    let (taken, end) = line.news().await;
+                    let (taken, end) = line.next_progress().await;
                     self.absorb(taken, end);
                 }
                 // Without frames to repeat, the next batch opens the connection.

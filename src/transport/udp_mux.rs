@@ -46,7 +46,7 @@ struct DemuxTable {
     by_fragment: HashMap<String, Arc<IceSocket>>,
     by_address: HashMap<SocketAddr, Arc<IceSocket>>,
     /// TCP connections by remote address.
-    pipes: HashMap<SocketAddr, TcpConn>,
+    tcp_connections: HashMap<SocketAddr, TcpConn>,
 }
 
 /// Route to a viewer.
@@ -148,7 +148,7 @@ impl UdpMux {
 
     /// Route to an address from which viewers have sent.
     pub(crate) fn path(&self, to: SocketAddr) -> Route {
-        match self.read().pipes.get(&to) {
+        match self.read().tcp_connections.get(&to) {
             Some(conn) => Route::Tcp(conn.clone()),
             None => Route::Udp(to),
         }
@@ -160,12 +160,12 @@ impl UdpMux {
         if table.by_address.contains_key(&from) {
             return false;
         }
-        table.pipes.insert(from, conn).is_none()
+        table.tcp_connections.insert(from, conn).is_none()
     }
 
     pub(crate) fn unplug(&self, from: SocketAddr) {
         let mut table = self.write();
-        table.pipes.remove(&from);
+        table.tcp_connections.remove(&from);
         table.by_address.remove(&from);
     }
 

@@ -26,7 +26,7 @@ pub(super) struct ToH264 {
     encoder: Option<X264>,
     source: SourceRate,
     /// Decoding has to wait for a keyframe.
-    astray: bool,
+    awaits_keyframe: bool,
     /// A viewer demands the rendition; otherwise the stream is only decoded.
     wanted: bool,
     /// Newest picture while the stream is only decoded: the rendition starts
@@ -48,7 +48,7 @@ impl ToH264 {
             decoder: None,
             encoder: None,
             source: SourceRate::default(),
-            astray: true,
+            awaits_keyframe: true,
             wanted: true,
             newest: None,
         }
@@ -105,14 +105,14 @@ impl Transcoder for ToH264 {
             // Parameter sets may change between keyframes.
             Some(known) if known.fits(&unit.config) || !unit.keyframe => known,
             _ => {
-                self.astray = true;
+                self.awaits_keyframe = true;
                 VideoDecoder::open(&unit.config)?
             }
         };
         let decoder = self.decoder.insert(decoder);
         decoder.skip_unreferenced(!encode || !self.wanted);
-        self.astray &= !unit.keyframe;
-        if self.astray {
+        self.awaits_keyframe &= !unit.keyframe;
+        if self.awaits_keyframe {
             return Ok(());
         }
         if let Err(error) = decoder.send(unit, Timestamp::now()) {
@@ -139,7 +139,7 @@ impl Transcoder for ToH264 {
         self.encoder = None;
         self.rendition = None;
         self.source = SourceRate::default();
-        self.astray = true;
+        self.awaits_keyframe = true;
         self.newest = None;
     }
 

@@ -229,7 +229,7 @@ impl RtmpSession {
     /// Next event, or `None` until more bytes have arrived.
     pub fn event(&mut self) -> Result<Option<PublisherEvent>, SessionError> {
         if self.state == SessionPhase::Handshake {
-            self.shake()?;
+            self.advance_handshake()?;
             if self.state == SessionPhase::Handshake {
                 return Ok(None);
             }
@@ -251,7 +251,7 @@ impl RtmpSession {
         }
     }
 
-    fn shake(&mut self) -> Result<(), SessionError> {
+    fn advance_handshake(&mut self) -> Result<(), SessionError> {
         let input = self.reader.input().split();
         let (response, rest) = self.greeting.advance(&input)?;
         self.writer.raw(response);

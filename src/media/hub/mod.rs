@@ -380,7 +380,7 @@ impl StreamHub {
     }
 
     /// Records a rejected publisher and the reason.
-    pub fn turned_away(&self, address: IpAddr, why: String) {
+    pub fn note_rejected(&self, address: IpAddr, why: String) {
         self.inner
             .refusals
             .add(address.to_canonical(), why, Timestamp::now());

@@ -13,7 +13,7 @@ use watchtower_base::sync::Locked as _;
 /// Maximum number of entries.
 const MOST: usize = 32;
 /// Maximum entries of one address, so that a flood can't push out the others.
-const OF_ONE: usize = 4;
+const MOST_OF_ADDRESS: usize = 4;
 
 /// Attempts of one address that failed for one reason. Its input is left out,
 /// as it may contain a key.
@@ -39,12 +39,12 @@ impl RejectedPublishers {
             .position(|one| one.address == address && one.why == why);
         let known = known.and_then(|place| all.remove(place));
         let (first, count) = known.map_or((now, 0), |known| (known.first, known.count));
-        let of_one = all.iter().filter(|one| one.address == address).count();
-        let crowded = of_one >= OF_ONE;
-        if crowded || all.len() >= MOST {
+        let of_address = all.iter().filter(|one| one.address == address).count();
+        let address_full = of_address >= MOST_OF_ADDRESS;
+        if address_full || all.len() >= MOST {
             let oldest = all
                 .iter()
-                .position(|one| !crowded || one.address == address);
+                .position(|one| !address_full || one.address == address);
             all.remove(oldest.unwrap_or_default());
         }
         all.push_back(RejectedPublisher {
@@ -91,7 +91,7 @@ mod tests {
                 .filter(|one| one.address == address(n))
                 .count()
         };
-        assert_eq!((of(1), of(2), of(3)), (1, 1, OF_ONE));
+        assert_eq!((of(1), of(2), of(3)), (1, 1, MOST_OF_ADDRESS));
         for n in 10..200 {
             refusals.add(address(n), "not RTMP".to_owned(), at(20));
         }

@@ -99,11 +99,11 @@ impl WhepClient {
             if shutdown.is_cancelled() {
                 return Ok(());
             }
-            let trouble = match outcome {
+            let failure = match outcome {
                 Ok(()) => return Ok(()),
-                Err(trouble) => trouble,
+                Err(failure) => failure,
             };
-            let wait = match &trouble {
+            let wait = match &failure {
                 SessionFailure::Refused(SignallingError::Status {
                     status: 404,
                     retry_after,
@@ -128,12 +128,12 @@ impl WhepClient {
                         detail: detail.clone(),
                     });
                 }
-                trouble => {
-                    known |= !matches!(trouble, SessionFailure::Refused(_));
+                failure => {
+                    known |= !matches!(failure, SessionFailure::Refused(_));
                     waiting = false;
-                    let wait = backoff.next(trouble.retry_after());
+                    let wait = backoff.next(failure.retry_after());
                     let seconds = wait.as_secs_f64();
-                    tracing::warn!("{trouble}; retrying in {seconds:.1} s");
+                    tracing::warn!("{failure}; retrying in {seconds:.1} s");
                     wait
                 }
             };

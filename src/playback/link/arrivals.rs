@@ -16,7 +16,7 @@ const LEAST_SPAN: Duration = Duration::from_millis(150);
 const LEAST_PACKETS: usize = 10;
 /// Period of the minimum delay, which, over this and the last one, is without a
 /// queue.
-const SHORTEST_OVER: Duration = Duration::from_secs(10);
+const MINIMUM_PERIOD: Duration = Duration::from_secs(10);
 /// Time and number of packets whose minimum delay counts as the queueing delay:
 /// a receiver that was busy reads all waiting packets at once, of which the
 /// last was not late.
@@ -42,9 +42,9 @@ pub(super) struct Arrivals {
     origin: Option<(Instant, Duration)>,
     /// Minimum delay of this period and of the last one, in microseconds and by
     /// two clocks.
-    shortest: [Option<i64>; 2],
+    minimum: [Option<i64>; 2],
     since: Option<Instant>,
-    lately: VecDeque<Arrival>,
+    recent: VecDeque<Arrival>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,7 @@ struct Arrival {
     /// Time by the receiver's clock.
     at: Duration,
     bytes: usize,
-    way: i64,
+    delay: i64,
 }
 
 /// Measurements of one arrival report.
@@ -101,7 +101,7 @@ impl Arrivals {
         now: Instant,
     ) -> Option<Measured> {
         let (mut lost, mut newest) = (0, None);
-        let mut ways = Vec::new();
+        let mut delays = Vec::new();
         for one in acknowledgements {
             let Some(index) = self.index(one.sequence_number) else {
                 continue;
@@ -116,26 +116,26 @@ impl Arrivals {
                 _ if !one.arrived => lost += 1,
                 None => {}
                 Some(at_receiver) => {
-                    let way = self.way(at, at_receiver);
-                    ways.push(way);
-                    self.lately.push_back(Arrival {
+                    let delay = self.delay(at, at_receiver);
+                    delays.push(delay);
+                    self.recent.push_back(Arrival {
                         at: at_receiver,
                         bytes,
-                        way,
+                        delay,
                     });
                 }
             }
         }
-        let shortest = *ways.iter().min()?;
-        let shortest = self.shortest(shortest, now);
+        let minimum = *delays.iter().min()?;
+        let minimum = self.minimum(minimum, now);
         self.forget_old();
-        let waited = self.luckiest()?.saturating_sub(shortest);
-        let full = |arrival: &&Arrival| arrival.way.saturating_sub(shortest) > WAITED;
-        let since = self.lately.iter().rev().take_while(full).count();
+        let waited = self.recent_minimum()?.saturating_sub(minimum);
+        let full = |arrival: &&Arrival| arrival.delay.saturating_sub(minimum) > WAITED;
+        let since = self.recent.iter().rev().take_while(full).count();
         Some(Measured {
             queue: Duration::from_micros(u64::try_from(waited).unwrap_or(0)),
-            delivered: rate(self.lately.iter()),
-            carried: rate(self.lately.iter().skip(self.lately.len() - since)),
+            delivered: rate(self.recent.iter()),
+            carried: rate(self.recent.iter().skip(self.recent.len() - since)),
             lost,
             newest: newest?,
         })
@@ -143,7 +143,7 @@ impl Arrivals {
 
     /// Resets the minimum, as another path may be longer.
     pub(super) fn forget_shortest(&mut self) {
-        self.shortest = [None; 2];
+        self.minimum = [None; 2];
     }
 
     fn departure(&mut self, index: u64) -> Option<&mut Departure> {
@@ -159,42 +159,42 @@ impl Arrivals {
     }
 
     /// Delay in µs relative to the first packet's; includes clock drift.
-    fn way(&mut self, at: Instant, arrival: Duration) -> i64 {
+    fn delay(&mut self, at: Instant, arrival: Duration) -> i64 {
         let (departed, arrived) = *self.origin.get_or_insert((at, arrival));
         let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         let there = micros(arrival).saturating_sub(micros(arrived));
         there.saturating_sub(micros(at.saturating_duration_since(departed)))
     }
 
-    fn shortest(&mut self, way: i64, now: Instant) -> i64 {
+    fn minimum(&mut self, delay: i64, now: Instant) -> i64 {
         let since = *self.since.get_or_insert(now);
-        if now.saturating_duration_since(since) > SHORTEST_OVER {
+        if now.saturating_duration_since(since) > MINIMUM_PERIOD {
             self.since = Some(now);
-            self.shortest = [None, self.shortest[0]];
+            self.minimum = [None, self.minimum[0]];
         }
-        let current = self.shortest[0].map_or(way, |known| known.min(way));
-        self.shortest[0] = Some(current);
-        self.shortest[1].map_or(current, |before| before.min(current))
+        let current = self.minimum[0].map_or(delay, |known| known.min(delay));
+        self.minimum[0] = Some(current);
+        self.minimum[1].map_or(current, |before| before.min(current))
     }
 
     fn forget_old(&mut self) {
-        let Some(newest) = self.lately.back().map(|arrival| arrival.at) else {
+        let Some(newest) = self.recent.back().map(|arrival| arrival.at) else {
             return;
         };
-        while let Some(oldest) = self.lately.front()
-            && (newest.saturating_sub(oldest.at) > WINDOW || self.lately.len() > REMEMBERED)
+        while let Some(oldest) = self.recent.front()
+            && (newest.saturating_sub(oldest.at) > WINDOW || self.recent.len() > REMEMBERED)
         {
-            self.lately.pop_front();
+            self.recent.pop_front();
         }
     }
 
-    fn luckiest(&self) -> Option<i64> {
-        let newest = self.lately.back()?.at;
+    fn recent_minimum(&self) -> Option<i64> {
+        let newest = self.recent.back()?.at;
         let recent = |(nth, arrival): &(usize, &Arrival)| {
             *nth < MINIMUM_OF || newest.saturating_sub(arrival.at) <= MINIMUM_OVER
         };
-        let recent = self.lately.iter().rev().enumerate().take_while(recent);
-        recent.map(|(_, arrival)| arrival.way).min()
+        let recent = self.recent.iter().rev().enumerate().take_while(recent);
+        recent.map(|(_, arrival)| arrival.delay).min()
     }
 }
 
@@ -216,17 +216,21 @@ mod tests {
 
     use super::*;
 
-    /// Reports packets of 1,000 bytes sent every 5 ms that arrive after `way`.
-    fn sent(arrivals: &mut Arrivals, start: Instant, ways: &[Option<u64>]) -> Vec<Acknowledgement> {
+    /// Reports packets of 1,000 bytes sent every 5 ms that arrive after `delay`.
+    fn sent(
+        arrivals: &mut Arrivals,
+        start: Instant,
+        delays: &[Option<u64>],
+    ) -> Vec<Acknowledgement> {
         let first = 70_000;
-        let each = ways.iter().enumerate().map(|(nth, way)| {
+        let each = delays.iter().enumerate().map(|(nth, delay)| {
             let index = first + nth as u64;
             let at = Duration::from_millis(5 * nth as u64);
             arrivals.departed(index, 1000, start + at);
-            match way {
-                Some(way) => {
+            match delay {
+                Some(delay) => {
                     // Receiver clock with an offset.
-                    let arrival = Duration::from_secs(1000) + at + Duration::from_millis(*way);
+                    let arrival = Duration::from_secs(1000) + at + Duration::from_millis(*delay);
                     Acknowledgement::received(index as u16, Some(arrival), Ecn::NotEct)
                 }
                 None => Acknowledgement::lost(index as u16),
@@ -239,9 +243,9 @@ mod tests {
     fn queue_rate_and_losses_are_measured() {
         let (mut arrivals, start) = (Arrivals::default(), Instant::now());
         // The queue grows by 2 ms a packet: 1,000 bytes arrive every 7 ms.
-        let mut ways: Vec<_> = (0..60).map(|nth| Some(20 + 2 * nth)).collect();
-        ways[30] = None;
-        let report = sent(&mut arrivals, start, &ways);
+        let mut delays: Vec<_> = (0..60).map(|nth| Some(20 + 2 * nth)).collect();
+        delays[30] = None;
+        let report = sent(&mut arrivals, start, &delays);
         let measured = arrivals.take(&report, start).expect("arrivals");
         assert_eq!((measured.lost, measured.newest), (1, 70_059));
         // Minimum of the last 150 ms: 22 packets, each 7 ms apart.
@@ -260,13 +264,13 @@ mod tests {
     fn a_receiver_that_was_busy_is_no_full_link() {
         let (mut arrivals, start) = (Arrivals::default(), Instant::now());
         // Three times nothing is read for 100 ms, then everything at once.
-        let ways: Vec<_> = (0..120)
+        let delays: Vec<_> = (0..120)
             .map(|nth: u64| match nth % 40 {
                 late @ 10..30 => Some(20 + 100 - 5 * (late - 10)),
                 _ => Some(20),
             })
             .collect();
-        let report = sent(&mut arrivals, start, &ways);
+        let report = sent(&mut arrivals, start, &delays);
         for part in report.chunks(7) {
             let measured = arrivals.take(part, start).expect("arrivals");
             assert!(measured.queue <= Duration::from_millis(15), "{measured:?}");

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use watchtower_transport::gso_batch::GsoBatch;
 
-use super::{SendRound, Shelf, Viewer};
+use super::{RenditionCaches, SendRound, Viewer};
 use crate::packet_cache::PacketCache;
 
 /// Number of the newest packets that a probe repeats.
@@ -19,13 +19,13 @@ impl Viewer {
     pub(crate) fn retransmit(
         &mut self,
         missing: &[u16],
-        shelf: Shelf<'_>,
+        caches: RenditionCaches<'_>,
         batch: &mut GsoBatch<'_>,
         now: Instant,
     ) -> u64 {
-        let rate = shelf.full.sustained(now);
+        let rate = caches.full.sustained(now);
         self.refill(rate, now);
-        let history = shelf.get(self.tier);
+        let history = caches.get(self.tier);
         let pause = self.link.round_trip();
         while let Some((_, at)) = self.answered.front()
             && (now.saturating_duration_since(*at) >= pause || self.answered.len() > ANSWERED)

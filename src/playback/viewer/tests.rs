@@ -14,8 +14,8 @@ use super::*;
 
 const PROFILE: ProtectionProfile = ProtectionProfile::AeadAes128Gcm;
 
-fn shelf(full: &PacketCache) -> Shelf<'_> {
-    Shelf { full, small: None }
+fn caches(full: &PacketCache) -> RenditionCaches<'_> {
+    RenditionCaches { full, small: None }
 }
 
 struct Rig {
@@ -89,7 +89,9 @@ impl Rig {
 
     fn pump(&mut self) -> SendRound {
         let mut batch = GsoBatch::new(&self.port);
-        let sent = self.viewer.pump(shelf(&self.history), &mut batch, self.now);
+        let sent = self
+            .viewer
+            .pump(caches(&self.history), &mut batch, self.now);
         self.receive();
         sent.expect("room")
     }
@@ -116,7 +118,9 @@ impl Rig {
 
     fn pump_and_receive(&mut self) -> Vec<(u16, u32, String)> {
         let mut batch = GsoBatch::new(&self.port);
-        let sent = self.viewer.pump(shelf(&self.history), &mut batch, self.now);
+        let sent = self
+            .viewer
+            .pump(caches(&self.history), &mut batch, self.now);
         sent.expect("room");
         self.receive()
     }
@@ -150,7 +154,7 @@ async fn what_is_missing_comes_again_as_it_was_and_nothing_else_does() {
     let missing = [5001, 5003, 5004, 4999, 100];
     let count = rig
         .viewer
-        .retransmit(&missing, shelf(&rig.history), &mut batch, rig.now);
+        .retransmit(&missing, caches(&rig.history), &mut batch, rig.now);
     assert_eq!(count, 2);
     let again = rig.receive();
     assert_eq!(
@@ -235,11 +239,11 @@ proptest! {
             match event {
                 ViewerStep::Push(keyframe, packets) => rig.push(keyframe, packets),
                 ViewerStep::Pump => drop(rig.pump()),
-                ViewerStep::Replay => drop(rig.viewer.replay(shelf(&rig.history), rig.now)),
+                ViewerStep::Replay => drop(rig.viewer.replay(caches(&rig.history), rig.now)),
                 ViewerStep::Missing(back) => {
                     let mut batch = GsoBatch::new(&rig.port);
                     let missing = [5000 + back];
-                    rig.viewer.retransmit(&missing, shelf(&rig.history), &mut batch, rig.now);
+                    rig.viewer.retransmit(&missing, caches(&rig.history), &mut batch, rig.now);
                     rig.receive();
                 }
                 ViewerStep::Wait(ms) => rig.now += Duration::from_millis(ms),
