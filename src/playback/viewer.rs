@@ -61,7 +61,7 @@ enum ViewerPosition {
 /// Position of a viewer that gets no video.
 const NEVER: ViewerPosition = ViewerPosition::Waiting { from: u64::MAX };
 
-/// One-to-one map of shared packet indices to this viewer's.
+/// Bijection from shared packet indices to this viewer's.
 #[derive(Debug, Clone, Copy)]
 struct PacketIndexMap {
     first: u64,
