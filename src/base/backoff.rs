@@ -1,16 +1,16 @@
-//! Delay before the next attempt.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
-/// Longest wait of a [`Backoff`] that is given no other.
+/// Default cap of a [`Backoff`].
 const LONGEST: Duration = Duration::from_secs(30);
-/// Longest wait a server may ask for.
+/// Cap of a wait that a server requests (`Retry-After`).
 const MOST_ASKED: Duration = Duration::from_secs(300);
 
-/// Doubles with every failure from 1 s up to 30 s, or what it is given; what is
-/// waited is anything between half of that and the whole, so that many who lost
-/// the same server do not return in the same moment.
+/// Exponential backoff: doubles with every failure from 1 s up to the cap (30 s
+/// by default). Each wait is drawn from between half of that and the whole, so
+/// that clients of one server do not reconnect at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
     longest: Duration,
@@ -31,8 +31,8 @@ impl Backoff {
         }
     }
 
-    /// The wait after one more failure. `asked` is the server's own wish
-    /// (`Retry-After`), which counts when longer, up to 5 minutes.
+    /// Wait after one more failure. `asked` is the wait requested by the server
+    /// (`Retry-After`); the longer one counts, up to 5 minutes.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(16));
         let whole = whole.min(self.longest);
@@ -41,7 +41,7 @@ impl Backoff {
         asked.map_or(wait, |asked| wait.max(asked.min(MOST_ASKED)))
     }
 
-    /// After a success.
+    /// Resets the wait after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

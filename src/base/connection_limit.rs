@@ -1,7 +1,7 @@
-//! Admission of connections: caps on open ones, of an address and of all.
+//! Admission of connections: caps on open ones, per address and in total.
 //!
-//! An IPv6 host has a whole /64 to call from, so that is what counts as one
-//! address there.
+//! An IPv6 host has a whole /64 of source addresses, so a /64 counts as one
+//! address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,8 +14,8 @@ use crate::sync::Locked as _;
 pub struct Caps {
     pub per_address: usize,
     pub total: usize,
-    /// This machine is no one address: behind a reverse proxy on it everybody
-    /// comes from there.
+    /// Loopback is exempt from the cap per address: a reverse proxy on this
+    /// machine connects on behalf of all clients.
     pub spares_loopback: bool,
 }
 
@@ -36,11 +36,11 @@ pub struct ConnectionLimiter {
 #[derive(Debug, Default)]
 struct ConnectionTable {
     open: usize,
-    /// Open connections of each address that has any.
+    /// Open connections by address.
     addresses: HashMap<IpAddr, usize>,
 }
 
-/// An admitted connection; dropping it gives the place back.
+/// Admitted connection; dropping it frees the slot.
 #[derive(Debug)]
 pub struct ConnectionSlot {
     admission: Arc<ConnectionLimiter>,
@@ -75,7 +75,7 @@ impl ConnectionLimiter {
     }
 
     fn table(&self) -> MutexGuard<'_, ConnectionTable> {
-        // Every section leaves the table whole.
+        // Every critical section leaves the table consistent.
         self.table.locked()
     }
 }

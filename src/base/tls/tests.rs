@@ -102,7 +102,7 @@ fn a_change_counts_once_it_has_settled() {
     assert!(look(&mut watch).unwrap().is_ok());
     assert!(look(&mut watch).is_none(), "told once");
 
-    // Left half done: told once.
+    // A half-finished replacement is reported once.
     fs::write(&settings.certificate, &certificate).unwrap();
     assert!(look(&mut watch).is_none());
     let error = look(&mut watch).unwrap().err().unwrap();
@@ -113,7 +113,7 @@ fn a_change_counts_once_it_has_settled() {
     let error = look(&mut watch).unwrap().err().unwrap();
     assert!(error.to_string().contains("no such file"), "{error}");
 
-    // Put right again: it is what is in use.
+    // The repaired pair is in use.
     write(&settings, &newer, &its_key);
     assert!(look(&mut watch).is_none());
     assert!(look(&mut watch).is_none());
