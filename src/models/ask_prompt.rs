@@ -1,5 +1,5 @@
-//! A person's question about the record put into words, the same for every
-//! hosted model.
+//! Prompt of a user's question about the record, the same for every hosted
+//! model.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use watchtower_domain::finding::ModelRef;
 use super::{answer, prompt, written};
 use crate::model::{AskQuestion, AskReply, Failure};
 
-/// A few sentences.
+/// Maximum length of an answer in characters: a few sentences.
 const LONGEST: usize = 1200;
 
 pub(super) const SYSTEM: &str = "\
@@ -28,7 +28,7 @@ known is false, which is a good answer. Never guess a time, a name or a number.
 - Times are UTC, as in the record; an entry's time is when it was first seen.
 - One to three sentences, no lists, no markup, no addresses to follow.";
 
-/// The record, and what is asked.
+/// User prompt: the record, and the question.
 pub(super) fn question(asked: &AskQuestion) -> String {
     let lines: Vec<String> = (1..)
         .zip(&asked.record)
@@ -43,7 +43,7 @@ pub(super) fn question(asked: &AskQuestion) -> String {
     text
 }
 
-/// The answer's schema, in the words of OpenAPI 3.0 that Gemini takes.
+/// Schema of the answer, in the OpenAPI 3.0 subset that Gemini accepts.
 pub(super) fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {
@@ -65,7 +65,7 @@ pub(super) fn schema() -> &'static Value {
     })
 }
 
-/// Parses the answer; one without a source is none.
+/// Parses the answer; one without a source is rejected.
 pub(super) fn reply(
     text: &str,
     asked: &AskQuestion,

@@ -1,4 +1,4 @@
-//! A question to the panel put into words, the same for every hosted model.
+//! Prompts of the panel, the same for every hosted model.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use watchtower_screen::picture::Rect;
 use super::prompt;
 use crate::model::{ReviewKind, ReviewQuestion};
 
-/// System prompt of the critic, which settles a report.
+/// System prompt of the reviewer, which gives the verdict on a report.
 pub(super) const CRITIC: &str = "\
 You are the evidence critic of a panel of analysts that watches a team's shared \
 screen of security and operations tools. You take no side and have no field of \
@@ -28,7 +28,7 @@ analysts, who may have been taken in by it.
 - Severity: critical = active compromise or outage, act now; high = act today; \
 medium = plan a fix; low = hygiene; info = worth knowing.";
 
-/// System prompt of the one asked: the critic or an analyst's persona.
+/// System prompt of the reviewer or of an analyst's persona.
 pub fn system(asked: &ReviewQuestion) -> String {
     match asked.kind {
         ReviewKind::Verdict => CRITIC.to_owned(),
@@ -36,7 +36,7 @@ pub fn system(asked: &ReviewQuestion) -> String {
     }
 }
 
-/// The report, what others said to it, and what is wanted now.
+/// User prompt: the report, the opinions on it, and the task.
 pub fn question(asked: &ReviewQuestion) -> String {
     let frame = &asked.frame;
     let mut text = format!(
@@ -103,7 +103,7 @@ fn said(opinion: &watchtower_domain::incident::Opinion) -> String {
     line
 }
 
-/// Where the evidence stands: worth a closer look.
+/// Regions of the evidence, to be enlarged.
 pub fn regions(asked: &ReviewQuestion) -> Vec<Rect> {
     const AROUND: u32 = 48;
     const MOST: usize = 2;
@@ -120,7 +120,7 @@ pub fn regions(asked: &ReviewQuestion) -> Vec<Rect> {
         .collect()
 }
 
-/// The answer's schema, in the words of OpenAPI 3.0 that Gemini takes.
+/// Schema of the answer, in the OpenAPI 3.0 subset that Gemini accepts.
 pub fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {

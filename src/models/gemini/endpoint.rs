@@ -1,4 +1,4 @@
-//! Where requests go. Refuses whatever would show the key to somebody else.
+//! Endpoint of requests. Refuses URLs that would expose the key to other hosts.
 
 use reqwest::Url;
 
@@ -9,7 +9,7 @@ use crate::http::ModelHttpError;
 
 const GOOGLE: &str = "https://generativelanguage.googleapis.com";
 
-/// Why there is no client for these settings.
+/// Error of invalid settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GeminiSettingsError {
     #[error("base URL of the Gemini API {0}")]
@@ -20,12 +20,12 @@ pub enum GeminiSettingsError {
     Client(#[from] ModelHttpError),
 }
 
-/// The two addresses of a model.
+/// URLs of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub generate: Url,
     pub info: Url,
-    /// On this machine: no proxy may stand in between.
+    /// Flag: the server is on this machine, so that proxies are bypassed.
     pub loopback: bool,
 }
 

@@ -1,8 +1,7 @@
-//! Meaning of a response with another status than 200, and what to do about
-//! it. No I/O.
+//! Meaning of a response with another status than 200, and its remedy. No I/O.
 //!
-//! The texts name what to do. They never hold the key, and of what the server
-//! said only a short, printable piece.
+//! The texts name the remedy. They never contain the key, and of the server's
+//! message only a short, printable piece.
 
 use std::time::Duration;
 
@@ -17,29 +16,29 @@ use crate::answer::shortened;
 use crate::http::LONGEST_ADVICE;
 use crate::model::{Failure, Fatal};
 
-/// Characters of the server's own words that are repeated.
+/// Maximum length of the quoted server message in characters.
 const MAX_SERVER_TEXT: usize = 200;
 
-/// Why a request did not succeed.
+/// Reason of a failed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GeminiFailure {
-    /// The picture has to be smaller.
+    /// The picture is too large.
     TooBig,
-    /// The server cannot serve the answer schema.
+    /// The server rejects the answer schema.
     SchemaRefused,
     Failed(Failure),
 }
 
-/// A response that is no success.
+/// Response with a status other than 200.
 #[derive(Debug)]
 pub(super) struct ErrorResponse<'a> {
     pub status: u16,
-    /// The header of that name.
+    /// Value of the `Retry-After` header.
     pub retry_after: Option<&'a str>,
     pub body: &'a [u8],
-    /// Name of the model asked, for the text.
+    /// Name of the model, for the text.
     pub model: &'a str,
-    /// To be cut out of whatever the server says.
+    /// Key to be cut out of the server's message.
     pub key: &'a str,
     pub now: Timestamp,
 }
@@ -110,7 +109,7 @@ impl ErrorResponse<'_> {
         }
     }
 
-    /// The longer of what body and header say.
+    /// Retry delay: the longer one of body and header.
     fn retry_after(&self, error: &RpcStatus) -> Option<Duration> {
         let details = error.details.iter().flatten();
         let advised = details.filter_map(|detail| seconds(detail.retry_delay.as_deref()?));
@@ -123,7 +122,7 @@ impl ErrorResponse<'_> {
             .map(|advice| advice.min(LONGEST_ADVICE))
     }
 
-    /// The server's words as an appendix: `: "..."`, or nothing.
+    /// Server message as a suffix: `: "..."`, or nothing.
     fn said(&self, message: &str) -> String {
         let mut message = message.to_owned();
         if !self.key.is_empty() {
@@ -141,8 +140,7 @@ fn key_refused(status: u16, said: &str) -> Failure {
     Failure::fatal(Fatal::Key, reason)
 }
 
-/// The `error` of the body, also when it came wrapped in an array; empty when
-/// there is none.
+/// `error` of the body, also within an array; empty without one.
 fn status_of(body: &[u8]) -> RpcStatus {
     let read = || -> Option<RpcStatus> {
         let mut body: Value = serde_json::from_slice(body).ok()?;
@@ -170,7 +168,7 @@ fn has_limit_zero(message: &str) -> bool {
     })
 }
 
-/// A protobuf duration: `2.5s`.
+/// Parses a protobuf duration: `2.5s`.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().strip_suffix('s')?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()

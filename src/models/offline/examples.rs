@@ -1,4 +1,4 @@
-//! Examples of rules: screens drawn in characters, one after another.
+//! Examples of rules: sequences of screens drawn in characters.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::rule::Rule;
 use super::screen::FrameText;
 use super::window::Windows;
 
-/// Between two screens of an example; far from where time overflows.
+/// Longest pause between two screens of an example; far from where time
+/// overflows.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// True if the rule reports anything of an example.
@@ -22,8 +23,8 @@ pub(super) fn speaks(rule: &Rule, example: &str) -> bool {
     })
 }
 
-/// The screens of an example: a line such as `+20s` begins the one that stands
-/// there so much later.
+/// Screens of an example: a line such as `+20s` begins the next one, captured
+/// that much later.
 pub(super) fn screens(example: &str) -> Vec<(Duration, String)> {
     let mut screens = vec![(Duration::ZERO, String::new())];
     for line in example.lines() {

@@ -1,4 +1,4 @@
-//! Reports made about a stream whose subjects are still on its screen.
+//! Reports on a stream whose subjects are still on its screen.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,16 +8,16 @@ use watchtower_domain::finding::Severity;
 
 use super::window::Windows;
 
-/// Looks something has to be gone for before it is news again, as long as the
+/// Frames a subject must be absent for before it is reported again, while the
 /// rest of the screen is the same: OCR misses a line now and then.
 const GONE_FOR: u32 = 2;
-/// A screen that shares fewer of its rows with the last one is another screen:
-/// what was gone at the first look is gone.
+/// Minimum share of rows in common with the last screen. Below it is another
+/// screen, where an absent subject is gone at once.
 const SAME_SCREEN: f64 = 0.3;
 
 #[derive(Debug, Default)]
 pub(super) struct OfflineMemory {
-    /// When the screen last looked at was captured.
+    /// Capture time of the last frame.
     pub(super) at: Timestamp,
     rows: HashSet<String>,
     said: HashMap<String, ReportedSubject>,
@@ -28,17 +28,18 @@ pub(super) struct OfflineMemory {
 struct ReportedSubject {
     count: usize,
     severity: Severity,
-    /// Looks since it was last on the screen.
+    /// Frames since it was last on the screen.
     gone: u32,
 }
 
 impl OfflineMemory {
-    /// Begins a look at a screen with these rows.
+    /// Begins a frame with these rows.
     pub(super) fn turn_to(&mut self, rows: HashSet<String>) {
         let shared = rows.intersection(&self.rows).count() as f64;
         let same = shared >= SAME_SCREEN * rows.len().min(self.rows.len()) as f64;
         let patience = if same { GONE_FOR } else { 1 };
-        // Seen at the last look: gone is 1 now, and 0 again if it is here.
+        // Seen on the last frame: `gone` is 1 now, and 0 again if it is seen on
+        // this one.
         self.said.retain(|_, said| {
             said.gone += 1;
             said.gone <= patience
@@ -46,7 +47,8 @@ impl OfflineMemory {
         self.rows = rows;
     }
 
-    /// True if it is new, has doubled or got worse since it was last reported.
+    /// True if it is new, or its count has doubled or its severity risen since
+    /// it was last reported.
     pub(super) fn is_news(&mut self, key: &str, count: usize, severity: Severity) -> bool {
         match self.said.get_mut(key) {
             None => {
@@ -73,7 +75,7 @@ impl OfflineMemory {
     }
 }
 
-/// Letters and digits only, with those OCR takes for one another made one.
+/// Letters and digits only, with those that OCR confuses made equal.
 pub(super) fn folded(text: &str) -> String {
     let kept = text
         .chars()

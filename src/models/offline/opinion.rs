@@ -1,6 +1,6 @@
-//! Opinions of rules on a report: they confirm what they found
-//! themselves in the same place, and have no opinion on all else. They never
-//! dispute: that a rule is silent proves nothing.
+//! Opinions of rules on a report: they confirm what they match in the same
+//! place, and have no opinion otherwise. They never dispute, as the absence of
+//! a match proves nothing.
 
 use watchtower_domain::finding::{Evidence, Observation, Severity};
 use watchtower_domain::incident::Stance;
@@ -19,7 +19,7 @@ impl Offline {
     fn opinion(&self, asked: &ReviewQuestion) -> Review {
         let lines = asked.frame.text.as_deref().unwrap_or_default();
         let screen = FrameText::new(lines, asked.frame.picture.width, asked.frame.picture.height);
-        // Reports on this picture alone: earlier ones were not asked about.
+        // Matches on this picture alone, without windows over earlier ones.
         let reports = self.reports(&screen, asked.frame.captured_at, &mut Windows::default());
         let there =
             |report: &&RuleFinding| meets(&report.observation.evidence, &asked.report.evidence);
@@ -40,7 +40,7 @@ impl Offline {
     }
 }
 
-/// True where a piece of the one stands where a piece of the other does.
+/// True if evidence of the one is in the same place as evidence of the other.
 fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
     let boxes = |pieces: &[Evidence]| -> Vec<[u16; 4]> {
         pieces.iter().filter_map(|piece| piece.bounds).collect()
@@ -53,9 +53,9 @@ fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
     })
 }
 
-/// By counting, as rules can't judge: the report stands unless its quotes are
-/// not on the screen or more dispute it than confirm it; then it weighs what
-/// the mildest of those says.
+/// Verdict by vote count, as rules can't judge: the report holds unless its
+/// quotes are not on the screen or more dispute it than confirm it; then the
+/// lowest severity of the disputing opinions counts.
 fn settle(asked: &ReviewQuestion) -> Review {
     let count = |stance| {
         let same = asked.opinions.iter().filter(|one| one.stance == stance);

@@ -1,5 +1,5 @@
-//! The rules and the files they come from (`rules/*.toml`; docs/rules.md has
-//! the format for those who write them).
+//! Rules and the files they come from (`rules/*.toml`; docs/rules.md has the
+//! format).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
 
-/// The built-in files, by persona.
+/// Built-in files, by persona.
 const BUILT_IN: [(&str, &str); 7] = [
     (
         "rules/secops.toml",
@@ -53,7 +53,7 @@ const BUILT_IN: [(&str, &str); 7] = [
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why there are no rules.
+/// Error of rule files that can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     #[error("failed to read the rules {}: {source}", file.display())]
@@ -70,15 +70,15 @@ fn show(files: &[Faults]) -> String {
     files.collect::<Vec<_>>().join("\n")
 }
 
-/// All rules of all files, ready to be applied.
+/// Compiled rules of all files.
 #[derive(Debug)]
 pub struct Rules {
     pub(super) rules: Vec<Rule>,
-    /// Version of the files: findings state the rules they were made by.
+    /// Version of the files, which findings state.
     pub(super) version: String,
 }
 
-/// A rule as it stands in a file.
+/// Rule as written in a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleText {
@@ -122,7 +122,8 @@ fn one() -> usize {
 }
 
 impl Rules {
-    /// The built-in rules and those of the given files, every fault at once.
+    /// Loads the built-in rules and those of the given files; reports every
+    /// fault at once.
     pub fn load(files: &[PathBuf]) -> Result<Self, RulesError> {
         let mut texts: Vec<_> = BUILT_IN
             .map(|(name, text)| (name.to_owned(), text.to_owned()))
@@ -296,7 +297,7 @@ fn read(file: &Path) -> Result<String, RulesError> {
     })
 }
 
-/// Parses the window of a rule that needs `at_least` rows; the error is a
+/// Parses the window of a rule that requires `at_least` rows; the error is a
 /// fault's message.
 fn parse_window(text: &str, at_least: Option<usize>) -> Result<SignedDuration, String> {
     let Ok(length) = humantime::parse_duration(text) else {

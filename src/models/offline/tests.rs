@@ -43,7 +43,7 @@ fn frame(lines: &[&str]) -> RedactedFrame {
     captured(Timestamp::UNIX_EPOCH, lines)
 }
 
-/// As rules look at it: they are to find the secrets.
+/// Frame as passed to rules, unredacted: they have to find the secrets.
 fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> RedactedFrame {
     let picture = Picture {
         width: 1920,
@@ -99,7 +99,7 @@ fn a_passed_check_is_no_finding() {
 }
 
 /// A log tail that shows three rows at a time, a new one every `step` seconds:
-/// when SecOps spoke of a burst of failed logins, and how many it counted.
+/// times of SecOps' findings on a burst of failed logins, and their counts.
 fn tail(step: i64) -> Vec<(i64, String)> {
     let secops = analyst("SecOps", &[]);
     let row = |n: i64| format!("{:02}:{:02} sshd: Failed password for root", n / 60, n % 60);
@@ -129,7 +129,8 @@ fn rows_that_scrolled_away_count_for_as_long_as_the_window() {
 
 const PERSONAS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
-/// Quotes the five report of a screen drawn in characters, by rule.
+/// Quotes in the reports of the five personas on a screen drawn in characters,
+/// by rule.
 fn said(screen: &str) -> BTreeMap<String, Vec<String>> {
     let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for agent in PERSONAS.map(|name| analyst(name, &[])) {
@@ -145,7 +146,7 @@ fn said(screen: &str) -> BTreeMap<String, Vec<String>> {
     said
 }
 
-/// The files of a folder of fixtures, with their names.
+/// Files of a folder of fixtures, with their names.
 fn fixtures(folder: &str) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/fixtures")
@@ -173,7 +174,8 @@ fn a_healthy_screen_yields_nothing() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The first line of each names the rules that speak, and no other may.
+/// The first line of each fixture names the rules that match, and no others
+/// may.
 #[test]
 fn an_alarming_screen_yields_what_its_first_line_says() {
     let files = fixtures("alarming");

@@ -1,19 +1,17 @@
-//! Rows that rules with a window counted on the last frames of one stream.
+//! Rows counted by rules with a window, on the last frames of one stream.
 //!
-//! A row counts from the moment it came up, once, however long it stands. The
-//! moments are those the frames were captured at: a replay runs faster than
-//! the clock on the wall.
+//! A row counts once, from the time it appeared, however long it stays. Times
+//! are capture times of frames: a replay runs faster than the wall clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Rows of one rule that are remembered, the newest: far more than it takes to
-/// speak, and 20 kB.
+/// Newest rows remembered per rule: far more than any threshold, and 20 kB.
 pub(super) const MOST_ROWS: usize = 512;
 
-/// By rule.
+/// Rows by rule.
 #[derive(Debug, Default)]
 pub(super) struct Windows(HashMap<String, SightingWindow>);
 
@@ -40,18 +38,18 @@ struct Sighting {
 }
 
 impl SightingWindow {
-    /// Begins a look at a screen captured at that moment.
+    /// Begins a frame captured at that time.
     pub(super) fn turn_to(&mut self, at: Timestamp, length: SignedDuration) {
         self.at = at;
         self.length = length;
-        // A row that still stands stays known, so that it isn't news again. A
+        // A row still on screen stays known, so that it is not counted again. A
         // clock set back leaves nothing in the future.
         self.rows
             .retain(|row| row.first <= at && at.duration_since(row.last) <= length);
     }
 
-    /// Adds the rows of a subject on this screen, and says how many came up
-    /// within the window. Equal rows that stand there at once are several.
+    /// Adds the rows of a subject on this screen; returns how many appeared
+    /// within the window. Equal rows on one screen count separately.
     pub(super) fn count(&mut self, subject: &str, rows: impl Iterator<Item = String>) -> usize {
         let subject = hash(&subject);
         let mut same: HashMap<String, usize> = HashMap::new();
@@ -87,7 +85,7 @@ impl SightingWindow {
     }
 }
 
-/// The same in every run: its keys are fixed.
+/// Hasher with fixed keys, the same in every run.
 fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

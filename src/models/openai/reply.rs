@@ -1,4 +1,4 @@
-//! Responses and what they mean. No I/O.
+//! Parsing of responses. No I/O.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::http::HttpResponse;
 use crate::model::{Failure, Fatal};
 use crate::written::object_in;
 
-/// Characters of the server's own words that are repeated.
+/// Maximum length of the quoted server message in characters.
 const MAX_SERVER_TEXT: usize = 200;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ChatReply {
     pub usage: TokenUsage,
-    /// As the server calls the model.
+    /// Model name reported by the server.
     pub model: Option<String>,
     pub turn: OpenAiOutcome,
 }
@@ -26,14 +26,14 @@ pub(super) struct ChatReply {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OpenAiOutcome {
     Said(String),
-    /// It finished without a word.
+    /// Finished without text.
     Silent,
-    /// It ran out of tokens.
+    /// Out of tokens.
     CutOff,
     Refused(String),
     Unusable(String),
-    /// An error that came with status 200, as gateways send them once an
-    /// answer has begun: its code, and the body an error of that code has.
+    /// Error in a response with status 200, as gateways send it once an answer
+    /// has begun: its code, and the body of an error with that code.
     Failed(u16, Value),
 }
 
@@ -83,7 +83,7 @@ fn turn(body: &Value) -> OpenAiOutcome {
         return OpenAiOutcome::Refused(format!("the model declined: \"{}\"", word(refusal)));
     }
     let mut text = text_of(&message["content"]);
-    // Where a server takes a model's answer for its thoughts.
+    // Some servers return the model's answer as its reasoning.
     for thoughts in ["reasoning_content", "reasoning"] {
         if text.trim().is_empty() {
             text = text_of(&message[thoughts]);
@@ -115,19 +115,19 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-/// A status, as a number or in words.
+/// Parses a status, as a number or a word.
 fn number(value: &Value) -> Option<u16> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     number.and_then(|number| u16::try_from(number).ok())
 }
 
-/// Without the thoughts some servers leave before the answer, and without what
-/// a model says around the object it was asked for.
+/// Answer without the reasoning that some servers leave in front of it, and
+/// without text around the JSON object.
 fn spoken(text: &str) -> &str {
-    // Some templates write the opening mark into the prompt: then only the
-    // closing one is there.
+    // Some templates put the opening mark into the prompt: then only the
+    // closing one is present.
     let text = match text.rsplit_once("</think>") {
-        // Within the object it is what the model quotes.
+        // Within the object it is a quote of the model.
         Some((before, _)) if is_within_object(before) => text,
         Some((_, said)) => said,
         None if text.trim_start().starts_with("<think>") => "",
@@ -136,25 +136,24 @@ fn spoken(text: &str) -> &str {
     object_in(text).unwrap_or_else(|| text.trim())
 }
 
-/// True if what comes next belongs to an object that was begun at the very
-/// start.
+/// True if the rest belongs to an object that began at the start.
 fn is_within_object(before: &str) -> bool {
     before.trim_start().starts_with('{') && object_in(before).is_none()
 }
 
-/// Why a request did not succeed.
+/// Reason of a failed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OpenAiFailure {
-    /// The picture has to be smaller.
+    /// The picture is too large.
     TooBig,
-    /// More tokens than the model takes.
+    /// More tokens than the model accepts.
     TooLong(Failure),
-    /// Maybe because of how the answer's shape was asked for.
+    /// Rejected, maybe because of the response format.
     NotAccepted(Failure),
     Failed(Failure),
 }
 
-/// `key` is cut out of whatever the server says.
+/// Meaning of an error response; `key` is cut out of the server's message.
 pub(super) fn trouble(
     response: &HttpResponse,
     model: &str,
@@ -181,7 +180,7 @@ pub(super) fn trouble(
                 format!("prompt exceeds the context of model {model} ({status}){said}"),
             ));
         }
-        // LiteLLM looks an unknown key up in a database it may not have.
+        // LiteLLM searches an unknown key in a database it may lack.
         400 if message.contains("No connected db") => Failure::fatal(
             Fatal::Key,
             format!("key refused ({status}){said}: set a valid OPENAI_API_KEY"),
@@ -224,7 +223,8 @@ pub(super) fn trouble(
     OpenAiFailure::Failed(failure)
 }
 
-/// llama.cpp says it with a 500, others with a 400.
+/// True for an exceeded context length: status 500 from llama.cpp, 400 from
+/// others.
 fn is_blind(message: &str) -> bool {
     let message = message.to_lowercase();
     let unsupported = [
@@ -239,7 +239,7 @@ fn is_blind(message: &str) -> bool {
         && unsupported.iter().any(|word| message.contains(word))
 }
 
-/// A quota that starts anew tomorrow.
+/// True for a quota per day.
 fn is_per_day(message: &str) -> bool {
     let message = message.to_lowercase();
     ["per-day", "per day", "daily", "(rpd)", "(tpd)"]
@@ -260,8 +260,8 @@ fn is_too_long(code: &str, message: &str) -> bool {
         .any(|words| message.contains(words))
 }
 
-/// The server's own words, in whichever of the shapes in use: `error.message`,
-/// `error`, `message`, `detail` (a text, or a list with `msg`), or no JSON.
+/// Server message, in any of the shapes in use: `error.message`, `error`,
+/// `message`, `detail` (a text, or a list with `msg`), or no JSON.
 fn message_of(body: &Value, raw: &[u8]) -> String {
     let listed = |value: &Value| -> Option<String> {
         let items = value.as_array()?.iter();
