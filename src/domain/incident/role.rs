@@ -1,14 +1,14 @@
-//! Parts that addresses play: who does something, and to whom.
+//! Roles of addresses: attacker or target.
 //!
-//! Two attackers of one server share the server's address, and most of what
-//! happens shares a resolver's. So an address alone says little; it is told
-//! apart by what stands before it, as tools write it.
+//! Two attackers of one server share the server's address, and many incidents
+//! share a resolver's. So an address alone is no evidence; the word before it,
+//! as tools write it, gives its role.
 
 use std::collections::BTreeSet;
 
 use super::entity;
 
-/// Addresses by the part they play. One seen in both parts is in neither.
+/// Addresses by role. One seen in both roles is in neither.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Roles {
     pub(super) sources: BTreeSet<String>,
@@ -17,7 +17,7 @@ pub(super) struct Roles {
 
 impl Roles {
     pub(super) fn learn(&mut self, other: &Self) {
-        // Known to play both: it stays out of what tells two things apart.
+        // Seen in both roles: not used to distinguish subjects.
         let both = |ours: &BTreeSet<String>, theirs: &BTreeSet<String>| {
             ours.intersection(theirs).cloned().collect::<Vec<_>>()
         };
@@ -99,13 +99,13 @@ const TARGET: [&str; 35] = [
     "probes",
 ];
 
-/// Words between a part and its address: `source IP address: 192.0.2.1`.
+/// Words between a role and its address: `source IP address: 192.0.2.1`.
 const BETWEEN: [&str; 10] = [
     "ip", "ipv4", "ipv6", "address", "addr", "host", "hosts", "the", "is", "attacker",
 ];
 const ARROW: &str = "->";
 
-/// Parts that a line tells.
+/// Roles in a line.
 pub(super) fn roles(text: &str) -> Roles {
     let text = text
         .to_lowercase()

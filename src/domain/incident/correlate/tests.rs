@@ -189,11 +189,11 @@ fn what_is_stored_reads_back_the_same() {
     assert_eq!(serde_json::from_str::<Fingerprint>(&text).unwrap(), subject);
 }
 
-/// A line of who does something and to whom.
+/// Line with an attacker and a target.
 type SentenceForm<'a> = &'a dyn Fn(&str, &str) -> String;
 
-/// Whoever does it tells two attacks apart; whom it is done to, and who else is
-/// by, does not make them one.
+/// Attackers distinguish two attacks; a common target or bystander does not
+/// join them.
 #[test]
 fn whoever_shares_a_victim_or_a_resolver_is_another() {
     let c = Category::Intrusion;
@@ -220,11 +220,11 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
         assert!(!same(&first, &scan(other, victim)), "{name}");
         assert!(!same(&first, &scan("203.0.113.45", victim)), "{name}");
         assert!(same(&first, &scan(one, victim)), "{name}");
-        // Told in other words, with whom it hits or without.
+        // Other wordings, with and without the target.
         let told = subject(c, &format!("Trouble from {one}"), &[&line(one, victim)]);
         assert!(same(&first, &told), "{name}");
     }
-    // Where one tool tells the parts and the next does not.
+    // One tool states the roles and the next does not.
     let known = subject(c, "Scan", &[&firewall(one, victim)]);
     assert!(!same(&known, &subject(c, "Scan", &[&bare(other, victim)])));
     assert!(!same(&known, &subject(c, "Scan", &[&bare(victim, other)])));

@@ -24,7 +24,7 @@ fn worse(second: i64) -> Finding {
     }
 }
 
-/// Ten minutes without it are a quiet time.
+/// Rules with ten minutes as the quiet time.
 fn rules(suppressions: &[KnownSuppression]) -> JoinRules<'_> {
     JoinRules {
         suppressions,
@@ -61,7 +61,7 @@ fn join(rules: JoinRules<'_>, known: &mut TrackedIncident, finding: &Finding) ->
     rules.join(known, finding, &Fingerprint::of(finding))
 }
 
-/// Lets all of them be compared, in the order of their keys.
+/// Compares all of them, in the order of their keys.
 fn search(finding: &Finding, known: &[TrackedIncident]) -> Option<i64> {
     let subject = Fingerprint::of(finding);
     let mut search = IncidentSearch::new(&subject);
