@@ -110,7 +110,7 @@ async fn a_query_that_nobody_waits_for_still_takes_its_turn() {
     let reading = &bus.shared.reading;
     assert_eq!(reading.available_permits(), READING - 1);
     drop(end);
-    // All turns are to be had again.
+    // All permits are available again.
     let all = reading.acquire_many(READING as u32);
     let all = tokio::time::timeout(std::time::Duration::from_secs(10), all);
     assert!(all.await.unwrap().is_ok());
@@ -146,7 +146,7 @@ async fn slow_searches_hold_up_no_sink() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);
     let mut slow = Vec::new();
-    // More than there are turns.
+    // More than there are permits.
     for _ in 0..READING + 2 {
         let (end, wait) = std::sync::mpsc::channel::<()>();
         let bus = bus.clone();
@@ -164,7 +164,7 @@ async fn slow_searches_hold_up_no_sink() {
     }
     let found = bus.publish(finding("SecOps", Severity::High, "Brute force"));
     found.await.unwrap();
-    // All a sink asks for and writes down, on its way.
+    // All reads and writes of a sink during a delivery.
     let last = bus.read_for_sink(Readers::last_happened);
     assert_eq!(last.await.unwrap(), 1);
     let entries = bus.read_for_sink(|store| store.happened_after(0, 9));
@@ -180,8 +180,7 @@ async fn slow_searches_hold_up_no_sink() {
     drop(bus);
     writer.join().unwrap();
 }
-/// The ids in all files of that name, put aside or not, as often as they
-/// stand there.
+/// Ids in all files of that name, rotated or not, with duplicates.
 fn ids(dir: &Path, name: &str) -> Vec<Uuid> {
     let mut ids = Vec::new();
     for file in std::fs::read_dir(dir).unwrap().flatten() {
@@ -231,7 +230,7 @@ async fn logs_survive_whoever_rotates_them() {
     assert!(last.contains("after copytruncate") && !last.contains('\0'));
     assert!(!last.contains("after mv"), "{last}");
     close(bus, writer);
-    // Another start finds all of it written.
+    // The next start finds all of it written.
     let (bus, writer) = open(dir.path(), &[]);
     close(bus, writer);
     assert_eq!(ids(dir.path(), "findings.jsonl"), published);
@@ -266,7 +265,7 @@ async fn a_crash_after_a_rotation_doubles_nothing() {
     assert!(dir.path().join("findings.jsonl.1").exists());
     assert_eq!(ids(dir.path(), "findings.jsonl"), published);
     close(bus, writer);
-    // As a crash leaves it: what was noted last is long ago.
+    // State after a crash: the cursor is far behind.
     let (mut store, _) = store::open(&data, &settings).unwrap();
     let (note, _) = store::queue(CursorAdvance {
         name: jsonl::NAME.to_owned(),

@@ -1,5 +1,4 @@
-//! Full-text matches for a question: lines that stood on a screen, and
-//! findings, by the words in them.
+//! Full-text matches for a question: lines of screen text, and findings.
 
 use rusqlite::{Connection, params};
 
@@ -9,12 +8,12 @@ use super::screen::{self, Hit};
 use super::{Readers, StoreError, moments};
 use crate::store::sql;
 
-/// Most hits of each kind: the first and the newest with all words, the best
+/// Maximum hits of each kind: the first and the newest with all words, the best
 /// and the first with any.
 const EACH: i64 = 12;
 
-/// Matches for some words; the same line on the same stream once, as it was
-/// first seen, and an incident's findings once.
+/// Matches for search words; the same line on the same stream once, as first
+/// seen, and an incident's findings once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recollection {
     pub lines: Vec<Hit>,
@@ -22,7 +21,7 @@ pub struct Recollection {
 }
 
 impl Readers {
-    /// `words` are beginnings of words; the first [`screen::MOST_WORDS`] count.
+    /// Searches by prefixes of words; the first [`screen::MOST_WORDS`] count.
     pub fn recall(&self, words: &[String]) -> Result<Recollection, StoreError> {
         let quoted = words.iter().filter_map(|word| screen::fts(word));
         let quoted: Vec<_> = quoted.take(screen::MOST_WORDS).collect();
@@ -35,7 +34,7 @@ impl Readers {
                 (&all, "rowid"),
                 (&all, "rowid DESC"),
                 (&any, "rank"),
-                // The same words again and again must not hide the first.
+                // Repeated words must not hide the first.
                 (&any, "rowid"),
             ];
             let mut found = Recollection::default();

@@ -14,7 +14,7 @@ use watchtower_screen::redact::{Redact, RedactedFrame};
 use super::*;
 use crate::settings::StoreSettings;
 
-/// Still of those bytes: its encoder takes the samples for the file.
+/// Still of those bytes: its encoder returns the samples as the file.
 fn still_of(bytes: impl Into<Vec<u8>>) -> RedactedJpeg {
     let bytes = bytes.into();
     let picture = Picture {
@@ -36,13 +36,13 @@ fn still_of(bytes: impl Into<Vec<u8>>) -> RedactedJpeg {
     redacted.still().unwrap()
 }
 
-/// A write for a group.
+/// Write for a group.
 fn queued(write: impl Write) -> Box<dyn PendingWrite> {
     queue(write).0
 }
 
 impl StoreWriter {
-    /// Writes a group and tells how each of it fared.
+    /// Writes a group and returns the outcome of each write.
     fn try_write(&mut self, group: &mut [Box<dyn PendingWrite>]) -> Vec<Result<(), WriteRefusal>> {
         self.write(group);
         let outcomes = group.iter().map(|write| write.outcome().expect("tried"));
@@ -201,7 +201,7 @@ fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
                     .into_iter()
                     .map(|one| (one.stream, one.frame_seq)),
             );
-            // "b" is in the stretch under way, and yet to be shown.
+            // "b" is in the current interval, and yet to be shown.
             keep("b", 15);
             query.after = page.next;
             if page.next.is_none() {
@@ -276,7 +276,8 @@ fn stills_go_before_text_and_text_before_what_was_found() {
         )
     };
     assert_eq!(left(&mut writer), (10, 1, 1, 1));
-    // More text than there is room for goes before what sinks have yet to tell.
+    // Text above the limit is removed before outbox entries that sinks have yet
+    // to deliver.
     let long = format!("operational {}", "x".repeat(2000));
     writer.try_write(&mut [text(long, 3000)]);
     let (moments, lines, told, findings) = left(&mut writer);
