@@ -1,4 +1,4 @@
-//! A question about what was on the screens, answered from the record alone.
+//! Questions about past screens, answered from the record alone.
 //!
 //! Search first: it finds the lines and findings that match the question. The
 //! configured model, where there is one, then answers from those and has to
@@ -25,9 +25,9 @@ use crate::http::list::bad_request;
 use crate::http::problem::{Failed, NotDone, Problem};
 
 const LONGEST: usize = 500;
-/// Citations in one answer.
+/// Maximum citations in one answer.
 const MOST: usize = 8;
-/// Entries of the record that a model is given.
+/// Maximum entries of the record in a model's prompt.
 const RECORD: usize = 60;
 
 /// Stop words.
@@ -47,7 +47,7 @@ const UNSAID: &str = "No answer in the matching screen text and findings";
 #[serde(deny_unknown_fields)]
 #[schema(as = Question)]
 pub(crate) struct AskRequest {
-    /// In words, 1 to 500 characters.
+    /// Text of the question, 1 to 500 characters.
     #[schema(
         min_length = 1,
         max_length = 500,
@@ -90,7 +90,7 @@ pub(crate) struct Citation {
     stream: String,
     /// Line as displayed, or the finding's title.
     text: String,
-    /// Agent that found it; null for a line of a screen.
+    /// Agent that found it; null for a line of screen text.
     agent: Option<String>,
     incident: Option<Uuid>,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
@@ -101,7 +101,7 @@ pub(crate) struct Citation {
     still: Option<StillShown>,
 }
 
-/// An entry of the record, and what of it is searched.
+/// Entry of the record, and its searched text.
 struct CitedEntry {
     citation: Citation,
     /// Search words that it contains.
@@ -165,7 +165,7 @@ pub(crate) async fn ask(
     Ok(Json(answer))
 }
 
-/// Search terms, as the beginnings of words: "logins" finds "login" too.
+/// Search terms as word prefixes: "logins" finds "login" too.
 fn words(question: &str) -> Vec<String> {
     let words = question.split(|c: char| !c.is_alphanumeric());
     let words = words.map(str::to_lowercase);
@@ -187,7 +187,7 @@ fn stem(word: &str) -> &str {
         .unwrap_or(word)
 }
 
-/// Those that hold the most of what is asked for, oldest first.
+/// Entries with the most search terms, oldest first.
 fn entries(words: &[String], found: Recollection) -> Vec<CitedEntry> {
     let lines = found.lines.into_iter().map(|hit| CitedEntry {
         holds: held(words, &hit.text),
@@ -226,7 +226,7 @@ fn entries(words: &[String], found: Recollection) -> Vec<CitedEntry> {
     entries
 }
 
-/// Number of the words a text holds, each as the beginning of a word.
+/// Number of the terms in a text, each as the prefix of a word.
 fn held(words: &[String], text: &str) -> usize {
     let text = text.to_lowercase();
     let there: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
@@ -234,11 +234,12 @@ fn held(words: &[String], text: &str) -> usize {
     words.iter().filter(begins).count()
 }
 
-/// When it was first seen, and where else. It judges nothing.
+/// Answer by search alone: the first match, and the number of others, without
+/// assessment.
 fn searched(words: &[String], entries: Vec<CitedEntry>) -> AskResponse {
     let most = entries.iter().map(|entry| entry.holds).max();
     let most = most.unwrap_or_default();
-    // Half of what was asked for, at the least, or it speaks of another thing.
+    // At least half of the terms, or the match is about something else.
     if most == 0 || 2 * most < words.len() {
         return AskResponse::unknown(UNKNOWN);
     }

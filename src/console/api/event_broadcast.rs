@@ -1,9 +1,9 @@
 //! Broadcast of events, encoded once for all listeners.
 //!
-//! Server-sent events are text (HTML Living Standard, section 9.2). Encoding
-//! and sending each for each listener would cost the more the more of them
-//! there are, so one task gathers what happens within [`GATHER`] and encodes
-//! it, and listeners share the bytes.
+//! Server-sent events are text (HTML Living Standard, section 9.2). One task
+//! gathers the events of each [`GATHER`] and encodes them once, and listeners
+//! share the bytes, so that the cost of encoding does not grow with their
+//! number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +21,17 @@ use watchtower_record::store::Position;
 use super::live::StreamState;
 use crate::ConsoleState;
 
-/// Imperceptible delay, which in a burst wakes a listener at most twenty times
-/// a second.
+/// Delay within which events are gathered: in a burst a listener wakes at most
+/// twenty times a second.
 const GATHER: Duration = Duration::from_millis(50);
-/// Then it goes out at once.
+/// Number of gathered events at which they are sent at once.
 const MOST_GATHERED: usize = 256;
 /// Shortest interval of state events; states may change many times a second.
 const STATES_EVERY: Duration = Duration::from_millis(250);
-/// Chunks a listener may be behind; then it re-reads the record.
+/// Chunks a listener may lag; beyond it re-reads the record.
 const HELD: usize = 64;
 
-/// Something to be sent.
+/// Encoded events for all listeners.
 #[derive(Debug)]
 pub(crate) enum SseChunk {
     /// Findings and changes, in order; `text` is for listeners at `from`.
@@ -41,7 +41,7 @@ pub(crate) enum SseChunk {
         events: Vec<RecordEvent>,
         text: Bytes,
     },
-    /// Current state of the panel or of the streams.
+    /// Current state of the agents or of the streams.
     State(Bytes),
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct EventBroadcast {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GatherOutcome {
     All,
-    /// Behind what was gathered, something was lost.
+    /// Events were lost after the gathered ones.
     Gap,
 }
 
@@ -72,8 +72,8 @@ impl EventBroadcast {
 
     /// Broadcasts events from now on, until `shutdown`.
     pub(crate) async fn feed(self, console: ConsoleState, shutdown: CancellationToken) {
-        // Subscribed before the position is read: what is told twice is known
-        // by its place.
+        // Subscribed before the position is read: duplicates are recognised by
+        // their position.
         let mut told = console.findings.events();
         let mut at = console.findings.position();
         let mut states = console.board.changes();
@@ -87,8 +87,9 @@ impl EventBroadcast {
                     Ok(first) => if self.gather(first, &mut told, &mut at).await == GatherOutcome::Gap {
                         at = console.findings.position();
                     },
-                    // Listeners see the gap by where the next begins, and look
-                    // back; what is left to be told always begins one.
+                    // Listeners detect the gap by the start of the next chunk,
+                    // and re-read; the remaining events always start a new
+                    // chunk.
                     Err(RecvError::Lagged(_)) => at = console.findings.position(),
                     Err(RecvError::Closed) => return,
                 },
@@ -113,12 +114,12 @@ impl EventBroadcast {
         while events.len() < MOST_GATHERED {
             match tokio::time::timeout_at(until, told.recv()).await {
                 Ok(Ok(event)) => events.push(event),
-                // The receiver says so once, and has moved on.
+                // The receiver reports a lag once, and has moved on.
                 Ok(Err(RecvError::Lagged(_))) => {
                     gathered = GatherOutcome::Gap;
                     break;
                 }
-                // Late or closed: the loop outside sees to it.
+                // Lagged or closed: handled by the outer loop.
                 Ok(Err(RecvError::Closed)) | Err(_) => break,
             }
         }
@@ -137,12 +138,12 @@ impl EventBroadcast {
     }
 
     fn say(&self, chunk: SseChunk) {
-        // Nobody listening is no error.
+        // A send without listeners is no error.
         let _ = self.chunks.send(Arc::new(chunk));
     }
 }
 
-/// Adds an event, unless it lies before that place.
+/// Adds an event, unless it is before that position.
 pub(crate) fn put(text: &mut String, event: &RecordEvent, at: &mut Position) {
     match event {
         RecordEvent::Finding { seq, finding } if *seq > at.seq => {
@@ -157,18 +158,19 @@ pub(crate) fn put(text: &mut String, event: &RecordEvent, at: &mut Position) {
     }
 }
 
-/// Appends an event with its place, where a client resumes.
+/// Appends an event with its id, from which a client resumes.
 pub(crate) fn placed(text: &mut String, kind: &str, at: Position, data: &impl Serialize) {
     text.push_str(&place(at));
     text.push_str(&event(kind, data));
 }
 
-/// The first line of an event that has one.
+/// Line with the `id` of an event.
 pub(crate) fn place(at: Position) -> String {
     format!("id: {}-{}\n", at.seq, at.revision)
 }
 
-/// JSON has no line break of its own, so its data is one line.
+/// Event without an id. JSON output has no line breaks, so its data is one
+/// line.
 fn event(kind: &str, data: &impl Serialize) -> String {
     let data = serde_json::to_string(data).expect("what is told is plain data");
     format!("event: {kind}\ndata: {data}\n\n")
@@ -232,7 +234,7 @@ mod tests {
                 spans.push((from.seq, to.seq));
             }
         }
-        // A listener at 1 sees that the next begins at 5, and looks back.
+        // A listener at 1 sees that the next chunk starts at 5, and re-reads.
         assert_eq!(spans, [(0, 1), (5, 5)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Looking back: what the screens looked like, and what a shift handed over.
+//! History of the screens, and shift handover.
 
 use std::ops::RangeInclusive;
 
@@ -173,7 +173,7 @@ fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
 
 impl From<Spend> for SpentOn {
     fn from(spend: Spend) -> Self {
-        // Refunds may stand in a later minute than the amount set aside.
+        // A refund may be booked in a later minute than the reservation.
         let amount = |n: i64| u64::try_from(n).unwrap_or_default();
         Self {
             provider: spend.provider,

@@ -1,4 +1,4 @@
-//! Incidents, the decisions of people about them, and the suppressions made from false alarms.
+//! Incidents, and the decisions and notes of users.
 
 use std::convert::identity;
 
@@ -31,7 +31,8 @@ use crate::http::problem::{Failed, NotDone, Problem};
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
 const FINDINGS: usize = 50;
-/// Least delay of the still `after`: an earlier one shows the incident itself.
+/// Minimum delay of the still `after`: an earlier one shows the incident
+/// itself.
 const BEHIND: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_NAME: usize = 100;
 const LONGEST_WHY: usize = 2000;
@@ -248,7 +249,7 @@ pub(crate) async fn incident(
     let shown = Json(shown(detail, around, findings)).into_response();
     let (mut parts, body) = shown.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    // Notes and repeats change what is shown and leave the version as it is.
+    // Notes and repeats change the response and keep the version.
     let sum = Sha256::digest(&body);
     let sum: String = hex::encode(&sum[..6]);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}-{sum}\"")) {
@@ -415,7 +416,7 @@ pub(crate) async fn annotate(
     Ok((StatusCode::CREATED, etag, Json(change)).into_response())
 }
 
-/// Name of the person who acts, checked and trimmed.
+/// Name of the user, checked and trimmed.
 pub(crate) fn person(by: &str) -> Result<String, Problem> {
     if is_blank(by) || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must be a name of 1 to {LONGEST_NAME} characters");
@@ -465,7 +466,7 @@ async fn precondition(
     let IfMatch::Tags(tags) = wanted else {
         return Ok(version);
     };
-    // Behind it stands what else was shown, which decides nothing.
+    // The rest covers other displayed content, which does not conflict.
     let number = |tag: &String| tag.split('-').next()?.parse::<u64>().ok();
     let versions: Vec<_> = tags.iter().filter_map(number).collect();
     if let [version] = versions[..] {

@@ -1,4 +1,4 @@
-//! Live state: streams, the panel, its budget, and the newest picture.
+//! Live state: streams, analysts, budget, and the newest picture.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,5 @@
-//! Setup information: for setting Watchtower up, or finding why nothing comes.
+//! Setup information: for setting up Watchtower, or troubleshooting a missing
+//! stream.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Stills as the API shows them.
+//! Stills in responses of the API.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -58,7 +58,7 @@ impl From<KeptStill> for ProofStill {
     }
 }
 
-/// Sum of a picture, and where `/api/evidence/{file}` serves it.
+/// SHA-256 of a picture, and its URL under `/api/evidence/`.
 fn served(sha256: String) -> (String, String) {
     let url = format!("/api/evidence/{sha256}.jpg");
     (sha256, url)

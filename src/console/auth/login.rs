@@ -1,14 +1,13 @@
-//! A browser's way in: the token once, then a cookie.
+//! Login of browsers: the token once, then a session cookie.
 //!
-//! The cookie says until when it holds, has a nonce of its own and proves both
-//! with an HMAC (RFC 2104) under the token, so it needs no memory, survives a
-//! restart and ends with the token it was made from. Signing out revokes the
-//! one session, for as long as this server runs; another token revokes all.
+//! The cookie contains its expiry and a nonce, authenticated by an HMAC (RFC
+//! 2104) under the token, so that it needs no server state, survives a restart
+//! and expires with its token. Signing out revokes the one session, for as long
+//! as this server runs; a new token revokes all.
 //!
-//! A cookie made with a guessed token is a guess like any other, so that one
-//! nobody has seen before is looked at only while its address has guesses left.
-//! Those seen before pass always: a stranger who guesses behind the same proxy
-//! signs nobody out.
+//! A cookie made with a guessed token is a guess too, so that an unknown one is
+//! checked only within the rate limit of its address. Known ones always pass:
+//! an attacker behind the same proxy can't lock out signed-in users.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,7 +37,7 @@ use crate::page;
 
 const COOKIE: &str = "watchtower";
 const HOLDS: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A token is a short text; so is its form.
+/// Maximum size of the login form in bytes; a token is short.
 const MOST_BYTES: usize = 4096;
 /// Limit of remembered sessions; more than a server has users.
 const MOST_SESSIONS: usize = 4096;
@@ -151,8 +150,8 @@ async fn logout(
     ([(header::SET_COOKIE, gone)], Redirect::to("/")).into_response()
 }
 
-/// True where the browser or a proxy says that the connection is encrypted.
-/// A lie only keeps the liar's own cookie off plain HTTP.
+/// True if the browser's or a proxy's headers indicate an encrypted connection.
+/// A forged header only keeps the client's own cookie off plain HTTP.
 fn is_encrypted(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
@@ -160,13 +159,13 @@ fn is_encrypted(headers: &HeaderMap) -> bool {
         || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
-/// The view the form was shown in place of, which a shared link named.
+/// View requested before the login, as of a shared link.
 fn wanted(headers: &HeaderMap) -> String {
     let from = headers
         .get(header::REFERER)
         .and_then(|url| url.to_str().ok());
     let from = from.and_then(|url| Url::parse(url).ok());
-    // Stays on our own site, whatever it says: only the query is taken over.
+    // Never leaves our own site: only the query is taken over.
     match from.as_ref().and_then(Url::query) {
         Some(query) => format!("/?{query}"),
         None => "/".to_owned(),
@@ -176,20 +175,20 @@ fn wanted(headers: &HeaderMap) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionCheck {
     Open,
-    /// No cookie that holds.
+    /// No valid cookie.
     None,
     /// Too many attempts: the cookie was not checked.
     TooMany,
 }
 
-/// Sessions that have proved themselves, and until when they hold.
+/// Verified sessions, and their expiry.
 #[derive(Debug, Default)]
 pub(crate) struct ConsoleSessions(Mutex<KnownSessions>);
 
 #[derive(Debug, Default)]
 struct KnownSessions {
     open: HashMap<Proof, i64>,
-    /// Signed out, and until when they would have held.
+    /// Revoked sessions, and their expiry.
     revoked: HashMap<Proof, i64>,
 }
 
@@ -202,7 +201,7 @@ struct SessionCookie {
 }
 
 impl ConsoleSessions {
-    /// Those the request shows end, if they were open.
+    /// Revokes the sessions of a request, if they are valid.
     fn end(
         &self,
         headers: &HeaderMap,
@@ -224,8 +223,8 @@ impl ConsoleSessions {
         known.revoked.insert(told.proof, told.until);
     }
 
-    /// Checks the request for a cookie that still holds; `attempt` is what
-    /// a look at one costs.
+    /// Checks the request for a valid cookie; `attempt` takes a guess from the
+    /// rate limit.
     pub(crate) fn of(
         &self,
         headers: &HeaderMap,
@@ -247,7 +246,7 @@ impl ConsoleSessions {
         now: i64,
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) -> SessionCheck {
-        // Expired sessions let nobody in, and reveal nothing.
+        // Expired sessions give no access, and reveal nothing.
         let holding = cookies.iter().filter(|told| told.until > now);
         if holding.clone().any(|told| self.knows(told)) {
             return SessionCheck::Open;
@@ -304,7 +303,7 @@ fn cookies(headers: &HeaderMap) -> Vec<SessionCookie> {
         .collect()
 }
 
-/// Until when a cookie holds, which it is, and what proves it.
+/// Parses a cookie: expiry, nonce and HMAC.
 fn parsed(value: &str) -> Option<SessionCookie> {
     let mut parts = value.split('.');
     let mut part = || parts.next();
@@ -392,7 +391,7 @@ mod tests {
         assert_eq!(wanted(&HeaderMap::new()), "/");
     }
 
-    /// With a bucket that has a guess, or none.
+    /// Checks a cookie with a guess left, or with none.
     fn look(
         sessions: &ConsoleSessions,
         value: &str,
@@ -438,7 +437,7 @@ mod tests {
         assert_eq!(look(&value, 1000, false), SessionCheck::None);
         let later = value.replace("1000.", "2000.");
         assert_eq!(look(&later, 999, false), SessionCheck::TooMany);
-        // Over, so that nobody looks at it.
+        // Expired, so that it is not checked.
         assert_eq!(look(&stale, 999, false), SessionCheck::None);
     }
 }

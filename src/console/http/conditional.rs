@@ -1,5 +1,5 @@
-//! Conditional requests: a body the client has already is not sent again (RFC
-//! 9110, section 13.1.2); and cache control of the answers.
+//! Conditional requests: a body that the client has cached is not sent again
+//! (RFC 9110, section 13.1.2); and cache control of responses.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Separators of the items of a list, empty ones among them.
+/// Separators of list items, including empty ones (RFC 9110, section 5.6.1).
 const BETWEEN: [char; 3] = [' ', '\t', ','];
 
-/// With an entity tag it may be kept, and is asked for again each time; all
-/// else is never written down.
+/// Sets cache control: `no-cache` (revalidate) with an entity tag, else
+/// `no-store`.
 pub(crate) async fn answer(request: Request, next: Next) -> Response {
     let asked = matches!(*request.method(), Method::GET | Method::HEAD)
         .then(|| request.headers().get(header::IF_NONE_MATCH).cloned())
@@ -40,7 +40,8 @@ fn forget_body(headers: &mut HeaderMap) {
     headers.remove(header::CONTENT_TYPE);
 }
 
-/// By the weak comparison: whether it is weak does not matter.
+/// True if the header contains the tag, by weak comparison (RFC 9110, section
+/// 8.8.3.2).
 fn names(asked: &HeaderValue, tag: &HeaderValue) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let (Ok(asked), Ok(tag)) = (asked.to_str(), tag.to_str()) else {
@@ -55,20 +56,20 @@ fn names(asked: &HeaderValue, tag: &HeaderValue) -> bool {
 /// Precondition of `If-Match` (RFC 9110, section 13.1.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
-    /// Nothing, or that there is anything at all.
+    /// No header, or `*`.
     Anything,
-    /// Any of these. Only strong ones: a weak one matches nothing here.
+    /// Strong entity tags; weak ones never match here.
     Tags(Vec<String>),
 }
 
 impl IfMatch {
-    /// `None` of what is no list of entity tags.
+    /// Parses the header; `None` if it is no list of entity tags.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let values: Vec<_> = headers.get_all(header::IF_MATCH).iter().collect();
         if values.is_empty() || matches!(values[..], [one] if one == "*") {
             return Some(Self::Anything);
         }
-        // A version without its quotes has always been taken.
+        // A version without quotes has always been accepted.
         if let [one] = values[..]
             && let Ok(bare) = one.to_str()
             && bare.parse::<u64>().is_ok()
@@ -91,7 +92,7 @@ impl IfMatch {
                     tags.push(tag.to_owned());
                 }
                 rest = after.trim_start_matches(BETWEEN);
-                // They stand apart by a comma, not by nothing or by spaces.
+                // Separated by a comma, not by spaces or nothing.
                 let between = &after[..after.len() - rest.len()];
                 if !rest.is_empty() && !between.contains(',') {
                     return None;

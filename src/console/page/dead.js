@@ -1,4 +1,4 @@
-// Events that a receiver has refused for good, to be sent again.
+// Dead letters of a sink: events its receiver has rejected, with redelivery.
 
 import { ask, send } from './api.js';
 import { el, fill, foreign, words } from './dom.js';
@@ -6,7 +6,7 @@ import { clock, number } from './format.js';
 
 /** @import {Buried, List, Sink} from './types' */
 
-/** Listed when it is opened: there may be many. @param {Sink} sink */
+/** Loaded when opened: there may be many. @param {Sink} sink */
 export function deadLetters({ name, dead }) {
   const list = el('div', {}, 'Loading…');
   return el('details', {

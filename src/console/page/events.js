@@ -1,11 +1,11 @@
-// Events of the server, as they happen (server-sent events).
+// Event stream of the server (server-sent events).
 //
-// A browser comes back by itself after a broken connection, but gives up when
-// the server answers with an error; then this asks why and tries again.
+// A browser reconnects by itself after a broken connection, but gives up when
+// the server responds with an error; then this reads the reason and retries.
 
 /** @import {Agent, Change, Finding, Stream} from './types' */
 
-/** A browser has six connections for one server, and its tabs share them. */
+/** A browser has six connections per server, shared by its tabs. */
 const HIDDEN_FOR = 30_000;
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15_000;
@@ -16,7 +16,7 @@ const LONGEST_PAUSE = 15_000;
  * @property {(change: Change) => void} incident
  * @property {(agents: Agent[]) => void} agents
  * @property {(streams: Stream[]) => void} streams
- * @property {(trouble: string) => void} link Empty when all is well.
+ * @property {(trouble: string) => void} link Error of the connection; empty when there is none.
  */
 
 export class Events {
@@ -29,8 +29,8 @@ export class Events {
   /** @param {Heard} heard */
   constructor(heard) {
     this.#heard = heard;
-    // A page that was left may be kept to go back to, and would keep its
-    // connection: a few of them, and none is left for the next.
+    // A page in the back/forward cache would keep its connection, and a few of
+    // them would use up all.
     addEventListener('pagehide', () => this.#source?.close());
     addEventListener('pageshow', ({ persisted }) => persisted && this.#connect());
     document.addEventListener('visibilitychange', () => {
@@ -65,7 +65,7 @@ export class Events {
 
   async #again() {
     const response = await fetch('/api/agents').catch(() => null);
-    // The session has ended: the page itself is the way to sign in again.
+    // The session has ended: reloading the page shows the login form.
     if (response?.status === 401) return location.reload();
     setTimeout(() => document.hidden || this.#connect(), this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);

@@ -1,5 +1,5 @@
-// A shift report: what is open, what was done and by whom, when the server
-// was blind, what models cost.
+// Shift report: open incidents, actions and their users, monitoring gaps, cost
+// of models.
 
 import { ask } from './api.js';
 import { at, el, fill, mark, plain, save, toIncident, words } from './dom.js';
@@ -8,7 +8,7 @@ import { Span } from './span.js';
 
 /** @import {Done, Handover, Incident, List, SpentOn} from './types' */
 
-/** When one began, in words around that time. @typedef {{id: string, title: string, said: string, at: string, after: string}} Blind */
+/** Monitoring gap: its start, and the text around that time. @typedef {{id: string, title: string, said: string, at: string, after: string}} Blind */
 /** @typedef {Omit<Handover, 'more'> & {open: Incident[], opened: Incident[], blind: Blind[], more: string}} Report */
 
 /** @type {[number, string][]} */
@@ -47,7 +47,7 @@ async function load() {
     if (mine === latest) fill(at('report'), el('p', { role: 'alert' }, words(error)));
     return;
   }
-  // Another span was chosen meanwhile.
+  // Another range was chosen meanwhile.
   if (mine !== latest) return;
   const [open, seen, shift] = told;
   report = {
@@ -68,9 +68,8 @@ const OWN = 'Watchtower';
 const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === OWN;
 
 /**
- * When the server was blind. It opens an incident at the beginning, and says
- * from when to when as it closes it; the same trouble later is the same
- * incident, opened again.
+ * Monitoring gaps. The server opens an incident at the start of a gap, and
+ * closes it with its start and end; a later gap of the same kind reopens it.
  * @param {Incident[]} open @param {Incident[]} seen @param {Handover} shift
  * @returns {Blind[]}
  */

@@ -16,14 +16,14 @@ const AGAIN = 1000;
 let shown = '';
 let title = '';
 let version = -1;
-/** As it was drawn. */
+/** Version of the drawn incident. */
 let drawn = '';
 let waits = 0;
 
-/** The version that is shown, to decide on. @param {string} id */
+/** Version of the shown incident, for a decision. @param {string} id */
 export const versionOf = (id) => (id === shown && version >= 0 ? version : undefined);
 
-/** Our own change of it is no stranger's. @param {string} id @param {number} now */
+/** Records a change made by this user, so that it is no conflict. @param {string} id @param {number} now */
 export function changedTo(id, now) {
   if (id === shown && version >= 0) version = now;
 }
@@ -39,7 +39,7 @@ function isMarked() {
   return selection !== null && !selection.isCollapsed && at('incident').contains(selection.anchorNode);
 }
 
-/** It has changed on the server. @param {string} id */
+/** Handles a change on the server. @param {string} id */
 export function refresh(id) {
   if (id !== shown || waits || !isSeen()) return;
   waits = window.setTimeout(() => {
@@ -49,7 +49,7 @@ export function refresh(id) {
   }, AGAIN);
 }
 
-/** The one that is shown, as it is now. */
+/** Reloads the shown incident. */
 export async function again() {
   if (isSeen()) await show(shown);
 }
@@ -71,7 +71,7 @@ export async function show(id) {
     fill(article, el('p', { role: 'alert' }, words(error)));
     return;
   }
-  // Somebody has gone on meanwhile.
+  // Another incident was opened meanwhile.
   if (shown !== id) return;
   ({ version, title } = incident);
   const now = JSON.stringify(incident);
@@ -129,11 +129,12 @@ const spent = (cost) => cost.requests > 0
 /** @param {Event} event */
 async function copied({ target }) {
   const button = /** @type {HTMLElement} */ (target);
-  // Not there on a page that came unencrypted from another machine.
+  // The clipboard API is missing on a page over plain HTTP from another
+  // machine.
   await navigator.clipboard?.writeText(location.href).then(() => { button.textContent = 'Copied'; }, () => {});
 }
 
-/** The first moment may be the worst. @param {ProofStill[]} stills */
+/** Stills of the first and the peak moment, which may be the same. @param {ProofStill[]} stills */
 function once(stills) {
   const [first, worst] = stills;
   return first && first.sha256 === worst?.sha256 ? [{ ...first, moment: 'First / peak' }] : stills;
@@ -153,7 +154,7 @@ function proof({ url, moment, seen_at, sha256, finding }, incident) {
 /** @param {Finding | undefined} finding @returns {number[][]} */
 const places = (finding) => (finding?.evidence ?? []).flatMap(({ box, grounded }) => (box && grounded !== false ? [box] : []));
 
-/** The screen at another time. @param {string} when @param {Still | null | undefined} still */
+/** Still of the screen at another time. @param {string} when @param {Still | null | undefined} still */
 const around = (when, still) => still && el('figure', {}, thumbnail(still),
   el('figcaption', { class: 'quiet' }, `${when}, `, clock(still.seen_at)));
 

@@ -1,4 +1,4 @@
-// The analysts: state, latest findings and discussion of each.
+// Analysts: state, latest findings and discussion of each.
 
 import { ask } from './api.js';
 import { at, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
@@ -14,7 +14,7 @@ export class Panel {
   /** @type {Agent[]} */ #agents = [];
   /** @type {Map<string, Finding[]>} */ #findings = new Map();
   /** @type {Map<string, Incident>} */ #exchanges = new Map();
-  /** Nodes drawn, by agent and by incident: only what is different is drawn anew. @type {Map<string, Drawn>} */
+  /** Drawn nodes, by agent and by incident: only changed ones are redrawn. @type {Map<string, Drawn>} */
   #columns = new Map();
   /** @type {Map<string, Drawn>} */
   #told = new Map();
@@ -69,8 +69,8 @@ export class Panel {
 /** @typedef {{node: HTMLElement, as: string}} Drawn */
 
 /**
- * Nodes stay where they are as long as they can, so that nobody loses the
- * focus, or the link under a finger.
+ * Keeps unchanged nodes in place, so that the focus and the link under the
+ * pointer stay.
  * @param {Element} where
  * @param {string} kind
  * @param {Map<string, Drawn>} before

@@ -1,4 +1,4 @@
-// A question in words, answered from what was on the screens.
+// Question about past screens, and its answer.
 
 import { send } from './api.js';
 import { at, el, fill, foreign, given, toIncident, words } from './dom.js';
