@@ -22,7 +22,7 @@ use crate::config::{Config, Places, Secrets};
 
 /// Free space required in a folder, in bytes.
 const ROOM: usize = 1 << 20;
-/// Events that wait no longer are on their way.
+/// Age in the outbox above which an event is overdue.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 
 /// Row of the table.
@@ -33,12 +33,12 @@ struct CheckRow {
 
 enum CheckResult {
     Good(String),
-    /// Works, and should not stay so.
+    /// Works, with a warning.
     Doubtful(String),
     Fault(String),
 }
 
-/// Prints the table; failure when any line is a fault.
+/// Prints the table; fails if any row is an error.
 pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
     let rows = rows(places, secrets).await;
     let width = rows
@@ -150,7 +150,7 @@ fn record(config: &Config) -> Vec<CheckRow> {
     }];
     for sink in &settings.sinks {
         let untold = readers.as_ref().map(|readers| untold(readers, &sink.name));
-        // A record that can't be read is told above.
+        // An unreadable record is reported above.
         let untold = untold.and_then(Result::ok).unwrap_or_default();
         rows.push(CheckRow {
             what: format!("sink {}", sink.name),
@@ -186,7 +186,7 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
     Ok(untold)
 }
 
-/// Checks each model once, shared or not.
+/// Checks each distinct model once.
 async fn probe(members: &[AgentSpec]) -> Vec<CheckRow> {
     let mut rows: Vec<CheckRow> = Vec::new();
     let mut seen = Vec::new();
@@ -267,7 +267,7 @@ fn writable(folder: &Path) -> Result<String, String> {
     let fault = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::create_dir_all(folder).map_err(fault)?;
     let probe = folder.join(".watchtower-check");
-    // Not empty: a full disk takes names still.
+    // Not empty: on a full disk an empty file can still be created.
     let written = std::fs::write(&probe, [0; ROOM]);
     let removed = std::fs::remove_file(&probe);
     written.and(removed).map_err(fault)?;

@@ -5,7 +5,7 @@ use tokio::sync::broadcast::error::RecvError;
 use watchtower_domain::finding::{Finding, printable};
 use watchtower_record::Record;
 
-/// A line each on the server's own output.
+/// Prints each finding as a line.
 pub(crate) async fn print_findings(findings: Record) {
     let mut heard = findings.subscribe();
     drop(findings);
