@@ -3,7 +3,7 @@ use super::*;
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
 
-/// A word of 12 pixels' height, or something like it.
+/// Pattern like a word, 12 pixels high.
 fn write(picture: &mut Picture, x: u32, y: u32, width: u32, shade: u8) {
     for row in y..y + 12 {
         for column in (x..x + width).filter(|column| (column / 2) % 2 == 0) {
@@ -27,7 +27,7 @@ impl GateFeed {
         }
     }
 
-    /// The next sample, half a second later: whether a generation began.
+    /// Passes the next sample, half a second later; true if a generation began.
     fn show(&mut self, picture: &Picture) -> bool {
         self.seq += 1;
         self.ms += 500;
@@ -98,7 +98,7 @@ fn a_clock_stops_counting_and_counts_once_when_it_rests() {
     let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
-    // A second a change, as a clock has.
+    // One change a second, as of a clock.
     let mut generations = Vec::new();
     for tick in 0..50 {
         write(
@@ -163,7 +163,7 @@ fn a_starved_encoder_is_found_out() {
     let mut generations = Vec::new();
     for sample in 0..40_u32 {
         let mut picture = clean.clone();
-        // Smears in one tile of eight, other ones all the time.
+        // Artefacts in one tile of eight, others each time.
         for (at, value) in picture.y.iter_mut().enumerate() {
             let (x, y) = (at as u32 % WIDTH / 32, at as u32 / WIDTH / 32);
             if (x + y * 3 + sample / 3) % 8 == 0 && (at / 2) % 8 == 0 {
