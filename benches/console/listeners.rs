@@ -1,4 +1,4 @@
-//! Many who listen to what happens.
+//! Load of many event stream listeners.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ const LISTENERS: usize = 200;
 const A_SECOND: u32 = 20;
 const SECONDS: u64 = 15;
 
-/// When each finding was reported, by its id.
+/// Report time of each finding, by its id.
 type Reported = Arc<Mutex<HashMap<String, Instant>>>;
 
 pub(crate) async fn run() {
@@ -84,7 +84,7 @@ async fn listen(
                 .unwrap()
                 .extend(sent.map(|sent| sent.elapsed()));
         }
-        // First event each listener is sent, once.
+        // First event sent to each listener.
         if line == "event: streams" {
             ready.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,7 +1,7 @@
 //! Cost and latency of the console: `cargo bench --bench console`.
 //!
-//! A real `watchtower serve` in a folder of its own, fed by its own API as
-//! agents on other machines do.
+//! A real `watchtower serve` in a folder of its own, fed through its API like
+//! remote agents.
 //!
 //! - `listeners`: 200 event streams at 20 findings a second; the server's CPU
 //!   in per cent of a core, with and without listeners, and how long after the
