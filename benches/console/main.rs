@@ -19,11 +19,11 @@ mod page;
 mod server;
 
 fn main() {
-    let wanted: Vec<_> = std::env::args()
+    let selected: Vec<_> = std::env::args()
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))
         .collect();
-    let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
+    let runs = |name: &str| selected.is_empty() || selected.iter().any(|one| one == name);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if runs("listeners") {
         runtime.block_on(listeners::run());

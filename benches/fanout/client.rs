@@ -90,7 +90,7 @@ type SharedStats = Arc<Mutex<ReceptionStats>>;
 pub(crate) struct BenchViewer {
     connection: Arc<dyn PeerConnection>,
     seen: SharedStats,
-    asked: Instant,
+    requested_at: Instant,
     location: String,
 }
 
@@ -167,7 +167,7 @@ impl Crowd {
     pub(crate) fn joins(&self) -> String {
         let times = self.viewers.iter().filter_map(|viewer| {
             let at = viewer.seen().first_picture?;
-            Some((at - viewer.asked).as_secs_f64() * 1000.0)
+            Some((at - viewer.requested_at).as_secs_f64() * 1000.0)
         });
         format!("request to keyframe {}", Spread::of(times.collect()))
     }
@@ -275,8 +275,8 @@ impl BenchViewer {
             .expect("described");
         gathered.cancelled().await;
         let offer = connection.local_description().await.expect("described");
-        let (location, answer, asked) = loop {
-            let asked = Instant::now();
+        let (location, answer, requested_at) = loop {
+            let requested_at = Instant::now();
             let request = http
                 .post(format!("{base}/whep/bench"))
                 .header("content-type", "application/sdp");
@@ -288,7 +288,7 @@ impl BenchViewer {
             if answer.status() == 201 {
                 let location = answer.headers()["location"].to_str().expect("text");
                 let location = location.to_owned();
-                break (location, answer.text().await.expect("text"), asked);
+                break (location, answer.text().await.expect("text"), requested_at);
             }
             assert!(matches!(answer.status().as_u16(), 429 | 503), "{answer:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -306,7 +306,7 @@ impl BenchViewer {
         Self {
             connection,
             seen,
-            asked,
+            requested_at,
             location,
         }
     }

@@ -78,18 +78,18 @@ impl Reload {
             Ok(text) => self.change(text, &name),
             Err(reason) => Err(format!("failed to read {name}: {reason}")),
         };
-        let said = match changed {
-            Ok(said) => {
-                tracing::info!("{said}");
-                said
+        let message = match changed {
+            Ok(message) => {
+                tracing::info!("{message}");
+                message
             }
             Err(reason) => {
-                let said = format!("analyst configuration not reloaded: {reason}");
-                tracing::error!("{said}");
-                said
+                let message = format!("analyst configuration not reloaded: {reason}");
+                tracing::error!("{message}");
+                message
             }
         };
-        self.findings.note(WATCHTOWER, &said).await;
+        self.findings.note(WATCHTOWER, &message).await;
     }
 
     fn change(&mut self, text: &str, name: &str) -> Result<String, String> {

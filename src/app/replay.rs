@@ -125,7 +125,7 @@ pub(super) async fn eval(
 async fn run(
     config: &Config,
     settings: &ReplaySettings,
-    mut tell: impl FnMut(&TimedFinding),
+    mut on_finding: impl FnMut(&TimedFinding),
 ) -> anyhow::Result<ReplayResult> {
     let kept = ReplayFolder::open(settings.out.as_deref())?;
     let metrics = Arc::new(ScreenMetrics::default());
@@ -150,7 +150,7 @@ async fn run(
         metrics: Arc::default(),
         budget,
     };
-    let mut heard = findings.subscribe();
+    let mut receiver = findings.subscribe();
     let mut run = ReplayResult {
         seen: Vec::new(),
         length: Duration::ZERO,
@@ -187,7 +187,7 @@ async fn run(
         for player in &mut players {
             player.look(at).await;
         }
-        take(&mut heard, &mut run.seen, &mut tell);
+        take(&mut receiver, &mut run.seen, &mut on_finding);
     }
     run.length = film.await.context("the decoder failed")??;
     let query = IncidentQuery {
@@ -332,18 +332,18 @@ fn film(file: PathBuf, period: Duration) -> (Film, mpsc::Receiver<(Picture, Medi
 }
 
 fn take(
-    heard: &mut broadcast::Receiver<Arc<Finding>>,
+    receiver: &mut broadcast::Receiver<Arc<Finding>>,
     seen: &mut Vec<TimedFinding>,
-    tell: &mut impl FnMut(&TimedFinding),
+    on_finding: &mut impl FnMut(&TimedFinding),
 ) {
     // Drained at every picture, so that the channel never overflows.
-    while let Ok(finding) = heard.try_recv() {
+    while let Ok(finding) = receiver.try_recv() {
         let at = finding.observed_at.duration_since(codec::RECORDED_AT);
         let new = TimedFinding {
             seconds: at.as_secs_f64(),
             finding: Finding::clone(&finding),
         };
-        tell(&new);
+        on_finding(&new);
         seen.push(new);
     }
 }

@@ -355,16 +355,16 @@ impl App {
             );
         }
         let agents = self.agents.borrow().clone();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for link in agents
             .members
             .iter()
             .flat_map(|member| member.chain.links())
         {
             let (model, lacks) = (link.model.identity(), link.model.lacks());
-            if !lacks.is_empty() && !told.contains(&model.provider) {
+            if !lacks.is_empty() && !reported.contains(&model.provider) {
                 tracing::info!("{} models: {lacks}", model.provider);
-                told.push(model.provider);
+                reported.push(model.provider);
             }
         }
         if self.agents.borrow().members.is_empty() {

@@ -6,7 +6,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Default cap of a [`Backoff`].
 const LONGEST: Duration = Duration::from_secs(30);
 /// Cap of a wait that a server requests (`Retry-After`).
-const MOST_ASKED: Duration = Duration::from_secs(300);
+const MOST_REQUESTED: Duration = Duration::from_secs(300);
 
 /// Exponential backoff: doubles with every failure from 1 s up to the cap (30 s
 /// by default). Each wait is drawn from between half of that and the whole, so
@@ -31,14 +31,14 @@ impl Backoff {
         }
     }
 
-    /// Wait after one more failure. `asked` is the wait requested by the server
+    /// Wait after one more failure. `requested` is the wait of the server
     /// (`Retry-After`); the longer one counts, up to 5 minutes.
-    pub fn next(&mut self, asked: Option<Duration>) -> Duration {
+    pub fn next(&mut self, requested: Option<Duration>) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(16));
         let whole = whole.min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let wait = whole.mul_f64(rand::random_range(0.5..=1.0));
-        asked.map_or(wait, |asked| wait.max(asked.min(MOST_ASKED)))
+        requested.map_or(wait, |requested| wait.max(requested.min(MOST_REQUESTED)))
     }
 
     /// Resets the wait after a success.
@@ -63,7 +63,10 @@ mod tests {
             backoff.next(Some(Duration::from_secs(60))),
             Duration::from_secs(60)
         );
-        assert_eq!(backoff.next(Some(Duration::from_secs(999_999))), MOST_ASKED);
+        assert_eq!(
+            backoff.next(Some(Duration::from_secs(999_999))),
+            MOST_REQUESTED
+        );
         let mut longer = Backoff::up_to(Duration::from_secs(60));
         let waits: Vec<_> = (0..8).map(|_| longer.next(None)).collect();
         assert!((Duration::from_secs(16)..=Duration::from_secs(32)).contains(&waits[5]));

@@ -44,11 +44,11 @@ impl TokenBucket {
     /// Refills, then takes a token if a whole one is available.
     pub fn take(&mut self, now: Instant) -> bool {
         self.refill(now);
-        let there = self.tokens >= 1.0;
-        if there {
+        let available = self.tokens >= 1.0;
+        if available {
             self.tokens -= 1.0;
         }
-        there
+        available
     }
 
     /// Spends that many, even if fewer are available: the rest is owed.

@@ -271,11 +271,11 @@ async fn readyz(State(state): State<AppState>) -> Response {
     if !state.console.ready.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response();
     }
-    match state.console.findings.trouble().await {
+    match state.console.findings.write_error().await {
         None => "ready".into_response(),
         Some(why) => {
-            let told = format!("not ready: {why}");
-            (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+            let detail = format!("not ready: {why}");
+            (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
         }
     }
 }

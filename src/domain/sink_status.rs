@@ -74,23 +74,23 @@ impl SinkBoard {
 
     /// Queues a dead letter of a sink for redelivery.
     pub fn send_again(&self, sink: &str, event: Uuid) {
-        let asked = (sink.to_owned(), event);
+        let dead_letter = (sink.to_owned(), event);
         self.again.send_if_modified(|all| {
-            let new = !all.contains(&asked);
+            let new = !all.contains(&dead_letter);
             if new {
-                all.push(asked);
+                all.push(dead_letter);
             }
             new
         });
     }
 
     /// Receiver that changes when a dead letter is queued for redelivery.
-    pub fn asked(&self) -> watch::Receiver<Vec<(String, Uuid)>> {
+    pub fn redeliveries(&self) -> watch::Receiver<Vec<(String, Uuid)>> {
         self.again.subscribe()
     }
 
     /// Takes the dead letters queued for a sink.
-    pub fn take_asked(&self, sink: &str) -> Vec<Uuid> {
+    pub fn take_redeliveries(&self, sink: &str) -> Vec<Uuid> {
         let mut taken = Vec::new();
         self.again.send_if_modified(|all| {
             all.retain(|(name, event)| {

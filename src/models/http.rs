@@ -109,13 +109,17 @@ impl ModelHttpClient {
             if error.is_connect() {
                 meter.free();
             }
-            self.trouble(url, &error)
+            self.connection_failure(url, &error)
         })?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|e| self.trouble(url, &e))? {
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|e| self.connection_failure(url, &e))?
+        {
             if body.len() + piece.len() > MAX_BODY {
                 if status == 200 {
                     return Err(Failure::no_answer(format!(
@@ -134,7 +138,7 @@ impl ModelHttpClient {
         })
     }
 
-    fn trouble(&self, url: &Url, error: &reqwest::Error) -> Failure {
+    fn connection_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
         let host = url.host_str().unwrap_or_default();
         let reason = if error.is_connect() {
             format!("failed to connect to {host}: {}", reason(error))

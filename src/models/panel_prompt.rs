@@ -29,27 +29,27 @@ analysts, who may have been taken in by it.
 medium = plan a fix; low = hygiene; info = worth knowing.";
 
 /// System prompt of the reviewer or of an analyst's persona.
-pub fn system(asked: &ReviewQuestion) -> String {
-    match asked.kind {
+pub fn system(question: &ReviewQuestion) -> String {
+    match question.kind {
         ReviewKind::Verdict => CRITIC.to_owned(),
-        ReviewKind::Opinion => prompt::system(&asked.persona),
+        ReviewKind::Opinion => prompt::system(&question.persona),
     }
 }
 
 /// User prompt: the report, the opinions on it, and the task.
-pub fn question(asked: &ReviewQuestion) -> String {
-    let frame = &asked.frame;
+pub fn question(question: &ReviewQuestion) -> String {
+    let frame = &question.frame;
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}. Black bars hide secrets. \
          The analyst {} reported something from it.",
-        frame.stream, frame.captured_at, asked.first
+        frame.stream, frame.captured_at, question.first
     );
-    let report = report(asked);
-    let said: Vec<String> = asked.opinions.iter().map(said).collect();
-    let mark = prompt::mark(frame, report.iter().chain(&said));
+    let report = report(question);
+    let opinions: Vec<String> = question.opinions.iter().map(opinion_line).collect();
+    let mark = prompt::mark(frame, report.iter().chain(&opinions));
     prompt::block(&mut text, &mark, "the report", &report);
-    prompt::block(&mut text, &mark, "what the others said to it", &said);
-    text.push_str(match asked.kind {
+    prompt::block(&mut text, &mark, "what the others said to it", &opinions);
+    text.push_str(match question.kind {
         ReviewKind::Opinion => {
             "\n\nWhat do you make of it, from your own focus? stance: confirm when the \
              picture bears it out, dispute when it does not or is harmless, add when you see \
@@ -65,8 +65,8 @@ pub fn question(asked: &ReviewQuestion) -> String {
     text
 }
 
-fn report(asked: &ReviewQuestion) -> Vec<String> {
-    let report = &asked.report;
+fn report(question: &ReviewQuestion) -> Vec<String> {
+    let report = &question.report;
     let mut lines = vec![
         format!("severity: {}", report.severity),
         format!("confidence: {:.2}", report.confidence),
@@ -85,7 +85,7 @@ fn report(asked: &ReviewQuestion) -> Vec<String> {
     lines
 }
 
-fn said(opinion: &watchtower_domain::incident::Opinion) -> String {
+fn opinion_line(opinion: &watchtower_domain::incident::Opinion) -> String {
     let mut line = format!("{} {}", opinion.agent, opinion.stance);
     // Writing to a String does not fail.
     if let Some(severity) = opinion.severity {
@@ -104,11 +104,11 @@ fn said(opinion: &watchtower_domain::incident::Opinion) -> String {
 }
 
 /// Regions of the evidence, to be enlarged.
-pub fn regions(asked: &ReviewQuestion) -> Vec<Rect> {
+pub fn regions(question: &ReviewQuestion) -> Vec<Rect> {
     const AROUND: u32 = 48;
     const MOST: usize = 2;
-    let (width, height) = (asked.frame.picture.width, asked.frame.picture.height);
-    let bounds = asked
+    let (width, height) = (question.frame.picture.width, question.frame.picture.height);
+    let bounds = question
         .report
         .evidence
         .iter()

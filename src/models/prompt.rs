@@ -63,14 +63,14 @@ pub fn system(persona: &Persona) -> String {
 pub fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let told = [
+        let parts = [
             RULES,
             crate::panel_prompt::CRITIC,
             crate::ask_prompt::SYSTEM,
         ]
         .concat();
         let schemas = [super::answer::schema(), crate::ask_prompt::schema()];
-        let sum = Sha256::digest(told + &schemas.map(ToString::to_string).concat());
+        let sum = Sha256::digest(parts + &schemas.map(ToString::to_string).concat());
         hex::encode(&sum[..4])
     })
 }
@@ -80,8 +80,8 @@ const MOST_LINES: usize = 120;
 const LONGEST_LINE: usize = 300;
 
 /// User prompt: the task for its picture, and the changes on it.
-pub fn question(asked: &ObserveQuestion, frame: &RedactedFrame) -> String {
-    let (news, memory) = (&asked.news, &asked.memory);
+pub fn question(request: &ObserveQuestion, frame: &RedactedFrame) -> String {
+    let (news, memory) = (&request.news, &request.memory);
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}.",
         frame.stream, frame.captured_at
@@ -273,7 +273,7 @@ mod tests {
             ],
             vanished: vec!["all is well".to_owned()],
         };
-        let mut asked = ObserveQuestion {
+        let mut request = ObserveQuestion {
             persona: Arc::new(Persona {
                 name: "SecOps".to_owned(),
                 personality: "calm".to_owned(),
@@ -284,8 +284,8 @@ mod tests {
             news,
             memory: Memory::default(),
         };
-        insta::assert_snapshot!(question(&asked, &frame));
-        asked.memory = Memory {
+        insta::assert_snapshot!(question(&request, &frame));
+        request.memory = Memory {
             reported: vec![Remembered {
                 incident: uuid::Uuid::nil(),
                 severity: Severity::High,
@@ -295,6 +295,9 @@ mod tests {
             }],
             not_sure: vec!["whether the login succeeded".to_owned()],
         };
-        insta::assert_snapshot!("a_picture_after_another_in_words", question(&asked, &frame));
+        insta::assert_snapshot!(
+            "a_picture_after_another_in_words",
+            question(&request, &frame)
+        );
     }
 }

@@ -234,11 +234,11 @@ mod tests {
         assert!(Arc::ptr_eq(&request, &again.request().unwrap()));
         let bound = request.cost_bound(100, |_, _| 7);
         let sent = request.system.len() + request.text.len() + request.schema.to_string().len();
-        let wanted = CostBound {
+        let expected = CostBound {
             prompt_tokens: prompt::most_tokens(sent),
             output_tokens: 100,
         };
-        assert_eq!(bound, wanted, "no picture is paid for where none is sent");
+        assert_eq!(bound, expected, "no picture is paid for where none is sent");
     }
 
     #[test]

@@ -70,11 +70,11 @@ impl AgentLogs {
         };
         let text = settled(verdict, incident);
         let spoke = incident.opinions.iter().map(|opinion| &opinion.agent);
-        let mut told: Vec<&String> = Vec::new();
+        let mut logged: Vec<&String> = Vec::new();
         for agent in incident.agents.iter().chain(spoke) {
-            if !told.contains(&agent) {
+            if !logged.contains(&agent) {
                 self.write(agent, &text);
-                told.push(agent);
+                logged.push(agent);
             }
         }
     }

@@ -76,10 +76,10 @@ impl JsonLines {
         if page.is_empty() {
             return Ok(Vec::new());
         }
-        let there = self.ids_there(seq, place, readers)?;
+        let written = self.ids_there(seq, place, readers)?;
         let mut lacking = Vec::new();
         while let Some(last) = page.last().map(|(seq, _)| *seq) {
-            page.retain(|(_, finding)| !there.contains(&finding.id));
+            page.retain(|(_, finding)| !written.contains(&finding.id));
             self.write(page.iter().map(|(_, finding)| finding))?;
             self.seq = last;
             lacking.extend(page.into_iter().map(|(_, finding)| finding));

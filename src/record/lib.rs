@@ -49,11 +49,11 @@ pub use store::StoreOpenError;
 /// Capacity of the write queue; beyond it agents wait.
 const QUEUED: usize = 256;
 /// Events a subscriber may lag before it has to re-read.
-const HEARD: usize = 1024;
+const SUBSCRIBER_BUFFER: usize = 1024;
 /// Concurrent queries; each may occupy a core.
 const READING: usize = 4;
 /// Concurrent queries of sinks, which have permits of their own.
-const TELLING: usize = 2;
+const SINK_QUERIES: usize = 2;
 
 /// Handle of the record. Cheap to clone. The files are closed when the last
 /// clone is dropped.
@@ -68,8 +68,8 @@ struct RecordState {
     readers: Readers,
     reading: Arc<Semaphore>,
     /// Permits of sinks, which don't wait for users' searches.
-    telling: Arc<Semaphore>,
-    heard: broadcast::Sender<Arc<Finding>>,
+    sink_permits: Arc<Semaphore>,
+    published: broadcast::Sender<Arc<Finding>>,
     events: broadcast::Sender<RecordEvent>,
     /// Position of the last event broadcast.
     position: Mutex<Position>,
@@ -161,9 +161,9 @@ impl Record {
         let shared = Arc::new(RecordState {
             readers,
             reading: Arc::new(Semaphore::new(READING)),
-            telling: Arc::new(Semaphore::new(TELLING)),
-            heard: broadcast::Sender::new(HEARD),
-            events: broadcast::Sender::new(HEARD),
+            sink_permits: Arc::new(Semaphore::new(SINK_QUERIES)),
+            published: broadcast::Sender::new(SUBSCRIBER_BUFFER),
+            events: broadcast::Sender::new(SUBSCRIBER_BUFFER),
             position: Mutex::new(writer.position()),
             refused: Mutex::new(None),
         });
@@ -273,7 +273,7 @@ impl Record {
     /// Subscribes to all findings from now on. A receiver that lags re-reads
     /// with [`Readers::findings`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Finding>> {
-        self.shared.heard.subscribe()
+        self.shared.published.subscribe()
     }
 
     /// Subscribes to all findings and changes of incidents from now on. A
@@ -291,7 +291,7 @@ impl Record {
     }
 
     /// Reason that writes fail at present, without file names.
-    pub async fn trouble(&self) -> Option<String> {
+    pub async fn write_error(&self) -> Option<String> {
         let refused = self.shared.refused.locked().clone();
         if refused.is_some() {
             return refused.map(|why| format!("database not writable ({why})"));
@@ -327,7 +327,7 @@ impl Record {
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.read_in(&self.shared.telling, query).await
+        self.read_in(&self.shared.sink_permits, query).await
     }
 
     async fn read_in<T: Send + 'static>(
@@ -349,13 +349,13 @@ impl Record {
 }
 
 impl RecordState {
-    fn tell(&self, event: RecordEvent) {
+    fn announce(&self, event: RecordEvent) {
         let mut position = self.position.locked();
         match &event {
             RecordEvent::Finding { seq, finding } => {
                 position.seq = *seq;
                 // A send without receivers is no error, here and below.
-                let _ = self.heard.send(Arc::clone(finding));
+                let _ = self.published.send(Arc::clone(finding));
             }
             RecordEvent::Incident(change) => position.revision = change.revision,
         }

@@ -35,7 +35,7 @@ fn open(dir: &Path, agents: &[String]) -> (Record, JoinHandle<()>) {
 async fn what_is_published_stands_in_both_files_and_is_heard() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &["SecOps".to_owned()]);
-    let mut heard = bus.subscribe();
+    let mut receiver = bus.subscribe();
     bus.note("SecOps", "key refused").await;
     let published = bus
         .publish(finding("SecOps", Severity::High, "Brute force"))
@@ -50,7 +50,7 @@ async fn what_is_published_stands_in_both_files_and_is_heard() {
         "{log}"
     );
     assert!(!log.contains('\u{1b}'), "{log:?}");
-    assert_eq!(heard.recv().await.unwrap().id, published.id);
+    assert_eq!(receiver.recv().await.unwrap().id, published.id);
     drop(bus);
     writer.join().unwrap();
 }
@@ -279,6 +279,6 @@ async fn a_crash_after_a_rotation_doubles_nothing() {
     let (bus, writer) = open();
     close(bus, writer);
     let files = dir.path().join("findings.jsonl.2").exists();
-    let there = ids(dir.path(), "findings.jsonl");
-    assert_eq!((there, files), (published, false));
+    let written = ids(dir.path(), "findings.jsonl");
+    assert_eq!((written, files), (published, false));
 }

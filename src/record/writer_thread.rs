@@ -175,7 +175,7 @@ impl WriterThread {
             } => {
                 self.logs.finding(finding, change, own_count);
                 let finding = Arc::clone(finding);
-                self.shared.tell(RecordEvent::Finding { seq, finding });
+                self.shared.announce(RecordEvent::Finding { seq, finding });
                 change
             }
             Announcement::Panel { exchange, change } => {
@@ -185,7 +185,7 @@ impl WriterThread {
             Announcement::Change(change) => change,
         };
         self.shared
-            .tell(RecordEvent::Incident(Arc::new(change.clone())));
+            .announce(RecordEvent::Incident(Arc::new(change.clone())));
     }
 
     fn note_export(&mut self, closing: bool) -> Option<CursorAdvance> {

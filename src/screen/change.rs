@@ -251,12 +251,21 @@ mod tests {
             |milliseconds| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(milliseconds);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let (blurred, sharp) = (with([0.7; 5]), with([0.95; 5]));
-        let mut told = ReportedScreen::new(1, Arc::clone(&blurred), after(0));
-        assert!(!told.has_news(&sharp, &changes, after(1900)), "too soon");
-        assert!(!told.has_news(&blurred, &changes, after(2000)), "no better");
+        let mut reported = ReportedScreen::new(1, Arc::clone(&blurred), after(0));
+        assert!(
+            !reported.has_news(&sharp, &changes, after(1900)),
+            "too soon"
+        );
+        assert!(
+            !reported.has_news(&blurred, &changes, after(2000)),
+            "no better"
+        );
         let mouse = with([0.95, 0.95, 0.95, 0.7, 0.7]);
-        assert!(!told.has_news(&mouse, &changes, after(2000)), "too little");
-        assert!(told.has_news(&sharp, &changes, after(2000)));
+        assert!(
+            !reported.has_news(&mouse, &changes, after(2000)),
+            "too little"
+        );
+        assert!(reported.has_news(&sharp, &changes, after(2000)));
     }
 
     #[test]
@@ -283,52 +292,55 @@ mod tests {
         };
         let blurring = Changes::all(2, Timestamp::UNIX_EPOCH);
         let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
-        let told = || {
+        let reported = || {
             let first = Arc::new(with("queue depth of worker", 0.97));
             ReportedScreen::new(1, first, Timestamp::UNIX_EPOCH)
         };
         let next = with("replication lag on database", 0.97);
-        assert!(told().has_news(&next, &settled, soon), "another page");
-        assert!(!told().has_news(&next, &blurring, soon), "it settles");
+        assert!(reported().has_news(&next, &settled, soon), "another page");
+        assert!(!reported().has_news(&next, &blurring, soon), "it settles");
         let same = with("queue depth of worker", 0.97);
-        assert!(!told().has_news(&same, &settled, soon), "the same");
+        assert!(!reported().has_news(&same, &settled, soon), "the same");
         let mut some = with("queue depth of worker", 0.97);
         let lines: Vec<_> = (some.lines.iter().zip(next.lines.iter()).enumerate())
             .map(|(at, (old, new))| if at < 3 { new.clone() } else { old.clone() })
             .collect();
         some.lines = lines.into();
-        let mut told = told();
-        assert!(!told.has_news(&some, &settled, soon), "a mouse, once");
-        assert_eq!(told.untold(&same), 3, "gone before anybody was told");
-        assert_eq!(told.untold(&some), 0, "still there");
+        let mut reported = reported();
+        assert!(!reported.has_news(&some, &settled, soon), "a mouse, once");
+        assert_eq!(reported.untold(&same), 3, "gone before a report");
+        assert_eq!(reported.untold(&some), 0, "still there");
     }
 
     #[test]
     fn text_and_charts_are_news_and_nothing_else_is() {
-        let mut told = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+        let mut reported = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10);
-        assert!(!told.has_news(&page("errors 3", 50), &changes, later));
+        assert!(!reported.has_news(&page("errors 3", 50), &changes, later));
         let blurred = page("errors 8", 50);
-        assert!(!told.has_news(&blurred, &changes, later), "once is unsure");
-        assert!(told.is_unsure());
-        assert!(!told.has_news(&page("errors 4", 50), &changes, later));
-        assert!(told.has_news(&page("errors 4", 50), &changes, later));
+        assert!(
+            !reported.has_news(&blurred, &changes, later),
+            "once is unsure"
+        );
+        assert!(reported.is_unsure());
+        assert!(!reported.has_news(&page("errors 4", 50), &changes, later));
+        assert!(reported.has_news(&page("errors 4", 50), &changes, later));
         let empty = RecognisedScreen {
             picture: Arc::clone(&page("", 50).picture),
             lines: Arc::from([]),
             unread: Arc::from([]),
         };
-        let mut told = ReportedScreen::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
+        let mut reported = ReportedScreen::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
         assert!(
-            told.has_news(&page("errors 4", 50), &changes, later),
+            reported.has_news(&page("errors 4", 50), &changes, later),
             "where nothing was"
         );
-        let mut told = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
-        assert!(told.has_news(&page("errors 3", 200), &changes, later));
+        let mut reported = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+        assert!(reported.has_news(&page("errors 3", 200), &changes, later));
         let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
         assert!(
-            !told.has_news(&page("errors 3", 200), &changes, soon),
+            !reported.has_news(&page("errors 3", 200), &changes, soon),
             "it may tick"
         );
         let ticking = Changes {
@@ -338,7 +350,7 @@ mod tests {
             ..changes
         };
         assert!(
-            !told.has_news(&page("errors 3", 200), &ticking, later),
+            !reported.has_news(&page("errors 3", 200), &ticking, later),
             "it always does"
         );
     }

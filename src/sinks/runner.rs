@@ -116,12 +116,12 @@ impl Runner {
 
     pub(super) async fn run(mut self, findings: Record, shutdown: CancellationToken) {
         let mut heard = findings.events();
-        let mut asked = self.board.asked();
+        let mut redeliveries = self.board.redeliveries();
         self.board.update(&self.settings.name, |row| {
             row.state = "ready".to_owned();
         });
         while !shutdown.is_cancelled() {
-            asked.borrow_and_update();
+            redeliveries.borrow_and_update();
             match self.step(&findings, &shutdown).await {
                 Ok(RunnerStep::On) => {}
                 Ok(RunnerStep::Wait(until)) => {
@@ -129,7 +129,7 @@ impl Runner {
                     tokio::select! {
                         settled = self.destination.settled() => self.settled = Some(settled),
                         () = happens(&mut heard, until) => {}
-                        Ok(()) = asked.changed() => {}
+                        Ok(()) = redeliveries.changed() => {}
                         () = shutdown.cancelled() => {}
                     }
                 }
@@ -261,7 +261,7 @@ impl Runner {
 
     /// Queues the dead letters to be redelivered.
     async fn send_again(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
-        for event in self.board.take_asked(&self.settings.name) {
+        for event in self.board.take_redeliveries(&self.settings.name) {
             if self.queue.holds(event) {
                 continue;
             }

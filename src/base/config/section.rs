@@ -95,12 +95,12 @@ impl<'a> Section<'a> {
 
     /// Required string that is not blank.
     pub fn required_text(&mut self, key: &'static str) -> String {
-        let there = self.table.contains_key(key);
+        let present = self.table.contains_key(key);
         let text = self.text(key);
         match text {
             Some(text) if !text.trim().is_empty() => return text.trim().to_owned(),
             Some(text) => self.fault(key, format!("must not be blank, got {text:?}")),
-            None if !there => self.fault(key, "is missing"),
+            None if !present => self.fault(key, "is missing"),
             None => {}
         }
         String::new()

@@ -13,7 +13,7 @@ use super::pair::{Certificate, Files, Pair, PairError};
 use crate::tls::settings::TlsSettings;
 
 /// Polling interval of the files, which are a few kB.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval of warnings that the certificate expires.
 const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -53,16 +53,16 @@ impl Watch {
 
     /// Passes every new valid pair to `install`; never ends.
     pub(super) async fn follow(mut self, install: impl Fn(Arc<CertifiedKey>)) {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut polls = interval(POLL_INTERVAL);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reminded = None;
         loop {
-            looks.tick().await;
+            polls.tick().await;
             let settings = self.settings.clone();
             // The disk may be slow, or on the network.
             let read = tokio::task::spawn_blocking(move || Files::read(&settings)).await;
             let Ok(files) = read else { continue };
-            match self.look(files) {
+            match self.poll(files) {
                 None => {}
                 Some(Ok(pair)) => {
                     info!("certificate reloaded: {}", pair.certificate);
@@ -84,7 +84,7 @@ impl Watch {
 
     /// Pair or its fault, once for every change. A change counts when the next
     /// poll finds the same: the two files are seldom written at once.
-    pub(super) fn look(
+    pub(super) fn poll(
         &mut self,
         files: Result<Files, PairError>,
     ) -> Option<Result<Pair, PairError>> {

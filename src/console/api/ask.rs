@@ -143,11 +143,11 @@ pub(crate) async fn ask(
     if words.is_empty() {
         return Err(bad_request("question must contain a search word"));
     }
-    let wanted = words.clone();
+    let terms = words.clone();
     let found = state
         .console
         .findings
-        .read(move |store| store.recall(&wanted));
+        .read(move |store| store.recall(&terms));
     let found = found.await?;
     let entries = entries(&words, found);
     if entries.is_empty() {
@@ -229,8 +229,8 @@ fn entries(words: &[String], found: Recollection) -> Vec<CitedEntry> {
 /// Number of the terms in a text, each as the prefix of a word.
 fn held(words: &[String], text: &str) -> usize {
     let text = text.to_lowercase();
-    let there: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
-    let begins = |word: &&String| there.iter().any(|one| one.starts_with(word.as_str()));
+    let tokens: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    let begins = |word: &&String| tokens.iter().any(|one| one.starts_with(word.as_str()));
     words.iter().filter(begins).count()
 }
 
@@ -246,11 +246,14 @@ fn searched(words: &[String], entries: Vec<CitedEntry>) -> AskResponse {
     let best = entries.into_iter().filter(|entry| entry.holds == most);
     let mut citations: Vec<_> = best.map(|entry| entry.citation).collect();
     let (first, last) = (&citations[0], &citations[citations.len() - 1]);
-    let said = match &first.agent {
+    let match_text = match &first.agent {
         Some(agent) => format!("{agent} reported \"{}\"", first.text),
         None => format!("\"{}\" on screen", first.text),
     };
-    let mut answer = format!("First at {:.0} on {}: {said}.", first.at, first.stream);
+    let mut answer = format!(
+        "First at {:.0} on {}: {match_text}.",
+        first.at, first.stream
+    );
     if citations.len() > 1 {
         answer.push_str(&format!(
             " {} matches, the latest first seen at {:.0}.",
@@ -352,24 +355,28 @@ mod tests {
 
     #[test]
     fn it_says_when_first_and_when_it_does_not_know() {
-        let asked = words("When did the failed logins start?");
-        let said = searched(&asked, found(&asked, logins()));
+        let terms = words("When did the failed logins start?");
+        let response = searched(&terms, found(&terms, logins()));
         assert!(
-            said.known && said.answer.contains("1970-01-01T00:00:30Z"),
-            "{said:?}"
+            response.known && response.answer.contains("1970-01-01T00:00:30Z"),
+            "{response:?}"
         );
-        let texts: Vec<_> = said.citations.iter().map(|one| one.text.as_str()).collect();
+        let texts: Vec<_> = response
+            .citations
+            .iter()
+            .map(|one| one.text.as_str())
+            .collect();
         assert_eq!(texts, ["Failed login for root", "Failed login for admin"]);
-        assert!(!searched(&asked, Vec::new()).known);
-        let asked = words("Which certificate of the mail gateway expires?");
-        let entries = found(&asked, vec![hit(5, "gateway up")]);
-        assert!(!searched(&asked, entries).known);
+        assert!(!searched(&terms, Vec::new()).known);
+        let terms = words("Which certificate of the mail gateway expires?");
+        let entries = found(&terms, vec![hit(5, "gateway up")]);
+        assert!(!searched(&terms, entries).known);
     }
 
     #[test]
     fn a_model_is_cited_by_what_it_names() {
-        let asked = words("When did the failed logins start?");
-        let entries = || found(&asked, logins());
+        let terms = words("When did the failed logins start?");
+        let entries = || found(&terms, logins());
         let lines: Vec<_> = entries().iter().map(CitedEntry::line).collect();
         assert_eq!(
             lines[1],
@@ -389,10 +396,10 @@ mod tests {
             },
             cost: Cost::default(),
         };
-        let said = by_model(answered(Some("At 00:00:30."), vec![1]), entries());
-        assert_eq!((said.known, said.citations.len()), (true, 1));
-        assert_eq!(said.citations[0].text, "Failed login for root");
-        let said = by_model(answered(None, Vec::new()), entries());
-        assert_eq!((said.known, said.citations.len()), (false, 0));
+        let response = by_model(answered(Some("At 00:00:30."), vec![1]), entries());
+        assert_eq!((response.known, response.citations.len()), (true, 1));
+        assert_eq!(response.citations[0].text, "Failed login for root");
+        let response = by_model(answered(None, Vec::new()), entries());
+        assert_eq!((response.known, response.citations.len()), (false, 0));
     }
 }

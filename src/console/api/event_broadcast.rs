@@ -74,7 +74,7 @@ impl EventBroadcast {
     pub(crate) async fn feed(self, console: ConsoleState, shutdown: CancellationToken) {
         // Subscribed before the position is read: duplicates are recognised by
         // their position.
-        let mut told = console.findings.events();
+        let mut receiver = console.findings.events();
         let mut at = console.findings.position();
         let mut states = console.board.changes();
         let mut streams = console.hub.changes();
@@ -83,8 +83,8 @@ impl EventBroadcast {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                event = told.recv() => match event {
-                    Ok(first) => if self.gather(first, &mut told, &mut at).await == GatherOutcome::Gap {
+                event = receiver.recv() => match event {
+                    Ok(first) => if self.gather(first, &mut receiver, &mut at).await == GatherOutcome::Gap {
                         at = console.findings.position();
                     },
                     // Listeners detect the gap by the start of the next chunk,
@@ -95,9 +95,9 @@ impl EventBroadcast {
                 },
                 _ = tick.tick() => if states.has_changed().unwrap_or(false) {
                     states.borrow_and_update();
-                    self.say(SseChunk::State(agents(&console)));
+                    self.send(SseChunk::State(agents(&console)));
                 },
-                Ok(()) = streams.changed() => self.say(SseChunk::State(live(&console))),
+                Ok(()) = streams.changed() => self.send(SseChunk::State(live(&console))),
             }
         }
     }
@@ -105,14 +105,14 @@ impl EventBroadcast {
     async fn gather(
         &self,
         first: RecordEvent,
-        told: &mut broadcast::Receiver<RecordEvent>,
+        receiver: &mut broadcast::Receiver<RecordEvent>,
         at: &mut Position,
     ) -> GatherOutcome {
         let mut gathered = GatherOutcome::All;
         let until = tokio::time::Instant::now() + GATHER;
         let mut events = vec![first];
         while events.len() < MOST_GATHERED {
-            match tokio::time::timeout_at(until, told.recv()).await {
+            match tokio::time::timeout_at(until, receiver.recv()).await {
                 Ok(Ok(event)) => events.push(event),
                 // The receiver reports a lag once, and has moved on.
                 Ok(Err(RecvError::Lagged(_))) => {
@@ -128,7 +128,7 @@ impl EventBroadcast {
         for event in &events {
             put(&mut text, event, at);
         }
-        self.say(SseChunk::News {
+        self.send(SseChunk::News {
             from,
             to: *at,
             events,
@@ -137,7 +137,7 @@ impl EventBroadcast {
         gathered
     }
 
-    fn say(&self, chunk: SseChunk) {
+    fn send(&self, chunk: SseChunk) {
         // A send without listeners is no error.
         let _ = self.chunks.send(Arc::new(chunk));
     }
@@ -172,7 +172,7 @@ pub(crate) fn place(at: Position) -> String {
 /// Event without an id. JSON output has no line breaks, so its data is one
 /// line.
 fn event(kind: &str, data: &impl Serialize) -> String {
-    let data = serde_json::to_string(data).expect("what is told is plain data");
+    let data = serde_json::to_string(data).expect("events are plain data");
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
@@ -215,21 +215,21 @@ mod tests {
     #[tokio::test]
     async fn an_event_lost_while_it_gathers_leaves_a_reported_gap() {
         let wire = EventBroadcast::new();
-        let mut heard = wire.listen();
-        let (events, mut told) = broadcast::channel(2);
+        let mut listener = wire.listen();
+        let (events, mut receiver) = broadcast::channel(2);
         let mut at = Position::default();
         for seq in 2..=5 {
             events.send(found(seq)).unwrap();
         }
         // Two are held, two are lost.
-        let gathered = wire.gather(found(1), &mut told, &mut at).await;
+        let gathered = wire.gather(found(1), &mut receiver, &mut at).await;
         assert_eq!((gathered, at.seq), (GatherOutcome::Gap, 1));
-        let first = told.recv().await.unwrap();
+        let first = receiver.recv().await.unwrap();
         at.seq = 5;
-        let gathered = wire.gather(first, &mut told, &mut at).await;
+        let gathered = wire.gather(first, &mut receiver, &mut at).await;
         assert_eq!(gathered, GatherOutcome::All);
         let mut spans = Vec::new();
-        while let Ok(chunk) = heard.try_recv() {
+        while let Ok(chunk) = listener.try_recv() {
             if let SseChunk::News { from, to, .. } = chunk.as_ref() {
                 spans.push((from.seq, to.seq));
             }

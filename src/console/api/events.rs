@@ -149,7 +149,7 @@ impl SseFeed {
         loop {
             tokio::select! {
                 chunk = wire.recv() => match chunk {
-                    Ok(chunk) => self.tell(&chunk).await?,
+                    Ok(chunk) => self.send_chunk(&chunk).await?,
                     Err(RecvError::Lagged(_)) => self.catch_up().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
@@ -163,7 +163,7 @@ impl SseFeed {
     }
 
     /// Sends a chunk, without the part that a replay has sent already.
-    async fn tell(&mut self, chunk: &Arc<SseChunk>) -> Result<(), Gone> {
+    async fn send_chunk(&mut self, chunk: &Arc<SseChunk>) -> Result<(), Gone> {
         match chunk.as_ref() {
             SseChunk::State(text) => self.send(text.clone()).await,
             SseChunk::News { from, to, text, .. } if *from == self.at => {

@@ -63,7 +63,7 @@ pub(crate) async fn moments(
                 .ok_or_else(|| bad_request("cursor must be `next` of the previous page"))?,
         ),
     };
-    let wanted = MomentQuery {
+    let filter = MomentQuery {
         stream: query.stream,
         since: query.since,
         until: query.until,
@@ -72,7 +72,7 @@ pub(crate) async fn moments(
         limit: page_size(query.limit)?,
     };
     let findings = &state.console.findings;
-    let page = findings.read(move |store| store.moments(&wanted)).await?;
+    let page = findings.read(move |store| store.moments(&filter)).await?;
     Ok(Json(List {
         items: page.items.into_iter().map(StillShown::from).collect(),
         next: page.next.map(cursor),
@@ -209,11 +209,8 @@ pub(crate) async fn evidence(
 ) -> Result<Response, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "evidence not found");
     let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
-    let wanted = sha256.to_owned();
-    let still = state
-        .console
-        .findings
-        .read(move |store| store.still(&wanted));
+    let key = sha256.to_owned();
+    let still = state.console.findings.read(move |store| store.still(&key));
     let still = still.await?;
     let headers = [
         (header::CONTENT_TYPE, "image/jpeg".to_owned()),

@@ -89,7 +89,7 @@ pub(crate) async fn incidents(
         ),
         None => None,
     };
-    let wanted = IncidentQuery {
+    let filter = IncidentQuery {
         sort,
         status: any_of(
             "status",
@@ -112,7 +112,7 @@ pub(crate) async fn incidents(
         limit: page_size(query.limit)?,
     };
     let findings = &state.console.findings;
-    let page = findings.read(move |store| store.incidents(&wanted)).await?;
+    let page = findings.read(move |store| store.incidents(&filter)).await?;
     Ok(Json(List {
         items: page.items,
         next: page.next.map(|place| cursor(place, sort)),
@@ -356,9 +356,9 @@ pub(crate) async fn set_status(
     let id = incident_id(id)?;
     let JsonBody(body) = body?;
     let mut verdict = verdict(id, &body)?;
-    let wanted = IfMatch::of(&headers)
+    let if_match = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
-    verdict.version = precondition(&state, id, wanted, verdict.version).await?;
+    verdict.version = precondition(&state, id, if_match, verdict.version).await?;
     let change: Change = state.console.findings.write(verdict).await?;
     let version = change.version;
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
@@ -460,10 +460,10 @@ pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<StatusChange, Probl
 async fn precondition(
     state: &AppState,
     id: Uuid,
-    wanted: IfMatch,
+    if_match: IfMatch,
     version: Option<u64>,
 ) -> Result<Option<u64>, Problem> {
-    let IfMatch::Tags(tags) = wanted else {
+    let IfMatch::Tags(tags) = if_match else {
         return Ok(version);
     };
     // The rest covers other displayed content, which does not conflict.

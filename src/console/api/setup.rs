@@ -70,7 +70,7 @@ pub(crate) async fn setup(State(state): State<AppState>) -> Result<Json<SetupSho
     let console = &state.console;
     let endpoints = &console.endpoints;
     let faults = [
-        console.findings.trouble().await,
+        console.findings.write_error().await,
         console.findings.clock_fault().await,
     ];
     Ok(Json(SetupShown {

@@ -48,7 +48,7 @@ pub(crate) struct ConsoleAuth {
     failures: FailureLimit<TokenGuesses>,
     /// Counter of wrong tokens, logged at a limited rate.
     wrong: Counter,
-    told: LogLimit,
+    log_limit: LogLimit,
     pub(crate) sessions: ConsoleSessions,
 }
 
@@ -65,7 +65,7 @@ impl ConsoleAuth {
             secure,
             failures: FailureLimit::default(),
             wrong,
-            told: LogLimit::default(),
+            log_limit: LogLimit::default(),
             sessions: ConsoleSessions::default(),
         }
     }
@@ -83,7 +83,7 @@ impl ConsoleAuth {
         let attempt = self.failures.attempt(peer, Instant::now(), is_right);
         if attempt != Attempt::Right {
             self.wrong.inc();
-            if let Some(held) = self.told.admit() {
+            if let Some(held) = self.log_limit.admit() {
                 tracing::warn!(%peer, "invalid console token{held}");
             }
         }
@@ -93,10 +93,10 @@ impl ConsoleAuth {
     /// True for a request of another site's page, by the browser's Fetch
     /// Metadata. Links to our pages may be anywhere.
     fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
-        let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let elsewhere = matches!(says("sec-fetch-site"), Some("cross-site" | "same-site"));
-        let opens = says("sec-fetch-mode") == Some("navigate")
-            && says("sec-fetch-dest").is_none_or(|dest| dest == "document");
+        let value_of = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let elsewhere = matches!(value_of("sec-fetch-site"), Some("cross-site" | "same-site"));
+        let opens = value_of("sec-fetch-mode") == Some("navigate")
+            && value_of("sec-fetch-dest").is_none_or(|dest| dest == "document");
         elsewhere && !opens
     }
 
@@ -234,12 +234,12 @@ pub(crate) async fn guard(
     } else {
         match access.check(request.headers(), request.uri().authority(), peer.ip()) {
             Ok(()) => next.run(request).await,
-            Err(problem) if wants_page(&request) && problem.is_unauthorized() => {
+            Err(problem) if is_page_request(&request) && problem.is_unauthorized() => {
                 (StatusCode::UNAUTHORIZED, page::login(None)).into_response()
             }
             Err(problem) if problem.is_for_now() => {
                 let later = [(header::RETRY_AFTER, "1")];
-                if wants_page(&request) {
+                if is_page_request(&request) {
                     let page = page::login(Some(TOO_MANY));
                     (StatusCode::TOO_MANY_REQUESTS, later, page).into_response()
                 } else {
@@ -289,7 +289,7 @@ pub(crate) fn as_it_is(headers: &mut HeaderMap) {
 }
 
 /// True if a user opened the page in a browser.
-fn wants_page(request: &Request) -> bool {
+fn is_page_request(request: &Request) -> bool {
     let accepted = request.headers().get(header::ACCEPT);
     request.method() == Method::GET
         && request.uri().path() == "/"

@@ -115,7 +115,7 @@ async fn login(
         hex::encode(proof),
         HOLDS.as_secs(),
     );
-    let mut response = Redirect::to(&wanted(&headers)).into_response();
+    let mut response = Redirect::to(&target(&headers)).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -160,7 +160,7 @@ fn is_encrypted(headers: &HeaderMap) -> bool {
 }
 
 /// View requested before the login, as of a shared link.
-fn wanted(headers: &HeaderMap) -> String {
+fn target(headers: &HeaderMap) -> String {
     let from = headers
         .get(header::REFERER)
         .and_then(|url| url.to_str().ok());
@@ -209,18 +209,18 @@ impl ConsoleSessions {
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) {
         let now = Timestamp::now().as_second();
-        for told in cookies(headers) {
-            if self.among(&[told], token, now, &attempt) == SessionCheck::Open {
-                self.revoke(told, now);
+        for cookie in cookies(headers) {
+            if self.among(&[cookie], token, now, &attempt) == SessionCheck::Open {
+                self.revoke(cookie, now);
             }
         }
     }
 
-    fn revoke(&self, told: SessionCookie, now: i64) {
+    fn revoke(&self, cookie: SessionCookie, now: i64) {
         let mut known = self.0.locked();
-        known.open.remove(&told.proof);
+        known.open.remove(&cookie.proof);
         known.revoked.retain(|_, until| *until > now);
-        known.revoked.insert(told.proof, told.until);
+        known.revoked.insert(cookie.proof, cookie.until);
     }
 
     /// Checks the request for a valid cookie; `attempt` takes a guess from the
@@ -247,19 +247,19 @@ impl ConsoleSessions {
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) -> SessionCheck {
         // Expired sessions give no access, and reveal nothing.
-        let holding = cookies.iter().filter(|told| told.until > now);
-        if holding.clone().any(|told| self.knows(told)) {
+        let holding = cookies.iter().filter(|cookie| cookie.until > now);
+        if holding.clone().any(|cookie| self.is_open(cookie)) {
             return SessionCheck::Open;
         }
-        for told in holding.filter(|told| !self.is_revoked(told)) {
+        for cookie in holding.filter(|cookie| !self.is_revoked(cookie)) {
             // In constant time.
             let is_right = || {
-                let proof = proof(token, told.until, told.nonce);
-                proof.verify_slice(&told.proof).is_ok()
+                let proof = proof(token, cookie.until, cookie.nonce);
+                proof.verify_slice(&cookie.proof).is_ok()
             };
             match attempt(&is_right) {
                 Attempt::Right => {
-                    self.remember(told.proof, told.until);
+                    self.remember(cookie.proof, cookie.until);
                     return SessionCheck::Open;
                 }
                 Attempt::Wrong => {}
@@ -269,14 +269,14 @@ impl ConsoleSessions {
         SessionCheck::None
     }
 
-    fn knows(&self, told: &SessionCookie) -> bool {
+    fn is_open(&self, cookie: &SessionCookie) -> bool {
         let known = self.0.locked();
-        known.open.get(&told.proof) == Some(&told.until)
+        known.open.get(&cookie.proof) == Some(&cookie.until)
     }
 
-    fn is_revoked(&self, told: &SessionCookie) -> bool {
+    fn is_revoked(&self, cookie: &SessionCookie) -> bool {
         let known = self.0.locked();
-        known.revoked.contains_key(&told.proof)
+        known.revoked.contains_key(&cookie.proof)
     }
 
     fn remember(&self, given: Proof, until: i64) {
@@ -309,12 +309,12 @@ fn parsed(value: &str) -> Option<SessionCookie> {
     let mut part = || parts.next();
     let (until, nonce, given) = (part()?, part()?, part()?);
     let nonce = (nonce.len() == 32).then(|| Nonce::from_str_radix(nonce, 16).ok())?;
-    let told = SessionCookie {
+    let cookie = SessionCookie {
         until: until.parse().ok()?,
         nonce: nonce?,
         proof: unhex(given)?,
     };
-    part().is_none().then_some(told)
+    part().is_none().then_some(cookie)
 }
 
 fn proof(token: &Secret, until: i64, nonce: Nonce) -> Hmac<Sha256> {
@@ -354,7 +354,7 @@ mod tests {
         let (mine, other) = (numbered(&token, until, 1), numbered(&token, until, 2));
         assert_ne!(mine, other, "of the same second");
         let open =
-            |value: &str| look(&sessions, value, &token, until - 1, true) == SessionCheck::Open;
+            |value: &str| check(&sessions, value, &token, until - 1, true) == SessionCheck::Open;
         assert!(open(&mine) && open(&other));
         let mut headers = HeaderMap::new();
         let shown = HeaderValue::from_str(&format!("a=b; {COOKIE}={mine}")).expect("text");
@@ -374,7 +374,7 @@ mod tests {
         let from = |referer: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::REFERER, HeaderValue::from_static(referer));
-            wanted(&headers)
+            target(&headers)
         };
         assert_eq!(
             from("https://tower:8080/?view=incidents&incident=1"),
@@ -388,11 +388,11 @@ mod tests {
         ] {
             assert_eq!(from(plain), "/", "{plain}");
         }
-        assert_eq!(wanted(&HeaderMap::new()), "/");
+        assert_eq!(target(&HeaderMap::new()), "/");
     }
 
     /// Checks a cookie with a guess left, or with none.
-    fn look(
+    fn check(
         sessions: &ConsoleSessions,
         value: &str,
         token: &Secret,
@@ -413,7 +413,7 @@ mod tests {
         let other = Secret::new("another").expect("a secret");
         let value = cookie(&token, 1000);
         let holds = |value: &str, token: &Secret, now: i64| {
-            look(&ConsoleSessions::default(), value, token, now, true) == SessionCheck::Open
+            check(&ConsoleSessions::default(), value, token, now, true) == SessionCheck::Open
         };
         assert!(holds(&value, &token, 999));
         assert!(!holds(&value, &token, 1000));
@@ -430,14 +430,14 @@ mod tests {
         let sessions = ConsoleSessions::default();
         let value = cookie(&token, 1000);
         let stale = cookie(&token, 990);
-        let look = |value: &str, now: i64, left: bool| look(&sessions, value, &token, now, left);
-        assert_eq!(look(&value, 999, false), SessionCheck::TooMany);
-        assert_eq!(look(&value, 999, true), SessionCheck::Open);
-        assert_eq!(look(&value, 999, false), SessionCheck::Open);
-        assert_eq!(look(&value, 1000, false), SessionCheck::None);
+        let check = |value: &str, now: i64, left: bool| check(&sessions, value, &token, now, left);
+        assert_eq!(check(&value, 999, false), SessionCheck::TooMany);
+        assert_eq!(check(&value, 999, true), SessionCheck::Open);
+        assert_eq!(check(&value, 999, false), SessionCheck::Open);
+        assert_eq!(check(&value, 1000, false), SessionCheck::None);
         let later = value.replace("1000.", "2000.");
-        assert_eq!(look(&later, 999, false), SessionCheck::TooMany);
+        assert_eq!(check(&later, 999, false), SessionCheck::TooMany);
         // Expired, so that it is not checked.
-        assert_eq!(look(&stale, 999, false), SessionCheck::None);
+        assert_eq!(check(&stale, 999, false), SessionCheck::None);
     }
 }

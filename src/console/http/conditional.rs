@@ -13,7 +13,7 @@ const BETWEEN: [char; 3] = [' ', '\t', ','];
 /// Sets cache control: `no-cache` (revalidate) with an entity tag, else
 /// `no-store`.
 pub(crate) async fn answer(request: Request, next: Next) -> Response {
-    let asked = matches!(*request.method(), Method::GET | Method::HEAD)
+    let if_none_match = matches!(*request.method(), Method::GET | Method::HEAD)
         .then(|| request.headers().get(header::IF_NONE_MATCH).cloned())
         .flatten();
     let mut response = next.run(request).await;
@@ -24,9 +24,9 @@ pub(crate) async fn answer(request: Request, next: Next) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keeping));
-    let known = asked
+    let known = if_none_match
         .zip(tag)
-        .is_some_and(|(asked, tag)| names(&asked, &tag));
+        .is_some_and(|(if_none_match, tag)| contains_tag(&if_none_match, &tag));
     if known && response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         forget_body(response.headers_mut());
@@ -42,13 +42,13 @@ fn forget_body(headers: &mut HeaderMap) {
 
 /// True if the header contains the tag, by weak comparison (RFC 9110, section
 /// 8.8.3.2).
-fn names(asked: &HeaderValue, tag: &HeaderValue) -> bool {
+fn contains_tag(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let (Ok(asked), Ok(tag)) = (asked.to_str(), tag.to_str()) else {
+    let (Ok(if_none_match), Ok(tag)) = (if_none_match.to_str(), tag.to_str()) else {
         return false;
     };
     let tag = strong(tag);
-    asked
+    if_none_match
         .split(',')
         .any(|one| one.trim() == "*" || strong(one) == tag)
 }
@@ -146,10 +146,10 @@ mod tests {
     #[test]
     fn tags_are_compared_weakly() {
         let value = HeaderValue::from_static;
-        assert!(names(&value("\"a\""), &value("\"a\"")));
-        assert!(names(&value("\"b\", W/\"a\""), &value("\"a\"")));
-        assert!(names(&value("*"), &value("\"a\"")));
-        assert!(!names(&value("\"b\""), &value("\"a\"")));
-        assert!(!names(&value("a"), &value("\"a\"")));
+        assert!(contains_tag(&value("\"a\""), &value("\"a\"")));
+        assert!(contains_tag(&value("\"b\", W/\"a\""), &value("\"a\"")));
+        assert!(contains_tag(&value("*"), &value("\"a\"")));
+        assert!(!contains_tag(&value("\"b\""), &value("\"a\"")));
+        assert!(!contains_tag(&value("a"), &value("\"a\"")));
     }
 }

@@ -38,8 +38,8 @@ pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
-pub(crate) fn page_size(asked: Option<usize>) -> Result<usize, Problem> {
-    let limit = asked.unwrap_or(PAGE);
+pub(crate) fn page_size(requested: Option<usize>) -> Result<usize, Problem> {
+    let limit = requested.unwrap_or(PAGE);
     if (1..=LARGEST_PAGE).contains(&limit) {
         Ok(limit)
     } else {

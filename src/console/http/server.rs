@@ -104,12 +104,12 @@ struct HttpServerState {
 impl HttpServerState {
     async fn attend(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _place: ConnectionSlot) {
         let Some(acceptor) = &self.tls else {
-            return self.speak(socket, peer).await;
+            return self.serve_stream(socket, peer).await;
         };
         let handshake = tls::encrypt(acceptor, socket);
         match self.shutdown.run_until_cancelled(handshake).await {
             None => {}
-            Some(Ok(stream)) => self.speak(stream, peer).await,
+            Some(Ok(stream)) => self.serve_stream(stream, peer).await,
             // Typical of port scans and health checks of load balancers.
             Some(Err(error @ HandshakeError::HungUp)) => {
                 debug!(%peer, "HTTPS connection closed: {error}");
@@ -122,7 +122,7 @@ impl HttpServerState {
         }
     }
 
-    async fn speak(
+    async fn serve_stream(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
@@ -199,12 +199,12 @@ mod tests {
 
     /// Reads everything until the other side closes.
     async fn rest(socket: &mut TcpStream) -> String {
-        let mut said = Vec::new();
+        let mut received = Vec::new();
         // A close with unread data is a reset.
-        let _ = timeout(SOON, socket.read_to_end(&mut said))
+        let _ = timeout(SOON, socket.read_to_end(&mut received))
             .await
             .expect("it closes");
-        String::from_utf8(said).expect("text")
+        String::from_utf8(received).expect("text")
     }
 
     #[tokio::test]
@@ -216,12 +216,12 @@ mod tests {
         // Let the server accept both.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let mut third = server.connect().await;
-        let asked = Instant::now();
+        let started = Instant::now();
         assert_eq!(rest(&mut third).await, "");
-        assert!(asked.elapsed() < Duration::from_secs(2));
+        assert!(started.elapsed() < Duration::from_secs(2));
         for socket in [&mut silent, &mut half] {
-            let said = rest(socket).await;
-            assert!(!said.contains("200"), "{said}");
+            let received = rest(socket).await;
+            assert!(!received.contains("200"), "{received}");
         }
         let mut fourth = server.connect().await;
         let peer = fourth.local_addr().expect("an address").to_string();

@@ -70,8 +70,8 @@ pub(super) fn goes_out(activity: &str) -> bool {
 /// Activity of an ATT&CK technique or one of its sub-techniques.
 pub(super) fn of_technique(technique: &str) -> Option<&'static str> {
     let parent = technique.split('.').next().unwrap_or(technique);
-    let known = |wanted: &str| {
-        let entry = ENTRIES.iter().find(|(_, _, ids)| ids.contains(&wanted));
+    let known = |id: &str| {
+        let entry = ENTRIES.iter().find(|(_, _, ids)| ids.contains(&id));
         entry.map(|(name, _, _)| *name)
     };
     known(technique).or_else(|| known(parent))

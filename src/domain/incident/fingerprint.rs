@@ -155,10 +155,10 @@ impl Fingerprint {
             let known = self.quotes.iter().any(|own| own.is_like(quote));
             // A line of another activity belongs to an incident of its own, and
             // would else attract findings from it.
-            let told = activity::of_folded(quote.text());
-            let ours = told.is_none_or(|told| {
+            let named = activity::of_folded(quote.text());
+            let ours = named.is_none_or(|named| {
                 let own = self.activity.as_ref();
-                own.is_none_or(|own| own.name == told)
+                own.is_none_or(|own| own.name == named)
             });
             if room && !known && ours {
                 self.quotes.push(quote.clone());
@@ -236,12 +236,12 @@ impl Fingerprint {
 /// Activity of a finding: by the lines on the screen, then the title, then the
 /// technique.
 fn activity_of(finding: &Finding) -> Option<Activity> {
-    let told = finding
+    let named = finding
         .evidence
         .iter()
         .filter_map(|piece| activity::of_text(&piece.quote));
     let mut votes: Vec<(&str, usize)> = Vec::new();
-    for name in told {
+    for name in named {
         match votes.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => votes.push((name, 1)),

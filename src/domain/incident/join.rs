@@ -16,7 +16,7 @@ use crate::incident::fingerprint::Fingerprint;
 
 /// Maximum alerts for new evidence on one incident; later evidence is added
 /// without one, or a changing dashboard would raise alerts for ever.
-const MOST_TOLD: u32 = 8;
+const MOST_ALERTS: u32 = 8;
 /// Maximum delay of a response. A larger difference is a clock that jumped.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
 /// Maximum candidates compared with a finding: those that share its most
@@ -36,7 +36,7 @@ pub struct TrackedIncident {
     /// Flag: the next finding reopens it, however soon.
     pub reopens: bool,
     /// Alerts raised by new evidence so far.
-    pub told: u32,
+    pub alerts: u32,
 }
 
 /// Search for the incident of a finding: the most similar one on its stream; of
@@ -87,7 +87,7 @@ impl<'a> IncidentSearch<'a> {
     }
 
     /// True once for each incident to be compared. The key is the store's.
-    pub fn wants(&mut self, key: i64) -> bool {
+    pub fn is_candidate(&mut self, key: i64) -> bool {
         if self.seen.len() >= CANDIDATES || self.seen.contains(&key) {
             return false;
         }
@@ -193,7 +193,7 @@ impl JoinRules<'_> {
             version: 0,
             suppression: suppression.map(|known| known.key),
             reopens: false,
-            told: 0,
+            alerts: 0,
         };
         opened.count(finding, news);
         let effect = FindingEffect {
@@ -212,7 +212,7 @@ impl JoinRules<'_> {
         finding: &Finding,
         subject: &Fingerprint,
     ) -> FindingEffect {
-        let stranger = self.stranger(known, subject);
+        let unknown_entity = self.unknown_entity(known, subject);
         let quiet = finding.observed_at.duration_since(known.incident.last_seen);
         let before = known.incident.severity;
         let rose = finding.severity < before;
@@ -227,7 +227,12 @@ impl JoinRules<'_> {
             incident.title.clone_from(&finding.title);
         }
         let (news, decision) = if incident.status == Status::Closed {
-            let why = self.reopens(known, rose.then_some(before), stranger.as_deref(), quiet);
+            let why = self.reopens(
+                known,
+                rose.then_some(before),
+                unknown_entity.as_deref(),
+                quiet,
+            );
             match why {
                 Some(why) => (ChangeReason::Reopened, Some(self.reopen(known, why))),
                 None => (ChangeReason::Repeated, None),
@@ -246,7 +251,7 @@ impl JoinRules<'_> {
 
     /// Entity of a finding that was unknown when the incident was closed: of a
     /// false positive only the entities of the suppression are known.
-    fn stranger(&self, known: &TrackedIncident, subject: &Fingerprint) -> Option<String> {
+    fn unknown_entity(&self, known: &TrackedIncident, subject: &Fingerprint) -> Option<String> {
         if known.incident.status != Status::Closed {
             return None;
         }
@@ -255,7 +260,7 @@ impl JoinRules<'_> {
             suppressions.find(|suppression| suppression.key == key)
         });
         let closed = suppression.map_or(&known.subject, |suppression| &suppression.subject);
-        closed.stranger(subject)
+        closed.unknown_entity(subject)
     }
 
     /// Reason to reopen a closed incident; `None` to leave it closed.
@@ -264,15 +269,15 @@ impl JoinRules<'_> {
         &self,
         known: &TrackedIncident,
         rose_from: Option<Severity>,
-        stranger: Option<&str>,
+        unknown_entity: Option<&str>,
         quiet: SignedDuration,
     ) -> Option<String> {
         if let Some(before) = rose_from {
             let now = known.incident.severity;
             return Some(format!("severity rose from {before} to {now}"));
         }
-        if let Some(stranger) = stranger {
-            return Some(format!("new entity: {stranger}"));
+        if let Some(unknown_entity) = unknown_entity {
+            return Some(format!("new entity: {unknown_entity}"));
         }
         if known.suppression.is_some() {
             return None;
@@ -316,8 +321,8 @@ impl JoinRules<'_> {
             ChangeReason::SeverityRose
         } else if !known.incident.agents.contains(&finding.agent) {
             ChangeReason::NewAgent
-        } else if learned && grounded && known.told < MOST_TOLD {
-            known.told += 1;
+        } else if learned && grounded && known.alerts < MOST_ALERTS {
+            known.alerts += 1;
             ChangeReason::NewEvidence
         } else {
             ChangeReason::Repeated

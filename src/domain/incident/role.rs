@@ -129,17 +129,17 @@ pub(super) fn roles(text: &str) -> Roles {
             continue;
         };
         let mut before = words[..at].iter().rev();
-        let told = before.find(|word| !BETWEEN.contains(word)).copied();
+        let label = before.find(|word| !BETWEEN.contains(word)).copied();
         let nearest = at.checked_sub(1).map_or("", |at| words[at]);
-        let told = if nearest == "attacker" {
+        let label = if nearest == "attacker" {
             nearest
         } else {
-            told.unwrap_or_default()
+            label.unwrap_or_default()
         };
         let behind = words.get(at + 1).copied().unwrap_or_default();
-        if SOURCE.contains(&told) || (behind == ARROW && told != ARROW) {
+        if SOURCE.contains(&label) || (behind == ARROW && label != ARROW) {
             roles.sources.insert(ip);
-        } else if TARGET.contains(&told) || told == ARROW {
+        } else if TARGET.contains(&label) || label == ARROW {
             roles.targets.insert(ip);
         }
     }
@@ -199,9 +199,9 @@ mod tests {
                 &[],
             ),
         ] {
-            let told = roles(text);
-            assert!(told.sources.iter().eq(sources), "{text}: {told:?}");
-            assert!(told.targets.iter().eq(targets), "{text}: {told:?}");
+            let found = roles(text);
+            assert!(found.sources.iter().eq(sources), "{text}: {found:?}");
+            assert!(found.targets.iter().eq(targets), "{text}: {found:?}");
         }
     }
 }

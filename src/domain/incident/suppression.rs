@@ -35,7 +35,7 @@ impl Fingerprint {
     pub fn covers(&self, finding: &Self) -> bool {
         let same = self.similarity(finding);
         same.is_some_and(super::Similarity::is_strong)
-            && self.stranger(finding).is_none()
+            && self.unknown_entity(finding).is_none()
             && !self.shows_more(finding)
     }
 
@@ -43,7 +43,7 @@ impl Fingerprint {
     /// most specific kind counts, every address, user and host, and the role of
     /// an address. A host named only by the analyst counts where hosts are
     /// known.
-    pub fn stranger(&self, finding: &Self) -> Option<String> {
+    pub fn unknown_entity(&self, finding: &Self) -> Option<String> {
         if finding.overflows {
             return Some("too many entities to compare".to_owned());
         }
@@ -75,8 +75,8 @@ impl Fingerprint {
         let own = self.activity.as_ref().map(|own| own.name.as_str());
         finding.quotes.iter().any(|quote| {
             let known = self.quotes.iter().any(|own| own.is_like(quote));
-            let told = activity::of_folded(quote.text());
-            !known && told.is_some() && told != own
+            let shown = activity::of_folded(quote.text());
+            !known && shown.is_some() && shown != own
         })
     }
 }

@@ -141,7 +141,7 @@ impl Gemini {
             return Err(Failure::no_answer("request limit of the question reached"));
         };
         let mut usage = TokenUsage::default();
-        let mut said = String::new();
+        let mut text_so_far = String::new();
         loop {
             let reply = match self.send(&request, meter).await {
                 Ok(reply) => reply,
@@ -175,12 +175,12 @@ impl Gemini {
             // A resend starts the answer anew, so that earlier parts are void.
             match reply.turn {
                 GeminiOutcome::Said(text) => {
-                    said.push_str(&text);
+                    text_so_far.push_str(&text);
                     let (content, images) = (&request.content, &request.images);
-                    return Ok(ModelResponse::new(content, said, images, usage));
+                    return Ok(ModelResponse::new(content, text_so_far, images, usage));
                 }
                 GeminiOutcome::More { text, token } if resends.continued() => {
-                    said.push_str(&text);
+                    text_so_far.push_str(&text);
                     request.token = Some(token);
                     continue;
                 }
@@ -198,7 +198,7 @@ impl Gemini {
                     return Err(Failure::no_answer(resend::gave_up(&turn)));
                 }
             }
-            said.clear();
+            text_so_far.clear();
             request.token = None;
         }
     }

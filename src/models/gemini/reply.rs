@@ -77,7 +77,7 @@ fn turn(response: GenerateContentResponse) -> GeminiOutcome {
             None => "the response holds no candidate".to_owned(),
         });
     };
-    let text = said(&candidate);
+    let text = answer_text(&candidate);
     match candidate.finish_reason.as_deref() {
         Some("MAX_TOKENS") => GeminiOutcome::CutOff,
         Some("MALFORMED_RESPONSE") => GeminiOutcome::Malformed,
@@ -110,7 +110,7 @@ fn turn(response: GenerateContentResponse) -> GeminiOutcome {
 }
 
 /// Text of all parts but the thoughts, joined.
-fn said(candidate: &Candidate) -> String {
+fn answer_text(candidate: &Candidate) -> String {
     let parts = candidate.content.as_ref().and_then(|c| c.parts.as_ref());
     let spoken = parts
         .into_iter()

@@ -69,19 +69,19 @@ impl GeminiRequest {
         let level = |level| self.levels.then_some(level);
         let whole = self.images.whole.iter();
         let whole = whole.map(|whole| ContentPart::picture(&whole.base64, level(WHOLE)));
-        let mut asked: Vec<_> = whole.collect();
+        let mut content_parts: Vec<_> = whole.collect();
         for (title, closeup) in titles.iter().zip(&self.images.closeups) {
-            asked.push(ContentPart::text(title));
-            asked.push(ContentPart::picture(&closeup.base64, level(CLOSEUP)));
+            content_parts.push(ContentPart::text(title));
+            content_parts.push(ContentPart::picture(&closeup.base64, level(CLOSEUP)));
         }
-        asked.push(ContentPart::text(&self.content.text));
+        content_parts.push(ContentPart::text(&self.content.text));
         let in_words;
         if !self.schema {
             in_words = format!(
                 "Answer with one JSON object of this schema: {}",
                 self.content.schema
             );
-            asked.push(ContentPart::text(&in_words));
+            content_parts.push(ContentPart::text(&in_words));
         }
         let request = GenerateContentRequest {
             system_instruction: Content {
@@ -90,7 +90,7 @@ impl GeminiRequest {
             },
             contents: [Content {
                 role: "user",
-                parts: asked,
+                parts: content_parts,
             }],
             generation_config: GenerationConfig {
                 response_mime_type: "application/json",
@@ -177,16 +177,16 @@ mod tests {
 
     #[test]
     fn a_model_is_told_how_much_to_think_as_it_knows_it() {
-        let told = |model: &str, set| serde_json::to_value(thinking(model, set)).unwrap();
+        let config_of = |model: &str, set| serde_json::to_value(thinking(model, set)).unwrap();
         let flash = "gemini-3.8-flash";
-        assert_eq!(told(flash, None), json!({"thinkingLevel": "LOW"}));
+        assert_eq!(config_of(flash, None), json!({"thinkingLevel": "LOW"}));
         let high = Some(Thinking::High);
-        assert_eq!(told(flash, high), json!({"thinkingLevel": "HIGH"}));
-        assert_eq!(told("gemini-2.5-pro", None), Value::Null);
+        assert_eq!(config_of(flash, high), json!({"thinkingLevel": "HIGH"}));
+        assert_eq!(config_of("gemini-2.5-pro", None), Value::Null);
         assert_eq!(
-            told("gemini-2.5-pro", high),
+            config_of("gemini-2.5-pro", high),
             json!({"thinkingBudget": 24_576})
         );
-        assert_eq!(told("gemini-2.0-flash", high), Value::Null);
+        assert_eq!(config_of("gemini-2.0-flash", high), Value::Null);
     }
 }

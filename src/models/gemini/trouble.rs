@@ -47,28 +47,30 @@ impl ErrorResponse<'_> {
     pub(super) fn read(&self) -> GeminiFailure {
         let error = status_of(self.body);
         let message = error.message.as_deref().unwrap_or_default();
-        let said = self.said(message);
+        let message_suffix = self.message_suffix(message);
         let failure = match self.status {
             413 => return GeminiFailure::TooBig,
             400 if message.to_lowercase().contains("too many states") => {
                 return GeminiFailure::SchemaRefused;
             }
-            400 if has_reason(&error, "API_KEY_INVALID") => key_refused(self.status, &said),
+            400 if has_reason(&error, "API_KEY_INVALID") => {
+                key_refused(self.status, &message_suffix)
+            }
             400 if error.status.as_deref() == Some("FAILED_PRECONDITION") => Failure::fatal(
                 Fatal::Key,
                 format!(
-                    "not served here (400){said}: the free tier is not offered in every region, enable billing for the key's project"
+                    "not served here (400){message_suffix}: the free tier is not offered in every region, enable billing for the key's project"
                 ),
             ),
-            401 | 403 => key_refused(self.status, &said),
+            401 | 403 => key_refused(self.status, &message_suffix),
             404 => Failure::fatal(
                 Fatal::Model,
                 format!(
-                    "model {} not found (404){said}: check its name and api_version in agents.toml",
+                    "model {} not found (404){message_suffix}: check its name and api_version in agents.toml",
                     self.model
                 ),
             ),
-            429 => self.rate_limited(&error, message, &said),
+            429 => self.rate_limited(&error, message, &message_suffix),
             300..=399 => Failure::Transient {
                 reason: format!(
                     "redirected ({}), redirects are not followed: check the base URL, or a captive portal is in between",
@@ -76,14 +78,17 @@ impl ErrorResponse<'_> {
                 ),
             },
             408 | 500..=599 => Failure::Transient {
-                reason: format!("server error ({}){said}", self.status),
+                reason: format!("server error ({}){message_suffix}", self.status),
             },
-            status => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
+            status => Failure::fatal(
+                Fatal::Request,
+                format!("request rejected ({status}){message_suffix}"),
+            ),
         };
         GeminiFailure::Failed(failure)
     }
 
-    fn rate_limited(&self, error: &RpcStatus, message: &str, said: &str) -> Failure {
+    fn rate_limited(&self, error: &RpcStatus, message: &str, message_suffix: &str) -> Failure {
         let quotas = error.details.iter().flatten();
         let mut quotas = quotas.flat_map(|detail| detail.violations.iter().flatten());
         let per_day = quotas.any(|v| {
@@ -100,7 +105,7 @@ impl ErrorResponse<'_> {
         } else if per_day {
             "daily quota exhausted: resets at midnight Pacific time".to_owned()
         } else {
-            format!("quota exceeded (429){said}")
+            format!("quota exceeded (429){message_suffix}")
         };
         Failure::RateLimited {
             reason,
@@ -123,7 +128,7 @@ impl ErrorResponse<'_> {
     }
 
     /// Server message as a suffix: `: "..."`, or nothing.
-    fn said(&self, message: &str) -> String {
+    fn message_suffix(&self, message: &str) -> String {
         let mut message = message.to_owned();
         if !self.key.is_empty() {
             message = message.replace(self.key, "<key>");
@@ -135,8 +140,8 @@ impl ErrorResponse<'_> {
     }
 }
 
-fn key_refused(status: u16, said: &str) -> Failure {
-    let reason = format!("key refused ({status}){said}: set a valid GOOGLE_API_KEY");
+fn key_refused(status: u16, message_suffix: &str) -> Failure {
+    let reason = format!("key refused ({status}){message_suffix}: set a valid GOOGLE_API_KEY");
     Failure::fatal(Fatal::Key, reason)
 }
 
@@ -212,29 +217,29 @@ mod tests {
 
     #[test]
     fn every_text_says_what_to_do() {
-        let say = |status, message: &str, code: &str| {
+        let failure_of = |status, message: &str, code: &str| {
             let body = json!({"error": {"message": message, "status": code}});
             failure(status, &body).to_string()
         };
         let texts = [
-            say(400, "Invalid JSON payload received.", "INVALID_ARGUMENT"),
-            say(
+            failure_of(400, "Invalid JSON payload received.", "INVALID_ARGUMENT"),
+            failure_of(
                 400,
                 "User location is not supported.",
                 "FAILED_PRECONDITION",
             ),
-            say(401, "", "UNAUTHENTICATED"),
-            say(403, "Reported as leaked.", "PERMISSION_DENIED"),
-            say(404, "models/x is not found.", "NOT_FOUND"),
-            say(418, "", ""),
-            say(429, "Slow down.", "RESOURCE_EXHAUSTED"),
-            say(
+            failure_of(401, "", "UNAUTHENTICATED"),
+            failure_of(403, "Reported as leaked.", "PERMISSION_DENIED"),
+            failure_of(404, "models/x is not found.", "NOT_FOUND"),
+            failure_of(418, "", ""),
+            failure_of(429, "Slow down.", "RESOURCE_EXHAUSTED"),
+            failure_of(
                 429,
                 "Quota exceeded, limit: 0, model: x",
                 "RESOURCE_EXHAUSTED",
             ),
-            say(503, "Overloaded.", "UNAVAILABLE"),
-            say(302, "", ""),
+            failure_of(503, "Overloaded.", "UNAVAILABLE"),
+            failure_of(302, "", ""),
         ];
         insta::assert_snapshot!(texts.join("\n"));
     }

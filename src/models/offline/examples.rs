@@ -13,7 +13,7 @@ use super::window::Windows;
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// True if the rule reports anything of an example.
-pub(super) fn speaks(rule: &Rule, example: &str) -> bool {
+pub(super) fn reports(rule: &Rule, example: &str) -> bool {
     let mut windows = Windows::default();
     screens(example).into_iter().any(|(after, screen)| {
         let at = Timestamp::UNIX_EPOCH + after;

@@ -20,7 +20,7 @@ pub(super) struct OfflineMemory {
     /// Capture time of the last frame.
     pub(super) at: Timestamp,
     rows: HashSet<String>,
-    said: HashMap<String, ReportedSubject>,
+    reported: HashMap<String, ReportedSubject>,
     pub(super) windows: Windows,
 }
 
@@ -40,9 +40,9 @@ impl OfflineMemory {
         let patience = if same { GONE_FOR } else { 1 };
         // Seen on the last frame: `gone` is 1 now, and 0 again if it is seen on
         // this one.
-        self.said.retain(|_, said| {
-            said.gone += 1;
-            said.gone <= patience
+        self.reported.retain(|_, reported| {
+            reported.gone += 1;
+            reported.gone <= patience
         });
         self.rows = rows;
     }
@@ -50,9 +50,9 @@ impl OfflineMemory {
     /// True if it is new, or its count has doubled or its severity risen since
     /// it was last reported.
     pub(super) fn is_news(&mut self, key: &str, count: usize, severity: Severity) -> bool {
-        match self.said.get_mut(key) {
+        match self.reported.get_mut(key) {
             None => {
-                self.said.insert(
+                self.reported.insert(
                     key.to_owned(),
                     ReportedSubject {
                         count,
@@ -62,12 +62,12 @@ impl OfflineMemory {
                 );
                 true
             }
-            Some(said) => {
-                said.gone = 0;
-                let grown = count >= 2 * said.count || severity < said.severity;
+            Some(reported) => {
+                reported.gone = 0;
+                let grown = count >= 2 * reported.count || severity < reported.severity;
                 if grown {
-                    said.count = count;
-                    said.severity = severity;
+                    reported.count = count;
+                    reported.severity = severity;
                 }
                 grown
             }
@@ -102,7 +102,7 @@ mod tests {
     fn it_speaks_once_while_something_stays_and_again_when_it_returns() {
         let mut memory = OfflineMemory::default();
         let page = ["a", "b", "c", "d"];
-        for (look, on_screen, news) in [
+        for (frame, on_screen, news) in [
             (1, true, true),
             (2, true, false),
             (3, false, false),
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(
                 on_screen && memory.is_news("key", 1, Severity::High),
                 news,
-                "look {look}"
+                "look {frame}"
             );
         }
         memory.turn_to(rows(&["w", "x", "y", "z"]));

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use watchtower_base::config::fault::Faults;
 use watchtower_domain::finding::{Category, Severity, is_technique};
 
-use super::examples::speaks;
+use super::examples::reports;
 use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
@@ -271,7 +271,7 @@ impl Rules {
             return;
         }
         for example in &text.examples.r#match {
-            if !speaks(&rule, example) {
+            if !reports(&rule, example) {
                 faults.add(
                     format!("{path}.examples.match"),
                     format!("{example:?} does not match"),
@@ -279,7 +279,7 @@ impl Rules {
             }
         }
         for example in &text.examples.no_match {
-            if speaks(&rule, example) {
+            if reports(&rule, example) {
                 faults.add(
                     format!("{path}.examples.no_match"),
                     format!("{example:?} matches"),

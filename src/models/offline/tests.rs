@@ -84,7 +84,7 @@ fn a_persona_without_rules_reports_its_indicators() {
     assert_eq!(seen[0].severity, Severity::Low);
     assert!(
         network.observe(&screen).is_empty(),
-        "said once while it stays"
+        "reported once while it stays"
     );
 }
 
@@ -103,15 +103,15 @@ fn a_passed_check_is_no_finding() {
 fn tail(step: i64) -> Vec<(i64, String)> {
     let secops = analyst("SecOps", &[]);
     let row = |n: i64| format!("{:02}:{:02} sshd: Failed password for root", n / 60, n % 60);
-    let mut said = Vec::new();
+    let mut by_rule = Vec::new();
     for n in 0..30 {
         let rows: Vec<_> = (n.max(2) - 2..=n).map(|n| row(n * step)).collect();
         let at = Timestamp::from_second(n * step).unwrap();
         let text = drawn(&rows.join("\n")).into();
         let seen = secops.observe(&captured(at, text));
-        said.extend(seen.into_iter().map(|seen| (n * step, seen.title)));
+        by_rule.extend(seen.into_iter().map(|seen| (n * step, seen.title)));
     }
-    said
+    by_rule
 }
 
 #[test]
@@ -131,19 +131,19 @@ const PERSONAS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect
 
 /// Quotes in the reports of the five personas on a screen drawn in characters,
 /// by rule.
-fn said(screen: &str) -> BTreeMap<String, Vec<String>> {
-    let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
+fn reports(screen: &str) -> BTreeMap<String, Vec<String>> {
+    let mut by_rule: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for agent in PERSONAS.map(|name| analyst(name, &[])) {
         for (after, text) in examples::screens(screen) {
             let at = Timestamp::UNIX_EPOCH + after;
             for seen in agent.observe(&captured(at, drawn(&text).into())) {
                 let rule = seen.detail.split('`').nth(1).unwrap().to_owned();
                 let quotes = seen.evidence.into_iter().map(|evidence| evidence.quote);
-                said.entry(rule).or_default().extend(quotes);
+                by_rule.entry(rule).or_default().extend(quotes);
             }
         }
     }
-    said
+    by_rule
 }
 
 /// Files of a folder of fixtures, with their names.
@@ -168,8 +168,8 @@ fn a_healthy_screen_yields_nothing() {
     assert!(files.len() >= 12);
     let wrong: Vec<_> = files
         .iter()
-        .map(|(name, screen)| (name, said(screen)))
-        .filter(|(_, said)| !said.is_empty())
+        .map(|(name, screen)| (name, reports(screen)))
+        .filter(|(_, by_rule)| !by_rule.is_empty())
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -184,15 +184,17 @@ fn an_alarming_screen_yields_what_its_first_line_says() {
     for (name, text) in &files {
         let (rules, screen) = text.split_once('\n').unwrap();
         let expected: BTreeSet<_> = rules.split_whitespace().collect();
-        let said = said(screen);
-        let spoke: BTreeSet<_> = said.keys().map(String::as_str).collect();
-        if spoke != expected {
-            let silent: Vec<_> = expected.difference(&spoke).collect();
-            let unasked: BTreeMap<_, _> = said
+        let by_rule = reports(screen);
+        let matched: BTreeSet<_> = by_rule.keys().map(String::as_str).collect();
+        if matched != expected {
+            let missing: Vec<_> = expected.difference(&matched).collect();
+            let unexpected: BTreeMap<_, _> = by_rule
                 .iter()
                 .filter(|(rule, _)| !expected.contains(rule.as_str()))
                 .collect();
-            wrong.push(format!("{name}: silent {silent:?}, unasked {unasked:#?}"));
+            wrong.push(format!(
+                "{name}: missing {missing:?}, unexpected {unexpected:#?}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

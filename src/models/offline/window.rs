@@ -102,7 +102,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn look(window: &mut SightingWindow, at: i64, rows: &[&str]) -> usize {
+    fn count(window: &mut SightingWindow, at: i64, rows: &[&str]) -> usize {
         window.turn_to(second(at), MINUTE);
         window.count("rule", rows.iter().map(|row| (*row).to_owned()))
     }
@@ -110,23 +110,23 @@ mod tests {
     #[test]
     fn a_row_counts_once_while_it_stands_and_for_as_long_as_the_window() {
         let mut window = SightingWindow::default();
-        assert_eq!(look(&mut window, 0, &["09:00:01"]), 1);
-        assert_eq!(look(&mut window, 30, &["09:00:01", "09:00:29"]), 2);
-        assert_eq!(look(&mut window, 60, &["09:00:29", "09:00:59"]), 3);
-        assert_eq!(look(&mut window, 61, &["09:00:29", "09:00:59"]), 2);
-        assert_eq!(look(&mut window, 300, &["09:00:59"]), 1, "back after long");
+        assert_eq!(count(&mut window, 0, &["09:00:01"]), 1);
+        assert_eq!(count(&mut window, 30, &["09:00:01", "09:00:29"]), 2);
+        assert_eq!(count(&mut window, 60, &["09:00:29", "09:00:59"]), 3);
+        assert_eq!(count(&mut window, 61, &["09:00:29", "09:00:59"]), 2);
+        assert_eq!(count(&mut window, 300, &["09:00:59"]), 1, "back after long");
         for at in 301..=400 {
             let fresh = usize::from(at <= 360);
-            assert_eq!(look(&mut window, at, &["09:00:59"]), fresh, "second {at}");
+            assert_eq!(count(&mut window, at, &["09:00:59"]), fresh, "second {at}");
         }
     }
 
     #[test]
     fn equal_rows_at_once_are_several_and_those_that_scroll_are_not() {
         let mut window = SightingWindow::default();
-        assert_eq!(look(&mut window, 0, &["failed", "failed", "failed"]), 3);
-        assert_eq!(look(&mut window, 5, &["failed", "failed"]), 3);
-        assert_eq!(look(&mut window, 9, &["failed"; 4]), 4);
+        assert_eq!(count(&mut window, 0, &["failed", "failed", "failed"]), 3);
+        assert_eq!(count(&mut window, 5, &["failed", "failed"]), 3);
+        assert_eq!(count(&mut window, 9, &["failed"; 4]), 4);
     }
 
     #[test]
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn a_clock_set_back_starts_anew() {
         let mut window = SightingWindow::default();
-        assert_eq!(look(&mut window, 1000, &["a", "b"]), 2);
-        assert_eq!(look(&mut window, 10, &["c"]), 1);
+        assert_eq!(count(&mut window, 1000, &["a", "b"]), 2);
+        assert_eq!(count(&mut window, 10, &["c"]), 1);
     }
 
     #[test]

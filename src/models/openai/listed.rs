@@ -28,13 +28,13 @@ pub(super) fn sees(entry: &Value) -> Option<bool> {
         "modalities",
         "modality",
     ];
-    let told = places.iter().flat_map(|place| keys.map(|key| &place[key]));
-    let told = told.chain([entry]).filter_map(said);
+    let support = places.iter().flat_map(|place| keys.map(|key| &place[key]));
+    let support = support.chain([entry]).filter_map(image_support);
     // Lists may be of something else: any that contains an image type decides.
-    told.reduce(|one, other| one || other)
+    support.reduce(|one, other| one || other)
 }
 
-fn said(value: &Value) -> Option<bool> {
+fn image_support(value: &Value) -> Option<bool> {
     match value {
         Value::Array(words) => {
             let words = || words.iter().filter_map(Value::as_str);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reply::{ChatReply, OpenAiFailure, OpenAiOutcome, trouble};
+use reply::{ChatReply, OpenAiFailure, OpenAiOutcome, failure_of};
 use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
@@ -234,7 +234,7 @@ impl OpenAi {
             let reply = ChatReply::read(&response.body);
             if let OpenAiOutcome::Failed(status, error) = &reply.turn {
                 meter.free();
-                return Err(self.trouble(&http::HttpResponse {
+                return Err(self.failure_of(&http::HttpResponse {
                     status: *status,
                     retry_after: response.retry_after,
                     body: error.to_string().into_bytes(),
@@ -246,7 +246,7 @@ impl OpenAi {
             return Ok(reply);
         }
         meter.free();
-        Err(self.trouble(&response))
+        Err(self.failure_of(&response))
     }
 
     fn thinking(&self) -> Option<Thinking> {
@@ -254,10 +254,10 @@ impl OpenAi {
         self.settings.thinking.filter(|_| known)
     }
 
-    fn trouble(&self, response: &http::HttpResponse) -> OpenAiFailure {
+    fn failure_of(&self, response: &http::HttpResponse) -> OpenAiFailure {
         let key = self.settings.key.as_ref().map(Secret::expose);
         let advice = response.advice(jiff::Timestamp::now());
-        trouble(response, &self.settings.model, key, advice)
+        failure_of(response, &self.settings.model, key, advice)
     }
 
     /// Keeps the format that worked for later requests, and the model's version.
@@ -296,7 +296,7 @@ impl OpenAi {
             // Not all servers list their models.
             404 | 405 => return Ok("server reachable, no list of models".to_owned()),
             _ => {
-                return Err(match self.trouble(&response) {
+                return Err(match self.failure_of(&response) {
                     OpenAiFailure::Failed(failure)
                     | OpenAiFailure::NotAccepted(failure)
                     | OpenAiFailure::TooLong(failure) => failure,

@@ -99,7 +99,7 @@ fn turn(body: &Value) -> OpenAiOutcome {
         }
         _ => match spoken(&text) {
             "" => OpenAiOutcome::Silent,
-            said => OpenAiOutcome::Said(said.to_owned()),
+            answer => OpenAiOutcome::Said(answer.to_owned()),
         },
     }
 }
@@ -129,7 +129,7 @@ fn spoken(text: &str) -> &str {
     let text = match text.rsplit_once("</think>") {
         // Within the object it is a quote of the model.
         Some((before, _)) if is_within_object(before) => text,
-        Some((_, said)) => said,
+        Some((_, answer)) => answer,
         None if text.trim_start().starts_with("<think>") => "",
         None => text,
     };
@@ -154,7 +154,7 @@ pub(super) enum OpenAiFailure {
 }
 
 /// Meaning of an error response; `key` is cut out of the server's message.
-pub(super) fn trouble(
+pub(super) fn failure_of(
     response: &HttpResponse,
     model: &str,
     key: Option<&str>,
@@ -165,48 +165,48 @@ pub(super) fn trouble(
     let message = &*message_of(&body, &response.body);
     let code = error["code"].as_str().unwrap_or_default();
     let inner = error["innererror"]["code"].as_str().unwrap_or_default();
-    let said = said(message, key);
+    let suffix = message_suffix(message, key);
     let status = response.status;
     let failure = match status {
         413 => return OpenAiFailure::TooBig,
         400 if code == "content_filter" || inner == "ResponsibleAIPolicyViolation" => {
             Failure::Refused {
-                reason: format!("blocked by the server's content filter ({status}){said}"),
+                reason: format!("blocked by the server's content filter ({status}){suffix}"),
             }
         }
         400 | 422 if is_too_long(code, message) => {
             return OpenAiFailure::TooLong(Failure::fatal(
                 Fatal::Request,
-                format!("prompt exceeds the context of model {model} ({status}){said}"),
+                format!("prompt exceeds the context of model {model} ({status}){suffix}"),
             ));
         }
         // LiteLLM searches an unknown key in a database it may lack.
         400 if message.contains("No connected db") => Failure::fatal(
             Fatal::Key,
-            format!("key refused ({status}){said}: set a valid OPENAI_API_KEY"),
+            format!("key refused ({status}){suffix}: set a valid OPENAI_API_KEY"),
         ),
         _ if is_blind(message) => Failure::fatal(
             Fatal::Model,
             format!(
-                "model {model} does not accept images ({status}){said}: choose one that does, and for llama.cpp name its --mmproj"
+                "model {model} does not accept images ({status}){suffix}: choose one that does, and for llama.cpp name its --mmproj"
             ),
         ),
         400 | 422 => {
-            let reason = format!("request rejected ({status}){said}");
+            let reason = format!("request rejected ({status}){suffix}");
             return OpenAiFailure::NotAccepted(Failure::fatal(Fatal::Request, reason));
         }
         401 | 403 => Failure::fatal(
             Fatal::Key,
-            format!("key refused ({status}){said}: set a valid OPENAI_API_KEY"),
+            format!("key refused ({status}){suffix}: set a valid OPENAI_API_KEY"),
         ),
         404 => Failure::fatal(
             Fatal::Model,
             format!(
-                "model {model} not found (404){said}: check its name and openai_base_url in agents.toml"
+                "model {model} not found (404){suffix}: check its name and openai_base_url in agents.toml"
             ),
         ),
         429 => Failure::RateLimited {
-            reason: format!("quota exceeded (429){said}"),
+            reason: format!("quota exceeded (429){suffix}"),
             retry_after: advice,
             exhausted: code == "insufficient_quota" || is_per_day(message),
         },
@@ -216,9 +216,12 @@ pub(super) fn trouble(
             ),
         },
         408 | 500..=599 => Failure::Transient {
-            reason: format!("server error ({status}){said}"),
+            reason: format!("server error ({status}){suffix}"),
         },
-        _ => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
+        _ => Failure::fatal(
+            Fatal::Request,
+            format!("request rejected ({status}){suffix}"),
+        ),
     };
     OpenAiFailure::Failed(failure)
 }
@@ -289,7 +292,7 @@ fn message_of(body: &Value, raw: &[u8]) -> String {
     }
 }
 
-fn said(message: &str, key: Option<&str>) -> String {
+fn message_suffix(message: &str, key: Option<&str>) -> String {
     let message = match key {
         Some(key) if !key.is_empty() => message.replace(key, "<key>"),
         _ => message.to_owned(),
@@ -322,27 +325,27 @@ mod tests {
             ChatReply::read(json!({ "usage": usage }).to_string().as_bytes()).usage
         };
         let read = usage(json!({"cached_tokens": 512}));
-        let told = (read.prompt_tokens, read.cached_tokens, read.output_tokens);
-        assert_eq!(told, (900, 512, 7));
+        let tokens = (read.prompt_tokens, read.cached_tokens, read.output_tokens);
+        assert_eq!(tokens, (900, 512, 7));
         assert_eq!(usage(json!({"cached_tokens": 1000})).cached_tokens, 900);
         assert_eq!(usage(Value::Null).cached_tokens, 0);
     }
 
     #[test]
     fn what_was_said_without_what_is_around_it() {
-        let said = |content: &str| {
+        let outcome = |content: &str| {
             turn_of(&json!({"message": {"content": content}, "finish_reason": "stop"}))
         };
         let object = OpenAiOutcome::Said("{\"findings\": []}".to_owned());
-        assert_eq!(said("{\"findings\": []}"), object);
-        assert_eq!(said("<think>{hm}</think>\n{\"findings\": []}"), object);
+        assert_eq!(outcome("{\"findings\": []}"), object);
+        assert_eq!(outcome("<think>{hm}</think>\n{\"findings\": []}"), object);
         assert_eq!(
-            said("Sure! ```json\n{\"findings\": []}\n``` Anything else?"),
+            outcome("Sure! ```json\n{\"findings\": []}\n``` Anything else?"),
             object
         );
-        assert_eq!(said("<think>never ends"), OpenAiOutcome::Silent);
-        assert_eq!(said(" "), OpenAiOutcome::Silent);
-        assert_eq!(said("no"), OpenAiOutcome::Said("no".to_owned()));
+        assert_eq!(outcome("<think>never ends"), OpenAiOutcome::Silent);
+        assert_eq!(outcome(" "), OpenAiOutcome::Silent);
+        assert_eq!(outcome("no"), OpenAiOutcome::Said("no".to_owned()));
         let parts = json!({"message": {"content": [{"type": "text", "text": "{}"}]}});
         assert_eq!(turn_of(&parts), OpenAiOutcome::Said("{}".to_owned()));
     }
@@ -392,14 +395,14 @@ mod tests {
 
     #[test]
     fn every_shape_of_an_error_is_understood() {
-        let told = |status, body: Value| {
+        let failure = |status, body: Value| {
             let body = body.to_string().into_bytes();
             let response = HttpResponse {
                 status,
                 retry_after: None,
                 body,
             };
-            trouble(&response, "m", None, None)
+            failure_of(&response, "m", None, None)
         };
         for body in [
             json!({"detail": "the words"}),
@@ -407,31 +410,31 @@ mod tests {
             json!({"object": "error", "message": "the words"}),
             json!({"error": "the words"}),
         ] {
-            assert!(format!("{:?}", told(400, body)).contains("the words"));
+            assert!(format!("{:?}", failure(400, body)).contains("the words"));
         }
         let error =
             |code: &str, message: &str| json!({"error": {"code": code, "message": message}});
         assert!(matches!(
-            told(400, error("content_filter", "ResponsibleAI")),
+            failure(400, error("content_filter", "ResponsibleAI")),
             OpenAiFailure::Failed(Failure::Refused { .. })
         ));
         assert!(matches!(
-            told(400, error("context_length_exceeded", "too long")),
+            failure(400, error("context_length_exceeded", "too long")),
             OpenAiFailure::TooLong(_)
         ));
         assert!(matches!(
-            told(400, error("400", "No connected db.")),
+            failure(400, error("400", "No connected db.")),
             OpenAiFailure::Failed(Failure::Fatal {
                 kind: Fatal::Key,
                 ..
             })
         ));
         assert!(matches!(
-            told(400, error("", "provision of x is not supported")),
+            failure(400, error("", "provision of x is not supported")),
             OpenAiFailure::NotAccepted(_)
         ));
         assert!(matches!(
-            told(429, error("", "Rate limit exceeded: free-models-per-day")),
+            failure(429, error("", "Rate limit exceeded: free-models-per-day")),
             OpenAiFailure::Failed(Failure::RateLimited {
                 exhausted: true,
                 ..
@@ -463,7 +466,7 @@ mod tests {
 
     #[test]
     fn every_trouble_says_what_to_do() {
-        let trouble = |status: u16, body: Value| {
+        let failure_of = |status: u16, body: Value| {
             let response = HttpResponse {
                 status,
                 retry_after: None,
@@ -471,27 +474,27 @@ mod tests {
             };
             format!(
                 "{status}: {:?}",
-                trouble(&response, "llava", Some("sk-secret"), None)
+                failure_of(&response, "llava", Some("sk-secret"), None)
             )
         };
         let message = |text: &str| json!({"error": {"message": text, "code": null}});
         let texts = [
-            trouble(400, message("response_format is not supported")),
-            trouble(401, message("Incorrect API key provided: sk-secret")),
-            trouble(404, message("model 'llava' not found")),
-            trouble(413, json!({})),
-            trouble(
+            failure_of(400, message("response_format is not supported")),
+            failure_of(401, message("Incorrect API key provided: sk-secret")),
+            failure_of(404, message("model 'llava' not found")),
+            failure_of(413, json!({})),
+            failure_of(
                 429,
                 json!({"error": {"message": "slow", "code": "insufficient_quota"}}),
             ),
-            trouble(
+            failure_of(
                 500,
                 message(
                     "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
                 ),
             ),
-            trouble(503, json!({"error": "loading model\u{1b}[2J"})),
-            trouble(302, json!({})),
+            failure_of(503, json!({"error": "loading model\u{1b}[2J"})),
+            failure_of(302, json!({})),
         ];
         assert!(!texts.join("").contains("sk-secret"));
         insta::assert_snapshot!(texts.join("\n"));
@@ -502,7 +505,7 @@ mod tests {
         fn no_bytes_panic(status: u16, body: Vec<u8>) {
             let _ = ChatReply::read(&body);
             let response = HttpResponse { status, retry_after: None, body };
-            let _ = trouble(&response, "m", None, None);
+            let _ = failure_of(&response, "m", None, None);
         }
     }
 }

@@ -42,9 +42,11 @@ impl<'a> JsonSchema<'a> {
 /// Intended order of properties, as the map is sorted by name.
 fn ordered<'a>(fields: &'a Map<String, Value>, properties: &'a Map<String, Value>) -> Vec<&'a str> {
     let texts = |key: &str| fields.get(key).and_then(Value::as_array);
-    let said = texts("propertyOrdering").or_else(|| texts("required"));
-    let said = said.into_iter().flatten().filter_map(Value::as_str);
-    let mut names: Vec<&str> = said.filter(|name| properties.contains_key(*name)).collect();
+    let order = texts("propertyOrdering").or_else(|| texts("required"));
+    let order = order.into_iter().flatten().filter_map(Value::as_str);
+    let mut names: Vec<&str> = order
+        .filter(|name| properties.contains_key(*name))
+        .collect();
     for name in properties.keys() {
         if !names.contains(&name.as_str()) {
             names.push(name);

@@ -277,9 +277,9 @@ mod tests {
 
     #[test]
     fn how_much_to_think_is_sent_where_it_is_set() {
-        let mut asked = question(ask_prompt::schema(), StructuredOutput::Schema);
-        assert!(!sent(&asked).contains("reasoning_effort"));
-        asked.thinking = Some(Thinking::Minimal);
-        assert!(sent(&asked).contains("\"reasoning_effort\":\"minimal\""));
+        let mut request = question(ask_prompt::schema(), StructuredOutput::Schema);
+        assert!(!sent(&request).contains("reasoning_effort"));
+        request.thinking = Some(Thinking::Minimal);
+        assert!(sent(&request).contains("\"reasoning_effort\":\"minimal\""));
     }
 }

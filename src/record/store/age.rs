@@ -89,7 +89,7 @@ impl Trust {
     /// Timestamp for a write now: never before an earlier one, so that a clock
     /// set back makes nothing old.
     pub(super) fn stamp(&mut self) -> i64 {
-        let (now, agreed) = self.look();
+        let (now, agreed) = self.read_clock();
         if agreed >= self.needed(now) {
             self.believe(now);
         }
@@ -99,7 +99,7 @@ impl Trust {
 
     /// Age limit as of now, for records kept that long.
     pub(super) fn age(&mut self, keep: Duration) -> RetentionCutoff {
-        let (now, agreed) = self.look();
+        let (now, agreed) = self.read_clock();
         let settled = agreed >= self.needed(now).min(keep);
         if settled {
             self.believe(now);
@@ -134,7 +134,7 @@ impl Trust {
     }
 
     /// Now, and for how long both clocks have agreed.
-    fn look(&mut self) -> (Timestamp, Duration) {
+    fn read_clock(&mut self) -> (Timestamp, Duration) {
         let (now, elapsed) = (self.clock)();
         let length = elapsed.saturating_sub(self.since.1);
         let walked = now.duration_since(self.since.0);
@@ -214,7 +214,7 @@ mod tests {
             let fault = clock_fault(at(newest), now);
             assert_eq!(fault.is_some(), wrong, "{newest}: {fault:?}");
         }
-        let fault = clock_fault(at("2027-03-08T12:00:00Z"), now).expect("told");
+        let fault = clock_fault(at("2027-03-08T12:00:00Z"), now).expect("a fault");
         assert!(
             fault.contains("2027-03-08") && fault.contains("2026-11-28T12:00:00Z"),
             "{fault}"

@@ -38,9 +38,9 @@ impl Readers {
                 (&any, "rowid"),
             ];
             let mut found = Recollection::default();
-            for (wanted, order) in ways {
-                lines(db, wanted, order, &mut found.lines)?;
-                findings(db, wanted, order, &mut found.findings)?;
+            for (terms, order) in ways {
+                lines(db, terms, order, &mut found.lines)?;
+                findings(db, terms, order, &mut found.findings)?;
             }
             for hit in &mut found.lines {
                 hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
@@ -50,13 +50,13 @@ impl Readers {
     }
 }
 
-fn lines(db: &Connection, wanted: &str, order: &str, into: &mut Vec<Hit>) -> rusqlite::Result<()> {
+fn lines(db: &Connection, terms: &str, order: &str, into: &mut Vec<Hit>) -> rusqlite::Result<()> {
     let sql = format!(
         "SELECT rowid, stream, observed_at, frame_seq, pts_ms, text, bounds FROM screen_text
          WHERE screen_text MATCH ?1 ORDER BY {order} LIMIT ?2"
     );
     let mut find = db.prepare_cached(&sql)?;
-    for hit in find.query_map(params![wanted, EACH], screen::hit)? {
+    for hit in find.query_map(params![terms, EACH], screen::hit)? {
         let (_, hit) = hit?;
         let same = |known: &&mut Hit| known.text == hit.text && known.stream == hit.stream;
         match into.iter_mut().find(same) {
@@ -70,7 +70,7 @@ fn lines(db: &Connection, wanted: &str, order: &str, into: &mut Vec<Hit>) -> rus
 
 fn findings(
     db: &Connection,
-    wanted: &str,
+    terms: &str,
     order: &str,
     into: &mut Vec<Finding>,
 ) -> rusqlite::Result<()> {
@@ -80,7 +80,7 @@ fn findings(
          JOIN findings ON findings.seq = place"
     );
     let mut find = db.prepare_cached(&sql)?;
-    for finding in find.query_map(params![wanted, EACH], |row| sql::json::<Finding>(row, 0))? {
+    for finding in find.query_map(params![terms, EACH], |row| sql::json::<Finding>(row, 0))? {
         let finding = finding?;
         let same = |known: &&mut Finding| known.incident == finding.incident;
         match into.iter_mut().find(same) {

@@ -56,7 +56,7 @@ impl EvidenceFolder {
 
     /// Removes leftovers of a crash: unreferenced stills, and unfinished ones.
     /// Files of other names are kept.
-    pub(super) fn clear(&self, mut wanted: impl FnMut(&str) -> bool) -> io::Result<()> {
+    pub(super) fn clear(&self, mut is_referenced: impl FnMut(&str) -> bool) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -64,7 +64,7 @@ impl EvidenceFolder {
                 continue;
             };
             let stale = match name.rsplit_once('.') {
-                Some((sha256, "jpg")) if is_sha256(sha256) => !wanted(sha256),
+                Some((sha256, "jpg")) if is_sha256(sha256) => !is_referenced(sha256),
                 Some((sha256, "part")) => is_sha256(sha256),
                 _ => false,
             };

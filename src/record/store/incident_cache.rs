@@ -83,7 +83,7 @@ impl Cache {
                     find.query_map(params![key, IncidentSearch::BY_KEY], |row| row.get(0))?;
                 for seq in rows {
                     let seq: i64 = seq?;
-                    if search.wants(seq)
+                    if search.is_candidate(seq)
                         && let Some(known) = self.get(db, seq)?
                     {
                         search.consider(seq, &known.state);
@@ -117,7 +117,7 @@ fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<CachedIncident>> {
                 version: row.get::<_, i64>(at + 2)? as u64,
                 suppression: row.get(at + 3)?,
                 reopens: row.get(at + 4)?,
-                told: row.get(at + 5)?,
+                alerts: row.get(at + 5)?,
             },
             has_still: row.get(at + 6)?,
         })
@@ -181,7 +181,7 @@ impl CachedIncident {
             state.version as i64,
             state.suppression,
             state.reopens,
-            state.told,
+            state.alerts,
             incident.verdict.as_ref().map(sql::to_json),
         ])?;
         Ok(())

@@ -111,7 +111,7 @@ impl StoreWriter {
 impl Readers {
     /// Query of lines of screen text.
     pub fn search(&self, query: &TextQuery) -> Result<Page<Hit, u64>, StoreError> {
-        let Some(wanted) = fts(&query.words) else {
+        let Some(terms) = fts(&query.words) else {
             return Ok(Page {
                 items: Vec::new(),
                 next: None,
@@ -127,7 +127,7 @@ impl Readers {
             )?;
             let limit = query.limit as i64 + 1;
             let mut hits = find
-                .query_map(params![wanted, before, query.stream, limit], hit)?
+                .query_map(params![terms, before, query.stream, limit], hit)?
                 .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()?;
             for (_, hit) in &mut hits {
                 hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
@@ -163,8 +163,8 @@ pub(super) fn fts(words: &str) -> Option<String> {
         .filter(|word| !word.is_empty())
         .take(MOST_WORDS)
         .map(|word| format!("\"{word}\"*"));
-    let wanted = words.collect::<Vec<_>>().join(" ");
-    (!wanted.is_empty()).then_some(wanted)
+    let terms = words.collect::<Vec<_>>().join(" ");
+    (!terms.is_empty()).then_some(terms)
 }
 
 #[cfg(test)]

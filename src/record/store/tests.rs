@@ -280,8 +280,8 @@ fn stills_go_before_text_and_text_before_what_was_found() {
     // to deliver.
     let long = format!("operational {}", "x".repeat(2000));
     writer.try_write(&mut [text(long, 3000)]);
-    let (moments, lines, told, findings) = left(&mut writer);
-    assert_eq!((moments, told, findings), (0, 1, 1));
+    let (moments, lines, outbox, findings) = left(&mut writer);
+    assert_eq!((moments, outbox, findings), (0, 1, 1));
     assert!(lines < 3001, "{lines}");
 }
 
@@ -308,14 +308,14 @@ fn of_a_long_span_the_newest_deeds_are_handed_over() {
     };
     let mut notes: Vec<_> = (0..1001).map(note).collect();
     assert!(writer.try_write(&mut notes).iter().all(Result::is_ok));
-    let told = |since: i64| {
+    let done = |since: i64| {
         let (done, more) = readers.done_between(time(since), time(2000)).unwrap();
         let text = |done: Option<&Done>| done.map(|done| done.text.clone());
         (done.len(), text(done.first()), text(done.last()), more)
     };
     let (first, last) = (Some("1".to_owned()), Some("1000".to_owned()));
-    assert_eq!(told(0), (1000, first.clone(), last.clone(), true));
-    assert_eq!(told(1), (1000, first, last, false));
+    assert_eq!(done(0), (1000, first.clone(), last.clone(), true));
+    assert_eq!(done(1), (1000, first, last, false));
 }
 
 #[test]
@@ -354,8 +354,8 @@ fn a_refusal_undoes_nothing_beside_it() {
     let found = publication("Failed password for a from 192.0.2.1", b"one");
     let mut group = [removal, found];
     writer.write(&mut group);
-    let told = group.each_ref().map(|write| write.announcement().is_some());
-    assert_eq!(told, [false, true]);
+    let announced = group.each_ref().map(|write| write.announcement().is_some());
+    assert_eq!(announced, [false, true]);
     assert_eq!(readers.findings_after(0, 10).unwrap().len(), 1);
     for write in group {
         write.reply();

@@ -246,7 +246,7 @@ impl FramePublisher {
             slot.frames
         };
         // Outside the lock: it takes a while.
-        let changes = self.gate.look(&picture, seq, captured_at);
+        let changes = self.gate.process(&picture, seq, captured_at);
         let frame = {
             let mut slots = self.bus.inner.slots.locked();
             let slot = slots.entry(self.stream.clone()).or_default();

@@ -201,7 +201,7 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
         |from: &str, to: &str| format!("port scan SRC={from} DST={to} PROTO=TCP dropped");
     let flow = |from: &str, to: &str| format!("nmap {from}:40001 -> {to}:22 SYN denied");
     let bare = |one: &str, other: &str| format!("port scan {one} {other} tcp denied");
-    let asked = |from: &str, to: &str| format!("{} answered by dns 192.0.2.53", bare(from, to));
+    let dns_query = |from: &str, to: &str| format!("{} answered by dns 192.0.2.53", bare(from, to));
     let failed =
         |from: &str, to: &str| format!("Failed password for admin from {from} on {to} ssh2");
     let called = |to: &str, from: &str| format!("beacon {from}:50000 -> {to}:443 every 60 s");
@@ -209,7 +209,7 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
         ("firewall", &firewall),
         ("flow", &flow),
         ("bare", &bare),
-        ("asked", &asked),
+        ("asked", &dns_query),
         ("failed", &failed),
         ("beacon", &called),
     ];
@@ -221,8 +221,8 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
         assert!(!same(&first, &scan("203.0.113.45", victim)), "{name}");
         assert!(same(&first, &scan(one, victim)), "{name}");
         // Other wordings, with and without the target.
-        let told = subject(c, &format!("Trouble from {one}"), &[&line(one, victim)]);
-        assert!(same(&first, &told), "{name}");
+        let reworded = subject(c, &format!("Trouble from {one}"), &[&line(one, victim)]);
+        assert!(same(&first, &reworded), "{name}");
     }
     // One tool states the roles and the next does not.
     let known = subject(c, "Scan", &[&firewall(one, victim)]);
@@ -271,7 +271,7 @@ fn names_that_ocr_reads_otherwise_are_the_same() {
     ] {
         assert!(same(&first, &subject(c, "Burst", &[line])), "{line}");
         assert_eq!(
-            first.stranger(&subject(c, "Burst", &[line])),
+            first.unknown_entity(&subject(c, "Burst", &[line])),
             None,
             "{line}"
         );

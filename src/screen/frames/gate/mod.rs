@@ -114,7 +114,7 @@ impl ChangeGate {
 
     /// Compares the next picture, which begins generation `seq` if it changed.
     /// Takes about a millisecond for 1920x1080.
-    pub(crate) fn look(&mut self, picture: &Picture, seq: u64, at: Timestamp) -> Arc<Changes> {
+    pub(crate) fn process(&mut self, picture: &Picture, seq: u64, at: Timestamp) -> Arc<Changes> {
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.take(picture);
         let another = self.now.picture != self.generation.picture || self.tiles.is_empty();

@@ -32,7 +32,7 @@ impl GateFeed {
         self.seq += 1;
         self.ms += 500;
         let at = Timestamp::from_millisecond(self.ms).unwrap();
-        let changes = self.gate.look(picture, self.seq, at);
+        let changes = self.gate.process(picture, self.seq, at);
         changes.whole == self.seq || changes.generations.contains(&self.seq)
     }
 
