@@ -328,12 +328,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn cli_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn every_flag_of_serve_and_agent_has_its_twin() {
+    fn every_flag_has_an_environment_variable() {
         let cli = Cli::command();
         for (command, count) in [("serve", 11), ("agent", 7)] {
             let command = cli.find_subcommand(command).unwrap();

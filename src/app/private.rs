@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_whole_and_its_owners() {
+    fn private_file_is_atomic_and_owner_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ready");
         fs::write(&file, "older and longer").expect("written");

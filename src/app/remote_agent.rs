@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_named_as_over_there() {
+    fn stream_name_is_taken_from_the_whep_url() {
         let name = |url| stream_name(&address(url).unwrap()).to_string();
         assert_eq!(name("http://host:8080/whep/team"), "team");
         assert_eq!(name("https://host/live/team/"), "team");

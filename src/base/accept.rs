@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_are_served_refused_and_contained() {
+    async fn connections_are_served_refused_and_isolated() {
         let server = start(2).await;
         let mut broken = server.connect().await;
         broken.write_all(b"!").await.expect("written");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_shutdown_waits_for_open_connections_and_takes_no_other() {
+    async fn shutdown_waits_for_open_connections_and_accepts_no_others() {
         let server = start(2).await;
         let mut open = server.connect().await;
         let mut other = server.connect().await;
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_broken_connection_is_the_peer_s_fault() {
+    fn accept_errors_of_a_connection_differ_from_listener_errors() {
         let error = |number| io::Error::from_raw_os_error(number);
         assert!(is_of_peer(&error(libc::ECONNABORTED)));
         assert!(!is_of_peer(&error(libc::EMFILE)));

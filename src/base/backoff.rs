@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_a_limit_and_a_server_is_heard() {
+    fn waits_grow_to_a_cap_and_respect_retry_after() {
         let mut backoff = Backoff::default();
         for whole in [1, 2, 4, 8, 16, 30, 30, 30] {
             let wait = backoff.next(None);

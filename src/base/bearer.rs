@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_goes_to_its_own_origins_only() {
+    fn token_is_sent_to_its_own_origins_only() {
         let whep = address("https://watch.example/whep/team").unwrap();
         let report = address("http://127.0.0.1:8080").unwrap();
         let bearer = Bearer::new(Secret::new("t0ken"), &[&whep, &report]);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_http_and_hold_no_password() {
+    fn addresses_are_http_without_credentials() {
         assert!(matches!(address("host:8080"), Err(BadAddress::Scheme(_))));
         assert!(matches!(address("/whep"), Err(BadAddress::Syntax(_))));
         let with_password = address("https://u:s3cret@host/").unwrap_err();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_the_clear_is_noticed() {
+    fn unencrypted_token_is_detected() {
         let exposed = |url: &str, token: &str| {
             let url = address(url).unwrap();
             Bearer::new(Secret::new(token), &[&url]).is_exposed_to(&url)

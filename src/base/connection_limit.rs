@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_capped_by_the_total_alone_where_it_is_spared() {
+    fn loopback_is_exempt_from_the_cap_per_address() {
         let admission = Arc::new(ConnectionLimiter::new(Caps {
             per_address: 1,
             total: 5,
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn caps_hold_and_places_come_back() {
+    fn caps_hold_and_slots_are_freed() {
         let admission = admission(2, 3);
         let first = admission.admit(PEER).expect("free");
         let _second = admission.admit(PEER).expect("free");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address() {
+    fn ipv6_64_is_one_address() {
         let admission = admission(1, 9);
         let _held = admission.admit("2001:db8::1".parse().unwrap());
         let same = admission.admit("2001:db8::ffff:2".parse().unwrap());

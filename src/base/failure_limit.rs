@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_fails_is_blocked_until_that_is_forgotten() {
+    fn failing_address_is_blocked_until_its_failures_expire() {
         let limit = FailureLimit::<Twice>::default();
         let now = Instant::now();
         assert_eq!(limit.attempt(PEER, now, || true), Attempt::Right);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn who_proves_itself_is_forgiven() {
+    fn success_clears_the_failures() {
         let limit = FailureLimit::<Twice>::default();
         let now = Instant::now();
         limit.failed(PEER, now);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address_and_the_newest_are_remembered() {
+    fn ipv6_64_is_one_address_and_the_newest_are_remembered() {
         let limit = FailureLimit::<Twice>::default();
         let now = Instant::now();
         let v6 = |network: u64, host: u64| {

@@ -92,7 +92,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_file_without_certificates_is_named() {
+    fn file_without_certificates_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ca.pem");
         let trusting = |file: &Path| HttpClientBuilder::new(true, TIMEOUT).trust(file);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_is_not_followed_and_the_client_names_itself() {
+    async fn redirects_are_not_followed_and_the_user_agent_is_set() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let serving = std::thread::spawn(move || {

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_says_how_many_were_held_back() {
+    fn one_line_a_second_counts_the_suppressed() {
         let limit = LogLimit::default();
         let begun = Instant::now();
         let at = |ms| limit.admit_at(begun + Duration::from_millis(ms));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_first_few_are_summed() {
+    fn lines_beyond_the_first_few_are_counted() {
         let limit = LogLimitByAddress::default();
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let written = (0..817).filter(|_| limit.admits(peer, "refused")).count();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_share_one_line() {
+    fn addresses_beyond_the_bound_share_one_line() {
         let limit = LogLimitByAddress::default();
         for n in 0..10_000 {
             limit.admits(IpAddr::V4(Ipv4Addr::from_bits(n)), "refused");

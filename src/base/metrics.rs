@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_shows_what_was_registered() {
+    fn metrics_text_contains_registered_metrics() {
         let mut registry = MetricsRegistry::default();
         let frames: Counter = registry.register("frames", "Pictures decoded");
         frames.inc();

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_are_read() {
+    fn seconds_and_dates_are_parsed() {
         let now = "1994-11-06T08:49:07Z".parse().expect("a time");
         let s = Duration::from_secs;
         for (value, expected) in [
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_without_it_ask_for_nothing() {
+    fn missing_header_is_no_wait() {
         let mut headers = HeaderMap::new();
         assert_eq!(retry_after(&headers), None);
         headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));

@@ -80,7 +80,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_burst_goes_at_once_and_then_the_rate() {
+    fn burst_then_rate() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(4.0, 2.0, start);
         let taken = |bucket: &mut TokenBucket, now| (0..9).filter(|_| bucket.take(now)).count();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn debt_is_paid_before_anything_is_there() {
+    fn debt_is_paid_before_tokens_are_available() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(2.0, 1.0, start);
         bucket.spend(5.0);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_counts_from_the_last_refill() {
+    fn changed_rate_counts_from_the_last_refill() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(10.0, 1.0, start);
         bucket.set_rate(4.0, 0.0);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_takes_nothing() {
+    fn clock_set_back_takes_no_tokens() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(2.0, 1.0, start + SECOND);
         assert!(bucket.take(start));

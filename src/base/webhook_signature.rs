@@ -48,12 +48,12 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_what_openssl_makes() {
+    fn signature_equals_openssl() {
         assert_eq!(sign(&key(), "1700000000", b"{}"), SIGNED);
     }
 
     #[test]
-    fn a_signature_is_of_one_message_and_one_secret() {
+    fn signature_depends_on_message_and_secret() {
         let is_signed = |key: &Secret, timestamp: &str, signature: &str, body: &[u8]| {
             verify(key, timestamp, signature, body).is_some()
         };

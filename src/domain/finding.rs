@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_steer_a_terminal_is_gone() {
+    fn terminal_control_characters_are_removed() {
         assert_eq!(printable("plain ünïcode ✓"), "plain ünïcode ✓");
         assert_eq!(printable("a\x1b[2Jb\nc\td\u{9b}31m"), "a[2Jb c d31m");
         assert_eq!(printable("user\u{202e}gpj.exe\u{200b}"), "usergpj.exe");

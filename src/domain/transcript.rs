@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_add_up() {
+    fn split_cost_adds_up() {
         let whole = Cost {
             requests: 1,
             prompt_tokens: 1000,

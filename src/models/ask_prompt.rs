@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_stands_on_the_record_or_is_none() {
+    fn answer_without_a_source_is_none() {
         let query = query();
         let model = ModelRef {
             provider: "test".to_owned(),

@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_recorded_is_played_to_who_asks_the_same_or_nearly() {
+    async fn cassette_replays_the_same_or_nearest_request() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tape.jsonl");
         let tape = Arc::new(RecordingFile::create(&file).unwrap());
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_cassette_names_its_line() {
+    fn broken_cassette_names_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tape.jsonl");
         std::fs::write(&file, "\n{\"agent\": 7}\n").unwrap();

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_goes_out_as_it_is() {
+    fn fitting_picture_is_sent_unchanged() {
         let whole = frame(1920, 1080);
         let images = ImageSet::take(whole.clone(), &[]).unwrap();
         let sent = images.whole.as_ref().unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_big_shrinks_until_it_fits_and_keeps_its_name() {
+    fn large_picture_is_halved_until_it_fits() {
         let images = ImageSet::take(frame(8000, 4000), &[]).unwrap();
         let images = images.whole.unwrap();
         assert_eq!((images.frame.picture.width, images.frame.seq), (2000, 7));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_enlarged_as_far_as_they_fit() {
+    fn parts_are_enlarged_within_the_limit() {
         let part = |width| Rect {
             x: 100,
             y: 100,

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_persona_is_told_of_itself_alone() {
+    fn prompt_contains_its_own_persona_only() {
         let personas = personas();
         for persona in &personas {
             let text = system(persona);

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_built_once_and_bounds_the_cost_of_what_is_sent() {
+    fn prompt_is_built_once_and_bounds_the_cost() {
         let prepared = Prepared::new(ask()).prompted();
         let request = prepared.request().unwrap();
         let again = prepared.clone().metered(Meter::of(1)).prompted();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_look_at_fails_when_it_is_asked() {
+    fn request_without_a_picture_fails() {
         let persona = Persona {
             name: "SecOps".to_owned(),
             personality: String::new(),
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_to_another_kind_of_question_is_no_answer() {
+    fn reply_to_another_kind_of_question_fails() {
         let response = ModelResponse {
             exchange: RawExchange {
                 system: String::new(),

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_file_is_left_and_a_new_one_begun() {
+    fn renamed_file_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.log");
         let mut log = file(&path, 0, 5);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_off_after_copying_goes_on_without_a_hole() {
+    fn copytruncate_continues_without_a_hole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.log");
         let mut log = file(&path, 0, 5);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rotates_by_size_keeps_so_many_and_mends_a_torn_line() {
+    fn rotation_by_size_keeps_a_number_and_repairs_a_torn_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         fs::write(&path, "{\"a\":1}\n{\"half").unwrap();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_allows_no_rotation_costs_no_line() {
+    fn failed_rotation_loses_no_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.log");
         let mut log = file(&path, 4, 1);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_put_aside_last_is_found_by_any_name() {
+    fn last_rotated_file_is_found_by_any_scheme() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("findings.jsonl");
         file(&path, 0, 1).append(b"1\n").unwrap();

@@ -105,7 +105,7 @@ mod tests {
     use watchtower_screen::picture::Picture;
 
     #[test]
-    fn a_screen_that_changes_is_kept_more_often() {
+    fn changing_screen_is_stored_more_often() {
         let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
         let frame = |scene, seconds| {
             let picture = Picture::grey(1, 1);

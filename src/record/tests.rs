@@ -32,7 +32,7 @@ fn open(dir: &Path, agents: &[String]) -> (Record, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn what_is_published_stands_in_both_files_and_is_heard() {
+async fn published_finding_is_in_both_files_and_broadcast() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &["SecOps".to_owned()]);
     let mut receiver = bus.subscribe();
@@ -88,7 +88,7 @@ async fn repeats_stand_in_a_log_as_a_count() {
 }
 
 #[tokio::test]
-async fn a_query_that_nobody_waits_for_still_takes_its_turn() {
+async fn abandoned_query_keeps_its_permit() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, _writer) = open(dir.path(), &[]);
     let (begun, has_begun) = oneshot::channel();
@@ -117,7 +117,7 @@ async fn a_query_that_nobody_waits_for_still_takes_its_turn() {
 }
 
 #[tokio::test]
-async fn a_reader_of_findings_resumes_at_its_cursor() {
+async fn reader_resumes_at_its_cursor() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);
     for n in 0..3 {
@@ -142,7 +142,7 @@ async fn a_reader_of_findings_resumes_at_its_cursor() {
 }
 
 #[tokio::test]
-async fn slow_searches_hold_up_no_sink() {
+async fn slow_searches_do_not_block_sinks() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);
     let mut slow = Vec::new();
@@ -201,7 +201,7 @@ fn close(bus: Record, writer: JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn logs_survive_whoever_rotates_them() {
+async fn logs_survive_external_rotation() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);
     let mut published = Vec::new();
@@ -237,7 +237,7 @@ async fn logs_survive_whoever_rotates_them() {
 }
 
 #[tokio::test]
-async fn a_crash_after_a_rotation_doubles_nothing() {
+async fn crash_after_rotation_duplicates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let rotation = LogSettings {
         max_bytes: 2500,

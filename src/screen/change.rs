@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_has_cleared_up_is_news() {
+    fn sharpened_picture_is_reported() {
         let with = |confidences: [f32; 5]| {
             let one = page("a line of words", 50);
             let lines = (0..).zip(confidences).map(|(at, confidence)| TextLine {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_new_page_that_is_sharp_counts_at_once_and_a_few_lines_do_not() {
+    fn sharp_new_page_counts_at_once_and_a_few_lines_do_not() {
         let with = |words: &str, confidence| {
             let one = page("", 50);
             let lines = (0..12u32).map(|at| TextLine {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_charts_are_news_and_nothing_else_is() {
+    fn only_text_and_charts_are_reported() {
         let mut reported = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10);

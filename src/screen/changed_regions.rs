@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sees_what_changed_since_its_own_look() {
+    fn changes_are_relative_to_a_generation() {
         let mut changes = Changes {
             columns: 4,
             generations: vec![1; 12],
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn regions_end_with_the_picture_and_never_overlap() {
+    fn regions_are_clipped_and_disjoint() {
         let mut marked = vec![false; 12];
         for at in [3, 8, 11] {
             marked[at] = true;

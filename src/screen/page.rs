@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_recalled_until_a_character_of_it_moves() {
+    fn line_is_reused_until_it_changes() {
         let place = Rect {
             x: 10,
             y: 10,
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scrolled_line_is_recalled_where_it_is_now() {
+    fn scrolled_line_is_reused_at_its_new_place() {
         let mut old = Picture::grey(320, 240);
         paint(&mut old, rect(20, 100));
         let mut new = Picture::grey(320, 240);
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_any_size_is_searched_all_of_it_and_none_of_it_shrunk_away() {
+    fn picture_of_any_size_is_covered_without_downscaling() {
         for (width, height) in [(1920, 1080), (3840, 2160), (7680, 4320), (16_384, 16_384)] {
             let all = Rect {
                 x: 0,
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_is_read_next_though_nothing_moved() {
+    fn unread_parts_are_read_next_without_motion() {
         let unread = rect(100, 100);
         let page = RecognisedScreen {
             picture: Arc::new(Picture::grey(320, 240)),
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_read_row_by_row() {
+    fn table_is_read_row_by_row() {
         let at = |x, y| line("", rect(x, y));
         let mut lines = vec![
             at(200, 103),

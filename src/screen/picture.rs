@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_halves_down_to_one_sample() {
+    fn picture_is_halved_down_to_one_sample() {
         let picture = Picture {
             width: 3,
             height: 2,
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_cut_out_and_enlarged() {
+    fn part_is_cropped_and_enlarged() {
         let picture = Picture {
             width: 4,
             height: 3,
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn rectangles_know_their_place() {
+    fn rectangles_are_converted_and_compared() {
         let rect = Rect {
             x: 10,
             y: 20,

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scroll_is_measured_and_a_switch_is_none() {
+    fn scroll_is_measured_and_a_switch_is_none() {
         let rect = Rect {
             x: 0,
             y: 0,

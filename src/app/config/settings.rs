@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_says_the_defaults() {
+    fn sample_file_states_the_defaults() {
         let text = include_str!("../../../watchtower.toml");
         let sample = Settings::parse(text, "watchtower.toml").unwrap();
         assert_eq!(sample, Settings::default());

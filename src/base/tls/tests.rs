@@ -31,7 +31,7 @@ fn write(settings: &TlsSettings, certificate: &str, key: &str) {
 }
 
 #[test]
-fn a_pair_tells_whom_it_is_for_and_how_long() {
+fn pair_states_names_and_expiry() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let (certificate, key) = pair((4096, 1, 1));
@@ -51,7 +51,7 @@ fn a_pair_tells_whom_it_is_for_and_how_long() {
 }
 
 #[test]
-fn a_fault_names_the_file_and_what_is_wrong() {
+fn fault_names_the_file_and_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let (certificate, key) = pair((4096, 1, 1));
@@ -84,7 +84,7 @@ fn a_fault_names_the_file_and_what_is_wrong() {
 }
 
 #[test]
-fn a_change_counts_once_it_has_settled() {
+fn changed_files_are_reloaded_once_settled() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let (certificate, key) = pair((4096, 1, 1));

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_what_is_left_without_empty_words() {
+    fn search_terms_exclude_stop_words() {
         assert_eq!(
             words("When did the failed logins start?"),
             ["fail", "login"]
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_first_and_when_it_does_not_know() {
+    fn answer_by_search_is_the_first_match_or_no_data() {
         let terms = words("When did the failed logins start?");
         let response = searched(&terms, found(&terms, logins()));
         assert!(
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_cited_by_what_it_names() {
+    fn citations_of_a_model_are_its_sources() {
         let terms = words("When did the failed logins start?");
         let entries = || found(&terms, logins());
         let lines: Vec<_> = entries().iter().map(CitedEntry::line).collect();

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_lost_while_it_gathers_leaves_a_reported_gap() {
+    async fn event_lost_while_gathering_is_a_gap() {
         let wire = EventBroadcast::new();
         let mut listener = wire.listen();
         let (events, mut receiver) = broadcast::channel(2);

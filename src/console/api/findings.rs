@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_beyond_what_the_record_counts_is_refused() {
+    fn cursor_out_of_range_is_refused() {
         let most = i64::MAX as u64;
         assert!(matches!(place(Some(most)), Ok(Some(at)) if at == most));
         assert!(matches!(place(None), Ok(None)));

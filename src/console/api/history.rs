@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_a_place_or_nothing() {
+    fn invalid_cursor_is_refused() {
         let here = MomentPlace {
             newest: 12,
             seen_at: -17,

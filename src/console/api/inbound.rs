@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_let_in_once_and_in_time() {
+    fn signed_message_is_accepted_once_and_in_time() {
         let guard = Guard::new(1000);
         assert!(guard.admit([1; 32], 2000, 2000).is_ok());
         assert!(

@@ -500,7 +500,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_belongs_to_its_sort() {
+    fn cursor_belongs_to_its_sort() {
         let here = IncidentCursor {
             severity: 4,
             key: -17,

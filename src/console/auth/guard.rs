@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_this_machine_passes() {
+    fn without_a_token_only_local_requests_pass() {
         let access = ConsoleAuth::new(
             None,
             vec!["https://console.example".to_owned()],
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_only_an_encrypted_page_is_ours() {
+    fn over_https_only_https_origins_are_ours() {
         let access = ConsoleAuth::new(None, vec![], true, Counter::default());
         let passes = |origin: &'static str| {
             let pairs = [("host", "localhost:8080"), ("origin", origin)];
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_everyone_needs_it() {
+    fn configured_token_is_required_of_all_clients() {
         let access = ConsoleAuth::new(
             Secret::new("s3cret-token"),
             vec![],
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn another_sites_page_can_embed_nothing_and_a_link_still_opens() {
+    fn cross_site_embedding_is_refused_and_links_open() {
         let local = ConsoleAuth::new(None, vec![], false, Counter::default());
         let passes = |headers: &[(&'static str, &'static str)]| {
             let mut map = HeaderMap::new();

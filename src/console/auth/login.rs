@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn who_signs_out_ends_this_session_and_no_other() {
+    fn signing_out_revokes_one_session() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
         let sessions = ConsoleSessions::default();
         let until = Timestamp::now().as_second() + 1000;
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_link_is_where_one_gets() {
+    fn login_redirects_to_the_shared_link() {
         let from = |referer: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::REFERER, HeaderValue::from_static(referer));
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_holds_until_its_time_and_for_its_token_alone() {
+    fn cookie_is_valid_until_expiry_and_for_its_token() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
         let other = Secret::new("another").expect("a secret");
         let value = cookie(&token, 1000);
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_signed_in_does_not_care_about_guesses_and_who_is_not_has_to() {
+    fn known_sessions_are_exempt_from_the_rate_limit() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
         let sessions = ConsoleSessions::default();
         let value = cookie(&token, 1000);

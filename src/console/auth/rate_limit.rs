@@ -60,7 +60,7 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
     #[test]
-    fn an_address_that_guesses_waits_and_no_other_does() {
+    fn rate_limit_is_per_address() {
         let failures = FailureLimit::<TokenGuesses>::default();
         let now = Instant::now();
         for _ in 0..100 {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address() {
+    fn ipv6_64_is_one_address() {
         let failures = FailureLimit::<TokenGuesses>::default();
         let now = Instant::now();
         let host = |host: u128| IpAddr::V6(Ipv6Addr::from_bits(1_u128 << 64 | host));

@@ -58,14 +58,14 @@ mod tests {
     const SHOWS: &str = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]";
 
     #[test]
-    fn a_whole_number_may_be_written_with_a_fraction() {
+    fn integer_may_have_a_zero_fraction() {
         let mut value = json!({"a": [209.0, 0.5, -3.0], "b": 1e300, "c": 7});
         whole(&mut value);
         assert_eq!(value, json!({"a": [209, 0.5, -3], "b": 1e300, "c": 7}));
     }
 
     #[test]
-    fn the_pattern_says_what_is_blank() {
+    fn pattern_matches_is_blank() {
         let schema = json!({"type": "string", "pattern": SHOWS});
         let pattern = jsonschema::validator_for(&schema).unwrap();
         for c in (0..0x3100).filter_map(char::from_u32) {

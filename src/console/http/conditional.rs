@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_strong_tags_of_all_headers_count() {
+    fn if_match_takes_strong_tags_of_all_headers() {
         let of = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_compared_weakly() {
+    fn if_none_match_is_compared_weakly() {
         let value = HeaderValue::from_static;
         assert!(contains_tag(&value("\"a\""), &value("\"a\"")));
         assert!(contains_tag(&value("\"b\", W/\"a\""), &value("\"a\"")));

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_drips_is_not_waited_for() {
+    async fn slow_body_times_out() {
         let began = tokio::time::Instant::now();
         let drops = stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_secs(3)).await;

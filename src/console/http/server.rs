@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_says_nothing_or_half_a_request_is_closed_and_gives_the_place_back() {
+    async fn idle_and_partial_requests_time_out_and_free_their_slots() {
         let server = start(2, Duration::from_secs(4), Duration::ZERO).await;
         let mut silent = server.connect().await;
         let mut half = server.connect().await;
@@ -242,7 +242,7 @@ mod tests {
 
     /// A slow reader is served to the end.
     #[tokio::test]
-    async fn who_never_reads_is_closed_and_who_reads_slowly_is_not() {
+    async fn client_without_reads_is_closed_and_a_slow_one_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let large = vec![b'x'; 16 << 20];
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_drain_finishes_what_is_asked_and_waits_for_nobody_else() {
+    async fn drain_finishes_open_requests_only() {
         let server = start(9, Duration::from_secs(60), Duration::from_secs(4)).await;
         let mut silent = server.connect().await;
         let mut asking = server.connect().await;

@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn names_on_a_screen_are_found() {
+    fn entities_on_a_screen_are_found() {
         for (text, expected) in [
             (
                 "Failed password for admin from 203.0.113.45 port 51502 ssh2",
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn an_analysts_words_name_only_what_can_be_nothing_else() {
+    fn analysts_words_yield_unambiguous_entities_only() {
         let words: Vec<_> =
             in_words("Brute force on user account login at web-01.example.org, service account x")
                 .into_iter()
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_compared_by_its_first_label() {
+    fn host_is_compared_by_its_first_label() {
         let host = |value| Entity::new(EntityKind::Host, value);
         assert_eq!(host("web-01").key(), host("web-01.fernhill.example").key());
     }

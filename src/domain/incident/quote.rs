@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_and_what_ocr_mixes_up_does_not_count() {
+    fn numbers_and_ocr_confusions_are_ignored() {
         assert_eq!(
             fold("2026-11-23T09:14:05Z AWS_SECRET_ACCESS_KEY=wJal (27 x, 4.8 s)"),
             "# aws secret access key wjai # x # s"
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_fits_anything_is_no_proof_of_sameness() {
+    fn generic_quotes_are_not_compared() {
         for vague in ["", "FAIL", "48", "web-01", "p99 4.8 s", "CrashLoopBackOff"] {
             assert_eq!(Quote::new(vague), None, "{vague}");
         }

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_tools_tell_who_does_what_to_whom() {
+    fn roles_are_read_from_tool_output() {
         for (text, sources, targets) in [
             (
                 "Failed password for admin from 203.0.113.45 port 51502 ssh2",

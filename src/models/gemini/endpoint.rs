@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_stays_and_a_slash_makes_no_difference() {
+    fn path_prefix_is_kept_and_a_trailing_slash_ignored() {
         let path = "v1beta/models/gemini-3.8-flash:generateContent";
         for (base, expected) in [
             ("https://example.org", "https://example.org/"),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_give_the_key_away_is_refused() {
+    fn urls_that_expose_the_key_are_refused() {
         for base in [
             "",
             "example.org",

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_refusal_is_one() {
+    fn known_refusals_are_recognised() {
         for reason in [
             "SAFETY",
             "RECITATION",
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_reason_is_judged_by_its_text() {
+    fn unknown_finish_reason_is_decided_by_the_text() {
         assert_eq!(finish("NEW", "x"), GeminiOutcome::Said("x".to_owned()));
         let unusable = "the model stopped with an empty response (NEW)".to_owned();
         assert_eq!(finish("NEW\u{1b}", " "), GeminiOutcome::Unusable(unusable));
     }
 
     #[test]
-    fn null_is_as_good_as_absent() {
+    fn null_counts_as_absent() {
         let body = br#"{"candidates":[{"content":{"parts":[{"text":"x","thought":null},{"functionCall":{}}]},
             "finishReason":null}],"promptFeedback":{"blockReason":null},"usageMetadata":null}"#;
         assert_eq!(
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_named() {
+    fn invalid_response_is_named() {
         for (body, what) in [
             ("", "unexpected response: an empty body"),
             (
@@ -226,7 +226,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
             let _ = GeminiReply::read(&bytes);
         }
     }

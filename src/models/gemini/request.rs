@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_told_how_much_to_think_as_it_knows_it() {
+    fn thinking_depends_on_the_model() {
         let config_of = |model: &str, set| serde_json::to_value(thinking(model, set)).unwrap();
         let flash = "gemini-3.8-flash";
         assert_eq!(config_of(flash, None), json!({"thinkingLevel": "LOW"}));

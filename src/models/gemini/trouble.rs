@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_s_words_are_bounded_and_hold_no_key() {
+    fn server_message_is_bounded_and_without_the_key() {
         let message = format!("key AQ.secret\u{1b}[31m {}", "x".repeat(5000));
         for status in [400, 401, 403, 404, 429, 500] {
             let text = failure(status, &json!({"error": {"message": message}})).to_string();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_advice_counts() {
+    fn longest_retry_delay_counts() {
         let body = |delay: &str| json!({"error": {"details": [{"retryDelay": delay}]}});
         let s = Duration::from_secs_f64;
         for (body, header, expected) in [
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_that_waiting_minutes_does_not_bring_back() {
+    fn exhausted_quota_is_recognised() {
         let quota = |id: &str| json!([{"error": {"details": [{"violations": [{"quotaId": id}]}]}}]);
         assert!(
             limited(
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_too_big_is_not_a_broken_request() {
+    fn schema_rejection_is_no_invalid_request() {
         let body = br#"{"error":{"message":"The specified schema produces a constraint that has too many states for serving."}}"#;
         assert_eq!(
             refusal(400, body, None).read(),
@@ -320,7 +320,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(status: u16, bytes: Vec<u8>, header: Option<String>) {
+        fn arbitrary_bytes_do_not_panic(status: u16, bytes: Vec<u8>, header: Option<String>) {
             let _ = refusal(status, &bytes, header.as_deref()).read();
         }
     }

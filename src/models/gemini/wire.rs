@@ -197,7 +197,7 @@ mod tests {
     /// The schema of the first version, field for field, with more categories
     /// and the fields on earlier findings.
     #[test]
-    fn the_schema_is_the_contract_s_and_what_grew() {
+    fn schema_is_the_first_version_with_additions() {
         let file =
             include_str!("../../../tests/fixtures/gemini/schema-proposed-responseSchema.json");
         let mut contract: Value = serde_json::from_str(file).unwrap();

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_says_how_much_later_begins_another_screen() {
+    fn delay_line_begins_another_screen() {
         let seconds = |(at, text): (Duration, String)| (at.as_secs(), text);
         let found: Vec<_> = screens("a  b\n+20s\n+5\nc\n+1m\nd")
             .into_iter()

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn it_speaks_once_while_something_stays_and_again_when_it_returns() {
+    fn subject_is_reported_once_and_again_after_it_returns() {
         let mut memory = OfflineMemory::default();
         let page = ["a", "b", "c", "d"];
         for (frame, on_screen, news) in [
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_news() {
+    fn growth_is_reported() {
         let mut memory = OfflineMemory::default();
         memory.turn_to(rows(&["a"]));
         assert!(memory.is_news("key", 5, Severity::Medium));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn confusions_fold_together() {
+    fn ocr_confusions_are_folded() {
         assert_eq!(folded("P0D-l00 morn"), folded("POD-I0O mom"));
     }
 }

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_forgives_what_ocr_does() {
+    fn pattern_tolerates_ocr_errors() {
         let pattern = compile(r"crash_loop back off [a_ ]x (?<loin>\d{1,2})").unwrap();
         for text in [
             "CrashLoopBackOff_x1",
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_dashboards_write_them() {
+    fn numbers_of_dashboards_are_parsed() {
         let cases = [
             ("12.4", Some(12.4)),
             ("1,093", Some(1093.0)),

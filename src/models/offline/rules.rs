@@ -328,7 +328,7 @@ mod tests {
 
     /// Loading runs every rule's examples.
     #[test]
-    fn the_built_in_rules_hold_their_own_examples() {
+    fn built_in_rules_pass_their_examples() {
         let rules = Rules::load(&[]).unwrap_or_else(|error| panic!("{error}"));
         for agent in ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"] {
             let count = rules.rules.iter().filter(|rule| rule.is_for(agent)).count();
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_in_the_documentation_hold_their_examples() {
+    fn documented_rules_pass_their_examples() {
         let docs = include_str!("../../../docs/rules.md");
         let blocks = docs.split("```toml\n").skip(1);
         let blocks = blocks.filter_map(|block| block.split("```").next());

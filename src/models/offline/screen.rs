@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drawn_screen_has_rows_cells_and_columns() {
+    fn drawn_screen_has_rows_cells_and_columns() {
         let screen = FrameText::drawn("Service   Fault rate\ncheckout  66.67%\ncart      0.1%");
         let texts: Vec<_> = screen.rows.iter().map(|row| row.text.as_str()).collect();
         assert_eq!(
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_is_the_cells_touched_without_the_icon_in_front() {
+    fn quote_is_the_matched_cells_without_icons() {
         let line = |text: &str, x, width| TextLine {
             text: text.to_owned(),
             rect: Rect {

@@ -68,14 +68,14 @@ fn a_finding_quotes_the_screen_masked_and_names_its_rule() {
 }
 
 #[test]
-fn one_persona_does_not_speak_for_another() {
+fn personas_report_their_own_rules_only() {
     let screen = frame(&["ledger-worker 0/1 CrashLoopBackOff 27"]);
     assert_eq!(analyst("DevOps", &[]).observe(&screen).len(), 1);
     assert_eq!(analyst("CloudSec", &[]).observe(&screen).len(), 0);
 }
 
 #[test]
-fn a_persona_without_rules_reports_its_indicators() {
+fn persona_without_rules_reports_its_indicators() {
     let network = analyst("Network", &["packet loss", "  "]);
     let screen = frame(&["eth0: 12 % Packet Loss to gw-1", "all fine"]);
     let seen = network.observe(&screen);
@@ -115,7 +115,7 @@ fn tail(step: i64) -> Vec<(i64, String)> {
 }
 
 #[test]
-fn rows_that_scrolled_away_count_for_as_long_as_the_window() {
+fn scrolled_rows_count_within_the_window() {
     assert_eq!(
         tail(1),
         [
@@ -163,7 +163,7 @@ fn fixtures(folder: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_healthy_screen_yields_nothing() {
+fn healthy_screens_have_no_findings() {
     let files = fixtures("healthy");
     assert!(files.len() >= 12);
     let wrong: Vec<_> = files
@@ -177,7 +177,7 @@ fn a_healthy_screen_yields_nothing() {
 /// The first line of each fixture names the rules that match, and no others
 /// may.
 #[test]
-fn an_alarming_screen_yields_what_its_first_line_says() {
+fn alarming_screens_match_their_listed_rules() {
     let files = fixtures("alarming");
     assert!(files.len() >= 12);
     let mut wrong = Vec::new();
@@ -201,7 +201,7 @@ fn an_alarming_screen_yields_what_its_first_line_says() {
 }
 
 #[test]
-fn any_text_is_taken() {
+fn arbitrary_text_is_accepted() {
     use proptest::prelude::*;
     let agents = PERSONAS.map(|agent| analyst(agent, &["x"]));
     proptest!(ProptestConfig::with_cases(64), |(lines in proptest::collection::vec("\\PC{0,120}", 0..20))| {

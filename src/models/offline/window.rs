@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_counts_once_while_it_stands_and_for_as_long_as_the_window() {
+    fn row_counts_once_within_the_window() {
         let mut window = SightingWindow::default();
         assert_eq!(count(&mut window, 0, &["09:00:01"]), 1);
         assert_eq!(count(&mut window, 30, &["09:00:01", "09:00:29"]), 2);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_rows_at_once_are_several_and_those_that_scroll_are_not() {
+    fn equal_rows_count_separately_and_scrolled_ones_once() {
         let mut window = SightingWindow::default();
         assert_eq!(count(&mut window, 0, &["failed", "failed", "failed"]), 3);
         assert_eq!(count(&mut window, 5, &["failed", "failed"]), 3);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_are_counted_apart() {
+    fn subjects_are_counted_separately() {
         let mut window = SightingWindow::default();
         window.turn_to(second(0), MINUTE);
         assert_eq!(window.count("a", ["x".to_owned()].into_iter()), 1);
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_starts_anew() {
+    fn clock_set_back_resets_the_window() {
         let mut window = SightingWindow::default();
         assert_eq!(count(&mut window, 1000, &["a", "b"]), 2);
         assert_eq!(count(&mut window, 10, &["c"]), 1);
     }
 
     #[test]
-    fn no_more_rows_are_kept_than_allowed() {
+    fn remembered_rows_are_bounded() {
         let mut window = SightingWindow::default();
         window.turn_to(second(0), MINUTE);
         let rows = (0..10 * MOST_ROWS).map(|row| row.to_string());

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_tells_whether_a_model_takes_pictures() {
+    fn model_list_shows_image_support() {
         for (entry, expected) in [
             // llama.cpp without and with --mmproj.
             (json!({"capabilities": ["completion"]}), Some(false)),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_found_by_its_name_in_both_lists() {
+    fn model_is_found_by_name_in_both_lists() {
         let body = json!({
             "data": [{"id": "a"}, {"id": "b:latest"}],
             "models": [{"name": "a", "capabilities": ["completion"]}]

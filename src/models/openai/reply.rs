@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_without_what_is_around_it() {
+    fn answer_is_extracted_from_surrounding_text() {
         let outcome = |content: &str| {
             turn_of(&json!({"message": {"content": content}, "finish_reason": "stop"}))
         };
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn thoughts_are_no_answer_and_an_answer_among_them_is_one() {
+    fn reasoning_is_no_answer_unless_it_contains_one() {
         let message = |message: Value| turn_of(&json!({"message": message}));
         let object = OpenAiOutcome::Said("{\"findings\": []}".to_owned());
         for content in [
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_with_status_200_is_one() {
+    fn error_with_status_200_is_recognised() {
         let error = json!({"code": 429, "message": "Rate limit exceeded: free-models-per-day"});
         let inside = json!({"choices": [{"error": {"code": "502"}, "finish_reason": "error"}]});
         for (body, code) in [
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_of_an_error_is_understood() {
+    fn error_shapes_are_parsed() {
         let failure = |status, body: Value| {
             let body = body.to_string().into_bytes();
             let response = HttpResponse {
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_end_is_named() {
+    fn other_finish_reasons_are_named() {
         assert_eq!(
             turn_of(&json!({"message": {"content": "{"}, "finish_reason": "length"})),
             OpenAiOutcome::CutOff
@@ -502,7 +502,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(status: u16, body: Vec<u8>) {
+        fn arbitrary_bytes_do_not_panic(status: u16, body: Vec<u8>) {
             let _ = ChatReply::read(&body);
             let response = HttpResponse { status, retry_after: None, body };
             let _ = failure_of(&response, "m", None, None);

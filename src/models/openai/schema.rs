@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_in_the_words_of_json_schema() {
+    fn schema_is_converted_to_json_schema() {
         let gemini = json!({
             "type": "OBJECT",
             "properties": {

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_sent_in_the_order_they_are_meant_in() {
+    fn properties_are_sent_in_the_intended_order() {
         let orders: [(&'static Value, &[&str]); 3] = [
             (
                 answer::schema(),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_bounded_where_the_server_takes_it() {
+    fn lists_are_bounded_where_supported() {
         let lists = |schema: &'static Value, format| {
             let body = sent(&question(schema, format));
             let count = |words: &str| body.matches(words).count();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_is_asked_for_more_simply() {
+    fn rejected_format_falls_back() {
         use StructuredOutput::{Object, Schema, Unbounded, Words};
         let bound = "Invalid schema for response_format json_schema: 'maxItems' is not permitted";
         assert_eq!(Schema.simpler(bound), Some(Unbounded));
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn how_much_to_think_is_sent_where_it_is_set() {
+    fn thinking_is_sent_where_set() {
         let mut request = question(ask_prompt::schema(), StructuredOutput::Schema);
         assert!(!sent(&request).contains("reasoning_effort"));
         request.thinking = Some(Thinking::Minimal);

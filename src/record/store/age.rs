@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_ahead_of_the_clock_is_a_fault_and_one_behind_is_none() {
+    fn timestamp_ahead_of_the_clock_is_a_fault() {
         let at = |time: &str| time.parse::<Timestamp>().expect("a time");
         let now = at("2026-11-28T12:00:00Z");
         for (newest, wrong) in [

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_still_goes_by_its_sum_and_leftovers_are_cleared() {
+    fn still_is_named_by_its_sha256_and_leftovers_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let folder = EvidenceFolder::open(dir.path()).unwrap();
         let kept = folder.put(b"abc").unwrap();

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_without_end_is_ended_and_the_next_one_is_not() {
+    fn endless_query_times_out_and_the_next_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("some.db");
         drop(Connection::open(&file).unwrap());

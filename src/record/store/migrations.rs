@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_of_the_version_before_gets_what_it_lacks() {
+    fn older_database_is_migrated() {
         let mut db = Connection::open_in_memory().unwrap();
         let before = NEWEST - 1;
         for migration in &MIGRATIONS[..before as usize] {

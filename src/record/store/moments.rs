@@ -254,7 +254,7 @@ mod tests {
     use crate::settings::StoreSettings;
 
     #[test]
-    fn a_span_is_found_by_time() {
+    fn span_uses_the_index_by_time() {
         let dir = tempfile::tempdir().unwrap();
         let (writer, _readers) = super::super::open(dir.path(), &StoreSettings::default()).unwrap();
         let plan = |stream: Option<&str>, every| {

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_is_never_an_operator() {
+    fn search_input_is_never_an_operator() {
         assert_eq!(
             fts("failed AND \"x").as_deref(),
             Some("\"failed\"* \"AND\"* \"x\"*")

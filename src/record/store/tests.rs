@@ -88,7 +88,7 @@ fn pictures(dir: &Path) -> usize {
 }
 
 #[test]
-fn a_full_disk_changes_nothing_and_passes() {
+fn full_disk_changes_nothing_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let first =
@@ -122,7 +122,7 @@ fn a_full_disk_changes_nothing_and_passes() {
 }
 
 #[test]
-fn what_is_undone_beside_another_is_not_said_to_be_written() {
+fn rolled_back_write_is_not_reported_as_written() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let pages: i64 = writer
@@ -143,7 +143,7 @@ fn what_is_undone_beside_another_is_not_said_to_be_written() {
 }
 
 #[test]
-fn of_a_stretch_one_still_is_enough() {
+fn one_still_per_interval_is_listed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let mut kept: Vec<_> = (0..35).map(|second| moment("team", second)).collect();
@@ -177,7 +177,7 @@ fn of_a_stretch_one_still_is_enough() {
 }
 
 #[test]
-fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
+fn stills_stored_while_paging_hide_none() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let mut keep = |stream: &str, second: i64| {
@@ -222,7 +222,7 @@ fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
 }
 
 #[test]
-fn stills_go_before_text_and_text_before_what_was_found() {
+fn retention_removes_stills_then_text_then_findings() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StoreSettings {
         max_bytes: 3_000_000,
@@ -286,7 +286,7 @@ fn stills_go_before_text_and_text_before_what_was_found() {
 }
 
 #[test]
-fn of_a_long_span_the_newest_deeds_are_handed_over() {
+fn long_handover_has_the_newest_actions() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
@@ -319,7 +319,7 @@ fn of_a_long_span_the_newest_deeds_are_handed_over() {
 }
 
 #[test]
-fn one_that_cannot_be_written_keeps_no_other_out() {
+fn failed_write_does_not_affect_others() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer
@@ -346,7 +346,7 @@ fn one_that_cannot_be_written_keeps_no_other_out() {
 }
 
 #[test]
-fn a_refusal_undoes_nothing_beside_it() {
+fn refused_write_does_not_affect_others() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let unknown = Uuid::nil();
@@ -365,7 +365,7 @@ fn a_refusal_undoes_nothing_beside_it() {
 }
 
 #[test]
-fn stills_that_nothing_refers_to_are_cleared_at_the_start() {
+fn unreferenced_stills_are_removed_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"kept")]);
@@ -378,7 +378,7 @@ fn stills_that_nothing_refers_to_are_cleared_at_the_start() {
 }
 
 #[test]
-fn stills_are_not_kept_unless_wanted() {
+fn stills_are_stored_only_if_configured() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StoreSettings {
         keep_stills: false,
@@ -390,7 +390,7 @@ fn stills_are_not_kept_unless_wanted() {
 }
 
 #[test]
-fn places_are_never_used_twice() {
+fn positions_are_never_reused() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StoreSettings {
         keep: std::time::Duration::ZERO,

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_that_is_late_or_partial_is_behind_until_it_catches_up() {
+    fn late_or_partial_ocr_lags_until_it_catches_up() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn quick_readings_that_are_seldom_are_behind_too() {
+    fn rare_ocr_lags_too() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_go_with_the_stream_and_the_count_stays() {
+    fn frames_end_with_the_stream_and_the_counter_stays() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let frame = publisher.publish(picture(10), MediaTime(0), Timestamp::UNIX_EPOCH);

@@ -77,7 +77,7 @@ fn search(finding: &Finding, known: &[TrackedIncident]) -> Option<i64> {
 }
 
 #[test]
-fn a_finding_joins_what_is_most_like_it_and_was_seen_last() {
+fn finding_joins_the_most_similar_and_newest() {
     let old = opened(&finding(FAILED, 0));
     let new = opened(&finding(FAILED, 60));
     let other = opened(&finding(OTHER, 90));
@@ -91,7 +91,7 @@ fn a_finding_joins_what_is_most_like_it_and_was_seen_last() {
 }
 
 #[test]
-fn nothing_else_is_looked_up_once_the_same_lines_are_known() {
+fn lookup_ends_at_the_same_lines() {
     let subject = Fingerprint::of(&finding(FAILED, 0));
     let known = opened(&finding(FAILED, 0));
     let mut sure = IncidentSearch::new(&subject);
@@ -106,7 +106,7 @@ fn nothing_else_is_looked_up_once_the_same_lines_are_known() {
 }
 
 #[test]
-fn a_finding_is_compared_with_few() {
+fn candidates_are_bounded() {
     let subject = Fingerprint::of(&finding(FAILED, 0));
     let mut search = IncidentSearch::new(&subject);
     let compared = (0..1000).filter(|key| search.is_candidate(*key)).count();
@@ -114,7 +114,7 @@ fn a_finding_is_compared_with_few() {
 }
 
 #[test]
-fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
+fn suppressed_incident_is_closed_unless_more_severe() {
     let all = [suppression()];
     let known = finding(FAILED, 60);
     let (opened, effect) = rules(&all).open(&known, Fingerprint::of(&known), Uuid::nil());
@@ -136,7 +136,7 @@ fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
 }
 
 #[test]
-fn an_open_incident_tells_what_is_new_about_it() {
+fn open_incident_reports_its_changes() {
     let mut known = opened(&finding(FAILED, 0));
     let mut joined = |finding: &Finding| {
         let effect = join(rules(&[]), &mut known, finding);
@@ -169,7 +169,7 @@ fn an_open_incident_tells_what_is_new_about_it() {
 }
 
 #[test]
-fn a_changing_screen_is_still_after_a_while() {
+fn alerts_for_new_evidence_are_bounded() {
     let mut known = opened(&finding(FAILED, 0));
     known.alerts = MOST_ALERTS;
     let effect = join(rules(&[]), &mut known, &finding(LATER, 1));
@@ -180,7 +180,7 @@ fn a_changing_screen_is_still_after_a_while() {
 }
 
 #[test]
-fn a_closed_incident_is_reopened_for_a_reason() {
+fn closed_incident_is_reopened_with_a_reason() {
     let first = finding(FAILED, 0);
     let named = "Failed password for admin from 203.0.113.4 port 515 ssh2 host=web-77";
     let mut unlearned = closed(&first);
@@ -222,7 +222,7 @@ fn a_closed_incident_is_reopened_for_a_reason() {
 }
 
 #[test]
-fn a_false_alarm_stays_closed_until_something_is_new() {
+fn false_positive_stays_closed_until_a_new_entity() {
     let all = [suppression()];
     let mut known = closed(&finding(FAILED, 0));
     known.suppression = Some(7);
@@ -239,7 +239,7 @@ fn a_false_alarm_stays_closed_until_something_is_new() {
 }
 
 #[test]
-fn what_comes_late_is_dated_back_and_a_clock_that_jumped_is_not() {
+fn late_finding_is_backdated_within_the_limit() {
     let mut known = opened(&finding(FAILED, 10_000));
     join(rules(&[]), &mut known, &finding(FAILED, 9_500));
     assert_eq!(known.incident.first_seen, at(9_500));

@@ -12,7 +12,7 @@ fn of(title: &str, lines: &[&str]) -> Fingerprint {
 }
 
 #[test]
-fn what_is_known_in_every_name_is_covered() {
+fn known_names_are_covered() {
     let lesson = of("Brute force of admin", &KNOWN);
     for (title, lines) in [
         ("Brute force of admin", &KNOWN[..]),
@@ -35,7 +35,7 @@ fn what_is_known_in_every_name_is_covered() {
 }
 
 #[test]
-fn whoever_is_new_is_not() {
+fn new_names_are_not_covered() {
     let lesson = of("Brute force of admin", &KNOWN);
     for (who, lines) in [
         (
@@ -143,7 +143,7 @@ fn names_of_every_kind_count() {
 }
 
 #[test]
-fn nobody_hides_in_a_crowd() {
+fn new_attacker_among_many_is_not_covered() {
     let crowd: Vec<String> = (1..=60)
         .map(|n| format!("Failed password for admin from 10.0.0.{n} port 22 ssh2"))
         .collect();
@@ -157,7 +157,7 @@ fn nobody_hides_in_a_crowd() {
 }
 
 #[test]
-fn what_is_stored_still_tells_the_parts() {
+fn stored_suppression_keeps_roles() {
     let lesson = of("Brute force of admin", &KNOWN);
     let text = serde_json::to_string(&lesson).unwrap();
     let lesson: Fingerprint = serde_json::from_str(&text).unwrap();

@@ -75,7 +75,7 @@ pub(super) fn sweep_all(writer: &mut StoreWriter) {
 }
 
 #[test]
-fn a_clock_that_jumps_at_a_start_erases_nothing() {
+fn clock_jump_at_start_removes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -116,7 +116,7 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
 }
 
 #[test]
-fn what_is_stamped_in_the_future_does_not_keep_the_old() {
+fn future_timestamp_does_not_keep_old_records() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -140,7 +140,7 @@ fn what_is_stamped_in_the_future_does_not_keep_the_old() {
 /// More records of each kind than one step removes, with timestamps 400 days
 /// ahead.
 #[test]
-fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
+fn many_future_timestamps_do_not_keep_old_records() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -211,7 +211,7 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
 }
 
 #[test]
-fn a_clock_set_back_makes_nothing_old() {
+fn clock_set_back_makes_nothing_old() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -229,7 +229,7 @@ fn a_clock_set_back_makes_nothing_old() {
 
 /// 24 hours of text and stills under a cap that they reach again and again.
 #[test]
-fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
+fn day_under_a_cap_loses_no_finding_and_bounds_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let cap = 4_000_000;
     let (mut writer, readers, manual_clock) = capped(dir.path(), cap);
@@ -298,7 +298,7 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
 }
 
 #[test]
-fn after_a_stop_the_database_alone_is_whole() {
+fn database_is_complete_without_its_log_after_a_stop() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
@@ -315,7 +315,7 @@ fn after_a_stop_the_database_alone_is_whole() {
 }
 
 #[test]
-fn a_false_positive_hides_nobody_else() {
+fn false_positive_hides_no_other_entity() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let line = |by: &str| format!("Failed password for admin SRC={by} DST=192.0.2.10 ssh2");

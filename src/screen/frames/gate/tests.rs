@@ -42,7 +42,7 @@ impl GateFeed {
 }
 
 #[test]
-fn noise_is_no_change_and_a_word_is_at_the_second_look() {
+fn noise_is_no_change_and_a_word_counts_at_the_second_sample() {
     let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     assert!(feed.show(&picture), "the first look");
@@ -94,7 +94,7 @@ fn a_passing_mouse_is_no_change() {
 }
 
 #[test]
-fn a_clock_stops_counting_and_counts_once_when_it_rests() {
+fn clock_is_ignored_and_counts_once_at_rest() {
     let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
@@ -125,7 +125,7 @@ fn a_clock_stops_counting_and_counts_once_when_it_rests() {
 }
 
 #[test]
-fn a_scrolling_terminal_goes_on_counting() {
+fn scrolling_terminal_still_counts() {
     let mut feed = GateFeed::new();
     let mut late = 0;
     for step in 0..50_u32 {
@@ -142,7 +142,7 @@ fn a_scrolling_terminal_goes_on_counting() {
 }
 
 #[test]
-fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
+fn still_picture_has_a_heartbeat_without_motion() {
     let mut feed = GateFeed::new();
     let picture = Picture::grey(WIDTH, HEIGHT);
     let generations: Vec<_> = (0..122).map(|_| feed.show(&picture)).collect();
@@ -156,7 +156,7 @@ fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
 }
 
 #[test]
-fn a_starved_encoder_is_found_out() {
+fn low_bitrate_encoder_is_detected() {
     let mut feed = GateFeed::new();
     let clean = Picture::grey(WIDTH, HEIGHT);
     feed.show(&clean);
@@ -181,7 +181,7 @@ fn a_starved_encoder_is_found_out() {
 }
 
 #[test]
-fn any_size_is_taken_and_another_one_is_another_picture() {
+fn any_size_is_accepted_and_a_new_size_resets() {
     let mut feed = GateFeed::new();
     for (width, height) in [
         (1, 1),
