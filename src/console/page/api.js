@@ -50,7 +50,7 @@ export const send = (path, body) => ask(path, {
 });
 
 /** Removes the suppression of a false positive. @param {string} lesson */
-export const unlearn = (lesson) => ask(`/api/suppressions/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
+export const removeSuppression = (lesson) => ask(`/api/suppressions/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
 
 /** @param {string} id @param {string} text @returns {Promise<Change>} */
 export const annotate = (id, text) => send(`/api/incidents/${id}/notes`, { by: who.name, text });

@@ -31,18 +31,18 @@ async function show(list, sink, cursor) {
 
 /** @param {string} sink @param {Buried} letter */
 function row(sink, { event, at, why, body }) {
-  const said = el('output', { role: 'status' });
+  const output = el('output', { role: 'status' });
   const button = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: again }, 'Resend'));
   async function again() {
     button.disabled = true;
     try {
       await send(`/api/sinks/${encodeURIComponent(sink)}/dead/${event}`, {});
-      fill(said, 'Queued for delivery');
+      fill(output, 'Queued for delivery');
     } catch (error) {
-      fill(said, words(error));
+      fill(output, words(error));
       button.disabled = false;
     }
   }
   const title = /** @type {{message?: unknown}} */ (body)?.message;
-  return el('li', {}, clock(at), ' ', foreign(String(title ?? event), 'b'), ' ', foreign(why), ' ', button, ' ', said);
+  return el('li', {}, clock(at), ' ', foreign(String(title ?? event), 'b'), ' ', foreign(why), ' ', button, ' ', output);
 }

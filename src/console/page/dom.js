@@ -37,8 +37,8 @@ export const given = (id, name) => String(new FormData(/** @type {HTMLFormElemen
 /** @param {unknown} error */
 export const words = (error) => (error instanceof Error ? error.message : String(error));
 
-/** Text of a screen or a model, isolated for bidirectional text. @param {string} said @param {string} [name] */
-export const foreign = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, said);
+/** Text of a screen or a model, isolated for bidirectional text. @param {string} text @param {string} [name] */
+export const foreign = (text, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, text);
 
 /** Elements that can take the focus. @param {Element} where */
 const stops = (where) => [...where.querySelectorAll('a, button, input, select, summary')];

@@ -11,24 +11,24 @@ const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15_000;
 
 /**
- * @typedef {object} Heard
+ * @typedef {object} EventHandlers
  * @property {(finding: Finding) => void} finding
  * @property {(change: Change) => void} incident
  * @property {(agents: Agent[]) => void} agents
  * @property {(streams: Stream[]) => void} streams
- * @property {(trouble: string) => void} link Error of the connection; empty when there is none.
+ * @property {(error: string) => void} link Error of the connection; empty when there is none.
  */
 
 export class Events {
-  #heard;
+  #handlers;
   /** @type {EventSource | null} */ #source = null;
   #last = '';
   #pause = FIRST_PAUSE;
   #hidden = 0;
 
-  /** @param {Heard} heard */
-  constructor(heard) {
-    this.#heard = heard;
+  /** @param {EventHandlers} handlers */
+  constructor(handlers) {
+    this.#handlers = handlers;
     // A page in the back/forward cache would keep its connection, and a few of
     // them would use up all.
     addEventListener('pagehide', () => this.#source?.close());
@@ -48,17 +48,17 @@ export class Events {
     this.#source = source;
     source.addEventListener('open', () => {
       this.#pause = FIRST_PAUSE;
-      this.#heard.link('');
+      this.#handlers.link('');
     });
     source.addEventListener('error', () => {
       if (source !== this.#source) return;
-      this.#heard.link('Reconnecting…');
+      this.#handlers.link('Reconnecting…');
       if (source.readyState === EventSource.CLOSED) this.#again();
     });
     for (const name of /** @type {const} */ (['finding', 'incident', 'agents', 'streams'])) {
       source.addEventListener(name, ({ data, lastEventId }) => {
         if (lastEventId) this.#last = lastEventId;
-        this.#heard[name](JSON.parse(data));
+        this.#handlers[name](JSON.parse(data));
       });
     }
   }

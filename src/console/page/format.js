@@ -117,8 +117,8 @@ export const ago = (stamp) => time(stamp, since);
 export const withTimes = (text, made) => text.split(STAMP).map((part, nth) => (
   // Screen text may contain invalid dates, such as the 99th of a month.
   nth % 2 === 1 && !Number.isNaN(Date.parse(part)) ? made(part) : part));
-/** The same for text of a screen or a model, as in `foreign`. @param {string} said @param {string} [name] */
-export const foreignTimed = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, ...withTimes(said, clock));
+/** The same for text of a screen or a model, as in `foreign`. @param {string} text @param {string} [name] */
+export const foreignTimed = (text, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, ...withTimes(text, clock));
 /** The same as plain text. @param {string} text */
 export const inZone = (text) => withTimes(text, full).join('');
 /** The same for a file. @param {string} text */

@@ -1,6 +1,6 @@
 // An incident: evidence, opinions, timeline.
 
-import { ask, unlearn } from './api.js';
+import { ask, removeSuppression } from './api.js';
 import { known } from './dialog.js';
 import { at, el, fill, foreign, mark, quotes, refill, save, words } from './dom.js';
 import { clock, counted, duration, foreignTimed, number, usd } from './format.js';
@@ -77,13 +77,13 @@ export async function show(id) {
   const now = JSON.stringify(incident);
   if (now === drawn) return;
   drawn = now;
-  const said = article.querySelector('.transcripts');
-  refill(article, ...parts(incident, said instanceof HTMLDetailsElement && !another ? said : null));
+  const openTranscripts = article.querySelector('.transcripts');
+  refill(article, ...parts(incident, openTranscripts instanceof HTMLDetailsElement && !another ? openTranscripts : null));
   if (another) article.scrollTop = 0;
 }
 
-/** @param {Dossier} incident @param {HTMLDetailsElement | null} said @returns {Child[]} */
-function parts(incident, said) {
+/** @param {Dossier} incident @param {HTMLDetailsElement | null} openTranscripts @returns {Child[]} */
+function parts(incident, openTranscripts) {
   const { id, stills, opinions, verdict, lesson } = incident;
   const [newest] = incident.findings.items;
   return [
@@ -104,17 +104,17 @@ function parts(incident, said) {
       el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict))),
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
     lesson && el('p', { class: 'quiet' }, `Suppressed by ${lesson.by}: `, foreign(lesson.why), ' ',
-      el('button', { type: 'button', onclick: () => loud(lesson.id) }, 'Remove suppression'), ' ', el('output')),
+      el('button', { type: 'button', onclick: () => unsuppress(lesson.id) }, 'Remove suppression'), ' ', el('output')),
     newest && el('p', { class: 'quiet' }, `Model: ${newest.model.provider} ${newest.model.name} ${newest.model.version}`, spent(incident.cost)),
-    incident.cost.requests > 0 && (said ?? transcripts(id)),
+    incident.cost.requests > 0 && (openTranscripts ?? transcripts(id)),
   ];
 }
 
 /** @param {string} lesson */
-async function loud(lesson) {
+async function unsuppress(lesson) {
   if (!await known()) return;
   try {
-    await unlearn(lesson);
+    await removeSuppression(lesson);
   } catch (error) {
     fill(at('incident').querySelector('output') ?? at('said'), words(error));
     return;
@@ -188,7 +188,7 @@ function transcripts(id) {
   return details;
 }
 
-/** @param {Transcript} asked */
+/** @param {Transcript} item */
 function transcript({ agent, purpose, asked_at, took_ms, model, instructions_sha256, question, pictures, answer, cost }) {
   const shown = pictures.map(({ box, width, height, sha256 }) => el('li', {},
     `${box ? `crop ${box.join(' ')}` : 'full frame'}, ${width} × ${height}, `, el('code', { title: 'SHA-256 of the JPEG sent' }, sha256)));

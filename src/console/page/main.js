@@ -223,8 +223,8 @@ async function showWaiting() {
     const setup = await fetched().catch(() => null);
     const now = JSON.stringify(setup);
     // The user may be selecting an address to copy it.
-    if (setup && streams?.length === 0 && now !== told) {
-      told = now;
+    if (setup && streams?.length === 0 && now !== shownSetup) {
+      shownSetup = now;
       refill(at('waiting'), ...howto(setup));
     }
   }
@@ -233,7 +233,7 @@ async function showWaiting() {
 }
 let looking = 0;
 /** Setup shown on the waiting page. */
-let told = '';
+let shownSetup = '';
 
 /** @type {Agent[]} */
 let agents = [];
@@ -277,9 +277,9 @@ new Events({
     triage.agents(now);
   },
   streams: showStreams,
-  link(trouble) {
-    at('link').hidden = !trouble;
-    at('link').textContent = trouble;
+  link(error) {
+    at('link').hidden = !error;
+    at('link').textContent = error;
   },
 });
 showTheme();

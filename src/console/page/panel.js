@@ -17,7 +17,7 @@ export class Panel {
   /** Drawn nodes, by agent and by incident: only changed ones are redrawn. @type {Map<string, Drawn>} */
   #columns = new Map();
   /** @type {Map<string, Drawn>} */
-  #told = new Map();
+  #discussions = new Map();
   #draw = soon(() => this.draw());
 
   /** @param {Agent[]} agents */
@@ -59,7 +59,7 @@ export class Panel {
     }));
     for (const [name, { node }] of this.#columns) node.setAttribute('aria-label', name);
     at('quiet').hidden = this.#exchanges.size > 0;
-    this.#told = update(at('exchanges'), 'li', this.#told, [...this.#exchanges.values()].map((incident) => {
+    this.#discussions = update(at('exchanges'), 'li', this.#discussions, [...this.#exchanges.values()].map((incident) => {
       const { id, title, severity, opinions, verdict } = incident;
       return [id, JSON.stringify([title, severity, opinions, verdict]), () => exchange(incident)];
     }));

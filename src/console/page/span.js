@@ -44,7 +44,7 @@ export class Span {
       ...form.children,
     );
     form.addEventListener('submit', (event) => event.preventDefault());
-    this.#length.addEventListener('change', () => this.#tell());
+    this.#length.addEventListener('change', () => this.#notify());
     this.#field.addEventListener('change', () => this.#end(fromField(this.#field.value)));
     document.addEventListener('zone', () => this.#show());
     this.#show();
@@ -82,7 +82,7 @@ export class Span {
   /** @param {Date | null} until */
   #end(until) {
     this.#until = until && until.getTime() < serverNow() ? until : null;
-    this.#tell();
+    this.#notify();
   }
 
   #settle() {
@@ -98,7 +98,7 @@ export class Span {
     this.#field.value = this.#until ? toField(this.#until) : '';
   }
 
-  #tell() {
+  #notify() {
     this.#settle();
     const query = new URLSearchParams(location.search);
     query.set('hours', this.#length.value);

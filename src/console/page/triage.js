@@ -62,10 +62,10 @@ export class Triage {
   /** Reloads from the top. */
   async load() {
     this.#load += 1;
-    const told = [...this.#fresh];
+    const fresh = [...this.#fresh];
     const first = await this.#page(null);
     if (!first) return;
-    for (const id of [...told, ...first.map(({ id }) => id)]) this.#fresh.delete(id);
+    for (const id of [...fresh, ...first.map(({ id }) => id)]) this.#fresh.delete(id);
     this.#showFresh();
     at('list').scrollTop = 0;
     this.#rows.show(first);
@@ -219,7 +219,7 @@ export class Triage {
   async #close() {
     const ids = this.#chosen();
     if (ids.length === 0 || !await known()) return;
-    const said = await question(
+    const input = await question(
       ids.length === 1 ? 'Close incident' : `Close ${counted(ids.length, 'incident')}`,
       ids.length === 1 ? 'Close incident' : 'Close incidents',
       [
@@ -228,17 +228,17 @@ export class Triage {
       ],
       ids.length === 1 ? this.#title(ids[0]) : '',
     );
-    if (!said) return;
-    this.#draft.why = String(said.why);
-    await this.#decide({ status: 'closed', why: this.#draft.why, false_positive: Boolean(said.false_positive) }, ids);
+    if (!input) return;
+    this.#draft.why = String(input.why);
+    await this.#decide({ status: 'closed', why: this.#draft.why, false_positive: Boolean(input.false_positive) }, ids);
   }
 
   async #note() {
     const id = this.#current;
     if (!id || !await known()) return;
-    const said = await question('Add note', 'Add note', [{ name: 'text', label: 'Note for next shift', value: this.#draft.text }], this.#title(id));
-    if (!said) return;
-    this.#draft.text = String(said.text);
+    const input = await question('Add note', 'Add note', [{ name: 'text', label: 'Note for next shift', value: this.#draft.text }], this.#title(id));
+    if (!input) return;
+    this.#draft.text = String(input.text);
     this.#say('');
     try {
       this.changed(await annotate(id, this.#draft.text));

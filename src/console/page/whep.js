@@ -46,7 +46,7 @@ export class Player extends EventTarget {
   async #connect() {
     const connection = new RTCPeerConnection();
     this.#connection = connection;
-    this.#tell('connecting');
+    this.#notify('connecting');
     const media = new MediaStream();
     connection.ontrack = ({ track }) => {
       media.addTrack(track);
@@ -92,7 +92,7 @@ export class Player extends EventTarget {
     clearTimeout(this.#timer);
     switch (connection.connectionState) {
       case 'connected':
-        this.#tell('live', this.#note);
+        this.#notify('live', this.#note);
         this.#look(connection);
         break;
       case 'disconnected':
@@ -138,7 +138,7 @@ export class Player extends EventTarget {
   /** @param {string} why */
   #again(why) {
     this.#hangUp();
-    this.#tell('waiting', why);
+    this.#notify('waiting', why);
     this.#timer = window.setTimeout(() => this.#connect(), this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }
@@ -159,7 +159,7 @@ export class Player extends EventTarget {
   }
 
   /** @param {string} state @param {string} [why] */
-  #tell(state, why = '') {
+  #notify(state, why = '') {
     this.dispatchEvent(new CustomEvent('state', { detail: { state, why } }));
   }
 }
