@@ -1,9 +1,9 @@
 //! Cost of the store: correlating and storing findings, and reading lists out of
 //! a store that has grown.
 //!
-//! `WATCHTOWER_BENCH_FINDINGS` and `WATCHTOWER_BENCH_INCIDENTS` set the size
-//! of the grown store (1,000,000 and 50,000 take some minutes to fill);
-//! `WATCHTOWER_BENCH_FOLDER` says on which disk.
+//! `WATCHTOWER_BENCH_FINDINGS` and `WATCHTOWER_BENCH_INCIDENTS` set the size of
+//! the grown store (1,000,000 and 50,000 take some minutes to fill);
+//! `WATCHTOWER_BENCH_FOLDER` sets its folder.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::path::Path;

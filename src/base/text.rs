@@ -1,4 +1,4 @@
-//! Texts for people: counts with their nouns.
+//! Human-readable texts: counts with their nouns.
 
 use std::fmt::Display;
 

@@ -79,7 +79,7 @@ impl Cost {
 pub struct Transcript {
     /// UUIDv7.
     pub id: Uuid,
-    /// Agent that asked.
+    /// Agent that made the request.
     pub agent: String,
     pub purpose: Purpose,
     pub asked_at: Timestamp,

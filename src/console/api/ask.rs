@@ -97,7 +97,7 @@ pub(crate) struct Citation {
     #[serde(rename = "box")]
     #[schema(schema_with = watchtower_domain::finding::box_or_null, required = false)]
     bounds: Option<[u16; 4]>,
-    /// Still of the screen; null where none was kept within 30 s.
+    /// Still of the screen; null if none was stored within 30 s.
     still: Option<StillShown>,
 }
 

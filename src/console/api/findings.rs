@@ -82,7 +82,7 @@ pub(crate) struct SearchQuery {
 pub(crate) struct HitShown {
     #[serde(flatten)]
     hit: Hit,
-    /// The first still kept within 30 s of it; null if there is none.
+    /// First still stored within 30 s of it; null if there is none.
     still: Option<StillShown>,
 }
 

@@ -103,7 +103,7 @@ pub(crate) struct HandoverQuery {
     until: Option<Timestamp>,
 }
 
-/// Actions of people within a span, and the cost of models in it.
+/// Actions of users within a time range, and the cost of models in it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Handover {
     since: Timestamp,
@@ -152,7 +152,7 @@ pub(crate) async fn handover(
     }))
 }
 
-/// Spend on each model, in the order they were first asked.
+/// Spend on each model, in the order of their first requests.
 fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
     let mut models: Vec<Spend> = Vec::new();
     for spend in minutes {

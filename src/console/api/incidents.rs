@@ -311,12 +311,12 @@ pub(crate) async fn transcripts(
     Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
 }
 
-/// Decision of a person about an incident, as sent.
+/// Decision of a user about an incident, as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatusBody {
     status: Status,
-    /// Name of the person, 1 to 100 characters.
+    /// Name of the user, 1 to 100 characters.
     #[schema(
         min_length = 1,
         max_length = 100,
@@ -364,7 +364,7 @@ pub(crate) async fn set_status(
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
 
-/// Note of a person on an incident, as sent.
+/// Note of a user on an incident, as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoteBody {

@@ -14,7 +14,7 @@ use watchtower_record::store::{Disk, Readers};
 use crate::AppState;
 use crate::http::problem::{Failed, Problem};
 
-/// Where publishers get in.
+/// Addresses for publishers.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     pub rtmp: SocketAddr,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use watchtower_record::store::{KeptStill, Moment};
 
-/// A still of a screen, secrets painted over.
+/// Still of a screen, secrets painted over.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct StillShown {
     stream: String,
@@ -19,7 +19,7 @@ pub(crate) struct StillShown {
     url: String,
 }
 
-/// The picture a finding was made on, kept as evidence.
+/// Picture a finding was made on, stored as evidence.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProofStill {
     /// `first` or `worst`.

@@ -37,7 +37,7 @@ pub(crate) async fn suppressions_moved(uri: Uri) -> Redirect {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Remover {
-    /// Name of the person who removes it, at most 100 characters; "unnamed" unless given.
+    /// User who removes it, at most 100 characters; "unnamed" by default.
     #[param(
         min_length = 1,
         max_length = 100,

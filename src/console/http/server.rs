@@ -1,5 +1,5 @@
-//! Admits connections, encrypts them where that is on, and
-//! speaks HTTP/1.1 on each of them.
+//! HTTP/1.1 server: admission of connections, TLS where configured, and
+//! deadlines.
 //!
 //! All of this happens before authentication, so that the resources of
 //! unauthenticated peers are capped: connections, per address and in total, and

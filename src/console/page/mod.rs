@@ -83,7 +83,8 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     })
 }
 
-/// Login page, for a browser without a session. `alert` must be plain words.
+/// Login page, for a browser without a session. `alert` must be plain text, as
+/// it is not escaped.
 pub(super) fn login(alert: Option<&str>) -> Response {
     let alert = alert.map(|why| format!("<p role=\"alert\">{why}</p>"));
     let content =

@@ -87,7 +87,7 @@ pub struct Incident {
     /// True if any of its quotes was found on the screen; `None` while
     /// unchecked.
     pub grounded: Option<bool>,
-    /// Opinions of other agents when asked, in the order given.
+    /// Opinions of other agents, in the order given.
     pub opinions: Vec<Opinion>,
     /// Verdict of the panel.
     pub verdict: Option<PanelVerdict>,

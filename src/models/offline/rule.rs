@@ -64,7 +64,7 @@ pub(super) struct Subject {
 }
 
 impl Rule {
-    /// `*` stands for every agent.
+    /// True if the rule applies to an agent; `*` means every agent.
     pub(super) fn is_for(&self, agent: &str) -> bool {
         self.agents
             .iter()

@@ -6,7 +6,7 @@
 //! distribution: that is [`crate::Record`], which owns the only thread that
 //! calls [`StoreWriter`]. [`Readers`] may be used anywhere off the async
 //! workers; readers never wait for the writer. Each kind of write is a struct
-//! whose [`Write`] stands beside the SQL that it performs.
+//! with its [`Write`] beside the SQL that it performs.
 
 mod age;
 mod ask;

@@ -20,7 +20,7 @@ use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::store::findings::clamp;
 use crate::store::sql;
 
-/// Dead letters kept of one sink; beyond that the oldest go.
+/// Maximum dead letters of one sink; beyond it the oldest are removed.
 const MOST_DEAD: i64 = 10_000;
 /// Entries removed in one batch.
 pub(super) const STEP: i64 = 500;

@@ -30,7 +30,7 @@ pub struct Hit {
     #[serde(rename = "box")]
     #[schema(schema_with = watchtower_domain::finding::box_of_thousandths)]
     pub bounds: [u16; 4],
-    /// The first still kept from then on, if one was soon.
+    /// First still stored from then on, if there is one within 30 s.
     #[serde(skip)]
     pub still: Option<Moment>,
 }

@@ -1,7 +1,7 @@
 //! A record filled to its cap, and another day of load.
 //!
-//! `WATCHTOWER_RECORD_MEGABYTES` sets the cap (16 unless said), and
-//! `--nocapture` shows the figures for docs/performance.md.
+//! `WATCHTOWER_RECORD_MEGABYTES` sets the cap (default 16), and `--nocapture`
+//! shows the figures for docs/performance.md.
 
 use std::time::{Duration, Instant};
 

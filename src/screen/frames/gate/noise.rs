@@ -39,7 +39,7 @@ impl Noise {
             all += 1.0;
             smeared += f32::from(u8::from(tile.fine > FINE_SAMPLES / 2));
         }
-        // Too few to tell.
+        // Too few for a measurement.
         if all * 4.0 < moved.len() as f32 {
             return;
         }
