@@ -5,10 +5,10 @@
 //!
 //! [`Record::publish`] returns when the finding is durable in the store, its
 //! incident is up to date, and `findings.jsonl` and its agent's log contain it.
-//! One thread writes, so that lines are never interleaved, and it writes its
-//! queue in one group, so that a burst costs one sync. A write interrupted by a
-//! crash was never acknowledged; findings missing in the file are appended at
-//! the next start.
+//! A single thread writes, so that lines are never interleaved, and it writes
+//! its queue in one group, so that a burst costs one sync. A write interrupted
+//! by a crash was never acknowledged; findings missing in the file are appended
+//! at the next start.
 
 pub mod settings;
 pub mod snapshots;

@@ -176,7 +176,7 @@ enum AddressAgreement {
     Contradict,
     /// At most one side names an attacker.
     SameVictim,
-    /// One side names attackers only, the other targets only.
+    /// Attackers named by one side only, targets by the other.
     Silent,
 }
 
