@@ -28,7 +28,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const MOST_GATHERED: usize = 256;
 /// Shortest interval of state events; states may change many times a second.
 const STATES_EVERY: Duration = Duration::from_millis(250);
-/// Chunks a listener may lag; beyond it re-reads the record.
+/// Chunks a listener may lag; beyond that it re-reads the record.
 const HELD: usize = 64;
 
 /// Encoded events for all listeners.
